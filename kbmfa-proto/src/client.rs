@@ -1,0 +1,162 @@
+//! The one blocking HTTPS client: TLS 1.3 to a pinned CA, one total deadline for each call, a cap on
+//! the reply, no redirects, no proxy, nothing read from the environment, no thread, no name look-up.
+//!
+//! It can watch a second socket while it waits ([`Watch`]), which is how the module hears an ssh client
+//! hang up. It never retries: the caller knows what may be repeated.
+
+use serde::{Deserialize, Serialize};
+use std::net::SocketAddr;
+use std::os::fd::OwnedFd;
+use std::sync::Arc;
+use std::time::Duration;
+use ureq::http::{self, Method};
+use ureq::{Agent, RequestExt};
+
+use crate::problem::Problem;
+use crate::{VERSION, VERSION_HEADER};
+
+mod tls;
+mod wire;
+
+pub use tls::{BadCa, Trust, pin_of};
+pub use wire::HungUp;
+
+/// Largest reply read, in bytes.
+pub const REPLY_BYTES_MAX: u64 = 64 * 1024;
+
+/// Largest head of a reply, in bytes.
+const HEAD_BYTES_MAX: usize = 16 * 1024;
+
+/// A socket to watch while waiting: when its peer closes it, the call ends with [`Error::HungUp`].
+pub type Watch = Arc<OwnedFd>;
+
+/// One address of one server.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Target {
+    /// Host name or IP address, as it stands in the URL: the certificate must name it.
+    pub host: String,
+    /// The address to connect to.
+    pub address: SocketAddr,
+}
+
+/// Why a call has no usable answer.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// No TCP connection came about: the only error that means "unreachable".
+    #[error("no connection: {0}")]
+    Connect(std::io::Error),
+    /// The certificate did not convince, or the peer does not speak TLS 1.3.
+    #[error("TLS: {0}")]
+    Tls(rustls::Error),
+    /// The call's deadline has passed.
+    #[error("no answer in time")]
+    Timeout,
+    /// The watched socket was closed by its peer.
+    #[error("the ssh client hung up")]
+    HungUp,
+    /// The connection broke.
+    #[error("connection lost: {0}")]
+    Lost(std::io::Error),
+    /// An answer that is not ours, is too large or makes no sense.
+    #[error("not a kbmfa answer: {0}")]
+    Garbage(String),
+    /// The server's own word that it will not.
+    #[error("{} ({})", .0.title, .0.code)]
+    Refused(Problem),
+}
+
+/// A connection to one [`Target`], made when needed and kept between calls.
+pub struct Client {
+    agent: Agent,
+    base: String,
+    authorization: Option<zeroize::Zeroizing<String>>,
+}
+
+impl Client {
+    /// A client for one address. `credential` goes out as a bearer token with each call.
+    ///
+    /// # Errors
+    /// [`Error::Garbage`] if the host is neither a DNS name nor an IP address.
+    pub fn new(
+        target: &Target,
+        trust: &Trust,
+        credential: Option<&str>,
+        watch: Option<Watch>,
+    ) -> Result<Self, Error> {
+        let connector = wire::Connector::new(target, trust, watch)?;
+        let config = Agent::config_builder()
+            .http_status_as_error(false)
+            .https_only(true)
+            .max_redirects(0)
+            .max_response_header_size(HEAD_BYTES_MAX)
+            .proxy(None)
+            .user_agent(concat!("kbmfa/", env!("CARGO_PKG_VERSION")))
+            .build();
+        Ok(Self {
+            agent: Agent::with_parts(config, connector, wire::NoLookup(target.address)),
+            base: format!("https://{}", tls::authority(&target.host, target.address.port())),
+            authorization: credential.map(|secret| format!("Bearer {secret}").into()),
+        })
+    }
+
+    /// Sends `method path` with an optional JSON body and reads a JSON answer, all within `time`.
+    ///
+    /// # Errors
+    /// Every [`Error`]; a status other than 2xx is [`Error::Refused`] if its body is a [`Problem`], else
+    /// [`Error::Garbage`].
+    pub fn call<Body: Serialize, Answer: for<'de> Deserialize<'de>>(
+        &self,
+        method: Method,
+        path: &str,
+        body: Option<&Body>,
+        time: Duration,
+    ) -> Result<Answer, Error> {
+        let mut request = http::Request::builder()
+            .method(method)
+            .uri(format!("{}{path}", self.base))
+            .header(VERSION_HEADER, VERSION)
+            .header("accept", "application/json");
+        if let Some(authorization) = &self.authorization {
+            request = request.header("authorization", authorization.as_str());
+        }
+        let mut reply = match body {
+            Some(body) => {
+                let json = serde_json::to_vec(body).map_err(|e| Error::Garbage(e.to_string()))?;
+                let request = request.header("content-type", "application/json").body(json);
+                self.run(request, time)?
+            }
+            None => self.run(request.body(()), time)?,
+        };
+        let bytes = reply.body_mut().with_config().limit(REPLY_BYTES_MAX).read_to_vec().map_err(explain)?;
+        read(reply.status(), &bytes)
+    }
+
+    fn run<B: ureq::AsSendBody>(
+        &self,
+        request: http::Result<http::Request<B>>,
+        time: Duration,
+    ) -> Result<http::Response<ureq::Body>, Error> {
+        let request = request.map_err(|e| Error::Garbage(e.to_string()))?;
+        let request = request.with_agent(&self.agent);
+        request.configure().timeout_global(Some(time)).run().map_err(explain)
+    }
+}
+
+fn read<Answer: for<'de> Deserialize<'de>>(status: http::StatusCode, bytes: &[u8]) -> Result<Answer, Error> {
+    if status.is_success() {
+        return serde_json::from_slice(bytes).map_err(|e| Error::Garbage(e.to_string()));
+    }
+    match serde_json::from_slice::<Problem>(bytes) {
+        Ok(problem) if problem.status == status.as_u16() => Err(Error::Refused(problem)),
+        _ => Err(Error::Garbage(format!("HTTP status {status}"))),
+    }
+}
+
+/// Turns ureq's error, and what our own socket code hid inside it, into ours.
+fn explain(error: ureq::Error) -> Error {
+    match error {
+        ureq::Error::Timeout(_) => Error::Timeout,
+        ureq::Error::Io(e) => wire::explain(e),
+        other => Error::Garbage(other.to_string()),
+    }
+}

@@ -1,0 +1,170 @@
+//! Whom the client trusts: a list of pinned CAs, the system's list, or - for the first contact - a pin.
+
+use rustls::client::WebPkiServerVerifier;
+use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
+use rustls::crypto::{CryptoProvider, ring};
+use rustls::pki_types::pem::PemObject;
+use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
+use rustls::{ClientConfig, DigitallySignedStruct, RootCertStore, SignatureScheme};
+use sha2::{Digest, Sha256};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use super::Error;
+use crate::pin::Pin;
+
+/// Whom to trust, ready for use.
+#[derive(Clone, Debug)]
+pub struct Trust {
+    pub(super) config: Arc<ClientConfig>,
+    first_contact: Option<Arc<PinVerifier>>,
+}
+
+/// A CA file that cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum BadCa {
+    /// It is not PEM.
+    #[error("not a PEM certificate: {0}")]
+    Pem(rustls::pki_types::pem::Error),
+    /// It holds no certificate.
+    #[error("no certificate in it")]
+    Empty,
+    /// A certificate in it cannot be a trust anchor.
+    #[error("not a CA certificate: {0}")]
+    Certificate(rustls::Error),
+    /// The TLS library refused the set-up.
+    #[error("TLS set-up: {0}")]
+    SetUp(rustls::Error),
+}
+
+impl Trust {
+    /// Trusts the CA certificates in `pem`, and no other.
+    ///
+    /// # Errors
+    /// [`BadCa`] if there is none, or one is not a CA certificate.
+    pub fn in_cas(pem: &[u8]) -> Result<Self, BadCa> {
+        let mut roots = RootCertStore::empty();
+        for certificate in CertificateDer::pem_slice_iter(pem) {
+            roots.add(certificate.map_err(BadCa::Pem)?).map_err(BadCa::Certificate)?;
+        }
+        if roots.is_empty() {
+            return Err(BadCa::Empty);
+        }
+        let config = builder()?.with_root_certificates(roots).with_no_client_auth();
+        Ok(Self { config: finish(config), first_contact: None })
+    }
+
+    /// Trusts whatever chain contains a CA with this pin, for `join`.
+    ///
+    /// # Errors
+    /// [`BadCa::SetUp`] if the TLS library refuses.
+    pub fn in_pin(pin: Pin) -> Result<Self, BadCa> {
+        let verifier = Arc::new(PinVerifier { pin, seen: Mutex::default(), provider: provider() });
+        let config =
+            builder()?.dangerous().with_custom_certificate_verifier(verifier.clone()).with_no_client_auth();
+        Ok(Self { config: finish(config), first_contact: Some(verifier) })
+    }
+
+    /// The CA certificate (DER) that matched the pin, after a successful call.
+    pub fn pinned_ca(&self) -> Option<Vec<u8>> {
+        let verifier = self.first_contact.as_ref()?;
+        verifier.seen.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+}
+
+/// The pin of a CA certificate in DER; `None` if it is not a certificate.
+pub fn pin_of(certificate: &CertificateDer<'_>) -> Option<Pin> {
+    let anchor = webpki::anchor_from_trusted_cert(certificate).ok()?;
+    // webpki hands out the content of the SubjectPublicKeyInfo; the pin is taken over the whole of it.
+    let content = anchor.subject_public_key_info.as_ref();
+    let mut hash = Sha256::new();
+    hash.update([0x30]);
+    match u16::try_from(content.len()).ok()?.to_be_bytes() {
+        [0, short @ 0..=0x7f] => hash.update([short]),
+        [0, long] => hash.update([0x81, long]),
+        [high, low] => hash.update([0x82, high, low]),
+    }
+    hash.update(content);
+    Some(Pin::from_sha256(hash.finalize().into()))
+}
+
+/// `host:port` as it stands in a URL.
+pub(super) fn authority(host: &str, port: u16) -> String {
+    if host.contains(':') { format!("[{host}]:{port}") } else { format!("{host}:{port}") }
+}
+
+/// The name that the server's certificate must carry.
+pub(super) fn server_name(host: &str) -> Result<ServerName<'static>, Error> {
+    ServerName::try_from(host.to_owned()).map_err(|_| Error::Garbage(format!("{host:?} is no host name")))
+}
+
+fn provider() -> Arc<CryptoProvider> {
+    Arc::new(ring::default_provider())
+}
+
+fn builder() -> Result<rustls::ConfigBuilder<ClientConfig, rustls::WantsVerifier>, BadCa> {
+    ClientConfig::builder_with_provider(provider())
+        .with_protocol_versions(&[&rustls::version::TLS13])
+        .map_err(BadCa::SetUp)
+}
+
+/// One connection serves one login: nothing is resumed, so no ticket is kept.
+fn finish(mut config: ClientConfig) -> Arc<ClientConfig> {
+    config.resumption = rustls::client::Resumption::disabled();
+    Arc::new(config)
+}
+
+/// Accepts a chain that contains a CA with the pin, if all else about the chain is right.
+#[derive(Debug)]
+struct PinVerifier {
+    pin: Pin,
+    seen: Mutex<Option<Vec<u8>>>,
+    provider: Arc<CryptoProvider>,
+}
+
+impl ServerCertVerifier for PinVerifier {
+    fn verify_server_cert(
+        &self,
+        end_entity: &CertificateDer<'_>,
+        intermediates: &[CertificateDer<'_>],
+        server_name: &ServerName<'_>,
+        ocsp_response: &[u8],
+        now: UnixTime,
+    ) -> Result<ServerCertVerified, rustls::Error> {
+        let pinned = intermediates.iter().find(|certificate| pin_of(certificate) == Some(self.pin));
+        let Some(ca) = pinned else {
+            return Err(rustls::Error::General("the server's chain holds no CA with the given pin".into()));
+        };
+        let mut roots = RootCertStore::empty();
+        roots.add(ca.clone().into_owned())?;
+        let strict = WebPkiServerVerifier::builder_with_provider(Arc::new(roots), Arc::clone(&self.provider))
+            .build()
+            .map_err(|e| rustls::Error::General(e.to_string()))?;
+        let verified =
+            strict.verify_server_cert(end_entity, intermediates, server_name, ocsp_response, now)?;
+        *self.seen.lock().unwrap_or_else(PoisonError::into_inner) = Some(ca.to_vec());
+        Ok(verified)
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        _message: &[u8],
+        _cert: &CertificateDer<'_>,
+        _dss: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        Err(rustls::Error::General("TLS 1.2 is not spoken here".into()))
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        message: &[u8],
+        cert: &CertificateDer<'_>,
+        dss: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        let algorithms = &self.provider.signature_verification_algorithms;
+        rustls::crypto::verify_tls13_signature(message, cert, dss, algorithms)
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        self.provider.signature_verification_algorithms.supported_schemes()
+    }
+}

@@ -1,0 +1,24 @@
+//! What crosses the wire between a machine and the server, and nothing else.
+//!
+//! Types here cannot hold a bad value, and an answer that is not understood reads as a refusal.
+//! `docs/protocol.md` describes the same for people.
+
+#![forbid(unsafe_code)]
+
+pub mod names;
+pub mod text;
+
+pub mod login;
+pub mod machine;
+pub mod problem;
+
+pub mod pin;
+
+#[cfg(feature = "client")]
+pub mod client;
+
+/// Version of the protocol that these types speak, sent in [`VERSION_HEADER`] by both sides.
+pub const VERSION: &str = "1";
+
+/// Name of the HTTP header that carries [`VERSION`].
+pub const VERSION_HEADER: &str = "kbmfa-version";

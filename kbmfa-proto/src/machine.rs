@@ -1,0 +1,31 @@
+//! A machine's own affairs with the server: joining, and asking who it is.
+
+use serde::{Deserialize, Serialize};
+
+use crate::names::{MachineName, PoolName};
+use crate::text::Shown;
+
+/// `POST /v1/machines/join`. The same again is harmless until the token expires.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Join {
+    /// The one-time token, as `kbmfa-server machine join-token` printed it.
+    pub token: String,
+    /// SHA-256 of the credential that the machine has made, in lower-case hex. The credential itself
+    /// never leaves the machine but as proof of who calls.
+    pub credential_sha256: String,
+    /// Version of the module.
+    pub module_version: Shown,
+}
+
+/// Who the server says the caller is: the answer to [`Join`] and to `GET /v1/machines/self`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Machine {
+    /// The machine's name at the server.
+    pub name: MachineName,
+    /// The pools that it is in.
+    pub pools: Vec<PoolName>,
+    /// The server's clock, in microseconds since 1970 (UTC).
+    pub server_time_us: i64,
+    /// How long the server waits for an answer, in seconds; the module's deadline must be longer.
+    pub window_s: u64,
+}

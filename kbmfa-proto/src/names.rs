@@ -1,0 +1,165 @@
+//! Names and ids as types that cannot hold a bad value. Parsing is the only way in.
+
+use serde::{Deserialize, Serialize};
+use std::fmt;
+use std::str::FromStr;
+
+use crate::text::is_invisible;
+
+/// Why a text is not the name that it was taken for.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{what} {found:?} is not valid: {rule}")]
+pub struct BadName {
+    what: &'static str,
+    found: String,
+    rule: &'static str,
+}
+
+/// Declares a name: a `String` that has passed `$valid`.
+macro_rules! name {
+    ($(#[$doc:meta])* $name:ident, $what:literal, $rule:literal, $valid:expr) => {
+        $(#[$doc])*
+        #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+        #[serde(try_from = "String", into = "String")]
+        pub struct $name(String);
+
+        impl $name {
+            /// The name as text.
+            pub fn as_str(&self) -> &str {
+                &self.0
+            }
+        }
+
+        impl FromStr for $name {
+            type Err = BadName;
+            fn from_str(text: &str) -> Result<Self, BadName> {
+                Self::try_from(text.to_owned())
+            }
+        }
+
+        impl TryFrom<String> for $name {
+            type Error = BadName;
+            fn try_from(text: String) -> Result<Self, BadName> {
+                let valid: fn(&str) -> bool = $valid;
+                if valid(&text) {
+                    Ok(Self(text))
+                } else {
+                    // A hostile name must not flood a log through its own error message.
+                    let found = text.chars().take(80).collect();
+                    Err(BadName { what: $what, found, rule: $rule })
+                }
+            }
+        }
+
+        impl From<$name> for String {
+            fn from(name: $name) -> Self {
+                name.0
+            }
+        }
+
+        impl fmt::Display for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str(&self.0)
+            }
+        }
+    };
+}
+
+name!(
+    /// A Unix account's name, as a machine reports it.
+    ///
+    /// Directories hand out names such as `EXAMPLE\alice` and `alice@example.com`, so only what would
+    /// deceive a reader is refused.
+    UserName,
+    "user name",
+    "use 1 to 256 bytes without control or invisible characters",
+    |text| (1..=256).contains(&text.len()) && !text.chars().any(is_invisible)
+);
+
+name!(
+    /// A machine's name at the server. Host names fit; so does any short label.
+    MachineName,
+    "machine name",
+    "use 1 to 63 of a-z, 0-9, dot and hyphen, starting with a letter or digit",
+    |text| is_label(text, ".-")
+);
+
+name!(
+    /// A pool's name.
+    PoolName,
+    "pool name",
+    "use 1 to 63 of a-z, 0-9, dot, hyphen and underscore, starting with a letter or digit",
+    |text| is_label(text, ".-_")
+);
+
+name!(
+    /// The opaque, random, 128-bit id of one login: 32 lower-case hexadecimal digits.
+    ///
+    /// The module makes it; whoever knows it and holds the machine's credential owns the login.
+    LoginId,
+    "login id",
+    "use 32 lower-case hexadecimal digits",
+    |text| text.len() == 32 && text.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f'))
+);
+
+impl LoginId {
+    /// Makes an id of 16 random bytes.
+    pub fn from_random(bytes: [u8; 16]) -> Self {
+        Self(format!("{:032x}", u128::from_be_bytes(bytes)))
+    }
+
+    /// The first eight digits: enough for people to tell waiting logins apart.
+    pub fn short(&self) -> &str {
+        self.0.get(..8).unwrap_or(&self.0)
+    }
+}
+
+fn is_label(text: &str, also: &str) -> bool {
+    let plain = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit();
+    (1..=63).contains(&text.len())
+        && text.starts_with(plain)
+        && text.chars().all(|c| plain(c) || also.contains(c))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn check<T: FromStr>(accepted: &[&str], refused: &[&str]) {
+        for text in accepted {
+            assert!(text.parse::<T>().is_ok(), "{text:?} was refused");
+        }
+        for text in refused {
+            assert!(text.parse::<T>().is_err(), "{text:?} was accepted");
+        }
+    }
+
+    #[test]
+    fn user_names_may_come_from_a_directory_but_never_deceive() {
+        check::<UserName>(
+            &["alice", "EXAMPLE\\alice", "alice@example.com", "-dash"],
+            &["", "a\nb", "a\u{202e}b", "a\u{1b}[2J", "a\u{200b}"],
+        );
+        assert!("x".repeat(257).parse::<UserName>().is_err());
+    }
+
+    #[test]
+    fn machine_and_pool_names_are_plain_labels() {
+        check::<MachineName>(&["web1", "web-1.example"], &["", "Web", "-web", "web_1", "web 1", "../x"]);
+        check::<PoolName>(&["web_servers"], &["", "_x", "a/b"]);
+    }
+
+    #[test]
+    fn login_ids_are_128_random_bits_in_hex() {
+        let id = LoginId::from_random([0xab; 16]);
+        assert_eq!(id.as_str(), "ab".repeat(16));
+        assert_eq!(id.short(), "abababab");
+        check::<LoginId>(&[id.as_str()], &["", "AB", &"AB".repeat(16), &"g".repeat(32)]);
+    }
+
+    #[test]
+    fn a_bad_name_in_json_is_an_error() {
+        assert!(serde_json::from_str::<MachineName>("\"Web 1\"").is_err());
+        assert_eq!(serde_json::from_str::<MachineName>("\"web1\"").unwrap().as_str(), "web1");
+    }
+}

@@ -1,0 +1,22 @@
+//! The body of every error: RFC 9457 `application/problem+json` with a stable code.
+
+use serde::{Deserialize, Serialize};
+
+use crate::text::Shown;
+
+/// Media type of a [`Problem`].
+pub const MEDIA_TYPE: &str = "application/problem+json";
+
+/// One error, for the caller. What the server knows beyond it stands in the server's log.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Problem {
+    /// Stable code for programs, such as `unauthorized`; `docs/protocol.md` lists them.
+    pub code: Shown,
+    /// HTTP status, repeated.
+    pub status: u16,
+    /// What went wrong, in one sentence.
+    pub title: Shown,
+    /// What was wrong with this request, and what to do.
+    #[serde(default)]
+    pub detail: Option<Shown>,
+}
