@@ -9,7 +9,7 @@ use std::net::SocketAddr;
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
 use std::time::Duration;
-use ureq::http::{self, Method};
+use ureq::http;
 use ureq::{Agent, RequestExt};
 
 use crate::problem::Problem;
@@ -19,6 +19,7 @@ mod tls;
 mod wire;
 
 pub use tls::{BadCa, Trust, pin_of};
+pub use ureq::http::Method;
 pub use wire::HungUp;
 
 /// Largest reply read, in bytes.

@@ -1,0 +1,195 @@
+//! `login ..`: see who waits, and decide.
+
+use clap::{Args as ClapArgs, Subcommand};
+use kbmfa_proto::names::{LoginId, MachineName, UserName};
+use kbmfa_proto::text::Shown as Text;
+use serde::Serialize;
+use std::collections::HashMap;
+use std::time::Duration;
+
+use super::{Admin, Failure, print};
+use crate::db::{Db, Error as DbError};
+use crate::logins::service::Answered;
+use crate::logins::state::State;
+use crate::logins::store::{self, Login};
+use crate::logins::{Error, service};
+use crate::policy::Approver;
+use crate::relay::Answer;
+
+/// How often `watch` looks for changes.
+const WATCH_INTERVAL: Duration = Duration::from_millis(200);
+
+/// The verbs.
+#[derive(Subcommand)]
+pub enum Verb {
+    /// List logins, newest first.
+    List {
+        /// Only those in this state.
+        #[arg(long)]
+        state: Option<State>,
+        /// So many at the most.
+        #[arg(long, default_value_t = 50, value_parser = clap::value_parser!(i64).range(1..))]
+        limit: i64,
+    },
+    /// Show one login.
+    Show {
+        /// Its id, or the beginning of it.
+        id: String,
+    },
+    /// Print each login as it comes and as it ends, until interrupted.
+    Watch,
+    /// Approve a login that waits.
+    Approve(Decision),
+    /// Deny a login that waits.
+    Deny(Decision),
+}
+
+/// Which login, and why.
+#[derive(ClapArgs)]
+pub struct Decision {
+    /// Its id, or the beginning of it.
+    id: String,
+    /// Why, for the record.
+    #[arg(long, value_name = "TEXT")]
+    reason: Option<String>,
+}
+
+/// Does it.
+///
+/// # Errors
+/// What went wrong.
+pub fn run(admin: &Admin, verb: Verb) -> Result<(), Failure> {
+    match verb {
+        Verb::List { state, limit } => list(admin, state, limit),
+        Verb::Show { id } => show(admin, &id),
+        Verb::Watch => watch(admin),
+        Verb::Approve(decision) => decide(admin, decision, Answer::Approve),
+        Verb::Deny(decision) => decide(admin, decision, Answer::Deny),
+    }
+}
+
+#[derive(Serialize)]
+struct Shown {
+    id: LoginId,
+    machine: MachineName,
+    user: UserName,
+    service: Text,
+    source: Option<String>,
+    key: Option<String>,
+    state: &'static str,
+    reason: Option<String>,
+    decided_by: Option<String>,
+    opened: String,
+    expires: String,
+    collected: Option<String>,
+    lapsed: Option<String>,
+}
+
+impl From<Login> for Shown {
+    fn from(login: Login) -> Self {
+        Self {
+            machine: login.machine.clone(),
+            user: login.user().clone(),
+            service: login.opened.service.clone(),
+            state: login.life.state.as_str(),
+            opened: login.opened_at.to_string(),
+            expires: login.life.expires_at.to_string(),
+            collected: login.life.collected_at.map(|at| at.to_string()),
+            lapsed: login.life.lapsed_at.map(|at| at.to_string()),
+            id: login.id,
+            source: login.source,
+            key: login.key,
+            reason: login.reason,
+            decided_by: login.decided_by,
+        }
+    }
+}
+
+impl Shown {
+    fn cells(&self) -> Vec<String> {
+        let or_dash = |text: &Option<String>| text.clone().unwrap_or_else(|| "-".into());
+        vec![
+            self.id.short().to_owned(),
+            self.opened.clone(),
+            self.user.to_string(),
+            self.machine.to_string(),
+            self.service.to_string(),
+            or_dash(&self.source),
+            or_dash(&self.key),
+            self.state.to_owned(),
+            or_dash(&self.decided_by.clone().or_else(|| self.reason.clone())),
+        ]
+    }
+
+    fn sentence(&self) -> String {
+        self.cells().join("  ")
+    }
+}
+
+const HEADINGS: &[&str] = &["LOGIN", "OPENED", "USER", "MACHINE", "SERVICE", "FROM", "KEY", "STATE", "BY"];
+
+fn list(admin: &Admin, state: Option<State>, limit: i64) -> Result<(), Failure> {
+    let (_, db) = admin.open()?;
+    let found =
+        db.read_blocking(|tx| Ok::<_, DbError>(store::newest(tx, state, limit)?)).map_err(Failure::new)?;
+    let logins: Vec<Shown> = found.into_iter().map(Shown::from).collect();
+    admin.print(&logins, HEADINGS, Shown::cells)
+}
+
+fn show(admin: &Admin, id: &str) -> Result<(), Failure> {
+    let (_, db) = admin.open()?;
+    let login = db.read_blocking(|tx| service::find(tx, id)).map_err(Failure::new)?;
+    let login = Shown::from(login);
+    if admin.json { admin.print_json(&login) } else { admin.print(&[login], HEADINGS, Shown::cells) }
+}
+
+fn decide(admin: &Admin, decision: Decision, answer: Answer) -> Result<(), Failure> {
+    let name = admin.actor.who.strip_prefix("console:").unwrap_or(&admin.actor.who);
+    let person = Approver::console(name).map_err(Failure::new)?;
+    let Decision { id, reason } = decision;
+    let reason = reason.map(Text::from);
+    let answered = admin.change("login.answer", move |tx, config, _| {
+        let login = service::find(tx, &id)?;
+        service::answer(tx, &config.rules(None), &login.id, &person, answer, reason.as_ref())
+    })?;
+    match answered {
+        Answered::Decided(login) => {
+            let login = Shown::from(*login);
+            admin.tell(&format!("login {} is {}", login.id.short(), login.state), &login)
+        }
+        Answered::DidNotCount(why) => Err(Failure::new(format!("your answer did not count: {why}"))),
+    }
+}
+
+/// Prints a line for each login that is new or has changed. Looking costs one number as long as nothing has.
+#[expect(clippy::disallowed_methods, reason = "the command line has nothing to do between two looks")]
+fn watch(admin: &Admin) -> Result<(), Failure> {
+    let (_, db) = admin.open()?;
+    let changes = db.watch().map_err(Failure::new)?;
+    let (mut version, mut shown) = (None, HashMap::new());
+    loop {
+        let now = Some(changes.version().map_err(Failure::new)?);
+        if now != version {
+            version = now;
+            print_news(admin, &db, &mut shown)?;
+        }
+        std::thread::sleep(WATCH_INTERVAL);
+    }
+}
+
+fn print_news(admin: &Admin, db: &Db, shown: &mut HashMap<LoginId, State>) -> Result<(), Failure> {
+    let first = shown.is_empty();
+    let mut newest =
+        db.read_blocking(|tx| Ok::<_, Error>(store::newest(tx, None, 1000)?)).map_err(Failure::new)?;
+    newest.reverse();
+    for login in newest {
+        let state = login.life.state;
+        let news = shown.insert(login.id.clone(), state) != Some(state);
+        // What had ended before the watch began is history, not news.
+        if news && !(first && state != State::Pending) {
+            let login = Shown::from(login);
+            if admin.json { admin.print_json(&login)? } else { print::say(&login.sentence())? }
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,112 @@
+//! The verbs of the command line: one file for each noun. They change the database themselves, in their own
+//! transactions, and then poke a running server; so they work with the server up or down.
+
+pub mod audit;
+pub mod backup;
+pub mod check;
+pub mod init;
+pub mod login;
+pub mod machine;
+pub mod pool;
+
+mod owner;
+mod print;
+
+use std::fmt;
+use std::path::{Path, PathBuf};
+
+use crate::audit::Actor;
+use crate::config::Config;
+use crate::db::{self, Db, Tx};
+use crate::poke;
+
+/// What every verb needs to know.
+pub struct Admin {
+    config: PathBuf,
+    json: bool,
+    actor: Actor,
+}
+
+impl Admin {
+    /// With this configuration file, printing tables or JSON.
+    pub fn new(config: PathBuf, json: bool) -> Self {
+        Self { config, json, actor: owner::actor() }
+    }
+
+    /// Where the configuration is.
+    pub fn config_path(&self) -> &Path {
+        &self.config
+    }
+
+    /// Gives up root for the owner of the state directory, so that no file in it becomes root's.
+    ///
+    /// # Errors
+    /// If the configuration is wrong or the change is not allowed.
+    pub fn become_owner(&self) -> Result<Config, Failure> {
+        let config = Config::read(&self.config).map_err(Failure::new)?;
+        owner::become_owner_of(&config.state_dir)?;
+        Ok(config)
+    }
+
+    /// The configuration and the open database.
+    fn open(&self) -> Result<(Config, Db), Failure> {
+        let config = self.become_owner()?;
+        let db = Db::open(&config.state_dir).map_err(|error| match error {
+            db::Error::WrongVersion { .. } => Failure::new(error)
+                .hint("only `kbmfa-server serve` of the right version brings it up to date"),
+            error => Failure::new(error).hint(format!(
+                "is there a database in {}? `kbmfa-server init` makes one",
+                config.state_dir.display()
+            )),
+        })?;
+        Ok((config, db))
+    }
+
+    /// One change, on record as done by whoever runs this, and known to a running server at once.
+    fn change<T: Send + 'static, E>(
+        &self,
+        name: &'static str,
+        work: impl FnOnce(&Tx<'_>, &Config, &Actor) -> Result<T, E> + Send + 'static,
+    ) -> Result<T, Failure>
+    where
+        E: From<db::Error> + std::error::Error + Send + 'static,
+    {
+        let (config, db) = self.open()?;
+        let (state_dir, actor) = (config.state_dir.clone(), self.actor.clone());
+        let done = db.write_blocking(name, move |tx| work(tx, &config, &actor)).map_err(Failure::new)?;
+        poke::ring(&state_dir);
+        Ok(done)
+    }
+}
+
+/// What went wrong, and perhaps what to do about it.
+#[derive(Debug)]
+pub struct Failure {
+    error: String,
+    hints: Vec<String>,
+}
+
+impl Failure {
+    /// An error without a hint.
+    #[expect(clippy::needless_pass_by_value, reason = "reads well in map_err")]
+    pub fn new(error: impl fmt::Display) -> Self {
+        Self { error: error.to_string(), hints: Vec::new() }
+    }
+
+    /// With a hint.
+    #[must_use]
+    pub fn hint(mut self, hint: impl Into<String>) -> Self {
+        self.hints.push(hint.into());
+        self
+    }
+}
+
+impl fmt::Display for Failure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (n, line) in self.error.lines().enumerate() {
+            let newline = if n == 0 { "" } else { "\n" };
+            write!(f, "{newline}kbmfa-server: error: {line}")?;
+        }
+        self.hints.iter().try_for_each(|hint| write!(f, "\nhint: {hint}"))
+    }
+}

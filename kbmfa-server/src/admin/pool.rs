@@ -1,0 +1,126 @@
+//! `pool ..`: sort machines into pools.
+
+use clap::Subcommand;
+use kbmfa_proto::names::{MachineName, PoolName};
+use serde::Serialize;
+use serde_json::json;
+
+use super::{Admin, Failure, print};
+use crate::db;
+use crate::roster::store::{self, Pool};
+use crate::roster::{Error, service};
+
+/// The verbs.
+#[derive(Subcommand)]
+pub enum Verb {
+    /// Make a pool, or put machines into one that exists.
+    Add {
+        /// Its name, such as web.
+        name: PoolName,
+        /// A machine to put into it. Give it once for each.
+        #[arg(long = "machine", value_name = "MACHINE")]
+        machines: Vec<MachineName>,
+    },
+    /// List the pools.
+    List,
+    /// Show one pool.
+    Show {
+        /// Its name.
+        name: PoolName,
+    },
+    /// Take machines out of a pool, or remove the pool itself. Machines stay in any case.
+    Remove {
+        /// Its name.
+        name: PoolName,
+        /// A machine to take out of it. Give it once for each; without any, the pool itself is removed.
+        #[arg(long = "machine", value_name = "MACHINE")]
+        machines: Vec<MachineName>,
+        /// Really do it; without this, only say what would be done.
+        #[arg(long)]
+        yes: bool,
+    },
+}
+
+/// Does it.
+///
+/// # Errors
+/// What went wrong.
+pub fn run(admin: &Admin, verb: Verb) -> Result<(), Failure> {
+    match verb {
+        Verb::Add { name, machines } => add(admin, name, machines),
+        Verb::List => list(admin),
+        Verb::Show { name } => show(admin, &name),
+        Verb::Remove { name, machines, yes } => remove(admin, name, machines, yes),
+    }
+}
+
+#[derive(Serialize)]
+struct Shown {
+    name: PoolName,
+    machines: Vec<MachineName>,
+    created: String,
+}
+
+impl From<Pool> for Shown {
+    fn from(pool: Pool) -> Self {
+        Self { name: pool.name, machines: pool.machines, created: pool.created_at.to_string() }
+    }
+}
+
+impl Shown {
+    fn cells(&self) -> Vec<String> {
+        vec![self.name.to_string(), names(&self.machines)]
+    }
+}
+
+const HEADINGS: &[&str] = &["POOL", "MACHINES"];
+
+fn names(machines: &[MachineName]) -> String {
+    machines.iter().map(MachineName::to_string).collect::<Vec<_>>().join(" ")
+}
+
+fn add(admin: &Admin, name: PoolName, machines: Vec<MachineName>) -> Result<(), Failure> {
+    let pool = name.clone();
+    let shown = admin.change("pool.add", move |tx, _, actor| {
+        service::add_pool(tx, actor, &pool)?;
+        for machine in &machines {
+            service::put_in_pool(tx, actor, &pool, machine)?;
+        }
+        Ok::<_, Error>(Shown::from(service::pool(tx, &pool)?))
+    })?;
+    admin.tell(&format!("pool {name} has the machines: {}", names(&shown.machines)), &shown)
+}
+
+fn list(admin: &Admin) -> Result<(), Failure> {
+    let (_, db) = admin.open()?;
+    let pools = db.read_blocking(|tx| Ok::<_, db::Error>(store::pools(tx)?)).map_err(Failure::new)?;
+    let pools: Vec<Shown> = pools.into_iter().map(Shown::from).collect();
+    admin.print(&pools, HEADINGS, Shown::cells)
+}
+
+fn show(admin: &Admin, name: &PoolName) -> Result<(), Failure> {
+    let (_, db) = admin.open()?;
+    let pool = db.read_blocking(|tx| service::pool(tx, name)).map_err(Failure::new)?;
+    let pool = Shown::from(pool);
+    if admin.json { admin.print_json(&pool) } else { admin.print(&[pool], HEADINGS, Shown::cells) }
+}
+
+fn remove(admin: &Admin, name: PoolName, machines: Vec<MachineName>, yes: bool) -> Result<(), Failure> {
+    let what = match machines.as_slice() {
+        [] => format!("pool {name}"),
+        machines => format!("{} from pool {name}", names(machines)),
+    };
+    if !yes {
+        let (_, db) = admin.open()?;
+        db.read_blocking(|tx| service::pool(tx, &name)).map_err(Failure::new)?;
+        return print::say(&format!("would remove {what}\nhint: say it again with --yes"));
+    }
+    let pool = name.clone();
+    admin.change("pool.remove", move |tx, _, actor| {
+        for machine in &machines {
+            service::take_out_of_pool(tx, actor, &pool, machine)?;
+        }
+        if machines.is_empty() { service::remove_pool(tx, actor, &pool) } else { Ok(()) }
+    })?;
+    admin.tell(&format!("removed {what}"), &json!({ "pool": name }))
+}

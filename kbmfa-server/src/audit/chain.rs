@@ -1,0 +1,247 @@
+//! The hash chain: each seal covers its event's canonical bytes and the seal before, so no event can be
+//! edited, removed or moved without breaking every seal after it. Pure: no database, no clock.
+
+use sha2::{Digest, Sha256};
+use std::fmt;
+use std::str::FromStr;
+
+/// The seal of one event: SHA-256 over the seal before and the event's bytes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Seal([u8; 32]);
+
+impl Seal {
+    /// What stands before the first event.
+    pub const GENESIS: Self = Self([0; 32]);
+
+    /// The seal of `body` after `self`.
+    #[must_use]
+    pub fn next(&self, body: &[u8]) -> Self {
+        Self(Sha256::new().chain_update(self.0).chain_update(body).finalize().into())
+    }
+
+    /// Its bytes.
+    pub fn as_bytes(&self) -> &[u8] {
+        &self.0
+    }
+
+    /// Reads 32 bytes; `None` if there are more or fewer.
+    pub fn from_bytes(bytes: &[u8]) -> Option<Self> {
+        bytes.try_into().ok().map(Self)
+    }
+}
+
+impl fmt::Display for Seal {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&crate::random::to_hex(&self.0))
+    }
+}
+
+/// The last event of a chain: its number and seal. Whoever has written one down can tell later whether the
+/// chain still contains it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Head {
+    /// Number of the last event; 0 if there is none.
+    pub seq: i64,
+    /// Its seal.
+    pub seal: Seal,
+}
+
+impl Head {
+    /// The head of a chain without events.
+    pub const EMPTY: Self = Self { seq: 0, seal: Seal::GENESIS };
+}
+
+impl fmt::Display for Head {
+    /// `SEQ:HEX` with the first 12 digits of the seal, as every posted verdict carries it.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let seal = self.seal.to_string();
+        write!(f, "{}:{}", self.seq, seal.get(..12).unwrap_or(&seal))
+    }
+}
+
+/// A head as somebody wrote it down: `SEQ:HEX`, with 12 to 64 digits of the seal.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Witness {
+    /// Number of the event.
+    pub seq: i64,
+    seal_prefix: String,
+}
+
+impl Witness {
+    /// True if this seal is the one that was written down.
+    pub fn matches(&self, seal: &Seal) -> bool {
+        seal.to_string().starts_with(&self.seal_prefix)
+    }
+}
+
+/// A text that is no [`Witness`].
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("not a head: write SEQ:HEX with 12 to 64 lower-case hexadecimal digits, such as 42:0f3a9b7c11de")]
+pub struct BadWitness;
+
+impl FromStr for Witness {
+    type Err = BadWitness;
+    fn from_str(text: &str) -> Result<Self, BadWitness> {
+        let (seq, seal) = text.split_once(':').ok_or(BadWitness)?;
+        let hex = seal.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f'));
+        if !hex || !(12..=64).contains(&seal.len()) {
+            return Err(BadWitness);
+        }
+        Ok(Self { seq: seq.parse().map_err(|_| BadWitness)?, seal_prefix: seal.to_owned() })
+    }
+}
+
+/// One link as it stands in the database.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Link {
+    /// Its number.
+    pub seq: i64,
+    /// Its canonical bytes.
+    pub body: String,
+    /// The searchable columns, rebuilt as the body would have them.
+    pub columns_match: bool,
+    /// Seal of the event before, as recorded.
+    pub prev: Vec<u8>,
+    /// Its own seal, as recorded.
+    pub seal: Vec<u8>,
+}
+
+/// Where and how a chain is broken.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("event {seq} {fault}")]
+pub struct Broken {
+    /// Number of the first event that is wrong.
+    pub seq: i64,
+    /// What is wrong with it.
+    pub fault: Fault,
+}
+
+/// What can be wrong with an event.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum Fault {
+    /// Its number is not one more than the last.
+    #[error("is missing")]
+    Missing,
+    /// It does not continue the event before.
+    #[error("does not follow the event before it")]
+    OutOfPlace,
+    /// Its bytes are not those that were sealed.
+    #[error("was edited after it was sealed")]
+    Edited,
+    /// Its searchable columns say something else than its bytes.
+    #[error("has columns that differ from what was sealed")]
+    ColumnsDiffer,
+    /// The chain ends before an event that somebody wrote down.
+    #[error("was cut off: the chain ends before it")]
+    CutOff,
+    /// It is not the event that somebody wrote down.
+    #[error("is not the one that was written down")]
+    NotTheWitnessed,
+}
+
+/// Checks one link against the head before it; returns the new head.
+///
+/// # Errors
+/// [`Broken`] if it is not the untouched next event.
+pub fn follow(head: Head, link: &Link) -> Result<Head, Broken> {
+    let broken = |seq, fault| Err(Broken { seq, fault });
+    if link.seq != head.seq + 1 {
+        return broken(head.seq + 1, Fault::Missing);
+    }
+    if link.prev != head.seal.as_bytes() {
+        return broken(link.seq, Fault::OutOfPlace);
+    }
+    let seal = head.seal.next(link.body.as_bytes());
+    if link.seal != seal.as_bytes() {
+        return broken(link.seq, Fault::Edited);
+    }
+    if !link.columns_match {
+        return broken(link.seq, Fault::ColumnsDiffer);
+    }
+    Ok(Head { seq: link.seq, seal })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn chain_of(bodies: &[String]) -> Vec<Link> {
+        let mut head = Head::EMPTY;
+        let links = bodies.iter().map(|body| {
+            let seal = head.seal.next(body.as_bytes());
+            let prev = head.seal.as_bytes().to_vec();
+            head = Head { seq: head.seq + 1, seal };
+            Link {
+                seq: head.seq,
+                body: body.clone(),
+                columns_match: true,
+                prev,
+                seal: seal.as_bytes().to_vec(),
+            }
+        });
+        links.collect()
+    }
+
+    fn verify(links: &[Link]) -> Result<Head, Broken> {
+        links.iter().try_fold(Head::EMPTY, follow)
+    }
+
+    fn bodies() -> impl Strategy<Value = Vec<String>> {
+        prop::collection::vec("[a-z]{0,8}", 2..20)
+    }
+
+    proptest! {
+        #[test]
+        fn an_untouched_chain_verifies(bodies in bodies()) {
+            let links = chain_of(&bodies);
+            prop_assert_eq!(verify(&links).unwrap().seq, i64::try_from(links.len()).unwrap());
+        }
+
+        #[test]
+        fn an_edited_event_is_the_first_broken_one(bodies in bodies(), at in any::<prop::sample::Index>()) {
+            let mut links = chain_of(&bodies);
+            let at = at.index(links.len());
+            links[at].body.push('!');
+            prop_assert_eq!(verify(&links).unwrap_err().seq, links[at].seq);
+        }
+
+        #[test]
+        fn an_event_edited_and_sealed_anew_breaks_the_next(bodies in bodies(), at in any::<prop::sample::Index>()) {
+            let mut links = chain_of(&bodies);
+            let at = at.index(links.len() - 1);
+            links[at].body.push('!');
+            let prev = Seal::from_bytes(&links[at].prev).unwrap();
+            links[at].seal = prev.next(links[at].body.as_bytes()).as_bytes().to_vec();
+            prop_assert_eq!(verify(&links).unwrap_err(), Broken { seq: links[at + 1].seq, fault: Fault::OutOfPlace });
+        }
+
+        #[test]
+        fn a_removed_event_is_missed(bodies in bodies(), at in any::<prop::sample::Index>()) {
+            let mut links = chain_of(&bodies);
+            let at = at.index(links.len() - 1);
+            let gone = links.remove(at);
+            prop_assert_eq!(verify(&links).unwrap_err(), Broken { seq: gone.seq, fault: Fault::Missing });
+        }
+
+        #[test]
+        fn two_events_that_changed_places_are_noticed(bodies in bodies(), at in any::<prop::sample::Index>()) {
+            let mut links = chain_of(&bodies);
+            let at = at.index(links.len() - 1);
+            let (first, second) = (links[at].seq, links[at + 1].seq);
+            links.swap(at, at + 1);
+            (links[at].seq, links[at + 1].seq) = (first, second);
+            prop_assert_eq!(verify(&links).unwrap_err().seq, first);
+        }
+    }
+
+    #[test]
+    fn a_witness_reads_back_and_recognises_its_seal() {
+        let head = verify(&chain_of(&["a".into(), "b".into()])).unwrap();
+        let witness: Witness = head.to_string().parse().unwrap();
+        assert!(witness.seq == 2 && witness.matches(&head.seal) && !witness.matches(&Seal::GENESIS));
+        for bad in ["", "1", "1:", "1:abc", "x:0123456789ab", "1:0123456789AB"] {
+            assert_eq!(bad.parse::<Witness>(), Err(BadWitness), "{bad}");
+        }
+    }
+}

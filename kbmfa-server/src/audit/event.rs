@@ -1,0 +1,168 @@
+//! What can happen: a closed list of kinds, and the facts that go with one of them.
+
+use kbmfa_proto::names::{LoginId, MachineName, UserName};
+use kbmfa_proto::text::Shown;
+use serde::Serialize;
+use std::collections::BTreeMap;
+use std::fmt;
+use std::str::FromStr;
+
+/// Declares the kinds with their stable names.
+macro_rules! kinds {
+    ($($(#[$doc:meta])* $kind:ident = $name:literal,)*) => {
+        /// What happened.
+        #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize)]
+        pub enum Kind { $($(#[$doc])* #[serde(rename = $name)] $kind,)* }
+
+        impl Kind {
+            /// Every kind there is.
+            pub const ALL: &[Self] = &[$(Self::$kind,)*];
+
+            /// Its stable name.
+            pub fn as_str(self) -> &'static str {
+                match self { $(Self::$kind => $name,)* }
+            }
+        }
+    };
+}
+
+kinds! {
+    /// `init` made this database.
+    ServerInitialised = "server.initialised",
+    /// A server process began to serve.
+    ServerStarted = "server.started",
+    /// A copy of the database was made.
+    BackupMade = "backup.made",
+    /// A machine was entered.
+    MachineAdded = "machine.added",
+    /// A token to join with was made for a machine.
+    MachineTokenMade = "machine.token-made",
+    /// A machine traded its token for a credential.
+    MachineJoined = "machine.joined",
+    /// A machine's older credentials retired, since a newer one is in use.
+    MachineRotated = "machine.rotated",
+    /// A machine was removed.
+    MachineRemoved = "machine.removed",
+    /// A pool was made.
+    PoolAdded = "pool.added",
+    /// A machine was put into a pool.
+    PoolMachineAdded = "pool.machine-added",
+    /// A machine was taken out of a pool.
+    PoolMachineRemoved = "pool.machine-removed",
+    /// A pool was removed.
+    PoolRemoved = "pool.removed",
+    /// A login was opened and policy gave its verdict.
+    LoginOpened = "login.opened",
+    /// A login was approved.
+    LoginApproved = "login.approved",
+    /// A login was denied, by a person or by policy.
+    LoginDenied = "login.denied",
+    /// Nobody decided about a login in time.
+    LoginExpired = "login.expired",
+    /// The machine gave up on a login.
+    LoginCancelled = "login.cancelled",
+    /// A dry run ended.
+    LoginRehearsed = "login.rehearsed",
+    /// The machine has read the approval and lets the person in.
+    LoginCollected = "login.collected",
+    /// The machine did not read the approval in time, and cannot any more.
+    LoginLapsed = "login.lapsed",
+    /// A relay has posted an ask.
+    AskPosted = "ask.posted",
+    /// A person answered, and it counted.
+    AnswerGiven = "answer.given",
+    /// A person answered, and it did not count.
+    AnswerRejected = "answer.rejected",
+}
+
+impl fmt::Display for Kind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+/// A text that names no [`Kind`].
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("there is no event kind {0:?}")]
+pub struct UnknownKind(String);
+
+impl FromStr for Kind {
+    type Err = UnknownKind;
+    fn from_str(name: &str) -> Result<Self, UnknownKind> {
+        let found = Self::ALL.iter().find(|kind| kind.as_str() == name);
+        found.copied().ok_or_else(|| UnknownKind(name.to_owned()))
+    }
+}
+
+/// Who made it happen: `console:alice`, `machine:web1`, `policy`, `clock`, `relay:console`, `server`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Actor {
+    /// Who it was, as far as this program can know.
+    pub who: String,
+    /// Who `SUDO_USER` says it was: a claim, no more.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub claim: Option<Shown>,
+}
+
+impl Actor {
+    /// A part of the system.
+    pub fn new(who: impl Into<String>) -> Self {
+        Self { who: who.into(), claim: None }
+    }
+
+    /// A machine, by its name.
+    pub fn machine(name: &MachineName) -> Self {
+        Self::new(format!("machine:{name}"))
+    }
+}
+
+/// One thing that happened, ready to be sealed.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Event {
+    /// What.
+    pub kind: Kind,
+    /// By whom.
+    pub actor: Actor,
+    /// The login that it is about.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub login: Option<LoginId>,
+    /// The machine that it is about, by its name at that time.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub machine: Option<MachineName>,
+    /// The Unix account that it is about.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub user: Option<UserName>,
+    /// Whatever else is worth knowing.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub detail: BTreeMap<&'static str, Shown>,
+}
+
+impl Event {
+    /// An event about nothing in particular yet.
+    pub fn new(kind: Kind, actor: Actor) -> Self {
+        Self { kind, actor, login: None, machine: None, user: None, detail: BTreeMap::new() }
+    }
+
+    /// About this machine.
+    #[must_use]
+    pub fn machine(mut self, name: &MachineName) -> Self {
+        self.machine = Some(name.clone());
+        self
+    }
+
+    /// With this detail.
+    #[must_use]
+    pub fn detail(mut self, name: &'static str, value: impl fmt::Display) -> Self {
+        self.detail.insert(name, Shown::new(&value.to_string()));
+        self
+    }
+
+    /// With this detail, if there is one.
+    #[must_use]
+    pub fn maybe(self, name: &'static str, value: Option<impl fmt::Display>) -> Self {
+        match value {
+            Some(value) => self.detail(name, value),
+            None => self,
+        }
+    }
+}

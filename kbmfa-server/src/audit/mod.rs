@@ -1,0 +1,9 @@
+//! The record of everything that happened: one sealed row for each event, written in the transaction that
+//! makes it happen. If it cannot be written, the thing does not happen.
+
+pub mod chain;
+pub mod event;
+pub mod store;
+
+pub use chain::{Broken, Head, Seal};
+pub use event::{Actor, Event, Kind};

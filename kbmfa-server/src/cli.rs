@@ -1,0 +1,75 @@
+//! The command line: what there is, and who does it.
+
+use clap::{Parser, Subcommand};
+use std::path::PathBuf;
+
+use crate::admin::{Admin, Failure, audit, backup, check, init, login, machine, pool};
+use crate::config;
+use crate::serve;
+
+/// Judges SSH logins, asks people about them, and keeps the record.
+///
+/// A login reaches a machine whose sshd has pam_kbmfa.so; it waits there until somebody approves it here.
+#[derive(Parser)]
+#[command(name = "kbmfa-server", version, arg_required_else_help = true)]
+#[command(after_help = "First steps:
+  kbmfa-server init --name kbmfa.example         make the database, the CA and the configuration
+  kbmfa-server machine add web1                  enter a machine
+  kbmfa-server machine join-token web1           a token for `kbmfa-host join` on that machine
+  kbmfa-server serve                             (or: systemctl start kbmfa-server)
+  kbmfa-server login watch                       see logins as they come")]
+pub struct Cli {
+    /// The configuration file.
+    #[arg(long, global = true, default_value = config::DEFAULT_PATH, value_name = "FILE")]
+    config: PathBuf,
+    /// Print JSON, for programs.
+    #[arg(long, global = true)]
+    json: bool,
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Make the database, the CA, the server's certificate and a configuration file.
+    Init(init::Args),
+    /// Check the configuration file and report everything that is wrong with it.
+    Check,
+    /// Serve, until SIGTERM. SIGHUP reads the configuration and the certificate again.
+    Serve,
+    /// Copy the database, as of this moment, into a new file.
+    Backup(backup::Args),
+    /// Machines: add, list, show, join-token, rotate, remove.
+    #[command(subcommand)]
+    Machine(machine::Verb),
+    /// Pools of machines: add, list, show, remove.
+    #[command(subcommand)]
+    Pool(pool::Verb),
+    /// Logins: list, show, watch, approve, deny.
+    #[command(subcommand)]
+    Login(login::Verb),
+    /// The record: search, verify.
+    #[command(subcommand)]
+    Audit(audit::Verb),
+}
+
+/// Does what the command line says.
+///
+/// # Errors
+/// What went wrong, with a hint where there is one.
+pub fn run(cli: Cli) -> Result<(), Failure> {
+    let admin = Admin::new(cli.config, cli.json);
+    match cli.command {
+        Command::Init(args) => init::run(&admin, args),
+        Command::Check => check::run(&admin),
+        Command::Serve => {
+            admin.become_owner()?;
+            serve::run(admin.config_path().to_owned()).map_err(Failure::new)
+        }
+        Command::Backup(args) => backup::run(&admin, &args),
+        Command::Machine(verb) => machine::run(&admin, verb),
+        Command::Pool(verb) => pool::run(&admin, verb),
+        Command::Login(verb) => login::run(&admin, verb),
+        Command::Audit(verb) => audit::run(&admin, verb),
+    }
+}

@@ -1,0 +1,101 @@
+//! The only reader of the clock. Everything else is handed a [`Time`].
+
+use serde::{Deserialize, Serialize};
+use std::fmt;
+use std::ops::Add;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+/// A moment: microseconds since 1970, UTC.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct Time(i64);
+
+impl Time {
+    /// The moment so many microseconds after 1970.
+    pub fn from_micros(micros: i64) -> Self {
+        Self(micros)
+    }
+
+    /// Microseconds since 1970.
+    pub fn micros(self) -> i64 {
+        self.0
+    }
+
+    /// Time from `earlier` to this moment; zero if it lies ahead.
+    pub fn since(self, earlier: Self) -> Duration {
+        Duration::from_micros(u64::try_from(self.0.saturating_sub(earlier.0)).unwrap_or(0))
+    }
+}
+
+impl Add<Duration> for Time {
+    type Output = Self;
+    fn add(self, length: Duration) -> Self {
+        Self(self.0.saturating_add(i64::try_from(length.as_micros()).unwrap_or(i64::MAX)))
+    }
+}
+
+impl fmt::Display for Time {
+    /// RFC 3339 in UTC, to the second.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match jiff::Timestamp::from_microsecond(self.0) {
+            Ok(time) => write!(f, "{}", time.strftime("%Y-%m-%dT%H:%M:%SZ")),
+            Err(_) => write!(f, "{} us", self.0),
+        }
+    }
+}
+
+/// Something that tells the time.
+pub trait Clock: Send + Sync {
+    /// The moment now.
+    fn now(&self) -> Time;
+}
+
+/// The machine's clock.
+pub struct SystemClock;
+
+impl Clock for SystemClock {
+    #[expect(clippy::disallowed_methods, reason = "this is the one place that reads the clock")]
+    fn now(&self) -> Time {
+        let since_1970 = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        Time(i64::try_from(since_1970.as_micros()).unwrap_or(i64::MAX))
+    }
+}
+
+/// A clock that stands still until it is moved, for tests.
+#[cfg(test)]
+#[derive(Clone)]
+pub(crate) struct ManualClock(std::sync::Arc<std::sync::atomic::AtomicI64>);
+
+#[cfg(test)]
+impl ManualClock {
+    /// A clock that shows `start`.
+    pub(crate) fn new(start: Time) -> Self {
+        Self(std::sync::Arc::new(start.0.into()))
+    }
+
+    /// Moves the clock forward.
+    pub(crate) fn advance(&self, length: Duration) {
+        let micros = i64::try_from(length.as_micros()).unwrap();
+        self.0.fetch_add(micros, std::sync::atomic::Ordering::SeqCst);
+    }
+}
+
+#[cfg(test)]
+impl Clock for ManualClock {
+    fn now(&self) -> Time {
+        Time(self.0.load(std::sync::atomic::Ordering::SeqCst))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_moment_prints_as_utc_and_adds_up() {
+        let time = Time::from_micros(1_795_294_800_000_000);
+        assert_eq!(time.to_string(), "2026-11-21T21:00:00Z");
+        assert_eq!((time + Duration::from_secs(60)).since(time), Duration::from_secs(60));
+        assert_eq!(time.since(time + Duration::from_secs(1)), Duration::ZERO);
+    }
+}

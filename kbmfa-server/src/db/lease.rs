@@ -1,0 +1,93 @@
+//! Leases: a loop that may run only once among several servers on one state runs while it holds its row.
+
+use std::fs;
+use std::time::Duration;
+
+use super::{Error, Tx};
+
+/// How long a lease lasts without being renewed: bounds how long a server that hangs holds up the others.
+/// A server that died is noticed at once.
+const TERM: Duration = Duration::from_secs(10);
+
+/// A process, in words that no other process on this host ever has: boot id, pid and start time.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Holder(String);
+
+impl Holder {
+    /// This process.
+    pub fn this_process() -> Self {
+        Self(identity(std::process::id()).unwrap_or_else(|| format!("unknown:{}", std::process::id())))
+    }
+
+    fn is_alive(&self) -> bool {
+        let pid = self.0.split(':').nth(1).and_then(|pid| pid.parse().ok());
+        pid.and_then(identity).is_some_and(|now| now == self.0)
+    }
+}
+
+/// Takes or renews the lease; false while somebody else holds it.
+///
+/// # Errors
+/// What the database says.
+pub fn hold(tx: &Tx<'_>, name: &str, me: &Holder) -> Result<bool, Error> {
+    let found =
+        tx.query_one("SELECT holder, held_until FROM lease WHERE name = ?1", &[name.into()], |row| {
+            Ok((Holder(row.text("holder")?), row.time("held_until")?))
+        })?;
+    let renew_from = tx.now + TERM / 2;
+    match found {
+        Some((holder, until)) if holder == *me && until > renew_from => return Ok(true),
+        Some((holder, until)) if holder != *me && tx.now < until && holder.is_alive() => return Ok(false),
+        _ => {}
+    }
+    tx.execute(
+        "INSERT INTO lease (name, holder, held_until) VALUES (?1, ?2, ?3)
+         ON CONFLICT (name) DO UPDATE SET holder = excluded.holder, held_until = excluded.held_until",
+        &[name.into(), me.0.as_str().into(), (tx.now + TERM).into()],
+    )?;
+    Ok(true)
+}
+
+/// `boot id:pid:start time`, the last from field 22 of `/proc/PID/stat` (proc(5)).
+fn identity(pid: u32) -> Option<String> {
+    let boot = fs::read_to_string("/proc/sys/kernel/random/boot_id").ok()?;
+    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+    // The command's name, in parentheses, may itself hold anything.
+    let (_, after_name) = stat.rsplit_once(')')?;
+    let started = after_name.split_ascii_whitespace().nth(19)?;
+    Some(format!("{}:{pid}:{started}", boot.trim()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::db::testing::{Fixture, fixture};
+
+    fn holds(fixture: &Fixture, holder: &Holder) -> bool {
+        let holder = holder.clone();
+        fixture.db.write_blocking("lease", move |tx| hold(tx, "relay", &holder)).unwrap()
+    }
+
+    #[test]
+    fn a_living_holder_keeps_the_lease_for_its_term() {
+        let fixture = fixture();
+        let (me, other) = (Holder::this_process(), Holder("x".into()));
+        assert!(holds(&fixture, &me));
+        assert!(!holds(&fixture, &other));
+        fixture.clock.advance(TERM / 2);
+        assert!(holds(&fixture, &me));
+        fixture.clock.advance(TERM / 2);
+        assert!(!holds(&fixture, &other));
+        fixture.clock.advance(TERM / 2);
+        assert!(holds(&fixture, &other));
+    }
+
+    #[test]
+    fn the_lease_of_a_dead_process_is_free_at_once() {
+        let fixture = fixture();
+        let mine = Holder::this_process();
+        let dead = Holder(mine.0.replace(&format!(":{}:", std::process::id()), ":4194305:"));
+        assert!(holds(&fixture, &dead));
+        assert!(holds(&fixture, &mine));
+    }
+}

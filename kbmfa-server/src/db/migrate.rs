@@ -1,0 +1,58 @@
+//! The schema, step by step. A step is frozen once released: a test holds its checksum.
+
+use rusqlite::{Connection, TransactionBehavior};
+use std::path::Path;
+
+use super::Error;
+
+/// All steps, oldest first; the schema version is how many of them were taken.
+const STEPS: &[&str] = &[include_str!("../../migrations/0001_approval.sql")];
+
+/// The schema version that this program reads and writes.
+pub const SCHEMA_VERSION: i64 = 1;
+
+/// Takes the steps that are missing, all in one transaction.
+pub(super) fn run(connection: &mut Connection, path: &Path) -> Result<(), Error> {
+    let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+    let found = version(&transaction)?;
+    let missing = usize::try_from(found).ok().and_then(|taken| STEPS.get(taken..));
+    let Some(missing) = missing else {
+        return Err(Error::WrongVersion { path: path.display().to_string(), found });
+    };
+    for step in missing {
+        transaction.execute_batch(step)?;
+    }
+    transaction.pragma_update(None, "user_version", SCHEMA_VERSION)?;
+    Ok(transaction.commit()?)
+}
+
+/// Refuses a schema of any other version.
+pub(super) fn expect_current(connection: &Connection, path: &Path) -> Result<(), Error> {
+    match version(connection)? {
+        SCHEMA_VERSION => Ok(()),
+        found => Err(Error::WrongVersion { path: path.display().to_string(), found }),
+    }
+}
+
+fn version(connection: &Connection) -> Result<i64, Error> {
+    Ok(connection.query_row("PRAGMA user_version", [], |row| row.get(0))?)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_version_counts_the_steps() {
+        assert_eq!(usize::try_from(SCHEMA_VERSION).unwrap(), STEPS.len());
+    }
+
+    #[test]
+    fn running_again_changes_nothing() {
+        let mut connection = Connection::open_in_memory().unwrap();
+        for _ in 0..2 {
+            run(&mut connection, Path::new("x")).unwrap();
+            expect_current(&connection, Path::new("x")).unwrap();
+        }
+    }
+}

@@ -1,0 +1,134 @@
+//! The one thread that writes, with group commit: work that waits while a commit is under way shares the
+//! next one. Each piece of work runs in its own savepoint, so a failure takes back only itself.
+
+use rusqlite::{Connection, TransactionBehavior};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use tokio::sync::{mpsc, oneshot};
+
+use super::{Error, Tx};
+use crate::clock::Clock;
+
+/// Pieces of work that share one commit at the most: bounds how long the first of them waits.
+const GROUP_MAX: usize = 256;
+
+/// Work that may queue up before callers are told that the database is overloaded.
+const QUEUE_MAX: usize = 16 * 1024;
+
+#[derive(Clone)]
+pub(super) struct Writer {
+    queue: mpsc::Sender<Box<dyn Job>>,
+    counters: Arc<Counters>,
+}
+
+#[derive(Default)]
+struct Counters {
+    jobs: AtomicU64,
+    commits: AtomicU64,
+}
+
+impl Writer {
+    pub(super) fn start(connection: Connection, clock: Arc<dyn Clock>) -> Result<Self, Error> {
+        let (queue, jobs) = mpsc::channel(QUEUE_MAX);
+        let counters = Arc::<Counters>::default();
+        let writer = Self { queue, counters: Arc::clone(&counters) };
+        std::thread::Builder::new()
+            .name("db-writer".into())
+            .spawn(move || run(connection, jobs, clock.as_ref(), &counters))
+            .map_err(|_| Error::Closed)?;
+        Ok(writer)
+    }
+
+    pub(super) fn submit<T, E>(
+        &self,
+        name: &'static str,
+        work: impl FnOnce(&Tx<'_>) -> Result<T, E> + Send + 'static,
+    ) -> Result<oneshot::Receiver<Result<T, E>>, Error>
+    where
+        T: Send + 'static,
+        E: From<Error> + Send + 'static,
+    {
+        let (reply, answer) = oneshot::channel();
+        let job = Work { name, todo: Some(work), result: None, reply };
+        self.queue.try_send(Box::new(job)).map_err(|_| Error::Closed)?;
+        Ok(answer)
+    }
+
+    pub(super) fn counters(&self) -> (u64, u64) {
+        (self.counters.jobs.load(Ordering::Relaxed), self.counters.commits.load(Ordering::Relaxed))
+    }
+}
+
+fn run(
+    mut connection: Connection,
+    mut jobs: mpsc::Receiver<Box<dyn Job>>,
+    clock: &dyn Clock,
+    counters: &Counters,
+) {
+    let mut group = Vec::with_capacity(GROUP_MAX);
+    while jobs.blocking_recv_many(&mut group, GROUP_MAX) > 0 {
+        let outcome = commit(&mut connection, &mut group, clock);
+        if outcome.is_ok() {
+            counters.jobs.fetch_add(group.len() as u64, Ordering::Relaxed);
+            counters.commits.fetch_add(1, Ordering::Relaxed);
+        }
+        for job in group.drain(..) {
+            job.finish(outcome.clone());
+        }
+    }
+}
+
+fn commit(connection: &mut Connection, group: &mut [Box<dyn Job>], clock: &dyn Clock) -> Result<(), Error> {
+    // IMMEDIATE: a deferred transaction that reads first fails with SQLITE_BUSY_SNAPSHOT if another
+    // process writes in between, whatever the busy timeout.
+    let mut transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+    for job in group {
+        let savepoint = transaction.savepoint()?;
+        let keep = job.run(&Tx::new(&savepoint, clock.now()));
+        if keep {
+            savepoint.commit()?;
+        }
+    }
+    Ok(transaction.commit()?)
+}
+
+/// One piece of work with its caller's reply channel, types erased.
+trait Job: Send {
+    /// Does the work; true if it is to be kept.
+    fn run(&mut self, tx: &Tx<'_>) -> bool;
+    /// Tells the caller, once the commit is on disk or has failed.
+    fn finish(self: Box<Self>, commit: Result<(), Error>);
+}
+
+struct Work<F, T, E> {
+    name: &'static str,
+    todo: Option<F>,
+    result: Option<Result<T, E>>,
+    reply: oneshot::Sender<Result<T, E>>,
+}
+
+impl<F, T, E> Job for Work<F, T, E>
+where
+    F: FnOnce(&Tx<'_>) -> Result<T, E> + Send,
+    T: Send,
+    E: From<Error> + Send,
+{
+    fn run(&mut self, tx: &Tx<'_>) -> bool {
+        self.result = self.todo.take().map(|work| work(tx));
+        matches!(self.result, Some(Ok(_)))
+    }
+
+    fn finish(self: Box<Self>, commit: Result<(), Error>) {
+        let result = match (self.result, commit) {
+            (Some(Err(own)), _) => Err(own),
+            (Some(result), Ok(())) => result,
+            (_, Err(error)) => {
+                log::error!("transaction {}: {error}", self.name);
+                Err(error.into())
+            }
+            (None, Ok(())) => Err(Error::Closed.into()),
+        };
+        // A caller that has gone away needs no answer; its work is done all the same.
+        let _ = self.reply.send(result);
+    }
+}

@@ -1,0 +1,86 @@
+//! The doors: the route table on one screen, and the settings of both listeners.
+
+pub mod listen;
+pub mod status;
+pub mod tls;
+
+mod caller;
+mod logins;
+mod machines;
+mod reply;
+
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use warp::Filter;
+use warp::filters::BoxedFilter;
+use warp::reply::Response;
+
+use crate::db::Db;
+use crate::logins::Logins;
+use crate::settings::Section;
+
+/// Largest request body, in bytes. An open login with the longest key fits.
+pub const BODY_BYTES_MAX: usize = 16 * 1024;
+
+/// What the operator says about listening.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Settings {
+    /// Where machines connect.
+    pub listen: SocketAddr,
+    /// Where the operator's own tools ask; a loopback address.
+    pub status_listen: SocketAddr,
+    /// DNS names and addresses of the server; `init` puts them into its certificate.
+    pub names: Vec<String>,
+    /// Certificate chain, PEM.
+    pub tls_cert: PathBuf,
+    /// Private key, PEM.
+    pub tls_key: PathBuf,
+    /// How many connections at once, and how many of them from one address.
+    pub limits: listen::Limits,
+}
+
+impl Settings {
+    /// Takes its keys out of `[server]`.
+    pub fn read(server: &Section<'_>, state_dir: &Path) -> Self {
+        let status_listen = server.parsed("status_listen", SocketAddr::from(([127, 0, 0, 1], 8444)));
+        if !status_listen.ip().is_loopback() {
+            server.fault("status_listen", "must be a loopback address: it answers anybody, without TLS");
+        }
+        let connections = server.number("connections", 12_000, (1, 1_000_000));
+        let per_address = server.number("connections_per_address", 2_000, (1, 1_000_000));
+        let (tls_cert, tls_key) = tls::default_paths(state_dir);
+        let (own_cert, own_key) = (server.parsed_or_none("tls_cert"), server.parsed_or_none("tls_key"));
+        if own_cert.is_some() != own_key.is_some() {
+            server.fault("tls_cert", "tls_cert and tls_key go together");
+        }
+        Self {
+            listen: server.parsed("listen", SocketAddr::from(([0, 0, 0, 0], 8443))),
+            status_listen,
+            names: server.list("names").unwrap_or_default(),
+            tls_cert: own_cert.unwrap_or(tls_cert),
+            tls_key: own_key.unwrap_or(tls_key),
+            limits: listen::Limits { connections, per_address },
+        }
+    }
+}
+
+/// Every route that a machine can take.
+pub fn routes(logins: &Logins, db: &Db) -> BoxedFilter<(Response,)> {
+    let with_logins = logins.clone();
+    let with_logins = warp::any().map(move || with_logins.clone());
+    let with_db = (db.clone(), logins.clone());
+    let with_db = warp::any().map(move || with_db.clone());
+
+    let login = warp::path!("v1" / "logins" / String).and(caller::credential()).and(with_logins);
+    let open = login.clone().and(warp::put()).and(warp::body::bytes()).then(logins::open);
+    let wait = login.clone().and(warp::get()).and(logins::wait_query()).then(logins::wait);
+    let cancel = login.and(warp::delete()).then(logins::cancel);
+
+    let this_machine = warp::path!("v1" / "machines" / "self").and(caller::credential()).and(with_db.clone());
+    let this_machine = this_machine.and(warp::get()).then(machines::this_machine);
+    let join = warp::path!("v1" / "machines" / "join").and(with_db).and(warp::post());
+    let join = join.and(warp::body::bytes()).then(machines::join);
+
+    let all = open.or(wait).unify().or(cancel).unify().or(this_machine).unify().or(join).unify();
+    all.recover(reply::no_route).unify().boxed()
+}

@@ -1,0 +1,95 @@
+//! What goes back: JSON, or a problem. The one table from what went wrong inside to what is said outside;
+//! an unforeseen error is "internal error" there and complete in the log.
+
+use kbmfa_proto::problem::{MEDIA_TYPE, Problem};
+use kbmfa_proto::text::Shown;
+use serde::{Deserialize, Serialize};
+use std::convert::Infallible;
+use warp::http::{HeaderValue, StatusCode, header};
+use warp::reject::{MethodNotAllowed, Rejection};
+use warp::reply::{Reply, Response};
+
+use crate::logins::Error;
+use crate::roster;
+
+/// Why a request failed.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum Failure {
+    #[error(transparent)]
+    Action(#[from] Error),
+    #[error("the body is not what this route takes: {0}")]
+    Json(serde_json::Error),
+}
+
+/// Reads a request's JSON body.
+pub(super) fn json<'de, T: Deserialize<'de>>(body: &'de [u8]) -> Result<T, Failure> {
+    serde_json::from_slice(body).map_err(Failure::Json)
+}
+
+/// The response to an action's result.
+pub(super) fn from<T: Serialize>(result: Result<T, Failure>) -> Response {
+    match result {
+        Ok(answer) => warp::reply::json(&answer).into_response(),
+        Err(failure) => explain(&failure),
+    }
+}
+
+/// No route fits.
+pub(super) async fn no_route(rejection: Rejection) -> Result<Response, Infallible> {
+    Ok(if rejection.find::<MethodNotAllowed>().is_some() {
+        problem(
+            StatusCode::METHOD_NOT_ALLOWED,
+            "method-not-allowed",
+            "this route does not take that method",
+            None,
+        )
+    } else {
+        problem(StatusCode::NOT_FOUND, "not-found", "there is nothing here", None)
+    })
+}
+
+/// A problem document.
+pub(super) fn problem(status: StatusCode, code: &str, title: &str, detail: Option<String>) -> Response {
+    let (code, title) = (Shown::new(code), Shown::new(title));
+    let body = Problem { code, status: status.as_u16(), title, detail: detail.map(Shown::from) };
+    let mut response = warp::reply::json(&body).into_response();
+    *response.status_mut() = status;
+    response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static(MEDIA_TYPE));
+    response
+}
+
+fn explain(failure: &Failure) -> Response {
+    let say = |status, code, title: &str| problem(status, code, title, None);
+    match failure {
+        Failure::Json(error) => {
+            let (status, detail) = (StatusCode::BAD_REQUEST, error.to_string());
+            problem(status, "bad-request", "the body is not what this route takes", Some(detail))
+        }
+        Failure::Action(error) => match error {
+            Error::Bad(what) => say(StatusCode::BAD_REQUEST, "bad-request", what),
+            Error::Unauthorized => {
+                say(StatusCode::UNAUTHORIZED, "unauthorized", "the credential is not accepted")
+            }
+            Error::NotFound(_) | Error::Ambiguous(_) => {
+                say(StatusCode::NOT_FOUND, "not-found", "this machine has no such login")
+            }
+            Error::Conflict(_) => {
+                say(StatusCode::CONFLICT, "conflict", "this id stands for another login already")
+            }
+            Error::TooManyPolls => {
+                say(StatusCode::TOO_MANY_REQUESTS, "too-many-requests", "too many polls wait for this login")
+            }
+            Error::Roster(roster::Error::TokenRefused) => {
+                say(StatusCode::FORBIDDEN, "token-refused", "the join token is unknown, used or expired")
+            }
+            Error::Db(error) | Error::Roster(roster::Error::Db(error)) => {
+                log::error!("a request failed: {error}");
+                say(StatusCode::SERVICE_UNAVAILABLE, "unavailable", "the database cannot be used right now")
+            }
+            Error::Roster(_) | Error::Random(_) => {
+                log::error!("a request failed: {error}");
+                say(StatusCode::INTERNAL_SERVER_ERROR, "internal", "internal error")
+            }
+        },
+    }
+}

@@ -1,0 +1,32 @@
+//! kbmfa's server: judges logins, asks people, keeps the record.
+//!
+//! `docs/architecture.md` says which room is which; the modules stand here in reading order, and each
+//! may use only those that stand below it.
+
+#![forbid(unsafe_code)]
+
+pub mod cli;
+
+pub mod admin;
+pub mod serve;
+
+pub mod config;
+
+pub mod ca;
+pub mod http;
+pub mod poke;
+
+pub mod logins;
+
+pub mod policy;
+pub mod relay;
+pub mod roster;
+
+pub mod audit;
+
+pub mod db;
+
+pub mod clock;
+pub mod random;
+pub mod secret;
+pub mod settings;

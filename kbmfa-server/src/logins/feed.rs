@@ -1,0 +1,46 @@
+//! Hears what other processes did to logins - the command line, a second server - and wakes whoever waits
+//! here. The audit is the feed: every change of a login has an event.
+
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::sync::Notify;
+
+use super::{Error, Logins};
+use crate::audit::store as audit;
+use crate::db::Changes;
+
+/// How often the database's version is looked at. The command line pokes besides, so this is the bound for
+/// changes by another server.
+const INTERVAL: Duration = Duration::from_millis(200);
+
+/// Runs until the database fails. A ring of `poke` makes it look at once.
+///
+/// # Errors
+/// What the database says.
+pub async fn run(logins: Logins, poke: Arc<Notify>) -> Result<(), Error> {
+    let mut changes = logins.db().watch()?;
+    let mut seen = logins.db().read(|tx| Ok::<_, Error>(audit::head(tx)?.seq)).await?;
+    let mut last = None;
+    loop {
+        tokio::select! {
+            () = tokio::time::sleep(INTERVAL) => {}
+            () = poke.notified() => {}
+        }
+        let version;
+        (changes, version) = version_of(changes).await?;
+        if last == Some(version) {
+            continue;
+        }
+        let (newest, touched) = logins.db().read(move |tx| audit::logins_since(tx, seen)).await?;
+        for id in touched.iter().filter_map(|id| id.parse().ok()) {
+            logins.changed(&id);
+        }
+        (seen, last) = (newest, Some(version));
+    }
+}
+
+async fn version_of(changes: Changes) -> Result<(Changes, i64), Error> {
+    let joined =
+        tokio::task::spawn_blocking(move || changes.version().map(|version| (changes, version))).await;
+    Ok(joined.map_err(|_| crate::db::Error::Closed)??)
+}

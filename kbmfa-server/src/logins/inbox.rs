@@ -1,0 +1,110 @@
+//! Carries asks to the relay and answers back: posts what is wanted, reads what stands, and turns the
+//! message into the verdict. One server at a time does this; whatever it leaves undone, the next one finds.
+
+use std::time::Duration;
+
+use super::state::State;
+use super::store::{self, Ask, Login};
+use super::{Error, Logins, service};
+use crate::audit::{Head, Seal};
+use crate::db::lease;
+use crate::relay::{self, Message, Relay, text};
+
+/// How often everything open is looked at, hints or not.
+const INTERVAL: Duration = Duration::from_secs(2);
+
+/// Runs until the process ends.
+pub async fn run(logins: Logins, relay: impl Relay, holder: lease::Holder) {
+    loop {
+        if let Err(error) = round(&logins, &relay, &holder).await {
+            log::error!("relay {}: {error}", relay.name());
+        }
+        tokio::select! {
+            () = logins.news() => {}
+            _ = relay.hint() => {}
+            () = tokio::time::sleep(INTERVAL) => {}
+        }
+    }
+}
+
+async fn round(logins: &Logins, relay: &impl Relay, holder: &lease::Holder) -> Result<(), Error> {
+    let (name, holder) = (relay.name(), holder.clone());
+    let open = logins.db().write("inbox.open-asks", move |tx| {
+        if lease::hold(tx, "relay", &holder)? {
+            Ok(store::open_asks(tx, name)?)
+        } else {
+            Ok::<_, Error>(Vec::new())
+        }
+    });
+    for (ask, login) in open.await? {
+        let id = login.id.clone();
+        if let Err(error) = tend(logins, relay, ask, login).await {
+            log::error!("relay {name}: login {}: {error}", id.short());
+        }
+    }
+    Ok(())
+}
+
+/// Does for one ask what is due.
+async fn tend(logins: &Logins, relay: &impl Relay, ask: Ask, login: Login) -> Result<(), Failure> {
+    let posting =
+        relay::Ask { id: ask.id.clone(), destination: ask.destination.1.clone(), text: words(&login) };
+    match (login.life.state, &ask.message) {
+        (State::Pending, None) => {
+            let Message(message) = relay.post(&posting).await?;
+            let name = relay.name();
+            let recorded =
+                logins.db().write("ask.posted", move |tx| service::ask_posted(tx, name, &ask, &message));
+            Ok(recorded.await?)
+        }
+        (State::Pending, Some(message)) => {
+            let standing = relay.answers(&posting, &Message(message.clone())).await?;
+            let Some(decisive) = relay::tally(&standing).cloned() else { return Ok(()) };
+            let (rules, id) = (logins.rules(), login.id.clone());
+            let answered = logins.db().write("ask.answered", move |tx| {
+                service::answer(tx, &rules, &id, &decisive.person, decisive.answer, None)
+            });
+            answered.await?;
+            logins.changed(&login.id);
+            Ok(())
+        }
+        (_, message) => {
+            if let Some(message) = message {
+                let verdict = verdict(logins, &login).await?;
+                relay.amend(&posting, &Message(message.clone()), &verdict).await?;
+            }
+            let closed =
+                logins.db().write("ask.closed", move |tx| Ok::<_, Error>(store::close_ask(tx, &ask.id)?));
+            Ok(closed.await?)
+        }
+    }
+}
+
+/// Why an ask could not be tended. It stays open, and is tried again.
+#[derive(Debug, thiserror::Error)]
+enum Failure {
+    #[error(transparent)]
+    Ours(#[from] Error),
+    #[error(transparent)]
+    Relay(#[from] relay::Error),
+}
+
+fn words(login: &Login) -> String {
+    text::ask(&text::AskFacts {
+        user: login.user().as_str(),
+        machine: login.machine.as_str(),
+        service: login.opened.service.as_str(),
+        source: login.source.as_deref(),
+        key: login.key.as_deref(),
+        short: login.id.short(),
+        window: login.life.expires_at.since(login.opened_at),
+    })
+}
+
+async fn verdict(logins: &Logins, login: &Login) -> Result<String, Error> {
+    let id = login.id.clone();
+    let event = logins.db().read(move |tx| Ok::<_, Error>(store::last_event(tx, &id)?)).await?;
+    let head = event.and_then(|(seq, seal)| Some(Head { seq, seal: Seal::from_bytes(&seal)? }));
+    let head = head.unwrap_or(Head::EMPTY).to_string();
+    Ok(text::verdict(&words(login), login.life.state.as_str(), login.decided_by.as_deref(), &head))
+}

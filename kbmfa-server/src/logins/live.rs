@@ -1,0 +1,222 @@
+//! Logins with somebody waiting for them: the long poll, and the wake-ups that end it.
+
+use kbmfa_proto::login::{LoginReply, OpenLogin, State};
+use kbmfa_proto::names::LoginId;
+use std::pin::pin;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, PoisonError, RwLock};
+use std::time::Duration;
+use tokio::sync::{Notify, mpsc, watch};
+
+use super::waiters::Waiters;
+use super::{Error, Rules, service};
+use crate::db::{Db, Tx};
+use crate::roster::service::{Caller, authenticate};
+use crate::secret::SecretHash;
+
+/// The logins of this server.
+#[derive(Clone)]
+pub struct Logins(Arc<Inner>);
+
+struct Inner {
+    db: Db,
+    rules: RwLock<Arc<Rules>>,
+    waiters: Arc<Waiters>,
+    opened: Notify,
+    broken_polls: mpsc::UnboundedSender<BrokenPoll>,
+    closing: watch::Receiver<bool>,
+    counts: Counts,
+}
+
+/// How logins ended that machines were told about, since the start.
+#[derive(Default)]
+struct Counts {
+    opened: AtomicU64,
+    told: [AtomicU64; 5],
+}
+
+/// Final states that machines are told, in the order of `Counts::told`.
+const TOLD: [State; 5] = [State::Approved, State::Denied, State::Expired, State::Cancelled, State::Rehearsed];
+
+/// A poll whose connection broke before it was answered.
+pub struct BrokenPoll {
+    pub(super) login: LoginId,
+    pub(super) poll: i64,
+}
+
+impl Logins {
+    /// Logins in this database under these rules. Broken polls are reported to the sweep; when `closing`
+    /// turns true, whoever waits is answered at once with what is known.
+    pub fn new(
+        db: Db,
+        rules: Rules,
+        broken_polls: mpsc::UnboundedSender<BrokenPoll>,
+        closing: watch::Receiver<bool>,
+    ) -> Self {
+        let rules = RwLock::new(Arc::new(rules));
+        let (waiters, opened, counts) = (Arc::default(), Notify::new(), Counts::default());
+        Self(Arc::new(Inner { db, rules, waiters, opened, broken_polls, closing, counts }))
+    }
+
+    /// The rules in force.
+    pub fn rules(&self) -> Arc<Rules> {
+        Arc::clone(&self.0.rules.read().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// Puts other rules in force, from the next action on.
+    pub fn set_rules(&self, rules: Rules) {
+        *self.0.rules.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(rules);
+    }
+
+    /// Opens a login, or finds it opened.
+    ///
+    /// # Errors
+    /// As [`service::open`], and [`Error::Unauthorized`].
+    pub async fn open(
+        &self,
+        credential: SecretHash,
+        id: LoginId,
+        opened: OpenLogin,
+    ) -> Result<LoginReply, Error> {
+        let version = opened.module_version.to_string();
+        let reply = self
+            .act("login.open", credential, Some(version), move |tx, rules, caller| {
+                service::open(tx, rules, caller, &id, &opened)
+            })
+            .await?;
+        self.0.counts.opened.fetch_add(1, Ordering::Relaxed);
+        self.0.opened.notify_one();
+        Ok(self.told(reply))
+    }
+
+    /// Tells how a login stands, after waiting for a decision as long as `wait`.
+    ///
+    /// # Errors
+    /// As [`service::poll`], [`Error::Unauthorized`] and [`Error::TooManyPolls`].
+    pub async fn wait(
+        &self,
+        credential: SecretHash,
+        id: LoginId,
+        wait: Duration,
+    ) -> Result<LoginReply, Error> {
+        let waiter = self.0.waiters.join(&id).ok_or(Error::TooManyPolls)?;
+        let mut rung = pin!(waiter.bell().notified());
+        rung.as_mut().enable();
+        let (poll, reply) = self.poll(&credential, &id, wait).await?;
+        if reply.state != State::Pending || wait.is_zero() {
+            return Ok(self.told(reply));
+        }
+        // If the connection breaks, this future is dropped here, and the guard says so.
+        let guard = PollGuard { logins: self, broken: Some(BrokenPoll { login: id.clone(), poll }) };
+        let until_expiry = reply.expires_in_ms.map_or(wait, Duration::from_millis);
+        let mut closing = self.0.closing.clone();
+        tokio::select! {
+            () = &mut rung => {}
+            () = tokio::time::sleep(wait.min(until_expiry)) => {}
+            _ = closing.wait_for(|closing| *closing) => {}
+        }
+        guard.disarm();
+        let (_, reply) = self.poll(&credential, &id, Duration::ZERO).await?;
+        Ok(self.told(reply))
+    }
+
+    /// Gives a login up.
+    ///
+    /// # Errors
+    /// As [`service::cancel`], and [`Error::Unauthorized`].
+    pub async fn cancel(&self, credential: SecretHash, id: LoginId) -> Result<LoginReply, Error> {
+        let login = id.clone();
+        let reply = self
+            .act("login.cancel", credential, None, move |tx, rules, caller| {
+                service::cancel(tx, rules, caller, &id)
+            })
+            .await?;
+        self.changed(&login);
+        Ok(self.told(reply))
+    }
+
+    /// Something about this login has changed: wakes whoever waits for it, and the relay's loop.
+    pub fn changed(&self, id: &LoginId) {
+        self.0.waiters.wake(id);
+        self.0.opened.notify_one();
+    }
+
+    /// Waits until a login was opened or has changed.
+    pub(super) async fn news(&self) {
+        self.0.opened.notified().await;
+    }
+
+    /// The database.
+    pub(super) fn db(&self) -> &Db {
+        &self.0.db
+    }
+
+    /// Logins that are being waited for, opened, and (state, told) since the start.
+    pub fn counts(&self) -> (usize, u64, [(State, u64); 5]) {
+        let told = std::array::from_fn(|n| {
+            let told = self.0.counts.told.get(n).map_or(0, |count| count.load(Ordering::Relaxed));
+            (TOLD.get(n).copied().unwrap_or(State::Unknown), told)
+        });
+        (self.0.waiters.len(), self.0.counts.opened.load(Ordering::Relaxed), told)
+    }
+
+    async fn poll(
+        &self,
+        credential: &SecretHash,
+        id: &LoginId,
+        wait: Duration,
+    ) -> Result<(i64, LoginReply), Error> {
+        let id = id.clone();
+        self.act("login.poll", credential.clone(), None, move |tx, rules, caller| {
+            service::poll(tx, rules, caller, &id, wait)
+        })
+        .await
+    }
+
+    /// One action by a machine, in one transaction with finding out which machine it is.
+    async fn act<T: Send + 'static>(
+        &self,
+        name: &'static str,
+        credential: SecretHash,
+        module_version: Option<String>,
+        action: impl FnOnce(&Tx<'_>, &Rules, &Caller) -> Result<T, Error> + Send + 'static,
+    ) -> Result<T, Error> {
+        let rules = self.rules();
+        self.0
+            .db
+            .write(name, move |tx| {
+                let caller = authenticate(tx, &credential, module_version.as_deref())?;
+                action(tx, &rules, &caller.ok_or(Error::Unauthorized)?)
+            })
+            .await
+    }
+
+    fn told(&self, reply: LoginReply) -> LoginReply {
+        let state = TOLD.iter().position(|state| *state == reply.state);
+        if let Some(count) = state.and_then(|n| self.0.counts.told.get(n)) {
+            count.fetch_add(1, Ordering::Relaxed);
+        }
+        reply
+    }
+}
+
+/// Reports a poll that is dropped while it waits.
+struct PollGuard<'a> {
+    logins: &'a Logins,
+    broken: Option<BrokenPoll>,
+}
+
+impl PollGuard<'_> {
+    fn disarm(mut self) {
+        self.broken = None;
+    }
+}
+
+impl Drop for PollGuard<'_> {
+    fn drop(&mut self) {
+        if let Some(broken) = self.broken.take() {
+            // The sweep has ended only when the process ends.
+            let _ = self.logins.0.broken_polls.send(broken);
+        }
+    }
+}

@@ -1,0 +1,56 @@
+//! Logins: opened by machines, decided by people, kept in the database. What waits in memory is only a
+//! hint; the row is the truth, so a restart loses nothing.
+
+pub mod state;
+
+pub mod service;
+pub mod store;
+
+pub mod feed;
+pub mod inbox;
+pub mod live;
+pub mod sweep;
+
+mod key;
+mod waiters;
+
+pub use live::Logins;
+pub use service::Rules;
+
+use kbmfa_proto::names::LoginId;
+
+use crate::db;
+use crate::random::NoRandomness;
+use crate::roster;
+
+/// Why a login action was not done.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The database failed.
+    #[error(transparent)]
+    Db(#[from] db::Error),
+    /// The roster failed.
+    #[error(transparent)]
+    Roster(#[from] roster::Error),
+    /// No random bytes.
+    #[error(transparent)]
+    Random(#[from] NoRandomness),
+    /// The credential is not accepted.
+    #[error("the credential is not accepted")]
+    Unauthorized,
+    /// The caller has no such login.
+    #[error("there is no login {0}")]
+    NotFound(String),
+    /// Several logins begin with what was given.
+    #[error("several logins begin with {0}; give more of the id")]
+    Ambiguous(String),
+    /// The id stands for another login already.
+    #[error("login {0} exists already and was opened differently")]
+    Conflict(LoginId),
+    /// What the machine reported makes no sense.
+    #[error("{0}")]
+    Bad(&'static str),
+    /// The login is polled too often at once.
+    #[error("too many polls wait for this login already")]
+    TooManyPolls,
+}

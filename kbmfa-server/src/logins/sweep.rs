@@ -1,0 +1,51 @@
+//! Lets time pass: expires logins that nobody answered, and gives up machines that fell silent.
+
+use std::time::Duration;
+use tokio::sync::mpsc;
+
+use super::live::BrokenPoll;
+use super::{Logins, service};
+use crate::db::lease;
+
+/// How often time is looked at. A waiting machine learns of its own expiry without the sweep.
+const INTERVAL: Duration = Duration::from_secs(1);
+
+/// Runs until the process ends. Broken polls are noted by every server, the sweep is made by one of them.
+pub async fn run(
+    logins: Logins,
+    mut broken_polls: mpsc::UnboundedReceiver<BrokenPoll>,
+    holder: lease::Holder,
+) {
+    let mut ticks = tokio::time::interval(INTERVAL);
+    ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    loop {
+        tokio::select! {
+            _ = ticks.tick() => sweep(&logins, &holder).await,
+            broken = broken_polls.recv() => match broken {
+                Some(broken) => note(&logins, broken).await,
+                None => return,
+            },
+        }
+    }
+}
+
+async fn sweep(logins: &Logins, holder: &lease::Holder) {
+    let (rules, holder) = (logins.rules(), holder.clone());
+    let swept = logins.db().write("login.sweep", move |tx| {
+        if lease::hold(tx, "sweep", &holder)? { service::sweep(tx, &rules) } else { Ok(Vec::new()) }
+    });
+    match swept.await {
+        Ok(changed) => changed.iter().for_each(|id| logins.changed(id)),
+        Err(error) => log::error!("sweep: {error}"),
+    }
+}
+
+async fn note(logins: &Logins, broken: BrokenPoll) {
+    let rules = logins.rules();
+    let noted = logins
+        .db()
+        .write("login.poll-broke", move |tx| service::poll_broke(tx, &rules, &broken.login, broken.poll));
+    if let Err(error) = noted.await {
+        log::error!("poll of a login broke, and that could not be noted: {error}");
+    }
+}

@@ -1,0 +1,65 @@
+//! The socket in the state directory: the command line rings here after it has changed the database, so that
+//! a running server looks at once. It carries no data; what changed stands in the database.
+
+use nix::unistd::Uid;
+use std::io::{self, Write};
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::net::UnixListener;
+use tokio::sync::Notify;
+
+/// Time between attempts to own the socket while another server on the same state does.
+const RETRY: Duration = Duration::from_secs(2);
+
+/// Name of the socket in the state directory.
+const NAME: &str = "admin.sock";
+
+/// Rings, if there is a server to hear it.
+pub fn ring(state_dir: &Path) {
+    let rung =
+        std::os::unix::net::UnixStream::connect(state_dir.join(NAME)).and_then(|mut s| s.write_all(b"\n"));
+    if let Err(error) = rung {
+        log::debug!("no server to poke: {error}");
+    }
+}
+
+/// Listens for rings and passes them on. While another server on this state has the socket, that one
+/// hears them, and this one learns of changes by looking.
+///
+/// # Errors
+/// What the system says.
+pub async fn listen(state_dir: PathBuf, poke: Arc<Notify>) -> io::Result<()> {
+    let path = state_dir.join(NAME);
+    let listener = loop {
+        match own(&path) {
+            Ok(listener) => break listener,
+            Err(error) if error.kind() == io::ErrorKind::AddrInUse => tokio::time::sleep(RETRY).await,
+            Err(error) => return Err(error),
+        }
+    };
+    loop {
+        let (stream, _) = listener.accept().await?;
+        let caller = Uid::from_raw(stream.peer_cred()?.uid());
+        if caller.is_root() || caller == Uid::effective() {
+            poke.notify_one();
+        } else {
+            log::warn!("uid {caller} poked the server and was ignored");
+        }
+    }
+}
+
+/// Binds the socket; one that nobody listens on is a leftover, and is replaced.
+fn own(path: &Path) -> io::Result<UnixListener> {
+    if std::os::unix::net::UnixStream::connect(path).is_ok() {
+        return Err(io::ErrorKind::AddrInUse.into());
+    }
+    match std::fs::remove_file(path) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+        _ => {}
+    }
+    let listener = UnixListener::bind(path)?;
+    std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o600))?;
+    Ok(listener)
+}

@@ -1,0 +1,125 @@
+//! People who may answer: `console:root`, `keybase:alice`; and rules about who they are.
+
+use serde::Serialize;
+use std::fmt;
+use std::str::FromStr;
+
+/// One person in one relay: `console:root`.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize)]
+#[serde(into = "String")]
+pub struct Approver {
+    relay: String,
+    name: String,
+}
+
+/// A text that names no [`Approver`].
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{0:?} names no approver: write relay:name with a relay of a-z, such as console:root")]
+pub struct BadApprover(String);
+
+impl Approver {
+    /// The person `name` at the console.
+    ///
+    /// # Errors
+    /// [`BadApprover`] if the name is empty or has blanks or invisible characters.
+    pub fn console(name: &str) -> Result<Self, BadApprover> {
+        format!("console:{name}").parse()
+    }
+
+    /// The relay through which this person answers.
+    pub fn relay(&self) -> &str {
+        &self.relay
+    }
+}
+
+impl FromStr for Approver {
+    type Err = BadApprover;
+    fn from_str(text: &str) -> Result<Self, BadApprover> {
+        let bad = || BadApprover(text.chars().take(80).collect());
+        let (relay, name) = text.split_once(':').ok_or_else(bad)?;
+        let plain = |c: char| !c.is_whitespace() && c != ',' && !kbmfa_proto::text::is_invisible(c);
+        let relay_fits = !relay.is_empty() && relay.chars().all(|c| c.is_ascii_lowercase());
+        if relay_fits && (1..=64).contains(&name.len()) && name.chars().all(plain) {
+            Ok(Self { relay: relay.to_owned(), name: name.to_owned() })
+        } else {
+            Err(bad())
+        }
+    }
+}
+
+impl fmt::Display for Approver {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}:{}", self.relay, self.name)
+    }
+}
+
+impl From<Approver> for String {
+    fn from(approver: Approver) -> Self {
+        approver.to_string()
+    }
+}
+
+/// Who may answer an ask.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Approvers {
+    /// Everybody whom the relay lets answer.
+    Anyone,
+    /// These people.
+    List(Vec<Approver>),
+}
+
+impl Approvers {
+    /// True if this person may answer.
+    pub fn include(&self, person: &Approver) -> bool {
+        match self {
+            Self::Anyone => true,
+            Self::List(people) => people.contains(person),
+        }
+    }
+}
+
+impl fmt::Display for Approvers {
+    /// `anyone`, or the people with commas between them; reads back with `parse`.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Anyone => f.write_str("anyone"),
+            Self::List(people) => {
+                let people: Vec<_> = people.iter().map(ToString::to_string).collect();
+                f.write_str(&people.join(","))
+            }
+        }
+    }
+}
+
+impl FromStr for Approvers {
+    type Err = BadApprover;
+    fn from_str(text: &str) -> Result<Self, BadApprover> {
+        if text == "anyone" {
+            return Ok(Self::Anyone);
+        }
+        text.split(',').map(str::parse).collect::<Result<_, _>>().map(Self::List)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_listed_people_may_answer() {
+        let list: Approvers = "console:root,keybase:alice".parse().unwrap();
+        for (person, may) in [("console:root", true), ("keybase:alice", true), ("keybase:root", false)] {
+            assert_eq!(list.include(&person.parse().unwrap()), may, "{person}");
+            assert!(Approvers::Anyone.include(&person.parse().unwrap()));
+        }
+        assert_eq!(list.to_string().parse::<Approvers>().unwrap(), list);
+    }
+
+    #[test]
+    fn a_text_that_names_nobody_is_refused() {
+        for text in ["", "root", ":root", "console:", "Console:root", "console:a b", "console:a\u{202e}"] {
+            assert!(text.parse::<Approver>().is_err(), "{text:?}");
+        }
+        assert!("".parse::<Approvers>().is_err(), "an empty list must not mean anyone");
+    }
+}

@@ -1,0 +1,26 @@
+//! The only maker of random values.
+
+use std::fmt::Write as _;
+
+/// The system gave no random bytes.
+#[derive(Debug, thiserror::Error)]
+#[error("the system gave no random bytes: {0}")]
+pub struct NoRandomness(getrandom::Error);
+
+/// `N` random bytes in hex.
+///
+/// # Errors
+/// [`NoRandomness`] if the system has none to give.
+pub fn hex<const N: usize>() -> Result<String, NoRandomness> {
+    let mut bytes = [0; N];
+    getrandom::fill(&mut bytes).map_err(NoRandomness)?;
+    Ok(to_hex(&bytes))
+}
+
+/// Bytes as lower-case hex.
+pub fn to_hex(bytes: &[u8]) -> String {
+    bytes.iter().fold(String::with_capacity(bytes.len() * 2), |mut text, byte| {
+        let _ = write!(text, "{byte:02x}");
+        text
+    })
+}

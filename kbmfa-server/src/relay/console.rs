@@ -1,0 +1,32 @@
+//! The embedded relay: the ask is a row that `kbmfa-server login watch` shows, and the answer is typed with
+//! `login approve` or `login deny`, which decide in the database at once. So nothing is sent anywhere.
+
+use std::future;
+
+use super::{Ask, Error, Message, Relay, Standing};
+
+/// See the module.
+pub struct Console;
+
+impl Relay for Console {
+    fn name(&self) -> &'static str {
+        "console"
+    }
+
+    async fn post(&self, ask: &Ask) -> Result<Message, Error> {
+        Ok(Message(ask.id.clone()))
+    }
+
+    async fn amend(&self, _ask: &Ask, _message: &Message, _verdict: &str) -> Result<(), Error> {
+        Ok(())
+    }
+
+    /// What is typed at the console is decided when it is typed: nothing ever waits here.
+    async fn answers(&self, _ask: &Ask, _message: &Message) -> Result<Vec<Standing>, Error> {
+        Ok(Vec::new())
+    }
+
+    async fn hint(&self) -> Option<String> {
+        future::pending().await
+    }
+}

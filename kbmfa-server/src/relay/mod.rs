@@ -1,0 +1,110 @@
+//! Where asks go and answers come from. A relay knows messages and people, not logins: it is handed an
+//! opaque ask, and what it hands back are hints. What counts is decided elsewhere, on what stands now.
+
+pub mod console;
+pub mod text;
+
+use std::future::Future;
+
+use crate::policy::Approver;
+
+/// An ask for a relay to post.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Ask {
+    /// Opaque id. It goes into the message, so that a post whose reply was lost can be found again.
+    pub id: String,
+    /// Where in the relay: a channel, a person.
+    pub destination: String,
+    /// What the message says.
+    pub text: String,
+}
+
+/// A message that a relay has posted, by the relay's own id.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Message(pub String);
+
+/// What one person replies.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, serde::Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Answer {
+    /// Let them in.
+    Approve,
+    /// Do not.
+    Deny,
+}
+
+impl Answer {
+    /// One word for the record.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Approve => "approve",
+            Self::Deny => "deny",
+        }
+    }
+}
+
+/// An answer that stands on a message at this moment.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Standing {
+    /// Whose it is.
+    pub person: Approver,
+    /// What they say.
+    pub answer: Answer,
+}
+
+/// Why a relay could not do what it was asked. The ask stays as it was, and is tried again.
+#[derive(Debug, thiserror::Error)]
+#[error("relay: {0}")]
+pub struct Error(pub String);
+
+/// A way to reach people.
+pub trait Relay: Send + Sync + 'static {
+    /// Its name in configuration, records and approvers: `console`.
+    fn name(&self) -> &'static str;
+
+    /// Posts an ask. It may have been posted before by a process that died before it could say so: the
+    /// relay looks for a message with this ask's id first, and never posts a second.
+    fn post(&self, ask: &Ask) -> impl Future<Output = Result<Message, Error>> + Send;
+
+    /// Turns the message into the verdict. Doing it again is harmless.
+    fn amend(
+        &self,
+        ask: &Ask,
+        message: &Message,
+        verdict: &str,
+    ) -> impl Future<Output = Result<(), Error>> + Send;
+
+    /// The answers that stand on the message now, read afresh.
+    fn answers(
+        &self,
+        ask: &Ask,
+        message: &Message,
+    ) -> impl Future<Output = Result<Vec<Standing>, Error>> + Send;
+
+    /// Waits for a hint that answers may have changed: the id of an ask, or `None` when any may have
+    /// (after a gap). A hint that never comes loses nothing, since everything open is read again in time.
+    fn hint(&self) -> impl Future<Output = Option<String>> + Send;
+}
+
+/// What the answers that stand on one message amount to: any Deny outweighs every Approve. The caller
+/// has left out those that do not count.
+pub fn tally(standing: &[Standing]) -> Option<&Standing> {
+    let first = |answer| standing.iter().find(|standing| standing.answer == answer);
+    first(Answer::Deny).or_else(|| first(Answer::Approve))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn any_deny_outweighs_every_approve() {
+        let standing = |name: &str, answer| Standing { person: name.parse().unwrap(), answer };
+        let yes = standing("keybase:alice", Answer::Approve);
+        let no = standing("keybase:bob", Answer::Deny);
+        assert_eq!(tally(&[]), None);
+        assert_eq!(tally(std::slice::from_ref(&yes)), Some(&yes));
+        assert_eq!(tally(&[yes.clone(), no.clone()]), Some(&no));
+        assert_eq!(tally(&[no.clone(), yes.clone(), yes]), Some(&no));
+    }
+}

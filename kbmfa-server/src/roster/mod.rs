@@ -1,0 +1,35 @@
+//! Who and what takes part: machines with their credentials, and the pools that they are in.
+
+pub mod service;
+pub mod store;
+
+use kbmfa_proto::names::{MachineName, PoolName};
+
+use crate::db;
+use crate::random::NoRandomness;
+
+/// Why a roster action was not done.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The database failed.
+    #[error(transparent)]
+    Db(#[from] db::Error),
+    /// No random bytes.
+    #[error(transparent)]
+    Random(#[from] NoRandomness),
+    /// There is no such machine.
+    #[error("there is no machine {0}")]
+    NoSuchMachine(MachineName),
+    /// There is one already.
+    #[error("there is a machine {0} already")]
+    MachineExists(MachineName),
+    /// There is no such pool.
+    #[error("there is no pool {0}")]
+    NoSuchPool(PoolName),
+    /// The machine is not in the pool.
+    #[error("machine {0} is not in pool {1}")]
+    NotInPool(MachineName, PoolName),
+    /// The token is unknown, expired, or was traded for another credential. Which, is nobody's business.
+    #[error("the join token is unknown, used or expired")]
+    TokenRefused,
+}

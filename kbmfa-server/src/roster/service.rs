@@ -1,0 +1,278 @@
+//! What can be done to the roster: each function is one action inside the caller's transaction, with its
+//! audit entry.
+
+use kbmfa_proto::names::{MachineName, PoolName};
+use std::time::Duration;
+
+use super::Error;
+use super::store::{self, Machine, Pool};
+use crate::audit::{Actor, Event, Kind, store as audit};
+use crate::db::Tx;
+use crate::random;
+use crate::secret::{Secret, SecretHash};
+
+/// How long a join token is good for.
+pub const JOIN_TOKEN_LIFE: Duration = Duration::from_secs(60 * 60);
+
+/// How stale "last seen" may be: a write for each login would cost more than the knowledge is worth.
+const SEEN_GRAIN: Duration = Duration::from_secs(60);
+
+/// The machine that a credential stands for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Caller {
+    /// Opaque id.
+    pub machine_id: String,
+    /// Its name.
+    pub name: MachineName,
+}
+
+/// Finds out who calls; `None` if the credential is not accepted.
+///
+/// The first use of a new credential retires the machine's older ones.
+///
+/// # Errors
+/// What the database says.
+pub fn authenticate(
+    tx: &Tx<'_>,
+    hash: &SecretHash,
+    module_version: Option<&str>,
+) -> Result<Option<Caller>, Error> {
+    let Some(credential) = store::credential(tx, hash)? else { return Ok(None) };
+    if credential.first_used_at.is_none() {
+        let retired = store::first_use(tx, hash, &credential)?;
+        if retired > 0 {
+            let event = Event::new(Kind::MachineRotated, Actor::machine(&credential.name));
+            audit::append(tx, &event.machine(&credential.name).detail("retired", retired))?;
+        }
+    }
+    if credential.last_seen_at.is_none_or(|seen| tx.now.since(seen) >= SEEN_GRAIN) {
+        store::seen(tx, &credential.machine_id, module_version)?;
+    }
+    Ok(Some(Caller { machine_id: credential.machine_id, name: credential.name }))
+}
+
+/// The machine of this name.
+///
+/// # Errors
+/// [`Error::NoSuchMachine`].
+pub fn machine(tx: &Tx<'_>, name: &MachineName) -> Result<Machine, Error> {
+    store::machine_by_name(tx, name)?.ok_or_else(|| Error::NoSuchMachine(name.clone()))
+}
+
+/// The pool of this name.
+///
+/// # Errors
+/// [`Error::NoSuchPool`].
+pub fn pool(tx: &Tx<'_>, name: &PoolName) -> Result<Pool, Error> {
+    store::pool_by_name(tx, name)?.ok_or_else(|| Error::NoSuchPool(name.clone()))
+}
+
+/// Enters a machine.
+///
+/// # Errors
+/// [`Error::MachineExists`].
+pub fn add_machine(tx: &Tx<'_>, actor: &Actor, name: &MachineName) -> Result<(), Error> {
+    if store::machine_by_name(tx, name)?.is_some() {
+        return Err(Error::MachineExists(name.clone()));
+    }
+    store::insert_machine(tx, &random::hex::<16>()?, name)?;
+    audit::append(tx, &Event::new(Kind::MachineAdded, actor.clone()).machine(name))?;
+    Ok(())
+}
+
+/// Makes a token with which the machine can join, or join again to replace its credential.
+///
+/// # Errors
+/// [`Error::NoSuchMachine`].
+pub fn make_join_token(tx: &Tx<'_>, actor: &Actor, name: &MachineName) -> Result<Secret, Error> {
+    let machine = machine(tx, name)?;
+    let token = Secret::new(format!("kbmfa-join-{}", random::hex::<32>()?));
+    let expires_at = tx.now + JOIN_TOKEN_LIFE;
+    store::insert_join_token(tx, &token.hash(), &machine.id, expires_at)?;
+    let event = Event::new(Kind::MachineTokenMade, actor.clone()).machine(name);
+    audit::append(tx, &event.detail("expires", expires_at))?;
+    Ok(token)
+}
+
+/// Trades a token for a credential. The same trade again is harmless until the token expires.
+///
+/// # Errors
+/// [`Error::TokenRefused`].
+pub fn join(
+    tx: &Tx<'_>,
+    token: &SecretHash,
+    credential: &SecretHash,
+    module_version: &str,
+) -> Result<Machine, Error> {
+    let found = store::join_token(tx, token)?.filter(|token| tx.now < token.expires_at);
+    let Some(found) = found else { return Err(Error::TokenRefused) };
+    match &found.credential_hash {
+        Some(traded) if traded == credential.as_bytes() => return Ok(found.machine),
+        Some(_) => return Err(Error::TokenRefused),
+        None => {}
+    }
+    if !store::insert_credential(tx, credential, &found.machine.id)? {
+        return Err(Error::TokenRefused);
+    }
+    store::trade(tx, token, credential)?;
+    let event = Event::new(Kind::MachineJoined, Actor::machine(&found.machine.name));
+    audit::append(tx, &event.machine(&found.machine.name).detail("module", module_version))?;
+    Ok(found.machine)
+}
+
+/// Removes a machine: its credentials are refused from now on.
+///
+/// # Errors
+/// [`Error::NoSuchMachine`].
+pub fn remove_machine(tx: &Tx<'_>, actor: &Actor, name: &MachineName) -> Result<Machine, Error> {
+    let machine = machine(tx, name)?;
+    store::remove_machine(tx, &machine.id)?;
+    audit::append(tx, &Event::new(Kind::MachineRemoved, actor.clone()).machine(name))?;
+    Ok(machine)
+}
+
+/// Makes a pool if there is none of this name; true if it was made.
+///
+/// # Errors
+/// What the database says.
+pub fn add_pool(tx: &Tx<'_>, actor: &Actor, name: &PoolName) -> Result<bool, Error> {
+    if store::pool_by_name(tx, name)?.is_some() {
+        return Ok(false);
+    }
+    store::insert_pool(tx, &random::hex::<16>()?, name)?;
+    audit::append(tx, &Event::new(Kind::PoolAdded, actor.clone()).detail("pool", name))?;
+    Ok(true)
+}
+
+/// Puts a machine into a pool; false if it was there already.
+///
+/// # Errors
+/// [`Error::NoSuchPool`], [`Error::NoSuchMachine`].
+pub fn put_in_pool(
+    tx: &Tx<'_>,
+    actor: &Actor,
+    pool_name: &PoolName,
+    machine_name: &MachineName,
+) -> Result<bool, Error> {
+    let added = store::put_in_pool(tx, &pool(tx, pool_name)?.id, &machine(tx, machine_name)?.id)?;
+    if added {
+        let event = Event::new(Kind::PoolMachineAdded, actor.clone()).machine(machine_name);
+        audit::append(tx, &event.detail("pool", pool_name))?;
+    }
+    Ok(added)
+}
+
+/// Takes a machine out of a pool.
+///
+/// # Errors
+/// [`Error::NotInPool`], [`Error::NoSuchPool`], [`Error::NoSuchMachine`].
+pub fn take_out_of_pool(
+    tx: &Tx<'_>,
+    actor: &Actor,
+    pool_name: &PoolName,
+    machine_name: &MachineName,
+) -> Result<(), Error> {
+    if !store::take_out_of_pool(tx, &pool(tx, pool_name)?.id, &machine(tx, machine_name)?.id)? {
+        return Err(Error::NotInPool(machine_name.clone(), pool_name.clone()));
+    }
+    let event = Event::new(Kind::PoolMachineRemoved, actor.clone()).machine(machine_name);
+    audit::append(tx, &event.detail("pool", pool_name))?;
+    Ok(())
+}
+
+/// Removes a pool. Its machines stay.
+///
+/// # Errors
+/// [`Error::NoSuchPool`].
+pub fn remove_pool(tx: &Tx<'_>, actor: &Actor, name: &PoolName) -> Result<(), Error> {
+    store::remove_pool(tx, &pool(tx, name)?.id)?;
+    audit::append(tx, &Event::new(Kind::PoolRemoved, actor.clone()).detail("pool", name))?;
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::db::testing::{Fixture, fixture};
+
+    fn act<T: Send + 'static>(
+        fixture: &Fixture,
+        work: impl FnOnce(&Tx<'_>) -> Result<T, Error> + Send + 'static,
+    ) -> Result<T, Error> {
+        fixture.db.write_blocking("test", work)
+    }
+
+    fn root() -> Actor {
+        Actor::new("console:root")
+    }
+
+    fn web1() -> MachineName {
+        "web1".parse().unwrap()
+    }
+
+    fn with_token() -> (Fixture, SecretHash) {
+        let fixture = fixture();
+        act(&fixture, |tx| add_machine(tx, &root(), &web1())).unwrap();
+        let token = act(&fixture, |tx| make_join_token(tx, &root(), &web1())).unwrap();
+        (fixture, token.hash())
+    }
+
+    fn join_as(fixture: &Fixture, token: &SecretHash, credential: &'static str) -> Result<Machine, Error> {
+        let token = token.clone();
+        act(fixture, move |tx| join(tx, &token, &SecretHash::of(credential), "0.1.0"))
+    }
+
+    fn accepted(fixture: &Fixture, credential: &'static str) -> bool {
+        act(fixture, move |tx| authenticate(tx, &SecretHash::of(credential), None)).unwrap().is_some()
+    }
+
+    #[test]
+    fn a_token_is_good_for_one_credential_and_the_same_trade_again_is_harmless() {
+        let (fixture, token) = with_token();
+        assert_eq!(join_as(&fixture, &token, "a").unwrap().name, web1());
+        assert_eq!(join_as(&fixture, &token, "a").unwrap().name, web1());
+        assert!(matches!(join_as(&fixture, &token, "b"), Err(Error::TokenRefused)));
+        assert!(accepted(&fixture, "a") && !accepted(&fixture, "b"));
+    }
+
+    #[test]
+    fn a_token_expires_to_the_microsecond() {
+        let (fixture, token) = with_token();
+        fixture.clock.advance(JOIN_TOKEN_LIFE);
+        assert!(matches!(join_as(&fixture, &token, "a"), Err(Error::TokenRefused)));
+    }
+
+    #[test]
+    fn an_old_credential_works_until_the_new_one_is_used() {
+        let (fixture, token) = with_token();
+        join_as(&fixture, &token, "old").unwrap();
+        assert!(accepted(&fixture, "old"));
+        fixture.clock.advance(Duration::from_secs(1));
+        let second = act(&fixture, |tx| make_join_token(tx, &root(), &web1())).unwrap().hash();
+        join_as(&fixture, &second, "new").unwrap();
+        assert!(accepted(&fixture, "old"));
+        assert!(accepted(&fixture, "new"));
+        assert!(!accepted(&fixture, "old"));
+    }
+
+    #[test]
+    fn a_removed_machine_is_refused_and_its_name_is_free_again() {
+        let (fixture, token) = with_token();
+        join_as(&fixture, &token, "a").unwrap();
+        act(&fixture, |tx| remove_machine(tx, &root(), &web1())).unwrap();
+        assert!(!accepted(&fixture, "a"));
+        assert!(matches!(join_as(&fixture, &token, "a"), Err(Error::TokenRefused)));
+        act(&fixture, |tx| add_machine(tx, &root(), &web1())).unwrap();
+        assert!(!accepted(&fixture, "a"));
+    }
+
+    #[test]
+    fn a_credential_of_one_machine_cannot_be_taken_over_by_another() {
+        let (fixture, token) = with_token();
+        join_as(&fixture, &token, "a").unwrap();
+        let db1: MachineName = "db1".parse().unwrap();
+        act(&fixture, move |tx| add_machine(tx, &root(), &"db1".parse().unwrap())).unwrap();
+        let other = act(&fixture, move |tx| make_join_token(tx, &root(), &db1)).unwrap().hash();
+        assert!(matches!(join_as(&fixture, &other, "a"), Err(Error::TokenRefused)));
+    }
+}

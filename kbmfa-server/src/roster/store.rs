@@ -1,0 +1,250 @@
+//! The SQL of machines, credentials, join tokens and pools.
+
+use kbmfa_proto::names::{MachineName, PoolName};
+
+use crate::clock::Time;
+use crate::db::{Error, Row, Tx};
+use crate::secret::SecretHash;
+
+/// A machine that has not been removed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Machine {
+    /// Opaque id.
+    pub id: String,
+    /// Its name.
+    pub name: MachineName,
+    /// When it was entered.
+    pub created_at: Time,
+    /// When it was last heard of, to the minute.
+    pub last_seen_at: Option<Time>,
+    /// The module's version, as last reported.
+    pub module_version: Option<String>,
+    /// Credentials that would be accepted now.
+    pub credentials: i64,
+}
+
+const MACHINE: &str = "SELECT id, name, created_at, last_seen_at, module_version,
+    (SELECT count(*) FROM credential WHERE machine_id = machine.id AND retired_at IS NULL) AS credentials
+    FROM machine WHERE removed_at IS NULL";
+
+fn machine(row: &Row<'_, '_>) -> Result<Machine, Error> {
+    Ok(Machine {
+        id: row.text("id")?,
+        name: row.parsed("name")?,
+        created_at: row.time("created_at")?,
+        last_seen_at: row.time_or_null("last_seen_at")?,
+        module_version: row.text_or_null("module_version")?,
+        credentials: row.integer("credentials")?,
+    })
+}
+
+/// All machines, by name.
+///
+/// # Errors
+/// What the database says.
+pub fn machines(tx: &Tx<'_>) -> Result<Vec<Machine>, Error> {
+    tx.query(&format!("{MACHINE} ORDER BY name"), &[], machine)
+}
+
+/// One machine.
+///
+/// # Errors
+/// What the database says.
+pub fn machine_by_name(tx: &Tx<'_>, name: &MachineName) -> Result<Option<Machine>, Error> {
+    tx.query_one(&format!("{MACHINE} AND name = ?1"), &[name.as_str().into()], machine)
+}
+
+pub(super) fn insert_machine(tx: &Tx<'_>, id: &str, name: &MachineName) -> Result<(), Error> {
+    tx.execute(
+        "INSERT INTO machine (id, name, created_at) VALUES (?1, ?2, ?3)",
+        &[id.into(), name.as_str().into(), tx.now.into()],
+    )?;
+    Ok(())
+}
+
+pub(super) fn remove_machine(tx: &Tx<'_>, id: &str) -> Result<(), Error> {
+    tx.execute("UPDATE machine SET removed_at = ?2 WHERE id = ?1", &[id.into(), tx.now.into()])?;
+    tx.execute(
+        "UPDATE credential SET retired_at = ?2 WHERE machine_id = ?1 AND retired_at IS NULL",
+        &[id.into(), tx.now.into()],
+    )?;
+    tx.execute("DELETE FROM join_token WHERE machine_id = ?1", &[id.into()])?;
+    tx.execute("DELETE FROM pool_machine WHERE machine_id = ?1", &[id.into()])?;
+    Ok(())
+}
+
+pub(super) fn seen(tx: &Tx<'_>, id: &str, module_version: Option<&str>) -> Result<(), Error> {
+    tx.execute(
+        "UPDATE machine SET last_seen_at = ?2, module_version = coalesce(?3, module_version) WHERE id = ?1",
+        &[id.into(), tx.now.into(), module_version.into()],
+    )?;
+    Ok(())
+}
+
+/// A credential that is accepted, and the machine that it stands for.
+pub(super) struct Credential {
+    pub(super) machine_id: String,
+    pub(super) name: MachineName,
+    pub(super) created_at: Time,
+    pub(super) first_used_at: Option<Time>,
+    pub(super) last_seen_at: Option<Time>,
+}
+
+pub(super) fn credential(tx: &Tx<'_>, hash: &SecretHash) -> Result<Option<Credential>, Error> {
+    tx.query_one(
+        "SELECT machine.id, name, credential.created_at, first_used_at, last_seen_at
+         FROM credential JOIN machine ON machine.id = machine_id
+         WHERE hash = ?1 AND retired_at IS NULL AND removed_at IS NULL",
+        &[hash.as_bytes().into()],
+        |row| {
+            Ok(Credential {
+                machine_id: row.text("id")?,
+                name: row.parsed("name")?,
+                created_at: row.time("created_at")?,
+                first_used_at: row.time_or_null("first_used_at")?,
+                last_seen_at: row.time_or_null("last_seen_at")?,
+            })
+        },
+    )
+}
+
+pub(super) fn insert_credential(tx: &Tx<'_>, hash: &SecretHash, machine_id: &str) -> Result<bool, Error> {
+    let added = tx.execute(
+        "INSERT INTO credential (hash, machine_id, created_at) VALUES (?1, ?2, ?3) ON CONFLICT DO NOTHING",
+        &[hash.as_bytes().into(), machine_id.into(), tx.now.into()],
+    )?;
+    Ok(added == 1)
+}
+
+/// Notes the first use, and retires the machine's older credentials; returns how many.
+pub(super) fn first_use(tx: &Tx<'_>, hash: &SecretHash, credential: &Credential) -> Result<usize, Error> {
+    tx.execute(
+        "UPDATE credential SET first_used_at = ?2 WHERE hash = ?1",
+        &[hash.as_bytes().into(), tx.now.into()],
+    )?;
+    tx.execute(
+        "UPDATE credential SET retired_at = ?4
+         WHERE machine_id = ?1 AND hash <> ?2 AND created_at <= ?3 AND retired_at IS NULL",
+        &[
+            credential.machine_id.as_str().into(),
+            hash.as_bytes().into(),
+            credential.created_at.into(),
+            tx.now.into(),
+        ],
+    )
+}
+
+pub(super) struct JoinToken {
+    pub(super) machine: Machine,
+    pub(super) expires_at: Time,
+    pub(super) credential_hash: Option<Vec<u8>>,
+}
+
+pub(super) fn insert_join_token(
+    tx: &Tx<'_>,
+    hash: &SecretHash,
+    machine_id: &str,
+    expires_at: Time,
+) -> Result<(), Error> {
+    tx.execute("DELETE FROM join_token WHERE expires_at <= ?1", &[tx.now.into()])?;
+    tx.execute(
+        "INSERT INTO join_token (hash, machine_id, created_at, expires_at) VALUES (?1, ?2, ?3, ?4)",
+        &[hash.as_bytes().into(), machine_id.into(), tx.now.into(), expires_at.into()],
+    )?;
+    Ok(())
+}
+
+pub(super) fn join_token(tx: &Tx<'_>, hash: &SecretHash) -> Result<Option<JoinToken>, Error> {
+    let sql = "SELECT machine_id, expires_at, credential_hash FROM join_token WHERE hash = ?1";
+    let found = tx.query_one(sql, &[hash.as_bytes().into()], |row| {
+        Ok((row.text("machine_id")?, row.time("expires_at")?, row.blob_or_null("credential_hash")?))
+    })?;
+    let Some((machine_id, expires_at, credential_hash)) = found else { return Ok(None) };
+    let machine = tx.query_one(&format!("{MACHINE} AND id = ?1"), &[machine_id.into()], machine)?;
+    Ok(machine.map(|machine| JoinToken { machine, expires_at, credential_hash }))
+}
+
+pub(super) fn trade(tx: &Tx<'_>, token: &SecretHash, credential: &SecretHash) -> Result<(), Error> {
+    tx.execute(
+        "UPDATE join_token SET credential_hash = ?2 WHERE hash = ?1",
+        &[token.as_bytes().into(), credential.as_bytes().into()],
+    )?;
+    Ok(())
+}
+
+/// A pool and its machines.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Pool {
+    /// Opaque id.
+    pub id: String,
+    /// Its name.
+    pub name: PoolName,
+    /// When it was made.
+    pub created_at: Time,
+    /// The machines in it, by name.
+    pub machines: Vec<MachineName>,
+}
+
+/// All pools, by name.
+///
+/// # Errors
+/// What the database says.
+pub fn pools(tx: &Tx<'_>) -> Result<Vec<Pool>, Error> {
+    let mut pools = tx.query("SELECT id, name, created_at FROM pool ORDER BY name", &[], |row| {
+        let (id, name) = (row.text("id")?, row.parsed("name")?);
+        Ok(Pool { id, name, created_at: row.time("created_at")?, machines: Vec::new() })
+    })?;
+    for pool in &mut pools {
+        pool.machines = tx.query(
+            "SELECT name FROM pool_machine JOIN machine ON machine.id = machine_id
+             WHERE pool_id = ?1 ORDER BY name",
+            &[pool.id.as_str().into()],
+            |row| row.parsed("name"),
+        )?;
+    }
+    Ok(pools)
+}
+
+/// One pool.
+///
+/// # Errors
+/// What the database says.
+pub fn pool_by_name(tx: &Tx<'_>, name: &PoolName) -> Result<Option<Pool>, Error> {
+    Ok(pools(tx)?.into_iter().find(|pool| &pool.name == name))
+}
+
+/// Names of the pools that a machine is in.
+///
+/// # Errors
+/// What the database says.
+pub fn pools_of(tx: &Tx<'_>, machine_id: &str) -> Result<Vec<PoolName>, Error> {
+    tx.query(
+        "SELECT name FROM pool_machine JOIN pool ON pool.id = pool_id WHERE machine_id = ?1 ORDER BY name",
+        &[machine_id.into()],
+        |row| row.parsed("name"),
+    )
+}
+
+pub(super) fn insert_pool(tx: &Tx<'_>, id: &str, name: &PoolName) -> Result<(), Error> {
+    tx.execute(
+        "INSERT INTO pool (id, name, created_at) VALUES (?1, ?2, ?3)",
+        &[id.into(), name.as_str().into(), tx.now.into()],
+    )?;
+    Ok(())
+}
+
+pub(super) fn remove_pool(tx: &Tx<'_>, id: &str) -> Result<(), Error> {
+    tx.execute("DELETE FROM pool_machine WHERE pool_id = ?1", &[id.into()])?;
+    tx.execute("DELETE FROM pool WHERE id = ?1", &[id.into()])?;
+    Ok(())
+}
+
+pub(super) fn put_in_pool(tx: &Tx<'_>, pool_id: &str, machine_id: &str) -> Result<bool, Error> {
+    let sql = "INSERT INTO pool_machine (pool_id, machine_id) VALUES (?1, ?2) ON CONFLICT DO NOTHING";
+    Ok(tx.execute(sql, &[pool_id.into(), machine_id.into()])? == 1)
+}
+
+pub(super) fn take_out_of_pool(tx: &Tx<'_>, pool_id: &str, machine_id: &str) -> Result<bool, Error> {
+    let sql = "DELETE FROM pool_machine WHERE pool_id = ?1 AND machine_id = ?2";
+    Ok(tx.execute(sql, &[pool_id.into(), machine_id.into()])? == 1)
+}

@@ -1,0 +1,221 @@
+//! The composition root: builds everything, starts every loop, and ends the process when one of them ends.
+
+use sd_notify::NotifyState;
+use std::future::Future;
+use std::io;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::{Notify, mpsc, watch};
+use tokio::task::JoinSet;
+
+use crate::audit::{Actor, Event, Kind, store as audit};
+use crate::clock::Time;
+use crate::config::{self, Config};
+use crate::db::{self, Db, lease};
+use crate::http::listen::{self, Door};
+use crate::http::{self, status, tls};
+use crate::logins::{self, Logins, feed, inbox, sweep};
+use crate::poke;
+use crate::relay::console::Console;
+
+/// Connections that the loopback listener holds.
+const STATUS_LIMITS: listen::Limits = listen::Limits { connections: 64, per_address: 64 };
+
+/// Why the server ended.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The configuration is wrong.
+    #[error(transparent)]
+    Config(#[from] config::Error),
+    /// The database failed.
+    #[error(transparent)]
+    Db(#[from] db::Error),
+    /// The certificate cannot be used.
+    #[error(transparent)]
+    Tls(#[from] tls::Error),
+    /// A listener or a signal failed.
+    #[error("{0}")]
+    Io(#[from] io::Error),
+    /// A loop failed.
+    #[error(transparent)]
+    Logins(#[from] logins::Error),
+    /// A loop ended that must not end.
+    #[error("{0} has ended; a server without it would not be one")]
+    Ended(&'static str),
+}
+
+/// Serves until SIGTERM or SIGINT. SIGHUP reads the configuration and the certificate again.
+///
+/// # Errors
+/// [`Error`], when it cannot begin or go on.
+pub fn run(config_path: PathBuf) -> Result<(), Error> {
+    let config = Config::read(&config_path)?;
+    raise_file_limit();
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+    runtime.block_on(serve(config_path, config))
+}
+
+async fn serve(config_path: PathBuf, config: Config) -> Result<(), Error> {
+    let db = Db::open_and_migrate(&config.state_dir)?;
+    let (certificate, certificate_in_force) = watch::channel(tls::load(&config.http)?);
+    let door = listen::bind(config.http.listen)?;
+    let status_door = listen::bind(config.http.status_listen)?;
+    let listening_since = record_start(&db).await?;
+    let (close, closing) = watch::channel(false);
+    let (broken_polls, broken) = mpsc::unbounded_channel();
+    let logins = Logins::new(db.clone(), config.rules(Some(listening_since)), broken_polls, closing.clone());
+    let (holder, bell, seen) = (lease::Holder::this_process(), Arc::new(Notify::new()), Arc::default());
+
+    let mut loops = Loops(JoinSet::new());
+    let door = Door {
+        listener: door,
+        tls: Some(certificate_in_force),
+        routes: http::routes(&logins, &db),
+        limits: config.http.limits,
+        seen: Arc::clone(&seen),
+    };
+    let status_door = Door {
+        listener: status_door,
+        tls: None,
+        routes: status::routes(db.clone(), logins.clone(), seen),
+        limits: STATUS_LIMITS,
+        seen: Arc::default(),
+    };
+    loops.start("the accept loop", forever(door.serve(closing.clone())));
+    loops.start("the loopback listener", forever(status_door.serve(closing)));
+    loops.start("the sweep", forever(sweep::run(logins.clone(), broken, holder.clone())));
+    loops.start("the relay loop", forever(inbox::run(logins.clone(), Console, holder)));
+    loops.start("the feed", failing(feed::run(logins.clone(), Arc::clone(&bell))));
+    loops.start("the admin socket", failing(poke::listen(config.state_dir.clone(), bell)));
+    loops.start("the watchdog", forever(watchdog(db)));
+
+    let live = Reloadable { config_path, certificate, logins, listening_since, config };
+    log::info!("serving on {}", live.config.http.listen);
+    notify(&[NotifyState::Ready]);
+    let outcome = until_told_to_end(&mut loops, live).await;
+    notify(&[NotifyState::Stopping]);
+    let _ = close.send(true);
+    loops.drain().await;
+    log::info!("ended");
+    outcome
+}
+
+/// Everything that a SIGHUP renews.
+struct Reloadable {
+    config_path: PathBuf,
+    certificate: watch::Sender<Arc<rustls::ServerConfig>>,
+    logins: Logins,
+    listening_since: Time,
+    config: Config,
+}
+
+impl Reloadable {
+    /// A faulty configuration changes nothing.
+    fn reload(&mut self) -> Result<(), Error> {
+        let config = Config::read(&self.config_path)?;
+        let certificate = tls::load(&config.http)?;
+        let (now, then) = (&config, &self.config);
+        let fixed = (now.http.listen, now.http.status_listen, now.http.limits, &now.state_dir, now.relay);
+        if fixed != (then.http.listen, then.http.status_listen, then.http.limits, &then.state_dir, then.relay)
+        {
+            log::warn!("listeners, limits, state_dir and relay change only with a restart");
+        }
+        self.certificate.send_replace(certificate);
+        self.logins.set_rules(config.rules(Some(self.listening_since)));
+        Ok(())
+    }
+}
+
+async fn until_told_to_end(loops: &mut Loops, mut live: Reloadable) -> Result<(), Error> {
+    let mut terminate = signal(SignalKind::terminate())?;
+    let mut interrupt = signal(SignalKind::interrupt())?;
+    let mut hang_up = signal(SignalKind::hangup())?;
+    loop {
+        tokio::select! {
+            _ = terminate.recv() => return Ok(()),
+            _ = interrupt.recv() => return Ok(()),
+            _ = hang_up.recv() => match live.reload() {
+                Ok(()) => log::info!("configuration and certificate read again"),
+                Err(error) => log::error!("nothing was reloaded: {error}"),
+            },
+            ended = loops.next_end() => return Err(ended),
+        }
+    }
+}
+
+/// The loops that make the server.
+struct Loops(JoinSet<Error>);
+
+impl Loops {
+    fn start(&mut self, name: &'static str, run: impl Future<Output = Result<(), Error>> + Send + 'static) {
+        self.0.spawn(async move { run.await.err().unwrap_or(Error::Ended(name)) });
+    }
+
+    async fn next_end(&mut self) -> Error {
+        match self.0.join_next().await {
+            Some(Ok(error)) => error,
+            Some(Err(panic)) => Error::Io(io::Error::other(format!("a loop died: {panic}"))),
+            None => Error::Ended("everything"),
+        }
+    }
+
+    /// The listeners end by themselves once they are told; the rest has nothing to finish.
+    async fn drain(mut self) {
+        for _listener in 0..2 {
+            self.0.join_next().await;
+        }
+        self.0.shutdown().await;
+    }
+}
+
+async fn forever(run: impl Future<Output = ()>) -> Result<(), Error> {
+    run.await;
+    Ok(())
+}
+
+async fn failing<E: Into<Error>>(run: impl Future<Output = Result<(), E>>) -> Result<(), Error> {
+    run.await.map_err(Into::into)
+}
+
+/// The start goes into the record: a machine's silence counts only from here.
+async fn record_start(db: &Db) -> Result<Time, db::Error> {
+    db.write("server.started", |tx| {
+        let event = Event::new(Kind::ServerStarted, Actor::new("server"));
+        audit::append(tx, &event.detail("version", env!("CARGO_PKG_VERSION")))?;
+        Ok(tx.now)
+    })
+    .await
+}
+
+/// Tells systemd that we are alive, as long as the database takes writes.
+async fn watchdog(db: Db) {
+    let Some(period) = sd_notify::watchdog_enabled() else { return std::future::pending().await };
+    loop {
+        match status::probe(&db).await {
+            Ok(()) => notify(&[NotifyState::Watchdog]),
+            Err(error) => log::error!("watchdog: {error}"),
+        }
+        tokio::time::sleep(period / 3).await;
+    }
+}
+
+fn notify(state: &[NotifyState<'_>]) {
+    if let Err(error) = sd_notify::notify(state) {
+        log::warn!("systemd could not be notified: {error}");
+    }
+}
+
+/// Each waiting login is a connection: takes as many file descriptors as the system grants.
+fn raise_file_limit() {
+    use nix::sys::resource::{Resource, getrlimit, setrlimit};
+    let raised = getrlimit(Resource::RLIMIT_NOFILE)
+        .and_then(|(_, hard)| setrlimit(Resource::RLIMIT_NOFILE, hard, hard));
+    if let Err(error) = raised {
+        log::warn!("the limit on open files stays as it is: {error}");
+    }
+}
+
+/// Time in which a stop must be over, for whoever waits for it.
+pub const STOP_TIME: Duration = Duration::from_secs(6);

@@ -1,0 +1,192 @@
+//! Reads a configuration file and remembers everything that is wrong with it: each module takes the keys
+//! that it owns out of its section, and what nobody took is an error too.
+
+use std::cell::RefCell;
+use std::collections::BTreeSet;
+use std::fmt;
+use std::path::{Path, PathBuf};
+use std::str::FromStr;
+use std::time::Duration;
+use toml::Spanned;
+use toml::de::{DeTable, DeValue};
+
+/// Everything that is wrong with a configuration file.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Faults {
+    file: PathBuf,
+    found: Vec<(usize, String)>,
+}
+
+impl fmt::Display for Faults {
+    /// One line for each: `file:line: what`.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (n, (line, what)) in self.found.iter().enumerate() {
+            let newline = if n == 0 { "" } else { "\n" };
+            write!(f, "{newline}{}:{line}: {what}", self.file.display())?;
+        }
+        Ok(())
+    }
+}
+
+impl std::error::Error for Faults {}
+
+/// A file being read.
+pub struct File<'a> {
+    path: &'a Path,
+    text: &'a str,
+    table: DeTable<'a>,
+    sections: RefCell<BTreeSet<&'static str>>,
+    found: RefCell<Vec<(usize, String)>>,
+}
+
+impl<'a> File<'a> {
+    /// Parses the text of the file at `path`.
+    pub fn new(path: &'a Path, text: &'a str) -> Self {
+        let (table, errors) = DeTable::parse_recoverable(text);
+        let file = Self {
+            path,
+            text,
+            table: table.into_inner(),
+            sections: RefCell::default(),
+            found: RefCell::default(),
+        };
+        for error in errors {
+            file.fault(error.span().map_or(0, |span| span.start), error.message().trim());
+        }
+        file
+    }
+
+    /// The section `[name]`, empty if the file has none.
+    pub fn section(&'a self, name: &'static str) -> Section<'a> {
+        self.sections.borrow_mut().insert(name);
+        let found = self.table.iter().find(|(key, _)| key.get_ref() == name);
+        let table = match found.map(|(key, value)| (key, value.get_ref())) {
+            Some((_, DeValue::Table(table))) => Some(table),
+            Some((key, _)) => {
+                self.fault(key.span().start, &format!("{name} must be a section: write [{name}]"));
+                None
+            }
+            None => None,
+        };
+        let at = found.map_or(0, |(key, _)| key.span().start);
+        Section { file: self, name, at, table, taken: RefCell::default() }
+    }
+
+    /// All that was found wrong, after every section was read.
+    ///
+    /// # Errors
+    /// [`Faults`], if there are any.
+    pub fn finish(self) -> Result<(), Faults> {
+        for (key, _) in &self.table {
+            if !self.sections.borrow().contains(key.get_ref().as_ref()) {
+                self.fault(key.span().start, &format!("unknown section or key {:?}", key.get_ref()));
+            }
+        }
+        let mut found = self.found.into_inner();
+        found.sort();
+        if found.is_empty() { Ok(()) } else { Err(Faults { file: self.path.to_owned(), found }) }
+    }
+
+    fn fault(&self, at: usize, what: &str) {
+        let line = 1 + self.text.bytes().take(at).filter(|byte| *byte == b'\n').count();
+        self.found.borrow_mut().push((line, what.to_owned()));
+    }
+}
+
+/// One section being read. What is not taken out of it by the end is unknown.
+pub struct Section<'a> {
+    file: &'a File<'a>,
+    name: &'static str,
+    at: usize,
+    table: Option<&'a DeTable<'a>>,
+    taken: RefCell<BTreeSet<&'static str>>,
+}
+
+impl Section<'_> {
+    /// A text that stands for something else; `default` if it is absent or wrong.
+    pub fn parsed<T: FromStr<Err: fmt::Display>>(&self, key: &'static str, default: T) -> T {
+        self.take(key, |value| text(value)?.parse().map_err(|e: T::Err| e.to_string())).unwrap_or(default)
+    }
+
+    /// [`Self::parsed`] without a default.
+    pub fn parsed_or_none<T: FromStr<Err: fmt::Display>>(&self, key: &'static str) -> Option<T> {
+        self.take(key, |value| text(value)?.parse().map_err(|e: T::Err| e.to_string()))
+    }
+
+    /// A list of texts, or one text alone.
+    pub fn list(&self, key: &'static str) -> Option<Vec<String>> {
+        self.take(key, |value| match value {
+            DeValue::Array(items) => {
+                items.iter().map(|item| text(item.get_ref()).map(str::to_owned)).collect()
+            }
+            one => text(one).map(|one| vec![one.to_owned()]),
+        })
+    }
+
+    /// A duration such as "60s" or "2m", within bounds.
+    pub fn duration(&self, key: &'static str, default: Duration, bounds: (Duration, Duration)) -> Duration {
+        let read = |value: &DeValue<'_>| {
+            let length =
+                text(value)?.parse::<jiff::SignedDuration>().ok().and_then(|d| Duration::try_from(d).ok());
+            match length {
+                Some(length) if (bounds.0..=bounds.1).contains(&length) => Ok(length),
+                _ => Err(format!("write a duration from {:?} to {:?}, such as \"60s\"", bounds.0, bounds.1)),
+            }
+        };
+        self.take(key, read).unwrap_or(default)
+    }
+
+    /// A whole number within bounds.
+    pub fn number(&self, key: &'static str, default: u64, bounds: (u64, u64)) -> u64 {
+        let read = |value: &DeValue<'_>| {
+            let DeValue::Integer(number) = value else { return Err("write a whole number".to_owned()) };
+            match u64::from_str_radix(number.as_str(), number.radix()) {
+                Ok(number) if (bounds.0..=bounds.1).contains(&number) => Ok(number),
+                _ => Err(format!("write a whole number from {} to {}", bounds.0, bounds.1)),
+            }
+        };
+        self.take(key, read).unwrap_or(default)
+    }
+
+    /// Records a fault of this section that no single key is to blame for, or of `key` if it is there.
+    pub fn fault(&self, key: &'static str, what: &str) {
+        let at = self.find(key).map_or(self.at, |value| value.span().start);
+        self.file.fault(at, &format!("{}.{key}: {what}", self.name));
+    }
+
+    /// Every key must have been taken by now.
+    pub fn finish(self) {
+        for (key, _) in self.table.into_iter().flatten() {
+            if !self.taken.borrow().contains(key.get_ref().as_ref()) {
+                let known: Vec<_> = self.taken.borrow().iter().copied().collect();
+                let what = format!(
+                    "unknown key {:?} in [{}]; known: {}",
+                    key.get_ref(),
+                    self.name,
+                    known.join(", ")
+                );
+                self.file.fault(key.span().start, &what);
+            }
+        }
+    }
+
+    fn find(&self, key: &str) -> Option<&Spanned<DeValue<'_>>> {
+        let (_, value) = self.table?.iter().find(|(found, _)| found.get_ref() == key)?;
+        Some(value)
+    }
+
+    fn take<T>(&self, key: &'static str, read: impl FnOnce(&DeValue<'_>) -> Result<T, String>) -> Option<T> {
+        self.taken.borrow_mut().insert(key);
+        match read(self.find(key)?.get_ref()) {
+            Ok(value) => Some(value),
+            Err(what) => {
+                self.fault(key, &what);
+                None
+            }
+        }
+    }
+}
+
+fn text<'v>(value: &'v DeValue<'_>) -> Result<&'v str, String> {
+    value.as_str().ok_or_else(|| "write a text in quotes".to_owned())
+}
