@@ -9,7 +9,7 @@ use crate::serve;
 
 /// Judges SSH logins, asks people about them, and keeps the record.
 ///
-/// A login reaches a machine whose sshd has pam_kbmfa.so; it waits there until somebody approves it here.
+/// A login reaches a machine whose sshd has `pam_kbmfa.so`; it waits there until somebody approves it here.
 #[derive(Parser)]
 #[command(name = "kbmfa-server", version, arg_required_else_help = true)]
 #[command(after_help = "First steps:
@@ -60,7 +60,7 @@ enum Command {
 pub fn run(cli: Cli) -> Result<(), Failure> {
     let admin = Admin::new(cli.config, cli.json);
     match cli.command {
-        Command::Init(args) => init::run(&admin, args),
+        Command::Init(args) => init::run(&admin, &args),
         Command::Check => check::run(&admin),
         Command::Serve => {
             admin.become_owner()?;

@@ -167,7 +167,15 @@ mod tests {
     fn all_faults_are_reported_at_once_with_file_line_and_key() {
         let text = "[server]\nlisten = \"nowhere\"\ncolour = 3\n\n[login]\nwindow = \"1y\"\npoll_grace = 15\n\
                     [policy]\napprovers = [\"root\", \"console:root\"]\n[relay]\nkind = \"pigeon\"\n[what]\n";
-        insta::assert_snapshot!(parse(text).unwrap_err(), @"");
+        insta::assert_snapshot!(parse(text).unwrap_err(), @r#"
+        server.toml:2: server.listen: invalid socket address syntax
+        server.toml:3: unknown key "colour" in [server]; known: connections, connections_per_address, listen, names, state_dir, status_listen, tls_cert, tls_key
+        server.toml:6: login.window: write a duration from 7s to 900s, such as "60s"
+        server.toml:7: login.poll_grace: write a text in quotes
+        server.toml:9: policy.approvers: "root" names no approver: write relay:name with a relay of a-z, such as console:root
+        server.toml:11: relay.kind: the only relay of this version is "console"
+        server.toml:12: unknown section or key "what"
+        "#);
     }
 
     #[test]

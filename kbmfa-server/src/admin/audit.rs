@@ -10,7 +10,6 @@ use crate::audit::chain::Witness;
 use crate::audit::event::Kind;
 use crate::audit::store::{self, Filter, Found};
 use crate::clock::Time;
-use crate::db;
 
 /// The verbs.
 #[derive(Subcommand)]
@@ -82,8 +81,7 @@ fn find(admin: &Admin, search: Search) -> Result<(), Failure> {
         text: search.text,
         limit: search.limit,
     };
-    let found =
-        db.read_blocking(|tx| Ok::<_, db::Error>(store::search(tx, &filter)?)).map_err(Failure::new)?;
+    let found = db.read_blocking(|tx| store::search(tx, &filter)).map_err(Failure::new)?;
     let rows: Vec<Value> = found.iter().map(with_seal).collect();
     admin.print(&rows, &["EVENT", "TIME", "KIND", "ACTOR", "LOGIN", "MACHINE", "USER", "DETAIL"], cells)
 }
@@ -120,8 +118,7 @@ fn cells(event: &Value) -> Vec<String> {
 
 fn verify(admin: &Admin, witness: Option<&Witness>) -> Result<(), Failure> {
     let (_, db) = admin.open()?;
-    let outcome =
-        db.read_blocking(|tx| Ok::<_, db::Error>(store::verify(tx, witness)?)).map_err(Failure::new)?;
+    let outcome = db.read_blocking(|tx| store::verify(tx, witness)).map_err(Failure::new)?;
     let head = outcome.map_err(|broken| {
         Failure::new(format!("the record is broken: {broken}"))
             .hint("compare with a backup, or with the heads in the chat")

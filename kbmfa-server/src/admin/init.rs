@@ -40,7 +40,7 @@ pub struct Args {
 ///
 /// # Errors
 /// If something of it exists already or cannot be made.
-pub fn run(admin: &Admin, args: Args) -> Result<(), Failure> {
+pub fn run(admin: &Admin, args: &Args) -> Result<(), Failure> {
     let config = admin.config_path();
     let state_dir = std::path::absolute(&args.state_dir).map_err(Failure::new)?;
     for existing in [config, &state_dir.join(db::FILE), &state_dir.join("ca")] {
@@ -68,7 +68,7 @@ pub fn run(admin: &Admin, args: Args) -> Result<(), Failure> {
         fs::create_dir_all(parent)
             .map_err(|e| Failure::new(format!("cannot make {}: {e}", parent.display())))?;
     }
-    write(config, &toml(&args, &state_dir), 0o644)?;
+    write(config, &toml(args, &state_dir), 0o644)?;
 
     let (config, state_dir, pin) =
         (config.display().to_string(), state_dir.display(), issued.pin.to_string());
@@ -76,7 +76,7 @@ pub fn run(admin: &Admin, args: Args) -> Result<(), Failure> {
         "configuration  {config}\nstate          {state_dir}\npin            {pin}\n\n\
          Next: kbmfa-server machine add NAME, kbmfa-server machine join-token NAME, and on that machine\n\
          kbmfa-host join --server https://{} --pin {pin} --token-file FILE",
-        url(&args)
+        url(args)
     );
     admin.tell(&sentence, &json!({ "config": config, "state_dir": state_dir.to_string(), "pin": pin }))
 }
@@ -136,12 +136,12 @@ fn toml(args: &Args, state_dir: &Path) -> String {
     let names: Vec<_> = args.names.iter().map(|name| format!("{name:?}")).collect();
     format!(
         "# kbmfa-server's configuration. `kbmfa-server check` reads it; SIGHUP makes the server read it again.\n\n\
-         [server]\nlisten = \"{}\"\nstatus_listen = \"{}\"\nstate_dir = {:?}\nnames = [{}]\n\n\
+         [server]\nlisten = \"{}\"\nstatus_listen = \"{}\"\nstate_dir = \"{}\"\nnames = [{}]\n\n\
          [login]\nwindow = \"60s\"\npoll_grace = \"15s\"\n\n\
          [policy]\napprovers = \"anyone\"\n\n[relay]\nkind = \"console\"\n",
         args.listen,
         args.status_listen,
-        state_dir,
+        state_dir.display(),
         names.join(", ")
     )
 }

@@ -8,7 +8,7 @@ use std::collections::HashMap;
 use std::time::Duration;
 
 use super::{Admin, Failure, print};
-use crate::db::{Db, Error as DbError};
+use crate::db::Db;
 use crate::logins::service::Answered;
 use crate::logins::state::State;
 use crate::logins::store::{self, Login};
@@ -130,8 +130,7 @@ const HEADINGS: &[&str] = &["LOGIN", "OPENED", "USER", "MACHINE", "SERVICE", "FR
 
 fn list(admin: &Admin, state: Option<State>, limit: i64) -> Result<(), Failure> {
     let (_, db) = admin.open()?;
-    let found =
-        db.read_blocking(|tx| Ok::<_, DbError>(store::newest(tx, state, limit)?)).map_err(Failure::new)?;
+    let found = db.read_blocking(|tx| store::newest(tx, state, limit)).map_err(Failure::new)?;
     let logins: Vec<Shown> = found.into_iter().map(Shown::from).collect();
     admin.print(&logins, HEADINGS, Shown::cells)
 }
@@ -140,7 +139,7 @@ fn show(admin: &Admin, id: &str) -> Result<(), Failure> {
     let (_, db) = admin.open()?;
     let login = db.read_blocking(|tx| service::find(tx, id)).map_err(Failure::new)?;
     let login = Shown::from(login);
-    if admin.json { admin.print_json(&login) } else { admin.print(&[login], HEADINGS, Shown::cells) }
+    if admin.json { print::print_json(&login) } else { admin.print(&[login], HEADINGS, Shown::cells) }
 }
 
 fn decide(admin: &Admin, decision: Decision, answer: Answer) -> Result<(), Failure> {
@@ -188,7 +187,7 @@ fn print_news(admin: &Admin, db: &Db, shown: &mut HashMap<LoginId, State>) -> Re
         // What had ended before the watch began is history, not news.
         if news && !(first && state != State::Pending) {
             let login = Shown::from(login);
-            if admin.json { admin.print_json(&login)? } else { print::say(&login.sentence())? }
+            if admin.json { print::print_json(&login)? } else { print::say(&login.sentence())? }
         }
     }
     Ok(())

@@ -56,12 +56,12 @@ pub enum Verb {
 /// What went wrong.
 pub fn run(admin: &Admin, verb: Verb) -> Result<(), Failure> {
     match verb {
-        Verb::Add { name, pools } => add(admin, name, pools),
+        Verb::Add { name, pools } => add(admin, &name, pools),
         Verb::List => list(admin),
-        Verb::Show { name } => show(admin, name),
-        Verb::JoinToken { name } => token(admin, name),
-        Verb::Rotate { name } => rotate(admin, name),
-        Verb::Remove { name, yes } => remove(admin, name, yes),
+        Verb::Show { name } => show(admin, &name),
+        Verb::JoinToken { name } => token(admin, &name),
+        Verb::Rotate { name } => rotate(admin, &name),
+        Verb::Remove { name, yes } => remove(admin, &name, yes),
     }
 }
 
@@ -102,7 +102,7 @@ impl Shown {
 
 const HEADINGS: &[&str] = &["MACHINE", "POOLS", "JOINED", "LAST SEEN", "MODULE"];
 
-fn add(admin: &Admin, name: MachineName, pools: Vec<PoolName>) -> Result<(), Failure> {
+fn add(admin: &Admin, name: &MachineName, pools: Vec<PoolName>) -> Result<(), Failure> {
     let machine = name.clone();
     admin.change("machine.add", move |tx, _, actor| {
         service::add_machine(tx, actor, &machine)?;
@@ -128,27 +128,27 @@ fn list(admin: &Admin) -> Result<(), Failure> {
     admin.print(&machines.map_err(Failure::new)?, HEADINGS, Shown::cells)
 }
 
-fn show(admin: &Admin, name: MachineName) -> Result<(), Failure> {
+fn show(admin: &Admin, name: &MachineName) -> Result<(), Failure> {
     let (_, db) = admin.open()?;
     let found = db.read_blocking(|tx| {
-        let machine = service::machine(tx, &name)?;
+        let machine = service::machine(tx, name)?;
         let pools = store::pools_of(tx, &machine.id)?;
         Ok::<_, Error>(Shown::new(machine, pools))
     });
     let found = found.map_err(Failure::new)?;
-    if admin.json { admin.print_json(&found) } else { admin.print(&[found], HEADINGS, Shown::cells) }
+    if admin.json { print::print_json(&found) } else { admin.print(&[found], HEADINGS, Shown::cells) }
 }
 
-fn token(admin: &Admin, name: MachineName) -> Result<(), Failure> {
+fn token(admin: &Admin, name: &MachineName) -> Result<(), Failure> {
     let machine = name.clone();
     let token = admin
         .change("machine.join-token", move |tx, _, actor| service::make_join_token(tx, actor, &machine))?;
     admin.tell(token.reveal(), &json!({ "machine": name, "token": token.reveal() }))
 }
 
-fn rotate(admin: &Admin, name: MachineName) -> Result<(), Failure> {
+fn rotate(admin: &Admin, name: &MachineName) -> Result<(), Failure> {
     let (_, db) = admin.open()?;
-    let joined = db.read_blocking(|tx| Ok::<_, Error>(service::machine(tx, &name)?.credentials > 0));
+    let joined = db.read_blocking(|tx| Ok::<_, Error>(service::machine(tx, name)?.credentials > 0));
     if !joined.map_err(Failure::new)? {
         return Err(Failure::new(format!("machine {name} has no credential to replace"))
             .hint(format!("kbmfa-server machine join-token {name}")));
@@ -156,10 +156,10 @@ fn rotate(admin: &Admin, name: MachineName) -> Result<(), Failure> {
     token(admin, name)
 }
 
-fn remove(admin: &Admin, name: MachineName, yes: bool) -> Result<(), Failure> {
+fn remove(admin: &Admin, name: &MachineName, yes: bool) -> Result<(), Failure> {
     if !yes {
         let (_, db) = admin.open()?;
-        db.read_blocking(|tx| service::machine(tx, &name)).map_err(Failure::new)?;
+        db.read_blocking(|tx| service::machine(tx, name)).map_err(Failure::new)?;
         return print::say(&format!(
             "would remove machine {name}: nobody could log in there while its PAM line stands\n\
              hint: say it again with --yes"

@@ -88,7 +88,6 @@ pub struct Failure {
 
 impl Failure {
     /// An error without a hint.
-    #[expect(clippy::needless_pass_by_value, reason = "reads well in map_err")]
     pub fn new(error: impl fmt::Display) -> Self {
         Self { error: error.to_string(), hints: Vec::new() }
     }

@@ -6,7 +6,6 @@ use serde::Serialize;
 use serde_json::json;
 
 use super::{Admin, Failure, print};
-use crate::db;
 use crate::roster::store::{self, Pool};
 use crate::roster::{Error, service};
 
@@ -47,10 +46,10 @@ pub enum Verb {
 /// What went wrong.
 pub fn run(admin: &Admin, verb: Verb) -> Result<(), Failure> {
     match verb {
-        Verb::Add { name, machines } => add(admin, name, machines),
+        Verb::Add { name, machines } => add(admin, &name, machines),
         Verb::List => list(admin),
         Verb::Show { name } => show(admin, &name),
-        Verb::Remove { name, machines, yes } => remove(admin, name, machines, yes),
+        Verb::Remove { name, machines, yes } => remove(admin, &name, machines, yes),
     }
 }
 
@@ -79,7 +78,7 @@ fn names(machines: &[MachineName]) -> String {
     machines.iter().map(MachineName::to_string).collect::<Vec<_>>().join(" ")
 }
 
-fn add(admin: &Admin, name: PoolName, machines: Vec<MachineName>) -> Result<(), Failure> {
+fn add(admin: &Admin, name: &PoolName, machines: Vec<MachineName>) -> Result<(), Failure> {
     let pool = name.clone();
     let shown = admin.change("pool.add", move |tx, _, actor| {
         service::add_pool(tx, actor, &pool)?;
@@ -93,7 +92,7 @@ fn add(admin: &Admin, name: PoolName, machines: Vec<MachineName>) -> Result<(), 
 
 fn list(admin: &Admin) -> Result<(), Failure> {
     let (_, db) = admin.open()?;
-    let pools = db.read_blocking(|tx| Ok::<_, db::Error>(store::pools(tx)?)).map_err(Failure::new)?;
+    let pools = db.read_blocking(store::pools).map_err(Failure::new)?;
     let pools: Vec<Shown> = pools.into_iter().map(Shown::from).collect();
     admin.print(&pools, HEADINGS, Shown::cells)
 }
@@ -102,17 +101,17 @@ fn show(admin: &Admin, name: &PoolName) -> Result<(), Failure> {
     let (_, db) = admin.open()?;
     let pool = db.read_blocking(|tx| service::pool(tx, name)).map_err(Failure::new)?;
     let pool = Shown::from(pool);
-    if admin.json { admin.print_json(&pool) } else { admin.print(&[pool], HEADINGS, Shown::cells) }
+    if admin.json { print::print_json(&pool) } else { admin.print(&[pool], HEADINGS, Shown::cells) }
 }
 
-fn remove(admin: &Admin, name: PoolName, machines: Vec<MachineName>, yes: bool) -> Result<(), Failure> {
+fn remove(admin: &Admin, name: &PoolName, machines: Vec<MachineName>, yes: bool) -> Result<(), Failure> {
     let what = match machines.as_slice() {
         [] => format!("pool {name}"),
         machines => format!("{} from pool {name}", names(machines)),
     };
     if !yes {
         let (_, db) = admin.open()?;
-        db.read_blocking(|tx| service::pool(tx, &name)).map_err(Failure::new)?;
+        db.read_blocking(|tx| service::pool(tx, name)).map_err(Failure::new)?;
         return print::say(&format!("would remove {what}\nhint: say it again with --yes"));
     }
     let pool = name.clone();

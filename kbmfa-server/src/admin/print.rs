@@ -1,8 +1,6 @@
 //! Printing, in one place: JSON for programs, tables for people. Nothing from outside is printed that a
 //! type has not cleaned.
 
-#![expect(clippy::print_stdout, reason = "the command line's answers go here")]
-
 use comfy_table::{Table, presets};
 use serde::Serialize;
 use std::io::{self, Write};
@@ -18,7 +16,7 @@ impl Admin {
         cells: impl Fn(&R) -> Vec<String>,
     ) -> Result<(), Failure> {
         if self.json {
-            return self.print_json(&rows);
+            return print_json(&rows);
         }
         let mut table = Table::new();
         table.load_style(presets::NOTHING).set_header(headings);
@@ -26,15 +24,15 @@ impl Admin {
         say(&table.trim_fmt())
     }
 
-    /// Prints one thing as JSON.
-    pub(super) fn print_json(&self, thing: &impl Serialize) -> Result<(), Failure> {
-        say(&serde_json::to_string(thing).map_err(Failure::new)?)
-    }
-
     /// Prints a sentence, or the same as JSON.
     pub(super) fn tell(&self, sentence: &str, json: &impl Serialize) -> Result<(), Failure> {
-        if self.json { self.print_json(json) } else { say(sentence) }
+        if self.json { print_json(json) } else { say(sentence) }
     }
+}
+
+/// Prints one thing as JSON.
+pub(super) fn print_json(thing: &impl Serialize) -> Result<(), Failure> {
+    say(&serde_json::to_string(thing).map_err(Failure::new)?)
 }
 
 /// Prints a line now; a closed pipe is an error, not a panic.

@@ -197,14 +197,16 @@ pub fn search(tx: &Tx<'_>, filter: &Filter) -> Result<Vec<Found>, Error> {
     Ok(found)
 }
 
-/// Logins that events after `seq` are about, with the newest event's number: what other processes changed.
+/// Logins that events of these kinds after `seq` are about, with the newest event's number: what anybody,
+/// in any process, has done since.
 ///
 /// # Errors
 /// What the database says.
-pub fn logins_since(tx: &Tx<'_>, seq: i64) -> Result<(i64, Vec<String>), Error> {
+pub fn logins_since(tx: &Tx<'_>, seq: i64, kinds: &[Kind]) -> Result<(i64, Vec<String>), Error> {
     let rows =
-        tx.query("SELECT seq, login FROM event WHERE seq > ?1 ORDER BY seq", &[seq.into()], |row| {
-            Ok((row.integer("seq")?, row.text_or_null("login")?))
+        tx.query("SELECT seq, kind, login FROM event WHERE seq > ?1 ORDER BY seq", &[seq.into()], |row| {
+            let wanted = kinds.contains(&row.parsed("kind")?);
+            Ok((row.integer("seq")?, row.text_or_null("login")?.filter(|_| wanted)))
         })?;
     let newest = rows.last().map_or(seq, |(seq, _)| *seq);
     Ok((newest, rows.into_iter().filter_map(|(_, login)| login).collect()))

@@ -6,12 +6,16 @@ use std::time::Duration;
 use tokio::sync::Notify;
 
 use super::{Error, Logins};
-use crate::audit::store as audit;
+use crate::audit::{Kind, store as audit};
 use crate::db::Changes;
 
 /// How often the database's version is looked at. The command line pokes besides, so this is the bound for
 /// changes by another server.
 const INTERVAL: Duration = Duration::from_millis(200);
+
+/// What a waiting machine must hear of.
+const ENDS: &[Kind] =
+    &[Kind::LoginApproved, Kind::LoginDenied, Kind::LoginExpired, Kind::LoginCancelled, Kind::LoginLapsed];
 
 /// Runs until the database fails. A ring of `poke` makes it look at once.
 ///
@@ -31,10 +35,11 @@ pub async fn run(logins: Logins, poke: Arc<Notify>) -> Result<(), Error> {
         if last == Some(version) {
             continue;
         }
-        let (newest, touched) = logins.db().read(move |tx| audit::logins_since(tx, seen)).await?;
+        let (newest, touched) = logins.db().read(move |tx| audit::logins_since(tx, seen, ENDS)).await?;
         for id in touched.iter().filter_map(|id| id.parse().ok()) {
-            logins.changed(&id);
+            logins.ended(&id);
         }
+        logins.tell_relay();
         (seen, last) = (newest, Some(version));
     }
 }

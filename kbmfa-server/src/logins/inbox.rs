@@ -20,7 +20,7 @@ pub async fn run(logins: Logins, relay: impl Relay, holder: lease::Holder) {
             log::error!("relay {}: {error}", relay.name());
         }
         tokio::select! {
-            () = logins.news() => {}
+            () = logins.news_for_relay() => {}
             _ = relay.hint() => {}
             () = tokio::time::sleep(INTERVAL) => {}
         }
@@ -65,7 +65,7 @@ async fn tend(logins: &Logins, relay: &impl Relay, ask: Ask, login: Login) -> Re
                 service::answer(tx, &rules, &id, &decisive.person, decisive.answer, None)
             });
             answered.await?;
-            logins.changed(&login.id);
+            logins.ended(&login.id);
             Ok(())
         }
         (_, message) => {

@@ -22,7 +22,7 @@ struct Inner {
     db: Db,
     rules: RwLock<Arc<Rules>>,
     waiters: Arc<Waiters>,
-    opened: Notify,
+    relay_bell: Notify,
     broken_polls: mpsc::UnboundedSender<BrokenPoll>,
     closing: watch::Receiver<bool>,
     counts: Counts,
@@ -54,8 +54,8 @@ impl Logins {
         closing: watch::Receiver<bool>,
     ) -> Self {
         let rules = RwLock::new(Arc::new(rules));
-        let (waiters, opened, counts) = (Arc::default(), Notify::new(), Counts::default());
-        Self(Arc::new(Inner { db, rules, waiters, opened, broken_polls, closing, counts }))
+        let (waiters, relay_bell, counts) = (Arc::default(), Notify::new(), Counts::default());
+        Self(Arc::new(Inner { db, rules, waiters, relay_bell, broken_polls, closing, counts }))
     }
 
     /// The rules in force.
@@ -85,7 +85,7 @@ impl Logins {
             })
             .await?;
         self.0.counts.opened.fetch_add(1, Ordering::Relaxed);
-        self.0.opened.notify_one();
+        self.tell_relay();
         Ok(self.told(reply))
     }
 
@@ -102,21 +102,24 @@ impl Logins {
         let waiter = self.0.waiters.join(&id).ok_or(Error::TooManyPolls)?;
         let mut rung = pin!(waiter.bell().notified());
         rung.as_mut().enable();
-        let (poll, reply) = self.poll(&credential, &id, wait).await?;
-        if reply.state != State::Pending || wait.is_zero() {
-            return Ok(self.told(reply));
-        }
-        // If the connection breaks, this future is dropped here, and the guard says so.
+        let (poll, mut reply) = self.poll(&credential, &id, wait).await?;
+        // If the connection breaks, this future is dropped, and the guard says so.
         let guard = PollGuard { logins: self, broken: Some(BrokenPoll { login: id.clone(), poll }) };
-        let until_expiry = reply.expires_in_ms.map_or(wait, Duration::from_millis);
+        let until_expiry = reply.expires_in_ms.map_or(Duration::ZERO, Duration::from_millis);
+        let mut time_is_up = pin!(tokio::time::sleep(wait.min(until_expiry)));
         let mut closing = self.0.closing.clone();
-        tokio::select! {
-            () = &mut rung => {}
-            () = tokio::time::sleep(wait.min(until_expiry)) => {}
-            _ = closing.wait_for(|closing| *closing) => {}
+        let mut waiting = !wait.is_zero();
+        while waiting && reply.state == State::Pending {
+            tokio::select! {
+                () = &mut rung => {}
+                () = &mut time_is_up => waiting = false,
+                _ = closing.wait_for(|closing| *closing) => waiting = false,
+            }
+            rung.set(waiter.bell().notified());
+            rung.as_mut().enable();
+            reply = self.poll(&credential, &id, Duration::ZERO).await?.1;
         }
         guard.disarm();
-        let (_, reply) = self.poll(&credential, &id, Duration::ZERO).await?;
         Ok(self.told(reply))
     }
 
@@ -131,19 +134,24 @@ impl Logins {
                 service::cancel(tx, rules, caller, &id)
             })
             .await?;
-        self.changed(&login);
+        self.ended(&login);
         Ok(self.told(reply))
     }
 
-    /// Something about this login has changed: wakes whoever waits for it, and the relay's loop.
-    pub fn changed(&self, id: &LoginId) {
+    /// This login has ended: wakes whoever waits for it, and the relay's loop.
+    pub fn ended(&self, id: &LoginId) {
         self.0.waiters.wake(id);
-        self.0.opened.notify_one();
+        self.tell_relay();
     }
 
-    /// Waits until a login was opened or has changed.
-    pub(super) async fn news(&self) {
-        self.0.opened.notified().await;
+    /// There is something for the relay's loop to look at.
+    pub(super) fn tell_relay(&self) {
+        self.0.relay_bell.notify_one();
+    }
+
+    /// Waits until there is something for the relay's loop to look at.
+    pub(super) async fn news_for_relay(&self) {
+        self.0.relay_bell.notified().await;
     }
 
     /// The database.

@@ -35,7 +35,7 @@ async fn sweep(logins: &Logins, holder: &lease::Holder) {
         if lease::hold(tx, "sweep", &holder)? { service::sweep(tx, &rules) } else { Ok(Vec::new()) }
     });
     match swept.await {
-        Ok(changed) => changed.iter().for_each(|id| logins.changed(id)),
+        Ok(changed) => changed.iter().for_each(|id| logins.ended(id)),
         Err(error) => log::error!("sweep: {error}"),
     }
 }
