@@ -1,1 +1,92 @@
-//! placeholder
+//! The PAM module: six entry points that read their arguments, catch every panic and return a code.
+//!
+//! A file per step, in reading order. Nothing here may print, leave a thread, a signal handler or an
+//! open descriptor behind, or end in success without a fresh approval; `outcome` holds the one exception.
+
+mod args;
+mod clock;
+mod config;
+mod connection;
+mod enter;
+mod facts;
+mod files;
+mod flow;
+mod outcome;
+mod pam;
+mod panics;
+mod peer;
+mod procfs;
+mod random;
+mod server;
+mod ssh;
+mod sys;
+
+#[cfg(feature = "faults")]
+mod faults;
+#[cfg(feature = "host")]
+pub mod host;
+
+use ::pam::constants::{PAM_SILENT, PamFlag, PamResultCode};
+use ::pam::module::{PamHandle, PamHooks};
+use kbmfa_proto::login::Phase;
+use std::ffi::CStr;
+
+use crate::args::Args;
+use crate::outcome::Outcome;
+use crate::pam::{Handle, Level, Pam};
+
+struct Module;
+
+/// The six C symbols.
+mod symbols {
+    use super::Module;
+    ::pam::pam_hooks!(Module);
+}
+
+impl PamHooks for Module {
+    fn sm_authenticate(pamh: &mut PamHandle, args: Vec<&CStr>, flags: PamFlag) -> PamResultCode {
+        guarded(pamh, &args, flags, Phase::Auth)
+    }
+
+    fn acct_mgmt(pamh: &mut PamHandle, args: Vec<&CStr>, flags: PamFlag) -> PamResultCode {
+        guarded(pamh, &args, flags, Phase::Account)
+    }
+
+    fn sm_open_session(pamh: &mut PamHandle, args: Vec<&CStr>, flags: PamFlag) -> PamResultCode {
+        guarded(pamh, &args, flags, Phase::Session)
+    }
+
+    // Called even for logins that never asked us anything: there is nothing to do, and nothing to refuse.
+    fn sm_setcred(_: &mut PamHandle, _: Vec<&CStr>, _: PamFlag) -> PamResultCode {
+        PamResultCode::PAM_SUCCESS
+    }
+
+    fn sm_close_session(_: &mut PamHandle, _: Vec<&CStr>, _: PamFlag) -> PamResultCode {
+        PamResultCode::PAM_SUCCESS
+    }
+
+    fn sm_chauthtok(pamh: &mut PamHandle, _: Vec<&CStr>, _: PamFlag) -> PamResultCode {
+        let log = || {
+            let handle = Handle::new(pamh, true, false);
+            handle.log(Level::Error, "this module has no place on a password line");
+        };
+        // Refused with or without that line in the log.
+        let _ = panics::catch(log);
+        PamResultCode::PAM_SERVICE_ERR
+    }
+}
+
+/// Runs one phase; a panic in it is logged and refused.
+fn guarded(pamh: &mut PamHandle, args: &[&CStr], flags: PamFlag, phase: Phase) -> PamResultCode {
+    let outcome = panics::catch(|| {
+        let args = Args::parse(args);
+        let (silent, debug) = args.as_ref().map_or((false, false), |args| (args.silent, args.debug));
+        let mut handle = Handle::new(&mut *pamh, silent || flags & PAM_SILENT != 0, debug);
+        enter::enter(&mut handle, phase, args)
+    });
+    let outcome = outcome.unwrap_or_else(|panic| {
+        Handle::new(pamh, true, false).log(Level::Critical, &format!("refused after a fault: {panic}"));
+        Outcome::Panicked
+    });
+    outcome.code(phase)
+}

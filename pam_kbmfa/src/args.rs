@@ -1,0 +1,136 @@
+//! The module's arguments, as they stand on its line in `/etc/pam.d`.
+//!
+//! A word that is not understood refuses every login of that line: a typing error must never weaken it.
+
+use std::ffi::CStr;
+use std::path::{Path, PathBuf};
+
+/// Where the configuration is, unless `config=` says otherwise.
+pub(crate) const CONFIG: &str = "/etc/kbmfa/pam.toml";
+
+/// What proves a first factor in the auth phase: `first_factor=`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(crate) enum Proof {
+    /// sshd must tell the public key that was used.
+    #[default]
+    Publickey,
+    /// The modules before ours on the stack are trusted to have checked.
+    Stack,
+}
+
+/// Valid arguments.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Args {
+    pub(crate) config: PathBuf,
+    pub(crate) first_factor: Proof,
+    pub(crate) log_only: bool,
+    pub(crate) silent: bool,
+    pub(crate) debug: bool,
+    #[cfg(feature = "faults")]
+    pub(crate) fault: Option<crate::faults::Fault>,
+}
+
+/// The first argument that cannot stand.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub(crate) enum BadArg {
+    #[error("argument {0:?} is not known")]
+    Unknown(String),
+    #[error("argument {0:?} is given twice")]
+    Twice(String),
+    #[error("argument {0:?} must name an absolute path")]
+    Path(String),
+    #[error("an argument is not UTF-8")]
+    NotText,
+}
+
+impl Args {
+    pub(crate) fn parse(words: &[&CStr]) -> Result<Self, BadArg> {
+        let mut args = Self {
+            config: CONFIG.into(),
+            first_factor: Proof::default(),
+            log_only: false,
+            silent: false,
+            debug: false,
+            #[cfg(feature = "faults")]
+            fault: None,
+        };
+        let mut seen: Vec<&str> = Vec::new();
+        for word in words {
+            let word = word.to_str().map_err(|_| BadArg::NotText)?;
+            let (key, _) = word.split_once('=').unwrap_or((word, ""));
+            if seen.contains(&key) {
+                return Err(BadArg::Twice(key.into()));
+            }
+            seen.push(key);
+            args.take(word)?;
+        }
+        Ok(args)
+    }
+
+    fn take(&mut self, word: &str) -> Result<(), BadArg> {
+        match word.split_once('=') {
+            None if word == "log_only" => self.log_only = true,
+            None if word == "silent" => self.silent = true,
+            None if word == "debug" => self.debug = true,
+            Some(("config", path)) if Path::new(path).is_absolute() => self.config = path.into(),
+            Some(("config", _)) => return Err(BadArg::Path(word.into())),
+            Some(("first_factor", "publickey")) => self.first_factor = Proof::Publickey,
+            Some(("first_factor", "stack")) => self.first_factor = Proof::Stack,
+            #[cfg(feature = "faults")]
+            Some(("fault", name)) => {
+                self.fault = Some(name.parse().map_err(|()| BadArg::Unknown(word.into()))?);
+            }
+            _ => return Err(BadArg::Unknown(word.into())),
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+    use std::ffi::CString;
+
+    fn parse(line: &str) -> Result<Args, BadArg> {
+        let words: Vec<CString> = line.split_whitespace().map(|word| CString::new(word).unwrap()).collect();
+        Args::parse(&words.iter().map(CString::as_c_str).collect::<Vec<_>>())
+    }
+
+    #[test]
+    fn no_argument_means_the_safe_defaults() {
+        let args = parse("").unwrap();
+        assert_eq!((args.config.to_str(), args.first_factor), (Some(CONFIG), Proof::Publickey));
+        assert!(!args.log_only && !args.silent && !args.debug);
+    }
+
+    #[test]
+    fn every_argument_is_understood() {
+        let args = parse("config=/x/y.toml first_factor=stack log_only silent debug").unwrap();
+        assert_eq!((args.config.to_str(), args.first_factor), (Some("/x/y.toml"), Proof::Stack));
+        assert!(args.log_only && args.silent && args.debug);
+        assert_eq!(parse("first_factor=publickey").unwrap().first_factor, Proof::Publickey);
+    }
+
+    #[test]
+    fn anything_else_is_refused() {
+        for line in ["nouserok", "log_only=1", "debug=", "first_factor", "first_factor=none", "=", "Silent"] {
+            assert!(matches!(parse(line), Err(BadArg::Unknown(_))), "{line}");
+        }
+        for line in ["config=", "config=pam.toml", "config=./x"] {
+            assert!(matches!(parse(line), Err(BadArg::Path(_))), "{line}");
+        }
+        for line in ["silent silent", "config=/a config=/b", "first_factor=stack first_factor=publickey"] {
+            assert!(matches!(parse(line), Err(BadArg::Twice(_))), "{line}");
+        }
+        assert_eq!(Args::parse(&[c"debug", c"\xff"]), Err(BadArg::NotText));
+    }
+
+    proptest! {
+        #[test]
+        fn no_argument_list_makes_the_parser_panic(words in prop::collection::vec("[^\0]{0,40}", 0..6)) {
+            let words: Vec<CString> = words.into_iter().map(|word| CString::new(word).unwrap()).collect();
+            let _ = Args::parse(&words.iter().map(CString::as_c_str).collect::<Vec<_>>());
+        }
+    }
+}

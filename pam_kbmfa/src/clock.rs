@@ -1,0 +1,78 @@
+//! The only reader of clocks, and the only place that waits without a server's socket.
+//!
+//! A login is timed by the monotonic clock alone: setting the machine's date must not stretch it.
+
+use kbmfa_proto::client::{HungUp, Watch};
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::io::Errno;
+use std::time::{Duration, Instant};
+
+/// Time, and waiting for it to pass.
+pub(crate) trait Clock {
+    fn now(&self) -> Instant;
+
+    /// Waits for `time`, unless the watched peer hangs up first.
+    fn pause(&self, time: Duration) -> Result<(), HungUp>;
+
+    /// How long it is until `end`; zero if that has passed.
+    fn left(&self, end: Instant) -> Duration {
+        end.saturating_duration_since(self.now())
+    }
+}
+
+/// The monotonic clock, and the ssh client's socket to watch meanwhile.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Monotonic {
+    pub(crate) watch: Option<Watch>,
+}
+
+impl Clock for Monotonic {
+    #[expect(clippy::disallowed_methods, reason = "here is where time is read")]
+    fn now(&self) -> Instant {
+        Instant::now()
+    }
+
+    fn pause(&self, time: Duration) -> Result<(), HungUp> {
+        let end = self.now() + time;
+        loop {
+            let left = self.left(end);
+            let Ok(timeout) = Timespec::try_from(left) else { return Ok(()) };
+            let mut watched: Vec<PollFd<'_>> =
+                self.watch.iter().map(|watch| PollFd::new(watch, PollFlags::RDHUP)).collect();
+            match poll(&mut watched, Some(&timeout)) {
+                // Nothing but a hang-up was asked for, so whatever came is one.
+                Ok(1..) => return Err(HungUp),
+                Err(Errno::INTR) if !left.is_zero() => {}
+                Ok(0) | Err(_) => return Ok(()),
+            }
+        }
+    }
+}
+
+/// Microseconds since 1970 (UTC), to compare with the server's clock.
+#[cfg(feature = "host")]
+pub(crate) fn wall_us() -> i64 {
+    let since = std::time::SystemTime::UNIX_EPOCH.elapsed().unwrap_or_default();
+    i64::try_from(since.as_micros()).unwrap_or(i64::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::net::{TcpListener, TcpStream};
+    use std::sync::Arc;
+
+    #[test]
+    fn a_pause_ends_early_only_when_the_peer_hangs_up() {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let client = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+        let (server, _) = listener.accept().unwrap();
+        let clock = Monotonic { watch: Some(Arc::new(server.into())) };
+        let start = clock.now();
+        assert!(clock.pause(Duration::from_millis(30)).is_ok());
+        assert!(clock.now() - start >= Duration::from_millis(30));
+        drop(client);
+        assert!(clock.pause(Duration::from_secs(60)).is_err());
+        assert!(clock.now() - start < Duration::from_secs(30));
+    }
+}

@@ -1,0 +1,235 @@
+//! `/etc/kbmfa/pam.toml`: what it may say, and the CA list and credential that it points to.
+//!
+//! Unknown keys are faults, and all faults are found before anything is used. It must never look a name
+//! up: every server's addresses stand in the file.
+
+use kbmfa_proto::client::Target;
+use serde::Deserialize;
+use std::collections::BTreeMap;
+use std::fmt;
+use std::net::{IpAddr, SocketAddr};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+pub(crate) mod access;
+pub(crate) mod value;
+
+use crate::files::{self, Kind};
+pub(crate) use crate::outcome::OnUnreachable;
+use value::Location;
+
+/// Longest time that one address may take to answer. It nests: this times the servers is less than
+/// the deadline, so that the last server gets its turn.
+pub(crate) const ADDRESS_TIME: Duration = Duration::from_secs(5);
+
+/// Most servers, and most addresses of one server.
+const SERVERS_MAX: usize = 8;
+const DEADLINE_MIN: Duration = Duration::from_secs(1);
+const DEADLINE_MAX: Duration = Duration::from_secs(600);
+
+/// A configuration that can be used.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Config {
+    /// Every address of every server, in the order in which they are tried.
+    pub(crate) targets: Vec<Target>,
+    /// `ca`
+    pub(crate) ca: Ca,
+    /// `credential`: the file that holds it.
+    pub(crate) credential: PathBuf,
+    /// `deadline`: how long a login may take in all.
+    pub(crate) deadline: Duration,
+    /// `on_unreachable`
+    pub(crate) on_unreachable: OnUnreachable,
+}
+
+/// Whom to trust.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Ca {
+    /// The certificates in this file, and no other.
+    File(PathBuf),
+    /// Every CA that the system trusts.
+    System,
+}
+
+/// One thing that is wrong, with its file and key.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{}: {place}{what}", .file.display())]
+pub(crate) struct Fault {
+    file: PathBuf,
+    place: String,
+    what: String,
+}
+
+/// The file as it is written.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Raw {
+    servers: Vec<String>,
+    #[serde(default = "default_ca")]
+    ca: String,
+    #[serde(default = "default_credential")]
+    credential: PathBuf,
+    #[serde(default = "default_deadline")]
+    deadline: String,
+    #[serde(default = "default_on_unreachable")]
+    on_unreachable: String,
+    #[serde(default)]
+    addresses: BTreeMap<String, Vec<String>>,
+}
+
+fn default_ca() -> String {
+    "/etc/kbmfa/ca.pem".into()
+}
+
+fn default_credential() -> PathBuf {
+    "/etc/kbmfa/credential".into()
+}
+
+fn default_deadline() -> String {
+    "75s".into()
+}
+
+fn default_on_unreachable() -> String {
+    "deny".into()
+}
+
+impl Config {
+    /// Reads the file at `path`.
+    ///
+    /// # Errors
+    /// Every [`Fault`] in it.
+    pub(crate) fn load(path: &Path) -> Result<Self, Vec<Fault>> {
+        let text = files::read(path, Kind::Public).map_err(|error| vec![Fault::new(path, error)])?;
+        Self::parse(path, &text)
+    }
+
+    /// Reads the text of a file; `path` is for the faults.
+    pub(crate) fn parse(path: &Path, text: &str) -> Result<Self, Vec<Fault>> {
+        let mut faults = Faults { file: path, found: Vec::new() };
+        let raw: Raw = toml::from_str(text).map_err(|error| {
+            let line = error
+                .span()
+                .map_or(1, |span| 1 + text.bytes().take(span.start).filter(|b| *b == b'\n').count());
+            faults.only(&format!("line {line}: "), error.message())
+        })?;
+        let config = Self {
+            targets: targets(&raw, &mut faults),
+            ca: ca(&raw.ca, &mut faults),
+            deadline: deadline(&raw, &mut faults),
+            on_unreachable: on_unreachable(&raw.on_unreachable, &mut faults),
+            credential: raw.credential,
+        };
+        if !config.credential.is_absolute() {
+            faults.add("credential", "must be an absolute path");
+        }
+        if faults.found.is_empty() { Ok(config) } else { Err(faults.found) }
+    }
+}
+
+fn targets(raw: &Raw, faults: &mut Faults<'_>) -> Vec<Target> {
+    if !(1..=SERVERS_MAX).contains(&raw.servers.len()) {
+        faults.add("servers", format_args!("must name 1 to {SERVERS_MAX} servers"));
+    }
+    let mut targets = Vec::new();
+    let mut hosts = Vec::new();
+    for url in &raw.servers {
+        let Some(location) = Location::parse(url) else {
+            faults.add("servers", format_args!("{url:?} is not https://HOST or https://HOST:PORT"));
+            continue;
+        };
+        let addresses = addresses(&location, raw, faults);
+        let target = |ip| Target { host: location.host.clone(), address: SocketAddr::new(ip, location.port) };
+        targets.extend(addresses.into_iter().map(target));
+        hosts.push(location.host);
+    }
+    for host in raw.addresses.keys().filter(|host| !hosts.contains(host)) {
+        faults.add("addresses", format_args!("{host:?} is not the host of any of the servers"));
+    }
+    targets
+}
+
+fn addresses(location: &Location, raw: &Raw, faults: &mut Faults<'_>) -> Vec<IpAddr> {
+    let host = &location.host;
+    match (raw.addresses.get(host), location.address()) {
+        (None, Some(address)) => vec![address],
+        (Some(_), Some(_)) => {
+            faults.add("addresses", format_args!("{host:?} is an address already"));
+            Vec::new()
+        }
+        (Some(texts), None) if (1..=SERVERS_MAX).contains(&texts.len()) => texts
+            .iter()
+            .filter_map(|text| {
+                let bad =
+                    |_| faults.add("addresses", format_args!("{text:?} of {host:?} is not an IP address"));
+                text.parse().map_err(bad).ok()
+            })
+            .collect(),
+        (_, None) => {
+            faults.add(
+                "addresses",
+                format_args!("{host:?} needs 1 to {SERVERS_MAX} addresses; no name is looked up"),
+            );
+            Vec::new()
+        }
+    }
+}
+
+fn ca(text: &str, faults: &mut Faults<'_>) -> Ca {
+    match text {
+        "system" => Ca::System,
+        path if Path::new(path).is_absolute() => Ca::File(path.into()),
+        _ => {
+            faults.add("ca", "must be an absolute path, or \"system\"");
+            Ca::System
+        }
+    }
+}
+
+fn deadline(raw: &Raw, faults: &mut Faults<'_>) -> Duration {
+    let deadline = value::duration(&raw.deadline).filter(|time| (DEADLINE_MIN..=DEADLINE_MAX).contains(time));
+    let Some(deadline) = deadline else {
+        faults.add("deadline", format_args!("{:?} is not a time from \"1s\" to \"600s\"", raw.deadline));
+        return DEADLINE_MAX;
+    };
+    let servers = u32::try_from(raw.servers.len()).unwrap_or(u32::MAX);
+    let needed = ADDRESS_TIME.saturating_mul(servers);
+    if deadline <= needed {
+        let needed_s = needed.as_secs();
+        faults.add("deadline", format_args!("must be longer than {needed_s}s, 5s for each of the servers"));
+    }
+    deadline
+}
+
+fn on_unreachable(text: &str, faults: &mut Faults<'_>) -> OnUnreachable {
+    match text {
+        "allow" => return OnUnreachable::Allow,
+        "deny" => {}
+        _ => faults.add("on_unreachable", format_args!("{text:?} is neither \"deny\" nor \"allow\"")),
+    }
+    OnUnreachable::Deny
+}
+
+/// What is wrong with one file, as it comes to light.
+struct Faults<'a> {
+    file: &'a Path,
+    found: Vec<Fault>,
+}
+
+impl Faults<'_> {
+    fn add(&mut self, key: &str, what: impl fmt::Display) {
+        self.found.push(Fault { place: format!("{key}: "), ..Fault::new(self.file, what) });
+    }
+
+    fn only(&self, place: &str, what: impl fmt::Display) -> Vec<Fault> {
+        vec![Fault { place: place.to_owned(), ..Fault::new(self.file, what) }]
+    }
+}
+
+impl Fault {
+    fn new(file: &Path, what: impl fmt::Display) -> Self {
+        Self { file: file.to_owned(), place: String::new(), what: what.to_string() }
+    }
+}
+
+#[cfg(test)]
+mod tests;

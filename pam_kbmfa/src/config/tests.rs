@@ -1,0 +1,88 @@
+//! What pam.toml may and may not say.
+
+use super::*;
+use proptest::prelude::*;
+
+const WHOLE: &str = r#"
+servers = ["https://kbmfa.example:8443", "https://192.0.2.9"]
+ca = "system"
+credential = "/x/credential"
+deadline = "2m"
+on_unreachable = "allow"
+[addresses]
+"kbmfa.example" = ["192.0.2.7", "2001:db8::7"]
+"#;
+
+fn parse(text: &str) -> Result<Config, Vec<String>> {
+    Config::parse(Path::new("pam.toml"), text)
+        .map_err(|faults| faults.iter().map(ToString::to_string).collect())
+}
+
+/// The one fault of a short file that names a single server by its address.
+fn fault(line: &str) -> String {
+    let faults = parse(&format!("servers = [\"https://192.0.2.7\"]\n{line}")).unwrap_err();
+    assert_eq!(faults.len(), 1, "{faults:?}");
+    faults[0].clone()
+}
+
+#[test]
+fn a_whole_file_is_understood() {
+    let config = parse(WHOLE).unwrap();
+    let targets: Vec<String> = config.targets.iter().map(|t| format!("{} {}", t.host, t.address)).collect();
+    let expected =
+        ["kbmfa.example 192.0.2.7:8443", "kbmfa.example [2001:db8::7]:8443", "192.0.2.9 192.0.2.9:443"];
+    assert_eq!(targets, expected);
+    assert_eq!((config.ca, config.deadline.as_secs()), (Ca::System, 120));
+    assert_eq!(config.on_unreachable, OnUnreachable::Allow);
+}
+
+#[test]
+fn only_the_servers_must_be_named() {
+    let config = parse(r#"servers = ["https://192.0.2.7"]"#).unwrap();
+    assert_eq!(config.ca, Ca::File("/etc/kbmfa/ca.pem".into()));
+    assert_eq!(config.credential, Path::new("/etc/kbmfa/credential"));
+    assert_eq!((config.deadline.as_secs(), config.on_unreachable), (75, OnUnreachable::Deny));
+    assert!(parse("").unwrap_err()[0].contains("servers"));
+}
+
+#[test]
+fn a_fault_names_its_file_and_key() {
+    assert!(fault("timeout = 3").starts_with("pam.toml: line 2: unknown field `timeout`"));
+    assert!(fault("deadline = 75").starts_with("pam.toml: line 2: invalid type"));
+    assert!(fault("deadline = ").starts_with("pam.toml: line 2: "));
+    assert!(fault(r#"deadline = "0s""#).starts_with("pam.toml: deadline: \"0s\" is not a time"));
+    assert!(fault(r#"deadline = "601s""#).contains("is not a time"));
+    assert!(fault(r#"deadline = "5s""#).contains("must be longer than 5s"));
+    assert!(fault(r#"on_unreachable = "maybe""#).starts_with("pam.toml: on_unreachable: "));
+    assert!(fault(r#"ca = "ca.pem""#).starts_with("pam.toml: ca: "));
+    assert!(fault(r#"credential = "credential""#).starts_with("pam.toml: credential: "));
+    assert!(fault("[addresses]\n\"192.0.2.7\" = [\"192.0.2.7\"]").contains("is an address already"));
+    assert!(fault("[addresses]\n\"other\" = [\"192.0.2.7\"]").contains("not the host of any"));
+}
+
+#[test]
+fn all_faults_are_reported_together() {
+    let text = r#"
+servers = ["http://plain.example", "https://kbmfa.example", "https://bad.example"]
+deadline = "soon"
+on_unreachable = "sometimes"
+[addresses]
+"bad.example" = ["bad"]
+"#;
+    let keys: Vec<String> =
+        parse(text).unwrap_err().iter().map(|fault| fault.split(": ").nth(1).unwrap().to_owned()).collect();
+    assert_eq!(keys, ["servers", "addresses", "addresses", "deadline", "on_unreachable"]);
+}
+
+#[test]
+fn a_name_without_an_address_is_a_fault_because_none_is_looked_up() {
+    let faults = parse(r#"servers = ["https://kbmfa.example"]"#).unwrap_err();
+    assert!(faults[0].contains("no name is looked up"), "{faults:?}");
+}
+
+proptest! {
+    #[test]
+    fn no_file_makes_the_parser_panic(text in "(\\PC|\n|[\\[\\]=\"]){0,200}") {
+        let _ = parse(&text);
+    }
+}

@@ -1,0 +1,159 @@
+//! One call by PAM, from arguments and files to the login, and the one line that is logged about it.
+
+use kbmfa_proto::login::{Capabilities, FirstFactor, OpenLogin, Phase};
+use kbmfa_proto::names::{LoginId, UserName};
+use kbmfa_proto::text::Shown;
+use std::rc::Rc;
+use std::time::Instant;
+
+use crate::args::{Args, BadArg};
+use crate::clock::{Clock, Monotonic};
+use crate::config::Config;
+use crate::config::access::Access;
+use crate::connection;
+use crate::facts::Facts;
+use crate::flow::{self, Ask};
+use crate::outcome::{End, OnUnreachable, Outcome};
+use crate::pam::{Level, Pam, Tone};
+use crate::peer::{self, Peer};
+use crate::procfs::Proc;
+use crate::random;
+use crate::server::{CANCEL_TIME, Fleet, Https};
+
+/// Decides one login, logs how it ended and tells the person.
+pub(crate) fn enter(pam: &mut impl Pam, phase: Phase, args: Result<Args, BadArg>) -> Outcome {
+    let start = Monotonic::default().now();
+    let facts = Facts::gather(pam);
+    let end = attempt(pam, phase, args, &facts, start).unwrap_or_else(|end| end);
+    pam.log(level(end.outcome), &line(&facts, &end));
+    if let (true, Some(text)) = (phase != Phase::Session, last_words(&end)) {
+        pam.tell(Tone::Error, &text);
+    }
+    end.outcome
+}
+
+fn attempt(
+    pam: &mut impl Pam,
+    phase: Phase,
+    args: Result<Args, BadArg>,
+    facts: &Facts,
+    start: Instant,
+) -> Result<End, End> {
+    let args = args.map_err(|bad| misconfigured(pam, Level::Error, &[bad]))?;
+    #[cfg(feature = "faults")]
+    if let Some(fault) = args.fault {
+        fault.strike();
+    }
+    if args.log_only {
+        return Ok(End::new(Outcome::Ignored, ""));
+    }
+    let user = user_name(facts)?;
+    let first_factor = facts.first_factor(phase, args.first_factor)?;
+    let config = Config::load(&args.config).map_err(|faults| misconfigured(pam, Level::Alert, &faults))?;
+    let access = Access::read(&config).map_err(|faults| misconfigured(pam, Level::Alert, &faults))?;
+
+    let proc = Proc::default();
+    let peer = find_peer(pam, &proc, facts);
+    let ask = Ask {
+        id: LoginId::from_random(random::bytes().map_err(|error| End::new(Outcome::Fault, error))?),
+        open: open_login(pam, phase, facts, (user, first_factor), (&proc, peer.as_ref())),
+        until: start + config.deadline.saturating_sub(CANCEL_TIME),
+        on_unreachable: config.on_unreachable,
+    };
+    hold(pam, config, access, peer, &ask)
+}
+
+/// Connects the login with the real clock, the real server and the ssh client's socket.
+fn hold(pam: &impl Pam, config: Config, access: Access, peer: Option<Peer>, ask: &Ask) -> Result<End, End> {
+    let access = Rc::new(access);
+    let clock = Monotonic { watch: peer.map(|peer| peer.watch) };
+    let address = |target| Https::new(target, Rc::clone(&access), clock.watch.clone());
+    let addresses: Result<Vec<_>, _> = config.targets.into_iter().map(address).collect();
+    let addresses = addresses.map_err(|error| End::new(Outcome::Misconfigured, error))?;
+    let mut server = Fleet::new(addresses, clock.clone(), &ask.id);
+    Ok(flow::hold(pam, &mut server, &clock, ask))
+}
+
+fn misconfigured<F: std::fmt::Display>(pam: &impl Pam, level: Level, faults: &[F]) -> End {
+    for fault in faults {
+        pam.log(level, &fault.to_string());
+    }
+    End::new(Outcome::Misconfigured, "")
+}
+
+fn user_name(facts: &Facts) -> Result<UserName, End> {
+    let user = facts.user.clone().ok_or_else(|| End::new(Outcome::BadUser, "PAM names no user"))?;
+    UserName::try_from(user).map_err(|bad| End::new(Outcome::BadUser, bad))
+}
+
+/// The ssh client's socket. Without it a hang-up goes unheard, but the login works.
+fn find_peer(pam: &impl Pam, proc: &Proc, facts: &Facts) -> Option<Peer> {
+    let client = facts.ssh?.client;
+    let found = peer::find(proc, client);
+    if let Err(error) = &found {
+        pam.log(Level::Warning, &format!("cannot look for the ssh client's socket: {error}"));
+    }
+    found.ok().flatten().or_else(|| {
+        pam.log(Level::Warning, &format!("no socket to {client} here: a hang-up will not be heard"));
+        None
+    })
+}
+
+fn open_login(
+    pam: &mut impl Pam,
+    phase: Phase,
+    facts: &Facts,
+    (user, first_factor): (UserName, FirstFactor),
+    (proc, peer): (&Proc, Option<&Peer>),
+) -> OpenLogin {
+    let inode = peer.map(|peer| peer.inode);
+    let (connection, warning) = connection::identify(proc, std::process::id(), facts.ssh, inode);
+    if let Some(warning) = warning {
+        pam.log(Level::Warning, &warning);
+    }
+    OpenLogin {
+        phase,
+        service: facts.service.clone(),
+        account: pam.account(user.as_str()),
+        user,
+        rhost: facts.rhost.clone(),
+        tty: facts.tty.clone(),
+        connection,
+        first_factor,
+        capabilities: Capabilities {
+            text: pam.shows_text() && phase != Phase::Session,
+            prompt: pam.shows_text() && phase == Phase::Auth,
+        },
+        rehearsal: false,
+        module_version: Shown::new(env!("CARGO_PKG_VERSION")),
+    }
+}
+
+fn level(outcome: Outcome) -> Level {
+    match outcome {
+        Outcome::Approved => Level::Info,
+        Outcome::Unreachable(OnUnreachable::Allow) => Level::Alert,
+        _ => Level::Notice,
+    }
+}
+
+fn line(facts: &Facts, end: &End) -> String {
+    let user = facts.user.as_deref().unwrap_or("(none)");
+    let source = facts.source();
+    if end.outcome == Outcome::Ignored {
+        return format!("log_only: would have asked for user {user} from {source}");
+    }
+    let login = end.login.as_ref().map(|id| format!("login {}: ", id.short())).unwrap_or_default();
+    let why = if end.why.is_empty() { String::new() } else { format!(" ({})", end.why) };
+    format!("{login}user {user} from {source}: {}{why}", end.outcome)
+}
+
+/// What the person reads last: the server's words if it has any, else ours. Nothing on success, so that
+/// git, rsync and scp stay quiet.
+fn last_words(end: &End) -> Option<Shown> {
+    let ours = end.outcome.sentence()?;
+    Some(end.say.clone().unwrap_or_else(|| Shown::new(ours)))
+}
+
+#[cfg(test)]
+pub(crate) mod tests;

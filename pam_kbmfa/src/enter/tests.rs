@@ -1,0 +1,117 @@
+//! What is refused before any server is asked, what is logged about it, and what the person reads.
+
+use super::*;
+use crate::pam::Item;
+use kbmfa_proto::login::Account;
+use std::cell::RefCell;
+use std::ffi::CStr;
+
+/// A PAM that knows what it is told here, and remembers what it was asked to show and log.
+#[derive(Default)]
+pub(crate) struct TestPam {
+    user: Option<&'static str>,
+    env: Vec<(&'static CStr, &'static str)>,
+    told: RefCell<Vec<String>>,
+    logged: RefCell<Vec<(Level, String)>>,
+}
+
+impl TestPam {
+    pub(crate) fn told(&self) -> Vec<String> {
+        self.told.borrow().clone()
+    }
+}
+
+impl Pam for TestPam {
+    fn user(&mut self) -> Option<String> {
+        self.user.map(str::to_owned)
+    }
+    fn item(&self, item: Item) -> Option<String> {
+        (item == Item::RHost).then(|| "192.0.2.1".into())
+    }
+    fn env(&mut self, name: &CStr) -> Option<String> {
+        self.env.iter().find(|(key, _)| *key == name).map(|(_, value)| (*value).to_owned())
+    }
+    fn account(&mut self, _: &str) -> Account {
+        Account::Known
+    }
+    fn shows_text(&self) -> bool {
+        true
+    }
+    fn tell(&self, tone: Tone, text: &Shown) {
+        self.told.borrow_mut().push(format!("{tone:?}: {text}"));
+    }
+    fn log(&self, level: Level, line: &str) {
+        self.logged.borrow_mut().push((level, line.into()));
+    }
+}
+
+fn run(pam: TestPam, phase: Phase, words: &[&CStr]) -> (Outcome, Vec<(Level, String)>, Vec<String>) {
+    let mut pam = pam;
+    let outcome = enter(&mut pam, phase, Args::parse(words));
+    (outcome, pam.logged.take(), pam.told.take())
+}
+
+fn alice() -> TestPam {
+    TestPam { user: Some("alice"), ..TestPam::default() }
+}
+
+#[test]
+fn log_only_says_so_and_does_nothing_else() {
+    let (outcome, logged, told) = run(alice(), Phase::Auth, &[c"log_only", c"config=/nonexistent"]);
+    assert_eq!(outcome, Outcome::Ignored);
+    assert_eq!(logged, [(Level::Notice, "log_only: would have asked for user alice from 192.0.2.1".into())]);
+    assert!(told.is_empty());
+}
+
+#[test]
+fn a_bad_argument_refuses_even_with_log_only() {
+    let (outcome, logged, told) = run(alice(), Phase::Account, &[c"log_only", c"nouserok"]);
+    assert_eq!(outcome, Outcome::Misconfigured);
+    assert_eq!(logged[0], (Level::Error, "argument \"nouserok\" is not known".into()));
+    assert_eq!(told.len(), 1);
+}
+
+#[test]
+fn without_a_first_factor_nobody_is_asked() {
+    let (outcome, logged, _) = run(alice(), Phase::Auth, &[]);
+    assert_eq!(outcome, Outcome::NoFirstFactor);
+    let line = "user alice from 192.0.2.1: refused, no first factor proven (see first_factor=stack)";
+    assert_eq!(logged, [(Level::Notice, line.into())]);
+}
+
+#[test]
+fn a_user_name_that_deceives_is_refused() {
+    let deceiver = TestPam { user: Some("al\u{202e}ice"), ..TestPam::default() };
+    assert_eq!(run(deceiver, Phase::Auth, &[]).0, Outcome::BadUser);
+    assert_eq!(run(TestPam::default(), Phase::Auth, &[]).0, Outcome::BadUser);
+}
+
+#[test]
+fn a_missing_configuration_refuses_with_an_alert_and_in_the_session_phase_without_a_word() {
+    let config = c"config=/nonexistent/pam.toml";
+    for (phase, texts) in [(Phase::Auth, 1), (Phase::Account, 1), (Phase::Session, 0)] {
+        let (outcome, logged, told) = run(alice(), phase, &[config, c"first_factor=stack"]);
+        assert_eq!((outcome, told.len()), (Outcome::Misconfigured, texts));
+        assert!(
+            logged[0].0 == Level::Alert && logged[0].1.starts_with("/nonexistent/pam.toml: "),
+            "{logged:?}"
+        );
+    }
+}
+
+#[test]
+fn a_missing_ca_and_credential_are_both_named() {
+    let dir = tempfile::tempdir().unwrap();
+    let config = dir.path().join("pam.toml");
+    std::fs::write(
+        &config,
+        "servers = [\"https://127.0.0.1:1\"]\nca = \"/nonexistent\"\ncredential = \"/nonexistent\"",
+    )
+    .unwrap();
+    let word = std::ffi::CString::new(format!("config={}", config.display())).unwrap();
+    let mut pam = alice();
+    pam.env = vec![(c"SSH_CONNECTION", "192.0.2.1 1 192.0.2.2 22")];
+    let (outcome, logged, _) = run(pam, Phase::Account, &[&word]);
+    assert_eq!(outcome, Outcome::Misconfigured);
+    assert_eq!(logged.iter().filter(|(level, _)| *level == Level::Alert).count(), 2, "{logged:?}");
+}

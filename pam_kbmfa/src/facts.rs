@@ -1,0 +1,110 @@
+//! What PAM tells about one login, gathered once. Everything but the user may be missing.
+//!
+//! Nothing here is trusted for who the person is; the one decision taken is whether a first factor was given.
+
+use kbmfa_proto::login::{FirstFactor, Phase, SshConnection};
+use kbmfa_proto::text::Shown;
+
+use crate::args::Proof;
+use crate::outcome::{End, Outcome};
+use crate::pam::{Item, Pam};
+use crate::ssh::{self, Publickey};
+
+/// What PAM tells about one login.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(crate) struct Facts {
+    pub(crate) user: Option<String>,
+    pub(crate) service: Shown,
+    pub(crate) rhost: Option<Shown>,
+    pub(crate) tty: Option<Shown>,
+    pub(crate) ssh: Option<SshConnection>,
+    pub(crate) publickey: Option<Publickey>,
+}
+
+impl Facts {
+    pub(crate) fn gather(pam: &mut impl Pam) -> Self {
+        Self {
+            user: pam.user(),
+            service: pam.item(Item::Service).unwrap_or_default().into(),
+            rhost: pam.item(Item::RHost).map(Shown::from),
+            tty: pam.item(Item::Tty).map(Shown::from),
+            ssh: pam.env(c"SSH_CONNECTION").and_then(|text| ssh::connection(&text)),
+            publickey: pam.env(c"SSH_AUTH_INFO_0").and_then(|text| ssh::publickey(&text)),
+        }
+    }
+
+    /// What proves a first factor. People are asked about nobody who has not given one.
+    ///
+    /// In the auth phase sshd may call us before it knows anything about the person. In the others it has
+    /// authenticated them already; a program that is not sshd has to be vouched for.
+    pub(crate) fn first_factor(&self, phase: Phase, proof: Proof) -> Result<FirstFactor, End> {
+        let authenticated = phase != Phase::Auth && self.ssh.is_some();
+        match (&self.publickey, proof) {
+            (Some(Publickey::Told(key)), _) => Ok(FirstFactor::Publickey { key: key.clone() }),
+            (Some(Publickey::Unspeakable), _) => Ok(FirstFactor::Sshd),
+            (None, _) if authenticated => Ok(FirstFactor::Sshd),
+            (None, Proof::Stack) => Ok(FirstFactor::Stack),
+            (None, Proof::Publickey) => Err(End::new(Outcome::NoFirstFactor, "see first_factor=stack")),
+        }
+    }
+
+    /// Where the person comes from, for the log.
+    pub(crate) fn source(&self) -> String {
+        match (&self.ssh, &self.rhost, &self.tty) {
+            (Some(ssh), _, _) => ssh.client.ip().to_string(),
+            (None, Some(rhost), _) => rhost.to_string(),
+            (None, None, Some(tty)) => tty.to_string(),
+            (None, None, None) => "this machine".into(),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn facts(ssh: bool, publickey: Option<Publickey>) -> Facts {
+        let ssh = ssh.then(|| ssh::connection("192.0.2.1 50000 192.0.2.2 22").unwrap());
+        Facts { ssh, publickey, ..Facts::default() }
+    }
+
+    #[track_caller]
+    fn check(phase: Phase, facts: &Facts, proof: Proof, expected: Option<&FirstFactor>) {
+        assert_eq!(facts.first_factor(phase, proof).ok().as_ref(), expected);
+    }
+
+    #[test]
+    fn a_key_that_sshd_tells_is_passed_on_in_every_phase() {
+        let with_key = facts(true, Some(Publickey::Told("ssh-ed25519 A".into())));
+        let key = FirstFactor::Publickey { key: "ssh-ed25519 A".into() };
+        for phase in [Phase::Auth, Phase::Account, Phase::Session] {
+            check(phase, &with_key, Proof::Publickey, Some(&key));
+            check(phase, &with_key, Proof::Stack, Some(&key));
+        }
+        let long = facts(true, Some(Publickey::Unspeakable));
+        check(Phase::Auth, &long, Proof::Publickey, Some(&FirstFactor::Sshd));
+    }
+
+    #[test]
+    fn in_the_auth_phase_nothing_but_a_key_or_the_stack_will_do() {
+        check(Phase::Auth, &facts(true, None), Proof::Publickey, None);
+        check(Phase::Auth, &facts(false, None), Proof::Publickey, None);
+        check(Phase::Auth, &facts(true, None), Proof::Stack, Some(&FirstFactor::Stack));
+    }
+
+    #[test]
+    fn after_sshd_has_authenticated_its_word_is_taken() {
+        for phase in [Phase::Account, Phase::Session] {
+            check(phase, &facts(true, None), Proof::Publickey, Some(&FirstFactor::Sshd));
+            check(phase, &facts(true, None), Proof::Stack, Some(&FirstFactor::Sshd));
+        }
+    }
+
+    #[test]
+    fn a_program_that_is_not_sshd_needs_first_factor_stack() {
+        for phase in [Phase::Account, Phase::Session] {
+            check(phase, &facts(false, None), Proof::Publickey, None);
+            check(phase, &facts(false, None), Proof::Stack, Some(&FirstFactor::Stack));
+        }
+    }
+}

@@ -1,0 +1,45 @@
+//! Faults on purpose, to show that sshd lets nobody in when the module breaks. Only in test builds: this
+//! file is not compiled into a release.
+
+use std::hint::black_box;
+use std::str::FromStr;
+
+/// A way to break.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Fault {
+    Panic,
+    Overflow,
+    Exit,
+    Abort,
+}
+
+impl FromStr for Fault {
+    type Err = ();
+    fn from_str(name: &str) -> Result<Self, ()> {
+        match name {
+            "panic" => Ok(Self::Panic),
+            "overflow" => Ok(Self::Overflow),
+            "exit" => Ok(Self::Exit),
+            "abort" => Ok(Self::Abort),
+            _ => Err(()),
+        }
+    }
+}
+
+impl Fault {
+    #[expect(clippy::panic, clippy::disallowed_methods, reason = "to break is what it is for")]
+    pub(crate) fn strike(self) {
+        match self {
+            Self::Panic => panic!("a fault on purpose"),
+            Self::Overflow => drop(black_box(overflow(black_box(1)))),
+            Self::Exit => std::process::exit(0),
+            Self::Abort => std::process::abort(),
+        }
+    }
+}
+
+#[expect(unconditional_recursion, reason = "to overflow the stack is what it is for")]
+fn overflow(depth: u64) -> u64 {
+    let frame = black_box([depth; 64]);
+    overflow(depth + 1) + frame.iter().sum::<u64>()
+}

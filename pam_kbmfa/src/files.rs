@@ -1,0 +1,142 @@
+//! Reading the files that decide who may log in. A file that somebody else could have written is not read,
+//! and all checks are made on the open file, so that it cannot be swapped between check and use.
+
+use std::fs::{File, Metadata, OpenOptions};
+use std::io::{self, Read};
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
+use std::path::Path;
+use zeroize::Zeroizing;
+
+use crate::sys;
+
+/// Largest file of our own, in bytes.
+pub(crate) const BYTES_MAX: u64 = 64 * 1024;
+
+/// Largest list of the system's CAs, in bytes.
+const SYSTEM_BYTES_MAX: u64 = 4 * 1024 * 1024;
+
+/// What is demanded of a file.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Kind {
+    /// Anybody may read it.
+    Public,
+    /// Only its owner may.
+    Secret,
+    /// Not ours, but the system's: it may be a symbolic link, and large.
+    System,
+}
+
+/// Why a file is not read.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum Error {
+    #[error("{0}")]
+    Io(#[from] io::Error),
+    #[error("it is a symbolic link")]
+    Link,
+    #[error("it is not a regular file")]
+    NotAFile,
+    #[error("it belongs to user {0}, not to root")]
+    Owner(u32),
+    #[error("its mode is {0:04o}: others could write to it; use chmod go-w")]
+    Writable(u32),
+    #[error("its mode is {0:04o}: others could read it; use chmod 0600")]
+    Readable(u32),
+    #[error("it is larger than {0} bytes")]
+    TooLarge(u64),
+    #[error("it is not UTF-8")]
+    NotText,
+}
+
+/// The whole file as text. The buffer is wiped when it is dropped, whatever the file was.
+pub(crate) fn read(path: &Path, kind: Kind) -> Result<Zeroizing<String>, Error> {
+    let size_max = if kind == Kind::System { SYSTEM_BYTES_MAX } else { BYTES_MAX };
+    let file = open(path, kind)?;
+    let metadata = file.metadata()?;
+    check(&metadata, kind)?;
+    if metadata.len() > size_max {
+        return Err(Error::TooLarge(size_max));
+    }
+    // Room for all of it at once: a buffer that grew would leave copies of a secret behind.
+    let room = usize::try_from(metadata.len() + 1).map_err(|_| Error::TooLarge(size_max))?;
+    let mut text = Zeroizing::new(String::with_capacity(room));
+    match file.take(metadata.len()).read_to_string(&mut text) {
+        Ok(_) => Ok(text),
+        Err(error) if error.kind() == io::ErrorKind::InvalidData => Err(Error::NotText),
+        Err(error) => Err(error.into()),
+    }
+}
+
+fn open(path: &Path, kind: Kind) -> Result<File, Error> {
+    // Without O_NONBLOCK, opening a named pipe would hang until somebody writes to it.
+    let follow = if kind == Kind::System { 0 } else { libc::O_NOFOLLOW };
+    let opened = OpenOptions::new().read(true).custom_flags(libc::O_NONBLOCK | follow).open(path);
+    opened.map_err(|error| match error.raw_os_error() {
+        Some(libc::ELOOP) => Error::Link,
+        _ => error.into(),
+    })
+}
+
+fn check(metadata: &Metadata, kind: Kind) -> Result<(), Error> {
+    let mode = metadata.mode() & 0o7777;
+    if !metadata.is_file() {
+        Err(Error::NotAFile)
+    } else if ![0, sys::effective_uid()].contains(&metadata.uid()) {
+        Err(Error::Owner(metadata.uid()))
+    } else if mode & 0o022 != 0 {
+        Err(Error::Writable(mode))
+    } else if kind == Kind::Secret && mode & 0o077 != 0 {
+        Err(Error::Readable(mode))
+    } else {
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::fs::{self, Permissions};
+    use std::os::unix::fs::{PermissionsExt, symlink};
+
+    fn file(mode: u32, text: &[u8]) -> (tempfile::TempDir, std::path::PathBuf) {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("file");
+        fs::write(&path, text).unwrap();
+        fs::set_permissions(&path, Permissions::from_mode(mode)).unwrap();
+        (dir, path)
+    }
+
+    #[test]
+    fn a_file_in_order_is_read_whole() {
+        let (_dir, path) = file(0o644, b"text");
+        assert_eq!(read(&path, Kind::Public).unwrap().as_str(), "text");
+        let (_dir, path) = file(0o600, &vec![b'x'; 64 * 1024]);
+        assert_eq!(read(&path, Kind::Secret).unwrap().len(), 64 * 1024);
+    }
+
+    #[test]
+    fn a_file_that_others_may_touch_is_not_read() {
+        for mode in [0o664, 0o646, 0o666] {
+            let (_dir, path) = file(mode, b"text");
+            assert!(matches!(read(&path, Kind::Public), Err(Error::Writable(_))), "{mode:o}");
+        }
+        for mode in [0o640, 0o604, 0o644] {
+            let (_dir, path) = file(mode, b"text");
+            assert!(matches!(read(&path, Kind::Secret), Err(Error::Readable(_))), "{mode:o}");
+        }
+    }
+
+    #[test]
+    fn what_is_no_plain_file_of_sane_size_is_not_read() {
+        let (dir, path) = file(0o600, b"text");
+        let link = dir.path().join("link");
+        symlink(&path, &link).unwrap();
+        assert!(matches!(read(&link, Kind::Public), Err(Error::Link)));
+        assert!(read(&link, Kind::System).is_ok());
+        assert!(matches!(read(dir.path(), Kind::Public), Err(Error::NotAFile | Error::Writable(_))));
+        assert!(matches!(read(&dir.path().join("none"), Kind::Public), Err(Error::Io(_))));
+        let (_dir, path) = file(0o600, &vec![b'x'; 64 * 1024 + 1]);
+        assert!(matches!(read(&path, Kind::Public), Err(Error::TooLarge(_))));
+        let (_dir, path) = file(0o600, b"\xff");
+        assert!(matches!(read(&path, Kind::Public), Err(Error::NotText)));
+    }
+}

@@ -1,0 +1,113 @@
+//! One login, from opening it at the server to its end. It names no PAM code and reads no clock of its own.
+//!
+//! Only an answer about this very login that says "approved" ends in [`Outcome::Approved`].
+
+use kbmfa_proto::login::{LoginReply, OpenLogin, Phase, State};
+use kbmfa_proto::names::LoginId;
+use std::time::{Duration, Instant};
+
+use crate::clock::Clock;
+use crate::outcome::{End, OnUnreachable, Outcome};
+use crate::pam::{Level, Pam, Tone};
+use crate::server::{Failure, Server};
+
+/// First pause before a server that may be restarting is asked again; each is twice as long ..
+const PAUSE_MIN: Duration = Duration::from_millis(250);
+/// .. up to this.
+const PAUSE_MAX: Duration = Duration::from_secs(2);
+
+/// A login to be decided.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Ask {
+    pub(crate) id: LoginId,
+    pub(crate) open: OpenLogin,
+    /// When to give up.
+    pub(crate) until: Instant,
+    pub(crate) on_unreachable: OnUnreachable,
+}
+
+/// Holds the login until it is decided, the ssh client hangs up, or time is up.
+pub(crate) fn hold(pam: &impl Pam, server: &mut impl Server, clock: &impl Clock, ask: &Ask) -> End {
+    let mut end = decide(pam, server, clock, ask).unwrap_or_else(|end| end);
+    if end.outcome.abandons() {
+        server.cancel();
+    }
+    end.login = Some(ask.id.clone());
+    end
+}
+
+fn decide(pam: &impl Pam, server: &mut impl Server, clock: &impl Clock, ask: &Ask) -> Result<End, End> {
+    let mut reply = server.open(&ask.open, ask.until).map_err(|failure| not_opened(failure, ask))?;
+    if let (Phase::Auth, true, State::Pending, Some(say)) =
+        (ask.open.phase, ask.open.capabilities.text, reply.state, &reply.say)
+    {
+        pam.tell(Tone::Info, say);
+    }
+    loop {
+        if let Some(end) = read(reply, &ask.id) {
+            return Ok(end);
+        }
+        reply = next(pam, server, clock, ask)?;
+    }
+}
+
+fn not_opened(failure: Failure, ask: &Ask) -> End {
+    match failure {
+        Failure::Unreachable(why) => End::new(Outcome::Unreachable(ask.on_unreachable), why),
+        Failure::Passing(why) | Failure::Final(why) => End::new(Outcome::Fault, why),
+        Failure::HungUp => End::new(Outcome::HungUp, ""),
+    }
+}
+
+/// What the server's answer means; `None` while nobody has decided.
+fn read(reply: LoginReply, id: &LoginId) -> Option<End> {
+    if reply.id != *id {
+        return Some(End::new(Outcome::Fault, "the server answered about another login"));
+    }
+    let outcome = match reply.state {
+        State::Pending => return None,
+        State::Approved => Outcome::Approved,
+        State::Denied => Outcome::Denied,
+        State::Expired => Outcome::Expired,
+        State::Cancelled => Outcome::Cancelled,
+        State::Rehearsed | State::Unknown => {
+            return Some(End::new(Outcome::Fault, "the server answered with a state that decides nothing"));
+        }
+    };
+    let why = reply.reason.unwrap_or_default();
+    Some(End { say: reply.say, ..End::new(outcome, why) })
+}
+
+/// The next answer, however often the connection breaks meanwhile.
+fn next(pam: &impl Pam, server: &mut impl Server, clock: &impl Clock, ask: &Ask) -> Result<LoginReply, End> {
+    let mut pause = PAUSE_MIN;
+    loop {
+        let start = clock.now();
+        if start >= ask.until {
+            return Err(End::new(Outcome::TimedOut, ""));
+        }
+        match server.wait(ask.until) {
+            Ok(reply) => {
+                // A server that does not hold the call must not be asked without end.
+                if reply.state == State::Pending && clock.now() - start < PAUSE_MIN {
+                    rest(clock, ask, PAUSE_MIN)?;
+                }
+                return Ok(reply);
+            }
+            Err(Failure::Final(why)) => return Err(End::new(Outcome::Fault, why)),
+            Err(Failure::HungUp) => return Err(End::new(Outcome::HungUp, "")),
+            Err(Failure::Unreachable(why) | Failure::Passing(why)) => {
+                pam.log(Level::Debug, &format!("login {}: asking again: {why}", ask.id.short()));
+            }
+        }
+        rest(clock, ask, pause)?;
+        pause = (pause * 2).min(PAUSE_MAX);
+    }
+}
+
+fn rest(clock: &impl Clock, ask: &Ask, pause: Duration) -> Result<(), End> {
+    clock.pause(pause.min(clock.left(ask.until))).map_err(|_| End::new(Outcome::HungUp, ""))
+}
+
+#[cfg(test)]
+pub(crate) mod tests;

@@ -1,0 +1,197 @@
+//! `kbmfa-host join`: trades a one-time token for a credential that this machine makes itself.
+//!
+//! The credential is on disk before the server hears of it, so that running `join` again after a crash picks
+//! up where it stopped. The token is never an argument and never printed.
+
+use kbmfa_proto::client::{Client, Error as CallError, Method, Target, Trust};
+use kbmfa_proto::machine::{Join, Machine};
+use kbmfa_proto::pin::Pin;
+use kbmfa_proto::text::Shown;
+use sha2::{Digest, Sha256};
+use std::io::{self, Read, Write};
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+use zeroize::Zeroizing;
+
+mod files;
+
+use super::{Error, names, pem, place};
+use crate::config::value::{self, Location};
+use files::NEW_CONFIG;
+
+/// Longest time for one call.
+const CALL_TIME: Duration = Duration::from_secs(10);
+
+/// Longest token read, in bytes.
+const TOKEN_BYTES_MAX: u64 = 4096;
+
+/// Trade a one-time token for a credential, and write the directory that the module reads.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "The token and the pin are printed by the server:\n  \
+                        kbmfa-server machine join-token NAME\n\
+                        If it is interrupted, run the same command again.")]
+pub(super) struct Args {
+    /// The server, as https://HOST:PORT
+    #[arg(long, value_name = "URL")]
+    server: String,
+    /// Pin of the server's CA, as sha256:HEX
+    #[arg(long)]
+    pin: Pin,
+    /// File that holds the one-time token; - reads standard input
+    #[arg(long, value_name = "FILE")]
+    token_file: PathBuf,
+    /// Where to write ca.pem, credential and pam.toml
+    #[arg(long, default_value = "/etc/kbmfa", value_name = "DIR")]
+    dir: PathBuf,
+    /// How long a login may take in all; must be longer than the server's window
+    #[arg(long, default_value = "75s", value_name = "TIME")]
+    deadline: String,
+    /// Replace a pam.toml that says something else
+    #[arg(long)]
+    force: bool,
+}
+
+pub(super) fn run(args: &Args, out: &mut impl Write) -> Result<(), Error> {
+    let location = Location::parse(&args.server)
+        .ok_or_else(|| Error::new(format_args!("{:?} is not https://HOST:PORT", args.server)))?;
+    let dir = std::path::absolute(&args.dir)?;
+    let addresses = look_up(&location)?;
+    let settings = files::render(&location, &addresses, &dir, &args.deadline);
+    files::check(&settings)?;
+    let token = read_token(&args.token_file)?;
+
+    place::directory(&dir).map_err(|error| cannot("make", &dir, &error))?;
+    let credential = files::prepare_credential(&dir)?;
+    let trust = Trust::in_pin(args.pin).map_err(Error::new)?;
+    let join = Join {
+        token: token.trim().to_owned(),
+        credential_sha256: files::hex(&Sha256::digest(credential.as_bytes())),
+        module_version: Shown::new(env!("CARGO_PKG_VERSION")),
+    };
+    any(&location, &addresses, |target| {
+        let client = Client::new(target, &trust, None, None)?;
+        client.call(Method::POST, "/v1/machines/join", Some(&join), CALL_TIME)
+    })
+    .map(|_: Machine| ())
+    .map_err(|error| not_joined(&args.server, &error))?;
+
+    let ca = trust.pinned_ca().ok_or_else(|| Error::new("the server showed no CA"))?;
+    let ca = pem::encode(&ca);
+    let written =
+        files::install(&dir, &ca, &settings, args.force).map_err(|error| cannot("write", &dir, &error))?;
+    for name in written {
+        writeln!(out, "wrote      {}", dir.join(name).display())?;
+    }
+    prove(args, &location, &addresses, (&ca, &credential), out)?;
+    if written.contains(&NEW_CONFIG) {
+        writeln!(
+            out,
+            "warning: pam.toml says something else and was left alone; compare it with {NEW_CONFIG}"
+        )?;
+    }
+    advise(&dir, out)
+}
+
+fn look_up(location: &Location) -> Result<Vec<SocketAddr>, Error> {
+    let host = &location.host;
+    let found = names::look_up(host, location.port);
+    let addresses = found.map_err(|error| Error::new(format_args!("cannot look up {host}: {error}")))?;
+    if addresses.is_empty() {
+        return Err(Error::new(format_args!("{host} has no address")));
+    }
+    Ok(addresses)
+}
+
+fn read_token(path: &Path) -> Result<Zeroizing<String>, Error> {
+    let mut token = Zeroizing::new(String::new());
+    let read = if path == Path::new("-") {
+        io::stdin().lock().take(TOKEN_BYTES_MAX).read_to_string(&mut token)
+    } else {
+        std::fs::File::open(path).and_then(|file| file.take(TOKEN_BYTES_MAX).read_to_string(&mut token))
+    };
+    read.map_err(|error| cannot("read", path, &error))?;
+    if token.trim().is_empty() {
+        return Err(Error::new(format_args!("{} holds no token", path.display())));
+    }
+    Ok(token)
+}
+
+/// Calls one address after the other until one answers. The error is that of one which was there, if any was.
+fn any<T>(
+    location: &Location,
+    addresses: &[SocketAddr],
+    call: impl Fn(&Target) -> Result<T, CallError>,
+) -> Result<T, CallError> {
+    let mut worst = CallError::Timeout;
+    for (turn, &address) in addresses.iter().enumerate() {
+        match call(&Target { host: location.host.clone(), address }) {
+            Ok(answer) => return Ok(answer),
+            Err(error @ (CallError::Refused(_) | CallError::Garbage(_))) => return Err(error),
+            Err(CallError::Connect(_)) if turn > 0 => {}
+            Err(error) => worst = error,
+        }
+    }
+    Err(worst)
+}
+
+fn not_joined(server: &str, error: &CallError) -> Error {
+    let failed = Error::new(format_args!("{server} does not let this machine join: {error}"));
+    match error {
+        CallError::Refused(_) => failed.hint(
+            "a token is for one machine, one time and one hour; `kbmfa-server machine join-token NAME` makes another",
+        ),
+        CallError::Tls(_) => failed.hint("compare --pin with what `kbmfa-server init` printed"),
+        _ => failed,
+    }
+}
+
+/// Calls the server the way a login will, with what has just been written.
+fn prove(
+    args: &Args,
+    location: &Location,
+    addresses: &[SocketAddr],
+    (ca, credential): (&str, &str),
+    out: &mut impl Write,
+) -> Result<(), Error> {
+    let trust = Trust::in_cas(ca.as_bytes()).map_err(Error::new)?;
+    let nothing: Option<&()> = None;
+    let machine: Machine = any(location, addresses, |target| {
+        let client = Client::new(target, &trust, Some(credential), None)?;
+        client.call(Method::GET, "/v1/machines/self", nothing, CALL_TIME)
+    })
+    .map_err(|error| Error::new(format_args!("joined, but the new credential does not work: {error}")))?;
+    let pools: Vec<&str> = machine.pools.iter().map(kbmfa_proto::names::PoolName::as_str).collect();
+    writeln!(out, "machine    {}", machine.name)?;
+    writeln!(out, "pools      {}", if pools.is_empty() { "none".into() } else { pools.join(", ") })?;
+    writeln!(out, "window     {}s", machine.window_s)?;
+    writeln!(out, "deadline   {}", args.deadline)?;
+    let deadline = value::duration(&args.deadline).unwrap_or_default();
+    if deadline.as_secs() <= machine.window_s {
+        writeln!(out, "warning: the deadline must be longer than the window; choose a longer --deadline")?;
+    }
+    Ok(())
+}
+
+fn advise(dir: &Path, out: &mut impl Write) -> Result<(), Error> {
+    let config = dir.join("pam.toml");
+    let argument = if config == Path::new(crate::args::CONFIG) {
+        String::new()
+    } else {
+        format!(" config={}", config.display())
+    };
+    writeln!(
+        out,
+        "\nnext: add this line to /etc/pam.d/sshd, and keep a root shell open until a login has worked:"
+    )?;
+    writeln!(out, "  account required pam_kbmfa.so{argument}")?;
+    Ok(())
+}
+
+fn cannot(verb: &str, path: &Path, error: &io::Error) -> Error {
+    let failed = Error::new(format_args!("cannot {verb} {}: {error}", path.display()));
+    match error.kind() {
+        io::ErrorKind::PermissionDenied => failed.hint("run it as root"),
+        _ => failed,
+    }
+}

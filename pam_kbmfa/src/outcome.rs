@@ -1,0 +1,198 @@
+//! How a login can end, what PAM is told about each end, and what the person is told.
+//!
+//! Everything fails closed. The one place in the project where a login may go on without an approval is
+//! marked in [`Outcome::code`]; nothing may be added beside it.
+
+use kbmfa_proto::login::Phase;
+use kbmfa_proto::names::LoginId;
+use kbmfa_proto::text::Shown;
+use pam::constants::PamResultCode;
+use std::fmt;
+
+/// What to do when no server can be reached: `on_unreachable` in pam.toml.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum OnUnreachable {
+    /// Refuse the login.
+    Deny,
+    /// Let the person in, and raise an alarm in the log.
+    Allow,
+}
+
+/// How a login ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[must_use]
+pub(crate) enum Outcome {
+    /// Somebody approved it, and the server said so just now.
+    Approved,
+    /// Somebody, or policy, said no.
+    Denied,
+    /// Nobody decided in time.
+    Expired,
+    /// The server took it for abandoned.
+    Cancelled,
+    /// The ssh client went away.
+    HungUp,
+    /// Our own deadline passed.
+    TimedOut,
+    /// Not one address of any server gave a TCP connection.
+    Unreachable(OnUnreachable),
+    /// A server was there, but gave no decision that we understand.
+    Fault,
+    /// Nothing proves that the person gave a first factor.
+    NoFirstFactor,
+    /// The account's name cannot be shown to anybody.
+    BadUser,
+    /// Our arguments or files are not in order.
+    Misconfigured,
+    /// Our own code failed.
+    Panicked,
+    /// `log_only`: nobody was asked.
+    Ignored,
+}
+
+impl Outcome {
+    /// What PAM is told.
+    #[expect(clippy::match_same_arms, reason = "the exception stands by itself")]
+    pub(crate) fn code(self, phase: Phase) -> PamResultCode {
+        match self {
+            Self::Approved => PamResultCode::PAM_SUCCESS,
+            Self::Unreachable(OnUnreachable::Allow) => PamResultCode::PAM_SUCCESS, // fail-open: only here
+            Self::Ignored => PamResultCode::PAM_IGNORE,
+            Self::Denied
+            | Self::Expired
+            | Self::Cancelled
+            | Self::HungUp
+            | Self::TimedOut
+            | Self::Unreachable(OnUnreachable::Deny)
+            | Self::Fault
+            | Self::NoFirstFactor
+            | Self::BadUser
+            | Self::Misconfigured
+            | Self::Panicked => match phase {
+                // Not AUTH_ERR: the ssh client would start over twice, and people would be asked three times.
+                Phase::Auth => PamResultCode::PAM_MAXTRIES,
+                Phase::Account => PamResultCode::PAM_PERM_DENIED,
+                Phase::Session => PamResultCode::PAM_SESSION_ERR,
+            },
+        }
+    }
+
+    /// What the person is told, unless the server found better words.
+    pub(crate) fn sentence(self) -> Option<&'static str> {
+        Some(match self {
+            Self::Denied => "Your login was denied.",
+            Self::Expired | Self::TimedOut => "Nobody approved your login in time.",
+            Self::Cancelled => "Your login was cancelled.",
+            Self::Unreachable(OnUnreachable::Deny) => {
+                "Your login needs an approval, and the approval server cannot be reached."
+            }
+            Self::Fault => "Your login needs an approval, and the approval server does not work properly.",
+            Self::NoFirstFactor => "Your login needs a proof of identity before it can be approved.",
+            Self::BadUser => "This account name cannot be used.",
+            Self::Misconfigured => {
+                "Your login needs an approval, and this machine is not set up to ask for it."
+            }
+            Self::Approved
+            | Self::HungUp
+            | Self::Unreachable(OnUnreachable::Allow)
+            | Self::Panicked
+            | Self::Ignored => return None,
+        })
+    }
+
+    /// True if we stopped asking while the server may still hold the login open and people may still
+    /// be looking at it.
+    pub(crate) fn abandons(self) -> bool {
+        matches!(self, Self::HungUp | Self::TimedOut | Self::Fault)
+    }
+}
+
+impl fmt::Display for Outcome {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Approved => "approved",
+            Self::Denied => "denied",
+            Self::Expired => "expired",
+            Self::Cancelled => "cancelled",
+            Self::HungUp => "refused, the ssh client hung up",
+            Self::TimedOut => "refused, the deadline passed",
+            Self::Unreachable(OnUnreachable::Deny) => "refused, no server can be reached",
+            Self::Unreachable(OnUnreachable::Allow) => {
+                "LET IN WITHOUT APPROVAL, no server can be reached and on_unreachable is allow"
+            }
+            Self::Fault => "refused, no decision",
+            Self::NoFirstFactor => "refused, no first factor proven",
+            Self::BadUser => "refused, bad user name",
+            Self::Misconfigured => "refused, not configured properly",
+            Self::Panicked => "refused after a fault",
+            Self::Ignored => "log_only",
+        })
+    }
+}
+
+/// An outcome, and what is worth telling about it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[must_use]
+pub(crate) struct End {
+    /// How it ended.
+    pub(crate) outcome: Outcome,
+    /// Why, for the log; may be empty.
+    pub(crate) why: String,
+    /// The server's words for the person.
+    pub(crate) say: Option<Shown>,
+    /// The login at the server, if it came to that.
+    pub(crate) login: Option<LoginId>,
+}
+
+impl End {
+    pub(crate) fn new(outcome: Outcome, why: impl fmt::Display) -> Self {
+        Self { outcome, why: why.to_string(), say: None, login: None }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const PHASES: [Phase; 3] = [Phase::Auth, Phase::Account, Phase::Session];
+    const ALL: [Outcome; 14] = [
+        Outcome::Approved,
+        Outcome::Denied,
+        Outcome::Expired,
+        Outcome::Cancelled,
+        Outcome::HungUp,
+        Outcome::TimedOut,
+        Outcome::Unreachable(OnUnreachable::Deny),
+        Outcome::Unreachable(OnUnreachable::Allow),
+        Outcome::Fault,
+        Outcome::NoFirstFactor,
+        Outcome::BadUser,
+        Outcome::Misconfigured,
+        Outcome::Panicked,
+        Outcome::Ignored,
+    ];
+
+    #[test]
+    fn only_an_approval_or_a_configured_exception_lets_anybody_in() {
+        for (outcome, phase) in ALL.into_iter().flat_map(|o| PHASES.map(|p| (o, p))) {
+            let open = matches!(outcome, Outcome::Approved | Outcome::Unreachable(OnUnreachable::Allow));
+            assert_eq!(outcome.code(phase) == PamResultCode::PAM_SUCCESS, open, "{outcome:?} {phase:?}");
+        }
+    }
+
+    #[test]
+    fn only_log_only_is_ignored_by_pam() {
+        for (outcome, phase) in ALL.into_iter().flat_map(|o| PHASES.map(|p| (o, p))) {
+            let ignored = outcome.code(phase) == PamResultCode::PAM_IGNORE;
+            assert_eq!(ignored, outcome == Outcome::Ignored, "{outcome:?} {phase:?}");
+        }
+    }
+
+    #[test]
+    fn a_refusal_ends_the_attempt_in_the_words_of_its_phase() {
+        let codes = PHASES.map(|phase| Outcome::Denied.code(phase));
+        let expected =
+            [PamResultCode::PAM_MAXTRIES, PamResultCode::PAM_PERM_DENIED, PamResultCode::PAM_SESSION_ERR];
+        assert_eq!(codes, expected);
+    }
+}

@@ -1,0 +1,131 @@
+//! What the login needs from PAM, as a trait, and its implementation over pam-bindings.
+//!
+//! Every text that leaves through here is cleaned first. A text that cannot be shown is not shown; that
+//! must never decide a login.
+
+use kbmfa_proto::login::Account;
+use kbmfa_proto::text::Shown;
+use pam::constants::{PAM_ERROR_MSG, PAM_TEXT_INFO};
+use pam::conv::Conv;
+use pam::items::{RHost, Service, Tty};
+use pam::module::PamHandle;
+use std::ffi::{CStr, CString, c_int};
+
+use crate::sys;
+
+/// How urgent a log line is; the levels of syslog.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Level {
+    Alert,
+    Critical,
+    Error,
+    Warning,
+    Notice,
+    Info,
+    Debug,
+}
+
+/// Which item to read. Libpam fills them from what the application told it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Item {
+    Service,
+    RHost,
+    Tty,
+}
+
+/// How a text is meant.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Tone {
+    Info,
+    Error,
+}
+
+/// What the login needs from PAM.
+pub(crate) trait Pam {
+    /// The account to be entered, as the application named it.
+    fn user(&mut self) -> Option<String>;
+    /// An item; `None` if it is not set or not text.
+    fn item(&self, item: Item) -> Option<String>;
+    /// A variable of PAM's environment; `None` if it is not set or not text.
+    fn env(&mut self, name: &CStr) -> Option<String>;
+    /// Whether this machine knows the account.
+    fn account(&mut self, user: &str) -> Account;
+    /// Whether the application wants texts shown at all.
+    fn shows_text(&self) -> bool;
+    /// Shows a text to the person, if that can be done.
+    fn tell(&self, tone: Tone, text: &Shown);
+    /// Writes one line to the system log.
+    fn log(&self, level: Level, line: &str);
+}
+
+/// PAM itself, for the length of one call.
+pub(crate) struct Handle<'a> {
+    pamh: &'a mut PamHandle,
+    silent: bool,
+    debug: bool,
+}
+
+impl<'a> Handle<'a> {
+    pub(crate) fn new(pamh: &'a mut PamHandle, silent: bool, debug: bool) -> Self {
+        Self { pamh, silent, debug }
+    }
+}
+
+impl Pam for Handle<'_> {
+    fn user(&mut self) -> Option<String> {
+        self.pamh.get_user(None).ok()
+    }
+
+    fn item(&self, item: Item) -> Option<String> {
+        let text = match item {
+            Item::Service => self.pamh.get_item::<Service<'_>>().ok()??.0,
+            Item::RHost => self.pamh.get_item::<RHost<'_>>().ok()??.0,
+            Item::Tty => self.pamh.get_item::<Tty<'_>>().ok()??.0,
+        };
+        text.to_str().ok().filter(|text| !text.is_empty()).map(str::to_owned)
+    }
+
+    fn env(&mut self, name: &CStr) -> Option<String> {
+        sys::getenv(self.pamh, name)
+    }
+
+    fn account(&mut self, user: &str) -> Account {
+        if sys::account_exists(self.pamh, user) { Account::Known } else { Account::Missing }
+    }
+
+    fn shows_text(&self) -> bool {
+        !self.silent
+    }
+
+    fn tell(&self, tone: Tone, text: &Shown) {
+        let style = match tone {
+            Tone::Info => PAM_TEXT_INFO,
+            Tone::Error => PAM_ERROR_MSG,
+        };
+        if let (false, Ok(Some(conversation))) = (self.silent, self.pamh.get_item::<Conv<'_>>()) {
+            // Some applications report an error although they have shown it; neither case matters here.
+            let _ = conversation.send(style, text.as_str());
+        }
+    }
+
+    fn log(&self, level: Level, line: &str) {
+        if level == Level::Debug && !self.debug {
+            return;
+        }
+        if let Ok(line) = CString::new(Shown::new(line).as_str()) {
+            sys::syslog(self.pamh, priority(level), &line);
+        }
+    }
+}
+
+fn priority(level: Level) -> c_int {
+    match level {
+        Level::Alert => libc::LOG_ALERT,
+        Level::Critical => libc::LOG_CRIT,
+        Level::Error => libc::LOG_ERR,
+        Level::Warning => libc::LOG_WARNING,
+        Level::Notice => libc::LOG_NOTICE,
+        Level::Info => libc::LOG_INFO,
+        Level::Debug => libc::LOG_DEBUG,
+    }
+}

@@ -1,0 +1,67 @@
+//! Finds the ssh client's socket among this process's own descriptors, so that a hang-up can be heard.
+//!
+//! The socket is watched and nothing else: not a byte of it is read or written here.
+
+use kbmfa_proto::client::Watch;
+use std::io;
+use std::net::{SocketAddr, TcpStream};
+use std::os::fd::{OwnedFd, RawFd};
+use std::sync::Arc;
+
+use crate::procfs::Proc;
+use crate::sys;
+
+/// The ssh client's end of the connection.
+#[derive(Debug)]
+pub(crate) struct Peer {
+    /// A duplicate of its socket, to watch.
+    pub(crate) watch: Watch,
+    /// The socket's inode, by which other processes that hold it are known.
+    pub(crate) inode: u64,
+}
+
+/// Finds the socket whose peer is `client`; `None` if this process does not hold it.
+pub(crate) fn find(proc: &Proc, client: SocketAddr) -> io::Result<Option<Peer>> {
+    let mut sockets = proc.sockets(std::process::id())?;
+    Ok(sockets.find_map(|(fd, inode)| Some(Peer { watch: Arc::new(connected_to(client, fd)?), inode })))
+}
+
+fn connected_to(client: SocketAddr, fd: RawFd) -> Option<OwnedFd> {
+    let socket = TcpStream::from(sys::duplicate(fd).ok()?);
+    same(socket.peer_addr().ok()?, client).then(|| socket.into())
+}
+
+/// sshd listening on `::` sees an IPv4 client as `::ffff:192.0.2.1`, and tells us `192.0.2.1`.
+fn same(one: SocketAddr, other: SocketAddr) -> bool {
+    one.port() == other.port() && one.ip().to_canonical() == other.ip().to_canonical()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::fs::File;
+    use std::net::TcpListener;
+
+    #[test]
+    fn the_clients_socket_is_found_beyond_a_thousand_descriptors() {
+        let many: Vec<File> = (0..1100).map_while(|_| File::open("/dev/null").ok()).collect();
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let client = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+        let (_server, address) = listener.accept().unwrap();
+        let peer = find(&Proc::default(), address).unwrap().expect("the socket was not found");
+        assert!(peer.inode > 0);
+        drop((client, many));
+    }
+
+    #[test]
+    fn a_stranger_has_no_socket_here() {
+        assert!(find(&Proc::default(), "192.0.2.1:50000".parse().unwrap()).unwrap().is_none());
+    }
+
+    #[test]
+    fn an_ipv4_client_of_a_dual_stack_socket_is_the_same() {
+        let [plain, mapped, other] = ["192.0.2.1:50000", "[::ffff:192.0.2.1]:50000", "192.0.2.1:50001"]
+            .map(|text| text.parse().unwrap());
+        assert!(same(plain, mapped) && same(plain, plain) && !same(plain, other));
+    }
+}

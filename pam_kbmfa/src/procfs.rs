@@ -1,0 +1,109 @@
+//! The few facts read from `/proc`: a process's parent and start time, and which sockets it holds.
+
+use std::fs;
+use std::io;
+use std::os::fd::RawFd;
+use std::path::{Path, PathBuf};
+
+/// `/proc`, or a model of it in a test.
+#[derive(Debug, Clone)]
+pub(crate) struct Proc {
+    root: PathBuf,
+}
+
+/// One process.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Process {
+    pub(crate) pid: u32,
+    pub(crate) parent: u32,
+    /// Clock ticks since boot; tells it from a later process with the same pid.
+    pub(crate) start: u64,
+}
+
+impl Default for Proc {
+    fn default() -> Self {
+        Self::at("/proc")
+    }
+}
+
+impl Proc {
+    pub(crate) fn at(root: impl AsRef<Path>) -> Self {
+        Self { root: root.as_ref().to_owned() }
+    }
+
+    /// A random text that is new at each boot.
+    pub(crate) fn boot_id(&self) -> io::Result<String> {
+        Ok(fs::read_to_string(self.root.join("sys/kernel/random/boot_id"))?.trim().to_owned())
+    }
+
+    pub(crate) fn process(&self, pid: u32) -> io::Result<Process> {
+        let stat = fs::read(self.root.join(pid.to_string()).join("stat"))?;
+        parse_stat(&String::from_utf8_lossy(&stat)).ok_or_else(|| io::ErrorKind::InvalidData.into())
+    }
+
+    /// The sockets that a process holds, each as its descriptor there and its inode.
+    pub(crate) fn sockets(&self, pid: u32) -> io::Result<impl Iterator<Item = (RawFd, u64)>> {
+        let entries = fs::read_dir(self.root.join(pid.to_string()).join("fd"))?;
+        Ok(entries.filter_map(|entry| {
+            let entry = entry.ok()?;
+            let link = fs::read_link(entry.path()).ok()?;
+            Some((entry.file_name().to_str()?.parse().ok()?, parse_socket(link.to_str()?)?))
+        }))
+    }
+}
+
+/// Reads pid, parent (field 4) and start time (field 22) of `/proc/PID/stat`. Field 2 is the program's name
+/// in parentheses, and a program may be called `x) S 1 (y`.
+fn parse_stat(text: &str) -> Option<Process> {
+    let pid = text.split(' ').next()?.parse().ok()?;
+    let (_name, rest) = text.rsplit_once(')')?;
+    let mut fields = rest.split_ascii_whitespace();
+    let parent = fields.nth(1)?.parse().ok()?;
+    let start = fields.nth(17)?.parse().ok()?;
+    Some(Process { pid, parent, start })
+}
+
+/// The inode in `socket:[12345]`.
+fn parse_socket(link: &str) -> Option<u64> {
+    link.strip_prefix("socket:[")?.strip_suffix(']')?.parse().ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    #[test]
+    fn a_program_name_cannot_deceive_the_parser() {
+        let tail = "S 41 42 42 0 -1 4194560 1 2 3 4 5 6 7 8 20 0 1 0 98765 1000 200";
+        for name in ["sshd", "x) S 1 (y", ") (", "a b"] {
+            let expected = Process { pid: 42, parent: 41, start: 98765 };
+            assert_eq!(parse_stat(&format!("42 ({name}) {tail}")), Some(expected), "{name}");
+        }
+        assert_eq!(parse_stat("42 (sshd) S 41"), None);
+    }
+
+    #[test]
+    fn the_real_proc_is_understood() {
+        let own = std::process::id();
+        let proc = Proc::default();
+        let process = proc.process(own).unwrap();
+        assert_eq!(process.pid, own);
+        assert!(process.parent > 0 && process.start > 0);
+        assert_eq!(proc.boot_id().unwrap().len(), 36);
+    }
+
+    proptest! {
+        #[test]
+        fn no_text_makes_these_parsers_panic(text in "\\PC{0,120}") {
+            let _ = parse_stat(&text);
+            let _ = parse_socket(&text);
+        }
+
+        #[test]
+        fn any_name_and_numbers_read_back(name in "[^\0]{0,20}", pid: u32, parent: u32, start: u64) {
+            let text = format!("{pid} ({name}) S {parent} 0 0 0 0 0 0 0 0 0 0 0 0 0 0 0 0 0 {start} 0");
+            prop_assert_eq!(parse_stat(&text), Some(Process { pid, parent, start }));
+        }
+    }
+}

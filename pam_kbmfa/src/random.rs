@@ -1,0 +1,24 @@
+//! The only reader of randomness.
+
+/// Random bytes from the kernel are not to be had. No login can be opened without them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("the kernel gives no random bytes")]
+pub(crate) struct NoRandomness;
+
+/// `N` random bytes, fit for secrets.
+pub(crate) fn bytes<const N: usize>() -> Result<[u8; N], NoRandomness> {
+    let mut bytes = [0; N];
+    let provider = rustls::crypto::ring::default_provider();
+    provider.secure_random.fill(&mut bytes).map_err(|_| NoRandomness)?;
+    Ok(bytes)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn two_draws_differ() {
+        assert_ne!(bytes::<16>().unwrap(), bytes::<16>().unwrap());
+    }
+}

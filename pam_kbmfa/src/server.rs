@@ -1,0 +1,186 @@
+//! The server as the login sees it, and fail-over between every address of every server behind it.
+//!
+//! The difference that matters is drawn here: unreachable is only what gave no TCP connection at any address.
+//! A server that can be reached and then fails is never taken for that.
+
+use kbmfa_proto::client::Error;
+use kbmfa_proto::login::{LoginReply, OpenLogin};
+use kbmfa_proto::names::LoginId;
+use kbmfa_proto::problem::Problem;
+use std::time::{Duration, Instant};
+
+mod https;
+
+pub(crate) use https::Https;
+
+use crate::clock::Clock;
+use crate::config::ADDRESS_TIME;
+
+/// Longest time that the server is asked to hold one poll; below its own limit, and below the idle
+/// limits of what may stand in between.
+const HOLD_MAX_S: u64 = 25;
+
+/// Time to tell the server that nobody waits any more. The deadline of a login includes it.
+pub(crate) const CANCEL_TIME: Duration = Duration::from_secs(2);
+
+/// Why there is no answer.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Failure {
+    /// Not one address gave a TCP connection.
+    Unreachable(String),
+    /// A server was there and failed in a way that may pass: it may be restarting.
+    Passing(String),
+    /// A server was there and failed for good.
+    Final(String),
+    /// The ssh client went away.
+    HungUp,
+}
+
+/// One login at the server.
+pub(crate) trait Server {
+    /// Opens it.
+    fn open(&mut self, login: &OpenLogin, until: Instant) -> Result<LoginReply, Failure>;
+    /// Waits a while for its decision.
+    fn wait(&mut self, until: Instant) -> Result<LoginReply, Failure>;
+    /// Tells that nobody waits for it any more, if that can be told.
+    fn cancel(&mut self);
+}
+
+/// What is asked of one address.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Call<'a> {
+    Open(&'a OpenLogin),
+    Wait { hold_s: u64 },
+    Cancel,
+}
+
+/// One address of one server.
+pub(crate) trait Address {
+    fn call(&self, path: &str, call: Call<'_>, time: Duration) -> Result<LoginReply, Error>;
+}
+
+/// All addresses of all servers, as one server.
+pub(crate) struct Fleet<A, C> {
+    addresses: Vec<A>,
+    clock: C,
+    path: String,
+    /// The address that is tried first: the one that answered last.
+    first: usize,
+    /// Whether it did answer the last call, and may be asked to hold the next one.
+    warm: bool,
+}
+
+impl<A: Address, C: Clock> Fleet<A, C> {
+    pub(crate) fn new(addresses: Vec<A>, clock: C, id: &LoginId) -> Self {
+        Self { addresses, clock, path: format!("/v1/logins/{id}"), first: 0, warm: false }
+    }
+
+    /// Tries each address once.
+    fn round(&mut self, mut call: Call<'_>, until: Instant) -> Result<LoginReply, Failure> {
+        let count = self.addresses.len();
+        let mut tally = Tally::default();
+        for turn in 0..count {
+            let index = (self.first + turn) % count;
+            let Some(address) = self.addresses.get(index) else { break };
+            let time = time_for(call, self.clock.left(until), count - turn);
+            match address.call(&self.path, call, time) {
+                Ok(reply) => {
+                    (self.first, self.warm) = (index, true);
+                    return Ok(reply);
+                }
+                Err(error) => tally.add(call, error)?,
+            }
+            // Asked at a new address, to see whether it is there at all, before it may hold the call.
+            if let Call::Wait { hold_s } = &mut call {
+                *hold_s = 0;
+            }
+        }
+        self.warm = false;
+        Err(tally.failure())
+    }
+}
+
+impl<A: Address, C: Clock> Server for Fleet<A, C> {
+    /// A connection that broke may have carried the login, or not; to open it again is harmless.
+    fn open(&mut self, login: &OpenLogin, until: Instant) -> Result<LoginReply, Failure> {
+        match self.round(Call::Open(login), until) {
+            Err(Failure::Passing(_)) => {
+                self.round(Call::Open(login), until).map_err(|failure| match failure {
+                    // Somebody was there a moment ago.
+                    Failure::Unreachable(why) => Failure::Passing(why),
+                    other => other,
+                })
+            }
+            first => first,
+        }
+    }
+
+    fn wait(&mut self, until: Instant) -> Result<LoginReply, Failure> {
+        let left_s = self.clock.left(until).as_secs();
+        let hold_s = if self.warm { left_s.min(HOLD_MAX_S) } else { 0 };
+        self.round(Call::Wait { hold_s }, until)
+    }
+
+    fn cancel(&mut self) {
+        let until = self.clock.now() + CANCEL_TIME;
+        // If it cannot be told, the server finds out by itself when the polls stop.
+        let _ = self.round(Call::Cancel, until);
+    }
+}
+
+/// An address gets its usual time, but leaves an equal share to those that come after it.
+fn time_for(call: Call<'_>, left: Duration, addresses: usize) -> Duration {
+    let share = left / u32::try_from(addresses).unwrap_or(u32::MAX);
+    match call {
+        Call::Wait { hold_s: hold_s @ 1.. } => (Duration::from_secs(hold_s) + ADDRESS_TIME).min(left),
+        _ => ADDRESS_TIME.min(share),
+    }
+}
+
+/// The failures of one round.
+#[derive(Debug, Default)]
+struct Tally {
+    unconnected: usize,
+    untrusted: usize,
+    broken: usize,
+    /// The most telling error so far: one from a server that was there.
+    why: Option<String>,
+}
+
+impl Tally {
+    /// Counts an error after which the next address may do better; returns one after which it would not.
+    fn add(&mut self, call: Call<'_>, error: Error) -> Result<(), Failure> {
+        let why = error.to_string();
+        match error {
+            Error::HungUp => return Err(Failure::HungUp),
+            Error::Refused(problem) if may_pass(call, &problem) => return Err(Failure::Passing(why)),
+            Error::Refused(_) | Error::Garbage(_) => return Err(Failure::Final(why)),
+            Error::Connect(_) => {
+                self.unconnected += 1;
+                self.why.get_or_insert(why);
+                return Ok(());
+            }
+            Error::Tls(_) => self.untrusted += 1,
+            Error::Timeout | Error::Lost(_) => self.broken += 1,
+        }
+        self.why = Some(why);
+        Ok(())
+    }
+
+    fn failure(self) -> Failure {
+        let why = self.why.unwrap_or_else(|| "no address to call".into());
+        match (self.unconnected, self.untrusted, self.broken) {
+            (1.., 0, 0) => Failure::Unreachable(why),
+            (0, _, 0) => Failure::Final(why),
+            _ => Failure::Passing(why),
+        }
+    }
+}
+
+/// While a login waits, a server that is busy or going down will be back.
+fn may_pass(call: Call<'_>, problem: &Problem) -> bool {
+    matches!(call, Call::Wait { .. }) && matches!(problem.status, 429 | 500 | 503)
+}
+
+#[cfg(test)]
+mod tests;

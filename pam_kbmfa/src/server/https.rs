@@ -1,0 +1,41 @@
+//! One address, called for real. It neither retries nor judges an answer.
+
+use kbmfa_proto::client::{Client, Error, Method, Target, Watch};
+use kbmfa_proto::login::LoginReply;
+use std::rc::Rc;
+use std::time::Duration;
+
+use super::{Address, Call};
+use crate::config::access::Access;
+
+/// An address that is called for real.
+pub(crate) struct Https {
+    target: Target,
+    access: Rc<Access>,
+    client: Client,
+}
+
+impl Https {
+    pub(crate) fn new(target: Target, access: Rc<Access>, watch: Option<Watch>) -> Result<Self, Error> {
+        let client = Client::new(&target, &access.trust, Some(&access.credential), watch)?;
+        Ok(Self { target, access, client })
+    }
+}
+
+impl Address for Https {
+    fn call(&self, path: &str, call: Call<'_>, time: Duration) -> Result<LoginReply, Error> {
+        let nothing: Option<&()> = None;
+        match call {
+            Call::Open(login) => self.client.call(Method::PUT, path, Some(login), time),
+            Call::Wait { hold_s } => {
+                self.client.call(Method::GET, &format!("{path}?wait={hold_s}"), nothing, time)
+            }
+            // The ssh client may be gone; that must not stop this call as well.
+            Call::Cancel => {
+                let client =
+                    Client::new(&self.target, &self.access.trust, Some(&self.access.credential), None)?;
+                client.call(Method::DELETE, path, nothing, time)
+            }
+        }
+    }
+}

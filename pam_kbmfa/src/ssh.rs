@@ -1,0 +1,103 @@
+//! What sshd tells its PAM modules in PAM's environment, parsed. Pure functions; sshd wrote these texts, but
+//! parts of them come from the network.
+
+use kbmfa_proto::login::{KEY_BYTES_MAX, SshConnection};
+use std::net::{IpAddr, SocketAddr};
+
+/// How sshd says that the person was authenticated, from `SSH_AUTH_INFO_0`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Publickey {
+    /// With this key: `algorithm base64`.
+    Told(String),
+    /// With a key that we cannot pass on: too long, or not in the usual form.
+    Unspeakable,
+}
+
+/// Reads `SSH_CONNECTION`: client address and port, server address and port. `None` if sshd does not
+/// know them either, as when it serves a pipe.
+pub(crate) fn connection(text: &str) -> Option<SshConnection> {
+    let mut words = text.split(' ');
+    let mut next = || end(words.next()?, words.next()?);
+    let connection = SshConnection { client: next()?, server: next()? };
+    words.next().is_none().then_some(connection)
+}
+
+fn end(address: &str, port: &str) -> Option<SocketAddr> {
+    // A link-local address carries the interface's name, which does not cross the wire.
+    let (address, _interface) = address.split_once('%').unwrap_or((address, ""));
+    Some(SocketAddr::new(address.parse::<IpAddr>().ok()?, port.parse().ok()?))
+}
+
+/// The first public key in `SSH_AUTH_INFO_0`, which has one line for each method that has succeeded.
+pub(crate) fn publickey(text: &str) -> Option<Publickey> {
+    let key = text.lines().find_map(|line| line.strip_prefix("publickey "))?;
+    let plain = |word: &str| !word.is_empty() && word.bytes().all(|byte| byte.is_ascii_graphic());
+    let usual = key.split_once(' ').is_some_and(|(algorithm, base64)| plain(algorithm) && plain(base64));
+    if usual && key.len() <= KEY_BYTES_MAX {
+        Some(Publickey::Told(key.to_owned()))
+    } else {
+        Some(Publickey::Unspeakable)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    #[test]
+    fn both_ends_of_a_connection_are_read() {
+        let read = connection("192.0.2.1 50000 2001:db8::2 22").unwrap();
+        assert_eq!(read.client, "192.0.2.1:50000".parse().unwrap());
+        assert_eq!(read.server, "[2001:db8::2]:22".parse().unwrap());
+        let local = connection("fe80::1%eth0 50000 fe80::2%eth0 22").unwrap();
+        assert_eq!(local.client, "[fe80::1]:50000".parse().unwrap());
+    }
+
+    #[test]
+    fn a_text_that_names_no_connection_is_none() {
+        for text in ["", "UNKNOWN 65535 UNKNOWN 65535", "192.0.2.1 1 192.0.2.2", "192.0.2.1 1 192.0.2.2 22 x"]
+        {
+            assert_eq!(connection(text), None, "{text}");
+        }
+    }
+
+    #[test]
+    fn a_key_is_found_among_other_methods() {
+        let told = |key: &str| Some(Publickey::Told(key.into()));
+        assert_eq!(publickey("publickey ssh-ed25519 AAAA\n"), told("ssh-ed25519 AAAA"));
+        assert_eq!(publickey("password\npublickey ssh-rsa BBBB\n"), told("ssh-rsa BBBB"));
+        for text in ["", "password\n", "keyboard-interactive/pam\n", "publickey", "hostbased publickey x y\n"]
+        {
+            assert_eq!(publickey(text), None, "{text}");
+        }
+    }
+
+    #[test]
+    fn a_key_that_cannot_be_told_still_proves_that_there_was_one() {
+        let long = format!("publickey ssh-rsa {}\n", "A".repeat(KEY_BYTES_MAX));
+        for text in
+            [long.as_str(), "publickey ssh-rsa\n", "publickey ssh-rsa A\u{1b}[2J\n", "publickey a b c\n"]
+        {
+            assert_eq!(publickey(text), Some(Publickey::Unspeakable), "{text}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn a_connection_reads_back_as_it_was_written(client: SocketAddr, server: SocketAddr) {
+            let text = format!("{} {} {} {}", client.ip(), client.port(), server.ip(), server.port());
+            let read = connection(&text).unwrap();
+            prop_assert_eq!((read.client.ip(), read.client.port()), (client.ip(), client.port()));
+            prop_assert_eq!((read.server.ip(), read.server.port()), (server.ip(), server.port()));
+        }
+
+        #[test]
+        fn a_key_told_is_always_short_and_visible(text in "(publickey )?(\\PC|\n| ){0,200}") {
+            let _ = connection(&text);
+            if let Some(Publickey::Told(key)) = publickey(&text) {
+                prop_assert!(key.len() <= KEY_BYTES_MAX && !key.chars().any(char::is_control));
+            }
+        }
+    }
+}

@@ -1,0 +1,58 @@
+//! The few calls to libpam and libc that pam-bindings and the standard library lack, each behind a safe
+//! function. No decision is taken here, and no pointer leaves this file.
+#![expect(unsafe_code, reason = "calls into C; everything else in the crate is safe code")]
+
+use pam::module::PamHandle;
+use std::ffi::{CStr, CString, c_char, c_int};
+use std::io;
+use std::os::fd::{BorrowedFd, OwnedFd, RawFd};
+
+#[link(name = "pam")]
+unsafe extern "C" {
+    fn pam_syslog(handle: *const PamHandle, priority: c_int, format: *const c_char, ...);
+    fn pam_getenv(handle: *mut PamHandle, name: *const c_char) -> *const c_char;
+    fn pam_modutil_getpwnam(handle: *mut PamHandle, user: *const c_char) -> *mut libc::passwd;
+}
+
+/// Writes one line to the system log, facility AUTHPRIV.
+pub(crate) fn syslog(handle: &PamHandle, priority: c_int, text: &CStr) {
+    // SAFETY: the handle is alive while it is borrowed; "%s" takes exactly the one C string that follows.
+    unsafe { pam_syslog(handle, priority, c"%s".as_ptr(), text.as_ptr()) }
+}
+
+/// A variable of PAM's own environment, which is not that of the process.
+pub(crate) fn getenv(handle: &mut PamHandle, name: &CStr) -> Option<String> {
+    // SAFETY: the handle is alive while it is borrowed, and the name ends in a zero byte.
+    let value = unsafe { pam_getenv(handle, name.as_ptr()) };
+    if value.is_null() {
+        return None;
+    }
+    // SAFETY: not null, so a C string that libpam keeps until the variable changes; it is copied here.
+    let value = unsafe { CStr::from_ptr(value) };
+    value.to_str().ok().map(str::to_owned)
+}
+
+/// True if the name service knows the account. Its entry lives as long as the handle, and is not read.
+pub(crate) fn account_exists(handle: &mut PamHandle, user: &str) -> bool {
+    CString::new(user).is_ok_and(|user| {
+        // SAFETY: the handle is alive while it is borrowed, and the name ends in a zero byte.
+        let entry = unsafe { pam_modutil_getpwnam(handle, user.as_ptr()) };
+        !entry.is_null()
+    })
+}
+
+/// A duplicate of one of this process's descriptors, not inherited by children.
+pub(crate) fn duplicate(fd: RawFd) -> io::Result<OwnedFd> {
+    if fd < 0 {
+        return Err(io::ErrorKind::InvalidInput.into());
+    }
+    // SAFETY: not -1, and borrowed for the one call that follows: if it is not open, that returns EBADF.
+    let borrowed = unsafe { BorrowedFd::borrow_raw(fd) };
+    borrowed.try_clone_to_owned()
+}
+
+/// The user whose rights the process has now.
+pub(crate) fn effective_uid() -> u32 {
+    // SAFETY: takes nothing, touches no memory and cannot fail.
+    unsafe { libc::geteuid() }
+}
