@@ -14,6 +14,9 @@ pub mod sweep;
 mod key;
 mod waiters;
 
+#[cfg(test)]
+mod tests;
+
 pub use live::Logins;
 pub use service::Rules;
 

@@ -306,6 +306,7 @@ fn why_not(
 fn read(tx: &Tx<'_>, rules: &Rules, mut login: Login, wait: Duration) -> Result<(i64, LoginReply), Error> {
     if !wait.is_zero() && login.life.state == State::Pending {
         login.poll += 1;
+        store::update(tx, &login)?;
     }
     let machine = Actor::machine(&login.machine);
     apply(tx, rules, &mut login, Input::Poll(wait), &machine)?;

@@ -1,0 +1,463 @@
+//! Stories of logins through the public functions, on a real database with a clock that the test moves.
+
+use kbmfa_proto::login::{
+    Account, Capabilities, Connection, FirstFactor, LoginReply, OpenLogin, Phase, SshConnection,
+    State as WireState,
+};
+use kbmfa_proto::names::{LoginId, MachineName};
+use proptest::prelude::*;
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use super::service::{self, Answered, Rules};
+use super::state::Grace;
+use super::{Error, store};
+use crate::audit::Actor;
+use crate::audit::store::{self as audit, Filter};
+use crate::clock::{Clock, Time};
+use crate::db::testing::{Fixture, fixture};
+use crate::db::{Db, Tx};
+use crate::policy::{Approvers, Settings};
+use crate::relay::Answer;
+use crate::roster;
+use crate::roster::service::{Caller, add_machine};
+
+const GRACE: Duration = Duration::from_secs(15);
+const WINDOW: Duration = Duration::from_secs(60);
+
+/// One server, one machine.
+struct World {
+    fixture: Fixture,
+    rules: Rules,
+    caller: Caller,
+}
+
+impl World {
+    fn new() -> Self {
+        let fixture = fixture();
+        let caller = enter_machine(&fixture, "web1");
+        let policy = Settings {
+            approvers: Approvers::Anyone,
+            window: WINDOW,
+            pending_per_user: 3,
+            pending_per_machine: 5,
+        };
+        let grace = Grace { length: GRACE, listening_since: Some(fixture.clock.now()) };
+        let rules = Rules { policy, destination: ("console".into(), "console".into()), grace };
+        Self { fixture, rules, caller }
+    }
+
+    fn act<T: Send + 'static>(
+        &self,
+        work: impl FnOnce(&Tx<'_>, &Rules, &Caller) -> Result<T, Error> + Send + 'static,
+    ) -> Result<T, Error> {
+        let (rules, caller) = (self.rules.clone(), self.caller.clone());
+        self.fixture.db.write_blocking("test", move |tx| work(tx, &rules, &caller))
+    }
+
+    fn open(&self, id: u8, opened: OpenLogin) -> Result<LoginReply, Error> {
+        self.act(move |tx, rules, caller| service::open(tx, rules, caller, &login_id(id), &opened))
+    }
+
+    fn poll(&self, id: u8, wait_s: u64) -> LoginReply {
+        let wait = Duration::from_secs(wait_s);
+        self.act(move |tx, rules, caller| service::poll(tx, rules, caller, &login_id(id), wait)).unwrap().1
+    }
+
+    fn cancel(&self, id: u8) -> LoginReply {
+        self.act(move |tx, rules, caller| service::cancel(tx, rules, caller, &login_id(id))).unwrap()
+    }
+
+    fn answer(&self, id: u8, person: &'static str, answer: Answer) -> Answered {
+        let person = person.parse().unwrap();
+        self.act(move |tx, rules, _| service::answer(tx, rules, &login_id(id), &person, answer, None))
+            .unwrap()
+    }
+
+    fn sweep(&self) {
+        self.act(|tx, rules, _| service::sweep(tx, rules)).unwrap();
+    }
+
+    fn pass(&self, seconds: u64) {
+        self.fixture.clock.advance(Duration::from_secs(seconds));
+    }
+
+    /// A new process: the database is opened anew, and listening begins now.
+    fn restart(&mut self) {
+        let clock = self.fixture.clock.clone();
+        self.rules.grace.listening_since = Some(clock.now());
+        self.fixture.db = Db::with_clock(self.fixture.dir.path(), std::sync::Arc::new(clock)).unwrap();
+    }
+
+    /// The kinds of the events about a login, after its opening.
+    fn story(&self, id: u8) -> Vec<String> {
+        let filter = Filter { login: Some(login_id(id).to_string()), limit: 1000, ..Filter::default() };
+        let found = self.fixture.db.read_blocking(|tx| audit::search(tx, &filter)).unwrap();
+        let kind = |body: &str| {
+            let body: BTreeMap<String, serde_json::Value> = serde_json::from_str(body).unwrap();
+            body["kind"].as_str().unwrap().to_owned()
+        };
+        found.iter().map(|event| kind(&event.body)).filter(|kind| kind != "login.opened").collect()
+    }
+
+    fn verified(&self) -> bool {
+        self.fixture.db.read_blocking(|tx| audit::verify(tx, None)).unwrap().is_ok()
+    }
+}
+
+fn enter_machine(fixture: &Fixture, name: &str) -> Caller {
+    let name: MachineName = name.parse().unwrap();
+    let added = name.clone();
+    let machine = fixture.db.write_blocking("test", move |tx| {
+        add_machine(tx, &Actor::new("console:root"), &added)?;
+        roster::service::machine(tx, &added)
+    });
+    Caller { machine_id: machine.unwrap().id, name }
+}
+
+fn login_id(byte: u8) -> LoginId {
+    LoginId::from_random([byte; 16])
+}
+
+/// alice at sshd, on connection number `connection`.
+fn alice(connection: u16) -> OpenLogin {
+    let ssh = SshConnection {
+        client: ([192, 0, 2, 7], 50_000 + connection).into(),
+        server: ([192, 0, 2, 1], 22).into(),
+    };
+    OpenLogin {
+        phase: Phase::Auth,
+        service: "sshd".into(),
+        user: "alice".parse().unwrap(),
+        account: Account::Known,
+        rhost: None,
+        tty: Some("ssh".into()),
+        connection: Connection { id: format!("boot.{connection}").into(), ssh: Some(ssh) },
+        first_factor: FirstFactor::Sshd,
+        capabilities: Capabilities { text: true, prompt: false },
+        rehearsal: false,
+        module_version: "0.1.0".into(),
+    }
+}
+
+#[track_caller]
+fn check(reply: &LoginReply, state: WireState, reason: Option<&str>) {
+    let found = reply.reason.as_ref().map(|reason| reason.as_str().to_owned());
+    assert_eq!((reply.state, found.as_deref()), (state, reason));
+}
+
+fn decided(answered: &Answered) -> bool {
+    matches!(answered, Answered::Decided(_))
+}
+
+#[test]
+fn an_approved_login_is_collected_once_and_may_be_read_again_for_a_while() {
+    let world = World::new();
+    check(&world.open(1, alice(1)).unwrap(), WireState::Pending, None);
+    assert!(decided(&world.answer(1, "console:root", Answer::Approve)));
+    check(&world.poll(1, 25), WireState::Approved, None);
+    check(&world.poll(1, 25), WireState::Approved, None);
+    world.pass(15);
+    check(&world.poll(1, 25), WireState::Expired, Some("lapsed"));
+    assert_eq!(world.story(1), ["answer.given", "login.approved", "login.collected"]);
+}
+
+#[test]
+fn a_denied_login_stays_denied_for_the_connection_and_for_no_other() {
+    let world = World::new();
+    world.open(1, alice(1)).unwrap();
+    world.answer(1, "console:root", Answer::Deny);
+    check(&world.poll(1, 0), WireState::Denied, Some("denied"));
+    assert!(!decided(&world.answer(1, "console:root", Answer::Approve)));
+    check(&world.open(2, alice(1)).unwrap(), WireState::Denied, Some("denied-before"));
+    check(&world.open(3, alice(2)).unwrap(), WireState::Pending, None);
+    assert_eq!(world.story(2), ["login.denied"]);
+}
+
+#[test]
+fn opening_again_is_harmless_and_opening_otherwise_is_a_conflict() {
+    let world = World::new();
+    world.open(1, alice(1)).unwrap();
+    check(&world.open(1, alice(1)).unwrap(), WireState::Pending, None);
+    assert!(matches!(world.open(1, alice(2)), Err(Error::Conflict(_))));
+    let asks = world.fixture.db.read_blocking(|tx| store::asks_of(tx, &login_id(1))).unwrap();
+    assert_eq!(asks.len(), 1);
+}
+
+#[test]
+fn another_machine_sees_nothing_of_it() {
+    let mut world = World::new();
+    world.open(1, alice(1)).unwrap();
+    world.caller = enter_machine(&world.fixture, "db1");
+    assert!(matches!(world.open(1, alice(1)), Err(Error::Conflict(_))));
+    let polled =
+        world.act(|tx, rules, caller| service::poll(tx, rules, caller, &login_id(1), Duration::ZERO));
+    assert!(matches!(polled, Err(Error::NotFound(_))));
+    let cancelled = world.act(|tx, rules, caller| service::cancel(tx, rules, caller, &login_id(1)));
+    assert!(matches!(cancelled, Err(Error::NotFound(_))));
+}
+
+#[test]
+fn one_approval_serves_every_phase_of_the_connection_and_nothing_beyond_it() {
+    let mut world = World::new();
+    (world.rules.policy.pending_per_user, world.rules.policy.pending_per_machine) = (9, 9);
+    world.open(1, alice(1)).unwrap();
+    world.answer(1, "console:root", Answer::Approve);
+    let account = || OpenLogin { phase: Phase::Account, ..alice(1) };
+    check(&world.open(2, account()).unwrap(), WireState::Pending, None);
+    world.poll(1, 0);
+    check(&world.open(3, account()).unwrap(), WireState::Approved, None);
+    let bob = OpenLogin { user: "bob".parse().unwrap(), ..alice(1) };
+    check(&world.open(4, bob).unwrap(), WireState::Pending, None);
+    check(
+        &world.open(5, OpenLogin { service: "sudo".into(), ..alice(1) }).unwrap(),
+        WireState::Pending,
+        None,
+    );
+    check(&world.open(6, alice(2)).unwrap(), WireState::Pending, None);
+    world.pass(300);
+    check(&world.open(7, account()).unwrap(), WireState::Pending, None);
+}
+
+#[test]
+fn a_process_that_is_no_ssh_connection_never_carries_a_decision_over() {
+    let world = World::new();
+    let daemon = || {
+        let connection = Connection { id: "boot.1".into(), ssh: None };
+        OpenLogin { connection, ..alice(1) }
+    };
+    world.open(1, daemon()).unwrap();
+    world.answer(1, "console:root", Answer::Approve);
+    world.poll(1, 0);
+    check(&world.open(2, daemon()).unwrap(), WireState::Pending, None);
+    world.answer(2, "console:root", Answer::Deny);
+    check(&world.open(3, daemon()).unwrap(), WireState::Pending, None);
+}
+
+#[test]
+fn nobody_is_asked_about_an_account_that_does_not_exist_and_it_takes_as_long() {
+    let world = World::new();
+    let ghost = OpenLogin { account: Account::Missing, ..alice(1) };
+    check(&world.open(1, ghost).unwrap(), WireState::Pending, None);
+    assert!(!decided(&world.answer(1, "console:root", Answer::Approve)));
+    world.poll(1, 30);
+    world.pass(40);
+    world.poll(1, 30);
+    world.pass(20);
+    check(&world.poll(1, 30), WireState::Expired, Some("no-answer"));
+    assert_eq!(world.story(1), ["answer.rejected", "login.expired"]);
+}
+
+#[test]
+fn too_many_that_wait_are_refused_per_user_and_address_and_per_machine() {
+    let world = World::new();
+    for id in 1..=3 {
+        check(&world.open(id, alice(id.into())).unwrap(), WireState::Pending, None);
+    }
+    check(&world.open(4, alice(4)).unwrap(), WireState::Denied, Some("too-many-pending"));
+    let elsewhere = |n: u16| {
+        let ssh =
+            SshConnection { client: ([198, 51, 100, 1], n).into(), server: ([192, 0, 2, 1], 22).into() };
+        let connection = Connection { id: format!("boot.{n}").into(), ssh: Some(ssh) };
+        OpenLogin { connection, ..alice(n) }
+    };
+    check(&world.open(5, elsewhere(5)).unwrap(), WireState::Pending, None);
+    check(&world.open(6, elsewhere(6)).unwrap(), WireState::Pending, None);
+    check(&world.open(7, elsewhere(7)).unwrap(), WireState::Denied, Some("too-many-pending"));
+}
+
+#[test]
+fn only_approvers_count_and_the_others_are_on_record() {
+    let mut world = World::new();
+    world.rules.policy.approvers = "console:alice".parse().unwrap();
+    world.open(1, alice(1)).unwrap();
+    assert!(!decided(&world.answer(1, "console:mallory", Answer::Approve)));
+    check(&world.poll(1, 0), WireState::Pending, None);
+    assert!(decided(&world.answer(1, "console:alice", Answer::Approve)));
+    assert_eq!(world.story(1), ["answer.rejected", "answer.given", "login.approved"]);
+}
+
+#[test]
+fn policy_is_judged_again_when_the_answer_comes() {
+    let mut world = World::new();
+    world.open(1, alice(1)).unwrap();
+    world.rules.policy.approvers = "console:alice".parse().unwrap();
+    assert!(!decided(&world.answer(1, "console:root", Answer::Approve)));
+    let world = World::new();
+    world.open(1, alice(1)).unwrap();
+    world.open(2, alice(1)).unwrap();
+    world.answer(2, "console:root", Answer::Deny);
+    assert!(
+        !decided(&world.answer(1, "console:root", Answer::Approve)),
+        "its connection was denied meanwhile"
+    );
+}
+
+#[test]
+fn a_machine_that_falls_silent_is_given_up_and_one_whose_poll_is_held_is_not() {
+    let world = World::new();
+    world.open(1, alice(1)).unwrap();
+    world.open(2, alice(2)).unwrap();
+    world.poll(2, 25);
+    world.pass(15);
+    world.sweep();
+    check(&world.poll(1, 0), WireState::Cancelled, Some("machine-gone"));
+    check(&world.poll(2, 0), WireState::Pending, None);
+}
+
+#[test]
+fn a_broken_poll_shortens_the_wait_but_not_that_of_a_newer_poll() {
+    let world = World::new();
+    let poll = |id| {
+        let wait = Duration::from_secs(25);
+        world.act(move |tx, rules, caller| service::poll(tx, rules, caller, &login_id(id), wait)).unwrap().0
+    };
+    world.open(1, alice(1)).unwrap();
+    world.open(2, alice(2)).unwrap();
+    let (broken, overtaken) = (poll(1), poll(2));
+    poll(2);
+    for (id, number) in [(1, broken), (2, overtaken)] {
+        world.act(move |tx, rules, _| service::poll_broke(tx, rules, &login_id(id), number)).unwrap();
+    }
+    world.pass(15);
+    world.sweep();
+    check(&world.poll(1, 0), WireState::Cancelled, Some("machine-gone"));
+    check(&world.poll(2, 0), WireState::Pending, None);
+}
+
+#[test]
+fn an_answer_given_while_no_server_runs_counts_after_the_restart() {
+    let mut world = World::new();
+    world.open(1, alice(1)).unwrap();
+    world.pass(30);
+    world.rules.grace.listening_since = None;
+    assert!(decided(&world.answer(1, "console:root", Answer::Approve)));
+    world.pass(10);
+    world.restart();
+    world.sweep();
+    check(&world.poll(1, 0), WireState::Approved, None);
+}
+
+#[test]
+fn an_approval_that_nobody_collects_lapses_and_stays_lapsed() {
+    let world = World::new();
+    world.open(1, alice(1)).unwrap();
+    world.answer(1, "console:root", Answer::Approve);
+    world.pass(15);
+    world.sweep();
+    check(&world.poll(1, 0), WireState::Expired, Some("lapsed"));
+    assert_eq!(world.story(1), ["answer.given", "login.approved", "login.lapsed"]);
+}
+
+#[test]
+fn removing_a_machine_ends_what_it_waits_for() {
+    let world = World::new();
+    world.open(1, alice(1)).unwrap();
+    world.open(2, alice(2)).unwrap();
+    world.answer(2, "console:root", Answer::Approve);
+    world
+        .act(|tx, rules, caller| {
+            service::cancel_all_of(tx, rules, &caller.machine_id, &Actor::new("console:root"))
+        })
+        .unwrap();
+    check(&world.poll(1, 0), WireState::Cancelled, Some("hung-up"));
+    check(&world.poll(2, 0), WireState::Expired, Some("lapsed"));
+}
+
+#[test]
+fn a_rehearsal_lets_nobody_in_and_asks_nobody() {
+    let world = World::new();
+    check(&world.open(1, OpenLogin { rehearsal: true, ..alice(1) }).unwrap(), WireState::Rehearsed, None);
+    assert!(!decided(&world.answer(1, "console:root", Answer::Approve)));
+    assert_eq!(world.story(1), ["login.rehearsed", "answer.rejected"]);
+}
+
+#[test]
+fn a_key_is_shown_by_its_fingerprint_and_nonsense_is_refused() {
+    let world = World::new();
+    let with_key =
+        |key: &str| OpenLogin { first_factor: FirstFactor::Publickey { key: key.into() }, ..alice(1) };
+    let key = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIJwG6WgNbhLK6oNFPMKm2Kh9OZC4rJBqXEBbSJ1sYhYI";
+    world.open(1, with_key(key)).unwrap();
+    let login = world.fixture.db.read_blocking(|tx| service::find(tx, "0101")).unwrap();
+    assert!(login.key.unwrap().starts_with("SHA256:"));
+    assert!(matches!(world.open(2, with_key("ssh-ed25519 nonsense")), Err(Error::Bad(_))));
+    assert!(matches!(world.open(2, with_key(&"x".repeat(4097))), Err(Error::Bad(_))));
+}
+
+#[test]
+fn a_login_is_found_by_an_unambiguous_beginning_and_by_nothing_else() {
+    let world = World::new();
+    world.open(0x11, alice(1)).unwrap();
+    world.open(0x12, alice(2)).unwrap();
+    let find = |prefix: &str| world.fixture.db.read_blocking(|tx| service::find(tx, prefix));
+    assert_eq!(find("11").unwrap().id, login_id(0x11));
+    assert!(matches!(find("1"), Err(Error::Ambiguous(_))));
+    for prefix in ["", "2", "%", "11' OR 1=1", "1_"] {
+        assert!(matches!(find(prefix), Err(Error::NotFound(_))), "{prefix:?}");
+    }
+}
+
+#[derive(Debug, Clone, Copy)]
+enum Act {
+    Poll(u64),
+    Cancel,
+    Approve,
+    Deny,
+    Pass(u64),
+    Sweep,
+    OpenAgain,
+    Restart,
+}
+
+fn act() -> impl Strategy<Value = Act> {
+    prop_oneof![
+        (0..=30_u64).prop_map(Act::Poll),
+        Just(Act::Cancel),
+        Just(Act::Approve),
+        Just(Act::Deny),
+        (1..20_u64).prop_map(Act::Pass),
+        Just(Act::Sweep),
+        Just(Act::OpenAgain),
+        Just(Act::Restart),
+    ]
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(64))]
+    #[test]
+    fn any_interleaving_gives_one_decision_one_ask_and_a_whole_record(acts in prop::collection::vec(act(), 1..25)) {
+        let mut world = World::new();
+        world.open(1, alice(1)).unwrap();
+        let mut let_in = false;
+        for act in acts {
+            match act {
+                Act::Poll(wait) => let_in |= world.poll(1, wait).state == WireState::Approved,
+                Act::Cancel => let_in |= world.cancel(1).state == WireState::Approved,
+                Act::Approve => drop(world.answer(1, "console:root", Answer::Approve)),
+                Act::Deny => drop(world.answer(1, "console:root", Answer::Deny)),
+                Act::Pass(seconds) => world.pass(seconds),
+                Act::Sweep => world.sweep(),
+                Act::OpenAgain => let_in |= world.open(1, alice(1)).unwrap().state == WireState::Approved,
+                Act::Restart => world.restart(),
+            }
+        }
+        let story = world.story(1);
+        let count = |kinds: &[&str]| story.iter().filter(|kind| kinds.contains(&kind.as_str())).count();
+        prop_assert!(count(&["login.approved", "login.denied", "login.expired", "login.cancelled"]) <= 1, "{story:?}");
+        prop_assert!(count(&["login.collected", "login.lapsed"]) <= count(&["login.approved"]), "{story:?}");
+        prop_assert_eq!(let_in, count(&["login.collected"]) == 1, "{:?}", story);
+        let asks = world.fixture.db.read_blocking(|tx| store::asks_of(tx, &login_id(1))).unwrap();
+        prop_assert_eq!(asks.len(), 1);
+        prop_assert!(world.verified());
+    }
+}
+
+#[test]
+fn time_is_kept_to_the_microsecond_in_the_row() {
+    let world = World::new();
+    world.open(1, alice(1)).unwrap();
+    let login = world.fixture.db.read_blocking(|tx| store::by_id(tx, &login_id(1))).unwrap().unwrap();
+    assert_eq!(login.opened_at, Time::from_micros(crate::db::testing::START));
+    assert_eq!(login.life.expires_at.since(login.opened_at), WINDOW);
+}
