@@ -179,6 +179,19 @@ mod tests {
     }
 
     #[test]
+    fn the_packaged_example_names_every_key_and_its_default() {
+        let example = include_str!("../../packaging/etc/server.toml");
+        let parsed = parse(&example.replace("# tls_", "tls_")).unwrap();
+        let defaults = parse("[server]\nnames = [\"kbmfa.example\"]").unwrap();
+        assert_eq!(format!("{parsed:?}"), format!("{defaults:?}"));
+        let known = parse("[server]\nx = 1\n[login]\nx = 1\n[policy]\nx = 1\n[relay]\nx = 1").unwrap_err();
+        let keys = known.lines().flat_map(|line| line.rsplit("known: ").next().unwrap().split(", "));
+        for key in keys {
+            assert!(example.contains(&format!("{key} = ")), "the example lacks {key}");
+        }
+    }
+
+    #[test]
     fn time_outs_must_nest() {
         let nested =
             |grace, window| parse(&format!("[login]\npoll_grace = \"{grace}\"\nwindow = \"{window}\""));

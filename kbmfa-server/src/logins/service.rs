@@ -304,10 +304,6 @@ fn why_not(
 }
 
 fn read(tx: &Tx<'_>, rules: &Rules, mut login: Login, wait: Duration) -> Result<(i64, LoginReply), Error> {
-    if !wait.is_zero() && login.life.state == State::Pending {
-        login.poll += 1;
-        store::update(tx, &login)?;
-    }
     let machine = Actor::machine(&login.machine);
     apply(tx, rules, &mut login, Input::Poll(wait), &machine)?;
     Ok((login.poll, reply(&login, tx, rules)))
@@ -316,9 +312,11 @@ fn read(tx: &Tx<'_>, rules: &Rules, mut login: Login, wait: Duration) -> Result<
 /// Takes one step and writes down what it changed.
 fn apply(tx: &Tx<'_>, rules: &Rules, login: &mut Login, input: Input, by: &Actor) -> Result<Change, Error> {
     let (life, change) = state::step(login.life, input, tx.now, rules.grace);
-    if life == login.life {
+    let is_held = matches!(input, Input::Poll(wait) if !wait.is_zero()) && life.state == State::Pending;
+    if life == login.life && !is_held {
         return Ok(change);
     }
+    login.poll += i64::from(is_held);
     login.life = life;
     let clock = Actor::new("clock");
     let (kind, actor, reason) = match change {

@@ -1,0 +1,214 @@
+//! The repository's own laws, as tests: what clippy cannot hold. Reads files, runs nothing.
+
+#![allow(
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    clippy::unwrap_used,
+    reason = "a test fails by a loud panic"
+)]
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+/// The server's modules, top down, as in docs/architecture.md: each line may use the lines below it.
+const ARROWS: &[&[&str]] = &[
+    &["cli"],
+    &["serve", "admin"],
+    &["config"],
+    &["http", "ca", "poke"],
+    &["logins"],
+    &["roster", "relay"],
+    &["policy"],
+    &["audit"],
+    &["db"],
+    &["clock", "random", "secret", "settings"],
+];
+
+fn root() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap().to_owned()
+}
+
+/// Files below `dir` with this extension, by their path from the root.
+fn files(dir: &str, extension: &str) -> BTreeMap<String, String> {
+    let (root, mut found) = (root(), BTreeMap::new());
+    let mut todo = vec![root.join(dir)];
+    while let Some(dir) = todo.pop() {
+        for entry in fs::read_dir(&dir).unwrap().map(Result::unwrap) {
+            let path = entry.path();
+            let name = path.strip_prefix(&root).unwrap().to_str().unwrap().to_owned();
+            if path.is_dir() && !name.contains("target") && !entry.file_name().to_str().unwrap().starts_with('.') {
+                todo.push(path);
+            } else if path.extension().is_some_and(|found| found == extension) {
+                found.insert(name, fs::read_to_string(&path).unwrap());
+            }
+        }
+    }
+    found
+}
+
+/// A file without its tests.
+fn shipped(text: &str) -> &str {
+    text.split("#[cfg(test)]\nmod tests").next().unwrap()
+}
+
+fn none(faults: &[String]) {
+    assert!(faults.is_empty(), "\n{}", faults.join("\n"));
+}
+
+#[test]
+fn arrows_in_the_server_point_downward() {
+    let rank = |module: &str| ARROWS.iter().position(|line| line.contains(&module));
+    let mut faults = Vec::new();
+    for (file, text) in files("kbmfa-server/src", "rs") {
+        let module = file.trim_start_matches("kbmfa-server/src/").split(['/', '.']).next().unwrap();
+        let Some(own) = rank(module) else {
+            assert!(["main", "lib"].contains(&module), "{file}: {module} is not in the list of arrows");
+            continue;
+        };
+        for used in text.split("crate::").skip(1) {
+            // `use crate::{a, b};` would hide from this test.
+            let used: String = used.chars().take_while(|c| c.is_alphanumeric() || *c == '_').collect();
+            if used != module && rank(&used).is_none_or(|other| other <= own) {
+                faults.push(format!("{file} uses crate::{used}"));
+            }
+        }
+    }
+    none(&faults);
+}
+
+#[test]
+fn the_arrows_in_the_architecture_are_these() {
+    let page = fs::read_to_string(root().join("docs/architecture.md")).unwrap();
+    let drawn: Vec<String> = ARROWS.iter().map(|line| line.join("  ")).collect();
+    assert!(page.contains(&drawn.join("\n")), "docs/architecture.md draws other arrows");
+}
+
+#[test]
+fn sql_stands_in_stores_and_in_db() {
+    let is_sql = |line: &&str| {
+        ["\"SELECT ", "\"INSERT INTO ", "\"UPDATE ", "\"DELETE FROM "].iter().any(|sql| line.contains(sql))
+    };
+    let mut faults = Vec::new();
+    for (file, text) in files("kbmfa-server/src", "rs") {
+        if !file.ends_with("/store.rs") && !file.contains("/db/") {
+            faults.extend(shipped(&text).lines().filter(is_sql).map(|line| format!("{file}: {}", line.trim())));
+        }
+        if !file.contains("/db/") && text.contains("rusqlite") {
+            faults.push(format!("{file} names rusqlite"));
+        }
+    }
+    none(&faults);
+}
+
+#[test]
+fn unsafe_code_stands_in_one_file() {
+    let mut faults = Vec::new();
+    for dir in ["kbmfa-proto", "kbmfa-server", "pam_kbmfa", "tests"] {
+        for (file, text) in files(dir, "rs") {
+            let code = text.lines().filter(|line| !line.trim_start().starts_with("//"));
+            let is_unsafe = code.into_iter().any(|line| line.contains("unsafe {") || line.contains("unsafe extern"));
+            if is_unsafe && file != "pam_kbmfa/src/sys.rs" && file != "tests/tidy/main.rs" {
+                faults.push(file);
+            }
+        }
+    }
+    none(&faults);
+}
+
+#[test]
+fn every_file_opens_with_what_it_owns() {
+    let mut faults = Vec::new();
+    for dir in ["kbmfa-proto", "kbmfa-server", "pam_kbmfa", "tests"] {
+        let files = files(dir, "rs").into_iter();
+        faults.extend(files.filter(|(_, text)| !text.starts_with("//! ")).map(|(file, _)| file));
+    }
+    none(&faults);
+}
+
+#[test]
+fn the_module_decides_pam_codes_in_one_place() {
+    let allowed = ["outcome.rs", "lib.rs", "pam.rs", "sys.rs"];
+    let mut faults = Vec::new();
+    for (file, text) in files("pam_kbmfa/src", "rs") {
+        let name = file.rsplit('/').next().unwrap();
+        if !allowed.contains(&name) && shipped(&text).contains("PamResultCode") {
+            faults.push(file);
+        }
+    }
+    none(&faults);
+}
+
+#[test]
+fn links_in_markdown_lead_somewhere() {
+    let mut pages = files("docs", "md");
+    for page in ["README.md", "CHANGELOG.md"] {
+        pages.insert(page.into(), fs::read_to_string(root().join(page)).unwrap());
+    }
+    let mut faults = Vec::new();
+    for (page, text) in pages {
+        let home = root().join(&page).parent().unwrap().to_owned();
+        for link in text.split("](").skip(1).map(|rest| rest.split([')', '#']).next().unwrap()) {
+            if !link.is_empty() && !link.starts_with("http") && !home.join(link).exists() {
+                faults.push(format!("{page}: {link}"));
+            }
+        }
+    }
+    none(&faults);
+}
+
+/// Lines that mean something.
+fn meaning(text: &str) -> String {
+    text.lines().filter(|line| !line.starts_with('#') && !line.is_empty()).collect::<Vec<_>>().join("\n")
+}
+
+#[test]
+fn the_recipes_are_the_packaged_files_word_for_word() {
+    let recipes = fs::read_to_string(root().join("docs/recipes.md")).unwrap();
+    let readme = fs::read_to_string(root().join("README.md")).unwrap();
+    for phase in ["account", "auth", "session"] {
+        for file in [format!("packaging/sshd/{phase}.conf"), format!("packaging/pam/sshd-{phase}")] {
+            let lines = meaning(&fs::read_to_string(root().join(&file)).unwrap());
+            assert!(recipes.contains(&format!("```\n{lines}\n```")), "docs/recipes.md differs from {file}");
+        }
+    }
+    let account = meaning(&fs::read_to_string(root().join("packaging/pam/sshd-account")).unwrap());
+    assert!(readme.contains(&format!("```\n{account}\n```")), "README.md has another account line");
+}
+
+#[test]
+fn every_reason_and_code_of_the_server_is_in_the_protocol_page() {
+    let page = fs::read_to_string(root().join("docs/protocol.md")).unwrap();
+    let service = files("kbmfa-server/src/logins", "rs")["kbmfa-server/src/logins/service.rs"].clone();
+    let http = files("kbmfa-server/src/http", "rs");
+    let mut words: Vec<String> = Vec::new();
+    for line in service.lines().filter(|line| line.contains("Some(\"")) {
+        words.extend(line.split("Some(\"").skip(1).map(|rest| rest.split('"').next().unwrap().to_owned()));
+    }
+    words.retain(|word| word != "same-connection");
+    for text in http.values() {
+        let codes = text.split("StatusCode::").skip(1).filter_map(|rest| rest.split('"').nth(1));
+        words.extend(codes.filter(|code| !code.contains(' ') && code.len() > 4).map(str::to_owned));
+    }
+    assert!(words.len() > 12, "this test has lost sight of the codes: {words:?}");
+    none(&words.into_iter().filter(|word| !page.contains(&format!("`{word}`"))).collect::<Vec<_>>());
+}
+
+#[test]
+fn released_migrations_stay_as_they_are() {
+    let recorded = include_str!("migrations.sha256");
+    for (file, _) in files("kbmfa-server/migrations", "sql") {
+        assert!(recorded.contains(&file), "{file}: record it with sha256sum in tests/tidy/migrations.sha256");
+    }
+    for line in recorded.lines() {
+        let (sum, file) = line.split_once("  ").unwrap();
+        let bytes = fs::read(root().join(file)).unwrap();
+        assert_eq!(sha256(&bytes), sum, "{file} was changed; add a new step instead");
+    }
+}
+
+fn sha256(bytes: &[u8]) -> String {
+    use sha2::{Digest, Sha256};
+    Sha256::digest(bytes).iter().map(|byte| format!("{byte:02x}")).collect()
+}
