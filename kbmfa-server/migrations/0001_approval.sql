@@ -64,6 +64,8 @@ CREATE TABLE login (
     lapsed_at       INTEGER                    -- the approval was not collected in time; never beside collected_at
 ) STRICT;
 CREATE INDEX login_pending ON login (machine_id, user) WHERE state = 'pending';
+CREATE INDEX login_expiry ON login (expires_at) WHERE state = 'pending';
+CREATE INDEX login_silence ON login (lapses_at) WHERE state = 'pending';
 CREATE INDEX login_uncollected ON login (decided_at) WHERE state = 'approved' AND collected_at IS NULL AND lapsed_at IS NULL;
 CREATE INDEX login_connection ON login (connection, machine_id);
 CREATE INDEX login_opened ON login (opened_at);
@@ -74,12 +76,13 @@ CREATE TABLE ask (
     relay           TEXT NOT NULL,
     destination     TEXT NOT NULL,             -- where in the relay
     approvers       TEXT NOT NULL,             -- who may answer, as the policy said then
-    state           TEXT NOT NULL,             -- wanted, posted, closed
+    state           TEXT NOT NULL,             -- wanted (to be posted), posted, ended (to become the verdict), closed
     message         TEXT,                      -- the relay's id of the posted message
     posted_at       INTEGER,
     closed_at       INTEGER
 ) STRICT;
-CREATE INDEX ask_open ON ask (relay) WHERE state <> 'closed';
+CREATE INDEX ask_due ON ask (relay) WHERE state IN ('wanted', 'ended');
+CREATE INDEX ask_posted ON ask (relay) WHERE state = 'posted';
 CREATE INDEX ask_login ON ask (login_id);
 
 CREATE TABLE answer (

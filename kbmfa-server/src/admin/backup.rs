@@ -3,7 +3,7 @@
 
 use clap::Args as ClapArgs;
 use serde_json::json;
-use std::fs::OpenOptions;
+use std::fs::{self, OpenOptions};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::PathBuf;
 
@@ -25,7 +25,8 @@ pub struct Args {
 pub fn run(admin: &Admin, args: &Args) -> Result<(), Failure> {
     let (_, db) = admin.open()?;
     let name = args.file.display().to_string();
-    let refused = |e| Failure::new(format!("cannot make {name}: {e}"));
+    let hint = "the copy is written as the owner of the state directory, not as root";
+    let refused = |e| Failure::new(format!("cannot make {name}: {e}")).hint(hint);
     OpenOptions::new().write(true).create_new(true).mode(0o600).open(&args.file).map_err(refused)?;
     let (actor, file) = (admin.actor.clone(), name.clone());
     let head = db
@@ -33,7 +34,11 @@ pub fn run(admin: &Admin, args: &Args) -> Result<(), Failure> {
             store::append(tx, &Event::new(Kind::BackupMade, actor).detail("file", file))
         })
         .map_err(|error: db::Error| Failure::new(error))?;
-    db.backup(&args.file).map_err(Failure::new)?;
+    if let Err(error) = db.backup(&args.file) {
+        // Half a copy must not be taken for one; what is in the way of removing it was reported.
+        let _ = fs::remove_file(&args.file);
+        return Err(Failure::new(error));
+    }
     let sentence = format!("{name}: the database up to event {head}; keep the CA and TLS keys apart from it");
     admin.tell(&sentence, &json!({ "file": name, "head": head.to_string() }))
 }

@@ -165,7 +165,7 @@ fn decide(admin: &Admin, decision: Decision, answer: Answer) -> Result<(), Failu
 fn watch(admin: &Admin) -> Result<(), Failure> {
     let (_, db) = admin.open()?;
     let changes = db.watch().map_err(Failure::new)?;
-    let (mut version, mut shown) = (None, HashMap::new());
+    let (mut version, mut shown) = (None, None);
     loop {
         let now = Some(changes.version().map_err(Failure::new)?);
         if now != version {
@@ -176,8 +176,9 @@ fn watch(admin: &Admin) -> Result<(), Failure> {
     }
 }
 
-fn print_news(admin: &Admin, db: &Db, shown: &mut HashMap<LoginId, State>) -> Result<(), Failure> {
-    let first = shown.is_empty();
+fn print_news(admin: &Admin, db: &Db, shown: &mut Option<HashMap<LoginId, State>>) -> Result<(), Failure> {
+    let is_first = shown.is_none();
+    let shown = shown.get_or_insert_default();
     let mut newest =
         db.read_blocking(|tx| Ok::<_, Error>(store::newest(tx, None, 1000)?)).map_err(Failure::new)?;
     newest.reverse();
@@ -185,7 +186,7 @@ fn print_news(admin: &Admin, db: &Db, shown: &mut HashMap<LoginId, State>) -> Re
         let state = login.life.state;
         let news = shown.insert(login.id.clone(), state) != Some(state);
         // What had ended before the watch began is history, not news.
-        if news && !(first && state != State::Pending) {
+        if news && !(is_first && state != State::Pending) {
             let login = Shown::from(login);
             if admin.json { print::print_json(&login)? } else { print::say(&login.sentence())? }
         }

@@ -2,8 +2,9 @@
 
 use http_body_util::{BodyExt, Full, LengthLimitError, Limited};
 use hyper::body::{Bytes, Incoming};
+use hyper::header::HeaderValue;
 use hyper::service::Service;
-use hyper::{Request, Response, StatusCode};
+use hyper::{Request, StatusCode};
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto;
 use hyper_util::server::graceful::{GracefulShutdown, Watcher};
@@ -188,32 +189,38 @@ async fn converse(
     watcher.watch(connection).await.map_err(Ended::Http)
 }
 
-/// Reads the whole body within its limits, then lets the routes answer.
+/// Every answer says which protocol it is in.
 async fn answer(
     routes: BoxedFilter<(warp::reply::Response,)>,
     request: Request<Incoming>,
-) -> Result<Response<impl hyper::body::Body<Data = Bytes, Error = warp::Error>>, Infallible> {
+) -> Result<warp::reply::Response, Infallible> {
+    let mut response = match admit(request).await {
+        Ok(request) => TowerToHyperService::new(warp::service(routes)).call(request).await?,
+        Err(refusal) => refusal,
+    };
+    response.headers_mut().insert(VERSION_HEADER, HeaderValue::from_static(VERSION));
+    Ok(response)
+}
+
+/// Reads the whole body within its limits, before any route sees the request.
+async fn admit(request: Request<Incoming>) -> Result<Request<Full<Bytes>>, warp::reply::Response> {
     let (head, body) = request.into_parts();
     if head.uri.path().starts_with("/v1/") && head.headers.get(VERSION_HEADER).is_none_or(|v| v != VERSION) {
         let detail = format!("send the header {VERSION_HEADER}: {VERSION}");
         let title = "this server does not speak that version of the protocol";
-        return Ok(reply::problem(StatusCode::BAD_REQUEST, "unsupported-version", title, Some(detail)));
+        return Err(reply::problem(StatusCode::BAD_REQUEST, "unsupported-version", title, Some(detail)));
     }
-    let body = match timeout(BODY_TIME, Limited::new(body, BODY_BYTES_MAX).collect()).await {
-        Ok(Ok(body)) => body.to_bytes(),
+    match timeout(BODY_TIME, Limited::new(body, BODY_BYTES_MAX).collect()).await {
+        Ok(Ok(body)) => Ok(Request::from_parts(head, Full::new(body.to_bytes()))),
         Ok(Err(error)) if error.is::<LengthLimitError>() => {
             let title = "the body is larger than any that this server takes";
-            return Ok(reply::problem(StatusCode::PAYLOAD_TOO_LARGE, "too-large", title, None));
+            Err(reply::problem(StatusCode::PAYLOAD_TOO_LARGE, "too-large", title, None))
         }
         Ok(Err(_)) | Err(_) => {
             let title = "the body did not arrive whole and in time";
-            return Ok(reply::problem(StatusCode::BAD_REQUEST, "bad-request", title, None));
+            Err(reply::problem(StatusCode::BAD_REQUEST, "bad-request", title, None))
         }
-    };
-    let service = TowerToHyperService::new(warp::service(routes));
-    let mut response = service.call(Request::from_parts(head, Full::new(body))).await?;
-    response.headers_mut().insert(VERSION_HEADER, hyper::header::HeaderValue::from_static(VERSION));
-    Ok(response)
+    }
 }
 
 /// Everybody who is connected.

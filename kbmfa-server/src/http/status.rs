@@ -10,7 +10,6 @@ use warp::reply::{Reply, Response};
 
 use super::listen::Seen;
 use crate::db::Db;
-use crate::logins::state::State;
 use crate::logins::{Error, Logins, store};
 
 /// `/healthz`, `/readyz`, `/metrics`.
@@ -43,10 +42,7 @@ pub async fn probe(db: &Db) -> Result<(), Error> {
 }
 
 async fn metrics(db: Db, logins: Logins, seen: Arc<Seen>) -> Response {
-    let in_db = db.read(|tx| {
-        let pending = store::newest(tx, Some(State::Pending), i64::MAX)?.len();
-        Ok::<_, Error>((pending, crate::audit::store::head(tx)?.seq))
-    });
+    let in_db = db.read(|tx| Ok::<_, Error>((store::count_pending(tx)?, crate::audit::store::head(tx)?.seq)));
     match in_db.await {
         Ok((pending, seq)) => render(&db, &logins, &seen, pending, seq).into_response(),
         Err(error) => {
@@ -57,7 +53,7 @@ async fn metrics(db: Db, logins: Logins, seen: Arc<Seen>) -> Response {
 }
 
 /// Prometheus's text format.
-fn render(db: &Db, logins: &Logins, seen: &Seen, pending: usize, seq: i64) -> String {
+fn render(db: &Db, logins: &Logins, seen: &Seen, pending: u64, seq: i64) -> String {
     let (held, opened, told) = logins.counts();
     let (jobs, commits) = db.counters();
     let load = |count: &std::sync::atomic::AtomicU64| count.load(Ordering::Relaxed);
@@ -66,7 +62,7 @@ fn render(db: &Db, logins: &Logins, seen: &Seen, pending: usize, seq: i64) -> St
         let _ =
             write!(text, "# HELP kbmfa_{name} {help}\n# TYPE kbmfa_{name} {kind}\nkbmfa_{name} {value}\n");
     };
-    metric("logins_pending", "gauge", "Logins that wait for an answer.", pending as u64);
+    metric("logins_pending", "gauge", "Logins that wait for an answer.", pending);
     metric("logins_polled", "gauge", "Logins that a machine polls at this server now.", held as u64);
     metric("logins_opened_total", "counter", "Requests that opened a login.", opened);
     metric("connections", "gauge", "Connections open now.", load(&seen.open));

@@ -8,35 +8,46 @@ use super::store::{self, Ask, Login};
 use super::{Error, Logins, service};
 use crate::audit::{Head, Seal};
 use crate::db::lease;
-use crate::relay::{self, Message, Relay, text};
+use crate::relay::{self, Hint, Message, Relay, text};
 
-/// How often everything open is looked at, hints or not.
+/// How often what is due is looked for, news or not: a step that failed is tried again after this.
 const INTERVAL: Duration = Duration::from_secs(2);
 
 /// Runs until the process ends.
 pub async fn run(logins: Logins, relay: impl Relay, holder: lease::Holder) {
     loop {
-        if let Err(error) = round(&logins, &relay, &holder).await {
+        let looked_at = tokio::select! {
+            hint = relay.hint() => Look::Posted(hint),
+            () = logins.news_for_relay() => Look::Due,
+            () = tokio::time::sleep(INTERVAL) => Look::Due,
+        };
+        if let Err(error) = round(&logins, &relay, &holder, looked_at).await {
             log::error!("relay {}: {error}", relay.name());
-        }
-        tokio::select! {
-            () = logins.news_for_relay() => {}
-            _ = relay.hint() => {}
-            () = tokio::time::sleep(INTERVAL) => {}
         }
     }
 }
 
-async fn round(logins: &Logins, relay: &impl Relay, holder: &lease::Holder) -> Result<(), Error> {
+/// Which asks to look at.
+enum Look {
+    /// Those that need something done.
+    Due,
+    /// Those that stand unanswered: one of them, or all.
+    Posted(Hint),
+}
+
+async fn round(logins: &Logins, relay: &impl Relay, holder: &lease::Holder, look: Look) -> Result<(), Error> {
     let (name, holder) = (relay.name(), holder.clone());
-    let open = logins.db().write("inbox.open-asks", move |tx| {
-        if lease::hold(tx, "relay", &holder)? {
-            Ok(store::open_asks(tx, name)?)
-        } else {
-            Ok::<_, Error>(Vec::new())
+    let asks = logins.db().write("inbox.asks", move |tx| {
+        if !lease::hold(tx, "relay", &holder)? {
+            return Ok(Vec::new());
         }
+        Ok::<_, Error>(match &look {
+            Look::Due => store::asks_due(tx, name)?,
+            Look::Posted(Hint::One(id)) => store::asks_posted(tx, name, Some(id))?,
+            Look::Posted(Hint::Any) => store::asks_posted(tx, name, None)?,
+        })
     });
-    for (ask, login) in open.await? {
+    for (ask, login) in asks.await? {
         let id = login.id.clone();
         if let Err(error) = tend(logins, relay, ask, login).await {
             log::error!("relay {name}: login {}: {error}", id.short());

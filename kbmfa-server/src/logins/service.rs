@@ -113,13 +113,13 @@ pub fn answer(
     Ok(Answered::Decided(Box::new(login)))
 }
 
-/// Lets time pass for every unfinished login; returns those that it changed.
+/// Lets time pass for every login to which it matters; returns those that it changed.
 ///
 /// # Errors
 /// What the database says.
 pub fn sweep(tx: &Tx<'_>, rules: &Rules) -> Result<Vec<LoginId>, Error> {
     let mut changed = Vec::new();
-    for mut login in store::unfinished(tx)? {
+    for mut login in store::due(tx, rules.grace.length)? {
         if apply(tx, rules, &mut login, Input::Tick, &Actor::new("clock"))? != Change::None {
             changed.push(login.id);
         }
@@ -140,7 +140,7 @@ pub fn poll_broke(tx: &Tx<'_>, rules: &Rules, id: &LoginId, poll: i64) -> Result
 /// # Errors
 /// What the database says.
 pub fn cancel_all_of(tx: &Tx<'_>, rules: &Rules, machine_id: &str, actor: &Actor) -> Result<(), Error> {
-    for mut login in store::unfinished(tx)?.into_iter().filter(|login| login.machine_id == machine_id) {
+    for mut login in store::unfinished_of(tx, machine_id)? {
         apply(tx, rules, &mut login, Input::Cancel, actor)?;
     }
     Ok(())
@@ -339,6 +339,9 @@ fn apply(tx: &Tx<'_>, rules: &Rules, login: &mut Login, input: Input, by: &Actor
     }
     login.reason = reason.map(str::to_owned);
     store::update(tx, login)?;
+    if change != Change::Collected {
+        store::end_asks(tx, &login.id)?;
+    }
     audit::append(tx, &about(login, kind, actor.clone()).maybe("reason", reason))?;
     Ok(change)
 }

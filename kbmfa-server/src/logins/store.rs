@@ -54,6 +54,8 @@ const LOGIN: &str =
     "SELECT id, machine_id, machine_name, opened, source, key_fingerprint, verdict, state, reason,
     opened_at, expires_at, lapses_at, poll, decided_at, decided_by, collected_at, lapsed_at FROM login";
 
+const UNCOLLECTED: &str = "state = 'approved' AND collected_at IS NULL AND lapsed_at IS NULL";
+
 fn login(row: &Row<'_, '_>) -> Result<Login, Error> {
     let opened = row.text("opened")?;
     Ok(Login {
@@ -105,15 +107,30 @@ pub fn newest(tx: &Tx<'_>, state: Option<State>, limit: i64) -> Result<Vec<Login
     tx.query(&sql, &[state.map(State::as_str).into(), limit.into()], login)
 }
 
-/// Logins that wait for something that may not come: an answer, or a machine.
+/// Logins for which something may have run out by now: the window, the machine's silence, or the time to
+/// collect an approval.
+pub(super) fn due(tx: &Tx<'_>, grace: Duration) -> Result<Vec<Login>, Error> {
+    let pending = format!("{LOGIN} WHERE state = 'pending' AND (expires_at <= ?1 OR lapses_at <= ?1)");
+    let mut found = tx.query(&pending, &[tx.now.into()], login)?;
+    let uncollected = format!("{LOGIN} WHERE {UNCOLLECTED} AND decided_at <= ?1");
+    found.extend(tx.query(&uncollected, &[tx.now.minus(grace).into()], login)?);
+    Ok(found)
+}
+
+/// Logins of a machine that it has not got the end of.
+pub(super) fn unfinished_of(tx: &Tx<'_>, machine_id: &str) -> Result<Vec<Login>, Error> {
+    let sql = format!("{LOGIN} WHERE machine_id = ?1 AND (state = 'pending' OR ({UNCOLLECTED}))");
+    tx.query(&sql, &[machine_id.into()], login)
+}
+
+/// How many logins wait for an answer.
 ///
 /// # Errors
 /// What the database says.
-pub fn unfinished(tx: &Tx<'_>) -> Result<Vec<Login>, Error> {
-    let uncollected = "state = 'approved' AND collected_at IS NULL AND lapsed_at IS NULL";
-    let mut found = tx.query(&format!("{LOGIN} WHERE state = 'pending'"), &[], login)?;
-    found.extend(tx.query(&format!("{LOGIN} WHERE {uncollected}"), &[], login)?);
-    Ok(found)
+pub fn count_pending(tx: &Tx<'_>) -> Result<u64, Error> {
+    let count =
+        tx.query_one("SELECT count(*) AS n FROM login WHERE state = 'pending'", &[], |row| row.integer("n"));
+    Ok(count?.unwrap_or(0).unsigned_abs())
 }
 
 pub(super) fn insert(tx: &Tx<'_>, login: &Login) -> Result<(), Error> {
@@ -268,18 +285,35 @@ pub fn asks_of(tx: &Tx<'_>, login: &LoginId) -> Result<Vec<Ask>, Error> {
     tx.query(&format!("{ASK} WHERE login_id = ?1 ORDER BY id"), &[login.as_str().into()], ask)
 }
 
-/// Asks of a relay that still need something done: posting, reading, or turning into a verdict.
-pub(super) fn open_asks(tx: &Tx<'_>, relay: &str) -> Result<Vec<(Ask, Login)>, Error> {
-    let asks = tx.query(&format!("{ASK} WHERE relay = ?1 AND state <> 'closed'"), &[relay.into()], ask)?;
+/// Asks of a relay that need something done: to be posted, or to become the verdict.
+pub(super) fn asks_due(tx: &Tx<'_>, relay: &str) -> Result<Vec<(Ask, Login)>, Error> {
+    let sql = format!("{ASK} WHERE relay = ?1 AND state IN ('wanted', 'ended')");
+    with_logins(tx, tx.query(&sql, &[relay.into()], ask)?)
+}
+
+/// Asks of a relay that stand there unanswered; one of them, or all.
+pub(super) fn asks_posted(tx: &Tx<'_>, relay: &str, id: Option<&str>) -> Result<Vec<(Ask, Login)>, Error> {
+    let sql = format!("{ASK} WHERE relay = ?1 AND state = 'posted' AND (?2 IS NULL OR id = ?2)");
+    with_logins(tx, tx.query(&sql, &[relay.into(), id.into()], ask)?)
+}
+
+fn with_logins(tx: &Tx<'_>, asks: Vec<Ask>) -> Result<Vec<(Ask, Login)>, Error> {
     let with_login = |ask: Ask| Ok(by_id(tx, &ask.login)?.map(|login| (ask, login)));
     asks.into_iter().filter_map(|ask| with_login(ask).transpose()).collect()
 }
 
-/// Records the message; false if that was done before.
+/// Records the message; false if that was done before. The login may have ended meanwhile.
 pub(super) fn posted(tx: &Tx<'_>, ask: &str, message: &str) -> Result<bool, Error> {
-    let sql =
-        "UPDATE ask SET state = 'posted', message = ?2, posted_at = ?3 WHERE id = ?1 AND state = 'wanted'";
+    let sql = "UPDATE ask SET state = CASE state WHEN 'wanted' THEN 'posted' ELSE state END, message = ?2,
+                   posted_at = ?3 WHERE id = ?1 AND message IS NULL";
     Ok(tx.execute(sql, &[ask.into(), message.into(), tx.now.into()])? == 1)
+}
+
+/// The login has ended: its asks are to become the verdict.
+pub(super) fn end_asks(tx: &Tx<'_>, login: &LoginId) -> Result<(), Error> {
+    let sql = "UPDATE ask SET state = 'ended' WHERE login_id = ?1 AND state IN ('wanted', 'posted')";
+    tx.execute(sql, &[login.as_str().into()])?;
+    Ok(())
 }
 
 pub(super) fn close_ask(tx: &Tx<'_>, ask: &str) -> Result<(), Error> {

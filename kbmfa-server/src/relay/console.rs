@@ -3,7 +3,7 @@
 
 use std::future;
 
-use super::{Ask, Error, Message, Relay, Standing};
+use super::{Ask, Error, Hint, Message, Relay, Standing};
 
 /// See the module.
 pub struct Console;
@@ -26,7 +26,7 @@ impl Relay for Console {
         Ok(Vec::new())
     }
 
-    async fn hint(&self) -> Option<String> {
+    async fn hint(&self) -> Hint {
         future::pending().await
     }
 }

@@ -52,6 +52,15 @@ pub struct Standing {
     pub answer: Answer,
 }
 
+/// Where answers may have changed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Hint {
+    /// On the ask of this id.
+    One(String),
+    /// On any: something may have been missed.
+    Any,
+}
+
 /// Why a relay could not do what it was asked. The ask stays as it was, and is tried again.
 #[derive(Debug, thiserror::Error)]
 #[error("relay: {0}")]
@@ -81,9 +90,9 @@ pub trait Relay: Send + Sync + 'static {
         message: &Message,
     ) -> impl Future<Output = Result<Vec<Standing>, Error>> + Send;
 
-    /// Waits for a hint that answers may have changed: the id of an ask, or `None` when any may have
-    /// (after a gap). A hint that never comes loses nothing, since everything open is read again in time.
-    fn hint(&self) -> impl Future<Output = Option<String>> + Send;
+    /// Waits for a hint that answers may have changed. The future may be dropped at any time, and must
+    /// lose nothing by it. A relay that can miss a hint says [`Hint::Any`] every so often.
+    fn hint(&self) -> impl Future<Output = Hint> + Send;
 }
 
 /// What the answers that stand on one message amount to: any Deny outweighs every Approve. The caller
