@@ -1,1 +1,49 @@
-//! placeholder
+//! A test bed of real programs: throw-away machines with a real sshd and real PAM, and a real server beside
+//! them.
+//!
+//! Nothing of it touches the host: a machine is an overlay in its own mount and process namespaces, and dies
+//! with the test that made it. Only the loopback network is shared, with ports that no two tests share.
+//!
+//! ```text
+//! let world = World::new();
+//! let machine = world.machine().phase(Phase::Account).start();
+//! let login = machine.ssh("alice", &["echo", "in"]);
+//! world.admin.approve(&world.admin.pending());
+//! assert_eq!(login.wait().code, 0);
+//! machine.assert_nothing_left();
+//! ```
+
+#![forbid(unsafe_code)]
+#![allow(
+    clippy::disallowed_methods,
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::missing_panics_doc,
+    clippy::panic,
+    clippy::print_stderr,
+    clippy::unwrap_used,
+    reason = "a harness starts processes, reads the clock, and fails by a loud panic"
+)]
+
+pub mod world;
+
+pub mod admin;
+pub mod impostor;
+pub mod server;
+
+pub mod builder;
+pub mod machine;
+pub mod recipe;
+
+pub mod leftovers;
+pub mod login;
+pub mod syslog;
+pub mod transcript;
+
+pub mod pamtester;
+
+pub mod built;
+pub mod files;
+pub mod ports;
+pub mod process;
+pub mod wait;

@@ -37,6 +37,19 @@ fn a_whole_file_is_understood() {
 }
 
 #[test]
+fn the_packaged_example_names_every_key_and_its_default() {
+    let example = include_str!("../../../packaging/etc/pam.toml");
+    let shortest = "servers = [\"https://kbmfa.example:8443\"]\n[addresses]\n\
+                    \"kbmfa.example\" = [\"192.0.2.7\", \"2001:db8::7\"]";
+    assert_eq!(format!("{:?}", parse(example)), format!("{:?}", parse(shortest)));
+    let unknown = parse("colour = 1").unwrap_err().join("\n");
+    let keys = unknown.split("expected one of ").nth(1).unwrap().lines().next().unwrap();
+    for key in keys.split('`').filter(|word| !word.contains([',', ' ']) && !word.is_empty()) {
+        assert!(example.contains(&format!("{key} = ")) || example.contains(&format!("[{key}]")), "{key}");
+    }
+}
+
+#[test]
 fn only_the_servers_must_be_named() {
     let config = parse(r#"servers = ["https://192.0.2.7"]"#).unwrap();
     assert_eq!(config.ca, Ca::File("/etc/kbmfa/ca.pem".into()));

@@ -1,0 +1,48 @@
+# Everything that people and CI do with this repository. `make` alone lists it.
+
+E2E_THREADS ?= 8
+CARGO ?= cargo
+# The e2e tests make machines and need root; nothing else here does.
+ifneq ($(shell id -u),0)
+AS_ROOT := sudo -E
+RUN_AS_ROOT := --config 'target."cfg(unix)".runner = ["sudo", "-E"]'
+endif
+
+# Where cargo builds, and where the e2e tests find it.
+export KBMFA_TARGET ?= $(or $(CARGO_TARGET_DIR),$(CURDIR)/target)
+
+.DEFAULT_GOAL := help
+.PHONY: help setup build test unit e2e demo lint clean
+
+help: ## lists these targets
+	@sed -n 's/^\([a-z0-9]*\):[^#]*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 10
+
+setup: ## makes a Debian 12 host ready: packages, sshd 9.2 and a Debian 13 root in .cache
+	tests/setup/setup.sh
+
+# The module is built alone, so that no other crate's features get into it.
+build: ## builds the module as it is shipped, its test build, kbmfa-host and kbmfa-server
+	$(CARGO) build --locked -p pam_kbmfa --release --lib
+	$(CARGO) build --locked -p pam_kbmfa --lib --features faults --target-dir $(KBMFA_TARGET)/faults
+	$(CARGO) build --locked -p pam_kbmfa --features host --bin kbmfa-host
+	$(CARGO) build --locked -p kbmfa-server
+
+test: setup build unit e2e ## sets up, builds, and runs every test
+
+unit: ## runs the tests that need neither root nor sshd
+	$(CARGO) test --locked --workspace --exclude kbmfa-tests --all-features
+
+e2e: ## runs the whole stories with real sshd (after setup and build)
+	$(CARGO) test --locked $(RUN_AS_ROOT) -p kbmfa-tests --test e2e -- --test-threads=$(E2E_THREADS) $(E2E_ARGS)
+
+demo: setup build ## shows one login that is held and approved
+	$(AS_ROOT) tests/demo.sh
+
+lint: ## formatting, clippy and docs, each warning an error
+	$(CARGO) fmt --all --check
+	$(CARGO) clippy --locked --workspace --all-targets --all-features -- -D warnings
+	$(CARGO) clippy --locked -p pam_kbmfa --lib -- -D warnings
+	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --locked --workspace --all-features --no-deps --document-private-items
+
+clean: ## removes what was built, and keeps what setup made
+	$(CARGO) clean

@@ -1,0 +1,156 @@
+//! The module in the account phase: key + approval, for everything that ssh carries. A person sees nothing
+//! until it is over, and nothing at all when it ends well.
+use insta::assert_snapshot;
+use kbmfa_tests::builder::Root;
+use kbmfa_tests::login::Login;
+use kbmfa_tests::recipe::Phase;
+use kbmfa_tests::syslog::{AUTHPRIV, severity};
+use kbmfa_tests::world::World;
+
+use crate::story::{self, Case};
+
+const CASE: Case = Case(Phase::Account, Root::Debian12);
+
+#[test]
+fn an_approved_login_gets_in() {
+    assert_snapshot!(story::approved(CASE), @r"
+        in
+        exit 0
+        ");
+}
+
+#[test]
+fn a_denied_login_is_told_so() {
+    assert_snapshot!(story::denied(CASE), @r"
+        login <id> was denied
+        Connection closed by 127.0.0.1 port <port>
+        exit 255
+        ");
+}
+
+#[test]
+fn a_login_that_nobody_answers_expires() {
+    assert_snapshot!(story::expired(CASE), @r"
+        nobody approved login <id> in time
+        Connection closed by 127.0.0.1 port <port>
+        exit 255
+        ");
+}
+
+#[test]
+fn ctrl_c_cancels_the_login() {
+    story::interrupted(CASE);
+}
+
+#[test]
+fn a_killed_client_cancels_the_login() {
+    story::killed(CASE);
+}
+
+#[test]
+fn no_server_means_no_login() {
+    assert_snapshot!(story::server_down(CASE), @r"
+        Your login needs an approval, and the approval server cannot be reached.
+        Connection closed by 127.0.0.1 port <port>
+        exit 255
+        ");
+}
+
+#[test]
+fn a_server_with_a_wrong_certificate_lets_nobody_in() {
+    assert_snapshot!(story::wrong_certificate(CASE), @r"
+        Your login needs an approval, and the approval server does not work properly.
+        Connection closed by 127.0.0.1 port <port>
+        exit 255
+        ");
+}
+
+#[test]
+fn nonsense_from_the_server_lets_nobody_in() {
+    assert_snapshot!(story::nonsense(CASE), @r"
+        Your login needs an approval, and the approval server does not work properly.
+        Connection closed by 127.0.0.1 port <port>
+        exit 255
+        ");
+}
+
+#[test]
+fn a_restart_of_the_server_loses_no_login() {
+    story::restarted(CASE);
+}
+
+#[test]
+fn an_outage_longer_than_the_poll_grace_loses_no_login() {
+    story::long_outage(CASE);
+}
+
+#[test]
+fn a_killed_server_loses_no_login() {
+    story::server_killed(CASE);
+}
+
+#[test]
+fn files_arrive_by_scp_sftp_and_rsync_after_an_approval() {
+    let world = World::new();
+    let machine = CASE.machine(&world);
+    let file = machine.local_file("letter");
+    std::fs::write(&file, "words").unwrap();
+    let file = file.to_str().unwrap();
+    let approved = |client: Login| {
+        world.admin.approve(&world.admin.pending());
+        assert_eq!(client.wait().code, 0);
+    };
+    approved(machine.scp("alice", file, ":by-scp"));
+    approved(machine.sftp("alice", &format!("put {file} by-sftp\n")));
+    approved(machine.rsync("alice", file, ":by-rsync"));
+    for name in ["by-scp", "by-sftp", "by-rsync"] {
+        assert_eq!(machine.exec(&["cat", &format!("/home/alice/{name}")]), "words");
+    }
+    machine.assert_nothing_left();
+}
+
+#[test]
+fn a_denied_scp_says_so_and_copies_nothing() {
+    let world = World::new();
+    let machine = CASE.machine(&world);
+    let file = machine.local_file("letter");
+    std::fs::write(&file, "words").unwrap();
+    let client = machine.scp("alice", file.to_str().unwrap(), ":by-scp");
+    world.admin.deny(&world.admin.pending());
+    assert_snapshot!(client.wait().transcript(), @r"
+    login <id> was denied
+    Connection closed by 127.0.0.1 port <port>
+    scp: Connection closed
+    exit 255
+    ");
+    assert!(!machine.path("/home/alice/by-scp").exists());
+    machine.assert_nothing_left();
+}
+
+#[test]
+fn a_user_who_does_not_exist_never_gets_as_far_as_an_ask() {
+    let world = World::new();
+    let machine = CASE.machine(&world);
+    assert_snapshot!(machine.ssh("mallory", &["true"]).wait().transcript(), @r"
+    mallory@127.0.0.1: Permission denied (publickey).
+    exit 255
+    ");
+    assert!(world.admin.logins(&[]).is_empty());
+    machine.assert_nothing_left();
+}
+
+#[test]
+fn the_log_has_one_line_for_each_login() {
+    let world = World::new();
+    let machine = CASE.machine(&world);
+    let login = machine.ssh("alice", &["true"]);
+    world.admin.approve(&world.admin.pending());
+    assert_eq!(login.wait().code, 0);
+    let lines = machine.syslog.lines_with("pam_kbmfa(sshd:account)");
+    assert_eq!(lines.len(), 1, "{lines:?}");
+    assert_eq!((lines[0].facility, lines[0].severity), (AUTHPRIV, severity::INFO));
+    assert!(
+        lines[0].text.contains("user alice from 127.0.0.1") && lines[0].text.ends_with("approved"),
+        "{lines:?}"
+    );
+}

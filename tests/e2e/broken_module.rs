@@ -1,0 +1,55 @@
+//! A module that breaks in the middle of a login lets nobody in and does not take sshd with it, in a build of
+//! the module that can be told to break.
+
+use kbmfa_tests::recipe::Phase;
+use kbmfa_tests::world::World;
+
+fn lets_nobody_in(fault: &str) {
+    let world = World::new();
+    for phase in [Phase::Account, Phase::Auth] {
+        let arguments = format!("fault={fault}");
+        let machine = world.machine().phase(phase).faulty_module().pam_args(&arguments).start();
+        // Twice: the second shows that sshd still listens.
+        for _ in 0..2 {
+            let finished = machine.ssh("alice", &["echo", "in"]).wait();
+            assert_eq!(
+                (finished.stdout.as_str(), finished.code),
+                ("", 255),
+                "{phase:?}: {}",
+                finished.stderr
+            );
+        }
+        assert!(world.admin.logins(&[]).is_empty());
+        assert_eq!(machine.sshd_log().matches("Accepted publickey for").count(), 0, "{phase:?}");
+        machine.assert_nothing_left();
+    }
+}
+
+#[test]
+fn a_panic_lets_nobody_in() {
+    lets_nobody_in("panic");
+}
+
+#[test]
+fn a_stack_overflow_lets_nobody_in() {
+    lets_nobody_in("overflow");
+}
+
+#[test]
+fn an_exit_lets_nobody_in() {
+    lets_nobody_in("exit");
+}
+
+#[test]
+fn an_abort_lets_nobody_in() {
+    lets_nobody_in("abort");
+}
+
+#[test]
+fn the_same_build_without_a_fault_lets_in_who_is_approved() {
+    let world = World::new();
+    let machine = world.machine().faulty_module().start();
+    let login = machine.ssh("alice", &["echo", "in"]);
+    world.admin.approve(&world.admin.pending());
+    assert_eq!(login.wait().stdout, "in\n");
+}

@@ -1,0 +1,48 @@
+//! Who gives up first, and that the server hears of it: the module at its own deadline, or sshd at its grace
+//! time.
+
+use kbmfa_tests::recipe::Phase;
+use kbmfa_tests::world::World;
+
+const CANCELLED: [&str; 3] = ["login.opened", "ask.posted", "login.cancelled"];
+const SHORT_GRACE: [(&str, &str, &str); 1] = [("login", "poll_grace", "\"6s\"")];
+
+#[test]
+fn a_deadline_shorter_than_the_window_ends_the_login_and_the_ask() {
+    let world = World::new();
+    let machine = world.machine().start();
+    machine.set("deadline", "\"6s\"");
+    let login = machine.ssh("alice", &["echo", "in"]);
+    let id = world.admin.pending();
+    let finished = login.wait();
+    assert_eq!((finished.stdout.as_str(), finished.code), ("", 255));
+    assert!(finished.stderr.contains("Nobody approved your login in time."), "{}", finished.stderr);
+    world.admin.assert_story(&id, &CANCELLED);
+    machine.assert_nothing_left();
+}
+
+#[test]
+fn sshd_ending_the_wait_at_its_grace_time_cancels_the_login() {
+    let world = World::with(&SHORT_GRACE);
+    for phase in [Phase::Account, Phase::Auth] {
+        let machine = world.machine().phase(phase).sshd_lines("LoginGraceTime 2").start();
+        let login = machine.ssh("alice", &["echo", "in"]);
+        let id = world.admin.pending();
+        assert_eq!(login.wait().code, 255);
+        world.admin.assert_story(&id, &CANCELLED);
+        machine.assert_nothing_left();
+    }
+}
+
+#[test]
+fn the_session_phase_outlives_the_grace_time() {
+    let world = World::new();
+    let machine = world.machine().phase(Phase::Session).sshd_lines("LoginGraceTime 2").start();
+    let mut login = machine.ssh("alice", &["echo", "in"]);
+    let id = world.admin.pending();
+    kbmfa_tests::wait::pass(std::time::Duration::from_secs(3));
+    assert!(login.running());
+    world.admin.approve(&id);
+    assert_eq!(login.wait().stdout, "in\n");
+    machine.assert_nothing_left();
+}

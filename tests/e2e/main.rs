@@ -1,0 +1,24 @@
+//! Whole stories: a person logs in with real ssh, the module holds the login, somebody answers.
+//!
+//! Needs root, for the machines' namespaces; `make test` sees to it. A file per place where the module
+//! stands, or per topic; what is common to all phases is told once, in `story.rs`.
+
+#![forbid(unsafe_code)]
+#![allow(clippy::expect_used, clippy::unwrap_used, reason = "a test fails by a panic, also in its helpers")]
+
+mod account;
+mod auth;
+mod session;
+
+mod openssh10;
+
+mod broken_module;
+mod configuration;
+mod crowd;
+mod deadlines;
+mod pamtester;
+mod shipped_module;
+
+mod story;
+
+mod harness;

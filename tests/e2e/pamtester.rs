@@ -1,0 +1,40 @@
+//! The module in a program that is not sshd and has no privilege: it needs neither root nor an ssh
+//! connection.
+
+use kbmfa_tests::login::Finished;
+use kbmfa_tests::pamtester::Unprivileged;
+use kbmfa_tests::world::World;
+
+use crate::story::{LET_IN, TURNED_AWAY};
+
+const AUTH: &str = "auth required MODULE first_factor=stack\n";
+const ACCOUNT: &str = "auth required pam_permit.so\naccount required MODULE first_factor=stack\n";
+
+/// Runs the operation, gives `answer` to the one login that it opens, and checks the audit.
+fn pamtester(stack: &str, operation: &str, answer: impl FnOnce(&World, &str), story: &[&str]) -> Finished {
+    let world = World::new();
+    let nobody = Unprivileged::new(&world, "desk", stack);
+    let client = nobody.pamtester("root", &[operation]);
+    let id = world.admin.pending();
+    answer(&world, &id);
+    let finished = client.wait();
+    world.admin.assert_story(&id, story);
+    finished
+}
+
+#[test]
+fn an_approval_lets_in() {
+    for (stack, operation) in [(AUTH, "authenticate"), (ACCOUNT, "acct_mgmt")] {
+        let finished = pamtester(stack, operation, |world, id| world.admin.approve(id), &LET_IN);
+        assert_eq!(finished.code, 0, "{}", finished.stderr);
+    }
+}
+
+#[test]
+fn a_denial_turns_away() {
+    for (stack, operation) in [(AUTH, "authenticate"), (ACCOUNT, "acct_mgmt")] {
+        let finished = pamtester(stack, operation, |world, id| world.admin.deny(id), &TURNED_AWAY);
+        assert_eq!(finished.code, 1, "{}", finished.stderr);
+        assert!(finished.transcript().contains("login <id> was denied"), "{}", finished.transcript());
+    }
+}

@@ -1,0 +1,56 @@
+//! What the shipped library looks like from outside: exports, flags, size, and nothing of the test builds.
+
+use kbmfa_tests::built;
+use kbmfa_tests::process::{brief, run};
+use std::fs;
+
+/// A thing that sshd loads should stay small. Grown past this, look for what came in.
+const SIZE_MAX: u64 = 2_500_000;
+
+#[test]
+fn it_exports_the_six_entry_points_and_nothing_else() {
+    let symbols =
+        run(brief("nm").args(["--dynamic", "--defined-only", "--format=posix"]).arg(built::module()));
+    let mut names: Vec<&str> = symbols.lines().filter_map(|line| line.split(' ').next()).collect();
+    names.sort_unstable();
+    let expected = [
+        "pam_sm_acct_mgmt",
+        "pam_sm_authenticate",
+        "pam_sm_chauthtok",
+        "pam_sm_close_session",
+        "pam_sm_open_session",
+        "pam_sm_setcred",
+    ];
+    assert_eq!(names, expected);
+}
+
+#[test]
+fn it_stays_loaded_is_bound_at_once_and_brings_no_search_path() {
+    let dynamic = run(brief("readelf").args(["--dynamic", "--wide"]).arg(built::module()));
+    for flag in ["NODELETE", "NOW"] {
+        assert!(dynamic.contains(flag), "no {flag} in\n{dynamic}");
+    }
+    for bad in ["RPATH", "RUNPATH", "TEXTREL"] {
+        assert!(!dynamic.contains(bad), "{bad} in\n{dynamic}");
+    }
+}
+
+#[test]
+fn its_stack_is_not_executable_and_its_relocations_become_read_only() {
+    let headers = run(brief("readelf").args(["--program-headers", "--wide"]).arg(built::module()));
+    let stack = headers.lines().find(|line| line.contains("GNU_STACK")).unwrap();
+    assert!(!stack.contains("RWE"), "{stack}");
+    assert!(headers.contains("GNU_RELRO"), "{headers}");
+}
+
+#[test]
+fn it_is_small_and_cannot_be_told_to_break() {
+    let library = fs::read(built::module()).unwrap();
+    assert!(library.len() as u64 <= SIZE_MAX, "{} bytes", library.len());
+    let holds = |library: &[u8], word: &[u8]| library.windows(word.len()).any(|part| part == word);
+    assert!(!holds(&library, b"a fault on purpose"));
+    assert!(
+        holds(&fs::read(built::faulty_module()).unwrap(), b"a fault on purpose"),
+        "the test looks for nothing"
+    );
+}

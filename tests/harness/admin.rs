@@ -1,0 +1,144 @@
+//! The person at the server's console: runs the admin verbs of `kbmfa-server` and reads their JSON.
+
+use serde_json::Value;
+use std::path::PathBuf;
+use std::process::Command;
+
+use crate::built;
+use crate::process::{brief, run};
+use crate::wait::{PATIENCE, until, until_within};
+
+/// Somebody with a shell on the server.
+#[derive(Debug)]
+pub struct Admin {
+    config: PathBuf,
+}
+
+/// One entry of the audit.
+#[derive(Clone, Debug)]
+pub struct Event {
+    /// What happened, such as `login.opened`.
+    pub kind: String,
+    /// The login that it is about.
+    pub login: Option<String>,
+    /// The whole entry.
+    pub entry: Value,
+}
+
+impl Admin {
+    /// Works on the server with this configuration, whether it runs or not.
+    pub fn new(config: PathBuf) -> Self {
+        Self { config }
+    }
+
+    /// Waits until exactly one login is pending, and returns its id.
+    pub fn pending(&self) -> String {
+        self.pending_logins(1).remove(0).0
+    }
+
+    /// Waits until there is exactly one login, in whatever state, and returns its id.
+    pub fn only_login(&self) -> String {
+        until("one login", || <[_; 1]>::try_from(self.logins(&[])).ok().map(|[(id, _)]| id))
+    }
+
+    /// Waits until `count` logins are pending, and returns their ids and users.
+    pub fn pending_logins(&self, count: usize) -> Vec<(String, String)> {
+        until(&format!("{count} pending logins"), || {
+            let list = self.logins(&["--state", "pending"]);
+            (list.len() == count).then_some(list)
+        })
+    }
+
+    /// Ids and users of all logins that the server knows.
+    pub fn logins(&self, filter: &[&str]) -> Vec<(String, String)> {
+        let list = self.json(&[&["login", "list"], filter].concat());
+        let logins = list.as_array().expect("an array of logins");
+        logins.iter().map(|login| (text(&login["id"]), text(&login["user"]))).collect()
+    }
+
+    /// Lets a login in.
+    pub fn approve(&self, id: &str) {
+        run(&mut self.verb(&["login", "approve", id]));
+    }
+
+    /// Turns a login away.
+    pub fn deny(&self, id: &str) {
+        run(&mut self.verb(&["login", "deny", id]));
+    }
+
+    /// Turns a login away and says why.
+    pub fn deny_because(&self, id: &str, reason: &str) {
+        run(&mut self.verb(&["login", "deny", id, "--reason", reason]));
+    }
+
+    /// All about one login.
+    pub fn login(&self, id: &str) -> Value {
+        self.json(&["login", "show", id])
+    }
+
+    /// The state of one login.
+    pub fn state(&self, id: &str) -> String {
+        text(&self.login(id)["state"])
+    }
+
+    /// Waits until a login is in `state`.
+    pub fn wait_for_state(&self, id: &str, state: &str) {
+        until(&format!("login {id} to be {state}"), || (self.state(id) == state).then_some(()));
+    }
+
+    /// The audit, oldest entry first.
+    pub fn audit(&self) -> Vec<Event> {
+        self.events(&[])
+    }
+
+    /// What happened to one login, in order: the kinds of its audit entries.
+    pub fn story(&self, id: &str) -> Vec<String> {
+        self.events(&["--login", id]).into_iter().map(|event| event.kind).collect()
+    }
+
+    /// Waits until the audit tells exactly this story of a login, and the chain of the whole audit is sound.
+    pub fn assert_story(&self, id: &str, kinds: &[&str]) {
+        let told = until_within(PATIENCE, || (self.story(id) == kinds).then_some(()));
+        assert!(told.is_some(), "login {id}: {:?}, not {kinds:?}", self.story(id));
+        self.audit_verify();
+    }
+
+    /// The chain of the audit is whole.
+    pub fn audit_verify(&self) {
+        run(&mut self.verb(&["audit", "verify"]));
+    }
+
+    /// Adds a machine and returns the token with which it can join.
+    pub fn add_machine(&self, name: &str) -> String {
+        run(&mut self.verb(&["machine", "add", name]));
+        run(&mut self.verb(&["machine", "join-token", name])).trim().to_owned()
+    }
+
+    /// Runs any verb and returns what it printed as JSON.
+    pub fn json(&self, arguments: &[&str]) -> Value {
+        let printed = run(self.verb(arguments).arg("--json"));
+        serde_json::from_str(&printed).unwrap_or_else(|error| panic!("{arguments:?}: {error}\n{printed}"))
+    }
+
+    fn verb(&self, arguments: &[&str]) -> Command {
+        let mut command = brief(built::server());
+        command.args(arguments).arg("--config").arg(&self.config);
+        command
+    }
+
+    fn events(&self, filter: &[&str]) -> Vec<Event> {
+        let list = self.json(&[&["audit", "search"], filter].concat());
+        let mut entries = list.as_array().expect("an array of events").clone();
+        entries.sort_by_key(|entry| entry["seq"].as_u64());
+        let event = |entry: Value| Event {
+            kind: text(&entry["kind"]),
+            login: entry["login"].as_str().map(str::to_owned),
+            entry,
+        };
+        entries.into_iter().map(event).collect()
+    }
+}
+
+fn text(value: &Value) -> String {
+    value.as_str().unwrap_or_else(|| panic!("a text, not {value}")).to_owned()
+}

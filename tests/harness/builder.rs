@@ -1,0 +1,204 @@
+//! Describes a machine, lays out its files and starts it.
+
+use std::cell::Cell;
+use std::fs::{self, File};
+use std::os::unix::fs::chown;
+use std::path::{Path, PathBuf};
+use std::process::Child;
+
+use crate::built;
+use crate::files::{make_dir, put};
+use crate::leftovers::Baseline;
+use crate::machine::Machine;
+use crate::ports::Port;
+use crate::process::{brief, program, run};
+use crate::recipe::{self, Phase, USERS};
+use crate::syslog::Syslog;
+
+const MACHINE_SH: &str = include_str!("machine.sh");
+
+/// Which Debian a machine runs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Root {
+    /// Debian 12: the host's own files and OpenSSH 9.2.
+    Debian12,
+    /// Debian 13: OpenSSH 10.0, where each connection is served by `sshd-session`.
+    Debian13,
+}
+
+/// How a machine gets to know its server.
+#[derive(Debug)]
+pub struct Enrolment {
+    /// The one-time token.
+    pub token: String,
+    /// The server's address, as a URL.
+    pub server: String,
+    /// The pin of the server's CA.
+    pub pin: String,
+    /// The server's port: no connection to it may be left behind.
+    pub port: u16,
+}
+
+/// A machine that is being described.
+#[derive(Debug)]
+#[must_use]
+pub struct MachineBuilder {
+    name: String,
+    root: Root,
+    phase: Phase,
+    arguments: String,
+    stack: Option<String>,
+    sshd_lines: String,
+    module: Module,
+    enrolment: Option<Enrolment>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Module {
+    Shipped,
+    Faulty,
+    Absent,
+}
+
+impl MachineBuilder {
+    /// A machine without kbmfa on it: its PAM stack has to be given with [`MachineBuilder::pam_stack`].
+    pub fn new(name: &str) -> Self {
+        Self {
+            name: name.to_owned(),
+            root: Root::Debian12,
+            phase: Phase::Account,
+            arguments: String::new(),
+            stack: None,
+            sshd_lines: String::new(),
+            module: Module::Absent,
+            enrolment: None,
+        }
+    }
+
+    /// Has the module, and joins this server when it starts.
+    pub fn enrolled(self, enrolment: Enrolment) -> Self {
+        Self { enrolment: Some(enrolment), module: Module::Shipped, ..self }
+    }
+
+    /// Which Debian; 12 unless said.
+    pub fn root(self, root: Root) -> Self {
+        Self { root, ..self }
+    }
+
+    /// Where the module stands; in the account phase unless said.
+    pub fn phase(self, phase: Phase) -> Self {
+        Self { phase, ..self }
+    }
+
+    /// Arguments on the module's line.
+    pub fn pam_args(self, arguments: &str) -> Self {
+        Self { arguments: arguments.to_owned(), ..self }
+    }
+
+    /// Another `/etc/pam.d/sshd` than the phase's recipe.
+    pub fn pam_stack(self, stack: &str) -> Self {
+        Self { stack: Some(stack.to_owned()), ..self }
+    }
+
+    /// More lines of `sshd_config`, which win over the recipe's.
+    pub fn sshd_lines(self, lines: &str) -> Self {
+        Self { sshd_lines: lines.to_owned(), ..self }
+    }
+
+    /// The test build of the module, which can misbehave.
+    pub fn faulty_module(self) -> Self {
+        Self { module: Module::Faulty, ..self }
+    }
+
+    /// Starts it, lets it join, and waits until sshd listens.
+    pub fn start(self) -> Machine {
+        built::assert_root();
+        let dir = tempfile::Builder::new().prefix("kbmfa-machine-").tempdir().unwrap();
+        let port = Port::reserve();
+        self.seed(dir.path(), &port);
+        let syslog = Syslog::listen(&dir.path().join("syslog"));
+        let child = self.spawn(dir.path());
+        let mut machine = Machine {
+            child,
+            pid: 0,
+            baseline: Baseline::default(),
+            phase: self.phase,
+            port,
+            server_port: self.enrolment.as_ref().map(|enrolment| enrolment.port),
+            syslog,
+            logins: Cell::default(),
+            dir,
+        };
+        machine.wait_for_sshd();
+        if let Some(enrolment) = &self.enrolment {
+            machine.join(enrolment);
+        }
+        machine
+    }
+
+    /// Lays out the files that differ from the root's, and the keys of the person who logs in.
+    fn seed(&self, dir: &Path, port: &Port) {
+        let seed = dir.join("seed");
+        make_dir(&dir.join("mnt"));
+        put(&dir.join("machine.sh"), 0o755, MACHINE_SH);
+        for (path, mode, content) in recipe::accounts() {
+            put(&seed.join(path), mode, content);
+        }
+        let stack = self.stack.clone().unwrap_or_else(|| recipe::pam_stack(self.phase, &self.arguments));
+        put(&seed.join("etc/pam.d/sshd"), 0o644, stack);
+        let config = recipe::sshd_config(self.phase, port.number, &self.sshd_lines);
+        put(&seed.join("etc/ssh/sshd_config"), 0o644, config);
+        put(&seed.join("etc/hostname"), 0o644, format!("{}\n", self.name));
+        put(&seed.join("etc/hosts"), 0o644, format!("127.0.0.1 localhost {}\n", self.name));
+        put(
+            &seed.join("etc/nsswitch.conf"),
+            0o644,
+            "passwd: files\ngroup: files\nshadow: files\nhosts: files\n",
+        );
+        seed_keys(dir, &seed, port);
+        self.seed_module(&seed);
+    }
+
+    fn seed_module(&self, seed: &Path) {
+        let library = match self.module {
+            Module::Shipped => built::module(),
+            Module::Faulty => built::faulty_module(),
+            Module::Absent => return,
+        };
+        // Where libpam of Debian 12 and 13 looks for a plain name.
+        let place = format!("usr/lib/{}-linux-gnu/security/pam_kbmfa.so", std::env::consts::ARCH);
+        put(&seed.join(place), 0o644, fs::read(library).unwrap());
+    }
+
+    fn spawn(&self, dir: &Path) -> Child {
+        let sshd = built::sshd_9_2();
+        let (lower, layers) = match self.root {
+            Root::Debian12 => (PathBuf::from("/"), vec![sshd, dir.join("seed")]),
+            Root::Debian13 => (built::trixie(), vec![dir.join("seed")]),
+        };
+        let host = if self.enrolment.is_some() { built::host() } else { PathBuf::from("none") };
+        let log = File::create(dir.join("sshd.log")).unwrap();
+        let mut command = program("unshare");
+        command.args(["--mount", "--pid", "--uts", "--ipc", "--fork", "--kill-child", "sh"]);
+        command.arg(dir.join("machine.sh")).arg(dir).arg(lower).arg(host).args(layers);
+        command.stdout(log.try_clone().unwrap()).stderr(log);
+        command.spawn().unwrap()
+    }
+}
+
+/// A key for the host, one for the person, and the files in which each side finds the other's.
+fn seed_keys(dir: &Path, seed: &Path, port: &Port) {
+    let (host, person) = (seed.join("etc/ssh/ssh_host_ed25519_key"), dir.join("id_ed25519"));
+    for key in [&host, &person] {
+        run(brief("ssh-keygen").args(["-q", "-t", "ed25519", "-N", "", "-C", "", "-f"]).arg(key));
+    }
+    let public = |key: &Path| fs::read_to_string(key.with_extension("pub")).unwrap();
+    fs::write(dir.join("known_hosts"), format!("[127.0.0.1]:{} {}", port.number, public(&host))).unwrap();
+    for (name, id) in USERS {
+        let home = seed.join("home").join(name);
+        put(&home.join(".ssh/authorized_keys"), 0o600, public(&person));
+        for path in [".ssh/authorized_keys", ".ssh", "."] {
+            chown(home.join(path), Some(id), Some(id)).unwrap();
+        }
+    }
+}

@@ -1,0 +1,55 @@
+//! Where the programs under test lie, as `make build` leaves them, and what `make setup` made.
+
+use std::env;
+use std::path::{Path, PathBuf};
+
+/// The module as it is shipped.
+pub fn module() -> PathBuf {
+    existing(target().join("release/libpam_kbmfa.so"), "make build")
+}
+
+/// The module with the argument `fault=`.
+pub fn faulty_module() -> PathBuf {
+    existing(target().join("faults/debug/libpam_kbmfa.so"), "make build")
+}
+
+/// `kbmfa-host`.
+pub fn host() -> PathBuf {
+    existing(target().join("debug/kbmfa-host"), "make build")
+}
+
+/// `kbmfa-server`.
+pub fn server() -> PathBuf {
+    existing(target().join("debug/kbmfa-server"), "make build")
+}
+
+/// OpenSSH 9.2's sshd, unpacked.
+pub fn sshd_9_2() -> PathBuf {
+    existing(workspace().join(".cache/sshd-9.2"), "make setup")
+}
+
+/// The Debian 13 root.
+pub fn trixie() -> PathBuf {
+    existing(workspace().join(".cache/roots/trixie"), "make setup")
+}
+
+/// Machines need mounts and namespaces. A test that cannot have them fails; it never passes unseen.
+pub fn assert_root() {
+    assert!(
+        rustix::process::geteuid().is_root(),
+        "the e2e tests make machines with namespaces and mounts: run them as root, as `make test` does"
+    );
+}
+
+fn target() -> PathBuf {
+    env::var_os("KBMFA_TARGET").map_or_else(|| workspace().join("target"), PathBuf::from)
+}
+
+fn workspace() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap()
+}
+
+fn existing(path: PathBuf, made_by: &str) -> PathBuf {
+    assert!(path.exists(), "{} is not there: run `{made_by}` first", path.display());
+    path
+}

@@ -1,0 +1,95 @@
+//! What a login left behind in a machine, as the kernel tells it: processes, descriptors of sshd,
+//! connections.
+
+use rustix::process::{Pid, Signal, kill_process};
+use std::collections::BTreeSet;
+use std::fs;
+use std::path::Path;
+use std::time::Duration;
+
+/// How long sshd and the module may take to tidy up.
+pub const PATIENCE: Duration = Duration::from_secs(10);
+
+/// What sshd holds while nobody logs in.
+#[derive(Debug, Default)]
+pub struct Baseline {
+    descriptors: BTreeSet<String>,
+}
+
+impl Baseline {
+    /// Taken while sshd sleeps, which it does only when it waits for connections.
+    pub fn of_idle(pid: u32) -> Option<Self> {
+        let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+        let asleep = stat.rsplit(')').next()?.trim_start().starts_with('S');
+        asleep.then(|| Self { descriptors: descriptors_of(pid) })
+    }
+}
+
+/// Everything that is there and was not before, one line each.
+pub fn of(pid: u32, baseline: &Baseline, ports: &[u16]) -> Vec<String> {
+    let mut left: Vec<String> = processes_beside(pid).into_iter().map(described).collect();
+    left.extend(descriptors_of(pid).difference(&baseline.descriptors).map(|new| format!("sshd holds {new}")));
+    left.extend(connections_of(ports));
+    left
+}
+
+/// The one child of a process.
+pub fn only_child_of(pid: u32) -> u32 {
+    let children = fs::read_to_string(format!("/proc/{pid}/task/{pid}/children")).unwrap();
+    children.trim().parse().unwrap_or_else(|_| panic!("one child of {pid}, not '{children}'"))
+}
+
+/// Kills a process by its number; none if it is 0 or gone.
+pub fn kill(pid: u32) {
+    if let Some(pid) = i32::try_from(pid).ok().and_then(Pid::from_raw) {
+        kill_process(pid, Signal::KILL).ok();
+    }
+}
+
+/// The processes that share the process namespace of `pid`.
+pub fn processes_beside(pid: u32) -> Vec<u32> {
+    let namespace = |of: u32| fs::read_link(format!("/proc/{of}/ns/pid")).ok();
+    let ours = namespace(pid);
+    let entries = fs::read_dir("/proc").unwrap().flatten();
+    let pids = entries.filter_map(|entry| entry.file_name().to_str()?.parse().ok());
+    pids.filter(|other| *other != pid && namespace(*other) == ours).collect()
+}
+
+/// Whether a process with this number exists.
+pub fn alive(pid: u32) -> bool {
+    Path::new(&format!("/proc/{pid}")).exists()
+}
+
+fn described(pid: u32) -> String {
+    let command = fs::read_to_string(format!("/proc/{pid}/cmdline")).unwrap_or_default();
+    format!("process {pid}: {}", command.replace('\0', " "))
+}
+
+fn descriptors_of(pid: u32) -> BTreeSet<String> {
+    let Ok(entries) = fs::read_dir(format!("/proc/{pid}/fd")) else { return BTreeSet::new() };
+    let name = |path: &Path| {
+        Some(format!("{} {}", path.file_name()?.display(), fs::read_link(path).ok()?.display()))
+    };
+    entries.flatten().filter_map(|entry| name(&entry.path())).collect()
+}
+
+/// Connections from or to these ports that at least one side still holds open.
+fn connections_of(ports: &[u16]) -> Vec<String> {
+    let open = |state: &str| !matches!(state, TIME_WAIT | LISTEN);
+    let port = |address: &str| address.rsplit(':').next().and_then(|hex| u16::from_str_radix(hex, 16).ok());
+    let concerned = |address: &str| port(address).is_some_and(|port| ports.contains(&port));
+    let table = fs::read_to_string("/proc/net/tcp").unwrap();
+    let mut found = vec![];
+    for row in table.lines().skip(1) {
+        let columns: Vec<&str> = row.split_whitespace().collect();
+        let [_, local, remote, state, ..] = columns[..] else { continue };
+        if open(state) && (concerned(local) || concerned(remote)) {
+            found.push(format!("connection {:?} -> {:?} in state {state}", port(local), port(remote)));
+        }
+    }
+    found
+}
+
+/// States in `/proc/net/tcp`.
+const TIME_WAIT: &str = "06";
+const LISTEN: &str = "0A";

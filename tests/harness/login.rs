@@ -1,0 +1,190 @@
+//! The person at the other end: real ssh, scp, sftp and rsync, and what they show.
+
+use rustix::process::Signal;
+use std::ffi::OsStr;
+use std::fs::{self, File};
+use std::os::unix::process::ExitStatusExt;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command};
+use std::thread;
+use std::time::Duration;
+
+use crate::files::put;
+use crate::machine::Machine;
+use crate::process::{program, signal};
+use crate::recipe::Phase;
+use crate::transcript;
+use crate::wait::until_within;
+
+/// Longer than any wait that the module or sshd allows itself.
+const LONGEST_LOGIN: Duration = Duration::from_secs(100);
+
+/// A running client.
+#[derive(Debug)]
+pub struct Login {
+    child: Child,
+    out: PathBuf,
+    err: PathBuf,
+}
+
+/// A client that has ended.
+#[derive(Debug)]
+pub struct Finished {
+    /// Exit code; 128 + signal if it was killed.
+    pub code: i32,
+    /// What it printed.
+    pub stdout: String,
+    /// What it complained about.
+    pub stderr: String,
+}
+
+impl Machine {
+    /// `ssh user@machine command`.
+    pub fn ssh(&self, user: &str, command: &[&str]) -> Login {
+        self.ssh_with(user, &[], command)
+    }
+
+    /// `ssh` with more options, which win over the usual ones.
+    pub fn ssh_with(&self, user: &str, options: &[&str], command: &[&str]) -> Login {
+        let mut ssh = program("ssh");
+        ssh.args(options).args(self.options()).args(["-p", &self.port.number.to_string()]);
+        ssh.arg(format!("{user}@127.0.0.1")).args(command);
+        self.client(ssh)
+    }
+
+    /// `ssh user@machine command`, with a password that is given whenever it is asked for.
+    pub fn ssh_with_password(&self, user: &str, password: &str, command: &[&str]) -> Login {
+        let askpass = self.dir.path().join("askpass");
+        put(&askpass, 0o755, format!("#!/bin/sh\necho '{password}'\n"));
+        let mut ssh = program("ssh");
+        ssh.args(["-o", "PreferredAuthentications=keyboard-interactive"]).args(self.options());
+        ssh.args(["-p", &self.port.number.to_string()]).arg(format!("{user}@127.0.0.1")).args(command);
+        ssh.env("SSH_ASKPASS", askpass).env("SSH_ASKPASS_REQUIRE", "force");
+        self.client(ssh)
+    }
+
+    /// `scp from to`, where `:path` stands for a path of this user on the machine.
+    pub fn scp(&self, user: &str, from: &str, to: &str) -> Login {
+        let mut scp = program("scp");
+        scp.args(self.options()).args(["-P", &self.port.number.to_string()]);
+        for path in [from, to] {
+            scp.arg(
+                path.strip_prefix(':').map_or(path.to_owned(), |path| format!("{user}@127.0.0.1:{path}")),
+            );
+        }
+        self.client(scp)
+    }
+
+    /// `sftp` with a batch of commands.
+    pub fn sftp(&self, user: &str, batch: &str) -> Login {
+        let file = self.dir.path().join(format!("batch-{}", self.logins.get()));
+        fs::write(&file, batch).unwrap();
+        let mut sftp = program("sftp");
+        sftp.args(self.options()).args(["-P", &self.port.number.to_string()]).arg("-b").arg(&file);
+        self.client_of(sftp.arg(format!("{user}@127.0.0.1")))
+    }
+
+    /// `rsync from to`, where `:path` stands for a path of this user on the machine.
+    pub fn rsync(&self, user: &str, from: &str, to: &str) -> Login {
+        let ssh = format!("ssh -p {} {}", self.port.number, self.options().join(" "));
+        let mut rsync = program("rsync");
+        rsync.args(["--archive", "--rsh", &ssh]);
+        for path in [from, to] {
+            rsync.arg(
+                path.strip_prefix(':').map_or(path.to_owned(), |path| format!("{user}@127.0.0.1:{path}")),
+            );
+        }
+        self.client(rsync)
+    }
+
+    /// Nothing of the host's ssh set-up, no agent, the test's key only, and never a question to a terminal.
+    fn options(&self) -> Vec<String> {
+        let file = |name: &str| self.dir.path().join(name).display().to_string();
+        let methods = match self.phase {
+            Phase::Account | Phase::Session => "BatchMode=yes",
+            Phase::Auth => "PreferredAuthentications=publickey,keyboard-interactive",
+        };
+        let known = format!("UserKnownHostsFile={}", file("known_hosts"));
+        let key = file("id_ed25519");
+        let fixed =
+            ["IdentitiesOnly=yes", "IdentityAgent=none", "StrictHostKeyChecking=yes", &known, methods];
+        let fixed = fixed.into_iter().flat_map(|option| ["-o", option]);
+        ["-F", "none", "-i", &key].into_iter().chain(fixed).map(str::to_owned).collect()
+    }
+
+    fn client(&self, mut command: Command) -> Login {
+        self.client_of(&mut command)
+    }
+
+    fn client_of(&self, command: &mut Command) -> Login {
+        let number = self.logins.get();
+        self.logins.set(number + 1);
+        Login::start(command.env("HOME", self.dir.path()), &self.dir.path().join(format!("login-{number}")))
+    }
+
+    /// A file of the person's, outside the machine.
+    pub fn local_file(&self, name: impl AsRef<OsStr>) -> PathBuf {
+        self.dir.path().join(Path::new(&name))
+    }
+}
+
+impl Login {
+    /// Starts a client that writes into files whose names begin with `stem`.
+    pub(crate) fn start(command: &mut Command, stem: &Path) -> Self {
+        let (out, err) = (stem.with_extension("out"), stem.with_extension("err"));
+        command.stdout(File::create(&out).unwrap()).stderr(File::create(&err).unwrap());
+        Self { child: command.spawn().unwrap(), out, err }
+    }
+
+    /// Waits until it ends; kills it and panics if that takes too long.
+    pub fn wait(mut self) -> Finished {
+        let Some(status) = until_within(LONGEST_LOGIN, || self.child.try_wait().unwrap()) else {
+            panic!("the client still runs after {LONGEST_LOGIN:?}");
+        };
+        let code = status.code().unwrap_or_else(|| 128 + status.signal().unwrap());
+        Finished { code, stdout: self.stdout(), stderr: self.stderr() }
+    }
+
+    /// Whether it still runs.
+    pub fn running(&mut self) -> bool {
+        self.child.try_wait().unwrap().is_none()
+    }
+
+    /// What a Ctrl-C does.
+    pub fn interrupt(&self) {
+        signal(&self.child, Signal::INT);
+    }
+
+    /// What a crash of the client's computer comes close to.
+    pub fn kill(&self) {
+        signal(&self.child, Signal::KILL);
+    }
+
+    /// What it has printed so far.
+    pub fn stdout(&self) -> String {
+        fs::read_to_string(&self.out).unwrap_or_default()
+    }
+
+    /// What it has complained about so far.
+    pub fn stderr(&self) -> String {
+        fs::read_to_string(&self.err).unwrap_or_default()
+    }
+}
+
+impl Drop for Login {
+    fn drop(&mut self) {
+        self.child.kill().ok();
+        self.child.wait().ok();
+        if thread::panicking() {
+            eprintln!("---- client\n{}{}", self.stdout(), self.stderr());
+        }
+    }
+}
+
+impl Finished {
+    /// All that the person saw, without what differs from run to run, and the exit code.
+    pub fn transcript(&self) -> String {
+        let seen = transcript::normalised(&format!("{}{}", self.stdout, self.stderr));
+        format!("{seen}exit {}\n", self.code)
+    }
+}

@@ -1,0 +1,133 @@
+//! A throw-away machine: a root file system of its own, sshd as its first process, and nothing else.
+//!
+//! All mounts live in the machine's own namespace and vanish with its last process, so there is nothing to
+//! undo.
+
+use std::cell::Cell;
+use std::fs;
+use std::path::PathBuf;
+use std::process::Child;
+use std::thread;
+use tempfile::TempDir;
+
+use crate::builder::{Enrolment, MachineBuilder, Root};
+use crate::files::{self, put};
+use crate::leftovers::{self, Baseline};
+use crate::ports::Port;
+use crate::process::{brief, run};
+use crate::recipe::Phase;
+use crate::syslog::Syslog;
+use crate::wait::{until, until_within};
+
+/// A machine with a running sshd.
+#[derive(Debug)]
+pub struct Machine {
+    /// `unshare`, which ends when sshd ends.
+    pub(crate) child: Child,
+    /// sshd's process id outside the machine; inside it is 1.
+    pub(crate) pid: u32,
+    pub(crate) baseline: Baseline,
+    /// Where the module stands.
+    pub phase: Phase,
+    /// Where sshd listens, on 127.0.0.1.
+    pub port: Port,
+    pub(crate) server_port: Option<u16>,
+    /// What its programs logged.
+    pub syslog: Syslog,
+    pub(crate) logins: Cell<u32>,
+    pub(crate) dir: TempDir,
+}
+
+impl Machine {
+    /// A machine whose PAM stack needs no kbmfa, to try the harness itself.
+    pub fn stand_in(root: Root, phase: Phase, stack: &str) -> Self {
+        MachineBuilder::new("standin").root(root).phase(phase).pam_stack(stack).start()
+    }
+
+    /// Runs a program inside and returns what it printed; panics if it fails.
+    pub fn exec(&self, arguments: &[&str]) -> String {
+        let mut command = brief("nsenter");
+        command.args([
+            "--target",
+            &self.pid.to_string(),
+            "--mount",
+            "--pid",
+            "--uts",
+            "--ipc",
+            "--root",
+            "--",
+        ]);
+        run(command.args(arguments))
+    }
+
+    /// The path outside of a file inside.
+    pub fn path(&self, inside: &str) -> PathBuf {
+        PathBuf::from(format!("/proc/{}/root{inside}", self.pid))
+    }
+
+    /// Changes a key of `/etc/kbmfa/pam.toml`; the next login reads it.
+    pub fn set(&self, key: &str, value: &str) {
+        files::set_key(&self.path("/etc/kbmfa/pam.toml"), "", key, value);
+    }
+
+    /// What sshd has logged.
+    pub fn sshd_log(&self) -> String {
+        fs::read_to_string(self.dir.path().join("sshd.log")).unwrap_or_default()
+    }
+
+    /// Waits until nothing is left of any login: no process, no descriptor in sshd, no connection. To be
+    /// called when no other machine of the world is busy, because connections to the server are counted for
+    /// all.
+    pub fn assert_nothing_left(&self) {
+        let clean = until_within(leftovers::PATIENCE, || self.leftovers().is_empty().then_some(()));
+        let patience = leftovers::PATIENCE;
+        assert!(clean.is_some(), "left behind after {patience:?}:\n{}", self.leftovers().join("\n"));
+    }
+
+    /// What logins hold at this moment, one line each.
+    pub fn leftovers(&self) -> Vec<String> {
+        let ports: Vec<u16> = [self.port.number].into_iter().chain(self.server_port).collect();
+        leftovers::of(self.pid, &self.baseline, &ports)
+    }
+
+    /// All its processes, by their numbers outside; sshd is the first.
+    pub fn processes(&self) -> Vec<u32> {
+        [self.pid].into_iter().chain(leftovers::processes_beside(self.pid)).collect()
+    }
+
+    pub(crate) fn wait_for_sshd(&mut self) {
+        until("sshd to listen", || {
+            if let Some(status) = self.child.try_wait().unwrap() {
+                panic!("the machine ended with {status}\n{}", self.sshd_log());
+            }
+            self.sshd_log().contains("Server listening on").then_some(())
+        });
+        self.pid = leftovers::only_child_of(self.child.id());
+        self.baseline = until("sshd to be idle", || Baseline::of_idle(self.pid));
+    }
+
+    pub(crate) fn join(&self, enrolment: &Enrolment) {
+        put(&self.path("/run/token"), 0o600, &enrolment.token);
+        let server = ["--server", &enrolment.server, "--pin", &enrolment.pin];
+        self.exec(&[&["kbmfa-host", "join"], &server[..], &["--token-file", "/run/token"]].concat());
+        fs::remove_file(self.path("/run/token")).unwrap();
+    }
+}
+
+impl Drop for Machine {
+    fn drop(&mut self) {
+        if thread::panicking() {
+            eprintln!("---- sshd log\n{}", self.sshd_log());
+            for line in self.syslog.lines() {
+                eprintln!("---- syslog {}.{} {}", line.facility, line.severity, line.text);
+            }
+        }
+        // Once its first process is gone the kernel ends the others, and only then reports the end of the
+        // first.
+        leftovers::kill(self.pid);
+        if self.pid == 0 {
+            self.child.kill().ok();
+        }
+        self.child.wait().ok();
+    }
+}

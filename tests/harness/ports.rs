@@ -1,0 +1,42 @@
+//! Loopback ports that no other test uses, in this process or another, for as long as the value lives.
+
+use std::net::TcpListener;
+use std::os::linux::net::SocketAddrExt;
+use std::os::unix::net::{SocketAddr, UnixDatagram};
+use std::process;
+use std::sync::atomic::{AtomicU16, Ordering};
+
+/// Below the range from which the kernel takes the ports of outgoing connections.
+const FIRST: u16 = 10_000;
+const COUNT: u16 = 20_000;
+
+/// A port on 127.0.0.1 that stays reserved while this lives, though nothing listens on it.
+#[derive(Debug)]
+pub struct Port {
+    /// The port's number.
+    pub number: u16,
+    /// An abstract socket named after the port: the reservation that other processes see.
+    _reserved: UnixDatagram,
+}
+
+impl Port {
+    /// Reserves a port that nothing listens on.
+    pub fn reserve() -> Self {
+        static NEXT: AtomicU16 = AtomicU16::new(0);
+        // Processes begin at different places, so that they seldom meet.
+        let start = u16::try_from(process::id() * 97 % u32::from(COUNT)).unwrap();
+        (0..COUNT)
+            .find_map(|_| {
+                let step = NEXT.fetch_add(1, Ordering::Relaxed) % COUNT;
+                Self::try_reserve(FIRST + (start + step) % COUNT)
+            })
+            .expect("a free port on 127.0.0.1")
+    }
+
+    fn try_reserve(number: u16) -> Option<Self> {
+        let name = SocketAddr::from_abstract_name(format!("kbmfa-tests-port-{number}")).unwrap();
+        let reserved = UnixDatagram::bind_addr(&name).ok()?;
+        TcpListener::bind(("127.0.0.1", number)).ok()?;
+        Some(Self { number, _reserved: reserved })
+    }
+}

@@ -1,0 +1,40 @@
+//! Child processes that never outlive the test: the kernel kills them when the thread that started them ends.
+
+use rustix::process::{Pid, Signal, kill_process};
+use std::ffi::OsStr;
+use std::process::{Child, Command, Stdio};
+
+/// No program that is run to its end may take longer, in seconds.
+const RUN_SECONDS: &str = "60";
+
+/// A program in a clean environment, without a terminal, that dies with the test's thread.
+pub fn program(path: impl AsRef<OsStr>) -> Command {
+    let mut command = Command::new("setpriv");
+    // Whoever runs the tests in the background has made them, and their children, deaf to Ctrl-C.
+    command.args(["--pdeathsig", "KILL", "env", "--default-signal=INT", "setsid"]).arg(path);
+    command.env_clear().env("LC_ALL", "C.UTF-8").env("PATH", "/usr/sbin:/usr/bin:/sbin:/bin");
+    command.stdin(Stdio::null());
+    command
+}
+
+/// A program that is expected to end by itself, and is killed if it does not.
+pub fn brief(path: impl AsRef<OsStr>) -> Command {
+    let mut command = program("timeout");
+    command.args(["--signal", "KILL", RUN_SECONDS]).arg(path);
+    command
+}
+
+/// Runs a command to its end and returns what it printed; panics with all of that if it failed.
+pub fn run(command: &mut Command) -> String {
+    let output = command.output().unwrap_or_else(|error| panic!("{command:?}: {error}"));
+    let stdout = String::from_utf8_lossy(&output.stdout).into_owned();
+    let stderr = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{command:?}: {}\n{stdout}\n{stderr}", output.status);
+    stdout
+}
+
+/// Sends a signal to a child that has not been waited for.
+pub fn signal(child: &Child, signal: Signal) {
+    let pid = Pid::from_child(child);
+    kill_process(pid, signal).unwrap_or_else(|error| panic!("signal {signal:?} to {pid:?}: {error}"));
+}

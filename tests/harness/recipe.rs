@@ -1,0 +1,88 @@
+//! What an administrator writes: sshd's configuration and PAM stack for each of the three phases, word for
+//! word as the documentation has it, and the accounts of a machine.
+
+/// Where the module stands in sshd's PAM stack.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Phase {
+    /// Key + approval, for everything incl. scp and `BatchMode`.
+    Account,
+    /// Key + approval with a conversation.
+    Auth,
+    /// Approval after sshd has let the person in.
+    Session,
+}
+
+/// The users of a machine: name and uid. Each has the test's key, a home and a shell.
+pub const USERS: [(&str, u32); 3] = [("alice", 2001), ("bob", 2002), ("carol", 2003)];
+
+/// Bob's password.
+pub const PASSWORD_OF_BOB: &str = "open sesame";
+const HASH_OF_BOB: &str =
+    "$6$kbmfatest$vLVQST.whtc1z50jh3zEEaQmz2ebydowXp.zkf4dUAzkBFtI3Hxs9Q0g1J3TVeUjX3c1cSg3riSqtEtJdmxqa0";
+
+/// `/etc/pam.d/sshd` with the module's line in its place.
+pub fn pam_stack(phase: Phase, arguments: &str) -> String {
+    // Text in the session phase would break sftp.
+    let silent = if phase == Phase::Session { " silent" } else { "" };
+    let line =
+        |kind: &str| format!("{kind} required pam_kbmfa.so{silent} {arguments}").trim_end().to_owned() + "\n";
+    match phase {
+        Phase::Account => pam_stack_of("auth required pam_deny.so\n", &line("account"), ""),
+        Phase::Auth => pam_stack_of(&line("auth"), "", ""),
+        Phase::Session => pam_stack_of("auth required pam_deny.so\n", "", &line("session")),
+    }
+}
+
+fn pam_stack_of(auth: &str, account: &str, session: &str) -> String {
+    format!("{auth}{account}account required pam_unix.so\nsession required pam_unix.so\n{session}")
+}
+
+/// `/etc/ssh/sshd_config`; sshd takes the first of several values, so `extra` overrides the rest.
+pub fn sshd_config(phase: Phase, port: u16, extra: &str) -> String {
+    let (keyboard, methods) = match phase {
+        Phase::Account | Phase::Session => ("no", "publickey"),
+        Phase::Auth => ("yes", "publickey,keyboard-interactive:pam"),
+    };
+    format!(
+        "{extra}
+ListenAddress 127.0.0.1
+Port {port}
+HostKey /etc/ssh/ssh_host_ed25519_key
+PidFile none
+LogLevel VERBOSE
+UsePAM yes
+PubkeyAuthentication yes
+PasswordAuthentication no
+KbdInteractiveAuthentication {keyboard}
+AuthenticationMethods {methods}
+PrintMotd no
+Subsystem sftp /usr/lib/openssh/sftp-server
+"
+    )
+}
+
+/// `/etc/passwd`, `/etc/shadow` and `/etc/group`, each with its mode.
+pub fn accounts() -> [(&'static str, u32, String); 3] {
+    let system = [
+        ("root", 0, "/root:/bin/bash"),
+        ("sshd", 110, "/run/sshd:/bin/false"),
+        ("nobody", 65534, "/:/bin/false"),
+    ];
+    let mut passwd: Vec<String> =
+        system.iter().map(|(name, id, rest)| format!("{name}:x:{id}:{id}::{rest}")).collect();
+    let mut shadow: Vec<String> = system.iter().map(|(name, ..)| format!("{name}:*:20000::::::")).collect();
+    let mut group: Vec<String> = system.iter().map(|(name, id, _)| format!("{name}:x:{id}:")).collect();
+    group.extend(["tty:x:5:", "shadow:x:42:", "utmp:x:43:"].map(str::to_owned));
+    for (name, id) in USERS {
+        let hash = if name == "bob" { HASH_OF_BOB } else { "*" };
+        passwd.push(format!("{name}:x:{id}:{id}::/home/{name}:/bin/bash"));
+        shadow.push(format!("{name}:{hash}:20000::::::"));
+        group.push(format!("{name}:x:{id}:"));
+    }
+    let text = |lines: Vec<String>| lines.join("\n") + "\n";
+    [
+        ("etc/passwd", 0o644, text(passwd)),
+        ("etc/shadow", 0o640, text(shadow)),
+        ("etc/group", 0o644, text(group)),
+    ]
+}

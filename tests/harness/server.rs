@@ -1,0 +1,118 @@
+//! One real `kbmfa-server` on a fixed port: started, stopped, killed and restarted at will.
+
+use rustix::process::Signal;
+use serde_json::Value;
+use std::cell::RefCell;
+use std::fs::{self, File};
+use std::io::{Read, Write};
+use std::net::TcpStream;
+use std::path::{Path, PathBuf};
+use std::process::Child;
+use std::thread;
+
+use crate::ports::Port;
+use crate::process::{brief, program, run, signal};
+use crate::wait::until;
+use crate::{built, files};
+
+/// A server with its own database, CA and configuration.
+#[derive(Debug)]
+pub struct Server {
+    /// The port that machines talk to.
+    pub port: u16,
+    /// The configuration file.
+    pub config: PathBuf,
+    /// Where the database and the keys lie.
+    pub state_dir: PathBuf,
+    /// The pin of its CA.
+    pub pin: String,
+    log: PathBuf,
+    status: Port,
+    running: RefCell<Option<Child>>,
+}
+
+impl Server {
+    /// Runs `kbmfa-server init` in `dir`; it does not run yet.
+    pub fn init(dir: &Path, port: u16) -> Self {
+        let (config, state_dir, status) = (dir.join("server.toml"), dir.join("state"), Port::reserve());
+        let mut command = brief(built::server());
+        command.args(["init", "--json", "--name", "localhost", "--name", "127.0.0.1"]);
+        command.arg("--config").arg(&config).arg("--state-dir").arg(&state_dir);
+        command.args(["--listen", &format!("127.0.0.1:{port}")]);
+        command.args(["--status-listen", &format!("127.0.0.1:{}", status.number)]);
+        let report: Value = serde_json::from_str(&run(&mut command)).expect("JSON from init");
+        let pin = report["pin"].as_str().expect("a pin from init").to_owned();
+        let (log, running) = (dir.join("server.log"), RefCell::default());
+        Self { port, config, state_dir, pin, log, status, running }
+    }
+
+    /// Changes a key of the configuration; the next start reads it.
+    pub fn set(&self, section: &str, key: &str, value: &str) {
+        files::set_key(&self.config, section, key, value);
+    }
+
+    /// Starts it and waits until it is ready.
+    pub fn start(&self) {
+        assert!(self.running.borrow().is_none(), "the server runs already");
+        let log = File::options().create(true).append(true).open(&self.log).unwrap();
+        let mut command = program(built::server());
+        command.arg("serve").arg("--config").arg(&self.config);
+        command.stdout(log.try_clone().unwrap()).stderr(log);
+        *self.running.borrow_mut() = Some(command.spawn().unwrap());
+        until("the server to be ready", || self.ready().then_some(()));
+    }
+
+    /// Stops it in good order, which has to end with success.
+    pub fn stop(&self) {
+        let mut child = self.running.take().expect("a running server");
+        signal(&child, Signal::TERM);
+        let status = until("the server to stop", || child.try_wait().unwrap());
+        assert!(status.success(), "SIGTERM ended the server with {status}\n{}", self.log());
+    }
+
+    /// Kills it without warning.
+    pub fn kill(&self) {
+        let mut child = self.running.take().expect("a running server");
+        child.kill().unwrap();
+        child.wait().unwrap();
+    }
+
+    /// Stops and starts it.
+    pub fn restart(&self) {
+        self.stop();
+        self.start();
+    }
+
+    /// All that it has logged.
+    pub fn log(&self) -> String {
+        fs::read_to_string(&self.log).unwrap_or_default()
+    }
+
+    fn ready(&self) -> bool {
+        if let Some(status) = self.running.borrow_mut().as_mut().unwrap().try_wait().unwrap() {
+            panic!("the server ended with {status} before it was ready\n{}", self.log());
+        }
+        self.status("/readyz").is_some_and(|answer| answer.starts_with("HTTP/1.1 200"))
+    }
+
+    /// The answer of the loopback listener, head and all; none while nothing listens.
+    pub fn status(&self, path: &str) -> Option<String> {
+        let mut stream = TcpStream::connect(("127.0.0.1", self.status.number)).ok()?;
+        write!(stream, "GET {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n").ok()?;
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).ok()?;
+        Some(answer)
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        if thread::panicking() {
+            eprintln!("---- server log\n{}", self.log());
+        }
+        if let Some(mut child) = self.running.take() {
+            child.kill().ok();
+            child.wait().ok();
+        }
+    }
+}

@@ -1,0 +1,33 @@
+//! Makes a transcript comparable: whatever differs from run to run gets a name in angle brackets.
+
+/// Replaces ports, seconds that are left (`up to 59 s`), login ids, fingerprints and temporary paths.
+pub fn normalised(text: &str) -> String {
+    let mut lines = String::new();
+    for line in text.replace('\r', "").lines() {
+        let words: Vec<String> =
+            line.split(' ').scan("", |before, word| Some(word_of(before, word))).collect();
+        lines += words.join(" ").trim_end();
+        lines.push('\n');
+    }
+    lines
+}
+
+fn word_of<'a>(before: &mut &'a str, word: &'a str) -> String {
+    let bare = word.trim_matches(|edge: char| edge.is_ascii_punctuation() && edge != '/');
+    let stands_for = match bare {
+        _ if *before == "port" && bare.parse::<u16>().is_ok() => Some("<port>"),
+        _ if *before == "to" && bare.parse::<u16>().is_ok() => Some("<seconds>"),
+        _ if bare.starts_with("SHA256:") => Some("<fingerprint>"),
+        _ if bare.starts_with("/tmp/") => Some("<path>"),
+        _ if is_login_id(bare) => Some("<id>"),
+        _ => None,
+    };
+    *before = word;
+    stands_for.map_or_else(|| word.to_owned(), |name| word.replace(bare, name))
+}
+
+/// 8 digits at least: people are shown the first ones.
+fn is_login_id(word: &str) -> bool {
+    let hex = |digit: char| digit.is_ascii_digit() || ('a'..='f').contains(&digit);
+    (8..=32).contains(&word.len()) && word.chars().all(hex)
+}

@@ -1,0 +1,65 @@
+//! A server and whatever machines a test makes beside it.
+
+use std::cell::Cell;
+use tempfile::TempDir;
+
+use crate::admin::Admin;
+use crate::builder::{Enrolment, MachineBuilder};
+use crate::built;
+use crate::ports::Port;
+use crate::server::Server;
+
+/// A running server of its own, with an admin at its console.
+#[derive(Debug)]
+pub struct World {
+    /// The server.
+    pub server: Server,
+    /// Who answers.
+    pub admin: Admin,
+    machines: Cell<u32>,
+    /// Outlives the server, which writes into it.
+    _dir: TempDir,
+    /// Stays reserved while the server is down.
+    _port: Port,
+}
+
+impl World {
+    /// A server with the configuration that `init` makes.
+    pub fn new() -> Self {
+        Self::with(&[])
+    }
+
+    /// A server with some keys changed, each as section, key and TOML value.
+    pub fn with(settings: &[(&str, &str, &str)]) -> Self {
+        built::assert_root();
+        let dir = tempfile::Builder::new().prefix("kbmfa-world-").tempdir().unwrap();
+        let port = Port::reserve();
+        let server = Server::init(dir.path(), port.number);
+        for (section, key, value) in settings {
+            server.set(section, key, value);
+        }
+        server.start();
+        let admin = Admin::new(server.config.clone());
+        Self { server, admin, machines: Cell::default(), _dir: dir, _port: port }
+    }
+
+    /// A machine that joins this server when it starts.
+    pub fn machine(&self) -> MachineBuilder {
+        let number = self.machines.get() + 1;
+        self.machines.set(number);
+        let name = format!("web{number}");
+        let enrolment = Enrolment {
+            token: self.admin.add_machine(&name),
+            server: format!("https://127.0.0.1:{}", self.server.port),
+            pin: self.server.pin.clone(),
+            port: self.server.port,
+        };
+        MachineBuilder::new(&name).enrolled(enrolment)
+    }
+}
+
+impl Default for World {
+    fn default() -> Self {
+        Self::new()
+    }
+}

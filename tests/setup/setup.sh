@@ -1,0 +1,131 @@
+#!/bin/bash
+# Makes a Debian 12 host ready to build and test kbmfa: packages, OpenSSH 9.2's sshd (unpacked, never installed, never
+# started) and a Debian 13 root with OpenSSH 10. All but the packages lies in .cache. Again is harmless and quick.
+# KBMFA_NO_TRIXIE=1 leaves the Debian 13 root out.
+set -euo pipefail
+
+cache=$(cd "$(dirname "$0")/../.." && pwd)/.cache
+rust_needed=1.89
+
+packages=(
+  gcc libc6-dev libpam0g-dev        # to link the module
+  openssh-client rsync              # the other end of the tests
+  libpam-wrapper pamtester          # the module without root
+  libwrap0                          # a library that sshd needs
+  debian-archive-keyring mmdebstrap # to make the Debian 13 root
+)
+
+main() {
+  trap clean_up EXIT
+  check_host
+  check_rust
+  install_packages
+  unpack_sshd
+  if [ -z "${KBMFA_NO_TRIXIE:-}" ]; then make_trixie; fi
+}
+
+check_host() {
+  local version=unknown
+  if [ -r /etc/os-release ]; then version=$(. /etc/os-release && echo "${ID:-}${VERSION_ID:-}"); fi
+  if [ "$version" != debian12 ]; then fail "make setup knows Debian 12 only; this is $version"; fi
+}
+
+check_rust() {
+  local found
+  found=$(rustc --version 2>/dev/null | cut -d' ' -f2) || found=
+  if [ -n "$found" ] && at_least "$rust_needed" "$found"; then return; fi
+  fail "Rust $rust_needed or newer is needed (found: ${found:-none}; Debian's own rustc is too old). Install it with
+  curl --proto '=https' --tlsv1.2 -sSf https://sh.rustup.rs | sh -s -- -y --profile minimal -c rustfmt,clippy
+and open a new shell, or run: . \"\$HOME/.cargo/env\""
+}
+
+at_least() { # at_least WANTED FOUND
+  [ "$(printf '%s\n' "$1" "$2" | sort -V | head -n 1)" = "$1" ]
+}
+
+install_packages() {
+  local missing=() package
+  for package in "${packages[@]}"; do
+    if ! installed "$package"; then missing+=("$package"); fi
+  done
+  if [ ${#missing[@]} = 0 ]; then return; fi
+  say "installing ${missing[*]}"
+  with_retries apt_install "${missing[@]}"
+  if [[ " ${missing[*]} " == *" rsync "* ]]; then no_rsync_daemon; fi
+}
+
+installed() {
+  [ "$(dpkg-query --show --showformat='${db:Status-Status}' "$1" 2>/dev/null)" = installed ]
+}
+
+apt_install() { apt install --no-install-recommends "$@"; }
+
+# Some hosts delete downloaded packages between two runs of dpkg, which leaves the second run without its files;
+# others have no package list yet, or one that is out of date. Both are mended and tried again.
+with_retries() {
+  local attempt
+  for attempt in 1 2 3; do
+    if "$@"; then return; fi
+    say "try $attempt failed; refreshing the package list and mending"
+    apt update || true
+    apt --fix-broken install || true
+  done
+  fail "apt-get failed: $*"
+}
+
+apt() {
+  as_root env DEBIAN_FRONTEND=noninteractive apt-get --quiet --yes -o DPkg::Lock::Timeout=300 "$@"
+}
+
+# Debian enables rsync's daemon when it installs the package, though without a configuration it does not run.
+no_rsync_daemon() {
+  if [ -d /run/systemd/system ]; then as_root systemctl --quiet disable --now rsync.service || true; fi
+}
+
+# Only usr/ is kept: the package's lib/ is a directory and would hide the host's link of that name.
+unpack_sshd() {
+  local target=$cache/sshd-9.2 draft=$cache/sshd-9.2.$$
+  if [ -x "$target/usr/sbin/sshd" ]; then return; fi
+  say "unpacking sshd into $target"
+  mkdir -p "$draft/debs" "$draft/all" "$draft/root"
+  (cd "$draft/debs" && with_retries download openssh-server openssh-sftp-server)
+  for deb in "$draft"/debs/*.deb; do dpkg-deb --extract "$deb" "$draft/all"; done
+  mv "$draft/all/usr" "$draft/root/usr"
+  if ldd "$draft/root/usr/sbin/sshd" | grep 'not found'; then fail "sshd lacks the libraries above"; fi
+  rm -rf "$target"
+  mv "$draft/root" "$target"
+}
+
+download() { apt-get --quiet -o APT::Sandbox::User=root download "$@"; }
+
+make_trixie() {
+  local target=$cache/roots/trixie draft=$cache/roots/trixie.$$
+  if [ -x "$target/usr/sbin/sshd" ]; then return; fi
+  say "making a Debian 13 root in $target"
+  mkdir -p "$cache/roots"
+  as_root mmdebstrap --quiet --variant=minbase --mode=root --include=openssh-server \
+    --aptopt='Acquire::Languages "none"' --dpkgopt='path-exclude=/usr/share/doc/*' \
+    --dpkgopt='path-exclude=/usr/share/man/*' --dpkgopt='path-exclude=/usr/share/locale/*' \
+    trixie "$draft"
+  as_root rm -rf "$target"
+  as_root mv "$draft" "$target"
+}
+
+# Drafts of a set-up that did not get to its end.
+clean_up() {
+  if [ -e "$cache/sshd-9.2.$$" ]; then rm -rf "$cache/sshd-9.2.$$"; fi
+  if [ -e "$cache/roots/trixie.$$" ]; then as_root rm -rf --one-file-system "$cache/roots/trixie.$$"; fi
+}
+
+as_root() {
+  if [ "$(id -u)" = 0 ]; then "$@"; else sudo "$@"; fi
+}
+
+say() { echo "setup: $*" >&2; }
+
+fail() {
+  say "$*"
+  exit 1
+}
+
+main
