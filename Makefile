@@ -20,9 +20,10 @@ help: ## lists these targets
 setup: ## makes a Debian 12 host ready: packages, sshd 9.2 and a Debian 13 root in .cache
 	tests/setup/setup.sh
 
-# The module is built alone, so that no other crate's features get into it.
+# The module is built alone, so that no other crate's features get into it, and as nothing but a cdylib: beside an
+# rlib it would be linked without link-time optimisation.
 build: ## builds the module as it is shipped, its test build, kbmfa-host and kbmfa-server
-	$(CARGO) build --locked -p pam_kbmfa --release --lib
+	$(CARGO) rustc --locked -p pam_kbmfa --release --lib --crate-type cdylib
 	$(CARGO) build --locked -p pam_kbmfa --lib --features faults --target-dir $(KBMFA_TARGET)/faults
 	$(CARGO) build --locked -p pam_kbmfa --features host --bin kbmfa-host
 	$(CARGO) build --locked -p kbmfa-server
@@ -31,12 +32,14 @@ test: setup build unit e2e ## sets up, builds, and runs every test
 
 unit: ## runs the tests that need neither root nor sshd
 	$(CARGO) test --locked --workspace --exclude kbmfa-tests --all-features
+	$(CARGO) test --locked -p kbmfa-tests --test tidy
 
 e2e: ## runs the whole stories with real sshd (after setup and build)
 	$(CARGO) test --locked $(RUN_AS_ROOT) -p kbmfa-tests --test e2e -- --test-threads=$(E2E_THREADS) $(E2E_ARGS)
 
-demo: setup build ## shows one login that is held and approved
-	$(AS_ROOT) tests/demo.sh
+demo: setup build ## shows a login approved, one denied, and the record; HOLD=1 keeps it all up
+	$(CARGO) build --locked -p kbmfa-tests --bin demo
+	$(AS_ROOT) tests/demo/demo.sh
 
 lint: ## formatting, clippy and docs, each warning an error
 	$(CARGO) fmt --all --check

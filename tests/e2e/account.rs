@@ -22,7 +22,7 @@ fn an_approved_login_gets_in() {
 #[test]
 fn a_denied_login_is_told_so() {
     assert_snapshot!(story::denied(CASE), @r"
-        login <id> was denied
+        Login <id> was denied.
         Connection closed by 127.0.0.1 port <port>
         exit 255
         ");
@@ -31,7 +31,7 @@ fn a_denied_login_is_told_so() {
 #[test]
 fn a_login_that_nobody_answers_expires() {
     assert_snapshot!(story::expired(CASE), @r"
-        nobody approved login <id> in time
+        Nobody approved login <id> in time.
         Connection closed by 127.0.0.1 port <port>
         exit 255
         ");
@@ -118,7 +118,7 @@ fn a_denied_scp_says_so_and_copies_nothing() {
     let client = machine.scp("alice", file.to_str().unwrap(), ":by-scp");
     world.admin.deny(&world.admin.pending());
     assert_snapshot!(client.wait().transcript(), @r"
-    login <id> was denied
+    Login <id> was denied.
     Connection closed by 127.0.0.1 port <port>
     scp: Connection closed
     exit 255

@@ -12,7 +12,7 @@ const CASE: Case = Case(Phase::Auth, Root::Debian12);
 fn an_approved_login_gets_in() {
     assert_snapshot!(story::approved(CASE), @r"
         in
-        login <id> waits for an approval (up to <seconds> s)
+        Login <id> needs an approval; asked for one (up to <seconds> s).
         exit 0
         ");
 }
@@ -20,8 +20,8 @@ fn an_approved_login_gets_in() {
 #[test]
 fn a_denied_login_is_told_so() {
     assert_snapshot!(story::denied(CASE), @r"
-        login <id> waits for an approval (up to <seconds> s)
-        login <id> was denied
+        Login <id> needs an approval; asked for one (up to <seconds> s).
+        Login <id> was denied.
 
         alice@127.0.0.1: Permission denied ().
         exit 255
@@ -31,8 +31,8 @@ fn a_denied_login_is_told_so() {
 #[test]
 fn a_login_that_nobody_answers_expires() {
     assert_snapshot!(story::expired(CASE), @r"
-        login <id> waits for an approval (up to <seconds> s)
-        nobody approved login <id> in time
+        Login <id> needs an approval; asked for one (up to <seconds> s).
+        Nobody approved login <id> in time.
 
         alice@127.0.0.1: Permission denied ().
         exit 255

@@ -22,7 +22,7 @@ fn account_an_approved_login_gets_in() {
 #[test]
 fn account_a_denied_login_is_told_so() {
     assert_snapshot!(story::denied(ACCOUNT), @r"
-    login <id> was denied
+    Login <id> was denied.
     Connection closed by 127.0.0.1 port <port>
     exit 255
     ");
@@ -31,7 +31,7 @@ fn account_a_denied_login_is_told_so() {
 #[test]
 fn account_a_login_that_nobody_answers_expires() {
     assert_snapshot!(story::expired(ACCOUNT), @r"
-    nobody approved login <id> in time
+    Nobody approved login <id> in time.
     Connection closed by 127.0.0.1 port <port>
     exit 255
     ");
@@ -46,7 +46,7 @@ fn account_ctrl_c_cancels_the_login() {
 fn auth_an_approved_login_gets_in() {
     assert_snapshot!(story::approved(AUTH), @r"
     in
-    login <id> waits for an approval (up to <seconds> s)
+    Login <id> needs an approval; asked for one (up to <seconds> s).
     exit 0
     ");
 }
@@ -54,8 +54,8 @@ fn auth_an_approved_login_gets_in() {
 #[test]
 fn auth_a_denied_login_is_told_so() {
     assert_snapshot!(story::denied(AUTH), @r"
-    login <id> waits for an approval (up to <seconds> s)
-    login <id> was denied
+    Login <id> needs an approval; asked for one (up to <seconds> s).
+    Login <id> was denied.
 
     alice@127.0.0.1: Permission denied ().
     exit 255
@@ -65,8 +65,8 @@ fn auth_a_denied_login_is_told_so() {
 #[test]
 fn auth_a_login_that_nobody_answers_expires() {
     assert_snapshot!(story::expired(AUTH), @r"
-    login <id> waits for an approval (up to <seconds> s)
-    nobody approved login <id> in time
+    Login <id> needs an approval; asked for one (up to <seconds> s).
+    Nobody approved login <id> in time.
 
     alice@127.0.0.1: Permission denied ().
     exit 255

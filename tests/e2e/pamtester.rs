@@ -35,6 +35,6 @@ fn a_denial_turns_away() {
     for (stack, operation) in [(AUTH, "authenticate"), (ACCOUNT, "acct_mgmt")] {
         let finished = pamtester(stack, operation, |world, id| world.admin.deny(id), &TURNED_AWAY);
         assert_eq!(finished.code, 1, "{}", finished.stderr);
-        assert!(finished.transcript().contains("login <id> was denied"), "{}", finished.transcript());
+        assert!(finished.transcript().contains("Login <id> was denied."), "{}", finished.transcript());
     }
 }

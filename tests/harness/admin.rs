@@ -120,6 +120,11 @@ impl Admin {
         serde_json::from_str(&printed).unwrap_or_else(|error| panic!("{arguments:?}: {error}\n{printed}"))
     }
 
+    /// Runs any verb and returns what it printed for people.
+    pub fn run(&self, arguments: &[&str]) -> String {
+        run(&mut self.verb(arguments))
+    }
+
     fn verb(&self, arguments: &[&str]) -> Command {
         let mut command = brief(built::server());
         command.args(arguments).arg("--config").arg(&self.config);

@@ -122,6 +122,11 @@ impl Machine {
         Login::start(command.env("HOME", self.dir.path()), &self.dir.path().join(format!("login-{number}")))
     }
 
+    /// What a person would type to log in here by hand.
+    pub fn ssh_command(&self, user: &str) -> String {
+        format!("ssh {} -p {} {user}@127.0.0.1", self.options().join(" "), self.port.number)
+    }
+
     /// A file of the person's, outside the machine.
     pub fn local_file(&self, name: impl AsRef<OsStr>) -> PathBuf {
         self.dir.path().join(Path::new(&name))

@@ -20,16 +20,33 @@ pub const PASSWORD_OF_BOB: &str = "open sesame";
 const HASH_OF_BOB: &str =
     "$6$kbmfatest$vLVQST.whtc1z50jh3zEEaQmz2ebydowXp.zkf4dUAzkBFtI3Hxs9Q0g1J3TVeUjX3c1cSg3riSqtEtJdmxqa0";
 
+impl Phase {
+    /// The packaged line for `/etc/pam.d/sshd` and the packaged lines for `sshd_config`.
+    fn packaged(self) -> (&'static str, &'static str) {
+        match self {
+            Self::Account => (
+                include_str!("../../packaging/pam/sshd-account"),
+                include_str!("../../packaging/sshd/account.conf"),
+            ),
+            Self::Auth => (
+                include_str!("../../packaging/pam/sshd-auth"),
+                include_str!("../../packaging/sshd/auth.conf"),
+            ),
+            Self::Session => (
+                include_str!("../../packaging/pam/sshd-session"),
+                include_str!("../../packaging/sshd/session.conf"),
+            ),
+        }
+    }
+}
+
 /// `/etc/pam.d/sshd` with the module's line in its place.
 pub fn pam_stack(phase: Phase, arguments: &str) -> String {
-    // Text in the session phase would break sftp.
-    let silent = if phase == Phase::Session { " silent" } else { "" };
-    let line =
-        |kind: &str| format!("{kind} required pam_kbmfa.so{silent} {arguments}").trim_end().to_owned() + "\n";
+    let line = format!("{} {arguments}\n", phase.packaged().0.trim_end());
     match phase {
-        Phase::Account => pam_stack_of("auth required pam_deny.so\n", &line("account"), ""),
-        Phase::Auth => pam_stack_of(&line("auth"), "", ""),
-        Phase::Session => pam_stack_of("auth required pam_deny.so\n", "", &line("session")),
+        Phase::Account => pam_stack_of("auth required pam_deny.so\n", &line, ""),
+        Phase::Auth => pam_stack_of(&line, "", ""),
+        Phase::Session => pam_stack_of("auth required pam_deny.so\n", "", &line),
     }
 }
 
@@ -39,25 +56,18 @@ fn pam_stack_of(auth: &str, account: &str, session: &str) -> String {
 
 /// `/etc/ssh/sshd_config`; sshd takes the first of several values, so `extra` overrides the rest.
 pub fn sshd_config(phase: Phase, port: u16, extra: &str) -> String {
-    let (keyboard, methods) = match phase {
-        Phase::Account | Phase::Session => ("no", "publickey"),
-        Phase::Auth => ("yes", "publickey,keyboard-interactive:pam"),
-    };
     format!(
         "{extra}
+{}
 ListenAddress 127.0.0.1
 Port {port}
 HostKey /etc/ssh/ssh_host_ed25519_key
 PidFile none
 LogLevel VERBOSE
-UsePAM yes
-PubkeyAuthentication yes
-PasswordAuthentication no
-KbdInteractiveAuthentication {keyboard}
-AuthenticationMethods {methods}
 PrintMotd no
 Subsystem sftp /usr/lib/openssh/sftp-server
-"
+",
+        phase.packaged().1
     )
 }
 

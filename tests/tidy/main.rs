@@ -38,7 +38,10 @@ fn files(dir: &str, extension: &str) -> BTreeMap<String, String> {
         for entry in fs::read_dir(&dir).unwrap().map(Result::unwrap) {
             let path = entry.path();
             let name = path.strip_prefix(&root).unwrap().to_str().unwrap().to_owned();
-            if path.is_dir() && !name.contains("target") && !entry.file_name().to_str().unwrap().starts_with('.') {
+            if path.is_dir()
+                && !name.contains("target")
+                && !entry.file_name().to_str().unwrap().starts_with('.')
+            {
                 todo.push(path);
             } else if path.extension().is_some_and(|found| found == extension) {
                 found.insert(name, fs::read_to_string(&path).unwrap());
@@ -93,7 +96,8 @@ fn sql_stands_in_stores_and_in_db() {
     let mut faults = Vec::new();
     for (file, text) in files("kbmfa-server/src", "rs") {
         if !file.ends_with("/store.rs") && !file.contains("/db/") {
-            faults.extend(shipped(&text).lines().filter(is_sql).map(|line| format!("{file}: {}", line.trim())));
+            faults
+                .extend(shipped(&text).lines().filter(is_sql).map(|line| format!("{file}: {}", line.trim())));
         }
         if !file.contains("/db/") && text.contains("rusqlite") {
             faults.push(format!("{file} names rusqlite"));
@@ -108,7 +112,8 @@ fn unsafe_code_stands_in_one_file() {
     for dir in ["kbmfa-proto", "kbmfa-server", "pam_kbmfa", "tests"] {
         for (file, text) in files(dir, "rs") {
             let code = text.lines().filter(|line| !line.trim_start().starts_with("//"));
-            let is_unsafe = code.into_iter().any(|line| line.contains("unsafe {") || line.contains("unsafe extern"));
+            let is_unsafe =
+                code.into_iter().any(|line| line.contains("unsafe {") || line.contains("unsafe extern"));
             if is_unsafe && file != "pam_kbmfa/src/sys.rs" && file != "tests/tidy/main.rs" {
                 faults.push(file);
             }

@@ -35,39 +35,40 @@ pub fn verdict(ask: &str, decision: &str, by: Option<&str>, head: &str) -> Strin
     format!("{ask}: {decision}{by} [{head}]")
 }
 
-/// At the prompt, while nobody has answered.
+/// At the prompt, while nobody has answered. sshd before 10.3 shows it only at the end, so it must read well
+/// beside any end.
 pub fn say_pending(short: &str, left: Duration) -> String {
-    format!("login {short} waits for an approval (up to {} s)", left.as_secs().max(1))
+    format!("Login {short} needs an approval; asked for one (up to {} s).", left.as_secs().max(1))
 }
 
 /// At the prompt, when somebody said no.
 pub fn say_denied(short: &str) -> String {
-    format!("login {short} was denied")
+    format!("Login {short} was denied.")
 }
 
 /// At the prompt of a connection that was denied already.
 pub fn say_denied_before() -> String {
-    "this connection was denied already".into()
+    "This connection was denied already.".into()
 }
 
 /// At the prompt, when too many logins wait.
 pub fn say_too_many_pending() -> String {
-    "too many logins are waiting for an approval already; answer those, or try again in a minute".into()
+    "Too many logins wait for an approval already. Try again in a minute.".into()
 }
 
 /// At the prompt, when nobody answered.
 pub fn say_no_answer(short: &str) -> String {
-    format!("nobody approved login {short} in time")
+    format!("Nobody approved login {short} in time.")
 }
 
 /// At the prompt, when the approval came and was not collected in time.
 pub fn say_lapsed(short: &str) -> String {
-    format!("login {short} was approved, but this machine collected the approval too late; try again")
+    format!("Login {short} was approved, but this machine collected the approval too late. Try again.")
 }
 
 /// At the prompt, when the login was given up.
 pub fn say_cancelled(short: &str) -> String {
-    format!("login {short} was cancelled")
+    format!("Login {short} was cancelled.")
 }
 
 #[cfg(test)]

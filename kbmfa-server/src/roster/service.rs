@@ -115,6 +115,7 @@ pub fn join(
         return Err(Error::TokenRefused);
     }
     store::trade(tx, token, credential)?;
+    store::seen(tx, &found.machine.id, Some(module_version))?;
     let event = Event::new(Kind::MachineJoined, Actor::machine(&found.machine.name));
     audit::append(tx, &event.machine(&found.machine.name).detail("module", module_version))?;
     Ok(found.machine)

@@ -1,0 +1,91 @@
+//! The main job, shown: a login that waits and is approved, one that is denied, and the record of both. Real
+//! sshd, real PAM, a real server; in namespaces of its own, with nothing of the host's changed.
+
+#![allow(
+    clippy::disallowed_methods,
+    clippy::expect_used,
+    clippy::print_stdout,
+    clippy::unwrap_used,
+    reason = "a demo prints, and fails by a loud panic"
+)]
+
+use kbmfa_tests::builder::Root;
+use kbmfa_tests::login::Login;
+use kbmfa_tests::machine::Machine;
+use kbmfa_tests::recipe::Phase;
+use kbmfa_tests::world::World;
+use std::env;
+use std::io::{BufRead, stdin};
+
+fn main() {
+    say("A server with a private CA, and a machine, web1, with its own sshd (OpenSSH 9.2).");
+    let world = World::new();
+    let machine = world.machine().root(Root::Debian12).phase(Phase::Account).start();
+    say("web1 has joined. /etc/pam.d/sshd there says:  account required pam_kbmfa.so");
+    server(&world, &["machine", "list"]);
+
+    say("Alice logs in, and waits:");
+    let login = log_in(&machine);
+    let id = world.admin.pending();
+    server(&world, &["login", "list", "--state", "pending"]);
+    say("Somebody approves it, and her shell goes on:");
+    server(&world, &["login", "approve", short(&id), "--reason", "she called me"]);
+    show(login);
+
+    say("She logs in again. This time somebody denies it, and the connection is closed:");
+    let login = log_in(&machine);
+    let id = world.admin.pending();
+    server(&world, &["login", "deny", short(&id)]);
+    show(login);
+
+    say("The record of it all, sealed event by event, and the proof that nobody has edited it:");
+    server(&world, &["audit", "search"]);
+    server(&world, &["audit", "verify"]);
+    if env::var_os("HOLD").is_some_and(|hold| hold == "1") {
+        hold(&world, &machine);
+    }
+    say("Everything is being taken down again.");
+}
+
+fn say(text: &str) {
+    println!("\n\x1b[1m{text}\x1b[0m");
+}
+
+/// What Alice types.
+fn log_in(machine: &Machine) -> Login {
+    println!("  alice$ ssh web1 'echo I am in, as $(id -un) on $(hostname)'");
+    machine.ssh("alice", &["echo I am in, as $(id -un) on $(hostname)"])
+}
+
+/// What Alice sees.
+fn show(login: Login) {
+    let finished = login.wait();
+    for line in finished.stdout.lines().chain(finished.stderr.lines()) {
+        println!("  {line}");
+    }
+    println!("  alice$ echo $?\n  {}", finished.code);
+}
+
+/// What is typed on the server, and what it prints.
+fn server(world: &World, arguments: &[&str]) {
+    let quoted = |word: &&str| if word.contains(' ') { format!("'{word}'") } else { (*word).to_owned() };
+    println!("  server$ kbmfa-server {}", arguments.iter().map(quoted).collect::<Vec<_>>().join(" "));
+    for line in world.admin.run(arguments).lines() {
+        println!("  {line}");
+    }
+}
+
+fn short(id: &str) -> &str {
+    id.get(..8).expect("an id")
+}
+
+fn hold(world: &World, machine: &Machine) {
+    say("Held up. Try it by hand, in other terminals of this user:");
+    println!("  {}", machine.ssh_command("alice"));
+    let server = kbmfa_tests::built::server();
+    for verb in ["login watch", "login approve ID", "login deny ID", "audit search", "audit verify"] {
+        println!("  {} --config {} {verb}", server.display(), world.server.config.display());
+    }
+    say("Enter or Ctrl-C ends it.");
+    let _ = stdin().lock().read_line(&mut String::new());
+}
