@@ -16,8 +16,11 @@ mod broken_module;
 mod configuration;
 mod crowd;
 mod deadlines;
+mod operator;
 mod pamtester;
+mod protocol;
 mod shipped_module;
+mod two_servers;
 
 mod story;
 

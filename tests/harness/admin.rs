@@ -1,11 +1,13 @@
 //! The person at the server's console: runs the admin verbs of `kbmfa-server` and reads their JSON.
 
 use serde_json::Value;
+use std::fs;
 use std::path::PathBuf;
-use std::process::Command;
+use std::process::{Child, Command};
+use tempfile::NamedTempFile;
 
 use crate::built;
-use crate::process::{brief, run};
+use crate::process::{brief, program, run};
 use crate::wait::{PATIENCE, until, until_within};
 
 /// Somebody with a shell on the server.
@@ -41,12 +43,16 @@ impl Admin {
         until("one login", || <[_; 1]>::try_from(self.logins(&[])).ok().map(|[(id, _)]| id))
     }
 
-    /// Waits until `count` logins are pending, and returns their ids and users.
+    /// Waits until `count` logins are pending and asked about, and returns their ids and users.
     pub fn pending_logins(&self, count: usize) -> Vec<(String, String)> {
         until(&format!("{count} pending logins"), || {
             let list = self.logins(&["--state", "pending"]);
-            (list.len() == count).then_some(list)
+            (list.len() == count && list.iter().all(|(id, _)| self.is_asked_about(id))).then_some(list)
         })
+    }
+
+    fn is_asked_about(&self, id: &str) -> bool {
+        !self.events(&["--login", id, "--kind", "ask.posted"]).is_empty()
     }
 
     /// Ids and users of all logins that the server knows.
@@ -125,6 +131,22 @@ impl Admin {
         run(&mut self.verb(arguments))
     }
 
+    /// Runs a verb that may be refused; what it then complains about is the error.
+    pub fn try_run(&self, arguments: &[&str]) -> Result<String, String> {
+        let output = self.verb(arguments).output().unwrap();
+        let text = |bytes: Vec<u8>| String::from_utf8(bytes).unwrap();
+        if output.status.success() { Ok(text(output.stdout)) } else { Err(text(output.stderr)) }
+    }
+
+    /// Starts `login watch`.
+    pub fn watch(&self) -> Watch {
+        let file = NamedTempFile::new().unwrap();
+        let mut command = program(built::server());
+        command.args(["login", "watch", "--config"]).arg(&self.config);
+        command.stdout(file.reopen().unwrap());
+        Watch { child: command.spawn().unwrap(), file }
+    }
+
     fn verb(&self, arguments: &[&str]) -> Command {
         let mut command = brief(built::server());
         command.args(arguments).arg("--config").arg(&self.config);
@@ -141,6 +163,27 @@ impl Admin {
             entry,
         };
         entries.into_iter().map(event).collect()
+    }
+}
+
+/// A `login watch` that runs, until it is dropped.
+#[derive(Debug)]
+pub struct Watch {
+    child: Child,
+    file: NamedTempFile,
+}
+
+impl Watch {
+    /// What it has printed so far.
+    pub fn printed(&self) -> String {
+        fs::read_to_string(self.file.path()).unwrap()
+    }
+}
+
+impl Drop for Watch {
+    fn drop(&mut self) {
+        self.child.kill().ok();
+        self.child.wait().ok();
     }
 }
 

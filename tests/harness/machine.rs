@@ -18,6 +18,7 @@ use crate::process::{brief, run};
 use crate::recipe::Phase;
 use crate::syslog::Syslog;
 use crate::wait::{until, until_within};
+use crate::world::World;
 
 /// A machine with a running sshd.
 #[derive(Debug)]
@@ -104,6 +105,13 @@ impl Machine {
         });
         self.pid = leftovers::only_child_of(self.child.id());
         self.baseline = until("sshd to be idle", || Baseline::of_idle(self.pid));
+    }
+
+    /// Joins this world's server once more, with this token.
+    pub fn join_again(&self, world: &World, token: &str) {
+        let server = format!("https://127.0.0.1:{}", world.server.port);
+        let (pin, port) = (world.server.pin.clone(), world.server.port);
+        self.join(&Enrolment { token: token.to_owned(), server, pin, port });
     }
 
     pub(crate) fn join(&self, enrolment: &Enrolment) {

@@ -28,6 +28,8 @@ pub struct Server {
     pub pin: String,
     log: PathBuf,
     status: Port,
+    /// A twin's own port, kept reserved while it is down.
+    _port: Option<Port>,
     running: RefCell<Option<Child>>,
 }
 
@@ -43,7 +45,24 @@ impl Server {
         let report: Value = serde_json::from_str(&run(&mut command)).expect("JSON from init");
         let pin = report["pin"].as_str().expect("a pin from init").to_owned();
         let (log, running) = (dir.join("server.log"), RefCell::default());
-        Self { port, config, state_dir, pin, log, status, running }
+        Self { port, config, state_dir, pin, log, status, running, _port: None }
+    }
+
+    /// A second server on the same state, on ports of its own; it does not run yet.
+    pub fn twin(&self) -> Self {
+        let (port, status) = (Port::reserve(), Port::reserve());
+        let (config, log) = (self.config.with_extension("twin.toml"), self.log.with_extension("twin.log"));
+        fs::copy(&self.config, &config).unwrap();
+        files::set_key(&config, "server", "listen", &format!("\"127.0.0.1:{}\"", port.number));
+        files::set_key(&config, "server", "status_listen", &format!("\"127.0.0.1:{}\"", status.number));
+        let (state_dir, pin) = (self.state_dir.clone(), self.pin.clone());
+        let (number, running) = (port.number, RefCell::default());
+        Self { port: number, config, state_dir, pin, log, status, running, _port: Some(port) }
+    }
+
+    /// Makes it read its configuration again.
+    pub fn reload(&self) {
+        signal(self.running.borrow().as_ref().expect("a running server"), Signal::HUP);
     }
 
     /// Changes a key of the configuration; the next start reads it.

@@ -1,0 +1,163 @@
+//! The administrator's side: the commands of the README in their order, watching, reloading, taking away.
+
+use kbmfa_tests::builder::Root;
+use kbmfa_tests::built;
+use kbmfa_tests::machine::Machine;
+use kbmfa_tests::recipe::Phase;
+use kbmfa_tests::wait::until;
+use kbmfa_tests::world::World;
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
+
+/// Commands of our programs in the README's console blocks, in order.
+fn readme_commands() -> Vec<String> {
+    let readme = include_str!("../../README.md");
+    let blocks = readme.split("```console\n").skip(1).map(|rest| rest.split("```").next().unwrap());
+    let ours = |line: &&str| line.starts_with("kbmfa-") || line.starts_with("useradd ");
+    blocks.flat_map(str::lines).filter(ours).map(str::to_owned).collect()
+}
+
+#[test]
+fn the_commands_of_the_readme_do_what_it_says() {
+    // A machine that is the server's host as well, so that every path is the README's own.
+    let machine = Machine::stand_in(Root::Debian12, Phase::Account, "account required pam_permit.so\n");
+    for (program, place) in
+        [(built::server(), "/usr/sbin/kbmfa-server"), (built::host(), "/usr/sbin/kbmfa-host")]
+    {
+        fs::copy(program, machine.path(place)).unwrap();
+    }
+    machine.exec(&["sh", "-c", "echo 127.0.0.1 kbmfa.example >> /etc/hosts; cd /root"]);
+    let mut pin = String::new();
+    for command in readme_commands() {
+        let command = command.replace("sha256:THE-PIN", &pin);
+        match command.as_str() {
+            "kbmfa-server login watch" | "kbmfa-server login approve 3f9a2c1e" => continue,
+            _ => {}
+        }
+        let printed = machine.exec(&["sh", "-c", &format!("cd /root && {command}")]);
+        if command.starts_with("kbmfa-server init") {
+            pin = printed.split_whitespace().find(|word| word.starts_with("sha256:")).unwrap().to_owned();
+            // As systemd would, but on loopback alone.
+            machine.exec(&["sed", "-i", "s/0.0.0.0/127.0.0.1/", "/etc/kbmfa/server.toml"]);
+            machine.exec(&["sh", "-c", "kbmfa-server serve </dev/null >/run/serve.log 2>&1 &"]);
+            until("the server to serve", || {
+                fs::read_to_string(machine.path("/run/serve.log")).unwrap().contains("serving").then_some(())
+            });
+        }
+        if command.starts_with("kbmfa-host status") {
+            assert!(printed.contains("web1"), "{printed}");
+        }
+    }
+    let owner = machine.exec(&["stat", "-c", "%U", "/var/lib/kbmfa/kbmfa.db", "/var/lib/kbmfa/admin.sock"]);
+    assert_eq!(owner, "kbmfa\nkbmfa\n", "nothing in the state directory may become root's");
+    let mode = fs::metadata(machine.path("/etc/kbmfa/credential")).unwrap().permissions().mode();
+    assert_eq!(mode & 0o777, 0o600);
+}
+
+#[test]
+fn watch_prints_a_login_as_it_comes_and_as_it_ends() {
+    let world = World::new();
+    let machine = world.machine().start();
+    let watch = world.admin.watch();
+    let login = machine.ssh("alice", &["true"]);
+    let id = world.admin.pending();
+    until("the login to be shown", || watch.printed().contains("pending").then_some(()));
+    world.admin.deny(&id);
+    login.wait();
+    until("its end to be shown", || watch.printed().contains("denied").then_some(()));
+    let printed = watch.printed();
+    assert_eq!(printed.lines().count(), 2, "{printed}");
+    assert!(printed.lines().all(|line| line.starts_with(&id[..8]) && line.contains("alice")), "{printed}");
+}
+
+#[test]
+fn a_reload_puts_new_rules_in_force_and_a_faulty_file_changes_nothing() {
+    let world = World::new();
+    let machine = world.machine().start();
+    let reload = |marker: &str| {
+        world.server.reload();
+        until("the reload", || world.server.log().contains(marker).then_some(()));
+    };
+    world.server.set("policy", "approvers", "[\"console:nobody-else\"]");
+    reload("read again");
+    let login = machine.ssh("alice", &["true"]);
+    let id = world.admin.pending();
+    let refused = world.admin.try_run(&["login", "approve", &id]).unwrap_err();
+    assert!(refused.contains("not among the approvers"), "{refused}");
+    world.server.set("policy", "approvers", "\"not-self\"");
+    reload("nothing was reloaded");
+    world.server.set("policy", "approvers", "\"anyone\"");
+    assert!(world.admin.try_run(&["login", "approve", &id]).is_err(), "the ask still names its approvers");
+    login.kill();
+    world.admin.wait_for_state(&id, "cancelled");
+    world.admin.assert_story(
+        &id,
+        &["login.opened", "ask.posted", "answer.rejected", "answer.rejected", "login.cancelled"],
+    );
+}
+
+#[test]
+fn a_removed_machine_is_refused_at_once_with_all_that_it_waits_for() {
+    let world = World::new();
+    let machine = world.machine().start();
+    let waiting = machine.ssh("alice", &["true"]);
+    let id = world.admin.pending();
+    assert!(world.admin.run(&["machine", "remove", "web1"]).contains("would remove"));
+    assert_eq!(world.admin.state(&id), "pending");
+    world.admin.run(&["machine", "remove", "web1", "--yes"]);
+    assert_eq!(waiting.wait().code, 255);
+    assert_eq!(machine.ssh("alice", &["true"]).wait().code, 255);
+    assert!(!machine.syslog.lines_with("unauthorized").is_empty());
+    machine.assert_nothing_left();
+}
+
+#[test]
+fn a_rotated_credential_replaces_the_old_one_when_it_is_used() {
+    let world = World::new();
+    let machine = world.machine().start();
+    let before = fs::read_to_string(machine.path("/etc/kbmfa/credential")).unwrap();
+    let token = world.admin.run(&["machine", "rotate", "web1"]);
+    machine.join_again(&world, &token);
+    let after = fs::read_to_string(machine.path("/etc/kbmfa/credential")).unwrap();
+    assert_ne!(before, after);
+    fs::write(machine.path("/etc/kbmfa/credential"), before).unwrap();
+    assert_eq!(machine.ssh("alice", &["true"]).wait().code, 255);
+    fs::write(machine.path("/etc/kbmfa/credential"), after).unwrap();
+    let login = machine.ssh("alice", &["true"]);
+    world.admin.approve(&world.admin.pending());
+    assert_eq!(login.wait().code, 0);
+}
+
+#[test]
+fn an_answer_that_comes_too_late_is_refused_and_on_record() {
+    let world = World::new();
+    let machine = world.machine().start();
+    let login = machine.ssh("alice", &["true"]);
+    let id = world.admin.pending();
+    world.admin.deny(&id);
+    login.wait();
+    let late = world.admin.try_run(&["login", "approve", &id]).unwrap_err();
+    assert!(late.contains("the login is denied already by console:"), "{late}");
+    assert_eq!(world.admin.state(&id), "denied");
+    world.admin.assert_story(
+        &id,
+        &["login.opened", "ask.posted", "answer.given", "login.denied", "answer.rejected"],
+    );
+}
+
+#[test]
+fn a_backup_is_a_whole_database_and_knows_of_itself() {
+    let world = World::new();
+    let copy = world.server.state_dir.join("copy.db");
+    world.admin.run(&["backup", copy.to_str().unwrap()]);
+    assert!(world.admin.try_run(&["backup", copy.to_str().unwrap()]).is_err(), "it must not replace a file");
+    assert_eq!(world.admin.audit().last().unwrap().kind, "backup.made");
+    world.server.stop();
+    fs::rename(&copy, world.server.state_dir.join("kbmfa.db")).unwrap();
+    for leftover in ["kbmfa.db-wal", "kbmfa.db-shm"] {
+        let _ = fs::remove_file(world.server.state_dir.join(leftover));
+    }
+    world.server.start();
+    world.admin.audit_verify();
+    assert!(world.admin.audit().iter().any(|event| event.kind == "backup.made"));
+}

@@ -1,0 +1,96 @@
+//! The server as a stranger on the network meets it: what `docs/protocol.md` promises, byte by byte.
+
+use insta::assert_snapshot;
+use kbmfa_tests::wire::{send, send_plainly};
+use kbmfa_tests::world::World;
+
+const LOGIN: &str = "/v1/logins/00112233445566778899aabbccddeeff";
+
+/// Status line and body of an answer.
+fn ask(world: &World, head: &str, body: &str) -> String {
+    let request = format!("{head}\r\nHost: localhost\r\nConnection: close\r\n\r\n{body}");
+    let answer = send(&world.server, &request);
+    let (head, body) = answer.split_once("\r\n\r\n").unwrap_or((&answer, ""));
+    assert!(head.to_lowercase().contains("\r\nkbmfa-version: 1"), "{answer}");
+    assert!(head.starts_with("HTTP/1.1 2") || head.contains("application/problem+json"), "{answer}");
+    format!("{}\n{body}", head.lines().next().unwrap_or_default())
+}
+
+#[test]
+fn each_way_of_asking_wrongly_has_its_own_answer() {
+    let world = World::new();
+    let version = "Kbmfa-Version: 1";
+    let stranger = "Authorization: Bearer kbmfa_guess";
+    let join = format!("POST /v1/machines/join HTTP/1.1\r\n{version}");
+    let guess = format!(
+        r#"{{"token":"kbmfa-join-guess","credential_sha256":"{}","module_version":"0"}}"#,
+        "a".repeat(64)
+    );
+    let answers = [
+        ask(&world, &format!("GET {LOGIN} HTTP/1.1"), ""),
+        ask(&world, &format!("GET {LOGIN} HTTP/1.1\r\nKbmfa-Version: 2"), ""),
+        ask(&world, &format!("GET {LOGIN} HTTP/1.1\r\n{version}"), ""),
+        ask(&world, &format!("GET {LOGIN} HTTP/1.1\r\n{version}\r\n{stranger}"), ""),
+        ask(&world, &format!("GET {LOGIN}?wait=31 HTTP/1.1\r\n{version}\r\n{stranger}"), ""),
+        ask(&world, &format!("POST {LOGIN} HTTP/1.1\r\n{version}\r\nContent-Length: 0"), ""),
+        ask(&world, &format!("GET /v2/logins HTTP/1.1\r\n{version}"), ""),
+        ask(&world, &format!("{join}\r\nContent-Length: 2"), "{}"),
+        ask(&world, &format!("{join}\r\nContent-Length: {}", guess.len()), &guess),
+    ];
+    assert_snapshot!(answers.join("\n"), @r#"
+    HTTP/1.1 400 Bad Request
+    {"code":"unsupported-version","status":400,"title":"this server does not speak that version of the protocol","detail":"send the header kbmfa-version: 1"}
+    HTTP/1.1 400 Bad Request
+    {"code":"unsupported-version","status":400,"title":"this server does not speak that version of the protocol","detail":"send the header kbmfa-version: 1"}
+    HTTP/1.1 401 Unauthorized
+    {"code":"unauthorized","status":401,"title":"the credential is not accepted","detail":null}
+    HTTP/1.1 401 Unauthorized
+    {"code":"unauthorized","status":401,"title":"the credential is not accepted","detail":null}
+    HTTP/1.1 400 Bad Request
+    {"code":"bad-request","status":400,"title":"wait must be a whole number of seconds from 0 to 30","detail":null}
+    HTTP/1.1 405 Method Not Allowed
+    {"code":"method-not-allowed","status":405,"title":"this route does not take that method","detail":null}
+    HTTP/1.1 404 Not Found
+    {"code":"not-found","status":404,"title":"there is nothing here","detail":null}
+    HTTP/1.1 400 Bad Request
+    {"code":"bad-request","status":400,"title":"the body is not what this route takes","detail":"missing field `token` at line 1 column 2"}
+    HTTP/1.1 403 Forbidden
+    {"code":"token-refused","status":403,"title":"the join token is unknown, used or expired","detail":null}
+    "#);
+    world.admin.audit_verify();
+}
+
+#[test]
+fn a_body_that_is_too_large_is_refused_announced_or_not() {
+    let world = World::new();
+    let put = format!("PUT {LOGIN} HTTP/1.1\r\nKbmfa-Version: 1");
+    let large = "x".repeat(20_000);
+    let announced = ask(&world, &format!("{put}\r\nContent-Length: 20000"), &large);
+    assert!(announced.starts_with("HTTP/1.1 413"), "{announced}");
+    let chunked = format!("4e20\r\n{large}\r\n0\r\n\r\n");
+    let unannounced = ask(&world, &format!("{put}\r\nTransfer-Encoding: chunked"), &chunked);
+    assert!(unannounced.starts_with("HTTP/1.1 413"), "{unannounced}");
+}
+
+#[test]
+fn nothing_is_said_without_tls() {
+    let world = World::new();
+    let answer = send_plainly(world.server.port, b"GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n");
+    assert!(!answer.starts_with(b"HTTP"), "{}", String::from_utf8_lossy(&answer));
+}
+
+#[test]
+fn the_operator_asks_on_a_listener_of_its_own() {
+    let world = World::new();
+    for (path, expected) in [("/healthz", "ok\n"), ("/readyz", "ready\n")] {
+        let answer = world.server.status(path).unwrap();
+        assert!(answer.starts_with("HTTP/1.1 200") && answer.ends_with(expected), "{answer}");
+    }
+    let metrics = world.server.status("/metrics").unwrap();
+    for name in
+        ["kbmfa_logins_pending 0", "kbmfa_connections 0", "kbmfa_logins_told_total{state=\"approved\"} 0"]
+    {
+        assert!(metrics.contains(name), "{metrics}");
+    }
+    assert!(ask(&world, "GET /metrics HTTP/1.1", "").starts_with("HTTP/1.1 404"));
+}
