@@ -49,6 +49,7 @@ impl Server {
     }
 
     /// A second server on the same state, on ports of its own; it does not run yet.
+    #[must_use]
     pub fn twin(&self) -> Self {
         let (port, status) = (Port::reserve(), Port::reserve());
         let (config, log) = (self.config.with_extension("twin.toml"), self.log.with_extension("twin.log"));
