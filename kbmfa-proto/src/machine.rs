@@ -3,7 +3,11 @@
 use serde::{Deserialize, Serialize};
 
 use crate::names::{MachineName, PoolName};
+use crate::pin::Pin;
 use crate::text::Shown;
+
+/// Most pins that a machine may tell.
+pub const PINS_MAX: usize = 16;
 
 /// `POST /v1/machines/join`. The same again is harmless until the token expires.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -28,4 +32,19 @@ pub struct Machine {
     pub server_time_us: i64,
     /// How long the server waits for an answer, in seconds; the module's deadline must be longer.
     pub window_s: u64,
+}
+
+/// `POST /v1/machines/self/trust`: the machine tells which CAs it trusts, and hears which it ought to.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Trust {
+    /// Pins of the CAs on its file.
+    pub pins: Vec<Pin>,
+}
+
+/// The CAs that the server vouches for: the answer to [`Trust`]. Empty if the server's certificate comes from
+/// elsewhere, and the machine's file is none of its business.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Authorities {
+    /// Each as PEM.
+    pub cas: Vec<String>,
 }

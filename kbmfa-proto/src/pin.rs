@@ -1,12 +1,14 @@
 //! The pin: which certificate authority a machine trusts on first contact.
 
+use serde::{Deserialize, Serialize};
 use std::fmt;
 use std::str::FromStr;
 
 /// SHA-256 of a CA's public key (its `SubjectPublicKeyInfo` in DER), written `sha256:` and 64 hex digits.
 ///
 /// `openssl x509 -in ca.pem -pubkey -noout | openssl pkey -pubin -outform der | sha256sum` prints the same.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(into = "String", try_from = "String")]
 pub struct Pin([u8; 32]);
 
 /// A text that is not a [`Pin`].
@@ -18,6 +20,19 @@ impl Pin {
     /// The pin of a public key with this hash.
     pub fn from_sha256(hash: [u8; 32]) -> Self {
         Self(hash)
+    }
+}
+
+impl From<Pin> for String {
+    fn from(pin: Pin) -> Self {
+        pin.to_string()
+    }
+}
+
+impl TryFrom<String> for Pin {
+    type Error = BadPin;
+    fn try_from(text: String) -> Result<Self, BadPin> {
+        text.parse()
     }
 }
 

@@ -3,7 +3,7 @@
 use clap::{Parser, Subcommand};
 use std::path::PathBuf;
 
-use crate::admin::{Admin, Failure, audit, backup, check, init, login, machine, pool};
+use crate::admin::{Admin, Failure, audit, backup, ca, check, init, login, machine, pool, restore};
 use crate::config;
 use crate::serve;
 
@@ -39,6 +39,11 @@ enum Command {
     Serve,
     /// Copy the database, as of this moment, into a new file.
     Backup(backup::Args),
+    /// Put a backup in the place of the database; without --yes, say what that would undo.
+    Restore(restore::Args),
+    /// The certificate authority: show, rotate, retire.
+    #[command(subcommand)]
+    Ca(ca::Verb),
     /// Machines: add, list, show, join-token, rotate, remove.
     #[command(subcommand)]
     Machine(machine::Verb),
@@ -67,6 +72,8 @@ pub fn run(cli: Cli) -> Result<(), Failure> {
             serve::run(admin.config_path().to_owned()).map_err(Failure::new)
         }
         Command::Backup(args) => backup::run(&admin, &args),
+        Command::Restore(args) => restore::run(&admin, &args),
+        Command::Ca(verb) => ca::run(&admin, verb),
         Command::Machine(verb) => machine::run(&admin, verb),
         Command::Pool(verb) => pool::run(&admin, verb),
         Command::Login(verb) => login::run(&admin, verb),

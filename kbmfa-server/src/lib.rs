@@ -12,9 +12,11 @@ pub mod serve;
 
 pub mod config;
 
-pub mod ca;
 pub mod http;
 pub mod poke;
+
+pub mod ca;
+pub mod restore;
 
 pub mod logins;
 

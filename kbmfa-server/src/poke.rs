@@ -25,6 +25,11 @@ pub fn ring(state_dir: &Path) {
     }
 }
 
+/// Whether a server listens for rings.
+pub fn is_heard(state_dir: &Path) -> bool {
+    std::os::unix::net::UnixStream::connect(state_dir.join(NAME)).is_ok()
+}
+
 /// Listens for rings and passes them on. While another server on this state has the socket, that one
 /// hears them, and this one learns of changes by looking.
 ///

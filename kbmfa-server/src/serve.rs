@@ -1,5 +1,7 @@
 //! The composition root: builds everything, starts every loop, and ends the process when one of them ends.
 
+mod certificate;
+
 use sd_notify::NotifyState;
 use std::future::Future;
 use std::io;
@@ -16,12 +18,16 @@ use crate::config::{self, Config};
 use crate::db::{self, Db, lease};
 use crate::http::listen::{self, Door};
 use crate::http::{self, status, tls};
-use crate::logins::{self, Logins, feed, inbox, sweep};
+use crate::logins::{self, Logins, Rules, feed, inbox, sweep};
 use crate::poke;
 use crate::relay::console::Console;
+use certificate::Keeper;
 
 /// Connections that the loopback listener holds.
 const STATUS_LIMITS: listen::Limits = listen::Limits { connections: 64, per_address: 64 };
+
+/// How often is looked whether a restore was confirmed.
+const CONFIRMATION_INTERVAL: Duration = Duration::from_millis(500);
 
 /// Why the server ended.
 #[derive(Debug, thiserror::Error)]
@@ -59,39 +65,45 @@ pub fn run(config_path: PathBuf) -> Result<(), Error> {
 
 async fn serve(config_path: PathBuf, config: Config) -> Result<(), Error> {
     let db = Db::open_and_migrate(&config.state_dir)?;
-    let (certificate, certificate_in_force) = watch::channel(tls::load(&config.http)?);
+    let (settings, settings_in_force) = watch::channel(config.http.clone());
+    let (keeper, in_force) = Keeper::begin(db.clone(), settings_in_force.clone()).await?;
     let door = listen::bind(config.http.listen)?;
     let status_door = listen::bind(config.http.status_listen)?;
-    let listening_since = record_start(&db).await?;
+    let (open, opened) = watch::channel(record_start(&db).await?);
     let (close, closing) = watch::channel(false);
     let (broken_polls, broken) = mpsc::unbounded_channel();
-    let logins = Logins::new(db.clone(), config.rules(Some(listening_since)), broken_polls, closing.clone());
+    let rules = config.rules(*opened.borrow());
+    let logins = Logins::new(db.clone(), rules, broken_polls, closing.clone());
     let (holder, bell, seen) = (lease::Holder::this_process(), Arc::new(Notify::new()), Arc::default());
 
     let mut loops = Loops(JoinSet::new());
     let door = Door {
         listener: door,
-        tls: Some(certificate_in_force),
-        routes: http::routes(&logins, &db),
+        tls: Some(in_force.certificate),
+        routes: http::routes(&logins, &db, settings_in_force),
         limits: config.http.limits,
         seen: Arc::clone(&seen),
     };
     let status_door = Door {
         listener: status_door,
         tls: None,
-        routes: status::routes(db.clone(), logins.clone(), seen),
+        routes: status::routes(db.clone(), logins.clone(), seen, in_force.dates),
         limits: STATUS_LIMITS,
         seen: Arc::default(),
     };
     loops.start("the accept loop", forever(door.serve(closing.clone())));
     loops.start("the loopback listener", forever(status_door.serve(closing)));
-    loops.start("the sweep", forever(sweep::run(logins.clone(), broken, holder.clone())));
-    loops.start("the relay loop", forever(inbox::run(logins.clone(), Console, holder)));
+    let sweep = sweep::run(logins.clone(), broken, holder.clone());
+    loops.start("the sweep", forever(once_open(opened.clone(), sweep)));
+    let relay = inbox::run(logins.clone(), Console, holder);
+    loops.start("the relay loop", forever(once_open(opened.clone(), relay)));
+    loops.start("the certificate's keeper", forever(keeper.run()));
+    loops.start("the opening", failing(open_in_time(db.clone(), logins.clone(), open)));
     loops.start("the feed", failing(feed::run(logins.clone(), Arc::clone(&bell))));
     loops.start("the admin socket", failing(poke::listen(config.state_dir.clone(), bell)));
     loops.start("the watchdog", forever(watchdog(db)));
 
-    let live = Reloadable { config_path, certificate, logins, listening_since, config };
+    let live = Reloadable { config_path, settings, logins, opened, config };
     log::info!("serving on {}", live.config.http.listen);
     notify(&[NotifyState::Ready]);
     let outcome = until_told_to_end(&mut loops, live).await;
@@ -105,9 +117,9 @@ async fn serve(config_path: PathBuf, config: Config) -> Result<(), Error> {
 /// Everything that a SIGHUP renews.
 struct Reloadable {
     config_path: PathBuf,
-    certificate: watch::Sender<Arc<rustls::ServerConfig>>,
+    settings: watch::Sender<http::Settings>,
     logins: Logins,
-    listening_since: Time,
+    opened: watch::Receiver<Option<Time>>,
     config: Config,
 }
 
@@ -115,15 +127,15 @@ impl Reloadable {
     /// A faulty configuration changes nothing.
     fn reload(&mut self) -> Result<(), Error> {
         let config = Config::read(&self.config_path)?;
-        let certificate = tls::load(&config.http)?;
+        tls::load(&config.http)?;
         let (now, then) = (&config, &self.config);
         let fixed = (now.http.listen, now.http.status_listen, now.http.limits, &now.state_dir, now.relay);
         if fixed != (then.http.listen, then.http.status_listen, then.http.limits, &then.state_dir, then.relay)
         {
             log::warn!("listeners, limits, state_dir and relay change only with a restart");
         }
-        self.certificate.send_replace(certificate);
-        self.logins.set_rules(config.rules(Some(self.listening_since)));
+        self.logins.set_rules(config.rules(*self.opened.borrow()));
+        self.settings.send_replace(config.http);
         Ok(())
     }
 }
@@ -179,22 +191,50 @@ async fn failing<E: Into<Error>>(run: impl Future<Output = Result<(), E>>) -> Re
     run.await.map_err(Into::into)
 }
 
-/// The start goes into the record: a machine's silence counts only from here.
-async fn record_start(db: &Db) -> Result<Time, db::Error> {
-    db.write("server.started", |tx| {
+/// The start goes into the record: a machine's silence counts only from here. None while the database is
+/// read-only.
+async fn record_start(db: &Db) -> Result<Option<Time>, db::Error> {
+    let started = db.write("server.started", |tx| {
         let event = Event::new(Kind::ServerStarted, Actor::new("server"));
         audit::append(tx, &event.detail("version", env!("CARGO_PKG_VERSION")))?;
-        Ok(tx.now)
-    })
-    .await
+        Ok(Some(tx.now))
+    });
+    match started.await {
+        Err(db::Error::ReadOnly) => Ok(None),
+        started => started,
+    }
 }
 
-/// Tells systemd that we are alive, as long as the database takes writes.
+/// After a restore nothing is judged until that is confirmed: waits for it, then lets the loops begin.
+async fn open_in_time(db: Db, logins: Logins, open: watch::Sender<Option<Time>>) -> Result<(), db::Error> {
+    if open.borrow().is_none() {
+        log::warn!("{}: every login is refused", db::Error::ReadOnly);
+    }
+    while open.borrow().is_none() {
+        tokio::time::sleep(CONFIRMATION_INTERVAL).await;
+        if let Some(now) = record_start(&db).await? {
+            open.send_replace(Some(now));
+            let mut rules = Rules::clone(&logins.rules());
+            rules.grace.listening_since = Some(now);
+            logins.set_rules(rules);
+            log::info!("the restore is confirmed; logins are judged from now on");
+        }
+    }
+    std::future::pending().await
+}
+
+async fn once_open(mut opened: watch::Receiver<Option<Time>>, run: impl Future<Output = ()>) {
+    if opened.wait_for(Option::is_some).await.is_ok() {
+        run.await;
+    }
+}
+
+/// Tells systemd that we are alive, as long as the database takes writes or is read-only on purpose.
 async fn watchdog(db: Db) {
     let Some(period) = sd_notify::watchdog_enabled() else { return std::future::pending().await };
     loop {
         match status::probe(&db).await {
-            Ok(()) => notify(&[NotifyState::Watchdog]),
+            Ok(_) | Err(logins::Error::Db(db::Error::ReadOnly)) => notify(&[NotifyState::Watchdog]),
             Err(error) => log::error!("watchdog: {error}"),
         }
         tokio::time::sleep(period / 3).await;

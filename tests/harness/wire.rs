@@ -16,7 +16,7 @@ const PATIENCE: Duration = Duration::from_secs(30);
 /// Sends `request` and returns all that comes back until the server closes.
 pub fn send(server: &Server, request: &str) -> String {
     let mut roots = RootCertStore::empty();
-    for certificate in CertificateDer::pem_file_iter(server.state_dir.join("ca/ca.pem")).unwrap() {
+    for certificate in CertificateDer::pem_file_iter(server.state_dir.join("ca/signs/ca.pem")).unwrap() {
         roots.add(certificate.unwrap()).unwrap();
     }
     let provider = Arc::new(rustls::crypto::ring::default_provider());

@@ -12,8 +12,10 @@ use crate::http::tls;
 /// What is wrong.
 pub fn run(admin: &Admin) -> Result<(), Failure> {
     let config = Config::read(admin.config_path()).map_err(Failure::new)?;
-    tls::load(&config.http)
+    let loaded = tls::load(&config.http)
         .map_err(|error| Failure::new(error).hint("`kbmfa-server init` makes a certificate"))?;
     let path = admin.config_path().display().to_string();
-    admin.tell(&format!("{path}: no fault found"), &json!({ "config": path, "faults": [] }))
+    let ends = loaded.dates.server.to_string();
+    let sentence = format!("{path}: no fault found; the server's certificate ends on {ends}");
+    admin.tell(&sentence, &json!({ "config": path, "faults": [], "certificate_ends": ends }))
 }

@@ -1,6 +1,7 @@
 //! `init`: makes everything that a server needs, once.
 
 use clap::Args as ClapArgs;
+use kbmfa_proto::pin::Pin;
 use nix::unistd::{Uid, User};
 use serde_json::json;
 use std::fs::{self, DirBuilder, OpenOptions};
@@ -11,10 +12,10 @@ use std::path::{Path, PathBuf};
 
 use super::{Admin, Failure};
 use crate::audit::{Actor, Event, Kind, store};
-use crate::ca;
+use crate::ca::files::Files;
+use crate::ca::{self, issue};
 use crate::clock::{Clock, SystemClock};
 use crate::db::{self, Db};
-use crate::http::tls;
 
 /// `init` and its arguments.
 #[derive(ClapArgs)]
@@ -50,17 +51,9 @@ pub fn run(admin: &Admin, args: &Args) -> Result<(), Failure> {
         }
     }
     let owner = owner(args.owner.as_deref())?;
-    let issued = ca::issue(&args.names, SystemClock.now()).map_err(Failure::new)?;
-    let (cert, key) = tls::default_paths(&state_dir);
-    let (ca_cert, ca_key) = (state_dir.join("ca/ca.pem"), state_dir.join("ca/ca.key"));
-    for dir in [state_dir.clone(), state_dir.join("ca"), state_dir.join("tls")] {
-        make_dir(&dir)?;
-    }
-    write(&ca_key, issued.ca_key.reveal(), 0o600)?;
-    write(&ca_cert, &issued.ca_pem, 0o644)?;
-    write(&key, issued.key.reveal(), 0o600)?;
-    write(&cert, &issued.chain_pem, 0o644)?;
-    make_database(&state_dir, &admin.actor, &issued.pin.to_string())?;
+    make_dir(&state_dir)?;
+    let pin = make_certificates(&state_dir, &args.names).map_err(Failure::new)?.to_string();
+    make_database(&state_dir, &admin.actor, &pin)?;
     if let Some(owner) = owner {
         give(&state_dir, &owner)?;
     }
@@ -70,8 +63,7 @@ pub fn run(admin: &Admin, args: &Args) -> Result<(), Failure> {
     }
     write(config, &toml(args, &state_dir), 0o644)?;
 
-    let (config, state_dir, pin) =
-        (config.display().to_string(), state_dir.display(), issued.pin.to_string());
+    let (config, state_dir) = (config.display().to_string(), state_dir.display());
     let sentence = format!(
         "configuration  {config}\nstate          {state_dir}\npin            {pin}\n\n\
          Next: kbmfa-server machine add NAME, kbmfa-server machine join-token NAME, and on that machine\n\
@@ -79,6 +71,17 @@ pub fn run(admin: &Admin, args: &Args) -> Result<(), Failure> {
         url(args)
     );
     admin.tell(&sentence, &json!({ "config": config, "state_dir": state_dir.to_string(), "pin": pin }))
+}
+
+fn make_certificates(state_dir: &Path, names: &[String]) -> Result<Pin, ca::Error> {
+    let (files, now) = (Files::of(state_dir), SystemClock.now());
+    let authority = issue::authority(now)?;
+    let ends = now + issue::CA_LIFE;
+    let certificate = issue::certificate((&authority.pem, &authority.key), ends, names, now)?;
+    files.add(1, &authority)?;
+    files.sign_with(1)?;
+    files.put_certificate(&certificate)?;
+    Ok(authority.pin)
 }
 
 fn url(args: &Args) -> String {

@@ -3,11 +3,13 @@
 
 pub mod audit;
 pub mod backup;
+pub mod ca;
 pub mod check;
 pub mod init;
 pub mod login;
 pub mod machine;
 pub mod pool;
+pub mod restore;
 
 mod owner;
 mod print;

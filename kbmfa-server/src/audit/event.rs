@@ -31,8 +31,20 @@ kinds! {
     ServerInitialised = "server.initialised",
     /// A server process began to serve.
     ServerStarted = "server.started",
+    /// The server's certificate was replaced.
+    ServerCertificateRenewed = "server.certificate-renewed",
+    /// A certificate ends soon, or has ended.
+    ServerCertificateExpires = "server.certificate-expires",
+    /// Another certificate authority was made; it does not sign yet.
+    CaRotated = "ca.rotated",
+    /// The newer certificate authority signs from now on.
+    CaSwitched = "ca.switched",
+    /// An older certificate authority was dropped.
+    CaRetired = "ca.retired",
     /// A copy of the database was made.
     BackupMade = "backup.made",
+    /// A backup was put in the place of the database: what came after it is undone.
+    DatabaseRestored = "database.restored",
     /// A machine was entered.
     MachineAdded = "machine.added",
     /// A token to join with was made for a machine.
@@ -41,6 +53,8 @@ kinds! {
     MachineJoined = "machine.joined",
     /// A machine's older credentials retired, since a newer one is in use.
     MachineRotated = "machine.rotated",
+    /// A machine told which certificate authorities it trusts.
+    MachineTrustReported = "machine.trust-reported",
     /// A machine was removed.
     MachineRemoved = "machine.removed",
     /// A pool was made.

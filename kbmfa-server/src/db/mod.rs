@@ -4,6 +4,8 @@
 //! share, so no store may assume that this process is the only one.
 
 pub mod lease;
+pub mod meta;
+pub mod replace;
 
 mod migrate;
 mod tx;
@@ -18,6 +20,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use crate::clock::{Clock, SystemClock};
+use writer::When;
 
 /// Name of the database file inside the state directory.
 pub const FILE: &str = "kbmfa.db";
@@ -42,6 +45,22 @@ pub enum Error {
     /// A row holds a value that no version of this program wrote.
     #[error("database holds a value that makes no sense: {0}")]
     BadValue(String),
+    /// A restored database takes nothing until somebody has confirmed the restore.
+    #[error(
+        "the database was restored from a backup and is read-only until `kbmfa-server restore --confirm`"
+    )]
+    ReadOnly,
+    /// Another program has the file open.
+    #[error("{0} is in use; stop every server on it first")]
+    InUse(String),
+    /// A file could not be copied or moved.
+    #[error("{path}: {cause}")]
+    File {
+        /// The file.
+        path: String,
+        /// Why.
+        cause: Arc<std::io::Error>,
+    },
     /// The writer has ended.
     #[error("the database is closed")]
     Closed,
@@ -109,7 +128,7 @@ impl Db {
         T: Send + 'static,
         E: From<Error> + Send + 'static,
     {
-        self.writer.submit(name, work)?.await.map_err(|_| E::from(Error::Closed))?
+        self.writer.submit(name, When::Writable, work)?.await.map_err(|_| E::from(Error::Closed))?
     }
 
     /// [`Self::write`] for programs without an async runtime.
@@ -125,7 +144,23 @@ impl Db {
         T: Send + 'static,
         E: From<Error> + Send + 'static,
     {
-        self.writer.submit(name, work)?.blocking_recv().map_err(|_| E::from(Error::Closed))?
+        self.writer.submit(name, When::Writable, work)?.blocking_recv().map_err(|_| E::from(Error::Closed))?
+    }
+
+    /// [`Self::write_blocking`] also while the database is read-only: for what puts it there and ends it.
+    ///
+    /// # Errors
+    /// As [`Self::write`].
+    pub fn write_even_read_only<T, E>(
+        &self,
+        name: &'static str,
+        work: impl FnOnce(&Tx<'_>) -> Result<T, E> + Send + 'static,
+    ) -> Result<T, E>
+    where
+        T: Send + 'static,
+        E: From<Error> + Send + 'static,
+    {
+        self.writer.submit(name, When::Always, work)?.blocking_recv().map_err(|_| E::from(Error::Closed))?
     }
 
     /// Runs `work` on a consistent snapshot. Blocks its thread: async code uses [`Self::read`].
@@ -164,6 +199,12 @@ impl Db {
         let db = self.clone();
         let joined = tokio::task::spawn_blocking(move || db.read_blocking(work)).await;
         joined.map_err(|_| E::from(Error::Closed))?
+    }
+
+    /// Closes the database and returns when its files are closed, if this is the last handle.
+    pub fn close(self) {
+        self.idle_readers.lock().unwrap_or_else(PoisonError::into_inner).clear();
+        self.writer.close();
     }
 
     /// Copies the whole database, as of one moment, into a new file.
@@ -354,6 +395,22 @@ mod tests {
         Connection::open(&path).unwrap().pragma_update(None, "user_version", 99).unwrap();
         assert!(matches!(Db::open(fixture.dir.path()), Err(Error::WrongVersion { found: 99, .. })));
         assert!(matches!(Db::open_and_migrate(fixture.dir.path()), Err(Error::WrongVersion { .. })));
+    }
+
+    #[test]
+    fn nothing_is_written_while_the_database_is_read_only() {
+        let fixture = testing::fixture();
+        let halt = |tx: &Tx<'_>| meta::set(tx, meta::READ_ONLY, "{}");
+        fixture.db.write_blocking("halt", halt).unwrap();
+        assert!(matches!(fixture.db.write_blocking("row", insert("x")), Err(Error::ReadOnly)));
+        assert!(matches!(
+            Db::open(fixture.dir.path()).unwrap().write_blocking("row", insert("x")),
+            Err(Error::ReadOnly)
+        ));
+        assert!(pools(&fixture.db).is_empty());
+        fixture.db.write_even_read_only("go on", |tx| meta::remove(tx, meta::READ_ONLY)).unwrap();
+        fixture.db.write_blocking("row", insert("x")).unwrap();
+        assert_eq!(pools(&fixture.db), ["x"]);
     }
 
     #[test]

@@ -2,11 +2,12 @@
 //! next one. Each piece of work runs in its own savepoint, so a failure takes back only itself.
 
 use rusqlite::{Connection, TransactionBehavior};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread::JoinHandle;
 use tokio::sync::{mpsc, oneshot};
 
-use super::{Error, Tx};
+use super::{Error, Tx, meta};
 use crate::clock::Clock;
 
 /// Pieces of work that share one commit at the most: bounds how long the first of them waits.
@@ -19,6 +20,16 @@ const QUEUE_MAX: usize = 16 * 1024;
 pub(super) struct Writer {
     queue: mpsc::Sender<Box<dyn Job>>,
     counters: Arc<Counters>,
+    thread: Arc<Mutex<Option<JoinHandle<()>>>>,
+}
+
+/// When work may be done.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum When {
+    /// Not while the database is read-only.
+    Writable,
+    /// Always.
+    Always,
 }
 
 #[derive(Default)]
@@ -31,17 +42,29 @@ impl Writer {
     pub(super) fn start(connection: Connection, clock: Arc<dyn Clock>) -> Result<Self, Error> {
         let (queue, jobs) = mpsc::channel(QUEUE_MAX);
         let counters = Arc::<Counters>::default();
-        let writer = Self { queue, counters: Arc::clone(&counters) };
-        std::thread::Builder::new()
+        let writer = Self { queue, counters: Arc::clone(&counters), thread: Arc::default() };
+        let thread = std::thread::Builder::new()
             .name("db-writer".into())
             .spawn(move || run(connection, jobs, clock.as_ref(), &counters))
             .map_err(|_| Error::Closed)?;
+        *writer.thread.lock().unwrap_or_else(PoisonError::into_inner) = Some(thread);
         Ok(writer)
+    }
+
+    /// Waits for the thread's end, if nobody else can give it work.
+    pub(super) fn close(self) {
+        let Self { queue, thread, .. } = self;
+        drop(queue);
+        let thread = Arc::into_inner(thread).and_then(|thread| thread.into_inner().ok().flatten());
+        if thread.is_some_and(|thread| thread.join().is_err()) {
+            log::error!("the database's writer died");
+        }
     }
 
     pub(super) fn submit<T, E>(
         &self,
         name: &'static str,
+        when: When,
         work: impl FnOnce(&Tx<'_>) -> Result<T, E> + Send + 'static,
     ) -> Result<oneshot::Receiver<Result<T, E>>, Error>
     where
@@ -49,7 +72,7 @@ impl Writer {
         E: From<Error> + Send + 'static,
     {
         let (reply, answer) = oneshot::channel();
-        let job = Work { name, todo: Some(work), result: None, reply };
+        let job = Work { name, when, todo: Some(work), result: None, reply };
         self.queue.try_send(Box::new(job)).map_err(|_| Error::Closed)?;
         Ok(answer)
     }
@@ -82,9 +105,10 @@ fn commit(connection: &mut Connection, group: &mut [Box<dyn Job>], clock: &dyn C
     // IMMEDIATE: a deferred transaction that reads first fails with SQLITE_BUSY_SNAPSHOT if another
     // process writes in between, whatever the busy timeout.
     let mut transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+    let read_only = meta::get(&Tx::new(&transaction, clock.now()), meta::READ_ONLY)?.is_some();
     for job in group {
         let savepoint = transaction.savepoint()?;
-        let keep = job.run(&Tx::new(&savepoint, clock.now()));
+        let keep = job.run(&Tx::new(&savepoint, clock.now()), read_only);
         if keep {
             savepoint.commit()?;
         }
@@ -94,14 +118,15 @@ fn commit(connection: &mut Connection, group: &mut [Box<dyn Job>], clock: &dyn C
 
 /// One piece of work with its caller's reply channel, types erased.
 trait Job: Send {
-    /// Does the work; true if it is to be kept.
-    fn run(&mut self, tx: &Tx<'_>) -> bool;
+    /// Does the work, if it may be done; true if it is to be kept.
+    fn run(&mut self, tx: &Tx<'_>, read_only: bool) -> bool;
     /// Tells the caller, once the commit is on disk or has failed.
     fn finish(self: Box<Self>, commit: Result<(), Error>);
 }
 
 struct Work<F, T, E> {
     name: &'static str,
+    when: When,
     todo: Option<F>,
     result: Option<Result<T, E>>,
     reply: oneshot::Sender<Result<T, E>>,
@@ -113,8 +138,10 @@ where
     T: Send,
     E: From<Error> + Send,
 {
-    fn run(&mut self, tx: &Tx<'_>) -> bool {
-        self.result = self.todo.take().map(|work| work(tx));
+    fn run(&mut self, tx: &Tx<'_>, read_only: bool) -> bool {
+        let refused = read_only && self.when == When::Writable;
+        let work = self.todo.take();
+        self.result = work.map(|work| if refused { Err(E::from(Error::ReadOnly)) } else { work(tx) });
         matches!(self.result, Some(Ok(_)))
     }
 

@@ -1,10 +1,13 @@
-//! `/v1/machines`: join, and who am I.
+//! `/v1/machines`: join, who am I, and whom to trust.
 
-use kbmfa_proto::machine::{Join, Machine};
+use kbmfa_proto::machine::{Authorities, Join, Machine, Trust};
+use tokio::sync::watch;
 use warp::hyper::body::Bytes;
 use warp::reply::Response;
 
 use super::reply::{self, Failure};
+use super::{Certificate, Settings};
+use crate::ca;
 use crate::db::{Db, Tx};
 use crate::logins::{Error, Logins};
 use crate::roster::{service, store};
@@ -22,6 +25,36 @@ pub(super) async fn this_machine(who: Option<SecretHash>, (db, logins): (Db, Log
         Ok::<_, Failure>(found.await?)
     };
     reply::from(result.await)
+}
+
+pub(super) async fn trust(
+    who: Option<SecretHash>,
+    (db, settings): (Db, watch::Receiver<Settings>),
+    body: Bytes,
+) -> Response {
+    let result = async {
+        let (who, told): (_, Trust) = (who.ok_or(Error::Unauthorized)?, reply::json(&body)?);
+        if told.pins.len() > kbmfa_proto::machine::PINS_MAX {
+            return Err(Failure::from(Error::Bad("these are too many pins")));
+        }
+        let authorities = authorities(&settings.borrow().certificate)?;
+        let noted = db.write("machine.trust", move |tx| {
+            let caller = service::authenticate(tx, &who, None)?.ok_or(Error::Unauthorized)?;
+            Ok::<_, Error>(ca::service::reported(tx, &caller, &told.pins)?)
+        });
+        noted.await?;
+        Ok(authorities)
+    };
+    reply::from(result.await)
+}
+
+/// What machines are to trust; nothing, if the certificate is none of ours.
+fn authorities(certificate: &Certificate) -> Result<Authorities, Failure> {
+    let cas = match certificate {
+        Certificate::Ours(files) => files.authorities()?.into_iter().map(|known| known.pem).collect(),
+        Certificate::Own { .. } => Vec::new(),
+    };
+    Ok(Authorities { cas })
 }
 
 pub(super) async fn join((db, logins): (Db, Logins), body: Bytes) -> Response {

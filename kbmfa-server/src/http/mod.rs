@@ -11,10 +11,12 @@ mod reply;
 
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
+use tokio::sync::watch;
 use warp::Filter;
 use warp::filters::BoxedFilter;
 use warp::reply::Response;
 
+use crate::ca::files::Files;
 use crate::db::Db;
 use crate::logins::Logins;
 use crate::settings::Section;
@@ -29,14 +31,26 @@ pub struct Settings {
     pub listen: SocketAddr,
     /// Where the operator's own tools ask; a loopback address.
     pub status_listen: SocketAddr,
-    /// DNS names and addresses of the server; `init` puts them into its certificate.
+    /// DNS names and addresses of the server, as its certificate is to have them.
     pub names: Vec<String>,
-    /// Certificate chain, PEM.
-    pub tls_cert: PathBuf,
-    /// Private key, PEM.
-    pub tls_key: PathBuf,
+    /// The server's certificate.
+    pub certificate: Certificate,
     /// How many connections at once, and how many of them from one address.
     pub limits: listen::Limits,
+}
+
+/// Whose the server's certificate is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Certificate {
+    /// Our own authority's: this program makes and renews it.
+    Ours(Files),
+    /// The operator's: this program only reads it.
+    Own {
+        /// The chain, PEM.
+        cert: PathBuf,
+        /// The private key, PEM.
+        key: PathBuf,
+    },
 }
 
 impl Settings {
@@ -48,24 +62,27 @@ impl Settings {
         }
         let connections = server.number("connections", 12_000, (1, 1_000_000));
         let per_address = server.number("connections_per_address", 2_000, (1, 1_000_000));
-        let (tls_cert, tls_key) = tls::default_paths(state_dir);
-        let (own_cert, own_key) = (server.parsed_or_none("tls_cert"), server.parsed_or_none("tls_key"));
-        if own_cert.is_some() != own_key.is_some() {
-            server.fault("tls_cert", "tls_cert and tls_key go together");
-        }
+        let certificate = match (server.parsed_or_none("tls_cert"), server.parsed_or_none("tls_key")) {
+            (Some(cert), Some(key)) => Certificate::Own { cert, key },
+            (cert, key) => {
+                if cert.is_some() || key.is_some() {
+                    server.fault("tls_cert", "tls_cert and tls_key go together");
+                }
+                Certificate::Ours(Files::of(state_dir))
+            }
+        };
         Self {
             listen: server.parsed("listen", SocketAddr::from(([0, 0, 0, 0], 8443))),
             status_listen,
             names: server.list("names").unwrap_or_default(),
-            tls_cert: own_cert.unwrap_or(tls_cert),
-            tls_key: own_key.unwrap_or(tls_key),
+            certificate,
             limits: listen::Limits { connections, per_address },
         }
     }
 }
 
 /// Every route that a machine can take.
-pub fn routes(logins: &Logins, db: &Db) -> BoxedFilter<(Response,)> {
+pub fn routes(logins: &Logins, db: &Db, settings: watch::Receiver<Settings>) -> BoxedFilter<(Response,)> {
     let with_logins = logins.clone();
     let with_logins = warp::any().map(move || with_logins.clone());
     let with_db = (db.clone(), logins.clone());
@@ -78,9 +95,14 @@ pub fn routes(logins: &Logins, db: &Db) -> BoxedFilter<(Response,)> {
 
     let this_machine = warp::path!("v1" / "machines" / "self").and(caller::credential()).and(with_db.clone());
     let this_machine = this_machine.and(warp::get()).then(machines::this_machine);
+    let trust = warp::path!("v1" / "machines" / "self" / "trust").and(caller::credential()).and(warp::post());
+    let with_certificate = (db.clone(), settings);
+    let with_certificate = warp::any().map(move || with_certificate.clone());
+    let trust = trust.and(with_certificate).and(warp::body::bytes()).then(machines::trust);
     let join = warp::path!("v1" / "machines" / "join").and(with_db).and(warp::post());
     let join = join.and(warp::body::bytes()).then(machines::join);
 
-    let all = open.or(wait).unify().or(cancel).unify().or(this_machine).unify().or(join).unify();
+    let all = open.or(wait).unify().or(cancel).unify().or(this_machine).unify().or(trust).unify();
+    let all = all.or(join).unify();
     all.recover(reply::no_route).unify().boxed()
 }

@@ -9,6 +9,8 @@ use warp::http::{HeaderValue, StatusCode, header};
 use warp::reject::{MethodNotAllowed, Rejection};
 use warp::reply::{Reply, Response};
 
+use crate::ca;
+use crate::db;
 use crate::logins::Error;
 use crate::roster;
 
@@ -19,6 +21,8 @@ pub(super) enum Failure {
     Action(#[from] Error),
     #[error("the body is not what this route takes: {0}")]
     Json(serde_json::Error),
+    #[error(transparent)]
+    Certificates(#[from] ca::Error),
 }
 
 /// Reads a request's JSON body.
@@ -65,6 +69,10 @@ fn explain(failure: &Failure) -> Response {
             let (status, detail) = (StatusCode::BAD_REQUEST, error.to_string());
             problem(status, "bad-request", "the body is not what this route takes", Some(detail))
         }
+        Failure::Certificates(error) => {
+            log::error!("a request failed: {error}");
+            say(StatusCode::INTERNAL_SERVER_ERROR, "internal", "internal error")
+        }
         Failure::Action(error) => match error {
             Error::Bad(what) => say(StatusCode::BAD_REQUEST, "bad-request", what),
             Error::Unauthorized => {
@@ -81,6 +89,10 @@ fn explain(failure: &Failure) -> Response {
             }
             Error::Roster(roster::Error::TokenRefused) => {
                 say(StatusCode::FORBIDDEN, "token-refused", "the join token is unknown, used or expired")
+            }
+            Error::Db(db::Error::ReadOnly) | Error::Roster(roster::Error::Db(db::Error::ReadOnly)) => {
+                let title = "the server was restored from a backup and waits until that is confirmed";
+                say(StatusCode::SERVICE_UNAVAILABLE, "unavailable", title)
             }
             Error::Db(error) | Error::Roster(roster::Error::Db(error)) => {
                 log::error!("a request failed: {error}");

@@ -3,48 +3,77 @@
 use std::fmt::Write as _;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use tokio::sync::watch;
 use warp::Filter;
 use warp::filters::BoxedFilter;
 use warp::http::StatusCode;
 use warp::reply::{Reply, Response};
 
 use super::listen::Seen;
+use crate::ca::Dates;
+use crate::ca::due::{self, Standing};
+use crate::clock::Time;
 use crate::db::Db;
 use crate::logins::{Error, Logins, store};
 
 /// `/healthz`, `/readyz`, `/metrics`.
-pub fn routes(db: Db, logins: Logins, seen: Arc<Seen>) -> BoxedFilter<(Response,)> {
+pub fn routes(
+    db: Db,
+    logins: Logins,
+    seen: Arc<Seen>,
+    dates: watch::Receiver<Dates>,
+) -> BoxedFilter<(Response,)> {
     let health = warp::path!("healthz").map(|| "ok\n".into_response());
-    let writer = db.clone();
-    let ready = warp::path!("readyz").then(move || readiness(writer.clone()));
-    let metrics = warp::path!("metrics").then(move || metrics(db.clone(), logins.clone(), Arc::clone(&seen)));
+    let (writer, known) = (db.clone(), dates.clone());
+    let ready = warp::path!("readyz").then(move || readiness(writer.clone(), *known.borrow()));
+    let metrics = warp::path!("metrics")
+        .then(move || metrics(db.clone(), logins.clone(), Arc::clone(&seen), *dates.borrow()));
     let all = warp::get().and(health.or(ready).unify().or(metrics).unify());
     all.recover(super::reply::no_route).unify().boxed()
 }
 
-/// A login can be served when the database takes a write.
-async fn readiness(db: Db) -> Response {
-    match probe(&db).await {
-        Ok(()) => "ready\n".into_response(),
-        Err(error) => {
-            let text = format!("not ready: {error}\n");
-            warp::reply::with_status(text, StatusCode::SERVICE_UNAVAILABLE).into_response()
-        }
+/// A login can be served when the database takes a write and machines accept the certificate.
+async fn readiness(db: Db, dates: Dates) -> Response {
+    let not_ready = |why: String| {
+        let text = format!("not ready: {why}\n");
+        warp::reply::with_status(text, StatusCode::SERVICE_UNAVAILABLE).into_response()
+    };
+    match probe(&db).await.map(|now| certificates(&dates, now)) {
+        Ok(Ok(notes)) => format!("ready\n{notes}").into_response(),
+        Ok(Err(why)) => not_ready(why),
+        Err(error) => not_ready(error.to_string()),
     }
 }
 
-/// Makes the writer do its round, with nothing to write.
+/// What is to be said about certificates that end soon; the error is that one has ended.
+fn certificates(dates: &Dates, now: Time) -> Result<String, String> {
+    let mut notes = String::new();
+    for (which, end) in dates.each() {
+        match due::standing(end, now) {
+            Standing::Good => {}
+            Standing::EndsSoon => {
+                let _ = writeln!(notes, "the {which} certificate ends on {end}");
+            }
+            Standing::Ended => return Err(format!("the {which} certificate ended on {end}")),
+        }
+    }
+    Ok(notes)
+}
+
+/// Makes the writer do its round, with nothing to write; returns when that was.
 ///
 /// # Errors
 /// What the database says.
-pub async fn probe(db: &Db) -> Result<(), Error> {
-    db.write("probe", |_| Ok::<_, Error>(())).await
+pub async fn probe(db: &Db) -> Result<Time, Error> {
+    db.write("probe", |tx| Ok::<_, Error>(tx.now)).await
 }
 
-async fn metrics(db: Db, logins: Logins, seen: Arc<Seen>) -> Response {
+async fn metrics(db: Db, logins: Logins, seen: Arc<Seen>, dates: Dates) -> Response {
     let in_db = db.read(|tx| Ok::<_, Error>((store::count_pending(tx)?, crate::audit::store::head(tx)?.seq)));
     match in_db.await {
-        Ok((pending, seq)) => render(&db, &logins, &seen, pending, seq).into_response(),
+        Ok((pending, seq)) => {
+            (render(&db, &logins, &seen, pending, seq) + &render_dates(&dates)).into_response()
+        }
         Err(error) => {
             let text = format!("# the database cannot be read: {error}\n");
             warp::reply::with_status(text, StatusCode::SERVICE_UNAVAILABLE).into_response()
@@ -89,4 +118,45 @@ fn render(db: &Db, logins: &Logins, seen: &Seen, pending: u64, seq: i64) -> Stri
         let _ = writeln!(text, "kbmfa_logins_told_total{{state=\"{state}\"}} {count}");
     }
     text
+}
+
+fn render_dates(dates: &Dates) -> String {
+    let name = "kbmfa_certificate_not_after_seconds";
+    let mut text =
+        format!("# HELP {name} When a certificate ends, in seconds since 1970.\n# TYPE {name} gauge\n");
+    for (which, end) in dates.each() {
+        let _ = writeln!(text, "{name}{{which=\"{which}\"}} {}", end.micros() / 1_000_000);
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::time::Duration;
+
+    const DAY: Duration = Duration::from_secs(86_400);
+
+    #[test]
+    fn an_end_within_thirty_days_is_mentioned_and_one_in_the_past_is_not_ready() {
+        let now = Time::from_micros(1_795_262_400_000_000);
+        let said = |server, ca| certificates(&Dates { server, ca }, now);
+        assert_eq!(said(now + DAY * 31, Some(now + DAY * 9000)), Ok(String::new()));
+        assert_eq!(said(now + DAY * 31, None), Ok(String::new()));
+        let soon = "the server certificate ends on 2026-12-21T12:00:00Z\n";
+        assert_eq!(said(now + DAY * 30, None), Ok(soon.to_owned()));
+        assert!(said(now, None).is_err());
+        assert!(said(now + DAY * 60, Some(now)).is_err());
+    }
+
+    #[test]
+    fn the_dates_are_metrics() {
+        let dates = Dates { server: Time::from_micros(5_000_000), ca: Some(Time::from_micros(7_000_000)) };
+        insta::assert_snapshot!(render_dates(&dates), @r#"
+        # HELP kbmfa_certificate_not_after_seconds When a certificate ends, in seconds since 1970.
+        # TYPE kbmfa_certificate_not_after_seconds gauge
+        kbmfa_certificate_not_after_seconds{which="server"} 5
+        kbmfa_certificate_not_after_seconds{which="ca"} 7
+        "#);
+    }
 }

@@ -4,8 +4,13 @@ use rustls::ServerConfig;
 use rustls::crypto::ring;
 use rustls::pki_types::pem::{self, PemObject};
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+
+use super::Certificate;
+use crate::ca::{Dates, facts};
+use crate::secret::SecretHash;
 
 /// Why the certificate cannot be used.
 #[derive(Debug, thiserror::Error)]
@@ -28,24 +33,28 @@ pub enum Error {
     },
 }
 
-/// Where `init` puts the server's certificate and key.
-pub fn default_paths(state_dir: &Path) -> (PathBuf, PathBuf) {
-    (state_dir.join("tls/server.pem"), state_dir.join("tls/server.key"))
+/// A certificate that is ready to serve.
+pub struct Loaded {
+    /// What the accept loop takes.
+    pub config: Arc<ServerConfig>,
+    /// Until when it is good.
+    pub dates: Dates,
+    /// What was read, to tell whether the files have changed since.
+    pub print: SecretHash,
 }
 
 /// Loads the certificate chain and key.
 ///
 /// # Errors
 /// [`Error`].
-pub fn load(settings: &super::Settings) -> Result<Arc<ServerConfig>, Error> {
-    let (cert, key) = (&settings.tls_cert, &settings.tls_key);
-    let in_file = |path: &Path| {
-        let path = path.to_owned();
-        move |cause| Error::File { path, cause }
-    };
-    let chain = CertificateDer::pem_file_iter(cert).and_then(Iterator::collect).map_err(in_file(cert))?;
-    let secret = PrivateKeyDer::from_pem_file(key).map_err(in_file(key))?;
-    let unfit = |cause| Error::Unfit { path: cert.clone(), cause };
+pub fn load(settings: &super::Settings) -> Result<Loaded, Error> {
+    let (path, texts) = read(&settings.certificate)?;
+    let in_file = |cause| Error::File { path: path.clone(), cause };
+    let chain: Vec<_> =
+        CertificateDer::pem_slice_iter(texts.as_bytes()).collect::<Result<_, _>>().map_err(in_file)?;
+    let secret = PrivateKeyDer::from_pem_slice(texts.as_bytes()).map_err(in_file)?;
+    let unfit = |cause| Error::Unfit { path: path.clone(), cause };
+    let dates = dates(&chain).ok_or_else(|| unfit(rustls::CertificateError::BadEncoding.into()))?;
     let mut config = ServerConfig::builder_with_provider(Arc::new(ring::default_provider()))
         .with_protocol_versions(&[&rustls::version::TLS13])
         .map_err(unfit)?
@@ -55,5 +64,31 @@ pub fn load(settings: &super::Settings) -> Result<Arc<ServerConfig>, Error> {
     config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
     // A login is one connection: nothing is resumed, so tickets would be bytes for nothing.
     config.send_tls13_tickets = 0;
-    Ok(Arc::new(config))
+    Ok(Loaded { config: Arc::new(config), dates, print: SecretHash::of(&texts) })
+}
+
+/// What lies on disk by now, to be compared with [`Loaded::print`]; `None` if it cannot be read.
+pub fn print(settings: &super::Settings) -> Option<SecretHash> {
+    read(&settings.certificate).ok().map(|(_, texts)| SecretHash::of(&texts))
+}
+
+/// The certificate's file, and the text of all files, each read once.
+fn read(certificate: &Certificate) -> Result<(PathBuf, String), Error> {
+    let text = |path: &Path| {
+        fs::read_to_string(path)
+            .map_err(|cause| Error::File { path: path.to_owned(), cause: pem::Error::Io(cause) })
+    };
+    match certificate {
+        Certificate::Ours(files) => {
+            let path = files.certificate();
+            text(&path).map(|texts| (path, texts))
+        }
+        Certificate::Own { cert, key } => Ok((cert.clone(), text(cert)? + &text(key)?)),
+    }
+}
+
+fn dates(chain: &[CertificateDer<'_>]) -> Option<Dates> {
+    let (server, rest) = chain.split_first()?;
+    let ca = rest.last().and_then(facts::of).map(|facts| facts.not_after);
+    Some(Dates { server: facts::of(server)?.not_after, ca })
 }

@@ -1,0 +1,161 @@
+//! `ca ..`: the certificate authority that machines trust, and its replacement in three steps.
+
+use clap::Subcommand;
+use kbmfa_proto::pin::Pin;
+use serde::Serialize;
+use serde_json::json;
+
+use super::{Admin, Failure, print};
+use crate::audit::Actor;
+use crate::ca::files::Files;
+use crate::ca::service::{self, Stragglers};
+use crate::ca::{Error, issue};
+use crate::config::Config;
+use crate::db::Tx;
+use crate::http::Certificate;
+
+/// The verbs.
+#[derive(Subcommand)]
+pub enum Verb {
+    /// Show each certificate authority, and which machines do not trust it yet.
+    Show,
+    /// Replace the authority: first make another one, which machines learn with `kbmfa-host refresh-ca`;
+    /// then, with --switch, let it sign.
+    Rotate {
+        /// Let the newer authority sign. Refused while a machine that has joined does not trust it.
+        #[arg(long)]
+        switch: bool,
+        /// Switch all the same: machines that are left behind refuse every login.
+        #[arg(long, requires = "switch")]
+        force: bool,
+        /// Really do it; without this, only say what would be done.
+        #[arg(long)]
+        yes: bool,
+    },
+    /// Drop the old authority after a switch. Its key is destroyed.
+    Retire {
+        /// Really do it; without this, only say what would be done.
+        #[arg(long)]
+        yes: bool,
+    },
+}
+
+/// Does it.
+///
+/// # Errors
+/// What went wrong.
+pub fn run(admin: &Admin, verb: Verb) -> Result<(), Failure> {
+    match verb {
+        Verb::Show => show(admin),
+        Verb::Rotate { switch: false, yes, .. } => rotate(admin, yes),
+        Verb::Rotate { switch: true, force, yes } => switch(admin, force, yes),
+        Verb::Retire { yes } => retire(admin, yes),
+    }
+}
+
+#[derive(Serialize)]
+struct Shown {
+    pin: Pin,
+    not_before: String,
+    not_after: String,
+    signs: bool,
+    untrusting: Vec<String>,
+}
+
+impl Shown {
+    fn cells(&self) -> Vec<String> {
+        let list = if self.untrusting.is_empty() { "-".to_owned() } else { self.untrusting.join(" ") };
+        let signs = if self.signs { "yes" } else { "no" }.to_owned();
+        vec![self.pin.to_string(), self.not_before.clone(), self.not_after.clone(), signs, list]
+    }
+}
+
+fn show(admin: &Admin) -> Result<(), Failure> {
+    let (config, db) = admin.open()?;
+    let files = ours(&config)?;
+    let shown = db.read_blocking(|tx| {
+        let of = |known: crate::ca::files::Known| {
+            Ok(Shown {
+                pin: known.facts.pin,
+                not_before: known.facts.not_before.to_string(),
+                not_after: known.facts.not_after.to_string(),
+                signs: known.signs,
+                untrusting: service::untrusting(tx, known.facts.pin)?,
+            })
+        };
+        files.authorities()?.into_iter().map(of).collect::<Result<Vec<_>, Error>>()
+    });
+    let headings = ["PIN", "FROM", "UNTIL", "SIGNS", "NOT TRUSTED BY"];
+    admin.print(&shown.map_err(explain)?, &headings, Shown::cells)
+}
+
+fn rotate(admin: &Admin, yes: bool) -> Result<(), Failure> {
+    if !yes {
+        let years = issue::CA_LIFE.as_secs() / (365 * 86_400);
+        return would(&format!("make a second certificate authority, good for {years} years"));
+    }
+    let pin = act(admin, "ca.rotate", service::rotate)?;
+    let sentence = format!(
+        "made       {pin}\nIt does not sign yet. Machines learn it with kbmfa-host refresh-ca; see who has not with\n\
+         kbmfa-server ca show, and then: kbmfa-server ca rotate --switch --yes"
+    );
+    admin.tell(&sentence, &json!({ "pin": pin }))
+}
+
+fn switch(admin: &Admin, force: bool, yes: bool) -> Result<(), Failure> {
+    if !yes {
+        return would("sign with the newer certificate authority from now on");
+    }
+    let stragglers = if force { Stragglers::LeaveBehind } else { Stragglers::Wait };
+    let pin = act(admin, "ca.switch", move |tx, files, actor| service::switch(tx, files, actor, stragglers))?;
+    let sentence = format!(
+        "signs      {pin}\nA running server has its new certificate within seconds. Join machines with this pin from\n\
+         now on. The old authority goes with: kbmfa-server ca retire --yes"
+    );
+    admin.tell(&sentence, &json!({ "pin": pin }))
+}
+
+fn retire(admin: &Admin, yes: bool) -> Result<(), Failure> {
+    if !yes {
+        return would("drop the old certificate authority and destroy its key");
+    }
+    let pin = act(admin, "ca.retire", service::retire)?;
+    admin.tell(&format!("retired    {pin}"), &json!({ "pin": pin }))
+}
+
+fn would(what: &str) -> Result<(), Failure> {
+    print::say(&format!("would {what}\nhint: say it again with --yes"))
+}
+
+fn act(
+    admin: &Admin,
+    name: &'static str,
+    work: impl FnOnce(&Tx<'_>, &Files, &Actor) -> Result<Pin, Error> + Send + 'static,
+) -> Result<Pin, Failure> {
+    let (config, db) = admin.open()?;
+    let (files, actor) = (ours(&config)?, admin.actor.clone());
+    db.write_blocking(name, move |tx| work(tx, &files, &actor)).map_err(explain)
+}
+
+fn ours(config: &Config) -> Result<Files, Failure> {
+    match &config.http.certificate {
+        Certificate::Ours(files) => Ok(files.clone()),
+        Certificate::Own { .. } => Err(Failure::new(
+            "tls_cert in server.toml names a certificate of your own: its authority is yours",
+        )),
+    }
+}
+
+fn explain(error: Error) -> Failure {
+    let failed = Failure::new(&error);
+    match error {
+        Error::NotYetTrusted(_) => failed.hint(
+            "run `kbmfa-host refresh-ca` there; --force leaves them behind, and they refuse every login",
+        ),
+        Error::UnderWay => failed.hint("kbmfa-server ca show"),
+        Error::NothingNewer => failed.hint("kbmfa-server ca rotate --yes makes one"),
+        Error::NothingOlder => failed.hint("kbmfa-server ca rotate --switch --yes comes first"),
+        Error::StillSigned => failed.hint("a running server replaces it within seconds; start it, or wait"),
+        _ => failed,
+    }
+}

@@ -1,0 +1,185 @@
+//! `restore`: puts a backup in the place of the database, with the server down. Without `--yes` it only says
+//! what that would undo; after it nothing is written until `--confirm`.
+
+use clap::Args as ClapArgs;
+use serde_json::json;
+use std::fmt::Write as _;
+use std::fs::{self, DirBuilder, Permissions};
+use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
+use std::path::{Path, PathBuf};
+
+use super::{Admin, Failure};
+use crate::clock::{Clock, SystemClock, Time};
+use crate::db::{self, Db, replace};
+use crate::poke;
+use crate::restore::{self, Notice, Report};
+
+/// `restore` and its arguments.
+#[derive(ClapArgs)]
+pub struct Args {
+    /// The file that `backup` made.
+    #[arg(required_unless_present = "confirm")]
+    file: Option<PathBuf>,
+    /// Really do it; without this, only say what it would undo.
+    #[arg(long)]
+    yes: bool,
+    /// Let the restored database be written again, and put on record what was undone.
+    #[arg(long, conflicts_with_all = ["file", "yes"])]
+    confirm: bool,
+}
+
+/// Does it.
+///
+/// # Errors
+/// If a server runs, or the backup is not fit to be restored.
+pub fn run(admin: &Admin, args: &Args) -> Result<(), Failure> {
+    let Some(file) = &args.file else { return confirm(admin) };
+    let config = admin.become_owner()?;
+    let scratch = Scratch::make(&config.state_dir)?;
+    let backup = scratch.open(file)?;
+    let current = open_current(&config.state_dir)?;
+    let report = restore::report(&backup, current.as_ref()).map_err(Failure::new)?;
+    if !args.yes {
+        let sentence = format!("{}\nhint: say it again with --yes, while the server is down", words(&report));
+        return admin.tell(&sentence, &json!({ "done": false, "undoes": report }));
+    }
+    if poke::is_heard(&config.state_dir) {
+        return Err(Failure::new("a server runs on this database").hint("systemctl stop kbmfa-server"));
+    }
+    let place = Place { state_dir: &config.state_dir, now: SystemClock.now() };
+    let notice = notice(admin, file, &report, current.as_ref(), &place)?;
+    restore::halt(&backup, &notice).map_err(Failure::new)?;
+    backup.close();
+    if let Some(current) = current {
+        current.close();
+    }
+    place.swap(&scratch, notice.kept.as_deref()).map_err(|error| match error {
+        db::Error::InUse(_) => Failure::new(error).hint("systemctl stop kbmfa-server"),
+        error => Failure::new(error),
+    })?;
+    let sentence = format!(
+        "{}\ndone; the database is read-only, and every login is refused.\n\
+         Next: start the server, look around, then kbmfa-server restore --confirm",
+        words(&report)
+    );
+    admin.tell(&sentence, &json!({ "done": true, "undoes": report, "kept": notice.kept }))
+}
+
+fn open_current(state_dir: &Path) -> Result<Option<Db>, Failure> {
+    if !state_dir.join(db::FILE).exists() {
+        return Ok(None);
+    }
+    let opened = Db::open(state_dir);
+    opened.map(Some).map_err(|error| {
+        Failure::new(error).hint(format!("move {} away to restore without comparing", db::FILE))
+    })
+}
+
+/// If the present database is itself an unconfirmed restore, the gap reaches back to what that one replaced.
+fn notice(
+    admin: &Admin,
+    file: &Path,
+    report: &Report,
+    current: Option<&Db>,
+    place: &Place<'_>,
+) -> Result<Notice, Failure> {
+    let earlier = current.map(|db| db.read_blocking(restore::pending)).transpose().map_err(Failure::new)?;
+    let before = earlier.flatten().and_then(|notice| notice.before).or_else(|| report.current.clone());
+    Ok(Notice {
+        file: file.display().to_string(),
+        before,
+        after: report.backup.clone(),
+        kept: current.map(|_| place.kept_name()),
+        by: admin.actor.who.clone(),
+        at: place.now,
+    })
+}
+
+/// Where the database is, and the moment of the restore.
+struct Place<'a> {
+    state_dir: &'a Path,
+    now: Time,
+}
+
+impl Place<'_> {
+    fn kept_name(&self) -> String {
+        let time: String = self.now.to_string().chars().filter(char::is_ascii_alphanumeric).collect();
+        format!("{}.before-restore-{time}", db::FILE)
+    }
+
+    fn swap(&self, scratch: &Scratch, kept: Option<&str>) -> Result<(), db::Error> {
+        let (new, current) = (scratch.0.join(db::FILE), self.state_dir.join(db::FILE));
+        replace::settle(&new)?;
+        if kept.is_some() {
+            replace::settle(&current)?;
+        }
+        replace::swap(&current, &new, &self.state_dir.join(self.kept_name()))
+    }
+}
+
+/// A directory beside the database in which the backup's copy is made ready; removed at the end.
+struct Scratch(PathBuf);
+
+impl Scratch {
+    fn make(state_dir: &Path) -> Result<Self, Failure> {
+        let path = state_dir.join(".restore");
+        // Left behind by a crash; if it cannot be removed the next line says so.
+        let _ = fs::remove_dir_all(&path);
+        let made = DirBuilder::new().mode(0o700).create(&path);
+        made.map_err(|e| Failure::new(format!("cannot make {}: {e}", path.display())))?;
+        Ok(Self(path))
+    }
+
+    /// A copy of the backup, brought to this program's schema; the backup itself stays as it is.
+    fn open(&self, backup: &Path) -> Result<Db, Failure> {
+        let copy = self.0.join(db::FILE);
+        let hint = "it is read as the owner of the state directory, not as root";
+        replace::copy(backup, &copy).map_err(|error| Failure::new(error).hint(hint))?;
+        fs::set_permissions(&copy, Permissions::from_mode(0o600)).map_err(Failure::new)?;
+        Db::open_and_migrate(&self.0).map_err(Failure::new)
+    }
+}
+
+impl Drop for Scratch {
+    fn drop(&mut self) {
+        // A leftover is removed by the next restore.
+        let _ = fs::remove_dir_all(&self.0);
+    }
+}
+
+fn words(report: &Report) -> String {
+    let mut text = match &report.current {
+        None => format!("there is no database now; the backup ends with event {}", report.backup),
+        Some(current) => format!("the backup ends with event {}, the database with {current}", report.backup),
+    };
+    if report.current.is_some() && report.foreign > 0 {
+        let (common, foreign) = (report.common, report.foreign);
+        let _ = write!(
+            text,
+            "\nwarning: this is no earlier state of the database: they part after event {common}, and \
+             {foreign} events are only in the backup"
+        );
+    }
+    if report.undone.is_empty() {
+        text.push_str("\nundoes     nothing");
+    }
+    for (kind, count) in &report.undone {
+        let _ = write!(text, "\nundoes     {count} x {kind}");
+    }
+    for thing in &report.vanishes {
+        let _ = write!(text, "\nvanishes   {thing}");
+    }
+    for thing in &report.comes_back {
+        let _ = write!(text, "\ncomes back {thing}");
+    }
+    text
+}
+
+fn confirm(admin: &Admin) -> Result<(), Failure> {
+    let (config, db) = admin.open()?;
+    let notice = restore::confirm(&db, admin.actor.clone()).map_err(Failure::new)?;
+    poke::ring(&config.state_dir);
+    let sentence =
+        format!("confirmed: the database goes on after event {}; the gap is on record", notice.after);
+    admin.tell(&sentence, &json!({ "before": notice.before, "after": notice.after, "kept": notice.kept }))
+}

@@ -1,0 +1,168 @@
+//! When a certificate is due: pure decisions about dates, names and who signed.
+
+use std::collections::BTreeSet;
+use std::fmt;
+use std::time::Duration;
+
+use super::facts::Facts;
+use crate::clock::Time;
+
+/// How long before its end a certificate raises the alarm.
+pub const ALARM_TIME: Duration = Duration::from_secs(30 * 86_400);
+
+/// A new certificate has to last this much longer than the present one to be worth having: an authority
+/// near its own end can give no more time, and renewing for nothing would never stop.
+const GAIN_MIN: Duration = Duration::from_secs(86_400);
+
+/// Why a certificate is replaced.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Why {
+    /// There is none that can be used.
+    Missing,
+    /// The authority that signs now is another one.
+    Authority,
+    /// The server's names have changed.
+    Names,
+    /// Two thirds of its life are over.
+    Age,
+}
+
+impl fmt::Display for Why {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Missing => "there was none that could be used",
+            Self::Authority => "another authority signs now",
+            Self::Names => "the names have changed",
+            Self::Age => "two thirds of its life are over",
+        })
+    }
+}
+
+/// The certificate in use, as far as it matters here.
+pub struct Present<'a> {
+    /// What it says.
+    pub facts: &'a Facts,
+    /// Whether the authority that signs now has signed it.
+    pub by_signer: bool,
+}
+
+/// Whether to replace the certificate, and why. `wanted` are the names that it ought to have, if they are to
+/// be looked at; `best_end` is until when a new one would be good.
+pub fn due(
+    present: Option<&Present<'_>>,
+    wanted: Option<&BTreeSet<String>>,
+    best_end: Time,
+    now: Time,
+) -> Option<Why> {
+    let Some(Present { facts, by_signer }) = present else { return Some(Why::Missing) };
+    let life = facts.not_after.since(facts.not_before);
+    let old = now >= facts.not_before + life * 2 / 3;
+    if !by_signer {
+        Some(Why::Authority)
+    } else if wanted.is_some_and(|wanted| *wanted != facts.names) {
+        Some(Why::Names)
+    } else if old && best_end.since(facts.not_after) >= GAIN_MIN {
+        Some(Why::Age)
+    } else {
+        None
+    }
+}
+
+/// How a certificate stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Standing {
+    /// It has time.
+    Good,
+    /// It ends within [`ALARM_TIME`].
+    EndsSoon,
+    /// It has ended: no machine accepts it.
+    Ended,
+}
+
+/// How a certificate with this end stands.
+pub fn standing(not_after: Time, now: Time) -> Standing {
+    if now >= not_after {
+        Standing::Ended
+    } else if not_after.since(now) <= ALARM_TIME {
+        Standing::EndsSoon
+    } else {
+        Standing::Good
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::ca::{facts, issue};
+    use crate::clock::{Clock, ManualClock};
+    use crate::db::testing::START;
+
+    const DAY: Duration = Duration::from_secs(86_400);
+
+    fn ninety_days() -> (Facts, ManualClock) {
+        let clock = ManualClock::new(Time::from_micros(START));
+        let authority = issue::authority(clock.now()).unwrap();
+        let mut facts = facts::of_pem(authority.pem.as_bytes()).unwrap().remove(0);
+        facts.not_before = clock.now();
+        facts.not_after = clock.now() + DAY * 90;
+        facts.names = BTreeSet::from(["a".to_owned()]);
+        (facts, clock)
+    }
+
+    fn names(names: &[&str]) -> BTreeSet<String> {
+        names.iter().map(|&name| name.to_owned()).collect()
+    }
+
+    #[test]
+    fn a_certificate_is_renewed_when_two_thirds_of_its_life_are_over() {
+        let (facts, clock) = ninety_days();
+        let present = Present { facts: &facts, by_signer: true };
+        let now = || due(Some(&present), None, clock.now() + DAY * 90, clock.now());
+        assert_eq!(now(), None);
+        clock.advance(DAY * 60 - Duration::from_micros(1));
+        assert_eq!(now(), None);
+        clock.advance(Duration::from_micros(1));
+        assert_eq!(now(), Some(Why::Age));
+        clock.advance(DAY * 300);
+        assert_eq!(now(), Some(Why::Age), "a server that was off for a year");
+    }
+
+    #[test]
+    fn a_renewal_that_gains_nothing_is_not_made() {
+        let (facts, clock) = ninety_days();
+        let present = Present { facts: &facts, by_signer: true };
+        clock.advance(DAY * 80);
+        let authority_ends = facts.not_after + (DAY - Duration::from_micros(1));
+        assert_eq!(due(Some(&present), None, authority_ends, clock.now()), None);
+        assert_eq!(due(Some(&present), None, facts.not_after + DAY, clock.now()), Some(Why::Age));
+    }
+
+    #[test]
+    fn a_missing_certificate_other_names_and_another_authority_are_reasons_at_any_age() {
+        let (facts, clock) = ninety_days();
+        let check = |by_signer, wanted: Option<&[&str]>, expected| {
+            let present = Present { facts: &facts, by_signer };
+            let wanted = wanted.map(names);
+            let now = clock.now();
+            assert_eq!(due(Some(&present), wanted.as_ref(), facts.not_after, now), expected, "{wanted:?}");
+        };
+        check(true, None, None);
+        check(true, Some(&["a"]), None);
+        check(true, Some(&["a", "b"]), Some(Why::Names));
+        check(false, Some(&["a"]), Some(Why::Authority));
+        assert_eq!(due(None, None, facts.not_after, clock.now()), Some(Why::Missing));
+    }
+
+    #[test]
+    fn the_alarm_begins_thirty_days_before_the_end() {
+        let (facts, clock) = ninety_days();
+        let now = || standing(facts.not_after, clock.now());
+        assert_eq!(now(), Standing::Good);
+        clock.advance(DAY * 60 - Duration::from_micros(1));
+        assert_eq!(now(), Standing::Good);
+        clock.advance(Duration::from_micros(1));
+        assert_eq!(now(), Standing::EndsSoon);
+        clock.advance(DAY * 30);
+        assert_eq!(now(), Standing::Ended);
+    }
+}

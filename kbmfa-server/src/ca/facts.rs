@@ -1,0 +1,92 @@
+//! Reads what a certificate says: dates, names, pin, and by whom it is signed. It judges nothing.
+
+use kbmfa_proto::pin::Pin;
+use rustls::pki_types::CertificateDer;
+use rustls::pki_types::pem::PemObject;
+use sha2::{Digest, Sha256};
+use std::collections::BTreeSet;
+use std::net::IpAddr;
+use x509_parser::prelude::{FromDer, GeneralName, X509Certificate};
+
+use crate::clock::Time;
+
+/// What one certificate says.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Facts {
+    /// Good from then on ..
+    pub not_before: Time,
+    /// .. until then.
+    pub not_after: Time,
+    /// DNS names and IP addresses, as [`canonical`] has them.
+    pub names: BTreeSet<String>,
+    /// The pin of its key.
+    pub pin: Pin,
+    /// The certificate itself.
+    pub der: CertificateDer<'static>,
+}
+
+impl Facts {
+    /// True if `authority`'s key made the signature on this certificate.
+    pub fn is_signed_by(&self, authority: &Self) -> bool {
+        let (own, other) = (X509Certificate::from_der(&self.der), X509Certificate::from_der(&authority.der));
+        match (own, other) {
+            (Ok((_, own)), Ok((_, other))) => own.verify_signature(Some(other.public_key())).is_ok(),
+            _ => false,
+        }
+    }
+}
+
+/// The certificates in a PEM text, in their order; `None` if one of them cannot be read.
+pub fn of_pem(pem: &[u8]) -> Option<Vec<Facts>> {
+    CertificateDer::pem_slice_iter(pem).map(|certificate| of(&certificate.ok()?)).collect()
+}
+
+/// What this certificate says; `None` if it is none.
+pub fn of(der: &CertificateDer<'_>) -> Option<Facts> {
+    let (_, certificate) = X509Certificate::from_der(der).ok()?;
+    let time = |seconds: i64| Time::from_micros(seconds.saturating_mul(1_000_000));
+    let names = certificate.subject_alternative_name().ok()?;
+    let names = names.iter().flat_map(|names| &names.value.general_names);
+    Some(Facts {
+        not_before: time(certificate.validity().not_before.timestamp()),
+        not_after: time(certificate.validity().not_after.timestamp()),
+        names: names.filter_map(name).collect(),
+        pin: Pin::from_sha256(Sha256::digest(certificate.public_key().raw).into()),
+        der: der.clone().into_owned(),
+    })
+}
+
+fn name(name: &GeneralName<'_>) -> Option<String> {
+    match name {
+        GeneralName::DNSName(name) => Some(canonical(name)),
+        GeneralName::IPAddress(bytes) => {
+            let v4 = <[u8; 4]>::try_from(*bytes).map(IpAddr::from);
+            let address = v4.or_else(|_| <[u8; 16]>::try_from(*bytes).map(IpAddr::from));
+            address.ok().map(|address| address.to_string())
+        }
+        _ => None,
+    }
+}
+
+/// One spelling for each name or address, for comparing.
+pub fn canonical(name: &str) -> String {
+    name.parse::<IpAddr>().map_or_else(|_| name.to_ascii_lowercase(), |address| address.to_string())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn one_name_has_one_spelling() {
+        assert_eq!(canonical("KBMFA.Example"), "kbmfa.example");
+        assert_eq!(canonical("2001:DB8:0:0::7"), "2001:db8::7");
+    }
+
+    #[test]
+    fn what_is_no_certificate_says_nothing() {
+        assert_eq!(of(&CertificateDer::from(vec![1, 2, 3])), None);
+        assert_eq!(of_pem(b"-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n"), None);
+        assert_eq!(of_pem(b"").map(|found| found.len()), Some(0));
+    }
+}

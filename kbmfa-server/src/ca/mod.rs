@@ -1,0 +1,84 @@
+//! The private certificate authority and the server's certificate that it signs: made by `init`, renewed by
+//! the server, replaced by `ca rotate`. Machines trust the authorities that they are handed, and no other.
+
+pub mod due;
+pub mod facts;
+pub mod files;
+pub mod issue;
+
+pub mod service;
+pub mod store;
+
+use std::io;
+use std::path::PathBuf;
+
+use crate::clock::Time;
+use crate::db;
+use crate::random::NoRandomness;
+
+/// Until when certificates are good; what the operator is told.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Dates {
+    /// The server's certificate.
+    pub server: Time,
+    /// The authority that signed it, where the chain holds it.
+    pub ca: Option<Time>,
+}
+
+impl Dates {
+    /// Each certificate by its name in metrics and events, with its end.
+    pub fn each(&self) -> impl Iterator<Item = (&'static str, Time)> {
+        [("server", Some(self.server)), ("ca", self.ca)]
+            .into_iter()
+            .filter_map(|(name, end)| Some((name, end?)))
+    }
+}
+
+/// Why something about certificates was not done.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The database failed.
+    #[error(transparent)]
+    Db(#[from] db::Error),
+    /// The library refused.
+    #[error("cannot make a certificate: {0}")]
+    Rcgen(#[from] rcgen::Error),
+    /// No random bytes.
+    #[error(transparent)]
+    Random(#[from] NoRandomness),
+    /// The date is out of range.
+    #[error("the clock shows no date that a certificate can bear")]
+    Date,
+    /// The authority is past its end.
+    #[error("the certificate authority ended on {0}")]
+    Ended(Time),
+    /// A file cannot be read or written.
+    #[error("cannot use {}: {cause}", path.display())]
+    File {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        cause: io::Error,
+    },
+    /// A file holds something else than it should.
+    #[error("{} holds no certificate that can be used", .0.display())]
+    NoCertificate(PathBuf),
+    /// There is no authority that signs.
+    #[error("{} names no certificate authority; `kbmfa-server init` makes one", .0.display())]
+    NoAuthority(PathBuf),
+    /// There are two already.
+    #[error("a rotation is under way already: there are two certificate authorities")]
+    UnderWay,
+    /// There is no other authority to sign with.
+    #[error("there is no newer certificate authority to switch to")]
+    NothingNewer,
+    /// There is no authority to drop.
+    #[error("there is no older certificate authority to retire")]
+    NothingOlder,
+    /// The server's certificate is still the old authority's.
+    #[error("the server's certificate is still signed by the old certificate authority")]
+    StillSigned,
+    /// Some machines would not know the server any more.
+    #[error("not yet: these machines do not trust the new certificate authority: {}", .0.join(" "))]
+    NotYetTrusted(Vec<String>),
+}

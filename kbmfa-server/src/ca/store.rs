@@ -1,0 +1,32 @@
+//! The SQL of which machine trusts which authority.
+
+use kbmfa_proto::pin::Pin;
+
+use crate::db::{Error, Tx};
+
+/// Pins of the authorities that a machine says it trusts, in order.
+pub(super) fn pins_of(tx: &Tx<'_>, machine_id: &str) -> Result<Vec<Pin>, Error> {
+    let sql = "SELECT pin FROM machine_ca WHERE machine_id = ?1 ORDER BY pin";
+    tx.query(sql, &[machine_id.into()], |row| row.parsed("pin"))
+}
+
+/// Replaces what a machine is known to trust.
+pub(super) fn replace_pins(tx: &Tx<'_>, machine_id: &str, pins: &[Pin]) -> Result<(), Error> {
+    tx.execute("DELETE FROM machine_ca WHERE machine_id = ?1", &[machine_id.into()])?;
+    for pin in pins {
+        tx.execute(
+            "INSERT INTO machine_ca (machine_id, pin, reported_at) VALUES (?1, ?2, ?3) ON CONFLICT DO NOTHING",
+            &[machine_id.into(), pin.to_string().into(), tx.now.into()],
+        )?;
+    }
+    Ok(())
+}
+
+/// Ids of the machines that trust this authority.
+///
+/// # Errors
+/// What the database says.
+pub fn machines_trusting(tx: &Tx<'_>, pin: Pin) -> Result<Vec<String>, Error> {
+    let sql = "SELECT machine_id FROM machine_ca WHERE pin = ?1";
+    tx.query(sql, &[pin.to_string().into()], |row| row.text("machine_id"))
+}

@@ -1,0 +1,101 @@
+//! Putting another database file in the place of the one in use. The server must be down.
+
+use rusqlite::Connection;
+use std::fs::{self, File};
+use std::io;
+use std::path::Path;
+use std::sync::Arc;
+
+use super::Error;
+
+/// Makes one file of a database: takes in its write-ahead log and closes it. While anybody else has it open
+/// that fails, so this also proves that nobody has.
+///
+/// # Errors
+/// [`Error::InUse`].
+pub fn settle(path: &Path) -> Result<(), Error> {
+    let in_use = || Error::InUse(path.display().to_string());
+    let connection = Connection::open(path)?;
+    let switched: Result<String, _> =
+        connection.query_row("PRAGMA journal_mode = DELETE", [], |row| row.get(0));
+    match switched {
+        Ok(mode) if mode == "delete" => Ok(()),
+        Ok(_) => Err(in_use()),
+        Err(error) if error.sqlite_error_code() == Some(rusqlite::ErrorCode::DatabaseBusy) => Err(in_use()),
+        Err(error) => Err(error.into()),
+    }
+}
+
+/// Copies a settled database file.
+///
+/// # Errors
+/// [`Error::InUse`] if a log lies beside it, whose content the copy would lack.
+pub fn copy(from: &Path, to: &Path) -> Result<(), Error> {
+    let log = from.with_file_name(format!("{}-wal", from.file_name().unwrap_or_default().display()));
+    if fs::metadata(&log).is_ok_and(|found| found.len() > 0) {
+        return Err(Error::InUse(from.display().to_string()));
+    }
+    fs::copy(from, to).and_then(|_| File::open(to)?.sync_all()).map_err(at(from))
+}
+
+/// Puts `new` in the place of `current` in one step, and keeps that, if it is there, as `kept`. Both must be
+/// settled, and in one file system.
+///
+/// # Errors
+/// [`Error::File`].
+pub fn swap(current: &Path, new: &Path, kept: &Path) -> Result<(), Error> {
+    match fs::hard_link(current, kept) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(at(kept)(error)),
+        _ => {}
+    }
+    let renamed = fs::rename(new, current);
+    let dir = current.parent().unwrap_or(Path::new("/"));
+    renamed.and_then(|()| File::open(dir)?.sync_all()).map_err(at(current))
+}
+
+fn at(path: &Path) -> impl FnOnce(io::Error) -> Error {
+    let path = path.display().to_string();
+    move |cause| Error::File { path, cause: Arc::new(cause) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::db::{Db, FILE, testing};
+
+    #[test]
+    fn a_database_that_somebody_has_open_is_not_settled() {
+        let fixture = testing::fixture();
+        let path = fixture.dir.path().join(FILE);
+        assert!(matches!(settle(&path), Err(Error::InUse(_))));
+        fixture.db.close();
+        settle(&path).unwrap();
+        assert!(!fixture.dir.path().join("kbmfa.db-wal").exists());
+    }
+
+    #[test]
+    fn a_swap_keeps_what_was_there() {
+        let dir = tempfile::tempdir().unwrap();
+        let (current, new, kept) = (dir.path().join("a"), dir.path().join("b"), dir.path().join("c"));
+        for (text, kept_text) in [("first", None), ("second", Some("first"))] {
+            fs::write(&new, text).unwrap();
+            swap(&current, &new, &kept).unwrap();
+            assert_eq!(fs::read_to_string(&current).unwrap(), text);
+            assert_eq!(fs::read_to_string(&kept).ok().as_deref(), kept_text);
+        }
+        fs::write(&new, "third").unwrap();
+        assert!(swap(&current, &new, &kept).is_err(), "what was kept before is not replaced");
+    }
+
+    #[test]
+    fn a_copy_that_would_lack_its_log_is_not_made() {
+        let fixture = testing::fixture();
+        fixture.db.write_blocking("row", |tx| crate::db::meta::set(tx, "x", "y")).unwrap();
+        let to = fixture.dir.path().join("copy");
+        assert!(matches!(copy(&fixture.dir.path().join(FILE), &to), Err(Error::InUse(_))));
+        let backup = fixture.dir.path().join("backup");
+        fixture.db.backup(&backup).unwrap();
+        copy(&backup, &to).unwrap();
+        drop(Db::open(fixture.dir.path()).unwrap());
+    }
+}

@@ -1,0 +1,307 @@
+//! Restoring a backup: what that undoes, and the state in between: a restored database takes nothing until
+//! somebody has confirmed that it is the right one. The confirmation puts the gap on record.
+
+pub mod store;
+
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+use std::fmt;
+
+use crate::audit::store::append;
+use crate::audit::{Actor, Broken, Event, Head, Kind as EventKind, store as audit};
+use crate::clock::Time;
+use crate::db::{self, Db, Tx, meta};
+
+/// Why a restore was not done or confirmed.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The database failed.
+    #[error(transparent)]
+    Db(#[from] db::Error),
+    /// The backup's record is not what was sealed.
+    #[error("the backup's record is broken: {0}")]
+    Broken(Broken),
+    /// SQLite finds the file damaged.
+    #[error("the backup is damaged: {0}")]
+    Damaged(String),
+    /// Nothing waits for a confirmation.
+    #[error("there is no restore to confirm")]
+    NothingToConfirm,
+}
+
+/// What can come back or vanish with a restore.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Kind {
+    /// A machine.
+    Machine,
+    /// A machine's credential.
+    Credential,
+    /// A pool.
+    Pool,
+    /// A machine in a pool.
+    PoolMember,
+}
+
+/// One such thing.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Thing {
+    /// Of which kind.
+    pub kind: Kind,
+    /// As people call it.
+    pub name: String,
+}
+
+impl fmt::Display for Thing {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let name = &self.name;
+        match self.kind {
+            Kind::Machine => write!(f, "machine {name}"),
+            Kind::Credential => write!(f, "a credential of machine {name}"),
+            Kind::Pool => write!(f, "pool {name}"),
+            Kind::PoolMember => write!(f, "machine {name}"),
+        }
+    }
+}
+
+/// What stands in one database.
+#[derive(Debug, Clone)]
+pub struct Snapshot {
+    /// Its last event.
+    pub head: Head,
+    /// Everything that counts, by kind and id.
+    pub things: BTreeMap<(Kind, String), Thing>,
+}
+
+/// What a restore would undo.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Report {
+    /// The backup's last event.
+    pub backup: String,
+    /// The present database's last event, if there is one.
+    pub current: Option<String>,
+    /// The last event that both have; what the present database has after it is undone.
+    pub common: i64,
+    /// How many events of each kind are undone.
+    pub undone: BTreeMap<String, i64>,
+    /// Events that only the backup has: then it is no earlier state of the present database.
+    pub foreign: i64,
+    /// What there is now and would not be.
+    pub vanishes: Vec<Thing>,
+    /// What there is not and would be again.
+    pub comes_back: Vec<Thing>,
+}
+
+/// Checks a backup, and compares it with the present database.
+///
+/// # Errors
+/// [`Error::Broken`], [`Error::Damaged`].
+pub fn report(backup: &Db, current: Option<&Db>) -> Result<Report, Error> {
+    if let Some(damage) = backup.integrity()?.into_iter().next() {
+        return Err(Error::Damaged(damage));
+    }
+    backup.read_blocking(|old| {
+        audit::verify(old, None)?.map_err(Error::Broken)?;
+        let past = store::snapshot(old)?;
+        let Some(current) = current else { return Ok(without_present(&past)) };
+        current.read_blocking(|new| compare((old, &past), (new, &store::snapshot(new)?)))
+    })
+}
+
+fn without_present(past: &Snapshot) -> Report {
+    Report {
+        backup: past.head.to_string(),
+        current: None,
+        common: 0,
+        undone: BTreeMap::new(),
+        foreign: past.head.seq,
+        vanishes: Vec::new(),
+        comes_back: past.things.values().cloned().collect(),
+    }
+}
+
+fn compare((old, past): (&Tx<'_>, &Snapshot), (new, present): (&Tx<'_>, &Snapshot)) -> Result<Report, Error> {
+    let common = common(past.head.seq.min(present.head.seq), |seq| {
+        let seals = (store::seal(old, seq)?, store::seal(new, seq)?);
+        Ok::<_, Error>(seals.0.is_some() && seals.0 == seals.1)
+    })?;
+    Ok(Report {
+        backup: past.head.to_string(),
+        current: Some(present.head.to_string()),
+        common,
+        undone: store::events_after(new, common)?,
+        foreign: past.head.seq - common,
+        vanishes: missing(&present.things, &past.things),
+        comes_back: missing(&past.things, &present.things),
+    })
+}
+
+/// The last number up to which two chains are the same. Seals cover all that is before them, so that is found
+/// by halving.
+fn common<E>(last: i64, same: impl Fn(i64) -> Result<bool, E>) -> Result<i64, E> {
+    let (mut known, mut end) = (0, last + 1);
+    while end - known > 1 {
+        let middle = i64::midpoint(known, end);
+        if same(middle)? {
+            known = middle;
+        } else {
+            end = middle;
+        }
+    }
+    Ok(known)
+}
+
+type Things = BTreeMap<(Kind, String), Thing>;
+
+fn missing(from: &Things, others: &Things) -> Vec<Thing> {
+    from.iter().filter(|(key, _)| !others.contains_key(key)).map(|(_, thing)| thing.clone()).collect()
+}
+
+/// What a restored database carries until it is confirmed: all that the record has to say about it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Notice {
+    /// The backup's file.
+    pub file: String,
+    /// Last event of the database that was replaced, if there was one.
+    pub before: Option<String>,
+    /// Last event of the backup.
+    pub after: String,
+    /// Where the replaced database was put.
+    pub kept: Option<String>,
+    /// Who did it, and when.
+    pub by: String,
+    /// When.
+    pub at: Time,
+}
+
+/// Makes a database read-only until [`confirm`].
+///
+/// # Errors
+/// What the database says.
+pub fn halt(db: &Db, notice: &Notice) -> Result<(), Error> {
+    let text = serde_json::to_string(notice).map_err(|error| db::Error::BadValue(error.to_string()))?;
+    Ok(db.write_even_read_only("restore.halt", move |tx| meta::set(tx, meta::READ_ONLY, &text))?)
+}
+
+/// The notice in a database that waits for its confirmation.
+///
+/// # Errors
+/// What the database says.
+pub fn pending(tx: &Tx<'_>) -> Result<Option<Notice>, Error> {
+    let text = meta::get(tx, meta::READ_ONLY)?;
+    let read = text.map(|text| serde_json::from_str(&text)).transpose();
+    Ok(read.map_err(|error| db::Error::BadValue(error.to_string()))?)
+}
+
+/// Lets a restored database be written again, and puts on record what was undone.
+///
+/// # Errors
+/// [`Error::NothingToConfirm`].
+pub fn confirm(db: &Db, actor: Actor) -> Result<Notice, Error> {
+    db.write_even_read_only("restore.confirm", move |tx| {
+        let notice = pending(tx)?.ok_or(Error::NothingToConfirm)?;
+        meta::remove(tx, meta::READ_ONLY)?;
+        let event = Event::new(EventKind::DatabaseRestored, actor)
+            .maybe("before", notice.before.as_ref())
+            .detail("after", &notice.after)
+            .detail("file", &notice.file)
+            .maybe("kept", notice.kept.as_ref())
+            .detail("restored-by", &notice.by)
+            .detail("restored-at", notice.at);
+        append(tx, &event)?;
+        Ok(notice)
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::db::FILE;
+    use crate::db::testing::{Fixture, fixture};
+    use crate::roster::service;
+    use proptest::prelude::*;
+
+    fn machine(fixture: &Fixture, name: &'static str, present: bool) {
+        let work = move |tx: &Tx<'_>| {
+            let (actor, name) = (Actor::new("console:root"), name.parse().unwrap());
+            if present {
+                service::add_machine(tx, &actor, &name)
+            } else {
+                service::remove_machine(tx, &actor, &name).map(drop)
+            }
+        };
+        fixture.db.write_blocking("test", work).unwrap();
+    }
+
+    fn backup_of(fixture: &Fixture) -> (tempfile::TempDir, Db) {
+        let dir = tempfile::tempdir().unwrap();
+        fixture.db.backup(&dir.path().join(FILE)).unwrap();
+        let db = Db::open(dir.path()).unwrap();
+        (dir, db)
+    }
+
+    #[test]
+    fn a_report_says_what_happened_since_what_vanishes_and_what_comes_back() {
+        let fixture = fixture();
+        machine(&fixture, "web1", true);
+        machine(&fixture, "web2", true);
+        let (_dir, backup) = backup_of(&fixture);
+        machine(&fixture, "web1", false);
+        machine(&fixture, "web3", true);
+        let report = report(&backup, Some(&fixture.db)).unwrap();
+        assert_eq!((report.common, report.foreign), (2, 0));
+        let undone: Vec<_> = report.undone.iter().map(|(kind, count)| (kind.as_str(), *count)).collect();
+        assert_eq!(undone, [("machine.added", 1), ("machine.removed", 1)]);
+        let names = |things: &[Thing]| things.iter().map(Thing::to_string).collect::<Vec<_>>();
+        assert_eq!(names(&report.vanishes), ["machine web3"]);
+        assert_eq!(names(&report.comes_back), ["machine web1"]);
+    }
+
+    #[test]
+    fn a_backup_that_is_no_earlier_state_is_told_from_one_that_is() {
+        let fixture = fixture();
+        machine(&fixture, "web1", true);
+        let (_dir, backup) = backup_of(&fixture);
+        let elsewhere = |tx: &Tx<'_>| service::add_machine(tx, &Actor::new("x"), &"db1".parse().unwrap());
+        backup.write_blocking("test", elsewhere).unwrap();
+        machine(&fixture, "web2", true);
+        let report = report(&backup, Some(&fixture.db)).unwrap();
+        assert_eq!((report.common, report.foreign), (1, 1));
+    }
+
+    #[test]
+    fn a_backup_whose_record_was_edited_is_refused() {
+        let fixture = fixture();
+        machine(&fixture, "web1", true);
+        let (_dir, backup) = backup_of(&fixture);
+        backup.write_blocking("tamper", |tx| tx.execute("UPDATE event SET at = 0", &[])).unwrap();
+        assert!(matches!(report(&backup, None), Err(Error::Broken(_))));
+    }
+
+    #[test]
+    fn a_restored_database_takes_nothing_until_the_gap_is_on_record() {
+        let fixture = fixture();
+        let (before, after) = (Some("9:aaaaaaaaaaaa".to_owned()), "0:000000000000".to_owned());
+        let (file, by, at) = ("b".to_owned(), "console:root".to_owned(), Time::from_micros(0));
+        let notice = Notice { file, before, after, kept: None, by, at };
+        let actor = || Actor::new("console:root");
+        assert!(matches!(confirm(&fixture.db, actor()), Err(Error::NothingToConfirm)));
+        halt(&fixture.db, &notice).unwrap();
+        let add = |tx: &Tx<'_>| service::add_machine(tx, &Actor::new("x"), &"db1".parse().unwrap());
+        assert!(fixture.db.write_blocking("test", add).is_err());
+        assert_eq!(confirm(&fixture.db, actor()).unwrap(), notice);
+        fixture.db.write_blocking("test", add).unwrap();
+        let filter =
+            audit::Filter { kind: Some(EventKind::DatabaseRestored), limit: 9, ..Default::default() };
+        let found = fixture.db.read_blocking(|tx| audit::search(tx, &filter)).unwrap();
+        assert!(found.len() == 1 && found[0].seq == 1 && found[0].body.contains("9:aaaaaaaaaaaa"));
+    }
+
+    proptest! {
+        #[test]
+        fn halving_finds_where_two_chains_part(last in 0_i64..300, parted in 0_i64..300) {
+            let found = common(last, |seq| Ok::<_, ()>(seq <= parted)).unwrap();
+            prop_assert_eq!(found, last.min(parted));
+        }
+    }
+}

@@ -1,0 +1,149 @@
+//! The loop that looks after the server's certificate: replaces our own in time, puts whatever lies on disk in
+//! force, and raises the alarm when an end comes near.
+
+use rustls::ServerConfig;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::sync::watch;
+
+use crate::ca::due::{Standing, standing};
+use crate::ca::service::{self, Names};
+use crate::ca::{self, Dates};
+use crate::clock::Time;
+use crate::db::{self, Db};
+use crate::http::{Certificate, Settings, tls};
+use crate::secret::SecretHash;
+
+/// How often the certificate is looked at: bounds how long after `ca rotate --switch`, or after another server
+/// on this state has renewed it, this one goes on with the old one.
+const INTERVAL: Duration = Duration::from_secs(5);
+
+/// A certificate that cannot be replaced, or that ends soon, is mentioned in the log once in this time.
+const COMPLAINT_INTERVAL: Duration = Duration::from_secs(86_400);
+
+/// What looks after the certificate.
+pub(super) struct Keeper {
+    db: Db,
+    settings: watch::Receiver<Settings>,
+    certificate: watch::Sender<Arc<ServerConfig>>,
+    dates: watch::Sender<Dates>,
+    print: SecretHash,
+    complained_at: Option<Time>,
+}
+
+/// What the rest of the server hears of it.
+pub(super) struct InForce {
+    pub(super) certificate: watch::Receiver<Arc<ServerConfig>>,
+    pub(super) dates: watch::Receiver<Dates>,
+}
+
+impl Keeper {
+    /// Replaces the certificate if it is due, and loads it.
+    ///
+    /// # Errors
+    /// If there is none that can be used.
+    pub(super) async fn begin(
+        db: Db,
+        settings: watch::Receiver<Settings>,
+    ) -> Result<(Self, InForce), tls::Error> {
+        let now = settings.borrow().clone();
+        if let Err(error) = renew(&db, &now, Occasion::Told).await {
+            log::error!("{error}");
+        }
+        let loaded = tls::load(&now)?;
+        let (certificate, certificate_in_force) = watch::channel(loaded.config);
+        let (dates, dates_in_force) = watch::channel(loaded.dates);
+        let keeper = Self { db, settings, certificate, dates, print: loaded.print, complained_at: None };
+        Ok((keeper, InForce { certificate: certificate_in_force, dates: dates_in_force }))
+    }
+
+    /// Runs until the settings' owner ends.
+    pub(super) async fn run(mut self) {
+        let mut occasion = Occasion::Passing;
+        loop {
+            let settings = self.settings.borrow_and_update().clone();
+            let renewed = renew(&self.db, &settings, occasion).await;
+            self.put_in_force(&settings, occasion);
+            self.complain(renewed.err()).await;
+            occasion = tokio::select! {
+                changed = self.settings.changed() => match changed {
+                    Ok(()) => Occasion::Told,
+                    Err(_) => return,
+                },
+                () = tokio::time::sleep(INTERVAL) => Occasion::Passing,
+            };
+        }
+    }
+
+    /// The operator's own files are read only when the operator says so: they may be half written.
+    fn put_in_force(&mut self, settings: &Settings, occasion: Occasion) {
+        let ours = matches!(settings.certificate, Certificate::Ours(_));
+        let changed = || tls::print(settings).is_some_and(|print| print != self.print);
+        if occasion == Occasion::Told || (ours && changed()) {
+            match tls::load(settings) {
+                Ok(loaded) => {
+                    log::info!("the certificate in force ends on {}", loaded.dates.server);
+                    self.certificate.send_replace(loaded.config);
+                    self.dates.send_replace(loaded.dates);
+                    self.print = loaded.print;
+                }
+                Err(error) => log::error!("the old certificate stays in force: {error}"),
+            }
+        }
+    }
+
+    /// At most once a day: what went wrong, and what ends soon.
+    async fn complain(&mut self, failed: Option<ca::Error>) {
+        let Ok(now) = self.db.read(|tx| Ok::<_, db::Error>(tx.now)).await else { return };
+        let dates = *self.dates.borrow();
+        let ending: Vec<_> = dates.each().filter(|(_, end)| standing(*end, now) != Standing::Good).collect();
+        let lately = self.complained_at.is_some_and(|at| now.since(at) < COMPLAINT_INTERVAL);
+        if lately || (ending.is_empty() && failed.is_none()) {
+            return;
+        }
+        self.complained_at = Some(now);
+        if let Some(error) = failed {
+            log::error!("the server's certificate cannot be renewed: {error}");
+        }
+        for (which, end) in ending {
+            log::error!("ALARM: the {which} certificate ends on {end}; after that no machine gets an answer");
+            let noted = self.db.write("certificate.alarm", move |tx| service::alarm(tx, which, end));
+            if let Err(error) = noted.await {
+                log::error!("the alarm could not be put on record: {error}");
+            }
+        }
+    }
+}
+
+/// Why the certificate is looked at.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Occasion {
+    /// The server starts, or was told to read everything again.
+    Told,
+    /// Time has passed.
+    Passing,
+}
+
+/// Replaces our own certificate, if it is due. A database that is read-only is no fault: it waits.
+async fn renew(db: &Db, settings: &Settings, occasion: Occasion) -> Result<(), ca::Error> {
+    let Certificate::Ours(files) = &settings.certificate else { return Ok(()) };
+    let (files, names) = (files.clone(), settings.names.clone());
+    let names = match occasion {
+        Occasion::Told => Names::Demanded(names),
+        Occasion::Passing => Names::Kept(names),
+    };
+    // Looking takes no write; whoever finds it due looks again inside the transaction, so that of two servers
+    // only one replaces it.
+    let (looking, given) = (files.clone(), names.clone());
+    let due = db.read(move |tx| service::due(&looking, &given, tx.now)).await?;
+    if due.is_none() {
+        return Ok(());
+    }
+    let renewed = db.write("certificate.renew", move |tx| service::renew(tx, &files, &names));
+    match renewed.await {
+        Ok(Some(why)) => log::info!("the server has a new certificate: {why}"),
+        Ok(None) | Err(ca::Error::Db(db::Error::ReadOnly)) => {}
+        Err(error) => return Err(error),
+    }
+    Ok(())
+}
