@@ -9,6 +9,7 @@ mod join;
 mod names;
 mod pem;
 mod place;
+mod refresh;
 mod status;
 
 /// Prepares this machine to have its logins approved.
@@ -32,6 +33,8 @@ enum Verb {
     Join(join::Args),
     /// Show whether every server can be reached and knows this machine.
     Status(status::Args),
+    /// Fetch the list of CAs to trust from the server.
+    RefreshCa(refresh::Args),
 }
 
 impl Cli {
@@ -43,6 +46,7 @@ impl Cli {
         match &self.verb {
             Verb::Join(args) => join::run(args, out),
             Verb::Status(args) => status::run(args, out),
+            Verb::RefreshCa(args) => refresh::run(args, out),
         }
     }
 }

@@ -1,0 +1,154 @@
+//! `kbmfa-host refresh-ca`: asks the server which CAs to trust, over a connection to one that is trusted
+//! already, and puts them on file.
+//!
+//! A list is put on file only after the server that gave it has been reached with that list alone, so that a
+//! refresh cannot lock the machine out. The server hears last what the machine trusts.
+
+use kbmfa_proto::client::{BadCa, Client, Error as CallError, Method, Target, Trust as Trusted, pin_of};
+use kbmfa_proto::machine::{Authorities, Machine, Trust};
+use kbmfa_proto::pin::Pin;
+use rustls::pki_types::CertificateDer;
+use rustls::pki_types::pem::PemObject;
+use std::io::Write;
+use std::path::{Path, PathBuf};
+
+use super::{Error, place};
+use crate::config::access::{Access, read_credential};
+use crate::config::{ADDRESS_TIME, Ca, Config};
+use crate::files::{self, Kind};
+
+const ROUTE: &str = "/v1/machines/self/trust";
+
+/// Learn from the server which CAs to trust, and write them into the file that pam.toml names.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "Run it daily (packaging/systemd/kbmfa-host-refresh.timer): \
+                        `kbmfa-server ca rotate` waits for it.")]
+pub(super) struct Args {
+    /// The module's configuration
+    #[arg(long, default_value = crate::args::CONFIG, value_name = "FILE")]
+    config: PathBuf,
+}
+
+pub(super) fn run(args: &Args, out: &mut impl Write) -> Result<(), Error> {
+    let config = Config::load(&args.config).map_err(|faults| Error::all(&faults))?;
+    let Ca::File(path) = &config.ca else {
+        writeln!(out, "nothing to do: pam.toml trusts the system's CAs")?;
+        return Ok(());
+    };
+    let access = Access::read(&config).map_err(|faults| Error::all(&faults))?;
+    let mut failed = Vec::new();
+    for target in &config.targets {
+        match refresh(target, &access.trust, &access.credential, path) {
+            Ok(outcome) => return report(&outcome, path, out),
+            Err(error) => failed.push(format!("{}: {error}", target.address)),
+        }
+    }
+    Err(Error::all(&failed))
+}
+
+/// What came of it.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Outcome {
+    /// The file said so already.
+    Unchanged(Vec<Pin>),
+    /// The file is new.
+    Replaced(Vec<Pin>),
+    /// The server gives none out.
+    Nothing,
+}
+
+pub(super) fn report(outcome: &Outcome, path: &Path, out: &mut impl Write) -> Result<(), Error> {
+    let (word, pins) = match outcome {
+        Outcome::Nothing => {
+            writeln!(out, "nothing to do: the server's certificate is not of its own making")?;
+            return Ok(());
+        }
+        Outcome::Unchanged(pins) => ("unchanged", pins),
+        Outcome::Replaced(pins) => ("wrote", pins),
+    };
+    writeln!(out, "{word:10} {}", path.display())?;
+    for pin in pins {
+        writeln!(out, "trusts     {pin}")?;
+    }
+    Ok(())
+}
+
+/// Why there is no new list.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum Failure {
+    #[error("{0}")]
+    Call(#[from] CallError),
+    #[error("the server's CAs cannot be used: {0}")]
+    Unusable(#[from] BadCa),
+    #[error("the server's CAs do not vouch for the server itself, so the file stays: {0}")]
+    Unproven(CallError),
+    #[error("cannot read {path}: {cause}")]
+    Unreadable { path: String, cause: files::Error },
+    #[error("cannot write {path}: {cause}")]
+    Unwritable { path: String, cause: std::io::Error },
+}
+
+pub(super) fn refresh(
+    target: &Target,
+    trust: &Trusted,
+    credential: &str,
+    path: &Path,
+) -> Result<Outcome, Failure> {
+    let on_file = files::read(path, Kind::Public)
+        .map_err(|cause| Failure::Unreadable { path: path.display().to_string(), cause })?;
+    let given = tell(target, trust, credential, pins(on_file.as_bytes()))?;
+    if given.cas.is_empty() {
+        return Ok(Outcome::Nothing);
+    }
+    let list = given.cas.concat();
+    let found = pins(list.as_bytes());
+    if list == *on_file {
+        return Ok(Outcome::Unchanged(found));
+    }
+    let new_trust = Trusted::in_cas(list.as_bytes())?;
+    let nothing: Option<&()> = None;
+    let _: Machine = Client::new(target, &new_trust, Some(credential), None)?
+        .call(Method::GET, "/v1/machines/self", nothing, ADDRESS_TIME)
+        .map_err(Failure::Unproven)?;
+    write(path, &list).map_err(|cause| Failure::Unwritable { path: path.display().to_string(), cause })?;
+    tell(target, &new_trust, credential, found.clone())?;
+    Ok(Outcome::Replaced(found))
+}
+
+fn tell(
+    target: &Target,
+    trust: &Trusted,
+    credential: &str,
+    pins: Vec<Pin>,
+) -> Result<Authorities, CallError> {
+    let client = Client::new(target, trust, Some(credential), None)?;
+    client.call(Method::POST, ROUTE, Some(&Trust { pins }), ADDRESS_TIME)
+}
+
+fn write(path: &Path, list: &str) -> std::io::Result<()> {
+    let name = path.file_name().and_then(|name| name.to_str());
+    match (path.parent(), name) {
+        (Some(dir), Some(name)) => place::replace(dir, name, place::PUBLIC, list),
+        _ => Err(std::io::ErrorKind::InvalidInput.into()),
+    }
+}
+
+fn pins(pem: &[u8]) -> Vec<Pin> {
+    CertificateDer::pem_slice_iter(pem).filter_map(|certificate| pin_of(&certificate.ok()?)).collect()
+}
+
+/// The same right after joining, with what was just written.
+pub(super) fn after_join(target: &Target, trust: &Trusted, dir: &Path) -> Result<Outcome, Error> {
+    let credential = read_credential(&dir.join("credential")).map_err(Error::new)?;
+    match refresh(target, trust, &credential, &dir.join("ca.pem")) {
+        Ok(outcome) => Ok(outcome),
+        // A server of an older version: what was pinned is all there is.
+        Err(Failure::Call(CallError::Refused(problem))) if problem.code.as_str() == "not-found" => {
+            Ok(Outcome::Nothing)
+        }
+        Err(error) => {
+            Err(Error::new(format_args!("joined, but the list of CAs could not be fetched: {error}"))
+                .hint("kbmfa-host refresh-ca"))
+        }
+    }
+}
