@@ -73,7 +73,7 @@ pub fn run(cli: Cli) -> Result<(), Failure> {
         }
         Command::Backup(args) => backup::run(&admin, &args),
         Command::Restore(args) => restore::run(&admin, &args),
-        Command::Ca(verb) => ca::run(&admin, verb),
+        Command::Ca(verb) => ca::run(&admin, &verb),
         Command::Machine(verb) => machine::run(&admin, verb),
         Command::Pool(verb) => pool::run(&admin, verb),
         Command::Login(verb) => login::run(&admin, verb),

@@ -14,6 +14,7 @@ mod openssh10;
 
 mod broken_module;
 mod configuration;
+mod credentials;
 mod crowd;
 mod deadlines;
 mod operator;

@@ -44,6 +44,7 @@ pub mod transcript;
 pub mod pamtester;
 
 pub mod built;
+pub mod certificate;
 pub mod files;
 pub mod ports;
 pub mod process;

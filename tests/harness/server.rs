@@ -73,13 +73,18 @@ impl Server {
 
     /// Starts it and waits until it is ready.
     pub fn start(&self) {
+        self.start_until("HTTP/1.1 200");
+    }
+
+    /// Starts it and waits until it answers with this whether it is ready.
+    pub fn start_until(&self, status: &str) {
         assert!(self.running.borrow().is_none(), "the server runs already");
         let log = File::options().create(true).append(true).open(&self.log).unwrap();
         let mut command = program(built::server());
         command.arg("serve").arg("--config").arg(&self.config);
         command.stdout(log.try_clone().unwrap()).stderr(log);
         *self.running.borrow_mut() = Some(command.spawn().unwrap());
-        until("the server to be ready", || self.ready().then_some(()));
+        until("the server to be ready", || self.answers(status).then_some(()));
     }
 
     /// Stops it in good order, which has to end with success.
@@ -108,11 +113,11 @@ impl Server {
         fs::read_to_string(&self.log).unwrap_or_default()
     }
 
-    fn ready(&self) -> bool {
+    fn answers(&self, status: &str) -> bool {
         if let Some(status) = self.running.borrow_mut().as_mut().unwrap().try_wait().unwrap() {
             panic!("the server ended with {status} before it was ready\n{}", self.log());
         }
-        self.status("/readyz").is_some_and(|answer| answer.starts_with("HTTP/1.1 200"))
+        self.status("/readyz").is_some_and(|answer| answer.starts_with(status))
     }
 
     /// The answer of the loopback listener, head and all; none while nothing listens.

@@ -44,8 +44,8 @@ pub enum Verb {
 ///
 /// # Errors
 /// What went wrong.
-pub fn run(admin: &Admin, verb: Verb) -> Result<(), Failure> {
-    match verb {
+pub fn run(admin: &Admin, verb: &Verb) -> Result<(), Failure> {
+    match *verb {
         Verb::Show => show(admin),
         Verb::Rotate { switch: false, yes, .. } => rotate(admin, yes),
         Verb::Rotate { switch: true, force, yes } => switch(admin, force, yes),
@@ -86,7 +86,7 @@ fn show(admin: &Admin) -> Result<(), Failure> {
         files.authorities()?.into_iter().map(of).collect::<Result<Vec<_>, Error>>()
     });
     let headings = ["PIN", "FROM", "UNTIL", "SIGNS", "NOT TRUSTED BY"];
-    admin.print(&shown.map_err(explain)?, &headings, Shown::cells)
+    admin.print(&shown.map_err(|error| explain(&error))?, &headings, Shown::cells)
 }
 
 fn rotate(admin: &Admin, yes: bool) -> Result<(), Failure> {
@@ -134,7 +134,7 @@ fn act(
 ) -> Result<Pin, Failure> {
     let (config, db) = admin.open()?;
     let (files, actor) = (ours(&config)?, admin.actor.clone());
-    db.write_blocking(name, move |tx| work(tx, &files, &actor)).map_err(explain)
+    db.write_blocking(name, move |tx| work(tx, &files, &actor)).map_err(|error| explain(&error))
 }
 
 fn ours(config: &Config) -> Result<Files, Failure> {
@@ -146,8 +146,8 @@ fn ours(config: &Config) -> Result<Files, Failure> {
     }
 }
 
-fn explain(error: Error) -> Failure {
-    let failed = Failure::new(&error);
+fn explain(error: &Error) -> Failure {
+    let failed = Failure::new(error);
     match error {
         Error::NotYetTrusted(_) => failed.hint(
             "run `kbmfa-host refresh-ca` there; --force leaves them behind, and they refuse every login",

@@ -98,6 +98,8 @@ mod tests {
     use crate::db::testing::START;
 
     const DAY: Duration = Duration::from_secs(86_400);
+    /// A microsecond less.
+    const ALMOST_A_DAY: Duration = Duration::from_micros(86_400_000_000 - 1);
 
     fn ninety_days() -> (Facts, ManualClock) {
         let clock = ManualClock::new(Time::from_micros(START));
@@ -119,7 +121,7 @@ mod tests {
         let present = Present { facts: &facts, by_signer: true };
         let now = || due(Some(&present), None, clock.now() + DAY * 90, clock.now());
         assert_eq!(now(), None);
-        clock.advance(DAY * 60 - Duration::from_micros(1));
+        clock.advance(DAY * 59 + ALMOST_A_DAY);
         assert_eq!(now(), None);
         clock.advance(Duration::from_micros(1));
         assert_eq!(now(), Some(Why::Age));
@@ -132,7 +134,7 @@ mod tests {
         let (facts, clock) = ninety_days();
         let present = Present { facts: &facts, by_signer: true };
         clock.advance(DAY * 80);
-        let authority_ends = facts.not_after + (DAY - Duration::from_micros(1));
+        let authority_ends = facts.not_after + ALMOST_A_DAY;
         assert_eq!(due(Some(&present), None, authority_ends, clock.now()), None);
         assert_eq!(due(Some(&present), None, facts.not_after + DAY, clock.now()), Some(Why::Age));
     }
@@ -158,7 +160,7 @@ mod tests {
         let (facts, clock) = ninety_days();
         let now = || standing(facts.not_after, clock.now());
         assert_eq!(now(), Standing::Good);
-        clock.advance(DAY * 60 - Duration::from_micros(1));
+        clock.advance(DAY * 59 + ALMOST_A_DAY);
         assert_eq!(now(), Standing::Good);
         clock.advance(Duration::from_micros(1));
         assert_eq!(now(), Standing::EndsSoon);

@@ -37,13 +37,12 @@ pub(super) async fn trust(
         if told.pins.len() > kbmfa_proto::machine::PINS_MAX {
             return Err(Failure::from(Error::Bad("these are too many pins")));
         }
-        let authorities = authorities(&settings.borrow().certificate)?;
         let noted = db.write("machine.trust", move |tx| {
             let caller = service::authenticate(tx, &who, None)?.ok_or(Error::Unauthorized)?;
             Ok::<_, Error>(ca::service::reported(tx, &caller, &told.pins)?)
         });
         noted.await?;
-        Ok(authorities)
+        authorities(&settings.borrow().certificate)
     };
     reply::from(result.await)
 }

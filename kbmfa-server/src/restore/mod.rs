@@ -56,10 +56,9 @@ impl fmt::Display for Thing {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let name = &self.name;
         match self.kind {
-            Kind::Machine => write!(f, "machine {name}"),
+            Kind::Machine | Kind::PoolMember => write!(f, "machine {name}"),
             Kind::Credential => write!(f, "a credential of machine {name}"),
             Kind::Pool => write!(f, "pool {name}"),
-            Kind::PoolMember => write!(f, "machine {name}"),
         }
     }
 }

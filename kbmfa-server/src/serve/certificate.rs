@@ -64,6 +64,9 @@ impl Keeper {
             let settings = self.settings.borrow_and_update().clone();
             let renewed = renew(&self.db, &settings, occasion).await;
             self.put_in_force(&settings, occasion);
+            if occasion == Occasion::Told {
+                self.complained_at = None;
+            }
             self.complain(renewed.err()).await;
             occasion = tokio::select! {
                 changed = self.settings.changed() => match changed {

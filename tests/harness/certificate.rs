@@ -1,0 +1,35 @@
+//! Certificates that the server would not make: of any age, signed by its own authority.
+
+use rcgen::{CertificateParams, Issuer, KeyPair, date_time_ymd};
+use std::fs;
+use std::path::Path;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+const DAY: Duration = Duration::from_secs(86_400);
+
+/// A certificate with its key.
+#[derive(Debug)]
+pub struct Made {
+    /// The certificate and its authority's, PEM.
+    pub chain: String,
+    /// The private key, PEM.
+    pub key: String,
+}
+
+impl Made {
+    /// One for the server with this state directory, that began so many days ago and lasts so many in all.
+    pub fn begun(state_dir: &Path, days_ago: u32, life_days: u32) -> Self {
+        let read = |name: &str| fs::read_to_string(state_dir.join("ca/signs").join(name)).unwrap();
+        let ca = read("ca.pem");
+        let issuer = Issuer::from_ca_cert_pem(&ca, KeyPair::from_pem(&read("ca.key")).unwrap()).unwrap();
+        let key = KeyPair::generate().unwrap();
+        let names = ["localhost", "127.0.0.1"].map(str::to_owned);
+        let mut params = CertificateParams::new(names).unwrap();
+        params.use_authority_key_identifier_extension = true;
+        let since_1970 = (SystemTime::now() - DAY * days_ago).duration_since(UNIX_EPOCH).unwrap();
+        params.not_before = date_time_ymd(1970, 1, 1) + since_1970;
+        params.not_after = params.not_before + DAY * life_days;
+        let chain = params.signed_by(&key, &issuer).unwrap().pem() + &ca;
+        Self { chain, key: key.serialize_pem() }
+    }
+}
