@@ -2,8 +2,9 @@
 //! replaced under machines that go on working, an end that comes near is told, and a restored database takes
 //! nothing until somebody has confirmed it.
 
-use kbmfa_tests::certificate::Made;
+use kbmfa_tests::certificate::{Made, foreign_authority};
 use kbmfa_tests::files::put;
+use kbmfa_tests::impostor::Babbler;
 use kbmfa_tests::machine::Machine;
 use kbmfa_tests::wait::until;
 use kbmfa_tests::world::World;
@@ -166,6 +167,24 @@ fn the_authority_is_replaced_under_machines_that_go_on_working() {
 }
 
 #[test]
+fn a_list_that_does_not_vouch_for_the_server_itself_is_not_put_on_file() {
+    let world = World::new();
+    let machine = world.machine().start();
+    let on_file = || fs::read_to_string(machine.path("/etc/kbmfa/ca.pem")).unwrap();
+    let before = on_file();
+    world.server.stop();
+    let body = serde_json::json!({ "cas": [foreign_authority()] }).to_string();
+    let head = "HTTP/1.1 200 OK\r\nKbmfa-Version: 1\r\nContent-Type: application/json\r\nContent-Length";
+    let babbler = Babbler::in_place_of(&world, format!("{head}: {}\r\n\r\n{body}", body.len()).leak());
+    let refused = machine.exec(&["sh", "-c", "kbmfa-host refresh-ca 2>&1 || true"]);
+    assert!(refused.contains("do not vouch for the server itself, so the file stays"), "{refused}");
+    assert_eq!(on_file(), before);
+    drop(babbler);
+    world.server.start();
+    gets_in(&world, &machine);
+}
+
+#[test]
 fn a_restored_database_is_read_only_until_somebody_confirms_what_it_undoes() {
     let world = World::new();
     let machine = world.machine().start();
@@ -175,7 +194,7 @@ fn a_restored_database_is_read_only_until_somebody_confirms_what_it_undoes() {
     let backed_up = world.admin.audit().len();
     world.admin.add_machine("web9");
     gets_in(&world, &machine);
-    let lost = world.admin.audit().len() - backed_up;
+    let head = world.admin.audit().len();
 
     let would = world.admin.run(&["restore", copy]);
     for line in ["undoes     1 x login.approved", "undoes     1 x machine.added", "vanishes   machine web9"] {
@@ -186,8 +205,9 @@ fn a_restored_database_is_read_only_until_somebody_confirms_what_it_undoes() {
     world.server.stop();
     let done = world.admin.json(&["restore", copy, "--yes"]);
     let undone: u64 = done["undoes"]["undone"].as_object().unwrap().values().filter_map(Value::as_u64).sum();
-    assert!(undone >= lost as u64 && done["undoes"]["foreign"] == 0, "{done}");
+    assert!(undone == (head - backed_up) as u64 && done["undoes"]["foreign"] == 0, "{done}");
     assert!(world.server.state_dir.join(done["kept"].as_str().unwrap()).exists(), "{done}");
+    world.admin.run(&["restore", copy, "--yes"]);
 
     world.server.start_until("HTTP/1.1 503");
     let ready = world.server.status("/readyz").unwrap();
@@ -210,6 +230,8 @@ fn a_restored_database_is_read_only_until_somebody_confirms_what_it_undoes() {
     assert_eq!(restored.kind, "database.restored");
     let after = restored.entry["detail"]["after"].as_str().unwrap();
     assert!(after.starts_with(&format!("{backed_up}:")), "{after}");
+    let before = restored.entry["detail"]["before"].as_str().unwrap();
+    assert!(before.starts_with(&format!("{head}:")), "{before}: restored twice, the gap is the whole one");
     world.admin.audit_verify();
     machine.assert_nothing_left();
 }

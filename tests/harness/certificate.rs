@@ -1,6 +1,6 @@
 //! Certificates that the server would not make: of any age, signed by its own authority.
 
-use rcgen::{CertificateParams, Issuer, KeyPair, date_time_ymd};
+use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair, date_time_ymd};
 use std::fs;
 use std::path::Path;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -32,4 +32,11 @@ impl Made {
         let chain = params.signed_by(&key, &issuer).unwrap().pem() + &ca;
         Self { chain, key: key.serialize_pem() }
     }
+}
+
+/// The certificate of an authority that has signed nothing, PEM.
+pub fn foreign_authority() -> String {
+    let mut params = CertificateParams::default();
+    params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+    params.self_signed(&KeyPair::generate().unwrap()).unwrap().pem()
 }

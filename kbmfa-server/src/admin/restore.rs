@@ -46,7 +46,7 @@ pub fn run(admin: &Admin, args: &Args) -> Result<(), Failure> {
     if poke::is_heard(&config.state_dir) {
         return Err(Failure::new("a server runs on this database").hint("systemctl stop kbmfa-server"));
     }
-    let place = Place { state_dir: &config.state_dir, now: SystemClock.now() };
+    let place = Place::at(&config.state_dir, SystemClock.now());
     let notice = notice(admin, file, &report, current.as_ref(), &place)?;
     restore::halt(&backup, &notice).map_err(Failure::new)?;
     backup.close();
@@ -89,22 +89,27 @@ fn notice(
         file: file.display().to_string(),
         before,
         after: report.backup.clone(),
-        kept: current.map(|_| place.kept_name()),
+        kept: current.map(|_| place.kept.clone()),
         by: admin.actor.who.clone(),
         at: place.now,
     })
 }
 
-/// Where the database is, and the moment of the restore.
+/// Where the database is and where it will be kept, and the moment of the restore.
 struct Place<'a> {
     state_dir: &'a Path,
     now: Time,
+    kept: String,
 }
 
-impl Place<'_> {
-    fn kept_name(&self) -> String {
-        let time: String = self.now.to_string().chars().filter(char::is_ascii_alphanumeric).collect();
-        format!("{}.before-restore-{time}", db::FILE)
+impl<'a> Place<'a> {
+    fn at(state_dir: &'a Path, now: Time) -> Self {
+        let time: String = now.to_string().chars().filter(char::is_ascii_alphanumeric).collect();
+        let mut kept = format!("{}.before-restore-{time}", db::FILE);
+        while state_dir.join(&kept).exists() {
+            kept.push('x');
+        }
+        Self { state_dir, now, kept }
     }
 
     fn swap(&self, scratch: &Scratch, kept: Option<&str>) -> Result<(), db::Error> {
@@ -113,7 +118,7 @@ impl Place<'_> {
         if kept.is_some() {
             replace::settle(&current)?;
         }
-        replace::swap(&current, &new, &self.state_dir.join(self.kept_name()))
+        replace::swap(&current, &new, &self.state_dir.join(&self.kept))
     }
 }
 

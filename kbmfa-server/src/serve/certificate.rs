@@ -81,17 +81,20 @@ impl Keeper {
     /// The operator's own files are read only when the operator says so: they may be half written.
     fn put_in_force(&mut self, settings: &Settings, occasion: Occasion) {
         let ours = matches!(settings.certificate, Certificate::Ours(_));
-        let changed = || tls::print(settings).is_some_and(|print| print != self.print);
-        if occasion == Occasion::Told || (ours && changed()) {
-            match tls::load(settings) {
-                Ok(loaded) => {
-                    log::info!("the certificate in force ends on {}", loaded.dates.server);
-                    self.certificate.send_replace(loaded.config);
-                    self.dates.send_replace(loaded.dates);
-                    self.print = loaded.print;
-                }
-                Err(error) => log::error!("the old certificate stays in force: {error}"),
+        let Some(print) = tls::print(settings) else { return };
+        if occasion == Occasion::Passing && (!ours || print == self.print) {
+            return;
+        }
+        // What cannot be used is complained about once, and looked at again when it has changed.
+        self.print = print;
+        match tls::load(settings) {
+            Ok(loaded) => {
+                log::info!("the certificate in force ends on {}", loaded.dates.server);
+                self.certificate.send_replace(loaded.config);
+                self.dates.send_replace(loaded.dates);
+                self.print = loaded.print;
             }
+            Err(error) => log::error!("the old certificate stays in force: {error}"),
         }
     }
 

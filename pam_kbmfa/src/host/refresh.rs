@@ -152,3 +152,30 @@ pub(super) fn after_join(target: &Target, trust: &Trusted, dir: &Path) -> Result
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn said(outcome: &Outcome) -> String {
+        let mut out = Vec::new();
+        report(outcome, Path::new("/etc/kbmfa/ca.pem"), &mut out).unwrap();
+        String::from_utf8(out).unwrap()
+    }
+
+    #[test]
+    fn each_outcome_is_told_with_the_pins_that_are_trusted_now() {
+        let pin = Pin::from_sha256([0xa7; 32]);
+        let trusts = format!("trusts     {pin}\n");
+        let wrote = said(&Outcome::Replaced(vec![pin, pin]));
+        assert_eq!(wrote, format!("wrote      /etc/kbmfa/ca.pem\n{trusts}{trusts}"));
+        assert_eq!(said(&Outcome::Unchanged(vec![pin])), format!("unchanged  /etc/kbmfa/ca.pem\n{trusts}"));
+        assert!(said(&Outcome::Nothing).starts_with("nothing to do"));
+    }
+
+    #[test]
+    fn a_text_without_certificates_has_no_pins() {
+        assert!(pins(b"words").is_empty());
+        assert!(pins(b"-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n").is_empty());
+    }
+}
