@@ -109,6 +109,14 @@ pub fn reported(tx: &Tx<'_>, caller: &Caller, pins: &[Pin]) -> Result<(), db::Er
     Ok(())
 }
 
+/// A machine joins, perhaps again: its file is written anew, and what it told before is worth nothing.
+///
+/// # Errors
+/// What the database says.
+pub fn joined(tx: &Tx<'_>, machine_id: &str) -> Result<(), db::Error> {
+    store::replace_pins(tx, machine_id, &[])
+}
+
 /// Names of the machines that have joined and do not trust this authority.
 ///
 /// # Errors
@@ -298,7 +306,18 @@ mod tests {
         let who = actor.clone();
         let switched = bench.act(move |tx, files| switch(tx, files, &who, Stragglers::Wait));
         assert!(matches!(switched, Err(Error::NotYetTrusted(behind)) if behind == ["web1"]));
-        bench.act(move |tx, _| Ok(reported(tx, &web1, &[new])?)).unwrap();
+        for told in [true, false, true] {
+            let web1 = web1.clone();
+            let trusts = bench.act(move |tx, _| {
+                if told {
+                    reported(tx, &web1, &[new])?
+                } else {
+                    joined(tx, &web1.machine_id)?
+                }
+                Ok(untrusting(tx, new)?.is_empty())
+            });
+            assert_eq!(trusts.unwrap(), told, "who joins again has to tell again");
+        }
         let who = actor.clone();
         let switched = bench.act(move |tx, files| switch(tx, files, &who, Stragglers::Wait)).unwrap();
         assert_eq!(switched, new);

@@ -71,6 +71,7 @@ pub(super) async fn join((db, logins): (Db, Logins), body: Bytes) -> Response {
 fn do_join(tx: &Tx<'_>, asked: &Join, hash: &SecretHash, window_s: u64) -> Result<Machine, Error> {
     let token = SecretHash::of(&asked.token);
     let machine = service::join(tx, &token, hash, asked.module_version.as_str())?;
+    ca::service::joined(tx, &machine.id)?;
     let pools = store::pools_of(tx, &machine.id)?;
     Ok(Machine { name: machine.name, pools, server_time_us: tx.now.micros(), window_s })
 }
