@@ -119,6 +119,19 @@ fn an_end_that_comes_near_is_an_alarm_and_one_that_has_come_is_not_ready() {
     assert!(refused.contains("your own"), "{refused}");
 }
 
+#[test]
+fn a_certificate_that_cannot_be_renewed_is_an_alarm_and_serves_on() {
+    let world = World::new();
+    let machine = world.machine().start();
+    let old = Made::begun(&world.server.state_dir, 80, 90);
+    fs::remove_file(world.server.state_dir.join("ca/1/ca.key")).unwrap();
+    put(&world.server.state_dir.join("tls/server.pem"), 0o600, old.key + &old.chain);
+    wait_for(&world, "server.certificate-expires", 1);
+    assert!(world.server.log().contains("the server's certificate cannot be renewed"));
+    gets_in(&world, &machine);
+    world.admin.audit_verify();
+}
+
 fn cas_on(machine: &Machine) -> usize {
     fs::read_to_string(machine.path("/etc/kbmfa/ca.pem")).unwrap().matches("BEGIN CERTIFICATE").count()
 }

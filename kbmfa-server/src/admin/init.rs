@@ -119,6 +119,8 @@ fn make_database(state_dir: &Path, actor: &Actor, pin: &str) -> Result<(), Failu
     let db = Db::open_and_migrate(state_dir).map_err(Failure::new)?;
     let event = Event::new(Kind::ServerInitialised, actor.clone()).detail("pin", pin);
     let written = db.write_blocking("init", move |tx| store::append(tx, &event));
+    // Its files beside the database are gone before anybody lists the directory.
+    db.close();
     written.map(drop).map_err(|error: db::Error| Failure::new(error))
 }
 

@@ -310,9 +310,9 @@ mod tests {
             let web1 = web1.clone();
             let trusts = bench.act(move |tx, _| {
                 if told {
-                    reported(tx, &web1, &[new])?
+                    reported(tx, &web1, &[new])?;
                 } else {
-                    joined(tx, &web1.machine_id)?
+                    joined(tx, &web1.machine_id)?;
                 }
                 Ok(untrusting(tx, new)?.is_empty())
             });
