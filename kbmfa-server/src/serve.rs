@@ -10,6 +10,7 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::{Notify, mpsc, watch};
 use tokio::task::JoinSet;
 
+use crate::admin::check::policy_faults;
 use crate::audit::{Actor, Event, Kind, store as audit};
 use crate::clock::Time;
 use crate::config::{self, Config};
@@ -62,6 +63,9 @@ async fn serve(config_path: PathBuf, config: Config) -> Result<(), Error> {
     let (certificate, certificate_in_force) = watch::channel(tls::load(&config.http)?);
     let door = listen::bind(config.http.listen)?;
     let status_door = listen::bind(config.http.status_listen)?;
+    for fault in policy_faults(&config, &db)? {
+        log::warn!("{}: {fault}", config_path.display());
+    }
     let listening_since = record_start(&db).await?;
     let (close, closing) = watch::channel(false);
     let (broken_polls, broken) = mpsc::unbounded_channel();

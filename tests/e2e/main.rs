@@ -18,6 +18,7 @@ mod crowd;
 mod deadlines;
 mod operator;
 mod pamtester;
+mod policy;
 mod protocol;
 mod shipped_module;
 mod two_servers;

@@ -8,6 +8,7 @@ use std::collections::HashMap;
 use std::time::Duration;
 
 use super::{Admin, Failure, print};
+use crate::clock::{Clock, SystemClock, Time};
 use crate::db::Db;
 use crate::logins::service::Answered;
 use crate::logins::state::State;
@@ -160,20 +161,35 @@ fn decide(admin: &Admin, decision: Decision, answer: Answer) -> Result<(), Failu
     }
 }
 
-/// Prints a line for each login that is new or has changed. Looking costs one number as long as nothing has.
+/// Prints a line for each login that is new or has changed, and for each notice. Looking costs one number
+/// as long as nothing has.
 #[expect(clippy::disallowed_methods, reason = "the command line has nothing to do between two looks")]
 fn watch(admin: &Admin) -> Result<(), Failure> {
     let (_, db) = admin.open()?;
     let changes = db.watch().map_err(Failure::new)?;
     let (mut version, mut shown) = (None, None);
+    let mut noticed = SystemClock.now();
     loop {
         let now = Some(changes.version().map_err(Failure::new)?);
         if now != version {
             version = now;
             print_news(admin, &db, &mut shown)?;
+            noticed = print_notices(admin, &db, noticed)?;
         }
         std::thread::sleep(WATCH_INTERVAL);
     }
+}
+
+/// Prints what people are told besides; returns the moment of the last of it.
+fn print_notices(admin: &Admin, db: &Db, after: Time) -> Result<Time, Failure> {
+    let notices = db.read_blocking(|tx| store::notices_after(tx, after)).map_err(Failure::new)?;
+    let mut last = after;
+    for (at, notice) in notices {
+        last = at;
+        let json = serde_json::json!({ "notice": notice.text, "at": at.to_string() });
+        admin.tell(&format!("!  {at}  {}", notice.text), &json)?;
+    }
+    Ok(last)
 }
 
 fn print_news(admin: &Admin, db: &Db, shown: &mut Option<HashMap<LoginId, State>>) -> Result<(), Failure> {

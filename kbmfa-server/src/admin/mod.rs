@@ -4,9 +4,11 @@
 pub mod audit;
 pub mod backup;
 pub mod check;
+pub mod employee;
 pub mod init;
 pub mod login;
 pub mod machine;
+pub mod policy;
 pub mod pool;
 
 mod owner;

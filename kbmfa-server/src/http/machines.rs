@@ -13,7 +13,7 @@ use crate::secret::SecretHash;
 pub(super) async fn this_machine(who: Option<SecretHash>, (db, logins): (Db, Logins)) -> Response {
     let result = async {
         let who = who.ok_or(Error::Unauthorized)?;
-        let window_s = logins.rules().policy.window.as_secs();
+        let window_s = logins.rules().policy.longest_window().as_secs();
         let found = db.write("machine.self", move |tx| {
             let caller = service::authenticate(tx, &who, None)?.ok_or(Error::Unauthorized)?;
             let pools = store::pools_of(tx, &caller.machine_id)?;
@@ -29,7 +29,7 @@ pub(super) async fn join((db, logins): (Db, Logins), body: Bytes) -> Response {
         let asked: Join = reply::json(&body)?;
         let hash = SecretHash::from_hex(&asked.credential_sha256);
         let hash = hash.ok_or(Error::Bad("credential_sha256 is 64 lower-case hexadecimal digits"))?;
-        let window_s = logins.rules().policy.window.as_secs();
+        let window_s = logins.rules().policy.longest_window().as_secs();
         let joined = db.write("machine.join", move |tx| do_join(tx, &asked, &hash, window_s));
         Ok::<_, Failure>(joined.await?)
     };

@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use super::state::State;
-use super::store::{self, Ask, Login};
+use super::store::{self, Ask, Login, Notice};
 use super::{Error, Logins, service};
 use crate::audit::{Head, Seal};
 use crate::db::lease;
@@ -35,19 +35,35 @@ enum Look {
     Posted(Hint),
 }
 
+/// Tells people what they have not been told yet.
+async fn tell(logins: &Logins, relay: &impl Relay, notices: Vec<Notice>) -> Result<(), Failure> {
+    for Notice { id, destination, text } in notices {
+        relay.tell(&destination.1, &text).await?;
+        let posted =
+            logins.db().write("notice.posted", move |tx| Ok::<_, Error>(store::notice_posted(tx, &id)?));
+        posted.await?;
+    }
+    Ok(())
+}
+
 async fn round(logins: &Logins, relay: &impl Relay, holder: &lease::Holder, look: Look) -> Result<(), Error> {
     let (name, holder) = (relay.name(), holder.clone());
-    let asks = logins.db().write("inbox.asks", move |tx| {
+    let due = logins.db().write("inbox.due", move |tx| {
         if !lease::hold(tx, "relay", &holder)? {
-            return Ok(Vec::new());
+            return Ok((Vec::new(), Vec::new()));
         }
-        Ok::<_, Error>(match &look {
+        let asks = match &look {
             Look::Due => store::asks_due(tx, name)?,
             Look::Posted(Hint::One(id)) => store::asks_posted(tx, name, Some(id))?,
             Look::Posted(Hint::Any) => store::asks_posted(tx, name, None)?,
-        })
+        };
+        Ok::<_, Error>((asks, store::notices_due(tx, name)?))
     });
-    for (ask, login) in asks.await? {
+    let (asks, notices) = due.await?;
+    if let Err(error) = tell(logins, relay, notices).await {
+        log::error!("relay {name}: a notice: {error}");
+    }
+    for (ask, login) in asks {
         let id = login.id.clone();
         if let Err(error) = tend(logins, relay, ask, login).await {
             log::error!("relay {name}: login {}: {error}", id.short());

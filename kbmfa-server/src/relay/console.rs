@@ -21,6 +21,11 @@ impl Relay for Console {
         Ok(())
     }
 
+    /// `login watch` shows it.
+    async fn tell(&self, _destination: &str, _text: &str) -> Result<(), Error> {
+        Ok(())
+    }
+
     /// What is typed at the console is decided when it is typed: nothing ever waits here.
     async fn answers(&self, _ask: &Ask, _message: &Message) -> Result<Vec<Standing>, Error> {
         Ok(Vec::new())

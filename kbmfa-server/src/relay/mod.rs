@@ -83,6 +83,9 @@ pub trait Relay: Send + Sync + 'static {
         verdict: &str,
     ) -> impl Future<Output = Result<(), Error>> + Send;
 
+    /// Tells people something that needs no answer. Telling it twice is better than not at all.
+    fn tell(&self, destination: &str, text: &str) -> impl Future<Output = Result<(), Error>> + Send;
+
     /// The answers that stand on the message now, read afresh.
     fn answers(
         &self,
