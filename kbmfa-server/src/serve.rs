@@ -5,8 +5,7 @@ use std::future::Future;
 use std::io;
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::Duration;
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::{Notify, mpsc, watch};
 use tokio::task::JoinSet;
 
@@ -59,6 +58,7 @@ pub fn run(config_path: PathBuf) -> Result<(), Error> {
 }
 
 async fn serve(config_path: PathBuf, config: Config) -> Result<(), Error> {
+    let signals = Signals::hook()?;
     let db = Db::open_and_migrate(&config.state_dir)?;
     let (certificate, certificate_in_force) = watch::channel(tls::load(&config.http)?);
     let door = listen::bind(config.http.listen)?;
@@ -93,12 +93,13 @@ async fn serve(config_path: PathBuf, config: Config) -> Result<(), Error> {
     loops.start("the relay loop", forever(inbox::run(logins.clone(), Console, holder)));
     loops.start("the feed", failing(feed::run(logins.clone(), Arc::clone(&bell))));
     loops.start("the admin socket", failing(poke::listen(config.state_dir.clone(), bell)));
+    loops.start("the database's writer", forever(writer_ends(db.clone())));
     loops.start("the watchdog", forever(watchdog(db)));
 
     let live = Reloadable { config_path, certificate, logins, listening_since, config };
     log::info!("serving on {}", live.config.http.listen);
     notify(&[NotifyState::Ready]);
-    let outcome = until_told_to_end(&mut loops, live).await;
+    let outcome = until_told_to_end(&mut loops, live, signals).await;
     notify(&[NotifyState::Stopping]);
     let _ = close.send(true);
     loops.drain().await;
@@ -132,15 +133,33 @@ impl Reloadable {
     }
 }
 
-async fn until_told_to_end(loops: &mut Loops, mut live: Reloadable) -> Result<(), Error> {
-    let mut terminate = signal(SignalKind::terminate())?;
-    let mut interrupt = signal(SignalKind::interrupt())?;
-    let mut hang_up = signal(SignalKind::hangup())?;
+/// What the server is told from outside. Hooked before anybody can believe that it serves.
+struct Signals {
+    terminate: Signal,
+    interrupt: Signal,
+    hang_up: Signal,
+}
+
+impl Signals {
+    fn hook() -> io::Result<Self> {
+        Ok(Self {
+            terminate: signal(SignalKind::terminate())?,
+            interrupt: signal(SignalKind::interrupt())?,
+            hang_up: signal(SignalKind::hangup())?,
+        })
+    }
+}
+
+async fn until_told_to_end(
+    loops: &mut Loops,
+    mut live: Reloadable,
+    mut signals: Signals,
+) -> Result<(), Error> {
     loop {
         tokio::select! {
-            _ = terminate.recv() => return Ok(()),
-            _ = interrupt.recv() => return Ok(()),
-            _ = hang_up.recv() => match live.reload() {
+            _ = signals.terminate.recv() => return Ok(()),
+            _ = signals.interrupt.recv() => return Ok(()),
+            _ = signals.hang_up.recv() => match live.reload() {
                 Ok(()) => log::info!("configuration and certificate read again"),
                 Err(error) => log::error!("nothing was reloaded: {error}"),
             },
@@ -193,6 +212,10 @@ async fn record_start(db: &Db) -> Result<Time, db::Error> {
     .await
 }
 
+async fn writer_ends(db: Db) {
+    db.writer_ends().await;
+}
+
 /// Tells systemd that we are alive, as long as the database takes writes.
 async fn watchdog(db: Db) {
     let Some(period) = sd_notify::watchdog_enabled() else { return std::future::pending().await };
@@ -220,6 +243,3 @@ fn raise_file_limit() {
         log::warn!("the limit on open files stays as it is: {error}");
     }
 }
-
-/// Time in which a stop must be over, for whoever waits for it.
-pub const STOP_TIME: Duration = Duration::from_secs(6);

@@ -3,6 +3,7 @@
 use clap::{Args as ClapArgs, Subcommand};
 use jiff::Timestamp;
 use kbmfa_proto::names::{MachineName, UserName};
+use kbmfa_proto::text::Shown as Text;
 use serde_json::{Value, json};
 
 use super::{Admin, Failure};
@@ -98,9 +99,13 @@ fn with_seal(event: &Found) -> Value {
 }
 
 fn cells(event: &Value) -> Vec<String> {
-    let text = |pointer: &str| event.pointer(pointer).and_then(Value::as_str).unwrap_or("-").to_owned();
+    // A record that was tampered with may hold anything.
+    let text =
+        |pointer: &str| Text::new(event.pointer(pointer).and_then(Value::as_str).unwrap_or("-")).to_string();
     let detail = event.get("detail").and_then(Value::as_object).map(|detail| {
-        let pairs = detail.iter().map(|(name, value)| format!("{name}={}", value.as_str().unwrap_or("?")));
+        let pairs = detail
+            .iter()
+            .map(|(name, value)| Text::new(&format!("{name}={}", value.as_str().unwrap_or("?"))).to_string());
         pairs.collect::<Vec<_>>().join(" ")
     });
     let login = text("/login").chars().take(8).collect();

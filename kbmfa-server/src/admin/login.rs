@@ -20,6 +20,9 @@ use crate::relay::Answer;
 /// How often `watch` looks for changes.
 const WATCH_INTERVAL: Duration = Duration::from_millis(200);
 
+/// Digits of an id that a decision needs: fewer are mistyped too easily.
+const DIGITS_TO_DECIDE: usize = 8;
+
 /// The verbs.
 #[derive(Subcommand)]
 pub enum Verb {
@@ -148,6 +151,10 @@ fn decide(admin: &Admin, decision: Decision, answer: Answer) -> Result<(), Failu
     let person = Approver::console(name).map_err(Failure::new)?;
     let Decision { id, reason } = decision;
     let reason = reason.map(Text::from);
+    if id.len() < DIGITS_TO_DECIDE {
+        return Err(Failure::new(format!("{id:?} is too short to decide about a login"))
+            .hint(format!("give {DIGITS_TO_DECIDE} digits of its id at least, as `login list` shows them")));
+    }
     let answered = admin.change("login.answer", move |tx, config, _| {
         let login = service::find(tx, &id)?;
         service::answer(tx, &config.rules(None), &login.id, &person, answer, reason.as_ref())

@@ -77,9 +77,10 @@ pub fn verify(tx: &Tx<'_>, witness: Option<&Witness>) -> Result<Result<Head, Bro
     let mut head = Head::EMPTY;
     loop {
         let page = tx.query(
-            "SELECT seq, at, kind, actor, login, machine, user, body, prev, seal FROM event
+            "SELECT seq, at, kind, actor, login, machine, user, body, prev, seal, version FROM event
              WHERE seq > ?1 ORDER BY seq LIMIT ?2",
-            &[head.seq.into(), PAGE.into()],
+            // From the very first row on: one before the first event would be one too many.
+            &[if head.seq == 0 { i64::MIN } else { head.seq }.into(), PAGE.into()],
             link,
         )?;
         for link in &page {
@@ -118,7 +119,8 @@ fn link(row: &Row<'_, '_>) -> Result<Link, Error> {
 fn columns_match(row: &Row<'_, '_>, body: &str) -> Result<bool, Error> {
     let Ok(sealed) = serde_json::from_str::<serde_json::Value>(body) else { return Ok(false) };
     let text = |name: &str| sealed.get(name).and_then(|value| value.as_str()).map(str::to_owned);
-    Ok(sealed.get("seq").and_then(serde_json::Value::as_i64) == Some(row.integer("seq")?)
+    Ok(sealed.get("v").and_then(serde_json::Value::as_i64) == Some(row.integer("version")?)
+        && sealed.get("seq").and_then(serde_json::Value::as_i64) == Some(row.integer("seq")?)
         && sealed.get("at").and_then(serde_json::Value::as_i64) == Some(row.integer("at")?)
         && text("kind") == Some(row.text("kind")?)
         && sealed.pointer("/actor/who").and_then(|who| who.as_str()) == Some(&row.text("actor")?)
@@ -258,9 +260,21 @@ mod tests {
         check("UPDATE event SET machine = 'web9' WHERE seq = 2", 2, Fault::ColumnsDiffer);
         check("UPDATE event SET at = at + 1 WHERE seq = 2", 2, Fault::ColumnsDiffer);
         check("UPDATE event SET actor = 'x' WHERE seq = 1", 1, Fault::ColumnsDiffer);
+        check("UPDATE event SET version = 2 WHERE seq = 2", 2, Fault::ColumnsDiffer);
         check("DELETE FROM event WHERE seq = 2", 2, Fault::Missing);
         check("DELETE FROM event WHERE seq = 3", 3, Fault::CutOff);
         check("DELETE FROM event", 3, Fault::CutOff);
+    }
+
+    #[test]
+    fn an_event_before_the_first_is_one_too_many() {
+        let fixture = with_events();
+        let smuggled =
+            "INSERT INTO event SELECT -1, at, kind, actor, login, machine, user, body, prev, seal, version
+                        FROM event WHERE seq = 1";
+        tamper(&fixture, "PRAGMA ignore_check_constraints = ON");
+        tamper(&fixture, smuggled);
+        assert_eq!(verified(&fixture, None), Err(Broken { seq: 1, fault: Fault::Missing }));
     }
 
     #[test]

@@ -42,6 +42,12 @@ pub enum Error {
     /// A row holds a value that no version of this program wrote.
     #[error("database holds a value that makes no sense: {0}")]
     BadValue(String),
+    /// The database took back a whole transaction, and with it the work of several callers.
+    #[error("the database took back the transaction")]
+    RolledBack,
+    /// More work waits than can be done in time.
+    #[error("the database is overloaded")]
+    Overloaded,
     /// The writer has ended.
     #[error("the database is closed")]
     Closed,
@@ -166,19 +172,14 @@ impl Db {
         joined.map_err(|_| E::from(Error::Closed))?
     }
 
-    /// Copies the whole database, as of one moment, into a new file.
+    /// Copies the whole database, as of one moment, into a file that is not there or empty. Writers go on
+    /// meanwhile, and cannot hold it up.
     ///
     /// # Errors
     /// [`Error::Sqlite`] if the file cannot be written.
     pub fn backup(&self, to: &Path) -> Result<(), Error> {
-        let source = reader(&self.path)?;
-        let mut copy = Connection::open(to)?;
-        let pages_each = 1024;
-        rusqlite::backup::Backup::new(&source, &mut copy)?.run_to_completion(
-            pages_each,
-            Duration::from_millis(5),
-            None,
-        )?;
+        let source = connect(&self.path, OpenFlags::empty())?;
+        source.execute("VACUUM INTO ?1", [to.display().to_string()])?;
         Ok(())
     }
 
@@ -188,6 +189,11 @@ impl Db {
     /// [`Error::Sqlite`] if the file cannot be read.
     pub fn watch(&self) -> Result<Changes, Error> {
         Ok(Changes { connection: reader(&self.path)? })
+    }
+
+    /// Waits until the writer has ended, which it does only by a fault.
+    pub async fn writer_ends(&self) {
+        self.writer.ends().await;
     }
 
     /// Jobs done and commits made since the start.

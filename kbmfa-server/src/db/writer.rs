@@ -50,8 +50,15 @@ impl Writer {
     {
         let (reply, answer) = oneshot::channel();
         let job = Work { name, todo: Some(work), result: None, reply };
-        self.queue.try_send(Box::new(job)).map_err(|_| Error::Closed)?;
+        self.queue.try_send(Box::new(job)).map_err(|refused| match refused {
+            mpsc::error::TrySendError::Full(_) => Error::Overloaded,
+            mpsc::error::TrySendError::Closed(_) => Error::Closed,
+        })?;
         Ok(answer)
+    }
+
+    pub(super) async fn ends(&self) {
+        self.queue.closed().await;
     }
 
     pub(super) fn counters(&self) -> (u64, u64) {
@@ -85,6 +92,11 @@ fn commit(connection: &mut Connection, group: &mut [Box<dyn Job>], clock: &dyn C
     for job in group {
         let savepoint = transaction.savepoint()?;
         let keep = job.run(&Tx::new(&savepoint, clock.now()));
+        // After a full disk or an I/O error SQLite may have taken back everything: nothing of this group may
+        // then be committed by itself.
+        if savepoint.is_autocommit() {
+            return Err(Error::RolledBack);
+        }
         if keep {
             savepoint.commit()?;
         }

@@ -144,13 +144,13 @@ pub fn poll_broke(tx: &Tx<'_>, rules: &Rules, id: &LoginId, poll: i64) -> Result
     Ok(store::shorten(tx, id, poll, tx.now + rules.grace.length)?)
 }
 
-/// Cancels everything that a machine still waits for, since the machine is being removed.
+/// Refuses everything that a machine still waits for, since the machine is being removed.
 ///
 /// # Errors
 /// What the database says.
-pub fn cancel_all_of(tx: &Tx<'_>, rules: &Rules, machine_id: &str, actor: &Actor) -> Result<(), Error> {
+pub fn revoke_all_at(tx: &Tx<'_>, rules: &Rules, machine_id: &str, actor: &Actor) -> Result<(), Error> {
     for mut login in store::unfinished_of(tx, machine_id)? {
-        apply(tx, rules, &mut login, Input::Cancel, actor)?;
+        apply(tx, rules, &mut login, Input::Revoke(Revocation::MachineRemoved), actor)?;
     }
     Ok(())
 }
@@ -393,16 +393,18 @@ fn revoked(person: &Person) -> Option<Revocation> {
     }
 }
 
-fn refusal_of(why: Revocation) -> Refusal {
+/// The stable code of docs/protocol.md.
+fn code_of(why: Revocation) -> &'static str {
     match why {
-        Revocation::Suspended => Refusal::Suspended,
-        Revocation::Removed => Refusal::Removed,
+        Revocation::Suspended => Refusal::Suspended.code(),
+        Revocation::Removed => Refusal::Removed.code(),
+        Revocation::MachineRemoved => "machine-removed",
     }
 }
 
 /// What the machine is told about an approval that is worth nothing any more.
 fn refusal(login: &Login, why: Revocation) -> LoginReply {
-    let code = refusal_of(why).code();
+    let code = code_of(why);
     let say = Some(text::say_refused(code, login.id.short()).into());
     let (id, reason) = (login.id.clone(), Some(code.into()));
     LoginReply { id, state: WireState::Denied, reason, say, prompt: None, expires_in_ms: None }
@@ -425,7 +427,7 @@ fn apply(tx: &Tx<'_>, rules: &Rules, login: &mut Login, input: Input, by: &Actor
         }
         Change::Approved => (Kind::LoginApproved, by, None),
         Change::Denied => (Kind::LoginDenied, by, Some("denied")),
-        Change::Revoked(why) => (Kind::LoginDenied, by, Some(refusal_of(why).code())),
+        Change::Revoked(why) => (Kind::LoginDenied, by, Some(code_of(why))),
         Change::Expired => (Kind::LoginExpired, &clock, Some("no-answer")),
         Change::Cancelled => (Kind::LoginCancelled, by, Some("hung-up")),
         Change::MachineGone => (Kind::LoginCancelled, &clock, Some("machine-gone")),

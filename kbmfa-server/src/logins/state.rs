@@ -108,6 +108,8 @@ pub enum Revocation {
     Suspended,
     /// The employee was removed.
     Removed,
+    /// The machine was removed.
+    MachineRemoved,
 }
 
 /// What became of it. At most one of these a step, in the order of [`step`].

@@ -358,10 +358,10 @@ fn removing_a_machine_ends_what_it_waits_for() {
     world.answer(2, "console:root", Answer::Approve);
     world
         .act(|tx, rules, caller| {
-            service::cancel_all_of(tx, rules, &caller.machine_id, &Actor::new("console:root"))
+            service::revoke_all_at(tx, rules, &caller.machine_id, &Actor::new("console:root"))
         })
         .unwrap();
-    check(&world.poll(1, 0), WireState::Cancelled, Some("hung-up"));
+    check(&world.poll(1, 0), WireState::Denied, Some("machine-removed"));
     check(&world.poll(2, 0), WireState::Expired, Some("lapsed"));
 }
 
