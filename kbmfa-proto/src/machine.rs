@@ -28,4 +28,6 @@ pub struct Machine {
     pub server_time_us: i64,
     /// How long the server waits for an answer, in seconds; the module's deadline must be longer.
     pub window_s: u64,
+    /// How long the server waits for a machine that fell silent, in seconds; longer than 5 s for each server.
+    pub poll_grace_s: u64,
 }

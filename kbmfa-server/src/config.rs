@@ -96,7 +96,11 @@ impl Config {
         Self::parse(path, &text).map_err(Error::Faulty)
     }
 
-    fn parse(path: &Path, text: &str) -> Result<Self, Faults> {
+    /// Checks the text of the file at `path`.
+    ///
+    /// # Errors
+    /// Every fault in it.
+    pub fn parse(path: &Path, text: &str) -> Result<Self, Faults> {
         let file = File::new(path, text);
         let config = gather(&file);
         file.finish()?;

@@ -3,16 +3,17 @@
 use clap::Args as ClapArgs;
 use nix::unistd::{Uid, User};
 use serde_json::json;
-use std::fs::{self, DirBuilder, OpenOptions};
+use std::fs::{self, DirBuilder, OpenOptions, Permissions};
 use std::io::Write;
 use std::net::SocketAddr;
-use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, chown};
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt, lchown};
 use std::path::{Path, PathBuf};
 
 use super::{Admin, Failure};
 use crate::audit::{Actor, Event, Kind, store};
 use crate::ca;
 use crate::clock::{Clock, SystemClock};
+use crate::config::Config;
 use crate::db::{self, Db};
 use crate::http::tls;
 
@@ -50,26 +51,17 @@ pub fn run(admin: &Admin, args: &Args) -> Result<(), Failure> {
         }
     }
     let owner = owner(args.owner.as_deref())?;
-    let issued = ca::issue(&args.names, SystemClock.now()).map_err(Failure::new)?;
-    let (cert, key) = tls::default_paths(&state_dir);
-    let (ca_cert, ca_key) = (state_dir.join("ca/ca.pem"), state_dir.join("ca/ca.key"));
-    for dir in [state_dir.clone(), state_dir.join("ca"), state_dir.join("tls")] {
-        make_dir(&dir)?;
-    }
-    write(&ca_key, issued.ca_key.reveal(), 0o600)?;
-    write(&ca_cert, &issued.ca_pem, 0o644)?;
-    write(&key, issued.key.reveal(), 0o600)?;
-    write(&cert, &issued.chain_pem, 0o644)?;
-    make_database(&state_dir, &admin.actor, &issued.pin.to_string())?;
-    if let Some(owner) = owner {
-        give(&state_dir, &owner)?;
-    }
+    let settings = toml(args, &state_dir);
+    Config::parse(config, &settings).map_err(|faults| Failure::new(faults).hint("choose other arguments"))?;
     if let Some(parent) = config.parent().filter(|parent| !parent.as_os_str().is_empty()) {
         fs::create_dir_all(parent)
             .map_err(|e| Failure::new(format!("cannot make {}: {e}", parent.display())))?;
     }
-    write(config, &toml(args, &state_dir), 0o644)?;
-
+    let issued = ca::issue(&args.names, SystemClock.now()).map_err(Failure::new)?;
+    let mut made = Made::default();
+    fill(&state_dir, &issued, &admin.actor, owner.as_ref(), &mut made)?;
+    made.file(config, &settings, 0o644)?;
+    made.keep();
     let (config, state_dir, pin) =
         (config.display().to_string(), state_dir.display(), issued.pin.to_string());
     let sentence = format!(
@@ -79,6 +71,96 @@ pub fn run(admin: &Admin, args: &Args) -> Result<(), Failure> {
         url(args)
     );
     admin.tell(&sentence, &json!({ "config": config, "state_dir": state_dir.to_string(), "pin": pin }))
+}
+
+/// Makes everything that lies in the state directory.
+fn fill(
+    state_dir: &Path,
+    issued: &ca::Issued,
+    actor: &Actor,
+    owner: Option<&User>,
+    made: &mut Made,
+) -> Result<(), Failure> {
+    let (cert, key) = tls::default_paths(state_dir);
+    for dir in [state_dir.to_owned(), state_dir.join("ca"), state_dir.join("tls")] {
+        made.dir(&dir)?;
+    }
+    made.file(&state_dir.join("ca/ca.key"), issued.ca_key.reveal(), 0o600)?;
+    made.file(&state_dir.join("ca/ca.pem"), &issued.ca_pem, 0o644)?;
+    made.file(&key, issued.key.reveal(), 0o600)?;
+    made.file(&cert, &issued.chain_pem, 0o644)?;
+    made.database(state_dir, actor, &issued.pin.to_string())?;
+    owner.map_or(Ok(()), |owner| made.give(owner))
+}
+
+/// What has been made, and is removed again unless all of it could be: half of it would be in the way of
+/// the next try.
+#[derive(Default)]
+struct Made {
+    paths: Vec<PathBuf>,
+}
+
+impl Made {
+    /// A directory of our own, closed to others even if it was there.
+    fn dir(&mut self, path: &Path) -> Result<(), Failure> {
+        let is_new = !path.exists();
+        let done = DirBuilder::new()
+            .recursive(true)
+            .mode(0o700)
+            .create(path)
+            .and_then(|()| fs::set_permissions(path, Permissions::from_mode(0o700)));
+        done.map_err(|e| Failure::new(format!("cannot make {}: {e}", path.display())))?;
+        if is_new {
+            self.paths.push(path.to_owned());
+        }
+        Ok(())
+    }
+
+    fn file(&mut self, path: &Path, text: &str, mode: u32) -> Result<(), Failure> {
+        let opened = OpenOptions::new().write(true).create_new(true).mode(0o600).open(path);
+        let mut file = opened.map_err(|e| Failure::new(format!("cannot write {}: {e}", path.display())))?;
+        self.paths.push(path.to_owned());
+        let written = file.write_all(text.as_bytes()).and_then(|()| {
+            file.set_permissions(Permissions::from_mode(mode))?;
+            file.sync_all()
+        });
+        written.map_err(|e| Failure::new(format!("cannot write {}: {e}", path.display())))
+    }
+
+    fn database(&mut self, state_dir: &Path, actor: &Actor, pin: &str) -> Result<(), Failure> {
+        let path = state_dir.join(db::FILE);
+        // Made by us, so that it has our mode; what SQLite makes beside it takes after it.
+        self.file(&path, "", 0o600)?;
+        let beside = ["-wal", "-shm"].map(|suffix| state_dir.join(format!("{}{suffix}", db::FILE)));
+        self.paths.extend(beside);
+        let db = Db::open_and_migrate(state_dir).map_err(Failure::new)?;
+        let event = Event::new(Kind::ServerInitialised, actor.clone()).detail("pin", pin);
+        let written = db.write_blocking("init", move |tx| store::append(tx, &event));
+        written.map(drop).map_err(|error: db::Error| Failure::new(error))
+    }
+
+    /// Hands over just what was made, and follows no link.
+    fn give(&self, owner: &User) -> Result<(), Failure> {
+        for path in self.paths.iter().filter(|path| path.exists()) {
+            lchown(path, Some(owner.uid.as_raw()), Some(owner.gid.as_raw())).map_err(|e| {
+                Failure::new(format!("cannot give {} to {}: {e}", path.display(), owner.name))
+            })?;
+        }
+        Ok(())
+    }
+
+    fn keep(mut self) {
+        self.paths.clear();
+    }
+}
+
+impl Drop for Made {
+    fn drop(&mut self) {
+        for path in self.paths.iter().rev() {
+            // What cannot be removed is named by the next `init`.
+            let _ = if path.is_dir() { fs::remove_dir(path) } else { fs::remove_file(path) };
+        }
+    }
 }
 
 fn url(args: &Args) -> String {
@@ -96,40 +178,6 @@ fn owner(name: Option<&str>) -> Result<Option<User>, Failure> {
         Ok(Some(user)) => Ok(Some(user)),
         _ => Err(Failure::new(format!("there is no Unix account {name:?}"))),
     }
-}
-
-fn make_dir(path: &Path) -> Result<(), Failure> {
-    let made = DirBuilder::new().recursive(true).mode(0o700).create(path);
-    made.map_err(|e| Failure::new(format!("cannot make {}: {e}", path.display())))
-}
-
-fn write(path: &Path, text: &str, mode: u32) -> Result<(), Failure> {
-    let written =
-        OpenOptions::new().write(true).create_new(true).mode(mode).open(path).and_then(|mut file| {
-            file.write_all(text.as_bytes())?;
-            file.sync_all()
-        });
-    written.map_err(|e| Failure::new(format!("cannot write {}: {e}", path.display())))
-}
-
-fn make_database(state_dir: &Path, actor: &Actor, pin: &str) -> Result<(), Failure> {
-    let db = Db::open_and_migrate(state_dir).map_err(Failure::new)?;
-    let event = Event::new(Kind::ServerInitialised, actor.clone()).detail("pin", pin);
-    let written = db.write_blocking("init", move |tx| store::append(tx, &event));
-    written.map(drop).map_err(|error: db::Error| Failure::new(error))
-}
-
-fn give(state_dir: &Path, owner: &User) -> Result<(), Failure> {
-    let mut todo = vec![state_dir.to_owned()];
-    while let Some(path) = todo.pop() {
-        chown(&path, Some(owner.uid.as_raw()), Some(owner.gid.as_raw()))
-            .map_err(|e| Failure::new(format!("cannot give {} to {}: {e}", path.display(), owner.name)))?;
-        if path.is_dir() {
-            let entries = fs::read_dir(&path).map_err(Failure::new)?;
-            todo.extend(entries.filter_map(Result::ok).map(|entry| entry.path()));
-        }
-    }
-    Ok(())
 }
 
 fn toml(args: &Args, state_dir: &Path) -> String {

@@ -172,15 +172,16 @@ impl Db {
         joined.map_err(|_| E::from(Error::Closed))?
     }
 
-    /// Copies the whole database, as of one moment, into a file that is not there or empty. Writers go on
-    /// meanwhile, and cannot hold it up.
+    /// Copies the whole database, as of one moment, into a file that is not there or empty, and takes a
+    /// look at the copy. Writers go on meanwhile, and cannot hold it up.
     ///
     /// # Errors
-    /// [`Error::Sqlite`] if the file cannot be written.
-    pub fn backup(&self, to: &Path) -> Result<(), Error> {
+    /// [`Error::Sqlite`] if the file cannot be written; what `look` says.
+    pub fn backup<T>(&self, to: &Path, look: impl FnOnce(&Tx<'_>) -> Result<T, Error>) -> Result<T, Error> {
         let source = connect(&self.path, OpenFlags::empty())?;
         source.execute("VACUUM INTO ?1", [to.display().to_string()])?;
-        Ok(())
+        let copy = Connection::open_with_flags(to, OpenFlags::SQLITE_OPEN_READ_ONLY)?;
+        look(&Tx::new(&copy, self.clock.now()))
     }
 
     /// A number that changes whenever anybody commits.
@@ -367,7 +368,7 @@ mod tests {
         let fixture = testing::fixture();
         fixture.db.write_blocking("row", insert("kept")).unwrap();
         let copy = tempfile::tempdir().unwrap();
-        fixture.db.backup(&copy.path().join(FILE)).unwrap();
+        fixture.db.backup(&copy.path().join(FILE), |_| Ok(())).unwrap();
         assert_eq!(pools(&Db::open(copy.path()).unwrap()), ["kept"]);
     }
 }

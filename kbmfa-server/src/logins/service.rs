@@ -14,7 +14,7 @@ use crate::audit::{Actor, Event, Kind, store as audit};
 use crate::db::{self, Tx};
 use crate::policy::{self, Approver, Before, Facts, Grounds, Person, Refusal, Subject, Verdict};
 use crate::random;
-use crate::relay::{Answer, text};
+use crate::relay::{self, Answer, Standing, text};
 use crate::roster::service::Caller;
 use crate::roster::{self, employee};
 
@@ -120,6 +120,28 @@ pub fn answer(
     }
     apply(tx, rules, &mut login, Input::Answer(answer), &Actor::new(person.to_string()))?;
     Ok(Answered::Decided(Box::new(login)))
+}
+
+/// Decides by the answers that stand on a message at this moment: any Deny of somebody who may answer
+/// outweighs every Approve. Answers that do not count go on record once.
+///
+/// # Errors
+/// [`Error::NotFound`].
+pub fn settle(tx: &Tx<'_>, rules: &Rules, id: &LoginId, standing: &[Standing]) -> Result<(), Error> {
+    let login = store::by_id(tx, id)?.ok_or_else(|| Error::NotFound(id.to_string()))?;
+    let ask = store::asks_of(tx, id)?.into_iter().next();
+    let mut eligible = Vec::new();
+    for one in standing {
+        if why_not(tx, rules, &login, ask.as_ref(), &one.person)?.is_none() {
+            eligible.push(one.clone());
+        } else if !store::was_answered(tx, id, &one.person, one.answer)? {
+            answer(tx, rules, id, &one.person, one.answer, None)?;
+        }
+    }
+    if let Some(decisive) = relay::tally(&eligible) {
+        answer(tx, rules, id, &decisive.person, decisive.answer, None)?;
+    }
+    Ok(())
 }
 
 /// Lets time pass for every login to which it matters; returns those that it changed.

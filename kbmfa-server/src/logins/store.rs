@@ -401,6 +401,19 @@ pub(super) fn insert_answer(tx: &Tx<'_>, given: &Given<'_>) -> Result<(), Error>
     Ok(())
 }
 
+/// True if this very answer is on record already.
+pub(super) fn was_answered(
+    tx: &Tx<'_>,
+    login: &LoginId,
+    person: &Approver,
+    answer: Answer,
+) -> Result<bool, Error> {
+    let sql = "SELECT 1 FROM answer JOIN ask ON ask.id = ask_id
+               WHERE login_id = ?1 AND person = ?2 AND answer = ?3 LIMIT 1";
+    let values = [login.as_str().into(), person.to_string().into(), answer.as_str().into()];
+    Ok(tx.query_one(sql, &values, |_| Ok(()))?.is_some())
+}
+
 /// Newest seal over an event about this login: what a posted verdict carries.
 pub(super) fn last_event(tx: &Tx<'_>, login: &LoginId) -> Result<Option<(i64, Vec<u8>)>, Error> {
     tx.query_one(

@@ -75,6 +75,9 @@ pub trait Relay: Send + Sync + 'static {
     /// relay looks for a message with this ask's id first, and never posts a second.
     fn post(&self, ask: &Ask) -> impl Future<Output = Result<Message, Error>> + Send;
 
+    /// Looks for the message of an ask that may or may not have been posted.
+    fn find(&self, ask: &Ask) -> impl Future<Output = Result<Option<Message>, Error>> + Send;
+
     /// Turns the message into the verdict. Doing it again is harmless.
     fn amend(
         &self,

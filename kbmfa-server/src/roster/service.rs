@@ -17,6 +17,9 @@ pub const JOIN_TOKEN_LIFE: Duration = Duration::from_secs(60 * 60);
 /// How stale "last seen" may be: a write for each login would cost more than the knowledge is worth.
 const SEEN_GRAIN: Duration = Duration::from_secs(60);
 
+/// No login waits longer than this.
+const LONGEST_WAIT: Duration = Duration::from_secs(900);
+
 /// The machine that a credential stands for.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Caller {
@@ -37,7 +40,7 @@ pub fn authenticate(
     hash: &SecretHash,
     module_version: Option<&str>,
 ) -> Result<Option<Caller>, Error> {
-    let Some(credential) = store::credential(tx, hash)? else { return Ok(None) };
+    let Some(credential) = store::credential(tx, hash, tx.now)? else { return Ok(None) };
     if credential.first_used_at.is_none() {
         let retired = store::first_use(tx, hash, &credential)?;
         if retired > 0 {
@@ -49,6 +52,17 @@ pub fn authenticate(
         store::seen(tx, &credential.machine_id, module_version)?;
     }
     Ok(Some(Caller { machine_id: credential.machine_id, name: credential.name }))
+}
+
+/// [`authenticate`] for a machine that waits for a login which it opened before its credential was
+/// replaced: the old one still does for that, and for nothing else.
+///
+/// # Errors
+/// What the database says.
+pub fn authenticate_waiting(tx: &Tx<'_>, hash: &SecretHash) -> Result<Option<Caller>, Error> {
+    let retired_since = tx.now.minus(LONGEST_WAIT);
+    let found = store::credential(tx, hash, retired_since)?;
+    Ok(found.map(|credential| Caller { machine_id: credential.machine_id, name: credential.name }))
 }
 
 /// The machine of this name.
@@ -112,7 +126,11 @@ pub fn join(
         None => {}
     }
     if !store::insert_credential(tx, credential, &found.machine.id)? {
-        return Err(Error::TokenRefused);
+        // The machine may have joined with it already and not heard of it, before the last token expired.
+        let known = store::credential(tx, credential, tx.now)?;
+        if known.is_none_or(|known| known.machine_id != found.machine.id || known.first_used_at.is_some()) {
+            return Err(Error::TokenRefused);
+        }
     }
     store::trade(tx, token, credential)?;
     store::seen(tx, &found.machine.id, Some(module_version))?;
@@ -254,6 +272,34 @@ mod tests {
         assert!(accepted(&fixture, "old"));
         assert!(accepted(&fixture, "new"));
         assert!(!accepted(&fixture, "old"));
+    }
+
+    #[test]
+    fn a_machine_that_never_heard_of_its_success_may_join_again_with_a_new_token() {
+        let (fixture, token) = with_token();
+        join_as(&fixture, &token, "a").unwrap();
+        fixture.clock.advance(JOIN_TOKEN_LIFE);
+        let again = act(&fixture, |tx| make_join_token(tx, &root(), &web1())).unwrap().hash();
+        assert_eq!(join_as(&fixture, &again, "a").unwrap().name, web1());
+        assert!(accepted(&fixture, "a"));
+        let third = act(&fixture, |tx| make_join_token(tx, &root(), &web1())).unwrap().hash();
+        assert!(matches!(join_as(&fixture, &third, "a"), Err(Error::TokenRefused)), "it is in use by now");
+    }
+
+    #[test]
+    fn a_replaced_credential_still_does_for_logins_that_wait_and_for_nothing_else() {
+        let (fixture, token) = with_token();
+        join_as(&fixture, &token, "old").unwrap();
+        assert!(accepted(&fixture, "old"));
+        fixture.clock.advance(Duration::from_secs(1));
+        let second = act(&fixture, |tx| make_join_token(tx, &root(), &web1())).unwrap().hash();
+        join_as(&fixture, &second, "new").unwrap();
+        assert!(accepted(&fixture, "new"));
+        let waits =
+            || act(&fixture, |tx| authenticate_waiting(tx, &SecretHash::of("old"))).unwrap().is_some();
+        assert!(waits() && !accepted(&fixture, "old"));
+        fixture.clock.advance(LONGEST_WAIT);
+        assert!(!waits());
     }
 
     #[test]
