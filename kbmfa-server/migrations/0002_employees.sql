@@ -17,7 +17,7 @@ CREATE INDEX employee_account ON employee (unix_name, created_at);
 
 CREATE INDEX login_asked_user ON login (user, source, opened_at) WHERE verdict = 'ask';
 CREATE INDEX login_asked_machine ON login (machine_id, opened_at) WHERE verdict = 'ask';
-CREATE INDEX login_denied ON login (machine_id, user, decided_at) WHERE state = 'denied' AND verdict = 'ask';
+CREATE INDEX login_denied ON login (machine_id, user, decided_at) WHERE state = 'denied' AND reason = 'denied';
 
 CREATE TABLE notice (
     id              TEXT PRIMARY KEY,          -- opaque, random

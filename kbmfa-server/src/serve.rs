@@ -14,6 +14,7 @@ use crate::audit::{Actor, Event, Kind, store as audit};
 use crate::clock::Time;
 use crate::config::{self, Config};
 use crate::db::{self, Db, lease};
+use crate::http::gate::Gate;
 use crate::http::listen::{self, Door};
 use crate::http::{self, status, tls};
 use crate::logins::{self, Logins, feed, inbox, sweep};
@@ -77,6 +78,7 @@ async fn serve(config_path: PathBuf, config: Config) -> Result<(), Error> {
         listener: door,
         tls: Some(certificate_in_force),
         routes: http::routes(&logins, &db),
+        gate: Some(Arc::new(Gate::new(db.clone(), config.http.requests_per_machine))),
         limits: config.http.limits,
         seen: Arc::clone(&seen),
     };
@@ -84,6 +86,7 @@ async fn serve(config_path: PathBuf, config: Config) -> Result<(), Error> {
         listener: status_door,
         tls: None,
         routes: status::routes(db.clone(), logins.clone(), seen),
+        gate: None,
         limits: STATUS_LIMITS,
         seen: Arc::default(),
     };

@@ -129,6 +129,35 @@ fn a_rotated_credential_replaces_the_old_one_when_it_is_used() {
 }
 
 #[test]
+fn joining_again_with_the_same_token_is_harmless() {
+    let world = World::new();
+    let machine = world.machine().start();
+    let credential = || fs::read_to_string(machine.path("/etc/kbmfa/credential")).unwrap();
+    let token = world.admin.run(&["machine", "join-token", "web1"]);
+    machine.join_again(&world, &token);
+    let after_the_first = credential();
+    machine.join_again(&world, &token);
+    assert_eq!(credential(), after_the_first);
+    assert!(!machine.path("/etc/kbmfa/credential.new").exists());
+}
+
+#[test]
+fn a_name_that_the_person_made_up_for_the_connection_is_not_believed() {
+    let world = World::new();
+    // What `pam_env` with `user_readenv` in front of us would do with a file in the person's home.
+    let forged =
+        "session required pam_env.so conffile=/etc/forged readenv=0\nsession required pam_kbmfa.so silent\n";
+    let stack = format!("auth required pam_deny.so\naccount required pam_unix.so\n{forged}");
+    let machine = world.machine().phase(Phase::Session).pam_stack(&stack).start();
+    fs::write(machine.path("/etc/forged"), "SSH_CONNECTION DEFAULT=\"192.0.2.1 50000 192.0.2.2 22\"\n")
+        .unwrap();
+    assert_ne!(machine.ssh("alice", &["echo", "in"]).wait().code, 0);
+    assert!(world.admin.logins(&[]).is_empty());
+    assert!(!machine.syslog.lines_with("doubtful connection").is_empty());
+    machine.assert_nothing_left();
+}
+
+#[test]
 fn an_answer_that_comes_too_late_is_refused_and_on_record() {
     let world = World::new();
     let machine = world.machine().start();

@@ -4,12 +4,15 @@ pub mod listen;
 pub mod status;
 pub mod tls;
 
+pub mod gate;
+
 mod caller;
 mod logins;
 mod machines;
 mod reply;
 
 use std::net::SocketAddr;
+use std::num::NonZeroU32;
 use std::path::{Path, PathBuf};
 use warp::Filter;
 use warp::filters::BoxedFilter;
@@ -37,6 +40,8 @@ pub struct Settings {
     pub tls_key: PathBuf,
     /// How many connections at once, and how many of them from one address.
     pub limits: listen::Limits,
+    /// Requests that one machine may make in a second, for a while.
+    pub requests_per_machine: NonZeroU32,
 }
 
 impl Settings {
@@ -48,6 +53,7 @@ impl Settings {
         }
         let connections = server.number("connections", 12_000, (1, 1_000_000));
         let per_address = server.number("connections_per_address", 2_000, (1, 1_000_000));
+        let per_machine = server.number("requests_per_machine", 50, (1, 1_000_000));
         let (tls_cert, tls_key) = tls::default_paths(state_dir);
         let (own_cert, own_key) = (server.parsed_or_none("tls_cert"), server.parsed_or_none("tls_key"));
         if own_cert.is_some() != own_key.is_some() {
@@ -60,6 +66,10 @@ impl Settings {
             tls_cert: own_cert.unwrap_or(tls_cert),
             tls_key: own_key.unwrap_or(tls_key),
             limits: listen::Limits { connections, per_address },
+            requests_per_machine: u32::try_from(per_machine)
+                .ok()
+                .and_then(NonZeroU32::new)
+                .unwrap_or(NonZeroU32::MIN),
         }
     }
 }

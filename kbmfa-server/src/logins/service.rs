@@ -389,7 +389,11 @@ fn why_not(
     let may = |approvers| policy::may_answer(approvers, &now.person, person);
     Ok(match policy::judge(&rules.policy, &now) {
         Verdict::Ask(terms) if may(&terms.approvers) && may(&ask.approvers) => None,
-        Verdict::Ask(_) => Some(format!("{person} is not among the approvers of this login")),
+        // It would not be asked about any more; whoever was asked may still answer.
+        Verdict::Allow(_) if may(&ask.approvers) => None,
+        Verdict::Ask(_) | Verdict::Allow(_) => {
+            Some(format!("{person} is not among the approvers of this login"))
+        }
         verdict => Some(format!("policy has come to another verdict: {}", verdict.as_str())),
     })
 }

@@ -249,7 +249,7 @@ pub(super) fn before(
         return Ok(on_connection);
     }
     let denied = tx.query_one(
-        "SELECT 1 FROM login WHERE state = 'denied' AND verdict = 'ask' AND machine_id = ?1 AND user = ?2
+        "SELECT 1 FROM login WHERE state = 'denied' AND reason = 'denied' AND machine_id = ?1 AND user = ?2
              AND source IS NOT DISTINCT FROM ?3 AND decided_at > ?4 LIMIT 1",
         &[machine_id.into(), opened.user.as_str().into(), source.into(), denied_since.into()],
         |_| Ok(()),
