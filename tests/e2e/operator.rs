@@ -13,7 +13,7 @@ use std::os::unix::fs::PermissionsExt;
 fn readme_commands() -> Vec<String> {
     let readme = include_str!("../../README.md");
     let blocks = readme.split("```console\n").skip(1).map(|rest| rest.split("```").next().unwrap());
-    let ours = |line: &&str| line.starts_with("kbmfa-") || line.starts_with("useradd ");
+    let ours = |line: &&str| ["kbmfa-", "useradd ", "(umask"].iter().any(|start| line.starts_with(start));
     blocks.flat_map(str::lines).filter(ours).map(str::to_owned).collect()
 }
 
