@@ -10,10 +10,12 @@ use std::str::FromStr;
 use std::time::Duration;
 
 use crate::clock::Time;
+use crate::db::{self, Tx};
 use crate::http;
 use crate::logins::Rules;
 use crate::logins::state::Grace;
-use crate::policy::{self, Approvers, Limits, Rule, Says, Scope, Terms};
+use crate::policy::{self, Approvers, Known, Limits, Rule, Says, Scope, Terms};
+use crate::roster::store;
 use crate::settings::{Faults, File, Section};
 
 /// Where the file is unless told otherwise.
@@ -105,6 +107,19 @@ impl Config {
         let config = gather(&file);
         file.finish()?;
         Ok(config)
+    }
+
+    /// What is wrong with the policy although every key is right, by what the roster knows.
+    ///
+    /// # Errors
+    /// What the database says.
+    pub fn policy_faults(&self, tx: &Tx<'_>) -> Result<Vec<String>, db::Error> {
+        let known = Known {
+            machines: store::machines(tx)?.into_iter().map(|machine| machine.name).collect(),
+            pools: store::pools(tx)?.into_iter().map(|pool| pool.name).collect(),
+            relays: vec![self.relay.name().to_owned()],
+        };
+        Ok(policy::lint(&self.policy, &known))
     }
 
     /// The rules for logins, with somebody listening since then, or nobody.

@@ -9,7 +9,6 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::{Notify, mpsc, watch};
 use tokio::task::JoinSet;
 
-use crate::admin::check::policy_faults;
 use crate::audit::{Actor, Event, Kind, store as audit};
 use crate::clock::Time;
 use crate::config::{self, Config};
@@ -64,7 +63,7 @@ async fn serve(config_path: PathBuf, config: Config) -> Result<(), Error> {
     let (certificate, certificate_in_force) = watch::channel(tls::load(&config.http)?);
     let door = listen::bind(config.http.listen)?;
     let status_door = listen::bind(config.http.status_listen)?;
-    for fault in policy_faults(&config, &db)? {
+    for fault in db.read_blocking(|tx| config.policy_faults(tx))? {
         log::warn!("{}: {fault}", config_path.display());
     }
     let listening_since = record_start(&db).await?;

@@ -23,9 +23,13 @@ fn nothing_of_the_module_stays_in_the_monitor_of_an_open_session() {
     // The same machine without the module's line, for comparison.
     let plain = "auth required pam_deny.so\naccount required pam_unix.so\nsession required pam_unix.so\n";
     let bare = world.machine().pam_stack(plain).start();
-    let holding = machine.ssh("alice", &["echo open; sleep 60"]);
+    let hold = "echo open; cat /tmp/hold";
+    for either in [&machine, &bare] {
+        either.exec(&["mkfifo", "--mode", "666", "/tmp/hold"]);
+    }
+    let holding = machine.ssh("alice", &[hold]);
     world.admin.approve(&world.admin.pending());
-    let comparison = bare.ssh("alice", &["echo open; sleep 60"]);
+    let comparison = bare.ssh("alice", &[hold]);
     until("both sessions", || {
         (holding.stdout() == "open\n" && comparison.stdout() == "open\n").then_some(())
     });
@@ -40,9 +44,9 @@ fn nothing_of_the_module_stays_in_the_monitor_of_an_open_session() {
         let ours: Vec<_> = descriptors(pid).into_iter().filter(|link| link.contains("/etc/kbmfa")).collect();
         assert!(ours.is_empty(), "{ours:?}");
     }
-    for login in [holding, comparison] {
-        login.kill();
-        login.wait();
+    for (either, login) in [(&machine, holding), (&bare, comparison)] {
+        either.exec(&["sh", "-c", "echo > /tmp/hold"]);
+        assert_eq!(login.wait().code, 0);
     }
     machine.assert_nothing_left();
 }

@@ -3,11 +3,8 @@
 use serde_json::json;
 
 use super::{Admin, Failure};
-use crate::config::Config;
-use crate::db::{Db, Error};
+use crate::db::Db;
 use crate::http::tls;
-use crate::policy::{self, Known};
-use crate::roster::store;
 
 /// Reports everything that is wrong.
 ///
@@ -19,7 +16,7 @@ pub fn run(admin: &Admin) -> Result<(), Failure> {
         .map_err(|error| Failure::new(error).hint("`kbmfa-server init` makes a certificate"))?;
     let path = admin.config_path().display().to_string();
     let db = Db::open(&config.state_dir).map_err(Failure::new)?;
-    let faults = policy_faults(&config, &db).map_err(Failure::new)?;
+    let faults = db.read_blocking(|tx| config.policy_faults(tx)).map_err(Failure::new)?;
     if !faults.is_empty() {
         let faults: Vec<_> = faults.iter().map(|fault| format!("{path}: {fault}")).collect();
         return Err(
@@ -27,19 +24,4 @@ pub fn run(admin: &Admin) -> Result<(), Failure> {
         );
     }
     admin.tell(&format!("{path}: no fault found"), &json!({ "config": path, "faults": [] }))
-}
-
-/// What is wrong with the policy although every key is right.
-///
-/// # Errors
-/// What the database says.
-pub fn policy_faults(config: &Config, db: &Db) -> Result<Vec<String>, Error> {
-    db.read_blocking(|tx| {
-        let known = Known {
-            machines: store::machines(tx)?.into_iter().map(|machine| machine.name).collect(),
-            pools: store::pools(tx)?.into_iter().map(|pool| pool.name).collect(),
-            relays: vec![config.relay.name().to_owned()],
-        };
-        Ok(policy::lint(&config.policy, &known))
-    })
 }
