@@ -231,6 +231,7 @@ pub fn remove_pool(tx: &Tx<'_>, actor: &Actor, name: &PoolName) -> Result<(), Er
 mod tests {
     use super::*;
     use crate::audit::store::search::{Filter, Found, search};
+    use crate::db::Db;
     use crate::db::testing::{Fixture, fixture};
 
     fn act<T: Send + 'static>(
@@ -335,6 +336,41 @@ mod tests {
         machine.removed {"joined":"yes","last-seen":"2026-11-21T12:00:00Z","module":"0.1.0","pools":"db"}
         pool.removed {"machines":"-","pool":"db"}
         "#);
+    }
+
+    #[test]
+    fn many_writers_in_two_programs_make_one_chain_with_an_event_for_each_change() {
+        let fixture = fixture();
+        let other = Db::open(fixture.dir.path()).unwrap();
+        let added = std::thread::scope(|scope| {
+            let writers: Vec<_> = [&fixture.db, &other, &fixture.db, &other]
+                .into_iter()
+                .map(|db| scope.spawn(move || (0..50).filter(|n| added_once(db, *n)).count()))
+                .collect();
+            writers.into_iter().map(|writer| writer.join().unwrap()).sum::<usize>()
+        });
+        assert_eq!(added, 50, "each name was free once");
+        let (machines, found, head) = fixture
+            .db
+            .read_blocking(|tx| {
+                let filter = Filter { limit: 999, ..Filter::default() };
+                let head = audit::verify(tx, None)?.unwrap();
+                Ok::<_, Error>((store::machines(tx)?, search(tx, &filter)?, head))
+            })
+            .unwrap();
+        assert_eq!((machines.len(), found.len(), head.seq), (50, 50, 50));
+        assert_eq!(found.iter().map(|event| event.seq).collect::<Vec<_>>(), (1..=50).collect::<Vec<_>>());
+        assert_eq!(fixture.db.read_blocking(audit::index::hidden).unwrap(), 0);
+    }
+
+    /// True if this call entered the machine.
+    fn added_once(db: &Db, number: i64) -> bool {
+        let name: MachineName = format!("m{number}").parse().unwrap();
+        match db.write_blocking("add", move |tx| add_machine(tx, &root(), &name)) {
+            Ok(()) => true,
+            Err(Error::MachineExists(_)) => false,
+            Err(error) => panic!("{error}"),
+        }
     }
 
     /// The kind and the details of an event.

@@ -1,6 +1,7 @@
 //! `audit archive`: writes the oldest events into a file, makes sure of it, and cuts them off the chain.
 
 use clap::Args as ClapArgs;
+use kbmfa_proto::text::Shown;
 use serde_json::json;
 use std::fs;
 use std::ops::RangeInclusive;
@@ -95,7 +96,7 @@ fn write(db: &Db, part: RangeInclusive<i64>, path: &Path) -> Result<Archive, Fai
         if read.sha256 != summed.sha256() || read.last.seq != *part.end() {
             return Err(Failure::new(format!("{} does not read back as it was written", path.display())));
         }
-        let file = path.display().to_string();
+        let file = Shown::from(path.display().to_string());
         Ok(Archive { first: start.seq + 1, last: read.last, sha256: read.sha256, file })
     };
     written().inspect_err(|_| discard(path))

@@ -1,6 +1,7 @@
 //! Archives: the cut between the events in a file and those that stay. A checkpoint says where the chain goes
 //! on, and a sealed event says the same, so that a forged cut is noticed.
 
+use kbmfa_proto::text::Shown;
 use serde_json::Value as Json;
 use std::ops::RangeInclusive;
 
@@ -22,7 +23,7 @@ pub struct Archive {
     /// SHA-256 of the file's bytes, in hex.
     pub sha256: String,
     /// Where the file was written.
-    pub file: String,
+    pub file: Shown,
 }
 
 /// A cut, as recorded.
@@ -55,7 +56,8 @@ fn checkpoint(row: &Row<'_, '_>) -> Result<Checkpoint, DbError> {
     let bad = || DbError::BadValue("a seal of the wrong length".into());
     let seal = Seal::from_bytes(&row.blob("seal")?).ok_or_else(bad)?;
     let last = Head { seq: row.integer("seq")?, seal };
-    let (first, sha256, file) = (row.integer("first_seq")?, row.text("sha256")?, row.text("file")?);
+    let (first, sha256, file) =
+        (row.integer("first_seq")?, row.text("sha256")?, Shown::from(row.text("file")?));
     Ok(Checkpoint {
         last,
         archive: Archive { first, last, sha256, file },
@@ -112,7 +114,7 @@ fn is_sealed(checkpoint: &Checkpoint, body: &str) -> bool {
         && says("/detail/last", &archive.last.seq.to_string())
         && says("/detail/seal", &archive.last.seal.to_string())
         && says("/detail/sha256", &archive.sha256)
-        && says("/detail/file", &archive.file)
+        && says("/detail/file", archive.file.as_str())
 }
 
 /// Numbers of the events that may go into an archive: the oldest ones, to the last before `before`, but none
