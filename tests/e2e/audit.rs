@@ -1,10 +1,10 @@
 //! The record, with real programs: many writers at once, a login's whole story, files that anybody can verify,
 //! and what is cut off.
 
+use kbmfa_tests::process::brief;
 use kbmfa_tests::world::World;
 use serde_json::Value;
 use std::fs;
-use std::process::Command;
 use std::thread;
 
 use crate::story::LET_IN;
@@ -28,7 +28,9 @@ fn the_server_and_many_commands_write_one_chain_with_an_event_for_each_change() 
             scope.spawn(move || admin.approve(id));
         }
     });
-    logins.into_iter().for_each(|login| assert_eq!(login.wait().code, 0));
+    for login in logins {
+        assert_eq!(login.wait().code, 0);
+    }
     for (id, _) in &waiting {
         world.admin.assert_story(id, &LET_IN);
     }
@@ -72,8 +74,8 @@ fn an_export_is_verified_by_anybody_and_by_hand() {
     let script = include_str!("../../docs/audit.md").split("```python\n").nth(1).unwrap();
     let by_hand = || {
         let script = script.split("```").next().unwrap();
-        let output = Command::new("python3").args(["-c", script, file]).output().unwrap();
-        String::from_utf8(output.stdout).unwrap()
+        let output = brief("python3").args(["-c", script, file]).output().unwrap();
+        String::from_utf8([output.stdout, output.stderr].concat()).unwrap()
     };
     let head = world.admin.json(&["audit", "verify", "--file", file])["seal"].as_str().unwrap().to_owned();
     assert!(by_hand().contains(&head), "{}", by_hand());

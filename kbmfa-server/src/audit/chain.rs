@@ -117,7 +117,7 @@ pub struct Link {
 }
 
 /// Where and how a chain is broken.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("event {seq} {fault}")]
 pub struct Broken {
     /// Number of the first event that is wrong.

@@ -129,7 +129,7 @@ pub fn between(
 ) -> Result<std::ops::RangeInclusive<i64>, Error> {
     let kept = archive::newest(tx)?.map_or(0, |checkpoint| checkpoint.last.seq);
     let (mut first, mut last) = (kept + 1, head(tx)?.seq);
-    let number = |row: &Row<'_, '_>| Ok(row.integer_or_null("seq")?);
+    let number = |row: &Row<'_, '_>| row.integer_or_null("seq");
     if let Some(since) = since {
         let sql = "SELECT min(seq) AS seq FROM event WHERE at >= ?1";
         first = first.max(tx.query_one(sql, &[since.into()], number)?.flatten().unwrap_or(last + 1));

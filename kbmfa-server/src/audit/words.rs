@@ -31,7 +31,7 @@ pub(super) fn of_event(body: &str) -> String {
 fn collect(value: &Value, words: &mut BTreeSet<String>) {
     match value {
         Value::String(text) => split(text).for_each(|word| {
-            let parts = word.split(|c: char| !c.is_alphanumeric()).filter(|part| is_telling(part));
+            let parts = word.split(|c: char| !c.is_alphanumeric()).filter(is_telling);
             words.extend(parts.map(str::to_owned));
             words.insert(word);
         }),

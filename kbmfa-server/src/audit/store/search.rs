@@ -181,7 +181,9 @@ fn statement(filter: &Filter, conditions: &[Condition<'_>]) -> (String, Vec<Valu
 fn all_words(mut wanted: Vec<Wanted>, conditions: &[Condition<'_>]) -> Vec<Wanted> {
     for (value, beginning) in conditions.iter().filter_map(|condition| condition.word) {
         let mut more = words::of_search(value);
-        more.iter_mut().for_each(|word| word.beginning = beginning);
+        for word in &mut more {
+            word.beginning = beginning;
+        }
         wanted.extend(more);
     }
     wanted.dedup();
@@ -194,6 +196,8 @@ mod tests {
     use super::*;
     use crate::audit::event::{Actor, Event};
     use crate::db::testing::{Fixture, START, fixture};
+    use kbmfa_proto::text::Shown;
+    use proptest::prelude::*;
     use std::time::Duration;
 
     const LOGIN: &str = "3f9a2c1e00000000000000000000000f";
@@ -222,10 +226,6 @@ mod tests {
         fixture
     }
 
-    fn some(text: &str) -> Option<String> {
-        Some(text.to_owned())
-    }
-
     fn check(filter: Filter, expected: &[i64]) {
         let fixture = with_events();
         let limit = if filter.limit == 0 { 10 } else { filter.limit };
@@ -236,6 +236,7 @@ mod tests {
 
     #[test]
     fn events_are_found_by_each_thing_that_they_have() {
+        let some = |text: &str| Some(text.to_owned());
         let none = Filter::default;
         check(none(), &[1, 2, 3, 4]);
         check(Filter { limit: 2, ..none() }, &[3, 4]);
@@ -262,7 +263,7 @@ mod tests {
     #[test]
     fn events_are_found_by_their_words() {
         let text = |typed: &str, expected: &[i64]| {
-            check(Filter { text: some(typed), ..Filter::default() }, expected)
+            check(Filter { text: Some(typed.into()), ..Filter::default() }, expected);
         };
         text("web1", &[1]);
         text("web*", &[1, 2, 4]);
@@ -289,14 +290,30 @@ mod tests {
             "a*b",
         ] {
             check(
-                Filter { text: some(typed), ..Filter::default() },
+                Filter { text: Some(typed.into()), ..Filter::default() },
                 if typed == "\"web1" { &[1] } else { &[] },
             );
         }
     }
 
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(64))]
+        #[test]
+        fn whatever_was_put_on_record_is_found_by_copying_it(note in "\\PC{0,30}|[ -~]{0,30}", user in "[ -~]{1,9}") {
+            let note = Shown::new(&note);
+            let fixture = fixture();
+            let by = Event::new(Kind::AnswerGiven, Actor::new("console:root"));
+            let event = Event { user: Some(user.parse().unwrap()), ..by.detail("note", &note) };
+            fixture.db.write_blocking("event", move |tx| append(tx, &event)).unwrap();
+            let filter = Filter { text: Some(note.to_string()), user: Some(user), limit: 1, ..Filter::default() };
+            let found = fixture.db.read_blocking(|tx| search(tx, &filter)).unwrap();
+            prop_assert_eq!(found.len(), 1, "{:?}", filter);
+        }
+    }
+
     #[test]
     fn words_and_the_other_things_hold_together() {
+        let some = |text: &str| Some(text.to_owned());
         let filter = |text: &str| Filter { text: some(text), ..Filter::default() };
         check(Filter { user: some("alice"), ..filter("web2") }, &[4]);
         check(Filter { login: some("3f"), kinds: vec![Kind::LoginOpened], ..filter("192.0.2.7") }, &[4]);
@@ -306,6 +323,7 @@ mod tests {
 
     #[test]
     fn no_search_reads_the_whole_record_or_sorts_it() {
+        let some = |text: &str| Some(text.to_owned());
         let fixture = with_events();
         let plan = |filter: Filter, expected: &str| {
             let filter = Filter { limit: 10, ..filter };
