@@ -3,7 +3,6 @@
 use clap::Args as ClapArgs;
 use kbmfa_proto::text::Shown;
 use serde_json::json;
-use std::fs;
 use std::ops::RangeInclusive;
 use std::path::{Path, PathBuf};
 
@@ -59,7 +58,7 @@ pub(super) fn run(admin: &Admin, args: &Args) -> Result<(), Failure> {
         }
         archive::cut(tx, actor, &archive, before)
     });
-    let head = cut.inspect_err(|_| discard(&path))?;
+    let head = cut.inspect_err(|_| file::discard(&path))?;
     prune(&db)?;
     let sentence = format!(
         "{name}: {what}; the chain goes on after {}, head {head}\n\
@@ -99,12 +98,7 @@ fn write(db: &Db, part: RangeInclusive<i64>, path: &Path) -> Result<Archive, Fai
         let file = Shown::from(path.display().to_string());
         Ok(Archive { first: start.seq + 1, last: read.last, sha256: read.sha256, file })
     };
-    written().inspect_err(|_| discard(path))
-}
-
-/// What is no archive must not be taken for one; what is in the way of removing it was reported.
-fn discard(path: &Path) {
-    let _ = fs::remove_file(path);
+    written().inspect_err(|_| file::discard(path))
 }
 
 fn prune(db: &Db) -> Result<(), Failure> {

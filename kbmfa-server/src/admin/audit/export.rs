@@ -50,8 +50,9 @@ pub(super) fn run(admin: &Admin, args: &Args) -> Result<(), Failure> {
         return write(&db, part, args.format, io::stdout().lock()).map(drop);
     };
     let file = file::create(path)?;
-    let events = write(&db, part, args.format, &file)?;
-    file::settle(&file, path)?;
+    let written = write(&db, part, args.format, &file);
+    let settled = written.and_then(|events| file::settle(&file, path).map(|()| events));
+    let events = settled.inspect_err(|_| file::discard(path))?;
     let name = path.display().to_string();
     admin.tell(&format!("{name}: {events} events"), &json!({ "file": name, "events": events }))
 }

@@ -1,7 +1,7 @@
 //! Exports as files: made for their owner alone, never over another file, and read back line by line.
 
 use sha2::{Digest, Sha256};
-use std::fs::{File, OpenOptions};
+use std::fs::{self, File, OpenOptions};
 use std::io::{BufRead, BufReader, Read, Write};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
@@ -26,6 +26,11 @@ pub(super) fn settle(file: &File, path: &Path) -> Result<(), Failure> {
     let dir = path.parent().filter(|dir| !dir.as_os_str().is_empty()).unwrap_or(Path::new("."));
     let settled = file.sync_all().and_then(|()| File::open(dir)?.sync_all());
     settled.map_err(|e| Failure::new(format!("cannot write {}: {e}", path.display())))
+}
+
+/// Half a file must not be taken for a whole one; what is in the way of removing it was reported.
+pub(super) fn discard(path: &Path) {
+    let _ = fs::remove_file(path);
 }
 
 /// Opens a file to be verified. Call it before root is given up.
