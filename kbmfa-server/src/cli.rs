@@ -54,7 +54,7 @@ enum Command {
     /// Logins: list, show, watch, approve, deny.
     #[command(subcommand)]
     Login(login::Verb),
-    /// The record: search, verify.
+    /// The record: search, verify, export, archive, reindex.
     #[command(subcommand)]
     Audit(audit::Verb),
 }

@@ -96,6 +96,7 @@ async fn serve(config_path: PathBuf, config: Config) -> Result<(), Error> {
     loops.start("the feed", failing(feed::run(logins.clone(), Arc::clone(&bell))));
     loops.start("the admin socket", failing(poke::listen(config.state_dir.clone(), bell)));
     loops.start("the database's writer", forever(writer_ends(db.clone())));
+    loops.start("the index of words", failing(index(db.clone())));
     loops.start("the watchdog", forever(watchdog(db)));
 
     let live = Reloadable { config_path, certificate, logins, listening_since, config };
@@ -216,6 +217,12 @@ async fn record_start(db: &Db) -> Result<Time, db::Error> {
 
 async fn writer_ends(db: Db) {
     db.writer_ends().await;
+}
+
+/// Makes the words of events that were there before the index was, and then has nothing more to do.
+async fn index(db: Db) -> Result<(), db::Error> {
+    while db.write("audit.index", audit::index::complete_some).await? {}
+    std::future::pending().await
 }
 
 /// Tells systemd that we are alive, as long as the database takes writes.

@@ -17,6 +17,7 @@ mod session;
 
 mod openssh10;
 
+mod audit;
 mod broken_module;
 mod configuration;
 mod crowd;

@@ -1,5 +1,7 @@
 //! `login ..`: see who waits, and decide.
 
+mod show;
+
 use clap::{Args as ClapArgs, Subcommand};
 use kbmfa_proto::names::{LoginId, MachineName, UserName};
 use kbmfa_proto::text::Shown as Text;
@@ -35,7 +37,7 @@ pub enum Verb {
         #[arg(long, default_value_t = 50, value_parser = clap::value_parser!(i64).range(1..))]
         limit: i64,
     },
-    /// Show one login.
+    /// Show one login: what is known of it, and its whole story in the order of time.
     Show {
         /// Its id, or the beginning of it.
         id: String,
@@ -65,7 +67,7 @@ pub struct Decision {
 pub fn run(admin: &Admin, verb: Verb) -> Result<(), Failure> {
     match verb {
         Verb::List { state, limit } => list(admin, state, limit),
-        Verb::Show { id } => show(admin, &id),
+        Verb::Show { id } => show::run(admin, &id),
         Verb::Watch => watch(admin),
         Verb::Approve(decision) => decide(admin, decision, Answer::Approve),
         Verb::Deny(decision) => decide(admin, decision, Answer::Deny),
@@ -137,13 +139,6 @@ fn list(admin: &Admin, state: Option<State>, limit: i64) -> Result<(), Failure> 
     let found = db.read_blocking(|tx| store::newest(tx, state, limit)).map_err(Failure::new)?;
     let logins: Vec<Shown> = found.into_iter().map(Shown::from).collect();
     admin.print(&logins, HEADINGS, Shown::cells)
-}
-
-fn show(admin: &Admin, id: &str) -> Result<(), Failure> {
-    let (_, db) = admin.open()?;
-    let login = db.read_blocking(|tx| service::find(tx, id)).map_err(Failure::new)?;
-    let login = Shown::from(login);
-    if admin.json { print::print_json(&login) } else { admin.print(&[login], HEADINGS, Shown::cells) }
 }
 
 fn decide(admin: &Admin, decision: Decision, answer: Answer) -> Result<(), Failure> {

@@ -13,6 +13,7 @@ pub mod pool;
 
 mod owner;
 mod print;
+mod when;
 
 use std::fmt;
 use std::path::{Path, PathBuf};

@@ -33,6 +33,8 @@ kinds! {
     ServerStarted = "server.started",
     /// A copy of the database was made.
     BackupMade = "backup.made",
+    /// Old events were put into a file, and the chain goes on from a checkpoint.
+    AuditArchived = "audit.archived",
     /// A machine was entered.
     MachineAdded = "machine.added",
     /// A token to join with was made for a machine.

@@ -129,6 +129,22 @@ pub(super) fn unfinished_of_user(tx: &Tx<'_>, user: &UserName) -> Result<Vec<Log
     tx.query(&sql, &[user.as_str().into()], login)
 }
 
+/// The first event about a login that has not ended, was approved and may yet be collected, or whose ask has
+/// yet to become the verdict: from there on the record is still being worked with.
+///
+/// # Errors
+/// What the database says.
+pub fn first_unfinished_event(tx: &Tx<'_>) -> Result<Option<i64>, Error> {
+    let sql = format!(
+        "SELECT min(seq) AS seq FROM event WHERE login IN (
+             SELECT id FROM login WHERE state = 'pending'
+             UNION SELECT id FROM login WHERE {UNCOLLECTED}
+             UNION SELECT login_id FROM ask WHERE state IN ('wanted', 'ended')
+             UNION SELECT login_id FROM ask WHERE state = 'posted')"
+    );
+    Ok(tx.query_one(&sql, &[], |row| row.integer_or_null("seq"))?.flatten())
+}
+
 /// How many logins wait for an answer.
 ///
 /// # Errors

@@ -13,7 +13,8 @@ use super::service::{self, Answered, Rules};
 use super::state::{Grace, Revocation};
 use super::{Error, store};
 use crate::audit::Actor;
-use crate::audit::store::{self as audit, Filter};
+use crate::audit::store as audit;
+use crate::audit::store::search::{Filter, search};
 use crate::clock::{Clock, Time};
 use crate::db::testing::{Fixture, fixture};
 use crate::db::{Db, Tx};
@@ -92,7 +93,7 @@ impl World {
     /// The kinds of the events about a login, after its opening.
     fn story(&self, id: u8) -> Vec<String> {
         let filter = Filter { login: Some(login_id(id).to_string()), limit: 1000, ..Filter::default() };
-        let found = self.fixture.db.read_blocking(|tx| audit::search(tx, &filter)).unwrap();
+        let found = self.fixture.db.read_blocking(|tx| search(tx, &filter)).unwrap();
         let kind = |body: &str| {
             let body: BTreeMap<String, serde_json::Value> = serde_json::from_str(body).unwrap();
             body["kind"].as_str().unwrap().to_owned()
