@@ -90,8 +90,8 @@ pub fn verify(tx: &Tx<'_>, witness: Option<&Witness>) -> Result<Result<Head, Bro
 /// # Errors
 /// As [`verify`].
 pub fn verify_on(tx: &Tx<'_>, mut walk: Walk) -> Result<Result<Head, Broken>, Error> {
-    let stray = "SELECT seq FROM event WHERE seq <= ?1 ORDER BY seq LIMIT 1";
-    if let Some(seq) = tx.query_one(stray, &[walk.head.seq.into()], |row| row.integer("seq"))? {
+    let stray = "SELECT seq FROM event WHERE seq < 1 ORDER BY seq LIMIT 1";
+    if let Some(seq) = tx.query_one(stray, &[], |row| row.integer("seq"))? {
         return Ok(Err(Broken { seq, fault: Fault::Stray }));
     }
     loop {
