@@ -12,7 +12,7 @@ endif
 export KBMFA_TARGET ?= $(or $(CARGO_TARGET_DIR),$(CURDIR)/target)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup build test unit e2e demo lint clean
+.PHONY: help setup build test unit e2e demo bench lint clean
 
 help: ## lists these targets
 	@sed -n 's/^\([a-z0-9]*\):[^#]*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 10
@@ -40,6 +40,9 @@ e2e: ## runs the whole stories with real sshd (after setup and build)
 demo: setup build ## shows a login approved, one denied, and the record; HOLD=1 keeps it all up
 	$(CARGO) build --locked -p kbmfa-tests --bin demo
 	$(AS_ROOT) tests/demo/demo.sh
+
+bench: ## measures a record of a million events; BENCH_ARGS=N for another number
+	$(CARGO) run --locked -p kbmfa-server --profile bench --example bench -- $(BENCH_ARGS)
 
 lint: ## formatting, clippy and docs, each warning an error
 	$(CARGO) fmt --all --check

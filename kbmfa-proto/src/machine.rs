@@ -32,6 +32,8 @@ pub struct Machine {
     pub server_time_us: i64,
     /// How long the server waits for an answer, in seconds; the module's deadline must be longer.
     pub window_s: u64,
+    /// How long the server waits for a machine that fell silent, in seconds; longer than 5 s for each server.
+    pub poll_grace_s: u64,
 }
 
 /// `POST /v1/machines/self/trust`: the machine tells which CAs it trusts, and hears which it ought to.

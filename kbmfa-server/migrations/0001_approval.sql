@@ -98,7 +98,7 @@ CREATE TABLE answer (
 CREATE INDEX answer_ask ON answer (ask_id);
 
 CREATE TABLE event (
-    seq             INTEGER PRIMARY KEY,       -- 1, 2, 3 .. without gaps
+    seq             INTEGER PRIMARY KEY CHECK (seq >= 1), -- 1, 2, 3 .. without gaps
     at              INTEGER NOT NULL,
     kind            TEXT NOT NULL,
     actor           TEXT NOT NULL,

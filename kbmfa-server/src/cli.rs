@@ -3,7 +3,9 @@
 use clap::{Parser, Subcommand};
 use std::path::PathBuf;
 
-use crate::admin::{Admin, Failure, audit, backup, ca, check, init, login, machine, pool, restore};
+use crate::admin::{
+    Admin, Failure, audit, backup, ca, check, employee, init, login, machine, policy, pool, restore,
+};
 use crate::config;
 use crate::serve;
 
@@ -33,7 +35,7 @@ pub struct Cli {
 enum Command {
     /// Make the database, the CA, the server's certificate and a configuration file.
     Init(init::Args),
-    /// Check the configuration file and report everything that is wrong with it.
+    /// Check the configuration file and report everything that is wrong with it, and rules that can never speak.
     Check,
     /// Serve, until SIGTERM. SIGHUP reads the configuration and the certificate again.
     Serve,
@@ -50,10 +52,16 @@ enum Command {
     /// Pools of machines: add, list, show, remove.
     #[command(subcommand)]
     Pool(pool::Verb),
+    /// Employees: add, list, show, suspend, resume, remove.
+    #[command(subcommand)]
+    Employee(employee::Verb),
+    /// The policy: explain.
+    #[command(subcommand)]
+    Policy(policy::Verb),
     /// Logins: list, show, watch, approve, deny.
     #[command(subcommand)]
     Login(login::Verb),
-    /// The record: search, verify.
+    /// The record: search, verify, export, archive, reindex.
     #[command(subcommand)]
     Audit(audit::Verb),
 }
@@ -76,6 +84,8 @@ pub fn run(cli: Cli) -> Result<(), Failure> {
         Command::Ca(verb) => ca::run(&admin, &verb),
         Command::Machine(verb) => machine::run(&admin, verb),
         Command::Pool(verb) => pool::run(&admin, verb),
+        Command::Employee(verb) => employee::run(&admin, verb),
+        Command::Policy(verb) => policy::run(&admin, verb),
         Command::Login(verb) => login::run(&admin, verb),
         Command::Audit(verb) => audit::run(&admin, verb),
     }

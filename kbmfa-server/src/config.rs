@@ -1,16 +1,21 @@
 //! The configuration file: gathers what each module owns, checks what concerns several, and reports all
 //! faults at once.
 
+use ipnet::IpNet;
 use std::fs;
 use std::io;
+use std::net::IpAddr;
 use std::path::{Path, PathBuf};
+use std::str::FromStr;
 use std::time::Duration;
 
 use crate::clock::Time;
+use crate::db::{self, Tx};
 use crate::http;
 use crate::logins::Rules;
 use crate::logins::state::Grace;
-use crate::policy::{self, Approvers};
+use crate::policy::{self, Approvers, Known, Limits, Rule, Says, Scope, Terms};
+use crate::roster::store;
 use crate::settings::{Faults, File, Section};
 
 /// Where the file is unless told otherwise.
@@ -18,6 +23,13 @@ pub const DEFAULT_PATH: &str = "/etc/kbmfa/server.toml";
 
 /// A module spends up to this long on each of its servers before it tries the next (docs/protocol.md).
 const MODULE_SERVER_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// Shortest and longest window.
+const WINDOW: (Duration, Duration) = (Duration::from_secs(7), Duration::from_secs(900));
+/// Shortest and longest poll grace.
+const POLL_GRACE: (Duration, Duration) = (Duration::from_secs(6), Duration::from_secs(300));
+/// Shortest and longest cool-down.
+const COOL_DOWN: (Duration, Duration) = (Duration::ZERO, Duration::from_secs(3600));
 
 /// A valid configuration.
 #[derive(Debug, Clone)]
@@ -30,6 +42,8 @@ pub struct Config {
     pub policy: policy::Settings,
     /// How long a silent machine is waited for.
     pub poll_grace: Duration,
+    /// How long after a denial the same user from the same address is refused on the same machine.
+    pub cool_down: Duration,
     /// Where asks go.
     pub relay: RelayKind,
 }
@@ -39,6 +53,22 @@ pub struct Config {
 pub enum RelayKind {
     /// The embedded one.
     Console,
+}
+
+impl RelayKind {
+    /// Its name in the configuration, and in front of approvers.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Console => "console",
+        }
+    }
+
+    /// Where asks go that no rule sends elsewhere.
+    fn default_destination(self) -> &'static str {
+        match self {
+            Self::Console => "console",
+        }
+    }
 }
 
 /// Why there is no configuration.
@@ -68,20 +98,34 @@ impl Config {
         Self::parse(path, &text).map_err(Error::Faulty)
     }
 
-    fn parse(path: &Path, text: &str) -> Result<Self, Faults> {
+    /// Checks the text of the file at `path`.
+    ///
+    /// # Errors
+    /// Every fault in it.
+    pub fn parse(path: &Path, text: &str) -> Result<Self, Faults> {
         let file = File::new(path, text);
         let config = gather(&file);
         file.finish()?;
         Ok(config)
     }
 
+    /// What is wrong with the policy although every key is right, by what the roster knows.
+    ///
+    /// # Errors
+    /// What the database says.
+    pub fn policy_faults(&self, tx: &Tx<'_>) -> Result<Vec<String>, db::Error> {
+        let known = Known {
+            machines: store::machines(tx)?.into_iter().map(|machine| machine.name).collect(),
+            pools: store::pools(tx)?.into_iter().map(|pool| pool.name).collect(),
+            relays: vec![self.relay.name().to_owned()],
+        };
+        Ok(policy::lint(&self.policy, &known))
+    }
+
     /// The rules for logins, with somebody listening since then, or nobody.
     pub fn rules(&self, listening_since: Option<Time>) -> Rules {
-        let destination = match self.relay {
-            RelayKind::Console => ("console".to_owned(), "console".to_owned()),
-        };
         let grace = Grace { length: self.poll_grace, listening_since };
-        Rules { policy: self.policy.clone(), destination, grace }
+        Rules { policy: self.policy.clone(), relay: self.relay.name(), cool_down: self.cool_down, grace }
     }
 }
 
@@ -91,19 +135,6 @@ fn gather<'a>(file: &'a File<'a>) -> Config {
     let http = http::Settings::read(&server, &state_dir);
     server.finish();
 
-    let login = file.section("login");
-    let seconds = Duration::from_secs;
-    let window = login.duration("window", seconds(60), (seconds(7), seconds(900)));
-    let poll_grace = login.duration("poll_grace", seconds(15), (seconds(6), seconds(300)));
-    nest(&login, poll_grace, window);
-    let pending_per_user = login.number("pending_per_user", 3, (1, 1_000));
-    let pending_per_machine = login.number("pending_per_machine", 100, (1, 100_000));
-    login.finish();
-
-    let policy = file.section("policy");
-    let approvers = approvers(&policy);
-    policy.finish();
-
     let relay = file.section("relay");
     let kind = relay.parsed("kind", "console".to_owned());
     if kind != "console" {
@@ -111,40 +142,118 @@ fn gather<'a>(file: &'a File<'a>) -> Config {
     }
     relay.finish();
 
-    let policy = policy::Settings { approvers, window, pending_per_user, pending_per_machine };
-    Config { state_dir, http, policy, poll_grace, relay: RelayKind::Console }
+    let login = file.section("login");
+    let window = login.duration("window", Duration::from_secs(60), WINDOW);
+    let poll_grace = login.duration("poll_grace", Duration::from_secs(15), POLL_GRACE);
+    nest(&login, "poll_grace", poll_grace, window);
+    let cool_down = login.duration("cool_down", Duration::from_secs(30), COOL_DOWN);
+    let limits = limits(&login);
+    login.finish();
+
+    let policy = file.section("policy");
+    let destination = RelayKind::Console.default_destination().to_owned();
+    let approvers = approvers(&policy).unwrap_or(Approvers::Anyone);
+    let default = Terms { approvers, window, destination };
+    let rules = policy.tables("rule", "policy.rule");
+    let rules = rules.into_iter().map(|section| rule(section, &default, poll_grace)).collect();
+    policy.finish();
+
+    let policy = policy::Settings { rules, default, limits };
+    Config { state_dir, http, policy, poll_grace, cool_down, relay: RelayKind::Console }
+}
+
+fn limits(login: &Section<'_>) -> Limits {
+    let number = |key, default| login.number(key, default, (1, 1_000_000));
+    Limits {
+        pending_per_user: number("pending_per_user", 3),
+        pending_per_machine: number("pending_per_machine", 100),
+        asks_per_user: number("asks_per_user", 6),
+        asks_per_machine: number("asks_per_machine", 120),
+    }
+}
+
+/// One `[[policy.rule]]`. What it does not say is as in `[policy]` and `[login]`.
+fn rule(section: Section<'_>, default: &Terms, poll_grace: Duration) -> Rule {
+    let scope = Scope {
+        pools: section.parsed_list("pools").unwrap_or_default(),
+        machines: section.parsed_list("machines").unwrap_or_default(),
+        users: section.parsed_list("users").unwrap_or_default(),
+        services: section.parsed_list("services").unwrap_or_default(),
+        from: section
+            .parsed_list::<Range>("from")
+            .unwrap_or_default()
+            .into_iter()
+            .map(|range| range.0)
+            .collect(),
+    };
+    let window = section.duration("window", default.window, WINDOW);
+    nest(&section, "window", poll_grace, window);
+    let destination = section.parsed("destination", default.destination.clone());
+    if destination != default.destination {
+        section.fault("destination", &format!("the console relay has only {:?}", default.destination));
+    }
+    let approvers = approvers(&section).unwrap_or_else(|| default.approvers.clone());
+    let says = if section.flag("exempt", false) {
+        exemption(&section, &scope);
+        Says::Exempt
+    } else {
+        Says::Ask(Terms { approvers, window, destination })
+    };
+    let line = section.line();
+    section.finish();
+    Rule { line, scope, says }
+}
+
+/// Nobody is let in unasked from everywhere, or everywhere.
+fn exemption(section: &Section<'_>, scope: &Scope) {
+    if scope.from.is_empty() || (scope.pools.is_empty() && scope.machines.is_empty()) {
+        section.fault("exempt", "an exemption needs a source range (from), and machines or pools");
+    }
+    for key in ["approvers", "window", "destination"] {
+        if section.has(key) {
+            section.fault(key, "an exemption asks nobody");
+        }
+    }
+}
+
+/// A range of addresses; a single one stands for itself.
+struct Range(IpNet);
+
+impl FromStr for Range {
+    type Err = String;
+    fn from_str(text: &str) -> Result<Self, String> {
+        let range = text.parse().or_else(|_| text.parse::<IpAddr>().map(IpNet::from));
+        range
+            .map(|range| Self(range.trunc()))
+            .map_err(|_| format!("{text:?} is no address or range such as 192.0.2.0/24"))
+    }
 }
 
 /// Time-outs nest, or a module that fails over is taken for gone.
-fn nest(login: &Section<'_>, poll_grace: Duration, window: Duration) {
+fn nest(section: &Section<'_>, key: &'static str, poll_grace: Duration, window: Duration) {
     if poll_grace <= MODULE_SERVER_TIMEOUT {
-        login.fault("poll_grace", "must be longer than the 5 s that a module spends on one server");
+        section.fault(key, "poll_grace must be longer than the 5 s that a module spends on one server");
     }
     if poll_grace >= window {
-        login.fault("poll_grace", &format!("must be shorter than the window ({window:?})"));
+        section
+            .fault(key, &format!("poll_grace ({poll_grace:?}) must be shorter than the window ({window:?})"));
     }
 }
 
-fn approvers(policy: &Section<'_>) -> Approvers {
-    let Some(names) = policy.list("approvers") else { return Approvers::Anyone };
-    match names.as_slice() {
-        [one] if one == "anyone" => Approvers::Anyone,
-        [one] if one == "not-self" => {
-            policy.fault("approvers", "\"not-self\" needs employees, which this version does not have");
-            Approvers::List(Vec::new())
-        }
-        [] => {
-            policy
-                .fault("approvers", "an empty list lets nobody approve; name somebody, or write \"anyone\"");
-            Approvers::List(Vec::new())
-        }
-        names => {
-            let people = names.iter().filter_map(|name| {
-                name.parse().map_err(|e: policy::BadApprover| policy.fault("approvers", &e.to_string())).ok()
-            });
-            Approvers::List(people.collect())
-        }
+fn approvers(section: &Section<'_>) -> Option<Approvers> {
+    let names = section.list("approvers")?;
+    if let [one] = names.as_slice()
+        && let Ok(word @ (Approvers::Anyone | Approvers::NotSelf)) = one.parse()
+    {
+        return Some(word);
     }
+    if names.is_empty() {
+        section.fault("approvers", "an empty list lets nobody approve; name somebody, or write \"anyone\"");
+    }
+    let people = names.iter().filter_map(|name| {
+        name.parse().map_err(|e: policy::BadApprover| section.fault("approvers", &e.to_string())).ok()
+    });
+    Some(Approvers::List(people.collect()))
 }
 
 #[cfg(test)]
@@ -158,8 +267,8 @@ mod tests {
     #[test]
     fn an_empty_file_has_every_default() {
         let config = parse("").unwrap();
-        assert_eq!(config.policy.window, Duration::from_secs(60));
-        assert_eq!(config.policy.approvers, Approvers::Anyone);
+        assert_eq!(config.policy.default.window, Duration::from_secs(60));
+        assert_eq!(config.policy.default.approvers, Approvers::Anyone);
         assert_eq!(config.state_dir, Path::new("/var/lib/kbmfa"));
     }
 
@@ -169,7 +278,7 @@ mod tests {
                     [policy]\napprovers = [\"root\", \"console:root\"]\n[relay]\nkind = \"pigeon\"\n[what]\n";
         insta::assert_snapshot!(parse(text).unwrap_err(), @r#"
         server.toml:2: server.listen: invalid socket address syntax
-        server.toml:3: unknown key "colour" in [server]; known: connections, connections_per_address, listen, names, state_dir, status_listen, tls_cert, tls_key
+        server.toml:3: unknown key "colour" in [server]; known: connections, connections_per_address, listen, names, requests_per_machine, state_dir, status_listen, tls_cert, tls_key
         server.toml:6: login.window: write a duration from 7s to 900s, such as "60s"
         server.toml:7: login.poll_grace: write a text in quotes
         server.toml:9: policy.approvers: "root" names no approver: write relay:name with a relay of a-z, such as console:root
@@ -184,11 +293,44 @@ mod tests {
         let parsed = parse(example).unwrap();
         let defaults = parse("[server]\nnames = [\"kbmfa.example\"]").unwrap();
         assert_eq!(format!("{parsed:?}"), format!("{defaults:?}"));
-        let known = parse("[server]\nx = 1\n[login]\nx = 1\n[policy]\nx = 1\n[relay]\nx = 1").unwrap_err();
-        let keys = known.lines().flat_map(|line| line.rsplit("known: ").next().unwrap().split(", "));
-        for key in keys {
+        let known =
+            "[server]\nx = 1\n[login]\nx = 1\n[policy]\nx = 1\n[[policy.rule]]\nx = 1\n[relay]\nx = 1";
+        let faults = parse(known).unwrap_err();
+        let keys = faults.lines().flat_map(|line| line.rsplit("known: ").next().unwrap().split(", "));
+        for key in keys.filter(|key| *key != "rule") {
             assert!(example.contains(&format!("{key} = ")), "the example lacks {key}");
         }
+        let rules = parse(&example.replace("#~", "")).unwrap().policy.rules;
+        assert_eq!((rules.len(), &rules[0].says), (2, &Says::Exempt));
+    }
+
+    #[test]
+    fn a_rule_says_what_it_says_and_the_rest_is_as_everywhere() {
+        let config = parse(
+            "[policy]\napprovers = \"not-self\"\n[[policy.rule]]\nusers = \"root\"\nwindow = \"2m\"\n\
+             [[policy.rule]]\nfrom = [\"10.0.0.0/8\", \"192.0.2.7\"]\npools = [\"ci\"]\nexempt = true",
+        );
+        let policy = config.unwrap().policy;
+        assert_eq!((policy.rules[0].line, policy.rules[1].line), (3, 6));
+        let Says::Ask(terms) = &policy.rules[0].says else { panic!("{:?}", policy.rules[0]) };
+        assert_eq!((&terms.approvers, terms.window.as_secs()), (&Approvers::NotSelf, 120));
+        assert_eq!(policy.rules[1].scope.from.len(), 2);
+        assert_eq!(policy.longest_window(), Duration::from_secs(120));
+    }
+
+    #[test]
+    fn faults_in_rules_are_told_with_their_lines() {
+        let text = "[policy]\n[[policy.rule]]\nexempt = true\nwindow = \"60s\"\n[[policy.rule]]\nfrom = [\"here\"]\n\
+                    users = []\ncolour = 1\n[[policy.rule]]\ndestination = \"#ops\"\nwindow = \"10s\"\n";
+        insta::assert_snapshot!(parse(text).unwrap_err(), @r#"
+        server.toml:3: policy.rule.exempt: an exemption needs a source range (from), and machines or pools
+        server.toml:4: policy.rule.window: an exemption asks nobody
+        server.toml:6: policy.rule.from: "here" is no address or range such as 192.0.2.0/24
+        server.toml:7: policy.rule.users: an empty list fits nothing; leave the key out, or name something
+        server.toml:8: unknown key "colour" in [policy.rule]; known: approvers, destination, exempt, from, machines, pools, services, users, window
+        server.toml:10: policy.rule.destination: the console relay has only "console"
+        server.toml:11: policy.rule.window: poll_grace (15s) must be shorter than the window (10s)
+        "#);
     }
 
     #[test]
@@ -205,6 +347,6 @@ mod tests {
         assert!(parse("[policy]\napprovers = []").is_err());
         assert!(parse("[policy]\napprovers = [\"anyone\", \"console:root\"]").is_err());
         let config = parse("[policy]\napprovers = \"console:root\"").unwrap();
-        assert_eq!(config.policy.approvers.to_string(), "console:root");
+        assert_eq!(config.policy.default.approvers.to_string(), "console:root");
     }
 }

@@ -45,8 +45,15 @@ pub async fn listen(state_dir: PathBuf, poke: Arc<Notify>) -> io::Result<()> {
         }
     };
     loop {
-        let (stream, _) = listener.accept().await?;
-        let caller = Uid::from_raw(stream.peer_cred()?.uid());
+        let caller = match listener.accept().await.and_then(|(stream, _)| stream.peer_cred()) {
+            Ok(caller) => Uid::from_raw(caller.uid()),
+            Err(error) => {
+                // Out of file descriptors, most likely. Nothing is lost: the feed looks by itself, only later.
+                log::error!("admin socket: {error}");
+                tokio::time::sleep(RETRY).await;
+                continue;
+            }
+        };
         if caller.is_root() || caller == Uid::effective() {
             poke.notify_one();
         } else {

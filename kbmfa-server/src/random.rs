@@ -1,7 +1,5 @@
 //! The only maker of random values.
 
-use std::fmt::Write as _;
-
 /// The system gave no random bytes.
 #[derive(Debug, thiserror::Error)]
 #[error("the system gave no random bytes: {0}")]
@@ -19,8 +17,6 @@ pub fn hex<const N: usize>() -> Result<String, NoRandomness> {
 
 /// Bytes as lower-case hex.
 pub fn to_hex(bytes: &[u8]) -> String {
-    bytes.iter().fold(String::with_capacity(bytes.len() * 2), |mut text, byte| {
-        let _ = write!(text, "{byte:02x}");
-        text
-    })
+    let digits = bytes.iter().flat_map(|byte| [byte >> 4, byte & 0xf]);
+    digits.filter_map(|digit| char::from_digit(digit.into(), 16)).collect()
 }

@@ -8,7 +8,7 @@ use std::io;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::{Notify, mpsc, watch};
 use tokio::task::JoinSet;
 
@@ -16,6 +16,7 @@ use crate::audit::{Actor, Event, Kind, store as audit};
 use crate::clock::Time;
 use crate::config::{self, Config};
 use crate::db::{self, Db, lease};
+use crate::http::gate::Gate;
 use crate::http::listen::{self, Door};
 use crate::http::{self, status, tls};
 use crate::logins::{self, Logins, Rules, feed, inbox, sweep};
@@ -64,11 +65,15 @@ pub fn run(config_path: PathBuf) -> Result<(), Error> {
 }
 
 async fn serve(config_path: PathBuf, config: Config) -> Result<(), Error> {
+    let signals = Signals::hook()?;
     let db = Db::open_and_migrate(&config.state_dir)?;
     let (settings, settings_in_force) = watch::channel(config.http.clone());
     let (keeper, in_force) = Keeper::begin(db.clone(), settings_in_force.clone()).await?;
     let door = listen::bind(config.http.listen)?;
     let status_door = listen::bind(config.http.status_listen)?;
+    for fault in db.read_blocking(|tx| config.policy_faults(tx))? {
+        log::warn!("{}: {fault}", config_path.display());
+    }
     let (open, opened) = watch::channel(record_start(&db).await?);
     let (close, closing) = watch::channel(false);
     let (broken_polls, broken) = mpsc::unbounded_channel();
@@ -81,6 +86,7 @@ async fn serve(config_path: PathBuf, config: Config) -> Result<(), Error> {
         listener: door,
         tls: Some(in_force.certificate),
         routes: http::routes(&logins, &db, settings_in_force),
+        gate: Some(Arc::new(Gate::new(db.clone(), config.http.requests_per_machine))),
         limits: config.http.limits,
         seen: Arc::clone(&seen),
     };
@@ -88,6 +94,7 @@ async fn serve(config_path: PathBuf, config: Config) -> Result<(), Error> {
         listener: status_door,
         tls: None,
         routes: status::routes(db.clone(), logins.clone(), seen, in_force.dates),
+        gate: None,
         limits: STATUS_LIMITS,
         seen: Arc::default(),
     };
@@ -101,12 +108,14 @@ async fn serve(config_path: PathBuf, config: Config) -> Result<(), Error> {
     loops.start("the opening", failing(open_in_time(db.clone(), logins.clone(), open)));
     loops.start("the feed", failing(feed::run(logins.clone(), Arc::clone(&bell))));
     loops.start("the admin socket", failing(poke::listen(config.state_dir.clone(), bell)));
+    loops.start("the database's writer", forever(writer_ends(db.clone())));
+    loops.start("the index of words", failing(once_open(opened.clone(), index(db.clone()))));
     loops.start("the watchdog", forever(watchdog(db)));
 
     let live = Reloadable { config_path, settings, logins, opened, config };
     log::info!("serving on {}", live.config.http.listen);
     notify(&[NotifyState::Ready]);
-    let outcome = until_told_to_end(&mut loops, live).await;
+    let outcome = until_told_to_end(&mut loops, live, signals).await;
     notify(&[NotifyState::Stopping]);
     let _ = close.send(true);
     loops.drain().await;
@@ -140,15 +149,33 @@ impl Reloadable {
     }
 }
 
-async fn until_told_to_end(loops: &mut Loops, mut live: Reloadable) -> Result<(), Error> {
-    let mut terminate = signal(SignalKind::terminate())?;
-    let mut interrupt = signal(SignalKind::interrupt())?;
-    let mut hang_up = signal(SignalKind::hangup())?;
+/// What the server is told from outside. Hooked before anybody can believe that it serves.
+struct Signals {
+    terminate: Signal,
+    interrupt: Signal,
+    hang_up: Signal,
+}
+
+impl Signals {
+    fn hook() -> io::Result<Self> {
+        Ok(Self {
+            terminate: signal(SignalKind::terminate())?,
+            interrupt: signal(SignalKind::interrupt())?,
+            hang_up: signal(SignalKind::hangup())?,
+        })
+    }
+}
+
+async fn until_told_to_end(
+    loops: &mut Loops,
+    mut live: Reloadable,
+    mut signals: Signals,
+) -> Result<(), Error> {
     loop {
         tokio::select! {
-            _ = terminate.recv() => return Ok(()),
-            _ = interrupt.recv() => return Ok(()),
-            _ = hang_up.recv() => match live.reload() {
+            _ = signals.terminate.recv() => return Ok(()),
+            _ = signals.interrupt.recv() => return Ok(()),
+            _ = signals.hang_up.recv() => match live.reload() {
                 Ok(()) => log::info!("configuration and certificate read again"),
                 Err(error) => log::error!("nothing was reloaded: {error}"),
             },
@@ -223,10 +250,22 @@ async fn open_in_time(db: Db, logins: Logins, open: watch::Sender<Option<Time>>)
     std::future::pending().await
 }
 
-async fn once_open(mut opened: watch::Receiver<Option<Time>>, run: impl Future<Output = ()>) {
-    if opened.wait_for(Option::is_some).await.is_ok() {
-        run.await;
+async fn once_open<T>(mut opened: watch::Receiver<Option<Time>>, run: impl Future<Output = T>) -> T {
+    match opened.wait_for(Option::is_some).await.map(drop) {
+        Ok(()) => run.await,
+        // The opening has ended, and with it the server.
+        Err(_) => std::future::pending().await,
     }
+}
+
+async fn writer_ends(db: Db) {
+    db.writer_ends().await;
+}
+
+/// Makes the words of events that were there before the index was, and then has nothing more to do.
+async fn index(db: Db) -> Result<(), db::Error> {
+    while db.write("audit.index", audit::index::complete_some).await? {}
+    std::future::pending().await
 }
 
 /// Tells systemd that we are alive, as long as the database takes writes or is read-only on purpose.
@@ -256,6 +295,3 @@ fn raise_file_limit() {
         log::warn!("the limit on open files stays as it is: {error}");
     }
 }
-
-/// Time in which a stop must be over, for whoever waits for it.
-pub const STOP_TIME: Duration = Duration::from_secs(6);

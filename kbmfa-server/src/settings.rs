@@ -87,9 +87,12 @@ impl<'a> File<'a> {
         if found.is_empty() { Ok(()) } else { Err(Faults { file: self.path.to_owned(), found }) }
     }
 
+    fn line(&self, at: usize) -> usize {
+        1 + self.text.bytes().take(at).filter(|byte| *byte == b'\n').count()
+    }
+
     fn fault(&self, at: usize, what: &str) {
-        let line = 1 + self.text.bytes().take(at).filter(|byte| *byte == b'\n').count();
-        self.found.borrow_mut().push((line, what.to_owned()));
+        self.found.borrow_mut().push((self.line(at), what.to_owned()));
     }
 }
 
@@ -102,7 +105,58 @@ pub struct Section<'a> {
     taken: RefCell<BTreeSet<&'static str>>,
 }
 
-impl Section<'_> {
+impl<'a> Section<'a> {
+    /// The tables `[[name.key]]`, each to be read and finished like a section.
+    pub fn tables(&self, key: &'static str, name: &'static str) -> Vec<Section<'a>> {
+        self.taken.borrow_mut().insert(key);
+        let found = match self.find(key).map(Spanned::get_ref) {
+            Some(DeValue::Array(items)) => Some(items),
+            Some(_) => {
+                self.fault(key, &format!("write [[{name}]]"));
+                None
+            }
+            None => None,
+        };
+        let table = |item: &'a Spanned<DeValue<'a>>| {
+            let DeValue::Table(table) = item.get_ref() else {
+                self.fault(key, &format!("write [[{name}]]"));
+                return None;
+            };
+            let at = item.span().start;
+            Some(Section { file: self.file, name, at, table: Some(table), taken: RefCell::default() })
+        };
+        found.into_iter().flat_map(|items| items.iter()).filter_map(table).collect()
+    }
+
+    /// The line on which the section begins.
+    pub fn line(&self) -> usize {
+        self.file.line(self.at)
+    }
+
+    /// True or false.
+    pub fn flag(&self, key: &'static str, default: bool) -> bool {
+        let read = |value: &DeValue<'_>| match value {
+            DeValue::Boolean(flag) => Ok(*flag),
+            _ => Err("write true or false".to_owned()),
+        };
+        self.take(key, read).unwrap_or(default)
+    }
+
+    /// A list of texts that each stand for something else; those that do not are faults.
+    pub fn parsed_list<T: FromStr<Err: fmt::Display>>(&self, key: &'static str) -> Option<Vec<T>> {
+        let texts = self.list(key)?;
+        if texts.is_empty() {
+            self.fault(key, "an empty list fits nothing; leave the key out, or name something");
+        }
+        let parse = |text: &String| text.parse().map_err(|e: T::Err| self.fault(key, &e.to_string())).ok();
+        Some(texts.iter().filter_map(parse).collect())
+    }
+
+    /// True if the key is there.
+    pub fn has(&self, key: &str) -> bool {
+        self.find(key).is_some()
+    }
+
     /// A text that stands for something else; `default` if it is absent or wrong.
     pub fn parsed<T: FromStr<Err: fmt::Display>>(&self, key: &'static str, default: T) -> T {
         self.take(key, |value| text(value)?.parse().map_err(|e: T::Err| e.to_string())).unwrap_or(default)
@@ -170,7 +224,7 @@ impl Section<'_> {
         }
     }
 
-    fn find(&self, key: &str) -> Option<&Spanned<DeValue<'_>>> {
+    fn find(&self, key: &str) -> Option<&'a Spanned<DeValue<'a>>> {
         let (_, value) = self.table?.iter().find(|(found, _)| found.get_ref() == key)?;
         Some(value)
     }

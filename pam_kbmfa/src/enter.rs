@@ -53,7 +53,7 @@ fn attempt(
     let access = Access::read(&config).map_err(|faults| misconfigured(pam, Level::Alert, &faults))?;
 
     let proc = Proc::default();
-    let peer = find_peer(pam, &proc, facts);
+    let peer = find_peer(&proc, facts)?;
     let ask = Ask {
         id: LoginId::from_random(random::bytes().map_err(|error| End::new(Outcome::Fault, error))?),
         open: open_login(pam, phase, facts, (user, first_factor), (&proc, peer.as_ref())),
@@ -86,17 +86,16 @@ fn user_name(facts: &Facts) -> Result<UserName, End> {
     UserName::try_from(user).map_err(|bad| End::new(Outcome::BadUser, bad))
 }
 
-/// The ssh client's socket. Without it a hang-up goes unheard, but the login works.
-fn find_peer(pam: &impl Pam, proc: &Proc, facts: &Facts) -> Option<Peer> {
-    let client = facts.ssh?.client;
+/// The ssh client's socket. `SSH_CONNECTION` is only a text, and a person may have put it there (`pam_env`
+/// reads their files): what no socket here bears out is refused.
+fn find_peer(proc: &Proc, facts: &Facts) -> Result<Option<Peer>, End> {
+    let Some(client) = facts.ssh.map(|ssh| ssh.client) else { return Ok(None) };
+    let doubtful = |why: &dyn std::fmt::Display| End::new(Outcome::Doubtful, why);
     let found = peer::find(proc, client);
-    if let Err(error) = &found {
-        pam.log(Level::Warning, &format!("cannot look for the ssh client's socket: {error}"));
-    }
-    found.ok().flatten().or_else(|| {
-        pam.log(Level::Warning, &format!("no socket to {client} here: a hang-up will not be heard"));
-        None
-    })
+    let found =
+        found.map_err(|error| doubtful(&format_args!("cannot look for the ssh client's socket: {error}")))?;
+    let none = || doubtful(&format_args!("SSH_CONNECTION names {client}, and no socket here leads there"));
+    found.map(Some).ok_or_else(none)
 }
 
 fn open_login(

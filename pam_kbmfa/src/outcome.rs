@@ -40,6 +40,8 @@ pub(crate) enum Outcome {
     Fault,
     /// Nothing proves that the person gave a first factor.
     NoFirstFactor,
+    /// What PAM tells about the connection is not borne out by a socket.
+    Doubtful,
     /// The account's name cannot be shown to anybody.
     BadUser,
     /// Our arguments or files are not in order.
@@ -66,6 +68,7 @@ impl Outcome {
             | Self::Unreachable(OnUnreachable::Deny)
             | Self::Fault
             | Self::NoFirstFactor
+            | Self::Doubtful
             | Self::BadUser
             | Self::Misconfigured
             | Self::Panicked => match phase {
@@ -88,6 +91,7 @@ impl Outcome {
             }
             Self::Fault => "Your login needs an approval, and the approval server does not work properly.",
             Self::NoFirstFactor => "Your login needs a proof of identity before it can be approved.",
+            Self::Doubtful => "It cannot be made out where you come from.",
             Self::BadUser => "This account name cannot be used.",
             Self::Misconfigured => {
                 "Your login needs an approval, and this machine is not set up to ask for it."
@@ -122,6 +126,7 @@ impl fmt::Display for Outcome {
             }
             Self::Fault => "refused, no decision",
             Self::NoFirstFactor => "refused, no first factor proven",
+            Self::Doubtful => "refused, doubtful connection",
             Self::BadUser => "refused, bad user name",
             Self::Misconfigured => "refused, not configured properly",
             Self::Panicked => "refused after a fault",
@@ -155,7 +160,7 @@ mod tests {
     use super::*;
 
     const PHASES: [Phase; 3] = [Phase::Auth, Phase::Account, Phase::Session];
-    const ALL: [Outcome; 14] = [
+    const ALL: [Outcome; 15] = [
         Outcome::Approved,
         Outcome::Denied,
         Outcome::Expired,
@@ -166,6 +171,7 @@ mod tests {
         Outcome::Unreachable(OnUnreachable::Allow),
         Outcome::Fault,
         Outcome::NoFirstFactor,
+        Outcome::Doubtful,
         Outcome::BadUser,
         Outcome::Misconfigured,
         Outcome::Panicked,

@@ -56,3 +56,10 @@ pub(crate) fn effective_uid() -> u32 {
     // SAFETY: takes nothing, touches no memory and cannot fail.
     unsafe { libc::geteuid() }
 }
+
+/// Ends the process as a bug in some library might: at once, successfully, with nothing run.
+#[cfg(feature = "faults")]
+pub(crate) fn exit_at_once() -> ! {
+    // SAFETY: takes no pointer and does not return.
+    unsafe { libc::_exit(0) }
+}

@@ -1,18 +1,25 @@
 //! Many logins at once: each gets its own decision, and no machine's or person's spills over to another.
 
+use kbmfa_tests::recipe::Phase;
 use kbmfa_tests::world::World;
 use std::collections::BTreeSet;
 
 use crate::story::{LET_IN, TURNED_AWAY};
 
 const LOGINS: usize = 12;
-const ROOM_FOR_ALL: [(&str, &str, &str); 2] =
-    [("login", "pending_per_user", "20"), ("login", "pending_per_machine", "20")];
+const ROOM_FOR_ALL: [(&str, &str, &str); 3] =
+    [("login", "pending_per_user", "20"), ("login", "asks_per_user", "20"), ("login", "cool_down", "\"0s\"")];
 
 #[test]
 fn each_of_many_logins_gets_its_own_decision() {
+    for (phase, refused) in [(Phase::Account, 255), (Phase::Auth, 255), (Phase::Session, 254)] {
+        crowd_in(phase, refused);
+    }
+}
+
+fn crowd_in(phase: Phase, refused: i32) {
     let world = World::with(&ROOM_FOR_ALL);
-    let machine = world.machine().sshd_lines("MaxStartups 100").start();
+    let machine = world.machine().phase(phase).sshd_lines("MaxStartups 100").start();
     let mut seen = BTreeSet::new();
     let mut waiting = vec![];
     for number in 0..LOGINS {
@@ -29,7 +36,7 @@ fn each_of_many_logins_gets_its_own_decision() {
     }
     for (number, id, login) in waiting {
         let finished = login.wait();
-        let expected = if is_welcome(number) { (format!("{number}\n"), 0) } else { (String::new(), 255) };
+        let expected = if is_welcome(number) { (format!("{number}\n"), 0) } else { (String::new(), refused) };
         assert_eq!((finished.stdout, finished.code), expected);
         let story: &[&str] = if is_welcome(number) { &LET_IN } else { &TURNED_AWAY };
         world.admin.assert_story(&id, story);

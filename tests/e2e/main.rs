@@ -4,7 +4,12 @@
 //! stands, or per topic; what is common to all phases is told once, in `story.rs`.
 
 #![forbid(unsafe_code)]
-#![allow(clippy::expect_used, clippy::unwrap_used, reason = "a test fails by a panic, also in its helpers")]
+#![allow(
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::unwrap_used,
+    reason = "a test fails by a panic, also in its helpers"
+)]
 
 mod account;
 mod auth;
@@ -12,13 +17,16 @@ mod session;
 
 mod openssh10;
 
+mod audit;
 mod broken_module;
 mod configuration;
 mod credentials;
 mod crowd;
 mod deadlines;
+mod descriptors;
 mod operator;
 mod pamtester;
+mod policy;
 mod protocol;
 mod shipped_module;
 mod two_servers;

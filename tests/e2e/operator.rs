@@ -13,7 +13,7 @@ use std::os::unix::fs::PermissionsExt;
 fn readme_commands() -> Vec<String> {
     let readme = include_str!("../../README.md");
     let blocks = readme.split("```console\n").skip(1).map(|rest| rest.split("```").next().unwrap());
-    let ours = |line: &&str| line.starts_with("kbmfa-") || line.starts_with("useradd ");
+    let ours = |line: &&str| ["kbmfa-", "useradd ", "(umask"].iter().any(|start| line.starts_with(start));
     blocks.flat_map(str::lines).filter(ours).map(str::to_owned).collect()
 }
 
@@ -84,7 +84,7 @@ fn a_reload_puts_new_rules_in_force_and_a_faulty_file_changes_nothing() {
     let id = world.admin.pending();
     let refused = world.admin.try_run(&["login", "approve", &id]).unwrap_err();
     assert!(refused.contains("not among the approvers"), "{refused}");
-    world.server.set("policy", "approvers", "\"not-self\"");
+    world.server.set("policy", "approvers", "\"nobody\"");
     reload("nothing was reloaded");
     world.server.set("policy", "approvers", "\"anyone\"");
     assert!(world.admin.try_run(&["login", "approve", &id]).is_err(), "the ask still names its approvers");
@@ -129,6 +129,35 @@ fn a_rotated_credential_replaces_the_old_one_when_it_is_used() {
 }
 
 #[test]
+fn joining_again_with_the_same_token_is_harmless() {
+    let world = World::new();
+    let machine = world.machine().start();
+    let credential = || fs::read_to_string(machine.path("/etc/kbmfa/credential")).unwrap();
+    let token = world.admin.run(&["machine", "join-token", "web1"]);
+    machine.join_again(&world, &token);
+    let after_the_first = credential();
+    machine.join_again(&world, &token);
+    assert_eq!(credential(), after_the_first);
+    assert!(!machine.path("/etc/kbmfa/credential.new").exists());
+}
+
+#[test]
+fn a_name_that_the_person_made_up_for_the_connection_is_not_believed() {
+    let world = World::new();
+    // What `pam_env` with `user_readenv` in front of us would do with a file in the person's home.
+    let forged =
+        "session required pam_env.so conffile=/etc/forged readenv=0\nsession required pam_kbmfa.so silent\n";
+    let stack = format!("auth required pam_deny.so\naccount required pam_unix.so\n{forged}");
+    let machine = world.machine().phase(Phase::Session).pam_stack(&stack).start();
+    fs::write(machine.path("/etc/forged"), "SSH_CONNECTION DEFAULT=\"192.0.2.1 50000 192.0.2.2 22\"\n")
+        .unwrap();
+    assert_ne!(machine.ssh("alice", &["echo", "in"]).wait().code, 0);
+    assert!(world.admin.logins(&[]).is_empty());
+    assert!(!machine.syslog.lines_with("doubtful connection").is_empty());
+    machine.assert_nothing_left();
+}
+
+#[test]
 fn an_answer_that_comes_too_late_is_refused_and_on_record() {
     let world = World::new();
     let machine = world.machine().start();
@@ -159,5 +188,7 @@ fn a_backup_is_a_whole_database_and_knows_of_itself() {
     }
     world.server.start();
     world.admin.audit_verify();
-    assert!(world.admin.audit().iter().any(|event| event.kind == "backup.made"));
+    let kinds: Vec<_> = world.admin.audit().into_iter().map(|event| event.kind).collect();
+    assert_eq!(kinds.last().map(String::as_str), Some("server.started"));
+    assert!(!kinds.contains(&"backup.made".to_owned()), "the copy was made before that was recorded");
 }

@@ -1,6 +1,7 @@
 //! The module in a program that is not sshd and has no privilege: it needs neither root nor an ssh
 //! connection.
 
+use kbmfa_tests::built;
 use kbmfa_tests::login::Finished;
 use kbmfa_tests::pamtester::Unprivileged;
 use kbmfa_tests::world::World;
@@ -37,4 +38,22 @@ fn a_denial_turns_away() {
         assert_eq!(finished.code, 1, "{}", finished.stderr);
         assert!(finished.transcript().contains("Login <id> was denied."), "{}", finished.transcript());
     }
+}
+
+/// A fault ends pamtester, or is refused; in no case may it report success.
+#[test]
+fn a_broken_module_grants_nothing_to_an_ordinary_user_either() {
+    let world = World::new();
+    for fault in ["panic", "overflow", "exit", "abort"] {
+        for (kind, operation) in
+            [("auth", "authenticate"), ("account", "acct_mgmt"), ("session", "open_session")]
+        {
+            let stack = format!("{kind} required MODULE first_factor=stack fault={fault}\n");
+            let name = format!("{fault}-{kind}");
+            let tester = Unprivileged::with_module(&world, &name, &stack, &built::faulty_module());
+            let finished = tester.pamtester("nobody", &[operation]).wait();
+            assert!(!finished.stdout.contains("success"), "{fault} {kind}: {}", finished.stdout);
+        }
+    }
+    assert!(world.admin.logins(&[]).is_empty());
 }

@@ -3,6 +3,7 @@
 use insta::assert_snapshot;
 use kbmfa_tests::wire::{send, send_plainly};
 use kbmfa_tests::world::World;
+use sha2::{Digest, Sha256};
 
 const LOGIN: &str = "/v1/logins/00112233445566778899aabbccddeeff";
 
@@ -16,12 +17,24 @@ fn ask(world: &World, head: &str, body: &str) -> String {
     format!("{}\n{body}", head.lines().next().unwrap_or_default())
 }
 
+/// Joins as a machine that holds `secret`, and returns the header that proves it.
+fn join(world: &World, secret: &str) -> String {
+    let hash = Sha256::digest(secret).iter().fold(String::new(), |hex, byte| hex + &format!("{byte:02x}"));
+    let token = world.admin.add_machine("raw1");
+    let body = format!(r#"{{"token":"{token}","credential_sha256":"{hash}","module_version":"0"}}"#);
+    let head =
+        format!("POST /v1/machines/join HTTP/1.1\r\nKbmfa-Version: 1\r\nContent-Length: {}", body.len());
+    assert!(ask(world, &head, &body).starts_with("HTTP/1.1 200"));
+    format!("Authorization: Bearer {secret}")
+}
+
 #[test]
 fn each_way_of_asking_wrongly_has_its_own_answer() {
     let world = World::new();
     let version = "Kbmfa-Version: 1";
     let stranger = "Authorization: Bearer kbmfa_guess";
-    let join = format!("POST /v1/machines/join HTTP/1.1\r\n{version}");
+    let known = join(&world, "kbmfa_raw");
+    let post = format!("POST /v1/machines/join HTTP/1.1\r\n{version}");
     let guess = format!(
         r#"{{"token":"kbmfa-join-guess","credential_sha256":"{}","module_version":"0"}}"#,
         "a".repeat(64)
@@ -31,11 +44,11 @@ fn each_way_of_asking_wrongly_has_its_own_answer() {
         ask(&world, &format!("GET {LOGIN} HTTP/1.1\r\nKbmfa-Version: 2"), ""),
         ask(&world, &format!("GET {LOGIN} HTTP/1.1\r\n{version}"), ""),
         ask(&world, &format!("GET {LOGIN} HTTP/1.1\r\n{version}\r\n{stranger}"), ""),
-        ask(&world, &format!("GET {LOGIN}?wait=31 HTTP/1.1\r\n{version}\r\n{stranger}"), ""),
-        ask(&world, &format!("POST {LOGIN} HTTP/1.1\r\n{version}\r\nContent-Length: 0"), ""),
-        ask(&world, &format!("GET /v2/logins HTTP/1.1\r\n{version}"), ""),
-        ask(&world, &format!("{join}\r\nContent-Length: 2"), "{}"),
-        ask(&world, &format!("{join}\r\nContent-Length: {}", guess.len()), &guess),
+        ask(&world, &format!("GET {LOGIN}?wait=31 HTTP/1.1\r\n{version}\r\n{known}"), ""),
+        ask(&world, &format!("POST {LOGIN} HTTP/1.1\r\n{version}\r\n{known}\r\nContent-Length: 0"), ""),
+        ask(&world, &format!("GET /v1/nothing HTTP/1.1\r\n{version}\r\n{known}"), ""),
+        ask(&world, &format!("{post}\r\nContent-Length: 2"), "{}"),
+        ask(&world, &format!("{post}\r\nContent-Length: {}", guess.len()), &guess),
     ];
     assert_snapshot!(answers.join("\n"), @r#"
     HTTP/1.1 400 Bad Request
@@ -63,13 +76,24 @@ fn each_way_of_asking_wrongly_has_its_own_answer() {
 #[test]
 fn a_body_that_is_too_large_is_refused_announced_or_not() {
     let world = World::new();
-    let put = format!("PUT {LOGIN} HTTP/1.1\r\nKbmfa-Version: 1");
+    let known = join(&world, "kbmfa_raw");
+    let put = format!("PUT {LOGIN} HTTP/1.1\r\nKbmfa-Version: 1\r\n{known}");
     let large = "x".repeat(20_000);
     let announced = ask(&world, &format!("{put}\r\nContent-Length: 20000"), &large);
     assert!(announced.starts_with("HTTP/1.1 413"), "{announced}");
     let chunked = format!("4e20\r\n{large}\r\n0\r\n\r\n");
     let unannounced = ask(&world, &format!("{put}\r\nTransfer-Encoding: chunked"), &chunked);
     assert!(unannounced.starts_with("HTTP/1.1 413"), "{unannounced}");
+}
+
+#[test]
+fn a_machine_that_asks_too_often_is_slowed_down_before_it_costs_anything() {
+    let world = World::with(&[("server", "requests_per_machine", "1")]);
+    let known = join(&world, "kbmfa_raw");
+    let get = format!("GET {LOGIN} HTTP/1.1\r\nKbmfa-Version: 1\r\n{known}");
+    let answers: Vec<_> = (0..12).map(|_| ask(&world, &get, "")).collect();
+    assert!(answers[0].starts_with("HTTP/1.1 404"), "{}", answers[0]);
+    assert!(answers.iter().any(|answer| answer.starts_with("HTTP/1.1 429")), "{answers:?}");
 }
 
 #[test]

@@ -121,6 +121,8 @@ fn hung_up(case: Case, end: impl FnOnce(&Login), code: i32) {
     assert_eq!(login.wait().code, code);
     world.admin.wait_for_state(&id, "cancelled");
     world.admin.assert_story(&id, &CANCELLED);
+    // Told by the module; the server would have found out by itself, later and with another reason.
+    assert_eq!(world.admin.login(&id)["reason"], "hung-up");
     machine.assert_nothing_left();
 }
 

@@ -4,6 +4,7 @@ use serde_json::Value;
 use std::fs;
 use std::path::PathBuf;
 use std::process::{Child, Command};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use tempfile::NamedTempFile;
 
 use crate::built;
@@ -14,6 +15,8 @@ use crate::wait::{PATIENCE, until, until_within};
 #[derive(Debug)]
 pub struct Admin {
     config: PathBuf,
+    /// Logins seen by [`Admin::until_opened_at_least`].
+    opened: AtomicUsize,
 }
 
 /// One entry of the audit.
@@ -30,7 +33,7 @@ pub struct Event {
 impl Admin {
     /// Works on the server with this configuration, whether it runs or not.
     pub fn new(config: PathBuf) -> Self {
-        Self { config }
+        Self { config, opened: AtomicUsize::default() }
     }
 
     /// Waits until exactly one login is pending, and returns its id.
@@ -53,6 +56,20 @@ impl Admin {
 
     fn is_asked_about(&self, id: &str) -> bool {
         !self.events(&["--login", id, "--kind", "ask.posted"]).is_empty()
+    }
+
+    /// Waits until at least so many logins are pending or were refused that have come since the last time.
+    pub fn until_opened_at_least(&self, more: usize) {
+        let before = self.opened.load(Ordering::Relaxed);
+        until(&format!("{more} more logins"), || (self.count_opened() >= before + more).then_some(()));
+        self.opened.store(self.count_opened(), Ordering::Relaxed);
+    }
+
+    fn count_opened(&self) -> usize {
+        self.json(&["audit", "search", "--kind", "login.opened", "--limit", "1000000"])
+            .as_array()
+            .unwrap()
+            .len()
     }
 
     /// Ids and users of all logins that the server knows.

@@ -3,7 +3,7 @@
 
 use std::fs;
 use std::os::unix::fs::chown;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use tempfile::TempDir;
 
 use crate::built;
@@ -25,11 +25,16 @@ impl Unprivileged {
     /// Joins `world` as machine `name`. In `stack` the word `MODULE` stands for the module and its
     /// configuration.
     pub fn new(world: &World, name: &str, stack: &str) -> Self {
+        Self::with_module(world, name, stack, &built::module())
+    }
+
+    /// The same with another build of the module.
+    pub fn with_module(world: &World, name: &str, stack: &str, library: &Path) -> Self {
         let dir = tempfile::Builder::new().prefix("kbmfa-pamtester-").tempdir().unwrap();
         let this = Self { dir };
         set_mode(this.dir.path(), 0o755);
         this.join(world, name);
-        put(&this.file("pam_kbmfa.so"), 0o644, fs::read(built::module()).unwrap());
+        put(&this.file("pam_kbmfa.so"), 0o644, fs::read(library).unwrap());
         let module = format!("{} config={}", this.text("pam_kbmfa.so"), this.text("kbmfa/pam.toml"));
         put(&this.file("pam.d").join(SERVICE), 0o644, stack.replace("MODULE", &module));
         put(&this.file("pam.d/other"), 0o644, "auth required pam_deny.so\naccount required pam_deny.so\n");

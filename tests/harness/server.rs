@@ -71,6 +71,12 @@ impl Server {
         files::set_key(&self.config, section, key, value);
     }
 
+    /// Adds lines to the end of the configuration; the next start reads them.
+    pub fn append(&self, lines: &str) {
+        let config = fs::read_to_string(&self.config).unwrap();
+        fs::write(&self.config, format!("{config}\n{lines}")).unwrap();
+    }
+
     /// Starts it and waits until it is ready.
     pub fn start(&self) {
         self.start_until("HTTP/1.1 200");

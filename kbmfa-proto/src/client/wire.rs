@@ -194,7 +194,17 @@ struct Tcp {
 
 impl Tcp {
     fn connect(address: SocketAddr, watch: Option<Watch>, until: Until) -> io::Result<Self> {
-        let before = |errno: Errno| io::Error::other(NoConnection(errno.into()));
+        // Only what the network says makes a server unreachable. To be out of descriptors, ports or rights
+        // is this machine's own trouble, which anybody here may have made on purpose.
+        let before = |errno: Errno| match errno {
+            Errno::CONNREFUSED
+            | Errno::TIMEDOUT
+            | Errno::HOSTUNREACH
+            | Errno::NETUNREACH
+            | Errno::HOSTDOWN
+            | Errno::NETDOWN => io::Error::other(NoConnection(errno.into())),
+            own => io::Error::from(own),
+        };
         let family = if address.is_ipv4() { AddressFamily::INET } else { AddressFamily::INET6 };
         let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
         let socket = socket_with(family, SocketType::STREAM, flags, None).map_err(before)?;

@@ -1,21 +1,23 @@
 //! `init`: makes everything that a server needs, once.
 
 use clap::Args as ClapArgs;
-use kbmfa_proto::pin::Pin;
 use nix::unistd::{Uid, User};
 use serde_json::json;
-use std::fs::{self, DirBuilder, OpenOptions};
+use std::fs::{self, DirBuilder, OpenOptions, Permissions};
 use std::io::Write;
 use std::net::SocketAddr;
-use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, chown};
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt, lchown};
 use std::path::{Path, PathBuf};
 
 use super::{Admin, Failure};
 use crate::audit::{Actor, Event, Kind, store};
 use crate::ca::files::Files;
+use crate::ca::issue::Authority;
 use crate::ca::{self, issue};
 use crate::clock::{Clock, SystemClock};
+use crate::config::Config;
 use crate::db::{self, Db};
+use crate::secret::Secret;
 
 /// `init` and its arguments.
 #[derive(ClapArgs)]
@@ -44,26 +46,27 @@ pub struct Args {
 pub fn run(admin: &Admin, args: &Args) -> Result<(), Failure> {
     let config = admin.config_path();
     let state_dir = std::path::absolute(&args.state_dir).map_err(Failure::new)?;
-    for existing in [config, &state_dir.join(db::FILE), &state_dir.join("ca")] {
+    let files = Files::of(&state_dir);
+    for existing in [config, &state_dir.join(db::FILE), &files.ca_dir(), &files.certificate()] {
         if existing.exists() {
             return Err(Failure::new(format!("{} exists already", existing.display()))
                 .hint("init never replaces anything; choose other places, or move it away yourself"));
         }
     }
     let owner = owner(args.owner.as_deref())?;
-    make_dir(&state_dir)?;
-    let pin = make_certificates(&state_dir, &args.names).map_err(Failure::new)?.to_string();
-    make_database(&state_dir, &admin.actor, &pin)?;
-    if let Some(owner) = owner {
-        give(&state_dir, &owner)?;
-    }
+    let settings = toml(args, &state_dir);
+    Config::parse(config, &settings).map_err(|faults| Failure::new(faults).hint("choose other arguments"))?;
     if let Some(parent) = config.parent().filter(|parent| !parent.as_os_str().is_empty()) {
         fs::create_dir_all(parent)
             .map_err(|e| Failure::new(format!("cannot make {}: {e}", parent.display())))?;
     }
-    write(config, &toml(args, &state_dir), 0o644)?;
-
-    let (config, state_dir) = (config.display().to_string(), state_dir.display());
+    let issued = Issued::new(&args.names).map_err(Failure::new)?;
+    let mut made = Made::default();
+    fill(&state_dir, &issued, &admin.actor, owner.as_ref(), &mut made)?;
+    made.file(config, &settings, 0o644)?;
+    made.keep();
+    let (config, state_dir, pin) =
+        (config.display().to_string(), state_dir.display(), issued.authority.pin.to_string());
     let sentence = format!(
         "configuration  {config}\nstate          {state_dir}\npin            {pin}\n\n\
          Next: kbmfa-server machine add NAME, kbmfa-server machine join-token NAME, and on that machine\n\
@@ -73,15 +76,116 @@ pub fn run(admin: &Admin, args: &Args) -> Result<(), Failure> {
     admin.tell(&sentence, &json!({ "config": config, "state_dir": state_dir.to_string(), "pin": pin }))
 }
 
-fn make_certificates(state_dir: &Path, names: &[String]) -> Result<Pin, ca::Error> {
-    let (files, now) = (Files::of(state_dir), SystemClock.now());
-    let authority = issue::authority(now)?;
-    let ends = now + issue::CA_LIFE;
-    let certificate = issue::certificate((&authority.pem, &authority.key), ends, names, now)?;
-    files.add(1, &authority)?;
-    files.sign_with(1)?;
-    files.put_certificate(&certificate)?;
-    Ok(authority.pin)
+/// The first authority and the first certificate.
+struct Issued {
+    authority: Authority,
+    certificate: Secret,
+}
+
+impl Issued {
+    fn new(names: &[String]) -> Result<Self, ca::Error> {
+        let now = SystemClock.now();
+        let authority = issue::authority(now)?;
+        let ends = now + issue::CA_LIFE;
+        let certificate = issue::certificate((&authority.pem, &authority.key), ends, names, now)?;
+        Ok(Self { authority, certificate })
+    }
+}
+
+/// Makes everything that lies in the state directory.
+fn fill(
+    state_dir: &Path,
+    issued: &Issued,
+    actor: &Actor,
+    owner: Option<&User>,
+    made: &mut Made,
+) -> Result<(), Failure> {
+    for dir in [state_dir.to_owned(), state_dir.join("ca"), state_dir.join("tls")] {
+        made.dir(&dir)?;
+    }
+    made.certificates(&Files::of(state_dir), issued).map_err(Failure::new)?;
+    made.database(state_dir, actor, &issued.authority.pin.to_string())?;
+    owner.map_or(Ok(()), |owner| made.give(owner))
+}
+
+/// What has been made, and is removed again unless all of it could be: half of it would be in the way of
+/// the next try.
+#[derive(Default)]
+struct Made {
+    paths: Vec<PathBuf>,
+}
+
+impl Made {
+    /// A directory of our own, closed to others even if it was there.
+    fn dir(&mut self, path: &Path) -> Result<(), Failure> {
+        let is_new = !path.exists();
+        let done = DirBuilder::new()
+            .recursive(true)
+            .mode(0o700)
+            .create(path)
+            .and_then(|()| fs::set_permissions(path, Permissions::from_mode(0o700)));
+        done.map_err(|e| Failure::new(format!("cannot make {}: {e}", path.display())))?;
+        if is_new {
+            self.paths.push(path.to_owned());
+        }
+        Ok(())
+    }
+
+    fn file(&mut self, path: &Path, text: &str, mode: u32) -> Result<(), Failure> {
+        let opened = OpenOptions::new().write(true).create_new(true).mode(0o600).open(path);
+        let mut file = opened.map_err(|e| Failure::new(format!("cannot write {}: {e}", path.display())))?;
+        self.paths.push(path.to_owned());
+        let written = file.write_all(text.as_bytes()).and_then(|()| {
+            file.set_permissions(Permissions::from_mode(mode))?;
+            file.sync_all()
+        });
+        written.map_err(|e| Failure::new(format!("cannot write {}: {e}", path.display())))
+    }
+
+    fn certificates(&mut self, files: &Files, issued: &Issued) -> Result<(), ca::Error> {
+        self.paths.extend(files.first());
+        files.add(1, &issued.authority)?;
+        files.sign_with(1)?;
+        files.put_certificate(&issued.certificate)
+    }
+
+    fn database(&mut self, state_dir: &Path, actor: &Actor, pin: &str) -> Result<(), Failure> {
+        let path = state_dir.join(db::FILE);
+        // Made by us, so that it has our mode; what SQLite makes beside it takes after it.
+        self.file(&path, "", 0o600)?;
+        let beside = ["-wal", "-shm"].map(|suffix| state_dir.join(format!("{}{suffix}", db::FILE)));
+        self.paths.extend(beside);
+        let db = Db::open_and_migrate(state_dir).map_err(Failure::new)?;
+        let event = Event::new(Kind::ServerInitialised, actor.clone()).detail("pin", pin);
+        let written = db.write_blocking("init", move |tx| store::append(tx, &event));
+        // Its files beside the database are gone before anything is handed over.
+        db.close();
+        written.map(drop).map_err(|error: db::Error| Failure::new(error))
+    }
+
+    /// Hands over just what was made, and follows no link.
+    fn give(&self, owner: &User) -> Result<(), Failure> {
+        for path in self.paths.iter().filter(|path| path.exists()) {
+            lchown(path, Some(owner.uid.as_raw()), Some(owner.gid.as_raw())).map_err(|e| {
+                Failure::new(format!("cannot give {} to {}: {e}", path.display(), owner.name))
+            })?;
+        }
+        Ok(())
+    }
+
+    fn keep(mut self) {
+        self.paths.clear();
+    }
+}
+
+impl Drop for Made {
+    fn drop(&mut self) {
+        for path in self.paths.iter().rev() {
+            // What cannot be removed is named by the next `init`.
+            let is_dir = fs::symlink_metadata(path).is_ok_and(|found| found.is_dir());
+            let _ = if is_dir { fs::remove_dir(path) } else { fs::remove_file(path) };
+        }
+    }
 }
 
 fn url(args: &Args) -> String {
@@ -99,42 +203,6 @@ fn owner(name: Option<&str>) -> Result<Option<User>, Failure> {
         Ok(Some(user)) => Ok(Some(user)),
         _ => Err(Failure::new(format!("there is no Unix account {name:?}"))),
     }
-}
-
-fn make_dir(path: &Path) -> Result<(), Failure> {
-    let made = DirBuilder::new().recursive(true).mode(0o700).create(path);
-    made.map_err(|e| Failure::new(format!("cannot make {}: {e}", path.display())))
-}
-
-fn write(path: &Path, text: &str, mode: u32) -> Result<(), Failure> {
-    let written =
-        OpenOptions::new().write(true).create_new(true).mode(mode).open(path).and_then(|mut file| {
-            file.write_all(text.as_bytes())?;
-            file.sync_all()
-        });
-    written.map_err(|e| Failure::new(format!("cannot write {}: {e}", path.display())))
-}
-
-fn make_database(state_dir: &Path, actor: &Actor, pin: &str) -> Result<(), Failure> {
-    let db = Db::open_and_migrate(state_dir).map_err(Failure::new)?;
-    let event = Event::new(Kind::ServerInitialised, actor.clone()).detail("pin", pin);
-    let written = db.write_blocking("init", move |tx| store::append(tx, &event));
-    // Its files beside the database are gone before anybody lists the directory.
-    db.close();
-    written.map(drop).map_err(|error: db::Error| Failure::new(error))
-}
-
-fn give(state_dir: &Path, owner: &User) -> Result<(), Failure> {
-    let mut todo = vec![state_dir.to_owned()];
-    while let Some(path) = todo.pop() {
-        chown(&path, Some(owner.uid.as_raw()), Some(owner.gid.as_raw()))
-            .map_err(|e| Failure::new(format!("cannot give {} to {}: {e}", path.display(), owner.name)))?;
-        if path.is_dir() {
-            let entries = fs::read_dir(&path).map_err(Failure::new)?;
-            todo.extend(entries.filter_map(Result::ok).map(|entry| entry.path()));
-        }
-    }
-    Ok(())
 }
 
 fn toml(args: &Args, state_dir: &Path) -> String {

@@ -1,5 +1,7 @@
 //! `login ..`: see who waits, and decide.
 
+mod show;
+
 use clap::{Args as ClapArgs, Subcommand};
 use kbmfa_proto::names::{LoginId, MachineName, UserName};
 use kbmfa_proto::text::Shown as Text;
@@ -8,6 +10,7 @@ use std::collections::HashMap;
 use std::time::Duration;
 
 use super::{Admin, Failure, print};
+use crate::clock::{Clock, SystemClock, Time};
 use crate::db::Db;
 use crate::logins::service::Answered;
 use crate::logins::state::State;
@@ -18,6 +21,9 @@ use crate::relay::Answer;
 
 /// How often `watch` looks for changes.
 const WATCH_INTERVAL: Duration = Duration::from_millis(200);
+
+/// Digits of an id that a decision needs: fewer are mistyped too easily.
+const DIGITS_TO_DECIDE: usize = 8;
 
 /// The verbs.
 #[derive(Subcommand)]
@@ -31,7 +37,7 @@ pub enum Verb {
         #[arg(long, default_value_t = 50, value_parser = clap::value_parser!(i64).range(1..))]
         limit: i64,
     },
-    /// Show one login.
+    /// Show one login: what is known of it, and its whole story in the order of time.
     Show {
         /// Its id, or the beginning of it.
         id: String,
@@ -61,7 +67,7 @@ pub struct Decision {
 pub fn run(admin: &Admin, verb: Verb) -> Result<(), Failure> {
     match verb {
         Verb::List { state, limit } => list(admin, state, limit),
-        Verb::Show { id } => show(admin, &id),
+        Verb::Show { id } => show::run(admin, &id),
         Verb::Watch => watch(admin),
         Verb::Approve(decision) => decide(admin, decision, Answer::Approve),
         Verb::Deny(decision) => decide(admin, decision, Answer::Deny),
@@ -135,18 +141,15 @@ fn list(admin: &Admin, state: Option<State>, limit: i64) -> Result<(), Failure> 
     admin.print(&logins, HEADINGS, Shown::cells)
 }
 
-fn show(admin: &Admin, id: &str) -> Result<(), Failure> {
-    let (_, db) = admin.open()?;
-    let login = db.read_blocking(|tx| service::find(tx, id)).map_err(Failure::new)?;
-    let login = Shown::from(login);
-    if admin.json { print::print_json(&login) } else { admin.print(&[login], HEADINGS, Shown::cells) }
-}
-
 fn decide(admin: &Admin, decision: Decision, answer: Answer) -> Result<(), Failure> {
     let name = admin.actor.who.strip_prefix("console:").unwrap_or(&admin.actor.who);
     let person = Approver::console(name).map_err(Failure::new)?;
     let Decision { id, reason } = decision;
     let reason = reason.map(Text::from);
+    if id.len() < DIGITS_TO_DECIDE {
+        return Err(Failure::new(format!("{id:?} is too short to decide about a login"))
+            .hint(format!("give {DIGITS_TO_DECIDE} digits of its id at least, as `login list` shows them")));
+    }
     let answered = admin.change("login.answer", move |tx, config, _| {
         let login = service::find(tx, &id)?;
         service::answer(tx, &config.rules(None), &login.id, &person, answer, reason.as_ref())
@@ -160,20 +163,35 @@ fn decide(admin: &Admin, decision: Decision, answer: Answer) -> Result<(), Failu
     }
 }
 
-/// Prints a line for each login that is new or has changed. Looking costs one number as long as nothing has.
+/// Prints a line for each login that is new or has changed, and for each notice. Looking costs one number
+/// as long as nothing has.
 #[expect(clippy::disallowed_methods, reason = "the command line has nothing to do between two looks")]
 fn watch(admin: &Admin) -> Result<(), Failure> {
     let (_, db) = admin.open()?;
     let changes = db.watch().map_err(Failure::new)?;
     let (mut version, mut shown) = (None, None);
+    let mut noticed = SystemClock.now();
     loop {
         let now = Some(changes.version().map_err(Failure::new)?);
         if now != version {
             version = now;
             print_news(admin, &db, &mut shown)?;
+            noticed = print_notices(admin, &db, noticed)?;
         }
         std::thread::sleep(WATCH_INTERVAL);
     }
+}
+
+/// Prints what people are told besides; returns the moment of the last of it.
+fn print_notices(admin: &Admin, db: &Db, after: Time) -> Result<Time, Failure> {
+    let notices = db.read_blocking(|tx| store::notices_after(tx, after)).map_err(Failure::new)?;
+    let mut last = after;
+    for (at, notice) in notices {
+        last = at;
+        let json = serde_json::json!({ "notice": notice.text, "at": at.to_string() });
+        admin.tell(&format!("!  {at}  {}", notice.text), &json)?;
+    }
+    Ok(last)
 }
 
 fn print_news(admin: &Admin, db: &Db, shown: &mut Option<HashMap<LoginId, State>>) -> Result<(), Failure> {

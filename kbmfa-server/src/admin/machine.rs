@@ -168,7 +168,7 @@ fn remove(admin: &Admin, name: &MachineName, yes: bool) -> Result<(), Failure> {
     let machine = name.clone();
     admin.change("machine.remove", move |tx, config, actor| {
         let removed = service::remove_machine(tx, actor, &machine).map_err(logins::Error::from)?;
-        logins::service::cancel_all_of(tx, &config.rules(None), &removed.id, actor)
+        logins::service::revoke_all_at(tx, &config.rules(None), &removed.id, actor)
     })?;
     admin.tell(&format!("machine {name} is removed"), &json!({ "machine": name }))
 }

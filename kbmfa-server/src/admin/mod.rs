@@ -5,14 +5,17 @@ pub mod audit;
 pub mod backup;
 pub mod ca;
 pub mod check;
+pub mod employee;
 pub mod init;
 pub mod login;
 pub mod machine;
+pub mod policy;
 pub mod pool;
 pub mod restore;
 
 mod owner;
 mod print;
+mod when;
 
 use std::fmt;
 use std::path::{Path, PathBuf};

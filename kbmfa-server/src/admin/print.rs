@@ -2,10 +2,14 @@
 //! type has not cleaned.
 
 use comfy_table::{Table, presets};
+use indicatif::ProgressBar;
 use serde::Serialize;
 use std::io::{self, Write};
 
 use super::{Admin, Failure};
+
+/// Events from which on somebody at a terminal is shown how far it is.
+const PROGRESS_FROM: i64 = 50_000;
 
 impl Admin {
     /// Prints `rows` as a JSON array, or as a table with these headings.
@@ -18,15 +22,28 @@ impl Admin {
         if self.json {
             return print_json(&rows);
         }
-        let mut table = Table::new();
-        table.load_style(presets::NOTHING).set_header(headings);
-        table.add_rows(rows.iter().map(cells));
-        say(&table.trim_fmt())
+        say(&table(headings, rows.iter().map(cells)))
     }
 
     /// Prints a sentence, or the same as JSON.
     pub(super) fn tell(&self, sentence: &str, json: &impl Serialize) -> Result<(), Failure> {
         if self.json { print_json(json) } else { say(sentence) }
+    }
+}
+
+/// A table for people.
+pub(super) fn table(headings: &[&str], rows: impl Iterator<Item = Vec<String>>) -> String {
+    let mut table = Table::new();
+    table.load_style(presets::NOTHING).set_header(headings);
+    table.add_rows(rows);
+    table.trim_fmt()
+}
+
+/// How far `total` events are, on stderr; nothing where that is no terminal, or where it is soon done.
+pub(super) fn progress(total: i64) -> ProgressBar {
+    match u64::try_from(total) {
+        Ok(length) if total >= PROGRESS_FROM => ProgressBar::new(length),
+        _ => ProgressBar::hidden(),
     }
 }
 

@@ -28,6 +28,16 @@ impl Seal {
     pub fn from_bytes(bytes: &[u8]) -> Option<Self> {
         bytes.try_into().ok().map(Self)
     }
+
+    /// Reads 64 hexadecimal digits, as [`Self`] prints them.
+    pub fn from_hex(text: &str) -> Option<Self> {
+        let digit = |c: &u8| (*c as char).to_digit(16).and_then(|digit| u8::try_from(digit).ok());
+        let bytes = text.as_bytes().chunks(2).map(|pair| match pair {
+            [high, low] => Some(digit(high)? << 4 | digit(low)?),
+            _ => None,
+        });
+        Self::from_bytes(&bytes.collect::<Option<Vec<u8>>>()?)
+    }
 }
 
 impl fmt::Display for Seal {
@@ -107,7 +117,7 @@ pub struct Link {
 }
 
 /// Where and how a chain is broken.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("event {seq} {fault}")]
 pub struct Broken {
     /// Number of the first event that is wrong.
@@ -131,12 +141,24 @@ pub enum Fault {
     /// Its searchable columns say something else than its bytes.
     #[error("has columns that differ from what was sealed")]
     ColumnsDiffer,
+    /// It stands before the first event that there can be.
+    #[error("stands where no event can be")]
+    Stray,
     /// The chain ends before an event that somebody wrote down.
     #[error("was cut off: the chain ends before it")]
     CutOff,
     /// It is not the event that somebody wrote down.
     #[error("is not the one that was written down")]
     NotTheWitnessed,
+    /// Somebody wrote it down, and it is in an archive that was not given.
+    #[error("was written down and then archived: give the archive that holds it, by --with FILE")]
+    Archived,
+    /// The cut after it is not the one that the chain tells of.
+    #[error("was archived, but its checkpoint is not what was sealed")]
+    CheckpointDiffers,
+    /// It stands in an archive that is not the file that was written.
+    #[error("ends an archive that is not the file that was written")]
+    FileDiffers,
 }
 
 /// Checks one link against the head before it; returns the new head.
@@ -159,6 +181,61 @@ pub fn follow(head: Head, link: &Link) -> Result<Head, Broken> {
         return broken(link.seq, Fault::ColumnsDiffer);
     }
     Ok(Head { seq: link.seq, seal })
+}
+
+/// A walk along a chain, event by event, which may begin behind a checkpoint.
+#[derive(Debug, Clone)]
+pub struct Walk {
+    /// How far it has come.
+    pub head: Head,
+    start: Head,
+    witness: Option<Witness>,
+}
+
+impl Walk {
+    /// A walk that begins after `start`, and is to meet what somebody wrote down.
+    pub fn from(start: Head, witness: Option<Witness>) -> Self {
+        Self { head: start, start, witness }
+    }
+
+    /// The same walk, once it has come to `head` over files.
+    #[must_use]
+    pub fn at(self, head: Head) -> Self {
+        Self { head, ..self }
+    }
+
+    /// Takes the next event.
+    ///
+    /// # Errors
+    /// [`Broken`] if it is not the untouched next event, or not the witnessed one.
+    pub fn follow(&mut self, link: &Link) -> Result<(), Broken> {
+        self.head = follow(self.head, link)?;
+        self.compare(self.head)
+    }
+
+    /// There are no more events; returns the last.
+    ///
+    /// # Errors
+    /// [`Broken`] if what somebody wrote down was not met.
+    pub fn finish(self) -> Result<Head, Broken> {
+        self.compare(self.start)?;
+        let broken = |seq, fault| Err(Broken { seq, fault });
+        match &self.witness {
+            Some(witness) if witness.seq > self.head.seq => broken(witness.seq, Fault::CutOff),
+            Some(witness) if witness.seq < self.start.seq => broken(witness.seq, Fault::Archived),
+            _ => Ok(self.head),
+        }
+    }
+
+    fn compare(&self, head: Head) -> Result<(), Broken> {
+        let met = self.witness.as_ref().filter(|witness| witness.seq == head.seq);
+        match met {
+            Some(witness) if !witness.matches(&head.seal) => {
+                Err(Broken { seq: head.seq, fault: Fault::NotTheWitnessed })
+            }
+            _ => Ok(()),
+        }
+    }
 }
 
 #[cfg(test)]
@@ -233,6 +310,33 @@ mod tests {
             (links[at].seq, links[at + 1].seq) = (first, second);
             prop_assert_eq!(verify(&links).unwrap_err().seq, first);
         }
+    }
+
+    #[test]
+    fn a_seal_reads_back_from_its_digits() {
+        let seal = Seal::GENESIS.next(b"x");
+        assert_eq!(Seal::from_hex(&seal.to_string()), Some(seal));
+        for bad in ["", "0", &"0".repeat(63), &"0".repeat(66), &"g".repeat(64), "é"] {
+            assert_eq!(Seal::from_hex(bad), None, "{bad:?}");
+        }
+    }
+
+    #[test]
+    fn a_walk_behind_a_checkpoint_meets_what_was_written_down_or_says_where_it_is() {
+        let links = chain_of(&["a".into(), "b".into(), "c".into()]);
+        let head = |n: usize| verify(&links[..n]).unwrap();
+        let walk = |witness: Head| {
+            let witness = witness.to_string().parse().unwrap();
+            let mut walk = Walk::from(head(2), Some(witness));
+            links[2..].iter().try_for_each(|link| walk.follow(link))?;
+            walk.finish()
+        };
+        assert_eq!(walk(head(3)), Ok(head(3)));
+        assert_eq!(walk(head(2)), Ok(head(3)));
+        assert_eq!(walk(head(1)), Err(Broken { seq: 1, fault: Fault::Archived }));
+        let other = Head { seq: 2, seal: Seal::GENESIS };
+        assert_eq!(walk(other), Err(Broken { seq: 2, fault: Fault::NotTheWitnessed }));
+        assert_eq!(walk(Head { seq: 4, ..other }), Err(Broken { seq: 4, fault: Fault::CutOff }));
     }
 
     #[test]

@@ -45,6 +45,8 @@ kinds! {
     BackupMade = "backup.made",
     /// A backup was put in the place of the database: what came after it is undone.
     DatabaseRestored = "database.restored",
+    /// Old events were put into a file, and the chain goes on from a checkpoint.
+    AuditArchived = "audit.archived",
     /// A machine was entered.
     MachineAdded = "machine.added",
     /// A token to join with was made for a machine.
@@ -65,6 +67,14 @@ kinds! {
     PoolMachineRemoved = "pool.machine-removed",
     /// A pool was removed.
     PoolRemoved = "pool.removed",
+    /// An employee was entered.
+    EmployeeAdded = "employee.added",
+    /// An employee may not log in for now.
+    EmployeeSuspended = "employee.suspended",
+    /// An employee may log in again.
+    EmployeeResumed = "employee.resumed",
+    /// An employee may not log in any more.
+    EmployeeRemoved = "employee.removed",
     /// A login was opened and policy gave its verdict.
     LoginOpened = "login.opened",
     /// A login was approved.
@@ -81,6 +91,8 @@ kinds! {
     LoginCollected = "login.collected",
     /// The machine did not read the approval in time, and cannot any more.
     LoginLapsed = "login.lapsed",
+    /// A limit was reached; told to people once in a while, however often it happens.
+    LimitReached = "limit.reached",
     /// A relay has posted an ask.
     AskPosted = "ask.posted",
     /// A person answered, and it counted.

@@ -3,7 +3,10 @@
 
 pub mod chain;
 pub mod event;
+pub mod export;
 pub mod store;
+
+mod words;
 
 pub use chain::{Broken, Head, Seal};
 pub use event::{Actor, Event, Kind};

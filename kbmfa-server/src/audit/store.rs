@@ -1,19 +1,23 @@
-//! The SQL of the audit: append, walk, search.
+//! The SQL of the audit: append and walk; below it search, the index of words, and archives.
+
+pub mod archive;
+pub mod index;
+pub mod search;
 
 use kbmfa_proto::names::{LoginId, MachineName, UserName};
+use kbmfa_proto::text::Shown;
 use serde::Serialize;
-use std::fmt::Write as _;
 
-use super::chain::{self, Broken, Fault, Head, Link, Seal, Witness};
+use super::chain::{Broken, Fault, Head, Link, Seal, Walk, Witness};
 use super::event::{Event, Kind};
 use crate::clock::Time;
-use crate::db::{Error, Row, Tx, Value};
+use crate::db::{Error, Row, Tx};
 
 /// Form of the canonical bytes.
 const BODY_VERSION: i64 = 1;
 
-/// Events read at a time while verifying: bounds memory on a chain of millions.
-const PAGE: i64 = 10_000;
+/// Events read at a time: bounds memory on a chain of millions.
+const PAGE: i64 = 5_000;
 
 /// The canonical bytes: this struct as JSON, in this order. What was hashed is stored as it was hashed.
 #[derive(Serialize)]
@@ -36,22 +40,24 @@ pub fn append(tx: &Tx<'_>, event: &Event) -> Result<Head, Error> {
         .map_err(|e| Error::BadValue(e.to_string()))?;
     let seal = before.seal.next(body.as_bytes());
     tx.execute(
-        "INSERT INTO event (seq, at, kind, actor, login, machine, user, body, prev, seal, version)
-         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11)",
+        "INSERT INTO event (seq, at, kind, actor, claim, login, machine, user, body, prev, seal, version)
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12)",
         &[
             seq.into(),
             tx.now.into(),
             event.kind.as_str().into(),
             event.actor.who.as_str().into(),
+            event.actor.claim.as_ref().map(Shown::as_str).into(),
             event.login.as_ref().map(LoginId::as_str).into(),
             event.machine.as_ref().map(MachineName::as_str).into(),
             event.user.as_ref().map(UserName::as_str).into(),
-            body.into(),
+            body.as_str().into(),
             before.seal.as_bytes().into(),
             seal.as_bytes().into(),
             BODY_VERSION.into(),
         ],
     )?;
+    index::add(tx, seq, &body)?;
     Ok(Head { seq, seal })
 }
 
@@ -69,37 +75,74 @@ pub fn head(tx: &Tx<'_>) -> Result<Head, Error> {
     Ok(last.unwrap_or(Head::EMPTY))
 }
 
-/// Walks the whole chain; if a head was written down, checks that the chain still contains it.
+/// Walks the chain from the newest checkpoint to its end; if a head was written down, checks that the chain
+/// still contains it.
 ///
 /// # Errors
 /// What the database says. The inner result names the first broken event.
 pub fn verify(tx: &Tx<'_>, witness: Option<&Witness>) -> Result<Result<Head, Broken>, Error> {
-    let mut head = Head::EMPTY;
+    let start = archive::newest(tx)?.map_or(Head::EMPTY, |checkpoint| checkpoint.last);
+    verify_on(tx, Walk::from(start, witness.cloned()))
+}
+
+/// [`verify`], on from where a walk over archives has come.
+///
+/// # Errors
+/// As [`verify`].
+pub fn verify_on(tx: &Tx<'_>, mut walk: Walk) -> Result<Result<Head, Broken>, Error> {
+    let stray = "SELECT seq FROM event WHERE seq < 1 ORDER BY seq LIMIT 1";
+    if let Some(seq) = tx.query_one(stray, &[], |row| row.integer("seq"))? {
+        return Ok(Err(Broken { seq, fault: Fault::Stray }));
+    }
     loop {
-        let page = tx.query(
-            "SELECT seq, at, kind, actor, login, machine, user, body, prev, seal FROM event
-             WHERE seq > ?1 ORDER BY seq LIMIT ?2",
-            &[head.seq.into(), PAGE.into()],
-            link,
-        )?;
-        for link in &page {
-            head = match chain::follow(head, link) {
-                Ok(head) => head,
-                Err(broken) => return Ok(Err(broken)),
-            };
-            let seen = witness.filter(|witness| witness.seq == head.seq);
-            if seen.is_some_and(|witness| !witness.matches(&head.seal)) {
-                return Ok(Err(Broken { seq: head.seq, fault: Fault::NotTheWitnessed }));
-            }
+        let page = links(tx, walk.head.seq, i64::MAX)?;
+        if let Some(broken) = page.iter().find_map(|link| walk.follow(link).err()) {
+            return Ok(Err(broken));
         }
         if page.is_empty() {
             break;
         }
     }
-    match witness {
-        Some(witness) if witness.seq > head.seq => Ok(Err(Broken { seq: witness.seq, fault: Fault::CutOff })),
-        _ => Ok(Ok(head)),
+    Ok(match archive::first_unsealed(tx)? {
+        Some(broken) => Err(broken),
+        None => walk.finish(),
+    })
+}
+
+/// The next events after `seq`, to `last` at the most: a page of them.
+///
+/// # Errors
+/// What the database says.
+pub fn links(tx: &Tx<'_>, seq: i64, last: i64) -> Result<Vec<Link>, Error> {
+    tx.query(
+        "SELECT seq, at, kind, actor, claim, login, machine, user, body, prev, seal, version FROM event
+         WHERE seq > ?1 AND seq <= ?2 ORDER BY seq LIMIT ?3",
+        &[seq.into(), last.into(), PAGE.into()],
+        link,
+    )
+}
+
+/// Numbers of the first and the last event between two moments, as the chain has them.
+///
+/// # Errors
+/// What the database says.
+pub fn between(
+    tx: &Tx<'_>,
+    since: Option<Time>,
+    until: Option<Time>,
+) -> Result<std::ops::RangeInclusive<i64>, Error> {
+    let kept = archive::newest(tx)?.map_or(0, |checkpoint| checkpoint.last.seq);
+    let (mut first, mut last) = (kept + 1, head(tx)?.seq);
+    let number = |row: &Row<'_, '_>| row.integer_or_null("seq");
+    if let Some(since) = since {
+        let sql = "SELECT min(seq) AS seq FROM event WHERE at >= ?1";
+        first = first.max(tx.query_one(sql, &[since.into()], number)?.flatten().unwrap_or(last + 1));
     }
+    if let Some(until) = until {
+        let sql = "SELECT max(seq) AS seq FROM event WHERE at < ?1";
+        last = tx.query_one(sql, &[until.into()], number)?.flatten().unwrap_or(0);
+    }
+    Ok(first..=last)
 }
 
 fn link(row: &Row<'_, '_>) -> Result<Link, Error> {
@@ -117,84 +160,17 @@ fn link(row: &Row<'_, '_>) -> Result<Link, Error> {
 /// The columns exist for searching; an edit of one of them must not go unnoticed.
 fn columns_match(row: &Row<'_, '_>, body: &str) -> Result<bool, Error> {
     let Ok(sealed) = serde_json::from_str::<serde_json::Value>(body) else { return Ok(false) };
-    let text = |name: &str| sealed.get(name).and_then(|value| value.as_str()).map(str::to_owned);
-    Ok(sealed.get("seq").and_then(serde_json::Value::as_i64) == Some(row.integer("seq")?)
-        && sealed.get("at").and_then(serde_json::Value::as_i64) == Some(row.integer("at")?)
-        && text("kind") == Some(row.text("kind")?)
-        && sealed.pointer("/actor/who").and_then(|who| who.as_str()) == Some(&row.text("actor")?)
-        && text("login") == row.text_or_null("login")?
-        && text("machine") == row.text_or_null("machine")?
-        && text("user") == row.text_or_null("user")?)
-}
-
-/// What to look for; everything that is given must hold.
-#[derive(Debug, Default, Clone)]
-pub struct Filter {
-    /// About this login (its id, or the beginning of it).
-    pub login: Option<String>,
-    /// About this machine.
-    pub machine: Option<String>,
-    /// About this Unix account.
-    pub user: Option<String>,
-    /// By this actor.
-    pub actor: Option<String>,
-    /// Of this kind.
-    pub kind: Option<Kind>,
-    /// Not before this moment.
-    pub since: Option<Time>,
-    /// Before this moment.
-    pub until: Option<Time>,
-    /// With this text anywhere in it.
-    pub text: Option<String>,
-    /// So many at the most, the newest of them.
-    pub limit: i64,
-}
-
-/// An event as found.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Found {
-    /// Its number.
-    pub seq: i64,
-    /// Its canonical JSON.
-    pub body: String,
-    /// Its seal.
-    pub seal: String,
-}
-
-/// Finds events, oldest first.
-///
-/// # Errors
-/// What the database says.
-pub fn search(tx: &Tx<'_>, filter: &Filter) -> Result<Vec<Found>, Error> {
-    let mut conditions: Vec<(&str, Value)> = Vec::new();
-    let mut also = |condition: &'static str, value: Option<Value>| {
-        conditions.extend(value.map(|value| (condition, value)));
-    };
-    let text = |value: &Option<String>| value.as_deref().map(Value::from);
-    also("substr(login, 1, length(?)) = ?", text(&filter.login));
-    also("machine = ?", text(&filter.machine));
-    also("user = ?", text(&filter.user));
-    also("actor = ?", text(&filter.actor));
-    also("kind = ?", filter.kind.map(|kind| kind.as_str().into()));
-    also("at >= ?", filter.since.map(Value::from));
-    also("at < ?", filter.until.map(Value::from));
-    also("instr(lower(body), lower(?)) > 0", text(&filter.text));
-
-    let mut sql = String::from("SELECT seq, body, seal FROM event WHERE 1 = 1");
-    let mut values = Vec::new();
-    for (condition, value) in conditions {
-        values.push(value);
-        sql.push_str(" AND ");
-        sql.push_str(&condition.replace('?', &format!("?{}", values.len())));
-    }
-    values.push(filter.limit.into());
-    let _ = write!(sql, " ORDER BY seq DESC LIMIT ?{}", values.len());
-    let mut found = tx.query(&sql, &values, |row| {
-        let seal = crate::random::to_hex(&row.blob("seal")?);
-        Ok(Found { seq: row.integer("seq")?, body: row.text("body")?, seal })
-    })?;
-    found.reverse();
-    Ok(found)
+    let text = |pointer: &str| sealed.pointer(pointer).and_then(|value| value.as_str()).map(str::to_owned);
+    let number = |name: &str| sealed.get(name).and_then(serde_json::Value::as_i64);
+    Ok(number("v") == Some(row.integer("version")?)
+        && number("seq") == Some(row.integer("seq")?)
+        && number("at") == Some(row.integer("at")?)
+        && text("/kind") == row.text_or_null("kind")?
+        && text("/actor/who") == row.text_or_null("actor")?
+        && text("/actor/claim") == row.text_or_null("claim")?
+        && text("/login") == row.text_or_null("login")?
+        && text("/machine") == row.text_or_null("machine")?
+        && text("/user") == row.text_or_null("user")?)
 }
 
 /// Logins that events of these kinds after `seq` are about, with the newest event's number: what anybody,
@@ -215,6 +191,7 @@ pub fn logins_since(tx: &Tx<'_>, seq: i64, kinds: &[Kind]) -> Result<(i64, Vec<S
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::audit::chain::Fault;
     use crate::audit::event::Actor;
     use crate::db::testing::{Fixture, fixture};
 
@@ -258,9 +235,22 @@ mod tests {
         check("UPDATE event SET machine = 'web9' WHERE seq = 2", 2, Fault::ColumnsDiffer);
         check("UPDATE event SET at = at + 1 WHERE seq = 2", 2, Fault::ColumnsDiffer);
         check("UPDATE event SET actor = 'x' WHERE seq = 1", 1, Fault::ColumnsDiffer);
+        check("UPDATE event SET version = 2 WHERE seq = 2", 2, Fault::ColumnsDiffer);
+        check("UPDATE event SET claim = 'x' WHERE seq = 1", 1, Fault::ColumnsDiffer);
         check("DELETE FROM event WHERE seq = 2", 2, Fault::Missing);
         check("DELETE FROM event WHERE seq = 3", 3, Fault::CutOff);
         check("DELETE FROM event", 3, Fault::CutOff);
+        check("DELETE FROM event WHERE seq < 3", 1, Fault::Missing);
+    }
+
+    #[test]
+    fn an_event_before_the_first_is_one_too_many() {
+        let fixture = with_events();
+        let smuggled = "INSERT INTO event (seq, at, kind, actor, body, prev, seal, version)
+             SELECT -1, at, kind, actor, body, prev, seal, version FROM event WHERE seq = 1";
+        tamper(&fixture, "PRAGMA ignore_check_constraints = ON");
+        tamper(&fixture, smuggled);
+        assert_eq!(verified(&fixture, None), Err(Broken { seq: -1, fault: Fault::Stray }));
     }
 
     #[test]
@@ -273,25 +263,5 @@ mod tests {
         let foreign = "2:000000000000".parse().unwrap();
         let fault = Fault::NotTheWitnessed;
         assert_eq!(verified(&fixture, Some(&foreign)), Err(Broken { seq: 2, fault }));
-    }
-
-    #[test]
-    fn search_finds_by_each_field() {
-        let fixture = with_events();
-        let check = |filter: Filter, expected: &[i64]| {
-            let filter = Filter { limit: 10, ..filter };
-            let found = fixture.db.read_blocking(|tx| search(tx, &filter)).unwrap();
-            assert_eq!(found.iter().map(|event| event.seq).collect::<Vec<_>>(), expected, "{filter:?}");
-        };
-        let some = |text: &str| Some(text.to_owned());
-        check(Filter::default(), &[1, 2, 3]);
-        check(Filter { machine: some("web2"), ..Filter::default() }, &[2]);
-        check(Filter { actor: some("console:root"), ..Filter::default() }, &[1, 2, 3]);
-        check(Filter { actor: some("console:eve"), ..Filter::default() }, &[]);
-        check(Filter { kind: Some(Kind::MachineRemoved), ..Filter::default() }, &[]);
-        check(Filter { text: some("FOR DB1"), ..Filter::default() }, &[3]);
-        check(Filter { text: some("%' OR 1=1 --"), ..Filter::default() }, &[]);
-        check(Filter { since: Some(Time::from_micros(i64::MAX)), ..Filter::default() }, &[]);
-        check(Filter { until: Some(Time::from_micros(i64::MAX)), ..Filter::default() }, &[1, 2, 3]);
     }
 }

@@ -7,9 +7,9 @@
 //! tls/server.pem       the server's key, its certificate, the authority's, in one file
 //! ```
 
-use std::fs::{self, DirBuilder, File, OpenOptions};
+use std::fs::{self, DirBuilder, File, OpenOptions, Permissions};
 use std::io::{self, Write};
-use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, symlink};
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt, symlink};
 use std::path::{Path, PathBuf};
 
 use super::Error;
@@ -74,6 +74,16 @@ impl Files {
         let found = facts::of_pem(pem.as_bytes()).and_then(|found| found.into_iter().next());
         let facts = found.ok_or(Error::NoCertificate(path))?;
         Ok(Known { number, pem, facts, signs: signer == Some(number) })
+    }
+
+    /// All that comes to lie here with the first authority and its certificate, also while it is half made;
+    /// a directory before what is in it.
+    pub fn first(&self) -> Vec<PathBuf> {
+        let (ca, tls) = (self.ca_dir(), self.state_dir.join("tls"));
+        let in_ca = [".new", ".new/ca.key", ".new/ca.pem", "1", "1/ca.key", "1/ca.pem", ".signs", "signs"];
+        let mut paths: Vec<_> = in_ca.iter().map(|name| ca.join(name)).collect();
+        paths.extend([tls.join(".server.pem"), self.certificate()]);
+        paths
     }
 
     /// An authority's private key.
@@ -159,6 +169,7 @@ fn make_dir(path: &Path) -> io::Result<()> {
 fn write(path: &Path, text: &str, mode: u32) -> io::Result<()> {
     let mut file = OpenOptions::new().write(true).create_new(true).mode(mode).open(path)?;
     file.write_all(text.as_bytes())?;
+    file.set_permissions(Permissions::from_mode(mode))?;
     file.sync_all()
 }
 

@@ -9,19 +9,25 @@ use super::{Error, Tx};
 /// A server that died is noticed at once.
 const TERM: Duration = Duration::from_secs(10);
 
-/// A process, in words that no other process on this host ever has: boot id, pid and start time.
+/// A process, in words that no other process ever has: boot id, pid namespace, pid and start time.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Holder(String);
 
 impl Holder {
     /// This process.
     pub fn this_process() -> Self {
-        Self(identity(std::process::id()).unwrap_or_else(|| format!("unknown:{}", std::process::id())))
+        Self(identity(std::process::id()).unwrap_or_else(|| format!("unknown {}", std::process::id())))
     }
 
-    fn is_alive(&self) -> bool {
-        let pid = self.0.split(':').nth(1).and_then(|pid| pid.parse().ok());
-        pid.and_then(identity).is_some_and(|now| now == self.0)
+    /// False only if it is certain: a process that cannot be seen from here may well be alive.
+    fn may_be_alive(&self) -> bool {
+        let words: Vec<&str> = self.0.split(' ').collect();
+        let [_, namespace, pid, _] = words.as_slice() else { return true };
+        if pid_namespace().as_deref() != Some(*namespace) {
+            return true;
+        }
+        let now = pid.parse().ok().and_then(identity);
+        now.is_some_and(|now| now == self.0)
     }
 }
 
@@ -37,7 +43,9 @@ pub fn hold(tx: &Tx<'_>, name: &str, me: &Holder) -> Result<bool, Error> {
     let renew_from = tx.now + TERM / 2;
     match found {
         Some((holder, until)) if holder == *me && until > renew_from => return Ok(true),
-        Some((holder, until)) if holder != *me && tx.now < until && holder.is_alive() => return Ok(false),
+        Some((holder, until)) if holder != *me && tx.now < until && holder.may_be_alive() => {
+            return Ok(false);
+        }
         _ => {}
     }
     tx.execute(
@@ -48,14 +56,18 @@ pub fn hold(tx: &Tx<'_>, name: &str, me: &Holder) -> Result<bool, Error> {
     Ok(true)
 }
 
-/// `boot id:pid:start time`, the last from field 22 of `/proc/PID/stat` (proc(5)).
+/// `boot-id pid-namespace pid start-time`, the last from field 22 of `/proc/PID/stat` (proc(5)).
 fn identity(pid: u32) -> Option<String> {
     let boot = fs::read_to_string("/proc/sys/kernel/random/boot_id").ok()?;
     let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
     // The command's name, in parentheses, may itself hold anything.
     let (_, after_name) = stat.rsplit_once(')')?;
     let started = after_name.split_ascii_whitespace().nth(19)?;
-    Some(format!("{}:{pid}:{started}", boot.trim()))
+    Some(format!("{} {} {pid} {started}", boot.trim(), pid_namespace()?))
+}
+
+fn pid_namespace() -> Option<String> {
+    Some(fs::read_link("/proc/self/ns/pid").ok()?.display().to_string())
 }
 
 #[cfg(test)]
@@ -86,7 +98,7 @@ mod tests {
     fn the_lease_of_a_dead_process_is_free_at_once() {
         let fixture = fixture();
         let mine = Holder::this_process();
-        let dead = Holder(mine.0.replace(&format!(":{}:", std::process::id()), ":4194305:"));
+        let dead = Holder(mine.0.replace(&format!(" {} ", std::process::id()), " 4194305 "));
         assert!(holds(&fixture, &dead));
         assert!(holds(&fixture, &mine));
     }

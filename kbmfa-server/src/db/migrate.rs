@@ -8,11 +8,13 @@ use super::Error;
 /// All steps, oldest first; the schema version is how many of them were taken.
 const STEPS: &[&str] = &[
     include_str!("../../migrations/0001_approval.sql"),
-    include_str!("../../migrations/0002_credentials.sql"),
+    include_str!("../../migrations/0002_employees.sql"),
+    include_str!("../../migrations/0003_audit_search.sql"),
+    include_str!("../../migrations/0004_credentials.sql"),
 ];
 
 /// The schema version that this program reads and writes.
-pub const SCHEMA_VERSION: i64 = 2;
+pub const SCHEMA_VERSION: i64 = 4;
 
 /// Takes the steps that are missing, all in one transaction.
 pub(super) fn run(connection: &mut Connection, path: &Path) -> Result<(), Error> {
@@ -48,6 +50,24 @@ mod tests {
     #[test]
     fn the_version_counts_the_steps() {
         assert_eq!(usize::try_from(SCHEMA_VERSION).unwrap(), STEPS.len());
+    }
+
+    #[test]
+    fn each_step_is_taken_on_a_database_that_holds_events() {
+        let mut connection = Connection::open_in_memory().unwrap();
+        connection.execute_batch(STEPS[0]).unwrap();
+        let body = r#"{"actor":{"who":"console:root","claim":"alice"}}"#;
+        let sql = "INSERT INTO event (seq, at, kind, actor, body, prev, seal, version)
+                   VALUES (1, 0, 'pool.added', 'console:root', ?1, x'', x'', 1)";
+        connection.execute(sql, [body]).unwrap();
+        connection.pragma_update(None, "user_version", 1).unwrap();
+        run(&mut connection, Path::new("x")).unwrap();
+        let claim: String = connection.query_row("SELECT claim FROM event", [], |row| row.get(0)).unwrap();
+        assert_eq!(claim, "alice");
+        let missing: i64 = connection
+            .query_row("SELECT missing_before FROM event_words_state", [], |row| row.get(0))
+            .unwrap();
+        assert_eq!(missing, 2, "words of events that were there before are still to come");
     }
 
     #[test]

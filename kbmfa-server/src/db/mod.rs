@@ -61,6 +61,12 @@ pub enum Error {
         /// Why.
         cause: Arc<std::io::Error>,
     },
+    /// The database took back a whole transaction, and with it the work of several callers.
+    #[error("the database took back the transaction")]
+    RolledBack,
+    /// More work waits than can be done in time.
+    #[error("the database is overloaded")]
+    Overloaded,
     /// The writer has ended.
     #[error("the database is closed")]
     Closed,
@@ -207,20 +213,16 @@ impl Db {
         self.writer.close();
     }
 
-    /// Copies the whole database, as of one moment, into a new file.
+    /// Copies the whole database, as of one moment, into a file that is not there or empty, and takes a
+    /// look at the copy. Writers go on meanwhile, and cannot hold it up.
     ///
     /// # Errors
-    /// [`Error::Sqlite`] if the file cannot be written.
-    pub fn backup(&self, to: &Path) -> Result<(), Error> {
-        let source = reader(&self.path)?;
-        let mut copy = Connection::open(to)?;
-        let pages_each = 1024;
-        rusqlite::backup::Backup::new(&source, &mut copy)?.run_to_completion(
-            pages_each,
-            Duration::from_millis(5),
-            None,
-        )?;
-        Ok(())
+    /// [`Error::Sqlite`] if the file cannot be written; what `look` says.
+    pub fn backup<T>(&self, to: &Path, look: impl FnOnce(&Tx<'_>) -> Result<T, Error>) -> Result<T, Error> {
+        let source = connect(&self.path, OpenFlags::empty())?;
+        source.execute("VACUUM INTO ?1", [to.display().to_string()])?;
+        let copy = Connection::open_with_flags(to, OpenFlags::SQLITE_OPEN_READ_ONLY)?;
+        look(&Tx::new(&copy, self.clock.now()))
     }
 
     /// A number that changes whenever anybody commits.
@@ -229,6 +231,11 @@ impl Db {
     /// [`Error::Sqlite`] if the file cannot be read.
     pub fn watch(&self) -> Result<Changes, Error> {
         Ok(Changes { connection: reader(&self.path)? })
+    }
+
+    /// Waits until the writer has ended, which it does only by a fault.
+    pub async fn writer_ends(&self) {
+        self.writer.ends().await;
     }
 
     /// Jobs done and commits made since the start.
@@ -418,7 +425,7 @@ mod tests {
         let fixture = testing::fixture();
         fixture.db.write_blocking("row", insert("kept")).unwrap();
         let copy = tempfile::tempdir().unwrap();
-        fixture.db.backup(&copy.path().join(FILE)).unwrap();
+        fixture.db.backup(&copy.path().join(FILE), |_| Ok(())).unwrap();
         assert_eq!(pools(&Db::open(copy.path()).unwrap()), ["kept"]);
     }
 }

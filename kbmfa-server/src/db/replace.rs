@@ -94,7 +94,7 @@ mod tests {
         let to = fixture.dir.path().join("copy");
         assert!(matches!(copy(&fixture.dir.path().join(FILE), &to), Err(Error::InUse(_))));
         let backup = fixture.dir.path().join("backup");
-        fixture.db.backup(&backup).unwrap();
+        fixture.db.backup(&backup, |_| Ok(())).unwrap();
         copy(&backup, &to).unwrap();
         drop(Db::open(fixture.dir.path()).unwrap());
     }

@@ -134,6 +134,14 @@ impl Row<'_, '_> {
         Ok(self.0.get(column)?)
     }
 
+    /// A whole number, or NULL.
+    ///
+    /// # Errors
+    /// [`Error::Sqlite`] if the column is neither.
+    pub fn integer_or_null(&self, column: &str) -> Result<Option<i64>, Error> {
+        Ok(self.0.get(column)?)
+    }
+
     /// A text.
     ///
     /// # Errors

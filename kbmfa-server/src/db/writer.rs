@@ -73,8 +73,15 @@ impl Writer {
     {
         let (reply, answer) = oneshot::channel();
         let job = Work { name, when, todo: Some(work), result: None, reply };
-        self.queue.try_send(Box::new(job)).map_err(|_| Error::Closed)?;
+        self.queue.try_send(Box::new(job)).map_err(|refused| match refused {
+            mpsc::error::TrySendError::Full(_) => Error::Overloaded,
+            mpsc::error::TrySendError::Closed(_) => Error::Closed,
+        })?;
         Ok(answer)
+    }
+
+    pub(super) async fn ends(&self) {
+        self.queue.closed().await;
     }
 
     pub(super) fn counters(&self) -> (u64, u64) {
@@ -109,6 +116,11 @@ fn commit(connection: &mut Connection, group: &mut [Box<dyn Job>], clock: &dyn C
     for job in group {
         let savepoint = transaction.savepoint()?;
         let keep = job.run(&Tx::new(&savepoint, clock.now()), read_only);
+        // After a full disk or an I/O error SQLite may have taken back everything: nothing of this group may
+        // then be committed by itself.
+        if savepoint.is_autocommit() {
+            return Err(Error::RolledBack);
+        }
         if keep {
             savepoint.commit()?;
         }

@@ -17,7 +17,7 @@ pub(super) fn credential() -> impl Filter<Extract = (Option<SecretHash>,), Error
         .map(|header: Option<String>| header.as_deref().and_then(bearer).map(SecretHash::of))
 }
 
-fn bearer(header: &str) -> Option<&str> {
+pub(super) fn bearer(header: &str) -> Option<&str> {
     let (scheme, token) = header.split_once(' ')?;
     let fits = scheme.eq_ignore_ascii_case("bearer") && (1..=CREDENTIAL_BYTES_MAX).contains(&token.len());
     fits.then_some(token)

@@ -2,11 +2,11 @@
 
 use http_body_util::{BodyExt, Full, LengthLimitError, Limited};
 use hyper::body::{Bytes, Incoming};
-use hyper::header::HeaderValue;
+use hyper::header::{AUTHORIZATION, HeaderValue};
+use hyper::server::conn::{http1, http2};
 use hyper::service::Service;
 use hyper::{Request, StatusCode};
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
-use hyper_util::server::conn::auto;
 use hyper_util::server::graceful::{GracefulShutdown, Watcher};
 use hyper_util::service::TowerToHyperService;
 use kbmfa_proto::{VERSION, VERSION_HEADER};
@@ -15,7 +15,7 @@ use socket2::{Domain, Protocol, SockRef, Socket, TcpKeepalive, Type};
 use std::collections::HashMap;
 use std::convert::Infallible;
 use std::io;
-use std::net::{IpAddr, SocketAddr};
+use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -26,18 +26,21 @@ use tokio::time::timeout;
 use tokio_rustls::TlsAcceptor;
 use warp::filters::BoxedFilter;
 
+use super::gate::Gate;
 use super::{BODY_BYTES_MAX, reply};
 
 /// Time for the TLS handshake.
 const HANDSHAKE_TIME: Duration = Duration::from_secs(5);
-/// Time for a request's head, and for an idle connection.
+/// Time for a request's head.
 const HEAD_TIME: Duration = Duration::from_secs(15);
+/// A connection without a request for so long, at the least, is closed.
+const IDLE_TIME: Duration = Duration::from_secs(15);
 /// Time for a request's body.
 const BODY_TIME: Duration = Duration::from_secs(10);
 /// Largest head of a request, in bytes.
 const HEAD_BYTES_MAX: usize = 16 * 1024;
 /// HTTP/2 requests at once on one connection.
-const STREAMS_MAX: u32 = 64;
+const STREAMS_MAX: u32 = 16;
 /// Connections that the kernel keeps while we are busy.
 const BACKLOG: i32 = 4096;
 /// Time for open requests when the server is asked to end.
@@ -89,6 +92,8 @@ pub struct Door {
     pub tls: Option<watch::Receiver<Arc<ServerConfig>>>,
     /// What it serves.
     pub routes: BoxedFilter<(warp::reply::Response,)>,
+    /// Who gets as far as that; everybody, without one.
+    pub gate: Option<Arc<Gate>>,
     /// How much of it.
     pub limits: Limits,
     /// What it has seen.
@@ -118,9 +123,10 @@ impl Door {
                     continue;
                 }
             };
-            let Some(place) = crowd.admit(peer.ip().to_canonical()) else { continue };
+            let Some(place) = crowd.admit(neighbourhood(peer.ip())) else { continue };
             let tls = self.tls.as_ref().map(|tls| Arc::clone(&tls.borrow()));
-            let connection = serve_one(stream, tls, self.routes.clone(), graceful.watcher());
+            let inside = Inside { tls, routes: self.routes.clone(), gate: self.gate.clone() };
+            let connection = serve_one(stream, inside, graceful.watcher());
             tokio::spawn(async move {
                 if let Err(error) = connection.await {
                     log::debug!("connection from {peer}: {error}");
@@ -138,6 +144,14 @@ impl Door {
     }
 }
 
+/// What a connection leads to.
+#[derive(Clone)]
+struct Inside {
+    tls: Option<Arc<ServerConfig>>,
+    routes: BoxedFilter<(warp::reply::Response,)>,
+    gate: Option<Arc<Gate>>,
+}
+
 /// How a connection ended badly. Clients vanish all the time: worth a debug line, no more.
 #[derive(Debug, thiserror::Error)]
 enum Ended {
@@ -147,68 +161,138 @@ enum Ended {
     Http(Box<dyn std::error::Error + Send + Sync>),
 }
 
-async fn serve_one(
-    stream: TcpStream,
-    tls: Option<Arc<ServerConfig>>,
-    routes: BoxedFilter<(warp::reply::Response,)>,
-    watcher: Watcher,
-) -> Result<(), Ended> {
+async fn serve_one(stream: TcpStream, inside: Inside, watcher: Watcher) -> Result<(), Ended> {
     let keepalive =
         TcpKeepalive::new().with_time(Duration::from_secs(20)).with_interval(Duration::from_secs(5));
     SockRef::from(&stream).set_tcp_keepalive(&keepalive).map_err(Ended::Handshake)?;
     stream.set_nodelay(true).map_err(Ended::Handshake)?;
-    match tls {
-        Some(config) => {
-            let handshake = timeout(HANDSHAKE_TIME, TlsAcceptor::from(config).accept(stream));
-            let handshake = handshake.await.map_err(|_| Ended::Handshake(io::ErrorKind::TimedOut.into()))?;
-            converse(handshake.map_err(Ended::Handshake)?, routes, watcher).await
-        }
-        None => converse(stream, routes, watcher).await,
-    }
+    let Some(config) = inside.tls.clone() else {
+        return converse(stream, Version::Http1, inside, watcher).await;
+    };
+    let handshake = timeout(HANDSHAKE_TIME, TlsAcceptor::from(config).accept(stream));
+    let handshake = handshake.await.map_err(|_| Ended::Handshake(io::ErrorKind::TimedOut.into()))?;
+    let stream = handshake.map_err(Ended::Handshake)?;
+    let version = match stream.get_ref().1.alpn_protocol() {
+        Some(b"h2") => Version::Http2,
+        _ => Version::Http1,
+    };
+    converse(stream, version, inside, watcher).await
+}
+
+/// What the two sides agreed to speak, before the first byte of it.
+enum Version {
+    Http1,
+    Http2,
 }
 
 async fn converse(
     stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
-    routes: BoxedFilter<(warp::reply::Response,)>,
+    version: Version,
+    inside: Inside,
     watcher: Watcher,
 ) -> Result<(), Ended> {
-    let mut builder = auto::Builder::new(TokioExecutor::new());
-    builder
-        .http1()
-        .timer(TokioTimer::new())
-        .header_read_timeout(HEAD_TIME)
-        .max_buf_size(HEAD_BYTES_MAX)
-        .http2()
-        .timer(TokioTimer::new())
-        .keep_alive_interval(Some(Duration::from_secs(20)))
-        .keep_alive_timeout(Duration::from_secs(10))
-        .max_concurrent_streams(STREAMS_MAX)
-        .max_header_list_size(u32::try_from(HEAD_BYTES_MAX).unwrap_or(u32::MAX));
-    let service = hyper::service::service_fn(move |request| answer(routes.clone(), request));
-    let connection = builder.serve_connection(TokioIo::new(stream), service).into_owned();
-    watcher.watch(connection).await.map_err(Ended::Http)
+    let activity = Arc::<Activity>::default();
+    let of_requests = Arc::clone(&activity);
+    let service = hyper::service::service_fn(move |request| {
+        let (inside, under_way) = (inside.clone(), UnderWay::new(&of_requests));
+        async move {
+            let response = answer(inside, request).await;
+            drop(under_way);
+            response
+        }
+    });
+    let io = TokioIo::new(stream);
+    let http_error = |error: hyper::Error| Ended::Http(error.into());
+    let connection = async {
+        match version {
+            Version::Http1 => {
+                let mut builder = http1::Builder::new();
+                builder.timer(TokioTimer::new()).header_read_timeout(HEAD_TIME).max_buf_size(HEAD_BYTES_MAX);
+                watcher.watch(builder.serve_connection(io, service)).await.map_err(http_error)
+            }
+            Version::Http2 => {
+                let mut builder = http2::Builder::new(TokioExecutor::new());
+                builder
+                    .timer(TokioTimer::new())
+                    .keep_alive_interval(Some(Duration::from_secs(20)))
+                    .keep_alive_timeout(Duration::from_secs(10))
+                    .max_concurrent_streams(STREAMS_MAX)
+                    .max_header_list_size(u32::try_from(HEAD_BYTES_MAX).unwrap_or(u32::MAX));
+                watcher.watch(builder.serve_connection(io, service)).await.map_err(http_error)
+            }
+        }
+    };
+    tokio::select! {
+        ended = connection => ended,
+        () = activity.ceases() => Ok(()),
+    }
+}
+
+/// What a connection is being used for. One that is used for nothing is closed, whatever it pings.
+#[derive(Default)]
+struct Activity {
+    begun: AtomicU64,
+    under_way: AtomicU64,
+}
+
+impl Activity {
+    /// Waits until no request has begun and none is under way for the idle time.
+    async fn ceases(&self) {
+        let mut begun_before = None;
+        loop {
+            let begun = Some(self.begun.load(Ordering::Relaxed));
+            if begun == begun_before && self.under_way.load(Ordering::Relaxed) == 0 {
+                return;
+            }
+            begun_before = begun;
+            tokio::time::sleep(IDLE_TIME).await;
+        }
+    }
+}
+
+/// One request under way.
+struct UnderWay(Arc<Activity>);
+
+impl UnderWay {
+    fn new(activity: &Arc<Activity>) -> Self {
+        activity.begun.fetch_add(1, Ordering::Relaxed);
+        activity.under_way.fetch_add(1, Ordering::Relaxed);
+        Self(Arc::clone(activity))
+    }
+}
+
+impl Drop for UnderWay {
+    fn drop(&mut self) {
+        self.0.under_way.fetch_sub(1, Ordering::Relaxed);
+    }
 }
 
 /// Every answer says which protocol it is in.
-async fn answer(
-    routes: BoxedFilter<(warp::reply::Response,)>,
-    request: Request<Incoming>,
-) -> Result<warp::reply::Response, Infallible> {
-    let mut response = match admit(request).await {
-        Ok(request) => TowerToHyperService::new(warp::service(routes)).call(request).await?,
+async fn answer(inside: Inside, request: Request<Incoming>) -> Result<warp::reply::Response, Infallible> {
+    let mut response = match admit(inside.gate.as_deref(), request).await {
+        Ok(request) => TowerToHyperService::new(warp::service(inside.routes)).call(request).await?,
         Err(refusal) => refusal,
     };
     response.headers_mut().insert(VERSION_HEADER, HeaderValue::from_static(VERSION));
     Ok(response)
 }
 
-/// Reads the whole body within its limits, before any route sees the request.
-async fn admit(request: Request<Incoming>) -> Result<Request<Full<Bytes>>, warp::reply::Response> {
+/// Passes the gate and reads the whole body within its limits, before any route sees the request.
+async fn admit(
+    gate: Option<&Gate>,
+    request: Request<Incoming>,
+) -> Result<Request<Full<Bytes>>, warp::reply::Response> {
     let (head, body) = request.into_parts();
-    if head.uri.path().starts_with("/v1/") && head.headers.get(VERSION_HEADER).is_none_or(|v| v != VERSION) {
-        let detail = format!("send the header {VERSION_HEADER}: {VERSION}");
-        let title = "this server does not speak that version of the protocol";
-        return Err(reply::problem(StatusCode::BAD_REQUEST, "unsupported-version", title, Some(detail)));
+    let mut _place = None;
+    if let (Some(gate), true) = (gate, head.uri.path().starts_with("/v1/")) {
+        if head.headers.get(VERSION_HEADER).is_none_or(|version| version != VERSION) {
+            let detail = format!("send the header {VERSION_HEADER}: {VERSION}");
+            let title = "this server does not speak that version of the protocol";
+            return Err(reply::problem(StatusCode::BAD_REQUEST, "unsupported-version", title, Some(detail)));
+        }
+        let authorization = head.headers.get(AUTHORIZATION).and_then(|header| header.to_str().ok());
+        _place =
+            gate.admit(head.uri.path(), authorization).await.map_err(|refusal| reply::refused(&refusal))?;
     }
     match timeout(BODY_TIME, Limited::new(body, BODY_BYTES_MAX).collect()).await {
         Ok(Ok(body)) => Ok(Request::from_parts(head, Full::new(body.to_bytes()))),
@@ -220,6 +304,14 @@ async fn admit(request: Request<Incoming>) -> Result<Request<Full<Bytes>>, warp:
             let title = "the body did not arrive whole and in time";
             Err(reply::problem(StatusCode::BAD_REQUEST, "bad-request", title, None))
         }
+    }
+}
+
+/// What counts as one address: an IPv6 host has a whole /64 to choose from.
+fn neighbourhood(address: IpAddr) -> IpAddr {
+    match address.to_canonical() {
+        IpAddr::V6(address) => Ipv6Addr::from_bits(address.to_bits() & !u128::from(u64::MAX)).into(),
+        address @ IpAddr::V4(_) => address,
     }
 }
 
@@ -269,6 +361,25 @@ impl Drop for Place {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn an_ipv6_host_counts_by_its_network() {
+        let [one, other, far] =
+            ["2001:db8::1", "2001:db8::ffff:2", "2001:db8:0:1::1"].map(|text| text.parse().unwrap());
+        assert_eq!(neighbourhood(one), neighbourhood(other));
+        assert_ne!(neighbourhood(one), neighbourhood(far));
+        let [plain, mapped] = ["192.0.2.1", "::ffff:192.0.2.1"].map(|text| text.parse().unwrap());
+        assert_eq!(neighbourhood(plain), neighbourhood(mapped));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_connection_is_idle_only_when_nothing_begins_and_nothing_is_under_way() {
+        let activity = Arc::<Activity>::default();
+        let request = UnderWay::new(&activity);
+        assert!(timeout(IDLE_TIME * 10, activity.ceases()).await.is_err(), "a poll is held");
+        drop(request);
+        assert!(timeout(IDLE_TIME * 3, activity.ceases()).await.is_ok());
+    }
 
     #[test]
     fn one_address_cannot_take_every_place() {

@@ -1,6 +1,8 @@
 //! `/v1/machines`: join, who am I, and whom to trust.
 
 use kbmfa_proto::machine::{Authorities, Join, Machine, Trust};
+use kbmfa_proto::names::{MachineName, PoolName};
+use std::time::Duration;
 use tokio::sync::watch;
 use warp::hyper::body::Bytes;
 use warp::reply::Response;
@@ -8,6 +10,7 @@ use warp::reply::Response;
 use super::reply::{self, Failure};
 use super::{Certificate, Settings};
 use crate::ca;
+use crate::clock::Time;
 use crate::db::{Db, Tx};
 use crate::logins::{Error, Logins};
 use crate::roster::{service, store};
@@ -16,11 +19,11 @@ use crate::secret::SecretHash;
 pub(super) async fn this_machine(who: Option<SecretHash>, (db, logins): (Db, Logins)) -> Response {
     let result = async {
         let who = who.ok_or(Error::Unauthorized)?;
-        let window_s = logins.rules().policy.window.as_secs();
+        let times = Times::of(&logins);
         let found = db.write("machine.self", move |tx| {
             let caller = service::authenticate(tx, &who, None)?.ok_or(Error::Unauthorized)?;
             let pools = store::pools_of(tx, &caller.machine_id)?;
-            Ok::<_, Error>(Machine { name: caller.name, pools, server_time_us: tx.now.micros(), window_s })
+            Ok::<_, Error>(times.told_to(caller.name, pools, tx.now))
         });
         Ok::<_, Failure>(found.await?)
     };
@@ -61,17 +64,36 @@ pub(super) async fn join((db, logins): (Db, Logins), body: Bytes) -> Response {
         let asked: Join = reply::json(&body)?;
         let hash = SecretHash::from_hex(&asked.credential_sha256);
         let hash = hash.ok_or(Error::Bad("credential_sha256 is 64 lower-case hexadecimal digits"))?;
-        let window_s = logins.rules().policy.window.as_secs();
-        let joined = db.write("machine.join", move |tx| do_join(tx, &asked, &hash, window_s));
+        let times = Times::of(&logins);
+        let joined = db.write("machine.join", move |tx| do_join(tx, &asked, &hash, times));
         Ok::<_, Failure>(joined.await?)
     };
     reply::from(result.await)
 }
 
-fn do_join(tx: &Tx<'_>, asked: &Join, hash: &SecretHash, window_s: u64) -> Result<Machine, Error> {
+/// What a machine's own deadline has to be measured against.
+#[derive(Clone, Copy)]
+struct Times {
+    window: Duration,
+    poll_grace: Duration,
+}
+
+impl Times {
+    fn of(logins: &Logins) -> Self {
+        let rules = logins.rules();
+        Self { window: rules.policy.longest_window(), poll_grace: rules.grace.length }
+    }
+
+    fn told_to(self, name: MachineName, pools: Vec<PoolName>, now: Time) -> Machine {
+        let (window_s, poll_grace_s) = (self.window.as_secs(), self.poll_grace.as_secs());
+        Machine { name, pools, server_time_us: now.micros(), window_s, poll_grace_s }
+    }
+}
+
+fn do_join(tx: &Tx<'_>, asked: &Join, hash: &SecretHash, times: Times) -> Result<Machine, Error> {
     let token = SecretHash::of(&asked.token);
     let machine = service::join(tx, &token, hash, asked.module_version.as_str())?;
     ca::service::joined(tx, &machine.id)?;
     let pools = store::pools_of(tx, &machine.id)?;
-    Ok(Machine { name: machine.name, pools, server_time_us: tx.now.micros(), window_s })
+    Ok(times.told_to(machine.name, pools, tx.now))
 }

@@ -4,12 +4,15 @@ pub mod listen;
 pub mod status;
 pub mod tls;
 
+pub mod gate;
+
 mod caller;
 mod logins;
 mod machines;
 mod reply;
 
 use std::net::SocketAddr;
+use std::num::NonZeroU32;
 use std::path::{Path, PathBuf};
 use tokio::sync::watch;
 use warp::Filter;
@@ -37,6 +40,8 @@ pub struct Settings {
     pub certificate: Certificate,
     /// How many connections at once, and how many of them from one address.
     pub limits: listen::Limits,
+    /// Requests that one machine may make in a second, for a while.
+    pub requests_per_machine: NonZeroU32,
 }
 
 /// Whose the server's certificate is.
@@ -62,6 +67,7 @@ impl Settings {
         }
         let connections = server.number("connections", 12_000, (1, 1_000_000));
         let per_address = server.number("connections_per_address", 2_000, (1, 1_000_000));
+        let per_machine = server.number("requests_per_machine", 50, (1, 1_000_000));
         let certificate = match (server.parsed_or_none("tls_cert"), server.parsed_or_none("tls_key")) {
             (Some(cert), Some(key)) => Certificate::Own { cert, key },
             (cert, key) => {
@@ -77,6 +83,10 @@ impl Settings {
             names: server.list("names").unwrap_or_default(),
             certificate,
             limits: listen::Limits { connections, per_address },
+            requests_per_machine: u32::try_from(per_machine)
+                .ok()
+                .and_then(NonZeroU32::new)
+                .unwrap_or(NonZeroU32::MIN),
         }
     }
 }

@@ -9,6 +9,7 @@ use warp::http::{HeaderValue, StatusCode, header};
 use warp::reject::{MethodNotAllowed, Rejection};
 use warp::reply::{Reply, Response};
 
+use super::gate::Refusal;
 use crate::ca;
 use crate::db;
 use crate::logins::Error;
@@ -60,6 +61,18 @@ pub(super) fn problem(status: StatusCode, code: &str, title: &str, detail: Optio
     *response.status_mut() = status;
     response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static(MEDIA_TYPE));
     response
+}
+
+/// What somebody is told who gets no further than the gate.
+pub(super) fn refused(refusal: &Refusal) -> Response {
+    match refusal {
+        Refusal::Unauthorized => explain(&Failure::Action(Error::Unauthorized)),
+        Refusal::TooFast => {
+            let title = "this machine asks more often than it may";
+            problem(StatusCode::TOO_MANY_REQUESTS, "too-many-requests", title, None)
+        }
+        Refusal::Unavailable(error) => explain(&Failure::Action(Error::Db(error.clone()))),
+    }
 }
 
 fn explain(failure: &Failure) -> Response {

@@ -1,28 +1,34 @@
 //! Carries asks to the relay and answers back: posts what is wanted, reads what stands, and turns the
 //! message into the verdict. One server at a time does this; whatever it leaves undone, the next one finds.
 
+use std::future::Future;
 use std::time::Duration;
 
 use super::state::State;
-use super::store::{self, Ask, Login};
+use super::store::{self, Ask, Login, Notice};
 use super::{Error, Logins, service};
 use crate::audit::{Head, Seal};
-use crate::db::lease;
+use crate::db::{Tx, lease};
 use crate::relay::{self, Hint, Message, Relay, text};
 
 /// How often what is due is looked for, news or not: a step that failed is tried again after this.
 const INTERVAL: Duration = Duration::from_secs(2);
 
+/// Longest time for one call to the relay: shorter than the lease, which is renewed before each.
+const RELAY_TIME: Duration = Duration::from_secs(4);
+
 /// Runs until the process ends.
 pub async fn run(logins: Logins, relay: impl Relay, holder: lease::Holder) {
+    let turn = Turn { logins: &logins, relay: &relay, holder: &holder };
     loop {
-        let looked_at = tokio::select! {
+        let look = tokio::select! {
             hint = relay.hint() => Look::Posted(hint),
             () = logins.news_for_relay() => Look::Due,
             () = tokio::time::sleep(INTERVAL) => Look::Due,
         };
-        if let Err(error) = round(&logins, &relay, &holder, looked_at).await {
-            log::error!("relay {}: {error}", relay.name());
+        match turn.round(look).await {
+            Ok(()) | Err(Failure::NotMyTurn) => {}
+            Err(error) => log::error!("relay {}: {error}", relay.name()),
         }
     }
 }
@@ -35,59 +41,96 @@ enum Look {
     Posted(Hint),
 }
 
-async fn round(logins: &Logins, relay: &impl Relay, holder: &lease::Holder, look: Look) -> Result<(), Error> {
-    let (name, holder) = (relay.name(), holder.clone());
-    let asks = logins.db().write("inbox.asks", move |tx| {
-        if !lease::hold(tx, "relay", &holder)? {
-            return Ok(Vec::new());
-        }
-        Ok::<_, Error>(match &look {
-            Look::Due => store::asks_due(tx, name)?,
-            Look::Posted(Hint::One(id)) => store::asks_posted(tx, name, Some(id))?,
-            Look::Posted(Hint::Any) => store::asks_posted(tx, name, None)?,
-        })
-    });
-    for (ask, login) in asks.await? {
-        let id = login.id.clone();
-        if let Err(error) = tend(logins, relay, ask, login).await {
-            log::error!("relay {name}: login {}: {error}", id.short());
-        }
-    }
-    Ok(())
+/// One server's turn at carrying asks. Before every word to the relay it makes sure that it is still its
+/// turn, so that a slow relay never lets two servers say the same.
+struct Turn<'a, R> {
+    logins: &'a Logins,
+    relay: &'a R,
+    holder: &'a lease::Holder,
 }
 
-/// Does for one ask what is due.
-async fn tend(logins: &Logins, relay: &impl Relay, ask: Ask, login: Login) -> Result<(), Failure> {
-    let posting =
-        relay::Ask { id: ask.id.clone(), destination: ask.destination.1.clone(), text: words(&login) };
-    match (login.life.state, &ask.message) {
-        (State::Pending, None) => {
-            let Message(message) = relay.post(&posting).await?;
-            let name = relay.name();
-            let recorded =
-                logins.db().write("ask.posted", move |tx| service::ask_posted(tx, name, &ask, &message));
-            Ok(recorded.await?)
-        }
-        (State::Pending, Some(message)) => {
-            let standing = relay.answers(&posting, &Message(message.clone())).await?;
-            let Some(decisive) = relay::tally(&standing).cloned() else { return Ok(()) };
-            let (rules, id) = (logins.rules(), login.id.clone());
-            let answered = logins.db().write("ask.answered", move |tx| {
-                service::answer(tx, &rules, &id, &decisive.person, decisive.answer, None)
-            });
-            answered.await?;
-            logins.ended(&login.id);
-            Ok(())
-        }
-        (_, message) => {
-            if let Some(message) = message {
-                let verdict = verdict(logins, &login).await?;
-                relay.amend(&posting, &Message(message.clone()), &verdict).await?;
+impl<R: Relay> Turn<'_, R> {
+    async fn round(&self, look: Look) -> Result<(), Failure> {
+        self.hold().await?;
+        let name = self.relay.name();
+        let due = self.logins.db().read(move |tx| {
+            let asks = match &look {
+                Look::Due => store::asks_due(tx, name)?,
+                Look::Posted(Hint::One(id)) => store::asks_posted(tx, name, Some(id))?,
+                Look::Posted(Hint::Any) => store::asks_posted(tx, name, None)?,
+            };
+            Ok::<_, Error>((asks, store::notices_due(tx, name)?))
+        });
+        let (asks, notices) = due.await?;
+        for (ask, login) in asks {
+            let id = login.id.clone();
+            match self.tend(ask, login).await {
+                Err(Failure::NotMyTurn) => return Err(Failure::NotMyTurn),
+                Err(error) => log::error!("relay {name}: login {}: {error}", id.short()),
+                Ok(()) => {}
             }
-            let closed =
-                logins.db().write("ask.closed", move |tx| Ok::<_, Error>(store::close_ask(tx, &ask.id)?));
-            Ok(closed.await?)
         }
+        for Notice { id, destination, text } in notices {
+            self.say(self.relay.tell(&destination.1, &text)).await?;
+            self.write("notice.posted", move |tx| Ok(store::notice_posted(tx, &id)?)).await?;
+        }
+        Ok(())
+    }
+
+    /// Does for one ask what is due.
+    async fn tend(&self, ask: Ask, login: Login) -> Result<(), Failure> {
+        let posting =
+            relay::Ask { id: ask.id.clone(), destination: ask.destination.1.clone(), text: words(&login) };
+        match (login.life.state, &ask.message) {
+            (State::Pending, None) => {
+                let Message(message) = self.say(self.relay.post(&posting)).await?;
+                let name = self.relay.name();
+                self.write("ask.posted", move |tx| service::ask_posted(tx, name, &ask, &message)).await
+            }
+            (State::Pending, Some(message)) => {
+                let message = Message(message.clone());
+                let standing = self.say(self.relay.answers(&posting, &message)).await?;
+                let (rules, id) = (self.logins.rules(), login.id.clone());
+                self.write("ask.settle", move |tx| service::settle(tx, &rules, &id, &standing)).await?;
+                self.logins.ended(&login.id);
+                Ok(())
+            }
+            (_, message) => {
+                // It may have been posted by a process that died before it could say so.
+                let message = match message {
+                    Some(message) => Some(Message(message.clone())),
+                    None => self.say(self.relay.find(&posting)).await?,
+                };
+                if let Some(message) = message {
+                    let verdict = verdict(self.logins, &login).await?;
+                    self.say(self.relay.amend(&posting, &message, &verdict)).await?;
+                }
+                self.write("ask.closed", move |tx| Ok(store::close_ask(tx, &ask.id)?)).await
+            }
+        }
+    }
+
+    /// One call to the relay, in its time and in our turn.
+    async fn say<T>(&self, call: impl Future<Output = Result<T, relay::Error>>) -> Result<T, Failure> {
+        self.hold().await?;
+        tokio::time::timeout(RELAY_TIME, call).await.map_err(|_| Failure::TooSlow)?.map_err(Failure::Relay)
+    }
+
+    async fn hold(&self) -> Result<(), Failure> {
+        let holder = self.holder.clone();
+        let mine = self
+            .logins
+            .db()
+            .write("inbox.turn", move |tx| Ok::<_, Error>(lease::hold(tx, "relay", &holder)?));
+        if mine.await? { Ok(()) } else { Err(Failure::NotMyTurn) }
+    }
+
+    async fn write(
+        &self,
+        name: &'static str,
+        work: impl FnOnce(&Tx<'_>) -> Result<(), Error> + Send + 'static,
+    ) -> Result<(), Failure> {
+        Ok(self.logins.db().write(name, work).await?)
     }
 }
 
@@ -97,7 +140,11 @@ enum Failure {
     #[error(transparent)]
     Ours(#[from] Error),
     #[error(transparent)]
-    Relay(#[from] relay::Error),
+    Relay(relay::Error),
+    #[error("the relay did not answer within {RELAY_TIME:?}")]
+    TooSlow,
+    #[error("another server carries the asks")]
+    NotMyTurn,
 }
 
 fn words(login: &Login) -> String {

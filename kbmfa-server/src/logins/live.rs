@@ -11,7 +11,7 @@ use tokio::sync::{Notify, mpsc, watch};
 use super::waiters::Waiters;
 use super::{Error, Rules, service};
 use crate::db::{Db, Tx};
-use crate::roster::service::{Caller, authenticate};
+use crate::roster::service::{Caller, authenticate, authenticate_waiting};
 use crate::secret::SecretHash;
 
 /// The logins of this server.
@@ -181,7 +181,8 @@ impl Logins {
         .await
     }
 
-    /// One action by a machine, in one transaction with finding out which machine it is.
+    /// One action by a machine, in one transaction with finding out which machine it is. Opening a login
+    /// tells the module's version; anything later may come with a credential that was replaced meanwhile.
     async fn act<T: Send + 'static>(
         &self,
         name: &'static str,
@@ -193,7 +194,10 @@ impl Logins {
         self.0
             .db
             .write(name, move |tx| {
-                let caller = authenticate(tx, &credential, module_version.as_deref())?;
+                let caller = match &module_version {
+                    Some(version) => authenticate(tx, &credential, Some(version))?,
+                    None => authenticate_waiting(tx, &credential)?,
+                };
                 action(tx, &rules, &caller.ok_or(Error::Unauthorized)?)
             })
             .await

@@ -2,28 +2,37 @@
 //! entry. The decisions are made by `policy::judge` and `state::step`; here they are carried out.
 
 use kbmfa_proto::login::{FirstFactor, KEY_BYTES_MAX, LoginReply, OpenLogin, State as WireState};
-use kbmfa_proto::names::LoginId;
+use kbmfa_proto::names::{LoginId, MachineName, UserName};
 use kbmfa_proto::text::Shown;
 use std::time::Duration;
 
 use super::Error;
 use super::key;
-use super::state::{self, Change, Grace, Input, Life, State};
+use super::state::{self, Change, Grace, Input, Life, Revocation, State};
 use super::store::{self, Ask, Given, Login};
 use crate::audit::{Actor, Event, Kind, store as audit};
 use crate::db::{self, Tx};
-use crate::policy::{self, Approver, Facts, Refusal, Verdict};
+use crate::policy::{self, Approver, Before, Facts, Grounds, Person, Refusal, Subject, Verdict};
 use crate::random;
-use crate::relay::{Answer, text};
+use crate::relay::{self, Answer, Standing, text};
 use crate::roster::service::Caller;
+use crate::roster::{self, employee};
+
+/// The limits on asks count over this.
+const MINUTE: Duration = Duration::from_secs(60);
+
+/// People are told again of a limit that goes on being reached after this.
+const NOTICE_PAUSE: Duration = Duration::from_secs(600);
 
 /// What the operator has decided about logins.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Rules {
     /// Who may enter.
     pub policy: policy::Settings,
-    /// Where asks go: the relay, and where in it.
-    pub destination: (String, String),
+    /// The relay through which people are asked.
+    pub relay: &'static str,
+    /// How long after a denial the same user from the same address is refused on the same machine.
+    pub cool_down: Duration,
     /// How long a silent machine is waited for.
     pub grace: Grace,
 }
@@ -113,6 +122,28 @@ pub fn answer(
     Ok(Answered::Decided(Box::new(login)))
 }
 
+/// Decides by the answers that stand on a message at this moment: any Deny of somebody who may answer
+/// outweighs every Approve. Answers that do not count go on record once.
+///
+/// # Errors
+/// [`Error::NotFound`].
+pub fn settle(tx: &Tx<'_>, rules: &Rules, id: &LoginId, standing: &[Standing]) -> Result<(), Error> {
+    let login = store::by_id(tx, id)?.ok_or_else(|| Error::NotFound(id.to_string()))?;
+    let ask = store::asks_of(tx, id)?.into_iter().next();
+    let mut eligible = Vec::new();
+    for one in standing {
+        if why_not(tx, rules, &login, ask.as_ref(), &one.person)?.is_none() {
+            eligible.push(one.clone());
+        } else if !store::was_answered(tx, id, &one.person, one.answer)? {
+            answer(tx, rules, id, &one.person, one.answer, None)?;
+        }
+    }
+    if let Some(decisive) = relay::tally(&eligible) {
+        answer(tx, rules, id, &decisive.person, decisive.answer, None)?;
+    }
+    Ok(())
+}
+
 /// Lets time pass for every login to which it matters; returns those that it changed.
 ///
 /// # Errors
@@ -135,15 +166,33 @@ pub fn poll_broke(tx: &Tx<'_>, rules: &Rules, id: &LoginId, poll: i64) -> Result
     Ok(store::shorten(tx, id, poll, tx.now + rules.grace.length)?)
 }
 
-/// Cancels everything that a machine still waits for, since the machine is being removed.
+/// Refuses everything that a machine still waits for, since the machine is being removed.
 ///
 /// # Errors
 /// What the database says.
-pub fn cancel_all_of(tx: &Tx<'_>, rules: &Rules, machine_id: &str, actor: &Actor) -> Result<(), Error> {
+pub fn revoke_all_at(tx: &Tx<'_>, rules: &Rules, machine_id: &str, actor: &Actor) -> Result<(), Error> {
     for mut login in store::unfinished_of(tx, machine_id)? {
-        apply(tx, rules, &mut login, Input::Cancel, actor)?;
+        apply(tx, rules, &mut login, Input::Revoke(Revocation::MachineRemoved), actor)?;
     }
     Ok(())
+}
+
+/// Refuses everything that somebody waits for who may not log in any more, on every machine.
+///
+/// # Errors
+/// What the database says.
+pub fn revoke_all_of(
+    tx: &Tx<'_>,
+    rules: &Rules,
+    user: &UserName,
+    why: Revocation,
+    actor: &Actor,
+) -> Result<usize, Error> {
+    let mut revoked = 0;
+    for mut login in store::unfinished_of_user(tx, user)? {
+        revoked += usize::from(apply(tx, rules, &mut login, Input::Revoke(why), actor)? != Change::None);
+    }
+    Ok(revoked)
 }
 
 /// Finds a login by the beginning of its id.
@@ -195,17 +244,13 @@ fn enter(
         }
         FirstFactor::Sshd | FirstFactor::Stack => None,
     };
-    let ssh = opened.connection.ssh.map(|ssh| ssh.client.ip().to_canonical().to_string());
-    let source = ssh.or_else(|| opened.rhost.as_ref().map(Shown::to_string));
-    let (same_user, on_machine) = store::pending(tx, &caller.machine_id, &opened.user, source.as_deref())?;
-    let facts = facts(tx, &caller.machine_id, opened, (same_user, on_machine))?;
+    let facts = facts(tx, rules, (&caller.machine_id, &caller.name), opened)?;
     let verdict = policy::judge(&rules.policy, &facts);
-    let (state, reason) = match &verdict {
-        Verdict::Refuse(Refusal::DeniedBefore) => (State::Denied, Some("denied-before")),
-        Verdict::Refuse(Refusal::TooManyPending) => (State::Denied, Some("too-many-pending")),
-        Verdict::Allow => (State::Approved, None),
-        Verdict::Rehearse => (State::Rehearsed, None),
-        Verdict::Ask(_) | Verdict::Hold => (State::Pending, None),
+    let state = match &verdict {
+        Verdict::Refuse(_) => State::Denied,
+        Verdict::Allow(_) => State::Approved,
+        Verdict::Rehearse => State::Rehearsed,
+        Verdict::Ask(_) | Verdict::Hold => State::Pending,
     };
     let decided = state != State::Pending;
     let login = Login {
@@ -213,35 +258,46 @@ fn enter(
         machine_id: caller.machine_id.clone(),
         machine: caller.name.clone(),
         opened: opened.clone(),
-        source,
+        source: source(opened),
         key,
         verdict: verdict.as_str().to_owned(),
         life: Life {
             state,
-            expires_at: tx.now + rules.policy.window,
+            expires_at: tx.now + policy::terms_for(&rules.policy, &facts.subject).window,
             lapses_at: tx.now + rules.grace.length,
             decided_at: decided.then_some(tx.now),
             collected_at: None,
             lapsed_at: None,
         },
-        reason: reason.map(str::to_owned),
+        reason: match &verdict {
+            Verdict::Refuse(refusal) => Some(refusal.code().to_owned()),
+            _ => None,
+        },
         decided_by: decided.then(|| "policy".to_owned()),
         opened_at: tx.now,
         poll: 0,
     };
     store::insert(tx, &login)?;
-    record_opening(tx, &login)?;
-    if let Verdict::Ask(approvers) = verdict {
-        let destination = rules.destination.clone();
-        store::insert_ask(
-            tx,
-            &Ask { id: random::hex::<16>()?, login: id.clone(), destination, approvers, message: None },
-        )?;
+    record_opening(tx, &login, &verdict)?;
+    match verdict {
+        Verdict::Ask(terms) => {
+            let destination = (rules.relay.to_owned(), terms.destination);
+            let (id, login, message) = (random::hex::<16>()?, id.clone(), None);
+            store::insert_ask(tx, &Ask { id, login, destination, approvers: terms.approvers, message })?;
+        }
+        Verdict::Refuse(refusal) if refusal.is_limit() => tell_of_limit(tx, rules, &login, refusal)?,
+        _ => {}
     }
     Ok(login)
 }
 
-fn record_opening(tx: &Tx<'_>, login: &Login) -> Result<(), Error> {
+/// The ssh client's address, or what `PAM_RHOST` says.
+fn source(opened: &OpenLogin) -> Option<String> {
+    let ssh = opened.connection.ssh.map(|ssh| ssh.client.ip().to_canonical().to_string());
+    ssh.or_else(|| opened.rhost.as_ref().map(Shown::to_string))
+}
+
+fn record_opening(tx: &Tx<'_>, login: &Login, verdict: &Verdict) -> Result<(), Error> {
     let opened = &login.opened;
     let phase = serde_json::to_value(opened.phase).ok().and_then(|phase| phase.as_str().map(str::to_owned));
     let event = about(login, Kind::LoginOpened, Actor::machine(&login.machine))
@@ -253,34 +309,66 @@ fn record_opening(tx: &Tx<'_>, login: &Login) -> Result<(), Error> {
         .maybe("key", login.key.as_ref())
         .detail("module", &opened.module_version);
     audit::append(tx, &event)?;
-    let ended = match login.life.state {
-        State::Denied => Kind::LoginDenied,
-        State::Approved => Kind::LoginApproved,
-        State::Rehearsed => Kind::LoginRehearsed,
-        State::Pending | State::Expired | State::Cancelled => return Ok(()),
+    let (kind, reason, line) = match verdict {
+        Verdict::Refuse(refusal) => (Kind::LoginDenied, Some(refusal.code()), None),
+        Verdict::Allow(Grounds::SameConnection) => (Kind::LoginApproved, Some("same-connection"), None),
+        Verdict::Allow(Grounds::Exempt { line }) => (Kind::LoginApproved, Some("exempt"), Some(*line)),
+        Verdict::Rehearse => (Kind::LoginRehearsed, None, None),
+        Verdict::Ask(_) | Verdict::Hold => return Ok(()),
     };
-    let reason = login.reason.as_deref().or((ended == Kind::LoginApproved).then_some("same-connection"));
-    audit::append(tx, &about(login, ended, Actor::new("policy")).maybe("reason", reason))?;
+    audit::append(
+        tx,
+        &about(login, kind, Actor::new("policy")).maybe("reason", reason).maybe("rule-line", line),
+    )?;
+    Ok(())
+}
+
+/// Tells people that a limit was reached: once in a while about the same login, however often it is tried.
+fn tell_of_limit(tx: &Tx<'_>, rules: &Rules, login: &Login, refusal: Refusal) -> Result<(), Error> {
+    let from = login.source.as_deref().unwrap_or("an unknown address");
+    let subject = format!("{} {} {} {from}", refusal.code(), login.machine_id, login.user());
+    let text = text::limit_reached(login.user().as_str(), login.machine.as_str(), from, refusal.code());
+    let destination = (rules.relay.to_owned(), rules.policy.default.destination.clone());
+    let notice = store::Notice { id: random::hex::<16>()?, destination, text };
+    if store::raise_notice(tx, &notice, &subject, tx.now.minus(NOTICE_PAUSE))? {
+        let event = about(login, Kind::LimitReached, Actor::new("policy"));
+        audit::append(tx, &event.detail("limit", refusal.code()).detail("source", from))?;
+    }
     Ok(())
 }
 
 fn facts(
     tx: &Tx<'_>,
-    machine_id: &str,
+    rules: &Rules,
+    (machine_id, machine): (&str, &MachineName),
     opened: &OpenLogin,
-    (pending_same_user, pending_on_machine): (u64, u64),
 ) -> Result<Facts, db::Error> {
+    let source = source(opened);
+    let user = (&opened.user, source.as_deref());
+    let (pending_same_user, pending_on_machine) = store::pending(tx, machine_id, user.0, user.1)?;
+    let (asks_same_user, asks_on_machine) = store::asks_since(tx, tx.now.minus(MINUTE), machine_id, user)?;
+    let before = store::before(tx, machine_id, opened, (user.1, tx.now.minus(rules.cool_down)))?;
     Ok(Facts {
+        subject: Subject {
+            machine: machine.clone(),
+            pools: roster::store::pools_of(tx, machine_id)?,
+            user: opened.user.clone(),
+            service: opened.service.to_string(),
+            from: source.as_deref().and_then(|source| source.parse().ok()),
+        },
+        person: employee::service::behind(tx, &opened.user)?,
         account: opened.account,
         rehearsal: opened.rehearsal,
-        before: store::before(tx, machine_id, opened)?,
+        before,
         pending_same_user,
         pending_on_machine,
+        asks_same_user,
+        asks_on_machine,
     })
 }
 
 /// Why this person's answer to this login does not count; `None` if it does. Policy speaks again here, so
-/// that what has changed since the ask counts.
+/// that what has changed since the ask counts - but not limits and cool-downs, which are about asking.
 fn why_not(
     tx: &Tx<'_>,
     rules: &Rules,
@@ -293,20 +381,59 @@ fn why_not(
         return Ok(Some(format!("the login is {} already{by}", login.life.state)));
     }
     let Some(ask) = ask else { return Ok(Some("nobody is asked about this login".into())) };
-    // The login itself is among those that wait.
-    let (same_user, all) = store::pending(tx, &login.machine_id, login.user(), login.source.as_deref())?;
-    let others = (same_user.saturating_sub(1), all.saturating_sub(1));
-    Ok(match policy::judge(&rules.policy, &facts(tx, &login.machine_id, &login.opened, others)?) {
-        Verdict::Ask(approvers) if approvers.include(person) && ask.approvers.include(person) => None,
-        Verdict::Ask(_) => Some(format!("{person} is not among the approvers of this login")),
+    let facts = facts(tx, rules, (&login.machine_id, &login.machine), &login.opened)?;
+    let before = if facts.before == Before::DeniedRecently { Before::Nothing } else { facts.before };
+    let (pending_same_user, pending_on_machine, asks_same_user, asks_on_machine) = (0, 0, 0, 0);
+    let now =
+        Facts { before, pending_same_user, pending_on_machine, asks_same_user, asks_on_machine, ..facts };
+    let may = |approvers| policy::may_answer(approvers, &now.person, person);
+    Ok(match policy::judge(&rules.policy, &now) {
+        Verdict::Ask(terms) if may(&terms.approvers) && may(&ask.approvers) => None,
+        // It would not be asked about any more; whoever was asked may still answer.
+        Verdict::Allow(_) if may(&ask.approvers) => None,
+        Verdict::Ask(_) | Verdict::Allow(_) => {
+            Some(format!("{person} is not among the approvers of this login"))
+        }
         verdict => Some(format!("policy has come to another verdict: {}", verdict.as_str())),
     })
 }
 
 fn read(tx: &Tx<'_>, rules: &Rules, mut login: Login, wait: Duration) -> Result<(i64, LoginReply), Error> {
+    // The approval of somebody who may not log in any more is worth nothing, read for the first time or again.
+    if login.life.state == State::Approved
+        && let Some(why) = revoked(&employee::service::behind(tx, login.user())?)
+    {
+        apply(tx, rules, &mut login, Input::Revoke(why), &Actor::new("policy"))?;
+        return Ok((login.poll, refusal(&login, why)));
+    }
     let machine = Actor::machine(&login.machine);
     apply(tx, rules, &mut login, Input::Poll(wait), &machine)?;
     Ok((login.poll, reply(&login, tx, rules)))
+}
+
+fn revoked(person: &Person) -> Option<Revocation> {
+    match person {
+        Person::Suspended => Some(Revocation::Suspended),
+        Person::Removed => Some(Revocation::Removed),
+        Person::Unknown | Person::Employee(_) => None,
+    }
+}
+
+/// The stable code of docs/protocol.md.
+fn code_of(why: Revocation) -> &'static str {
+    match why {
+        Revocation::Suspended => Refusal::Suspended.code(),
+        Revocation::Removed => Refusal::Removed.code(),
+        Revocation::MachineRemoved => "machine-removed",
+    }
+}
+
+/// What the machine is told about an approval that is worth nothing any more.
+fn refusal(login: &Login, why: Revocation) -> LoginReply {
+    let code = code_of(why);
+    let say = Some(text::say_refused(code, login.id.short()).into());
+    let (id, reason) = (login.id.clone(), Some(code.into()));
+    LoginReply { id, state: WireState::Denied, reason, say, prompt: None, expires_in_ms: None }
 }
 
 /// Takes one step and writes down what it changed.
@@ -326,6 +453,7 @@ fn apply(tx: &Tx<'_>, rules: &Rules, login: &mut Login, input: Input, by: &Actor
         }
         Change::Approved => (Kind::LoginApproved, by, None),
         Change::Denied => (Kind::LoginDenied, by, Some("denied")),
+        Change::Revoked(why) => (Kind::LoginDenied, by, Some(code_of(why))),
         Change::Expired => (Kind::LoginExpired, &clock, Some("no-answer")),
         Change::Cancelled => (Kind::LoginCancelled, by, Some("hung-up")),
         Change::MachineGone => (Kind::LoginCancelled, &clock, Some("machine-gone")),
@@ -359,7 +487,9 @@ fn reply(login: &Login, tx: &Tx<'_>, rules: &Rules) -> LoginReply {
         State::Pending => (WireState::Pending, Some(text::say_pending(short, left))),
         State::Approved if state::lets_in(life, tx.now, rules.grace.length) => (WireState::Approved, None),
         State::Approved => (WireState::Expired, Some(text::say_lapsed(short))),
-        State::Denied => (WireState::Denied, Some(say_denied(login))),
+        State::Denied => {
+            (WireState::Denied, Some(text::say_refused(login.reason.as_deref().unwrap_or_default(), short)))
+        }
         State::Expired => (WireState::Expired, Some(text::say_no_answer(short))),
         State::Cancelled => (WireState::Cancelled, Some(text::say_cancelled(short))),
         State::Rehearsed => (WireState::Rehearsed, None),
@@ -377,13 +507,5 @@ fn reply(login: &Login, tx: &Tx<'_>, rules: &Rules) -> LoginReply {
         prompt: None,
         expires_in_ms: (state == WireState::Pending)
             .then(|| u64::try_from(left.as_millis()).unwrap_or(u64::MAX)),
-    }
-}
-
-fn say_denied(login: &Login) -> String {
-    match login.reason.as_deref() {
-        Some("denied-before") => text::say_denied_before(),
-        Some("too-many-pending") => text::say_too_many_pending(),
-        _ => text::say_denied(login.id.short()),
     }
 }

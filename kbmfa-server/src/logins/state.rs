@@ -97,6 +97,19 @@ pub enum Input {
     Cancel,
     /// Somebody who may decide says so.
     Answer(Answer),
+    /// The person may not log in any more.
+    Revoke(Revocation),
+}
+
+/// Why a person may not log in any more.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Revocation {
+    /// The employee is suspended.
+    Suspended,
+    /// The employee was removed.
+    Removed,
+    /// The machine was removed.
+    MachineRemoved,
 }
 
 /// What became of it. At most one of these a step, in the order of [`step`].
@@ -108,6 +121,8 @@ pub enum Change {
     Approved,
     /// It was denied.
     Denied,
+    /// It was denied, since the person may not log in any more.
+    Revoked(Revocation),
     /// Its window ended.
     Expired,
     /// The machine gave it up.
@@ -131,6 +146,7 @@ pub fn step(life: Life, input: Input, now: Time, grace: Grace) -> (Life, Change)
     match (life.state, input) {
         (State::Pending, Input::Answer(Answer::Approve)) => end(life, State::Approved, now, Change::Approved),
         (State::Pending, Input::Answer(Answer::Deny)) => end(life, State::Denied, now, Change::Denied),
+        (State::Pending, Input::Revoke(why)) => end(life, State::Denied, now, Change::Revoked(why)),
         (State::Pending, Input::Cancel) => end(life, State::Cancelled, now, Change::Cancelled),
         (State::Pending, Input::Poll(wait)) => {
             let lapses_at = life.lapses_at.max(now + wait + grace.length);
@@ -139,7 +155,7 @@ pub fn step(life: Life, input: Input, now: Time, grace: Grace) -> (Life, Change)
         (State::Approved, Input::Poll(_)) if is_uncollected(&life) => {
             (Life { collected_at: Some(now), ..life }, Change::Collected)
         }
-        (State::Approved, Input::Cancel) if is_uncollected(&life) => {
+        (State::Approved, Input::Cancel | Input::Revoke(_)) if is_uncollected(&life) => {
             (Life { lapsed_at: Some(now), ..life }, Change::Lapsed)
         }
         _ => (life, Change::None),
@@ -230,6 +246,9 @@ mod tests {
         assert_eq!(play(&[(14, Input::Tick), (15, Input::Tick)]), [Change::MachineGone]);
         assert_eq!(play(&[(5, YES), (19, Input::Tick), (20, POLL)]), [Change::Approved, Change::Lapsed]);
         assert_eq!(play(&[(5, YES), (6, Input::Cancel), (7, POLL)]), [Change::Approved, Change::Lapsed]);
+        let revoke = Input::Revoke(Revocation::Suspended);
+        assert_eq!(play(&[(5, revoke), (6, YES)]), [Change::Revoked(Revocation::Suspended)]);
+        assert_eq!(play(&[(5, YES), (6, revoke), (7, POLL)]), [Change::Approved, Change::Lapsed]);
         assert_eq!(play(&[(5, YES), (6, POLL), (7, Input::Cancel)]), [Change::Approved, Change::Collected]);
     }
 
@@ -266,6 +285,7 @@ mod tests {
             Just(Input::Cancel),
             Just(YES),
             Just(NO),
+            Just(Input::Revoke(Revocation::Suspended)),
         ]
     }
 

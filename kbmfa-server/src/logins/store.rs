@@ -123,6 +123,28 @@ pub(super) fn unfinished_of(tx: &Tx<'_>, machine_id: &str) -> Result<Vec<Login>,
     tx.query(&sql, &[machine_id.into()], login)
 }
 
+/// Logins to a Unix account, on any machine, that have not got the end of.
+pub(super) fn unfinished_of_user(tx: &Tx<'_>, user: &UserName) -> Result<Vec<Login>, Error> {
+    let sql = format!("{LOGIN} WHERE user = ?1 AND (state = 'pending' OR ({UNCOLLECTED}))");
+    tx.query(&sql, &[user.as_str().into()], login)
+}
+
+/// The first event about a login that has not ended, was approved and may yet be collected, or whose ask has
+/// yet to become the verdict: from there on the record is still being worked with.
+///
+/// # Errors
+/// What the database says.
+pub fn first_unfinished_event(tx: &Tx<'_>) -> Result<Option<i64>, Error> {
+    let sql = format!(
+        "SELECT min(seq) AS seq FROM event WHERE login IN (
+             SELECT id FROM login WHERE state = 'pending'
+             UNION SELECT id FROM login WHERE {UNCOLLECTED}
+             UNION SELECT login_id FROM ask WHERE state IN ('wanted', 'ended')
+             UNION SELECT login_id FROM ask WHERE state = 'posted')"
+    );
+    Ok(tx.query_one(&sql, &[], |row| row.integer_or_null("seq"))?.flatten())
+}
+
 /// How many logins wait for an answer.
 ///
 /// # Errors
@@ -210,9 +232,50 @@ pub(super) fn pending(
     Ok((same_user.unsigned_abs(), all_users.unsigned_abs()))
 }
 
-/// What was decided on the same ssh connection before. An approval carries over only to the same user and
-/// service, and only if a person gave it; a denial to all that the connection tries.
-pub(super) fn before(tx: &Tx<'_>, machine_id: &str, opened: &OpenLogin) -> Result<Before, Error> {
+/// How many asks there were since then: (for this user from this source, about this machine).
+pub(super) fn asks_since(
+    tx: &Tx<'_>,
+    since: Time,
+    machine_id: &str,
+    (user, source): (&UserName, Option<&str>),
+) -> Result<(u64, u64), Error> {
+    let count = |sql: &str, values: &[Value]| {
+        Ok::<_, Error>(tx.query_one(sql, values, |row| row.integer("n"))?.unwrap_or(0).unsigned_abs())
+    };
+    let of_user = "SELECT count(*) AS n FROM login WHERE verdict = 'ask' AND user = ?1
+                       AND source IS NOT DISTINCT FROM ?2 AND opened_at > ?3";
+    let of_machine =
+        "SELECT count(*) AS n FROM login WHERE verdict = 'ask' AND machine_id = ?1 AND opened_at > ?2";
+    Ok((
+        count(of_user, &[user.as_str().into(), source.into(), since.into()])?,
+        count(of_machine, &[machine_id.into(), since.into()])?,
+    ))
+}
+
+/// What was decided before: on the same ssh connection, or by a person about the same user from the same
+/// source on this machine since `denied_since`.
+pub(super) fn before(
+    tx: &Tx<'_>,
+    machine_id: &str,
+    opened: &OpenLogin,
+    (source, denied_since): (Option<&str>, Time),
+) -> Result<Before, Error> {
+    let on_connection = before_on_connection(tx, machine_id, opened)?;
+    if on_connection != Before::Nothing {
+        return Ok(on_connection);
+    }
+    let denied = tx.query_one(
+        "SELECT 1 FROM login WHERE state = 'denied' AND reason = 'denied' AND machine_id = ?1 AND user = ?2
+             AND source IS NOT DISTINCT FROM ?3 AND decided_at > ?4 LIMIT 1",
+        &[machine_id.into(), opened.user.as_str().into(), source.into(), denied_since.into()],
+        |_| Ok(()),
+    )?;
+    Ok(if denied.is_some() { Before::DeniedRecently } else { Before::Nothing })
+}
+
+/// An approval carries over only to the same user and service, and only if a person gave it; a denial to
+/// all that the connection tries.
+fn before_on_connection(tx: &Tx<'_>, machine_id: &str, opened: &OpenLogin) -> Result<Before, Error> {
     if opened.connection.ssh.is_none() {
         return Ok(Before::Nothing);
     }
@@ -354,6 +417,19 @@ pub(super) fn insert_answer(tx: &Tx<'_>, given: &Given<'_>) -> Result<(), Error>
     Ok(())
 }
 
+/// True if this very answer is on record already.
+pub(super) fn was_answered(
+    tx: &Tx<'_>,
+    login: &LoginId,
+    person: &Approver,
+    answer: Answer,
+) -> Result<bool, Error> {
+    let sql = "SELECT 1 FROM answer JOIN ask ON ask.id = ask_id
+               WHERE login_id = ?1 AND person = ?2 AND answer = ?3 LIMIT 1";
+    let values = [login.as_str().into(), person.to_string().into(), answer.as_str().into()];
+    Ok(tx.query_one(sql, &values, |_| Ok(()))?.is_some())
+}
+
 /// Newest seal over an event about this login: what a posted verdict carries.
 pub(super) fn last_event(tx: &Tx<'_>, login: &LoginId) -> Result<Option<(i64, Vec<u8>)>, Error> {
     tx.query_one(
@@ -361,4 +437,60 @@ pub(super) fn last_event(tx: &Tx<'_>, login: &LoginId) -> Result<Option<(i64, Ve
         &[login.as_str().into()],
         |row| Ok((row.integer("seq")?, row.blob("seal")?)),
     )
+}
+
+/// Something to tell people once.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Notice {
+    /// Opaque id.
+    pub id: String,
+    /// Which relay, and where in it.
+    pub destination: (String, String),
+    /// What it says.
+    pub text: String,
+}
+
+/// Puts a notice down, unless there was one about the same subject since then; true if it is new.
+pub(super) fn raise_notice(tx: &Tx<'_>, notice: &Notice, subject: &str, since: Time) -> Result<bool, Error> {
+    let (relay, destination) = &notice.destination;
+    let added = tx.execute(
+        "INSERT INTO notice (id, relay, destination, subject, text, created_at)
+         SELECT ?1, ?2, ?3, ?4, ?5, ?6
+         WHERE NOT EXISTS (SELECT 1 FROM notice WHERE subject = ?4 AND created_at > ?7)",
+        &[
+            notice.id.as_str().into(),
+            relay.as_str().into(),
+            destination.as_str().into(),
+            subject.into(),
+            notice.text.as_str().into(),
+            tx.now.into(),
+            since.into(),
+        ],
+    )?;
+    Ok(added == 1)
+}
+
+/// Notices of a relay that nobody was told yet.
+pub(super) fn notices_due(tx: &Tx<'_>, relay: &str) -> Result<Vec<Notice>, Error> {
+    let sql = "SELECT id, relay, destination, text FROM notice WHERE relay = ?1 AND posted_at IS NULL ORDER BY created_at";
+    tx.query(sql, &[relay.into()], notice)
+}
+
+/// Notices put down after that moment, oldest first, with their moments.
+///
+/// # Errors
+/// What the database says.
+pub fn notices_after(tx: &Tx<'_>, after: Time) -> Result<Vec<(Time, Notice)>, Error> {
+    let sql = "SELECT id, relay, destination, text, created_at FROM notice WHERE created_at > ?1 ORDER BY created_at";
+    tx.query(sql, &[after.into()], |row| Ok((row.time("created_at")?, notice(row)?)))
+}
+
+pub(super) fn notice_posted(tx: &Tx<'_>, id: &str) -> Result<(), Error> {
+    tx.execute("UPDATE notice SET posted_at = ?2 WHERE id = ?1", &[id.into(), tx.now.into()])?;
+    Ok(())
+}
+
+fn notice(row: &Row<'_, '_>) -> Result<Notice, Error> {
+    let destination = (row.text("relay")?, row.text("destination")?);
+    Ok(Notice { id: row.text("id")?, destination, text: row.text("text")? })
 }

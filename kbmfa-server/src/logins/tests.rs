@@ -10,16 +10,19 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use super::service::{self, Answered, Rules};
-use super::state::Grace;
+use super::state::{Grace, Revocation};
 use super::{Error, store};
 use crate::audit::Actor;
-use crate::audit::store::{self as audit, Filter};
+use crate::audit::store as audit;
+use crate::audit::store::search::{Filter, search};
 use crate::clock::{Clock, Time};
 use crate::db::testing::{Fixture, fixture};
 use crate::db::{Db, Tx};
-use crate::policy::{Approvers, Settings};
+use crate::policy::{Approvers, Limits, Rule, Says, Scope, Settings, Terms};
 use crate::relay::Answer;
 use crate::roster;
+use crate::roster::employee;
+use crate::roster::employee::store::Employee;
 use crate::roster::service::{Caller, add_machine};
 
 const GRACE: Duration = Duration::from_secs(15);
@@ -36,14 +39,12 @@ impl World {
     fn new() -> Self {
         let fixture = fixture();
         let caller = enter_machine(&fixture, "web1");
-        let policy = Settings {
-            approvers: Approvers::Anyone,
-            window: WINDOW,
-            pending_per_user: 3,
-            pending_per_machine: 5,
-        };
+        let default = Terms { approvers: Approvers::Anyone, window: WINDOW, destination: "console".into() };
+        let limits =
+            Limits { pending_per_user: 3, pending_per_machine: 5, asks_per_user: 99, asks_per_machine: 99 };
+        let policy = Settings { rules: Vec::new(), default, limits };
         let grace = Grace { length: GRACE, listening_since: Some(fixture.clock.now()) };
-        let rules = Rules { policy, destination: ("console".into(), "console".into()), grace };
+        let rules = Rules { policy, relay: "console", cool_down: Duration::ZERO, grace };
         Self { fixture, rules, caller }
     }
 
@@ -92,7 +93,7 @@ impl World {
     /// The kinds of the events about a login, after its opening.
     fn story(&self, id: u8) -> Vec<String> {
         let filter = Filter { login: Some(login_id(id).to_string()), limit: 1000, ..Filter::default() };
-        let found = self.fixture.db.read_blocking(|tx| audit::search(tx, &filter)).unwrap();
+        let found = self.fixture.db.read_blocking(|tx| search(tx, &filter)).unwrap();
         let kind = |body: &str| {
             let body: BTreeMap<String, serde_json::Value> = serde_json::from_str(body).unwrap();
             body["kind"].as_str().unwrap().to_owned()
@@ -200,7 +201,8 @@ fn another_machine_sees_nothing_of_it() {
 #[test]
 fn one_approval_serves_every_phase_of_the_connection_and_nothing_beyond_it() {
     let mut world = World::new();
-    (world.rules.policy.pending_per_user, world.rules.policy.pending_per_machine) = (9, 9);
+    world.rules.policy.limits.pending_per_user = 9;
+    world.rules.policy.limits.pending_per_machine = 9;
     world.open(1, alice(1)).unwrap();
     world.answer(1, "console:root", Answer::Approve);
     let account = || OpenLogin { phase: Phase::Account, ..alice(1) };
@@ -269,7 +271,7 @@ fn too_many_that_wait_are_refused_per_user_and_address_and_per_machine() {
 #[test]
 fn only_approvers_count_and_the_others_are_on_record() {
     let mut world = World::new();
-    world.rules.policy.approvers = "console:alice".parse().unwrap();
+    world.rules.policy.default.approvers = "console:alice".parse().unwrap();
     world.open(1, alice(1)).unwrap();
     assert!(!decided(&world.answer(1, "console:mallory", Answer::Approve)));
     check(&world.poll(1, 0), WireState::Pending, None);
@@ -281,7 +283,7 @@ fn only_approvers_count_and_the_others_are_on_record() {
 fn policy_is_judged_again_when_the_answer_comes() {
     let mut world = World::new();
     world.open(1, alice(1)).unwrap();
-    world.rules.policy.approvers = "console:alice".parse().unwrap();
+    world.rules.policy.default.approvers = "console:alice".parse().unwrap();
     assert!(!decided(&world.answer(1, "console:root", Answer::Approve)));
     let world = World::new();
     world.open(1, alice(1)).unwrap();
@@ -357,10 +359,10 @@ fn removing_a_machine_ends_what_it_waits_for() {
     world.answer(2, "console:root", Answer::Approve);
     world
         .act(|tx, rules, caller| {
-            service::cancel_all_of(tx, rules, &caller.machine_id, &Actor::new("console:root"))
+            service::revoke_all_at(tx, rules, &caller.machine_id, &Actor::new("console:root"))
         })
         .unwrap();
-    check(&world.poll(1, 0), WireState::Cancelled, Some("hung-up"));
+    check(&world.poll(1, 0), WireState::Denied, Some("machine-removed"));
     check(&world.poll(2, 0), WireState::Expired, Some("lapsed"));
 }
 
@@ -398,6 +400,122 @@ fn a_login_is_found_by_an_unambiguous_beginning_and_by_nothing_else() {
     }
 }
 
+fn employ(world: &World, unix_name: &'static str) {
+    let employee = Employee {
+        id: unix_name.into(),
+        email: format!("{unix_name}@example.com").parse().unwrap(),
+        name: unix_name.into(),
+        unix_name: unix_name.parse().unwrap(),
+        keybase_name: None,
+        state: employee::State::Active,
+        created_at: Time::from_micros(0),
+        changed_at: Time::from_micros(0),
+    };
+    world
+        .act(move |tx, _, _| Ok(employee::service::add(tx, &Actor::new("console:root"), &employee)?))
+        .unwrap();
+}
+
+/// Suspends, resumes or removes alice, as the command line does.
+fn set_alice(world: &World, state: employee::State) {
+    let revokes = match state {
+        employee::State::Active => None,
+        employee::State::Suspended => Some(Revocation::Suspended),
+        employee::State::Removed => Some(Revocation::Removed),
+    };
+    world
+        .act(move |tx, rules, _| {
+            let actor = Actor::new("console:root");
+            employee::service::set_state(tx, &actor, &"alice@example.com".parse().unwrap(), state)?;
+            if let Some(why) = revokes {
+                service::revoke_all_of(tx, rules, &"alice".parse().unwrap(), why, &actor)?;
+            }
+            Ok(())
+        })
+        .unwrap();
+}
+
+#[test]
+fn a_suspension_ends_what_waits_and_what_was_approved_and_refuses_what_comes() {
+    let world = World::new();
+    employ(&world, "alice");
+    for id in 1..=3 {
+        world.open(id, alice(id.into())).unwrap();
+    }
+    world.answer(2, "console:root", Answer::Approve);
+    world.answer(3, "console:root", Answer::Approve);
+    check(&world.poll(3, 0), WireState::Approved, None);
+    set_alice(&world, employee::State::Suspended);
+    check(&world.poll(1, 0), WireState::Denied, Some("suspended"));
+    check(&world.poll(2, 0), WireState::Denied, Some("suspended"));
+    check(&world.poll(3, 0), WireState::Denied, Some("suspended"));
+    check(&world.open(4, alice(4)).unwrap(), WireState::Denied, Some("suspended"));
+    let session = OpenLogin { phase: Phase::Session, ..alice(3) };
+    check(&world.open(5, session).unwrap(), WireState::Denied, Some("suspended"));
+    set_alice(&world, employee::State::Active);
+    check(&world.open(6, alice(6)).unwrap(), WireState::Pending, None);
+    set_alice(&world, employee::State::Removed);
+    check(&world.poll(6, 0), WireState::Denied, Some("removed"));
+    check(&world.open(7, alice(7)).unwrap(), WireState::Denied, Some("removed"));
+}
+
+#[test]
+fn nobody_may_approve_their_own_login_under_not_self() {
+    let mut world = World::new();
+    world.rules.policy.default.approvers = Approvers::NotSelf;
+    check(&world.open(1, alice(1)).unwrap(), WireState::Denied, Some("unknown-person"));
+    employ(&world, "alice");
+    world.open(2, alice(2)).unwrap();
+    assert!(!decided(&world.answer(2, "console:alice", Answer::Approve)));
+    assert!(decided(&world.answer(2, "console:bob", Answer::Approve)));
+}
+
+#[test]
+fn an_exempt_login_is_let_in_and_on_record_with_its_rule() {
+    let mut world = World::new();
+    let scope = Scope { from: vec!["192.0.2.0/24".parse().unwrap()], ..Scope::default() };
+    world.rules.policy.rules.push(Rule { line: 7, scope, says: Says::Exempt });
+    check(&world.open(1, alice(1)).unwrap(), WireState::Approved, None);
+    assert_eq!(world.story(1), ["login.approved", "login.collected"]);
+}
+
+#[test]
+fn after_a_denial_the_same_is_refused_for_a_while_without_asking() {
+    let mut world = World::new();
+    world.rules.cool_down = Duration::from_secs(30);
+    world.open(1, alice(1)).unwrap();
+    world.open(2, alice(2)).unwrap();
+    world.answer(1, "console:root", Answer::Deny);
+    check(&world.open(3, alice(3)).unwrap(), WireState::Denied, Some("denied-recently"));
+    assert!(
+        decided(&world.answer(2, "console:root", Answer::Approve)),
+        "what was asked already may be answered"
+    );
+    world.pass(30);
+    check(&world.open(4, alice(4)).unwrap(), WireState::Pending, None);
+}
+
+#[test]
+fn too_many_asks_in_a_minute_are_refused_and_people_are_told_once() {
+    let mut world = World::new();
+    (world.rules.policy.limits.asks_per_user, world.rules.policy.limits.pending_per_user) = (2, 99);
+    let notices = |world: &World| {
+        let all = world.fixture.db.read_blocking(|tx| store::notices_after(tx, Time::from_micros(0)));
+        all.unwrap().len()
+    };
+    for id in 1..=2 {
+        check(&world.open(id, alice(id.into())).unwrap(), WireState::Pending, None);
+    }
+    for id in 3..=9 {
+        check(&world.open(id, alice(id.into())).unwrap(), WireState::Denied, Some("too-many-asks"));
+    }
+    assert_eq!(notices(&world), 1);
+    assert_eq!(world.story(3), ["login.denied", "limit.reached"]);
+    assert_eq!(world.story(4), ["login.denied"]);
+    world.pass(61);
+    check(&world.open(10, alice(10)).unwrap(), WireState::Pending, None);
+}
+
 #[derive(Debug, Clone, Copy)]
 enum Act {
     Poll(u64),
@@ -408,6 +526,8 @@ enum Act {
     Sweep,
     OpenAgain,
     Restart,
+    Suspend,
+    Resume,
 }
 
 fn act() -> impl Strategy<Value = Act> {
@@ -420,6 +540,8 @@ fn act() -> impl Strategy<Value = Act> {
         Just(Act::Sweep),
         Just(Act::OpenAgain),
         Just(Act::Restart),
+        Just(Act::Suspend),
+        Just(Act::Resume),
     ]
 }
 
@@ -428,8 +550,9 @@ proptest! {
     #[test]
     fn any_interleaving_gives_one_decision_one_ask_and_a_whole_record(acts in prop::collection::vec(act(), 1..25)) {
         let mut world = World::new();
+        employ(&world, "alice");
         world.open(1, alice(1)).unwrap();
-        let mut let_in = false;
+        let (mut let_in, mut suspended) = (false, false);
         for act in acts {
             match act {
                 Act::Poll(wait) => let_in |= world.poll(1, wait).state == WireState::Approved,
@@ -440,7 +563,16 @@ proptest! {
                 Act::Sweep => world.sweep(),
                 Act::OpenAgain => let_in |= world.open(1, alice(1)).unwrap().state == WireState::Approved,
                 Act::Restart => world.restart(),
+                Act::Suspend if !suspended => set_alice(&world, employee::State::Suspended),
+                Act::Resume if suspended => set_alice(&world, employee::State::Active),
+                Act::Suspend | Act::Resume => {}
             }
+            suspended = match act {
+                Act::Suspend => true,
+                Act::Resume => false,
+                _ => suspended,
+            };
+            prop_assert!(!suspended || world.poll(1, 0).state != WireState::Approved, "a suspended person was let in");
         }
         let story = world.story(1);
         let count = |kinds: &[&str]| story.iter().filter(|kind| kinds.contains(&kind.as_str())).count();

@@ -10,36 +10,46 @@ const POLLS_PER_LOGIN: usize = 4;
 
 #[derive(Default)]
 pub(super) struct Waiters {
-    by_login: Mutex<HashMap<LoginId, Arc<Notify>>>,
+    by_login: Mutex<HashMap<LoginId, Room>>,
+}
+
+/// Those who wait for one login.
+#[derive(Default)]
+struct Room {
+    bell: Arc<Notify>,
+    waiters: usize,
 }
 
 impl Waiters {
-    /// Takes a place in the waiting room; `None` if there are too many there for this login.
+    /// Takes a place; `None` if too many wait for this login already.
     pub(super) fn join(self: &Arc<Self>, id: &LoginId) -> Option<Waiter> {
-        let bell = Arc::clone(self.room().entry(id.clone()).or_default());
-        let waiter = Waiter { waiters: Arc::clone(self), id: id.clone(), bell };
-        // One count is the map's own.
-        (Arc::strong_count(&waiter.bell) <= POLLS_PER_LOGIN + 1).then_some(waiter)
+        let mut rooms = self.rooms();
+        let room = rooms.entry(id.clone()).or_default();
+        if room.waiters >= POLLS_PER_LOGIN {
+            return None;
+        }
+        room.waiters += 1;
+        Some(Waiter { waiters: Arc::clone(self), id: id.clone(), bell: Arc::clone(&room.bell) })
     }
 
     /// Wakes all who wait for this login.
     pub(super) fn wake(&self, id: &LoginId) {
-        if let Some(bell) = self.room().get(id) {
-            bell.notify_waiters();
+        if let Some(room) = self.rooms().get(id) {
+            room.bell.notify_waiters();
         }
     }
 
     /// How many logins are waited for.
     pub(super) fn len(&self) -> usize {
-        self.room().len()
+        self.rooms().len()
     }
 
-    fn room(&self) -> MutexGuard<'_, HashMap<LoginId, Arc<Notify>>> {
+    fn rooms(&self) -> MutexGuard<'_, HashMap<LoginId, Room>> {
         self.by_login.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-/// A place in the waiting room, given back on drop.
+/// A place among those who wait, given back on drop.
 pub(super) struct Waiter {
     waiters: Arc<Waiters>,
     id: LoginId,
@@ -55,10 +65,12 @@ impl Waiter {
 
 impl Drop for Waiter {
     fn drop(&mut self) {
-        let mut room = self.waiters.room();
-        // Mine and the map's: nobody else waits.
-        if Arc::strong_count(&self.bell) <= 2 {
-            room.remove(&self.id);
+        let mut rooms = self.waiters.rooms();
+        if let Some(room) = rooms.get_mut(&self.id) {
+            room.waiters = room.waiters.saturating_sub(1);
+            if room.waiters == 0 {
+                rooms.remove(&self.id);
+            }
         }
     }
 }

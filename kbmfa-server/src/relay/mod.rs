@@ -75,6 +75,9 @@ pub trait Relay: Send + Sync + 'static {
     /// relay looks for a message with this ask's id first, and never posts a second.
     fn post(&self, ask: &Ask) -> impl Future<Output = Result<Message, Error>> + Send;
 
+    /// Looks for the message of an ask that may or may not have been posted.
+    fn find(&self, ask: &Ask) -> impl Future<Output = Result<Option<Message>, Error>> + Send;
+
     /// Turns the message into the verdict. Doing it again is harmless.
     fn amend(
         &self,
@@ -82,6 +85,9 @@ pub trait Relay: Send + Sync + 'static {
         message: &Message,
         verdict: &str,
     ) -> impl Future<Output = Result<(), Error>> + Send;
+
+    /// Tells people something that needs no answer. Telling it twice is better than not at all.
+    fn tell(&self, destination: &str, text: &str) -> impl Future<Output = Result<(), Error>> + Send;
 
     /// The answers that stand on the message now, read afresh.
     fn answers(

@@ -41,19 +41,28 @@ pub fn say_pending(short: &str, left: Duration) -> String {
     format!("Login {short} needs an approval; asked for one (up to {} s).", left.as_secs().max(1))
 }
 
-/// At the prompt, when somebody said no.
-pub fn say_denied(short: &str) -> String {
-    format!("Login {short} was denied.")
+/// At the prompt, when it was refused for the reason with this code.
+pub fn say_refused(code: &str, short: &str) -> String {
+    match code {
+        "denied-before" => "This connection was denied already.".into(),
+        "denied-recently" => "This was denied a moment ago. Try again later.".into(),
+        "too-many-pending" => "Too many logins wait for an approval already. Try again in a minute.".into(),
+        "too-many-asks" => {
+            "Too many logins asked for an approval in the last minute. Try again later.".into()
+        }
+        "suspended" => "Your access is suspended.".into(),
+        "removed" => "Your access has ended.".into(),
+        "machine-removed" => "This machine may not ask for approvals any more.".into(),
+        "unknown-person" => "It is not known whose account this is, so nobody may approve the login.".into(),
+        _ => format!("Login {short} was denied."),
+    }
 }
 
-/// At the prompt of a connection that was denied already.
-pub fn say_denied_before() -> String {
-    "This connection was denied already.".into()
-}
-
-/// At the prompt, when too many logins wait.
-pub fn say_too_many_pending() -> String {
-    "Too many logins wait for an approval already. Try again in a minute.".into()
+/// To people, when logins are refused for being too many.
+pub fn limit_reached(user: &str, machine: &str, from: &str, code: &str) -> String {
+    format!(
+        "logins of {user} to {machine} from {from} are being refused ({code}); somebody may be trying a stolen key"
+    )
 }
 
 /// At the prompt, when nobody answered.

@@ -41,6 +41,8 @@ pub enum Kind {
     Pool,
     /// A machine in a pool.
     PoolMember,
+    /// An employee in one state.
+    Employee,
 }
 
 /// One such thing.
@@ -59,6 +61,7 @@ impl fmt::Display for Thing {
             Kind::Machine | Kind::PoolMember => write!(f, "machine {name}"),
             Kind::Credential => write!(f, "a credential of machine {name}"),
             Kind::Pool => write!(f, "pool {name}"),
+            Kind::Employee => write!(f, "employee {name}"),
         }
     }
 }
@@ -215,6 +218,7 @@ pub fn confirm(db: &Db, actor: Actor) -> Result<Notice, Error> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::audit::store::search::{Filter, search};
     use crate::db::FILE;
     use crate::db::testing::{Fixture, fixture};
     use crate::roster::service;
@@ -234,7 +238,7 @@ mod tests {
 
     fn backup_of(fixture: &Fixture) -> (tempfile::TempDir, Db) {
         let dir = tempfile::tempdir().unwrap();
-        fixture.db.backup(&dir.path().join(FILE)).unwrap();
+        fixture.db.backup(&dir.path().join(FILE), |_| Ok(())).unwrap();
         let db = Db::open(dir.path()).unwrap();
         (dir, db)
     }
@@ -290,9 +294,8 @@ mod tests {
         assert!(fixture.db.write_blocking("test", add).is_err());
         assert_eq!(confirm(&fixture.db, actor()).unwrap(), notice);
         fixture.db.write_blocking("test", add).unwrap();
-        let filter =
-            audit::Filter { kind: Some(EventKind::DatabaseRestored), limit: 9, ..Default::default() };
-        let found = fixture.db.read_blocking(|tx| audit::search(tx, &filter)).unwrap();
+        let filter = Filter { kinds: vec![EventKind::DatabaseRestored], limit: 9, ..Default::default() };
+        let found = fixture.db.read_blocking(|tx| search(tx, &filter)).unwrap();
         assert!(found.len() == 1 && found[0].seq == 1 && found[0].body.contains("9:aaaaaaaaaaaa"));
     }
 

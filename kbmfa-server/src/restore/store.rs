@@ -22,6 +22,12 @@ const THINGS: &[(Kind, &str)] = &[
         "SELECT pool_id || ' ' || machine_id AS id, machine.name || ' in ' || pool.name AS label
          FROM pool_machine JOIN pool ON pool.id = pool_id JOIN machine ON machine.id = machine_id",
     ),
+    // The state is part of what stands: somebody who was suspended since would be let in again.
+    (
+        Kind::Employee,
+        "SELECT id || ' ' || state AS id, email || ', ' || state AS label FROM employee
+         WHERE state <> 'removed'",
+    ),
 ];
 
 /// What stands in a database now.
@@ -41,7 +47,7 @@ pub fn snapshot(tx: &Tx<'_>) -> Result<Snapshot, Error> {
 fn id(kind: Kind, row: &Row<'_, '_>) -> Result<String, Error> {
     match kind {
         Kind::Credential => Ok(to_hex(&row.blob("hash")?)),
-        Kind::Machine | Kind::Pool | Kind::PoolMember => row.text("id"),
+        Kind::Machine | Kind::Pool | Kind::PoolMember | Kind::Employee => row.text("id"),
     }
 }
 

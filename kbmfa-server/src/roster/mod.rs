@@ -1,7 +1,9 @@
-//! Who and what takes part: machines with their credentials, and the pools that they are in.
+//! Who and what takes part: machines with their credentials, the pools that they are in, and employees.
 
 pub mod service;
 pub mod store;
+
+pub mod employee;
 
 use kbmfa_proto::names::{MachineName, PoolName};
 
@@ -29,6 +31,15 @@ pub enum Error {
     /// The machine is not in the pool.
     #[error("machine {0} is not in pool {1}")]
     NotInPool(MachineName, PoolName),
+    /// There is no such employee.
+    #[error("there is no employee {0}")]
+    NoSuchEmployee(String),
+    /// There is one already.
+    #[error("that address, account or Keybase name is {0}'s already")]
+    EmployeeExists(String),
+    /// Nothing to change.
+    #[error("{0} is {1} already")]
+    SameState(String, &'static str),
     /// The token is unknown, expired, or was traded for another credential. Which, is nobody's business.
     #[error("the join token is unknown, used or expired")]
     TokenRefused,

@@ -17,6 +17,9 @@ pub const JOIN_TOKEN_LIFE: Duration = Duration::from_secs(60 * 60);
 /// How stale "last seen" may be: a write for each login would cost more than the knowledge is worth.
 const SEEN_GRAIN: Duration = Duration::from_secs(60);
 
+/// No login waits longer than this.
+const LONGEST_WAIT: Duration = Duration::from_secs(900);
+
 /// The machine that a credential stands for.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Caller {
@@ -37,7 +40,7 @@ pub fn authenticate(
     hash: &SecretHash,
     module_version: Option<&str>,
 ) -> Result<Option<Caller>, Error> {
-    let Some(credential) = store::credential(tx, hash)? else { return Ok(None) };
+    let Some(credential) = store::credential(tx, hash, tx.now)? else { return Ok(None) };
     if credential.first_used_at.is_none() {
         let retired = store::first_use(tx, hash, &credential)?;
         if retired > 0 {
@@ -49,6 +52,17 @@ pub fn authenticate(
         store::seen(tx, &credential.machine_id, module_version)?;
     }
     Ok(Some(Caller { machine_id: credential.machine_id, name: credential.name }))
+}
+
+/// [`authenticate`] for a machine that waits for a login which it opened before its credential was
+/// replaced: the old one still does for that, and for nothing else.
+///
+/// # Errors
+/// What the database says.
+pub fn authenticate_waiting(tx: &Tx<'_>, hash: &SecretHash) -> Result<Option<Caller>, Error> {
+    let retired_since = tx.now.minus(LONGEST_WAIT);
+    let found = store::credential(tx, hash, retired_since)?;
+    Ok(found.map(|credential| Caller { machine_id: credential.machine_id, name: credential.name }))
 }
 
 /// The machine of this name.
@@ -90,7 +104,7 @@ pub fn make_join_token(tx: &Tx<'_>, actor: &Actor, name: &MachineName) -> Result
     let expires_at = tx.now + JOIN_TOKEN_LIFE;
     store::insert_join_token(tx, &token.hash(), &machine.id, expires_at)?;
     let event = Event::new(Kind::MachineTokenMade, actor.clone()).machine(name);
-    audit::append(tx, &event.detail("expires", expires_at))?;
+    audit::append(tx, &event.detail("expires", expires_at).detail("joined", joined(&machine)))?;
     Ok(token)
 }
 
@@ -112,12 +126,17 @@ pub fn join(
         None => {}
     }
     if !store::insert_credential(tx, credential, &found.machine.id)? {
-        return Err(Error::TokenRefused);
+        // The machine may have joined with it already and not heard of it, before the last token expired.
+        let known = store::credential(tx, credential, tx.now)?;
+        if known.is_none_or(|known| known.machine_id != found.machine.id || known.first_used_at.is_some()) {
+            return Err(Error::TokenRefused);
+        }
     }
     store::trade(tx, token, credential)?;
     store::seen(tx, &found.machine.id, Some(module_version))?;
     let event = Event::new(Kind::MachineJoined, Actor::machine(&found.machine.name));
-    audit::append(tx, &event.machine(&found.machine.name).detail("module", module_version))?;
+    let event = event.machine(&found.machine.name).detail("module", module_version);
+    audit::append(tx, &event.detail("joined", joined(&found.machine)))?;
     Ok(found.machine)
 }
 
@@ -127,9 +146,27 @@ pub fn join(
 /// [`Error::NoSuchMachine`].
 pub fn remove_machine(tx: &Tx<'_>, actor: &Actor, name: &MachineName) -> Result<Machine, Error> {
     let machine = machine(tx, name)?;
+    let pools = store::pools_of(tx, &machine.id)?;
     store::remove_machine(tx, &machine.id)?;
-    audit::append(tx, &Event::new(Kind::MachineRemoved, actor.clone()).machine(name))?;
+    let event = Event::new(Kind::MachineRemoved, actor.clone())
+        .machine(name)
+        .detail("pools", list(&pools))
+        .detail("joined", joined(&machine))
+        .maybe("last-seen", machine.last_seen_at)
+        .maybe("module", machine.module_version.as_ref());
+    audit::append(tx, &event)?;
     Ok(machine)
+}
+
+/// Whether a machine had a credential before what is put on record.
+fn joined(machine: &Machine) -> &'static str {
+    if machine.credentials > 0 { "yes" } else { "no" }
+}
+
+/// Names with blanks between them; `-` for none.
+fn list<N: std::fmt::Display>(names: &[N]) -> String {
+    let names: Vec<_> = names.iter().map(N::to_string).collect();
+    if names.is_empty() { "-".to_owned() } else { names.join(" ") }
 }
 
 /// Makes a pool if there is none of this name; true if it was made.
@@ -155,10 +192,11 @@ pub fn put_in_pool(
     pool_name: &PoolName,
     machine_name: &MachineName,
 ) -> Result<bool, Error> {
-    let added = store::put_in_pool(tx, &pool(tx, pool_name)?.id, &machine(tx, machine_name)?.id)?;
+    let (pool, machine) = (pool(tx, pool_name)?, machine(tx, machine_name)?);
+    let before = store::pools_of(tx, &machine.id)?;
+    let added = store::put_in_pool(tx, &pool.id, &machine.id)?;
     if added {
-        let event = Event::new(Kind::PoolMachineAdded, actor.clone()).machine(machine_name);
-        audit::append(tx, &event.detail("pool", pool_name))?;
+        record_pools(tx, Event::new(Kind::PoolMachineAdded, actor.clone()), &pool, &machine, &before)?;
     }
     Ok(added)
 }
@@ -173,11 +211,25 @@ pub fn take_out_of_pool(
     pool_name: &PoolName,
     machine_name: &MachineName,
 ) -> Result<(), Error> {
-    if !store::take_out_of_pool(tx, &pool(tx, pool_name)?.id, &machine(tx, machine_name)?.id)? {
+    let (pool, machine) = (pool(tx, pool_name)?, machine(tx, machine_name)?);
+    let before = store::pools_of(tx, &machine.id)?;
+    if !store::take_out_of_pool(tx, &pool.id, &machine.id)? {
         return Err(Error::NotInPool(machine_name.clone(), pool_name.clone()));
     }
-    let event = Event::new(Kind::PoolMachineRemoved, actor.clone()).machine(machine_name);
-    audit::append(tx, &event.detail("pool", pool_name))?;
+    record_pools(tx, Event::new(Kind::PoolMachineRemoved, actor.clone()), &pool, &machine, &before)
+}
+
+/// The machine's pools have changed: from `before` to what they are now.
+fn record_pools(
+    tx: &Tx<'_>,
+    event: Event,
+    pool: &Pool,
+    machine: &Machine,
+    before: &[PoolName],
+) -> Result<(), Error> {
+    let after = store::pools_of(tx, &machine.id)?;
+    let event = event.machine(&machine.name).detail("pool", &pool.name);
+    audit::append(tx, &event.detail("before", list(before)).detail("after", list(&after)))?;
     Ok(())
 }
 
@@ -186,14 +238,18 @@ pub fn take_out_of_pool(
 /// # Errors
 /// [`Error::NoSuchPool`].
 pub fn remove_pool(tx: &Tx<'_>, actor: &Actor, name: &PoolName) -> Result<(), Error> {
-    store::remove_pool(tx, &pool(tx, name)?.id)?;
-    audit::append(tx, &Event::new(Kind::PoolRemoved, actor.clone()).detail("pool", name))?;
+    let pool = pool(tx, name)?;
+    store::remove_pool(tx, &pool.id)?;
+    let event = Event::new(Kind::PoolRemoved, actor.clone()).detail("pool", name);
+    audit::append(tx, &event.detail("machines", list(&pool.machines)))?;
     Ok(())
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::audit::store::search::{Filter, Found, search};
+    use crate::db::Db;
     use crate::db::testing::{Fixture, fixture};
 
     fn act<T: Send + 'static>(
@@ -257,6 +313,34 @@ mod tests {
     }
 
     #[test]
+    fn a_machine_that_never_heard_of_its_success_may_join_again_with_a_new_token() {
+        let (fixture, token) = with_token();
+        join_as(&fixture, &token, "a").unwrap();
+        fixture.clock.advance(JOIN_TOKEN_LIFE);
+        let again = act(&fixture, |tx| make_join_token(tx, &root(), &web1())).unwrap().hash();
+        assert_eq!(join_as(&fixture, &again, "a").unwrap().name, web1());
+        assert!(accepted(&fixture, "a"));
+        let third = act(&fixture, |tx| make_join_token(tx, &root(), &web1())).unwrap().hash();
+        assert!(matches!(join_as(&fixture, &third, "a"), Err(Error::TokenRefused)), "it is in use by now");
+    }
+
+    #[test]
+    fn a_replaced_credential_still_does_for_logins_that_wait_and_for_nothing_else() {
+        let (fixture, token) = with_token();
+        join_as(&fixture, &token, "old").unwrap();
+        assert!(accepted(&fixture, "old"));
+        fixture.clock.advance(Duration::from_secs(1));
+        let second = act(&fixture, |tx| make_join_token(tx, &root(), &web1())).unwrap().hash();
+        join_as(&fixture, &second, "new").unwrap();
+        assert!(accepted(&fixture, "new"));
+        let waits =
+            || act(&fixture, |tx| authenticate_waiting(tx, &SecretHash::of("old"))).unwrap().is_some();
+        assert!(waits() && !accepted(&fixture, "old"));
+        fixture.clock.advance(LONGEST_WAIT);
+        assert!(!waits());
+    }
+
+    #[test]
     fn a_removed_machine_is_refused_and_its_name_is_free_again() {
         let (fixture, token) = with_token();
         join_as(&fixture, &token, "a").unwrap();
@@ -265,6 +349,80 @@ mod tests {
         assert!(matches!(join_as(&fixture, &token, "a"), Err(Error::TokenRefused)));
         act(&fixture, |tx| add_machine(tx, &root(), &web1())).unwrap();
         assert!(!accepted(&fixture, "a"));
+    }
+
+    #[test]
+    fn what_changes_is_on_record_as_it_was_and_as_it_is() {
+        let (fixture, token) = with_token();
+        join_as(&fixture, &token, "a").unwrap();
+        act(&fixture, |tx| {
+            let (web, db): (PoolName, PoolName) = ("web".parse().unwrap(), "db".parse().unwrap());
+            for pool in [&web, &db] {
+                add_pool(tx, &root(), pool)?;
+                put_in_pool(tx, &root(), pool, &web1())?;
+                put_in_pool(tx, &root(), pool, &web1())?;
+            }
+            take_out_of_pool(tx, &root(), &web, &web1())?;
+            remove_machine(tx, &root(), &web1())?;
+            remove_pool(tx, &root(), &db)
+        })
+        .unwrap();
+        let filter = Filter { limit: 99, ..Filter::default() };
+        let found = fixture.db.read_blocking(|tx| search(tx, &filter)).unwrap();
+        let told: Vec<String> = found.iter().map(told).collect();
+        insta::assert_snapshot!(told.join("\n"), @r#"
+        machine.added {}
+        machine.token-made {"expires":"2026-11-21T13:00:00Z","joined":"no"}
+        machine.joined {"joined":"no","module":"0.1.0"}
+        pool.added {"pool":"web"}
+        pool.machine-added {"after":"web","before":"-","pool":"web"}
+        pool.added {"pool":"db"}
+        pool.machine-added {"after":"db web","before":"web","pool":"db"}
+        pool.machine-removed {"after":"db","before":"db web","pool":"web"}
+        machine.removed {"joined":"yes","last-seen":"2026-11-21T12:00:00Z","module":"0.1.0","pools":"db"}
+        pool.removed {"machines":"-","pool":"db"}
+        "#);
+    }
+
+    #[test]
+    fn many_writers_in_two_programs_make_one_chain_with_an_event_for_each_change() {
+        let fixture = fixture();
+        let other = Db::open(fixture.dir.path()).unwrap();
+        let added = std::thread::scope(|scope| {
+            let writers: Vec<_> = [&fixture.db, &other, &fixture.db, &other]
+                .into_iter()
+                .map(|db| scope.spawn(move || (0..50).filter(|n| added_once(db, *n)).count()))
+                .collect();
+            writers.into_iter().map(|writer| writer.join().unwrap()).sum::<usize>()
+        });
+        assert_eq!(added, 50, "each name was free once");
+        let (machines, found, head) = fixture
+            .db
+            .read_blocking(|tx| {
+                let filter = Filter { limit: 999, ..Filter::default() };
+                let head = audit::verify(tx, None)?.unwrap();
+                Ok::<_, Error>((store::machines(tx)?, search(tx, &filter)?, head))
+            })
+            .unwrap();
+        assert_eq!((machines.len(), found.len(), head.seq), (50, 50, 50));
+        assert_eq!(found.iter().map(|event| event.seq).collect::<Vec<_>>(), (1..=50).collect::<Vec<_>>());
+        assert_eq!(fixture.db.read_blocking(audit::index::hidden).unwrap(), 0);
+    }
+
+    /// True if this call entered the machine.
+    fn added_once(db: &Db, number: i64) -> bool {
+        let name: MachineName = format!("m{number}").parse().unwrap();
+        match db.write_blocking("add", move |tx| add_machine(tx, &root(), &name)) {
+            Ok(()) => true,
+            Err(Error::MachineExists(_)) => false,
+            Err(error) => panic!("{error}"),
+        }
+    }
+
+    /// The kind and the details of an event.
+    fn told(event: &Found) -> String {
+        let body: serde_json::Value = serde_json::from_str(&event.body).unwrap();
+        format!("{} {}", body["kind"].as_str().unwrap(), body.get("detail").unwrap_or(&serde_json::json!({})))
     }
 
     #[test]

@@ -90,12 +90,17 @@ pub(super) struct Credential {
     pub(super) last_seen_at: Option<Time>,
 }
 
-pub(super) fn credential(tx: &Tx<'_>, hash: &SecretHash) -> Result<Option<Credential>, Error> {
+/// A credential that is accepted, or that was until no longer ago than `retired_since`.
+pub(super) fn credential(
+    tx: &Tx<'_>,
+    hash: &SecretHash,
+    retired_since: Time,
+) -> Result<Option<Credential>, Error> {
     tx.query_one(
         "SELECT machine.id, name, credential.created_at, first_used_at, last_seen_at
          FROM credential JOIN machine ON machine.id = machine_id
-         WHERE hash = ?1 AND retired_at IS NULL AND removed_at IS NULL",
-        &[hash.as_bytes().into()],
+         WHERE hash = ?1 AND (retired_at IS NULL OR retired_at > ?2) AND removed_at IS NULL",
+        &[hash.as_bytes().into(), retired_since.into()],
         |row| {
             Ok(Credential {
                 machine_id: row.text("id")?,

@@ -63,19 +63,28 @@ pub(super) fn run(args: &Args, out: &mut impl Write) -> Result<(), Error> {
     let token = read_token(&args.token_file)?;
 
     place::directory(&dir).map_err(|error| cannot("make", &dir, &error))?;
-    let credential = files::prepare_credential(&dir)?;
     let trust = Trust::in_pin(args.pin).map_err(Error::new)?;
-    let join = Join {
-        token: token.trim().to_owned(),
-        credential_sha256: files::hex(&Sha256::digest(credential.as_bytes())),
-        module_version: Shown::new(env!("CARGO_PKG_VERSION")),
+    let trade = |credential: &str| {
+        let join = Join {
+            token: token.trim().to_owned(),
+            credential_sha256: files::hex(&Sha256::digest(credential.as_bytes())),
+            module_version: Shown::new(env!("CARGO_PKG_VERSION")),
+        };
+        any(&location, &addresses, |target| {
+            let client = Client::new(target, &trust, None, None)?;
+            client.call(Method::POST, "/v1/machines/join", Some(&join), CALL_TIME)
+        })
+        .map(|_: Machine| ())
     };
-    any(&location, &addresses, |target| {
-        let client = Client::new(target, &trust, None, None)?;
-        client.call(Method::POST, "/v1/machines/join", Some(&join), CALL_TIME)
-    })
-    .map(|_: Machine| ())
-    .map_err(|error| not_joined(&args.server, &error))?;
+    // The same token again stands for the credential that it was traded for; a new one, for a new one.
+    let installed = files::installed_credential(&dir).filter(|installed| trade(installed).is_ok());
+    let credential = if let Some(installed) = installed {
+        installed
+    } else {
+        let prepared = files::prepare_credential(&dir)?;
+        trade(&prepared).map_err(|error| not_joined(&args.server, &error))?;
+        prepared
+    };
 
     let ca = trust.pinned_ca().ok_or_else(|| Error::new("the server showed no CA"))?;
     let ca = pem::encode(&ca);

@@ -75,11 +75,21 @@ fn complain(answer: &Answer, config: &Config) -> Option<String> {
             "{address}: the server waits {}s for an answer, but the deadline here is {deadline_s}s",
             machine.window_s
         )),
+        Ok(machine) if failing_over_s(config) >= machine.poll_grace_s => Some(format!(
+            "{address}: trying every server takes up to {}s, but this one gives a silent machine up after {}s",
+            failing_over_s(config),
+            machine.poll_grace_s
+        )),
         Ok(_) if answer.ahead_s.abs() > CLOCK_S_MAX => {
             Some(format!("{address}: the clocks differ by {}s", answer.ahead_s.abs()))
         }
         Ok(_) => None,
     }
+}
+
+/// How long a module may be silent while it tries one address after the other.
+fn failing_over_s(config: &Config) -> u64 {
+    ADDRESS_TIME.as_secs().saturating_mul(u64::try_from(config.targets.len()).unwrap_or(u64::MAX))
 }
 
 /// Where the resolver no longer says what pam.toml says.

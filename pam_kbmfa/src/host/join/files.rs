@@ -51,6 +51,14 @@ pub(super) fn check(settings: &str) -> Result<(), Error> {
     Config::parse(Path::new("pam.toml"), settings).map(|_| ()).map_err(|faults| Error::all(&faults))
 }
 
+/// The credential of an earlier run that got to its end, unless another is under way.
+pub(super) fn installed_credential(dir: &Path) -> Option<Zeroizing<String>> {
+    if dir.join(NEW_CREDENTIAL).exists() {
+        return None;
+    }
+    read_credential(&dir.join("credential")).ok()
+}
+
 /// The credential that an earlier run prepared, or a new one.
 pub(super) fn prepare_credential(dir: &Path) -> Result<Zeroizing<String>, Error> {
     let path = dir.join(NEW_CREDENTIAL);
@@ -67,12 +75,15 @@ pub(super) fn prepare_credential(dir: &Path) -> Result<Zeroizing<String>, Error>
 /// Puts the files in place; returns their names. An operator's own pam.toml is left alone.
 pub(super) fn install(dir: &Path, ca: &str, settings: &str, force: bool) -> io::Result<[&'static str; 3]> {
     place::replace(dir, "ca.pem", place::PUBLIC, ca)?;
-    place::rename(dir, NEW_CREDENTIAL, "credential")?;
     let name = match std::fs::read_to_string(dir.join("pam.toml")) {
         Ok(present) if present != settings && !force => NEW_CONFIG,
         _ => "pam.toml",
     };
     place::replace(dir, name, place::PUBLIC, settings)?;
+    // Last of all: until then `join` picks up where it stopped.
+    if dir.join(NEW_CREDENTIAL).exists() {
+        place::rename(dir, NEW_CREDENTIAL, "credential")?;
+    }
     Ok(["ca.pem", "credential", name])
 }
 

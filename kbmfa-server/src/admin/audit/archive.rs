@@ -1,0 +1,107 @@
+//! `audit archive`: writes the oldest events into a file, makes sure of it, and cuts them off the chain.
+
+use clap::Args as ClapArgs;
+use kbmfa_proto::text::Shown;
+use serde_json::json;
+use std::ops::RangeInclusive;
+use std::path::{Path, PathBuf};
+
+use super::super::when::When;
+use super::super::{Admin, Failure, print};
+use super::export::{self, Format};
+use super::file::{self, Summed};
+use crate::audit::chain::Head;
+use crate::audit::store::archive::{self, Archive};
+use crate::clock::Time;
+use crate::db::{self, Db, Tx};
+use crate::logins;
+
+/// What to archive, and where.
+#[derive(ClapArgs)]
+pub struct Args {
+    /// Events before this time: 2026-11-21, 2026-11-21T21:00:00Z, or so long ago: 90d. Those from the first
+    /// event of an unfinished login on stay in any case.
+    #[arg(long, value_name = "TIME")]
+    before: When,
+    /// The file to make; it must not exist.
+    file: PathBuf,
+    /// Really do it; without this, only say what would be done.
+    #[arg(long)]
+    yes: bool,
+}
+
+pub(super) fn run(admin: &Admin, args: &Args) -> Result<(), Failure> {
+    let (_, db) = admin.open()?;
+    // What an interrupted one left behind.
+    prune(&db)?;
+    let (before, part) = db
+        .read_blocking(|tx| {
+            let before = args.before.seen_from(tx.now);
+            Ok::<_, db::Error>((before, part(tx, before)?))
+        })
+        .map_err(Failure::new)?;
+    let path = std::path::absolute(&args.file).map_err(Failure::new)?;
+    let name = path.display().to_string();
+    let what = format!("{} events ({} to {})", part.clone().count(), part.start(), part.end());
+    if part.is_empty() {
+        return admin
+            .tell(&format!("there are no events before {before} to archive"), &json!({ "events": 0 }));
+    }
+    if !args.yes {
+        return print::say(&format!("would archive {what} into {name}\nhint: say it again with --yes"));
+    }
+    let written = write(&db, part, &path)?;
+    let (archive, events) = (written.clone(), written.last.seq - written.first + 1);
+    let cut = admin.change("audit.archive", move |tx, _, actor| {
+        if *part_of(tx, before)?.end() < archive.last.seq {
+            return Err(archive::Error::Changed);
+        }
+        archive::cut(tx, actor, &archive, before)
+    });
+    let head = cut.inspect_err(|_| file::discard(&path))?;
+    prune(&db)?;
+    let sentence = format!(
+        "{name}: {what}; the chain goes on after {}, head {head}\n\
+         hint: keep the file; `kbmfa-server audit verify --with {name}` verifies it with the rest",
+        written.last
+    );
+    let Archive { first, last, sha256, .. } = written;
+    admin.tell(
+        &sentence,
+        &json!({ "file": name, "events": events, "first": first, "last": last.seq, "sha256": sha256,
+            "checkpoint": last.to_string(), "head": head.to_string() }),
+    )
+}
+
+fn part(tx: &Tx<'_>, before: Time) -> Result<RangeInclusive<i64>, db::Error> {
+    archive::part(tx, before, logins::store::first_unfinished_event(tx)?)
+}
+
+/// [`part`], with the error of the cut.
+fn part_of(tx: &Tx<'_>, before: Time) -> Result<RangeInclusive<i64>, archive::Error> {
+    Ok(part(tx, before)?)
+}
+
+/// Writes the file, brings it to the disk, reads it back and follows the chain through it.
+fn write(db: &Db, part: RangeInclusive<i64>, path: &Path) -> Result<Archive, Failure> {
+    let start = db.read_blocking(archive::newest).map_err(Failure::new)?;
+    let start = start.map_or(Head::EMPTY, |checkpoint| checkpoint.last);
+    let file = file::create(path)?;
+    let written = || {
+        let mut summed = Summed::new(&file);
+        export::write(db, part.clone(), Format::Jsonl, &mut summed)?;
+        file::settle(&file, path)?;
+        let read = file::verify(file::open(path)?, path, Some(start), None)?;
+        if read.sha256 != summed.sha256() || read.last.seq != *part.end() {
+            return Err(Failure::new(format!("{} does not read back as it was written", path.display())));
+        }
+        let file = Shown::from(path.display().to_string());
+        Ok(Archive { first: start.seq + 1, last: read.last, sha256: read.sha256, file })
+    };
+    written().inspect_err(|_| file::discard(path))
+}
+
+fn prune(db: &Db) -> Result<(), Failure> {
+    while db.write_blocking("audit.prune", archive::prune_some).map_err(Failure::new)? {}
+    Ok(())
+}

@@ -1,0 +1,121 @@
+//! `audit search`.
+
+use clap::Args as ClapArgs;
+use kbmfa_proto::names::{MachineName, UserName};
+use kbmfa_proto::text::Shown;
+use serde_json::{Value, json};
+
+use super::super::when::When;
+use super::super::{Admin, Failure};
+use crate::audit::event::Kind;
+use crate::audit::store::index;
+use crate::audit::store::search::{Filter, Found, search};
+use crate::clock::Time;
+
+/// What to look for.
+#[derive(ClapArgs)]
+pub struct Args {
+    /// Words that the event must have, all of them: names, addresses, key fingerprints, ids; web* finds
+    /// every word that begins so.
+    text: Vec<String>,
+    /// About this login: its id, or the beginning of it.
+    #[arg(long)]
+    login: Option<String>,
+    /// About this machine.
+    #[arg(long)]
+    machine: Option<MachineName>,
+    /// About this Unix account.
+    #[arg(long)]
+    user: Option<UserName>,
+    /// Done by this person: console:alice, or just alice, which also finds whom sudo's caller claimed to be.
+    #[arg(long, alias = "actor")]
+    person: Option<String>,
+    /// Of this kind, such as login.approved. Give it once for each.
+    #[arg(long = "kind", value_name = "KIND")]
+    kinds: Vec<Kind>,
+    /// Not before this time: 2026-11-21T21:00:00Z, 2026-11-21, or how long ago: 2h, 7d.
+    #[arg(long, value_name = "TIME")]
+    since: Option<When>,
+    /// Before this time.
+    #[arg(long, value_name = "TIME")]
+    until: Option<When>,
+    /// So many at the most: the newest of them.
+    #[arg(long, default_value_t = 1000, value_parser = clap::value_parser!(i64).range(1..))]
+    limit: i64,
+}
+
+pub(super) fn run(admin: &Admin, args: Args) -> Result<(), Failure> {
+    let (_, db) = admin.open()?;
+    let text = Some(args.text.join(" ")).filter(|text| !text.is_empty());
+    let looks_for_words = text.is_some();
+    let found = db.read_blocking(|tx| {
+        let moment = |when: Option<When>| when.map(|when| when.seen_from(tx.now));
+        let filter = Filter {
+            login: args.login,
+            machine: args.machine.map(String::from),
+            user: args.user.map(String::from),
+            person: args.person,
+            kinds: args.kinds,
+            since: moment(args.since),
+            until: moment(args.until),
+            text,
+            limit: args.limit,
+        };
+        Ok::<_, crate::db::Error>((index::is_complete(tx)?, search(tx, &filter)?))
+    });
+    let (is_complete, found) = found.map_err(Failure::new)?;
+    if looks_for_words && !is_complete {
+        return Err(Failure::new("the index of words is still being made, and would hide older events")
+            .hint("a running server makes it by itself, and so does `kbmfa-server audit reindex`"));
+    }
+    let rows: Vec<Value> = found.iter().map(with_seal).collect();
+    admin.print(&rows, &["EVENT", "TIME", "KIND", "ACTOR", "LOGIN", "MACHINE", "USER", "DETAIL"], cells)
+}
+
+/// The sealed body, with its seal and a time that people can read beside it.
+pub(in crate::admin) fn with_seal(event: &Found) -> Value {
+    let mut body = serde_json::from_str(&event.body).unwrap_or_else(|_| json!({ "unreadable": event.body }));
+    if let Some(fields) = body.as_object_mut() {
+        let at = fields.get("at").and_then(Value::as_i64).map(Time::from_micros);
+        fields.insert("seal".into(), event.seal.clone().into());
+        fields.insert("time".into(), at.map(|at| at.to_string()).into());
+    }
+    body
+}
+
+fn cells(event: &Value) -> Vec<String> {
+    let login = text(event, "/login").chars().take(8).collect();
+    vec![
+        event.get("seq").map(ToString::to_string).unwrap_or_default(),
+        text(event, "/time"),
+        text(event, "/kind"),
+        actor(event),
+        login,
+        text(event, "/machine"),
+        text(event, "/user"),
+        details(event),
+    ]
+}
+
+fn text(event: &Value, pointer: &str) -> String {
+    // A record that was tampered with may hold anything.
+    Shown::new(event.pointer(pointer).and_then(Value::as_str).unwrap_or("-")).to_string()
+}
+
+/// Who it was, and in parentheses whom sudo says that it was.
+pub(in crate::admin) fn actor(event: &Value) -> String {
+    match text(event, "/actor/claim").as_str() {
+        "-" => text(event, "/actor/who"),
+        claim => format!("{} ({claim})", text(event, "/actor/who")),
+    }
+}
+
+/// `name=value` for each detail.
+pub(in crate::admin) fn details(event: &Value) -> String {
+    let detail = event.get("detail").and_then(Value::as_object).map(|detail| {
+        let pair = |(name, value): (&String, &Value)| format!("{name}={}", value.as_str().unwrap_or("?"));
+        let pairs = detail.iter().map(|one| Shown::new(&pair(one)).to_string());
+        pairs.collect::<Vec<_>>().join(" ")
+    });
+    detail.unwrap_or_default()
+}

@@ -1,0 +1,176 @@
+//! `employee ..`: who may log in at all.
+
+use clap::{Args as ClapArgs, Subcommand};
+use kbmfa_proto::names::UserName;
+use kbmfa_proto::text::Shown as Text;
+use serde::Serialize;
+use serde_json::json;
+
+use super::{Admin, Failure, print};
+use crate::clock::{Clock, SystemClock};
+use crate::logins::state::Revocation;
+use crate::logins::{Error, service as logins};
+use crate::random;
+use crate::roster::employee::store::{self, Employee};
+use crate::roster::employee::{Email, KeybaseName, State, service};
+
+/// The verbs.
+#[derive(Subcommand)]
+pub enum Verb {
+    /// Enter an employee: whose Unix account it is, and under which names they answer.
+    Add(Add),
+    /// List the employees.
+    List {
+        /// Also those who were removed.
+        #[arg(long)]
+        removed: bool,
+    },
+    /// Show one employee.
+    Show {
+        /// Their e-mail address.
+        email: Email,
+    },
+    /// Refuse an employee's logins from now on, also those that wait or were just approved.
+    Suspend {
+        /// Their e-mail address.
+        email: Email,
+    },
+    /// Let an employee log in again, if it is approved.
+    Resume {
+        /// Their e-mail address.
+        email: Email,
+    },
+    /// Remove an employee. Their account's logins stay refused until it is somebody else's.
+    Remove {
+        /// Their e-mail address.
+        email: Email,
+        /// Really do it; without this, only say what would be done.
+        #[arg(long)]
+        yes: bool,
+    },
+}
+
+/// A new employee.
+#[derive(ClapArgs)]
+pub struct Add {
+    /// Their e-mail address.
+    email: Email,
+    /// Their name, for people to read.
+    #[arg(long)]
+    name: Text,
+    /// Their Unix account, the same on every machine.
+    #[arg(long)]
+    unix_name: UserName,
+    /// Their name in Keybase.
+    #[arg(long)]
+    keybase_name: Option<KeybaseName>,
+}
+
+/// Does it.
+///
+/// # Errors
+/// What went wrong.
+pub fn run(admin: &Admin, verb: Verb) -> Result<(), Failure> {
+    match verb {
+        Verb::Add(new) => add(admin, new),
+        Verb::List { removed } => list(admin, removed),
+        Verb::Show { email } => show(admin, &email),
+        Verb::Suspend { email } => change(admin, &email, State::Suspended, Some(Revocation::Suspended)),
+        Verb::Resume { email } => change(admin, &email, State::Active, None),
+        Verb::Remove { email, yes: true } => change(admin, &email, State::Removed, Some(Revocation::Removed)),
+        Verb::Remove { email, yes: false } => preview(admin, &email),
+    }
+}
+
+#[derive(Serialize)]
+struct Shown {
+    email: Email,
+    name: Text,
+    unix_name: UserName,
+    keybase_name: Option<KeybaseName>,
+    state: State,
+    created: String,
+    changed: String,
+}
+
+impl From<Employee> for Shown {
+    fn from(employee: Employee) -> Self {
+        Self {
+            email: employee.email,
+            name: employee.name,
+            unix_name: employee.unix_name,
+            keybase_name: employee.keybase_name,
+            state: employee.state,
+            created: employee.created_at.to_string(),
+            changed: employee.changed_at.to_string(),
+        }
+    }
+}
+
+impl Shown {
+    fn cells(&self) -> Vec<String> {
+        vec![
+            self.email.to_string(),
+            self.name.to_string(),
+            self.unix_name.to_string(),
+            self.keybase_name.as_ref().map_or_else(|| "-".into(), ToString::to_string),
+            self.state.as_str().to_owned(),
+            self.changed.clone(),
+        ]
+    }
+}
+
+const HEADINGS: &[&str] = &["E-MAIL", "NAME", "UNIX", "KEYBASE", "STATE", "SINCE"];
+
+fn add(admin: &Admin, new: Add) -> Result<(), Failure> {
+    let Add { email, name, unix_name, keybase_name } = new;
+    let now = SystemClock.now();
+    let id = random::hex::<16>().map_err(Failure::new)?;
+    let state = State::Active;
+    let employee =
+        Employee { id, email, name, unix_name, keybase_name, state, created_at: now, changed_at: now };
+    let email = employee.email.clone();
+    admin.change("employee.add", move |tx, _, actor| service::add(tx, actor, &employee))?;
+    admin.tell(&format!("employee {email} is entered"), &json!({ "email": email }))
+}
+
+fn list(admin: &Admin, removed: bool) -> Result<(), Failure> {
+    let (_, db) = admin.open()?;
+    let found = db.read_blocking(|tx| store::all(tx, removed)).map_err(Failure::new)?;
+    let employees: Vec<Shown> = found.into_iter().map(Shown::from).collect();
+    admin.print(&employees, HEADINGS, Shown::cells)
+}
+
+fn show(admin: &Admin, email: &Email) -> Result<(), Failure> {
+    let (_, db) = admin.open()?;
+    let found = Shown::from(db.read_blocking(|tx| service::find(tx, email)).map_err(Failure::new)?);
+    if admin.json { print::print_json(&found) } else { admin.print(&[found], HEADINGS, Shown::cells) }
+}
+
+/// The new state and the end of everything that waits: one transaction.
+fn change(admin: &Admin, email: &Email, state: State, revokes: Option<Revocation>) -> Result<(), Failure> {
+    let whose = email.clone();
+    let refused = admin.change("employee.state", move |tx, config, actor| {
+        let employee = service::set_state(tx, actor, &whose, state)?;
+        let rules = config.rules(None);
+        let revoke = |why| logins::revoke_all_of(tx, &rules, &employee.unix_name, why, actor);
+        Ok::<_, Error>(revokes.map(revoke).transpose()?.unwrap_or(0))
+    })?;
+    let ended = if refused == 0 {
+        String::new()
+    } else {
+        format!("; logins refused that were on their way: {refused}")
+    };
+    let sentence = format!("employee {email} is {}{ended}", state.as_str());
+    admin.tell(&sentence, &json!({ "email": email, "state": state, "refused": refused }))
+}
+
+fn preview(admin: &Admin, email: &Email) -> Result<(), Failure> {
+    let (_, db) = admin.open()?;
+    let employee = db.read_blocking(|tx| service::find(tx, email));
+    let employee = employee.map_err(Failure::new)?;
+    print::say(&format!(
+        "would remove employee {email}: logins of {} are refused from then on\nhint: say it again with --yes",
+        employee.unix_name
+    ))
+}

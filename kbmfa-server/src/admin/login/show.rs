@@ -1,0 +1,109 @@
+//! `login show`: one login's whole story in the order of time.
+
+use jiff::SignedDuration;
+use serde::Serialize;
+use serde_json::Value;
+use std::time::Duration;
+
+use super::super::audit::search::{actor, details, with_seal};
+use super::super::{Admin, Failure, print};
+use super::Shown;
+use crate::audit::store::archive;
+use crate::audit::store::search::{Filter, Found, search};
+use crate::clock::Time;
+use crate::logins::store::Login;
+use crate::logins::{Error, service};
+
+/// Events of one login that are shown: far more than one has, unless somebody answers again and again.
+const EVENTS_MAX: i64 = 10_000;
+
+/// The login as `list` has it, with what happened to it.
+#[derive(Serialize)]
+struct Told {
+    #[serde(flatten)]
+    login: Shown,
+    verdict: String,
+    window_ms: u64,
+    story: Vec<Value>,
+}
+
+pub(super) fn run(admin: &Admin, id: &str) -> Result<(), Failure> {
+    let (_, db) = admin.open()?;
+    let read = db.read_blocking(|tx| {
+        let login = service::find(tx, id)?;
+        let filter = Filter { login: Some(login.id.to_string()), limit: EVENTS_MAX, ..Filter::default() };
+        Ok::<_, Error>((login, search(tx, &filter)?, archive::newest(tx)?))
+    });
+    let (login, events, archived) = read.map_err(Failure::new)?;
+    let story: Vec<Value> = events.iter().map(|event| with_time_since(event, login.opened_at)).collect();
+    if admin.json {
+        return print::print_json(&Told {
+            verdict: login.verdict.clone(),
+            window_ms: u64::try_from(window(&login).as_millis()).unwrap_or(u64::MAX),
+            login: Shown::from(login),
+            story,
+        });
+    }
+    print::say(&facts(&login))?;
+    match archived.filter(|_| story.is_empty()) {
+        Some(cut) => {
+            print::say(&format!("its events are archived; the newest archive is {}", cut.archive.file))
+        }
+        None => print::say(&print::table(HEADINGS, story.iter().map(cells))),
+    }
+}
+
+fn window(login: &Login) -> Duration {
+    login.life.expires_at.since(login.opened_at)
+}
+
+/// What is known of it, a line for each thing.
+fn facts(login: &Login) -> String {
+    let shown = Shown::from(login.clone());
+    let or_dash = |text: Option<String>| text.unwrap_or_else(|| "-".into());
+    let why = shown.reason.as_ref().map(|reason| format!(" ({reason})")).unwrap_or_default();
+    let by = shown.decided_by.as_ref().map(|by| format!(" by {by}")).unwrap_or_default();
+    let lines = [
+        ("login", login.id.to_string()),
+        ("user", shown.user.to_string()),
+        ("from", or_dash(shown.source)),
+        ("machine", shown.machine.to_string()),
+        ("service", shown.service.to_string()),
+        ("key", or_dash(shown.key)),
+        ("opened", shown.opened),
+        ("verdict", login.verdict.clone()),
+        ("window", format!("{:#}, to {}", rounded(window(login)), shown.expires)),
+        ("state", format!("{}{by}{why}", shown.state)),
+    ];
+    lines.iter().fold(String::new(), |text, (name, value)| text + &format!("{name:<9}{value}\n"))
+}
+
+const HEADINGS: &[&str] = &["EVENT", "TIME", "AFTER", "ACTOR", "WHAT", "DETAIL"];
+
+fn cells(event: &Value) -> Vec<String> {
+    let text = |name: &str| event.get(name).and_then(Value::as_str).unwrap_or("-").to_owned();
+    let after = event.get("after_ms").and_then(Value::as_u64).map(Duration::from_millis);
+    vec![
+        event.get("seq").map(ToString::to_string).unwrap_or_default(),
+        text("time"),
+        after.map(|after| format!("{:#}", rounded(after))).unwrap_or_default(),
+        actor(event),
+        text("kind"),
+        details(event),
+    ]
+}
+
+/// `4s 12ms`, when it is printed with `#`.
+fn rounded(length: Duration) -> SignedDuration {
+    SignedDuration::from_millis(i64::try_from(length.as_millis()).unwrap_or(i64::MAX))
+}
+
+fn with_time_since(event: &Found, opened: Time) -> Value {
+    let mut told = with_seal(event);
+    if let Some(fields) = told.as_object_mut() {
+        let at = fields.get("at").and_then(Value::as_i64).map(Time::from_micros);
+        let after = at.and_then(|at| u64::try_from(at.since(opened).as_millis()).ok());
+        fields.insert("after_ms".into(), after.into());
+    }
+    told
+}

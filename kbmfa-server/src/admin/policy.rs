@@ -1,0 +1,151 @@
+//! `policy ..`: what would be said about a login, and why.
+
+use clap::{Args as ClapArgs, Subcommand};
+use kbmfa_proto::login::Account;
+use kbmfa_proto::names::{MachineName, UserName};
+use serde::Serialize;
+use std::net::IpAddr;
+
+use super::{Admin, Failure, print};
+use crate::config::Config;
+use crate::policy::{self, Before, Facts, Grounds, Person, Rule, Says, Subject, Terms, Verdict};
+use crate::roster::employee::service as employee;
+use crate::roster::{Error, service, store};
+
+/// The verbs.
+#[derive(Subcommand)]
+pub enum Verb {
+    /// Say which rule would speak about a login, and why the ones before it do not.
+    Explain(Login),
+}
+
+/// The login in question.
+#[derive(ClapArgs)]
+pub struct Login {
+    /// The Unix account.
+    #[arg(long)]
+    user: UserName,
+    /// The machine.
+    #[arg(long)]
+    machine: MachineName,
+    /// The source address.
+    #[arg(long)]
+    from: Option<IpAddr>,
+    /// The PAM service.
+    #[arg(long, default_value = "sshd")]
+    service: String,
+}
+
+/// Does it.
+///
+/// # Errors
+/// What went wrong.
+pub fn run(admin: &Admin, verb: Verb) -> Result<(), Failure> {
+    let Verb::Explain(login) = verb;
+    let (config, db) = admin.open()?;
+    let facts = db.read_blocking(|tx| {
+        let machine = service::machine(tx, &login.machine)?;
+        let subject = Subject {
+            machine: machine.name,
+            pools: store::pools_of(tx, &machine.id)?,
+            user: login.user,
+            service: login.service,
+            from: login.from.map(|from| from.to_canonical()),
+        };
+        let person = employee::behind(tx, &subject.user)?;
+        Ok::<_, Error>(first_of_its_kind(subject, person))
+    });
+    let explained = explain(&config, &facts.map_err(Failure::new)?);
+    if admin.json {
+        return print::print_json(&explained);
+    }
+    let lines = explained.rules.iter().map(|rule| format!("rule on line {}: {}", rule.line, rule.says));
+    let all: Vec<_> = [explained.login.clone(), explained.person.to_owned()]
+        .into_iter()
+        .chain(lines)
+        .chain([format!("verdict: {}", explained.verdict)])
+        .collect();
+    print::say(&all.join("\n"))
+}
+
+/// A login before which nothing happened: no denial, no limit reached.
+fn first_of_its_kind(subject: Subject, person: Person) -> Facts {
+    Facts {
+        subject,
+        person,
+        account: Account::Known,
+        rehearsal: false,
+        before: Before::Nothing,
+        pending_same_user: 0,
+        pending_on_machine: 0,
+        asks_same_user: 0,
+        asks_on_machine: 0,
+    }
+}
+
+#[derive(Serialize)]
+struct Explained {
+    login: String,
+    person: &'static str,
+    rules: Vec<Explanation>,
+    verdict: String,
+}
+
+#[derive(Serialize)]
+struct Explanation {
+    line: usize,
+    speaks: bool,
+    says: String,
+}
+
+fn explain(config: &Config, facts: &Facts) -> Explained {
+    let Subject { machine, pools, user, service, from } = &facts.subject;
+    let pools: Vec<_> = pools.iter().map(ToString::to_string).collect();
+    let pools = if pools.is_empty() { "no pool".to_owned() } else { format!("pools {}", pools.join(", ")) };
+    let from = from.map_or_else(|| "an unknown address".to_owned(), |from| from.to_string());
+    Explained {
+        login: format!("{user} wants to enter {machine} ({pools}) through {service} from {from}"),
+        person: match facts.person {
+            Person::Unknown => "no employee has this account",
+            Person::Employee(_) => "the account is an employee's",
+            Person::Suspended => "the account is a suspended employee's",
+            Person::Removed => "the account was an employee's who was removed",
+        },
+        rules: rules_up_to_the_speaker(&config.policy.rules, &facts.subject),
+        verdict: words(&policy::judge(&config.policy, facts)),
+    }
+}
+
+fn rules_up_to_the_speaker(rules: &[Rule], login: &Subject) -> Vec<Explanation> {
+    let mut explained = Vec::new();
+    for rule in rules {
+        let fits = rule.scope.fits(login);
+        let says = match (&fits, &rule.says) {
+            (Err(mismatch), _) => format!("does not speak: {mismatch}"),
+            (Ok(()), Says::Exempt) => "speaks: let them in without asking".into(),
+            (Ok(()), Says::Ask(terms)) => format!("speaks: {}", ask(terms)),
+        };
+        explained.push(Explanation { line: rule.line, speaks: fits.is_ok(), says });
+        if fits.is_ok() {
+            break;
+        }
+    }
+    explained
+}
+
+fn ask(terms: &Terms) -> String {
+    format!("ask {} within {} s at {}", terms.approvers, terms.window.as_secs(), terms.destination)
+}
+
+fn words(verdict: &Verdict) -> String {
+    match verdict {
+        Verdict::Refuse(refusal) => format!("refuse ({})", refusal.code()),
+        Verdict::Allow(Grounds::Exempt { line }) => {
+            format!("let in without asking, by the rule on line {line}")
+        }
+        Verdict::Allow(Grounds::SameConnection) => "let in, the connection was approved".into(),
+        Verdict::Ask(terms) => ask(terms),
+        Verdict::Hold => "hold, and ask nobody".into(),
+        Verdict::Rehearse => "end the rehearsal".into(),
+    }
+}

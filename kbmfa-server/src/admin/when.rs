@@ -1,0 +1,76 @@
+//! A moment as people write it: `2026-11-21T21:00:00Z`, `2026-11-21`, or how long ago: `2h`, `7d`.
+
+use jiff::civil::Date;
+use jiff::tz::TimeZone;
+use jiff::{Span, SpanRelativeTo, Timestamp};
+use std::str::FromStr;
+use std::time::Duration;
+
+use crate::clock::Time;
+
+/// A moment, fixed or counted back from now.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum When {
+    /// This one.
+    At(Time),
+    /// So long ago.
+    Ago(Duration),
+}
+
+impl When {
+    /// The moment that it is, seen from `now`.
+    pub(super) fn seen_from(self, now: Time) -> Time {
+        match self {
+            Self::At(time) => time,
+            Self::Ago(length) => now.minus(length),
+        }
+    }
+}
+
+/// A text that names no moment.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error(
+    "no time: write 2026-11-21T21:00:00Z, 2026-11-21 (its beginning in UTC), or how long ago, as 2h or 7d"
+)]
+pub(super) struct BadTime;
+
+impl FromStr for When {
+    type Err = BadTime;
+    fn from_str(text: &str) -> Result<Self, BadTime> {
+        if let Ok(time) = text.parse::<Timestamp>() {
+            return Ok(Self::At(Time::from_micros(time.as_microsecond())));
+        }
+        if let Ok(date) = text.parse::<Date>() {
+            let midnight = date.to_zoned(TimeZone::UTC).map_err(|_| BadTime)?;
+            return Ok(Self::At(Time::from_micros(midnight.timestamp().as_microsecond())));
+        }
+        let length = text.parse::<Span>().and_then(|span| {
+            // A day is 24 hours here; months have no length of their own and are refused.
+            span.to_duration(SpanRelativeTo::days_are_24_hours())
+        });
+        let length = length.ok().and_then(|length| Duration::try_from(length).ok());
+        length.map(Self::Ago).ok_or(BadTime)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn moments_are_read_as_people_write_them() {
+        let now: Time = Time::from_micros(1_795_294_800_000_000);
+        let check = |text: &str, expected: &str| {
+            assert_eq!(text.parse::<When>().unwrap().seen_from(now).to_string(), expected, "{text}");
+        };
+        check("2026-11-21T20:00:00Z", "2026-11-21T20:00:00Z");
+        check("2026-11-21T21:00:00+01:00", "2026-11-21T20:00:00Z");
+        check("2026-11-21", "2026-11-21T00:00:00Z");
+        check("2h", "2026-11-21T19:00:00Z");
+        check("7d", "2026-11-14T21:00:00Z");
+        check("1w 1h 30m", "2026-11-14T19:30:00Z");
+        for bad in ["", "yesterday", "2026-13-01", "3 months", "-2h", "12"] {
+            assert_eq!(bad.parse::<When>(), Err(BadTime), "{bad:?}");
+        }
+    }
+}

@@ -1,0 +1,158 @@
+//! The index of words: full-text search behind three statements. It is a convenience and no evidence: what
+//! it finds is read from the sealed rows, and it can be made anew at any time.
+
+use super::{Error, Tx};
+use crate::audit::words::{self, Wanted};
+
+/// Events whose words are made in one transaction, so that nobody else waits long for a turn.
+const BATCH: i64 = 500;
+
+/// Writes the words of an event.
+pub(super) fn add(tx: &Tx<'_>, seq: i64, body: &str) -> Result<(), Error> {
+    let words = words::of_event(body);
+    tx.execute("INSERT INTO event_words (rowid, words) VALUES (?1, ?2)", &[seq.into(), words.into()])?;
+    Ok(())
+}
+
+/// Takes away the words of the events up to `last`.
+pub(super) fn remove_to(tx: &Tx<'_>, last: i64) -> Result<(), Error> {
+    tx.execute("DELETE FROM event_words WHERE rowid <= ?1", &[last.into()])?;
+    Ok(())
+}
+
+/// A search in the index's own language. Each word stands in quotation marks, which no word contains.
+pub(super) fn expression(wanted: &[Wanted]) -> String {
+    let terms = wanted.iter().map(|wanted| {
+        let open = if wanted.beginning { " *" } else { "" };
+        format!("\"{}\"{open}", wanted.word)
+    });
+    terms.collect::<Vec<_>>().join(" AND ")
+}
+
+/// True if every event can be found by its words.
+///
+/// # Errors
+/// What the database says.
+pub fn is_complete(tx: &Tx<'_>) -> Result<bool, Error> {
+    Ok(state(tx)? == (words::FORM, 0))
+}
+
+/// Makes some of the words that are missing; true if there are more to make.
+///
+/// # Errors
+/// What the database says.
+pub fn complete_some(tx: &Tx<'_>) -> Result<bool, Error> {
+    let (form, mut missing_before) = state(tx)?;
+    if form != words::FORM {
+        missing_before = reset(tx)?;
+    }
+    if missing_before == 0 {
+        return Ok(false);
+    }
+    let batch = tx.query(
+        "SELECT seq, body FROM event WHERE seq < ?1 ORDER BY seq DESC LIMIT ?2",
+        &[missing_before.into(), BATCH.into()],
+        |row| Ok((row.integer("seq")?, row.text("body")?)),
+    )?;
+    for (seq, body) in &batch {
+        add(tx, *seq, body)?;
+    }
+    let missing_before = batch.last().map_or(0, |(seq, _)| *seq);
+    tx.execute("UPDATE event_words_state SET missing_before = ?1", &[missing_before.into()])?;
+    Ok(missing_before != 0)
+}
+
+/// Throws the whole index away; returns the number before which words are missing now.
+///
+/// # Errors
+/// What the database says.
+pub fn reset(tx: &Tx<'_>) -> Result<i64, Error> {
+    tx.execute("INSERT INTO event_words (event_words) VALUES ('delete-all')", &[])?;
+    let missing_before = super::head(tx)?.seq + 1;
+    tx.execute(
+        "UPDATE event_words_state SET form = ?1, missing_before = ?2",
+        &[words::FORM.into(), missing_before.into()],
+    )?;
+    Ok(missing_before)
+}
+
+/// How many events the index does not know of, though it says that it is complete.
+///
+/// # Errors
+/// What the database says.
+pub fn hidden(tx: &Tx<'_>) -> Result<i64, Error> {
+    // The index's own table of rows; asking the index itself for each of millions would take minutes.
+    let sql = "SELECT count(*) AS n FROM event WHERE seq >= (SELECT missing_before FROM event_words_state)
+               AND seq NOT IN (SELECT id FROM event_words_docsize)";
+    Ok(tx.query_one(sql, &[], |row| row.integer("n"))?.unwrap_or(0))
+}
+
+fn state(tx: &Tx<'_>) -> Result<(i64, i64), Error> {
+    let sql = "SELECT form, missing_before FROM event_words_state";
+    let state = tx.query_one(sql, &[], |row| Ok((row.integer("form")?, row.integer("missing_before")?)))?;
+    state.ok_or_else(|| Error::BadValue("event_words_state has no row".into()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::append;
+    use super::super::search::{Filter, search};
+    use super::*;
+    use crate::audit::event::{Actor, Event, Kind};
+    use crate::db::testing::{Fixture, fixture};
+
+    fn with_events(count: usize) -> Fixture {
+        let fixture = fixture();
+        fixture
+            .db
+            .write_blocking("events", move |tx| {
+                let event = Event::new(Kind::PoolAdded, Actor::new("console:root")).detail("pool", "web");
+                (0..count).try_for_each(|_| append(tx, &event).map(drop))
+            })
+            .unwrap();
+        fixture
+    }
+
+    fn found(fixture: &Fixture) -> usize {
+        let filter = Filter { text: Some("web".into()), limit: 9999, ..Filter::default() };
+        fixture.db.read_blocking(|tx| search(tx, &filter)).unwrap().len()
+    }
+
+    #[test]
+    fn an_index_made_anew_finds_everything_again_however_often_it_is_interrupted() {
+        let fixture = with_events(1100);
+        assert!(fixture.db.read_blocking(is_complete).unwrap());
+        fixture.db.write_blocking("reset", reset).unwrap();
+        assert_eq!(found(&fixture), 0);
+        assert!(fixture.db.write_blocking("some", complete_some).unwrap());
+        fixture
+            .db
+            .write_blocking("more", |tx| {
+                append(tx, &Event::new(Kind::PoolAdded, Actor::new("x")).detail("pool", "web"))
+            })
+            .unwrap();
+        assert!(!fixture.db.read_blocking(is_complete).unwrap());
+        while fixture.db.write_blocking("some", complete_some).unwrap() {}
+        assert_eq!(found(&fixture), 1101);
+        assert!(fixture.db.read_blocking(is_complete).unwrap());
+    }
+
+    #[test]
+    fn words_made_by_another_rule_are_made_anew() {
+        let fixture = with_events(3);
+        let older = |tx: &Tx<'_>| tx.execute("UPDATE event_words_state SET form = 0", &[]);
+        fixture.db.write_blocking("older", older).unwrap();
+        assert!(!fixture.db.read_blocking(is_complete).unwrap());
+        while fixture.db.write_blocking("some", complete_some).unwrap() {}
+        assert_eq!(found(&fixture), 3);
+    }
+
+    #[test]
+    fn events_that_the_index_hides_are_counted() {
+        let fixture = with_events(3);
+        assert_eq!(fixture.db.read_blocking(hidden).unwrap(), 0);
+        let hide = |tx: &Tx<'_>| tx.execute("DELETE FROM event_words WHERE rowid = 2", &[]);
+        fixture.db.write_blocking("hide", hide).unwrap();
+        assert_eq!(fixture.db.read_blocking(hidden).unwrap(), 1);
+    }
+}

@@ -1,0 +1,357 @@
+//! Finding events. Every search is one or a few statements of one shape, each driven by the most telling
+//! thing that was given, so that the newest of millions come at once.
+
+use std::fmt::Write as _;
+
+use super::index;
+use super::{Error, Tx};
+use crate::audit::event::Kind;
+use crate::audit::words::{self, Wanted};
+use crate::clock::Time;
+use crate::db::Value;
+
+/// Ways in which a person acts; the name follows the colon.
+const DOORS: &[&str] = &["console", "keybase"];
+
+/// What to look for; everything that is given must hold.
+#[derive(Debug, Default, Clone)]
+pub struct Filter {
+    /// About this login (its id, or the beginning of it).
+    pub login: Option<String>,
+    /// About this machine.
+    pub machine: Option<String>,
+    /// About this Unix account.
+    pub user: Option<String>,
+    /// By this person: an actor such as `console:root`, or a bare name, which is also looked for as a claim.
+    pub person: Option<String>,
+    /// Of one of these kinds; of any, if there are none.
+    pub kinds: Vec<Kind>,
+    /// Not before this moment.
+    pub since: Option<Time>,
+    /// Before this moment.
+    pub until: Option<Time>,
+    /// With all these words in it.
+    pub text: Option<String>,
+    /// So many at the most, the newest of them.
+    pub limit: i64,
+}
+
+/// An event as found.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Found {
+    /// Its number.
+    pub seq: i64,
+    /// Its canonical JSON.
+    pub body: String,
+    /// Its seal.
+    pub seal: String,
+}
+
+/// Finds events, oldest first.
+///
+/// # Errors
+/// What the database says.
+pub fn search(tx: &Tx<'_>, filter: &Filter) -> Result<Vec<Found>, Error> {
+    let mut found = Vec::new();
+    for (sql, values) in statements(filter) {
+        found.extend(tx.query(&sql, &values, |row| {
+            let seal = crate::random::to_hex(&row.blob("seal")?);
+            Ok(Found { seq: row.integer("seq")?, body: row.text("body")?, seal })
+        })?);
+    }
+    found.sort_unstable_by_key(|event| event.seq);
+    found.dedup_by_key(|event| event.seq);
+    let surplus = found.len().saturating_sub(usize::try_from(filter.limit).unwrap_or(usize::MAX));
+    found.drain(..surplus);
+    Ok(found)
+}
+
+/// What drives a statement: the first of these that is given. The others only sift what it finds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Driver {
+    Words,
+    Login,
+    User,
+    Person,
+    Machine,
+    Kind,
+    Time,
+}
+
+/// One condition, by the column that it is about and its value.
+struct Condition<'a> {
+    of: Driver,
+    column: &'static str,
+    comparison: &'static str,
+    value: Value,
+    /// The text to be found in the index of words, where it must be found there too.
+    word: Option<(&'a str, bool)>,
+}
+
+/// One statement for each kind and each way to be the person: an OR would make the database sort all that it
+/// finds, however much, before the newest are known.
+fn statements(filter: &Filter) -> Vec<(String, Vec<Value>)> {
+    let kinds: Vec<_> = if filter.kinds.is_empty() {
+        vec![None]
+    } else {
+        filter.kinds.iter().map(|kind| Some(kind.as_str())).collect()
+    };
+    let people = match &filter.person {
+        None => vec![None],
+        Some(actor) if actor.contains(':') => vec![Some(("actor", actor.clone()))],
+        Some(name) => {
+            let doors = DOORS.iter().map(|door| Some(("actor", format!("{door}:{name}"))));
+            doors.chain([Some(("claim", name.clone())), Some(("actor", name.clone()))]).collect()
+        }
+    };
+    let pairs = kinds.iter().flat_map(|kind| people.iter().map(move |person| (*kind, person.as_ref())));
+    pairs.map(|(kind, person)| statement(filter, &conditions(filter, kind, person))).collect()
+}
+
+fn conditions<'a>(
+    filter: &'a Filter,
+    kind: Option<&'a str>,
+    person: Option<&'a (&'static str, String)>,
+) -> Vec<Condition<'a>> {
+    let mut conditions = Vec::new();
+    let mut is = |of, column, value: Option<&'a str>| {
+        let word = value.map(|value| (value, false));
+        let found = value.map(|value| Condition { of, column, comparison: "=", value: value.into(), word });
+        conditions.extend(found);
+    };
+    is(Driver::User, "user", filter.user.as_deref());
+    if let Some((column, value)) = person {
+        is(Driver::Person, column, Some(value));
+    }
+    is(Driver::Machine, "machine", filter.machine.as_deref());
+    is(Driver::Kind, "kind", kind);
+    if let Some(id) = &filter.login {
+        let mut bound = |comparison, value: Value| {
+            let word = Some((id.as_str(), true));
+            conditions.push(Condition { of: Driver::Login, column: "login", comparison, value, word });
+        };
+        bound(">=", id.as_str().into());
+        // What follows the last hexadecimal digit.
+        bound("<", format!("{id}g").into());
+    }
+    let mut time = |comparison, at: Option<Time>| {
+        let value = at.map(Value::from);
+        let of = Driver::Time;
+        conditions.extend(value.map(|value| Condition { of, column: "at", comparison, value, word: None }));
+    };
+    time(">=", filter.since);
+    time("<", filter.until);
+    conditions
+}
+
+fn statement(filter: &Filter, conditions: &[Condition<'_>]) -> (String, Vec<Value>) {
+    let mut values = Vec::new();
+    let wanted = filter.text.as_deref().map(words::of_search).filter(|wanted| !wanted.is_empty());
+    let driver = match &wanted {
+        Some(_) => Driver::Words,
+        None => conditions.iter().map(|condition| condition.of).min().unwrap_or(Driver::Time),
+    };
+    let mut sql = String::from("SELECT seq, body, seal FROM event");
+    if let Some(wanted) = wanted {
+        sql.push_str(" JOIN event_words ON event_words.rowid = seq AND event_words MATCH ?1");
+        values.push(index::expression(&all_words(wanted, conditions)).into());
+    }
+    // Rows that an archive holds may still be here, about to be deleted.
+    sql.push_str(" WHERE +seq > (SELECT coalesce(max(seq), 0) FROM checkpoint)");
+    for condition in conditions {
+        // A plus keeps the database from using the column's index (sqlite.org/optoverview.html). The time
+        // stands behind the driver in most indexes, and is used there.
+        let by_time = condition.of == Driver::Time && driver > Driver::Login;
+        let plus = if condition.of == driver || by_time { "" } else { "+" };
+        values.push(condition.value.clone());
+        let _ = write!(sql, " AND {plus}{} {} ?{}", condition.column, condition.comparison, values.len());
+    }
+    let order = match driver {
+        Driver::Words => "event_words.rowid DESC",
+        Driver::Login => "seq DESC",
+        _ => "at DESC, seq DESC",
+    };
+    values.push(filter.limit.into());
+    let _ = write!(sql, " ORDER BY {order} LIMIT ?{}", values.len());
+    (sql, values)
+}
+
+/// The words that were asked for, and with them those of the other conditions: the index brings rare and
+/// common together faster than rows can be looked at.
+fn all_words(mut wanted: Vec<Wanted>, conditions: &[Condition<'_>]) -> Vec<Wanted> {
+    for (value, beginning) in conditions.iter().filter_map(|condition| condition.word) {
+        let mut more = words::of_search(value);
+        for word in &mut more {
+            word.beginning = beginning;
+        }
+        wanted.extend(more);
+    }
+    wanted.dedup();
+    wanted
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::append;
+    use super::*;
+    use crate::audit::event::{Actor, Event};
+    use crate::db::testing::{Fixture, START, fixture};
+    use kbmfa_proto::text::Shown;
+    use proptest::prelude::*;
+    use std::time::Duration;
+
+    const LOGIN: &str = "3f9a2c1e00000000000000000000000f";
+
+    /// Four events, an hour apart.
+    fn with_events() -> Fixture {
+        let fixture = fixture();
+        let root = || Actor::new("console:root");
+        let added = |name: &str| Event::new(Kind::MachineAdded, root()).machine(&name.parse().unwrap());
+        let claimed = Actor { claim: Some("alice".into()), ..root() };
+        let opened = Event {
+            login: Some(LOGIN.parse().unwrap()),
+            user: Some("alice".parse().unwrap()),
+            ..Event::new(Kind::LoginOpened, Actor::new("machine:web2")).machine(&"web2".parse().unwrap())
+        };
+        let events = [
+            added("web1").detail("note", "for Zoë"),
+            added("web2"),
+            Event::new(Kind::PoolAdded, claimed).detail("pool", "databases"),
+            opened.detail("source", "192.0.2.7").detail("key", "SHA256:ab+cd/ef"),
+        ];
+        for event in events {
+            fixture.db.write_blocking("event", move |tx| append(tx, &event)).unwrap();
+            fixture.clock.advance(Duration::from_secs(3600));
+        }
+        fixture
+    }
+
+    fn check(filter: Filter, expected: &[i64]) {
+        let fixture = with_events();
+        let limit = if filter.limit == 0 { 10 } else { filter.limit };
+        let filter = Filter { limit, ..filter };
+        let found = fixture.db.read_blocking(|tx| search(tx, &filter)).unwrap();
+        assert_eq!(found.iter().map(|event| event.seq).collect::<Vec<_>>(), expected, "{filter:?}");
+    }
+
+    #[test]
+    fn events_are_found_by_each_thing_that_they_have() {
+        let some = |text: &str| Some(text.to_owned());
+        let none = Filter::default;
+        check(none(), &[1, 2, 3, 4]);
+        check(Filter { limit: 2, ..none() }, &[3, 4]);
+        check(Filter { machine: some("web2"), ..none() }, &[2, 4]);
+        check(Filter { user: some("alice"), ..none() }, &[4]);
+        check(Filter { person: some("console:root"), ..none() }, &[1, 2, 3]);
+        check(Filter { person: some("root"), ..none() }, &[1, 2, 3]);
+        check(Filter { person: some("alice"), ..none() }, &[3]);
+        check(Filter { person: some("eve"), ..none() }, &[]);
+        check(Filter { login: some("3f9a"), ..none() }, &[4]);
+        check(Filter { login: some(LOGIN), ..none() }, &[4]);
+        check(Filter { kinds: vec![Kind::MachineRemoved], ..none() }, &[]);
+        check(Filter { kinds: vec![Kind::PoolAdded, Kind::LoginOpened], ..none() }, &[3, 4]);
+        check(Filter { since: Some(Time::from_micros(i64::MAX)), ..none() }, &[]);
+        let second = Some(Time::from_micros(START) + Duration::from_secs(3600));
+        check(Filter { since: second, ..none() }, &[2, 3, 4]);
+        check(Filter { until: second, ..none() }, &[1]);
+        check(
+            Filter { machine: some("web2"), since: second, kinds: vec![Kind::LoginOpened], ..none() },
+            &[4],
+        );
+    }
+
+    #[test]
+    fn events_are_found_by_their_words() {
+        let text = |typed: &str, expected: &[i64]| {
+            check(Filter { text: Some(typed.into()), ..Filter::default() }, expected);
+        };
+        text("web1", &[1]);
+        text("web*", &[1, 2, 4]);
+        text("FOR zoë", &[1]);
+        text("root", &[1, 2, 3]);
+        text("console:root databases", &[3]);
+        text("192.0.2.7", &[4]);
+        text("192.0.*", &[4]);
+        text("3f9a2c1e", &[4]);
+        text("SHA256:ab+cd/ef", &[4]);
+        text("nothing web1", &[]);
+    }
+
+    #[test]
+    fn what_is_typed_is_never_the_indexs_own_language() {
+        for typed in [
+            "%' OR 1=1 --",
+            "web1 OR web2",
+            "NEAR(web1 web2)",
+            "words:web1",
+            "-web1",
+            "^web1",
+            "\"web1",
+            "a*b",
+        ] {
+            check(
+                Filter { text: Some(typed.into()), ..Filter::default() },
+                if typed == "\"web1" { &[1] } else { &[] },
+            );
+        }
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(64))]
+        #[test]
+        fn whatever_was_put_on_record_is_found_by_copying_it(note in "\\PC{0,30}|[ -~]{0,30}", user in "[ -~]{1,9}") {
+            let note = Shown::new(&note);
+            let fixture = fixture();
+            let by = Event::new(Kind::AnswerGiven, Actor::new("console:root"));
+            let event = Event { user: Some(user.parse().unwrap()), ..by.detail("note", &note) };
+            fixture.db.write_blocking("event", move |tx| append(tx, &event)).unwrap();
+            let filter = Filter { text: Some(note.to_string()), user: Some(user), limit: 1, ..Filter::default() };
+            let found = fixture.db.read_blocking(|tx| search(tx, &filter)).unwrap();
+            prop_assert_eq!(found.len(), 1, "{:?}", filter);
+        }
+    }
+
+    #[test]
+    fn words_and_the_other_things_hold_together() {
+        let some = |text: &str| Some(text.to_owned());
+        let filter = |text: &str| Filter { text: some(text), ..Filter::default() };
+        check(Filter { user: some("alice"), ..filter("web2") }, &[4]);
+        check(Filter { login: some("3f"), kinds: vec![Kind::LoginOpened], ..filter("192.0.2.7") }, &[4]);
+        check(Filter { person: some("root"), machine: some("web1"), ..filter("machine.added") }, &[1]);
+        check(Filter { until: Some(Time::from_micros(START + 1)), ..filter("web*") }, &[1]);
+    }
+
+    #[test]
+    fn no_search_reads_the_whole_record_or_sorts_it() {
+        let some = |text: &str| Some(text.to_owned());
+        let fixture = with_events();
+        let plan = |filter: Filter, expected: &str| {
+            let filter = Filter { limit: 10, ..filter };
+            for (sql, values) in statements(&filter) {
+                let sql = format!("EXPLAIN QUERY PLAN {sql}");
+                let plan = fixture.db.read_blocking(|tx| tx.query(&sql, &values, |row| row.text("detail")));
+                let plan = plan.unwrap().join("; ");
+                assert!(plan.contains(expected), "{plan}\n{sql}");
+                assert!(!plan.replace("SCAN event USING INDEX", "").contains("SCAN event "), "{plan}\n{sql}");
+                let sorts = plan.contains("TEMP B-TREE");
+                assert!(
+                    !sorts || filter.login.is_some(),
+                    "one login has few events, all else does not: {plan}"
+                );
+            }
+        };
+        let none = Filter::default;
+        let since = Some(Time::from_micros(0));
+        plan(none(), "SCAN event USING INDEX event_at");
+        plan(Filter { since, ..none() }, "event_at (at>?)");
+        plan(Filter { since, until: since, ..none() }, "event_at (at>? AND at<?)");
+        plan(Filter { user: some("a"), ..none() }, "event_user (user=?)");
+        plan(Filter { user: some("a"), since, ..none() }, "event_user (user=? AND at>?)");
+        plan(Filter { user: some("a"), machine: some("b"), ..none() }, "event_user (user=?)");
+        plan(Filter { machine: some("a"), kinds: Kind::ALL.to_vec(), ..none() }, "event_machine (machine=?)");
+        plan(Filter { person: some("console:a"), ..none() }, "event_actor (actor=?)");
+        plan(Filter { kinds: Kind::ALL.to_vec(), until: since, ..none() }, "event_kind (kind=? AND at<?)");
+        plan(Filter { login: some("3f"), since, ..none() }, "event_login (login>? AND login<?)");
+        plan(Filter { text: some("a"), user: some("b"), since, ..none() }, "event_words VIRTUAL TABLE INDEX");
+    }
+}

@@ -1,0 +1,52 @@
+//! What is wrong with a policy although every key in it is right: rules that can never speak, and approvers
+//! who can never answer. Pure.
+
+use kbmfa_proto::names::{MachineName, PoolName};
+
+use super::{Approvers, Rule, Says, Settings, Terms};
+
+/// What the policy's names are checked against.
+#[derive(Debug, Clone, Default)]
+pub struct Known {
+    /// The machines that there are.
+    pub machines: Vec<MachineName>,
+    /// The pools that there are.
+    pub pools: Vec<PoolName>,
+    /// The relays through which somebody can answer.
+    pub relays: Vec<String>,
+}
+
+/// One sentence for each fault, with its line where it has one.
+pub fn lint(settings: &Settings, known: &Known) -> Vec<String> {
+    let mut faults = approver_faults("[policy]", &settings.default, known);
+    for (n, rule) in settings.rules.iter().enumerate() {
+        let here = format!("line {}: rule {}", rule.line, n + 1);
+        let earlier = settings.rules.iter().take(n).find(|earlier| earlier.scope.covers(&rule.scope));
+        if let Some(earlier) = earlier {
+            faults.push(format!(
+                "{here} can never speak: the rule on line {} fits all that it fits",
+                earlier.line
+            ));
+        }
+        faults.extend(unknown_names(rule, known).into_iter().map(|fault| format!("{here} {fault}")));
+        if let Says::Ask(terms) = &rule.says {
+            faults.extend(approver_faults(&here, terms, known));
+        }
+    }
+    faults
+}
+
+/// A name that nothing bears never fits; if no other name in its list does, neither does the rule.
+fn unknown_names(rule: &Rule, known: &Known) -> Vec<String> {
+    let pools = rule.scope.pools.iter().filter(|pool| !known.pools.contains(pool));
+    let machines = rule.scope.machines.iter().filter(|machine| !known.machines.contains(machine));
+    let pools = pools.map(|pool| format!("names pool {pool}, which does not exist"));
+    pools.chain(machines.map(|machine| format!("names machine {machine}, which does not exist"))).collect()
+}
+
+fn approver_faults(here: &str, terms: &Terms, known: &Known) -> Vec<String> {
+    let Approvers::List(people) = &terms.approvers else { return Vec::new() };
+    let strangers = people.iter().filter(|person| !known.relays.iter().any(|relay| relay == person.relay()));
+    let why = |person| format!("{here}: {person} can never answer: no such relay is configured");
+    strangers.map(why).collect()
+}

@@ -1,0 +1,176 @@
+//! One line for each case of the policy.
+
+use proptest::prelude::*;
+use std::time::Duration;
+
+use super::*;
+
+fn terms(approvers: &str) -> Terms {
+    let approvers = approvers.parse().unwrap();
+    Terms { approvers, window: Duration::from_secs(60), destination: "console".into() }
+}
+
+fn rule(line: usize, user: &str, says: Says) -> Rule {
+    let users = user.split_whitespace().map(|user| user.parse().unwrap()).collect();
+    Rule { line, scope: Scope { users, ..Scope::default() }, says }
+}
+
+fn settings() -> Settings {
+    Settings {
+        rules: vec![
+            rule(10, "deploy", Says::Exempt),
+            rule(20, "root deploy", Says::Ask(terms("console:chief"))),
+            rule(30, "carol", Says::Ask(terms("not-self"))),
+        ],
+        default: terms("anyone"),
+        limits: Limits {
+            pending_per_user: 3,
+            pending_per_machine: 10,
+            asks_per_user: 6,
+            asks_per_machine: 60,
+        },
+    }
+}
+
+fn facts(user: &str) -> Facts {
+    Facts {
+        subject: Subject {
+            machine: "web1".parse().unwrap(),
+            pools: Vec::new(),
+            user: user.parse().unwrap(),
+            service: "sshd".into(),
+            from: Some([192, 0, 2, 7].into()),
+        },
+        person: Person::Unknown,
+        account: Account::Known,
+        rehearsal: false,
+        before: Before::Nothing,
+        pending_same_user: 0,
+        pending_on_machine: 0,
+        asks_same_user: 0,
+        asks_on_machine: 0,
+    }
+}
+
+fn carol() -> Person {
+    Person::Employee(vec!["console:carol".parse().unwrap(), "keybase:carol".parse().unwrap()])
+}
+
+#[track_caller]
+fn check(facts: &Facts, expected: &Verdict) {
+    assert_eq!(&judge(&settings(), facts), expected, "{facts:?}");
+}
+
+#[test]
+fn each_case_has_its_verdict() {
+    let ask = |approvers| Verdict::Ask(terms(approvers));
+    let refuse = Verdict::Refuse;
+    check(&facts("alice"), &ask("anyone"));
+    check(&facts("root"), &ask("console:chief"));
+    check(&facts("deploy"), &Verdict::Allow(Grounds::Exempt { line: 10 }));
+    check(&facts("carol"), &refuse(Refusal::UnknownPerson));
+    check(&Facts { person: carol(), ..facts("carol") }, &ask("not-self"));
+    check(&Facts { person: Person::Suspended, ..facts("deploy") }, &refuse(Refusal::Suspended));
+    check(&Facts { person: Person::Removed, ..facts("alice") }, &refuse(Refusal::Removed));
+    check(&Facts { account: Account::Missing, ..facts("alice") }, &Verdict::Hold);
+    check(&Facts { account: Account::Missing, ..facts("deploy") }, &Verdict::Hold);
+    check(&Facts { pending_same_user: 2, asks_same_user: 5, ..facts("alice") }, &ask("anyone"));
+    check(&Facts { pending_same_user: 3, ..facts("alice") }, &refuse(Refusal::TooManyPending));
+    check(&Facts { pending_on_machine: 10, ..facts("alice") }, &refuse(Refusal::TooManyPending));
+    check(&Facts { asks_same_user: 6, ..facts("alice") }, &refuse(Refusal::TooManyAsks));
+    check(&Facts { asks_on_machine: 60, ..facts("alice") }, &refuse(Refusal::TooManyAsks));
+    check(&Facts { asks_on_machine: 60, ..facts("deploy") }, &refuse(Refusal::TooManyAsks));
+    check(&Facts { rehearsal: true, ..facts("alice") }, &Verdict::Rehearse);
+    check(
+        &Facts { rehearsal: true, person: Person::Suspended, ..facts("alice") },
+        &refuse(Refusal::Suspended),
+    );
+}
+
+#[test]
+fn what_was_decided_before_weighs_as_it_should() {
+    let before = |before, facts: Facts| Facts { before, ..facts };
+    let same = Verdict::Allow(Grounds::SameConnection);
+    let refuse = Verdict::Refuse;
+    check(&before(Before::Approved, facts("alice")), &same);
+    check(&before(Before::Approved, Facts { pending_on_machine: 10, ..facts("alice") }), &same);
+    let suspended = Facts { person: Person::Suspended, ..facts("alice") };
+    check(&before(Before::Approved, suspended), &refuse(Refusal::Suspended));
+    check(&before(Before::Denied, facts("deploy")), &refuse(Refusal::DeniedBefore));
+    check(
+        &before(Before::Denied, Facts { rehearsal: true, ..facts("alice") }),
+        &refuse(Refusal::DeniedBefore),
+    );
+    check(&before(Before::DeniedRecently, facts("deploy")), &refuse(Refusal::DeniedRecently));
+    check(&before(Before::Approved, Facts { rehearsal: true, ..facts("alice") }), &Verdict::Rehearse);
+}
+
+#[test]
+fn under_not_self_everybody_else_may_answer() {
+    let may = |who: &str, behind: &Person| may_answer(&Approvers::NotSelf, behind, &who.parse().unwrap());
+    assert!(may("console:root", &carol()) && may("keybase:alice", &carol()));
+    assert!(!may("console:carol", &carol()) && !may("keybase:carol", &carol()));
+    for behind in [Person::Unknown, Person::Suspended, Person::Removed] {
+        assert!(!may("console:root", &behind), "{behind:?}");
+    }
+    assert!(may_answer(&Approvers::Anyone, &carol(), &"console:carol".parse().unwrap()));
+    assert!(!may_answer(&terms("console:chief").approvers, &carol(), &"console:root".parse().unwrap()));
+}
+
+#[test]
+fn a_policy_that_cannot_work_is_told_so() {
+    let known =
+        Known { machines: vec![], pools: vec!["web".parse().unwrap()], relays: vec!["console".to_owned()] };
+    assert!(lint(&settings(), &known).is_empty());
+    let mut broken = settings();
+    broken.rules.push(rule(40, "root", Says::Ask(terms("keybase:alice"))));
+    let scope = Scope {
+        pools: vec!["db".parse().unwrap()],
+        machines: vec!["web9".parse().unwrap()],
+        ..Scope::default()
+    };
+    broken.rules.push(Rule { line: 50, scope, says: Says::Exempt });
+    insta::assert_snapshot!(lint(&broken, &known).join("\n"), @r"
+    line 40: rule 4 can never speak: the rule on line 20 fits all that it fits
+    line 40: rule 4: keybase:alice can never answer: no such relay is configured
+    line 50: rule 5 names pool db, which does not exist
+    line 50: rule 5 names machine web9, which does not exist
+    ");
+}
+
+fn any_facts() -> impl Strategy<Value = Facts> {
+    let users = prop::sample::select(vec!["alice", "root", "deploy", "carol"]);
+    let people = prop::sample::select(vec![Person::Unknown, carol(), Person::Suspended, Person::Removed]);
+    let befores =
+        prop::sample::select(vec![Before::Nothing, Before::Approved, Before::Denied, Before::DeniedRecently]);
+    (users, people, befores, any::<bool>(), any::<bool>(), 0..12_u64, 0..70_u64).prop_map(
+        |(user, person, before, rehearsal, missing, pending, asks)| Facts {
+            person,
+            before,
+            rehearsal,
+            account: if missing { Account::Missing } else { Account::Known },
+            pending_same_user: pending,
+            pending_on_machine: pending,
+            asks_same_user: asks,
+            asks_on_machine: asks,
+            ..facts(user)
+        },
+    )
+}
+
+proptest! {
+    #[test]
+    fn nobody_who_may_not_enter_is_ever_asked_about_or_let_in(facts in any_facts()) {
+        let verdict = judge(&settings(), &facts);
+        if matches!(facts.person, Person::Suspended | Person::Removed) || facts.before == Before::Denied {
+            prop_assert!(matches!(verdict, Verdict::Refuse(_)), "{:?}", verdict);
+        }
+        if facts.account == Account::Missing {
+            let open = matches!(verdict, Verdict::Ask(_) | Verdict::Allow(Grounds::Exempt { .. }));
+            prop_assert!(!open, "{:?}", verdict);
+        }
+        if let Verdict::Ask(_) = verdict {
+            prop_assert!(facts.asks_same_user < 6 && facts.pending_same_user < 3 && !facts.rehearsal);
+        }
+    }
+}

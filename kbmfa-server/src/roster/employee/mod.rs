@@ -1,0 +1,138 @@
+//! Employees in their smallest form: who is behind a Unix account, under which names they answer, and
+//! whether they may still log in.
+
+pub mod service;
+pub mod store;
+
+use kbmfa_proto::text::is_invisible;
+use std::fmt;
+use std::str::FromStr;
+
+/// An e-mail address, as far as this program cares: one `@`, no blanks, nothing invisible.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, serde::Serialize)]
+#[serde(transparent)]
+pub struct Email(String);
+
+/// A Keybase user name.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, serde::Serialize)]
+#[serde(transparent)]
+pub struct KeybaseName(String);
+
+/// A text that is not what it was taken for.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum BadText {
+    /// Not an e-mail address.
+    #[error("not an e-mail address: write name@domain, 254 bytes at the most")]
+    Email,
+    /// Not a Keybase name.
+    #[error("not a Keybase name: write 2 to 16 of a-z, 0-9 and underscore, beginning with a letter or digit")]
+    Keybase,
+    /// Not a state.
+    #[error("not a state of an employee: use active, suspended or removed")]
+    State,
+}
+
+impl Email {
+    /// The address as text.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl FromStr for Email {
+    type Err = BadText;
+    fn from_str(text: &str) -> Result<Self, BadText> {
+        let (name, domain) = text.split_once('@').ok_or(BadText::Email)?;
+        let plain = |c: char| !c.is_whitespace() && !is_invisible(c) && c != '@';
+        let fits = !name.is_empty() && !domain.is_empty() && text.len() <= 254;
+        if fits && name.chars().chain(domain.chars()).all(plain) {
+            Ok(Self(text.to_lowercase()))
+        } else {
+            Err(BadText::Email)
+        }
+    }
+}
+
+impl KeybaseName {
+    /// The name as text.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl FromStr for KeybaseName {
+    type Err = BadText;
+    fn from_str(text: &str) -> Result<Self, BadText> {
+        let plain = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit();
+        let fits = (2..=16).contains(&text.len()) && text.starts_with(plain);
+        if fits && text.chars().all(|c| plain(c) || c == '_') {
+            Ok(Self(text.to_owned()))
+        } else {
+            Err(BadText::Keybase)
+        }
+    }
+}
+
+impl fmt::Display for Email {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl fmt::Display for KeybaseName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+/// Whether somebody may log in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, serde::Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum State {
+    /// They may, if their login is approved.
+    Active,
+    /// They may not, until they are resumed.
+    Suspended,
+    /// They may not any more.
+    Removed,
+}
+
+impl State {
+    /// One word for the database.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Active => "active",
+            Self::Suspended => "suspended",
+            Self::Removed => "removed",
+        }
+    }
+}
+
+impl FromStr for State {
+    type Err = BadText;
+    fn from_str(text: &str) -> Result<Self, BadText> {
+        let all = [Self::Active, Self::Suspended, Self::Removed];
+        all.into_iter().find(|state| state.as_str() == text).ok_or(BadText::State)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn addresses_and_names_are_what_they_should_be() {
+        for text in ["alice@example.com", "Alice+x@example.com"] {
+            assert_eq!(text.parse::<Email>().unwrap().as_str(), text.to_lowercase());
+        }
+        for text in
+            ["", "alice", "@x", "a@", "a@b@c", "a b@c", "a@b\u{202e}", &format!("{}@x", "a".repeat(253))]
+        {
+            assert!(text.parse::<Email>().is_err(), "{text:?}");
+        }
+        assert!("alice_1".parse::<KeybaseName>().is_ok());
+        for text in ["", "a", "_alice", "Alice", "alice.b", "seventeen_letters"] {
+            assert!(text.parse::<KeybaseName>().is_err(), "{text:?}");
+        }
+    }
+}

@@ -1,0 +1,104 @@
+//! The SQL of employees.
+
+use kbmfa_proto::names::UserName;
+use kbmfa_proto::text::Shown;
+
+use super::{Email, KeybaseName, State};
+use crate::clock::Time;
+use crate::db::{Error, Row, Tx};
+
+/// An employee as they stand in the roster.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Employee {
+    /// Opaque id.
+    pub id: String,
+    /// How the operator names them.
+    pub email: Email,
+    /// For people to read.
+    pub name: Shown,
+    /// The account that is theirs.
+    pub unix_name: UserName,
+    /// Who they are in Keybase.
+    pub keybase_name: Option<KeybaseName>,
+    /// Whether they may log in.
+    pub state: State,
+    /// When they were entered.
+    pub created_at: Time,
+    /// When the state last changed.
+    pub changed_at: Time,
+}
+
+const EMPLOYEE: &str =
+    "SELECT id, email, name, unix_name, keybase_name, state, created_at, changed_at FROM employee";
+
+fn employee(row: &Row<'_, '_>) -> Result<Employee, Error> {
+    Ok(Employee {
+        id: row.text("id")?,
+        email: row.parsed("email")?,
+        name: row.text("name")?.into(),
+        unix_name: row.parsed("unix_name")?,
+        keybase_name: row.parsed_or_null("keybase_name")?,
+        state: row.parsed("state")?,
+        created_at: row.time("created_at")?,
+        changed_at: row.time("changed_at")?,
+    })
+}
+
+/// All employees, by e-mail; those who were removed only on request.
+///
+/// # Errors
+/// What the database says.
+pub fn all(tx: &Tx<'_>, with_removed: bool) -> Result<Vec<Employee>, Error> {
+    let which = if with_removed { "" } else { "WHERE state <> 'removed'" };
+    tx.query(&format!("{EMPLOYEE} {which} ORDER BY email, created_at"), &[], employee)
+}
+
+/// The employee with this address, if they were not removed.
+///
+/// # Errors
+/// What the database says.
+pub fn by_email(tx: &Tx<'_>, email: &Email) -> Result<Option<Employee>, Error> {
+    let sql = format!("{EMPLOYEE} WHERE email = ?1 AND state <> 'removed'");
+    tx.query_one(&sql, &[email.as_str().into()], employee)
+}
+
+/// Whose account this is, or was: somebody who is employed before somebody who was, the newest first.
+///
+/// # Errors
+/// What the database says.
+pub fn by_unix_name(tx: &Tx<'_>, name: &UserName) -> Result<Option<Employee>, Error> {
+    let sql = format!("{EMPLOYEE} WHERE unix_name = ?1 ORDER BY state = 'removed', created_at DESC LIMIT 1");
+    tx.query_one(&sql, &[name.as_str().into()], employee)
+}
+
+/// An employee, not removed, with this address, account or Keybase name.
+pub(super) fn holder_of(tx: &Tx<'_>, new: &Employee) -> Result<Option<Employee>, Error> {
+    let sql = format!(
+        "{EMPLOYEE} WHERE state <> 'removed' AND (email = ?1 OR unix_name = ?2 OR keybase_name = ?3) LIMIT 1"
+    );
+    let keybase = new.keybase_name.as_ref().map(KeybaseName::as_str);
+    tx.query_one(&sql, &[new.email.as_str().into(), new.unix_name.as_str().into(), keybase.into()], employee)
+}
+
+pub(super) fn insert(tx: &Tx<'_>, new: &Employee) -> Result<(), Error> {
+    tx.execute(
+        "INSERT INTO employee (id, email, name, unix_name, keybase_name, state, created_at, changed_at)
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?7)",
+        &[
+            new.id.as_str().into(),
+            new.email.as_str().into(),
+            new.name.as_str().into(),
+            new.unix_name.as_str().into(),
+            new.keybase_name.as_ref().map(KeybaseName::as_str).into(),
+            new.state.as_str().into(),
+            tx.now.into(),
+        ],
+    )?;
+    Ok(())
+}
+
+pub(super) fn set_state(tx: &Tx<'_>, id: &str, state: State) -> Result<(), Error> {
+    let sql = "UPDATE employee SET state = ?2, changed_at = ?3 WHERE id = ?1";
+    tx.execute(sql, &[id.into(), state.as_str().into(), tx.now.into()])?;
+    Ok(())
+}
