@@ -3,7 +3,7 @@
 use clap::{Parser, Subcommand};
 use std::path::PathBuf;
 
-use crate::admin::{Admin, Failure, audit, backup, check, init, login, machine, pool};
+use crate::admin::{Admin, Failure, audit, backup, check, init, login, machine, pool, session};
 use crate::config;
 use crate::serve;
 
@@ -48,6 +48,9 @@ enum Command {
     /// Logins: list, show, watch, approve, deny.
     #[command(subcommand)]
     Login(login::Verb),
+    /// Sessions: list.
+    #[command(subcommand)]
+    Session(session::Verb),
     /// The record: search, verify.
     #[command(subcommand)]
     Audit(audit::Verb),
@@ -70,6 +73,7 @@ pub fn run(cli: Cli) -> Result<(), Failure> {
         Command::Machine(verb) => machine::run(&admin, verb),
         Command::Pool(verb) => pool::run(&admin, verb),
         Command::Login(verb) => login::run(&admin, verb),
+        Command::Session(verb) => session::run(&admin, &verb),
         Command::Audit(verb) => audit::run(&admin, verb),
     }
 }

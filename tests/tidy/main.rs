@@ -18,6 +18,7 @@ const ARROWS: &[&[&str]] = &[
     &["serve", "admin"],
     &["config"],
     &["http", "ca", "poke"],
+    &["sessions"],
     &["logins"],
     &["roster", "relay"],
     &["policy"],

@@ -8,6 +8,7 @@ pub mod init;
 pub mod login;
 pub mod machine;
 pub mod pool;
+pub mod session;
 
 mod owner;
 mod print;

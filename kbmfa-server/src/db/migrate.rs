@@ -6,10 +6,11 @@ use std::path::Path;
 use super::Error;
 
 /// All steps, oldest first; the schema version is how many of them were taken.
-const STEPS: &[&str] = &[include_str!("../../migrations/0001_approval.sql")];
+const STEPS: &[&str] =
+    &[include_str!("../../migrations/0001_approval.sql"), include_str!("../../migrations/0002_sessions.sql")];
 
 /// The schema version that this program reads and writes.
-pub const SCHEMA_VERSION: i64 = 1;
+pub const SCHEMA_VERSION: i64 = 2;
 
 /// Takes the steps that are missing, all in one transaction.
 pub(super) fn run(connection: &mut Connection, path: &Path) -> Result<(), Error> {
