@@ -75,6 +75,12 @@ impl<A: Address, C: Clock> Fleet<A, C> {
         Self { addresses, clock, path: format!("/v1/logins/{id}"), first: 0, warm: false }
     }
 
+    /// Every address, the one that answered last first.
+    pub(crate) fn addresses(&self) -> Vec<&A> {
+        let (before, after) = self.addresses.split_at(self.first.min(self.addresses.len()));
+        after.iter().chain(before).collect()
+    }
+
     /// Tries each address once.
     fn round(&mut self, mut call: Call<'_>, until: Instant) -> Result<LoginReply, Failure> {
         let count = self.addresses.len();
