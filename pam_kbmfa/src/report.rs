@@ -6,7 +6,7 @@
 use kbmfa_proto::client::Error;
 use kbmfa_proto::login::{Connection, OpenLogin};
 use kbmfa_proto::names::{ReportId, UserName};
-use kbmfa_proto::session::{Reports, SessionEvent, SessionReport, Taken};
+use kbmfa_proto::session::{SessionEvent, SessionReport, Taken};
 use kbmfa_proto::text::Shown;
 use std::path::Path;
 use std::rc::Rc;
@@ -24,24 +24,12 @@ use crate::panics;
 use crate::peer;
 use crate::procfs::Proc;
 use crate::random::{self, NoRandomness};
-use crate::server::Https;
+use crate::server::{Handover, Https, Post};
 use crate::spool::Spool;
 use crate::ssh::Publickey;
 
 /// All the time that reports may take of one call by PAM.
 pub(crate) const REPORT_TIME: Duration = Duration::from_millis(300);
-
-/// What is handed in at once.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Handover<'a> {
-    One(&'a SessionReport),
-    Kept(&'a Reports),
-}
-
-/// One address of one server, as reports see it.
-pub(crate) trait Post {
-    fn post(&self, handover: Handover<'_>, time: Duration) -> Result<Taken, Error>;
-}
 
 /// Where reports are handed in: the addresses, the likeliest first, and when to give up.
 pub(crate) struct Desk<'a, A, C> {

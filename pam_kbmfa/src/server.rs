@@ -7,6 +7,7 @@ use kbmfa_proto::client::Error;
 use kbmfa_proto::login::{LoginReply, OpenLogin};
 use kbmfa_proto::names::LoginId;
 use kbmfa_proto::problem::Problem;
+use kbmfa_proto::session::{Reports, SessionReport, Taken};
 use std::time::{Duration, Instant};
 
 mod https;
@@ -57,6 +58,18 @@ pub(crate) enum Call<'a> {
 /// One address of one server.
 pub(crate) trait Address {
     fn call(&self, path: &str, call: Call<'_>, time: Duration) -> Result<LoginReply, Error>;
+}
+
+/// What is handed in at once about sessions.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Handover<'a> {
+    One(&'a SessionReport),
+    Kept(&'a Reports),
+}
+
+/// One address of one server, as reports see it.
+pub(crate) trait Post {
+    fn post(&self, handover: Handover<'_>, time: Duration) -> Result<Taken, Error>;
 }
 
 /// All addresses of all servers, as one server.

@@ -19,6 +19,7 @@ mod deadlines;
 mod operator;
 mod pamtester;
 mod protocol;
+mod sessions;
 mod shipped_module;
 mod two_servers;
 

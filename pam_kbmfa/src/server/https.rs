@@ -6,9 +6,8 @@ use kbmfa_proto::session::Taken;
 use std::rc::Rc;
 use std::time::Duration;
 
-use super::{Address, Call};
+use super::{Address, Call, Handover, Post};
 use crate::config::access::Access;
-use crate::report::{Handover, Post};
 
 /// An address that is called for real.
 pub(crate) struct Https {
