@@ -78,7 +78,7 @@ impl Spool {
             return Err(Error::Owner(metadata.uid()));
         }
         match metadata.mode() & 0o7777 {
-            private if private & 0o077 == 0 => Ok(Some(Self { dir: dir.into(), kept_max: KEPT_MAX })),
+            private if private & !0o700 == 0 => Ok(Some(Self { dir: dir.into(), kept_max: KEPT_MAX })),
             mode => Err(Error::Mode(mode)),
         }
     }
@@ -182,7 +182,9 @@ impl Spool {
     }
 
     fn remove_all(&self, names: &[Name]) {
-        names.iter().for_each(|name| self.remove(&name.to_string()));
+        for name in names {
+            self.remove(&name.to_string());
+        }
     }
 
     /// What cannot be removed is sent again, which is harmless.

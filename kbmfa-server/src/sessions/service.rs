@@ -21,8 +21,8 @@ pub fn take(tx: &Tx<'_>, caller: &Caller, report: &SessionReport) -> Result<(), 
         return Ok(());
     }
     let (kind, session) = match report.event {
-        SessionEvent::Opened => (Kind::SessionOpened, opened(tx, caller, report)?),
-        SessionEvent::Closed => (Kind::SessionClosed, closed(tx, caller, report)?),
+        SessionEvent::Opened => (Kind::SessionOpened, end(tx, caller, report, Moment::Open)?),
+        SessionEvent::Closed => (Kind::SessionClosed, end(tx, caller, report, Moment::Close)?),
         SessionEvent::LetInUnreachable => {
             let (user, at) = (&report.user, reported(report));
             log::error!("machine {} let {user} in without approval at {at}: no server reached", caller.name);
@@ -33,35 +33,23 @@ pub fn take(tx: &Tx<'_>, caller: &Caller, report: &SessionReport) -> Result<(), 
     Ok(())
 }
 
-/// The close may have come first: then the session is there, and lacks its beginning.
-fn opened(tx: &Tx<'_>, caller: &Caller, report: &SessionReport) -> Result<Session, Error> {
-    let known = store::without(tx, &caller.machine_id, report, Moment::Open)?;
+/// One end of a session. Either may come first; the other then finds the session and lacks nothing.
+fn end(tx: &Tx<'_>, caller: &Caller, report: &SessionReport, end: Moment) -> Result<Session, Error> {
+    let known = store::without(tx, &caller.machine_id, report, end)?;
     let is_new = known.is_none();
     let mut session = known.map_or_else(|| heard(tx, caller, report), Ok)?;
-    session.opened = Some((tx.now, reported(report)));
-    save(tx, session, is_new)
-}
-
-fn closed(tx: &Tx<'_>, caller: &Caller, report: &SessionReport) -> Result<Session, Error> {
-    let known = store::without(tx, &caller.machine_id, report, Moment::Close)?;
-    let is_new = known.is_none();
-    let mut session = known.map_or_else(|| heard(tx, caller, report), Ok)?;
-    session.closed = Some((tx.now, reported(report)));
-    save(tx, session, is_new)
-}
-
-/// The login is looked for again as long as there is none: the line that reports may stand before the one
-/// that holds.
-fn save(tx: &Tx<'_>, mut session: Session, is_new: bool) -> Result<Session, Error> {
+    let at = Some((tx.now, reported(report)));
+    match end {
+        Moment::Open => session.opened = at,
+        Moment::Close => session.closed = at,
+    }
+    // Looked for again as long as there is none: the line that reports may stand before the one that holds.
     if session.login.is_none() {
         let Session { machine_id, connection, user, .. } = &session;
         session.login = logins::newest_collected(tx, machine_id, connection, user)?;
     }
-    if is_new {
-        store::insert(tx, &session)?
-    } else {
-        store::update(tx, &session)?
-    }
+    let save = if is_new { store::insert } else { store::update };
+    save(tx, &session)?;
     Ok(session)
 }
 
