@@ -9,6 +9,7 @@ use kbmfa_tests::wait::{self, until};
 use kbmfa_tests::world::World;
 use serde_json::Value;
 use std::fs;
+use std::net::TcpListener;
 use std::time::Duration;
 
 /// sshd lets everybody with a key in; nothing but the reports is ours.
@@ -18,6 +19,10 @@ const FREE: &str = "auth required pam_deny.so\naccount required pam_unix.so\nses
 const WITHOUT_BOB: &str = "auth required pam_deny.so\naccount required pam_kbmfa.so\n\
     account required pam_succeed_if.so user != bob quiet\naccount required pam_unix.so\n\
     session required pam_unix.so\n";
+
+/// The session phase, with the line that asks ending the stack when it refuses.
+const HELD: &str = "auth required pam_deny.so\naccount required pam_unix.so\nsession required pam_unix.so\n\
+    session requisite pam_kbmfa.so silent\n";
 
 /// Stays until there is a file.
 const STAY: &str = "until [ -e /tmp/over ]; do sleep 0.1; done";
@@ -101,6 +106,20 @@ fn and_where_the_login_was_approved_in_the_auth_phase_in_another_process() {
     told_from_open_to_close(Phase::Auth, Root::Debian12);
 }
 
+#[test]
+fn a_session_that_is_refused_in_the_session_phase_is_never_reported_as_opened() {
+    let world = World::new();
+    let machine = world.machine().phase(Phase::Session).pam_stack(HELD).reporting().start();
+    let login = machine.ssh("alice", &["echo", "in"]);
+    world.admin.deny(&world.admin.pending());
+    assert_eq!(login.wait().code, 254);
+    let id = approved(&world, &machine, "bob");
+    let is_closed = || (get(&world.admin.login(&id), "/session") == "closed").then_some(());
+    heard(&world, &machine, "bob's session", is_closed);
+    assert!(sessions_of(&world, "alice").is_empty());
+    machine.assert_nothing_left();
+}
+
 fn kept_and_sent_once(root: Root) {
     let world = World::new();
     let machine = world.machine().root(root).pam_stack(FREE).reporting().start();
@@ -138,6 +157,18 @@ fn without_a_server_a_session_is_not_in_the_way_and_its_reports_are_sent_once_la
 #[test]
 fn without_a_server_with_openssh_10_too() {
     kept_and_sent_once(Root::Debian13);
+}
+
+#[test]
+fn a_server_that_says_nothing_is_not_in_the_way_either() {
+    let world = World::new();
+    let machine = world.machine().pam_stack(FREE).reporting().start();
+    world.server.stop();
+    let silent = until("the port to be free", || TcpListener::bind(("127.0.0.1", world.server.port)).ok());
+    assert_eq!(machine.ssh("alice", &["echo", "in"]).wait().transcript(), "in\nexit 0\n");
+    until("both ends in the spool", || (kept(&machine) == 2).then_some(()));
+    drop(silent);
+    machine.assert_nothing_left();
 }
 
 #[test]

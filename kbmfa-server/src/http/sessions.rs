@@ -51,6 +51,7 @@ fn read(body: &[u8]) -> Result<(Vec<SessionReport>, u64), Failure> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use proptest::prelude::*;
 
     #[test]
     fn a_report_that_makes_no_sense_does_not_hold_up_the_others() {
@@ -59,6 +60,14 @@ mod tests {
         let renamed = good.replace("closed", "renamed");
         let (reports, refused) = read(format!(r#"{{"reports":[{renamed},{good},7]}}"#).as_bytes()).unwrap();
         assert_eq!((reports.len(), refused), (1, 2));
+    }
+
+    proptest! {
+        #[test]
+        fn no_body_upsets_it(items in prop::collection::vec("\\PC{0,40}", 0..5)) {
+            let _ = read(format!("{{\"reports\":[{}]}}", items.join(",")).as_bytes());
+            let _ = read(items.concat().as_bytes());
+        }
     }
 
     #[test]

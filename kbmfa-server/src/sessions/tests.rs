@@ -28,13 +28,9 @@ struct World {
 
 impl World {
     fn new() -> Self {
-        let (fixture, name) = (fixture(), "web1".parse::<MachineName>().unwrap());
-        let added = name.clone();
-        let machine = fixture.db.write_blocking("test", move |tx| {
-            add_machine(tx, &Actor::new("console:root"), &added)?;
-            roster::service::machine(tx, &added)
-        });
-        Self { fixture, caller: Caller { machine_id: machine.unwrap().id, name } }
+        let fixture = fixture();
+        let caller = enter_machine(&fixture, "web1");
+        Self { fixture, caller }
     }
 
     fn act<T: Send + 'static>(
@@ -87,6 +83,16 @@ impl World {
     fn pass(&self, seconds: u64) {
         self.fixture.clock.advance(Duration::from_secs(seconds));
     }
+}
+
+fn enter_machine(fixture: &Fixture, name: &str) -> Caller {
+    let name: MachineName = name.parse().unwrap();
+    let added = name.clone();
+    let machine = fixture.db.write_blocking("test", move |tx| {
+        add_machine(tx, &Actor::new("console:root"), &added)?;
+        roster::service::machine(tx, &added)
+    });
+    Caller { machine_id: machine.unwrap().id, name }
 }
 
 fn rules(now: Time) -> Rules {
@@ -196,6 +202,20 @@ fn somebody_let_in_while_no_server_was_reached_is_an_event_and_no_session() {
     world.report(1, LetInUnreachable, 1);
     assert_eq!(world.events(Kind::LoginLetInUnreachable).len(), 1);
     assert!(world.sessions().is_empty());
+}
+
+#[test]
+fn another_machine_reaches_neither_the_session_nor_the_login() {
+    let mut world = World::new();
+    world.let_in(7, 1);
+    world.report(1, Opened, 1);
+    world.caller = enter_machine(&world.fixture, "db1");
+    // The same report id, connection, user and service as web1's.
+    world.report(1, Closed, 1);
+    assert_eq!(world.events(Kind::SessionClosed).len(), 1);
+    let mut sessions = world.sessions();
+    sessions.sort();
+    assert_eq!(sessions, [(None, false, true), (Some(7), true, false)]);
 }
 
 #[test]

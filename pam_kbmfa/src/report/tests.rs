@@ -3,8 +3,10 @@
 use super::*;
 use crate::enter::tests::TestPam;
 use crate::flow::tests::open_login;
-use kbmfa_proto::client::HungUp;
+use kbmfa_proto::client::{HungUp, Target, Trust};
+use kbmfa_proto::pin::Pin;
 use std::cell::{Cell, RefCell};
+use std::net::TcpListener;
 use std::path::PathBuf;
 
 /// A report whose id is made of this byte, made that many microseconds after 1970.
@@ -164,6 +166,22 @@ fn a_login_with_an_empty_spool_sends_nothing() {
     let up = world.address(true, 1);
     world.after_login(Outcome::Approved, &up);
     assert!(up.taken.borrow().is_empty());
+}
+
+#[test]
+fn on_a_real_socket_a_server_that_says_nothing_costs_no_more_either() {
+    // The kernel completes connections to it, and nobody ever accepts them.
+    let silent = TcpListener::bind("127.0.0.1:0").unwrap();
+    let target = Target { host: "127.0.0.1".into(), address: silent.local_addr().unwrap() };
+    let trust = Trust::in_pin(Pin::from_sha256([0; 32])).unwrap();
+    let access = Rc::new(Access { trust, credential: "secret".to_owned().into() });
+    let (address, world) = (Https::new(target, access, None).unwrap(), World::new());
+    let clock = Monotonic::default();
+    let desk = Desk { addresses: vec![&address], clock: &clock, until: world.start + REPORT_TIME };
+    deliver(&TestPam::default(), &desk, &world.spool, report(1, SessionEvent::Closed));
+    assert_eq!(world.kept(), 1);
+    // Far from any other limit that the client has, and loose enough for a busy host.
+    assert!(clock.now() - world.start < 8 * REPORT_TIME);
 }
 
 /// A server whose answer is a fault of ours.
