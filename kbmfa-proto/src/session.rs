@@ -57,11 +57,12 @@ pub enum SessionEvent {
     LetInUnreachable,
 }
 
-/// Reports that were kept because they could not be sent when they were made, oldest first.
+/// Reports that were kept because they could not be sent when they were made, oldest first. Each is the JSON
+/// of a [`SessionReport`], as `R` holds it: neither side need understand one to pass it on or to refuse it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Reports {
+pub struct Reports<R> {
     /// At most [`REPORTS_MAX`].
-    pub reports: Vec<SessionReport>,
+    pub reports: Vec<R>,
 }
 
 /// What became of the reports in one request. All of them are dealt with; none need be sent again.

@@ -74,23 +74,23 @@ fn try_session(
 ) -> Result<(), String> {
     let config = Config::load(&args.config).map_err(|faults| join(&faults))?;
     let report = of_facts(event, facts)?;
-    let addresses: Result<Vec<Https>, String> =
-        Access::read(&config).map_err(|faults| join(&faults)).and_then(|access| {
-            let access = Rc::new(access);
-            // Nobody's hang-up is watched: at the close the ssh client is gone, and the report is due all the same.
-            let address =
-                |target| Https::new(target, Rc::clone(&access), None).map_err(|error| error.to_string());
-            config.targets.into_iter().map(address).collect()
-        });
-    let clock = Monotonic::default();
-    match addresses {
+    match connect(&config) {
         Ok(addresses) => {
-            let desk = Desk { addresses: addresses.iter().collect(), clock: &clock, until };
+            let desk = Desk { addresses: addresses.iter().collect(), clock: &Monotonic::default(), until };
             deliver(pam, &desk, &config.spool, report);
         }
         Err(why) => keep(pam, &config.spool, report, &why),
     }
     Ok(())
+}
+
+/// Nobody's hang-up is watched: at the close the ssh client is gone, and the report is due all the same.
+fn connect(config: &Config) -> Result<Vec<Https>, String> {
+    let access = Rc::new(Access::read(config).map_err(|faults| join(&faults))?);
+    let targets = config.targets.iter().cloned();
+    let addresses: Result<_, _> =
+        targets.map(|target| Https::new(target, Rc::clone(&access), None)).collect();
+    addresses.map_err(|error| error.to_string())
 }
 
 fn join<T: ToString>(faults: &[T]) -> String {

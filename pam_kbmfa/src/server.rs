@@ -8,6 +8,7 @@ use kbmfa_proto::login::{LoginReply, OpenLogin};
 use kbmfa_proto::names::LoginId;
 use kbmfa_proto::problem::Problem;
 use kbmfa_proto::session::{Reports, SessionReport, Taken};
+use serde_json::value::RawValue;
 use std::time::{Duration, Instant};
 
 mod https;
@@ -61,10 +62,10 @@ pub(crate) trait Address {
 }
 
 /// What is handed in at once about sessions.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy)]
 pub(crate) enum Handover<'a> {
     One(&'a SessionReport),
-    Kept(&'a Reports),
+    Kept(&'a Reports<Box<RawValue>>),
 }
 
 /// One address of one server, as reports see it.

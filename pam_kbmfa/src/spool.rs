@@ -8,6 +8,8 @@ use kbmfa_proto::session::{REPORTS_BYTES_MAX, REPORTS_MAX, Reports, SessionEvent
 use rustix::fd::OwnedFd;
 use rustix::fs::{AtFlags, Dir, Mode, OFlags, open, openat, renameat, unlinkat};
 use rustix::io::Errno;
+use serde::Deserialize;
+use serde_json::value::RawValue;
 use std::fmt;
 use std::fs::{DirBuilder, File};
 use std::io::{self, Write};
@@ -61,8 +63,16 @@ pub(crate) struct Spool {
 /// What one request can carry of the reports that are kept, oldest first.
 #[derive(Debug)]
 pub(crate) struct Batch {
-    pub(crate) reports: Reports,
+    pub(crate) reports: Reports<Box<RawValue>>,
     files: Vec<Name>,
+}
+
+/// What is read of a report here; the rest of it is the server's to understand.
+#[derive(Deserialize)]
+struct Head {
+    id: ReportId,
+    #[serde(default)]
+    lost: u64,
 }
 
 impl Spool {
@@ -95,7 +105,7 @@ impl Spool {
         kept.sort_by_key(|name| (name.alarm, name.clone()));
         let too_many = (kept.len() + 1).saturating_sub(self.kept_max);
         let victims = kept.get(..too_many).unwrap_or_default();
-        let lost = victims.iter().map(|name| 1 + self.read(name).map_or(0, |report| report.lost));
+        let lost = victims.iter().map(|name| 1 + self.read(name).map_or(0, |(_, head)| head.lost));
         let lost = lost.fold(0, u64::saturating_add);
         report.lost = report.lost.saturating_add(lost);
         let text = serde_json::to_vec(&report).map_err(io::Error::from)?;
@@ -124,10 +134,10 @@ impl Spool {
                     self.remove(&name.to_string());
                     continue;
                 }
-                Ok(report) => report,
+                Ok((report, _)) => report,
             };
             // With the comma after it.
-            let bytes = serde_json::to_vec(&report).map_or(usize::MAX, |text| text.len() + 1);
+            let bytes = report.get().len() + 1;
             if bytes > room {
                 break;
             }
@@ -160,13 +170,15 @@ impl Spool {
         Ok(names)
     }
 
-    fn read(&self, name: &Name) -> Result<SessionReport, Error> {
+    /// A report as it was written, and its head.
+    fn read(&self, name: &Name) -> Result<(Box<RawValue>, Head), Error> {
         let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
         let file = openat(&self.dir, name.to_string(), flags, Mode::empty())?;
         let text = files::read_open(File::from(file), Kind::Secret)?;
-        let report: Option<SessionReport> = serde_json::from_str(&text).ok();
-        let fits = text.len() <= REPORTS_BYTES_MAX - FRAME_BYTES;
-        report.filter(|report| fits && report.id == name.id).ok_or(Error::NotAReport)
+        let head = serde_json::from_str::<Head>(&text).ok().filter(|head| head.id == name.id);
+        let head = head.filter(|_| text.len() <= REPORTS_BYTES_MAX - FRAME_BYTES - 1);
+        let report = RawValue::from_string(text.as_str().to_owned()).ok();
+        report.zip(head).ok_or(Error::NotAReport)
     }
 
     fn write(&self, name: &Name, text: &[u8]) -> Result<(), Error> {
@@ -235,4 +247,4 @@ impl FromStr for Name {
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

@@ -1,7 +1,6 @@
 //! `/v1/sessions` and `/v1/reports`: what machines report.
 
-use kbmfa_proto::session::{REPORTS_MAX, SessionReport};
-use serde::Deserialize;
+use kbmfa_proto::session::{REPORTS_MAX, Reports, SessionReport};
 use serde_json::Value;
 use warp::hyper::body::Bytes;
 use warp::reply::Response;
@@ -10,12 +9,6 @@ use super::reply::{self, Failure};
 use crate::logins::Error;
 use crate::secret::SecretHash;
 use crate::sessions::Sessions;
-
-/// A batch whose reports are read one by one: one that makes no sense must not hold up the others for ever.
-#[derive(Deserialize)]
-struct Batch {
-    reports: Vec<Value>,
-}
 
 pub(super) async fn one(who: Option<SecretHash>, sessions: Sessions, body: Bytes) -> Response {
     let result = async {
@@ -35,9 +28,10 @@ pub(super) async fn batch(who: Option<SecretHash>, sessions: Sessions, body: Byt
     reply::from(result.await)
 }
 
-/// The reports of a batch, and how many were none.
+/// The reports of a batch, and how many were none: they are read one by one, for one that makes no sense must
+/// not hold up the others for ever.
 fn read(body: &[u8]) -> Result<(Vec<SessionReport>, u64), Failure> {
-    let Batch { reports } = reply::json(body)?;
+    let Reports::<Value> { reports } = reply::json(body)?;
     if reports.len() > REPORTS_MAX {
         return Err(Error::Bad("a batch holds at most 64 reports").into());
     }

@@ -14,12 +14,18 @@ fn spool() -> (tempfile::TempDir, PathBuf, Spool) {
     (dir, path, spool)
 }
 
+/// The reports of a batch, as the server will read them.
+pub(crate) fn read(spool: &Spool) -> Vec<SessionReport> {
+    let batch = spool.batch(&mut Vec::new()).unwrap();
+    batch.reports.reports.iter().map(|report| serde_json::from_str(report.get()).unwrap()).collect()
+}
+
 /// The ids of a batch, by their first bytes, and what was complained about.
 fn batch(spool: &Spool) -> (Vec<u8>, Vec<String>) {
     let mut complaints = Vec::new();
     let batch = spool.batch(&mut complaints).unwrap();
-    let first = |report: &SessionReport| u8::from_str_radix(&report.id.as_str()[..2], 16).unwrap();
-    (batch.reports.reports.iter().map(first).collect(), complaints)
+    let first = |name: &Name| u8::from_str_radix(&name.id.as_str()[..2], 16).unwrap();
+    (batch.files.iter().map(first).collect(), complaints)
 }
 
 fn files(path: &Path) -> Vec<String> {
@@ -76,7 +82,7 @@ fn when_it_is_full_the_oldest_goes_and_an_alarm_goes_last() {
         "what the dropped one told of counts"
     );
     assert_eq!(batch(&spool).0, [1, 4]);
-    let kept = spool.batch(&mut Vec::new()).unwrap().reports.reports;
+    let kept = read(&spool);
     assert_eq!((kept[0].lost, kept[1].lost), (0, 2));
 }
 
@@ -134,7 +140,7 @@ proptest! {
         for (id, alarm, step) in steps {
             if step == 0 {
                 let batch = spool.batch(&mut Vec::new()).unwrap();
-                handed_in += batch.reports.reports.iter().map(|report| 1 + report.lost).sum::<u64>();
+                handed_in += read(&spool).iter().map(|report| 1 + report.lost).sum::<u64>();
                 spool.handed_in(&batch);
             } else if put.insert(id) {
                 let event = if alarm { SessionEvent::LetInUnreachable } else { SessionEvent::Opened };
@@ -142,8 +148,7 @@ proptest! {
             }
             prop_assert!(files(&path).len() <= 5);
         }
-        let left = spool.batch(&mut Vec::new()).unwrap().reports.reports;
-        let left: u64 = left.iter().map(|report| 1 + report.lost).sum();
+        let left: u64 = read(&spool).iter().map(|report| 1 + report.lost).sum();
         prop_assert_eq!(handed_in + left, put.len() as u64);
     }
 
