@@ -176,7 +176,7 @@ impl Spool {
         let file = openat(&self.dir, name.to_string(), flags, Mode::empty())?;
         let text = files::read_open(File::from(file), Kind::Secret)?;
         let head = serde_json::from_str::<Head>(&text).ok().filter(|head| head.id == name.id);
-        let head = head.filter(|_| text.len() <= REPORTS_BYTES_MAX - FRAME_BYTES - 1);
+        let head = head.filter(|_| text.len() < REPORTS_BYTES_MAX - FRAME_BYTES);
         let report = RawValue::from_string(text.as_str().to_owned()).ok();
         report.zip(head).ok_or(Error::NotAReport)
     }
