@@ -3,7 +3,9 @@
 use clap::{Parser, Subcommand};
 use std::path::PathBuf;
 
-use crate::admin::{Admin, Failure, audit, backup, check, employee, init, login, machine, policy, pool};
+use crate::admin::{
+    Admin, Failure, audit, backup, check, employee, init, login, machine, policy, pool, session,
+};
 use crate::config;
 use crate::serve;
 
@@ -54,6 +56,9 @@ enum Command {
     /// Logins: list, show, watch, approve, deny.
     #[command(subcommand)]
     Login(login::Verb),
+    /// Sessions: list.
+    #[command(subcommand)]
+    Session(session::Verb),
     /// The record: search, verify, export, archive, reindex.
     #[command(subcommand)]
     Audit(audit::Verb),
@@ -78,6 +83,7 @@ pub fn run(cli: Cli) -> Result<(), Failure> {
         Command::Employee(verb) => employee::run(&admin, verb),
         Command::Policy(verb) => policy::run(&admin, verb),
         Command::Login(verb) => login::run(&admin, verb),
+        Command::Session(verb) => session::run(&admin, &verb),
         Command::Audit(verb) => audit::run(&admin, verb),
     }
 }

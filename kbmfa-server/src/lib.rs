@@ -16,6 +16,8 @@ pub mod ca;
 pub mod http;
 pub mod poke;
 
+pub mod sessions;
+
 pub mod logins;
 
 pub mod policy;

@@ -19,6 +19,7 @@ use crate::http::{self, status, tls};
 use crate::logins::{self, Logins, feed, inbox, sweep};
 use crate::poke;
 use crate::relay::console::Console;
+use crate::sessions::Sessions;
 
 /// Connections that the loopback listener holds.
 const STATUS_LIMITS: listen::Limits = listen::Limits { connections: 64, per_address: 64 };
@@ -70,13 +71,14 @@ async fn serve(config_path: PathBuf, config: Config) -> Result<(), Error> {
     let (close, closing) = watch::channel(false);
     let (broken_polls, broken) = mpsc::unbounded_channel();
     let logins = Logins::new(db.clone(), config.rules(Some(listening_since)), broken_polls, closing.clone());
+    let sessions = Sessions::new(db.clone());
     let (holder, bell, seen) = (lease::Holder::this_process(), Arc::new(Notify::new()), Arc::default());
 
     let mut loops = Loops(JoinSet::new());
     let door = Door {
         listener: door,
         tls: Some(certificate_in_force),
-        routes: http::routes(&logins, &db),
+        routes: http::routes(&logins, &sessions, &db),
         gate: Some(Arc::new(Gate::new(db.clone(), config.http.requests_per_machine))),
         limits: config.http.limits,
         seen: Arc::clone(&seen),
@@ -84,7 +86,7 @@ async fn serve(config_path: PathBuf, config: Config) -> Result<(), Error> {
     let status_door = Door {
         listener: status_door,
         tls: None,
-        routes: status::routes(db.clone(), logins.clone(), seen),
+        routes: status::routes(db.clone(), logins.clone(), sessions, seen),
         gate: None,
         limits: STATUS_LIMITS,
         seen: Arc::default(),

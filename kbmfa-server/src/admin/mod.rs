@@ -10,6 +10,7 @@ pub mod login;
 pub mod machine;
 pub mod policy;
 pub mod pool;
+pub mod session;
 
 mod owner;
 mod print;
