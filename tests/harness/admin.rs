@@ -1,10 +1,10 @@
 //! The person at the server's console: runs the admin verbs of `kbmfa-server` and reads their JSON.
 
 use serde_json::Value;
-use std::cell::Cell;
 use std::fs;
 use std::path::PathBuf;
 use std::process::{Child, Command};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use tempfile::NamedTempFile;
 
 use crate::built;
@@ -16,7 +16,7 @@ use crate::wait::{PATIENCE, until, until_within};
 pub struct Admin {
     config: PathBuf,
     /// Logins seen by [`Admin::until_opened_at_least`].
-    opened: Cell<usize>,
+    opened: AtomicUsize,
 }
 
 /// One entry of the audit.
@@ -33,7 +33,7 @@ pub struct Event {
 impl Admin {
     /// Works on the server with this configuration, whether it runs or not.
     pub fn new(config: PathBuf) -> Self {
-        Self { config, opened: Cell::default() }
+        Self { config, opened: AtomicUsize::default() }
     }
 
     /// Waits until exactly one login is pending, and returns its id.
@@ -60,9 +60,9 @@ impl Admin {
 
     /// Waits until at least so many logins are pending or were refused that have come since the last time.
     pub fn until_opened_at_least(&self, more: usize) {
-        let before = self.opened.get();
+        let before = self.opened.load(Ordering::Relaxed);
         until(&format!("{more} more logins"), || (self.count_opened() >= before + more).then_some(()));
-        self.opened.set(self.count_opened());
+        self.opened.store(self.count_opened(), Ordering::Relaxed);
     }
 
     fn count_opened(&self) -> usize {
