@@ -11,6 +11,7 @@ pub mod text;
 pub mod login;
 pub mod machine;
 pub mod problem;
+pub mod session;
 
 pub mod pin;
 

@@ -99,8 +99,23 @@ name!(
     LoginId,
     "login id",
     "use 32 lower-case hexadecimal digits",
-    |text| text.len() == 32 && text.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f'))
+    is_hex_id
 );
+
+name!(
+    /// The opaque, random, 128-bit id of one report by a machine: 32 lower-case hexadecimal digits.
+    ReportId,
+    "report id",
+    "use 32 lower-case hexadecimal digits",
+    is_hex_id
+);
+
+impl ReportId {
+    /// Makes an id of 16 random bytes.
+    pub fn from_random(bytes: [u8; 16]) -> Self {
+        Self(format!("{:032x}", u128::from_be_bytes(bytes)))
+    }
+}
 
 impl LoginId {
     /// Makes an id of 16 random bytes.
@@ -112,6 +127,10 @@ impl LoginId {
     pub fn short(&self) -> &str {
         self.0.get(..8).unwrap_or(&self.0)
     }
+}
+
+fn is_hex_id(text: &str) -> bool {
+    text.len() == 32 && text.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f'))
 }
 
 fn is_label(text: &str, also: &str) -> bool {

@@ -4,7 +4,7 @@ use clap::{Parser, Subcommand};
 use std::path::PathBuf;
 
 use crate::admin::{
-    Admin, Failure, audit, backup, ca, check, employee, init, login, machine, policy, pool, restore,
+    Admin, Failure, audit, backup, ca, check, employee, init, login, machine, policy, pool, restore, session,
 };
 use crate::config;
 use crate::serve;
@@ -61,6 +61,9 @@ enum Command {
     /// Logins: list, show, watch, approve, deny.
     #[command(subcommand)]
     Login(login::Verb),
+    /// Sessions: list.
+    #[command(subcommand)]
+    Session(session::Verb),
     /// The record: search, verify, export, archive, reindex.
     #[command(subcommand)]
     Audit(audit::Verb),
@@ -87,6 +90,7 @@ pub fn run(cli: Cli) -> Result<(), Failure> {
         Command::Employee(verb) => employee::run(&admin, verb),
         Command::Policy(verb) => policy::run(&admin, verb),
         Command::Login(verb) => login::run(&admin, verb),
+        Command::Session(verb) => session::run(&admin, &verb),
         Command::Audit(verb) => audit::run(&admin, verb),
     }
 }

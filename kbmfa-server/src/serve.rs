@@ -22,6 +22,7 @@ use crate::http::{self, status, tls};
 use crate::logins::{self, Logins, Rules, feed, inbox, sweep};
 use crate::poke;
 use crate::relay::console::Console;
+use crate::sessions::Sessions;
 use certificate::Keeper;
 
 /// Connections that the loopback listener holds.
@@ -79,13 +80,14 @@ async fn serve(config_path: PathBuf, config: Config) -> Result<(), Error> {
     let (broken_polls, broken) = mpsc::unbounded_channel();
     let rules = config.rules(*opened.borrow());
     let logins = Logins::new(db.clone(), rules, broken_polls, closing.clone());
+    let sessions = Sessions::new(db.clone());
     let (holder, bell, seen) = (lease::Holder::this_process(), Arc::new(Notify::new()), Arc::default());
 
     let mut loops = Loops(JoinSet::new());
     let door = Door {
         listener: door,
         tls: Some(in_force.certificate),
-        routes: http::routes(&logins, &db, settings_in_force),
+        routes: http::routes(&logins, &sessions, &db, settings_in_force),
         gate: Some(Arc::new(Gate::new(db.clone(), config.http.requests_per_machine))),
         limits: config.http.limits,
         seen: Arc::clone(&seen),
@@ -93,7 +95,7 @@ async fn serve(config_path: PathBuf, config: Config) -> Result<(), Error> {
     let status_door = Door {
         listener: status_door,
         tls: None,
-        routes: status::routes(db.clone(), logins.clone(), seen, in_force.dates),
+        routes: status::routes(db.clone(), logins.clone(), sessions, seen, in_force.dates),
         gate: None,
         limits: STATUS_LIMITS,
         seen: Arc::default(),

@@ -49,8 +49,7 @@ impl Clock for Monotonic {
     }
 }
 
-/// Microseconds since 1970 (UTC), to compare with the server's clock.
-#[cfg(feature = "host")]
+/// Microseconds since 1970 (UTC), to be shown or compared with the server's clock; it decides nothing.
 pub(crate) fn wall_us() -> i64 {
     let since = std::time::SystemTime::UNIX_EPOCH.elapsed().unwrap_or_default();
     i64::try_from(since.as_micros()).unwrap_or(i64::MAX)

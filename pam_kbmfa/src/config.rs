@@ -40,6 +40,8 @@ pub(crate) struct Config {
     pub(crate) deadline: Duration,
     /// `on_unreachable`
     pub(crate) on_unreachable: OnUnreachable,
+    /// `spool`: the directory for reports that could not be sent.
+    pub(crate) spool: PathBuf,
 }
 
 /// Whom to trust.
@@ -73,6 +75,8 @@ struct Raw {
     deadline: String,
     #[serde(default = "default_on_unreachable")]
     on_unreachable: String,
+    #[serde(default = "default_spool")]
+    spool: PathBuf,
     #[serde(default)]
     addresses: BTreeMap<String, Vec<String>>,
 }
@@ -91,6 +95,10 @@ fn default_deadline() -> String {
 
 fn default_on_unreachable() -> String {
     "deny".into()
+}
+
+fn default_spool() -> PathBuf {
+    "/var/lib/kbmfa-host/spool".into()
 }
 
 impl Config {
@@ -118,9 +126,12 @@ impl Config {
             deadline: deadline(&raw, &mut faults),
             on_unreachable: on_unreachable(&raw.on_unreachable, &mut faults),
             credential: raw.credential,
+            spool: raw.spool,
         };
-        if !config.credential.is_absolute() {
-            faults.add("credential", "must be an absolute path");
+        for (key, path) in [("credential", &config.credential), ("spool", &config.spool)] {
+            if !path.is_absolute() {
+                faults.add(key, "must be an absolute path");
+            }
         }
         if faults.found.is_empty() { Ok(config) } else { Err(faults.found) }
     }

@@ -2,6 +2,7 @@
 
 use kbmfa_proto::login::{Capabilities, FirstFactor, OpenLogin, Phase};
 use kbmfa_proto::names::{LoginId, UserName};
+use kbmfa_proto::session::SessionEvent;
 use kbmfa_proto::text::Shown;
 use std::rc::Rc;
 use std::time::Instant;
@@ -18,6 +19,7 @@ use crate::pam::{Level, Pam, Tone};
 use crate::peer::{self, Peer};
 use crate::procfs::Proc;
 use crate::random;
+use crate::report;
 use crate::server::{CANCEL_TIME, Fleet, Https};
 
 /// Decides one login, logs how it ended and tells the person.
@@ -25,11 +27,19 @@ pub(crate) fn enter(pam: &mut impl Pam, phase: Phase, args: Result<Args, BadArg>
     let start = Monotonic::default().now();
     let facts = Facts::gather(pam);
     let end = attempt(pam, phase, args, &facts, start).unwrap_or_else(|end| end);
-    pam.log(level(end.outcome), &line(&facts, &end));
+    pam.log(level(end.outcome), &line(phase, &facts, &end));
     if let (true, Some(text)) = (phase != Phase::Session, last_words(&end)) {
         pam.tell(Tone::Error, &text);
     }
     end.outcome
+}
+
+/// A session has ended, on a line that reports sessions.
+pub(crate) fn close(pam: &mut impl Pam, args: &Args) {
+    let start = Monotonic::default().now();
+    let facts = Facts::gather(pam);
+    pam.log(Level::Notice, &session_line("closed", &facts));
+    report::session(pam, SessionEvent::Closed, args, &facts, start);
 }
 
 fn attempt(
@@ -45,6 +55,9 @@ fn attempt(
         fault.strike();
     }
     if args.log_only {
+        if phase == Phase::Session {
+            report::session(pam, SessionEvent::Opened, &args, facts, start);
+        }
         return Ok(End::new(Outcome::Ignored, ""));
     }
     let user = user_name(facts)?;
@@ -64,14 +77,22 @@ fn attempt(
 }
 
 /// Connects the login with the real clock, the real server and the ssh client's socket.
-fn hold(pam: &impl Pam, config: Config, access: Access, peer: Option<Peer>, ask: &Ask) -> Result<End, End> {
+fn hold(
+    pam: &mut impl Pam,
+    config: Config,
+    access: Access,
+    peer: Option<Peer>,
+    ask: &Ask,
+) -> Result<End, End> {
     let access = Rc::new(access);
     let clock = Monotonic { watch: peer.map(|peer| peer.watch) };
     let address = |target| Https::new(target, Rc::clone(&access), clock.watch.clone());
     let addresses: Result<Vec<_>, _> = config.targets.into_iter().map(address).collect();
     let addresses = addresses.map_err(|error| End::new(Outcome::Misconfigured, error))?;
     let mut server = Fleet::new(addresses, clock.clone(), &ask.id);
-    Ok(flow::hold(pam, &mut server, &clock, ask))
+    let end = flow::hold(pam, &mut server, &clock, ask);
+    report::after_login(pam, server.addresses(), &clock, &config.spool, (&ask.open, end.outcome));
+    Ok(end)
 }
 
 fn misconfigured<F: std::fmt::Display>(pam: &impl Pam, level: Level, faults: &[F]) -> End {
@@ -136,10 +157,17 @@ fn level(outcome: Outcome) -> Level {
     }
 }
 
-fn line(facts: &Facts, end: &End) -> String {
+fn session_line(what: &str, facts: &Facts) -> String {
+    format!("session {what} for user {} from {}", facts.user.as_deref().unwrap_or("(none)"), facts.source())
+}
+
+fn line(phase: Phase, facts: &Facts, end: &End) -> String {
     let user = facts.user.as_deref().unwrap_or("(none)");
     let source = facts.source();
     if end.outcome == Outcome::Ignored {
+        if phase == Phase::Session {
+            return session_line("opened", facts);
+        }
         return format!("log_only: would have asked for user {user} from {source}");
     }
     let login = end.login.as_ref().map(|id| format!("login {}: ", id.short())).unwrap_or_default();

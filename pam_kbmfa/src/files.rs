@@ -49,8 +49,12 @@ pub(crate) enum Error {
 
 /// The whole file as text. The buffer is wiped when it is dropped, whatever the file was.
 pub(crate) fn read(path: &Path, kind: Kind) -> Result<Zeroizing<String>, Error> {
+    read_open(open(path, kind)?, kind)
+}
+
+/// [`read`], of a file that is open already.
+pub(crate) fn read_open(file: File, kind: Kind) -> Result<Zeroizing<String>, Error> {
     let size_max = if kind == Kind::System { SYSTEM_BYTES_MAX } else { BYTES_MAX };
-    let file = open(path, kind)?;
     let metadata = file.metadata()?;
     check(&metadata, kind)?;
     if metadata.len() > size_max {

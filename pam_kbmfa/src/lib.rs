@@ -17,7 +17,9 @@ mod panics;
 mod peer;
 mod procfs;
 mod random;
+mod report;
 mod server;
+mod spool;
 mod ssh;
 mod sys;
 
@@ -61,7 +63,16 @@ impl PamHooks for Module {
         PamResultCode::PAM_SUCCESS
     }
 
-    fn sm_close_session(_: &mut PamHandle, _: Vec<&CStr>, _: PamFlag) -> PamResultCode {
+    fn sm_close_session(pamh: &mut PamHandle, args: Vec<&CStr>, _: PamFlag) -> PamResultCode {
+        let close = || {
+            if let Ok(args) = Args::parse(&args)
+                && args.log_only
+            {
+                enter::close(&mut Handle::new(pamh, true, args.debug), &args);
+            }
+        };
+        // The session is over, whatever became of the report.
+        let _ = panics::catch(close);
         PamResultCode::PAM_SUCCESS
     }
 

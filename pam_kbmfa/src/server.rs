@@ -7,6 +7,8 @@ use kbmfa_proto::client::Error;
 use kbmfa_proto::login::{LoginReply, OpenLogin};
 use kbmfa_proto::names::LoginId;
 use kbmfa_proto::problem::Problem;
+use kbmfa_proto::session::{Reports, SessionReport, Taken};
+use serde_json::value::RawValue;
 use std::time::{Duration, Instant};
 
 mod https;
@@ -59,6 +61,18 @@ pub(crate) trait Address {
     fn call(&self, path: &str, call: Call<'_>, time: Duration) -> Result<LoginReply, Error>;
 }
 
+/// What is handed in at once about sessions.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Handover<'a> {
+    One(&'a SessionReport),
+    Kept(&'a Reports<Box<RawValue>>),
+}
+
+/// One address of one server, as reports see it.
+pub(crate) trait Post {
+    fn post(&self, handover: Handover<'_>, time: Duration) -> Result<Taken, Error>;
+}
+
 /// All addresses of all servers, as one server.
 pub(crate) struct Fleet<A, C> {
     addresses: Vec<A>,
@@ -73,6 +87,12 @@ pub(crate) struct Fleet<A, C> {
 impl<A: Address, C: Clock> Fleet<A, C> {
     pub(crate) fn new(addresses: Vec<A>, clock: C, id: &LoginId) -> Self {
         Self { addresses, clock, path: format!("/v1/logins/{id}"), first: 0, warm: false }
+    }
+
+    /// Every address, the one that answered last first.
+    pub(crate) fn addresses(&self) -> Vec<&A> {
+        let (before, after) = self.addresses.split_at(self.first.min(self.addresses.len()));
+        after.iter().chain(before).collect()
     }
 
     /// Tries each address once.

@@ -28,6 +28,7 @@ mod operator;
 mod pamtester;
 mod policy;
 mod protocol;
+mod sessions;
 mod shipped_module;
 mod two_servers;
 

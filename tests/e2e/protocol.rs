@@ -49,6 +49,13 @@ fn each_way_of_asking_wrongly_has_its_own_answer() {
         ask(&world, &format!("GET /v1/nothing HTTP/1.1\r\n{version}\r\n{known}"), ""),
         ask(&world, &format!("{post}\r\nContent-Length: 2"), "{}"),
         ask(&world, &format!("{post}\r\nContent-Length: {}", guess.len()), &guess),
+        ask(&world, &format!("POST /v1/sessions HTTP/1.1\r\n{version}\r\nContent-Length: 2"), "{}"),
+        ask(
+            &world,
+            &format!("POST /v1/reports HTTP/1.1\r\n{version}\r\n{stranger}\r\nContent-Length: 14"),
+            "{\"reports\":[]}",
+        ),
+        ask(&world, &format!("GET /v1/sessions HTTP/1.1\r\n{version}\r\n{stranger}"), ""),
     ];
     assert_snapshot!(answers.join("\n"), @r#"
     HTTP/1.1 400 Bad Request
@@ -69,6 +76,12 @@ fn each_way_of_asking_wrongly_has_its_own_answer() {
     {"code":"bad-request","status":400,"title":"the body is not what this route takes","detail":"missing field `token` at line 1 column 2"}
     HTTP/1.1 403 Forbidden
     {"code":"token-refused","status":403,"title":"the join token is unknown, used or expired","detail":null}
+    HTTP/1.1 401 Unauthorized
+    {"code":"unauthorized","status":401,"title":"the credential is not accepted","detail":null}
+    HTTP/1.1 401 Unauthorized
+    {"code":"unauthorized","status":401,"title":"the credential is not accepted","detail":null}
+    HTTP/1.1 405 Method Not Allowed
+    {"code":"method-not-allowed","status":405,"title":"this route does not take that method","detail":null}
     "#);
     world.admin.audit_verify();
 }

@@ -109,6 +109,12 @@ impl Admin {
         until(&format!("login {id} to be {state}"), || (self.state(id) == state).then_some(()));
     }
 
+    /// How often each of these kinds stands in the audit.
+    pub fn count<const N: usize>(&self, kinds: [&str; N]) -> [usize; N] {
+        let audit = self.audit();
+        kinds.map(|kind| audit.iter().filter(|event| event.kind == kind).count())
+    }
+
     /// The audit, oldest entry first.
     pub fn audit(&self) -> Vec<Event> {
         self.events(&[])

@@ -48,6 +48,7 @@ pub struct MachineBuilder {
     phase: Phase,
     arguments: String,
     stack: Option<String>,
+    reporting: bool,
     sshd_lines: String,
     module: Module,
     enrolment: Option<Enrolment>,
@@ -69,6 +70,7 @@ impl MachineBuilder {
             phase: Phase::Account,
             arguments: String::new(),
             stack: None,
+            reporting: false,
             sshd_lines: String::new(),
             module: Module::Absent,
             enrolment: None,
@@ -98,6 +100,11 @@ impl MachineBuilder {
     /// Another `/etc/pam.d/sshd` than the phase's recipe.
     pub fn pam_stack(self, stack: &str) -> Self {
         Self { stack: Some(stack.to_owned()), ..self }
+    }
+
+    /// Reports sessions, by the packaged line.
+    pub fn reporting(self) -> Self {
+        Self { reporting: true, ..self }
     }
 
     /// More lines of `sshd_config`, which win over the recipe's.
@@ -144,7 +151,10 @@ impl MachineBuilder {
         for (path, mode, content) in recipe::accounts() {
             put(&seed.join(path), mode, content);
         }
-        let stack = self.stack.clone().unwrap_or_else(|| recipe::pam_stack(self.phase, &self.arguments));
+        let mut stack = self.stack.clone().unwrap_or_else(|| recipe::pam_stack(self.phase, &self.arguments));
+        if self.reporting {
+            stack += recipe::REPORTING;
+        }
         put(&seed.join("etc/pam.d/sshd"), 0o644, stack);
         let config = recipe::sshd_config(self.phase, port.number, &self.sshd_lines);
         put(&seed.join("etc/ssh/sshd_config"), 0o644, config);

@@ -20,6 +20,9 @@ pub const PASSWORD_OF_BOB: &str = "open sesame";
 const HASH_OF_BOB: &str =
     "$6$kbmfatest$vLVQST.whtc1z50jh3zEEaQmz2ebydowXp.zkf4dUAzkBFtI3Hxs9Q0g1J3TVeUjX3c1cSg3riSqtEtJdmxqa0";
 
+/// The packaged line that reports sessions, for the end of `/etc/pam.d/sshd`.
+pub const REPORTING: &str = include_str!("../../packaging/pam/sshd-report");
+
 impl Phase {
     /// The packaged line for `/etc/pam.d/sshd` and the packaged lines for `sshd_config`.
     fn packaged(self) -> (&'static str, &'static str) {

@@ -19,6 +19,7 @@ const ARROWS: &[&[&str]] = &[
     &["config"],
     &["http", "poke"],
     &["ca", "restore"],
+    &["sessions"],
     &["logins"],
     &["roster", "relay"],
     &["policy"],
@@ -179,6 +180,8 @@ fn the_recipes_are_the_packaged_files_word_for_word() {
             assert!(recipes.contains(&format!("```\n{lines}\n```")), "docs/recipes.md differs from {file}");
         }
     }
+    let report = meaning(&fs::read_to_string(root().join("packaging/pam/sshd-report")).unwrap());
+    assert!(recipes.contains(&format!("```\n{report}\n```")), "docs/recipes.md has another line for reports");
     let account = meaning(&fs::read_to_string(root().join("packaging/pam/sshd-account")).unwrap());
     assert!(readme.contains(&format!("```\n{account}\n```")), "README.md has another account line");
 }

@@ -9,15 +9,16 @@ use serde::Serialize;
 use std::collections::HashMap;
 use std::time::Duration;
 
-use super::{Admin, Failure, print};
+use super::{Admin, Failure, print, session};
 use crate::clock::{Clock, SystemClock, Time};
-use crate::db::Db;
+use crate::db::{Db, Tx};
 use crate::logins::service::Answered;
 use crate::logins::state::State;
 use crate::logins::store::{self, Login};
 use crate::logins::{Error, service};
 use crate::policy::Approver;
 use crate::relay::Answer;
+use crate::sessions::store as sessions;
 
 /// How often `watch` looks for changes.
 const WATCH_INTERVAL: Duration = Duration::from_millis(200);
@@ -33,6 +34,10 @@ pub enum Verb {
         /// Only those in this state.
         #[arg(long)]
         state: Option<State>,
+        /// Only those that were let in over a minute ago and never opened a session, on machines that report
+        /// sessions.
+        #[arg(long, conflicts_with = "state")]
+        unopened: bool,
         /// So many at the most.
         #[arg(long, default_value_t = 50, value_parser = clap::value_parser!(i64).range(1..))]
         limit: i64,
@@ -66,7 +71,7 @@ pub struct Decision {
 /// What went wrong.
 pub fn run(admin: &Admin, verb: Verb) -> Result<(), Failure> {
     match verb {
-        Verb::List { state, limit } => list(admin, state, limit),
+        Verb::List { state, unopened, limit } => list(admin, state, unopened, limit),
         Verb::Show { id } => show::run(admin, &id),
         Verb::Watch => watch(admin),
         Verb::Approve(decision) => decide(admin, decision, Answer::Approve),
@@ -89,6 +94,8 @@ struct Shown {
     expires: String,
     collected: Option<String>,
     lapsed: Option<String>,
+    /// `open`, `closed` or `none`; null where nobody has looked.
+    session: Option<&'static str>,
 }
 
 impl From<Login> for Shown {
@@ -107,7 +114,31 @@ impl From<Login> for Shown {
             key: login.key,
             reason: login.reason,
             decided_by: login.decided_by,
+            session: None,
         }
+    }
+}
+
+/// A login with what the machine reported about its sessions.
+#[derive(Serialize)]
+struct WithSessions {
+    #[serde(flatten)]
+    login: Shown,
+    sessions: Vec<session::Shown>,
+}
+
+impl WithSessions {
+    fn read(tx: &Tx<'_>, login: Login) -> Result<Self, Error> {
+        // One that was not let in has no session; another login of its connection may.
+        let is_in = login.life.collected_at.is_some();
+        let found = if is_in { sessions::of(tx, &login)? } else { Vec::new() };
+        let word = match (found.is_empty(), found.iter().any(sessions::Session::is_open)) {
+            (true, _) => "none",
+            (false, true) => "open",
+            (false, false) => "closed",
+        };
+        let login = Shown { session: Some(word), ..Shown::from(login) };
+        Ok(Self { login, sessions: found.into_iter().map(session::Shown::from).collect() })
     }
 }
 
@@ -124,6 +155,7 @@ impl Shown {
             or_dash(&self.key),
             self.state.to_owned(),
             or_dash(&self.decided_by.clone().or_else(|| self.reason.clone())),
+            self.session.filter(|word| *word != "none").unwrap_or("-").to_owned(),
         ]
     }
 
@@ -132,13 +164,22 @@ impl Shown {
     }
 }
 
-const HEADINGS: &[&str] = &["LOGIN", "OPENED", "USER", "MACHINE", "SERVICE", "FROM", "KEY", "STATE", "BY"];
+const HEADINGS: &[&str] =
+    &["LOGIN", "OPENED", "USER", "MACHINE", "SERVICE", "FROM", "KEY", "STATE", "BY", "SESSION"];
 
-fn list(admin: &Admin, state: Option<State>, limit: i64) -> Result<(), Failure> {
+fn list(admin: &Admin, state: Option<State>, unopened: bool, limit: i64) -> Result<(), Failure> {
     let (_, db) = admin.open()?;
-    let found = db.read_blocking(|tx| store::newest(tx, state, limit)).map_err(Failure::new)?;
-    let logins: Vec<Shown> = found.into_iter().map(Shown::from).collect();
-    admin.print(&logins, HEADINGS, Shown::cells)
+    let logins: Result<Vec<Shown>, Error> = db.read_blocking(|tx| {
+        let found = if unopened {
+            let ids = sessions::unopened(tx, limit)?;
+            let found: Result<Vec<_>, _> = ids.iter().map(|id| store::by_id(tx, id)).collect();
+            found?.into_iter().flatten().collect()
+        } else {
+            store::newest(tx, state, limit)?
+        };
+        found.into_iter().map(|login| Ok(WithSessions::read(tx, login)?.login)).collect()
+    });
+    admin.print(&logins.map_err(Failure::new)?, HEADINGS, Shown::cells)
 }
 
 fn decide(admin: &Admin, decision: Decision, answer: Answer) -> Result<(), Failure> {

@@ -12,6 +12,7 @@ pub mod machine;
 pub mod policy;
 pub mod pool;
 pub mod restore;
+pub mod session;
 
 mod owner;
 mod print;

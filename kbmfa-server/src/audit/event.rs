@@ -91,6 +91,12 @@ kinds! {
     LoginCollected = "login.collected",
     /// The machine did not read the approval in time, and cannot any more.
     LoginLapsed = "login.lapsed",
+    /// A machine let somebody in without asking, since no server could be reached.
+    LoginLetInUnreachable = "login.let-in-unreachable",
+    /// A machine opened a session.
+    SessionOpened = "session.opened",
+    /// A machine closed a session.
+    SessionClosed = "session.closed",
     /// A limit was reached; told to people once in a while, however often it happens.
     LimitReached = "limit.reached",
     /// A relay has posted an ask.

@@ -10,11 +10,12 @@ const STEPS: &[&str] = &[
     include_str!("../../migrations/0001_approval.sql"),
     include_str!("../../migrations/0002_employees.sql"),
     include_str!("../../migrations/0003_audit_search.sql"),
-    include_str!("../../migrations/0004_credentials.sql"),
+    include_str!("../../migrations/0004_sessions.sql"),
+    include_str!("../../migrations/0005_credentials.sql"),
 ];
 
 /// The schema version that this program reads and writes.
-pub const SCHEMA_VERSION: i64 = 4;
+pub const SCHEMA_VERSION: i64 = 5;
 
 /// Takes the steps that are missing, all in one transaction.
 pub(super) fn run(connection: &mut Connection, path: &Path) -> Result<(), Error> {

@@ -10,6 +10,7 @@ mod caller;
 mod logins;
 mod machines;
 mod reply;
+mod sessions;
 
 use std::net::SocketAddr;
 use std::num::NonZeroU32;
@@ -22,6 +23,7 @@ use warp::reply::Response;
 use crate::ca::files::Files;
 use crate::db::Db;
 use crate::logins::Logins;
+use crate::sessions::Sessions;
 use crate::settings::Section;
 
 /// Largest request body, in bytes. An open login with the longest key fits.
@@ -92,7 +94,12 @@ impl Settings {
 }
 
 /// Every route that a machine can take.
-pub fn routes(logins: &Logins, db: &Db, settings: watch::Receiver<Settings>) -> BoxedFilter<(Response,)> {
+pub fn routes(
+    logins: &Logins,
+    sessions: &Sessions,
+    db: &Db,
+    settings: watch::Receiver<Settings>,
+) -> BoxedFilter<(Response,)> {
     let with_logins = logins.clone();
     let with_logins = warp::any().map(move || with_logins.clone());
     let with_db = (db.clone(), logins.clone());
@@ -112,7 +119,15 @@ pub fn routes(logins: &Logins, db: &Db, settings: watch::Receiver<Settings>) -> 
     let join = warp::path!("v1" / "machines" / "join").and(with_db).and(warp::post());
     let join = join.and(warp::body::bytes()).then(machines::join);
 
+    let with_sessions = sessions.clone();
+    let with_sessions = warp::post().map(move || with_sessions.clone());
+    let report = warp::path!("v1" / "sessions").and(caller::credential()).and(with_sessions.clone());
+    let report = report.and(warp::body::bytes()).then(sessions::one);
+    let reports = warp::path!("v1" / "reports").and(caller::credential()).and(with_sessions);
+    let reports = reports.and(warp::body::bytes()).then(sessions::batch);
+
     let all = open.or(wait).unify().or(cancel).unify().or(this_machine).unify().or(trust).unify();
     let all = all.or(join).unify();
+    let all = all.or(report).unify().or(reports).unify();
     all.recover(reply::no_route).unify().boxed()
 }

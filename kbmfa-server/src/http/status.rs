@@ -15,19 +15,21 @@ use crate::ca::due::{self, Standing};
 use crate::clock::Time;
 use crate::db::Db;
 use crate::logins::{Error, Logins, store};
+use crate::sessions::{self, Sessions};
 
 /// `/healthz`, `/readyz`, `/metrics`.
 pub fn routes(
     db: Db,
     logins: Logins,
+    sessions: Sessions,
     seen: Arc<Seen>,
     dates: watch::Receiver<Dates>,
 ) -> BoxedFilter<(Response,)> {
     let health = warp::path!("healthz").map(|| "ok\n".into_response());
     let (writer, known) = (db.clone(), dates.clone());
     let ready = warp::path!("readyz").then(move || readiness(writer.clone(), *known.borrow()));
-    let metrics = warp::path!("metrics")
-        .then(move || metrics(db.clone(), logins.clone(), Arc::clone(&seen), *dates.borrow()));
+    let live = Live { logins, sessions, seen };
+    let metrics = warp::path!("metrics").then(move || metrics(db.clone(), live.clone(), *dates.borrow()));
     let all = warp::get().and(health.or(ready).unify().or(metrics).unify());
     all.recover(super::reply::no_route).unify().boxed()
 }
@@ -68,12 +70,28 @@ pub async fn probe(db: &Db) -> Result<Time, Error> {
     db.write("probe", |tx| Ok::<_, Error>(tx.now)).await
 }
 
-async fn metrics(db: Db, logins: Logins, seen: Arc<Seen>, dates: Dates) -> Response {
-    let in_db = db.read(|tx| Ok::<_, Error>((store::count_pending(tx)?, crate::audit::store::head(tx)?.seq)));
-    match in_db.await {
-        Ok((pending, seq)) => {
-            (render(&db, &logins, &seen, pending, seq) + &render_dates(&dates)).into_response()
-        }
+/// What is counted in memory.
+#[derive(Clone)]
+struct Live {
+    logins: Logins,
+    sessions: Sessions,
+    seen: Arc<Seen>,
+}
+
+/// What is counted in the database.
+struct Stored {
+    pending: u64,
+    sessions_open: u64,
+    newest_event: i64,
+}
+
+async fn metrics(db: Db, live: Live, dates: Dates) -> Response {
+    let stored = db.read(|tx| {
+        let (pending, sessions_open) = (store::count_pending(tx)?, sessions::store::count_open(tx)?);
+        Ok::<_, Error>(Stored { pending, sessions_open, newest_event: crate::audit::store::head(tx)?.seq })
+    });
+    match stored.await {
+        Ok(stored) => (render(&db, &live, &stored) + &render_dates(&dates)).into_response(),
         Err(error) => {
             let text = format!("# the database cannot be read: {error}\n");
             warp::reply::with_status(text, StatusCode::SERVICE_UNAVAILABLE).into_response()
@@ -82,7 +100,7 @@ async fn metrics(db: Db, logins: Logins, seen: Arc<Seen>, dates: Dates) -> Respo
 }
 
 /// Prometheus's text format.
-fn render(db: &Db, logins: &Logins, seen: &Seen, pending: u64, seq: i64) -> String {
+fn render(db: &Db, Live { logins, sessions, seen }: &Live, stored: &Stored) -> String {
     let (held, opened, told) = logins.counts();
     let (jobs, commits) = db.counters();
     let load = |count: &std::sync::atomic::AtomicU64| count.load(Ordering::Relaxed);
@@ -91,9 +109,11 @@ fn render(db: &Db, logins: &Logins, seen: &Seen, pending: u64, seq: i64) -> Stri
         let _ =
             write!(text, "# HELP kbmfa_{name} {help}\n# TYPE kbmfa_{name} {kind}\nkbmfa_{name} {value}\n");
     };
-    metric("logins_pending", "gauge", "Logins that wait for an answer.", pending);
+    metric("logins_pending", "gauge", "Logins that wait for an answer.", stored.pending);
     metric("logins_polled", "gauge", "Logins that a machine polls at this server now.", held as u64);
     metric("logins_opened_total", "counter", "Requests that opened a login.", opened);
+    metric("sessions_open", "gauge", "Sessions reported open and not yet closed.", stored.sessions_open);
+    metric("reports_taken_total", "counter", "Reports that machines handed in.", sessions.taken());
     metric("connections", "gauge", "Connections open now.", load(&seen.open));
     metric("connections_accepted_total", "counter", "Connections accepted.", load(&seen.accepted));
     metric(
@@ -110,7 +130,7 @@ fn render(db: &Db, logins: &Logins, seen: &Seen, pending: u64, seq: i64) -> Stri
     );
     metric("db_jobs_total", "counter", "Write transactions done.", jobs);
     metric("db_commits_total", "counter", "Commits that they shared.", commits);
-    metric("audit_events", "gauge", "Number of the newest audit event.", seq.unsigned_abs());
+    metric("audit_events", "gauge", "Number of the newest audit event.", stored.newest_event.unsigned_abs());
     let _ = writeln!(text, "# HELP kbmfa_logins_told_total Final states told to machines.");
     let _ = writeln!(text, "# TYPE kbmfa_logins_told_total counter");
     for (state, count) in told {

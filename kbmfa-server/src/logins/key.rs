@@ -5,7 +5,7 @@ use base64::engine::general_purpose::{STANDARD, STANDARD_NO_PAD};
 use sha2::{Digest, Sha256};
 
 /// `SHA256:..` of a line `algorithm base64 ..`; `None` if it is not a public key line.
-pub(super) fn fingerprint(line: &str) -> Option<String> {
+pub fn fingerprint(line: &str) -> Option<String> {
     let mut words = line.split_ascii_whitespace();
     let (algorithm, encoded) = (words.next()?, words.next()?);
     let blob = STANDARD.decode(encoded).ok()?;

@@ -1,6 +1,7 @@
 //! Logins: opened by machines, decided by people, kept in the database. What waits in memory is only a
 //! hint; the row is the truth, so a restart loses nothing.
 
+pub mod key;
 pub mod state;
 
 pub mod service;
@@ -11,7 +12,6 @@ pub mod inbox;
 pub mod live;
 pub mod sweep;
 
-mod key;
 mod waiters;
 
 #[cfg(test)]

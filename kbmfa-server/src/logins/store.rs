@@ -145,6 +145,24 @@ pub fn first_unfinished_event(tx: &Tx<'_>) -> Result<Option<i64>, Error> {
     Ok(tx.query_one(&sql, &[], |row| row.integer_or_null("seq"))?.flatten())
 }
 
+/// The login that last let this user in on this connection.
+///
+/// # Errors
+/// What the database says.
+pub fn newest_collected(
+    tx: &Tx<'_>,
+    machine_id: &str,
+    connection: &str,
+    user: &UserName,
+) -> Result<Option<LoginId>, Error> {
+    tx.query_one(
+        "SELECT id FROM login WHERE connection = ?1 AND machine_id = ?2 AND user = ?3 AND collected_at IS NOT NULL
+         ORDER BY collected_at DESC, id LIMIT 1",
+        &[connection.into(), machine_id.into(), user.as_str().into()],
+        |row| row.parsed("id"),
+    )
+}
+
 /// How many logins wait for an answer.
 ///
 /// # Errors

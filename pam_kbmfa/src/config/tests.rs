@@ -9,6 +9,7 @@ ca = "system"
 credential = "/x/credential"
 deadline = "2m"
 on_unreachable = "allow"
+spool = "/x/spool"
 [addresses]
 "kbmfa.example" = ["192.0.2.7", "2001:db8::7"]
 "#;
@@ -33,7 +34,7 @@ fn a_whole_file_is_understood() {
         ["kbmfa.example 192.0.2.7:8443", "kbmfa.example [2001:db8::7]:8443", "192.0.2.9 192.0.2.9:443"];
     assert_eq!(targets, expected);
     assert_eq!((config.ca, config.deadline.as_secs()), (Ca::System, 120));
-    assert_eq!(config.on_unreachable, OnUnreachable::Allow);
+    assert_eq!((config.on_unreachable, config.spool.to_str()), (OnUnreachable::Allow, Some("/x/spool")));
 }
 
 #[test]
@@ -69,6 +70,7 @@ fn a_fault_names_its_file_and_key() {
     assert!(fault(r#"on_unreachable = "maybe""#).starts_with("pam.toml: on_unreachable: "));
     assert!(fault(r#"ca = "ca.pem""#).starts_with("pam.toml: ca: "));
     assert!(fault(r#"credential = "credential""#).starts_with("pam.toml: credential: "));
+    assert!(fault(r#"spool = "spool""#).starts_with("pam.toml: spool: "));
     assert!(fault("[addresses]\n\"192.0.2.7\" = [\"192.0.2.7\"]").contains("is an address already"));
     assert!(fault("[addresses]\n\"other\" = [\"192.0.2.7\"]").contains("not the host of any"));
 }

@@ -19,6 +19,10 @@ impl TestPam {
     pub(crate) fn told(&self) -> Vec<String> {
         self.told.borrow().clone()
     }
+
+    pub(crate) fn logged(&self) -> Vec<(Level, String)> {
+        self.logged.borrow().clone()
+    }
 }
 
 impl Pam for TestPam {
@@ -61,6 +65,23 @@ fn log_only_says_so_and_does_nothing_else() {
     assert_eq!(outcome, Outcome::Ignored);
     assert_eq!(logged, [(Level::Notice, "log_only: would have asked for user alice from 192.0.2.1".into())]);
     assert!(told.is_empty());
+}
+
+#[test]
+fn log_only_in_the_session_phase_names_the_session_and_lets_pam_go_on_whatever_is_wrong() {
+    let (outcome, logged, told) = run(alice(), Phase::Session, &[c"log_only", c"config=/nonexistent"]);
+    assert_eq!((outcome, told.len()), (Outcome::Ignored, 0));
+    assert!(logged.contains(&(Level::Notice, "session opened for user alice from 192.0.2.1".into())));
+    assert!(logged.iter().any(|(level, line)| *level == Level::Warning && line.contains("/nonexistent")));
+    assert_eq!(logged.len(), 2);
+}
+
+#[test]
+fn the_end_of_a_session_is_logged_without_a_word_to_anybody() {
+    let mut pam = alice();
+    close(&mut pam, &Args::parse(&[c"log_only", c"config=/nonexistent"]).unwrap());
+    assert_eq!(pam.logged()[0], (Level::Notice, "session closed for user alice from 192.0.2.1".into()));
+    assert!(pam.told().is_empty());
 }
 
 #[test]

@@ -2,10 +2,11 @@
 
 use kbmfa_proto::client::{Client, Error, Method, Target, Watch};
 use kbmfa_proto::login::LoginReply;
+use kbmfa_proto::session::Taken;
 use std::rc::Rc;
 use std::time::Duration;
 
-use super::{Address, Call};
+use super::{Address, Call, Handover, Post};
 use crate::config::access::Access;
 
 /// An address that is called for real.
@@ -36,6 +37,15 @@ impl Address for Https {
                     Client::new(&self.target, &self.access.trust, Some(&self.access.credential), None)?;
                 client.call(Method::DELETE, path, nothing, time)
             }
+        }
+    }
+}
+
+impl Post for Https {
+    fn post(&self, handover: Handover<'_>, time: Duration) -> Result<Taken, Error> {
+        match handover {
+            Handover::One(report) => self.client.call(Method::POST, "/v1/sessions", Some(report), time),
+            Handover::Kept(reports) => self.client.call(Method::POST, "/v1/reports", Some(reports), time),
         }
     }
 }

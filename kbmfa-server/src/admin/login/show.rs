@@ -6,8 +6,8 @@ use serde_json::Value;
 use std::time::Duration;
 
 use super::super::audit::search::{actor, details, with_seal};
-use super::super::{Admin, Failure, print};
-use super::Shown;
+use super::super::{Admin, Failure, print, session};
+use super::{Shown, WithSessions};
 use crate::audit::store::archive;
 use crate::audit::store::search::{Filter, Found, search};
 use crate::clock::Time;
@@ -22,6 +22,7 @@ const EVENTS_MAX: i64 = 10_000;
 struct Told {
     #[serde(flatten)]
     login: Shown,
+    sessions: Vec<session::Shown>,
     verdict: String,
     window_ms: u64,
     story: Vec<Value>,
@@ -32,15 +33,17 @@ pub(super) fn run(admin: &Admin, id: &str) -> Result<(), Failure> {
     let read = db.read_blocking(|tx| {
         let login = service::find(tx, id)?;
         let filter = Filter { login: Some(login.id.to_string()), limit: EVENTS_MAX, ..Filter::default() };
-        Ok::<_, Error>((login, search(tx, &filter)?, archive::newest(tx)?))
+        let events = search(tx, &filter)?;
+        Ok::<_, Error>((WithSessions::read(tx, login.clone())?, login, events, archive::newest(tx)?))
     });
-    let (login, events, archived) = read.map_err(Failure::new)?;
+    let (WithSessions { login: shown, sessions }, login, events, archived) = read.map_err(Failure::new)?;
     let story: Vec<Value> = events.iter().map(|event| with_time_since(event, login.opened_at)).collect();
     if admin.json {
         return print::print_json(&Told {
             verdict: login.verdict.clone(),
             window_ms: u64::try_from(window(&login).as_millis()).unwrap_or(u64::MAX),
-            login: Shown::from(login),
+            login: shown,
+            sessions,
             story,
         });
     }
@@ -50,7 +53,12 @@ pub(super) fn run(admin: &Admin, id: &str) -> Result<(), Failure> {
             print::say(&format!("its events are archived; the newest archive is {}", cut.archive.file))
         }
         None => print::say(&print::table(HEADINGS, story.iter().map(cells))),
+    }?;
+    if sessions.is_empty() {
+        return Ok(());
     }
+    print::say("")?;
+    admin.print(&sessions, session::HEADINGS, session::Shown::cells)
 }
 
 fn window(login: &Login) -> Duration {

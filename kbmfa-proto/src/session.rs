@@ -1,0 +1,121 @@
+//! What became of a login on the machine: a session opened, a session closed, somebody let in while no
+//! server could be reached.
+//!
+//! `POST /v1/sessions` carries one [`SessionReport`] as it happens, `POST /v1/reports` those that could not
+//! be sent then; both answer with [`Taken`]. The same report again is harmless.
+
+use serde::{Deserialize, Serialize};
+
+use crate::login::Connection;
+use crate::names::{ReportId, UserName};
+use crate::text::Shown;
+
+/// Most reports in one `POST /v1/reports`.
+pub const REPORTS_MAX: usize = 64;
+
+/// Longest body of one `POST /v1/reports`, in bytes. A single report always fits.
+pub const REPORTS_BYTES_MAX: usize = 15 * 1024;
+
+/// One thing that happened on a machine. All of it is shown as reported and decides nothing.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SessionReport {
+    /// Made by the module, so that a repeated report is known for what it is.
+    pub id: ReportId,
+    /// What happened.
+    pub event: SessionEvent,
+    /// The PAM service, such as `sshd`.
+    pub service: Shown,
+    /// The Unix account.
+    pub user: UserName,
+    /// `PAM_RHOST`, where it is set.
+    pub rhost: Option<Shown>,
+    /// `PAM_TTY`, where it is set.
+    pub tty: Option<Shown>,
+    /// The connection: ties a close to its open, and both to the login.
+    pub connection: Connection,
+    /// The public key line that sshd told, at most [`KEY_BYTES_MAX`](crate::login::KEY_BYTES_MAX) bytes.
+    #[serde(default)]
+    pub key: Option<String>,
+    /// When it happened, by the machine's own clock, in microseconds since 1970 (UTC).
+    pub at_us: i64,
+    /// How many older reports the machine had to drop to keep this one.
+    #[serde(default)]
+    pub lost: u64,
+    /// Version of the module.
+    pub module_version: Shown,
+}
+
+/// What a report is about. A server that does not know the word refuses that one report.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum SessionEvent {
+    /// `pam_sm_open_session`.
+    Opened,
+    /// `pam_sm_close_session`.
+    Closed,
+    /// No server could be reached, and `on_unreachable = "allow"` let the person in: an alarm.
+    LetInUnreachable,
+}
+
+/// Reports that were kept because they could not be sent when they were made, oldest first. Each is the JSON
+/// of a [`SessionReport`], as `R` holds it: neither side need understand one to pass it on or to refuse it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Reports<R> {
+    /// At most [`REPORTS_MAX`].
+    pub reports: Vec<R>,
+}
+
+/// What became of the reports in one request. All of them are dealt with; none need be sent again.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Taken {
+    /// So many are on record, perhaps from before.
+    pub taken: u64,
+    /// So many made no sense to the server.
+    #[serde(default)]
+    pub refused: u64,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::login::KEY_BYTES_MAX;
+    use crate::text::SHOWN_MAX;
+
+    fn report(text: &str, key: usize) -> SessionReport {
+        SessionReport {
+            id: ReportId::from_random([1; 16]),
+            event: SessionEvent::Opened,
+            service: text.into(),
+            user: "alice".parse().unwrap(),
+            rhost: Some(text.into()),
+            tty: Some(text.into()),
+            connection: Connection { id: text.into(), ssh: None },
+            key: Some("k".repeat(key)),
+            at_us: 0,
+            lost: 0,
+            module_version: text.into(),
+        }
+    }
+
+    #[test]
+    fn the_wire_words_are_these() {
+        let report = SessionReport { rhost: None, tty: None, key: None, ..report("x", 0) };
+        assert_eq!(
+            serde_json::to_string(&report).unwrap(),
+            r#"{"id":"01010101010101010101010101010101","event":"opened","service":"x","user":"alice","rhost":null,"tty":null,"connection":{"id":"x","ssh":null},"key":null,"at_us":0,"lost":0,"module_version":"x"}"#
+        );
+        let word = serde_json::to_string(&SessionEvent::LetInUnreachable).unwrap();
+        assert_eq!(word, "\"let-in-unreachable\"");
+        assert!(serde_json::from_str::<SessionEvent>("\"renamed\"").is_err());
+    }
+
+    #[test]
+    fn the_longest_report_fits_alone_into_a_batch() {
+        for widest in ["\u{10348}", "\\", "\""] {
+            let report = report(&widest.repeat(SHOWN_MAX), KEY_BYTES_MAX);
+            let user = "\"".repeat(256).parse().unwrap();
+            let batch = Reports { reports: vec![SessionReport { user, ..report }] };
+            assert!(serde_json::to_vec(&batch).unwrap().len() <= REPORTS_BYTES_MAX, "{widest}");
+        }
+    }
+}

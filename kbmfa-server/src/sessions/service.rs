@@ -1,0 +1,94 @@
+//! What a report does: one action inside the caller's transaction, with its audit entry.
+
+use kbmfa_proto::login::SshConnection;
+use kbmfa_proto::session::{SessionEvent, SessionReport};
+use kbmfa_proto::text::Shown;
+
+use super::store::{self, Moment, Session};
+use crate::audit::{Actor, Event, Kind, store as audit};
+use crate::clock::Time;
+use crate::db::Tx;
+use crate::logins::{Error, key, store as logins};
+use crate::random;
+use crate::roster::service::Caller;
+
+/// Puts a report on record, unless it is there already.
+///
+/// # Errors
+/// What the database says.
+pub fn take(tx: &Tx<'_>, caller: &Caller, report: &SessionReport) -> Result<(), Error> {
+    if !store::is_news(tx, &caller.machine_id, &report.id)? {
+        return Ok(());
+    }
+    let (kind, session) = match report.event {
+        SessionEvent::Opened => (Kind::SessionOpened, end(tx, caller, report, Moment::Open)?),
+        SessionEvent::Closed => (Kind::SessionClosed, end(tx, caller, report, Moment::Close)?),
+        SessionEvent::LetInUnreachable => {
+            let (user, at) = (&report.user, reported(report));
+            log::error!("machine {} let {user} in without approval at {at}: no server reached", caller.name);
+            (Kind::LoginLetInUnreachable, heard(tx, caller, report)?)
+        }
+    };
+    audit::append(tx, &event(kind, caller, report, &session))?;
+    Ok(())
+}
+
+/// One end of a session. Either may come first; the other then finds the session and lacks nothing.
+fn end(tx: &Tx<'_>, caller: &Caller, report: &SessionReport, end: Moment) -> Result<Session, Error> {
+    let known = store::without(tx, &caller.machine_id, report, end)?;
+    let is_new = known.is_none();
+    let mut session = known.map_or_else(|| heard(tx, caller, report), Ok)?;
+    let at = Some((tx.now, reported(report)));
+    match end {
+        Moment::Open => session.opened = at,
+        Moment::Close => session.closed = at,
+    }
+    // Looked for again as long as there is none: the line that reports may stand before the one that holds.
+    if session.login.is_none() {
+        let Session { machine_id, connection, user, .. } = &session;
+        session.login = logins::newest_collected(tx, machine_id, connection, user)?;
+    }
+    let save = if is_new { store::insert } else { store::update };
+    save(tx, &session)?;
+    Ok(session)
+}
+
+/// A session of which nothing is known but what this report tells of the person.
+fn heard(tx: &Tx<'_>, caller: &Caller, report: &SessionReport) -> Result<Session, Error> {
+    Ok(Session {
+        id: random::hex::<16>()?,
+        machine_id: caller.machine_id.clone(),
+        machine: caller.name.clone(),
+        login: None,
+        connection: report.connection.id.to_string(),
+        user: report.user.clone(),
+        service: report.service.clone(),
+        source: source(report.connection.ssh, report.rhost.as_ref()),
+        tty: report.tty.clone(),
+        key: report.key.as_deref().and_then(key::fingerprint),
+        heard_at: tx.now,
+        opened: None,
+        closed: None,
+    })
+}
+
+fn source(ssh: Option<SshConnection>, rhost: Option<&Shown>) -> Option<String> {
+    let ssh = ssh.map(|ssh| ssh.client.ip().to_canonical().to_string());
+    ssh.or_else(|| rhost.map(Shown::to_string))
+}
+
+fn reported(report: &SessionReport) -> Time {
+    Time::from_micros(report.at_us)
+}
+
+fn event(kind: Kind, caller: &Caller, report: &SessionReport, session: &Session) -> Event {
+    let event = Event::new(kind, Actor::machine(&caller.name))
+        .machine(&caller.name)
+        .detail("service", &session.service)
+        .detail("reported-at", reported(report))
+        .maybe("source", session.source.as_ref())
+        .maybe("tty", session.tty.as_ref())
+        .maybe("key", session.key.as_ref())
+        .maybe("reports-lost", (report.lost > 0).then_some(report.lost));
+    Event { login: session.login.clone(), user: Some(session.user.clone()), ..event }
+}

@@ -1,0 +1,208 @@
+//! The SQL of sessions and of the reports that were taken.
+
+use kbmfa_proto::names::{LoginId, MachineName, ReportId, UserName};
+use kbmfa_proto::session::SessionReport;
+use kbmfa_proto::text::Shown;
+use std::time::Duration;
+
+use crate::clock::Time;
+use crate::db::{Error, Row, Tx};
+use crate::logins::store::Login;
+
+/// How long after the approval was collected a session may take to open before it is missed.
+pub const OPENS_WITHIN: Duration = Duration::from_secs(60);
+
+/// A session as it is known.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Session {
+    /// Opaque id.
+    pub id: String,
+    /// Opaque id of the machine.
+    pub machine_id: String,
+    /// The machine's name then.
+    pub machine: MachineName,
+    /// The login that let the person in, if one did.
+    pub login: Option<LoginId>,
+    /// Opaque id of the connection.
+    pub connection: String,
+    /// The Unix account.
+    pub user: UserName,
+    /// The PAM service.
+    pub service: Shown,
+    /// The ssh client's address, or what `PAM_RHOST` said.
+    pub source: Option<String>,
+    /// `PAM_TTY`.
+    pub tty: Option<Shown>,
+    /// Fingerprint of the key that was used, where sshd told it.
+    pub key: Option<String>,
+    /// When the first report of it came.
+    pub heard_at: Time,
+    /// When it was opened: as heard here, and as the machine says.
+    pub opened: Option<(Time, Time)>,
+    /// When it was closed, in the same way.
+    pub closed: Option<(Time, Time)>,
+}
+
+impl Session {
+    /// True as long as the person is in, as far as is known.
+    pub fn is_open(&self) -> bool {
+        self.opened.is_some() && self.closed.is_none()
+    }
+}
+
+/// One end of a session.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Moment {
+    Open,
+    Close,
+}
+
+const SESSION: &str =
+    "SELECT id, machine_id, machine_name, login_id, connection, user, service, source, tty, key_fingerprint,
+    heard_at, opened_at, opened_reported_at, closed_at, closed_reported_at FROM session";
+
+/// Open, as the partial index has it.
+const OPEN: &str = "opened_at IS NOT NULL AND closed_at IS NULL";
+
+fn session(row: &Row<'_, '_>) -> Result<Session, Error> {
+    let both = |at: &str, reported_at: &str| {
+        let reported = row.time_or_null(reported_at)?;
+        Ok::<_, Error>(row.time_or_null(at)?.map(|at| (at, reported.unwrap_or(at))))
+    };
+    Ok(Session {
+        id: row.text("id")?,
+        machine_id: row.text("machine_id")?,
+        machine: row.parsed("machine_name")?,
+        login: row.parsed_or_null("login_id")?,
+        connection: row.text("connection")?,
+        user: row.parsed("user")?,
+        service: row.text("service")?.into(),
+        source: row.text_or_null("source")?,
+        tty: row.text_or_null("tty")?.map(Shown::from),
+        key: row.text_or_null("key_fingerprint")?,
+        heard_at: row.time("heard_at")?,
+        opened: both("opened_at", "opened_reported_at")?,
+        closed: both("closed_at", "closed_reported_at")?,
+    })
+}
+
+/// Notes a report; false if it was there already.
+pub(super) fn is_news(tx: &Tx<'_>, machine_id: &str, id: &ReportId) -> Result<bool, Error> {
+    let sql = "INSERT INTO report (machine_id, id, taken_at) VALUES (?1, ?2, ?3) ON CONFLICT DO NOTHING";
+    Ok(tx.execute(sql, &[machine_id.into(), id.as_str().into(), tx.now.into()])? == 1)
+}
+
+/// The newest session of the report's connection and user that lacks this end.
+pub(super) fn without(
+    tx: &Tx<'_>,
+    machine_id: &str,
+    report: &SessionReport,
+    end: Moment,
+) -> Result<Option<Session>, Error> {
+    let lacks = match end {
+        Moment::Open => "opened_at IS NULL",
+        Moment::Close => "closed_at IS NULL",
+    };
+    let sql = format!(
+        "{SESSION} WHERE connection = ?1 AND machine_id = ?2 AND user = ?3 AND service = ?4 AND {lacks}
+         ORDER BY heard_at DESC LIMIT 1"
+    );
+    let values = [
+        report.connection.id.as_str().into(),
+        machine_id.into(),
+        report.user.as_str().into(),
+        report.service.as_str().into(),
+    ];
+    tx.query_one(&sql, &values, session)
+}
+
+pub(super) fn insert(tx: &Tx<'_>, session: &Session) -> Result<(), Error> {
+    tx.execute(
+        "INSERT INTO session (id, machine_id, machine_name, connection, user, service, source, tty, key_fingerprint,
+             heard_at) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10)",
+        &[
+            session.id.as_str().into(),
+            session.machine_id.as_str().into(),
+            session.machine.as_str().into(),
+            session.connection.as_str().into(),
+            session.user.as_str().into(),
+            session.service.as_str().into(),
+            session.source.clone().into(),
+            session.tty.as_ref().map(Shown::as_str).into(),
+            session.key.clone().into(),
+            session.heard_at.into(),
+        ],
+    )?;
+    update(tx, session)
+}
+
+/// Writes the part that changes.
+pub(super) fn update(tx: &Tx<'_>, session: &Session) -> Result<(), Error> {
+    tx.execute(
+        "UPDATE session SET login_id = ?2, opened_at = ?3, opened_reported_at = ?4, closed_at = ?5,
+             closed_reported_at = ?6 WHERE id = ?1",
+        &[
+            session.id.as_str().into(),
+            session.login.as_ref().map(LoginId::as_str).into(),
+            session.opened.map(|(at, _)| at).into(),
+            session.opened.map(|(_, reported_at)| reported_at).into(),
+            session.closed.map(|(at, _)| at).into(),
+            session.closed.map(|(_, reported_at)| reported_at).into(),
+        ],
+    )?;
+    Ok(())
+}
+
+/// The newest sessions first, all of them or those that are open.
+///
+/// # Errors
+/// What the database says.
+pub fn newest(tx: &Tx<'_>, only_open: bool, limit: i64) -> Result<Vec<Session>, Error> {
+    let which = if only_open { OPEN } else { "TRUE" };
+    let sql = format!("{SESSION} WHERE {which} ORDER BY heard_at DESC, id LIMIT ?1");
+    tx.query(&sql, &[limit.into()], session)
+}
+
+/// The sessions of a login's connection and user, oldest first. Several logins may stand behind one session:
+/// one for each phase that asks.
+///
+/// # Errors
+/// What the database says.
+pub fn of(tx: &Tx<'_>, login: &Login) -> Result<Vec<Session>, Error> {
+    let sql = format!(
+        "{SESSION} WHERE connection = ?1 AND machine_id = ?2 AND user = ?3 ORDER BY heard_at, id LIMIT 100"
+    );
+    let connection = login.opened.connection.id.as_str();
+    tx.query(
+        &sql,
+        &[connection.into(), login.machine_id.as_str().into(), login.user().as_str().into()],
+        session,
+    )
+}
+
+/// Logins that were let in and never opened a session, newest first. Only a machine that reported sessions of
+/// that service before can be said to miss one.
+///
+/// # Errors
+/// What the database says.
+pub fn unopened(tx: &Tx<'_>, limit: i64) -> Result<Vec<LoginId>, Error> {
+    tx.query(
+        "SELECT id FROM login WHERE collected_at <= ?1
+             AND NOT EXISTS (SELECT 1 FROM session AS own WHERE own.connection = login.connection
+                 AND own.machine_id = login.machine_id AND own.user = login.user)
+             AND EXISTS (SELECT 1 FROM session AS any_one WHERE any_one.machine_id = login.machine_id
+                 AND any_one.service = login.service AND any_one.heard_at <= login.collected_at)
+         ORDER BY opened_at DESC, id LIMIT ?2",
+        &[tx.now.minus(OPENS_WITHIN).into(), limit.into()],
+        |row| row.parsed("id"),
+    )
+}
+
+/// How many sessions are open, as far as is known.
+///
+/// # Errors
+/// What the database says.
+pub fn count_open(tx: &Tx<'_>) -> Result<u64, Error> {
+    let sql = format!("SELECT count(*) AS n FROM session WHERE {OPEN}");
+    Ok(tx.query_one(&sql, &[], |row| row.integer("n"))?.unwrap_or(0).unsigned_abs())
+}

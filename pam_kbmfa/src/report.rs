@@ -1,0 +1,220 @@
+//! Tells the server what became of a login: a session opened or closed, somebody let in without it.
+//!
+//! All of it takes [`REPORT_TIME`] at the most, is never shown to anybody, and decides nothing. What cannot
+//! be told in that time goes into the spool, and goes out with the next login.
+
+use kbmfa_proto::client::Error;
+use kbmfa_proto::login::{Connection, OpenLogin};
+use kbmfa_proto::names::{ReportId, UserName};
+use kbmfa_proto::session::{SessionEvent, SessionReport, Taken};
+use kbmfa_proto::text::Shown;
+use std::path::Path;
+use std::rc::Rc;
+use std::time::{Duration, Instant};
+
+use crate::args::Args;
+use crate::clock::{Clock, Monotonic, wall_us};
+use crate::config::Config;
+use crate::config::access::Access;
+use crate::connection;
+use crate::facts::Facts;
+use crate::outcome::{OnUnreachable, Outcome};
+use crate::pam::{Level, Pam};
+use crate::panics;
+use crate::peer;
+use crate::procfs::Proc;
+use crate::random::{self, NoRandomness};
+use crate::server::{Handover, Https, Post};
+use crate::spool::Spool;
+use crate::ssh::Publickey;
+
+/// All the time that reports may take of one call by PAM.
+pub(crate) const REPORT_TIME: Duration = Duration::from_millis(300);
+
+/// Where reports are handed in: the addresses, the likeliest first, and when to give up.
+pub(crate) struct Desk<'a, A, C> {
+    pub(crate) addresses: Vec<&'a A>,
+    pub(crate) clock: &'a C,
+    pub(crate) until: Instant,
+}
+
+impl<A: Post, C: Clock> Desk<'_, A, C> {
+    /// Each address gets an equal share of the time that is left.
+    fn hand_in(&self, handover: Handover<'_>) -> Result<Taken, Error> {
+        let count = self.addresses.len();
+        let mut why = Error::Timeout;
+        for (turn, address) in self.addresses.iter().enumerate() {
+            let left = self.clock.left(self.until);
+            if left.is_zero() {
+                break;
+            }
+            match address.post(handover, left / u32::try_from(count - turn).unwrap_or(u32::MAX)) {
+                Ok(taken) => return Ok(taken),
+                Err(error) => why = error,
+            }
+        }
+        Err(why)
+    }
+}
+
+/// `log_only` in the session phase: reports that the session was opened or closed.
+pub(crate) fn session(pam: &mut impl Pam, event: SessionEvent, args: &Args, facts: &Facts, start: Instant) {
+    guarded(pam, |pam| match try_session(pam, event, args, facts, start + REPORT_TIME) {
+        Ok(()) => {}
+        Err(why) => pam.log(Level::Warning, &format!("the session is not reported: {why}")),
+    });
+}
+
+fn try_session(
+    pam: &mut impl Pam,
+    event: SessionEvent,
+    args: &Args,
+    facts: &Facts,
+    until: Instant,
+) -> Result<(), String> {
+    let config = Config::load(&args.config).map_err(|faults| join(&faults))?;
+    let report = of_facts(event, facts)?;
+    match connect(&config) {
+        Ok(addresses) => {
+            let desk = Desk { addresses: addresses.iter().collect(), clock: &Monotonic::default(), until };
+            deliver(pam, &desk, &config.spool, report);
+        }
+        Err(why) => keep(pam, &config.spool, report, &why),
+    }
+    Ok(())
+}
+
+/// Nobody's hang-up is watched: at the close the ssh client is gone, and the report is due all the same.
+fn connect(config: &Config) -> Result<Vec<Https>, String> {
+    let access = Rc::new(Access::read(config).map_err(|faults| join(&faults))?);
+    let targets = config.targets.iter().cloned();
+    let addresses: Result<_, _> =
+        targets.map(|target| Https::new(target, Rc::clone(&access), None)).collect();
+    addresses.map_err(|error| error.to_string())
+}
+
+fn join<T: ToString>(faults: &[T]) -> String {
+    faults.iter().map(T::to_string).collect::<Vec<_>>().join("; ")
+}
+
+/// Sends a report, and what is kept besides if that went well; or keeps it too.
+fn deliver<A: Post, C: Clock>(pam: &impl Pam, desk: &Desk<'_, A, C>, spool: &Path, report: SessionReport) {
+    match desk.hand_in(Handover::One(&report)) {
+        Ok(_) => empty(pam, desk, spool),
+        Err(error) => keep(pam, spool, report, &error.to_string()),
+    }
+}
+
+/// After a login, whose outcome is settled: hands in what is kept if a server has just answered, and keeps
+/// the alarm if somebody was let in without one.
+pub(crate) fn after_login<A: Post, C: Clock>(
+    pam: &mut impl Pam,
+    addresses: Vec<&A>,
+    clock: &C,
+    spool: &Path,
+    (open, outcome): (&OpenLogin, Outcome),
+) {
+    guarded(pam, |pam| match outcome {
+        Outcome::Approved | Outcome::Denied | Outcome::Expired | Outcome::Cancelled => {
+            empty(pam, &Desk { addresses, clock, until: clock.now() + REPORT_TIME }, spool);
+        }
+        Outcome::Unreachable(OnUnreachable::Allow) => match of_login(SessionEvent::LetInUnreachable, open) {
+            Ok(report) => keep(pam, spool, report, "no server can be reached"),
+            Err(error) => pam.log(Level::Warning, &format!("the alarm is not reported: {error}")),
+        },
+        _ => {}
+    });
+}
+
+/// Nothing that goes wrong in a report may change how the call ends.
+fn guarded<P: Pam>(pam: &mut P, work: impl FnOnce(&mut P)) {
+    if let Err(panic) = panics::catch(|| work(&mut *pam)) {
+        pam.log(Level::Critical, &format!("a report failed after a fault: {panic}"));
+    }
+}
+
+/// Hands in what the spool holds, as far as time allows.
+fn empty<A: Post, C: Clock>(pam: &impl Pam, desk: &Desk<'_, A, C>, path: &Path) {
+    let spool = match Spool::open(path) {
+        Ok(Some(spool)) => spool,
+        Ok(None) => return,
+        Err(error) => return pam.log(Level::Warning, &format!("spool {}: {error}", path.display())),
+    };
+    let mut complaints = Vec::new();
+    while !desk.clock.left(desk.until).is_zero() {
+        match spool.batch(&mut complaints) {
+            Ok(batch) if batch.reports.reports.is_empty() => break,
+            Ok(batch) => match desk.hand_in(Handover::Kept(&batch.reports)) {
+                Ok(taken) => {
+                    spool.handed_in(&batch);
+                    let Taken { taken, refused } = taken;
+                    let level = if refused == 0 { Level::Info } else { Level::Warning };
+                    pam.log(level, &format!("late reports: the server took {taken}, refused {refused}"));
+                }
+                Err(error) => {
+                    pam.log(Level::Debug, &format!("the spool keeps its reports: {error}"));
+                    break;
+                }
+            },
+            Err(error) => {
+                complaints.push(error.to_string());
+                break;
+            }
+        }
+    }
+    for complaint in complaints {
+        pam.log(Level::Warning, &format!("spool {}: {complaint}", path.display()));
+    }
+}
+
+fn keep(pam: &impl Pam, path: &Path, report: SessionReport, why: &str) {
+    let kept = Spool::make(path).and_then(|spool| spool.keep(report));
+    let (level, line) = match kept {
+        Ok(0) => (Level::Info, format!("a report is kept for later: {why}")),
+        Ok(lost) => (Level::Warning, format!("the spool is full: {lost} older reports were dropped ({why})")),
+        Err(error) => {
+            (Level::Warning, format!("a report is lost ({why}); spool {}: {error}", path.display()))
+        }
+    };
+    pam.log(level, &line);
+}
+
+fn of_facts(event: SessionEvent, facts: &Facts) -> Result<SessionReport, String> {
+    let user = UserName::try_from(facts.user.clone().unwrap_or_default()).map_err(|bad| bad.to_string())?;
+    let proc = Proc::default();
+    // At the close the socket may have no peer any more. The process that opens and closes sessions is the
+    // connection's own, so that its id comes out the same.
+    let inode = facts.ssh.and_then(|ssh| peer::find(&proc, ssh.client).ok().flatten()).map(|peer| peer.inode);
+    let (connection, _) = connection::identify(&proc, std::process::id(), facts.ssh, inode);
+    let key = match &facts.publickey {
+        Some(Publickey::Told(key)) => Some(key.clone()),
+        Some(Publickey::Unspeakable) | None => None,
+    };
+    let (service, rhost, tty) = (facts.service.clone(), facts.rhost.clone(), facts.tty.clone());
+    let blank = blank(event, user, connection).map_err(|error| error.to_string())?;
+    Ok(SessionReport { service, rhost, tty, key, ..blank })
+}
+
+fn of_login(event: SessionEvent, open: &OpenLogin) -> Result<SessionReport, NoRandomness> {
+    let (service, rhost, tty) = (open.service.clone(), open.rhost.clone(), open.tty.clone());
+    Ok(SessionReport { service, rhost, tty, ..blank(event, open.user.clone(), open.connection.clone())? })
+}
+
+fn blank(event: SessionEvent, user: UserName, connection: Connection) -> Result<SessionReport, NoRandomness> {
+    Ok(SessionReport {
+        id: ReportId::from_random(random::bytes()?),
+        event,
+        service: Shown::default(),
+        user,
+        rhost: None,
+        tty: None,
+        connection,
+        key: None,
+        at_us: wall_us(),
+        lost: 0,
+        module_version: Shown::new(env!("CARGO_PKG_VERSION")),
+    })
+}
+
+#[cfg(test)]
+pub(crate) mod tests;
