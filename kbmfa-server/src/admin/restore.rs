@@ -165,6 +165,13 @@ fn words(report: &Report) -> String {
              {foreign} events are only in the backup"
         );
     }
+    if let Some(archived) = report.archived_to {
+        let _ = write!(
+            text,
+            "\nwarning: events up to {archived} are in an archive: whether this is an earlier state of the \
+             database cannot be told without it, and what they did is not counted"
+        );
+    }
     if report.undone.is_empty() {
         text.push_str("\nundoes     nothing");
     }

@@ -88,6 +88,9 @@ pub struct Report {
     pub undone: BTreeMap<String, i64>,
     /// Events that only the backup has: then it is no earlier state of the present database.
     pub foreign: i64,
+    /// The last event of an archive that reaches beyond the end of the other database. Then nothing tells where
+    /// the two part, and what the archived events did is not counted.
+    pub archived_to: Option<i64>,
     /// What there is now and would not be.
     pub vanishes: Vec<Thing>,
     /// What there is not and would be again.
@@ -117,31 +120,42 @@ fn without_present(past: &Snapshot) -> Report {
         common: 0,
         undone: BTreeMap::new(),
         foreign: past.head.seq,
+        archived_to: None,
         vanishes: Vec::new(),
         comes_back: past.things.values().cloned().collect(),
     }
 }
 
 fn compare((old, past): (&Tx<'_>, &Snapshot), (new, present): (&Tx<'_>, &Snapshot)) -> Result<Report, Error> {
-    let common = common(past.head.seq.min(present.head.seq), |seq| {
+    let last = past.head.seq.min(present.head.seq);
+    let archived = store::archived_to(old)?.max(store::archived_to(new)?);
+    let same = |seq| {
         let seals = (store::seal(old, seq)?, store::seal(new, seq)?);
         Ok::<_, Error>(seals.0.is_some() && seals.0 == seals.1)
-    })?;
+    };
+    let common = if archived > last {
+        last
+    } else if archived == 0 || same(archived)? {
+        common(archived, last, same)?
+    } else {
+        0
+    };
     Ok(Report {
         backup: past.head.to_string(),
         current: Some(present.head.to_string()),
         common,
         undone: store::events_after(new, common)?,
         foreign: past.head.seq - common,
+        archived_to: Some(archived).filter(|archived| *archived > last),
         vanishes: missing(&present.things, &past.things),
         comes_back: missing(&past.things, &present.things),
     })
 }
 
-/// The last number up to which two chains are the same. Seals cover all that is before them, so that is found
-/// by halving.
-fn common<E>(last: i64, same: impl Fn(i64) -> Result<bool, E>) -> Result<i64, E> {
-    let (mut known, mut end) = (0, last + 1);
+/// The last number up to which two chains are the same, which they are to `known`. Seals cover all that is
+/// before them, so that is found by halving.
+fn common<E>(mut known: i64, last: i64, same: impl Fn(i64) -> Result<bool, E>) -> Result<i64, E> {
+    let mut end = last + 1;
     while end - known > 1 {
         let middle = i64::midpoint(known, end);
         if same(middle)? {
@@ -218,9 +232,13 @@ pub fn confirm(db: &Db, actor: Actor) -> Result<Notice, Error> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::audit::chain::Seal;
+    use crate::audit::store::archive::{self, Archive};
     use crate::audit::store::search::{Filter, search};
     use crate::db::FILE;
     use crate::db::testing::{Fixture, fixture};
+    use crate::roster::employee::store::Employee;
+    use crate::roster::employee::{self, Email, State};
     use crate::roster::service;
     use proptest::prelude::*;
 
@@ -258,6 +276,63 @@ mod tests {
         let names = |things: &[Thing]| things.iter().map(Thing::to_string).collect::<Vec<_>>();
         assert_eq!(names(&report.vanishes), ["machine web3"]);
         assert_eq!(names(&report.comes_back), ["machine web1"]);
+    }
+
+    #[test]
+    fn employees_come_back_in_the_state_in_which_they_were() {
+        let fixture = fixture();
+        let actor = || Actor::new("console:root");
+        let email: Email = "alice@example.com".parse().unwrap();
+        let alice = Employee {
+            id: "a".into(),
+            email: email.clone(),
+            name: "Alice".into(),
+            unix_name: "alice".parse().unwrap(),
+            keybase_name: None,
+            state: State::Active,
+            created_at: Time::from_micros(0),
+            changed_at: Time::from_micros(0),
+        };
+        let add = move |tx: &Tx<'_>| employee::service::add(tx, &actor(), &alice);
+        fixture.db.write_blocking("test", add).unwrap();
+        let (_dir, backup) = backup_of(&fixture);
+        let suspend =
+            move |tx: &Tx<'_>| employee::service::set_state(tx, &actor(), &email, State::Suspended).map(drop);
+        fixture.db.write_blocking("test", suspend).unwrap();
+        let report = report(&backup, Some(&fixture.db)).unwrap();
+        let names = |things: &[Thing]| things.iter().map(Thing::to_string).collect::<Vec<_>>();
+        assert_eq!(names(&report.vanishes), ["employee alice@example.com, suspended"]);
+        assert_eq!(names(&report.comes_back), ["employee alice@example.com, active"]);
+    }
+
+    /// Archives, and deletes, all events up to this one.
+    fn archive_to(fixture: &Fixture, seq: i64) {
+        let cut = move |tx: &Tx<'_>| {
+            let first = store::archived_to(tx)? + 1;
+            let seal = audit::links(tx, seq - 1, seq)?.remove(0).seal;
+            let last = Head { seq, seal: Seal::from_bytes(&seal).unwrap() };
+            let archive = Archive { first, last, sha256: "00".into(), file: "/x".into() };
+            archive::cut(tx, &Actor::new("console:root"), &archive, tx.now).unwrap();
+            while archive::prune_some(tx)? {}
+            Ok::<_, db::Error>(())
+        };
+        fixture.db.write_blocking("archive", cut).unwrap();
+    }
+
+    #[test]
+    fn an_archive_does_not_make_a_backup_foreign_and_one_that_hides_where_they_part_is_told() {
+        let fixture = fixture();
+        for name in ["web1", "web2", "web3"] {
+            machine(&fixture, name, true);
+        }
+        let (_dir, backup) = backup_of(&fixture);
+        archive_to(&fixture, 2);
+        let now = report(&backup, Some(&fixture.db)).unwrap();
+        assert_eq!((now.common, now.foreign, now.archived_to), (3, 0, None));
+        assert_eq!(now.undone, BTreeMap::from([("audit.archived".to_owned(), 1)]));
+        archive_to(&fixture, 4);
+        let now = report(&backup, Some(&fixture.db)).unwrap();
+        assert_eq!((now.common, now.foreign, now.archived_to), (3, 0, Some(4)));
     }
 
     #[test]
@@ -302,7 +377,7 @@ mod tests {
     proptest! {
         #[test]
         fn halving_finds_where_two_chains_part(last in 0_i64..300, parted in 0_i64..300) {
-            let found = common(last, |seq| Ok::<_, ()>(seq <= parted)).unwrap();
+            let found = common(0, last, |seq| Ok::<_, ()>(seq <= parted)).unwrap();
             prop_assert_eq!(found, last.min(parted));
         }
     }

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::{Kind, Snapshot, Thing};
-use crate::audit::store::head;
+use crate::audit::store::{archive, head};
 use crate::db::{Error, Row, Tx};
 use crate::random::to_hex;
 
@@ -22,12 +22,9 @@ const THINGS: &[(Kind, &str)] = &[
         "SELECT pool_id || ' ' || machine_id AS id, machine.name || ' in ' || pool.name AS label
          FROM pool_machine JOIN pool ON pool.id = pool_id JOIN machine ON machine.id = machine_id",
     ),
-    // The state is part of what stands: somebody who was suspended since would be let in again.
-    (
-        Kind::Employee,
-        "SELECT id || ' ' || state AS id, email || ', ' || state AS label FROM employee
-         WHERE state <> 'removed'",
-    ),
+    // The state is part of what stands: somebody who was suspended since would be let in again. So is that of
+    // those who were removed: their account is refused for it.
+    (Kind::Employee, "SELECT id || ' ' || state AS id, email || ', ' || state AS label FROM employee"),
 ];
 
 /// What stands in a database now.
@@ -51,11 +48,22 @@ fn id(kind: Kind, row: &Row<'_, '_>) -> Result<String, Error> {
     }
 }
 
-/// The seal of an event; `None` if there is none of this number.
+/// The last event that was archived: which ones came before it, the database does not tell. 0 without any.
+///
+/// # Errors
+/// What the database says.
+pub fn archived_to(tx: &Tx<'_>) -> Result<i64, Error> {
+    Ok(archive::newest(tx)?.map_or(0, |checkpoint| checkpoint.last.seq))
+}
+
+/// The seal of an event, or of the last one that was archived; `None` if none of this number is known.
 ///
 /// # Errors
 /// What the database says.
 pub fn seal(tx: &Tx<'_>, seq: i64) -> Result<Option<Vec<u8>>, Error> {
+    if let Some(newest) = archive::newest(tx)?.filter(|checkpoint| checkpoint.last.seq == seq) {
+        return Ok(Some(newest.last.seal.as_bytes().to_vec()));
+    }
     tx.query_one("SELECT seal FROM event WHERE seq = ?1", &[seq.into()], |row| row.blob("seal"))
 }
 
