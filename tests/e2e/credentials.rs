@@ -203,8 +203,8 @@ fn a_restored_database_is_read_only_until_somebody_confirms_what_it_undoes() {
     let machine = world.machine().start();
     let copy = world.server.state_dir.join("copy.db");
     let copy = copy.to_str().unwrap();
-    world.admin.run(&["backup", copy]);
     let backed_up = world.admin.audit().len();
+    world.admin.run(&["backup", copy]);
     world.admin.add_machine("web9");
     gets_in(&world, &machine);
     let head = world.admin.audit().len();
