@@ -139,6 +139,8 @@ fn cas_on(machine: &Machine) -> usize {
 #[test]
 fn the_authority_is_replaced_under_machines_that_go_on_working() {
     let mut world = World::new();
+    world.server.set("login", "asks_per_user", "20");
+    world.server.reload();
     let (first, second) = (world.machine().start(), world.machine().start());
     let shown = world.admin.json(&["ca", "show"]);
     assert_eq!(shown[0]["pin"], world.server.pin.as_str());
