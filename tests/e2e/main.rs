@@ -33,4 +33,6 @@ mod two_servers;
 
 mod story;
 
+mod kills;
+
 mod harness;
