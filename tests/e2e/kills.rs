@@ -25,6 +25,15 @@ fn rounds() -> usize {
     count.map_or(10, |count| count.parse().expect("a number in KBMFA_KILLS"))
 }
 
+/// The story of a login that was let in, with each thing in it once. It may have been approved before a
+/// server was there to post the ask.
+fn assert_told_once(story: &[String], round: usize) {
+    let (asks, rest): (Vec<_>, Vec<_>) =
+        story.iter().map(String::as_str).partition(|kind| *kind == "ask.posted");
+    let expected: Vec<_> = LET_IN.into_iter().filter(|kind| *kind != "ask.posted").collect();
+    assert!(asks.len() <= 1 && rest == expected, "round {round}: {story:?}");
+}
+
 #[test]
 fn killed_at_random_moments_the_server_loses_and_doubles_nothing() {
     let world = World::with(&[("login", "asks_per_user", "100000"), ("login", "asks_per_machine", "100000")]);
@@ -52,7 +61,7 @@ fn killed_at_random_moments_the_server_loses_and_doubles_nothing() {
         let finished = login.wait();
         if finished.code == 0 {
             assert_eq!(finished.stdout, "in\n", "round {round}");
-            world.admin.assert_story(&id, &LET_IN);
+            assert_told_once(&world.admin.story(&id), round);
             let_in += 1;
         } else {
             assert!(finished.stderr.contains("approval server"), "round {round}: {}", finished.stderr);
