@@ -12,7 +12,7 @@ endif
 export KBMFA_TARGET ?= $(or $(CARGO_TARGET_DIR),$(CURDIR)/target)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup build test unit e2e demo bench lint clean
+.PHONY: help setup build test unit e2e demo soak bench lint clean
 
 help: ## lists these targets
 	@sed -n 's/^\([a-z0-9]*\):[^#]*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 10
@@ -36,6 +36,9 @@ unit: ## runs the tests that need neither root nor sshd
 
 e2e: ## runs the whole stories with real sshd (after setup and build)
 	$(CARGO) test --locked $(RUN_AS_ROOT) -p kbmfa-tests --test e2e -- --test-threads=$(E2E_THREADS) $(E2E_ARGS)
+
+soak: setup build ## kills the server at 200 random moments of a login (10 of them are in `make e2e`)
+	KBMFA_KILLS=200 $(CARGO) test --locked $(RUN_AS_ROOT) -p kbmfa-tests --test e2e -- killed_at_random
 
 demo: setup build ## shows a login approved, one denied, and the record; HOLD=1 keeps it all up
 	$(CARGO) build --locked -p kbmfa-tests --bin demo

@@ -34,4 +34,6 @@ mod two_servers;
 
 mod story;
 
+mod kills;
+
 mod harness;

@@ -55,7 +55,7 @@ fn each_way_of_asking_wrongly_has_its_own_answer() {
             &format!("POST /v1/reports HTTP/1.1\r\n{version}\r\n{stranger}\r\nContent-Length: 14"),
             "{\"reports\":[]}",
         ),
-        ask(&world, &format!("GET /v1/sessions HTTP/1.1\r\n{version}\r\n{stranger}"), ""),
+        ask(&world, &format!("GET /v1/sessions HTTP/1.1\r\n{version}\r\n{known}"), ""),
     ];
     assert_snapshot!(answers.join("\n"), @r#"
     HTTP/1.1 400 Bad Request

@@ -116,6 +116,9 @@ impl Db {
         let path = state_dir.join(FILE);
         let connection = connect(&path, OpenFlags::empty())?;
         migrate::expect_current(&connection, &path)?;
+        // 64 MB: an event goes to the end of its table and to a random place in each index. With the default of
+        // 2 MB a long record's commits would write most pages more than once.
+        connection.pragma_update(None, "cache_size", -65_536)?;
         let writer = writer::Writer::start(connection, Arc::clone(&clock))?;
         Ok(Self { path: Arc::new(path), clock, writer, idle_readers: Arc::default() })
     }
