@@ -225,7 +225,7 @@ fn watch(admin: &Admin) -> Result<(), Failure> {
 
 /// Prints what people are told besides; returns the moment of the last of it.
 fn print_notices(admin: &Admin, db: &Db, after: Time) -> Result<Time, Failure> {
-    let notices = db.read_blocking(|tx| store::notices_after(tx, after)).map_err(Failure::new)?;
+    let notices = db.read_blocking(|tx| store::notices::after(tx, after)).map_err(Failure::new)?;
     let mut last = after;
     for (at, notice) in notices {
         last = at;

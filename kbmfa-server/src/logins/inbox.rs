@@ -5,7 +5,9 @@ use std::future::Future;
 use std::time::Duration;
 
 use super::state::State;
-use super::store::{self, Ask, Login, Notice};
+use super::store::asks::{self, Ask};
+use super::store::notices::{self, Notice};
+use super::store::{self, Login};
 use super::{Error, Logins, service};
 use crate::audit::{Head, Seal};
 use crate::db::{Tx, lease};
@@ -55,11 +57,11 @@ impl<R: Relay> Turn<'_, R> {
         let name = self.relay.name();
         let due = self.logins.db().read(move |tx| {
             let asks = match &look {
-                Look::Due => store::asks_due(tx, name)?,
-                Look::Posted(Hint::One(id)) => store::asks_posted(tx, name, Some(id))?,
-                Look::Posted(Hint::Any) => store::asks_posted(tx, name, None)?,
+                Look::Due => asks::due(tx, name)?,
+                Look::Posted(Hint::One(id)) => asks::standing(tx, name, Some(id))?,
+                Look::Posted(Hint::Any) => asks::standing(tx, name, None)?,
             };
-            Ok::<_, Error>((asks, store::notices_due(tx, name)?))
+            Ok::<_, Error>((asks, notices::due(tx, name)?))
         });
         let (asks, notices) = due.await?;
         for (ask, login) in asks {
@@ -72,7 +74,7 @@ impl<R: Relay> Turn<'_, R> {
         }
         for Notice { id, destination, text } in notices {
             self.say(self.relay.tell(&destination.1, &text)).await?;
-            self.write("notice.posted", move |tx| Ok(store::notice_posted(tx, &id)?)).await?;
+            self.write("notice.posted", move |tx| Ok(notices::posted(tx, &id)?)).await?;
         }
         Ok(())
     }
@@ -105,7 +107,7 @@ impl<R: Relay> Turn<'_, R> {
                     let verdict = verdict(self.logins, &login).await?;
                     self.say(self.relay.amend(&posting, &message, &verdict)).await?;
                 }
-                self.write("ask.closed", move |tx| Ok(store::close_ask(tx, &ask.id)?)).await
+                self.write("ask.closed", move |tx| Ok(asks::close(tx, &ask.id)?)).await
             }
         }
     }

@@ -9,7 +9,8 @@ use std::time::Duration;
 use super::Error;
 use super::key;
 use super::state::{self, Change, Grace, Input, Life, Revocation, State};
-use super::store::{self, Ask, Given, Login};
+use super::store::asks::{self, Ask, Given};
+use super::store::{self, Login, history, notices};
 use crate::audit::{Actor, Event, Kind, store as audit};
 use crate::db::{self, Tx};
 use crate::policy::{self, Approver, Before, Facts, Grounds, Person, Refusal, Subject, Verdict};
@@ -105,12 +106,12 @@ pub fn answer(
 ) -> Result<Answered, Error> {
     let mut login = store::by_id(tx, id)?.ok_or_else(|| Error::NotFound(id.to_string()))?;
     apply(tx, rules, &mut login, Input::Tick, &Actor::new("clock"))?;
-    let ask = store::asks_of(tx, id)?.into_iter().next();
+    let ask = asks::of(tx, id)?.into_iter().next();
     let why_not = why_not(tx, rules, &login, ask.as_ref(), person)?;
     if let Some(ask) = &ask {
         let (id, note) = (random::hex::<16>()?, note.map(Shown::as_str));
         let given = Given { id, ask: &ask.id, person, answer, why_not: why_not.as_deref(), note };
-        store::insert_answer(tx, &given)?;
+        asks::insert_answer(tx, &given)?;
     }
     let kind = if why_not.is_some() { Kind::AnswerRejected } else { Kind::AnswerGiven };
     let event = about(&login, kind, Actor::new(person.to_string())).detail("answer", answer.as_str());
@@ -129,12 +130,12 @@ pub fn answer(
 /// [`Error::NotFound`].
 pub fn settle(tx: &Tx<'_>, rules: &Rules, id: &LoginId, standing: &[Standing]) -> Result<(), Error> {
     let login = store::by_id(tx, id)?.ok_or_else(|| Error::NotFound(id.to_string()))?;
-    let ask = store::asks_of(tx, id)?.into_iter().next();
+    let ask = asks::of(tx, id)?.into_iter().next();
     let mut eligible = Vec::new();
     for one in standing {
         if why_not(tx, rules, &login, ask.as_ref(), &one.person)?.is_none() {
             eligible.push(one.clone());
-        } else if !store::was_answered(tx, id, &one.person, one.answer)? {
+        } else if !asks::was_answered(tx, id, &one.person, one.answer)? {
             answer(tx, rules, id, &one.person, one.answer, None)?;
         }
     }
@@ -214,7 +215,7 @@ pub fn find(tx: &Tx<'_>, prefix: &str) -> Result<Login, Error> {
 /// # Errors
 /// What the database says.
 pub fn ask_posted(tx: &Tx<'_>, relay: &str, ask: &Ask, message: &str) -> Result<(), Error> {
-    if store::posted(tx, &ask.id, message)?
+    if asks::posted(tx, &ask.id, message)?
         && let Some(login) = store::by_id(tx, &ask.login)?
     {
         let event = about(&login, Kind::AskPosted, Actor::new(format!("relay:{relay}")));
@@ -283,7 +284,7 @@ fn enter(
         Verdict::Ask(terms) => {
             let destination = (rules.relay.to_owned(), terms.destination);
             let (id, login, message) = (random::hex::<16>()?, id.clone(), None);
-            store::insert_ask(tx, &Ask { id, login, destination, approvers: terms.approvers, message })?;
+            asks::insert(tx, &Ask { id, login, destination, approvers: terms.approvers, message })?;
         }
         Verdict::Refuse(refusal) if refusal.is_limit() => tell_of_limit(tx, rules, &login, refusal)?,
         _ => {}
@@ -329,8 +330,8 @@ fn tell_of_limit(tx: &Tx<'_>, rules: &Rules, login: &Login, refusal: Refusal) ->
     let subject = format!("{} {} {} {from}", refusal.code(), login.machine_id, login.user());
     let text = text::limit_reached(login.user().as_str(), login.machine.as_str(), from, refusal.code());
     let destination = (rules.relay.to_owned(), rules.policy.default.destination.clone());
-    let notice = store::Notice { id: random::hex::<16>()?, destination, text };
-    if store::raise_notice(tx, &notice, &subject, tx.now.minus(NOTICE_PAUSE))? {
+    let notice = notices::Notice { id: random::hex::<16>()?, destination, text };
+    if notices::raise(tx, &notice, &subject, tx.now.minus(NOTICE_PAUSE))? {
         let event = about(login, Kind::LimitReached, Actor::new("policy"));
         audit::append(tx, &event.detail("limit", refusal.code()).detail("source", from))?;
     }
@@ -345,9 +346,9 @@ fn facts(
 ) -> Result<Facts, db::Error> {
     let source = source(opened);
     let user = (&opened.user, source.as_deref());
-    let (pending_same_user, pending_on_machine) = store::pending(tx, machine_id, user.0, user.1)?;
-    let (asks_same_user, asks_on_machine) = store::asks_since(tx, tx.now.minus(MINUTE), machine_id, user)?;
-    let before = store::before(tx, machine_id, opened, (user.1, tx.now.minus(rules.cool_down)))?;
+    let (pending_same_user, pending_on_machine) = history::pending(tx, machine_id, user.0, user.1)?;
+    let (asks_same_user, asks_on_machine) = history::asks_since(tx, tx.now.minus(MINUTE), machine_id, user)?;
+    let before = history::before(tx, machine_id, opened, (user.1, tx.now.minus(rules.cool_down)))?;
     Ok(Facts {
         subject: Subject {
             machine: machine.clone(),
@@ -468,7 +469,7 @@ fn apply(tx: &Tx<'_>, rules: &Rules, login: &mut Login, input: Input, by: &Actor
     login.reason = reason.map(str::to_owned);
     store::update(tx, login)?;
     if change != Change::Collected {
-        store::end_asks(tx, &login.id)?;
+        asks::end_all(tx, &login.id)?;
     }
     audit::append(tx, &about(login, kind, actor.clone()).maybe("reason", reason))?;
     Ok(change)

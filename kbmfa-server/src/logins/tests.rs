@@ -181,7 +181,7 @@ fn opening_again_is_harmless_and_opening_otherwise_is_a_conflict() {
     world.open(1, alice(1)).unwrap();
     check(&world.open(1, alice(1)).unwrap(), WireState::Pending, None);
     assert!(matches!(world.open(1, alice(2)), Err(Error::Conflict(_))));
-    let asks = world.fixture.db.read_blocking(|tx| store::asks_of(tx, &login_id(1))).unwrap();
+    let asks = world.fixture.db.read_blocking(|tx| store::asks::of(tx, &login_id(1))).unwrap();
     assert_eq!(asks.len(), 1);
 }
 
@@ -500,7 +500,7 @@ fn too_many_asks_in_a_minute_are_refused_and_people_are_told_once() {
     let mut world = World::new();
     (world.rules.policy.limits.asks_per_user, world.rules.policy.limits.pending_per_user) = (2, 99);
     let notices = |world: &World| {
-        let all = world.fixture.db.read_blocking(|tx| store::notices_after(tx, Time::from_micros(0)));
+        let all = world.fixture.db.read_blocking(|tx| store::notices::after(tx, Time::from_micros(0)));
         all.unwrap().len()
     };
     for id in 1..=2 {
@@ -579,7 +579,7 @@ proptest! {
         prop_assert!(count(&["login.approved", "login.denied", "login.expired", "login.cancelled"]) <= 1, "{story:?}");
         prop_assert!(count(&["login.collected", "login.lapsed"]) <= count(&["login.approved"]), "{story:?}");
         prop_assert_eq!(let_in, count(&["login.collected"]) == 1, "{:?}", story);
-        let asks = world.fixture.db.read_blocking(|tx| store::asks_of(tx, &login_id(1))).unwrap();
+        let asks = world.fixture.db.read_blocking(|tx| store::asks::of(tx, &login_id(1))).unwrap();
         prop_assert_eq!(asks.len(), 1);
         prop_assert!(world.verified());
     }

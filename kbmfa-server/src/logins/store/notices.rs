@@ -1,0 +1,65 @@
+//! The SQL of notices: what people are told that needs no answer.
+
+use crate::clock::Time;
+use crate::db::{Error, Row, Tx};
+
+/// Something to tell people once.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Notice {
+    /// Opaque id.
+    pub id: String,
+    /// Which relay, and where in it.
+    pub destination: (String, String),
+    /// What it says.
+    pub text: String,
+}
+
+/// Puts a notice down, unless there was one about the same subject since then; true if it is new.
+pub(in crate::logins) fn raise(
+    tx: &Tx<'_>,
+    notice: &Notice,
+    subject: &str,
+    since: Time,
+) -> Result<bool, Error> {
+    let (relay, destination) = &notice.destination;
+    let added = tx.execute(
+        "INSERT INTO notice (id, relay, destination, subject, text, created_at)
+         SELECT ?1, ?2, ?3, ?4, ?5, ?6
+         WHERE NOT EXISTS (SELECT 1 FROM notice WHERE subject = ?4 AND created_at > ?7)",
+        &[
+            notice.id.as_str().into(),
+            relay.as_str().into(),
+            destination.as_str().into(),
+            subject.into(),
+            notice.text.as_str().into(),
+            tx.now.into(),
+            since.into(),
+        ],
+    )?;
+    Ok(added == 1)
+}
+
+/// Notices of a relay that nobody was told yet.
+pub(in crate::logins) fn due(tx: &Tx<'_>, relay: &str) -> Result<Vec<Notice>, Error> {
+    let sql = "SELECT id, relay, destination, text FROM notice WHERE relay = ?1 AND posted_at IS NULL ORDER BY created_at";
+    tx.query(sql, &[relay.into()], notice)
+}
+
+/// Notices put down after that moment, oldest first, with their moments.
+///
+/// # Errors
+/// What the database says.
+pub fn after(tx: &Tx<'_>, after: Time) -> Result<Vec<(Time, Notice)>, Error> {
+    let sql = "SELECT id, relay, destination, text, created_at FROM notice WHERE created_at > ?1 ORDER BY created_at";
+    tx.query(sql, &[after.into()], |row| Ok((row.time("created_at")?, notice(row)?)))
+}
+
+pub(in crate::logins) fn posted(tx: &Tx<'_>, id: &str) -> Result<(), Error> {
+    tx.execute("UPDATE notice SET posted_at = ?2 WHERE id = ?1", &[id.into(), tx.now.into()])?;
+    Ok(())
+}
+
+fn notice(row: &Row<'_, '_>) -> Result<Notice, Error> {
+    let destination = (row.text("relay")?, row.text("destination")?);
+    Ok(Notice { id: row.text("id")?, destination, text: row.text("text")? })
+}
