@@ -80,7 +80,7 @@ async fn serve(config_path: PathBuf, config: Config) -> Result<(), Error> {
     let (broken_polls, broken) = mpsc::unbounded_channel();
     let rules = config.rules(*opened.borrow());
     let logins = Logins::new(db.clone(), rules, broken_polls, closing.clone());
-    let sessions = Sessions::new(db.clone());
+    let sessions = Sessions::new(db.clone(), logins.clone());
     let (holder, bell, seen) = (lease::Holder::this_process(), Arc::new(Notify::new()), Arc::default());
 
     let mut loops = Loops(JoinSet::new());

@@ -329,13 +329,21 @@ fn tell_of_limit(tx: &Tx<'_>, rules: &Rules, login: &Login, refusal: Refusal) ->
     let from = login.source.as_deref().unwrap_or("an unknown address");
     let subject = format!("{} {} {} {from}", refusal.code(), login.machine_id, login.user());
     let text = text::limit_reached(login.user().as_str(), login.machine.as_str(), from, refusal.code());
-    let destination = (rules.relay.to_owned(), rules.policy.default.destination.clone());
-    let notice = notices::Notice { id: random::hex::<16>()?, destination, text };
-    if notices::raise(tx, &notice, &subject, tx.now.minus(NOTICE_PAUSE))? {
+    if raise_notice(tx, rules, &subject, text)? {
         let event = about(login, Kind::LimitReached, Actor::new("policy"));
         audit::append(tx, &event.detail("limit", refusal.code()).detail("source", from))?;
     }
     Ok(())
+}
+
+/// Tells people something through the relay, once in a while about the same subject; true if they are told.
+///
+/// # Errors
+/// What the database says.
+pub fn raise_notice(tx: &Tx<'_>, rules: &Rules, subject: &str, text: String) -> Result<bool, Error> {
+    let destination = (rules.relay.to_owned(), rules.policy.default.destination.clone());
+    let notice = notices::Notice { id: random::hex::<16>()?, destination, text };
+    Ok(notices::raise(tx, &notice, subject, tx.now.minus(NOTICE_PAUSE))?)
 }
 
 fn facts(

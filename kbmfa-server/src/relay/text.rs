@@ -80,6 +80,13 @@ pub fn say_cancelled(short: &str) -> String {
     format!("Login {short} was cancelled.")
 }
 
+/// To people, when a machine let somebody in without asking them.
+pub fn let_in_unreachable(user: &str, machine: &str, at: &str) -> String {
+    format!(
+        "{machine} let {user} in without an approval at {at}: no server could be reached, and on_unreachable is allow"
+    )
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

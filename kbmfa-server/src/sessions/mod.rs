@@ -13,7 +13,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use crate::db::Db;
-use crate::logins::Error;
+use crate::logins::{Error, Logins};
 use crate::roster::service::authenticate;
 use crate::secret::SecretHash;
 
@@ -21,13 +21,14 @@ use crate::secret::SecretHash;
 #[derive(Clone)]
 pub struct Sessions {
     db: Db,
+    logins: Logins,
     taken: Arc<AtomicU64>,
 }
 
 impl Sessions {
-    /// Sessions in this database.
-    pub fn new(db: Db) -> Self {
-        Self { db, taken: Arc::default() }
+    /// Sessions in this database, of logins under these rules.
+    pub fn new(db: Db, logins: Logins) -> Self {
+        Self { db, logins, taken: Arc::default() }
     }
 
     /// Puts these reports on record, those that are not yet; `refused` were no reports to begin with.
@@ -40,13 +41,14 @@ impl Sessions {
         reports: Vec<SessionReport>,
         refused: u64,
     ) -> Result<Taken, Error> {
+        let rules = self.logins.rules();
         let taken = self.db.write("session.report", move |tx| {
             let caller = authenticate(tx, &credential, None)?.ok_or(Error::Unauthorized)?;
             if refused > 0 {
                 log::warn!("machine {}: {refused} reports make no sense to this version", caller.name);
             }
             let taken = reports.len() as u64;
-            reports.iter().try_for_each(|report| service::take(tx, &caller, report))?;
+            reports.iter().try_for_each(|report| service::take(tx, &rules, &caller, report))?;
             Ok::<_, Error>(Taken { taken, refused })
         });
         let taken = taken.await?;

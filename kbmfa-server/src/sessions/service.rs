@@ -8,15 +8,17 @@ use super::store::{self, Moment, Session};
 use crate::audit::{Actor, Event, Kind, store as audit};
 use crate::clock::Time;
 use crate::db::Tx;
+use crate::logins::service::{Rules, raise_notice};
 use crate::logins::{Error, key, store as logins};
 use crate::random;
+use crate::relay::text;
 use crate::roster::service::Caller;
 
 /// Puts a report on record, unless it is there already.
 ///
 /// # Errors
 /// What the database says.
-pub fn take(tx: &Tx<'_>, caller: &Caller, report: &SessionReport) -> Result<(), Error> {
+pub fn take(tx: &Tx<'_>, rules: &Rules, caller: &Caller, report: &SessionReport) -> Result<(), Error> {
     if !store::is_news(tx, &caller.machine_id, &report.id)? {
         return Ok(());
     }
@@ -26,6 +28,8 @@ pub fn take(tx: &Tx<'_>, caller: &Caller, report: &SessionReport) -> Result<(), 
         SessionEvent::LetInUnreachable => {
             let (user, at) = (&report.user, reported(report));
             log::error!("machine {} let {user} in without approval at {at}: no server reached", caller.name);
+            let text = text::let_in_unreachable(user.as_str(), caller.name.as_str(), &at.to_string());
+            raise_notice(tx, rules, &format!("let-in {}", report.id), text)?;
             (Kind::LoginLetInUnreachable, heard(tx, caller, report)?)
         }
     };

@@ -43,7 +43,7 @@ impl World {
     }
 
     fn report(&self, id: u8, event: SessionEvent, connection: u16) {
-        self.act(move |tx, caller| service::take(tx, caller, &report(id, event, connection)));
+        self.act(move |tx, caller| service::take(tx, &rules(tx.now), caller, &report(id, event, connection)));
     }
 
     /// A login of alice's on this connection, approved and collected.
@@ -225,7 +225,9 @@ fn another_machine_reaches_neither_the_session_nor_the_login() {
 #[test]
 fn reports_that_a_machine_had_to_drop_are_on_record() {
     let world = World::new();
-    world.act(|tx, caller| service::take(tx, caller, &SessionReport { lost: 3, ..report(1, Opened, 1) }));
+    world.act(|tx, caller| {
+        service::take(tx, &rules(tx.now), caller, &SessionReport { lost: 3, ..report(1, Opened, 1) })
+    });
     assert!(world.events(Kind::SessionOpened)[0].contains("\"reports-lost\":\"3\""));
 }
 
