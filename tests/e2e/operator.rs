@@ -3,11 +3,15 @@
 use kbmfa_tests::builder::Root;
 use kbmfa_tests::built;
 use kbmfa_tests::machine::Machine;
+use kbmfa_tests::process::{program, signal};
 use kbmfa_tests::recipe::Phase;
 use kbmfa_tests::wait::until;
 use kbmfa_tests::world::World;
+use rustix::process::Signal;
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
+use std::os::unix::net::UnixDatagram;
+use std::time::Duration;
 
 /// Commands of our programs in the README's console blocks, in order.
 fn readme_commands() -> Vec<String> {
@@ -52,6 +56,31 @@ fn the_commands_of_the_readme_do_what_it_says() {
     assert_eq!(owner, "kbmfa\nkbmfa\n", "nothing in the state directory may become root's");
     let mode = fs::metadata(machine.path("/etc/kbmfa/credential")).unwrap().permissions().mode();
     assert_eq!(mode & 0o777, 0o600);
+}
+
+#[test]
+fn systemd_hears_when_it_is_ready_that_it_lives_and_that_it_ends() {
+    let world = World::new();
+    world.server.stop();
+    let dir = tempfile::tempdir().unwrap();
+    let socket = UnixDatagram::bind(dir.path().join("notify")).unwrap();
+    socket.set_read_timeout(Some(Duration::from_secs(30))).unwrap();
+    let mut serve = program(built::server());
+    serve.arg("serve").arg("--config").arg(&world.server.config);
+    serve.env("NOTIFY_SOCKET", dir.path().join("notify")).env("WATCHDOG_USEC", "300000");
+    let mut child = serve.spawn().unwrap();
+    let hear = |word: &str| {
+        let mut said = [0; 200];
+        while !String::from_utf8_lossy(&said).contains(word) {
+            said = [0; 200];
+            socket.recv(&mut said).unwrap_or_else(|error| panic!("{word} was not heard: {error}"));
+        }
+    };
+    hear("READY=1");
+    hear("WATCHDOG=1");
+    signal(&child, Signal::TERM);
+    hear("STOPPING=1");
+    assert!(until("the server to end", || child.try_wait().unwrap()).success());
 }
 
 #[test]
