@@ -12,13 +12,14 @@ use std::time::Duration;
 use ureq::http;
 use ureq::{Agent, RequestExt};
 
+use crate::caller::Authorization;
 use crate::problem::Problem;
 use crate::{VERSION, VERSION_HEADER};
 
 mod tls;
 mod wire;
 
-pub use tls::{BadCa, Trust, pin_of};
+pub use tls::{BadCa, Trust, pin_of, provider};
 pub use ureq::http::Method;
 pub use wire::HungUp;
 
@@ -74,14 +75,14 @@ pub struct Client {
 }
 
 impl Client {
-    /// A client for one address. `credential` goes out as a bearer token with each call.
+    /// A client for one address. The authorization goes out with each call.
     ///
     /// # Errors
     /// [`Error::Garbage`] if the host is neither a DNS name nor an IP address.
     pub fn new(
         target: &Target,
         trust: &Trust,
-        credential: Option<&str>,
+        authorization: Option<&Authorization<'_>>,
         watch: Option<Watch>,
     ) -> Result<Self, Error> {
         let connector = wire::Connector::new(target, trust, watch)?;
@@ -96,7 +97,7 @@ impl Client {
         Ok(Self {
             agent: Agent::with_parts(config, connector, wire::NoLookup(target.address)),
             base: format!("https://{}", tls::authority(&target.host, target.address.port())),
-            authorization: credential.map(|secret| format!("Bearer {secret}").into()),
+            authorization: authorization.map(|authorization| authorization.value().into()),
         })
     }
 

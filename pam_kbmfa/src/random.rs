@@ -8,7 +8,7 @@ pub(crate) struct NoRandomness;
 /// `N` random bytes, fit for secrets.
 pub(crate) fn bytes<const N: usize>() -> Result<[u8; N], NoRandomness> {
     let mut bytes = [0; N];
-    let provider = rustls::crypto::ring::default_provider();
+    let provider = kbmfa_proto::client::provider();
     provider.secure_random.fill(&mut bytes).map_err(|_| NoRandomness)?;
     Ok(bytes)
 }

@@ -2,9 +2,10 @@
 
 use rustls::client::WebPkiServerVerifier;
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
-use rustls::crypto::{CryptoProvider, ring};
+use rustls::crypto::{CryptoProvider, KeyProvider, ring};
 use rustls::pki_types::pem::PemObject;
-use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
+use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
+use rustls::sign::SigningKey;
 use rustls::{ClientConfig, DigitallySignedStruct, RootCertStore, SignatureScheme};
 use sha2::{Digest, Sha256};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -58,7 +59,7 @@ impl Trust {
     /// # Errors
     /// [`BadCa::SetUp`] if the TLS library refuses.
     pub fn in_pin(pin: Pin) -> Result<Self, BadCa> {
-        let verifier = Arc::new(PinVerifier { pin, seen: Mutex::default(), provider: provider() });
+        let verifier = Arc::new(PinVerifier { pin, seen: Mutex::default(), provider: Arc::new(provider()) });
         let config =
             builder()?.dangerous().with_custom_certificate_verifier(verifier.clone()).with_no_client_auth();
         Ok(Self { config: finish(config), first_contact: Some(verifier) })
@@ -97,12 +98,24 @@ pub(super) fn server_name(host: &str) -> Result<ServerName<'static>, Error> {
     ServerName::try_from(host.to_owned()).map_err(|_| Error::Garbage(format!("{host:?} is no host name")))
 }
 
-fn provider() -> Arc<CryptoProvider> {
-    Arc::new(ring::default_provider())
+/// ring's algorithms, but for signing: a client without a certificate signs nothing, and RSA keys alone would be a
+/// fortieth of the module.
+pub fn provider() -> CryptoProvider {
+    CryptoProvider { key_provider: &NoKeys, ..ring::default_provider() }
+}
+
+/// Loads no private key.
+#[derive(Debug)]
+struct NoKeys;
+
+impl KeyProvider for NoKeys {
+    fn load_private_key(&self, _: PrivateKeyDer<'static>) -> Result<Arc<dyn SigningKey>, rustls::Error> {
+        Err(rustls::Error::General("no private key is used here".into()))
+    }
 }
 
 fn builder() -> Result<rustls::ConfigBuilder<ClientConfig, rustls::WantsVerifier>, BadCa> {
-    ClientConfig::builder_with_provider(provider())
+    ClientConfig::builder_with_provider(Arc::new(provider()))
         .with_protocol_versions(&[&rustls::version::TLS13])
         .map_err(BadCa::SetUp)
 }
