@@ -49,6 +49,7 @@ pub struct MachineBuilder {
     arguments: String,
     stack: Option<String>,
     reporting: bool,
+    sudoers: Option<String>,
     sshd_lines: String,
     module: Module,
     enrolment: Option<Enrolment>,
@@ -71,6 +72,7 @@ impl MachineBuilder {
             arguments: String::new(),
             stack: None,
             reporting: false,
+            sudoers: None,
             sshd_lines: String::new(),
             module: Module::Absent,
             enrolment: None,
@@ -105,6 +107,12 @@ impl MachineBuilder {
     /// Reports sessions, by the packaged line.
     pub fn reporting(self) -> Self {
         Self { reporting: true, ..self }
+    }
+
+    /// Has sudo, for everybody with a password and an approval, by the packaged lines for PAM and with these lines
+    /// of `sudoers`. On Debian 12 only.
+    pub fn sudo(self, lines: &str) -> Self {
+        Self { sudoers: Some(format!("{lines}\nALL ALL=(ALL) ALL\n")), ..self }
     }
 
     /// More lines of `sshd_config`, which win over the recipe's.
@@ -165,6 +173,10 @@ impl MachineBuilder {
             0o644,
             "passwd: files\ngroup: files\nshadow: files\nhosts: files\n",
         );
+        if let Some(sudoers) = &self.sudoers {
+            put(&seed.join("etc/sudoers"), 0o440, sudoers);
+            put(&seed.join("etc/pam.d/sudo"), 0o644, recipe::SUDO);
+        }
         seed_keys(dir, &seed, port);
         self.seed_module(&seed);
     }
@@ -183,6 +195,9 @@ impl MachineBuilder {
     fn spawn(&self, dir: &Path) -> Child {
         let sshd = built::sshd_9_2();
         let (lower, layers) = match self.root {
+            Root::Debian12 if self.sudoers.is_some() => {
+                (PathBuf::from("/"), vec![sshd, built::sudo(), dir.join("seed")])
+            }
             Root::Debian12 => (PathBuf::from("/"), vec![sshd, dir.join("seed")]),
             Root::Debian13 => (built::trixie(), vec![dir.join("seed")]),
         };

@@ -28,6 +28,11 @@ pub fn sshd_9_2() -> PathBuf {
     existing(workspace().join(".cache/sshd-9.2"), "make setup")
 }
 
+/// sudo 1.9, unpacked.
+pub fn sudo() -> PathBuf {
+    existing(workspace().join(".cache/sudo-1.9"), "make setup")
+}
+
 /// The Debian 13 root.
 pub fn trixie() -> PathBuf {
     existing(workspace().join(".cache/roots/trixie"), "make setup")

@@ -23,6 +23,15 @@ const HASH_OF_BOB: &str =
 /// The packaged line that reports sessions, for the end of `/etc/pam.d/sshd`.
 pub const REPORTING: &str = include_str!("../../packaging/pam/sshd-report");
 
+/// The packaged lines for `/etc/pam.d/sudo`, and what Debian has there besides.
+pub const SUDO: &str = concat!(
+    include_str!("../../packaging/pam/sudo-auth"),
+    "account required pam_unix.so\nsession required pam_permit.so\n"
+);
+
+/// The packaged lines for `sudoers`.
+pub const SUDOERS: &str = include_str!("../../packaging/sudo/sudoers");
+
 impl Phase {
     /// The packaged line for `/etc/pam.d/sshd` and the packaged lines for `sshd_config`.
     fn packaged(self) -> (&'static str, &'static str) {

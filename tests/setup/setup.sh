@@ -1,6 +1,6 @@
 #!/bin/bash
-# Makes a Debian 12 host ready to build and test kbmfa: packages, OpenSSH 9.2's sshd (unpacked, never installed, never
-# started) and a Debian 13 root with OpenSSH 10. All but the packages lies in .cache. Again is harmless and quick.
+# Makes a Debian 12 host ready to build and test kbmfa: packages, OpenSSH 9.2's sshd and sudo (unpacked, never installed,
+# never started) and a Debian 13 root with OpenSSH 10. All but the packages lies in .cache. Again is harmless and quick.
 # KBMFA_NO_TRIXIE=1 leaves the Debian 13 root out.
 set -euo pipefail
 
@@ -21,7 +21,8 @@ main() {
   check_host
   check_rust
   install_packages
-  unpack_sshd
+  unpack sshd-9.2 usr/sbin/sshd openssh-server openssh-sftp-server
+  unpack sudo-1.9 usr/bin/sudo sudo
   if [ -z "${KBMFA_NO_TRIXIE:-}" ]; then make_trixie; fi
 }
 
@@ -83,18 +84,23 @@ no_rsync_daemon() {
   if [ -d /run/systemd/system ]; then as_root systemctl --quiet disable --now rsync.service || true; fi
 }
 
-# Only usr/ is kept: the package's lib/ is a directory and would hide the host's link of that name.
-unpack_sshd() {
-  local target=$cache/sshd-9.2 draft=$cache/sshd-9.2.$$
-  if [ -x "$target/usr/sbin/sshd" ]; then return; fi
-  say "unpacking sshd into $target"
+# unpack NAME PROGRAM PACKAGE..: only usr/ is kept, for a package's lib/ is a directory and would hide the host's link
+# of that name.
+unpack() {
+  local target=$cache/$1 draft=$cache/$1.$$ program=$2
+  shift 2
+  if [ -x "$target/$program" ]; then return; fi
+  say "unpacking $* into $target"
   mkdir -p "$draft/debs" "$draft/all" "$draft/root"
-  (cd "$draft/debs" && with_retries download openssh-server openssh-sftp-server)
-  for deb in "$draft"/debs/*.deb; do dpkg-deb --extract "$deb" "$draft/all"; done
-  mv "$draft/all/usr" "$draft/root/usr"
-  if ldd "$draft/root/usr/sbin/sshd" | grep 'not found'; then fail "sshd lacks the libraries above"; fi
-  rm -rf "$target"
+  (cd "$draft/debs" && with_retries download "$@")
+  for deb in "$draft"/debs/*.deb; do as_root dpkg-deb --extract "$deb" "$draft/all"; done
+  as_root mv "$draft/all/usr" "$draft/root/usr"
+  if LD_LIBRARY_PATH=$draft/root/usr/libexec/sudo ldd "$draft/root/$program" | grep 'not found'; then
+    fail "$program lacks the libraries above"
+  fi
+  as_root rm -rf "$target" "$draft/all"
   mv "$draft/root" "$target"
+  rm -rf "$draft"
 }
 
 download() { apt-get --quiet -o APT::Sandbox::User=root download "$@"; }
@@ -114,8 +120,10 @@ make_trixie() {
 
 # Drafts of a set-up that did not get to its end.
 clean_up() {
-  if [ -e "$cache/sshd-9.2.$$" ]; then rm -rf "$cache/sshd-9.2.$$"; fi
-  if [ -e "$cache/roots/trixie.$$" ]; then as_root rm -rf --one-file-system "$cache/roots/trixie.$$"; fi
+  local draft
+  for draft in "$cache/sshd-9.2.$$" "$cache/sudo-1.9.$$" "$cache/roots/trixie.$$"; do
+    if [ -e "$draft" ]; then as_root rm -rf --one-file-system "$draft"; fi
+  done
 }
 
 as_root() {

@@ -1,0 +1,89 @@
+//! sudo, asking for a password first and for an approval then: `first_factor=stack`, in a real terminal-less ssh session.
+
+use insta::assert_snapshot;
+use kbmfa_tests::login::Finished;
+use kbmfa_tests::machine::Machine;
+use kbmfa_tests::recipe::{PASSWORD_OF_BOB, SUDOERS};
+use kbmfa_tests::world::World;
+
+use crate::story::{LET_IN, TURNED_AWAY};
+
+/// sshd lets everybody with a key in; only sudo asks.
+const FREE: &str = "auth required pam_deny.so\naccount required pam_unix.so\nsession required pam_unix.so\n";
+
+fn machine(world: &World, sudoers: &str) -> Machine {
+    world.machine().pam_stack(FREE).sudo(sudoers).start()
+}
+
+/// bob runs `sudo id -u`, and types these passwords as often as he is asked.
+fn sudo(machine: &Machine, passwords: &[&str], meanwhile: impl FnOnce()) -> Finished {
+    let typed = passwords.join("\\n");
+    let login = machine.ssh("bob", &[&format!("printf '{typed}\\n' | sudo -S -p '' id -u")]);
+    meanwhile();
+    login.wait()
+}
+
+#[test]
+fn a_password_and_an_approval_make_root() {
+    let world = World::new();
+    let machine = machine(&world, SUDOERS);
+    let finished = sudo(&machine, &[PASSWORD_OF_BOB], || {
+        let id = world.admin.pending();
+        let login = world.admin.login(&id);
+        assert_eq!((&login["service"], &login["user"]), (&"sudo".into(), &"bob".into()));
+        world.admin.approve(&id);
+    });
+    assert_eq!((finished.stdout.as_str(), finished.code), ("0\n", 0), "{}", finished.stderr);
+    world.admin.assert_story(&world.admin.only_login(), &LET_IN);
+    machine.assert_nothing_left();
+}
+
+#[test]
+fn a_wrong_password_asks_nobody() {
+    let world = World::new();
+    let machine = machine(&world, SUDOERS);
+    let finished = sudo(&machine, &["guess"], || {});
+    assert_snapshot!(finished.transcript(), @r"
+    sudo: 1 incorrect password attempt
+    exit 1
+    ");
+    assert!(world.admin.logins(&[]).is_empty());
+    machine.assert_nothing_left();
+}
+
+#[test]
+fn a_wrong_password_and_then_the_right_one_asks_once() {
+    let world = World::new();
+    let machine = machine(&world, "");
+    let finished =
+        sudo(&machine, &["guess", PASSWORD_OF_BOB], || world.admin.approve(&world.admin.pending()));
+    assert_eq!((finished.stdout.as_str(), finished.code), ("0\n", 0), "{}", finished.stderr);
+    assert_eq!(world.admin.logins(&[]).len(), 1);
+    machine.assert_nothing_left();
+}
+
+/// sudo calls every module with `PAM_SILENT`, so that it says nothing of ours; the reason is in the syslog.
+#[test]
+fn a_denial_ends_sudo_at_once() {
+    let world = World::new();
+    let machine = machine(&world, SUDOERS);
+    let finished = sudo(&machine, &[PASSWORD_OF_BOB; 3], || world.admin.deny(&world.admin.pending()));
+    assert_snapshot!(finished.transcript(), @r"
+    sudo: 1 incorrect password attempt
+    exit 1
+    ");
+    world.admin.assert_story(&world.admin.only_login(), &TURNED_AWAY);
+    machine.syslog.lines_with("user bob from this machine: denied (denied)");
+    machine.assert_nothing_left();
+}
+
+/// sudo asks for the password three times unless told otherwise, whatever PAM said.
+#[test]
+fn a_sudo_that_goes_on_asking_for_passwords_rings_nobody_a_second_time() {
+    let world = World::new();
+    let machine = machine(&world, "");
+    let finished = sudo(&machine, &[PASSWORD_OF_BOB; 3], || world.admin.deny(&world.admin.pending()));
+    assert_eq!((finished.stdout.as_str(), finished.code), ("", 1));
+    assert_eq!(world.admin.count(["login.opened", "ask.posted", "login.denied"]), [3, 1, 3]);
+    machine.assert_nothing_left();
+}
