@@ -77,11 +77,12 @@ name!(
 );
 
 name!(
-    /// A machine's name at the server. Host names fit; so does any short label.
+    /// A machine's name at the server. Host names fit; so does any short label. A name that a machine
+    /// merely claims has [`CLAIMED`] in front, so that no reader and no rule can take it for the real one.
     MachineName,
     "machine name",
     "use 1 to 63 of a-z, 0-9, dot and hyphen, starting with a letter or digit",
-    |text| is_label(text, ".-")
+    |text| is_label(text.strip_prefix(CLAIMED).unwrap_or(text), ".-")
 );
 
 name!(
@@ -110,6 +111,22 @@ name!(
     is_hex_id
 );
 
+/// Stands in front of a machine's name that nothing proves.
+pub const CLAIMED: &str = "claimed:";
+
+impl MachineName {
+    /// True if a machine merely claims this name.
+    pub fn is_claimed(&self) -> bool {
+        self.0.starts_with(CLAIMED)
+    }
+
+    /// This name as one that a machine merely claims.
+    #[must_use]
+    pub fn claimed(self) -> Self {
+        if self.is_claimed() { self } else { Self(format!("{CLAIMED}{self}")) }
+    }
+}
+
 impl ReportId {
     /// Makes an id of 16 random bytes.
     pub fn from_random(bytes: [u8; 16]) -> Self {
@@ -129,7 +146,7 @@ impl LoginId {
     }
 }
 
-fn is_hex_id(text: &str) -> bool {
+pub(crate) fn is_hex_id(text: &str) -> bool {
     text.len() == 32 && text.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f'))
 }
 
@@ -166,6 +183,14 @@ mod tests {
     fn machine_and_pool_names_are_plain_labels() {
         check::<MachineName>(&["web1", "web-1.example"], &["", "Web", "-web", "web_1", "web 1", "../x"]);
         check::<PoolName>(&["web_servers"], &["", "_x", "a/b"]);
+    }
+
+    #[test]
+    fn a_claimed_name_is_marked_once_and_for_all() {
+        let claimed = "web1".parse::<MachineName>().unwrap().claimed();
+        assert_eq!((claimed.as_str(), claimed.is_claimed()), ("claimed:web1", true));
+        assert_eq!(claimed.clone().claimed(), claimed);
+        check::<MachineName>(&["claimed:web1"], &["claimed:", "claimed:claimed:web1", "other:web1"]);
     }
 
     #[test]

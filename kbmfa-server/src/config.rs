@@ -2,9 +2,13 @@
 //! faults at once.
 
 use ipnet::IpNet;
+use kbmfa_proto::caller::SECRET_BYTES_MAX;
+use kbmfa_proto::names::MachineName;
 use std::fs;
-use std::io;
+use std::io::{self, Read};
 use std::net::IpAddr;
+use std::ops::RangeInclusive;
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 use std::time::Duration;
@@ -15,7 +19,9 @@ use crate::http;
 use crate::logins::Rules;
 use crate::logins::state::Grace;
 use crate::policy::{self, Approvers, Known, Limits, Rule, Says, Scope, Terms};
+use crate::roster::caller::AuthToken;
 use crate::roster::store;
+use crate::secret::SecretHash;
 use crate::settings::{Faults, File, Section};
 
 /// Where the file is unless told otherwise.
@@ -30,6 +36,11 @@ const WINDOW: (Duration, Duration) = (Duration::from_secs(7), Duration::from_sec
 const POLL_GRACE: (Duration, Duration) = (Duration::from_secs(6), Duration::from_secs(300));
 /// Shortest and longest cool-down.
 const COOL_DOWN: (Duration, Duration) = (Duration::ZERO, Duration::from_secs(3600));
+
+/// The `AUTH_TOKEN`'s length. The old tool took any; a shorter one can be guessed over the network.
+const AUTH_TOKEN_BYTES: RangeInclusive<usize> = 16..=SECRET_BYTES_MAX;
+/// As much of its file as is read.
+const TOKEN_FILE_BYTES_MAX: u64 = 1024;
 
 /// A valid configuration.
 #[derive(Debug, Clone)]
@@ -46,6 +57,8 @@ pub struct Config {
     pub cool_down: Duration,
     /// Where asks go.
     pub relay: RelayKind,
+    /// The old tool's `AUTH_TOKEN`, if it is accepted.
+    pub auth_token: Option<AuthToken>,
 }
 
 /// The relays that there are.
@@ -125,7 +138,8 @@ impl Config {
     /// The rules for logins, with somebody listening since then, or nobody.
     pub fn rules(&self, listening_since: Option<Time>) -> Rules {
         let grace = Grace { length: self.poll_grace, listening_since };
-        Rules { policy: self.policy.clone(), relay: self.relay.name(), cool_down: self.cool_down, grace }
+        let (policy, auth_token) = (self.policy.clone(), self.auth_token.clone());
+        Rules { policy, relay: self.relay.name(), cool_down: self.cool_down, grace, auth_token }
     }
 }
 
@@ -133,6 +147,7 @@ fn gather<'a>(file: &'a File<'a>) -> Config {
     let server = file.section("server");
     let state_dir: PathBuf = server.parsed("state_dir", PathBuf::from("/var/lib/kbmfa"));
     let http = http::Settings::read(&server, &state_dir);
+    let auth_token = auth_token(&server);
     server.finish();
 
     let relay = file.section("relay");
@@ -159,7 +174,51 @@ fn gather<'a>(file: &'a File<'a>) -> Config {
     policy.finish();
 
     let policy = policy::Settings { rules, default, limits };
-    Config { state_dir, http, policy, poll_grace, cool_down, relay: RelayKind::Console }
+    Config { state_dir, http, policy, poll_grace, cool_down, relay: RelayKind::Console, auth_token }
+}
+
+/// The token that the old tool gave to all of its hosts. It is read with the configuration, so that a SIGHUP changes it.
+fn auth_token(server: &Section<'_>) -> Option<AuthToken> {
+    let from = ranges(server, "auth_token_from");
+    let Some(path) = server.parsed_or_none::<PathBuf>("auth_token_file") else {
+        if !from.is_empty() {
+            server.fault("auth_token_from", "it goes with auth_token_file");
+        }
+        return None;
+    };
+    if from.is_empty() {
+        let why = "name the source ranges of your hosts in auth_token_from: a token that all share counts nowhere else";
+        server.fault("auth_token_file", why);
+    }
+    match read_auth_token(&path) {
+        Ok(hash) => Some(AuthToken { hash, from }),
+        Err(why) => {
+            server.fault("auth_token_file", &format!("{}: {why}", path.display()));
+            None
+        }
+    }
+}
+
+fn read_auth_token(path: &Path) -> Result<SecretHash, String> {
+    let file = fs::File::open(path).map_err(|error| error.to_string())?;
+    let mode = file.metadata().map_err(|error| error.to_string())?.mode();
+    if mode & 0o007 != 0 {
+        return Err(format!("its mode {:o} lets everybody at it; chmod 640, group kbmfa", mode & 0o7777));
+    }
+    let mut text = String::new();
+    file.take(TOKEN_FILE_BYTES_MAX).read_to_string(&mut text).map_err(|error| error.to_string())?;
+    let token = text.trim();
+    let fits = AUTH_TOKEN_BYTES.contains(&token.len()) && token.bytes().all(|byte| byte.is_ascii_graphic());
+    if !fits {
+        let (min, max) = AUTH_TOKEN_BYTES.into_inner();
+        return Err(format!("the token must be {min} to {max} visible characters without a blank"));
+    }
+    Ok(SecretHash::of(token))
+}
+
+fn ranges(section: &Section<'_>, key: &'static str) -> Vec<IpNet> {
+    let ranges = section.parsed_list::<Range>(key).unwrap_or_default();
+    ranges.into_iter().map(|range| range.0).collect()
 }
 
 fn limits(login: &Section<'_>) -> Limits {
@@ -179,13 +238,11 @@ fn rule(section: Section<'_>, default: &Terms, poll_grace: Duration) -> Rule {
         machines: section.parsed_list("machines").unwrap_or_default(),
         users: section.parsed_list("users").unwrap_or_default(),
         services: section.parsed_list("services").unwrap_or_default(),
-        from: section
-            .parsed_list::<Range>("from")
-            .unwrap_or_default()
-            .into_iter()
-            .map(|range| range.0)
-            .collect(),
+        from: ranges(&section, "from"),
     };
+    if scope.machines.iter().any(MachineName::is_claimed) {
+        section.fault("machines", "a name that is only claimed gets no rule; say users, services or from");
+    }
     let window = section.duration("window", default.window, WINDOW);
     nest(&section, "window", poll_grace, window);
     let destination = section.parsed("destination", default.destination.clone());
@@ -259,6 +316,7 @@ fn approvers(section: &Section<'_>) -> Option<Approvers> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::os::unix::fs::PermissionsExt;
 
     fn parse(text: &str) -> Result<Config, String> {
         Config::parse(Path::new("server.toml"), text).map_err(|faults| faults.to_string())
@@ -278,7 +336,7 @@ mod tests {
                     [policy]\napprovers = [\"root\", \"console:root\"]\n[relay]\nkind = \"pigeon\"\n[what]\n";
         insta::assert_snapshot!(parse(text).unwrap_err(), @r#"
         server.toml:2: server.listen: invalid socket address syntax
-        server.toml:3: unknown key "colour" in [server]; known: connections, connections_per_address, listen, names, requests_per_machine, state_dir, status_listen, tls_cert, tls_key
+        server.toml:3: unknown key "colour" in [server]; known: auth_token_file, auth_token_from, connections, connections_per_address, listen, names, requests_per_machine, state_dir, status_listen, tls_cert, tls_key
         server.toml:6: login.window: write a duration from 7s to 900s, such as "60s"
         server.toml:7: login.poll_grace: write a text in quotes
         server.toml:9: policy.approvers: "root" names no approver: write relay:name with a relay of a-z, such as console:root
@@ -331,6 +389,37 @@ mod tests {
         server.toml:10: policy.rule.destination: the console relay has only "console"
         server.toml:11: policy.rule.window: poll_grace (15s) must be shorter than the window (10s)
         "#);
+    }
+
+    #[test]
+    fn an_auth_token_needs_a_source_range_and_a_file_of_its_own() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("token");
+        let read = |token: &str, mode, more: &str| {
+            fs::write(&path, token).unwrap();
+            fs::set_permissions(&path, fs::Permissions::from_mode(mode)).unwrap();
+            parse(&format!("[server]\nauth_token_file = {path:?}\n{more}"))
+                .map(|config| config.auth_token.unwrap())
+        };
+        let from = "auth_token_from = \"10.0.0.0/8\"";
+        let token = read("0123456789abcdef\n", 0o640, from).unwrap();
+        assert_eq!((token.hash, token.from.len()), (SecretHash::of("0123456789abcdef"), 1));
+        let check = |token: &str, mode, more: &str, expected: &str| {
+            let faults = read(token, mode, more).unwrap_err();
+            assert!(faults.contains(expected), "{faults}");
+        };
+        check("0123456789abcdef", 0o640, "", "name the source ranges");
+        check("0123456789abcdef", 0o644, from, "its mode 644 lets everybody at it");
+        check("0123456789abcde", 0o640, from, "16 to 256 visible characters");
+        check("0123456789 abcdef", 0o640, from, "without a blank");
+        assert!(parse(&format!("[server]\n{from}")).unwrap_err().contains("goes with auth_token_file"));
+        assert!(parse("[server]\nauth_token_file = \"/nowhere\"").unwrap_err().contains("No such file"));
+    }
+
+    #[test]
+    fn no_rule_is_about_a_claimed_machine() {
+        let fault = parse("[[policy.rule]]\nmachines = \"claimed:web1\"").unwrap_err();
+        assert!(fault.contains("policy.rule.machines: a name that is only claimed"), "{fault}");
     }
 
     #[test]

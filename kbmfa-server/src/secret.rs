@@ -58,6 +58,11 @@ impl SecretHash {
             .map(Self)
     }
 
+    /// The hash as it was stored.
+    pub fn from_bytes(bytes: Vec<u8>) -> Self {
+        Self(bytes)
+    }
+
     /// The 32 bytes.
     pub fn as_bytes(&self) -> &[u8] {
         &self.0

@@ -8,6 +8,7 @@ use std::io;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
+use tokio::net::TcpListener;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::{Notify, mpsc, watch};
 use tokio::task::JoinSet;
@@ -18,12 +19,13 @@ use crate::config::{self, Config};
 use crate::db::{self, Db, lease};
 use crate::http::gate::Gate;
 use crate::http::listen::{self, Door};
+use crate::http::strangers::{self, Strangers};
 use crate::http::{self, status, tls};
 use crate::logins::{self, Logins, Rules, feed, inbox, sweep};
 use crate::poke;
 use crate::relay::console::Console;
 use crate::sessions::Sessions;
-use certificate::Keeper;
+use certificate::{InForce, Keeper};
 
 /// Connections that the loopback listener holds.
 const STATUS_LIMITS: listen::Limits = listen::Limits { connections: 64, per_address: 64 };
@@ -75,33 +77,24 @@ async fn serve(config_path: PathBuf, config: Config) -> Result<(), Error> {
     for fault in db.read_blocking(|tx| config.policy_faults(tx))? {
         log::warn!("{}: {fault}", config_path.display());
     }
+    if config.auth_token.is_some() {
+        log::warn!("the AUTH_TOKEN is accepted: worth less than a credential for each machine");
+    }
     let (open, opened) = watch::channel(record_start(&db).await?);
     let (close, closing) = watch::channel(false);
     let (broken_polls, broken) = mpsc::unbounded_channel();
     let rules = config.rules(*opened.borrow());
     let logins = Logins::new(db.clone(), rules, broken_polls, closing.clone());
     let sessions = Sessions::new(db.clone(), logins.clone());
-    let (holder, bell, seen) = (lease::Holder::this_process(), Arc::new(Notify::new()), Arc::default());
+    let (strangers, heard) = Strangers::new();
+    let (holder, bell) = (lease::Holder::this_process(), Arc::new(Notify::new()));
 
     let mut loops = Loops(JoinSet::new());
-    let door = Door {
-        listener: door,
-        tls: Some(in_force.certificate),
-        routes: http::routes(&logins, &sessions, &db, settings_in_force),
-        gate: Some(Arc::new(Gate::new(db.clone(), config.http.requests_per_machine))),
-        limits: config.http.limits,
-        seen: Arc::clone(&seen),
-    };
-    let status_door = Door {
-        listener: status_door,
-        tls: None,
-        routes: status::routes(db.clone(), logins.clone(), sessions, seen, in_force.dates),
-        gate: None,
-        limits: STATUS_LIMITS,
-        seen: Arc::default(),
-    };
+    let shared = Shared { db: db.clone(), logins: logins.clone(), sessions, strangers };
+    let (door, status_door) = doors(&config.http, shared, (door, status_door), (settings_in_force, in_force));
     loops.start("the accept loop", forever(door.serve(closing.clone())));
     loops.start("the loopback listener", forever(status_door.serve(closing)));
+    loops.start("the record of strangers", forever(strangers::run(db.clone(), heard)));
     let sweep = sweep::run(logins.clone(), broken, holder.clone());
     loops.start("the sweep", forever(once_open(opened.clone(), sweep)));
     let relay = inbox::run(logins.clone(), Console, holder);
@@ -123,6 +116,43 @@ async fn serve(config_path: PathBuf, config: Config) -> Result<(), Error> {
     loops.drain().await;
     log::info!("ended");
     outcome
+}
+
+/// What both doors lead to.
+struct Shared {
+    db: Db,
+    logins: Logins,
+    sessions: Sessions,
+    strangers: Strangers,
+}
+
+/// The door for machines, and the one for the operator's own tools.
+fn doors(
+    http: &http::Settings,
+    shared: Shared,
+    (machines, own): (TcpListener, TcpListener),
+    (settings, in_force): (watch::Receiver<http::Settings>, InForce),
+) -> (Door, Door) {
+    let Shared { db, logins, sessions, strangers } = shared;
+    let seen = Arc::default();
+    let gate = Gate::new(db.clone(), logins.clone(), strangers.clone(), http.requests_per_machine);
+    let door = Door {
+        listener: machines,
+        tls: Some(in_force.certificate),
+        routes: http::routes(&logins, &sessions, &db, settings, &strangers),
+        gate: Some(Arc::new(gate)),
+        limits: http.limits,
+        seen: Arc::clone(&seen),
+    };
+    let status_door = Door {
+        listener: own,
+        tls: None,
+        routes: status::routes(db, logins, sessions, (seen, strangers), in_force.dates),
+        gate: None,
+        limits: STATUS_LIMITS,
+        seen: Arc::default(),
+    };
+    (door, status_door)
 }
 
 /// Everything that a SIGHUP renews.

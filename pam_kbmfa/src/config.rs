@@ -4,6 +4,7 @@
 //! up: every server's addresses stand in the file.
 
 use kbmfa_proto::client::Target;
+use kbmfa_proto::names::MachineName;
 use serde::Deserialize;
 use std::collections::BTreeMap;
 use std::fmt;
@@ -36,6 +37,8 @@ pub(crate) struct Config {
     pub(crate) ca: Ca,
     /// `credential`: the file that holds it.
     pub(crate) credential: PathBuf,
+    /// `claims`: the name to go by with the old tool's `AUTH_TOKEN` as credential; none if this machine has joined.
+    pub(crate) claims: Option<MachineName>,
     /// `deadline`: how long a login may take in all.
     pub(crate) deadline: Duration,
     /// `on_unreachable`
@@ -71,6 +74,8 @@ struct Raw {
     ca: String,
     #[serde(default = "default_credential")]
     credential: PathBuf,
+    #[serde(default)]
+    claims: Option<String>,
     #[serde(default = "default_deadline")]
     deadline: String,
     #[serde(default = "default_on_unreachable")]
@@ -125,6 +130,7 @@ impl Config {
             ca: ca(&raw.ca, &mut faults),
             deadline: deadline(&raw, &mut faults),
             on_unreachable: on_unreachable(&raw.on_unreachable, &mut faults),
+            claims: raw.claims.and_then(|name| claims(&name, &mut faults)),
             credential: raw.credential,
             spool: raw.spool,
         };
@@ -194,6 +200,15 @@ fn ca(text: &str, faults: &mut Faults<'_>) -> Ca {
             Ca::System
         }
     }
+}
+
+fn claims(name: &str, faults: &mut Faults<'_>) -> Option<MachineName> {
+    match name.parse::<MachineName>() {
+        Ok(name) if !name.is_claimed() => return Some(name),
+        Ok(_) => faults.add("claims", "leave out the \"claimed:\""),
+        Err(bad) => faults.add("claims", bad),
+    }
+    None
 }
 
 fn deadline(raw: &Raw, faults: &mut Faults<'_>) -> Duration {

@@ -91,7 +91,10 @@ fn hold(
     let addresses = addresses.map_err(|error| End::new(Outcome::Misconfigured, error))?;
     let mut server = Fleet::new(addresses, clock.clone(), &ask.id);
     let end = flow::hold(pam, &mut server, &clock, ask);
-    report::after_login(pam, server.addresses(), &clock, &config.spool, (&ask.open, end.outcome));
+    // A server takes no reports from a machine that has not joined.
+    if config.claims.is_none() {
+        report::after_login(pam, server.addresses(), &clock, &config.spool, (&ask.open, end.outcome));
+    }
     Ok(end)
 }
 

@@ -73,6 +73,11 @@ fn try_session(
     until: Instant,
 ) -> Result<(), String> {
     let config = Config::load(&args.config).map_err(|faults| join(&faults))?;
+    if config.claims.is_some() {
+        return Err(
+            "this machine goes by AUTH_TOKEN; a server takes reports from machines that have joined".into()
+        );
+    }
     let report = of_facts(event, facts)?;
     match connect(&config) {
         Ok(addresses) => {

@@ -18,6 +18,7 @@ mod session;
 mod openssh10;
 
 mod audit;
+mod auth_token;
 mod broken_module;
 mod configuration;
 mod credentials;
@@ -30,6 +31,7 @@ mod policy;
 mod protocol;
 mod sessions;
 mod shipped_module;
+mod sudo;
 mod two_servers;
 
 mod story;

@@ -57,6 +57,10 @@ kinds! {
     MachineRotated = "machine.rotated",
     /// A machine told which certificate authorities it trusts.
     MachineTrustReported = "machine.trust-reported",
+    /// A machine that has not joined opened its first login with the `AUTH_TOKEN`, under a name that it claims.
+    MachineClaimed = "machine.claimed",
+    /// Somebody was turned away: a credential or token that is not accepted. Once in a while from one address.
+    CallerRefused = "caller.refused",
     /// A machine was removed.
     MachineRemoved = "machine.removed",
     /// A pool was made.

@@ -12,7 +12,7 @@ use crate::audit::store::search::{Filter, search};
 use crate::audit::{Actor, Event, Kind, store as audit};
 use crate::clock::Time;
 use crate::db::{self, Tx};
-use crate::roster::service::Caller;
+use crate::roster::caller::Caller;
 use crate::roster::store as roster;
 
 /// A certificate that is about to end is on record at most once in this time.

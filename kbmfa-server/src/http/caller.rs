@@ -1,38 +1,44 @@
-//! Who calls: the credential in the request's head, as the hash under which the database knows it.
+//! Who calls: the credential in the request's head, as the hashes under which the rest knows it. Whether it is
+//! accepted is decided in the transaction that it is used in.
 
+use kbmfa_proto::caller::Authorization;
 use std::convert::Infallible;
+use std::net::IpAddr;
 use warp::Filter;
 
+use crate::logins::Error;
+use crate::roster::caller::{Claim, Credential};
 use crate::secret::SecretHash;
 
-/// Longest credential that is even hashed, in bytes.
-const CREDENTIAL_BYTES_MAX: usize = 256;
+/// Where a request comes from; the listener puts it beside each one.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Peer(pub(super) IpAddr);
 
-/// The hash of the bearer token; `None` if there is none. Whether it is accepted is decided in the
-/// transaction that it is used in.
-pub(super) fn credential() -> impl Filter<Extract = (Option<SecretHash>,), Error = Infallible> + Clone + Send
+/// What the request carries; `None` if that is nothing.
+pub(super) fn credential() -> impl Filter<Extract = (Option<Credential>,), Error = Infallible> + Clone + Send
 {
     warp::header::optional::<String>("authorization")
         .or_else(|_| async { Ok::<_, Infallible>((None,)) })
-        .map(|header: Option<String>| header.as_deref().and_then(bearer).map(SecretHash::of))
+        .and(warp::ext::optional())
+        .map(|header: Option<String>, peer: Option<Peer>| read(header.as_deref()?, peer?.0))
 }
 
-pub(super) fn bearer(header: &str) -> Option<&str> {
-    let (scheme, token) = header.split_once(' ')?;
-    let fits = scheme.eq_ignore_ascii_case("bearer") && (1..=CREDENTIAL_BYTES_MAX).contains(&token.len());
-    fits.then_some(token)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn only_a_bearer_token_of_sensible_length_is_a_credential() {
-        assert_eq!(bearer("Bearer abc"), Some("abc"));
-        assert_eq!(bearer("bearer abc"), Some("abc"));
-        for header in ["", "abc", "Basic abc", "Bearer ", &format!("Bearer {}", "x".repeat(257))] {
-            assert_eq!(bearer(header), None, "{header:?}");
+/// Reads the header of a request from this address.
+pub(super) fn read(header: &str, address: IpAddr) -> Option<Credential> {
+    Some(match Authorization::read(header)? {
+        Authorization::Bearer(credential) => Credential::Own(SecretHash::of(credential)),
+        Authorization::AuthToken { claims, secret, token } => {
+            let (token, login) = (SecretHash::of(token), SecretHash::of(secret));
+            Credential::Token(Claim { token, name: claims.claimed(), login, address })
         }
+    })
+}
+
+/// The credential of a machine that has joined.
+pub(super) fn own(credential: Option<Credential>) -> Result<SecretHash, Error> {
+    match credential {
+        Some(Credential::Own(hash)) => Ok(hash),
+        Some(Credential::Token(_)) => Err(Error::OnlyLogins),
+        None => Err(Error::Unauthorized),
     }
 }

@@ -4,12 +4,16 @@
 
 use governor::{DefaultKeyedRateLimiter, Quota, RateLimiter};
 use std::collections::HashSet;
+use std::net::IpAddr;
 use std::num::NonZeroU32;
 use std::sync::{PoisonError, RwLock};
 use tokio::sync::{Semaphore, SemaphorePermit};
 
 use super::caller;
+use super::strangers::{Strangers, What};
 use crate::db::{self, Db};
+use crate::logins::Logins;
+use crate::roster::caller::Credential;
 use crate::roster::{self, service::authenticate_waiting};
 use crate::secret::SecretHash;
 
@@ -28,9 +32,18 @@ const BURST_SECONDS: u32 = 10;
 /// Guards the routes under `/v1/`.
 pub struct Gate {
     db: Db,
+    logins: Logins,
     known: RwLock<HashSet<SecretHash>>,
-    rate: DefaultKeyedRateLimiter<SecretHash>,
+    rate: DefaultKeyedRateLimiter<Paced>,
     strangers: Semaphore,
+    turned_away: Strangers,
+}
+
+/// Whose pace is kept: a machine's, or without a credential of its own an address's.
+#[derive(Clone, PartialEq, Eq, Hash)]
+enum Paced {
+    Machine(SecretHash),
+    Address(IpAddr),
 }
 
 /// Why a request gets no further.
@@ -45,10 +58,11 @@ pub enum Refusal {
 
 impl Gate {
     /// A gate at which each machine may pass so many times a second.
-    pub fn new(db: Db, per_second: NonZeroU32) -> Self {
+    pub fn new(db: Db, logins: Logins, turned_away: Strangers, per_second: NonZeroU32) -> Self {
         let burst = per_second.saturating_mul(NonZeroU32::new(BURST_SECONDS).unwrap_or(NonZeroU32::MIN));
         let rate = RateLimiter::keyed(Quota::per_second(per_second).allow_burst(burst));
-        Self { db, known: RwLock::default(), rate, strangers: Semaphore::new(STRANGERS_MAX) }
+        let (known, strangers) = (RwLock::default(), Semaphore::new(STRANGERS_MAX));
+        Self { db, logins, known, rate, strangers, turned_away }
     }
 
     /// Lets a request pass, or not. A stranger's place is held as long as the permit.
@@ -59,16 +73,22 @@ impl Gate {
         &self,
         path: &str,
         authorization: Option<&str>,
+        address: IpAddr,
     ) -> Result<Option<SemaphorePermit<'_>>, Refusal> {
         if path == JOIN {
             return Ok(self.strangers.acquire().await.ok());
         }
-        let credential = authorization.and_then(caller::bearer).map(SecretHash::of);
-        let credential = credential.ok_or(Refusal::Unauthorized)?;
-        if !self.is_known(&credential).await? {
-            return Err(Refusal::Unauthorized);
-        }
-        self.rate.check_key(&credential).map_err(|_| Refusal::TooFast)?;
+        let refuse = |what| {
+            self.turned_away.turned_away(what, address);
+            Refusal::Unauthorized
+        };
+        let paced = match authorization.and_then(|header| caller::read(header, address)) {
+            Some(Credential::Own(hash)) if self.is_known(&hash).await? => Paced::Machine(hash),
+            Some(Credential::Token(claim)) if self.logins.rules().accepts(&claim) => Paced::Address(address),
+            Some(Credential::Token(_)) => return Err(refuse(What::AuthToken)),
+            Some(Credential::Own(_)) | None => return Err(refuse(What::Credential)),
+        };
+        self.rate.check_key(&paced).map_err(|_| Refusal::TooFast)?;
         Ok(None)
     }
 

@@ -26,6 +26,7 @@ use tokio::time::timeout;
 use tokio_rustls::TlsAcceptor;
 use warp::filters::BoxedFilter;
 
+use super::caller::Peer;
 use super::gate::Gate;
 use super::{BODY_BYTES_MAX, reply};
 
@@ -125,7 +126,8 @@ impl Door {
             };
             let Some(place) = crowd.admit(neighbourhood(peer.ip())) else { continue };
             let tls = self.tls.as_ref().map(|tls| Arc::clone(&tls.borrow()));
-            let inside = Inside { tls, routes: self.routes.clone(), gate: self.gate.clone() };
+            let inside =
+                Inside { tls, routes: self.routes.clone(), gate: self.gate.clone(), peer: Peer(peer.ip()) };
             let connection = serve_one(stream, inside, graceful.watcher());
             tokio::spawn(async move {
                 if let Err(error) = connection.await {
@@ -150,6 +152,7 @@ struct Inside {
     tls: Option<Arc<ServerConfig>>,
     routes: BoxedFilter<(warp::reply::Response,)>,
     gate: Option<Arc<Gate>>,
+    peer: Peer,
 }
 
 /// How a connection ended badly. Clients vanish all the time: worth a debug line, no more.
@@ -269,7 +272,7 @@ impl Drop for UnderWay {
 
 /// Every answer says which protocol it is in.
 async fn answer(inside: Inside, request: Request<Incoming>) -> Result<warp::reply::Response, Infallible> {
-    let mut response = match admit(inside.gate.as_deref(), request).await {
+    let mut response = match admit(inside.gate.as_deref(), inside.peer, request).await {
         Ok(request) => TowerToHyperService::new(warp::service(inside.routes)).call(request).await?,
         Err(refusal) => refusal,
     };
@@ -280,9 +283,11 @@ async fn answer(inside: Inside, request: Request<Incoming>) -> Result<warp::repl
 /// Passes the gate and reads the whole body within its limits, before any route sees the request.
 async fn admit(
     gate: Option<&Gate>,
+    peer: Peer,
     request: Request<Incoming>,
 ) -> Result<Request<Full<Bytes>>, warp::reply::Response> {
-    let (head, body) = request.into_parts();
+    let (mut head, body) = request.into_parts();
+    head.extensions.insert(peer);
     let mut _place = None;
     if let (Some(gate), true) = (gate, head.uri.path().starts_with("/v1/")) {
         if head.headers.get(VERSION_HEADER).is_none_or(|version| version != VERSION) {
@@ -291,8 +296,8 @@ async fn admit(
             return Err(reply::problem(StatusCode::BAD_REQUEST, "unsupported-version", title, Some(detail)));
         }
         let authorization = head.headers.get(AUTHORIZATION).and_then(|header| header.to_str().ok());
-        _place =
-            gate.admit(head.uri.path(), authorization).await.map_err(|refusal| reply::refused(&refusal))?;
+        let admitted = gate.admit(head.uri.path(), authorization, peer.0).await;
+        _place = admitted.map_err(|refusal| reply::refused(&refusal))?;
     }
     match timeout(BODY_TIME, Limited::new(body, BODY_BYTES_MAX).collect()).await {
         Ok(Ok(body)) => Ok(Request::from_parts(head, Full::new(body.to_bytes()))),

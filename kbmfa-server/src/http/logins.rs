@@ -10,9 +10,9 @@ use warp::reply::Response;
 
 use super::reply;
 use crate::logins::{Error, Logins};
-use crate::secret::SecretHash;
+use crate::roster::caller::Credential;
 
-pub(super) async fn open(id: String, who: Option<SecretHash>, logins: Logins, body: Bytes) -> Response {
+pub(super) async fn open(id: String, who: Option<Credential>, logins: Logins, body: Bytes) -> Response {
     let result = async {
         let (who, id) = (known(who)?, login_id(&id)?);
         let opened: OpenLogin = reply::json(&body)?;
@@ -23,7 +23,7 @@ pub(super) async fn open(id: String, who: Option<SecretHash>, logins: Logins, bo
 
 pub(super) async fn wait(
     id: String,
-    who: Option<SecretHash>,
+    who: Option<Credential>,
     logins: Logins,
     wait: Option<Duration>,
 ) -> Response {
@@ -35,7 +35,7 @@ pub(super) async fn wait(
     reply::from(result.await)
 }
 
-pub(super) async fn cancel(id: String, who: Option<SecretHash>, logins: Logins) -> Response {
+pub(super) async fn cancel(id: String, who: Option<Credential>, logins: Logins) -> Response {
     let result = async {
         let (who, id) = (known(who)?, login_id(&id)?);
         Ok::<_, reply::Failure>(logins.cancel(who, id).await?)
@@ -58,7 +58,7 @@ fn parse_wait(query: &str) -> Option<Duration> {
     (seconds <= WAIT_S_MAX).then(|| Duration::from_secs(seconds))
 }
 
-fn known(credential: Option<SecretHash>) -> Result<SecretHash, Error> {
+fn known(credential: Option<Credential>) -> Result<Credential, Error> {
     credential.ok_or(Error::Unauthorized)
 }
 

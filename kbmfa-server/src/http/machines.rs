@@ -7,21 +7,31 @@ use tokio::sync::watch;
 use warp::hyper::body::Bytes;
 use warp::reply::Response;
 
+use super::caller::{self, Peer};
 use super::reply::{self, Failure};
+use super::strangers::{Strangers, What};
 use super::{Certificate, Settings};
 use crate::ca;
 use crate::clock::Time;
 use crate::db::{Db, Tx};
 use crate::logins::{Error, Logins};
-use crate::roster::{service, store};
+use crate::roster::caller::Credential;
+use crate::roster::{self, service, store};
 use crate::secret::SecretHash;
 
-pub(super) async fn this_machine(who: Option<SecretHash>, (db, logins): (Db, Logins)) -> Response {
+pub(super) async fn this_machine(who: Option<Credential>, (db, logins): (Db, Logins)) -> Response {
     let result = async {
-        let who = who.ok_or(Error::Unauthorized)?;
         let times = Times::of(&logins);
+        let hash = match who.ok_or(Error::Unauthorized)? {
+            Credential::Own(hash) => hash,
+            Credential::Token(claim) if logins.rules().accepts(&claim) => {
+                let told = db.read(move |tx| Ok::<_, Error>(times.told_to(claim.name, Vec::new(), tx.now)));
+                return Ok(told.await?);
+            }
+            Credential::Token(_) => return Err(Error::Unauthorized.into()),
+        };
         let found = db.write("machine.self", move |tx| {
-            let caller = service::authenticate(tx, &who, None)?.ok_or(Error::Unauthorized)?;
+            let caller = service::authenticate(tx, &hash, None)?.ok_or(Error::Unauthorized)?;
             let pools = store::pools_of(tx, &caller.machine_id)?;
             Ok::<_, Error>(times.told_to(caller.name, pools, tx.now))
         });
@@ -31,12 +41,12 @@ pub(super) async fn this_machine(who: Option<SecretHash>, (db, logins): (Db, Log
 }
 
 pub(super) async fn trust(
-    who: Option<SecretHash>,
+    who: Option<Credential>,
     (db, settings): (Db, watch::Receiver<Settings>),
     body: Bytes,
 ) -> Response {
     let result = async {
-        let (who, told): (_, Trust) = (who.ok_or(Error::Unauthorized)?, reply::json(&body)?);
+        let (who, told): (_, Trust) = (caller::own(who)?, reply::json(&body)?);
         if told.pins.len() > kbmfa_proto::machine::PINS_MAX {
             return Err(Failure::from(Error::Bad("these are too many pins")));
         }
@@ -59,14 +69,22 @@ fn authorities(certificate: &Certificate) -> Result<Authorities, Failure> {
     Ok(Authorities { cas })
 }
 
-pub(super) async fn join((db, logins): (Db, Logins), body: Bytes) -> Response {
+pub(super) async fn join(
+    peer: Option<Peer>,
+    (db, logins): (Db, Logins),
+    strangers: Strangers,
+    body: Bytes,
+) -> Response {
     let result = async {
         let asked: Join = reply::json(&body)?;
         let hash = SecretHash::from_hex(&asked.credential_sha256);
         let hash = hash.ok_or(Error::Bad("credential_sha256 is 64 lower-case hexadecimal digits"))?;
         let times = Times::of(&logins);
-        let joined = db.write("machine.join", move |tx| do_join(tx, &asked, &hash, times));
-        Ok::<_, Failure>(joined.await?)
+        let joined = db.write("machine.join", move |tx| do_join(tx, &asked, &hash, times)).await;
+        if let (Err(Error::Roster(roster::Error::TokenRefused)), Some(Peer(address))) = (&joined, peer) {
+            strangers.turned_away(What::JoinToken, address);
+        }
+        Ok::<_, Failure>(joined?)
     };
     reply::from(result.await)
 }

@@ -5,6 +5,7 @@ pub mod status;
 pub mod tls;
 
 pub mod gate;
+pub mod strangers;
 
 mod caller;
 mod logins;
@@ -25,6 +26,7 @@ use crate::db::Db;
 use crate::logins::Logins;
 use crate::sessions::Sessions;
 use crate::settings::Section;
+use strangers::Strangers;
 
 /// Largest request body, in bytes. An open login with the longest key fits.
 pub const BODY_BYTES_MAX: usize = 16 * 1024;
@@ -99,6 +101,7 @@ pub fn routes(
     sessions: &Sessions,
     db: &Db,
     settings: watch::Receiver<Settings>,
+    strangers: &Strangers,
 ) -> BoxedFilter<(Response,)> {
     let with_logins = logins.clone();
     let with_logins = warp::any().map(move || with_logins.clone());
@@ -116,7 +119,10 @@ pub fn routes(
     let with_certificate = (db.clone(), settings);
     let with_certificate = warp::any().map(move || with_certificate.clone());
     let trust = trust.and(with_certificate).and(warp::body::bytes()).then(machines::trust);
-    let join = warp::path!("v1" / "machines" / "join").and(with_db).and(warp::post());
+    let join =
+        warp::path!("v1" / "machines" / "join").and(warp::ext::optional()).and(with_db).and(warp::post());
+    let strangers = strangers.clone();
+    let join = join.map(move |peer, with_db| (peer, with_db, strangers.clone())).untuple_one();
     let join = join.and(warp::body::bytes()).then(machines::join);
 
     let with_sessions = sessions.clone();

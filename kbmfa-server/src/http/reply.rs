@@ -91,6 +91,14 @@ fn explain(failure: &Failure) -> Response {
             Error::Unauthorized => {
                 say(StatusCode::UNAUTHORIZED, "unauthorized", "the credential is not accepted")
             }
+            Error::OnlyLogins => {
+                let title = "the AUTH_TOKEN opens logins and does nothing else; join this machine";
+                say(StatusCode::FORBIDDEN, "only-logins", title)
+            }
+            Error::Roster(roster::Error::TooManyClaimed) => {
+                let title = "too many machines go by AUTH_TOKEN already";
+                say(StatusCode::TOO_MANY_REQUESTS, "too-many-requests", title)
+            }
             Error::NotFound(_) | Error::Ambiguous(_) => {
                 say(StatusCode::NOT_FOUND, "not-found", "this machine has no such login")
             }

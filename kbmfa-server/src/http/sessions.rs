@@ -5,23 +5,24 @@ use serde_json::Value;
 use warp::hyper::body::Bytes;
 use warp::reply::Response;
 
+use super::caller;
 use super::reply::{self, Failure};
 use crate::logins::Error;
-use crate::secret::SecretHash;
+use crate::roster::caller::Credential;
 use crate::sessions::Sessions;
 
-pub(super) async fn one(who: Option<SecretHash>, sessions: Sessions, body: Bytes) -> Response {
+pub(super) async fn one(who: Option<Credential>, sessions: Sessions, body: Bytes) -> Response {
     let result = async {
-        let who = who.ok_or(Error::Unauthorized)?;
+        let who = caller::own(who)?;
         let report: SessionReport = reply::json(&body)?;
         Ok::<_, Failure>(sessions.take(who, vec![report], 0).await?)
     };
     reply::from(result.await)
 }
 
-pub(super) async fn batch(who: Option<SecretHash>, sessions: Sessions, body: Bytes) -> Response {
+pub(super) async fn batch(who: Option<Credential>, sessions: Sessions, body: Bytes) -> Response {
     let result = async {
-        let who = who.ok_or(Error::Unauthorized)?;
+        let who = caller::own(who)?;
         let (reports, refused) = read(&body)?;
         Ok::<_, Failure>(sessions.take(who, reports, refused).await?)
     };

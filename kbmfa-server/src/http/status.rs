@@ -10,6 +10,7 @@ use warp::http::StatusCode;
 use warp::reply::{Reply, Response};
 
 use super::listen::Seen;
+use super::strangers::Strangers;
 use crate::ca::Dates;
 use crate::ca::due::{self, Standing};
 use crate::clock::Time;
@@ -22,13 +23,13 @@ pub fn routes(
     db: Db,
     logins: Logins,
     sessions: Sessions,
-    seen: Arc<Seen>,
+    (seen, strangers): (Arc<Seen>, Strangers),
     dates: watch::Receiver<Dates>,
 ) -> BoxedFilter<(Response,)> {
     let health = warp::path!("healthz").map(|| "ok\n".into_response());
     let (writer, known) = (db.clone(), dates.clone());
     let ready = warp::path!("readyz").then(move || readiness(writer.clone(), *known.borrow()));
-    let live = Live { logins, sessions, seen };
+    let live = Live { logins, sessions, seen, strangers };
     let metrics = warp::path!("metrics").then(move || metrics(db.clone(), live.clone(), *dates.borrow()));
     let all = warp::get().and(health.or(ready).unify().or(metrics).unify());
     all.recover(super::reply::no_route).unify().boxed()
@@ -76,6 +77,7 @@ struct Live {
     logins: Logins,
     sessions: Sessions,
     seen: Arc<Seen>,
+    strangers: Strangers,
 }
 
 /// What is counted in the database.
@@ -100,7 +102,7 @@ async fn metrics(db: Db, live: Live, dates: Dates) -> Response {
 }
 
 /// Prometheus's text format.
-fn render(db: &Db, Live { logins, sessions, seen }: &Live, stored: &Stored) -> String {
+fn render(db: &Db, Live { logins, sessions, seen, strangers }: &Live, stored: &Stored) -> String {
     let (held, opened, told) = logins.counts();
     let (jobs, commits) = db.counters();
     let load = |count: &std::sync::atomic::AtomicU64| count.load(Ordering::Relaxed);
@@ -136,6 +138,14 @@ fn render(db: &Db, Live { logins, sessions, seen }: &Live, stored: &Stored) -> S
     for (state, count) in told {
         let state = format!("{state:?}").to_lowercase();
         let _ = writeln!(text, "kbmfa_logins_told_total{{state=\"{state}\"}} {count}");
+    }
+    let _ = writeln!(
+        text,
+        "# HELP kbmfa_callers_refused_total Requests whose credential or token was not accepted."
+    );
+    let _ = writeln!(text, "# TYPE kbmfa_callers_refused_total counter");
+    for (what, count) in strangers.counts() {
+        let _ = writeln!(text, "kbmfa_callers_refused_total{{what=\"{}\"}} {count}", what.as_str());
     }
     text
 }

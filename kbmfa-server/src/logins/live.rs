@@ -11,8 +11,8 @@ use tokio::sync::{Notify, mpsc, watch};
 use super::waiters::Waiters;
 use super::{Error, Rules, service};
 use crate::db::{Db, Tx};
-use crate::roster::service::{Caller, authenticate, authenticate_waiting};
-use crate::secret::SecretHash;
+use crate::roster::caller::{Caller, Credential};
+use crate::roster::service::{authenticate, authenticate_waiting, claimed};
 
 /// The logins of this server.
 #[derive(Clone)]
@@ -74,7 +74,7 @@ impl Logins {
     /// As [`service::open`], and [`Error::Unauthorized`].
     pub async fn open(
         &self,
-        credential: SecretHash,
+        credential: Credential,
         id: LoginId,
         opened: OpenLogin,
     ) -> Result<LoginReply, Error> {
@@ -95,7 +95,7 @@ impl Logins {
     /// As [`service::poll`], [`Error::Unauthorized`] and [`Error::TooManyPolls`].
     pub async fn wait(
         &self,
-        credential: SecretHash,
+        credential: Credential,
         id: LoginId,
         wait: Duration,
     ) -> Result<LoginReply, Error> {
@@ -127,7 +127,7 @@ impl Logins {
     ///
     /// # Errors
     /// As [`service::cancel`], and [`Error::Unauthorized`].
-    pub async fn cancel(&self, credential: SecretHash, id: LoginId) -> Result<LoginReply, Error> {
+    pub async fn cancel(&self, credential: Credential, id: LoginId) -> Result<LoginReply, Error> {
         let login = id.clone();
         let reply = self
             .act("login.cancel", credential, None, move |tx, rules, caller| {
@@ -170,7 +170,7 @@ impl Logins {
 
     async fn poll(
         &self,
-        credential: &SecretHash,
+        credential: &Credential,
         id: &LoginId,
         wait: Duration,
     ) -> Result<(i64, LoginReply), Error> {
@@ -186,7 +186,7 @@ impl Logins {
     async fn act<T: Send + 'static>(
         &self,
         name: &'static str,
-        credential: SecretHash,
+        credential: Credential,
         module_version: Option<String>,
         action: impl FnOnce(&Tx<'_>, &Rules, &Caller) -> Result<T, Error> + Send + 'static,
     ) -> Result<T, Error> {
@@ -194,9 +194,13 @@ impl Logins {
         self.0
             .db
             .write(name, move |tx| {
-                let caller = match &module_version {
-                    Some(version) => authenticate(tx, &credential, Some(version))?,
-                    None => authenticate_waiting(tx, &credential)?,
+                let caller = match (&credential, module_version.as_deref()) {
+                    (Credential::Own(hash), Some(version)) => authenticate(tx, hash, Some(version))?,
+                    (Credential::Own(hash), None) => authenticate_waiting(tx, hash)?,
+                    (Credential::Token(claim), version) if rules.accepts(claim) => {
+                        claimed(tx, claim, version)?
+                    }
+                    (Credential::Token(_), _) => None,
                 };
                 action(tx, &rules, &caller.ok_or(Error::Unauthorized)?)
             })

@@ -41,6 +41,9 @@ pub enum Error {
     /// The credential is not accepted.
     #[error("the credential is not accepted")]
     Unauthorized,
+    /// The credential is the `AUTH_TOKEN`, and does for logins only.
+    #[error("the AUTH_TOKEN opens logins and does nothing else")]
+    OnlyLogins,
     /// The caller has no such login.
     #[error("there is no login {0}")]
     NotFound(String),

@@ -16,7 +16,7 @@ use crate::db::{self, Tx};
 use crate::policy::{self, Approver, Before, Facts, Grounds, Person, Refusal, Subject, Verdict};
 use crate::random;
 use crate::relay::{self, Answer, Standing, text};
-use crate::roster::service::Caller;
+use crate::roster::caller::{AuthToken, Caller, Claim};
 use crate::roster::{self, employee};
 
 /// The limits on asks count over this.
@@ -36,6 +36,15 @@ pub struct Rules {
     pub cool_down: Duration,
     /// How long a silent machine is waited for.
     pub grace: Grace,
+    /// The old tool's `AUTH_TOKEN`, if it is accepted.
+    pub auth_token: Option<AuthToken>,
+}
+
+impl Rules {
+    /// Whether a request with this claim may open logins.
+    pub fn accepts(&self, claim: &Claim) -> bool {
+        self.auth_token.as_ref().is_some_and(|token| token.accepts(claim))
+    }
 }
 
 /// Opens a login and judges it, or finds the one that this very request opened before.
@@ -50,7 +59,7 @@ pub fn open(
     opened: &OpenLogin,
 ) -> Result<LoginReply, Error> {
     let login = match store::by_id(tx, id)? {
-        Some(known) if known.machine_id == caller.machine_id && known.opened == *opened => known,
+        Some(known) if owns(caller, &known) && known.opened == *opened => known,
         Some(_) => return Err(Error::Conflict(id.clone())),
         None => enter(tx, rules, caller, id, opened)?,
     };
@@ -225,8 +234,13 @@ pub fn ask_posted(tx: &Tx<'_>, relay: &str, ask: &Ask, message: &str) -> Result<
 }
 
 fn of_machine(tx: &Tx<'_>, caller: &Caller, id: &LoginId) -> Result<Login, Error> {
-    let login = store::by_id(tx, id)?.filter(|login| login.machine_id == caller.machine_id);
+    let login = store::by_id(tx, id)?.filter(|login| owns(caller, login));
     login.ok_or_else(|| Error::NotFound(id.to_string()))
+}
+
+/// A machine has the logins that it opened. Those that share a token have each the one whose secret they know.
+fn owns(caller: &Caller, login: &Login) -> bool {
+    caller.machine_id == login.machine_id && caller.login == login.secret
 }
 
 fn enter(
@@ -259,6 +273,7 @@ fn enter(
         machine_id: caller.machine_id.clone(),
         machine: caller.name.clone(),
         opened: opened.clone(),
+        secret: caller.login.clone(),
         source: source(opened),
         key,
         verdict: verdict.as_str().to_owned(),
@@ -354,8 +369,9 @@ fn facts(
 ) -> Result<Facts, db::Error> {
     let source = source(opened);
     let user = (&opened.user, source.as_deref());
-    let (pending_same_user, pending_on_machine) = history::pending(tx, machine_id, user.0, user.1)?;
-    let (asks_same_user, asks_on_machine) = history::asks_since(tx, tx.now.minus(MINUTE), machine_id, user)?;
+    let at = history::At { machine_id, claimed: machine.is_claimed() };
+    let (pending_same_user, pending_on_machine) = history::pending(tx, at, user)?;
+    let (asks_same_user, asks_on_machine) = history::asks_since(tx, tx.now.minus(MINUTE), at, user)?;
     let before = history::before(tx, machine_id, opened, (user.1, tx.now.minus(rules.cool_down)))?;
     Ok(Facts {
         subject: Subject {

@@ -12,6 +12,7 @@ use std::time::Duration;
 use super::state::{Life, State};
 use crate::clock::Time;
 use crate::db::{Error, Row, Tx};
+use crate::secret::SecretHash;
 
 /// A login as it stands.
 #[derive(Debug, Clone, PartialEq)]
@@ -24,6 +25,8 @@ pub struct Login {
     pub machine: MachineName,
     /// What the machine reported.
     pub opened: OpenLogin,
+    /// The secret that it was opened with, by a machine that has not joined.
+    pub secret: Option<SecretHash>,
     /// The ssh client's address, or what `PAM_RHOST` said.
     pub source: Option<String>,
     /// Fingerprint of the key that was used, where sshd told it.
@@ -50,7 +53,7 @@ impl Login {
 }
 
 const LOGIN: &str =
-    "SELECT id, machine_id, machine_name, opened, source, key_fingerprint, verdict, state, reason,
+    "SELECT id, machine_id, machine_name, opened, secret_hash, source, key_fingerprint, verdict, state, reason,
     opened_at, expires_at, lapses_at, poll, decided_at, decided_by, collected_at, lapsed_at FROM login";
 
 const UNCOLLECTED: &str = "state = 'approved' AND collected_at IS NULL AND lapsed_at IS NULL";
@@ -62,6 +65,7 @@ fn login(row: &Row<'_, '_>) -> Result<Login, Error> {
         machine_id: row.text("machine_id")?,
         machine: row.parsed("machine_name")?,
         opened: serde_json::from_str(&opened).map_err(|e| Error::BadValue(format!("login.opened: {e}")))?,
+        secret: row.blob_or_null("secret_hash")?.map(SecretHash::from_bytes),
         source: row.text_or_null("source")?,
         key: row.text_or_null("key_fingerprint")?,
         verdict: row.text("verdict")?,
@@ -176,8 +180,9 @@ pub(super) fn insert(tx: &Tx<'_>, login: &Login) -> Result<(), Error> {
     let opened = serde_json::to_string(&login.opened).map_err(|e| Error::BadValue(e.to_string()))?;
     tx.execute(
         "INSERT INTO login (id, machine_id, machine_name, opened, user, service, source, connection,
-             key_fingerprint, verdict, state, reason, opened_at, expires_at, lapses_at, poll, decided_at, decided_by)
-         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, 0, ?16, ?17)",
+             key_fingerprint, verdict, state, reason, opened_at, expires_at, lapses_at, poll, decided_at, decided_by,
+             secret_hash)
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, 0, ?16, ?17, ?18)",
         &[
             login.id.as_str().into(),
             login.machine_id.as_str().into(),
@@ -196,6 +201,7 @@ pub(super) fn insert(tx: &Tx<'_>, login: &Login) -> Result<(), Error> {
             login.life.lapses_at.into(),
             login.life.decided_at.into(),
             login.decided_by.clone().into(),
+            login.secret.as_ref().map(SecretHash::as_bytes).into(),
         ],
     )?;
     Ok(())

@@ -21,9 +21,11 @@ use crate::db::{Db, Tx};
 use crate::policy::{Approvers, Limits, Rule, Says, Scope, Settings, Terms};
 use crate::relay::Answer;
 use crate::roster;
+use crate::roster::caller::{Caller, Claim};
 use crate::roster::employee;
 use crate::roster::employee::store::Employee;
-use crate::roster::service::{Caller, add_machine};
+use crate::roster::service::add_machine;
+use crate::secret::SecretHash;
 
 const GRACE: Duration = Duration::from_secs(15);
 const WINDOW: Duration = Duration::from_secs(60);
@@ -44,7 +46,7 @@ impl World {
             Limits { pending_per_user: 3, pending_per_machine: 5, asks_per_user: 99, asks_per_machine: 99 };
         let policy = Settings { rules: Vec::new(), default, limits };
         let grace = Grace { length: GRACE, listening_since: Some(fixture.clock.now()) };
-        let rules = Rules { policy, relay: "console", cool_down: Duration::ZERO, grace };
+        let rules = Rules { policy, relay: "console", cool_down: Duration::ZERO, grace, auth_token: None };
         Self { fixture, rules, caller }
     }
 
@@ -113,7 +115,7 @@ fn enter_machine(fixture: &Fixture, name: &str) -> Caller {
         add_machine(tx, &Actor::new("console:root"), &added)?;
         roster::service::machine(tx, &added)
     });
-    Caller { machine_id: machine.unwrap().id, name }
+    Caller { machine_id: machine.unwrap().id, name, login: None }
 }
 
 fn login_id(byte: u8) -> LoginId {
@@ -592,4 +594,31 @@ fn time_is_kept_to_the_microsecond_in_the_row() {
     let login = world.fixture.db.read_blocking(|tx| store::by_id(tx, &login_id(1))).unwrap().unwrap();
     assert_eq!(login.opened_at, Time::from_micros(crate::db::testing::START));
     assert_eq!(login.life.expires_at.since(login.opened_at), WINDOW);
+}
+
+#[test]
+fn machines_that_go_by_the_auth_token_share_one_cap_and_no_login() {
+    let mut world = World::new();
+    let claimed = |name: &str, secret: &str| {
+        let name = name.parse::<MachineName>().unwrap().claimed();
+        let (token, login) = (SecretHash::of("token"), SecretHash::of(secret));
+        let claim = Claim { token, name, login, address: "192.0.2.1".parse().unwrap() };
+        let caller = world
+            .fixture
+            .db
+            .write_blocking("test", move |tx| roster::service::claimed(tx, &claim, Some("0.1.0")));
+        caller.unwrap().unwrap()
+    };
+    let callers = [claimed("web1", "a"), claimed("web1", "b"), claimed("web2", "a")];
+    let user = |id: u8| OpenLogin { user: format!("user{id}").parse().unwrap(), ..alice(u16::from(id)) };
+    assert_eq!(callers[0].machine_id, callers[1].machine_id);
+    assert_eq!(callers[0].name.as_str(), "claimed:web1");
+    for id in 1..=5 {
+        world.caller = callers[usize::from(id) % 2].clone();
+        assert_eq!(world.open(id, user(id)).unwrap().state, WireState::Pending);
+    }
+    world.caller = callers[0].clone();
+    assert!(matches!(world.open(1, user(1)), Err(Error::Conflict(_))), "it was opened with another secret");
+    world.caller = callers[2].clone();
+    assert_eq!(world.open(6, user(6)).unwrap().reason.unwrap().as_str(), "too-many-pending");
 }

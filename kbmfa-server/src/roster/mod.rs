@@ -1,5 +1,7 @@
 //! Who and what takes part: machines with their credentials, the pools that they are in, and employees.
 
+pub mod caller;
+
 pub mod service;
 pub mod store;
 
@@ -40,6 +42,14 @@ pub enum Error {
     /// Nothing to change.
     #[error("{0} is {1} already")]
     SameState(String, &'static str),
+    /// The name is one that machines claim with the `AUTH_TOKEN`.
+    #[error(
+        "{0} is only claimed with the AUTH_TOKEN; enter the machine under its plain name and let it join"
+    )]
+    OnlyClaimed(MachineName),
+    /// Too many names are claimed with the `AUTH_TOKEN`.
+    #[error("too many machines go by AUTH_TOKEN; remove claimed names that are not needed")]
+    TooManyClaimed,
     /// The token is unknown, expired, or was traded for another credential. Which, is nobody's business.
     #[error("the join token is unknown, used or expired")]
     TokenRefused,

@@ -5,6 +5,7 @@ use kbmfa_proto::names::{MachineName, PoolName};
 use std::time::Duration;
 
 use super::Error;
+use super::caller::{Caller, Claim};
 use super::store::{self, Machine, Pool};
 use crate::audit::{Actor, Event, Kind, store as audit};
 use crate::db::Tx;
@@ -17,17 +18,11 @@ pub const JOIN_TOKEN_LIFE: Duration = Duration::from_secs(60 * 60);
 /// How stale "last seen" may be: a write for each login would cost more than the knowledge is worth.
 const SEEN_GRAIN: Duration = Duration::from_secs(60);
 
+/// Names that may be claimed at once: enough for a fleet that is being moved, and no flood.
+const CLAIMED_MAX: usize = 1000;
+
 /// No login waits longer than this.
 const LONGEST_WAIT: Duration = Duration::from_secs(900);
-
-/// The machine that a credential stands for.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Caller {
-    /// Opaque id.
-    pub machine_id: String,
-    /// Its name.
-    pub name: MachineName,
-}
 
 /// Finds out who calls; `None` if the credential is not accepted.
 ///
@@ -51,7 +46,7 @@ pub fn authenticate(
     if credential.last_seen_at.is_none_or(|seen| tx.now.since(seen) >= SEEN_GRAIN) {
         store::seen(tx, &credential.machine_id, module_version)?;
     }
-    Ok(Some(Caller { machine_id: credential.machine_id, name: credential.name }))
+    Ok(Some(Caller { machine_id: credential.machine_id, name: credential.name, login: None }))
 }
 
 /// [`authenticate`] for a machine that waits for a login which it opened before its credential was
@@ -62,7 +57,39 @@ pub fn authenticate(
 pub fn authenticate_waiting(tx: &Tx<'_>, hash: &SecretHash) -> Result<Option<Caller>, Error> {
     let retired_since = tx.now.minus(LONGEST_WAIT);
     let found = store::credential(tx, hash, retired_since)?;
-    Ok(found.map(|credential| Caller { machine_id: credential.machine_id, name: credential.name }))
+    Ok(found.map(|credential| Caller {
+        machine_id: credential.machine_id,
+        name: credential.name,
+        login: None,
+    }))
+}
+
+/// The machine that a claim made with the `AUTH_TOKEN` stands for; `None` if nobody has claimed that name. Opening a
+/// login, which tells the module's version, enters it under the name that it claims.
+///
+/// # Errors
+/// [`Error::TooManyClaimed`].
+pub fn claimed(tx: &Tx<'_>, claim: &Claim, module_version: Option<&str>) -> Result<Option<Caller>, Error> {
+    let known = match (store::machine_by_name(tx, &claim.name)?, module_version) {
+        (None, None) => return Ok(None),
+        (None, Some(_)) => enter_claimed(tx, claim)?,
+        (Some(known), _) => known,
+    };
+    if known.last_seen_at.is_none_or(|seen| tx.now.since(seen) >= SEEN_GRAIN) {
+        store::seen(tx, &known.id, module_version)?;
+    }
+    Ok(Some(Caller { machine_id: known.id, name: known.name, login: Some(claim.login.clone()) }))
+}
+
+fn enter_claimed(tx: &Tx<'_>, claim: &Claim) -> Result<Machine, Error> {
+    let claimed = store::machines(tx)?.iter().filter(|machine| machine.name.is_claimed()).count();
+    if claimed >= CLAIMED_MAX {
+        return Err(Error::TooManyClaimed);
+    }
+    store::insert_machine(tx, &random::hex::<16>()?, &claim.name)?;
+    let event = Event::new(Kind::MachineClaimed, Actor::machine(&claim.name)).machine(&claim.name);
+    audit::append(tx, &event.detail("address", claim.address.to_canonical()))?;
+    machine(tx, &claim.name)
 }
 
 /// The machine of this name.
@@ -84,8 +111,9 @@ pub fn pool(tx: &Tx<'_>, name: &PoolName) -> Result<Pool, Error> {
 /// Enters a machine.
 ///
 /// # Errors
-/// [`Error::MachineExists`].
+/// [`Error::MachineExists`], [`Error::OnlyClaimed`].
 pub fn add_machine(tx: &Tx<'_>, actor: &Actor, name: &MachineName) -> Result<(), Error> {
+    proven(name)?;
     if store::machine_by_name(tx, name)?.is_some() {
         return Err(Error::MachineExists(name.clone()));
     }
@@ -94,11 +122,17 @@ pub fn add_machine(tx: &Tx<'_>, actor: &Actor, name: &MachineName) -> Result<(),
     Ok(())
 }
 
+/// A name that a machine merely claims gets nothing that is worth having.
+fn proven(name: &MachineName) -> Result<(), Error> {
+    if name.is_claimed() { Err(Error::OnlyClaimed(name.clone())) } else { Ok(()) }
+}
+
 /// Makes a token with which the machine can join, or join again to replace its credential.
 ///
 /// # Errors
-/// [`Error::NoSuchMachine`].
+/// [`Error::NoSuchMachine`], [`Error::OnlyClaimed`].
 pub fn make_join_token(tx: &Tx<'_>, actor: &Actor, name: &MachineName) -> Result<Secret, Error> {
+    proven(name)?;
     let machine = machine(tx, name)?;
     let token = Secret::new(format!("kbmfa-join-{}", random::hex::<32>()?));
     let expires_at = tx.now + JOIN_TOKEN_LIFE;
@@ -185,13 +219,14 @@ pub fn add_pool(tx: &Tx<'_>, actor: &Actor, name: &PoolName) -> Result<bool, Err
 /// Puts a machine into a pool; false if it was there already.
 ///
 /// # Errors
-/// [`Error::NoSuchPool`], [`Error::NoSuchMachine`].
+/// [`Error::NoSuchPool`], [`Error::NoSuchMachine`], [`Error::OnlyClaimed`].
 pub fn put_in_pool(
     tx: &Tx<'_>,
     actor: &Actor,
     pool_name: &PoolName,
     machine_name: &MachineName,
 ) -> Result<bool, Error> {
+    proven(machine_name)?;
     let (pool, machine) = (pool(tx, pool_name)?, machine(tx, machine_name)?);
     let before = store::pools_of(tx, &machine.id)?;
     let added = store::put_in_pool(tx, &pool.id, &machine.id)?;

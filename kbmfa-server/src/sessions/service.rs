@@ -12,7 +12,7 @@ use crate::logins::service::{Rules, raise_notice};
 use crate::logins::{Error, key, store as logins};
 use crate::random;
 use crate::relay::text;
-use crate::roster::service::Caller;
+use crate::roster::caller::Caller;
 
 /// Puts a report on record, unless it is there already.
 ///

@@ -19,7 +19,8 @@ use crate::logins::{Error, store as login_store};
 use crate::policy::{Approvers, Limits, Settings, Terms};
 use crate::relay::Answer;
 use crate::roster;
-use crate::roster::service::{Caller, add_machine};
+use crate::roster::caller::Caller;
+use crate::roster::service::add_machine;
 use SessionEvent::{Closed, LetInUnreachable, Opened};
 
 struct World {
@@ -93,7 +94,7 @@ fn enter_machine(fixture: &Fixture, name: &str) -> Caller {
         add_machine(tx, &Actor::new("console:root"), &added)?;
         roster::service::machine(tx, &added)
     });
-    Caller { machine_id: machine.unwrap().id, name }
+    Caller { machine_id: machine.unwrap().id, name, login: None }
 }
 
 fn rules(now: Time) -> Rules {
@@ -103,7 +104,7 @@ fn rules(now: Time) -> Rules {
     let limits =
         Limits { pending_per_user: 3, pending_per_machine: 5, asks_per_user: 99, asks_per_machine: 99 };
     let policy = Settings { rules: Vec::new(), default, limits };
-    Rules { policy, relay: "console", cool_down: Duration::ZERO, grace }
+    Rules { policy, relay: "console", cool_down: Duration::ZERO, grace, auth_token: None }
 }
 
 fn connection(number: u16) -> Connection {

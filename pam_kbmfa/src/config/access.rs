@@ -1,13 +1,17 @@
-//! What a server is called with: the CA list and the credential that pam.toml points to.
+//! What a server is called with: the CA list and the credential that pam.toml points to. Where pam.toml `claims` a
+//! name, the credential is the old tool's `AUTH_TOKEN`, and a secret of this one login goes with it.
 //!
-//! The credential is wiped from memory when it is dropped, and is never shown.
+//! Secrets are wiped from memory when they are dropped, and never shown.
 
+use kbmfa_proto::caller::Authorization;
 use kbmfa_proto::client::Trust;
+use kbmfa_proto::names::MachineName;
 use std::path::Path;
 use zeroize::Zeroizing;
 
 use super::{Ca, Config, Fault};
 use crate::files::{self, Kind};
+use crate::random;
 
 /// Where distributions keep the list of public CAs.
 const SYSTEM_CAS: [&str; 2] = ["/etc/ssl/certs/ca-certificates.crt", "/etc/pki/tls/certs/ca-bundle.crt"];
@@ -16,15 +20,43 @@ const SYSTEM_CAS: [&str; 2] = ["/etc/ssl/certs/ca-certificates.crt", "/etc/pki/t
 pub(crate) struct Access {
     pub(crate) trust: Trust,
     pub(crate) credential: Zeroizing<String>,
+    pub(crate) claim: Option<Claim>,
+}
+
+/// What goes with the `AUTH_TOKEN`.
+pub(crate) struct Claim {
+    name: MachineName,
+    secret: Zeroizing<String>,
 }
 
 impl Access {
     /// Reads both files; the error is every fault in them.
     pub(crate) fn read(config: &Config) -> Result<Self, Vec<Fault>> {
-        match (read_ca(&config.ca), read_credential(&config.credential)) {
-            (Ok(trust), Ok(credential)) => Ok(Self { trust, credential }),
-            (trust, credential) => Err([trust.err(), credential.err()].into_iter().flatten().collect()),
+        let claim = config.claims.as_ref().map(Claim::new).transpose();
+        match (read_ca(&config.ca), read_credential(&config.credential), claim) {
+            (Ok(trust), Ok(credential), Ok(claim)) => Ok(Self { trust, credential, claim }),
+            (trust, credential, claim) => {
+                let claim = claim.err().map(|error| Fault::new(&config.credential, error));
+                Err([trust.err(), credential.err(), claim].into_iter().flatten().collect())
+            }
         }
+    }
+
+    /// How to call.
+    pub(crate) fn authorization(&self) -> Authorization<'_> {
+        match &self.claim {
+            None => Authorization::Bearer(&self.credential),
+            Some(Claim { name, secret }) => {
+                Authorization::AuthToken { claims: name.clone(), secret, token: &self.credential }
+            }
+        }
+    }
+}
+
+impl Claim {
+    fn new(name: &MachineName) -> Result<Self, random::NoRandomness> {
+        let secret = format!("{:032x}", u128::from_be_bytes(random::bytes()?));
+        Ok(Self { name: name.clone(), secret: secret.into() })
     }
 }
 
@@ -57,6 +89,17 @@ mod tests {
     use super::*;
     use std::fs;
     use std::os::unix::fs::PermissionsExt;
+
+    #[test]
+    fn with_an_auth_token_goes_the_claimed_name_and_a_secret_of_each_login() {
+        let trust = || Trust::in_pin(format!("sha256:{}", "0".repeat(64)).parse().unwrap()).unwrap();
+        let value = || {
+            let claim = Some(Claim::new(&"web1".parse().unwrap()).unwrap());
+            Access { trust: trust(), credential: "token".to_owned().into(), claim }.authorization().value()
+        };
+        assert!(value().starts_with("AuthToken web1:") && value().ends_with(":token"));
+        assert_ne!(value(), value());
+    }
 
     #[test]
     fn a_credential_is_one_visible_word_in_a_file_of_its_own() {

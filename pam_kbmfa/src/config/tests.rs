@@ -70,6 +70,8 @@ fn a_fault_names_its_file_and_key() {
     assert!(fault(r#"on_unreachable = "maybe""#).starts_with("pam.toml: on_unreachable: "));
     assert!(fault(r#"ca = "ca.pem""#).starts_with("pam.toml: ca: "));
     assert!(fault(r#"credential = "credential""#).starts_with("pam.toml: credential: "));
+    assert!(fault(r#"claims = "web 1""#).starts_with("pam.toml: claims: machine name"));
+    assert!(fault(r#"claims = "claimed:web1""#).starts_with("pam.toml: claims: leave out"));
     assert!(fault(r#"spool = "spool""#).starts_with("pam.toml: spool: "));
     assert!(fault("[addresses]\n\"192.0.2.7\" = [\"192.0.2.7\"]").contains("is an address already"));
     assert!(fault("[addresses]\n\"other\" = [\"192.0.2.7\"]").contains("not the host of any"));

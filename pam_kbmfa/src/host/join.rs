@@ -3,6 +3,7 @@
 //! The credential is on disk before the server hears of it, so that running `join` again after a crash picks
 //! up where it stopped. The token is never an argument and never printed.
 
+use kbmfa_proto::caller::Authorization;
 use kbmfa_proto::client::{Client, Error as CallError, Method, Target, Trust};
 use kbmfa_proto::machine::{Join, Machine};
 use kbmfa_proto::pin::Pin;
@@ -168,7 +169,7 @@ fn prove(
     let trust = Trust::in_cas(ca.as_bytes()).map_err(Error::new)?;
     let nothing: Option<&()> = None;
     let machine: Machine = any(location, addresses, |target| {
-        let client = Client::new(target, &trust, Some(credential), None)?;
+        let client = Client::new(target, &trust, Some(&Authorization::Bearer(credential)), None)?;
         client.call(Method::GET, "/v1/machines/self", nothing, CALL_TIME)
     })
     .map_err(|error| Error::new(format_args!("joined, but the new credential does not work: {error}")))?;

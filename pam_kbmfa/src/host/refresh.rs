@@ -4,6 +4,7 @@
 //! A list is put on file only after the server that gave it has been reached with that list alone, so that a
 //! refresh cannot lock the machine out. The server hears last what the machine trusts.
 
+use kbmfa_proto::caller::Authorization;
 use kbmfa_proto::client::{BadCa, Client, Error as CallError, Method, Target, Trust as Trusted, pin_of};
 use kbmfa_proto::machine::{Authorities, Machine, Trust};
 use kbmfa_proto::pin::Pin;
@@ -38,7 +39,7 @@ pub(super) fn run(args: &Args, out: &mut impl Write) -> Result<(), Error> {
     let access = Access::read(&config).map_err(|faults| Error::all(&faults))?;
     let mut failed = Vec::new();
     for target in &config.targets {
-        match refresh(target, &access.trust, &access.credential, path) {
+        match refresh(target, &access.trust, &access.authorization(), path) {
             Ok(outcome) => return report(&outcome, path, out),
             Err(error) => failed.push(format!("{}: {error}", target.address)),
         }
@@ -91,12 +92,12 @@ pub(super) enum Failure {
 pub(super) fn refresh(
     target: &Target,
     trust: &Trusted,
-    credential: &str,
+    authorization: &Authorization<'_>,
     path: &Path,
 ) -> Result<Outcome, Failure> {
     let on_file = files::read(path, Kind::Public)
         .map_err(|cause| Failure::Unreadable { path: path.display().to_string(), cause })?;
-    let given = tell(target, trust, credential, pins(on_file.as_bytes()))?;
+    let given = tell(target, trust, authorization, pins(on_file.as_bytes()))?;
     if given.cas.is_empty() {
         return Ok(Outcome::Nothing);
     }
@@ -107,21 +108,21 @@ pub(super) fn refresh(
     }
     let new_trust = Trusted::in_cas(list.as_bytes())?;
     let nothing: Option<&()> = None;
-    let _: Machine = Client::new(target, &new_trust, Some(credential), None)?
+    let _: Machine = Client::new(target, &new_trust, Some(authorization), None)?
         .call(Method::GET, "/v1/machines/self", nothing, ADDRESS_TIME)
         .map_err(Failure::Unproven)?;
     write(path, &list).map_err(|cause| Failure::Unwritable { path: path.display().to_string(), cause })?;
-    tell(target, &new_trust, credential, found.clone())?;
+    tell(target, &new_trust, authorization, found.clone())?;
     Ok(Outcome::Replaced(found))
 }
 
 fn tell(
     target: &Target,
     trust: &Trusted,
-    credential: &str,
+    authorization: &Authorization<'_>,
     pins: Vec<Pin>,
 ) -> Result<Authorities, CallError> {
-    let client = Client::new(target, trust, Some(credential), None)?;
+    let client = Client::new(target, trust, Some(authorization), None)?;
     client.call(Method::POST, ROUTE, Some(&Trust { pins }), ADDRESS_TIME)
 }
 
@@ -140,7 +141,7 @@ fn pins(pem: &[u8]) -> Vec<Pin> {
 /// The same right after joining, with what was just written.
 pub(super) fn after_join(target: &Target, trust: &Trusted, dir: &Path) -> Result<Outcome, Error> {
     let credential = read_credential(&dir.join("credential")).map_err(Error::new)?;
-    match refresh(target, trust, &credential, &dir.join("ca.pem")) {
+    match refresh(target, trust, &Authorization::Bearer(&credential), &dir.join("ca.pem")) {
         Ok(outcome) => Ok(outcome),
         // A server of an older version: what was pinned is all there is.
         Err(Failure::Call(CallError::Refused(problem))) if problem.code.as_str() == "not-found" => {

@@ -57,7 +57,7 @@ fn ask(target: &Target, access: &Access) -> Answer {
     let nothing: Option<&()> = None;
     let start_us = wall_us();
     let machine: Result<Machine, CallError> =
-        Client::new(target, &access.trust, Some(&access.credential), None)
+        Client::new(target, &access.trust, Some(&access.authorization()), None)
             .and_then(|client| client.call(Method::GET, "/v1/machines/self", nothing, ADDRESS_TIME));
     // The server read its clock somewhere between our two readings.
     let here_us = i64::midpoint(start_us, wall_us());

@@ -174,7 +174,7 @@ fn on_a_real_socket_a_server_that_says_nothing_costs_no_more_either() {
     let silent = TcpListener::bind("127.0.0.1:0").unwrap();
     let target = Target { host: "127.0.0.1".into(), address: silent.local_addr().unwrap() };
     let trust = Trust::in_pin(Pin::from_sha256([0; 32])).unwrap();
-    let access = Rc::new(Access { trust, credential: "secret".to_owned().into() });
+    let access = Rc::new(Access { trust, credential: "secret".to_owned().into(), claim: None });
     let (address, world) = (Https::new(target, access, None).unwrap(), World::new());
     let clock = Monotonic::default();
     let desk = Desk { addresses: vec![&address], clock: &clock, until: world.start + REPORT_TIME };

@@ -18,7 +18,7 @@ pub(crate) struct Https {
 
 impl Https {
     pub(crate) fn new(target: Target, access: Rc<Access>, watch: Option<Watch>) -> Result<Self, Error> {
-        let client = Client::new(&target, &access.trust, Some(&access.credential), watch)?;
+        let client = Client::new(&target, &access.trust, Some(&access.authorization()), watch)?;
         Ok(Self { target, access, client })
     }
 }
@@ -33,8 +33,8 @@ impl Address for Https {
             }
             // The ssh client may be gone; that must not stop this call as well.
             Call::Cancel => {
-                let client =
-                    Client::new(&self.target, &self.access.trust, Some(&self.access.credential), None)?;
+                let Access { trust, .. } = &*self.access;
+                let client = Client::new(&self.target, trust, Some(&self.access.authorization()), None)?;
                 client.call(Method::DELETE, path, nothing, time)
             }
         }

@@ -13,29 +13,42 @@ use crate::policy::Before;
 /// phase to the next at once.
 const SAME_CONNECTION: Duration = Duration::from_secs(300);
 
-/// How many logins of a machine wait: (of this user from this source, of all).
+/// The machine that a cap is about. Those that go by `AUTH_TOKEN` share one: any name can be claimed with it.
+#[derive(Clone, Copy)]
+pub(in crate::logins) struct At<'a> {
+    pub(in crate::logins) machine_id: &'a str,
+    pub(in crate::logins) claimed: bool,
+}
+
+/// The machines under the same cap, where ?1 is the machine and ?2 whether its name is claimed.
+const CAPPED: &str =
+    "machine_id IN (SELECT ?1 UNION SELECT id FROM machine WHERE ?2 AND substr(name, 1, 8) = 'claimed:')";
+
+/// How many logins wait: (at this machine, of this user from this source; under the machine's cap).
 pub(in crate::logins) fn pending(
     tx: &Tx<'_>,
-    machine_id: &str,
-    user: &UserName,
-    source: Option<&str>,
+    at: At<'_>,
+    (user, source): (&UserName, Option<&str>),
 ) -> Result<(u64, u64), Error> {
     let counts = tx.query_one(
-        "SELECT count(*) FILTER (WHERE user = ?2 AND source IS NOT DISTINCT FROM ?3) AS same_user,
-                count(*) AS all_users
-         FROM login WHERE machine_id = ?1 AND state = 'pending'",
-        &[machine_id.into(), user.as_str().into(), source.into()],
+        &format!(
+            "SELECT count(*) FILTER (WHERE machine_id = ?1 AND user = ?3 AND source IS NOT DISTINCT FROM ?4)
+                        AS same_user,
+                    count(*) AS all_users
+             FROM login WHERE {CAPPED} AND state = 'pending'"
+        ),
+        &[at.machine_id.into(), i64::from(at.claimed).into(), user.as_str().into(), source.into()],
         |row| Ok((row.integer("same_user")?, row.integer("all_users")?)),
     )?;
     let (same_user, all_users) = counts.unwrap_or_default();
     Ok((same_user.unsigned_abs(), all_users.unsigned_abs()))
 }
 
-/// How many asks there were since then: (for this user from this source, about this machine).
+/// How many asks there were since then: (for this user from this source, under the machine's cap).
 pub(in crate::logins) fn asks_since(
     tx: &Tx<'_>,
     since: Time,
-    machine_id: &str,
+    at: At<'_>,
     (user, source): (&UserName, Option<&str>),
 ) -> Result<(u64, u64), Error> {
     let count = |sql: &str, values: &[Value]| {
@@ -44,10 +57,10 @@ pub(in crate::logins) fn asks_since(
     let of_user = "SELECT count(*) AS n FROM login WHERE verdict = 'ask' AND user = ?1
                        AND source IS NOT DISTINCT FROM ?2 AND opened_at > ?3";
     let of_machine =
-        "SELECT count(*) AS n FROM login WHERE verdict = 'ask' AND machine_id = ?1 AND opened_at > ?2";
+        format!("SELECT count(*) AS n FROM login WHERE verdict = 'ask' AND {CAPPED} AND opened_at > ?3");
     Ok((
         count(of_user, &[user.as_str().into(), source.into(), since.into()])?,
-        count(of_machine, &[machine_id.into(), since.into()])?,
+        count(&of_machine, &[at.machine_id.into(), i64::from(at.claimed).into(), since.into()])?,
     ))
 }
 

@@ -1,0 +1,187 @@
+//! Who was turned away, on record: the first time from an address at once, and after a while how often. Strangers
+//! must not be able to flood the record, so it holds only so many of them; all are counted.
+
+use std::collections::BTreeMap;
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+use tokio::sync::mpsc;
+use tokio::time::{Instant, sleep_until};
+
+use crate::audit::{Actor, Event, Kind, store as audit};
+use crate::db::{self, Db};
+
+/// How long repetitions are gathered before they go on record as a number.
+const GATHERED_FOR: Duration = Duration::from_secs(600);
+
+/// Addresses told apart in that time; the rest are put together.
+const ADDRESSES_MAX: usize = 64;
+
+/// Refusals that may wait for the record. What is more is counted, and not recorded.
+const WAITING_MAX: usize = 256;
+
+/// What was not accepted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum What {
+    /// A machine's credential, or none.
+    Credential,
+    /// The `AUTH_TOKEN`, or where it came from.
+    AuthToken,
+    /// A token to join with.
+    JoinToken,
+}
+
+impl What {
+    /// Each of them.
+    pub const ALL: [Self; 3] = [Self::Credential, Self::AuthToken, Self::JoinToken];
+
+    /// One word for the record.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Credential => "credential",
+            Self::AuthToken => "auth-token",
+            Self::JoinToken => "join-token",
+        }
+    }
+}
+
+/// One who was turned away.
+type Knock = (What, IpAddr);
+
+/// Hears of everybody who is turned away.
+#[derive(Clone)]
+pub struct Strangers {
+    counts: Arc<[AtomicU64; What::ALL.len()]>,
+    record: mpsc::Sender<Knock>,
+}
+
+/// What is to go on record.
+pub struct Heard(mpsc::Receiver<Knock>);
+
+impl Strangers {
+    /// Nobody was turned away yet.
+    pub fn new() -> (Self, Heard) {
+        let (record, heard) = mpsc::channel(WAITING_MAX);
+        (Self { counts: Arc::default(), record }, Heard(heard))
+    }
+
+    /// Somebody at this address was turned away.
+    pub fn turned_away(&self, what: What, address: IpAddr) {
+        if let Some(count) = self.counts.get(what as usize) {
+            count.fetch_add(1, Ordering::Relaxed);
+        }
+        // If too many wait for the record already, this one is in the count.
+        let _ = self.record.try_send((what, address.to_canonical()));
+    }
+
+    /// How many were turned away since the start, by what was not accepted.
+    pub fn counts(&self) -> [(What, u64); What::ALL.len()] {
+        What::ALL.map(|what| {
+            (what, self.counts.get(what as usize).map_or(0, |count| count.load(Ordering::Relaxed)))
+        })
+    }
+}
+
+/// Puts on record who was turned away, for ever.
+pub async fn run(db: Db, mut heard: Heard) {
+    let mut gathered = Gathered::default();
+    let mut until = Instant::now() + GATHERED_FOR;
+    loop {
+        let events = tokio::select! {
+            knock = heard.0.recv() => match knock {
+                Some(knock) => gathered.add(knock).into_iter().collect(),
+                None => return,
+            },
+            () = sleep_until(until) => {
+                until += GATHERED_FOR;
+                std::mem::take(&mut gathered).events()
+            }
+        };
+        if let Err(error) = record(&db, events).await {
+            log::error!("who was turned away is not on record: {error}");
+        }
+    }
+}
+
+async fn record(db: &Db, events: Vec<Event>) -> Result<(), db::Error> {
+    if events.is_empty() {
+        return Ok(());
+    }
+    db.write("caller.refused", move |tx| {
+        events.iter().try_for_each(|event| audit::append(tx, event).map(drop))
+    })
+    .await
+}
+
+/// Who was turned away, and how often after the first time was put on record.
+#[derive(Default)]
+struct Gathered {
+    repeated: BTreeMap<Knock, u64>,
+    elsewhere: BTreeMap<What, u64>,
+}
+
+impl Gathered {
+    /// The event of somebody who was not heard of before.
+    fn add(&mut self, knock: Knock) -> Option<Event> {
+        if let Some(times) = self.repeated.get_mut(&knock) {
+            *times += 1;
+            return None;
+        }
+        if self.repeated.len() >= ADDRESSES_MAX {
+            *self.elsewhere.entry(knock.0).or_default() += 1;
+            return None;
+        }
+        self.repeated.insert(knock, 0);
+        let (what, address) = knock;
+        Some(event(what, address))
+    }
+
+    /// What was gathered.
+    fn events(self) -> Vec<Event> {
+        let repeated = self.repeated.into_iter().filter(|(_, times)| *times > 0);
+        let repeated = repeated.map(|((what, address), times)| event(what, address).detail("times", times));
+        let elsewhere = self.elsewhere.into_iter();
+        let elsewhere =
+            elsewhere.map(|(what, times)| event(what, "many other addresses").detail("times", times));
+        repeated.chain(elsewhere).collect()
+    }
+}
+
+fn event(what: What, address: impl std::fmt::Display) -> Event {
+    let event = Event::new(Kind::CallerRefused, Actor::new("server"));
+    event.detail("what", what.as_str()).detail("address", address)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn told(events: &[Event]) -> Vec<String> {
+        events.iter().map(|event| serde_json::to_value(event).unwrap()["detail"].to_string()).collect()
+    }
+
+    #[test]
+    fn the_first_refusal_is_told_at_once_and_the_rest_as_a_number() {
+        let mut gathered = Gathered::default();
+        let knock = (What::Credential, "192.0.2.7".parse().unwrap());
+        let first: Vec<_> = (0..5).filter_map(|_| gathered.add(knock)).collect();
+        let other = gathered.add((What::JoinToken, "192.0.2.7".parse().unwrap()));
+        insta::assert_snapshot!(told(&first).join("\n"), @r#"{"address":"192.0.2.7","what":"credential"}"#);
+        assert!(other.is_some());
+        insta::assert_snapshot!(told(&gathered.events()).join("\n"), @r#"{"address":"192.0.2.7","times":"4","what":"credential"}"#);
+    }
+
+    #[test]
+    fn however_many_strangers_there_are_the_record_stays_short() {
+        let mut gathered = Gathered::default();
+        let knocks = (0..100_000_u32).map(|n| (What::AuthToken, IpAddr::from(n.to_be_bytes())));
+        assert_eq!(knocks.filter_map(|knock| gathered.add(knock)).count(), ADDRESSES_MAX);
+        let rest = told(&gathered.events());
+        let expected = 100_000 - ADDRESSES_MAX;
+        assert_eq!(
+            rest,
+            [format!(r#"{{"address":"many other addresses","times":"{expected}","what":"auth-token"}}"#)]
+        );
+    }
+}

@@ -1,0 +1,81 @@
+//! Who calls, as far as a request tells: by a machine's own credential, or by the `AUTH_TOKEN` that the old tool
+//! gave to all of its hosts. Pure; whether it is accepted is decided in the transaction that it is used in.
+
+use ipnet::IpNet;
+use kbmfa_proto::names::MachineName;
+use std::net::IpAddr;
+
+use crate::secret::SecretHash;
+
+/// The machine that a request comes from.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Caller {
+    /// Opaque id.
+    pub machine_id: String,
+    /// Its name; a claimed one, if it has not joined.
+    pub name: MachineName,
+    /// The secret that its login must have been opened with, if it has not joined.
+    pub login: Option<SecretHash>,
+}
+
+/// What a request carries.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Credential {
+    /// A machine's own.
+    Own(SecretHash),
+    /// The token, by a machine that has not joined.
+    Token(Claim),
+}
+
+/// What goes with the token.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Claim {
+    /// The token.
+    pub token: SecretHash,
+    /// The name that the machine claims, marked as such.
+    pub name: MachineName,
+    /// The secret of the one login that it is about.
+    pub login: SecretHash,
+    /// Where the request comes from.
+    pub address: IpAddr,
+}
+
+/// The `AUTH_TOKEN`, and where it is accepted from. It says only that its bearer was once given it, so it is worth
+/// less than a credential: it opens logins, and nothing else.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct AuthToken {
+    /// Of the token.
+    pub hash: SecretHash,
+    /// Source ranges.
+    pub from: Vec<IpNet>,
+}
+
+impl AuthToken {
+    /// Whether a request with this claim may open logins. Both hashes are of fixed length and as good as random, so
+    /// that comparing them tells an attacker nothing of the token.
+    pub fn accepts(&self, claim: &Claim) -> bool {
+        let address = claim.address.to_canonical();
+        self.hash == claim.token && self.from.iter().any(|range| range.contains(&address))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_token_counts_only_from_where_it_is_expected() {
+        let token = AuthToken { hash: SecretHash::of("token"), from: vec!["10.0.0.0/8".parse().unwrap()] };
+        let check = |secret: &str, address: &str, expected: bool| {
+            let (name, login) = ("web1".parse::<MachineName>().unwrap().claimed(), SecretHash::of("login"));
+            let claim =
+                Claim { token: SecretHash::of(secret), name, login, address: address.parse().unwrap() };
+            assert_eq!(token.accepts(&claim), expected, "{secret} {address}");
+        };
+        check("token", "10.1.2.3", true);
+        check("token", "::ffff:10.1.2.3", true);
+        check("token", "192.0.2.7", false);
+        check("token", "2001:db8::7", false);
+        check("other", "10.1.2.3", false);
+    }
+}
