@@ -77,7 +77,7 @@ pub(crate) fn name(chat: &Chat, me: &Sender, channel: &Channel) -> Result<Name, 
         return Ok(Name { place: private(chat, me, &channel.name)?, topic_type });
     }
     let team = chat.team(&channel.name)?;
-    chat.role(team, &me.username).ok_or_else(|| refusal::not_in_team(&team.name))?;
+    team.role(&me.username).ok_or_else(|| refusal::not_in_team(&team.name))?;
     let name = if channel.topic_name.is_empty() { GENERAL.to_owned() } else { channel.topic_name.clone() };
     Ok(Name { place: Place::Channel { team_id: team.id.clone(), name }, topic_type })
 }

@@ -179,7 +179,7 @@ pub(crate) fn leave(context: &mut Context<'_>, options: &Options) -> Outcome {
 fn seen<'a>(context: &'a Context<'_>, options: &Options) -> Result<(Sender, &'a Team), Refusal> {
     let me = context.online()?;
     let team = context.chat.team(&options.team)?;
-    if context.chat.role(team, &me.username).is_none() && !context.chat.is_admin(team, &me.username) {
+    if team.role(&me.username).is_none() && !context.chat.is_admin(team, &me.username) {
         return Err(refusal::not_in_team(&team.name));
     }
     Ok((me, team))

@@ -40,7 +40,7 @@ fn paragraph(message: &Message) -> String {
     let edited = if message.edits > 0 { " (edited)" } else { "" };
     let mut text = format!("{}{edited}: {}\n", message.author, message.body.replace('\n', "\n  "));
     for reaction in &message.reactions {
-        text += &format!("  [{} {}]\n", reaction.reaction, reaction.user);
+        text.extend(["  [", &reaction.reaction, " ", &reaction.user, "]\n"]);
     }
     text
 }

@@ -23,12 +23,12 @@ pub(crate) fn obey(shared: &Shared, order: Order) -> Result<Value, String> {
 }
 
 /// An order's reply as JSON.
-pub(crate) fn json(value: impl Serialize) -> Reply {
-    Ok(serde_json::to_value(value).unwrap_or_default())
+pub(crate) fn json(value: impl Serialize) -> Value {
+    serde_json::to_value(value).unwrap_or_default()
 }
 
 fn change(world: &mut World, order: Order) -> Reply {
-    match order {
+    Ok(match order {
         Order::Post { .. }
         | Order::React { .. }
         | Order::Unreact { .. }
@@ -39,23 +39,24 @@ fn change(world: &mut World, order: Order) -> Reply {
         Order::Conversation { conversation } => json(&world.chat.find(&conversation)?.id),
         Order::ArmReaction { user, contains, reaction } => {
             world.armed.push(Armed { user, contains, reaction });
-            json(())
+            Value::Null
         }
         Order::Services => json(services(world)),
         Order::Complaints => json(&world.complaints),
         Order::Stats => json(&world.stats),
         Order::Trace => json(&world.trace),
         Order::Fault { .. } | Order::ClearFaults | Order::Release | Order::LogOut | Order::Crash => {
-            json(hurt(world, order))
+            hurt(world, order);
+            Value::Null
         }
-        other => roster::change(&mut world.chat, other),
-    }
+        other => roster::change(&mut world.chat, other)?,
+    })
 }
 
 fn hurt(world: &mut World, order: Order) {
     match order {
         Order::Fault { kind, only, times, text } => {
-            world.faults.add(Fault { kind, only, times, text }, &world.chat)
+            world.faults.add(Fault { kind, only, times, text }, &world.chat);
         }
         Order::ClearFaults => world.faults.clear(),
         Order::Release => world.faults.releases += 1,

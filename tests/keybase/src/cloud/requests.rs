@@ -24,7 +24,7 @@ const EARLY_LIMIT: Duration = Duration::from_secs(2);
 pub(crate) const HUGE: usize = 60_000;
 
 /// Does what a request asks for, or goes wrong as ordered.
-pub(crate) fn answer(shared: &Shared, session: u64, request: Request) -> Answer {
+pub(crate) fn answer(shared: &Shared, session: u64, request: &Request) -> Answer {
     let fault = shared.change(|world| {
         world.complaints.extend(request.objections.clone());
         *world.stats.requests.entry(request.method.clone()).or_default() += 1;
@@ -34,7 +34,7 @@ pub(crate) fn answer(shared: &Shared, session: u64, request: Request) -> Answer 
         return answer;
     }
     let (outcome, early) = shared.change(|world| {
-        let outcome = perform(world, session, &request);
+        let outcome = perform(world, session, request);
         (outcome, fire_armed(world))
     });
     let is_written = |world: &mut World| {

@@ -18,13 +18,13 @@ use crate::model::team::{DELETED, RESET, Role, Team};
 /// Obeys an order about who and what there is.
 pub(crate) fn change(chat: &mut Chat, order: Order) -> Result<Value, Refusal> {
     match order {
-        Order::AddUser { user, full_name } => json(add_user(chat, &user, full_name)?),
-        Order::AddTeam { team, owner } => json(add_team(chat, &team, &owner)?),
-        Order::AddChannel { team, channel } => json(add_channel(chat, &team, &channel)?),
-        Order::AddPrivate { users } => json(add_private(chat, &users)?),
+        Order::AddUser { user, full_name } => Ok(json(add_user(chat, &user, full_name)?)),
+        Order::AddTeam { team, owner } => Ok(json(add_team(chat, &team, &owner)?)),
+        Order::AddChannel { team, channel } => Ok(json(add_channel(chat, &team, &channel)?)),
+        Order::AddPrivate { users } => Ok(json(add_private(chat, &users)?)),
         Order::SetMember { team, user, role, status, needs_puk } => {
             set_member(chat, &team, &user, role)?;
-            json(set_standing(chat, &team, &user, status, needs_puk)?)
+            done(set_standing(chat, &team, &user, status, needs_puk))
         }
         Order::RemoveMember { team, user } => {
             let was_there = chat.team_mut(&team)?.remove(&user);
@@ -32,18 +32,23 @@ pub(crate) fn change(chat: &mut Chat, order: Order) -> Result<Value, Refusal> {
         }
         Order::SetOpen { team, open } => {
             chat.team_mut(&team)?.is_open = open;
-            json(())
+            Ok(Value::Null)
         }
         Order::RenameTeam { team, to } => {
             chat.team_mut(&team)?.name = to;
-            json(())
+            Ok(Value::Null)
         }
-        Order::RenameChannel { conversation, to } => json(rename_channel(chat, &conversation, &to)?),
-        Order::LeaveChannel { user, conversation } => json(leave_channel(chat, &user, &conversation)?),
-        Order::DeleteUser { user } => json(lose_account(chat, &user, DELETED)?),
-        Order::ResetUser { user } => json(lose_account(chat, &user, RESET)?),
+        Order::RenameChannel { conversation, to } => done(rename_channel(chat, &conversation, &to)),
+        Order::LeaveChannel { user, conversation } => done(leave_channel(chat, &user, &conversation)),
+        Order::DeleteUser { user } => done(lose_account(chat, &user, DELETED)),
+        Order::ResetUser { user } => done(lose_account(chat, &user, RESET)),
         other => Err(refuse(format!("nobody obeys {other:?}"))),
     }
+}
+
+/// The reply to an order that has nothing to say.
+fn done(result: Result<(), Refusal>) -> Result<Value, Refusal> {
+    result.map(|()| Value::Null)
 }
 
 fn add_user(chat: &mut Chat, name: &str, full_name: Option<String>) -> Result<seen::User, Refusal> {

@@ -50,7 +50,7 @@ fn obey_call(shared: &Shared, link: &mut Link, session: u64, call: Call) -> io::
             shared.change(|world| world.sessions.get_mut(&session).and_then(|session| session.login.take()));
             link.send(&())
         }
-        Call::Api(request) => link.send(&requests::answer(shared, session, request)),
+        Call::Api(request) => link.send(&requests::answer(shared, session, &request)),
         Call::Listen(subscription) => listeners::serve(shared, link, session, subscription),
     }
 }

@@ -3,7 +3,6 @@
 use serde_json::Value;
 use std::time::Duration;
 
-use super::orders::json;
 use super::world::{Shared, World};
 use crate::control::order::Order;
 use crate::model::conversation::Conversation;
@@ -14,7 +13,7 @@ use crate::model::refusal::{Refusal, refuse};
 pub(crate) fn wait(shared: &Shared, order: &Order) -> Option<Result<Value, Refusal>> {
     let limit = Duration::from_millis(limit_ms(order)?);
     let found = shared.wait(Some(limit), |world| probe(world, order));
-    Some(found.map_or_else(|| Err(refuse(format!("waited {limit:?} in vain for {order:?}"))), json))
+    Some(found.ok_or_else(|| refuse(format!("waited {limit:?} in vain for {order:?}"))))
 }
 
 fn limit_ms(order: &Order) -> Option<u64> {

@@ -84,7 +84,7 @@ impl Shared {
                 None => self.changed.wait(world).unwrap_or_else(PoisonError::into_inner),
                 Some(limit) if passed >= limit => return None,
                 Some(limit) => {
-                    let waited = self.changed.wait_timeout(world, limit - passed);
+                    let waited = self.changed.wait_timeout(world, limit.saturating_sub(passed));
                     waited.unwrap_or_else(PoisonError::into_inner).0
                 }
             };

@@ -66,9 +66,7 @@ impl User {
 
 /// Words that follow from the name.
 fn paper_key(name: &str) -> String {
-    let word = |n: usize| {
-        let place = ids::fnv(&format!("{name} {n}")) % WORDS.len() as u64;
-        WORDS.get(usize::try_from(place).unwrap_or_default()).copied().unwrap_or_default()
-    };
-    (0..PAPER_KEY_WORDS).map(word).collect::<Vec<_>>().join(" ")
+    let mut words = WORDS;
+    words.sort_by_key(|word| ids::fnv(&format!("{name} {word}")));
+    words.into_iter().take(PAPER_KEY_WORDS).collect::<Vec<_>>().join(" ")
 }

@@ -7,24 +7,19 @@ use super::team::{Role, Team};
 use super::text::mentions::mentions;
 
 impl Chat {
-    /// What a user is in a team, if in good standing.
-    pub(crate) fn role(&self, team: &Team, user: &str) -> Option<Role> {
-        team.member(user).filter(|member| member.is_active()).map(|member| member.role)
-    }
-
     /// Admins and owners of the team itself or of one above it.
     pub(crate) fn is_admin(&self, team: &Team, user: &str) -> bool {
         let is_above =
             |other: &Team| team.name == other.name || team.name.starts_with(&format!("{}.", other.name));
         let mut above = self.teams.iter().filter(|other| is_above(other));
-        above.any(|other| self.role(other, user).is_some_and(Role::is_admin))
+        above.any(|other| other.role(user).is_some_and(Role::is_admin))
     }
 
     /// The role with which a user takes part in a conversation. Among people everybody is an owner.
     pub(crate) fn part(&self, conversation: &Conversation, user: &str) -> Option<Role> {
         match &conversation.place {
             Place::People(names) => names.iter().any(|name| name == user).then_some(Role::Owner),
-            Place::Channel { team_id, .. } => self.role(self.team_by_id(team_id)?, user),
+            Place::Channel { team_id, .. } => self.team_by_id(team_id)?.role(user),
         }
     }
 

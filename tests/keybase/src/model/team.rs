@@ -90,6 +90,11 @@ impl Team {
         self.members.iter().find(|member| member.username == username)
     }
 
+    /// What a user is here, if in good standing.
+    pub(crate) fn role(&self, username: &str) -> Option<Role> {
+        self.member(username).filter(|member| member.is_active()).map(|member| member.role)
+    }
+
     /// Adds a member or gives another role; true when new.
     pub(crate) fn set(&mut self, user: &User, role: Role, now_ms: u64) -> bool {
         let before = self.members.len();

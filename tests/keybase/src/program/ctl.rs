@@ -4,6 +4,7 @@ use std::thread;
 use std::time::Duration;
 
 use super::client::answers;
+use super::environment::cloud_socket;
 use super::failure::{Failure, Result, log, print};
 use super::flags::{Flag, Flags};
 use super::invocation::Invocation;
@@ -65,6 +66,8 @@ pub(crate) fn stop(invocation: &Invocation, words: &[&str]) -> Result<()> {
 /// Says on stderr whether the servers answer.
 pub(crate) fn ping(invocation: &Invocation) -> Result<()> {
     invocation.note("ping", true, Vec::new());
+    let unreachable = |error| Failure::new(format!("API network error: {error}"));
+    Link::dial(&cloud_socket()).map_err(unreachable)?;
     log("INFO", "cmd_ping.go:39", "Received reply from https://api-1.core.keybaseapi.com");
     Ok(())
 }

@@ -20,7 +20,7 @@ pub(crate) fn escape(json: &str) -> String {
 pub(crate) fn indent(json: &str) -> String {
     let (mut text, mut depth, mut is_string, mut is_escaped) = (String::new(), 0_usize, false, false);
     let mut letters = json.chars().peekable();
-    let line = |text: &mut String, depth: usize| text.push_str(&format!("\n{}", " ".repeat(4 * depth)));
+    let line = |text: &mut String, depth: usize| text.extend(["\n", &" ".repeat(4 * depth)]);
     while let Some(letter) = letters.next() {
         if is_string || letter == '"' {
             is_string = letter != '"' || !is_string || is_escaped;

@@ -20,6 +20,7 @@ const ONESHOT: &[Flag] = &[(&["username", "u"], true), (&["paperkey", "p"], true
 
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
+#[expect(clippy::struct_excessive_bools, reason = "as the real client prints it")]
 struct WhoAmI {
     configured: bool,
     registered: bool,

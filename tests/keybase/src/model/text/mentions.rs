@@ -37,7 +37,7 @@ impl Mentions {
             "here" => self.channel = self.channel.or(Some(Wide::Here)),
             "channel" | "everyone" => self.channel = Some(Wide::All),
             name if name.len() > 1 && !self.names.iter().any(|known| known == name) => {
-                self.names.push(name.to_owned())
+                self.names.push(name.to_owned());
             }
             _ => {}
         }
