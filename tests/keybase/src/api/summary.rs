@@ -1,0 +1,248 @@
+//! A message as the API shows it, in results and in events.
+
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use serde::Serialize;
+use serde_json::Value;
+use std::collections::BTreeMap;
+
+use crate::model::Chat;
+use crate::model::conversation::{Conversation, Place};
+use crate::model::ids;
+use crate::model::message::{Content, Message};
+use crate::model::team::Role;
+use crate::model::text::mentions::{Wide, mentions};
+
+#[derive(Debug, Serialize)]
+pub(crate) struct Summary {
+    id: u64,
+    conversation_id: String,
+    channel: Channel,
+    sender: Sender,
+    sent_at: u64,
+    sent_at_ms: u64,
+    content: BTreeMap<&'static str, Value>,
+    prev: Option<Vec<Previous>>,
+    unread: bool,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    reactions: Option<Reactions>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    at_mention_usernames: Vec<String>,
+    channel_mention: &'static str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    is_ephemeral: Option<bool>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    e_time: Option<u64>,
+}
+
+#[derive(Debug, Serialize)]
+pub(crate) struct Channel {
+    pub(crate) name: String,
+    pub(crate) members_type: &'static str,
+    pub(crate) topic_type: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) topic_name: Option<String>,
+}
+
+#[derive(Debug, Serialize)]
+struct Sender {
+    uid: String,
+    username: String,
+    device_id: String,
+    device_name: String,
+}
+
+#[derive(Debug, Serialize)]
+struct Previous {
+    id: u64,
+    hash: String,
+}
+
+#[derive(Debug, Default, Serialize)]
+struct Reactions {
+    reactions: BTreeMap<String, Decorated>,
+}
+
+#[derive(Debug, Default, Serialize)]
+struct Decorated {
+    decorated: &'static str,
+    users: BTreeMap<String, Reacted>,
+}
+
+#[derive(Debug, Serialize)]
+struct Reacted {
+    ctime: u64,
+    #[serde(rename = "reactionMsgID")]
+    message: u64,
+}
+
+/// Whom a message is shown to, and when.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Moment {
+    /// In a result: with edits, reactions and what was read.
+    Read,
+    /// As an event: as it was posted.
+    Event,
+}
+
+/// Shows a message to a user.
+pub(crate) fn summary(
+    chat: &Chat,
+    conversation: &Conversation,
+    message: &Message,
+    user: &str,
+    moment: Moment,
+) -> Summary {
+    let is_read = moment == Moment::Read;
+    let read_up_to = conversation.read_up_to.get(user).copied().unwrap_or_default();
+    let (at_mention_usernames, channel_mention) = mentioned(chat, conversation, message);
+    Summary {
+        id: message.id,
+        conversation_id: conversation.id.clone(),
+        channel: channel(chat, conversation, user),
+        sender: sender(message),
+        sent_at: message.sent_ms / 1000,
+        sent_at_ms: message.sent_ms,
+        content: content(chat, conversation, message, moment),
+        prev: is_read.then(|| previous(message)),
+        unread: is_read && message.id > read_up_to,
+        reactions: Some(if is_read { reactions(conversation, message) } else { Reactions::default() }),
+        at_mention_usernames,
+        channel_mention,
+        is_ephemeral: message.lifetime_ms.map(|_| true),
+        e_time: message.lifetime_ms.map(|lifetime| message.sent_ms + lifetime),
+    }
+}
+
+/// A conversation's channel as a user sees it: to a restricted bot the name is withheld.
+pub(crate) fn channel(chat: &Chat, conversation: &Conversation, user: &str) -> Channel {
+    let is_restricted = chat.part(conversation, user) == Some(Role::RestrictedBot);
+    let (members_type, topic_name) = match &conversation.place {
+        Place::Channel { name, .. } => ("team", Some(name.clone())),
+        Place::People(_) => ("impteamnative", None),
+    };
+    Channel {
+        name: if is_restricted { String::new() } else { chat.tlf_name(conversation) },
+        members_type,
+        topic_type: conversation.topic_type.clone(),
+        topic_name,
+    }
+}
+
+fn sender(message: &Message) -> Sender {
+    let sender = message.sender.clone();
+    Sender {
+        uid: sender.uid,
+        username: sender.username,
+        device_id: sender.device_id,
+        device_name: sender.device_name,
+    }
+}
+
+fn previous(message: &Message) -> Vec<Previous> {
+    let id = message.id.saturating_sub(1);
+    let hash = STANDARD.encode(ids::bytes(&ids::digits(&format!("hash {id}"), 64)));
+    if id == 0 { Vec::new() } else { vec![Previous { id, hash }] }
+}
+
+fn reactions(conversation: &Conversation, message: &Message) -> Reactions {
+    let mut found = Reactions::default();
+    for (reaction, body) in conversation.reactions(message.id) {
+        let users = &mut found.reactions.entry(body.to_owned()).or_default().users;
+        users.insert(
+            reaction.sender.username.clone(),
+            Reacted { ctime: reaction.sent_ms, message: reaction.id },
+        );
+    }
+    found
+}
+
+/// Who is notified: by name, as the author of what is replied or reacted to, or with all others.
+fn mentioned(chat: &Chat, conversation: &Conversation, message: &Message) -> (Vec<String>, &'static str) {
+    let (names, channel) = match &message.content {
+        Content::Text { body, reply_to } => {
+            let found = mentions(body);
+            let known = found.names.into_iter().filter(|name| chat.users.contains_key(name));
+            (known.chain(reply_to.and_then(|id| author(conversation, id))).collect(), found.channel)
+        }
+        Content::Reaction { target, .. } => (author(conversation, *target).into_iter().collect(), None),
+        Content::Edit { body, .. } => {
+            let found = mentions(body);
+            (found.names.into_iter().filter(|name| chat.users.contains_key(name)).collect(), found.channel)
+        }
+        _ => (Vec::new(), None),
+    };
+    let channel = match channel {
+        None => "none",
+        Some(Wide::Here) => "here",
+        Some(Wide::All) => "all",
+    };
+    (names, channel)
+}
+
+fn author(conversation: &Conversation, id: u64) -> Option<String> {
+    conversation
+        .messages
+        .iter()
+        .find(|message| message.id == id)
+        .map(|message| message.sender.username.clone())
+}
+
+/// The content's type, and under the type's name what belongs to it.
+fn content(
+    chat: &Chat,
+    conversation: &Conversation,
+    message: &Message,
+    moment: Moment,
+) -> BTreeMap<&'static str, Value> {
+    use serde_json::json;
+    let kind = message.content.kind();
+    let inner = match &message.content {
+        Content::Text { body, reply_to } => {
+            let latest = conversation.body(message).filter(|_| moment == Moment::Read).unwrap_or(body);
+            Some(text(chat, conversation, latest, *reply_to))
+        }
+        Content::Reaction { target, body } => {
+            let uid = author(conversation, *target).map(|name| ids::bytes(&ids::user(&name)));
+            Some(json!({"m": target, "b": body, "t": uid.map(|uid| STANDARD.encode(uid)), "e": null}))
+        }
+        Content::Edit { target, body } => {
+            let users = user_mentions(chat, body, None);
+            Some(
+                json!({"messageID": target, "body": body, "userMentions": users, "teamMentions": null, "emojis": null}),
+            )
+        }
+        Content::Delete { targets } => Some(json!({"messageIDs": targets})),
+        Content::Metadata { title } => Some(json!({"conversationTitle": title})),
+        Content::System(system) => Some(system.clone()),
+        Content::TlfName | Content::Join | Content::Leave => None,
+    };
+    let mut content = BTreeMap::from([("type", Value::from(kind))]);
+    content.extend(inner.map(|inner| (kind, inner)));
+    content
+}
+
+fn text(chat: &Chat, conversation: &Conversation, body: &str, reply_to: Option<u64>) -> Value {
+    use serde_json::json;
+    let replied = reply_to.and_then(|id| author(conversation, id));
+    let users = user_mentions(chat, body, replied.as_deref());
+    let mut text =
+        json!({"body": body, "payments": null, "userMentions": users, "teamMentions": null, "emojis": null});
+    if let (Value::Object(text), Some(id), Some(name)) = (&mut text, reply_to, replied) {
+        text.insert("replyTo".into(), id.into());
+        text.insert("replyToUID".into(), ids::user(&name).into());
+    }
+    text
+}
+
+/// The users named in a text; who is replied to is there with an empty text.
+fn user_mentions(chat: &Chat, body: &str, replied: Option<&str>) -> Value {
+    use serde_json::json;
+    let names = mentions(body).names.into_iter().filter(|name| chat.users.contains_key(name));
+    let all =
+        names.map(|name| (name.clone(), name)).chain(replied.map(|name| (String::new(), name.to_owned())));
+    let list: Vec<Value> = all
+        .map(|(text, name)| json!({"text": text, "uid": STANDARD.encode(ids::bytes(&ids::user(&name)))}))
+        .collect();
+    if list.is_empty() { Value::Null } else { list.into() }
+}

@@ -1,0 +1,131 @@
+//! What has been ordered to go wrong, and when it is used up.
+
+use crate::control::order::FaultKind;
+use crate::model::Chat;
+
+#[derive(Debug, Default)]
+pub(crate) struct Faults {
+    standing: Vec<Fault>,
+    /// What services remember since they were cut from the servers.
+    pub(crate) stale: Option<Chat>,
+    /// Counts how often held and hanging things were let go.
+    pub(crate) releases: u64,
+    /// Replies that are held now.
+    pub(crate) held: usize,
+}
+
+#[derive(Clone, Debug)]
+pub(crate) struct Fault {
+    pub(crate) kind: FaultKind,
+    pub(crate) only: Option<String>,
+    pub(crate) times: Option<u32>,
+    pub(crate) text: Option<String>,
+}
+
+/// What a fault can strike.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Scope {
+    Request,
+    Login,
+    Event,
+}
+
+impl Faults {
+    pub(crate) fn add(&mut self, fault: Fault, chat: &Chat) {
+        if fault.kind == FaultKind::Offline {
+            self.stale = Some(chat.clone());
+        }
+        self.standing.push(fault);
+    }
+
+    pub(crate) fn clear(&mut self) {
+        self.standing.clear();
+        self.stale = None;
+        self.releases += 1;
+    }
+
+    /// The first fault that strikes this; it is used up by that, except being offline.
+    pub(crate) fn take(&mut self, scope: Scope, what: &str) -> Option<Fault> {
+        let strikes = |fault: &Fault| {
+            self::scope(fault.kind) == scope
+                && fault.kind != FaultKind::Offline
+                && fault.only.as_ref().is_none_or(|only| only == what)
+        };
+        self.use_up(strikes)
+    }
+
+    /// Whether a request or login finds the servers out of reach.
+    pub(crate) fn take_offline(&mut self, method: &str) -> bool {
+        let strikes = |fault: &Fault| {
+            fault.kind == FaultKind::Offline && fault.only.as_ref().is_none_or(|only| only == method)
+        };
+        let is_struck = self.use_up(strikes).is_some();
+        if !self.standing.iter().any(|fault| fault.kind == FaultKind::Offline) && !is_struck {
+            self.stale = None;
+        }
+        is_struck
+    }
+
+    /// Whether listeners hear nothing.
+    pub(crate) fn is_cut(&self) -> bool {
+        self.standing
+            .iter()
+            .any(|fault| fault.kind == FaultKind::Offline && fault.only.is_none() && fault.times.is_none())
+    }
+
+    fn use_up(&mut self, strikes: impl Fn(&Fault) -> bool) -> Option<Fault> {
+        let place = self.standing.iter().position(strikes)?;
+        let fault = self.standing.get_mut(place)?;
+        let taken = fault.clone();
+        if let Some(times) = &mut fault.times {
+            *times = times.saturating_sub(1);
+            if *times == 0 {
+                self.standing.remove(place);
+            }
+        }
+        Some(taken)
+    }
+}
+
+fn scope(kind: FaultKind) -> Scope {
+    match kind {
+        FaultKind::OneshotHangs | FaultKind::OneshotFails => Scope::Login,
+        FaultKind::ListenerGarbage
+        | FaultKind::ListenerDuplicate
+        | FaultKind::ListenerError
+        | FaultKind::ListenerDrop
+        | FaultKind::ListenerDies
+        | FaultKind::ListenerDeaf
+        | FaultKind::ListenerHuge => Scope::Event,
+        _ => Scope::Request,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn fault(kind: FaultKind, only: Option<&str>, times: Option<u32>) -> Fault {
+        Fault { kind, only: only.map(str::to_owned), times, text: None }
+    }
+
+    #[test]
+    fn a_fault_strikes_as_often_as_ordered() {
+        let mut faults = Faults::default();
+        faults.add(fault(FaultKind::ReplyDies, Some("send"), Some(2)), &Chat::default());
+        assert!(faults.take(Scope::Request, "read").is_none());
+        assert!(faults.take(Scope::Event, "send").is_none());
+        assert!(faults.take(Scope::Request, "send").is_some());
+        assert!(faults.take(Scope::Request, "send").is_some());
+        assert!(faults.take(Scope::Request, "send").is_none());
+    }
+
+    #[test]
+    fn an_outage_lasts_until_it_is_cleared() {
+        let mut faults = Faults::default();
+        faults.add(fault(FaultKind::Offline, None, None), &Chat::default());
+        assert!(faults.take_offline("send") && faults.take_offline("send") && faults.is_cut());
+        faults.clear();
+        assert!(!faults.take_offline("send") && !faults.is_cut() && faults.stale.is_none());
+    }
+}

@@ -1,0 +1,52 @@
+//! The cloud: one process that stands for Keybase's servers. It knows everything, decides everything,
+//! and forgets everything when it ends.
+
+mod acts;
+mod faults;
+mod listeners;
+mod look;
+mod orders;
+mod requests;
+mod roster;
+mod serve;
+mod session;
+mod waits;
+mod world;
+
+use std::io::{self, Read, Write};
+use std::path::Path;
+use std::sync::mpsc::{Sender, channel};
+use std::thread;
+
+use rustix::process::{Signal, set_parent_process_death_signal};
+
+/// Runs the cloud until its stdin is closed, or until the one who started it ends if stdin is no pipe.
+pub(crate) fn run(socket: &Path, out: &mut impl Write) -> io::Result<()> {
+    let listener = serve::listen(socket)?;
+    writeln!(out, "cloud ready at {}", socket.display())?;
+    out.flush()?;
+    let (end, ended) = channel();
+    end_with_parent(end.clone())?;
+    thread::spawn(move || {
+        serve::accept(&listener);
+        end.send(()).ok();
+    });
+    ended.recv().ok();
+    std::fs::remove_file(socket)
+}
+
+fn end_with_parent(end: Sender<()>) -> io::Result<()> {
+    let mode = rustix::fs::fstat(rustix::stdio::stdin())?.st_mode;
+    if !matches!(
+        rustix::fs::FileType::from_raw_mode(mode),
+        rustix::fs::FileType::Fifo | rustix::fs::FileType::Socket
+    ) {
+        return Ok(set_parent_process_death_signal(Some(Signal::TERM))?);
+    }
+    thread::spawn(move || {
+        let mut rest = [0; 64];
+        while io::stdin().read(&mut rest).is_ok_and(|count| count > 0) {}
+        end.send(()).ok();
+    });
+    Ok(())
+}

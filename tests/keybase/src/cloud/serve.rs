@@ -1,0 +1,56 @@
+//! The cloud's socket: one thread for each connection, which obeys its lines in order.
+
+use std::io;
+use std::os::unix::net::{UnixListener, UnixStream};
+use std::path::Path;
+use std::sync::Arc;
+use std::thread;
+
+use super::world::Shared;
+use super::{listeners, orders, requests, session};
+use crate::wire::{Call, Link, ToCloud};
+
+/// Takes the place of a cloud that is gone, but not of one that lives.
+pub(crate) fn listen(socket: &Path) -> io::Result<UnixListener> {
+    if UnixStream::connect(socket).is_ok() {
+        return Err(io::Error::new(io::ErrorKind::AddrInUse, "a cloud is already there"));
+    }
+    std::fs::remove_file(socket).ok();
+    UnixListener::bind(socket)
+}
+
+pub(crate) fn accept(listener: &UnixListener) {
+    let shared = Arc::new(Shared::default());
+    for stream in listener.incoming().flatten() {
+        let shared = Arc::clone(&shared);
+        thread::spawn(move || Link::over(stream).and_then(|mut link| connection(&shared, &mut link)));
+    }
+}
+
+fn connection(shared: &Shared, link: &mut Link) -> io::Result<()> {
+    while let Some(line) = link.receive()? {
+        match line {
+            ToCloud::Note(note) => shared.change(|world| session::note(world, note)),
+            ToCloud::Serve { home, pid } => session::serve(shared, link, home, pid)?,
+            ToCloud::Call { session, call } => obey_call(shared, link, session, call)?,
+            ToCloud::Order(order) => link.send(&orders::obey(shared, order))?,
+        }
+    }
+    Ok(())
+}
+
+fn obey_call(shared: &Shared, link: &mut Link, session: u64, call: Call) -> io::Result<()> {
+    match call {
+        Call::Ping | Call::Stop => link.send(&()),
+        Call::Who => link.send(&session::who(&shared.lock(), session)),
+        Call::Login { username, paper_key } => {
+            link.send(&session::login(shared, session, &username, &paper_key))
+        }
+        Call::Logout => {
+            shared.change(|world| world.sessions.get_mut(&session).and_then(|session| session.login.take()));
+            link.send(&())
+        }
+        Call::Api(request) => link.send(&requests::answer(shared, session, &request)),
+        Call::Listen(subscription) => listeners::serve(shared, link, session, subscription),
+    }
+}

@@ -1,0 +1,88 @@
+//! Services and their logins. A login lives as long as its service's connection.
+
+use serde_json::Value;
+use std::os::unix::net::UnixStream;
+
+use super::faults::Scope;
+use super::world::{Shared, World};
+use crate::control::order::FaultKind;
+use crate::model::people::Sender;
+use crate::wire::{Command, Identity, Link, Note, send};
+
+#[derive(Debug)]
+pub(crate) struct Session {
+    pub(crate) home: String,
+    pub(crate) pid: u32,
+    pub(crate) login: Option<Sender>,
+    commands: UnixStream,
+}
+
+impl Session {
+    /// Tells the service to do something; if it is gone, so be it.
+    pub(crate) fn command(&mut self, command: Command) {
+        send(&mut self.commands, &command).ok();
+    }
+}
+
+/// Keeps a service's session until its connection ends.
+pub(crate) fn serve(shared: &Shared, link: &mut Link, home: String, pid: u32) -> std::io::Result<()> {
+    let commands = link.writer()?;
+    let number = shared.lock().number();
+    link.send(&number)?;
+    shared.change(|world| world.sessions.insert(number, Session { home, pid, login: None, commands }));
+    while let Ok(Some(_)) = link.receive::<Value>() {}
+    shared.change(|world| world.sessions.remove(&number));
+    Ok(())
+}
+
+/// Checks how a program was started.
+pub(crate) fn note(world: &mut World, note: Note) {
+    *world.stats.programs.entry(note.kind.clone()).or_default() += 1;
+    let words = note.arguments.join(" ");
+    if world.chat.users.values().any(|user| words.contains(&user.paper_key)) {
+        world.complain(format!("a paper key stood in the arguments of {}", note.kind));
+    }
+    if note.auto_fork {
+        world.complain(format!("{} was started without --no-auto-fork", note.kind));
+    }
+    world.complaints.extend(note.objections);
+}
+
+/// Who is logged in.
+pub(crate) fn who(world: &World, session: u64) -> Option<Identity> {
+    let login = world.sessions.get(&session)?.login.clone()?;
+    let Sender { username, uid, device_id, device_name } = login;
+    Some(Identity { username, uid, device_id, device_name })
+}
+
+/// Logs a service in by paper key.
+pub(crate) fn login(shared: &Shared, session: u64, username: &str, paper_key: &str) -> Result<(), String> {
+    let fault = shared.lock().faults.take(Scope::Login, "oneshot");
+    match fault.map(|fault| fault.kind) {
+        Some(FaultKind::OneshotHangs) => {
+            let before = shared.lock().faults.releases;
+            shared.wait(None, |world| (world.faults.releases > before).then_some(()));
+            return Err("context deadline exceeded".into());
+        }
+        Some(_) => return Err("API network error: connection reset by peer".into()),
+        None => {}
+    }
+    shared.change(|world| check_login(world, session, username, paper_key))
+}
+
+fn check_login(world: &mut World, session: u64, username: &str, paper_key: &str) -> Result<(), String> {
+    if world.faults.take_offline("oneshot") {
+        return Err("API network error: no connection to api-1.core.keybaseapi.com".into());
+    }
+    let user = world.chat.user(username).map_err(|refusal| refusal.text)?;
+    if user.paper_key != paper_key.trim() {
+        return Err("No device found no device found for paper key".into());
+    }
+    let login = user.on_paper();
+    let session = world.sessions.get_mut(&session).ok_or("the service is gone")?;
+    if session.login.is_some() {
+        return Err("You are already logged in as a different user; try logout first".into());
+    }
+    session.login = Some(login);
+    Ok(())
+}

@@ -1,0 +1,160 @@
+//! What people and bots do to a conversation. Each act appends a message and returns its id.
+
+use super::conversation::Conversation;
+use super::message::{Content, Message};
+use super::people::Sender;
+use super::refusal::{self, Refusal};
+use super::text::quick_reaction;
+use super::{Chat, News};
+
+/// The most bytes of a text, an edit or a reaction.
+pub(crate) const BODY_MAX: usize = 10_000;
+/// The same in `dev` topics.
+const DEV_BODY_MAX: usize = 1_000_000;
+
+/// Where somebody acts, who, through which service, and when.
+#[derive(Clone, Debug)]
+pub(crate) struct Actor<'a> {
+    pub(crate) conversation: &'a str,
+    pub(crate) sender: &'a Sender,
+    pub(crate) session: Option<u64>,
+    pub(crate) now_ms: u64,
+}
+
+/// A text to be posted.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Text<'a> {
+    pub(crate) body: &'a str,
+    pub(crate) reply_to: Option<u64>,
+    pub(crate) lifetime_ms: Option<u64>,
+}
+
+impl Chat {
+    /// Posts a text. One like `+:+1:` becomes a reaction to the latest message.
+    pub(crate) fn post(&mut self, actor: &Actor<'_>, text: &Text<'_>) -> Result<u64, Refusal> {
+        let conversation = self.entered(actor)?;
+        check_size(conversation, text.body)?;
+        if let (Some(reaction), Some(target)) = (quick_reaction(text.body), conversation.latest_visible()) {
+            return self.react(actor, target, reaction);
+        }
+        self.join_if_left(actor)?;
+        let content = Content::Text { body: text.body.to_owned(), reply_to: text.reply_to };
+        let id = self.add(actor, content)?;
+        if let Some(message) = self.conversation_mut(actor.conversation)?.messages.last_mut() {
+            message.lifetime_ms = text.lifetime_ms;
+        }
+        self.news.push(News::Message { conversation: actor.conversation.to_owned(), id });
+        Ok(id)
+    }
+
+    /// Reacts; the same reaction a second time takes the first one away.
+    pub(crate) fn react(&mut self, actor: &Actor<'_>, target: u64, reaction: &str) -> Result<u64, Refusal> {
+        let conversation = self.entered(actor)?;
+        check_size(conversation, reaction)?;
+        let found = conversation.message(target).ok_or_else(refusal::no_message)?;
+        if !matches!(found.content, Content::Text { .. } | Content::System(_) | Content::Metadata { .. }) {
+            return Err(refusal::no_message());
+        }
+        if let Some(standing) = conversation.standing_reaction(target, &actor.sender.username, reaction) {
+            return self.remove(actor, vec![standing]);
+        }
+        self.tell(actor, Content::Reaction { target, body: reaction.to_owned() })
+    }
+
+    /// Takes back a reaction that stands.
+    pub(crate) fn unreact(&mut self, actor: &Actor<'_>, target: u64, reaction: &str) -> Result<u64, Refusal> {
+        let conversation = self.entered(actor)?;
+        let standing = conversation.standing_reaction(target, &actor.sender.username, reaction);
+        self.remove(actor, vec![standing.ok_or_else(refusal::no_message)?])
+    }
+
+    /// Only the author may edit.
+    pub(crate) fn edit(&mut self, actor: &Actor<'_>, target: u64, body: &str) -> Result<u64, Refusal> {
+        let conversation = self.entered(actor)?;
+        check_size(conversation, body)?;
+        let found = conversation.message(target).ok_or_else(refusal::no_message)?;
+        if found.sender.username != actor.sender.username {
+            return Err(refusal::by_server("only the author of a message can edit it"));
+        }
+        if !matches!(found.content, Content::Text { .. }) {
+            return Err(refusal::no_message());
+        }
+        self.tell(actor, Content::Edit { target, body: body.to_owned() })
+    }
+
+    /// The author and the team's admins may delete. Reactions and edits go along.
+    pub(crate) fn delete(&mut self, actor: &Actor<'_>, target: u64) -> Result<u64, Refusal> {
+        let conversation = self.entered(actor)?;
+        let found = conversation.message(target).ok_or_else(refusal::no_message)?;
+        if !self.may_delete(conversation, found, &actor.sender.username) {
+            return Err(refusal::by_server("only the author or an admin can delete a message"));
+        }
+        let targets = conversation.with_dependants(target);
+        self.remove(actor, targets)
+    }
+
+    fn remove(&mut self, actor: &Actor<'_>, targets: Vec<u64>) -> Result<u64, Refusal> {
+        for message in &mut self.conversation_mut(actor.conversation)?.messages {
+            message.is_deleted |= targets.contains(&message.id);
+        }
+        self.tell(actor, Content::Delete { targets })
+    }
+
+    /// Says that a user is in the channel again.
+    pub(crate) fn join_if_left(&mut self, actor: &Actor<'_>) -> Result<(), Refusal> {
+        let conversation = self.conversation_mut(actor.conversation)?;
+        if conversation.left.remove(&actor.sender.username) {
+            self.tell(actor, Content::Join)?;
+        }
+        Ok(())
+    }
+
+    /// The conversation, if the actor has a part in it.
+    fn entered(&self, actor: &Actor<'_>) -> Result<&Conversation, Refusal> {
+        let conversation = self.conversation(actor.conversation)?;
+        self.part(conversation, &actor.sender.username).ok_or_else(refusal::left_conversation)?;
+        Ok(conversation)
+    }
+
+    /// Appends a message and makes it known.
+    pub(crate) fn tell(&mut self, actor: &Actor<'_>, content: Content) -> Result<u64, Refusal> {
+        let id = self.add(actor, content)?;
+        self.news.push(News::Message { conversation: actor.conversation.to_owned(), id });
+        Ok(id)
+    }
+
+    fn add(&mut self, actor: &Actor<'_>, content: Content) -> Result<u64, Refusal> {
+        self.append(actor.conversation, actor.sender, actor.session, content, actor.now_ms)
+    }
+
+    /// Appends a message that nobody hears of.
+    pub(crate) fn append(
+        &mut self,
+        conversation: &str,
+        sender: &Sender,
+        session: Option<u64>,
+        content: Content,
+        now_ms: u64,
+    ) -> Result<u64, Refusal> {
+        let conversation = self.conversation_mut(conversation)?;
+        let id = conversation.last_id() + 1;
+        let (sender, sent_ms) = (sender.clone(), now_ms);
+        conversation.read_up_to.insert(sender.username.clone(), id);
+        conversation.messages.push(Message {
+            id,
+            sender,
+            session,
+            sent_ms,
+            content,
+            is_deleted: false,
+            lifetime_ms: None,
+        });
+        Ok(id)
+    }
+}
+
+/// Whether a text fits; the limit is in bytes.
+pub(crate) fn check_size(conversation: &Conversation, body: &str) -> Result<(), Refusal> {
+    let limit = if conversation.topic_type == "dev" { DEV_BODY_MAX } else { BODY_MAX };
+    if body.len() > limit { Err(refusal::too_long(body.len(), limit)) } else { Ok(()) }
+}

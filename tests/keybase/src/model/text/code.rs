@@ -1,0 +1,41 @@
+//! Takes code out of a text: what stands in backticks or fences mentions nobody and pays nobody.
+
+/// Stands where code was; no mention and no payment begins with it.
+const MARK: char = '$';
+
+/// The text without its code. A fence may span lines, a single tick may not; an unclosed one is a letter like others.
+pub(crate) fn without_code(text: &str) -> String {
+    let (mut kept, mut rest) = (String::new(), text);
+    while let Some(letter) = rest.chars().next() {
+        if let Some(after) = after_code(rest) {
+            kept.push(MARK);
+            rest = after;
+        } else {
+            kept.push(letter);
+            rest = rest.get(letter.len_utf8()..).unwrap_or_default();
+        }
+    }
+    kept
+}
+
+/// What follows the code that the text begins with.
+fn after_code(text: &str) -> Option<&str> {
+    let fence = || Some(text.strip_prefix("```")?.split_once("```")?.1);
+    fence().or_else(|| {
+        let (code, after) = text.strip_prefix('`')?.split_once('`')?;
+        (!code.contains('\n')).then_some(after)
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn code_is_taken_out() {
+        assert_eq!(without_code("a `b` c"), "a $ c");
+        assert_eq!(without_code("a ```b\nc``` d"), "a $ d");
+        assert_eq!(without_code("a `b\nc` d"), "a `b\nc` d");
+        assert_eq!(without_code("a ` b"), "a ` b");
+    }
+}

@@ -1,0 +1,31 @@
+//! Starts a service behind a client that finds none, as the real client does unless told not to.
+
+use std::io::{BufRead, BufReader};
+use std::process::{Command, Stdio};
+
+use super::failure::{Result, log};
+use super::invocation::Invocation;
+
+/// What an automatically started service prints on its stdout once it can be called.
+pub(crate) const READY: &str = "ready";
+
+/// Starts a service, logged out, and waits until it can be called.
+#[expect(clippy::disallowed_methods, reason = "the only place where the program starts another")]
+pub(crate) fn start(invocation: &Invocation) -> Result<()> {
+    log("INFO", "fork_server.go:71", "Starting background server");
+    let place = &invocation.place;
+    let mut child = Command::new(std::env::current_exe()?)
+        .arg("--home")
+        .arg(&place.home)
+        .arg("--socket-file")
+        .arg(&place.socket)
+        .args(["service", "--auto-forked"])
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::null())
+        .spawn()?;
+    if let Some(stdout) = child.stdout.take() {
+        BufReader::new(stdout).read_line(&mut String::new())?;
+    }
+    Ok(())
+}

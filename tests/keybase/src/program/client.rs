@@ -1,0 +1,85 @@
+//! A client's connection to its service.
+
+use serde::de::DeserializeOwned;
+use std::io;
+use std::path::Path;
+use std::time::Duration;
+
+use super::autofork;
+use super::failure::{Failure, Result};
+use super::invocation::Invocation;
+use crate::wire::{Call, Link};
+
+/// A connection, made again when the service was restarted; after one failed dial it is broken for good.
+#[derive(Debug)]
+pub(crate) struct Client<'a> {
+    socket: &'a Path,
+    link: Option<Link>,
+    broken: Option<String>,
+}
+
+impl<'a> Client<'a> {
+    /// Dials the service, and starts one if there is none and that is not forbidden.
+    pub(crate) fn dial(invocation: &'a Invocation) -> Result<Self> {
+        let socket = invocation.place.socket.as_path();
+        let link = match Link::dial(socket) {
+            Err(_) if invocation.auto_fork => {
+                autofork::start(invocation)?;
+                Link::dial(socket)
+            }
+            dialled => dialled,
+        };
+        let link = link.map_err(|error| Failure::new(dial_error(socket, &error)))?;
+        Ok(Self { socket, link: Some(link), broken: None })
+    }
+
+    /// Makes a call and waits for the reply, or says in the real client's words what came between.
+    pub(crate) fn call<A: DeserializeOwned>(&mut self, call: &Call) -> std::result::Result<A, String> {
+        if let Some(broken) = &self.broken {
+            return Err(broken.clone());
+        }
+        let mut link = match self.link.take().map_or_else(|| Link::dial(self.socket), Ok) {
+            Ok(link) => link,
+            Err(error) => {
+                let text = dial_error(self.socket, &error);
+                self.broken = Some(text.clone());
+                return Err(text);
+            }
+        };
+        let reply = link.exchange(call).map_err(|_| "EOF".to_owned())?;
+        self.link = Some(link);
+        Ok(reply)
+    }
+
+    /// The bare connection.
+    pub(crate) fn into_link(self) -> Result<Link> {
+        self.link.ok_or_else(|| Failure::new("EOF"))
+    }
+
+    /// Waits for nothing, until the service ends.
+    pub(crate) fn hang(&mut self) {
+        if let Some(link) = &mut self.link {
+            while let Ok(Some(_)) = link.receive::<serde_json::Value>() {}
+        }
+    }
+}
+
+/// Whether a service answers within this time.
+pub(crate) fn answers(socket: &Path, limit: Duration) -> bool {
+    let ping = |mut link: Link| {
+        link.set_limit(limit)?;
+        link.exchange::<_, crate::wire::ServiceFacts>(&Call::Ping)
+    };
+    Link::dial(socket).and_then(ping).is_ok()
+}
+
+/// A dial error in Go's words.
+fn dial_error(socket: &Path, error: &io::Error) -> String {
+    let why = match error.kind() {
+        io::ErrorKind::NotFound => "no such file or directory".to_owned(),
+        io::ErrorKind::ConnectionRefused => "connection refused".to_owned(),
+        io::ErrorKind::InvalidInput => "invalid argument".to_owned(),
+        _ => error.to_string(),
+    };
+    format!("dial unix {}: connect: {why}", socket.display())
+}

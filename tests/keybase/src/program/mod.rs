@@ -1,0 +1,56 @@
+//! The command line: global flags, then a command, as the real program takes them.
+
+mod api;
+mod autofork;
+mod client;
+mod ctl;
+mod double;
+mod environment;
+mod failure;
+mod flags;
+mod invocation;
+mod json;
+mod listen;
+mod login;
+mod place;
+mod service;
+mod stream;
+
+use std::process::ExitCode;
+
+use crate::wire::Family;
+use failure::{Failure, Result};
+use invocation::Invocation;
+
+/// Runs the program with the arguments of this process.
+pub fn run() -> ExitCode {
+    let words: Vec<String> = std::env::args().skip(1).collect();
+    if words.first().is_some_and(|word| word == "double") {
+        return double::run();
+    }
+    match invocation::parse(&words).and_then(|invocation| dispatch(&invocation)) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => failure.report(),
+    }
+}
+
+fn dispatch(invocation: &Invocation) -> Result<()> {
+    invocation.refuse_root()?;
+    let words: Vec<&str> = invocation.command.iter().map(String::as_str).collect();
+    match words.as_slice() {
+        ["service", rest @ ..] => service::run(invocation, rest),
+        ["ctl", "wait", rest @ ..] => ctl::wait(invocation, rest),
+        ["ctl", "stop", rest @ ..] => ctl::stop(invocation, rest),
+        ["version", rest @ ..] => ctl::version(invocation, rest),
+        ["ping", ..] => ctl::ping(invocation),
+        ["chat", "api", rest @ ..] => api::run(invocation, Family::Chat, rest),
+        ["team", "api", rest @ ..] => api::run(invocation, Family::Team, rest),
+        ["chat", "api-listen", rest @ ..] => listen::run(invocation, rest),
+        ["chat", "notification-settings", ..] => login::notification_settings(invocation),
+        ["whoami", rest @ ..] => login::whoami(invocation, rest),
+        ["status", rest @ ..] => login::status(invocation, rest),
+        ["oneshot", rest @ ..] => login::oneshot(invocation, rest),
+        ["logout", ..] => login::logout(invocation),
+        other => Err(Failure::new(format!("Command not found: {}", other.join(" ")))),
+    }
+}

@@ -1,0 +1,212 @@
+//! What clients, services and the cloud say to each other: JSON lines over unix sockets.
+
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+use serde_json::value::RawValue;
+use std::io::{self, BufRead, BufReader, Write};
+use std::net::Shutdown;
+use std::os::unix::net::UnixStream;
+use std::path::Path;
+use std::time::Duration;
+
+use crate::control::order::Order;
+
+/// A line to the cloud.
+#[derive(Debug, Deserialize, Serialize)]
+pub(crate) enum ToCloud {
+    /// A program has started; no reply.
+    Note(Note),
+    /// A service has started; the reply is its session, then commands follow.
+    Serve { home: String, pid: u32 },
+    /// A client's call through the service with this session.
+    Call { session: u64, call: Call },
+    /// Somebody steers the cloud.
+    Order(Order),
+}
+
+/// How a program was started.
+#[derive(Debug, Deserialize, Serialize)]
+pub(crate) struct Note {
+    /// `chat api`, `service` and so on.
+    pub(crate) kind: String,
+    pub(crate) arguments: Vec<String>,
+    pub(crate) auto_fork: bool,
+    /// What the program itself found wrong.
+    pub(crate) objections: Vec<String>,
+}
+
+/// A client's line to its service.
+#[derive(Debug, Deserialize, Serialize)]
+pub(crate) enum Call {
+    /// Answered by the service: [`ServiceFacts`].
+    Ping,
+    /// Answered by the service, which then ends.
+    Stop,
+    /// Replied to by an optional [`Identity`].
+    Who,
+    /// Replied to by `Result<(), String>`.
+    Login {
+        username: String,
+        paper_key: String,
+    },
+    Logout,
+    /// Replied to by an [`Answer`].
+    Api(Request),
+    /// Replied to by [`Subscribed`], then by [`Delivery`] lines; the client sends [`Written`] lines.
+    Listen(Subscription),
+}
+
+#[derive(Debug, Deserialize, Serialize)]
+pub(crate) struct ServiceFacts {
+    pub(crate) pid: u32,
+}
+
+/// Who a service is logged in as.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+pub(crate) struct Identity {
+    pub(crate) username: String,
+    pub(crate) uid: String,
+    pub(crate) device_id: String,
+    pub(crate) device_name: String,
+}
+
+#[derive(Clone, Copy, Debug, Deserialize, PartialEq, Eq, Serialize)]
+pub(crate) enum Family {
+    Chat,
+    Team,
+}
+
+/// One request of an API stream.
+#[derive(Debug, Deserialize, Serialize)]
+pub(crate) struct Request {
+    pub(crate) family: Family,
+    pub(crate) method: String,
+    pub(crate) options: Option<Value>,
+    /// What is wrong with the envelope.
+    pub(crate) objections: Vec<String>,
+}
+
+/// The outcome of a [`Request`].
+#[derive(Debug, Deserialize, Serialize)]
+pub(crate) struct Answer {
+    pub(crate) outcome: Result<Box<RawValue>, ApiError>,
+    pub(crate) act: Act,
+}
+
+/// An error as the API prints it.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+pub(crate) struct ApiError {
+    pub(crate) code: i64,
+    pub(crate) message: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) data: Option<Value>,
+}
+
+/// What the client does with an answer.
+#[derive(Clone, Debug, Deserialize, PartialEq, Eq, Serialize)]
+pub(crate) enum Act {
+    Reply,
+    Hang,
+    Die,
+    Garbage,
+    WrongId,
+}
+
+#[derive(Clone, Debug, Default, Deserialize, Serialize)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a flag of the real command")]
+pub(crate) struct Subscription {
+    pub(crate) show_local: bool,
+    pub(crate) show_new_conversations: bool,
+    pub(crate) hide_exploding: bool,
+    pub(crate) dev: bool,
+    pub(crate) filters: Vec<Value>,
+}
+
+/// The ids of the filtered conversations, or why a filter is refused.
+pub(crate) type Subscribed = Result<Vec<String>, String>;
+
+#[derive(Clone, Debug, Deserialize, Serialize)]
+pub(crate) enum Delivery {
+    /// Print this, and tell with the number when it was done.
+    Line { number: u64, text: String },
+    /// End with an error.
+    Die,
+}
+
+/// When a line was written to stdout.
+#[derive(Debug, Deserialize, Serialize)]
+pub(crate) struct Written {
+    pub(crate) number: u64,
+    pub(crate) at_us: u64,
+}
+
+/// What the cloud tells a service to do.
+#[derive(Clone, Copy, Debug, Deserialize, Serialize)]
+pub(crate) enum Command {
+    Crash,
+}
+
+/// One end of a connection.
+#[derive(Debug)]
+pub(crate) struct Link {
+    reader: BufReader<UnixStream>,
+    writer: UnixStream,
+}
+
+impl Link {
+    pub(crate) fn dial(path: &Path) -> io::Result<Self> {
+        Self::over(UnixStream::connect(path)?)
+    }
+
+    pub(crate) fn over(stream: UnixStream) -> io::Result<Self> {
+        Ok(Self { writer: stream.try_clone()?, reader: BufReader::new(stream) })
+    }
+
+    pub(crate) fn send<T: Serialize>(&mut self, line: &T) -> io::Result<()> {
+        send(&mut self.writer, line)
+    }
+
+    /// The next line; none at the end.
+    pub(crate) fn receive<T: DeserializeOwned>(&mut self) -> io::Result<Option<T>> {
+        let mut line = String::new();
+        if self.reader.read_line(&mut line)? == 0 {
+            return Ok(None);
+        }
+        Ok(Some(serde_json::from_str(&line)?))
+    }
+
+    /// Sends a line and waits for the reply to it.
+    pub(crate) fn exchange<Q: Serialize, A: DeserializeOwned>(&mut self, question: &Q) -> io::Result<A> {
+        self.send(question)?;
+        self.receive()?.ok_or_else(|| io::ErrorKind::UnexpectedEof.into())
+    }
+
+    /// Waits no longer than this for each reply.
+    pub(crate) fn set_limit(&self, limit: Duration) -> io::Result<()> {
+        self.reader.get_ref().set_read_timeout(Some(limit))
+    }
+
+    /// Passes lines on to another end until there are no more, then ends it.
+    pub(crate) fn pass_on(&mut self, mut other: UnixStream) {
+        let mut line = Vec::new();
+        while self.reader.read_until(b'\n', &mut line).is_ok_and(|count| count > 0)
+            && other.write_all(&line).is_ok()
+        {
+            line.clear();
+        }
+        other.shutdown(Shutdown::Both).ok();
+    }
+
+    /// A second writer on the same connection.
+    pub(crate) fn writer(&self) -> io::Result<UnixStream> {
+        self.writer.try_clone()
+    }
+}
+
+/// Writes one line in one piece.
+pub(crate) fn send<T: Serialize>(writer: &mut impl Write, line: &T) -> io::Result<()> {
+    let mut text = serde_json::to_vec(line)?;
+    text.push(b'\n');
+    writer.write_all(&text)
+}
