@@ -94,6 +94,32 @@ name!(
 );
 
 name!(
+    /// A Keybase user's name.
+    KeybaseName,
+    "Keybase name",
+    "use 2 to 16 of a-z, 0-9 and underscore, starting with a letter or digit",
+    |text| text.len() >= 2 && text.len() <= 16 && is_label(text, "_")
+);
+
+name!(
+    /// A Keybase team's name; a subteam's has its parents' in front, with dots between.
+    TeamName,
+    "team name",
+    "use the team's name as Keybase shows it in lower case, such as acme or acme.ops",
+    |text| text.len() <= 256 && text.split('.').all(|part| part.len() >= 2 && part.len() <= 16 && is_label(part, "_"))
+);
+
+name!(
+    /// The name of a channel of a big team.
+    ChannelName,
+    "channel name",
+    "use 1 to 20 of letters, digits, hyphen and underscore",
+    |text| {
+        (1..=20).contains(&text.len()) && text.chars().all(|c| c.is_ascii_alphanumeric() || "-_".contains(c))
+    }
+);
+
+name!(
     /// The opaque, random, 128-bit id of one login: 32 lower-case hexadecimal digits.
     ///
     /// The module makes it; whoever knows it and holds the machine's credential owns the login.
@@ -191,6 +217,19 @@ mod tests {
         assert_eq!((claimed.as_str(), claimed.is_claimed()), ("claimed:web1", true));
         assert_eq!(claimed.clone().claimed(), claimed);
         check::<MachineName>(&["claimed:web1"], &["claimed:", "claimed:claimed:web1", "other:web1"]);
+    }
+
+    #[test]
+    fn names_in_keybase_are_as_it_has_them() {
+        check::<KeybaseName>(
+            &["alice_1", "a1"],
+            &["", "a", "_alice", "Alice", "alice.b", "seventeen_letters"],
+        );
+        check::<TeamName>(
+            &["acme", "acme.ops", "acme.ops.db"],
+            &["", "acme.", ".ops", "acme ops", "acme#ops"],
+        );
+        check::<ChannelName>(&["general", "SSH-log_1"], &["", "#general", "twenty-one-characters"]);
     }
 
     #[test]

@@ -19,6 +19,8 @@ use crate::http;
 use crate::logins::Rules;
 use crate::logins::state::Grace;
 use crate::policy::{self, Approvers, Known, Limits, Rule, Says, Scope, Terms};
+use crate::relay::keybase::members::Role;
+use crate::relay::{self, keybase};
 use crate::roster::caller::AuthToken;
 use crate::roster::store;
 use crate::secret::SecretHash;
@@ -56,32 +58,9 @@ pub struct Config {
     /// How long after a denial the same user from the same address is refused on the same machine.
     pub cool_down: Duration,
     /// Where asks go.
-    pub relay: RelayKind,
+    pub relay: relay::Settings,
     /// The old tool's `AUTH_TOKEN`, if it is accepted.
     pub auth_token: Option<AuthToken>,
-}
-
-/// The relays that there are.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum RelayKind {
-    /// The embedded one.
-    Console,
-}
-
-impl RelayKind {
-    /// Its name in the configuration, and in front of approvers.
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::Console => "console",
-        }
-    }
-
-    /// Where asks go that no rule sends elsewhere.
-    fn default_destination(self) -> &'static str {
-        match self {
-            Self::Console => "console",
-        }
-    }
 }
 
 /// Why there is no configuration.
@@ -130,7 +109,7 @@ impl Config {
         let known = Known {
             machines: store::machines(tx)?.into_iter().map(|machine| machine.name).collect(),
             pools: store::pools(tx)?.into_iter().map(|pool| pool.name).collect(),
-            relays: vec![self.relay.name().to_owned()],
+            relays: vec!["console".to_owned(), self.relay.name().to_owned()],
         };
         Ok(policy::lint(&self.policy, &known))
     }
@@ -150,13 +129,6 @@ fn gather<'a>(file: &'a File<'a>) -> Config {
     let auth_token = auth_token(&server);
     server.finish();
 
-    let relay = file.section("relay");
-    let kind = relay.parsed("kind", "console".to_owned());
-    if kind != "console" {
-        relay.fault("kind", "the only relay of this version is \"console\"");
-    }
-    relay.finish();
-
     let login = file.section("login");
     let window = login.duration("window", Duration::from_secs(60), WINDOW);
     let poll_grace = login.duration("poll_grace", Duration::from_secs(15), POLL_GRACE);
@@ -166,15 +138,48 @@ fn gather<'a>(file: &'a File<'a>) -> Config {
     login.finish();
 
     let policy = file.section("policy");
-    let destination = RelayKind::Console.default_destination().to_owned();
-    let approvers = approvers(&policy).unwrap_or(Approvers::Anyone);
-    let default = Terms { approvers, window, destination };
+    let min_role = policy.parsed("min_role", Role::Writer);
+    let relay = relay_settings(file, &state_dir, min_role);
+    let at_console = relay == relay::Settings::Console;
+    let default = Terms {
+        approvers: approvers(&policy, &relay).unwrap_or(Approvers::Anyone),
+        console: policy.flag("console", at_console),
+        window,
+        destination: relay.default_destination(),
+    };
+    let require_member = policy.flag("require_member", false);
+    if at_console && require_member {
+        policy.fault("require_member", "there are members only where the relay is Keybase");
+    }
+    let console_when_down = policy.flag("console_when_down", false);
     let rules = policy.tables("rule", "policy.rule");
-    let rules = rules.into_iter().map(|section| rule(section, &default, poll_grace)).collect();
+    let rules = rules.into_iter().map(|section| rule(section, &default, &relay, poll_grace)).collect();
     policy.finish();
 
-    let policy = policy::Settings { rules, default, limits };
-    Config { state_dir, http, policy, poll_grace, cool_down, relay: RelayKind::Console, auth_token }
+    let policy = policy::Settings { rules, default, limits, require_member, console_when_down };
+    Config { state_dir, http, policy, poll_grace, cool_down, relay, auth_token }
+}
+
+/// `[relay]`. One that is wrong reads as the console, beside the faults.
+fn relay_settings(file: &File<'_>, state_dir: &Path, min_role: Role) -> relay::Settings {
+    let relay = file.section("relay");
+    let kind = relay.parsed("kind", "console".to_owned());
+    if !["console", "keybase"].contains(&kind.as_str()) {
+        relay.fault("kind", "write \"console\" or \"keybase\"");
+    }
+    // It may stand there and not be used yet; what is wrong with it is told all the same.
+    let is_there = kind == "keybase" || relay.has("keybase");
+    let settings = is_there.then(|| {
+        let section = relay.section("keybase", "relay.keybase");
+        let settings = keybase::Settings::read(&section, state_dir, min_role);
+        section.finish();
+        settings
+    });
+    relay.finish();
+    match settings.flatten() {
+        Some(settings) if kind == "keybase" => relay::Settings::Keybase(Box::new(settings)),
+        _ => relay::Settings::Console,
+    }
 }
 
 /// The token that the old tool gave to all of its hosts. It is read with the configuration, so that a SIGHUP changes it.
@@ -232,7 +237,7 @@ fn limits(login: &Section<'_>) -> Limits {
 }
 
 /// One `[[policy.rule]]`. What it does not say is as in `[policy]` and `[login]`.
-fn rule(section: Section<'_>, default: &Terms, poll_grace: Duration) -> Rule {
+fn rule(section: Section<'_>, default: &Terms, relay: &relay::Settings, poll_grace: Duration) -> Rule {
     let scope = Scope {
         pools: section.parsed_list("pools").unwrap_or_default(),
         machines: section.parsed_list("machines").unwrap_or_default(),
@@ -245,16 +250,23 @@ fn rule(section: Section<'_>, default: &Terms, poll_grace: Duration) -> Rule {
     }
     let window = section.duration("window", default.window, WINDOW);
     nest(&section, "window", poll_grace, window);
-    let destination = section.parsed("destination", default.destination.clone());
-    if destination != default.destination {
-        section.fault("destination", &format!("the console relay has only {:?}", default.destination));
-    }
-    let approvers = approvers(&section).unwrap_or_else(|| default.approvers.clone());
+    let destination = section.parsed_or_none::<String>("destination").map(|text| {
+        relay.destination(&text).unwrap_or_else(|why| {
+            section.fault("destination", &why);
+            text
+        })
+    });
+    let terms = Terms {
+        approvers: approvers(&section, relay).unwrap_or_else(|| default.approvers.clone()),
+        console: section.flag("console", default.console),
+        window,
+        destination: destination.unwrap_or_else(|| default.destination.clone()),
+    };
     let says = if section.flag("exempt", false) {
         exemption(&section, &scope);
         Says::Exempt
     } else {
-        Says::Ask(Terms { approvers, window, destination })
+        Says::Ask(terms)
     };
     let line = section.line();
     section.finish();
@@ -266,7 +278,7 @@ fn exemption(section: &Section<'_>, scope: &Scope) {
     if scope.from.is_empty() || (scope.pools.is_empty() && scope.machines.is_empty()) {
         section.fault("exempt", "an exemption needs a source range (from), and machines or pools");
     }
-    for key in ["approvers", "window", "destination"] {
+    for key in ["approvers", "console", "window", "destination"] {
         if section.has(key) {
             section.fault(key, "an exemption asks nobody");
         }
@@ -297,7 +309,7 @@ fn nest(section: &Section<'_>, key: &'static str, poll_grace: Duration, window: 
     }
 }
 
-fn approvers(section: &Section<'_>) -> Option<Approvers> {
+fn approvers(section: &Section<'_>, relay: &relay::Settings) -> Option<Approvers> {
     let names = section.list("approvers")?;
     if let [one] = names.as_slice()
         && let Ok(word @ (Approvers::Anyone | Approvers::NotSelf)) = one.parse()
@@ -310,7 +322,11 @@ fn approvers(section: &Section<'_>) -> Option<Approvers> {
     let people = names.iter().filter_map(|name| {
         name.parse().map_err(|e: policy::BadApprover| section.fault("approvers", &e.to_string())).ok()
     });
-    Some(Approvers::List(people.collect()))
+    let approvers = Approvers::List(people.collect());
+    if let Some(why) = relay.complain(&approvers) {
+        section.fault("approvers", &why);
+    }
+    Some(approvers)
 }
 
 #[cfg(test)]
@@ -340,7 +356,7 @@ mod tests {
         server.toml:6: login.window: write a duration from 7s to 900s, such as "60s"
         server.toml:7: login.poll_grace: write a text in quotes
         server.toml:9: policy.approvers: "root" names no approver: write relay:name with a relay of a-z, such as console:root
-        server.toml:11: relay.kind: the only relay of this version is "console"
+        server.toml:11: relay.kind: write "console" or "keybase"
         server.toml:12: unknown section or key "what"
         "#);
     }
@@ -351,15 +367,18 @@ mod tests {
         let parsed = parse(example).unwrap();
         let defaults = parse("[server]\nnames = [\"kbmfa.example\"]").unwrap();
         assert_eq!(format!("{parsed:?}"), format!("{defaults:?}"));
-        let known =
-            "[server]\nx = 1\n[login]\nx = 1\n[policy]\nx = 1\n[[policy.rule]]\nx = 1\n[relay]\nx = 1";
+        let known = "[server]\nx = 1\n[login]\nx = 1\n[policy]\nx = 1\n[[policy.rule]]\nx = 1\n[relay]\nx = 1\n[relay.keybase]\nx = 1";
         let faults = parse(known).unwrap_err();
-        let keys = faults.lines().flat_map(|line| line.rsplit("known: ").next().unwrap().split(", "));
-        for key in keys.filter(|key| *key != "rule") {
+        let lists = faults.lines().filter_map(|line| line.rsplit_once("known: "));
+        let keys = lists.flat_map(|(_, keys)| keys.split(", "));
+        for key in keys.filter(|key| !["rule", "keybase"].contains(key)) {
             assert!(example.contains(&format!("{key} = ")), "the example lacks {key}");
         }
-        let rules = parse(&example.replace("#~", "")).unwrap().policy.rules;
-        assert_eq!((rules.len(), &rules[0].says), (2, &Says::Exempt));
+        let whole = example.replace("#~", "").replace("kind = \"console\"", "kind = \"keybase\"");
+        let config = parse(&whole.replace("destination = \"console\"", "destination = \"ops\"")).unwrap();
+        assert_eq!((config.policy.rules.len(), &config.policy.rules[0].says), (2, &Says::Exempt));
+        let Says::Ask(terms) = &config.policy.rules[1].says else { panic!("{:?}", config.policy.rules) };
+        assert_eq!((terms.destination.as_str(), terms.console), ("acme#ops", false));
     }
 
     #[test]
@@ -385,7 +404,7 @@ mod tests {
         server.toml:4: policy.rule.window: an exemption asks nobody
         server.toml:6: policy.rule.from: "here" is no address or range such as 192.0.2.0/24
         server.toml:7: policy.rule.users: an empty list fits nothing; leave the key out, or name something
-        server.toml:8: unknown key "colour" in [policy.rule]; known: approvers, destination, exempt, from, machines, pools, services, users, window
+        server.toml:8: unknown key "colour" in [policy.rule]; known: approvers, console, destination, exempt, from, machines, pools, services, users, window
         server.toml:10: policy.rule.destination: the console relay has only "console"
         server.toml:11: policy.rule.window: poll_grace (15s) must be shorter than the window (10s)
         "#);
@@ -414,6 +433,37 @@ mod tests {
         check("0123456789 abcdef", 0o640, from, "without a blank");
         assert!(parse(&format!("[server]\n{from}")).unwrap_err().contains("goes with auth_token_file"));
         assert!(parse("[server]\nauth_token_file = \"/nowhere\"").unwrap_err().contains("No such file"));
+    }
+
+    fn keybase(lines: &str) -> Result<Config, String> {
+        let known = "[relay.keybase]\nusername = \"sshbot\"\npaperkey_file = \"/etc/kbmfa/paperkey\"\n";
+        let (above, below) = lines.split_once("--\n").unwrap_or(("", lines));
+        parse(&format!("{above}[relay]\nkind = \"keybase\"\n{known}{below}"))
+    }
+
+    #[test]
+    fn keybase_needs_a_bot_that_nobody_approves_with_and_a_place_to_ask() {
+        let config = keybase("team = \"acme\"").unwrap();
+        let default = &config.policy.default;
+        assert_eq!((default.destination.as_str(), default.console), ("acme#general", false));
+        assert_eq!(
+            keybase("type = \"private\"\nuser = \"alice\"").unwrap().policy.default.destination,
+            "@alice"
+        );
+        let check = |lines: &str, expected: &str| {
+            let faults = keybase(lines).unwrap_err();
+            assert!(faults.contains(expected), "{faults}");
+        };
+        check("", "type \"team\" needs team");
+        check("type = \"private\"\nuser = \"sshbot\"", "the bot would approve its own asks");
+        check("[policy]\napprovers = \"keybase:sshbot\"\n--\nteam = \"acme\"", "keybase:sshbot is the bot");
+        check("[[policy.rule]]\ndestination = \"@sshbot\"\n--\nteam = \"acme\"", "the bot would approve");
+        check("team = \"acme\"\nuser = \"alice\"", "type \"team\" needs team");
+        check("team = \"acme\"\npost = \"all\"", "neither \"refusals\" nor \"sessions\"");
+        check(&format!("team = \"acme\"\nhome = \"/{}\"", "x".repeat(77)), "77 bytes at the most");
+        assert!(
+            parse("[policy]\nrequire_member = true").unwrap_err().contains("only where the relay is Keybase")
+        );
     }
 
     #[test]

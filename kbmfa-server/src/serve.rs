@@ -170,8 +170,9 @@ impl Reloadable {
         let config = Config::read(&self.config_path)?;
         tls::load(&config.http)?;
         let (now, then) = (&config, &self.config);
-        let fixed = (now.http.listen, now.http.status_listen, now.http.limits, &now.state_dir, now.relay);
-        if fixed != (then.http.listen, then.http.status_listen, then.http.limits, &then.state_dir, then.relay)
+        let fixed = (now.http.listen, now.http.status_listen, now.http.limits, &now.state_dir, &now.relay);
+        if fixed
+            != (then.http.listen, then.http.status_listen, then.http.limits, &then.state_dir, &then.relay)
         {
             log::warn!("listeners, limits, state_dir and relay change only with a restart");
         }

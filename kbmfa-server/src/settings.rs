@@ -128,6 +128,22 @@ impl<'a> Section<'a> {
         found.into_iter().flat_map(|items| items.iter()).filter_map(table).collect()
     }
 
+    /// The section `[name]`, whose last part is `key`, within this one; empty if there is none.
+    pub fn section(&self, key: &'static str, name: &'static str) -> Section<'a> {
+        self.taken.borrow_mut().insert(key);
+        let found = self.find(key);
+        let table = match found.map(Spanned::get_ref) {
+            Some(DeValue::Table(table)) => Some(table),
+            Some(_) => {
+                self.fault(key, &format!("write [{name}]"));
+                None
+            }
+            None => None,
+        };
+        let at = found.map_or(self.at, |value| value.span().start);
+        Section { file: self.file, name, at, table, taken: RefCell::default() }
+    }
+
     /// The line on which the section begins.
     pub fn line(&self) -> usize {
         self.file.line(self.at)

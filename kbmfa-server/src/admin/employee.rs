@@ -1,7 +1,7 @@
 //! `employee ..`: who may log in at all.
 
 use clap::{Args as ClapArgs, Subcommand};
-use kbmfa_proto::names::UserName;
+use kbmfa_proto::names::{KeybaseName, UserName};
 use kbmfa_proto::text::Shown as Text;
 use serde::Serialize;
 use serde_json::json;
@@ -12,7 +12,7 @@ use crate::logins::state::Revocation;
 use crate::logins::{Error, service as logins};
 use crate::random;
 use crate::roster::employee::store::{self, Employee};
-use crate::roster::employee::{Email, KeybaseName, State, service};
+use crate::roster::employee::{Email, State, service};
 
 /// The verbs.
 #[derive(Subcommand)]

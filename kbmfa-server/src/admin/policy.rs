@@ -8,7 +8,10 @@ use std::net::IpAddr;
 
 use super::{Admin, Failure, print};
 use crate::config::Config;
-use crate::policy::{self, Before, Facts, Grounds, Person, Rule, Says, Subject, Terms, Verdict};
+use crate::logins::service as logins;
+use crate::policy::{
+    self, Before, Facts, Grounds, Membership, Person, Reach, Rule, Says, Subject, Terms, Verdict,
+};
 use crate::roster::employee::service as employee;
 use crate::roster::{Error, service, store};
 
@@ -53,7 +56,8 @@ pub fn run(admin: &Admin, verb: Verb) -> Result<(), Failure> {
             from: login.from.map(|from| from.to_canonical()),
         };
         let person = employee::behind(tx, &subject.user)?;
-        Ok::<_, Error>(first_of_its_kind(subject, person))
+        let by_the_relay = logins::by_the_relay(tx, &config.rules(None), &person)?;
+        Ok::<_, Error>(first_of_its_kind(subject, person, by_the_relay))
     });
     let explained = explain(&config, &facts.map_err(Failure::new)?);
     if admin.json {
@@ -69,12 +73,14 @@ pub fn run(admin: &Admin, verb: Verb) -> Result<(), Failure> {
 }
 
 /// A login before which nothing happened: no denial, no limit reached.
-fn first_of_its_kind(subject: Subject, person: Person) -> Facts {
+fn first_of_its_kind(subject: Subject, person: Person, (membership, relay): (Membership, Reach)) -> Facts {
     Facts {
         subject,
         person,
         account: Account::Known,
         rehearsal: false,
+        membership,
+        relay,
         before: Before::Nothing,
         pending_same_user: 0,
         pending_on_machine: 0,

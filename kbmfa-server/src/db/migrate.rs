@@ -13,10 +13,11 @@ const STEPS: &[&str] = &[
     include_str!("../../migrations/0004_sessions.sql"),
     include_str!("../../migrations/0005_credentials.sql"),
     include_str!("../../migrations/0006_auth_token.sql"),
+    include_str!("../../migrations/0007_relay.sql"),
 ];
 
 /// The schema version that this program reads and writes.
-pub const SCHEMA_VERSION: i64 = 6;
+pub const SCHEMA_VERSION: i64 = 7;
 
 /// Takes the steps that are missing, all in one transaction.
 pub(super) fn run(connection: &mut Connection, path: &Path) -> Result<(), Error> {

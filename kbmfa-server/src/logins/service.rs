@@ -10,10 +10,12 @@ use super::Error;
 use super::key;
 use super::state::{self, Change, Grace, Input, Life, Revocation, State};
 use super::store::asks::{self, Ask, Given};
-use super::store::{self, Login, history, notices};
+use super::store::{self, Login, history, notices, reach};
 use crate::audit::{Actor, Event, Kind, store as audit};
 use crate::db::{self, Tx};
-use crate::policy::{self, Approver, Before, Facts, Grounds, Person, Refusal, Subject, Verdict};
+use crate::policy::{
+    self, Approver, Before, Facts, Grounds, Membership, Person, Reach, Refusal, Subject, Verdict,
+};
 use crate::random;
 use crate::relay::{self, Answer, Standing, text};
 use crate::roster::caller::{AuthToken, Caller, Claim};
@@ -24,6 +26,9 @@ const MINUTE: Duration = Duration::from_secs(60);
 
 /// People are told again of a limit that goes on being reached after this.
 const NOTICE_PAUSE: Duration = Duration::from_secs(600);
+
+/// The relay that is always there.
+const CONSOLE: &str = "console";
 
 /// What the operator has decided about logins.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -373,6 +378,8 @@ fn facts(
     let (pending_same_user, pending_on_machine) = history::pending(tx, at, user)?;
     let (asks_same_user, asks_on_machine) = history::asks_since(tx, tx.now.minus(MINUTE), at, user)?;
     let before = history::before(tx, machine_id, opened, (user.1, tx.now.minus(rules.cool_down)))?;
+    let person = employee::service::behind(tx, &opened.user)?;
+    let (membership, relay) = by_the_relay(tx, rules, &person)?;
     Ok(Facts {
         subject: Subject {
             machine: machine.clone(),
@@ -381,7 +388,9 @@ fn facts(
             service: opened.service.to_string(),
             from: source.as_deref().and_then(|source| source.parse().ok()),
         },
-        person: employee::service::behind(tx, &opened.user)?,
+        membership,
+        relay,
+        person,
         account: opened.account,
         rehearsal: opened.rehearsal,
         before,
@@ -390,6 +399,18 @@ fn facts(
         asks_same_user,
         asks_on_machine,
     })
+}
+
+/// What the relay has to say: whether that person is a member, where it matters, and whether anybody can be asked.
+///
+/// # Errors
+/// What the database says.
+pub fn by_the_relay(tx: &Tx<'_>, rules: &Rules, person: &Person) -> Result<(Membership, Reach), db::Error> {
+    let membership = match person {
+        Person::Employee(names) if rules.policy.require_member => reach::membership(tx, rules.relay, names)?,
+        _ => Membership::Unknown,
+    };
+    Ok((membership, if rules.relay == CONSOLE { Reach::Up } else { reach::reach(tx, rules.relay)? }))
 }
 
 /// Why this person's answer to this login does not count; `None` if it does. Policy speaks again here, so
@@ -408,14 +429,23 @@ fn why_not(
     let Some(ask) = ask else { return Ok(Some("nobody is asked about this login".into())) };
     let facts = facts(tx, rules, (&login.machine_id, &login.machine), &login.opened)?;
     let before = if facts.before == Before::DeniedRecently { Before::Nothing } else { facts.before };
-    let (pending_same_user, pending_on_machine, asks_same_user, asks_on_machine) = (0, 0, 0, 0);
-    let now =
-        Facts { before, pending_same_user, pending_on_machine, asks_same_user, asks_on_machine, ..facts };
-    let may = |approvers| policy::may_answer(approvers, &now.person, person);
+    // That nobody can be asked any more is no reason why somebody who was should not answer; the console may,
+    // where it takes the relay's place.
+    let relay = if rules.policy.console_when_down { facts.relay } else { Reach::Up };
+    let now = Facts {
+        before,
+        relay,
+        pending_same_user: 0,
+        pending_on_machine: 0,
+        asks_same_user: 0,
+        asks_on_machine: 0,
+        ..facts
+    };
+    let was_asked = policy::is_among(&ask.approvers, &now.person, person);
     Ok(match policy::judge(&rules.policy, &now) {
-        Verdict::Ask(terms) if may(&terms.approvers) && may(&ask.approvers) => None,
+        Verdict::Ask(terms) if policy::may_answer(&terms, &now.person, person) && was_asked => None,
         // It would not be asked about any more; whoever was asked may still answer.
-        Verdict::Allow(_) if may(&ask.approvers) => None,
+        Verdict::Allow(_) if was_asked && (rules.relay == CONSOLE || !person.is_at_console()) => None,
         Verdict::Ask(_) | Verdict::Allow(_) => {
             Some(format!("{person} is not among the approvers of this login"))
         }

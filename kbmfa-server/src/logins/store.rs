@@ -2,6 +2,7 @@
 
 pub mod asks;
 pub mod notices;
+pub mod reach;
 
 pub(super) mod history;
 

@@ -41,10 +41,16 @@ impl World {
     fn new() -> Self {
         let fixture = fixture();
         let caller = enter_machine(&fixture, "web1");
-        let default = Terms { approvers: Approvers::Anyone, window: WINDOW, destination: "console".into() };
+        let default = Terms {
+            approvers: Approvers::Anyone,
+            console: true,
+            window: WINDOW,
+            destination: "console".into(),
+        };
         let limits =
             Limits { pending_per_user: 3, pending_per_machine: 5, asks_per_user: 99, asks_per_machine: 99 };
-        let policy = Settings { rules: Vec::new(), default, limits };
+        let policy =
+            Settings { rules: Vec::new(), default, limits, require_member: false, console_when_down: false };
         let grace = Grace { length: GRACE, listening_since: Some(fixture.clock.now()) };
         let rules = Rules { policy, relay: "console", cool_down: Duration::ZERO, grace, auth_token: None };
         Self { fixture, rules, caller }

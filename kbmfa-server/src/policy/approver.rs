@@ -1,5 +1,6 @@
 //! People who may answer: `console:root`, `keybase:alice`; and rules about who they are.
 
+use kbmfa_proto::names::KeybaseName;
 use serde::Serialize;
 use std::fmt;
 use std::str::FromStr;
@@ -24,6 +25,16 @@ impl Approver {
     /// [`BadApprover`] if the name is empty or has blanks or invisible characters.
     pub fn console(name: &str) -> Result<Self, BadApprover> {
         format!("console:{name}").parse()
+    }
+
+    /// True for somebody with a shell on the server.
+    pub fn is_at_console(&self) -> bool {
+        self.relay == "console"
+    }
+
+    /// The person of this name in Keybase.
+    pub fn keybase(name: &KeybaseName) -> Self {
+        Self { relay: "keybase".to_owned(), name: name.to_string() }
     }
 
     /// The relay through which this person answers.

@@ -20,6 +20,10 @@ pub struct Settings {
     pub default: Terms,
     /// How much is too much.
     pub limits: Limits,
+    /// Whether only members of the relay's team may log in.
+    pub require_member: bool,
+    /// Whether the console's answers count while the relay is down. If not, logins that need it are refused.
+    pub console_when_down: bool,
 }
 
 /// How much is too much. What counts per user counts per source address too, so that the thief of a key
@@ -47,6 +51,10 @@ pub struct Facts {
     pub account: Account,
     /// Whether it is a dry run.
     pub rehearsal: bool,
+    /// Whether that person is a member of the relay's team.
+    pub membership: Membership,
+    /// Whether people can be asked.
+    pub relay: Reach,
     /// What was decided before.
     pub before: Before,
     /// Logins that wait already: same machine, user and address.
@@ -70,6 +78,26 @@ pub enum Person {
     Suspended,
     /// Somebody who was an employee.
     Removed,
+}
+
+/// Whether a person is a member of the relay's team.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Membership {
+    /// By a list that is fresh enough.
+    Member,
+    /// By such a list they are not, or have no name there.
+    Stranger,
+    /// There is no such list.
+    Unknown,
+}
+
+/// Whether the relay reaches people.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Reach {
+    /// As far as is known.
+    Up,
+    /// It does not.
+    Down,
 }
 
 /// What was decided before.
@@ -151,6 +179,10 @@ pub enum Refusal {
     TooManyPending,
     /// Too many asks in the last minute.
     TooManyAsks,
+    /// The employee is no member of the relay's team, and must be.
+    NotAMember,
+    /// Nobody can be asked, since the relay does not reach them.
+    RelayDown,
     /// Nobody may approve their own login here, and the roster does not know whose this is.
     UnknownPerson,
 }
@@ -165,6 +197,8 @@ impl Refusal {
             Self::DeniedRecently => "denied-recently",
             Self::TooManyPending => "too-many-pending",
             Self::TooManyAsks => "too-many-asks",
+            Self::NotAMember => "not-a-member",
+            Self::RelayDown => "relay-down",
             Self::UnknownPerson => "unknown-person",
         }
     }
@@ -178,7 +212,7 @@ impl Refusal {
 /// Judges one login. The order is the rule: somebody who may not enter at all, then what was denied, then
 /// limits, then the rules in their order, then the default.
 pub fn judge(settings: &Settings, facts: &Facts) -> Verdict {
-    if let Some(refusal) = refused_outright(facts) {
+    if let Some(refusal) = refused_outright(settings, facts) {
         return Verdict::Refuse(refusal);
     }
     if facts.rehearsal {
@@ -195,10 +229,10 @@ pub fn judge(settings: &Settings, facts: &Facts) -> Verdict {
     }
     let spoken = speaking_rule(settings, &facts.subject);
     match spoken.map(|rule| (&rule.says, rule.line)) {
-        _ if facts.account == Account::Missing => Verdict::Hold,
+        _ if facts.account == Account::Missing => hold(settings, facts),
         Some((Says::Exempt, line)) => Verdict::Allow(Grounds::Exempt { line }),
-        Some((Says::Ask(terms), _)) => ask(terms, &facts.person),
-        None => ask(&settings.default, &facts.person),
+        Some((Says::Ask(terms), _)) => ask(settings, terms, facts),
+        None => ask(settings, &settings.default, facts),
     }
 }
 
@@ -215,8 +249,15 @@ pub fn terms_for<'a>(settings: &'a Settings, login: &Subject) -> &'a Terms {
     }
 }
 
-/// True if `who` may answer about a login of the person `behind` it.
-pub fn may_answer(approvers: &Approvers, behind: &Person, who: &Approver) -> bool {
+/// True if `who` may answer on these terms about a login of the person `behind` it. At the console somebody may who is
+/// named, or where it counts beside the relay.
+pub fn may_answer(terms: &Terms, behind: &Person, who: &Approver) -> bool {
+    let named = matches!(terms.approvers, Approvers::List(_));
+    (terms.console || named || !who.is_at_console()) && is_among(&terms.approvers, behind, who)
+}
+
+/// True if `who` is one of the approvers of a login of the person `behind` it.
+pub fn is_among(approvers: &Approvers, behind: &Person, who: &Approver) -> bool {
     match (approvers, behind) {
         (Approvers::Anyone, _) => true,
         (Approvers::List(people), _) => people.contains(who),
@@ -225,12 +266,23 @@ pub fn may_answer(approvers: &Approvers, behind: &Person, who: &Approver) -> boo
     }
 }
 
-fn refused_outright(facts: &Facts) -> Option<Refusal> {
+fn refused_outright(settings: &Settings, facts: &Facts) -> Option<Refusal> {
     match (&facts.person, facts.before) {
         (Person::Suspended, _) => Some(Refusal::Suspended),
         (Person::Removed, _) => Some(Refusal::Removed),
-        (_, Before::Denied) => Some(Refusal::DeniedBefore),
+        _ if settings.require_member => missing_member(facts),
         _ => None,
+    }
+    .or_else(|| (facts.before == Before::Denied).then_some(Refusal::DeniedBefore))
+}
+
+/// Where only members may log in: an account that is nobody's is no member's either.
+fn missing_member(facts: &Facts) -> Option<Refusal> {
+    match (&facts.person, facts.membership) {
+        (Person::Unknown, _) => Some(Refusal::UnknownPerson),
+        (_, Membership::Stranger) => Some(Refusal::NotAMember),
+        (_, Membership::Unknown) => Some(Refusal::RelayDown),
+        (_, Membership::Member) => None,
     }
 }
 
@@ -246,10 +298,22 @@ fn over_limit(limits: &Limits, facts: &Facts) -> Option<Refusal> {
     }
 }
 
-fn ask(terms: &Terms, person: &Person) -> Verdict {
-    match (&terms.approvers, person) {
-        (Approvers::NotSelf, Person::Unknown) => Verdict::Refuse(Refusal::UnknownPerson),
-        _ => Verdict::Ask(terms.clone()),
+/// An account that does not exist is treated as one about which somebody is asked, or cannot be.
+fn hold(settings: &Settings, facts: &Facts) -> Verdict {
+    match facts.relay {
+        Reach::Down if !settings.console_when_down => Verdict::Refuse(Refusal::RelayDown),
+        Reach::Up | Reach::Down => Verdict::Hold,
+    }
+}
+
+fn ask(settings: &Settings, terms: &Terms, facts: &Facts) -> Verdict {
+    match (&terms.approvers, &facts.person, facts.relay) {
+        (Approvers::NotSelf, Person::Unknown, _) => Verdict::Refuse(Refusal::UnknownPerson),
+        (_, _, Reach::Up) => Verdict::Ask(terms.clone()),
+        (_, _, Reach::Down) if settings.console_when_down => {
+            Verdict::Ask(Terms { console: true, ..terms.clone() })
+        }
+        (_, _, Reach::Down) => Verdict::Refuse(Refusal::RelayDown),
     }
 }
 

@@ -48,6 +48,8 @@ pub enum Says {
 pub struct Terms {
     /// Who may answer.
     pub approvers: Approvers,
+    /// Whether answers at the server's console count beside the relay's.
+    pub console: bool,
     /// How long they have.
     pub window: Duration,
     /// Where in the relay they are asked.

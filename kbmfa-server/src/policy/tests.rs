@@ -7,7 +7,7 @@ use super::*;
 
 fn terms(approvers: &str) -> Terms {
     let approvers = approvers.parse().unwrap();
-    Terms { approvers, window: Duration::from_secs(60), destination: "console".into() }
+    Terms { approvers, console: true, window: Duration::from_secs(60), destination: "console".into() }
 }
 
 fn rule(line: usize, user: &str, says: Says) -> Rule {
@@ -29,6 +29,8 @@ fn settings() -> Settings {
             asks_per_user: 6,
             asks_per_machine: 60,
         },
+        require_member: false,
+        console_when_down: false,
     }
 }
 
@@ -44,6 +46,8 @@ fn facts(user: &str) -> Facts {
         person: Person::Unknown,
         account: Account::Known,
         rehearsal: false,
+        membership: Membership::Unknown,
+        relay: Reach::Up,
         before: Before::Nothing,
         pending_same_user: 0,
         pending_on_machine: 0,
@@ -106,15 +110,55 @@ fn what_was_decided_before_weighs_as_it_should() {
 }
 
 #[test]
+fn beside_a_relay_the_console_counts_only_where_it_is_said_or_somebody_is_named() {
+    let may = |approvers: &str, console, who: &str| {
+        may_answer(&Terms { console, ..terms(approvers) }, &carol(), &who.parse().unwrap())
+    };
+    assert!(may("anyone", true, "console:root") && may("not-self", true, "console:root"));
+    assert!(!may("anyone", false, "console:root") && !may("not-self", false, "console:root"));
+    assert!(may("keybase:alice,console:root", false, "console:root"));
+    assert!(!may("keybase:alice", true, "console:root"));
+    assert!(may("anyone", false, "keybase:alice") && !may("not-self", false, "keybase:carol"));
+}
+
+#[test]
+fn while_the_relay_is_down_a_login_that_needs_it_is_refused_or_waits_for_the_console() {
+    let down = |user| Facts { relay: Reach::Down, ..facts(user) };
+    let refused = Verdict::Refuse(Refusal::RelayDown);
+    check(&down("alice"), &refused);
+    check(&Facts { account: Account::Missing, ..down("alice") }, &refused);
+    check(&down("deploy"), &Verdict::Allow(Grounds::Exempt { line: 10 }));
+    let patient = Settings { console_when_down: true, ..settings() };
+    assert_eq!(judge(&patient, &down("alice")), Verdict::Ask(terms("anyone")));
+    assert_eq!(judge(&patient, &Facts { account: Account::Missing, ..down("alice") }), Verdict::Hold);
+}
+
+#[test]
+fn where_only_members_may_log_in_nobody_else_does_not_even_by_an_exemption() {
+    let strict = Settings { require_member: true, ..settings() };
+    let judged = |user, person, membership| judge(&strict, &Facts { person, membership, ..facts(user) });
+    assert_eq!(judged("alice", carol(), Membership::Member), Verdict::Ask(terms("anyone")));
+    for user in ["alice", "deploy"] {
+        let refused = |person, membership, refusal| {
+            assert_eq!(judged(user, person, membership), Verdict::Refuse(refusal), "{user} {refusal:?}");
+        };
+        refused(carol(), Membership::Stranger, Refusal::NotAMember);
+        refused(carol(), Membership::Unknown, Refusal::RelayDown);
+        refused(Person::Unknown, Membership::Member, Refusal::UnknownPerson);
+        refused(Person::Suspended, Membership::Member, Refusal::Suspended);
+    }
+}
+
+#[test]
 fn under_not_self_everybody_else_may_answer() {
-    let may = |who: &str, behind: &Person| may_answer(&Approvers::NotSelf, behind, &who.parse().unwrap());
+    let may = |who: &str, behind: &Person| may_answer(&terms("not-self"), behind, &who.parse().unwrap());
     assert!(may("console:root", &carol()) && may("keybase:alice", &carol()));
     assert!(!may("console:carol", &carol()) && !may("keybase:carol", &carol()));
     for behind in [Person::Unknown, Person::Suspended, Person::Removed] {
         assert!(!may("console:root", &behind), "{behind:?}");
     }
-    assert!(may_answer(&Approvers::Anyone, &carol(), &"console:carol".parse().unwrap()));
-    assert!(!may_answer(&terms("console:chief").approvers, &carol(), &"console:root".parse().unwrap()));
+    assert!(may_answer(&terms("anyone"), &carol(), &"console:carol".parse().unwrap()));
+    assert!(!may_answer(&terms("console:chief"), &carol(), &"console:root".parse().unwrap()));
 }
 
 #[test]

@@ -2,11 +2,59 @@
 //! opaque ask, and what it hands back are hints. What counts is decided elsewhere, on what stands now.
 
 pub mod console;
+pub mod keybase;
 pub mod text;
 
 use std::future::Future;
 
-use crate::policy::Approver;
+use crate::policy::{Approver, Approvers};
+
+/// Which relay it is, and all that the operator says about it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Settings {
+    /// The embedded one.
+    Console,
+    /// Keybase.
+    Keybase(Box<keybase::Settings>),
+}
+
+impl Settings {
+    /// Its name in configuration, records and approvers.
+    pub fn name(&self) -> &'static str {
+        match self {
+            Self::Console => "console",
+            Self::Keybase(_) => "keybase",
+        }
+    }
+
+    /// Where asks go that no rule sends elsewhere.
+    pub fn default_destination(&self) -> String {
+        match self {
+            Self::Console => "console".to_owned(),
+            Self::Keybase(keybase) => keybase.place.to_string(),
+        }
+    }
+
+    /// A destination as a rule names it.
+    ///
+    /// # Errors
+    /// A sentence.
+    pub fn destination(&self, text: &str) -> Result<String, String> {
+        match self {
+            Self::Console if text == "console" => Ok(text.to_owned()),
+            Self::Console => Err("the console relay has only \"console\"".to_owned()),
+            Self::Keybase(keybase) => keybase.destination(text),
+        }
+    }
+
+    /// Why these approvers cannot be.
+    pub fn complain(&self, approvers: &Approvers) -> Option<String> {
+        match self {
+            Self::Console => None,
+            Self::Keybase(keybase) => keybase.complain(approvers),
+        }
+    }
+}
 
 /// An ask for a relay to post.
 #[derive(Debug, Clone, PartialEq, Eq)]

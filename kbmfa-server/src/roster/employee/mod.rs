@@ -13,20 +13,12 @@ use std::str::FromStr;
 #[serde(transparent)]
 pub struct Email(String);
 
-/// A Keybase user name.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, serde::Serialize)]
-#[serde(transparent)]
-pub struct KeybaseName(String);
-
 /// A text that is not what it was taken for.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum BadText {
     /// Not an e-mail address.
     #[error("not an e-mail address: write name@domain, 254 bytes at the most")]
     Email,
-    /// Not a Keybase name.
-    #[error("not a Keybase name: write 2 to 16 of a-z, 0-9 and underscore, beginning with a letter or digit")]
-    Keybase,
     /// Not a state.
     #[error("not a state of an employee: use active, suspended or removed")]
     State,
@@ -53,33 +45,7 @@ impl FromStr for Email {
     }
 }
 
-impl KeybaseName {
-    /// The name as text.
-    pub fn as_str(&self) -> &str {
-        &self.0
-    }
-}
-
-impl FromStr for KeybaseName {
-    type Err = BadText;
-    fn from_str(text: &str) -> Result<Self, BadText> {
-        let plain = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit();
-        let fits = (2..=16).contains(&text.len()) && text.starts_with(plain);
-        if fits && text.chars().all(|c| plain(c) || c == '_') {
-            Ok(Self(text.to_owned()))
-        } else {
-            Err(BadText::Keybase)
-        }
-    }
-}
-
 impl fmt::Display for Email {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
-    }
-}
-
-impl fmt::Display for KeybaseName {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.0)
     }
@@ -129,10 +95,6 @@ mod tests {
             ["", "alice", "@x", "a@", "a@b@c", "a b@c", "a@b\u{202e}", &format!("{}@x", "a".repeat(253))]
         {
             assert!(text.parse::<Email>().is_err(), "{text:?}");
-        }
-        assert!("alice_1".parse::<KeybaseName>().is_ok());
-        for text in ["", "a", "_alice", "Alice", "alice.b", "seventeen_letters"] {
-            assert!(text.parse::<KeybaseName>().is_err(), "{text:?}");
         }
     }
 }

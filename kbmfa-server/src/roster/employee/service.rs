@@ -27,7 +27,7 @@ pub fn behind(tx: &Tx<'_>, account: &UserName) -> Result<Person, db::Error> {
 /// The names under which an employee answers.
 fn names(employee: &Employee) -> Vec<Approver> {
     let console = Approver::console(employee.unix_name.as_str()).ok();
-    let keybase = employee.keybase_name.as_ref().and_then(|name| format!("keybase:{name}").parse().ok());
+    let keybase = employee.keybase_name.as_ref().map(Approver::keybase);
     console.into_iter().chain(keybase).collect()
 }
 

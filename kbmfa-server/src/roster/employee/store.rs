@@ -1,9 +1,9 @@
 //! The SQL of employees.
 
-use kbmfa_proto::names::UserName;
+use kbmfa_proto::names::{KeybaseName, UserName};
 use kbmfa_proto::text::Shown;
 
-use super::{Email, KeybaseName, State};
+use super::{Email, State};
 use crate::clock::Time;
 use crate::db::{Error, Row, Tx};
 

@@ -1,0 +1,97 @@
+//! The SQL of what is known about the relay: whether it reaches people, and who is a member there.
+
+use std::time::Duration;
+
+use crate::db::{Error, Tx};
+use crate::policy::{Approver, Membership, Reach};
+
+/// What was said longer ago than this says nothing any more: whoever carried the asks is gone.
+pub const SAID_FOR: Duration = Duration::from_secs(30);
+
+/// A list of members is good for this long.
+const MEMBERS_FOR: Duration = Duration::from_secs(180);
+
+/// Records how the relay is. True if that is news.
+///
+/// # Errors
+/// What the database says.
+pub fn say(tx: &Tx<'_>, relay: &str, why_down: Option<&str>) -> Result<bool, Error> {
+    let before =
+        tx.query_one("SELECT why_down FROM relay_state WHERE relay = ?1", &[relay.into()], |row| {
+            row.text_or_null("why_down")
+        })?;
+    let is_news = before.is_none_or(|before| before.as_deref() != why_down);
+    tx.execute(
+        "INSERT INTO relay_state (relay, why_down, since, heard_at) VALUES (?1, ?2, ?3, ?3)
+         ON CONFLICT (relay) DO UPDATE SET why_down = excluded.why_down, heard_at = excluded.heard_at,
+             since = CASE WHEN relay_state.why_down IS NOT DISTINCT FROM excluded.why_down
+                          THEN relay_state.since ELSE excluded.since END",
+        &[relay.into(), why_down.into(), tx.now.into()],
+    )?;
+    Ok(is_news)
+}
+
+/// Records who is a member now.
+///
+/// # Errors
+/// What the database says.
+pub fn list(tx: &Tx<'_>, relay: &str, members: &[Approver]) -> Result<(), Error> {
+    tx.execute("DELETE FROM relay_member WHERE relay = ?1", &[relay.into()])?;
+    for member in members {
+        tx.execute(
+            "INSERT INTO relay_member (relay, person) VALUES (?1, ?2) ON CONFLICT DO NOTHING",
+            &[relay.into(), member.to_string().into()],
+        )?;
+    }
+    tx.execute("UPDATE relay_state SET members_at = ?2 WHERE relay = ?1", &[relay.into(), tx.now.into()])?;
+    Ok(())
+}
+
+/// Why the relay does not reach people; `None` if it does.
+///
+/// # Errors
+/// What the database says.
+pub fn why_down(tx: &Tx<'_>, relay: &str) -> Result<Option<String>, Error> {
+    let sql = "SELECT why_down, heard_at FROM relay_state WHERE relay = ?1";
+    let said =
+        tx.query_one(sql, &[relay.into()], |row| Ok((row.text_or_null("why_down")?, row.time("heard_at")?)))?;
+    Ok(match said {
+        None => Some("it has not been up yet".to_owned()),
+        Some((Some(why), _)) => Some(why),
+        Some((None, heard_at)) if tx.now.since(heard_at) > SAID_FOR => {
+            Some("no server carries asks".to_owned())
+        }
+        Some((None, _)) => None,
+    })
+}
+
+/// Whether the relay reaches people.
+///
+/// # Errors
+/// What the database says.
+pub(in crate::logins) fn reach(tx: &Tx<'_>, relay: &str) -> Result<Reach, Error> {
+    Ok(if why_down(tx, relay)?.is_none() { Reach::Up } else { Reach::Down })
+}
+
+/// Whether somebody with these names is a member.
+///
+/// # Errors
+/// What the database says.
+pub(in crate::logins) fn membership(
+    tx: &Tx<'_>,
+    relay: &str,
+    names: &[Approver],
+) -> Result<Membership, Error> {
+    let sql = "SELECT members_at FROM relay_state WHERE relay = ?1";
+    let listed = tx.query_one(sql, &[relay.into()], |row| row.time_or_null("members_at"))?.flatten();
+    if listed.is_none_or(|at| tx.now.since(at) > MEMBERS_FOR) {
+        return Ok(Membership::Unknown);
+    }
+    for name in names {
+        let sql = "SELECT 1 FROM relay_member WHERE relay = ?1 AND person = ?2";
+        if tx.query_one(sql, &[relay.into(), name.to_string().into()], |_| Ok(()))?.is_some() {
+            return Ok(Membership::Member);
+        }
+    }
+    Ok(Membership::Stranger)
+}
