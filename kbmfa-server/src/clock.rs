@@ -12,7 +12,7 @@ pub struct Time(i64);
 
 impl Time {
     /// The moment so many microseconds after 1970.
-    pub fn from_micros(micros: i64) -> Self {
+    pub const fn from_micros(micros: i64) -> Self {
         Self(micros)
     }
 

@@ -118,7 +118,14 @@ impl Config {
     pub fn rules(&self, listening_since: Option<Time>) -> Rules {
         let grace = Grace { length: self.poll_grace, listening_since };
         let (policy, auth_token) = (self.policy.clone(), self.auth_token.clone());
-        Rules { policy, relay: self.relay.name(), cool_down: self.cool_down, grace, auth_token }
+        Rules {
+            policy,
+            relay: self.relay.name(),
+            cool_down: self.cool_down,
+            grace,
+            auth_token,
+            post: self.relay.post(),
+        }
     }
 }
 

@@ -23,7 +23,9 @@ use crate::http::strangers::{self, Strangers};
 use crate::http::{self, status, tls};
 use crate::logins::{self, Logins, Rules, feed, inbox, sweep};
 use crate::poke;
+use crate::relay;
 use crate::relay::console::Console;
+use crate::relay::keybase::{Keybase, Settings};
 use crate::sessions::Sessions;
 use certificate::{InForce, Keeper};
 
@@ -51,6 +53,9 @@ pub enum Error {
     /// A loop failed.
     #[error(transparent)]
     Logins(#[from] logins::Error),
+    /// The relay cannot be used as it is set up.
+    #[error(transparent)]
+    Relay(#[from] relay::Error),
     /// A loop ended that must not end.
     #[error("{0} has ended; a server without it would not be one")]
     Ended(&'static str),
@@ -68,7 +73,7 @@ pub fn run(config_path: PathBuf) -> Result<(), Error> {
 }
 
 async fn serve(config_path: PathBuf, config: Config) -> Result<(), Error> {
-    let signals = Signals::hook()?;
+    let mut signals = Signals::hook()?;
     let db = Db::open_and_migrate(&config.state_dir)?;
     let (settings, settings_in_force) = watch::channel(config.http.clone());
     let (keeper, in_force) = Keeper::begin(db.clone(), settings_in_force.clone()).await?;
@@ -97,8 +102,7 @@ async fn serve(config_path: PathBuf, config: Config) -> Result<(), Error> {
     loops.start("the record of strangers", forever(strangers::run(db.clone(), heard)));
     let sweep = sweep::run(logins.clone(), broken, holder.clone());
     loops.start("the sweep", forever(once_open(opened.clone(), sweep)));
-    let relay = inbox::run(logins.clone(), Console, holder);
-    loops.start("the relay loop", forever(once_open(opened.clone(), relay)));
+    let keybase = start_relay(&mut loops, &config.relay, &logins, holder, &opened);
     loops.start("the certificate's keeper", forever(keeper.run()));
     loops.start("the opening", failing(open_in_time(db.clone(), logins.clone(), open)));
     loops.start("the feed", failing(feed::run(logins.clone(), Arc::clone(&bell))));
@@ -107,6 +111,13 @@ async fn serve(config_path: PathBuf, config: Config) -> Result<(), Error> {
     loops.start("the index of words", failing(once_open(opened.clone(), index(db.clone()))));
     loops.start("the watchdog", forever(watchdog(db)));
 
+    if let (Some(keybase), true) = (&keybase, opened.borrow().is_some()) {
+        tokio::select! {
+            begun = keybase.begun() => begun?,
+            ended = loops.next_end() => return Err(ended),
+            _ = signals.terminate.recv() => return Ok(()),
+        }
+    }
     let live = Reloadable { config_path, settings, logins, opened, config };
     log::info!("serving on {}", live.config.http.listen);
     notify(&[NotifyState::Ready]);
@@ -114,8 +125,32 @@ async fn serve(config_path: PathBuf, config: Config) -> Result<(), Error> {
     notify(&[NotifyState::Stopping]);
     let _ = close.send(true);
     loops.drain().await;
+    if let Some(keybase) = &keybase {
+        keybase.end().await;
+    }
     log::info!("ended");
     outcome
+}
+
+/// Starts the loop that carries asks, and whatever its relay needs beside it.
+fn start_relay(
+    loops: &mut Loops,
+    settings: &relay::Settings,
+    logins: &Logins,
+    holder: lease::Holder,
+    opened: &watch::Receiver<Option<Time>>,
+) -> Option<Keybase> {
+    let (logins, opened) = (logins.clone(), opened.clone());
+    let relay::Settings::Keybase(settings) = settings else {
+        loops.start("the relay loop", forever(once_open(opened, inbox::run(logins, Console, holder))));
+        return None;
+    };
+    let keybase = Keybase::new(Settings::clone(settings));
+    let carried = keybase.clone();
+    loops.start("the relay loop", forever(once_open(opened, inbox::run(logins, carried, holder))));
+    let attended = keybase.clone();
+    loops.start("the watch over Keybase", forever(async move { attended.attend().await }));
+    Some(keybase)
 }
 
 /// What both doors lead to.

@@ -129,6 +129,7 @@ impl<'a> Section<'a> {
     }
 
     /// The section `[name]`, whose last part is `key`, within this one; empty if there is none.
+    #[must_use]
     pub fn section(&self, key: &'static str, name: &'static str) -> Section<'a> {
         self.taken.borrow_mut().insert(key);
         let found = self.find(key);

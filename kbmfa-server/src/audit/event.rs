@@ -103,6 +103,10 @@ kinds! {
     SessionClosed = "session.closed",
     /// A limit was reached; told to people once in a while, however often it happens.
     LimitReached = "limit.reached",
+    /// A relay reaches people from now on.
+    RelayUp = "relay.up",
+    /// A relay does not reach people any more.
+    RelayDown = "relay.down",
     /// A relay has posted an ask.
     AskPosted = "ask.posted",
     /// A person answered, and it counted.

@@ -19,7 +19,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use crate::clock::{Clock, SystemClock};
+use crate::clock::{Clock, SystemClock, Time};
 use writer::When;
 
 /// Name of the database file inside the state directory.
@@ -106,6 +106,11 @@ impl Db {
         migrate::run(&mut connection, &state_dir.join(FILE))?;
         drop(connection);
         Self::open(state_dir)
+    }
+
+    /// The moment now, by the clock of the transactions.
+    pub fn now(&self) -> Time {
+        self.clock.now()
     }
 
     /// [`Self::open`] with another clock.
@@ -296,7 +301,7 @@ pub(crate) mod testing {
     //! A database in a directory of its own.
 
     use super::*;
-    use crate::clock::{ManualClock, Time};
+    use crate::clock::ManualClock;
 
     /// Noon of a plain day.
     pub(crate) const START: i64 = 1_795_262_400_000_000;

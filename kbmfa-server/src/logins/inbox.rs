@@ -1,17 +1,22 @@
 //! Carries asks to the relay and answers back: posts what is wanted, reads what stands, and turns the
 //! message into the verdict. One server at a time does this; whatever it leaves undone, the next one finds.
 
+mod words;
+
+use kbmfa_proto::names::PoolName;
 use std::future::Future;
 use std::time::Duration;
 
 use super::state::State;
 use super::store::asks::{self, Ask};
 use super::store::notices::{self, Notice};
-use super::store::{self, Login};
+use super::store::{Login, reach};
 use super::{Error, Logins, service};
-use crate::audit::{Head, Seal};
+use crate::audit::{Actor, Event, Kind, store as audit};
+use crate::clock::Time;
 use crate::db::{Tx, lease};
-use crate::relay::{self, Hint, Message, Relay, text};
+use crate::relay::{self, Hint, Message, Posted, Relay, Telling};
+use crate::roster;
 
 /// How often what is due is looked for, news or not: a step that failed is tried again after this.
 const INTERVAL: Duration = Duration::from_secs(2);
@@ -19,9 +24,12 @@ const INTERVAL: Duration = Duration::from_secs(2);
 /// Longest time for one call to the relay: shorter than the lease, which is renewed before each.
 const RELAY_TIME: Duration = Duration::from_secs(4);
 
+/// How often it is said that the relay is as it was; [`reach::SAID_FOR`] is longer.
+const SAY_AGAIN: Duration = Duration::from_secs(10);
+
 /// Runs until the process ends.
 pub async fn run(logins: Logins, relay: impl Relay, holder: lease::Holder) {
-    let turn = Turn { logins: &logins, relay: &relay, holder: &holder };
+    let mut turn = Turn { logins: &logins, relay: &relay, holder: &holder, said: None };
     loop {
         let look = tokio::select! {
             hint = relay.hint() => Look::Posted(hint),
@@ -29,7 +37,8 @@ pub async fn run(logins: Logins, relay: impl Relay, holder: lease::Holder) {
             () = tokio::time::sleep(INTERVAL) => Look::Due,
         };
         match turn.round(look).await {
-            Ok(()) | Err(Failure::NotMyTurn) => {}
+            Ok(()) => {}
+            Err(Failure::NotMyTurn) => relay.take_turn(false),
             Err(error) => log::error!("relay {}: {error}", relay.name()),
         }
     }
@@ -39,8 +48,15 @@ pub async fn run(logins: Logins, relay: impl Relay, holder: lease::Holder) {
 enum Look {
     /// Those that need something done.
     Due,
-    /// Those that stand unanswered: one of them, or all.
+    /// Those that stand unanswered, or the one that this hint is about.
     Posted(Hint),
+}
+
+/// An ask with all that is said about it.
+struct Item {
+    ask: Ask,
+    login: Login,
+    pools: Vec<PoolName>,
 }
 
 /// One server's turn at carrying asks. Before every word to the relay it makes sure that it is still its
@@ -49,67 +65,133 @@ struct Turn<'a, R> {
     logins: &'a Logins,
     relay: &'a R,
     holder: &'a lease::Holder,
+    /// How the relay was when that was last said, and when.
+    said: Option<(Option<String>, Time)>,
 }
 
 impl<R: Relay> Turn<'_, R> {
-    async fn round(&self, look: Look) -> Result<(), Failure> {
+    async fn round(&mut self, look: Look) -> Result<(), Failure> {
         self.hold().await?;
-        let name = self.relay.name();
-        let due = self.logins.db().read(move |tx| {
-            let asks = match &look {
-                Look::Due => asks::due(tx, name)?,
-                Look::Posted(Hint::One(id)) => asks::standing(tx, name, Some(id))?,
-                Look::Posted(Hint::Any) => asks::standing(tx, name, None)?,
-            };
-            Ok::<_, Error>((asks, notices::due(tx, name)?))
-        });
-        let (asks, notices) = due.await?;
-        for (ask, login) in asks {
-            let id = login.id.clone();
-            match self.tend(ask, login).await {
+        self.relay.take_turn(true);
+        if self.say_how_it_is().await?.is_some() {
+            return Ok(());
+        }
+        for item in self.look(look).await? {
+            let id = item.login.id.clone();
+            match self.tend(item).await {
                 Err(Failure::NotMyTurn) => return Err(Failure::NotMyTurn),
-                Err(error) => log::error!("relay {name}: login {}: {error}", id.short()),
+                Err(error) => log::error!("relay {}: login {}: {error}", self.relay.name(), id.short()),
                 Ok(()) => {}
             }
         }
-        for Notice { id, destination, text } in notices {
-            self.say(self.relay.tell(&destination.1, &text)).await?;
+        let name = self.relay.name();
+        let notices = self.logins.db().read(move |tx| Ok::<_, Error>(notices::due(tx, name)?)).await?;
+        for Notice { id, destination: (_, destination), text, reply_to } in notices {
+            let telling = Telling { id: id.clone(), destination, text, reply_to: reply_to.map(Message) };
+            self.say(self.relay.tell(&telling)).await?;
             self.write("notice.posted", move |tx| Ok(notices::posted(tx, &id)?)).await?;
         }
         Ok(())
     }
 
+    async fn look(&self, look: Look) -> Result<Vec<Item>, Failure> {
+        let name = self.relay.name();
+        let found = self.logins.db().read(move |tx| {
+            let found = match &look {
+                Look::Due => asks::due(tx, name)?,
+                Look::Posted(Hint::One(Message(message))) => asks::of_message(tx, name, message)?,
+                Look::Posted(Hint::Any) => asks::standing(tx, name)?,
+            };
+            let with_pools = |(ask, login): (Ask, Login)| {
+                let pools = roster::store::pools_of(tx, &login.machine_id)?;
+                Ok::<_, Error>(Item { ask, login, pools })
+            };
+            found.into_iter().map(with_pools).collect::<Result<Vec<_>, _>>()
+        });
+        Ok(found.await?)
+    }
+
+    /// Says for every server to hear whether the relay reaches people, and who its members are. Returns why not.
+    async fn say_how_it_is(&mut self) -> Result<Option<String>, Failure> {
+        let (name, why_down, members) = (self.relay.name(), self.relay.why_down(), self.relay.members());
+        let now = self.logins.db().now();
+        let said = self.said.as_ref();
+        let is_old = said.is_none_or(|(was, at)| *was != why_down || now.since(*at) >= SAY_AGAIN);
+        if is_old || members.is_some() {
+            self.said = Some((why_down.clone(), now));
+            let why_down = why_down.clone();
+            self.write("relay.state", move |tx| {
+                if reach::say(tx, name, why_down.as_deref())? && name != "console" {
+                    let kind = if why_down.is_some() { Kind::RelayDown } else { Kind::RelayUp };
+                    let event = Event::new(kind, Actor::new(format!("relay:{name}")));
+                    audit::append(tx, &event.maybe("why", why_down.as_ref()))?;
+                }
+                members.map_or(Ok(()), |members| Ok(reach::list(tx, name, &members)?))
+            })
+            .await?;
+        }
+        Ok(why_down)
+    }
+
     /// Does for one ask what is due.
-    async fn tend(&self, ask: Ask, login: Login) -> Result<(), Failure> {
-        let posting =
-            relay::Ask { id: ask.id.clone(), destination: ask.destination.1.clone(), text: words(&login) };
+    async fn tend(&self, item: Item) -> Result<(), Failure> {
+        let Item { ask, login, .. } = &item;
+        let posting = relay::Ask {
+            id: ask.id.clone(),
+            destination: ask.destination.1.clone(),
+            text: words::ask(login, &item.pools),
+            since: login.opened_at,
+        };
         match (login.life.state, &ask.message) {
             (State::Pending, None) => {
-                let Message(message) = self.say(self.relay.post(&posting)).await?;
-                let name = self.relay.name();
-                self.write("ask.posted", move |tx| service::ask_posted(tx, name, &ask, &message)).await
+                let posted = self.say(self.relay.post(&posting)).await?;
+                self.record_post(ask, &posted).await?;
+                self.say(self.relay.offer(&posted)).await?;
+                if posted.is_new { Ok(()) } else { self.settle(&posting, &posted.message, login).await }
             }
-            (State::Pending, Some(message)) => {
-                let message = Message(message.clone());
-                let standing = self.say(self.relay.answers(&posting, &message)).await?;
-                let (rules, id) = (self.logins.rules(), login.id.clone());
-                self.write("ask.settle", move |tx| service::settle(tx, &rules, &id, &standing)).await?;
-                self.logins.ended(&login.id);
-                Ok(())
+            (State::Pending, Some(message)) => self.settle(&posting, &Message(message.clone()), login).await,
+            // Somebody answers late, and is told so.
+            (_, Some(message)) if ask.is_closed => {
+                self.settle(&posting, &Message(message.clone()), login).await
             }
-            (_, message) => {
-                // It may have been posted by a process that died before it could say so.
-                let message = match message {
-                    Some(message) => Some(Message(message.clone())),
-                    None => self.say(self.relay.find(&posting)).await?,
-                };
-                if let Some(message) = message {
-                    let verdict = verdict(self.logins, &login).await?;
-                    self.say(self.relay.amend(&posting, &message, &verdict)).await?;
-                }
-                self.write("ask.closed", move |tx| Ok(asks::close(tx, &ask.id)?)).await
+            (_, message) => self.end(&item, &posting, message.as_ref()).await,
+        }
+    }
+
+    async fn record_post(&self, ask: &Ask, posted: &Posted) -> Result<(), Failure> {
+        let (name, ask, Message(message)) = (self.relay.name(), ask.clone(), posted.message.clone());
+        self.write("ask.posted", move |tx| service::ask_posted(tx, name, &ask, &message)).await
+    }
+
+    /// Decides by what stands on the message now.
+    async fn settle(&self, ask: &relay::Ask, message: &Message, login: &Login) -> Result<(), Failure> {
+        let standing = self.say(self.relay.answers(ask, message)).await?;
+        if standing.is_empty() {
+            return Ok(());
+        }
+        let (rules, id) = (self.logins.rules(), login.id.clone());
+        self.write("ask.settle", move |tx| service::settle(tx, &rules, &id, &standing)).await?;
+        self.logins.ended(&login.id);
+        Ok(())
+    }
+
+    /// Turns the message into the verdict.
+    async fn end(&self, item: &Item, posting: &relay::Ask, message: Option<&String>) -> Result<(), Failure> {
+        // It may have been posted by a process that died before it could say so.
+        let message = match message {
+            Some(message) => Some(Message(message.clone())),
+            None => self.say(self.relay.find(posting)).await?,
+        };
+        if let Some(message) = message {
+            let verdict = words::verdict(self.logins, &item.login, &item.pools).await?;
+            self.say(self.relay.amend(posting, &message, &verdict)).await?;
+            if item.ask.message.is_none() {
+                let posted = Posted { message, is_new: false };
+                self.record_post(&item.ask, &posted).await?;
             }
         }
+        let id = item.ask.id.clone();
+        self.write("ask.closed", move |tx| Ok(asks::close(tx, &id)?)).await
     }
 
     /// One call to the relay, in its time and in our turn.
@@ -147,24 +229,4 @@ enum Failure {
     TooSlow,
     #[error("another server carries the asks")]
     NotMyTurn,
-}
-
-fn words(login: &Login) -> String {
-    text::ask(&text::AskFacts {
-        user: login.user().as_str(),
-        machine: login.machine.as_str(),
-        service: login.opened.service.as_str(),
-        source: login.source.as_deref(),
-        key: login.key.as_deref(),
-        short: login.id.short(),
-        window: login.life.expires_at.since(login.opened_at),
-    })
-}
-
-async fn verdict(logins: &Logins, login: &Login) -> Result<String, Error> {
-    let id = login.id.clone();
-    let event = logins.db().read(move |tx| Ok::<_, Error>(store::last_event(tx, &id)?)).await?;
-    let head = event.and_then(|(seq, seal)| Some(Head { seq, seal: Seal::from_bytes(&seal)? }));
-    let head = head.unwrap_or(Head::EMPTY).to_string();
-    Ok(text::verdict(&words(login), login.life.state.as_str(), login.decided_by.as_deref(), &head))
 }

@@ -17,7 +17,7 @@ use crate::policy::{
     self, Approver, Before, Facts, Grounds, Membership, Person, Reach, Refusal, Subject, Verdict,
 };
 use crate::random;
-use crate::relay::{self, Answer, Standing, text};
+use crate::relay::{self, Answer, Post, Standing, text};
 use crate::roster::caller::{AuthToken, Caller, Claim};
 use crate::roster::{self, employee};
 
@@ -43,6 +43,8 @@ pub struct Rules {
     pub grace: Grace,
     /// The old tool's `AUTH_TOKEN`, if it is accepted.
     pub auth_token: Option<AuthToken>,
+    /// What people are told of besides asks.
+    pub post: Post,
 }
 
 impl Rules {
@@ -122,15 +124,9 @@ pub fn answer(
     apply(tx, rules, &mut login, Input::Tick, &Actor::new("clock"))?;
     let ask = asks::of(tx, id)?.into_iter().next();
     let why_not = why_not(tx, rules, &login, ask.as_ref(), person)?;
-    if let Some(ask) = &ask {
-        let (id, note) = (random::hex::<16>()?, note.map(Shown::as_str));
-        let given = Given { id, ask: &ask.id, person, answer, why_not: why_not.as_deref(), note };
-        asks::insert_answer(tx, &given)?;
-    }
-    let kind = if why_not.is_some() { Kind::AnswerRejected } else { Kind::AnswerGiven };
-    let event = about(&login, kind, Actor::new(person.to_string())).detail("answer", answer.as_str());
-    audit::append(tx, &event.maybe("why-not", why_not.as_ref()).maybe("note", note))?;
-    if let Some(why_not) = why_not {
+    let standing = Standing { person: person.clone(), answer, why_not };
+    record_answer(tx, &login, ask.as_ref(), &standing, note)?;
+    if let Some(why_not) = standing.why_not {
         return Ok(Answered::DidNotCount(why_not));
     }
     apply(tx, rules, &mut login, Input::Answer(answer), &Actor::new(person.to_string()))?;
@@ -138,24 +134,60 @@ pub fn answer(
 }
 
 /// Decides by the answers that stand on a message at this moment: any Deny of somebody who may answer
-/// outweighs every Approve. Answers that do not count go on record once.
+/// outweighs every Approve. Answers that do not count go on record once, and whose they are is told why.
 ///
 /// # Errors
 /// [`Error::NotFound`].
 pub fn settle(tx: &Tx<'_>, rules: &Rules, id: &LoginId, standing: &[Standing]) -> Result<(), Error> {
-    let login = store::by_id(tx, id)?.ok_or_else(|| Error::NotFound(id.to_string()))?;
+    let mut login = store::by_id(tx, id)?.ok_or_else(|| Error::NotFound(id.to_string()))?;
+    apply(tx, rules, &mut login, Input::Tick, &Actor::new("clock"))?;
     let ask = asks::of(tx, id)?.into_iter().next();
     let mut eligible = Vec::new();
     for one in standing {
-        if why_not(tx, rules, &login, ask.as_ref(), &one.person)?.is_none() {
-            eligible.push(one.clone());
+        let why_not = match &one.why_not {
+            Some(why_not) => Some(why_not.clone()),
+            None => why_not(tx, rules, &login, ask.as_ref(), &one.person)?,
+        };
+        let one = Standing { why_not, ..one.clone() };
+        if one.why_not.is_none() {
+            eligible.push(one);
         } else if !asks::was_answered(tx, id, &one.person, one.answer)? {
-            answer(tx, rules, id, &one.person, one.answer, None)?;
+            record_answer(tx, &login, ask.as_ref(), &one, None)?;
+            tell_why_not(tx, ask.as_ref(), &one)?;
         }
     }
     if let Some(decisive) = relay::tally(&eligible) {
         answer(tx, rules, id, &decisive.person, decisive.answer, None)?;
     }
+    Ok(())
+}
+
+fn record_answer(
+    tx: &Tx<'_>,
+    login: &Login,
+    ask: Option<&Ask>,
+    standing: &Standing,
+    note: Option<&Shown>,
+) -> Result<(), Error> {
+    let Standing { person, answer, why_not } = standing;
+    if let Some(ask) = ask {
+        let (id, note) = (random::hex::<16>()?, note.map(Shown::as_str));
+        let why_not = why_not.as_deref();
+        asks::insert_answer(tx, &Given { id, ask: &ask.id, person, answer: *answer, why_not, note })?;
+    }
+    let kind = if why_not.is_some() { Kind::AnswerRejected } else { Kind::AnswerGiven };
+    let event = about(login, kind, Actor::new(person.to_string())).detail("answer", answer.as_str());
+    audit::append(tx, &event.maybe("why-not", why_not.as_ref()).maybe("note", note))?;
+    Ok(())
+}
+
+/// A short reply to the ask.
+fn tell_why_not(tx: &Tx<'_>, ask: Option<&Ask>, standing: &Standing) -> Result<(), Error> {
+    let (Some(ask), Some(why_not)) = (ask, &standing.why_not) else { return Ok(()) };
+    let text = text::did_not_count(standing.person.name(), standing.answer, why_not);
+    let (id, destination, reply_to) = (random::hex::<16>()?, ask.destination.clone(), ask.message.clone());
+    let subject = format!("reply {id}");
+    notices::raise(tx, &notices::Notice { id, destination, text, reply_to }, &subject, tx.now)?;
     Ok(())
 }
 
@@ -303,10 +335,12 @@ fn enter(
     match verdict {
         Verdict::Ask(terms) => {
             let destination = (rules.relay.to_owned(), terms.destination);
-            let (id, login, message) = (random::hex::<16>()?, id.clone(), None);
-            asks::insert(tx, &Ask { id, login, destination, approvers: terms.approvers, message })?;
+            let (id, login, approvers) = (random::hex::<16>()?, id.clone(), terms.approvers);
+            let ask = Ask { id, login, destination, approvers, message: None, is_closed: false };
+            asks::insert(tx, &ask)?;
         }
         Verdict::Refuse(refusal) if refusal.is_limit() => tell_of_limit(tx, rules, &login, refusal)?,
+        Verdict::Refuse(refusal) if rules.post.refusals => tell_of_refusal(tx, rules, &login, refusal)?,
         _ => {}
     }
     Ok(login)
@@ -356,13 +390,21 @@ fn tell_of_limit(tx: &Tx<'_>, rules: &Rules, login: &Login, refusal: Refusal) ->
     Ok(())
 }
 
+/// Tells people that policy refused a login: once in a while about the same, however often it is tried.
+fn tell_of_refusal(tx: &Tx<'_>, rules: &Rules, login: &Login, refusal: Refusal) -> Result<(), Error> {
+    let from = login.source.as_deref().unwrap_or("an unknown address");
+    let subject = format!("{} {} {} {from}", refusal.code(), login.machine_id, login.user());
+    let text = text::refused(login.user().as_str(), login.machine.as_str(), from, refusal.code());
+    raise_notice(tx, rules, &subject, text).map(drop)
+}
+
 /// Tells people something through the relay, once in a while about the same subject; true if they are told.
 ///
 /// # Errors
 /// What the database says.
 pub fn raise_notice(tx: &Tx<'_>, rules: &Rules, subject: &str, text: String) -> Result<bool, Error> {
     let destination = (rules.relay.to_owned(), rules.policy.default.destination.clone());
-    let notice = notices::Notice { id: random::hex::<16>()?, destination, text };
+    let notice = notices::Notice { id: random::hex::<16>()?, destination, text, reply_to: None };
     Ok(notices::raise(tx, &notice, subject, tx.now.minus(NOTICE_PAUSE))?)
 }
 

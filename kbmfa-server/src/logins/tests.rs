@@ -52,7 +52,14 @@ impl World {
         let policy =
             Settings { rules: Vec::new(), default, limits, require_member: false, console_when_down: false };
         let grace = Grace { length: GRACE, listening_since: Some(fixture.clock.now()) };
-        let rules = Rules { policy, relay: "console", cool_down: Duration::ZERO, grace, auth_token: None };
+        let rules = Rules {
+            policy,
+            relay: "console",
+            cool_down: Duration::ZERO,
+            grace,
+            auth_token: None,
+            post: crate::relay::Post::default(),
+        };
         Self { fixture, rules, caller }
     }
 

@@ -27,6 +27,11 @@ impl Approver {
         format!("console:{name}").parse()
     }
 
+    /// The person's name there.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
     /// True for somebody with a shell on the server.
     pub fn is_at_console(&self) -> bool {
         self.relay == "console"

@@ -3,7 +3,8 @@
 
 use std::future;
 
-use super::{Ask, Error, Hint, Message, Relay, Standing};
+use super::{Ask, Error, Hint, Message, Posted, Relay, Standing, Telling};
+use crate::policy::Approver;
 
 /// See the module.
 pub struct Console;
@@ -13,8 +14,12 @@ impl Relay for Console {
         "console"
     }
 
-    async fn post(&self, ask: &Ask) -> Result<Message, Error> {
-        Ok(Message(ask.id.clone()))
+    async fn post(&self, ask: &Ask) -> Result<Posted, Error> {
+        Ok(Posted { message: Message(ask.id.clone()), is_new: true })
+    }
+
+    async fn offer(&self, _posted: &Posted) -> Result<(), Error> {
+        Ok(())
     }
 
     async fn find(&self, ask: &Ask) -> Result<Option<Message>, Error> {
@@ -26,7 +31,7 @@ impl Relay for Console {
     }
 
     /// `login watch` shows it.
-    async fn tell(&self, _destination: &str, _text: &str) -> Result<(), Error> {
+    async fn tell(&self, _notice: &Telling) -> Result<(), Error> {
         Ok(())
     }
 
@@ -37,5 +42,15 @@ impl Relay for Console {
 
     async fn hint(&self) -> Hint {
         future::pending().await
+    }
+
+    fn take_turn(&self, _is_mine: bool) {}
+
+    fn why_down(&self) -> Option<String> {
+        None
+    }
+
+    fn members(&self) -> Option<Vec<Approver>> {
+        None
     }
 }

@@ -7,6 +7,7 @@ pub mod text;
 
 use std::future::Future;
 
+use crate::clock::Time;
 use crate::policy::{Approver, Approvers};
 
 /// Which relay it is, and all that the operator says about it.
@@ -47,6 +48,14 @@ impl Settings {
         }
     }
 
+    /// What is posted besides asks.
+    pub fn post(&self) -> Post {
+        match self {
+            Self::Console => Post::default(),
+            Self::Keybase(keybase) => keybase.post,
+        }
+    }
+
     /// Why these approvers cannot be.
     pub fn complain(&self, approvers: &Approvers) -> Option<String> {
         match self {
@@ -54,6 +63,15 @@ impl Settings {
             Self::Keybase(keybase) => keybase.complain(approvers),
         }
     }
+}
+
+/// What is posted besides asks and verdicts.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Post {
+    /// Logins that policy refused.
+    pub refusals: bool,
+    /// Sessions that were opened and closed.
+    pub sessions: bool,
 }
 
 /// An ask for a relay to post.
@@ -65,11 +83,35 @@ pub struct Ask {
     pub destination: String,
     /// What the message says.
     pub text: String,
+    /// Since when it is to be posted.
+    pub since: Time,
+}
+
+/// An ask that stands in the relay.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Posted {
+    /// Its message.
+    pub message: Message,
+    /// False if it was there before: somebody may have answered already.
+    pub is_new: bool,
 }
 
 /// A message that a relay has posted, by the relay's own id.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Message(pub String);
+
+/// Something to tell people.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Telling {
+    /// Opaque id.
+    pub id: String,
+    /// Where in the relay.
+    pub destination: String,
+    /// What it says.
+    pub text: String,
+    /// The message that it answers.
+    pub reply_to: Option<Message>,
+}
 
 /// What one person replies.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, serde::Serialize)]
@@ -98,13 +140,15 @@ pub struct Standing {
     pub person: Approver,
     /// What they say.
     pub answer: Answer,
+    /// Why it does not count, as far as the relay knows.
+    pub why_not: Option<String>,
 }
 
 /// Where answers may have changed.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Hint {
-    /// On the ask of this id.
-    One(String),
+    /// On this message, if it is an ask.
+    One(Message),
     /// On any: something may have been missed.
     Any,
 }
@@ -121,7 +165,10 @@ pub trait Relay: Send + Sync + 'static {
 
     /// Posts an ask. It may have been posted before by a process that died before it could say so: the
     /// relay looks for a message with this ask's id first, and never posts a second.
-    fn post(&self, ask: &Ask) -> impl Future<Output = Result<Message, Error>> + Send;
+    fn post(&self, ask: &Ask) -> impl Future<Output = Result<Posted, Error>> + Send;
+
+    /// Puts on the message what people click to answer. Doing it again is harmless.
+    fn offer(&self, posted: &Posted) -> impl Future<Output = Result<(), Error>> + Send;
 
     /// Looks for the message of an ask that may or may not have been posted.
     fn find(&self, ask: &Ask) -> impl Future<Output = Result<Option<Message>, Error>> + Send;
@@ -135,7 +182,7 @@ pub trait Relay: Send + Sync + 'static {
     ) -> impl Future<Output = Result<(), Error>> + Send;
 
     /// Tells people something that needs no answer. Telling it twice is better than not at all.
-    fn tell(&self, destination: &str, text: &str) -> impl Future<Output = Result<(), Error>> + Send;
+    fn tell(&self, notice: &Telling) -> impl Future<Output = Result<(), Error>> + Send;
 
     /// The answers that stand on the message now, read afresh.
     fn answers(
@@ -147,6 +194,15 @@ pub trait Relay: Send + Sync + 'static {
     /// Waits for a hint that answers may have changed. The future may be dropped at any time, and must
     /// lose nothing by it. A relay that can miss a hint says [`Hint::Any`] every so often.
     fn hint(&self) -> impl Future<Output = Hint> + Send;
+
+    /// Whether it is this server that carries asks, as far as is known now. A relay need not be up elsewhere.
+    fn take_turn(&self, is_mine: bool);
+
+    /// Why it does not reach people; `None` if it does.
+    fn why_down(&self) -> Option<String>;
+
+    /// The members of its default destination, if they were listed again since this was last asked.
+    fn members(&self) -> Option<Vec<Approver>>;
 }
 
 /// What the answers that stand on one message amount to: any Deny outweighs every Approve. The caller
@@ -162,7 +218,7 @@ mod tests {
 
     #[test]
     fn any_deny_outweighs_every_approve() {
-        let standing = |name: &str, answer| Standing { person: name.parse().unwrap(), answer };
+        let standing = |name: &str, answer| Standing { person: name.parse().unwrap(), answer, why_not: None };
         let yes = standing("keybase:alice", Answer::Approve);
         let no = standing("keybase:bob", Answer::Deny);
         assert_eq!(tally(&[]), None);

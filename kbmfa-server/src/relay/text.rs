@@ -1,7 +1,13 @@
 //! Every sentence that a person reads about a login, in a chat or at the ssh prompt. Names in it are
-//! [`Shown`](kbmfa_proto::text::Shown) or narrower, so nothing from outside arrives uncleaned.
+//! [`Shown`](kbmfa_proto::text::Shown) or narrower, so nothing from outside arrives uncleaned; in a chat they are quoted
+//! besides, so that none is taken for a mention, a command or markup.
 
+use kbmfa_proto::names::PoolName;
+use std::fmt::Write as _;
 use std::time::Duration;
+
+use super::Answer;
+use crate::clock::Time;
 
 /// What an ask says.
 pub struct AskFacts<'a> {
@@ -9,6 +15,8 @@ pub struct AskFacts<'a> {
     pub user: &'a str,
     /// The machine, by name.
     pub machine: &'a str,
+    /// The pools that it is in.
+    pub pools: &'a [PoolName],
     /// The PAM service.
     pub service: &'a str,
     /// Where the person comes from, if known.
@@ -19,20 +27,91 @@ pub struct AskFacts<'a> {
     pub short: &'a str,
     /// How long people have to answer.
     pub window: Duration,
+    /// Until when they have.
+    pub until: Time,
+}
+
+/// How a login ended.
+pub struct VerdictFacts<'a> {
+    /// The state's word.
+    pub state: &'a str,
+    /// Code for why, if there is one.
+    pub reason: Option<&'a str>,
+    /// Who decided.
+    pub by: Option<&'a str>,
+    /// After how long.
+    pub after: Duration,
+    /// Number and beginning of the seal of the event that says so.
+    pub head: &'a str,
 }
 
 /// The ask itself.
 pub fn ask(facts: &AskFacts<'_>) -> String {
-    let AskFacts { user, machine, service, source, key, short, window } = facts;
-    let source = source.map_or_else(|| " from an unknown address".into(), |source| format!(" from {source}"));
-    let key = key.map(|key| format!(" with key {key}")).unwrap_or_default();
-    format!("{user} wants to enter {machine} ({service}){source}{key}; login {short}, {} s", window.as_secs())
+    let (short, window, until) = (code(facts.short), facts.window.as_secs(), facts.until);
+    format!("Login {short}: {}. Answer within {window} s, until {until}.", errand(facts, "wants to enter"))
 }
 
 /// What the ask becomes in the end.
-pub fn verdict(ask: &str, decision: &str, by: Option<&str>, head: &str) -> String {
-    let by = by.map(|by| format!(" by {by}")).unwrap_or_default();
-    format!("{ask}: {decision}{by} [{head}]")
+pub fn verdict(facts: &AskFacts<'_>, end: &VerdictFacts<'_>) -> String {
+    let by = end.by.map(|by| format!(" by {}", code(by))).unwrap_or_default();
+    let reason =
+        end.reason.filter(|reason| *reason != end.state).map(|why| format!(" ({why})")).unwrap_or_default();
+    let (short, after, head) = (code(facts.short), end.after.as_secs(), code(end.head));
+    let errand = errand(facts, "wanted to enter");
+    format!("Login {short} was *{}*{reason}{by} after {after} s: {errand}. Record {head}", end.state)
+}
+
+/// Who wants to go where, and from where.
+fn errand(facts: &AskFacts<'_>, wants: &str) -> String {
+    let AskFacts { user, machine, pools, service, source, key, .. } = facts;
+    let mut errand = format!("{} {wants} {}", code(user), code(machine));
+    if !pools.is_empty() {
+        let pools: Vec<_> = pools.iter().map(|pool| code(pool.as_str())).collect();
+        let _ = write!(errand, " ({})", pools.join(", "));
+    }
+    let source = source.map_or_else(|| "an unknown address".to_owned(), code);
+    let _ = write!(errand, " by {} from {source}", code(service));
+    if let Some(key) = key {
+        let _ = write!(errand, " with key {}", code(key));
+    }
+    errand
+}
+
+/// Quoted for a chat: what is in backticks is neither markup nor a mention. Whatever could end the quotation, or look like
+/// something that it is not, is spelled out.
+fn code(text: &str) -> String {
+    let plain = |c: char| (c.is_ascii_graphic() || c == ' ') && c != '`' && c != '\\';
+    let mut quoted = String::from("`");
+    for c in text.chars() {
+        if plain(c) { quoted.push(c) } else { quoted.extend(c.escape_unicode()) }
+    }
+    if text.is_empty() {
+        quoted.push('-');
+    }
+    quoted.push('`');
+    // An escape begins with a backslash, which would be an escape of the chat's own.
+    quoted.replace("\\u{", "u{")
+}
+
+/// To somebody whose answer did not count.
+pub fn did_not_count(name: &str, answer: Answer, why: &str) -> String {
+    format!("{}: this {} does not count: {}", code(name), answer.as_str(), code(why))
+}
+
+/// To people, when policy refused a login.
+pub fn refused(user: &str, machine: &str, from: &str, reason: &str) -> String {
+    format!("Refused: {} wanted to enter {} from {} ({reason})", code(user), code(machine), code(from))
+}
+
+/// To people, when a session was opened or closed.
+pub fn session(what: &str, user: &str, machine: &str, from: Option<&str>) -> String {
+    let from = from.map(|from| format!(" from {}", code(from))).unwrap_or_default();
+    format!("Session {what}: {} at {}{from}", code(user), code(machine))
+}
+
+/// To people, once a day: against this the record can be verified.
+pub fn head(head: &str) -> String {
+    format!("Head of the record: {} (`kbmfa-server audit verify --head` checks against it)", code(head))
 }
 
 /// At the prompt, while nobody has answered. sshd before 10.3 shows it only at the end, so it must read well
@@ -60,8 +139,9 @@ pub fn say_refused(code: &str, short: &str) -> String {
 
 /// To people, when logins are refused for being too many.
 pub fn limit_reached(user: &str, machine: &str, from: &str, code: &str) -> String {
+    let (user, machine, from) = (self::code(user), self::code(machine), self::code(from));
     format!(
-        "logins of {user} to {machine} from {from} are being refused ({code}); somebody may be trying a stolen key"
+        "Logins of {user} to {machine} from {from} are being refused ({code}); somebody may be trying a stolen key"
     )
 }
 
@@ -82,8 +162,9 @@ pub fn say_cancelled(short: &str) -> String {
 
 /// To people, when a machine let somebody in without asking them.
 pub fn let_in_unreachable(user: &str, machine: &str, at: &str) -> String {
+    let (machine, user) = (code(machine), code(user));
     format!(
-        "{machine} let {user} in without an approval at {at}: no server could be reached, and on_unreachable is allow"
+        "{machine} let {user} in without an approval at {at}: no server could be reached, and `on_unreachable` is `allow`"
     )
 }
 
@@ -91,19 +172,60 @@ pub fn let_in_unreachable(user: &str, machine: &str, at: &str) -> String {
 mod tests {
     use super::*;
 
+    const FACTS: AskFacts<'_> = AskFacts {
+        user: "alice",
+        machine: "web1",
+        pools: &[],
+        service: "sshd",
+        source: Some("192.0.2.7"),
+        key: Some("SHA256:abc"),
+        short: "0f3a9b7c",
+        window: Duration::from_secs(60),
+        until: Time::from_micros(1_795_262_460_000_000),
+    };
+
     #[test]
     fn an_ask_says_who_wants_to_go_where_and_from_where() {
-        let mut facts = AskFacts {
-            user: "alice",
-            machine: "web1",
-            service: "sshd",
-            source: Some("192.0.2.7"),
-            key: Some("SHA256:abc"),
-            short: "0f3a9b7c",
-            window: Duration::from_secs(60),
+        insta::assert_snapshot!(ask(&FACTS), @"Login `0f3a9b7c`: `alice` wants to enter `web1` by `sshd` from `192.0.2.7` with key `SHA256:abc`. Answer within 60 s, until 2026-11-21T12:01:00Z.");
+        let pools = ["db".parse().unwrap(), "web".parse().unwrap()];
+        let bare = AskFacts { pools: &pools, source: None, key: None, ..FACTS };
+        insta::assert_snapshot!(ask(&bare), @"Login `0f3a9b7c`: `alice` wants to enter `web1` (`db`, `web`) by `sshd` from an unknown address. Answer within 60 s, until 2026-11-21T12:01:00Z.");
+    }
+
+    #[test]
+    fn a_verdict_says_how_it_ended_by_whom_and_after_how_long() {
+        let after = Duration::from_secs(12);
+        let end = VerdictFacts {
+            state: "approved",
+            reason: None,
+            by: Some("keybase:bob"),
+            after,
+            head: "7:0a1b2c",
         };
-        insta::assert_snapshot!(ask(&facts), @"alice wants to enter web1 (sshd) from 192.0.2.7 with key SHA256:abc; login 0f3a9b7c, 60 s");
-        (facts.source, facts.key) = (None, None);
-        insta::assert_snapshot!(ask(&facts), @"alice wants to enter web1 (sshd) from an unknown address; login 0f3a9b7c, 60 s");
+        insta::assert_snapshot!(verdict(&FACTS, &end), @"Login `0f3a9b7c` was *approved* by `keybase:bob` after 12 s: `alice` wanted to enter `web1` by `sshd` from `192.0.2.7` with key `SHA256:abc`. Record `7:0a1b2c`");
+        let end =
+            VerdictFacts { state: "denied", reason: Some("suspended"), by: Some("console:root"), ..end };
+        insta::assert_snapshot!(verdict(&FACTS, &end), @"Login `0f3a9b7c` was *denied* (suspended) by `console:root` after 12 s: `alice` wanted to enter `web1` by `sshd` from `192.0.2.7` with key `SHA256:abc`. Record `7:0a1b2c`");
+    }
+
+    #[test]
+    fn nothing_from_outside_leaves_its_quotation() {
+        let check = |text: &str, expected: &str| assert_eq!(code(text), expected, "{text:?}");
+        check("alice", "`alice`");
+        check("@here *bold*", "`@here *bold*`");
+        check("a`b", "`au{60}b`");
+        check("EXAMPLE\\alice", "`EXAMPLEu{5c}alice`");
+        check("ends in \\", "`ends in u{5c}`");
+        check("m\u{fc}ller\n", "`mu{fc}lleru{a}`");
+        check("", "`-`");
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn whatever_it_is_there_are_two_backticks_and_no_backslash(text in "\\PC{0,40}") {
+            let quoted = code(&text);
+            proptest::prop_assert_eq!(quoted.matches('`').count(), 2);
+            proptest::prop_assert!(quoted.is_ascii() && !quoted.contains('\\'));
+        }
     }
 }

@@ -34,7 +34,19 @@ pub fn take(tx: &Tx<'_>, rules: &Rules, caller: &Caller, report: &SessionReport)
         }
     };
     audit::append(tx, &event(kind, caller, report, &session))?;
-    Ok(())
+    tell(tx, rules, kind, &session)
+}
+
+/// Tells people, if they want to be told.
+fn tell(tx: &Tx<'_>, rules: &Rules, kind: Kind, session: &Session) -> Result<(), Error> {
+    let what = match kind {
+        Kind::SessionOpened if rules.post.sessions => "opened",
+        Kind::SessionClosed if rules.post.sessions => "closed",
+        _ => return Ok(()),
+    };
+    let (user, machine) = (session.user.as_str(), session.machine.as_str());
+    let text = text::session(what, user, machine, session.source.as_deref());
+    raise_notice(tx, rules, &format!("session {what} {}", session.id), text).map(drop)
 }
 
 /// One end of a session. Either may come first; the other then finds the session and lacks nothing.

@@ -105,7 +105,14 @@ fn rules(now: Time) -> Rules {
         Limits { pending_per_user: 3, pending_per_machine: 5, asks_per_user: 99, asks_per_machine: 99 };
     let policy =
         Settings { rules: Vec::new(), default, limits, require_member: false, console_when_down: false };
-    Rules { policy, relay: "console", cool_down: Duration::ZERO, grace, auth_token: None }
+    Rules {
+        policy,
+        relay: "console",
+        cool_down: Duration::ZERO,
+        grace,
+        auth_token: None,
+        post: crate::relay::Post::default(),
+    }
 }
 
 fn connection(number: u16) -> Connection {

@@ -20,9 +20,11 @@ pub struct Ask {
     pub approvers: Approvers,
     /// The relay's id of the message, once it is posted.
     pub message: Option<String>,
+    /// True once it has become the verdict.
+    pub is_closed: bool,
 }
 
-const ASK: &str = "SELECT id, login_id, relay, destination, approvers, message FROM ask";
+const ASK: &str = "SELECT id, login_id, relay, destination, approvers, message, state FROM ask";
 
 fn ask(row: &Row<'_, '_>) -> Result<Ask, Error> {
     Ok(Ask {
@@ -31,6 +33,7 @@ fn ask(row: &Row<'_, '_>) -> Result<Ask, Error> {
         destination: (row.text("relay")?, row.text("destination")?),
         approvers: row.parsed("approvers")?,
         message: row.text_or_null("message")?,
+        is_closed: row.text("state")? == "closed",
     })
 }
 
@@ -63,14 +66,20 @@ pub(in crate::logins) fn due(tx: &Tx<'_>, relay: &str) -> Result<Vec<(Ask, Login
     with_logins(tx, tx.query(&sql, &[relay.into()], ask)?)
 }
 
-/// Asks of a relay that stand there unanswered; one of them, or all.
-pub(in crate::logins) fn standing(
+/// Asks of a relay that stand there unanswered.
+pub(in crate::logins) fn standing(tx: &Tx<'_>, relay: &str) -> Result<Vec<(Ask, Login)>, Error> {
+    let sql = format!("{ASK} WHERE relay = ?1 AND state = 'posted'");
+    with_logins(tx, tx.query(&sql, &[relay.into()], ask)?)
+}
+
+/// The ask that is this message, answered or not.
+pub(in crate::logins) fn of_message(
     tx: &Tx<'_>,
     relay: &str,
-    id: Option<&str>,
+    message: &str,
 ) -> Result<Vec<(Ask, Login)>, Error> {
-    let sql = format!("{ASK} WHERE relay = ?1 AND state = 'posted' AND (?2 IS NULL OR id = ?2)");
-    with_logins(tx, tx.query(&sql, &[relay.into(), id.into()], ask)?)
+    let sql = format!("{ASK} WHERE relay = ?1 AND message = ?2");
+    with_logins(tx, tx.query(&sql, &[relay.into(), message.into()], ask)?)
 }
 
 fn with_logins(tx: &Tx<'_>, asks: Vec<Ask>) -> Result<Vec<(Ask, Login)>, Error> {

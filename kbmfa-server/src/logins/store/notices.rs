@@ -12,6 +12,8 @@ pub struct Notice {
     pub destination: (String, String),
     /// What it says.
     pub text: String,
+    /// The relay's id of the message that it answers.
+    pub reply_to: Option<String>,
 }
 
 /// Puts a notice down, unless there was one about the same subject since then; true if it is new.
@@ -23,8 +25,8 @@ pub(in crate::logins) fn raise(
 ) -> Result<bool, Error> {
     let (relay, destination) = &notice.destination;
     let added = tx.execute(
-        "INSERT INTO notice (id, relay, destination, subject, text, created_at)
-         SELECT ?1, ?2, ?3, ?4, ?5, ?6
+        "INSERT INTO notice (id, relay, destination, subject, text, created_at, reply_to)
+         SELECT ?1, ?2, ?3, ?4, ?5, ?6, ?8
          WHERE NOT EXISTS (SELECT 1 FROM notice WHERE subject = ?4 AND created_at > ?7)",
         &[
             notice.id.as_str().into(),
@@ -34,6 +36,7 @@ pub(in crate::logins) fn raise(
             notice.text.as_str().into(),
             tx.now.into(),
             since.into(),
+            notice.reply_to.clone().into(),
         ],
     )?;
     Ok(added == 1)
@@ -41,7 +44,7 @@ pub(in crate::logins) fn raise(
 
 /// Notices of a relay that nobody was told yet.
 pub(in crate::logins) fn due(tx: &Tx<'_>, relay: &str) -> Result<Vec<Notice>, Error> {
-    let sql = "SELECT id, relay, destination, text FROM notice WHERE relay = ?1 AND posted_at IS NULL ORDER BY created_at";
+    let sql = "SELECT id, relay, destination, text, reply_to FROM notice WHERE relay = ?1 AND posted_at IS NULL ORDER BY created_at";
     tx.query(sql, &[relay.into()], notice)
 }
 
@@ -50,7 +53,7 @@ pub(in crate::logins) fn due(tx: &Tx<'_>, relay: &str) -> Result<Vec<Notice>, Er
 /// # Errors
 /// What the database says.
 pub fn after(tx: &Tx<'_>, after: Time) -> Result<Vec<(Time, Notice)>, Error> {
-    let sql = "SELECT id, relay, destination, text, created_at FROM notice WHERE created_at > ?1 ORDER BY created_at";
+    let sql = "SELECT id, relay, destination, text, reply_to, created_at FROM notice WHERE created_at > ?1 ORDER BY created_at";
     tx.query(sql, &[after.into()], |row| Ok((row.time("created_at")?, notice(row)?)))
 }
 
@@ -61,5 +64,6 @@ pub(in crate::logins) fn posted(tx: &Tx<'_>, id: &str) -> Result<(), Error> {
 
 fn notice(row: &Row<'_, '_>) -> Result<Notice, Error> {
     let destination = (row.text("relay")?, row.text("destination")?);
-    Ok(Notice { id: row.text("id")?, destination, text: row.text("text")? })
+    let reply_to = row.text_or_null("reply_to")?;
+    Ok(Notice { id: row.text("id")?, destination, text: row.text("text")?, reply_to })
 }

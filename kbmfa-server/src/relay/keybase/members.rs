@@ -52,6 +52,8 @@ pub enum Standing {
     Person(Role),
     /// A bot.
     Bot,
+    /// A bot that sees only what is meant for it.
+    RestrictedBot,
     /// Somebody whose account was reset or deleted, or who has no keys yet.
     Keyless,
 }
@@ -73,7 +75,7 @@ impl Member {
         match self.standing {
             Standing::Person(role) if role >= min_role => None,
             Standing::Person(role) => Some(format!("a {role} may not answer here; that takes a {min_role}")),
-            Standing::Bot => Some("bots may not answer".to_owned()),
+            Standing::Bot | Standing::RestrictedBot => Some("bots may not answer".to_owned()),
             Standing::Keyless => Some("this account was reset, or has no keys yet".to_owned()),
         }
     }

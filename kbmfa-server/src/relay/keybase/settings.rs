@@ -7,6 +7,7 @@ use std::str::FromStr;
 
 use super::members::Role;
 use crate::policy::{Approver, Approvers};
+use crate::relay::Post;
 use crate::settings::Section;
 
 /// Longest home, in bytes: the service's socket lies `.config/keybase/keybased.sock` below it, and the path of a Unix
@@ -47,15 +48,6 @@ pub enum Service {
         /// `--home`.
         home: Option<PathBuf>,
     },
-}
-
-/// What is posted besides asks and verdicts.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub struct Post {
-    /// Logins that policy refused.
-    pub refusals: bool,
-    /// Sessions that were opened and closed.
-    pub sessions: bool,
 }
 
 /// A conversation by name: `acme#general`, or `@alice`.

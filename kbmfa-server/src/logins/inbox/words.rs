@@ -1,0 +1,43 @@
+//! A login in the relay's words: the ask, and the verdict that it becomes.
+
+use kbmfa_proto::names::PoolName;
+
+use crate::audit::{Head, Seal};
+use crate::logins::store::{self, Login};
+use crate::logins::{Error, Logins};
+use crate::relay::text::{self, AskFacts, VerdictFacts};
+
+/// What the ask says.
+pub(super) fn ask(login: &Login, pools: &[PoolName]) -> String {
+    text::ask(&facts(login, pools))
+}
+
+fn facts<'a>(login: &'a Login, pools: &'a [PoolName]) -> AskFacts<'a> {
+    AskFacts {
+        user: login.user().as_str(),
+        machine: login.machine.as_str(),
+        pools,
+        service: login.opened.service.as_str(),
+        source: login.source.as_deref(),
+        key: login.key.as_deref(),
+        short: login.id.short(),
+        window: login.life.expires_at.since(login.opened_at),
+        until: login.life.expires_at,
+    }
+}
+
+/// What the ask becomes, with number and seal of the newest event about the login.
+pub(super) async fn verdict(logins: &Logins, login: &Login, pools: &[PoolName]) -> Result<String, Error> {
+    let id = login.id.clone();
+    let event = logins.db().read(move |tx| Ok::<_, Error>(store::last_event(tx, &id)?)).await?;
+    let head = event.and_then(|(seq, seal)| Some(Head { seq, seal: Seal::from_bytes(&seal)? }));
+    let head = head.unwrap_or(Head::EMPTY).to_string();
+    let end = VerdictFacts {
+        state: login.life.state.as_str(),
+        reason: login.reason.as_deref(),
+        by: login.decided_by.as_deref(),
+        after: login.life.decided_at.map_or_else(Default::default, |at| at.since(login.opened_at)),
+        head: &head,
+    };
+    Ok(text::verdict(&facts(login, pools), &end))
+}

@@ -1,0 +1,158 @@
+//! What the reactions on a message amount to, given who is who. Pure.
+
+use super::members::{Member, Role};
+use crate::policy::Approver;
+use crate::relay::{Answer, Standing};
+
+/// What people click, and the bot puts on each ask.
+pub(super) const OFFERED: [&str; 2] = ["Approve", "Deny"];
+
+/// Reads a reaction. The list is closed: an emoji that a team has made may look like any of these.
+pub(super) fn answer(reaction: &str) -> Option<Answer> {
+    match without_skin_tone(reaction) {
+        "Approve" | ":white_check_mark:" | ":+1:" => Some(Answer::Approve),
+        "Deny" | ":no_entry_sign:" | ":-1:" => Some(Answer::Deny),
+        _ => None,
+    }
+}
+
+/// `:+1::skin-tone-3:` is `:+1:`.
+fn without_skin_tone(reaction: &str) -> &str {
+    let Some((emoji, tone)) = reaction.split_once(":skin-tone-") else { return reaction };
+    if matches!(tone, "1:" | "2:" | "3:" | "4:" | "5:" | "6:") { emoji } else { reaction }
+}
+
+/// Who may answer in a conversation.
+pub(super) enum Electorate<'a> {
+    /// Members of its team, from this role on.
+    Team(&'a [Member], Role),
+    /// This one user, by name and uid, as long as they are in it by that uid.
+    User(&'a Member, &'a [Member]),
+}
+
+/// What stands on a message. The bot's own reactions are no answers.
+pub(super) fn standing<'a>(
+    reactions: impl Iterator<Item = (&'a str, &'a str)>,
+    electorate: &Electorate<'_>,
+    bot: &str,
+) -> Vec<Standing> {
+    let answers = reactions.filter_map(|(said, by)| Some((answer(said)?, by))).filter(|(_, by)| *by != bot);
+    answers
+        .filter_map(|(answer, by)| {
+            let name = by.parse().ok()?;
+            Some(Standing { person: Approver::keybase(&name), answer, why_not: electorate.why_not(by) })
+        })
+        .collect()
+}
+
+impl Electorate<'_> {
+    fn why_not(&self, by: &str) -> Option<String> {
+        let stranger = || Some("only members of the team may answer".to_owned());
+        match self {
+            Self::Team(members, min_role) => {
+                let member = members.iter().find(|member| member.name.as_str() == by);
+                member.map_or_else(stranger, |member| member.why_not(*min_role))
+            }
+            Self::User(user, present) => {
+                let is_it = user.name.as_str() == by
+                    && present.iter().any(|member| member.name == user.name && member.uid == user.uid);
+                if is_it {
+                    user.why_not(Role::Reader)
+                } else {
+                    Some("only the user who is asked may answer".to_owned())
+                }
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::members;
+    use super::*;
+
+    #[test]
+    fn the_list_of_answers_is_closed() {
+        let check = |reaction: &str, expected| assert_eq!(answer(reaction), expected, "{reaction}");
+        for reaction in ["Approve", ":white_check_mark:", ":+1:", ":+1::skin-tone-6:"] {
+            check(reaction, Some(Answer::Approve));
+        }
+        for reaction in ["Deny", ":no_entry_sign:", ":-1:", ":-1::skin-tone-1:"] {
+            check(reaction, Some(Answer::Deny));
+        }
+        for reaction in [
+            "approve",
+            "Approve ",
+            ":approve:",
+            ":thumbsup:",
+            ":heavy_check_mark:",
+            ":+1::skin-tone-7:",
+            "",
+            ":+1",
+            "1",
+        ] {
+            check(reaction, None);
+        }
+    }
+
+    fn member(name: &str, standing: members::Standing) -> Member {
+        Member { name: name.parse().unwrap(), uid: format!("uid of {name}"), standing }
+    }
+
+    fn told(standing: &[Standing]) -> Vec<String> {
+        let told = |one: &Standing| {
+            format!("{} {} {}", one.person, one.answer.as_str(), one.why_not.as_deref().unwrap_or("counts"))
+        };
+        standing.iter().map(told).collect()
+    }
+
+    #[test]
+    fn in_a_team_members_of_the_role_count_and_strangers_and_the_bot_do_not() {
+        use members::Standing::{Bot, Keyless, Person};
+        let members = [
+            member("alice", Person(Role::Owner)),
+            member("bob", Person(Role::Writer)),
+            member("carol", Person(Role::Reader)),
+            member("dave", Keyless),
+            member("sshbot", Bot),
+            member("other", Bot),
+        ];
+        let reactions = [
+            ("Approve", "sshbot"),
+            ("Deny", "sshbot"),
+            (":+1:", "bob"),
+            ("Deny", "alice"),
+            ("Approve", "carol"),
+            ("Approve", "dave"),
+            ("Approve", "mallory"),
+            ("Approve", "other"),
+            (":tada:", "alice"),
+        ];
+        let electorate = Electorate::Team(&members, Role::Writer);
+        let standing = standing(reactions.into_iter(), &electorate, "sshbot");
+        insta::assert_snapshot!(told(&standing).join("\n"), @r"
+        keybase:bob approve counts
+        keybase:alice deny counts
+        keybase:carol approve a reader may not answer here; that takes a writer
+        keybase:dave approve this account was reset, or has no keys yet
+        keybase:mallory approve only members of the team may answer
+        keybase:other approve bots may not answer
+        ");
+    }
+
+    #[test]
+    fn in_a_private_chat_only_the_pinned_user_counts() {
+        let alice = member("alice", members::Standing::Person(Role::Owner));
+        let impostor = Member { uid: "another".into(), ..alice.clone() };
+        let count = |present: &[Member], by: &'static str| {
+            standing([("Approve", by)].into_iter(), &Electorate::User(&alice, present), "sshbot")
+                .iter()
+                .filter(|one| one.why_not.is_none())
+                .count()
+        };
+        assert_eq!(count(std::slice::from_ref(&alice), "alice"), 1);
+        assert_eq!(count(&[impostor], "alice"), 0);
+        assert_eq!(count(std::slice::from_ref(&alice), "mallory"), 0);
+        assert_eq!(count(&[], "alice"), 0);
+    }
+}

@@ -1,0 +1,101 @@
+//! The conversations that asks go to: found by name once, known by id from then on. None is ever made by sending to it.
+
+use kbmfa_proto::names::TeamName;
+
+use super::client::Client;
+use super::members::{Member, Role, Standing};
+use super::program::Error;
+use super::settings::{Place, Settings};
+use super::trouble::Trouble;
+
+/// A conversation.
+#[derive(Debug, Clone)]
+pub(super) struct Room {
+    /// Its id.
+    pub(super) id: String,
+    /// Whose answers count in it.
+    pub(super) people: People,
+}
+
+/// Whose answers count.
+#[derive(Debug, Clone)]
+pub(super) enum People {
+    /// Members of the team, by the name that it has now.
+    Team(String),
+    /// This user.
+    User(Member),
+}
+
+/// Finds the conversation, and makes sure that the bot may ask there.
+pub(super) async fn find(client: &Client, settings: &Settings, place: &Place) -> Result<Room, Trouble> {
+    match place {
+        Place::Channel(team, _) => {
+            check_team(client, settings, team).await?;
+            let room = channel(client, settings, place).await?;
+            Ok(Room { id: room, people: People::Team(team.to_string()) })
+        }
+        Place::Private(user) => {
+            let names = format!("{},{user}", settings.username);
+            let room = client
+                .private(&names)
+                .await
+                .map_err(|error| refuse(&error, &format!("a chat with {user}")))?;
+            let present = client.people(&room).await?;
+            let found = present.into_iter().find(|member| member.name == *user);
+            let user =
+                found.ok_or_else(|| Trouble::fatal(format!("{user} is not in the chat with {user}")))?;
+            Ok(Room { id: room, people: People::User(user) })
+        }
+    }
+}
+
+async fn check_team(client: &Client, settings: &Settings, team: &TeamName) -> Result<(), Trouble> {
+    let bot = &settings.username;
+    let found = client.team(team.as_str()).await.map_err(|error| refuse(&error, &format!("team {team}")))?;
+    if found.is_open && !settings.open_teams.contains(team) {
+        let hint = format!("close it, or set [relay.keybase] open_teams = [\"{team}\"]");
+        return Err(Trouble::fatal(format!(
+            "team {team} is open, so that anybody can join it and answer: {hint}"
+        )));
+    }
+    let add = format!("`keybase team add-member {team} --user {bot} --role bot`");
+    match found.members.iter().find(|member| member.name == *bot).map(|member| member.standing) {
+        Some(Standing::Bot) => Ok(()),
+        Some(Standing::Person(role)) if role >= Role::Writer => Ok(()),
+        Some(Standing::RestrictedBot) => Err(Trouble::fatal(format!(
+            "{bot} is a restricted bot in {team}, and cannot see who answers: {add}"
+        ))),
+        Some(Standing::Person(role)) => {
+            Err(Trouble::fatal(format!("{bot} is a {role} in {team}, and may not write there: {add}")))
+        }
+        Some(Standing::Keyless) => Err(Trouble::fatal(format!("{bot} has no working keys in {team}: {add}"))),
+        None => Err(Trouble::fatal(format!("{bot} is not in team {team}: {add}"))),
+    }
+}
+
+async fn channel(client: &Client, settings: &Settings, place: &Place) -> Result<String, Trouble> {
+    let Place::Channel(team, channel) = place else { return Err(Trouble::fatal("not a channel")) };
+    let known = client.conversations(place, settings.username.as_str()).await?;
+    let is_it = |name: &str| name == channel.as_str();
+    let found = known.into_iter().find(|known| is_it(&known.channel.topic_name));
+    let Some(found) = found else {
+        return Err(Trouble::fatal(format!(
+            "team {team} has no channel {channel}, and asking would make one: make it, or change [relay.keybase] channel"
+        )));
+    };
+    if found.member_status != "active" {
+        client.join(&found.id).await?;
+    }
+    Ok(found.id)
+}
+
+/// Some refusals stay until the operator does something.
+fn refuse(error: &Error, what: &str) -> Trouble {
+    let told = format!("{what}: {error}");
+    let lasting = ["does not exist", "not a member", "not found", "No user", "no such user"];
+    if lasting.iter().any(|words| told.contains(words)) {
+        Trouble::Fatal(told)
+    } else {
+        Trouble::Passing(told)
+    }
+}

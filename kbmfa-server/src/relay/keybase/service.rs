@@ -1,0 +1,119 @@
+//! The service behind all clients: one of our own, watched over, or one that runs already. Either has to be logged in as
+//! the bot and as nobody else.
+
+use std::fs;
+use std::future;
+use std::os::unix::fs::{DirBuilderExt, MetadataExt};
+use std::path::Path;
+use std::time::Duration;
+use tokio::process::Child;
+
+use super::client::Client;
+use super::lines::Lines;
+use super::program::{Error, last_line};
+use super::settings::{Service, Settings};
+use super::trouble::Trouble;
+use crate::secret::Secret;
+
+/// Longest time for a service to answer; it logs in first.
+const START_TIME: Duration = Duration::from_secs(60);
+
+/// Time to stop in good order.
+const STOP_TIME: Duration = Duration::from_secs(5);
+
+/// A service that was started, or found.
+pub(super) enum Running {
+    Own(Child),
+    Ambient,
+}
+
+/// Starts our own service, or makes sure that there is one.
+pub(super) async fn start(client: &Client, settings: &Settings) -> Result<Running, Trouble> {
+    let Service::Own { home } = &settings.service else { return Ok(Running::Ambient) };
+    let paperkey = paperkey(settings)?;
+    let mut builder = fs::DirBuilder::new();
+    let made = builder.recursive(true).mode(0o700).create(home);
+    made.map_err(|error| Trouble::fatal(format!("{}: {error}", home.display())))?;
+    if home.join(".config/keybase/keybased.sock").exists() {
+        // Left behind by a server that was killed. If nobody listens there, this fails, and that is as well.
+        stop(client).await;
+    }
+    let name = settings.username.as_str();
+    let mut child = client.program.start(&["service", "--oneshot-username", name])?;
+    if let Some(mut input) = child.stdin.take() {
+        use tokio::io::AsyncWriteExt;
+        let line = format!("{}\n", paperkey.reveal());
+        input.write_all(line.as_bytes()).await.map_err(Error::broken)?;
+    }
+    Ok(Running::Own(child))
+}
+
+/// Waits until it answers, and makes sure as whom. Returns the bot's uid.
+pub(super) async fn log_in(client: &Client, settings: &Settings) -> Result<String, Trouble> {
+    if matches!(settings.service, Service::Own { .. }) {
+        let seconds = format!("{}s", START_TIME.as_secs());
+        client.program.run(&["ctl", "wait", "--duration", &seconds], None, START_TIME).await?;
+    }
+    let mut who = client.whoami().await?;
+    if !who.logged_in && settings.paperkey_file.is_some() {
+        client.oneshot(settings.username.as_str(), &paperkey(settings)?).await?;
+        who = client.whoami().await?;
+    }
+    match who.user.filter(|_| who.logged_in) {
+        Some(user) if user.username == settings.username.as_str() => Ok(user.uid),
+        Some(user) => Err(Trouble::fatal(format!(
+            "the service is logged in as {}, not as {}: log it out, or change [relay.keybase] username",
+            user.username, settings.username
+        ))),
+        None => Err(Trouble::Passing("the service is logged out: log it in, or name a paperkey_file".into())),
+    }
+}
+
+/// Stops our own service, if it still listens.
+pub(super) async fn stop(client: &Client) {
+    if let Err(error) = client.program.run(&["ctl", "stop"], None, STOP_TIME).await {
+        log::debug!("relay keybase: {error}");
+    }
+}
+
+impl Running {
+    /// Waits for its end, and reads what it complains about meanwhile.
+    pub(super) async fn ends(&mut self) -> Trouble {
+        let Self::Own(child) = self else { return future::pending().await };
+        let (out, complaints) = (child.stdout.take(), child.stderr.take());
+        let mut last = String::new();
+        tokio::join!(drain(out, |_| {}), drain(complaints, |line| last = last_line(&line)));
+        let status = child.wait().await.map_or_else(|error| error.to_string(), |status| status.to_string());
+        Trouble::Passing(format!("the keybase service ended ({status}): {last}"))
+    }
+}
+
+async fn drain<R: tokio::io::AsyncRead + Unpin>(from: Option<R>, mut heard: impl FnMut(String)) {
+    let Some(from) = from else { return };
+    let mut lines = Lines::new(from);
+    while let Ok(Some(line)) = lines.next().await {
+        log::debug!("keybase service: {line}");
+        heard(line);
+    }
+}
+
+/// The paper key, out of a file that is nobody else's.
+fn paperkey(settings: &Settings) -> Result<Secret, Trouble> {
+    let Some(path) = &settings.paperkey_file else {
+        return Err(Trouble::fatal("[relay.keybase] names no paperkey_file"));
+    };
+    read_paperkey(path).map_err(|why| Trouble::fatal(format!("{}: {why}", path.display())))
+}
+
+fn read_paperkey(path: &Path) -> Result<Secret, String> {
+    let mode = fs::metadata(path).map_err(|error| error.to_string())?.mode();
+    if mode & 0o007 != 0 {
+        return Err(format!("its mode {:o} lets everybody at it; chmod 600", mode & 0o7777));
+    }
+    let text = fs::read_to_string(path).map_err(|error| error.to_string())?;
+    let line = text.trim();
+    if line.is_empty() || line.lines().count() > 1 {
+        return Err("it must hold the paper key in one line".to_owned());
+    }
+    Ok(Secret::new(line.to_owned()))
+}
