@@ -15,7 +15,7 @@ use crate::control::order::Order;
 /// A line to the cloud.
 #[derive(Debug, Deserialize, Serialize)]
 pub(crate) enum ToCloud {
-    /// A program has started; no reply.
+    /// A program has started; the reply is empty.
     Note(Note),
     /// A service has started; the reply is its session, then commands follow.
     Serve { home: String, pid: u32 },

@@ -60,14 +60,15 @@ pub(crate) fn serve(
         Err(refusal) => return link.send(&Err::<Vec<String>, _>(refusal.text)),
     };
     let mut writer = link.writer()?;
-    link.send(&Ok::<_, String>(&filters))?;
     let (lines, queue): (_, Receiver<Delivery>) = channel();
     let number = shared.change(|world| {
         let number = world.number();
+        let filters = filters.clone();
         world.listeners.push(Listener { number, session, subscription, filters, lines, is_deaf: false });
         world.stats.listeners = world.listeners.len();
         number
     });
+    link.send(&Ok::<_, String>(filters)).ok(); // if it is gone already, the loop below ends at once
     thread::spawn(move || queue.iter().try_for_each(|line| send(&mut writer, &line)));
     while let Ok(Some(written)) = link.receive::<Written>() {
         shared.change(|world| record(world, &written));

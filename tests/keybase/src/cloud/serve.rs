@@ -30,7 +30,7 @@ pub(crate) fn accept(listener: &UnixListener) {
 fn connection(shared: &Shared, link: &mut Link) -> io::Result<()> {
     while let Some(line) = link.receive()? {
         match line {
-            ToCloud::Note(note) => shared.change(|world| session::note(world, note)),
+            ToCloud::Note(note) => link.send(&shared.change(|world| session::note(world, note)))?,
             ToCloud::Serve { home, pid } => session::serve(shared, link, home, pid)?,
             ToCloud::Call { session, call } => obey_call(shared, link, session, call)?,
             ToCloud::Order(order) => link.send(&orders::obey(shared, order))?,

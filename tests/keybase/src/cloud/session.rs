@@ -28,8 +28,8 @@ impl Session {
 pub(crate) fn serve(shared: &Shared, link: &mut Link, home: String, pid: u32) -> std::io::Result<()> {
     let commands = link.writer()?;
     let number = shared.lock().number();
-    link.send(&number)?;
     shared.change(|world| world.sessions.insert(number, Session { home, pid, login: None, commands }));
+    link.send(&number)?;
     while let Ok(Some(_)) = link.receive::<Value>() {}
     shared.change(|world| world.sessions.remove(&number));
     Ok(())

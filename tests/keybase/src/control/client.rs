@@ -226,6 +226,12 @@ impl Cloud {
         self.get(Order::WaitLogins { count, limit_ms: milliseconds(limit) })
     }
 
+    /// Waits until the listeners have written what they were told of a message, and at least one was told.
+    pub fn wait_written(&self, conversation: &str, message: u64, limit: Duration) -> Result<(), Error> {
+        let limit_ms = milliseconds(limit);
+        self.get(Order::WaitWritten { conversation: conversation.into(), message, limit_ms })
+    }
+
     /// Waits until at least so many requests of a method have come since the cloud started.
     pub fn wait_requests(&self, method: &str, count: u64, limit: Duration) -> Result<(), Error> {
         self.get(Order::WaitRequests { method: method.into(), count, limit_ms: milliseconds(limit) })

@@ -69,6 +69,8 @@ impl Invocation {
             auto_fork: forks && self.auto_fork,
             objections,
         };
-        Link::dial(&cloud_socket()).and_then(|mut link| link.send(&ToCloud::Note(note))).unwrap_or_default();
+        let told =
+            Link::dial(&cloud_socket()).and_then(|mut link| link.exchange::<_, ()>(&ToCloud::Note(note)));
+        told.unwrap_or_default();
     }
 }
