@@ -32,7 +32,8 @@ pub(crate) fn run(socket: &Path, out: &mut impl Write) -> io::Result<()> {
         end.send(()).ok();
     });
     ended.recv().ok();
-    std::fs::remove_file(socket)
+    std::fs::remove_file(socket).ok(); // whoever ended it may have swept up already
+    Ok(())
 }
 
 fn end_with_parent(end: Sender<()>) -> io::Result<()> {
