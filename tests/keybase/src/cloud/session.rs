@@ -84,5 +84,9 @@ fn check_login(world: &mut World, session: u64, username: &str, paper_key: &str)
         return Err("You are already logged in as a different user; try logout first".into());
     }
     session.login = Some(login);
+    let logins = world.sessions.values().filter_map(|session| session.login.as_ref());
+    if logins.filter(|login| login.username == username).count() > 1 {
+        world.complain(format!("two services are logged in with one paper key of {username}"));
+    }
     Ok(())
 }

@@ -40,6 +40,25 @@ fn texts_that_do_more_than_be_read() {
 }
 
 #[test]
+fn two_services_with_one_paper_key() {
+    let (rig, _service) = Rig::logged_in();
+    let mut second = rig.bare();
+    let home = rig.home().join("second");
+    second
+        .arg("--home")
+        .arg(home)
+        .args(["oneshot", "-u", "sudobot"])
+        .env("KEYBASE_PAPERKEY", &rig.bot.paper_key);
+    assert!(second.status().unwrap().success());
+    assert!(
+        rig.cloud
+            .complaints()
+            .unwrap()
+            .contains(&"two services are logged in with one paper key of sudobot".into())
+    );
+}
+
+#[test]
 fn careless_calls() {
     let (rig, _service) = Rig::logged_in();
     let mut api = rig.chat();
