@@ -2,6 +2,7 @@
 //! and forgets everything when it ends.
 
 mod acts;
+mod deliver;
 mod faults;
 mod listeners;
 mod look;

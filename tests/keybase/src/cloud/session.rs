@@ -6,8 +6,9 @@ use std::os::unix::net::UnixStream;
 use super::faults::Scope;
 use super::world::{Shared, World};
 use crate::control::order::FaultKind;
+use crate::link::{Link, send};
 use crate::model::people::Sender;
-use crate::wire::{Command, Identity, Link, Note, send};
+use crate::wire::{Command, Identity, Note};
 
 #[derive(Debug)]
 pub(crate) struct Session {

@@ -8,8 +8,9 @@ use std::time::Duration;
 
 use super::order::{FaultKind, Order};
 use super::seen::{Message, Service, Stats, TraceLine, User};
+use crate::link::Link;
 use crate::model::team::Role;
-use crate::wire::{Link, ToCloud};
+use crate::wire::ToCloud;
 
 /// Why an order failed.
 #[derive(Debug, thiserror::Error)]

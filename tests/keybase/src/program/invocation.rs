@@ -4,7 +4,8 @@ use super::environment::{cloud_socket, get, is_on};
 use super::failure::{Failure, Result};
 use super::flags::{Flag, Flags};
 use super::place::Place;
-use crate::wire::{Link, Note, ToCloud};
+use crate::link::Link;
+use crate::wire::{Note, ToCloud};
 
 const GLOBAL: &[Flag] = &[
     (&["home", "H"], true),

@@ -15,7 +15,8 @@ use super::invocation::Invocation;
 use super::login::paper_key;
 use super::place::Place;
 use super::signals::on_signal;
-use crate::wire::{Call, Command, Link, ServiceFacts, Subscribed, ToCloud};
+use crate::link::Link;
+use crate::wire::{Call, Command, ServiceFacts, Subscribed, ToCloud};
 
 const FLAGS: &[Flag] = &[
     (&["oneshot-username", "u"], true),

@@ -2,7 +2,8 @@
 
 use serde_json::{Value, json};
 
-use crate::rig::{Api, Rig, channel, text};
+use crate::programs::Api;
+use crate::rig::{Rig, channel, text};
 
 #[test]
 fn a_message_is_sent_edited_reacted_to_and_deleted() {

@@ -13,6 +13,7 @@ mod api;
 mod complaints;
 mod faults;
 mod listening;
+mod programs;
 mod rig;
 mod service;
 mod teams;
