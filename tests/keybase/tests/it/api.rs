@@ -251,3 +251,34 @@ fn arguments_are_checked() {
     assert!(text(&both.stderr).ends_with("specify -m or -i, but not both\n"));
     assert_eq!(rig.run(&["chat", "api", "more"]).status.code(), Some(2));
 }
+
+#[test]
+fn channels_are_left_and_joined_and_messages_marked() {
+    let (rig, _service) = Rig::logged_in();
+    let mut api = rig.chat();
+    let sudo = json!({"conversation_id": rig.sudo});
+    let unread = |api: &mut Api| api.ok("list", &json!({"unread_only": true}))["conversations"].clone();
+    let id = rig.cloud.post("alice", &rig.sudo, "news").unwrap();
+    assert_eq!(unread(&mut api)[0]["id"], rig.sudo);
+    api.ok("mark", &json!({"conversation_id": rig.sudo, "message_id": id}));
+    api.ok("mark", &json!({"channel": {"name": "acme", "members_type": "team"}}));
+    assert_eq!(unread(&mut api), Value::Null);
+    api.ok("leave", &sudo);
+    let all =
+        api.ok("listconvsonname", &json!({"name": "acme", "members_type": "team"}))["conversations"].clone();
+    let left = all.as_array().unwrap().iter().find(|found| found["member_status"] == "left").unwrap();
+    assert_eq!(left["id"], rig.sudo);
+    api.ok("join", &sudo);
+    assert_eq!(api.ok("list", &json!({}))["conversations"].as_array().unwrap().len(), 2);
+}
+
+#[test]
+fn requests_and_replies_in_files() {
+    let (rig, _service) = Rig::logged_in();
+    let (input, output) = (rig.home().join("in"), rig.home().join("out"));
+    std::fs::write(&input, r#"{"method":"list"} {"method":"none"}"#).unwrap();
+    let files = ["chat", "api", "-i", input.to_str().unwrap(), "-outfile", output.to_str().unwrap()];
+    assert_eq!(rig.run(&files).status.code(), Some(0));
+    let replies = std::fs::read_to_string(output).unwrap();
+    assert_eq!(replies.lines().count(), 2, "{replies}");
+}

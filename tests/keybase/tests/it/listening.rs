@@ -113,3 +113,25 @@ fn each_line_is_traced_when_it_was_written() {
     assert!(line.written_us.unwrap() >= line.posted_us);
     drop(listener);
 }
+
+#[test]
+fn a_long_line_is_whole() {
+    let (rig, _service) = Rig::logged_in();
+    let listener = rig.listen(&[]);
+    rig.cloud.post("alice", &rig.sudo, &"<".repeat(10_000)).unwrap();
+    let line = listener.line();
+    assert!(line.len() > 60_000 && line.contains("\\u003c\\u003c"));
+}
+
+#[test]
+fn exploding_messages_can_be_hidden() {
+    let (rig, _service) = Rig::logged_in();
+    let listener = rig.listen(&["--local", "--hide-exploding"]);
+    let mut api = rig.chat();
+    let exploding =
+        json!({"conversation_id": rig.sudo, "message": {"body": "boom"}, "exploding_lifetime": "1h"});
+    let id = api.ok("send", &exploding)["id"].as_u64().unwrap();
+    api.send("lasting");
+    assert_eq!(listener.event()["content"]["text"]["body"], "lasting");
+    assert_eq!(api.get(id)["is_ephemeral"], true);
+}
