@@ -12,10 +12,10 @@ endif
 export KBMFA_TARGET ?= $(or $(CARGO_TARGET_DIR),$(CURDIR)/target)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup build test unit e2e demo soak bench lint clean
+.PHONY: help setup build test unit e2e test-double demo soak bench lint clean
 
 help: ## lists these targets
-	@sed -n 's/^\([a-z0-9]*\):[^#]*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 10
+	@sed -n 's/^\([a-z0-9-]*\):[^#]*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 13
 
 setup: ## makes a Debian 12 host ready: packages, sshd 9.2 and a Debian 13 root in .cache
 	tests/setup/setup.sh
@@ -38,6 +38,10 @@ unit: ## runs the tests that need neither root nor sshd
 
 e2e: ## runs the whole stories with real sshd (after setup and build)
 	$(CARGO) test --locked $(RUN_AS_ROOT) -p kbmfa-tests --test e2e -- --test-threads=$(E2E_THREADS) $(E2E_ARGS)
+
+test-double: ## proves the double of keybase against Keybase's own libraries; needs python3, node and npm
+	$(CARGO) build --locked -p keybase-double
+	tests/keybase/prove/prove.sh
 
 soak: setup build ## kills the server at 200 random moments of a login (10 of them are in `make e2e`)
 	KBMFA_KILLS=200 $(CARGO) test --locked $(RUN_AS_ROOT) -p kbmfa-tests --test e2e -- killed_at_random

@@ -23,7 +23,7 @@ pub(crate) fn create(context: &mut Context<'_>, options: &Options) -> Outcome {
     let found = context.chat.lookup(&name).map(|found| found.id.clone());
     let id = match found {
         Some(id) => id,
-        None => context.chat.create(name, &me, context.now_ms)?,
+        None => target::create(context, &me, name)?,
     };
     result(&Created { id, ratelimits: context.rate_limits() })
 }

@@ -5,12 +5,14 @@ pub(crate) mod options;
 pub(crate) mod summary;
 
 mod channels;
+mod content;
 pub(crate) mod convs;
 mod members;
 mod read;
 mod send;
 pub(crate) mod target;
 mod team;
+mod team_changes;
 
 use serde::Serialize;
 use serde_json::Value;
@@ -78,10 +80,10 @@ fn team(context: &mut Context<'_>, request: &Request) -> Outcome {
         "list-team-memberships" => team::memberships(context, &options),
         "list-self-memberships" => team::own(context),
         "list-user-memberships" => team::of_user(context, &options),
-        "add-members" => team::add(context, &options),
-        "edit-member" => team::edit(context, &options),
-        "remove-member" => team::remove(context, &options),
-        "leave-team" => team::leave(context, &options),
+        "add-members" => team_changes::add(context, &options),
+        "edit-member" => team_changes::edit(context, &options),
+        "remove-member" => team_changes::remove(context, &options),
+        "leave-team" => team_changes::leave(context, &options),
         _ => Err(refusal::method(method)),
     }
 }

@@ -1,4 +1,5 @@
-//! The options of all methods, read as Go does: names in any case, null as if absent, unknown ones ignored (but reported).
+//! The options of all methods, read as Go does: names in any case, null as if absent, unknown ones ignored.
+//! What is ignored is reported, for the complaints.
 
 use serde::Deserialize;
 use serde_json::{Map, Value};
@@ -101,6 +102,13 @@ pub(crate) fn known_for_teams(method: &str) -> Option<&'static [&'static str]> {
     })
 }
 
+/// The names within options that are objects.
+const WITHIN: [(&str, &[&str]); 3] = [
+    ("channel", &["name", "public", "members_type", "topic_type", "topic_name"]),
+    ("message", &["body"]),
+    ("pagination", &["num", "next", "previous", "last", "forcefirstpage"]),
+];
+
 /// The options, and the names among them that mean nothing.
 pub(crate) fn parse(given: Value, known: &[&str]) -> Result<(Options, Vec<String>), Refusal> {
     let Value::Object(options) = lower(given) else {
@@ -108,7 +116,12 @@ pub(crate) fn parse(given: Value, known: &[&str]) -> Result<(Options, Vec<String
     };
     let (options, unknown): (Map<_, _>, Map<_, _>) =
         options.into_iter().partition(|(name, _)| known.contains(&name.as_str()));
-    let unknown = unknown.into_iter().map(|(name, _)| name).collect();
+    let mut unknown: Vec<String> = unknown.into_iter().map(|(name, _)| name).collect();
+    for (name, known) in WITHIN {
+        let fields = options.get(name).and_then(Value::as_object).into_iter().flat_map(Map::keys);
+        let strange = fields.filter(|field| !known.contains(&field.as_str()));
+        unknown.extend(strange.map(|field| format!("{name}.{field}")));
+    }
     let options = serde_json::from_value(Value::Object(options));
     Ok((options.map_err(|error| refuse(format!("json: cannot unmarshal options: {error}")))?, unknown))
 }
@@ -136,6 +149,8 @@ mod tests {
         let (options, unknown) = parse(given, known("reaction").unwrap()).unwrap();
         assert_eq!((options.channel.name.as_str(), options.message_id), ("acme", 4));
         assert_eq!(unknown, ["peek"]);
+        let (_, unknown) = parse(json!({"channel": {"topicname": "sudo"}}), known("read").unwrap()).unwrap();
+        assert_eq!(unknown, ["channel.topicname"]);
     }
 
     #[test]

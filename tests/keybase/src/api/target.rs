@@ -7,6 +7,7 @@ use crate::model::conversation::Place;
 use crate::model::find::{GENERAL, Name, people};
 use crate::model::people::Sender;
 use crate::model::refusal::{self, Refusal};
+use crate::model::team::Role;
 
 /// The members types that Keybase knows.
 const MEMBERS_TYPES: [&str; 5] = ["", "team", "impteamnative", "impteamupgrade", "kbfs"];
@@ -52,9 +53,21 @@ pub(crate) fn existing_or_new(
     if let Some(found) = context.chat.lookup(&name) {
         return Ok(found.id.clone());
     }
-    let now_ms = context.now_ms;
     context.objections.push(format!("a message was sent to {:?}, which did not exist", options.channel));
-    context.chat.create(name, me, now_ms)
+    create(context, me, name)
+}
+
+/// Makes a conversation, which not everybody may.
+pub(crate) fn create(context: &mut Context<'_>, me: &Sender, name: Name) -> Result<String, Refusal> {
+    if let Place::Channel { team_id, .. } = &name.place {
+        let role = context.chat.team_by_id(team_id).and_then(|team| team.role(&me.username));
+        if let Some(role @ (Role::Reader | Role::RestrictedBot)) = role {
+            let role = format!("{role:?}").to_uppercase();
+            let why = format!("team readers are unable to create conversations, found role {role}");
+            return Err(refusal::by_server(&why));
+        }
+    }
+    context.chat.create(name, me, context.now_ms)
 }
 
 /// Complains about a team that is named as if it were a list of people.

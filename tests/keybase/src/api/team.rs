@@ -7,7 +7,7 @@ use super::options::Options;
 use super::{Context, Outcome, result};
 use crate::model::Chat;
 use crate::model::people::Sender;
-use crate::model::refusal::{self, Refusal, refuse};
+use crate::model::refusal::{self, Refusal};
 use crate::model::team::{Member, Role, Team};
 
 #[derive(Serialize)]
@@ -136,64 +136,12 @@ fn teams(context: &Context<'_>, username: &str) -> Outcome {
     result(&json!({"teams": teams}))
 }
 
-/// Adds people with their roles.
-pub(crate) fn add(context: &mut Context<'_>, options: &Options) -> Outcome {
-    administered(context, options)?;
-    for new in &options.usernames {
-        let role = role(&new.role)?;
-        let user = context.chat.user(&new.username)?.clone();
-        let now_ms = context.now_ms;
-        context.chat.team_mut(&options.team)?.set(&user, role, now_ms);
-    }
-    result(&Map::new())
-}
-
-/// Gives a member another role.
-pub(crate) fn edit(context: &mut Context<'_>, options: &Options) -> Outcome {
-    administered(context, options)?;
-    let role = role(&options.role)?;
-    let team = context.chat.team_mut(&options.team)?;
-    let mut members = team.members.iter_mut();
-    let member = members.find(|member| member.username == options.username);
-    member.ok_or_else(|| refusal::no_user(&options.username))?.role = role;
-    result(&Map::new())
-}
-
-/// Takes a member out.
-pub(crate) fn remove(context: &mut Context<'_>, options: &Options) -> Outcome {
-    administered(context, options)?;
-    if !context.chat.team_mut(&options.team)?.remove(&options.username) {
-        return Err(refusal::no_user(&options.username));
-    }
-    result(&Map::new())
-}
-
-/// Takes oneself out.
-pub(crate) fn leave(context: &mut Context<'_>, options: &Options) -> Outcome {
-    let (me, _) = seen(context, options)?;
-    context.chat.team_mut(&options.team)?.remove(&me.username);
-    result(&Map::new())
-}
-
 /// The team, if the one who asks is in it or administers it.
-fn seen<'a>(context: &'a Context<'_>, options: &Options) -> Result<(Sender, &'a Team), Refusal> {
+pub(crate) fn seen<'a>(context: &'a Context<'_>, options: &Options) -> Result<(Sender, &'a Team), Refusal> {
     let me = context.online()?;
     let team = context.chat.team(&options.team)?;
     if team.role(&me.username).is_none() && !context.chat.is_admin(team, &me.username) {
         return Err(refusal::not_in_team(&team.name));
     }
     Ok((me, team))
-}
-
-fn administered(context: &Context<'_>, options: &Options) -> Result<(), Refusal> {
-    let (me, team) = seen(context, options)?;
-    if context.chat.is_admin(team, &me.username) {
-        Ok(())
-    } else {
-        Err(refuse("You must be an admin of the team (error 2625)"))
-    }
-}
-
-fn role(text: &str) -> Result<Role, Refusal> {
-    Role::parse(text).ok_or_else(|| refuse(format!("invalid team role {text:?}")))
 }

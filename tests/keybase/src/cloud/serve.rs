@@ -1,6 +1,8 @@
 //! The cloud's socket: one thread for each connection, which obeys its lines in order.
 
+use std::fs::Permissions;
 use std::io;
+use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::Path;
 use std::sync::Arc;
@@ -8,7 +10,8 @@ use std::thread;
 
 use super::world::Shared;
 use super::{listeners, orders, requests, session};
-use crate::wire::{Call, Link, ToCloud};
+use crate::link::Link;
+use crate::wire::{Call, ToCloud};
 
 /// Takes the place of a cloud that is gone, but not of one that lives.
 pub(crate) fn listen(socket: &Path) -> io::Result<UnixListener> {
@@ -16,7 +19,10 @@ pub(crate) fn listen(socket: &Path) -> io::Result<UnixListener> {
         return Err(io::Error::new(io::ErrorKind::AddrInUse, "a cloud is already there"));
     }
     std::fs::remove_file(socket).ok();
-    UnixListener::bind(socket)
+    let listener = UnixListener::bind(socket)?;
+    // The programs under test may run as somebody else.
+    std::fs::set_permissions(socket, Permissions::from_mode(0o666))?;
+    Ok(listener)
 }
 
 pub(crate) fn accept(listener: &UnixListener) {
@@ -30,7 +36,7 @@ pub(crate) fn accept(listener: &UnixListener) {
 fn connection(shared: &Shared, link: &mut Link) -> io::Result<()> {
     while let Some(line) = link.receive()? {
         match line {
-            ToCloud::Note(note) => shared.change(|world| session::note(world, note)),
+            ToCloud::Note(note) => link.send(&shared.change(|world| session::note(world, note)))?,
             ToCloud::Serve { home, pid } => session::serve(shared, link, home, pid)?,
             ToCloud::Call { session, call } => obey_call(shared, link, session, call)?,
             ToCloud::Order(order) => link.send(&orders::obey(shared, order))?,

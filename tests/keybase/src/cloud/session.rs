@@ -6,8 +6,9 @@ use std::os::unix::net::UnixStream;
 use super::faults::Scope;
 use super::world::{Shared, World};
 use crate::control::order::FaultKind;
+use crate::link::{Link, send};
 use crate::model::people::Sender;
-use crate::wire::{Command, Identity, Link, Note, send};
+use crate::wire::{Command, Identity, Note};
 
 #[derive(Debug)]
 pub(crate) struct Session {
@@ -28,8 +29,8 @@ impl Session {
 pub(crate) fn serve(shared: &Shared, link: &mut Link, home: String, pid: u32) -> std::io::Result<()> {
     let commands = link.writer()?;
     let number = shared.lock().number();
-    link.send(&number)?;
     shared.change(|world| world.sessions.insert(number, Session { home, pid, login: None, commands }));
+    link.send(&number)?;
     while let Ok(Some(_)) = link.receive::<Value>() {}
     shared.change(|world| world.sessions.remove(&number));
     Ok(())
@@ -84,5 +85,9 @@ fn check_login(world: &mut World, session: u64, username: &str, paper_key: &str)
         return Err("You are already logged in as a different user; try logout first".into());
     }
     session.login = Some(login);
+    let logins = world.sessions.values().filter_map(|session| session.login.as_ref());
+    if logins.filter(|login| login.username == username).count() > 1 {
+        world.complain(format!("two services are logged in with one paper key of {username}"));
+    }
     Ok(())
 }

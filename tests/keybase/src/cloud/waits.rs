@@ -23,6 +23,7 @@ fn limit_ms(order: &Order) -> Option<u64> {
         | Order::WaitGone { limit_ms, .. }
         | Order::WaitListeners { limit_ms, .. }
         | Order::WaitLogins { limit_ms, .. }
+        | Order::WaitWritten { limit_ms, .. }
         | Order::WaitRequests { limit_ms, .. }
         | Order::WaitHeld { limit_ms } => Some(*limit_ms),
         _ => None,
@@ -47,6 +48,9 @@ fn probe(world: &World, order: &Order) -> Option<Value> {
         Order::WaitLogins { count, .. } => {
             now(world.sessions.values().filter(|session| session.login.is_some()).count() == *count)
         }
+        Order::WaitWritten { conversation, message, .. } => {
+            now(is_written(world, &world.chat.find(conversation).ok()?.id, *message))
+        }
         Order::WaitRequests { method, count, .. } => {
             now(world.stats.requests.get(method).is_some_and(|found| found >= count))
         }
@@ -60,6 +64,12 @@ fn find_text(conversation: &Conversation, contains: &str) -> Option<u64> {
     texts
         .find(|message| conversation.body(message).is_some_and(|body| body.contains(contains)))
         .map(|message| message.id)
+}
+
+fn is_written(world: &World, conversation: &str, id: u64) -> bool {
+    let mut lines =
+        world.trace.iter().filter(|line| line.conversation == conversation && line.message == id).peekable();
+    lines.peek().is_some() && lines.all(|line| line.written_us.is_some())
 }
 
 fn is_gone(conversation: &Conversation, id: u64) -> bool {

@@ -8,8 +8,9 @@ use std::time::Duration;
 
 use super::order::{FaultKind, Order};
 use super::seen::{Message, Service, Stats, TraceLine, User};
+use crate::link::Link;
 use crate::model::team::Role;
-use crate::wire::{Link, ToCloud};
+use crate::wire::ToCloud;
 
 /// Why an order failed.
 #[derive(Debug, thiserror::Error)]
@@ -224,6 +225,12 @@ impl Cloud {
     /// Waits until exactly so many services are logged in.
     pub fn wait_logins(&self, count: usize, limit: Duration) -> Result<(), Error> {
         self.get(Order::WaitLogins { count, limit_ms: milliseconds(limit) })
+    }
+
+    /// Waits until the listeners have written what they were told of a message, and at least one was told.
+    pub fn wait_written(&self, conversation: &str, message: u64, limit: Duration) -> Result<(), Error> {
+        let limit_ms = milliseconds(limit);
+        self.get(Order::WaitWritten { conversation: conversation.into(), message, limit_ms })
     }
 
     /// Waits until at least so many requests of a method have come since the cloud started.

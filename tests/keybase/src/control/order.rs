@@ -226,6 +226,16 @@ pub enum Order {
         #[arg(long, default_value_t = 30_000)]
         limit_ms: u64,
     },
+    /// Waits until the listeners have written what they were told of a message
+    WaitWritten {
+        /// The conversation
+        conversation: String,
+        /// The message, which may be a reaction, an edit or a deletion
+        message: u64,
+        /// How long
+        #[arg(long, default_value_t = 30_000)]
+        limit_ms: u64,
+    },
     /// Waits until requests of a method have come, since the cloud started
     WaitRequests {
         /// The method

@@ -158,3 +158,69 @@ pub(crate) fn check_size(conversation: &Conversation, body: &str) -> Result<(), 
     let limit = if conversation.topic_type == "dev" { DEV_BODY_MAX } else { BODY_MAX };
     if body.len() > limit { Err(refusal::too_long(body.len(), limit)) } else { Ok(()) }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::find::{Name, people};
+    use crate::model::people::User;
+
+    /// Lets a test act in a conversation of alice and bob.
+    fn with_pair(test: impl FnOnce(&mut Chat, &Actor<'_>, &Actor<'_>)) {
+        let mut chat = Chat::default();
+        let [alice, bob] = ["alice", "bob"].map(|name| User::new(name, None).on_laptop());
+        let name = Name { place: people("bob,alice"), topic_type: "chat".into() };
+        let conversation = chat.create(name, &alice, 1).unwrap();
+        let [alice, bob] = [&alice, &bob].map(|sender| Actor {
+            conversation: &conversation,
+            sender,
+            session: None,
+            now_ms: 2,
+        });
+        test(&mut chat, &alice, &bob);
+    }
+
+    fn text(body: &str) -> Text<'_> {
+        Text { body, ..Text::default() }
+    }
+
+    #[test]
+    fn the_same_reaction_again_takes_the_first_away() {
+        with_pair(|chat, alice, bob| {
+            let asked = chat.post(alice, &text("which?")).unwrap();
+            let first = chat.react(bob, asked, ":+1:").unwrap();
+            chat.react(alice, asked, ":+1:").unwrap();
+            chat.react(bob, asked, ":-1:").unwrap();
+            let removal = chat.react(bob, asked, ":+1:").unwrap();
+            let found = chat.conversation(bob.conversation).unwrap();
+            let removal = found.message(removal).unwrap();
+            assert!(matches!(&removal.content, Content::Delete { targets } if *targets == [first]));
+            let standing: Vec<_> =
+                found.reactions(asked).map(|(by, body)| (by.sender.username.as_str(), body)).collect();
+            assert_eq!(standing, [("alice", ":+1:"), ("bob", ":-1:")]);
+        });
+    }
+
+    #[test]
+    fn a_deletion_takes_reactions_and_edits_along() {
+        with_pair(|chat, alice, bob| {
+            let said = chat.post(alice, &text("one")).unwrap();
+            let edit = chat.edit(alice, said, "two").unwrap();
+            let reaction = chat.react(bob, said, "x").unwrap();
+            assert!(chat.delete(bob, said).is_err() && chat.edit(bob, said, "three").is_err());
+            let deletion = chat.delete(alice, said).unwrap();
+            let found = chat.conversation(alice.conversation).unwrap();
+            let deletion = &found.message(deletion).unwrap().content;
+            assert!(matches!(deletion, Content::Delete { targets } if *targets == [said, reaction, edit]));
+            assert!(chat.react(bob, said, "x").is_err());
+        });
+    }
+
+    #[test]
+    fn the_limit_is_in_bytes() {
+        with_pair(|chat, alice, _| {
+            assert!(chat.post(alice, &text(&"é".repeat(BODY_MAX / 2))).is_ok());
+            assert!(chat.post(alice, &text(&"é".repeat(BODY_MAX / 2 + 1))).is_err());
+        });
+    }
+}

@@ -3,6 +3,7 @@
 use std::io::{BufRead, BufReader};
 use std::process::{Command, Stdio};
 
+use super::environment::{CLOUD, cloud_socket};
 use super::failure::{Result, log};
 use super::invocation::Invocation;
 
@@ -20,6 +21,7 @@ pub(crate) fn start(invocation: &Invocation) -> Result<()> {
         .arg("--socket-file")
         .arg(&place.socket)
         .args(["service", "--auto-forked"])
+        .env(CLOUD, cloud_socket())
         .stdin(Stdio::null())
         .stdout(Stdio::piped())
         .stderr(Stdio::null())

@@ -8,7 +8,8 @@ use std::time::Duration;
 use super::autofork;
 use super::failure::{Failure, Result};
 use super::invocation::Invocation;
-use crate::wire::{Call, Link};
+use crate::link::Link;
+use crate::wire::Call;
 
 /// A connection, made again when the service was restarted; after one failed dial it is broken for good.
 #[derive(Debug)]

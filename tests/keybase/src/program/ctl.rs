@@ -10,7 +10,8 @@ use super::flags::{Flag, Flags};
 use super::invocation::Invocation;
 use super::login::VERSION;
 use crate::clock::monotonic_us;
-use crate::wire::{Call, Link};
+use crate::link::Link;
+use crate::wire::Call;
 
 const WAIT: &[Flag] = &[(&["duration", "d"], true), (&["include-kbfs"], false)];
 const STOP: &[Flag] = &[(&["shutdown"], false), (&["no-wait"], false), (&["all"], false)];

@@ -3,6 +3,7 @@
 use std::io::{self, IsTerminal, Write};
 use std::process::ExitCode;
 
+use super::signals::INTERRUPTED;
 use crate::clock::wall_ms;
 
 pub(crate) type Result<T> = std::result::Result<T, Failure>;
@@ -13,16 +14,22 @@ const FAILED: u8 = 2;
 #[derive(Debug)]
 pub(crate) struct Failure {
     text: Option<String>,
+    code: u8,
 }
 
 impl Failure {
     pub(crate) fn new(text: impl Into<String>) -> Self {
-        Self { text: Some(text.into()) }
+        Self { text: Some(text.into()), code: FAILED }
     }
 
     /// Ends without a word.
     pub(crate) fn silent() -> Self {
-        Self { text: None }
+        Self { text: None, code: FAILED }
+    }
+
+    /// Ends because of a signal.
+    pub(crate) fn interrupted() -> Self {
+        Self { text: None, code: INTERRUPTED }
     }
 
     pub(crate) fn text(self) -> String {
@@ -33,7 +40,7 @@ impl Failure {
         if let Some(text) = self.text {
             log("ERRO", "main.go:86", &text);
         }
-        ExitCode::from(FAILED)
+        ExitCode::from(self.code)
     }
 }
 

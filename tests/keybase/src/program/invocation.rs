@@ -4,7 +4,8 @@ use super::environment::{cloud_socket, get, is_on};
 use super::failure::{Failure, Result};
 use super::flags::{Flag, Flags};
 use super::place::Place;
-use crate::wire::{Link, Note, ToCloud};
+use crate::link::Link;
+use crate::wire::{Note, ToCloud};
 
 const GLOBAL: &[Flag] = &[
     (&["home", "H"], true),
@@ -69,6 +70,8 @@ impl Invocation {
             auto_fork: forks && self.auto_fork,
             objections,
         };
-        Link::dial(&cloud_socket()).and_then(|mut link| link.send(&ToCloud::Note(note))).unwrap_or_default();
+        let told =
+            Link::dial(&cloud_socket()).and_then(|mut link| link.exchange::<_, ()>(&ToCloud::Note(note)));
+        told.unwrap_or_default();
     }
 }

@@ -11,7 +11,8 @@ use super::flags::{Flag, Flags};
 use super::invocation::Invocation;
 use super::json::escape;
 use crate::clock::monotonic_us;
-use crate::wire::{Call, Delivery, Link, ServiceFacts, Subscribed, Subscription, Written, send};
+use crate::link::{Link, send};
+use crate::wire::{Call, Delivery, ServiceFacts, Subscribed, Subscription, Written};
 
 const FLAGS: &[Flag] = &[
     (&["local"], false),

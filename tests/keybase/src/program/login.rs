@@ -15,7 +15,7 @@ use crate::wire::{Call, Identity, ServiceFacts};
 /// The version of the real client that this is a double of.
 pub(crate) const VERSION: &str = "6.3.0";
 
-const JSON: &[Flag] = &[(&["json", "j"], false)];
+const JSON: &[Flag] = &[(&["json", "j"], false), (&["uid"], false)];
 const ONESHOT: &[Flag] = &[(&["username", "u"], true), (&["paperkey", "p"], true)];
 
 #[derive(Serialize)]
@@ -44,7 +44,7 @@ pub(crate) fn whoami(invocation: &Invocation, words: &[&str]) -> Result<()> {
     let who = who(&mut Client::dial(invocation)?)?;
     if !flags.is_on("json") {
         let who = who.ok_or_else(|| Failure::new("logged out"))?;
-        return print(&format!("{}\n", who.username));
+        return print(&format!("{}\n", if flags.is_on("uid") { who.uid } else { who.username }));
     }
     let is_in = who.is_some();
     let device_name = who.as_ref().map(|who| who.device_name.clone()).unwrap_or_default();

@@ -14,6 +14,7 @@ mod listen;
 mod login;
 mod place;
 mod service;
+mod signals;
 mod stream;
 
 use std::process::ExitCode;
@@ -36,6 +37,9 @@ pub fn run() -> ExitCode {
 
 fn dispatch(invocation: &Invocation) -> Result<()> {
     invocation.refuse_root()?;
+    if invocation.command.first().is_some_and(|command| command != "service") {
+        signals::on_signal(signals::interrupt)?;
+    }
     let words: Vec<&str> = invocation.command.iter().map(String::as_str).collect();
     match words.as_slice() {
         ["service", rest @ ..] => service::run(invocation, rest),

@@ -14,7 +14,9 @@ use super::flags::{Flag, Flags};
 use super::invocation::Invocation;
 use super::login::paper_key;
 use super::place::Place;
-use crate::wire::{Call, Command, Link, ServiceFacts, Subscribed, ToCloud};
+use super::signals::on_signal;
+use crate::link::Link;
+use crate::wire::{Call, Command, ServiceFacts, Subscribed, ToCloud};
 
 const FLAGS: &[Flag] = &[
     (&["oneshot-username", "u"], true),
@@ -29,6 +31,7 @@ const FLAGS: &[Flag] = &[
 #[derive(Debug, PartialEq, Eq)]
 enum End {
     Stopped,
+    Interrupted,
     Crashed,
     CloudGone,
 }
@@ -89,6 +92,8 @@ fn log_in(session: u64, username: &str, key: Option<&str>) -> Result<()> {
 }
 
 fn serve(place: &Place, session: u64, listener: UnixListener, mut cloud: Link) -> Result<()> {
+    // Stays open until the process is gone: else the cloud might believe that while replies still pass.
+    std::mem::forget(cloud.writer()?);
     let (end, ended) = channel();
     let commanded = end.clone();
     thread::spawn(move || {
@@ -99,6 +104,8 @@ fn serve(place: &Place, session: u64, listener: UnixListener, mut cloud: Link) -
             End::CloudGone
         })
     });
+    let interrupted = end.clone();
+    on_signal(move || interrupted.send(End::Interrupted).unwrap_or_default())?;
     thread::spawn(move || {
         for stream in listener.incoming().flatten() {
             let end = end.clone();
@@ -107,6 +114,10 @@ fn serve(place: &Place, session: u64, listener: UnixListener, mut cloud: Link) -
     });
     match ended.recv() {
         Ok(End::Stopped) => Ok(fs::remove_file(&place.socket)?),
+        Ok(End::Interrupted) => {
+            fs::remove_file(&place.socket)?;
+            Err(Failure::interrupted())
+        }
         // A crash leaves the socket behind.
         Ok(End::Crashed) => Err(Failure::new("panic: the double was told to crash")),
         _ => Err(Failure::new("the cloud is gone")),
