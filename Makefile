@@ -29,6 +29,7 @@ build: ## builds the module as it is shipped, its test build, kbmfa-host and kbm
 	$(CARGO) build --locked -p pam_kbmfa --lib --features faults --target-dir $(KBMFA_TARGET)/faults
 	$(CARGO) build --locked -p pam_kbmfa --features host --bin kbmfa-host
 	$(CARGO) build --locked -p kbmfa-server
+	$(CARGO) build --locked -p keybase-double
 
 test: setup build unit e2e ## sets up, builds, and runs every test
 

@@ -36,6 +36,8 @@ mod two_servers;
 
 mod story;
 
+mod keybase;
+
 mod kills;
 
 mod harness;

@@ -23,6 +23,11 @@ pub fn server() -> PathBuf {
     existing(target().join("debug/kbmfa-server"), "make build")
 }
 
+/// The double of `keybase`.
+pub fn keybase() -> PathBuf {
+    existing(target().join("debug/keybase"), "make build")
+}
+
 /// OpenSSH 9.2's sshd, unpacked.
 pub fn sshd_9_2() -> PathBuf {
     existing(workspace().join(".cache/sshd-9.2"), "make setup")

@@ -34,7 +34,7 @@ impl Stranger {
     /// Takes the place of the world's server, which must be down.
     pub fn in_place_of(world: &World) -> Self {
         let dir = tempfile::Builder::new().prefix("kbmfa-stranger-").tempdir().unwrap();
-        let server = Server::init(dir.path(), world.server.port);
+        let server = Server::init(dir.path(), world.server.port, None);
         server.start();
         Self { server, _dir: dir }
     }

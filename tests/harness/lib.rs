@@ -25,6 +25,7 @@
     reason = "a harness starts processes, reads the clock, and fails by a loud panic"
 )]
 
+pub mod chat;
 pub mod world;
 
 pub mod admin;

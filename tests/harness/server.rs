@@ -34,14 +34,15 @@ pub struct Server {
 }
 
 impl Server {
-    /// Runs `kbmfa-server init` in `dir`; it does not run yet.
-    pub fn init(dir: &Path, port: u16) -> Self {
+    /// Runs `kbmfa-server init` in `dir`, for this owner; it does not run yet.
+    pub fn init(dir: &Path, port: u16, owner: Option<&str>) -> Self {
         let (config, state_dir, status) = (dir.join("server.toml"), dir.join("state"), Port::reserve());
         let mut command = brief(built::server());
         command.args(["init", "--json", "--name", "localhost", "--name", "127.0.0.1"]);
         command.arg("--config").arg(&config).arg("--state-dir").arg(&state_dir);
         command.args(["--listen", &format!("127.0.0.1:{port}")]);
         command.args(["--status-listen", &format!("127.0.0.1:{}", status.number)]);
+        command.args(owner.iter().flat_map(|owner| ["--owner", owner]));
         let report: Value = serde_json::from_str(&run(&mut command)).expect("JSON from init");
         let pin = report["pin"].as_str().expect("a pin from init").to_owned();
         let (log, running) = (dir.join("server.log"), RefCell::default());

@@ -6,6 +6,7 @@ use tempfile::TempDir;
 use crate::admin::Admin;
 use crate::builder::{Enrolment, MachineBuilder};
 use crate::built;
+use crate::files::set_mode;
 use crate::ports::Port;
 use crate::server::Server;
 
@@ -31,14 +32,21 @@ impl World {
 
     /// A server with some keys changed, each as section, key and TOML value.
     pub fn with(settings: &[(&str, &str, &str)]) -> Self {
+        let world = Self::down(None);
+        for (section, key, value) in settings {
+            world.server.set(section, key, value);
+        }
+        world.server.start();
+        world
+    }
+
+    /// A server that is set up, for this owner, and does not run yet.
+    pub fn down(owner: Option<&str>) -> Self {
         built::assert_root();
         let dir = tempfile::Builder::new().prefix("kbmfa-world-").tempdir().unwrap();
+        set_mode(dir.path(), 0o755);
         let port = Port::reserve();
-        let server = Server::init(dir.path(), port.number);
-        for (section, key, value) in settings {
-            server.set(section, key, value);
-        }
-        server.start();
+        let server = Server::init(dir.path(), port.number, owner);
         let admin = Admin::new(server.config.clone());
         Self { server, admin, machines: Cell::default(), _dir: dir, _port: port }
     }

@@ -27,25 +27,39 @@ pub fn routes(
     dates: watch::Receiver<Dates>,
 ) -> BoxedFilter<(Response,)> {
     let health = warp::path!("healthz").map(|| "ok\n".into_response());
-    let (writer, known) = (db.clone(), dates.clone());
-    let ready = warp::path!("readyz").then(move || readiness(writer.clone(), *known.borrow()));
+    let (writer, known, relay) = (db.clone(), dates.clone(), logins.clone());
+    let ready =
+        warp::path!("readyz").then(move || readiness(writer.clone(), relay.rules().relay, *known.borrow()));
     let live = Live { logins, sessions, seen, strangers };
     let metrics = warp::path!("metrics").then(move || metrics(db.clone(), live.clone(), *dates.borrow()));
     let all = warp::get().and(health.or(ready).unify().or(metrics).unify());
     all.recover(super::reply::no_route).unify().boxed()
 }
 
-/// A login can be served when the database takes a write and machines accept the certificate.
-async fn readiness(db: Db, dates: Dates) -> Response {
+/// A login can be served when the database takes a write, machines accept the certificate, and people can be asked.
+async fn readiness(db: Db, relay: &'static str, dates: Dates) -> Response {
     let not_ready = |why: String| {
         let text = format!("not ready: {why}\n");
         warp::reply::with_status(text, StatusCode::SERVICE_UNAVAILABLE).into_response()
     };
-    match probe(&db).await.map(|now| certificates(&dates, now)) {
-        Ok(Ok(notes)) => format!("ready\n{notes}").into_response(),
-        Ok(Err(why)) => not_ready(why),
-        Err(error) => not_ready(error.to_string()),
+    let certificates = match probe(&db).await {
+        Ok(now) => certificates(&dates, now),
+        Err(error) => return not_ready(error.to_string()),
+    };
+    match (certificates, why_down(&db, relay).await) {
+        (Ok(notes), Ok(None)) => format!("ready\n{notes}").into_response(),
+        (Ok(_), Ok(Some(why))) => not_ready(format!("the relay {relay} does not reach people: {why}")),
+        (Err(why), _) => not_ready(why),
+        (_, Err(error)) => not_ready(error.to_string()),
     }
+}
+
+/// The console is always there.
+async fn why_down(db: &Db, relay: &'static str) -> Result<Option<String>, Error> {
+    if relay == "console" {
+        return Ok(None);
+    }
+    db.read(move |tx| Ok::<_, Error>(store::reach::why_down(tx, relay)?)).await
 }
 
 /// What is to be said about certificates that end soon; the error is that one has ended.
@@ -85,12 +99,15 @@ struct Stored {
     pending: u64,
     sessions_open: u64,
     newest_event: i64,
+    relay_is_up: bool,
 }
 
 async fn metrics(db: Db, live: Live, dates: Dates) -> Response {
-    let stored = db.read(|tx| {
+    let relay_is_up = why_down(&db, live.logins.rules().relay).await.is_ok_and(|why| why.is_none());
+    let stored = db.read(move |tx| {
         let (pending, sessions_open) = (store::count_pending(tx)?, sessions::store::count_open(tx)?);
-        Ok::<_, Error>(Stored { pending, sessions_open, newest_event: crate::audit::store::head(tx)?.seq })
+        let newest_event = crate::audit::store::head(tx)?.seq;
+        Ok::<_, Error>(Stored { pending, sessions_open, newest_event, relay_is_up })
     });
     match stored.await {
         Ok(stored) => (render(&db, &live, &stored) + &render_dates(&dates)).into_response(),
@@ -116,6 +133,7 @@ fn render(db: &Db, Live { logins, sessions, seen, strangers }: &Live, stored: &S
     metric("logins_opened_total", "counter", "Requests that opened a login.", opened);
     metric("sessions_open", "gauge", "Sessions reported open and not yet closed.", stored.sessions_open);
     metric("reports_taken_total", "counter", "Reports that machines handed in.", sessions.taken());
+    metric("relay_up", "gauge", "1 while the relay reaches people.", u64::from(stored.relay_is_up));
     metric("connections", "gauge", "Connections open now.", load(&seen.open));
     metric("connections_accepted_total", "counter", "Connections accepted.", load(&seen.accepted));
     metric(

@@ -1,0 +1,182 @@
+//! Keybase, modelled: a team with its people, a bot, and a server that asks there. Whatever a careful client would not do
+//! is held against the server at the end.
+
+use keybase_double::{Cloud, Role};
+use std::io::{BufRead, BufReader};
+use std::ops::Deref;
+use std::os::unix::fs::{chown, symlink};
+use std::path::PathBuf;
+use std::process::{Child, Stdio};
+use std::thread;
+use tempfile::TempDir;
+
+use crate::built;
+use crate::files::{put, set_mode};
+use crate::process::program;
+use crate::wait::PATIENCE;
+use crate::world::World;
+
+/// Who runs the server: `keybase` refuses to be root.
+const OWNER: &str = "nobody";
+const OWNER_ID: u32 = 65534;
+
+/// The bot.
+pub const BOT: &str = "sshbot";
+
+/// Where asks go.
+pub const ROOM: &str = "acme#sudo";
+
+/// A cloud, and the program that leads to it.
+#[derive(Debug)]
+pub struct Chat {
+    cloud: Cloud,
+    child: Child,
+    dir: TempDir,
+}
+
+impl Deref for Chat {
+    type Target = Cloud;
+    fn deref(&self) -> &Cloud {
+        &self.cloud
+    }
+}
+
+impl Chat {
+    /// A team `acme` with a channel `sudo`: alice owns it, bob and dave write, carol reads, sshbot is a bot in it; mallory is
+    /// somebody else.
+    pub fn start() -> Self {
+        let dir = tempfile::Builder::new().prefix("kbmfa-chat-").tempdir().unwrap();
+        set_mode(dir.path(), 0o755);
+        let keybase = dir.path().join("keybase");
+        symlink(built::keybase(), &keybase).unwrap();
+        let mut command = program(&keybase);
+        command.args(["double", "cloud"]).stdin(Stdio::piped()).stdout(Stdio::piped());
+        let mut child = command.spawn().unwrap();
+        let mut ready = String::new();
+        BufReader::new(child.stdout.as_mut().unwrap()).read_line(&mut ready).unwrap();
+        assert!(ready.starts_with("cloud ready"), "{ready}");
+        let socket = dir.path().join("cloud.sock");
+        set_mode(&socket, 0o666);
+        let chat = Self { cloud: Cloud::at(&socket), child, dir };
+        chat.found_team();
+        chat
+    }
+
+    fn found_team(&self) {
+        for user in ["alice", "bob", "carol", "dave", "mallory"] {
+            self.add_user(user).unwrap();
+        }
+        let paperkey = self.add_user(BOT).unwrap().paperkey;
+        let file = self.paperkey_file();
+        put(&file, 0o600, paperkey);
+        chown(&file, Some(OWNER_ID), Some(OWNER_ID)).unwrap();
+        self.add_team("acme", "alice").unwrap();
+        for (user, role) in
+            [("bob", Role::Writer), ("dave", Role::Writer), ("carol", Role::Reader), (BOT, Role::Bot)]
+        {
+            self.set_member("acme", user, role).unwrap();
+        }
+        self.add_channel("acme", "sudo").unwrap();
+    }
+
+    /// The program that leads to this cloud.
+    pub fn program(&self) -> PathBuf {
+        self.dir.path().join("keybase")
+    }
+
+    /// Where the bot's paper key is.
+    pub fn paperkey_file(&self) -> PathBuf {
+        self.dir.path().join("paperkey")
+    }
+
+    /// The lines of `[relay.keybase]` that every server needs.
+    pub fn settings(&self) -> String {
+        format!(
+            "[relay.keybase]\nprogram = {:?}\nusername = \"{BOT}\"\npaperkey_file = {:?}\n",
+            self.program(),
+            self.paperkey_file()
+        )
+    }
+
+    /// Waits until a message with this text stands in the room, and returns its number.
+    pub fn message(&self, text: &str) -> u64 {
+        self.wait_message(ROOM, text, PATIENCE).unwrap_or_else(|error| {
+            panic!("no message with {text:?}: {error}\n{}", self.view(ROOM).unwrap_or_default())
+        })
+    }
+
+    /// Waits until a login is asked about, with both reactions to click on, and returns the message's number.
+    pub fn ask(&self, login: &str) -> u64 {
+        let message = self.message(&format!("Login `{}`", login.get(..8).expect("an id")));
+        self.wait_reaction(ROOM, message, BOT, "Deny", PATIENCE).unwrap();
+        message
+    }
+
+    /// Somebody reacts.
+    pub fn answer(&self, user: &str, message: u64, reaction: &str) {
+        self.react(user, ROOM, message, reaction).unwrap();
+    }
+}
+
+impl Drop for Chat {
+    fn drop(&mut self) {
+        if thread::panicking() {
+            eprintln!("---- {ROOM}\n{}", self.view(ROOM).unwrap_or_default());
+            eprintln!("---- complaints\n{}", self.complaints().unwrap_or_default().join("\n"));
+        }
+        let complaints = self.complaints();
+        // The cloud ends with its stdin, and every service with the cloud.
+        drop(self.child.stdin.take());
+        self.child.wait().ok();
+        if !thread::panicking() {
+            assert_eq!(complaints.unwrap(), Vec::<String>::new(), "what the server did in Keybase");
+        }
+    }
+}
+
+/// A server that asks in Keybase.
+#[derive(Debug)]
+pub struct ChatWorld {
+    /// The server; it ends before the chat does.
+    pub world: World,
+    /// The chat.
+    pub chat: Chat,
+}
+
+impl Deref for ChatWorld {
+    type Target = World;
+    fn deref(&self) -> &World {
+        &self.world
+    }
+}
+
+impl ChatWorld {
+    /// Asks in the team's channel.
+    pub fn new() -> Self {
+        Self::with(&[], "")
+    }
+
+    /// With some keys changed, and more lines at the end of the configuration.
+    pub fn with(settings: &[(&str, &str, &str)], lines: &str) -> Self {
+        let world = Self::down("team = \"acme\"\nchannel = \"sudo\"\n", lines);
+        for (section, key, value) in settings {
+            world.server.set(section, key, value);
+        }
+        world.server.start();
+        world
+    }
+
+    /// Set up with these lines of `[relay.keybase]`, and not running yet.
+    pub fn down(place: &str, lines: &str) -> Self {
+        let (chat, world) = (Chat::start(), World::down(Some(OWNER)));
+        world.server.set("relay", "kind", "\"keybase\"");
+        world.server.append(&format!("{}{place}{lines}", chat.settings()));
+        Self { world, chat }
+    }
+}
+
+impl Default for ChatWorld {
+    fn default() -> Self {
+        Self::new()
+    }
+}
