@@ -2,11 +2,13 @@
 
 use serde::Serialize;
 use serde_json::{Value, json};
+use std::collections::BTreeMap;
 use std::mem;
 
 use super::faults::{Fault, Faults, Scope};
 use super::listeners::Listener;
 use super::requests::HUGE;
+use super::session::Session;
 use super::world::World;
 use crate::api::convs::{ConversationSummary, conversation};
 use crate::api::summary::{Moment, Summary, summary};
@@ -48,26 +50,31 @@ impl World {
     }
 
     fn deliver_message(&mut self, conversation: &str, id: u64) {
-        let Some(found) = self.chat.conversations.get(conversation) else { return };
+        let Self { chat, sessions, listeners, faults, stats, trace, .. } = self;
+        let Some(found) = chat.conversations.get(conversation) else { return };
         let Some(message) = found.messages.iter().find(|message| message.id == id) else { return };
         let posted_us = monotonic_us();
-        for listener in &mut self.listeners {
-            let Some(me) = self.sessions.get(&listener.session).and_then(|session| session.login.as_ref())
-            else {
-                continue;
-            };
-            if !listener.hears(&self.chat, found, message, &me.username) {
+        for listener in listeners {
+            let Some(me) = login(sessions, listener.session) else { continue };
+            if !listener.hears(chat, found, message, me) {
                 continue;
             }
-            let text = event(&self.chat, found, message, &me.username, listener.session);
+            let text = event(chat, found, message, me, listener.session);
             let kind = message.content.kind();
-            for line in damage(&mut self.faults, kind, text, &mut listener.is_deaf) {
-                self.stats.listener_lines += 1;
-                let number = self.stats.listener_lines;
-                let (conversation, kind) = (conversation.to_owned(), kind.to_owned());
-                let traced =
-                    TraceLine { number, conversation, message: id, kind, posted_us, written_us: None };
-                self.trace.push(traced);
+            for line in damage(faults, kind, text, &mut listener.is_deaf) {
+                stats.listener_lines += 1;
+                let number = stats.listener_lines;
+                if matches!(line, Delivery::Line { .. }) {
+                    let (conversation, kind) = (conversation.to_owned(), kind.to_owned());
+                    trace.push(TraceLine {
+                        number,
+                        conversation,
+                        message: id,
+                        kind,
+                        posted_us,
+                        written_us: None,
+                    });
+                }
                 listener.lines.send(numbered(line, number)).ok();
             }
         }
@@ -77,20 +84,20 @@ impl World {
         let Some(found) = self.chat.conversations.get(id) else { return };
         for listener in self.listeners.iter().filter(|listener| listener.subscription.show_new_conversations)
         {
-            let Some(me) = self.sessions.get(&listener.session).and_then(|session| session.login.as_ref())
-            else {
+            let Some(me) = login(&self.sessions, listener.session) else { continue };
+            if self.chat.part(found, me).is_none() {
                 continue;
-            };
-            if self.chat.part(found, &me.username).is_some() {
-                let event = ConversationEvent {
-                    r#type: "chat_conv",
-                    conv: conversation(&self.chat, found, &me.username),
-                };
-                let text = serde_json::to_string(&event).unwrap_or_default();
-                listener.lines.send(Delivery::Line { number: 0, text }).ok();
             }
+            let event = ConversationEvent { r#type: "chat_conv", conv: conversation(&self.chat, found, me) };
+            let text = serde_json::to_string(&event).unwrap_or_default();
+            listener.lines.send(Delivery::Line { number: 0, text }).ok();
         }
     }
+}
+
+/// Who is logged in at a service.
+fn login(sessions: &BTreeMap<u64, Session>, session: u64) -> Option<&str> {
+    Some(&sessions.get(&session)?.login.as_ref()?.username)
 }
 
 impl Listener {
