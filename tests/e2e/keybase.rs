@@ -1,23 +1,78 @@
-//! Asked and answered in Keybase, with a real sshd at the one end and a model of Keybase at the other.
+//! Asked and answered in Keybase, with a real sshd at the one end and a model of Keybase at the other. Each story checks
+//! the shell, what the channel's members see, and the record; at its end the model holds against the server whatever a
+//! careful client would not have done.
+
+mod broken;
+mod console;
+mod people;
+mod start;
 
 use insta::assert_snapshot;
 use kbmfa_tests::chat::{ChatWorld, ROOM};
+use kbmfa_tests::login::{Finished, Login};
+use kbmfa_tests::machine::Machine;
+use kbmfa_tests::wait::until;
 
 use crate::story::{LET_IN, TURNED_AWAY};
+
+/// The shortest window, and times that nest in it.
+const SHORT_WINDOW: [(&str, &str, &str); 2] =
+    [("login", "window", "\"7s\""), ("login", "poll_grace", "\"6s\"")];
+
+/// alice's login at web1, asked about.
+struct Asked<'a> {
+    world: &'a ChatWorld,
+    login: Login,
+    id: String,
+    message: u64,
+}
+
+impl<'a> Asked<'a> {
+    fn new(world: &'a ChatWorld, machine: &Machine) -> Self {
+        let login = machine.ssh("alice", &["echo", "in"]);
+        let id = world.admin.pending();
+        let message = world.chat.ask(&id);
+        Self { world, login, id, message }
+    }
+
+    fn answer(&self, user: &str, reaction: &str) {
+        self.world.chat.answer(user, self.message, reaction);
+    }
+
+    /// bob approves, and alice is in.
+    fn approve(self) {
+        self.answer("bob", "Approve");
+        assert!(let_in(&self.login.wait()));
+    }
+
+    /// It is still asked: nothing that was said so far counts.
+    fn assert_waits(&self) {
+        assert_eq!(self.world.admin.state(&self.id), "pending");
+    }
+}
+
+fn let_in(finished: &Finished) -> bool {
+    (finished.stdout.as_str(), finished.code) == ("in\n", 0)
+}
+
+/// Waits until the message has become the verdict, and shows the room.
+fn verdict(world: &ChatWorld, state: &str) -> String {
+    world.chat.message(&format!("was *{state}*"));
+    world.chat.seen()
+}
 
 #[test]
 fn an_approval_in_the_channel_lets_in() {
     let world = ChatWorld::new();
     let machine = world.machine().start();
-    let login = machine.ssh("alice", &["echo", "in"]);
-    let id = world.admin.pending();
-    let ask = world.chat.ask(&id);
-    world.chat.answer("bob", ask, ":+1:");
-    assert_eq!(login.wait().transcript(), "in\nexit 0\n");
-    world.admin.assert_story(&id, &LET_IN);
-    assert_eq!(world.admin.login(&id)["decided_by"], "keybase:bob");
-    world.chat.message("was *approved*");
-    assert_snapshot!(world.chat.view(ROOM).unwrap(), @"");
+    world.admin.run(&["pool", "add", "web", "--machine", "web1"]);
+    let asked = Asked::new(&world, &machine);
+    assert_snapshot!(world.chat.seen(), @"");
+    asked.answer("bob", ":+1::skin-tone-3:");
+    assert_eq!(asked.login.wait().transcript(), "in\nexit 0\n");
+    world.admin.assert_story(&asked.id, &LET_IN);
+    assert_eq!(world.admin.login(&asked.id)["decided_by"], "keybase:bob");
+    assert_snapshot!(verdict(&world, "approved"), @"");
     machine.assert_nothing_left();
 }
 
@@ -25,11 +80,131 @@ fn an_approval_in_the_channel_lets_in() {
 fn a_denial_in_the_channel_turns_away() {
     let world = ChatWorld::new();
     let machine = world.machine().start();
-    let login = machine.ssh("alice", &["echo", "in"]);
-    let id = world.admin.pending();
-    world.chat.answer("bob", world.chat.ask(&id), "Deny");
-    assert_eq!(login.wait().code, 255);
-    world.admin.assert_story(&id, &TURNED_AWAY);
-    world.chat.message("was *denied*");
+    let asked = Asked::new(&world, &machine);
+    asked.answer("bob", "Deny");
+    assert_eq!(asked.login.wait().code, 255);
+    world.admin.assert_story(&asked.id, &TURNED_AWAY);
+    assert_snapshot!(verdict(&world, "denied"), @"");
     machine.assert_nothing_left();
+}
+
+#[test]
+fn of_two_answers_that_stand_the_denial_wins() {
+    let world = ChatWorld::new();
+    let machine = world.machine().start();
+    world.chat.arm_reaction("bob", "wants to enter", "Approve").unwrap();
+    world.chat.arm_reaction("dave", "wants to enter", ":no_entry_sign:").unwrap();
+    let login = machine.ssh("alice", &["echo", "in"]);
+    assert_eq!(login.wait().code, 255);
+    let id = world.admin.only_login();
+    assert_eq!(world.admin.login(&id)["decided_by"], "keybase:dave");
+    world.admin.assert_story(&id, &TURNED_AWAY);
+    assert_snapshot!(verdict(&world, "denied"), @"");
+    machine.assert_nothing_left();
+}
+
+#[test]
+fn an_approval_that_comes_before_the_post_is_acknowledged_counts() {
+    let world = ChatWorld::new();
+    let machine = world.machine().start();
+    world.chat.arm_reaction("bob", "wants to enter", ":white_check_mark:").unwrap();
+    assert!(let_in(&machine.ssh("alice", &["echo", "in"]).wait()));
+    world.admin.assert_story(&world.admin.only_login(), &LET_IN);
+    machine.assert_nothing_left();
+}
+
+#[test]
+fn two_asks_at_once_each_have_their_own_answer() {
+    let world = ChatWorld::new();
+    let machine = world.machine().start();
+    let logins = [machine.ssh("alice", &["echo", "in"]), machine.ssh("bob", &["echo", "in"])];
+    let pending = world.admin.pending_logins(2);
+    let ask = |user: &str| {
+        let (id, _) = pending.iter().find(|(_, of)| of == user).unwrap();
+        world.chat.ask(id)
+    };
+    let (of_alice, of_bob) = (ask("alice"), ask("bob"));
+    world.chat.answer("dave", of_bob, "Deny");
+    world.chat.answer("dave", of_alice, "Approve");
+    let [alice, bob] = logins.map(Login::wait);
+    assert!(let_in(&alice) && bob.code == 255);
+    machine.assert_nothing_left();
+}
+
+#[test]
+fn a_reaction_on_an_older_ask_does_not_answer_a_newer_one() {
+    let world = ChatWorld::new();
+    let machine = world.machine().start();
+    let older = Asked::new(&world, &machine);
+    let message = older.message;
+    older.approve();
+    verdict(&world, "approved");
+    let newer = Asked::new(&world, &machine);
+    world.chat.answer("dave", message, ":+1:");
+    world.chat.message("`dave`: this approve does not count");
+    newer.assert_waits();
+    newer.answer("dave", "Deny");
+    assert_eq!(newer.login.wait().code, 255);
+    assert_snapshot!(verdict(&world, "denied"), @"");
+}
+
+/// A text such as `+:+1:` reacts to the newest message, whatever that is: here it is the ask, and that counts.
+#[test]
+fn a_quick_reaction_counts_for_the_message_that_it_lands_on_and_for_no_other() {
+    let world = ChatWorld::new();
+    let machine = world.machine().start();
+    let asked = Asked::new(&world, &machine);
+    world.chat.post("dave", ROOM, "who is that?").unwrap();
+    world.chat.post("bob", ROOM, "+:+1:").unwrap();
+    asked.assert_waits();
+    asked.approve();
+    let asked = Asked::new(&world, &machine);
+    world.chat.post("bob", ROOM, "+:+1:").unwrap();
+    assert!(let_in(&asked.login.wait()));
+}
+
+#[test]
+fn an_ask_that_nobody_answers_expires_and_says_so() {
+    let world = ChatWorld::with(&SHORT_WINDOW, "");
+    let machine = world.machine().start();
+    let asked = Asked::new(&world, &machine);
+    assert_eq!(asked.login.wait().code, 255);
+    assert_snapshot!(verdict(&world, "expired"), @"");
+    world.chat.answer("bob", asked.message, "Approve");
+    world.chat.message("`bob`: this approve does not count");
+    assert_eq!(world.admin.state(&asked.id), "expired");
+    machine.assert_nothing_left();
+}
+
+#[test]
+fn whoever_hangs_up_takes_the_ask_back() {
+    let world = ChatWorld::new();
+    let machine = world.machine().start();
+    let asked = Asked::new(&world, &machine);
+    asked.login.kill();
+    assert_snapshot!(verdict(&world, "cancelled"), @"");
+    machine.assert_nothing_left();
+}
+
+#[test]
+fn refusals_sessions_and_heads_are_posted_as_configured() {
+    let world = ChatWorld::with(
+        &[("relay.keybase", "post", "[\"refusals\", \"sessions\"]"), ("login", "cool_down", "\"60s\"")],
+        "",
+    );
+    let machine = world.machine().reporting().start();
+    Asked::new(&world, &machine).approve();
+    world.chat.message("Session closed");
+    let asked = Asked::new(&world, &machine);
+    asked.answer("bob", "Deny");
+    assert_eq!(asked.login.wait().code, 255);
+    for _ in 0..2 {
+        assert_eq!(machine.ssh("alice", &["echo", "in"]).wait().code, 255);
+    }
+    world.chat.message("Refused: ");
+    let told = world.admin.json(&["audit", "post-head"]);
+    world.chat.message(told["head"].as_str().unwrap());
+    world.admin.run(&["audit", "verify", "--head", told["head"].as_str().unwrap()]);
+    until("both verdicts", || (world.chat.seen().matches("was *").count() == 2).then_some(()));
+    assert_snapshot!(world.chat.seen(), @"");
 }

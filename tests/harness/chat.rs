@@ -4,7 +4,7 @@
 use keybase_double::{Cloud, Role};
 use std::io::{BufRead, BufReader};
 use std::ops::Deref;
-use std::os::unix::fs::{chown, symlink};
+use std::os::unix::fs::chown;
 use std::path::PathBuf;
 use std::process::{Child, Stdio};
 use std::thread;
@@ -12,7 +12,8 @@ use tempfile::TempDir;
 
 use crate::built;
 use crate::files::{put, set_mode};
-use crate::process::program;
+use crate::process::{brief, program, run};
+use crate::transcript;
 use crate::wait::PATIENCE;
 use crate::world::World;
 
@@ -48,7 +49,8 @@ impl Chat {
         let dir = tempfile::Builder::new().prefix("kbmfa-chat-").tempdir().unwrap();
         set_mode(dir.path(), 0o755);
         let keybase = dir.path().join("keybase");
-        symlink(built::keybase(), &keybase).unwrap();
+        // Copied by another process: a thread that forks meanwhile would keep it open for writing, and so from being run.
+        run(brief("cp").arg(built::keybase()).arg(&keybase));
         let mut command = program(&keybase);
         command.args(["double", "cloud"]).stdin(Stdio::piped()).stdout(Stdio::piped());
         let mut child = command.spawn().unwrap();
@@ -66,7 +68,7 @@ impl Chat {
         for user in ["alice", "bob", "carol", "dave", "mallory"] {
             self.add_user(user).unwrap();
         }
-        let paperkey = self.add_user(BOT).unwrap().paperkey;
+        let paperkey = self.add_user(BOT).unwrap().paper_key;
         let file = self.paperkey_file();
         put(&file, 0o600, paperkey);
         chown(&file, Some(OWNER_ID), Some(OWNER_ID)).unwrap();
@@ -108,8 +110,23 @@ impl Chat {
     /// Waits until a login is asked about, with both reactions to click on, and returns the message's number.
     pub fn ask(&self, login: &str) -> u64 {
         let message = self.message(&format!("Login `{}`", login.get(..8).expect("an id")));
-        self.wait_reaction(ROOM, message, BOT, "Deny", PATIENCE).unwrap();
+        self.wait_reaction(ROOM, message, "Deny", PATIENCE).unwrap();
         message
+    }
+
+    /// The room as its members see it, with names for whatever differs from run to run.
+    pub fn seen(&self) -> String {
+        transcript::of_chat(&self.view(ROOM).unwrap())
+    }
+
+    /// The service dies, as a program does.
+    pub fn crash_service(&self) {
+        self.crash().unwrap();
+    }
+
+    /// The service is logged out behind everybody's back.
+    pub fn log_service_out(&self) {
+        self.log_out().unwrap();
     }
 
     /// Somebody reacts.

@@ -94,6 +94,22 @@ impl Server {
         until("the server to be ready", || self.answers(status).then_some(()));
     }
 
+    /// Starts it although it must not start; returns what it complains about.
+    pub fn start_in_vain(&self) -> String {
+        let mut command = program(built::server());
+        command.arg("serve").arg("--config").arg(&self.config);
+        let output = command.output().unwrap();
+        assert!(!output.status.success(), "it started");
+        String::from_utf8(output.stderr).unwrap()
+    }
+
+    /// Waits until the loopback listener answers with this.
+    pub fn wait_for_status(&self, path: &str, what: &str) {
+        until(&format!("{path} to say {what:?}"), || {
+            self.status(path).filter(|answer| answer.contains(what)).map(drop)
+        });
+    }
+
     /// Stops it in good order, which has to end with success.
     pub fn stop(&self) {
         let mut child = self.running.take().expect("a running server");

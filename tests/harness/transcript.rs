@@ -12,6 +12,31 @@ pub fn normalised(text: &str) -> String {
     lines
 }
 
+/// The same for a chat: the ids of logins and asks, heads of the record, times and seconds.
+pub fn of_chat(text: &str) -> String {
+    let line = |line: &str| {
+        line.split(' ').scan("", |before, word| Some(chat_word(before, word))).collect::<Vec<_>>()
+    };
+    text.lines().map(|text| line(text).join(" ") + "\n").collect()
+}
+
+fn chat_word<'a>(before: &mut &'a str, word: &'a str) -> String {
+    let bare = word.trim_matches(|edge: char| edge.is_ascii_punctuation());
+    let is_hex = |text: &str| text.bytes().all(|b| b.is_ascii_hexdigit());
+    let stands_for = match bare {
+        _ if *before == "after" && bare.parse::<u32>().is_ok() => Some("<seconds>"),
+        _ if *before == "until" => Some("<time>"),
+        _ if bare.split_once(':').is_some_and(|(seq, seal)| seq.parse::<u32>().is_ok() && is_hex(seal)) => {
+            Some("<head>")
+        }
+        _ if bare.len() == 8 && is_hex(bare) => Some("<id>"),
+        _ if bare.len() == 16 && is_hex(bare) => Some("<ask>"),
+        _ => None,
+    };
+    *before = word;
+    stands_for.map_or_else(|| word.to_owned(), |name| word.replace(bare, name))
+}
+
 fn word_of<'a>(before: &mut &'a str, word: &'a str) -> String {
     let bare = word.trim_matches(|edge: char| edge.is_ascii_punctuation() && edge != '/');
     let stands_for = match bare {

@@ -9,10 +9,12 @@ mod verify;
 
 use clap::Subcommand;
 use serde_json::json;
+use std::time::Duration;
 
 use super::{Admin, Failure};
-use crate::audit::store::index;
+use crate::audit::store::{self, index};
 use crate::db::Db;
+use crate::logins::{Error, service};
 
 /// The verbs.
 #[derive(Subcommand)]
@@ -25,6 +27,8 @@ pub enum Verb {
     Export(export::Args),
     /// Put old events into a file and go on without them.
     Archive(archive::Args),
+    /// Post the head of the record where people are asked, now; a server does so once a day by itself.
+    PostHead,
     /// Make the index of words anew, if `verify` says that events are missing in it.
     Reindex,
 }
@@ -39,8 +43,18 @@ pub fn run(admin: &Admin, verb: Verb) -> Result<(), Failure> {
         Verb::Verify(args) => verify::run(admin, &args),
         Verb::Export(args) => export::run(admin, &args),
         Verb::Archive(args) => archive::run(admin, &args),
+        Verb::PostHead => post_head(admin),
         Verb::Reindex => reindex(admin),
     }
+}
+
+fn post_head(admin: &Admin) -> Result<(), Failure> {
+    let head = admin.change("audit.post-head", |tx, config, _| {
+        service::tell_head(tx, &config.rules(None), Duration::ZERO)?;
+        Ok::<_, Error>(store::head(tx)?)
+    })?;
+    let words = format!("the head of the record is {head}; a running server posts it at once");
+    admin.tell(&words, &json!({ "head": format!("{}:{}", head.seq, head.seal) }))
 }
 
 fn reindex(admin: &Admin) -> Result<(), Failure> {

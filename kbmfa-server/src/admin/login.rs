@@ -17,7 +17,7 @@ use crate::logins::state::State;
 use crate::logins::store::{self, Login};
 use crate::logins::{Error, service};
 use crate::policy::Approver;
-use crate::relay::Answer;
+use crate::relay::{self, Answer};
 use crate::sessions::store as sessions;
 
 /// How often `watch` looks for changes.
@@ -190,6 +190,14 @@ fn decide(admin: &Admin, decision: Decision, answer: Answer) -> Result<(), Failu
     if id.len() < DIGITS_TO_DECIDE {
         return Err(Failure::new(format!("{id:?} is too short to decide about a login"))
             .hint(format!("give {DIGITS_TO_DECIDE} digits of its id at least, as `login list` shows them")));
+    }
+    let config = admin.become_owner()?;
+    if config.relay != relay::Settings::Console && reason.is_none() {
+        return Err(Failure::new(format!(
+            "people are asked in {}; whoever decides here says why",
+            config.relay.name()
+        ))
+        .hint("add --reason TEXT"));
     }
     let answered = admin.change("login.answer", move |tx, config, _| {
         let login = service::find(tx, &id)?;

@@ -27,9 +27,14 @@ const RELAY_TIME: Duration = Duration::from_secs(4);
 /// How often it is said that the relay is as it was; [`reach::SAID_FOR`] is longer.
 const SAY_AGAIN: Duration = Duration::from_secs(10);
 
+/// How often people are told the head of the record ..
+const TELL_HEAD: Duration = Duration::from_secs(24 * 60 * 60);
+/// .. and how often it is looked whether that is due.
+const LOOK_AT_HEAD: Duration = Duration::from_secs(600);
+
 /// Runs until the process ends.
 pub async fn run(logins: Logins, relay: impl Relay, holder: lease::Holder) {
-    let mut turn = Turn { logins: &logins, relay: &relay, holder: &holder, said: None };
+    let mut turn = Turn { logins: &logins, relay: &relay, holder: &holder, said: None, head_at: None };
     loop {
         let look = tokio::select! {
             hint = relay.hint() => Look::Posted(hint),
@@ -67,6 +72,8 @@ struct Turn<'a, R> {
     holder: &'a lease::Holder,
     /// How the relay was when that was last said, and when.
     said: Option<(Option<String>, Time)>,
+    /// When it was last looked whether the head is due.
+    head_at: Option<Time>,
 }
 
 impl<R: Relay> Turn<'_, R> {
@@ -76,6 +83,7 @@ impl<R: Relay> Turn<'_, R> {
         if self.say_how_it_is().await?.is_some() {
             return Ok(());
         }
+        self.tell_head().await?;
         for item in self.look(look).await? {
             let id = item.login.id.clone();
             match self.tend(item).await {
@@ -131,6 +139,16 @@ impl<R: Relay> Turn<'_, R> {
             .await?;
         }
         Ok(why_down)
+    }
+
+    /// The console needs no witness: who sits there can read the record itself.
+    async fn tell_head(&mut self) -> Result<(), Failure> {
+        let (rules, now) = (self.logins.rules(), self.logins.db().now());
+        if rules.relay == "console" || self.head_at.is_some_and(|at| now.since(at) < LOOK_AT_HEAD) {
+            return Ok(());
+        }
+        self.head_at = Some(now);
+        self.write("head.told", move |tx| service::tell_head(tx, &rules, TELL_HEAD).map(drop)).await
     }
 
     /// Does for one ask what is due.

@@ -408,6 +408,18 @@ pub fn raise_notice(tx: &Tx<'_>, rules: &Rules, subject: &str, text: String) -> 
     Ok(notices::raise(tx, &notice, subject, tx.now.minus(NOTICE_PAUSE))?)
 }
 
+/// Tells people the head of the record, so that the relay witnesses it, unless it was told within the pause.
+///
+/// # Errors
+/// What the database says.
+pub fn tell_head(tx: &Tx<'_>, rules: &Rules, pause: Duration) -> Result<bool, Error> {
+    let head = audit::head(tx)?;
+    let text = text::head(&format!("{}:{}", head.seq, head.seal));
+    let destination = (rules.relay.to_owned(), rules.policy.default.destination.clone());
+    let notice = notices::Notice { id: random::hex::<16>()?, destination, text, reply_to: None };
+    Ok(notices::raise(tx, &notice, "head", tx.now.minus(pause))?)
+}
+
 fn facts(
     tx: &Tx<'_>,
     rules: &Rules,

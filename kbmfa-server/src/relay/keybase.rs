@@ -77,6 +77,8 @@ struct Known {
     up_since: Option<Time>,
     /// What was sent, or not: nobody said.
     unsure: HashSet<String>,
+    /// Asks that may lack what people click.
+    unoffered: HashSet<String>,
     /// Hints were lost for being too many.
     missed_hints: bool,
     members: Option<Vec<Approver>>,

@@ -1,5 +1,7 @@
 //! What the relay does when it is asked to: post, offer, amend, tell, and read what stands.
 
+use std::collections::HashSet;
+
 use super::answers::{self, Electorate, OFFERED};
 use super::members::{Member, Standing as MemberStanding};
 use super::rooms::{self, People, Room};
@@ -15,7 +17,7 @@ const MARK_DIGITS: usize = 16;
 /// Pages that are read to find a message again.
 const PAGES_MAX: usize = 5;
 
-/// Messages that may not have arrived, and are looked for before they are sent again. The oldest are forgotten.
+/// Things that may not have been done, and are looked at before they are done again. Beyond that all are forgotten.
 const UNSURE_MAX: usize = 256;
 
 impl From<program::Error> for Error {
@@ -43,6 +45,13 @@ fn marked(text: &str, ask: &Ask) -> String {
     format!("{text} `{}`", mark(ask))
 }
 
+fn remember(all: &mut HashSet<String>, one: &str) {
+    if all.len() >= UNSURE_MAX {
+        all.clear();
+    }
+    all.insert(one.to_owned());
+}
+
 impl Relay for Keybase {
     fn name(&self) -> &'static str {
         "keybase"
@@ -58,12 +67,15 @@ impl Relay for Keybase {
 
     /// A reaction that is there already would be taken back: on a message that is not new it is looked first.
     async fn offer(&self, posted: &Posted) -> Result<(), Error> {
+        let Message(message) = &posted.message;
+        remember(&mut self.known().unoffered, message);
         let (room, number) = parts(&posted.message)?;
         let there = if posted.is_new { Some(Vec::new()) } else { self.offered(room, number).await? };
         let Some(there) = there else { return Ok(()) };
         for reaction in OFFERED.iter().filter(|reaction| !there.contains(&(**reaction).to_owned())) {
             self.0.client.toggle(room, number, reaction).await?;
         }
+        self.known().unoffered.remove(message);
         Ok(())
     }
 
@@ -96,6 +108,9 @@ impl Relay for Keybase {
     async fn answers(&self, ask: &Ask, of: &Message) -> Result<Vec<Standing>, Error> {
         let (id, number) = parts(of)?;
         let room = self.room_of(id, &ask.destination).await?;
+        if self.known().unoffered.contains(&of.0) {
+            self.offer(&Posted { message: of.clone(), is_new: false }).await?;
+        }
         let (found, people) = tokio::join!(self.0.client.get(&room.id, number), self.people_of(&room));
         // Who deletes an ask takes everybody's chance to answer it.
         let Some(found) = found? else { return Ok(Vec::new()) };
@@ -249,7 +264,7 @@ impl Keybase {
             self.known().unsure.remove(mark);
             return Ok((found, false));
         }
-        self.be_unsure(mark);
+        remember(&mut self.known().unsure, mark);
         match self.0.client.send(&room.id, body, reply_to).await {
             Ok(number) => {
                 self.known().unsure.remove(mark);
@@ -260,14 +275,6 @@ impl Keybase {
                 Err(error.into())
             }
         }
-    }
-
-    fn be_unsure(&self, mark: &str) {
-        let mut known = self.known();
-        if known.unsure.len() >= UNSURE_MAX {
-            known.unsure.clear();
-        }
-        known.unsure.insert(mark.to_owned());
     }
 
     /// The bot's newest message with this mark.

@@ -109,7 +109,7 @@ impl Client {
 
     /// The conversations of this name, joined or not.
     pub(super) async fn conversations(&self, place: &Place, bot: &str) -> Result<Vec<Conversation>, Error> {
-        let found: Conversations = self.reads.call("listconvsonname", &channel(place, bot)).await?;
+        let found: Conversations = self.reads.call("listconvsonname", &name(place, bot)).await?;
         Ok(found.conversations.unwrap_or_default())
     }
 
@@ -150,11 +150,10 @@ impl Client {
     }
 }
 
-fn channel(place: &Place, bot: &str) -> Value {
+/// All conversations that share the place's name: a team's channels, or one chat.
+fn name(place: &Place, bot: &str) -> Value {
     match place {
-        Place::Channel(team, channel) => {
-            json!({ "name": team, "members_type": "team", "topic_type": "chat", "topic_name": channel })
-        }
+        Place::Channel(team, _) => json!({ "name": team, "members_type": "team", "topic_type": "chat" }),
         Place::Private(user) => {
             json!({ "name": format!("{bot},{user}"), "members_type": "impteamnative", "topic_type": "chat" })
         }

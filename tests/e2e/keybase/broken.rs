@@ -1,0 +1,146 @@
+//! What goes wrong between the server and Keybase, and what comes of it: never an answer that was not given, never two asks.
+
+use kbmfa_tests::chat::{ChatWorld, ROOM};
+use kbmfa_tests::wait::{PATIENCE, until};
+use keybase_double::FaultKind;
+
+use super::{Asked, let_in, verdict};
+
+/// alice logs in while this is wrong with `method`, and bob approves what is asked.
+fn asked_once_in_spite_of(kind: FaultKind, method: &str) {
+    let world = ChatWorld::new();
+    let machine = world.machine().start();
+    world.chat.fault_times(kind, Some(method), 1).unwrap();
+    let asked = Asked::new(&world, &machine);
+    asked.answer("bob", "Approve");
+    assert!(let_in(&asked.login.wait()), "{kind:?} {method}");
+    let seen = verdict(&world, "approved");
+    assert_eq!(seen.matches("Login").count(), 1, "{kind:?} {method}: {seen}");
+    assert_eq!(seen.matches("sshbot]").count(), 2, "{kind:?} {method}: {seen}");
+    machine.assert_nothing_left();
+}
+
+#[test]
+fn a_post_whose_reply_is_lost_is_found_and_not_repeated() {
+    for kind in
+        [FaultKind::ReplyDies, FaultKind::ReplyGarbage, FaultKind::ReplyWrongId, FaultKind::ReplyHangs]
+    {
+        asked_once_in_spite_of(kind, "send");
+    }
+}
+
+#[test]
+fn a_post_that_never_arrived_is_repeated() {
+    for kind in [FaultKind::RequestDies, FaultKind::UnknownError] {
+        asked_once_in_spite_of(kind, "send");
+    }
+}
+
+#[test]
+fn a_reaction_whose_reply_is_lost_is_not_taken_back() {
+    for kind in [FaultKind::ReplyDies, FaultKind::RequestDies] {
+        asked_once_in_spite_of(kind, "reaction");
+    }
+}
+
+#[test]
+fn a_read_or_an_edit_that_fails_is_tried_again() {
+    for method in ["get", "edit", "list-team-memberships"] {
+        asked_once_in_spite_of(FaultKind::ReplyDies, method);
+    }
+}
+
+/// bob's answer meets a listener of which this is true.
+fn heard_in_spite_of(kind: FaultKind) {
+    let world = ChatWorld::new();
+    let machine = world.machine().start();
+    let asked = Asked::new(&world, &machine);
+    world.chat.fault_times(kind, None, 1).unwrap();
+    asked.answer("bob", "Approve");
+    assert!(let_in(&asked.login.wait()), "{kind:?}");
+    machine.assert_nothing_left();
+}
+
+#[test]
+fn an_answer_is_found_whatever_the_listener_makes_of_it() {
+    for kind in [
+        FaultKind::ListenerDies,
+        FaultKind::ListenerError,
+        FaultKind::ListenerGarbage,
+        FaultKind::ListenerDuplicate,
+        FaultKind::ListenerHuge,
+    ] {
+        heard_in_spite_of(kind);
+    }
+}
+
+#[test]
+fn an_answer_that_no_listener_ever_heard_of_is_found_all_the_same() {
+    heard_in_spite_of(FaultKind::ListenerDrop);
+}
+
+#[test]
+fn a_server_that_was_killed_after_posting_does_not_post_again() {
+    let world = ChatWorld::new();
+    let machine = world.machine().start();
+    world.chat.fault_times(FaultKind::ReplyHeld, Some("send"), 1).unwrap();
+    let login = machine.ssh("alice", &["echo", "in"]);
+    world.chat.wait_held(PATIENCE).unwrap();
+    world.server.kill();
+    world.chat.release().unwrap();
+    world.server.start();
+    let id = world.admin.pending();
+    world.chat.answer("bob", world.chat.ask(&id), "Approve");
+    assert!(let_in(&login.wait()));
+    let seen = verdict(&world, "approved");
+    assert_eq!(seen.matches("Login").count(), 1, "{seen}");
+    machine.assert_nothing_left();
+}
+
+#[test]
+fn an_answer_that_was_given_while_the_server_was_down_counts() {
+    let world = ChatWorld::new();
+    let machine = world.machine().start();
+    let asked = Asked::new(&world, &machine);
+    world.server.stop();
+    asked.answer("bob", "Approve");
+    world.server.start();
+    assert!(let_in(&asked.login.wait()));
+    machine.assert_nothing_left();
+}
+
+#[test]
+fn a_service_that_crashes_or_is_logged_out_comes_back_and_asks() {
+    let world = ChatWorld::new();
+    let machine = world.machine().start();
+    for break_it in [kbmfa_tests::chat::Chat::crash_service, kbmfa_tests::chat::Chat::log_service_out] {
+        let asked = Asked::new(&world, &machine);
+        break_it(&world.chat);
+        asked.answer("bob", "Approve");
+        assert!(let_in(&asked.login.wait()));
+        until("the relay to be up", || {
+            world.server.status("/readyz").filter(|answer| answer.contains("200")).map(drop)
+        });
+    }
+    machine.assert_nothing_left();
+}
+
+#[test]
+fn a_channel_that_is_renamed_while_an_ask_stands_goes_on() {
+    let world = ChatWorld::new();
+    let machine = world.machine().start();
+    let asked = Asked::new(&world, &machine);
+    world.chat.rename_channel(ROOM, "doors").unwrap();
+    world.chat.react("bob", "acme#doors", asked.message, "Approve").unwrap();
+    assert!(let_in(&asked.login.wait()));
+}
+
+#[test]
+fn an_ask_that_an_admin_deletes_approves_nothing_and_the_verdict_is_posted_all_the_same() {
+    let world = ChatWorld::with(&super::SHORT_WINDOW, "");
+    let machine = world.machine().start();
+    let asked = Asked::new(&world, &machine);
+    world.chat.delete("alice", ROOM, asked.message).unwrap();
+    assert_eq!(asked.login.wait().code, 255);
+    verdict(&world, "expired");
+}

@@ -1,0 +1,53 @@
+//! The console beside the chat.
+
+use kbmfa_tests::chat::ChatWorld;
+use keybase_double::FaultKind;
+
+use super::{Asked, let_in};
+
+#[test]
+fn the_console_counts_only_if_a_rule_says_so_and_says_why() {
+    let world = ChatWorld::new();
+    let machine = world.machine().start();
+    let asked = Asked::new(&world, &machine);
+    let without = world.admin.try_run(&["login", "approve", &asked.id]).unwrap_err();
+    assert!(without.contains("hint: add --reason TEXT"), "{without}");
+    let refused = world.admin.try_run(&["login", "approve", &asked.id, "--reason", "it is me"]).unwrap_err();
+    assert!(refused.contains("is not among the approvers"), "{refused}");
+    asked.assert_waits();
+    world.server.set("policy", "console", "true");
+    world.server.reload();
+    world.admin.run(&["login", "approve", &asked.id, "--reason", "it is me"]);
+    assert!(let_in(&asked.login.wait()));
+    machine.assert_nothing_left();
+}
+
+#[test]
+fn while_keybase_is_down_logins_are_refused_at_once_and_everybody_can_know_why() {
+    let world = ChatWorld::new();
+    let machine = world.machine().start();
+    world.chat.fault(FaultKind::Offline).unwrap();
+    world.server.wait_for_status("/readyz", "the relay keybase does not reach people");
+    let finished = machine.ssh("alice", &["echo", "in"]).wait();
+    assert_eq!(finished.code, 255);
+    assert_eq!(world.admin.json(&["login", "list"])[0]["reason"], "relay-down");
+    assert!(world.server.status("/metrics").unwrap().contains("kbmfa_relay_up 0"));
+    world.chat.clear_faults().unwrap();
+    world.server.wait_for_status("/readyz", "ready");
+    Asked::new(&world, &machine).approve();
+    assert_eq!(world.admin.count(["relay.down"]), [1]);
+    machine.assert_nothing_left();
+}
+
+#[test]
+fn or_they_wait_for_the_console_if_that_is_configured() {
+    let world = ChatWorld::with(&[("policy", "console_when_down", "true")], "");
+    let machine = world.machine().start();
+    world.chat.fault(FaultKind::Offline).unwrap();
+    world.server.wait_for_status("/readyz", "the relay keybase does not reach people");
+    let login = machine.ssh("alice", &["echo", "in"]);
+    let id = world.admin.only_login();
+    world.admin.run(&["login", "approve", &id, "--reason", "Keybase is down"]);
+    assert!(let_in(&login.wait()));
+    machine.assert_nothing_left();
+}

@@ -1,0 +1,51 @@
+//! A server that would ask in the wrong way, or nobody, does not start, and says what to do.
+
+use kbmfa_tests::chat::{BOT, ChatWorld};
+use keybase_double::Role;
+
+fn world() -> ChatWorld {
+    ChatWorld::down("team = \"acme\"\nchannel = \"sudo\"\n", "")
+}
+
+fn refuses(world: &ChatWorld, why: &str) {
+    let complaint = world.server.start_in_vain();
+    assert!(complaint.contains(why), "{complaint}");
+}
+
+#[test]
+fn the_bot_must_be_in_the_team_and_may_write_there() {
+    let world = world();
+    world.chat.set_member("acme", BOT, Role::Reader).unwrap();
+    refuses(&world, "sshbot is a reader in acme, and may not write there");
+    world.chat.set_member("acme", BOT, Role::RestrictedBot).unwrap();
+    refuses(&world, "sshbot is a restricted bot in acme");
+    world.chat.remove_member("acme", BOT).unwrap();
+    refuses(&world, "`keybase team add-member acme --user sshbot --role bot`");
+}
+
+#[test]
+fn an_open_team_is_trusted_only_by_name() {
+    let world = world();
+    world.chat.set_open("acme", true).unwrap();
+    refuses(&world, "team acme is open");
+    world.server.set("relay.keybase", "open_teams", "[\"acme\"]");
+    world.server.start();
+}
+
+#[test]
+fn a_channel_that_does_not_exist_is_not_made_by_asking() {
+    let world = ChatWorld::down("team = \"acme\"\nchannel = \"suod\"\n", "");
+    refuses(&world, "team acme has no channel suod");
+    assert!(world.chat.conversation("acme#suod").is_err());
+    let world = ChatWorld::down("team = \"acne\"\n", "");
+    refuses(&world, "team acne");
+}
+
+#[test]
+fn whoever_the_service_is_logged_in_as_must_be_the_bot() {
+    let world = world();
+    let other = world.chat.add_user("otherbot").unwrap();
+    std::fs::write(world.chat.paperkey_file(), other.paper_key).unwrap();
+    world.server.start_until("HTTP/1.1 503");
+    world.server.wait_for_status("/readyz", "the keybase service ended");
+}
