@@ -12,6 +12,7 @@ use kbmfa_tests::chat::{ChatWorld, ROOM};
 use kbmfa_tests::login::{Finished, Login};
 use kbmfa_tests::machine::Machine;
 use kbmfa_tests::wait::until;
+use keybase_double::FaultKind;
 
 use crate::story::{LET_IN, TURNED_AWAY};
 
@@ -92,13 +93,13 @@ fn a_denial_in_the_channel_turns_away() {
 fn of_two_answers_that_stand_the_denial_wins() {
     let world = ChatWorld::new();
     let machine = world.machine().start();
-    world.chat.arm_reaction("bob", "wants to enter", "Approve").unwrap();
-    world.chat.arm_reaction("dave", "wants to enter", ":no_entry_sign:").unwrap();
-    let login = machine.ssh("alice", &["echo", "in"]);
-    assert_eq!(login.wait().code, 255);
-    let id = world.admin.only_login();
-    assert_eq!(world.admin.login(&id)["decided_by"], "keybase:dave");
-    world.admin.assert_story(&id, &TURNED_AWAY);
+    let asked = Asked::new(&world, &machine);
+    world.chat.fault_times(FaultKind::ListenerDrop, None, 1).unwrap();
+    asked.answer("bob", "Approve");
+    asked.answer("dave", ":no_entry_sign:");
+    assert_eq!(asked.login.wait().code, 255);
+    assert_eq!(world.admin.login(&asked.id)["decided_by"], "keybase:dave");
+    world.admin.assert_story(&asked.id, &TURNED_AWAY);
     assert_snapshot!(verdict(&world, "denied"), @"");
     machine.assert_nothing_left();
 }

@@ -80,7 +80,7 @@ impl<R: Relay> Turn<'_, R> {
     async fn round(&mut self, look: Look) -> Result<(), Failure> {
         self.hold().await?;
         self.relay.take_turn(true);
-        if self.say_how_it_is().await?.is_some() {
+        if !self.say_how_it_is().await? {
             return Ok(());
         }
         self.tell_head().await?;
@@ -119,26 +119,30 @@ impl<R: Relay> Turn<'_, R> {
         Ok(found.await?)
     }
 
-    /// Says for every server to hear whether the relay reaches people, and who its members are. Returns why not.
-    async fn say_how_it_is(&mut self) -> Result<Option<String>, Failure> {
-        let (name, why_down, members) = (self.relay.name(), self.relay.why_down(), self.relay.members());
-        let now = self.logins.db().now();
-        let said = self.said.as_ref();
+    /// Says for every server to hear whether the relay reaches people, and who its members are. True if it does.
+    async fn say_how_it_is(&mut self) -> Result<bool, Failure> {
+        let (name, now) = (self.relay.name(), self.logins.db().now());
+        let why_down = match self.relay.state() {
+            relay::State::Starting => return Ok(false),
+            relay::State::Up => None,
+            relay::State::Down(why) => Some(why),
+        };
+        let (is_up, members, said) = (why_down.is_none(), self.relay.members(), self.said.as_ref());
         let is_old = said.is_none_or(|(was, at)| *was != why_down || now.since(*at) >= SAY_AGAIN);
-        if is_old || members.is_some() {
-            self.said = Some((why_down.clone(), now));
-            let why_down = why_down.clone();
-            self.write("relay.state", move |tx| {
-                if reach::say(tx, name, why_down.as_deref())? && name != "console" {
-                    let kind = if why_down.is_some() { Kind::RelayDown } else { Kind::RelayUp };
-                    let event = Event::new(kind, Actor::new(format!("relay:{name}")));
-                    audit::append(tx, &event.maybe("why", why_down.as_ref()))?;
-                }
-                members.map_or(Ok(()), |members| Ok(reach::list(tx, name, &members)?))
-            })
-            .await?;
+        if name == "console" || !(is_old || members.is_some()) {
+            return Ok(is_up);
         }
-        Ok(why_down)
+        self.said = Some((why_down.clone(), now));
+        self.write("relay.state", move |tx| {
+            if reach::say(tx, name, why_down.as_deref())? {
+                let kind = if is_up { Kind::RelayUp } else { Kind::RelayDown };
+                let event = Event::new(kind, Actor::new(format!("relay:{name}")));
+                audit::append(tx, &event.maybe("why", why_down.as_ref()))?;
+            }
+            members.map_or(Ok(()), |members| Ok(reach::list(tx, name, &members)?))
+        })
+        .await?;
+        Ok(is_up)
     }
 
     /// The console needs no witness: who sits there can read the record itself.
@@ -187,8 +191,14 @@ impl<R: Relay> Turn<'_, R> {
         if standing.is_empty() {
             return Ok(());
         }
-        let (rules, id) = (self.logins.rules(), login.id.clone());
-        self.write("ask.settle", move |tx| service::settle(tx, &rules, &id, &standing)).await?;
+        let (rules, id, name) = (self.logins.rules(), login.id.clone(), self.relay.name());
+        // The list that the answers were judged by is also the one by which the login is.
+        let members = self.relay.members();
+        self.write("ask.settle", move |tx| {
+            members.map_or(Ok(()), |members| reach::list(tx, name, &members))?;
+            service::settle(tx, &rules, &id, &standing)
+        })
+        .await?;
         self.logins.ended(&login.id);
         Ok(())
     }

@@ -3,7 +3,7 @@
 
 use std::future;
 
-use super::{Ask, Error, Hint, Message, Posted, Relay, Standing, Telling};
+use super::{Ask, Error, Hint, Message, Posted, Relay, Standing, State, Telling};
 use crate::policy::Approver;
 
 /// See the module.
@@ -46,8 +46,8 @@ impl Relay for Console {
 
     fn take_turn(&self, _is_mine: bool) {}
 
-    fn why_down(&self) -> Option<String> {
-        None
+    fn state(&self) -> State {
+        State::Up
     }
 
     fn members(&self) -> Option<Vec<Approver>> {

@@ -153,6 +153,17 @@ pub enum Hint {
     Any,
 }
 
+/// Whether a relay reaches people.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum State {
+    /// It is not known yet; what was known before still holds.
+    Starting,
+    /// It does.
+    Up,
+    /// It does not, for this reason.
+    Down(String),
+}
+
 /// Why a relay could not do what it was asked. The ask stays as it was, and is tried again.
 #[derive(Debug, thiserror::Error)]
 #[error("relay: {0}")]
@@ -198,8 +209,8 @@ pub trait Relay: Send + Sync + 'static {
     /// Whether it is this server that carries asks, as far as is known now. A relay need not be up elsewhere.
     fn take_turn(&self, is_mine: bool);
 
-    /// Why it does not reach people; `None` if it does.
-    fn why_down(&self) -> Option<String>;
+    /// How it is.
+    fn state(&self) -> State;
 
     /// The members of its default destination, if they were listed again since this was last asked.
     fn members(&self) -> Option<Vec<Approver>>;

@@ -10,10 +10,12 @@ use super::{Asked, let_in, verdict};
 fn answers_of_readers_strangers_and_keyless_people_do_not_count_and_they_are_told_why_once() {
     let world = ChatWorld::new();
     let machine = world.machine().start();
-    world.chat.set_standing("acme", "dave", Role::Writer, 1, false).unwrap();
     let asked = Asked::new(&world, &machine);
-    for (user, reaction) in [("carol", "Approve"), ("dave", ":+1:"), ("carol", ":tada:")] {
-        asked.answer(user, reaction);
+    world.chat.fault_times(keybase_double::FaultKind::ListenerDrop, None, 1).unwrap();
+    asked.answer("dave", ":+1:");
+    world.chat.set_standing("acme", "dave", Role::Writer, 0, true).unwrap();
+    for reaction in [":tada:", "Approve"] {
+        asked.answer("carol", reaction);
     }
     world.chat.message("`carol`: this approve");
     world.chat.message("`dave`: this approve");

@@ -20,7 +20,7 @@ fn the_bot_must_be_in_the_team_and_may_write_there() {
     world.chat.set_member("acme", BOT, Role::RestrictedBot).unwrap();
     refuses(&world, "sshbot is a restricted bot in acme");
     world.chat.remove_member("acme", BOT).unwrap();
-    refuses(&world, "`keybase team add-member acme --user sshbot --role bot`");
+    refuses(&world, "let somebody in it run `keybase team add-member acme --user sshbot --role bot`");
 }
 
 #[test]

@@ -35,7 +35,7 @@ pub(super) async fn verdict(logins: &Logins, login: &Login, pools: &[PoolName]) 
     let end = VerdictFacts {
         state: login.life.state.as_str(),
         reason: login.reason.as_deref(),
-        by: login.decided_by.as_deref(),
+        by: login.decided_by.as_deref().filter(|by| !by.starts_with("machine:") && *by != "clock"),
         after: login.life.decided_at.map_or_else(Default::default, |at| at.since(login.opened_at)),
         head: &head,
     };

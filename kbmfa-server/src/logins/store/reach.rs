@@ -11,7 +11,7 @@ pub const SAID_FOR: Duration = Duration::from_secs(30);
 /// A list of members is good for this long.
 const MEMBERS_FOR: Duration = Duration::from_secs(180);
 
-/// Records how the relay is. True if that is news.
+/// Records how the relay is. True if it has come up or gone down.
 ///
 /// # Errors
 /// What the database says.
@@ -20,7 +20,7 @@ pub fn say(tx: &Tx<'_>, relay: &str, why_down: Option<&str>) -> Result<bool, Err
         tx.query_one("SELECT why_down FROM relay_state WHERE relay = ?1", &[relay.into()], |row| {
             row.text_or_null("why_down")
         })?;
-    let is_news = before.is_none_or(|before| before.as_deref() != why_down);
+    let was_up = before.is_some_and(|why_down| why_down.is_none());
     tx.execute(
         "INSERT INTO relay_state (relay, why_down, since, heard_at) VALUES (?1, ?2, ?3, ?3)
          ON CONFLICT (relay) DO UPDATE SET why_down = excluded.why_down, heard_at = excluded.heard_at,
@@ -28,7 +28,7 @@ pub fn say(tx: &Tx<'_>, relay: &str, why_down: Option<&str>) -> Result<bool, Err
                           THEN relay_state.since ELSE excluded.since END",
         &[relay.into(), why_down.into(), tx.now.into()],
     )?;
-    Ok(is_news)
+    Ok(was_up != why_down.is_none())
 }
 
 /// Records who is a member now.

@@ -9,7 +9,6 @@ use super::trouble::Trouble;
 use super::wire::Event;
 use super::{First, Health, Keybase, listener, rooms, service};
 use crate::clock::{Clock, SystemClock};
-use crate::policy::Approver;
 use crate::relay::{Hint, Message};
 
 /// First pause before everything is started again; each is twice as long ..
@@ -162,13 +161,7 @@ impl Keybase {
     async fn list_members(&self) {
         loop {
             match self.electors(&self.0.settings.place).await {
-                Ok(members) => {
-                    let counted = members
-                        .iter()
-                        .filter(|member| member.why_not(super::members::Role::Reader).is_none());
-                    let members = counted.map(|member| Approver::keybase(&member.name)).collect();
-                    self.known().members = Some(members);
-                }
+                Ok(members) => self.note_members(&members),
                 Err(error) => log::warn!("relay keybase: the members cannot be listed: {error}"),
             }
             sleep(LIST_MEMBERS).await;

@@ -3,13 +3,13 @@
 use std::collections::HashSet;
 
 use super::answers::{self, Electorate, OFFERED};
-use super::members::{Member, Standing as MemberStanding};
+use super::members::{Member, Role, Standing as MemberStanding};
 use super::rooms::{self, People, Room};
 use super::settings::Place;
 use super::wire;
 use super::{First, Keybase, program};
 use crate::policy::Approver;
-use crate::relay::{Ask, Error, Hint, Message, Posted, Relay, Standing, Telling};
+use crate::relay::{Ask, Error, Hint, Message, Posted, Relay, Standing, State, Telling};
 
 /// Digits of an ask's id that stand in its message, and in no other.
 const MARK_DIGITS: usize = 16;
@@ -123,6 +123,9 @@ impl Relay for Keybase {
             }
             (_, people) => people,
         };
+        if ask.destination == self.0.settings.place.to_string() {
+            self.note_members(&people);
+        }
         let electorate = match &room.people {
             People::Team(_) => Electorate::Team(&people, self.0.settings.min_role),
             People::User(user) => Electorate::User(user, &people),
@@ -151,8 +154,12 @@ impl Relay for Keybase {
         }
     }
 
-    fn why_down(&self) -> Option<String> {
-        self.known().health.why_down().cloned()
+    fn state(&self) -> State {
+        match self.why_down() {
+            None => State::Up,
+            Some(_) if *self.0.first.borrow() == First::UnderWay => State::Starting,
+            Some(why) => State::Down(why),
+        }
     }
 
     fn members(&self) -> Option<Vec<Approver>> {
@@ -161,6 +168,10 @@ impl Relay for Keybase {
 }
 
 impl Keybase {
+    fn why_down(&self) -> Option<String> {
+        self.known().health.why_down().cloned()
+    }
+
     /// The conversation at this destination, found by name if it is not known yet.
     async fn room(&self, destination: &str) -> Result<Room, Error> {
         let place: Place = destination.parse().map_err(Error)?;
@@ -205,6 +216,12 @@ impl Keybase {
             People::Team(_) => people,
             People::User(user) => people.into_iter().filter(|member| member.uid == user.uid).collect(),
         })
+    }
+
+    /// Everybody who may log in where only members may.
+    pub(super) fn note_members(&self, people: &[Member]) {
+        let members = people.iter().filter(|member| member.why_not(Role::Reader).is_none());
+        self.known().members = Some(members.map(|member| Approver::keybase(&member.name)).collect());
     }
 
     async fn people_of(&self, room: &Room) -> Result<Vec<Member>, Error> {

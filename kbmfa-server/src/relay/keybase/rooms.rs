@@ -51,14 +51,20 @@ pub(super) async fn find(client: &Client, settings: &Settings, place: &Place) ->
 
 async fn check_team(client: &Client, settings: &Settings, team: &TeamName) -> Result<(), Trouble> {
     let bot = &settings.username;
-    let found = client.team(team.as_str()).await.map_err(|error| refuse(&error, &format!("team {team}")))?;
+    let add = format!("`keybase team add-member {team} --user {bot} --role bot`");
+    let found =
+        client.team(team.as_str()).await.map_err(|error| match refuse(&error, &format!("team {team}")) {
+            Trouble::Fatal(why) => {
+                Trouble::Fatal(format!("{why}: make the team, or let somebody in it run {add}"))
+            }
+            passing @ Trouble::Passing(_) => passing,
+        })?;
     if found.is_open && !settings.open_teams.contains(team) {
         let hint = format!("close it, or set [relay.keybase] open_teams = [\"{team}\"]");
         return Err(Trouble::fatal(format!(
             "team {team} is open, so that anybody can join it and answer: {hint}"
         )));
     }
-    let add = format!("`keybase team add-member {team} --user {bot} --role bot`");
     match found.members.iter().find(|member| member.name == *bot).map(|member| member.standing) {
         Some(Standing::Bot) => Ok(()),
         Some(Standing::Person(role)) if role >= Role::Writer => Ok(()),
