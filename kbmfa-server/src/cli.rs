@@ -4,7 +4,8 @@ use clap::{Parser, Subcommand};
 use std::path::PathBuf;
 
 use crate::admin::{
-    Admin, Failure, audit, backup, ca, check, employee, init, login, machine, policy, pool, restore, session,
+    Admin, Failure, audit, backup, ca, check, employee, environment, init, login, machine, policy, pool,
+    restore, session,
 };
 use crate::config;
 use crate::serve;
@@ -37,7 +38,8 @@ enum Command {
     Init(init::Args),
     /// Check the configuration file and report everything that is wrong with it, and rules that can never speak.
     Check,
-    /// Serve, until SIGTERM. SIGHUP reads the configuration and the certificate again.
+    /// Serve, until SIGTERM. SIGHUP reads the configuration and the certificate again. Without a configuration file,
+    /// but with the old tool's variables (`KB_TYPE` and so on) and `KBMFA_NAMES`, do what init does first.
     Serve,
     /// Copy the database, as of this moment, into a new file.
     Backup(backup::Args),
@@ -79,6 +81,7 @@ pub fn run(cli: Cli) -> Result<(), Failure> {
         Command::Init(args) => init::run(&admin, &args),
         Command::Check => check::run(&admin),
         Command::Serve => {
+            environment::take(&admin)?;
             admin.become_owner()?;
             serve::run(admin.config_path().to_owned()).map_err(Failure::new)
         }

@@ -211,7 +211,11 @@ fn auth_token(server: &Section<'_>) -> Option<AuthToken> {
     }
 }
 
-fn read_auth_token(path: &Path) -> Result<SecretHash, String> {
+/// The token in this file.
+///
+/// # Errors
+/// Why it cannot be taken, as a sentence.
+pub fn read_auth_token(path: &Path) -> Result<SecretHash, String> {
     let file = fs::File::open(path).map_err(|error| error.to_string())?;
     let mode = file.metadata().map_err(|error| error.to_string())?.mode();
     if mode & 0o007 != 0 {
@@ -219,7 +223,14 @@ fn read_auth_token(path: &Path) -> Result<SecretHash, String> {
     }
     let mut text = String::new();
     file.take(TOKEN_FILE_BYTES_MAX).read_to_string(&mut text).map_err(|error| error.to_string())?;
-    let token = text.trim();
+    auth_token_hash(text.trim())
+}
+
+/// What is kept of a token in memory.
+///
+/// # Errors
+/// Why it cannot be taken, as a sentence.
+pub fn auth_token_hash(token: &str) -> Result<SecretHash, String> {
     let fits = AUTH_TOKEN_BYTES.contains(&token.len()) && token.bytes().all(|byte| byte.is_ascii_graphic());
     if !fits {
         let (min, max) = AUTH_TOKEN_BYTES.into_inner();
@@ -293,7 +304,7 @@ fn exemption(section: &Section<'_>, scope: &Scope) {
 }
 
 /// A range of addresses; a single one stands for itself.
-struct Range(IpNet);
+pub struct Range(pub IpNet);
 
 impl FromStr for Range {
     type Err = String;

@@ -8,6 +8,7 @@ fn main() -> ExitCode {
     // journald reads the <N> at the head of a line as its priority.
     env_logger::Builder::new()
         .filter_level(log::LevelFilter::Info)
+        .filter_module("kbmfa", log::LevelFilter::Debug)
         .format(|out, record| {
             let priority = match record.level() {
                 log::Level::Error => 3,
@@ -18,6 +19,8 @@ fn main() -> ExitCode {
             writeln!(out, "<{priority}>{}: {}", record.target(), record.args())
         })
         .init();
+    // Our own debug lines come out only if somebody turns this up.
+    log::set_max_level(log::LevelFilter::Info);
     match kbmfa_server::cli::run(kbmfa_server::cli::Cli::parse()) {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => {

@@ -1,12 +1,14 @@
-//! `init`: makes everything that a server needs, once.
+//! `init`: makes everything that a server needs, once. `serve` does the same from the old tool's variables.
+
+pub(super) mod draft;
 
 use clap::Args as ClapArgs;
-use nix::unistd::{Uid, User};
+use nix::unistd::{Gid, Uid, User};
 use serde_json::json;
 use std::fs::{self, DirBuilder, OpenOptions, Permissions};
 use std::io::Write;
 use std::net::SocketAddr;
-use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt, lchown};
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, PermissionsExt, lchown};
 use std::path::{Path, PathBuf};
 
 use super::{Admin, Failure};
@@ -18,6 +20,14 @@ use crate::clock::{Clock, SystemClock};
 use crate::config::Config;
 use crate::db::{self, Db};
 use crate::secret::Secret;
+use draft::{Draft, Relay};
+
+/// Where everything is kept unless told otherwise.
+pub(super) const STATE_DIR: &str = "/var/lib/kbmfa";
+/// Where machines connect.
+pub(super) const LISTEN: &str = "0.0.0.0:8443";
+/// Where the operator's own tools ask.
+pub(super) const STATUS_LISTEN: &str = "127.0.0.1:8444";
 
 /// `init` and its arguments.
 #[derive(ClapArgs)]
@@ -26,13 +36,13 @@ pub struct Args {
     #[arg(long = "name", required = true, value_name = "NAME")]
     names: Vec<String>,
     /// Where everything is kept.
-    #[arg(long, default_value = "/var/lib/kbmfa", value_name = "DIR")]
+    #[arg(long, default_value = STATE_DIR, value_name = "DIR")]
     state_dir: PathBuf,
     /// Where machines connect.
-    #[arg(long, default_value = "0.0.0.0:8443", value_name = "ADDRESS")]
+    #[arg(long, default_value = LISTEN, value_name = "ADDRESS")]
     listen: SocketAddr,
     /// Where /healthz, /readyz and /metrics answer; a loopback address.
-    #[arg(long, default_value = "127.0.0.1:8444", value_name = "ADDRESS")]
+    #[arg(long, default_value = STATUS_LISTEN, value_name = "ADDRESS")]
     status_listen: SocketAddr,
     /// The Unix account that is to own the state directory and run the server.
     #[arg(long, value_name = "USER")]
@@ -44,34 +54,76 @@ pub struct Args {
 /// # Errors
 /// If something of it exists already or cannot be made.
 pub fn run(admin: &Admin, args: &Args) -> Result<(), Failure> {
-    let config = admin.config_path();
-    let state_dir = std::path::absolute(&args.state_dir).map_err(Failure::new)?;
-    let files = Files::of(&state_dir);
-    for existing in [config, &state_dir.join(db::FILE), &files.ca_dir(), &files.certificate()] {
-        if existing.exists() {
-            return Err(Failure::new(format!("{} exists already", existing.display()))
-                .hint("init never replaces anything; choose other places, or move it away yourself"));
-        }
-    }
+    let draft = Draft {
+        listen: args.listen,
+        status_listen: args.status_listen,
+        state_dir: std::path::absolute(&args.state_dir).map_err(Failure::new)?,
+        names: args.names.clone(),
+        auth_token: None,
+        relay: Relay::Console,
+    };
     let owner = owner(args.owner.as_deref())?;
-    let settings = toml(args, &state_dir);
-    Config::parse(config, &settings).map_err(|faults| Failure::new(faults).hint("choose other arguments"))?;
+    make(admin, &Plan { draft, secrets: Vec::new(), owner })
+}
+
+/// What is to be made.
+pub(super) struct Plan {
+    /// The configuration.
+    pub(super) draft: Draft,
+    /// Secrets that become files of their own, in the state directory.
+    pub(super) secrets: Vec<(PathBuf, Secret)>,
+    /// Whose the state directory is to be; without one, whose it is already, or whoever runs this.
+    pub(super) owner: Option<Owner>,
+}
+
+/// Makes all of it, and says so.
+///
+/// # Errors
+/// If something of it exists already or cannot be made; then nothing is left behind.
+pub(super) fn make(admin: &Admin, plan: &Plan) -> Result<(), Failure> {
+    let (config, draft) = (admin.config_path(), &plan.draft);
+    must_be_new(config, plan)?;
+    must_be_valid(config, draft)?;
     if let Some(parent) = config.parent().filter(|parent| !parent.as_os_str().is_empty()) {
         fs::create_dir_all(parent)
             .map_err(|e| Failure::new(format!("cannot make {}: {e}", parent.display())))?;
     }
-    let issued = Issued::new(&args.names).map_err(Failure::new)?;
+    let issued = Issued::new(&draft.names).map_err(Failure::new)?;
+    let owner = plan.owner.or_else(|| owner_of(&draft.state_dir));
     let mut made = Made::default();
-    fill(&state_dir, &issued, &admin.actor, owner.as_ref(), &mut made)?;
-    made.file(config, &settings, 0o644)?;
+    fill(plan, &issued, &admin.actor, &mut made)?;
+    owner.map_or(Ok(()), |owner| made.give(owner))?;
+    made.file(config, &draft.toml(), 0o644)?;
     made.keep();
-    let (config, state_dir, pin) =
-        (config.display().to_string(), state_dir.display(), issued.authority.pin.to_string());
+    tell(admin, draft, &issued.authority.pin.to_string())
+}
+
+fn must_be_new(config: &Path, plan: &Plan) -> Result<(), Failure> {
+    let state_dir = &plan.draft.state_dir;
+    let files = Files::of(state_dir);
+    let made = [config.to_owned(), state_dir.join(db::FILE), files.ca_dir(), files.certificate()];
+    let secrets = plan.secrets.iter().map(|(path, _)| path);
+    match made.iter().chain(secrets).find(|path| path.exists()) {
+        None => Ok(()),
+        Some(existing) => Err(Failure::new(format!("{} exists already", existing.display()))
+            .hint("init never replaces anything; choose other places, or move it away yourself")),
+    }
+}
+
+fn must_be_valid(config: &Path, draft: &Draft) -> Result<(), Failure> {
+    // The token's file may be one of those that are still to be made.
+    let draft = Draft { auth_token: None, ..draft.clone() };
+    let read = Config::parse(config, &draft.toml());
+    read.map(drop).map_err(|faults| Failure::new(faults).hint("nothing was made; choose other values"))
+}
+
+fn tell(admin: &Admin, draft: &Draft, pin: &str) -> Result<(), Failure> {
+    let (config, state_dir) = (admin.config_path().display().to_string(), draft.state_dir.display());
     let sentence = format!(
         "configuration  {config}\nstate          {state_dir}\npin            {pin}\n\n\
          Next: kbmfa-server machine add NAME, kbmfa-server machine join-token NAME, and on that machine\n\
          kbmfa-host join --server https://{} --pin {pin} --token-file FILE",
-        url(args)
+        url(draft)
     );
     admin.tell(&sentence, &json!({ "config": config, "state_dir": state_dir.to_string(), "pin": pin }))
 }
@@ -93,19 +145,16 @@ impl Issued {
 }
 
 /// Makes everything that lies in the state directory.
-fn fill(
-    state_dir: &Path,
-    issued: &Issued,
-    actor: &Actor,
-    owner: Option<&User>,
-    made: &mut Made,
-) -> Result<(), Failure> {
-    for dir in [state_dir.to_owned(), state_dir.join("ca"), state_dir.join("tls")] {
+fn fill(plan: &Plan, issued: &Issued, actor: &Actor, made: &mut Made) -> Result<(), Failure> {
+    let state_dir = &plan.draft.state_dir;
+    for dir in [state_dir.clone(), state_dir.join("ca"), state_dir.join("tls")] {
         made.dir(&dir)?;
     }
+    for (path, secret) in &plan.secrets {
+        made.file(path, secret.reveal(), 0o600)?;
+    }
     made.certificates(&Files::of(state_dir), issued).map_err(Failure::new)?;
-    made.database(state_dir, actor, &issued.authority.pin.to_string())?;
-    owner.map_or(Ok(()), |owner| made.give(owner))
+    made.database(state_dir, actor, &issued.authority.pin.to_string())
 }
 
 /// What has been made, and is removed again unless all of it could be: half of it would be in the way of
@@ -164,10 +213,10 @@ impl Made {
     }
 
     /// Hands over just what was made, and follows no link.
-    fn give(&self, owner: &User) -> Result<(), Failure> {
+    fn give(&self, owner: Owner) -> Result<(), Failure> {
         for path in self.paths.iter().filter(|path| path.exists()) {
             lchown(path, Some(owner.uid.as_raw()), Some(owner.gid.as_raw())).map_err(|e| {
-                Failure::new(format!("cannot give {} to {}: {e}", path.display(), owner.name))
+                Failure::new(format!("cannot give {} to uid {}: {e}", path.display(), owner.uid))
             })?;
         }
         Ok(())
@@ -188,33 +237,33 @@ impl Drop for Made {
     }
 }
 
-fn url(args: &Args) -> String {
-    let host = args.names.first().map_or("localhost", String::as_str);
+fn url(draft: &Draft) -> String {
+    let host = draft.names.first().map_or("localhost", String::as_str);
     let host = if host.contains(':') { format!("[{host}]") } else { host.to_owned() };
-    format!("{host}:{}", args.listen.port())
+    format!("{host}:{}", draft.listen.port())
 }
 
-fn owner(name: Option<&str>) -> Result<Option<User>, Failure> {
+/// Who is to own the state directory.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Owner {
+    pub(super) uid: Uid,
+    pub(super) gid: Gid,
+}
+
+/// Whose a directory is that root finds there: the server will run as its owner.
+fn owner_of(dir: &Path) -> Option<Owner> {
+    let found = fs::metadata(dir).ok().filter(|_| Uid::effective().is_root())?;
+    let owner = Owner { uid: Uid::from_raw(found.uid()), gid: Gid::from_raw(found.gid()) };
+    (!owner.uid.is_root()).then_some(owner)
+}
+
+fn owner(name: Option<&str>) -> Result<Option<Owner>, Failure> {
     let Some(name) = name else { return Ok(None) };
     if !Uid::effective().is_root() {
         return Err(Failure::new("only root can give the state directory to somebody else"));
     }
     match User::from_name(name) {
-        Ok(Some(user)) => Ok(Some(user)),
+        Ok(Some(user)) => Ok(Some(Owner { uid: user.uid, gid: user.gid })),
         _ => Err(Failure::new(format!("there is no Unix account {name:?}"))),
     }
-}
-
-fn toml(args: &Args, state_dir: &Path) -> String {
-    let names: Vec<_> = args.names.iter().map(|name| format!("{name:?}")).collect();
-    format!(
-        "# kbmfa-server's configuration. `kbmfa-server check` reads it; SIGHUP makes the server read it again.\n\n\
-         [server]\nlisten = \"{}\"\nstatus_listen = \"{}\"\nstate_dir = \"{}\"\nnames = [{}]\n\n\
-         [login]\nwindow = \"60s\"\npoll_grace = \"15s\"\n\n\
-         [policy]\napprovers = \"anyone\"\n\n[relay]\nkind = \"console\"\n",
-        args.listen,
-        args.status_listen,
-        state_dir.display(),
-        names.join(", ")
-    )
 }

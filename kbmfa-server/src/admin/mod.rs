@@ -6,6 +6,7 @@ pub mod backup;
 pub mod ca;
 pub mod check;
 pub mod employee;
+pub mod environment;
 pub mod init;
 pub mod login;
 pub mod machine;
@@ -19,12 +20,17 @@ mod print;
 mod when;
 
 use std::fmt;
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
 use crate::audit::Actor;
-use crate::config::Config;
+use crate::config::{self, Config};
 use crate::db::{self, Db, Tx};
 use crate::poke;
+
+/// What to do about a missing configuration.
+const NOT_INITIALISED: &str = "`kbmfa-server init` makes it; or `serve`, from the old tool's variables: KB_TYPE and so \
+                               on, and KBMFA_NAMES";
 
 /// What every verb needs to know.
 pub struct Admin {
@@ -49,7 +55,12 @@ impl Admin {
     /// # Errors
     /// If the configuration is wrong or the change is not allowed.
     pub fn become_owner(&self) -> Result<Config, Failure> {
-        let config = Config::read(&self.config).map_err(Failure::new)?;
+        let config = Config::read(&self.config).map_err(|error| match error {
+            config::Error::Unreadable { ref cause, .. } if cause.kind() == ErrorKind::NotFound => {
+                Failure::new(error).hint(NOT_INITIALISED)
+            }
+            error => Failure::new(error),
+        })?;
         owner::become_owner_of(&config.state_dir)?;
         Ok(config)
     }
