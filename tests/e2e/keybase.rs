@@ -68,12 +68,23 @@ fn an_approval_in_the_channel_lets_in() {
     let machine = world.machine().start();
     world.admin.run(&["pool", "add", "web", "--machine", "web1"]);
     let asked = Asked::new(&world, &machine);
-    assert_snapshot!(world.chat.seen(), @"");
+    assert_snapshot!(world.chat.seen(), @r"
+    sshbot: Head of the record: `<head>` (`kbmfa-server audit verify --head` checks against it)
+    sshbot: Login `<id>`: `alice` wants to enter `web1` (`web`) by `sshd` from `127.0.0.1`. Answer within 60 s, until <time>. `<ask>`
+      [Approve sshbot]
+      [Deny sshbot]
+    ");
     asked.answer("bob", ":+1::skin-tone-3:");
     assert_eq!(asked.login.wait().transcript(), "in\nexit 0\n");
     world.admin.assert_story(&asked.id, &LET_IN);
     assert_eq!(world.admin.login(&asked.id)["decided_by"], "keybase:bob");
-    assert_snapshot!(verdict(&world, "approved"), @"");
+    assert_snapshot!(verdict(&world, "approved"), @r"
+    sshbot: Head of the record: `<head>` (`kbmfa-server audit verify --head` checks against it)
+    sshbot (edited): Login `<id>` was *approved* by `keybase:bob` after <seconds> s: `alice` wanted to enter `web1` (`web`) by `sshd` from `127.0.0.1`. Record `<head>` `<ask>`
+      [Approve sshbot]
+      [Deny sshbot]
+      [:+1::skin-tone-3: bob]
+    ");
     machine.assert_nothing_left();
 }
 
@@ -85,7 +96,13 @@ fn a_denial_in_the_channel_turns_away() {
     asked.answer("bob", "Deny");
     assert_eq!(asked.login.wait().code, 255);
     world.admin.assert_story(&asked.id, &TURNED_AWAY);
-    assert_snapshot!(verdict(&world, "denied"), @"");
+    assert_snapshot!(verdict(&world, "denied"), @r"
+    sshbot: Head of the record: `<head>` (`kbmfa-server audit verify --head` checks against it)
+    sshbot (edited): Login `<id>` was *denied* by `keybase:bob` after <seconds> s: `alice` wanted to enter `web1` by `sshd` from `127.0.0.1`. Record `<head>` `<ask>`
+      [Approve sshbot]
+      [Deny sshbot]
+      [Deny bob]
+    ");
     machine.assert_nothing_left();
 }
 
@@ -100,7 +117,14 @@ fn of_two_answers_that_stand_the_denial_wins() {
     assert_eq!(asked.login.wait().code, 255);
     assert_eq!(world.admin.login(&asked.id)["decided_by"], "keybase:dave");
     world.admin.assert_story(&asked.id, &TURNED_AWAY);
-    assert_snapshot!(verdict(&world, "denied"), @"");
+    assert_snapshot!(verdict(&world, "denied"), @r"
+    sshbot: Head of the record: `<head>` (`kbmfa-server audit verify --head` checks against it)
+    sshbot (edited): Login `<id>` was *denied* by `keybase:dave` after <seconds> s: `alice` wanted to enter `web1` by `sshd` from `127.0.0.1`. Record `<head>` `<ask>`
+      [Approve sshbot]
+      [Deny sshbot]
+      [Approve bob]
+      [:no_entry_sign: dave]
+    ");
     machine.assert_nothing_left();
 }
 
@@ -146,7 +170,19 @@ fn a_reaction_on_an_older_ask_does_not_answer_a_newer_one() {
     newer.assert_waits();
     newer.answer("dave", "Deny");
     assert_eq!(newer.login.wait().code, 255);
-    assert_snapshot!(verdict(&world, "denied"), @"");
+    assert_snapshot!(verdict(&world, "denied"), @r"
+    sshbot: Head of the record: `<head>` (`kbmfa-server audit verify --head` checks against it)
+    sshbot (edited): Login `<id>` was *approved* by `keybase:bob` after <seconds> s: `alice` wanted to enter `web1` by `sshd` from `127.0.0.1`. Record `<head>` `<ask>`
+      [Approve sshbot]
+      [Deny sshbot]
+      [Approve bob]
+      [:+1: dave]
+    sshbot (edited): Login `<id>` was *denied* by `keybase:dave` after <seconds> s: `alice` wanted to enter `web1` by `sshd` from `127.0.0.1`. Record `<head>` `<ask>`
+      [Approve sshbot]
+      [Deny sshbot]
+      [Deny dave]
+    sshbot: `dave`: this approve does not count: `the login is approved already by keybase:bob`
+    ");
 }
 
 /// A text such as `+:+1:` reacts to the newest message, whatever that is: here it is the ask, and that counts.
@@ -170,7 +206,12 @@ fn an_ask_that_nobody_answers_expires_and_says_so() {
     let machine = world.machine().start();
     let asked = Asked::new(&world, &machine);
     assert_eq!(asked.login.wait().code, 255);
-    assert_snapshot!(verdict(&world, "expired"), @"");
+    assert_snapshot!(verdict(&world, "expired"), @r"
+    sshbot: Head of the record: `<head>` (`kbmfa-server audit verify --head` checks against it)
+    sshbot (edited): Login `<id>` was *expired* (no-answer) after <seconds> s: `alice` wanted to enter `web1` by `sshd` from `127.0.0.1`. Record `<head>` `<ask>`
+      [Approve sshbot]
+      [Deny sshbot]
+    ");
     world.chat.answer("bob", asked.message, "Approve");
     world.chat.message("`bob`: this approve does not count");
     assert_eq!(world.admin.state(&asked.id), "expired");
@@ -183,7 +224,12 @@ fn whoever_hangs_up_takes_the_ask_back() {
     let machine = world.machine().start();
     let asked = Asked::new(&world, &machine);
     asked.login.kill();
-    assert_snapshot!(verdict(&world, "cancelled"), @"");
+    assert_snapshot!(verdict(&world, "cancelled"), @r"
+    sshbot: Head of the record: `<head>` (`kbmfa-server audit verify --head` checks against it)
+    sshbot (edited): Login `<id>` was *cancelled* (hung-up) after <seconds> s: `alice` wanted to enter `web1` by `sshd` from `127.0.0.1`. Record `<head>` `<ask>`
+      [Approve sshbot]
+      [Deny sshbot]
+    ");
     machine.assert_nothing_left();
 }
 
@@ -207,5 +253,19 @@ fn refusals_sessions_and_heads_are_posted_as_configured() {
     world.chat.message(told["head"].as_str().unwrap());
     world.admin.run(&["audit", "verify", "--head", told["head"].as_str().unwrap()]);
     until("both verdicts", || (world.chat.seen().matches("was *").count() == 2).then_some(()));
-    assert_snapshot!(world.chat.seen(), @"");
+    assert_snapshot!(world.chat.seen(), @r"
+    sshbot: Head of the record: `<head>` (`kbmfa-server audit verify --head` checks against it)
+    sshbot (edited): Login `<id>` was *approved* by `keybase:bob` after <seconds> s: `alice` wanted to enter `web1` by `sshd` from `127.0.0.1`. Record `<head>` `<ask>`
+      [Approve sshbot]
+      [Deny sshbot]
+      [Approve bob]
+    sshbot: Session opened: `alice` at `web1` from `127.0.0.1`
+    sshbot: Session closed: `alice` at `web1` from `127.0.0.1`
+    sshbot (edited): Login `<id>` was *denied* by `keybase:bob` after <seconds> s: `alice` wanted to enter `web1` by `sshd` from `127.0.0.1`. Record `<head>` `<ask>`
+      [Approve sshbot]
+      [Deny sshbot]
+      [Deny bob]
+    sshbot: Refused: `alice` wanted to enter `web1` from `127.0.0.1` (denied-recently)
+    sshbot: Head of the record: `<head>` (`kbmfa-server audit verify --head` checks against it)
+    ");
 }

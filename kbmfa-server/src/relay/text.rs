@@ -132,6 +132,8 @@ pub fn say_refused(code: &str, short: &str) -> String {
         "suspended" => "Your access is suspended.".into(),
         "removed" => "Your access has ended.".into(),
         "machine-removed" => "This machine may not ask for approvals any more.".into(),
+        "relay-down" => "Nobody can be asked for an approval right now. Try again later.".into(),
+        "not-a-member" => "Only members of the team may log in here.".into(),
         "unknown-person" => "It is not known whose account this is, so nobody may approve the login.".into(),
         _ => format!("Login {short} was denied."),
     }

@@ -33,7 +33,7 @@ fn while_keybase_is_down_logins_are_refused_at_once_and_everybody_can_know_why()
     assert_eq!(world.admin.json(&["login", "list"])[0]["reason"], "relay-down");
     assert!(world.server.status("/metrics").unwrap().contains("kbmfa_relay_up 0"));
     world.chat.clear_faults().unwrap();
-    world.server.wait_for_status("/readyz", "ready");
+    world.server.wait_for_status("/readyz", "HTTP/1.1 200");
     Asked::new(&world, &machine).approve();
     assert_eq!(world.admin.count(["relay.down"]), [1]);
     machine.assert_nothing_left();

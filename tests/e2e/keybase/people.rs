@@ -23,7 +23,18 @@ fn answers_of_readers_strangers_and_keyless_people_do_not_count_and_they_are_tol
     asked.answer("carol", "Approve");
     asked.assert_waits();
     asked.approve();
-    assert_snapshot!(verdict(&world, "approved"), @"");
+    assert_snapshot!(verdict(&world, "approved"), @r"
+    sshbot: Head of the record: `<head>` (`kbmfa-server audit verify --head` checks against it)
+    sshbot (edited): Login `<id>` was *approved* by `keybase:bob` after <seconds> s: `alice` wanted to enter `web1` by `sshd` from `127.0.0.1`. Record `<head>` `<ask>`
+      [Approve sshbot]
+      [Deny sshbot]
+      [:+1: dave]
+      [:tada: carol]
+      [Approve carol]
+      [Approve bob]
+    sshbot: `dave`: this approve does not count: `this account was reset, or has no keys yet`
+    sshbot: `carol`: this approve does not count: `a reader may not answer here; that takes a writer`
+    ");
     assert_eq!(world.admin.count(["answer.rejected", "answer.given"]), [2, 1]);
     machine.assert_nothing_left();
 }
