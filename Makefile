@@ -1,6 +1,7 @@
 # Everything that people and CI do with this repository. `make` alone lists it.
 
 E2E_THREADS ?= 8
+RELAY ?= console
 CARGO ?= cargo
 # The e2e tests make machines and need root; nothing else here does.
 ifneq ($(shell id -u),0)
@@ -47,9 +48,9 @@ test-double: ## proves the double of keybase against Keybase's own libraries; ne
 soak: setup build ## kills the server at 200 random moments of a login (10 of them are in `make e2e`)
 	KBMFA_KILLS=200 $(CARGO) test --locked $(RUN_AS_ROOT) -p kbmfa-tests --test e2e -- killed_at_random
 
-demo: setup build ## shows a login approved, one denied, and the record; HOLD=1 keeps it all up
+demo: setup build ## shows a login approved, one denied, and the record; RELAY=keybase asks there; HOLD=1 keeps it up
 	$(CARGO) build --locked -p kbmfa-tests --bin demo
-	$(AS_ROOT) tests/demo/demo.sh
+	RELAY=$(RELAY) $(AS_ROOT) tests/demo/demo.sh
 
 bench: ## measures a record of a million events; BENCH_ARGS=N for another number
 	$(CARGO) run --locked -p kbmfa-server --profile bench --example bench -- $(BENCH_ARGS)
