@@ -13,7 +13,7 @@ endif
 export KBMFA_TARGET ?= $(or $(CARGO_TARGET_DIR),$(CURDIR)/target)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup build test unit e2e test-double demo soak bench lint clean
+.PHONY: help setup build test unit e2e test-double demo soak bench fuzz lint clean
 
 help: ## lists these targets
 	@sed -n 's/^\([a-z0-9-]*\):[^#]*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 13
@@ -54,6 +54,10 @@ demo: setup build ## shows a login approved, one denied, and the record; RELAY=k
 
 bench: ## measures a record of a million events; BENCH_ARGS=N for another number
 	$(CARGO) run --locked -p kbmfa-server --profile bench --example bench -- $(BENCH_ARGS)
+
+FUZZ_SECONDS ?= 60
+fuzz: ## lets libFuzzer at each parser of lines from outside for FUZZ_SECONDS; installs cargo-fuzz into .cache
+	tests/fuzz/fuzz.sh $(FUZZ_SECONDS)
 
 lint: ## formatting, clippy and docs, each warning an error
 	$(CARGO) fmt --all --check
