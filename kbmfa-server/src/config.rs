@@ -4,6 +4,7 @@
 use ipnet::IpNet;
 use kbmfa_proto::caller::SECRET_BYTES_MAX;
 use kbmfa_proto::names::MachineName;
+use std::collections::BTreeSet;
 use std::fs;
 use std::io::{self, Read};
 use std::net::IpAddr;
@@ -112,6 +113,16 @@ impl Config {
             relays: vec!["console".to_owned(), self.relay.name().to_owned()],
         };
         Ok(policy::lint(&self.policy, &known))
+    }
+
+    /// Where asks go: by default, and by each rule.
+    pub fn destinations(&self) -> Vec<String> {
+        let ruled = self.policy.rules.iter().filter_map(|rule| match &rule.says {
+            Says::Ask(terms) => Some(terms.destination.clone()),
+            Says::Exempt => None,
+        });
+        let all: BTreeSet<String> = ruled.chain([self.policy.default.destination.clone()]).collect();
+        all.into_iter().collect()
     }
 
     /// The rules for logins, with somebody listening since then, or nobody.

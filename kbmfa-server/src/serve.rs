@@ -6,6 +6,7 @@ use sd_notify::NotifyState;
 use std::future::Future;
 use std::io;
 use std::path::PathBuf;
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::net::TcpListener;
@@ -56,6 +57,9 @@ pub enum Error {
     /// The relay cannot be used as it is set up.
     #[error(transparent)]
     Relay(#[from] relay::Error),
+    /// Something has changed that only a restart can bring into force.
+    #[error("{0} have changed, which takes a restart; all else stays as it was, too")]
+    Restart(&'static str),
     /// A loop ended that must not end.
     #[error("{0} has ended; a server without it would not be one")]
     Ended(&'static str),
@@ -73,7 +77,7 @@ pub fn run(config_path: PathBuf) -> Result<(), Error> {
 }
 
 async fn serve(config_path: PathBuf, config: Config) -> Result<(), Error> {
-    let mut signals = Signals::hook()?;
+    let signals = Signals::hook()?;
     let db = Db::open_and_migrate(&config.state_dir)?;
     let (settings, settings_in_force) = watch::channel(config.http.clone());
     let (keeper, in_force) = Keeper::begin(db.clone(), settings_in_force.clone()).await?;
@@ -102,7 +106,7 @@ async fn serve(config_path: PathBuf, config: Config) -> Result<(), Error> {
     loops.start("the record of strangers", forever(strangers::run(db.clone(), heard)));
     let sweep = sweep::run(logins.clone(), broken, holder.clone());
     loops.start("the sweep", forever(once_open(opened.clone(), sweep)));
-    let keybase = start_relay(&mut loops, &config.relay, &logins, holder, &opened);
+    let keybase = start_relay(&mut loops, &config, &logins, holder, &opened);
     loops.start("the certificate's keeper", forever(keeper.run()));
     loops.start("the opening", failing(open_in_time(db.clone(), logins.clone(), open)));
     loops.start("the feed", failing(feed::run(logins.clone(), Arc::clone(&bell))));
@@ -111,23 +115,16 @@ async fn serve(config_path: PathBuf, config: Config) -> Result<(), Error> {
     loops.start("the index of words", failing(once_open(opened.clone(), index(db.clone()))));
     loops.start("the watchdog", forever(watchdog(db)));
 
-    if let (Some(keybase), true) = (&keybase, opened.borrow().is_some()) {
-        tokio::select! {
-            begun = keybase.begun() => begun?,
-            ended = loops.next_end() => return Err(ended),
-            _ = signals.terminate.recv() => return Ok(()),
-        }
-    }
     let live = Reloadable { config_path, settings, logins, opened, config };
-    log::info!("serving on {}", live.config.http.listen);
-    notify(&[NotifyState::Ready]);
-    let outcome = until_told_to_end(&mut loops, live, signals).await;
+    // Before a restore is confirmed nobody can be asked anyway.
+    let begins = keybase.clone().filter(|_| live.opened.borrow().is_some());
+    let outcome = until_told_to_end(&mut loops, live, signals, begins).await;
     notify(&[NotifyState::Stopping]);
     let _ = close.send(true);
-    loops.drain().await;
     if let Some(keybase) = &keybase {
         keybase.end().await;
     }
+    loops.drain().await;
     log::info!("ended");
     outcome
 }
@@ -135,17 +132,17 @@ async fn serve(config_path: PathBuf, config: Config) -> Result<(), Error> {
 /// Starts the loop that carries asks, and whatever its relay needs beside it.
 fn start_relay(
     loops: &mut Loops,
-    settings: &relay::Settings,
+    config: &Config,
     logins: &Logins,
     holder: lease::Holder,
     opened: &watch::Receiver<Option<Time>>,
 ) -> Option<Keybase> {
     let (logins, opened) = (logins.clone(), opened.clone());
-    let relay::Settings::Keybase(settings) = settings else {
+    let relay::Settings::Keybase(settings) = &config.relay else {
         loops.start("the relay loop", forever(once_open(opened, inbox::run(logins, Console, holder))));
         return None;
     };
-    let keybase = Keybase::new(Settings::clone(settings));
+    let keybase = Keybase::new(Settings::clone(settings), config.destinations());
     let carried = keybase.clone();
     loops.start("the relay loop", forever(once_open(opened, inbox::run(logins, carried, holder))));
     let attended = keybase.clone();
@@ -205,11 +202,12 @@ impl Reloadable {
         let config = Config::read(&self.config_path)?;
         tls::load(&config.http)?;
         let (now, then) = (&config, &self.config);
-        let fixed = (now.http.listen, now.http.status_listen, now.http.limits, &now.state_dir, &now.relay);
-        if fixed
-            != (then.http.listen, then.http.status_listen, then.http.limits, &then.state_dir, &then.relay)
-        {
-            log::warn!("listeners, limits, state_dir and relay change only with a restart");
+        if now.relay != then.relay {
+            return Err(Error::Restart("[relay] and min_role"));
+        }
+        let fixed = (now.http.listen, now.http.status_listen, now.http.limits, &now.state_dir);
+        if fixed != (then.http.listen, then.http.status_listen, then.http.limits, &then.state_dir) {
+            log::warn!("listeners, limits and state_dir change only with a restart");
         }
         self.logins.set_rules(config.rules(*self.opened.borrow()));
         self.settings.send_replace(config.http);
@@ -238,9 +236,18 @@ async fn until_told_to_end(
     loops: &mut Loops,
     mut live: Reloadable,
     mut signals: Signals,
+    begins: Option<Keybase>,
 ) -> Result<(), Error> {
+    let mut begun = pin!(async { if let Some(relay) = begins { relay.begun().await } else { Ok(()) } });
+    let mut is_ready = false;
     loop {
         tokio::select! {
+            begun = &mut begun, if !is_ready => {
+                begun?;
+                is_ready = true;
+                log::info!("serving on {}", live.config.http.listen);
+                notify(&[NotifyState::Ready]);
+            }
             _ = signals.terminate.recv() => return Ok(()),
             _ = signals.interrupt.recv() => return Ok(()),
             _ = signals.hang_up.recv() => match live.reload() {

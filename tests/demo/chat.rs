@@ -24,7 +24,7 @@ pub(super) fn show() {
     let login = log_in(&machine);
     let ask = world.chat.ask(&world.admin.pending());
     world.chat.answer("carol", ask, "Approve");
-    world.chat.message("`carol`: this approve does not count");
+    world.chat.message("`carol`: this approve does not count now");
     world.chat.answer("dave", ask, "Deny");
     show_end(login);
     say("The asks have become verdicts, and the channel is the log:");

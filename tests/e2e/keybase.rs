@@ -70,7 +70,7 @@ fn an_approval_in_the_channel_lets_in() {
     world.admin.run(&["pool", "add", "web", "--machine", "web1"]);
     let asked = Asked::new(&world, &machine);
     assert_snapshot!(world.chat.seen(), @r"
-    sshbot: Head of the record: `<head>` (`kbmfa-server audit verify --head` checks against it)
+    sshbot: Head of the record: `<head>` (`kbmfa-server audit verify --head` checks against it) `<ask>`
     sshbot: Login `<id>`: `alice` wants to enter `web1` (`web`) by `sshd` from `127.0.0.1`. Answer within 60 s, until <time>. `<ask>`
       [Approve sshbot]
       [Deny sshbot]
@@ -80,7 +80,7 @@ fn an_approval_in_the_channel_lets_in() {
     world.admin.assert_story(&asked.id, &LET_IN);
     assert_eq!(world.admin.login(&asked.id)["decided_by"], "keybase:bob");
     assert_snapshot!(verdict(&world, "approved"), @r"
-    sshbot: Head of the record: `<head>` (`kbmfa-server audit verify --head` checks against it)
+    sshbot: Head of the record: `<head>` (`kbmfa-server audit verify --head` checks against it) `<ask>`
     sshbot (edited): Login `<id>` was *approved* by `keybase:bob` after <seconds> s: `alice` wanted to enter `web1` (`web`) by `sshd` from `127.0.0.1`. Record `<head>` `<ask>`
       [Approve sshbot]
       [Deny sshbot]
@@ -98,7 +98,7 @@ fn a_denial_in_the_channel_turns_away() {
     assert_eq!(asked.login.wait().code, 255);
     world.admin.assert_story(&asked.id, &TURNED_AWAY);
     assert_snapshot!(verdict(&world, "denied"), @r"
-    sshbot: Head of the record: `<head>` (`kbmfa-server audit verify --head` checks against it)
+    sshbot: Head of the record: `<head>` (`kbmfa-server audit verify --head` checks against it) `<ask>`
     sshbot (edited): Login `<id>` was *denied* by `keybase:bob` after <seconds> s: `alice` wanted to enter `web1` by `sshd` from `127.0.0.1`. Record `<head>` `<ask>`
       [Approve sshbot]
       [Deny sshbot]
@@ -119,7 +119,7 @@ fn of_two_answers_that_stand_the_denial_wins() {
     assert_eq!(world.admin.login(&asked.id)["decided_by"], "keybase:dave");
     world.admin.assert_story(&asked.id, &TURNED_AWAY);
     assert_snapshot!(verdict(&world, "denied"), @r"
-    sshbot: Head of the record: `<head>` (`kbmfa-server audit verify --head` checks against it)
+    sshbot: Head of the record: `<head>` (`kbmfa-server audit verify --head` checks against it) `<ask>`
     sshbot (edited): Login `<id>` was *denied* by `keybase:dave` after <seconds> s: `alice` wanted to enter `web1` by `sshd` from `127.0.0.1`. Record `<head>` `<ask>`
       [Approve sshbot]
       [Deny sshbot]
@@ -167,12 +167,12 @@ fn a_reaction_on_an_older_ask_does_not_answer_a_newer_one() {
     verdict(&world, "approved");
     let newer = Asked::new(&world, &machine);
     world.chat.answer("dave", message, ":+1:");
-    world.chat.message("`dave`: this approve does not count");
+    world.chat.message("`dave`: this approve does not count now");
     newer.assert_waits();
     newer.answer("dave", "Deny");
     assert_eq!(newer.login.wait().code, 255);
     assert_snapshot!(verdict(&world, "denied"), @r"
-    sshbot: Head of the record: `<head>` (`kbmfa-server audit verify --head` checks against it)
+    sshbot: Head of the record: `<head>` (`kbmfa-server audit verify --head` checks against it) `<ask>`
     sshbot (edited): Login `<id>` was *approved* by `keybase:bob` after <seconds> s: `alice` wanted to enter `web1` by `sshd` from `127.0.0.1`. Record `<head>` `<ask>`
       [Approve sshbot]
       [Deny sshbot]
@@ -182,11 +182,11 @@ fn a_reaction_on_an_older_ask_does_not_answer_a_newer_one() {
       [Approve sshbot]
       [Deny sshbot]
       [Deny dave]
-    sshbot: `dave`: this approve does not count: `the login is approved already by keybase:bob`
+    sshbot: `dave`: this approve does not count now: `the login is approved already by keybase:bob` `<ask>`
     ");
 }
 
-/// A text such as `+:+1:` reacts to the newest message, whatever that is: here it is the ask, and that counts.
+/// A text such as `+:+1:` reacts to the newest message, whatever that is.
 #[test]
 fn a_quick_reaction_counts_for_the_message_that_it_lands_on_and_for_no_other() {
     let world = ChatWorld::new();
@@ -194,11 +194,26 @@ fn a_quick_reaction_counts_for_the_message_that_it_lands_on_and_for_no_other() {
     let asked = Asked::new(&world, &machine);
     world.chat.post("dave", ROOM, "who is that?").unwrap();
     world.chat.post("bob", ROOM, "+:+1:").unwrap();
+    // The answer after it is heard after it, and everything that was heard before has been looked at by then.
+    asked.answer("carol", "Approve");
+    world.chat.message("`carol`: this approve does not count now");
     asked.assert_waits();
     asked.approve();
     let asked = Asked::new(&world, &machine);
     world.chat.post("bob", ROOM, "+:+1:").unwrap();
     assert!(let_in(&asked.login.wait()));
+}
+
+#[test]
+fn a_crowd_at_once_is_asked_about_and_let_in_one_by_one() {
+    let world = ChatWorld::with(&[("login", "asks_per_user", "99"), ("login", "pending_per_user", "99")], "");
+    let machine = world.machine().sshd_lines("MaxStartups 100").start();
+    let logins: Vec<_> = (0..12).map(|_| machine.ssh("alice", &["echo", "in"])).collect();
+    for (id, _) in world.admin.pending_logins(logins.len()) {
+        world.chat.answer("bob", world.chat.ask(&id), "Approve");
+    }
+    assert!(logins.into_iter().all(|login| let_in(&login.wait())));
+    machine.assert_nothing_left();
 }
 
 #[test]
@@ -208,13 +223,13 @@ fn an_ask_that_nobody_answers_expires_and_says_so() {
     let asked = Asked::new(&world, &machine);
     assert_eq!(asked.login.wait().code, 255);
     assert_snapshot!(verdict(&world, "expired"), @r"
-    sshbot: Head of the record: `<head>` (`kbmfa-server audit verify --head` checks against it)
+    sshbot: Head of the record: `<head>` (`kbmfa-server audit verify --head` checks against it) `<ask>`
     sshbot (edited): Login `<id>` was *expired* (no-answer) after <seconds> s: `alice` wanted to enter `web1` by `sshd` from `127.0.0.1`. Record `<head>` `<ask>`
       [Approve sshbot]
       [Deny sshbot]
     ");
     world.chat.answer("bob", asked.message, "Approve");
-    world.chat.message("`bob`: this approve does not count");
+    world.chat.message("`bob`: this approve does not count now");
     assert_eq!(world.admin.state(&asked.id), "expired");
     machine.assert_nothing_left();
 }
@@ -226,7 +241,7 @@ fn whoever_hangs_up_takes_the_ask_back() {
     let asked = Asked::new(&world, &machine);
     asked.login.kill();
     assert_snapshot!(verdict(&world, "cancelled"), @r"
-    sshbot: Head of the record: `<head>` (`kbmfa-server audit verify --head` checks against it)
+    sshbot: Head of the record: `<head>` (`kbmfa-server audit verify --head` checks against it) `<ask>`
     sshbot (edited): Login `<id>` was *cancelled* (hung-up) after <seconds> s: `alice` wanted to enter `web1` by `sshd` from `127.0.0.1`. Record `<head>` `<ask>`
       [Approve sshbot]
       [Deny sshbot]
@@ -255,18 +270,18 @@ fn refusals_sessions_and_heads_are_posted_as_configured() {
     world.admin.run(&["audit", "verify", "--head", told["head"].as_str().unwrap()]);
     until("both verdicts", || (world.chat.seen().matches("was *").count() == 2).then_some(()));
     assert_snapshot!(world.chat.seen(), @r"
-    sshbot: Head of the record: `<head>` (`kbmfa-server audit verify --head` checks against it)
+    sshbot: Head of the record: `<head>` (`kbmfa-server audit verify --head` checks against it) `<ask>`
     sshbot (edited): Login `<id>` was *approved* by `keybase:bob` after <seconds> s: `alice` wanted to enter `web1` by `sshd` from `127.0.0.1`. Record `<head>` `<ask>`
       [Approve sshbot]
       [Deny sshbot]
       [Approve bob]
-    sshbot: Session opened: `alice` at `web1` from `127.0.0.1`
-    sshbot: Session closed: `alice` at `web1` from `127.0.0.1`
+    sshbot: Session opened: `alice` at `web1` from `127.0.0.1` `<ask>`
+    sshbot: Session closed: `alice` at `web1` from `127.0.0.1` `<ask>`
     sshbot (edited): Login `<id>` was *denied* by `keybase:bob` after <seconds> s: `alice` wanted to enter `web1` by `sshd` from `127.0.0.1`. Record `<head>` `<ask>`
       [Approve sshbot]
       [Deny sshbot]
       [Deny bob]
-    sshbot: Refused: `alice` wanted to enter `web1` from `127.0.0.1` (denied-recently)
-    sshbot: Head of the record: `<head>` (`kbmfa-server audit verify --head` checks against it)
+    sshbot: Refused: `alice` wanted to enter `web1` from `127.0.0.1` (denied-recently) `<ask>`
+    sshbot: Head of the record: `<head>` (`kbmfa-server audit verify --head` checks against it) `<ask>`
     ");
 }

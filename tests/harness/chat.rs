@@ -2,7 +2,8 @@
 //! is held against the server at the end.
 
 use keybase_double::{Cloud, Role};
-use std::io::{BufRead, BufReader};
+use std::fs;
+use std::io::{BufRead, BufReader, Write};
 use std::ops::Deref;
 use std::os::unix::fs::chown;
 use std::path::PathBuf;
@@ -91,6 +92,28 @@ impl Chat {
         self.dir.path().join("paperkey")
     }
 
+    /// A home for a service that is not the server's.
+    pub fn ambient_home(&self) -> PathBuf {
+        self.dir.path().join("home")
+    }
+
+    /// Such a service, logged in as this user, of the account that runs the server.
+    pub fn ambient(&self, user: &str) -> Ambient {
+        let paper_key = self
+            .add_user(user)
+            .map_or_else(|_| fs::read_to_string(self.paperkey_file()).unwrap(), |user| user.paper_key);
+        put(&self.ambient_home().join("paperkey"), 0o600, "");
+        chown(self.ambient_home(), Some(OWNER_ID), Some(OWNER_ID)).unwrap();
+        let mut command = program("setpriv");
+        command.args(["--reuid", &OWNER_ID.to_string(), "--regid", &OWNER_ID.to_string(), "--clear-groups"]);
+        command.arg(self.program()).arg("--home").arg(self.ambient_home());
+        command.args(["service", "--oneshot-username", user]).stdin(Stdio::piped());
+        let mut child = command.spawn().unwrap();
+        writeln!(child.stdin.as_mut().unwrap(), "{}", paper_key.trim()).unwrap();
+        self.wait_logins(1, PATIENCE).unwrap();
+        Ambient(child)
+    }
+
     /// The lines of `[relay.keybase]` that every server needs.
     pub fn settings(&self) -> String {
         let (program, paperkey) = (self.program(), self.paperkey_file());
@@ -149,6 +172,17 @@ impl Drop for Chat {
         if !thread::panicking() {
             assert_eq!(complaints.unwrap(), Vec::<String>::new(), "what the server did in Keybase");
         }
+    }
+}
+
+/// A service that runs until this is dropped.
+#[derive(Debug)]
+pub struct Ambient(Child);
+
+impl Drop for Ambient {
+    fn drop(&mut self) {
+        self.0.kill().ok();
+        self.0.wait().ok();
     }
 }
 

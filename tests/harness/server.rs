@@ -96,11 +96,16 @@ impl Server {
 
     /// Starts it although it must not start; returns what it complains about.
     pub fn start_in_vain(&self) -> String {
-        let mut command = program(built::server());
-        command.arg("serve").arg("--config").arg(&self.config);
+        let mut command = program("timeout");
+        command.arg("60").arg(built::server()).arg("serve").arg("--config").arg(&self.config);
         let output = command.output().unwrap();
         assert!(!output.status.success(), "it started");
         String::from_utf8(output.stderr).unwrap()
+    }
+
+    /// Waits until it has logged this.
+    pub fn wait_for_log(&self, what: &str) {
+        until(&format!("the log to say {what:?}"), || self.log().contains(what).then_some(()));
     }
 
     /// Waits until the loopback listener answers with this.

@@ -41,7 +41,7 @@ pub fn run(admin: &Admin, args: &Args) -> Result<(), Failure> {
         ),
     }
     if let (relay::Settings::Keybase(settings), false) = (&config.relay, args.quick) {
-        findings.extend(to_keybase(settings, &server::destinations(&config))?);
+        findings.extend(to_keybase(settings, &config.destinations())?);
     }
     report(admin, &findings)
 }

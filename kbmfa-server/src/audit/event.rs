@@ -109,6 +109,8 @@ kinds! {
     RelayDown = "relay.down",
     /// A relay has posted an ask.
     AskPosted = "ask.posted",
+    /// An ask could not be turned into the verdict, and stays as it is.
+    AskAbandoned = "ask.abandoned",
     /// A person answered, and it counted.
     AnswerGiven = "answer.given",
     /// A person answered, and it did not count.

@@ -88,6 +88,9 @@ impl Gate {
             Some(Credential::Token(_)) => return Err(refuse(What::AuthToken)),
             Some(Credential::Own(_)) | None => return Err(refuse(What::Credential)),
         };
+        if self.rate.len() > KNOWN_MAX {
+            self.rate.retain_recent();
+        }
         self.rate.check_key(&paced).map_err(|_| Refusal::TooFast)?;
         Ok(None)
     }

@@ -1,9 +1,15 @@
 //! Carries asks to the relay and answers back: posts what is wanted, reads what stands, and turns the
 //! message into the verdict. One server at a time does this; whatever it leaves undone, the next one finds.
+//!
+//! It does one thing after the other, answers before everything else, and what fails is left for a while: nothing that
+//! cannot be done holds up the rest.
 
+mod herald;
+mod patience;
 mod words;
 
 use kbmfa_proto::names::PoolName;
+use std::collections::BTreeSet;
 use std::future::Future;
 use std::time::Duration;
 
@@ -12,49 +18,37 @@ use super::store::asks::{self, Ask};
 use super::store::notices::{self, Notice};
 use super::store::{Login, reach};
 use super::{Error, Logins, service};
-use crate::audit::{Actor, Event, Kind, store as audit};
 use crate::clock::Time;
 use crate::db::{Tx, lease};
 use crate::relay::{self, Hint, Message, Posted, Relay, Telling};
 use crate::roster;
+use herald::Herald;
+use patience::Patience;
 
 /// How often what is due is looked for, news or not: a step that failed is tried again after this.
 const INTERVAL: Duration = Duration::from_secs(2);
 
-/// Longest time for one call to the relay: shorter than the lease, which is renewed before each.
-const RELAY_TIME: Duration = Duration::from_secs(4);
+/// Longest time for one thing that is asked of the relay. The lease is renewed meanwhile.
+const RELAY_TIME: Duration = Duration::from_secs(20);
 
-/// How often it is said that the relay is as it was; [`reach::SAID_FOR`] is longer.
-const SAY_AGAIN: Duration = Duration::from_secs(10);
+/// Answers that were read longer ago than this decide nothing: they are read again.
+const ANSWERS_FOR: Duration = Duration::from_secs(10);
 
-/// How often people are told the head of the record ..
-const TELL_HEAD: Duration = Duration::from_secs(24 * 60 * 60);
-/// .. and how often it is looked whether that is due.
-const LOOK_AT_HEAD: Duration = Duration::from_secs(600);
+/// An ask whose login ended so long ago, and whose message cannot be changed, stays as it is.
+const ABANDON_AFTER: Duration = Duration::from_secs(600);
 
 /// Runs until the process ends.
 pub async fn run(logins: Logins, relay: impl Relay, holder: lease::Holder) {
-    let mut turn = Turn { logins: &logins, relay: &relay, holder: &holder, said: None, head_at: None };
-    loop {
-        let look = tokio::select! {
-            hint = relay.hint() => Look::Posted(hint),
-            () = logins.news_for_relay() => Look::Due,
-            () = tokio::time::sleep(INTERVAL) => Look::Due,
-        };
-        match turn.round(look).await {
-            Ok(()) => {}
-            Err(Failure::NotMyTurn) => relay.take_turn(false),
-            Err(error) => log::error!("relay {}: {error}", relay.name()),
-        }
-    }
-}
-
-/// Which asks to look at.
-enum Look {
-    /// Those that need something done.
-    Due,
-    /// Those that stand unanswered, or the one that this hint is about.
-    Posted(Hint),
+    let herald = Herald { logins: &logins, relay: &relay, holder: &holder };
+    let mut carrier = Carrier {
+        logins: &logins,
+        relay: &relay,
+        holder: &holder,
+        hinted: BTreeSet::new(),
+        look_at_all: false,
+        patience: Patience::default(),
+    };
+    tokio::join!(herald.run(), carrier.run());
 }
 
 /// An ask with all that is said about it.
@@ -64,119 +58,158 @@ struct Item {
     pools: Vec<PoolName>,
 }
 
-/// One server's turn at carrying asks. Before every word to the relay it makes sure that it is still its
+impl Item {
+    fn posting(&self) -> relay::Ask {
+        relay::Ask {
+            id: self.ask.id.clone(),
+            destination: self.ask.destination.1.clone(),
+            text: words::ask(&self.login, &self.pools),
+            since: self.login.opened_at,
+        }
+    }
+}
+
+/// Does what is due, one thing at a time. Before every word to the relay it makes sure that it is still its
 /// turn, so that a slow relay never lets two servers say the same.
-struct Turn<'a, R> {
+struct Carrier<'a, R> {
     logins: &'a Logins,
     relay: &'a R,
     holder: &'a lease::Holder,
-    /// How the relay was when that was last said, and when.
-    said: Option<(Option<String>, Time)>,
-    /// When it was last looked whether the head is due.
-    head_at: Option<Time>,
+    /// Messages on which somebody may have answered.
+    hinted: BTreeSet<String>,
+    /// Something may have been missed: everything that stands is to be looked at.
+    look_at_all: bool,
+    patience: Patience,
 }
 
-impl<R: Relay> Turn<'_, R> {
-    async fn round(&mut self, look: Look) -> Result<(), Failure> {
-        self.hold().await?;
-        self.relay.take_turn(true);
-        if !self.say_how_it_is().await? {
-            return Ok(());
-        }
-        self.tell_head().await?;
-        for item in self.look(look).await? {
-            let id = item.login.id.clone();
-            match self.tend(item).await {
-                Err(Failure::NotMyTurn) => return Err(Failure::NotMyTurn),
-                Err(error) => log::error!("relay {}: login {}: {error}", self.relay.name(), id.short()),
-                Ok(()) => {}
+impl<R: Relay> Carrier<'_, R> {
+    async fn run(&mut self) {
+        loop {
+            tokio::select! {
+                hint = self.relay.hint() => self.heard(hint),
+                () = self.logins.news_for_relay() => {}
+                () = tokio::time::sleep(INTERVAL) => {}
+            }
+            if self.relay.state() != relay::State::Up {
+                continue;
+            }
+            match self.round().await {
+                Ok(()) | Err(Failure::NotMyTurn) => {}
+                Err(error) => log::error!("relay {}: {error}", self.relay.name()),
             }
         }
+    }
+
+    fn heard(&mut self, hint: Hint) {
+        match hint {
+            Hint::One(Message(message)) => {
+                self.hinted.insert(message);
+            }
+            Hint::Any => self.look_at_all = true,
+        }
+    }
+
+    /// Does everything that can be done now. Hints that come meanwhile are followed before the next thing.
+    async fn round(&mut self) -> Result<(), Failure> {
+        self.follow_hints().await?;
+        let due = self.logins.db().now();
+        for item in self.due().await? {
+            self.follow_hints().await?;
+            if self.patience.may_try(&item.ask.id, due) {
+                let (done, id) = (self.tend(&item).await, item.ask.id.clone());
+                self.note(&id, &format!("login {}", item.login.id.short()), done)?;
+            }
+        }
+        self.follow_hints().await?;
+        self.tell_one(due).await
+    }
+
+    /// Looks at the messages on which somebody may have answered, until no more are known.
+    async fn follow_hints(&mut self) -> Result<(), Failure> {
+        while let Some(hint) = self.relay.next_hint() {
+            self.heard(hint);
+        }
         let name = self.relay.name();
-        let notices = self.logins.db().read(move |tx| Ok::<_, Error>(notices::due(tx, name)?)).await?;
-        for Notice { id, destination: (_, destination), text, reply_to } in notices {
-            let telling = Telling { id: id.clone(), destination, text, reply_to: reply_to.map(Message) };
-            self.say(self.relay.tell(&telling)).await?;
-            self.write("notice.posted", move |tx| Ok(notices::posted(tx, &id)?)).await?;
+        let (hinted, all) = (std::mem::take(&mut self.hinted), std::mem::take(&mut self.look_at_all));
+        let found = self.logins.db().read(move |tx| {
+            let mut found = if all { asks::standing(tx, name)? } else { Vec::new() };
+            for message in hinted {
+                found.extend(asks::of_message(tx, name, &message)?);
+            }
+            found.sort_by(|(one, _), (other, _)| one.id.cmp(&other.id));
+            found.dedup_by(|(one, _), (other, _)| one.id == other.id);
+            with_pools(tx, found)
+        });
+        for item in found.await? {
+            if let Some(message) = item.ask.message.clone() {
+                let settled = self.settle(&item.posting(), &Message(message), &item.login).await;
+                self.note(&item.ask.id, &format!("login {}", item.login.id.short()), settled)?;
+            }
         }
         Ok(())
     }
 
-    async fn look(&self, look: Look) -> Result<Vec<Item>, Failure> {
+    async fn due(&self) -> Result<Vec<Item>, Failure> {
         let name = self.relay.name();
-        let found = self.logins.db().read(move |tx| {
-            let found = match &look {
-                Look::Due => asks::due(tx, name)?,
-                Look::Posted(Hint::One(Message(message))) => asks::of_message(tx, name, message)?,
-                Look::Posted(Hint::Any) => asks::standing(tx, name)?,
-            };
-            let with_pools = |(ask, login): (Ask, Login)| {
-                let pools = roster::store::pools_of(tx, &login.machine_id)?;
-                Ok::<_, Error>(Item { ask, login, pools })
-            };
-            found.into_iter().map(with_pools).collect::<Result<Vec<_>, _>>()
-        });
-        Ok(found.await?)
+        let due = self.logins.db().read(move |tx| with_pools(tx, asks::due(tx, name)?));
+        Ok(due.await?)
     }
 
-    /// Says for every server to hear whether the relay reaches people, and who its members are. True if it does.
-    async fn say_how_it_is(&mut self) -> Result<bool, Failure> {
-        let (name, now) = (self.relay.name(), self.logins.db().now());
-        let why_down = match self.relay.state() {
-            relay::State::Starting => return Ok(false),
-            relay::State::Up => None,
-            relay::State::Down(why) => Some(why),
-        };
-        let (is_up, members, said) = (why_down.is_none(), self.relay.members(), self.said.as_ref());
-        let is_old = said.is_none_or(|(was, at)| *was != why_down || now.since(*at) >= SAY_AGAIN);
-        if name == "console" || !(is_old || members.is_some()) {
-            return Ok(is_up);
-        }
-        self.said = Some((why_down.clone(), now));
-        self.write("relay.state", move |tx| {
-            if reach::say(tx, name, why_down.as_deref())? {
-                let kind = if is_up { Kind::RelayUp } else { Kind::RelayDown };
-                let event = Event::new(kind, Actor::new(format!("relay:{name}")));
-                audit::append(tx, &event.maybe("why", why_down.as_ref()))?;
-            }
-            members.map_or(Ok(()), |members| Ok(reach::list(tx, name, &members)?))
-        })
-        .await?;
-        Ok(is_up)
-    }
-
-    /// The console needs no witness: who sits there can read the record itself.
-    async fn tell_head(&mut self) -> Result<(), Failure> {
-        let (rules, now) = (self.logins.rules(), self.logins.db().now());
-        if rules.relay == "console" || self.head_at.is_some_and(|at| now.since(at) < LOOK_AT_HEAD) {
+    /// Tells one thing: the rest has time.
+    async fn tell_one(&mut self, now: Time) -> Result<(), Failure> {
+        let name = self.relay.name();
+        let due = self.logins.db().read(move |tx| Ok::<_, Error>(notices::due(tx, name)?)).await?;
+        let patient = due.into_iter().find(|notice| self.patience.may_try(&notice.id, now));
+        let Some(Notice { id, destination: (_, destination), text, reply_to }) = patient else {
             return Ok(());
+        };
+        let telling = Telling { id: id.clone(), destination, text, reply_to: reply_to.map(Message) };
+        let told = async {
+            self.say(self.relay.tell(&telling)).await?;
+            let posted = id.clone();
+            self.write("notice.posted", move |tx| Ok(notices::posted(tx, &posted)?)).await
+        };
+        let told = told.await;
+        if told.is_ok() {
+            // There may be another.
+            self.logins.tell_relay();
         }
-        self.head_at = Some(now);
-        self.write("head.told", move |tx| service::tell_head(tx, &rules, TELL_HEAD).map(drop)).await
+        self.note(&id, "a notice", told)
+    }
+
+    /// What failed is left for a while, and told once.
+    fn note(&mut self, id: &str, what: &str, done: Result<(), Failure>) -> Result<(), Failure> {
+        match done {
+            Err(Failure::NotMyTurn) => return Err(Failure::NotMyTurn),
+            Err(error) => {
+                if self.patience.failed(id, self.logins.db().now()) {
+                    log::error!("relay {}: {what}: {error}", self.relay.name());
+                }
+            }
+            Ok(()) => self.patience.succeeded(id),
+        }
+        Ok(())
     }
 
     /// Does for one ask what is due.
-    async fn tend(&self, item: Item) -> Result<(), Failure> {
-        let Item { ask, login, .. } = &item;
-        let posting = relay::Ask {
-            id: ask.id.clone(),
-            destination: ask.destination.1.clone(),
-            text: words::ask(login, &item.pools),
-            since: login.opened_at,
-        };
+    async fn tend(&self, item: &Item) -> Result<(), Failure> {
+        let Item { ask, login, .. } = item;
+        let posting = item.posting();
         match (login.life.state, &ask.message) {
             (State::Pending, None) => {
                 let posted = self.say(self.relay.post(&posting)).await?;
                 self.record_post(ask, &posted).await?;
-                self.say(self.relay.offer(&posted)).await?;
-                if posted.is_new { Ok(()) } else { self.settle(&posting, &posted.message, login).await }
+                if posted.is_new {
+                    self.say(self.relay.offer(&posted)).await
+                } else {
+                    self.settle(&posting, &posted.message, login).await
+                }
             }
             (State::Pending, Some(message)) => self.settle(&posting, &Message(message.clone()), login).await,
-            // Somebody answers late, and is told so.
-            (_, Some(message)) if ask.is_closed => {
-                self.settle(&posting, &Message(message.clone()), login).await
-            }
-            (_, message) => self.end(&item, &posting, message.as_ref()).await,
+            (_, message) => match self.end(item, &posting, message.as_ref()).await {
+                Err(error) if self.is_long_over(login) => self.abandon(item, &error).await,
+                done => done,
+            },
         }
     }
 
@@ -185,20 +218,28 @@ impl<R: Relay> Turn<'_, R> {
         self.write("ask.posted", move |tx| service::ask_posted(tx, name, &ask, &message)).await
     }
 
-    /// Decides by what stands on the message now.
+    /// Decides by what stands on the message now; for a login that has ended, tells who answers late.
     async fn settle(&self, ask: &relay::Ask, message: &Message, login: &Login) -> Result<(), Failure> {
+        let read_at = self.logins.db().now();
         let standing = self.say(self.relay.answers(ask, message)).await?;
         if standing.is_empty() {
             return Ok(());
         }
         let (rules, id, name) = (self.logins.rules(), login.id.clone(), self.relay.name());
+        let holder = self.holder.clone();
         // The list that the answers were judged by is also the one by which the login is.
         let members = self.relay.members();
-        self.write("ask.settle", move |tx| {
+        let settled = self.logins.db().write("ask.settle", move |tx| {
+            if !lease::hold(tx, LEASE, &holder)? || tx.now.since(read_at) > ANSWERS_FOR {
+                return Ok(false);
+            }
             members.map_or(Ok(()), |members| reach::list(tx, name, &members))?;
-            service::settle(tx, &rules, &id, &standing)
-        })
-        .await?;
+            service::settle(tx, &rules, &id, &standing)?;
+            Ok::<_, Error>(true)
+        });
+        if !settled.await? {
+            return Err(Failure::TooOld);
+        }
         self.logins.ended(&login.id);
         Ok(())
     }
@@ -214,27 +255,33 @@ impl<R: Relay> Turn<'_, R> {
             let verdict = words::verdict(self.logins, &item.login, &item.pools).await?;
             self.say(self.relay.amend(posting, &message, &verdict)).await?;
             if item.ask.message.is_none() {
-                let posted = Posted { message, is_new: false };
-                self.record_post(&item.ask, &posted).await?;
+                self.record_post(&item.ask, &Posted { message, is_new: false }).await?;
             }
         }
         let id = item.ask.id.clone();
         self.write("ask.closed", move |tx| Ok(asks::close(tx, &id)?)).await
     }
 
-    /// One call to the relay, in its time and in our turn.
-    async fn say<T>(&self, call: impl Future<Output = Result<T, relay::Error>>) -> Result<T, Failure> {
-        self.hold().await?;
-        tokio::time::timeout(RELAY_TIME, call).await.map_err(|_| Failure::TooSlow)?.map_err(Failure::Relay)
+    fn is_long_over(&self, login: &Login) -> bool {
+        let ended = login.life.decided_at.unwrap_or(login.life.expires_at);
+        self.logins.db().now().since(ended) > ABANDON_AFTER
     }
 
-    async fn hold(&self) -> Result<(), Failure> {
+    /// Leaves a message as it is that cannot be changed. The login has its end; only the chat lacks it.
+    async fn abandon(&self, item: &Item, why: &Failure) -> Result<(), Failure> {
+        let (ask, why) = (item.ask.clone(), why.to_string());
+        self.write("ask.abandoned", move |tx| service::abandon_ask(tx, &ask, &why)).await
+    }
+
+    /// One thing that is asked of the relay, in its time and in our turn.
+    async fn say<T>(&self, call: impl Future<Output = Result<T, relay::Error>>) -> Result<T, Failure> {
         let holder = self.holder.clone();
-        let mine = self
-            .logins
-            .db()
-            .write("inbox.turn", move |tx| Ok::<_, Error>(lease::hold(tx, "relay", &holder)?));
-        if mine.await? { Ok(()) } else { Err(Failure::NotMyTurn) }
+        let mine =
+            self.logins.db().write("inbox.turn", move |tx| Ok::<_, Error>(lease::hold(tx, LEASE, &holder)?));
+        if !mine.await? {
+            return Err(Failure::NotMyTurn);
+        }
+        tokio::time::timeout(RELAY_TIME, call).await.map_err(|_| Failure::TooSlow)?.map_err(Failure::Relay)
     }
 
     async fn write(
@@ -246,6 +293,17 @@ impl<R: Relay> Turn<'_, R> {
     }
 }
 
+/// The lease of whoever carries asks.
+const LEASE: &str = "relay";
+
+fn with_pools(tx: &Tx<'_>, found: Vec<(Ask, Login)>) -> Result<Vec<Item>, Error> {
+    let with_pools = |(ask, login): (Ask, Login)| {
+        let pools = roster::store::pools_of(tx, &login.machine_id)?;
+        Ok(Item { ask, login, pools })
+    };
+    found.into_iter().map(with_pools).collect()
+}
+
 /// Why an ask could not be tended. It stays open, and is tried again.
 #[derive(Debug, thiserror::Error)]
 enum Failure {
@@ -255,6 +313,8 @@ enum Failure {
     Relay(relay::Error),
     #[error("the relay did not answer within {RELAY_TIME:?}")]
     TooSlow,
+    #[error("answers were read too long ago to decide anything")]
+    TooOld,
     #[error("another server carries the asks")]
     NotMyTurn,
 }

@@ -270,6 +270,19 @@ pub fn ask_posted(tx: &Tx<'_>, relay: &str, ask: &Ask, message: &str) -> Result<
     Ok(())
 }
 
+/// Gives up turning an ask into the verdict.
+///
+/// # Errors
+/// What the database says.
+pub fn abandon_ask(tx: &Tx<'_>, ask: &Ask, why: &str) -> Result<(), Error> {
+    asks::close(tx, &ask.id)?;
+    if let Some(login) = store::by_id(tx, &ask.login)? {
+        let event = about(&login, Kind::AskAbandoned, Actor::new(format!("relay:{}", ask.destination.0)));
+        audit::append(tx, &event.detail("destination", &ask.destination.1).detail("why", why))?;
+    }
+    Ok(())
+}
+
 fn of_machine(tx: &Tx<'_>, caller: &Caller, id: &LoginId) -> Result<Login, Error> {
     let login = store::by_id(tx, id)?.filter(|login| owns(caller, login));
     login.ok_or_else(|| Error::NotFound(id.to_string()))
@@ -381,7 +394,7 @@ fn record_opening(tx: &Tx<'_>, login: &Login, verdict: &Verdict) -> Result<(), E
 /// Tells people that a limit was reached: once in a while about the same login, however often it is tried.
 fn tell_of_limit(tx: &Tx<'_>, rules: &Rules, login: &Login, refusal: Refusal) -> Result<(), Error> {
     let from = login.source.as_deref().unwrap_or("an unknown address");
-    let subject = format!("{} {} {} {from}", refusal.code(), login.machine_id, login.user());
+    let subject = subject(login, refusal, from);
     let text = text::limit_reached(login.user().as_str(), login.machine.as_str(), from, refusal.code());
     if raise_notice(tx, rules, &subject, text)? {
         let event = about(login, Kind::LimitReached, Actor::new("policy"));
@@ -390,10 +403,18 @@ fn tell_of_limit(tx: &Tx<'_>, rules: &Rules, login: &Login, refusal: Refusal) ->
     Ok(())
 }
 
+/// What counts as the same. With the `AUTH_TOKEN` any name can be claimed, so that names make no difference.
+fn subject(login: &Login, refusal: Refusal, from: &str) -> String {
+    if login.machine.is_claimed() {
+        return format!("{} claimed", refusal.code());
+    }
+    format!("{} {} {} {from}", refusal.code(), login.machine_id, login.user())
+}
+
 /// Tells people that policy refused a login: once in a while about the same, however often it is tried.
 fn tell_of_refusal(tx: &Tx<'_>, rules: &Rules, login: &Login, refusal: Refusal) -> Result<(), Error> {
     let from = login.source.as_deref().unwrap_or("an unknown address");
-    let subject = format!("{} {} {} {from}", refusal.code(), login.machine_id, login.user());
+    let subject = subject(login, refusal, from);
     let text = text::refused(login.user().as_str(), login.machine.as_str(), from, refusal.code());
     raise_notice(tx, rules, &subject, text).map(drop)
 }

@@ -55,7 +55,9 @@ impl FromStr for Approver {
         let (relay, name) = text.split_once(':').ok_or_else(bad)?;
         let plain = |c: char| !c.is_whitespace() && c != ',' && !kbmfa_proto::text::is_invisible(c);
         let relay_fits = !relay.is_empty() && relay.chars().all(|c| c.is_ascii_lowercase());
-        if relay_fits && (1..=64).contains(&name.len()) && name.chars().all(plain) {
+        // A name that no account can have would never match.
+        let name_fits = relay != "keybase" || name.parse::<KeybaseName>().is_ok();
+        if relay_fits && name_fits && (1..=64).contains(&name.len()) && name.chars().all(plain) {
             Ok(Self { relay: relay.to_owned(), name: name.to_owned() })
         } else {
             Err(bad())
@@ -124,7 +126,16 @@ mod tests {
 
     #[test]
     fn a_text_that_names_nobody_is_refused() {
-        for text in ["", "root", ":root", "console:", "Console:root", "console:a b", "console:a\u{202e}"] {
+        for text in [
+            "",
+            "root",
+            ":root",
+            "console:",
+            "keybase:Alice",
+            "Console:root",
+            "console:a b",
+            "console:a\u{202e}",
+        ] {
             assert!(text.parse::<Approver>().is_err(), "{text:?}");
         }
         assert!("".parse::<Approvers>().is_err(), "an empty list must not mean anyone");

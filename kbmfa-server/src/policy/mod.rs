@@ -270,19 +270,21 @@ fn refused_outright(settings: &Settings, facts: &Facts) -> Option<Refusal> {
     match (&facts.person, facts.before) {
         (Person::Suspended, _) => Some(Refusal::Suspended),
         (Person::Removed, _) => Some(Refusal::Removed),
-        _ if settings.require_member => missing_member(facts),
+        _ if settings.require_member => missing_member(settings, facts),
         _ => None,
     }
     .or_else(|| (facts.before == Before::Denied).then_some(Refusal::DeniedBefore))
 }
 
 /// Where only members may log in: an account that is nobody's is no member's either.
-fn missing_member(facts: &Facts) -> Option<Refusal> {
-    match (&facts.person, facts.membership) {
-        (Person::Unknown, _) => Some(Refusal::UnknownPerson),
-        (_, Membership::Stranger) => Some(Refusal::NotAMember),
-        (_, Membership::Unknown) => Some(Refusal::RelayDown),
-        (_, Membership::Member) => None,
+/// Nobody knows who is one while the relay is down: then the console takes its place, or nobody gets in.
+fn missing_member(settings: &Settings, facts: &Facts) -> Option<Refusal> {
+    match (&facts.person, facts.membership, facts.relay) {
+        (Person::Unknown, _, _) => Some(Refusal::UnknownPerson),
+        (_, Membership::Stranger, _) => Some(Refusal::NotAMember),
+        (_, Membership::Unknown, Reach::Down) if settings.console_when_down => None,
+        (_, Membership::Unknown, _) => Some(Refusal::RelayDown),
+        (_, Membership::Member, _) => None,
     }
 }
 

@@ -147,6 +147,13 @@ fn where_only_members_may_log_in_nobody_else_does_not_even_by_an_exemption() {
         refused(Person::Unknown, Membership::Member, Refusal::UnknownPerson);
         refused(Person::Suspended, Membership::Member, Refusal::Suspended);
     }
+    let patient = Settings { console_when_down: true, ..strict.clone() };
+    let nobody_knows = |relay| {
+        let facts = Facts { person: carol(), membership: Membership::Unknown, relay, ..facts("alice") };
+        judge(&patient, &facts)
+    };
+    assert_eq!(nobody_knows(Reach::Down), Verdict::Ask(terms("anyone")), "the console takes its place");
+    assert_eq!(nobody_knows(Reach::Up), Verdict::Refuse(Refusal::RelayDown));
 }
 
 #[test]

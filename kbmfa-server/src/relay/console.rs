@@ -44,6 +44,10 @@ impl Relay for Console {
         future::pending().await
     }
 
+    fn next_hint(&self) -> Option<Hint> {
+        None
+    }
+
     fn take_turn(&self, _is_mine: bool) {}
 
     fn state(&self) -> State {

@@ -28,9 +28,11 @@ mod examine;
 pub use examine::examine;
 pub use settings::Settings;
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 use tokio::sync::{Notify, mpsc, watch};
+use tokio::time::Instant;
 
 use super::{Error, Hint};
 use crate::clock::Time;
@@ -42,19 +44,38 @@ use settings::Place;
 /// Hints that may wait. Of what is more, one says that something was missed.
 const HINTS_MAX: usize = 256;
 
+/// A server that has just got its turn takes so long to be up; until then the other's word holds.
+const STARTING_TIME: Duration = Duration::from_secs(25);
+
+/// A listener is only a hint: it may be away so long before the relay is said to be down.
+const LISTENER_AWAY: Duration = Duration::from_secs(5);
+
 /// The relay. Clones are the same one.
 #[derive(Clone)]
 pub struct Keybase(Arc<Inner>);
 
 struct Inner {
     settings: Settings,
+    /// Where asks go by the rules, which is made sure of at the start.
+    destinations: Vec<String>,
     client: Client,
     known: Mutex<Known>,
     hints: mpsc::Sender<Hint>,
-    hinted: tokio::sync::Mutex<mpsc::Receiver<Hint>>,
-    turn: watch::Sender<bool>,
+    hinted: Mutex<mpsc::Receiver<Hint>>,
+    hint_there: Notify,
+    turn: watch::Sender<Turn>,
     first: watch::Sender<First>,
+    ended: watch::Sender<bool>,
     beat_now: Notify,
+}
+
+/// Whose turn it is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Turn {
+    Mine,
+    NotMine,
+    /// Nobody's any more: the process ends.
+    Ending,
 }
 
 /// How the first try to be up went.
@@ -77,10 +98,10 @@ struct Known {
     rooms: HashMap<Place, Room>,
     /// Since when the relay is up: what is older may have been posted by somebody else.
     up_since: Option<Time>,
-    /// What was sent, or not: nobody said.
-    unsure: HashSet<String>,
-    /// Asks that may lack what people click.
-    unoffered: HashSet<String>,
+    /// Since when it is this server's turn.
+    turn_since: Option<Instant>,
+    /// What was sent, or not: nobody said; and when it may be looked for.
+    unsure: HashMap<String, Instant>,
     /// Hints were lost for being too many.
     missed_hints: bool,
     members: Option<Vec<Approver>>,
@@ -89,34 +110,47 @@ struct Known {
 /// Why it is down, by the part that fails; up if none does.
 struct Health {
     service: Option<String>,
-    listener: Option<String>,
+    /// Since when, and why.
+    listener: Option<(Instant, String)>,
     heart: Option<String>,
+    members: Option<String>,
 }
 
 impl Default for Health {
     fn default() -> Self {
-        Self { service: Some("it is starting".to_owned()), listener: None, heart: None }
+        Self::down("it is starting")
     }
 }
 
 impl Health {
+    fn down(why: &str) -> Self {
+        Self { service: Some(why.to_owned()), listener: None, heart: None, members: None }
+    }
+
     fn why_down(&self) -> Option<&String> {
-        self.service.as_ref().or(self.listener.as_ref()).or(self.heart.as_ref())
+        let away = self.listener.as_ref().filter(|(since, _)| since.elapsed() >= LISTENER_AWAY);
+        let parts =
+            [self.service.as_ref(), away.map(|(_, why)| why), self.heart.as_ref(), self.members.as_ref()];
+        parts.into_iter().flatten().next()
     }
 }
 
 impl Keybase {
-    /// The relay with these settings; it does nothing until [`Keybase::attend`] runs and it has its turn.
-    pub fn new(settings: Settings) -> Self {
+    /// The relay with these settings, for asks to these destinations; it does nothing until [`Keybase::attend`] runs and it
+    /// has its turn.
+    pub fn new(settings: Settings, destinations: Vec<String>) -> Self {
         let (hints, hinted) = mpsc::channel(HINTS_MAX);
         Self(Arc::new(Inner {
             client: Client::new(&settings),
             settings,
+            destinations,
             known: Mutex::default(),
             hints,
-            hinted: tokio::sync::Mutex::new(hinted),
-            turn: watch::Sender::new(false),
+            hinted: Mutex::new(hinted),
+            hint_there: Notify::new(),
+            turn: watch::Sender::new(Turn::NotMine),
             first: watch::Sender::new(First::UnderWay),
+            ended: watch::Sender::new(false),
             beat_now: Notify::new(),
         }))
     }
@@ -142,5 +176,17 @@ impl Keybase {
         if self.0.hints.try_send(hint).is_err() {
             self.known().missed_hints = true;
         }
+        self.0.hint_there.notify_one();
+    }
+
+    /// The first try has ended so; any later one changes nothing.
+    fn first_ended(&self, how: First) {
+        self.0.first.send_if_modified(|first| {
+            let is_first = *first == First::UnderWay;
+            if is_first {
+                *first = how;
+            }
+            is_first
+        });
     }
 }

@@ -206,6 +206,9 @@ pub trait Relay: Send + Sync + 'static {
     /// lose nothing by it. A relay that can miss a hint says [`Hint::Any`] every so often.
     fn hint(&self) -> impl Future<Output = Hint> + Send;
 
+    /// A hint that is there already, if there is one.
+    fn next_hint(&self) -> Option<Hint>;
+
     /// Whether it is this server that carries asks, as far as is known now. A relay need not be up elsewhere.
     fn take_turn(&self, is_mine: bool);
 

@@ -95,7 +95,7 @@ fn code(text: &str) -> String {
 
 /// To somebody whose answer did not count.
 pub fn did_not_count(name: &str, answer: Answer, why: &str) -> String {
-    format!("{}: this {} does not count: {}", code(name), answer.as_str(), code(why))
+    format!("{}: this {} does not count now: {}", code(name), answer.as_str(), code(why))
 }
 
 /// To people, when policy refused a login.

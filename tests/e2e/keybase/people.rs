@@ -24,7 +24,7 @@ fn answers_of_readers_strangers_and_keyless_people_do_not_count_and_they_are_tol
     asked.assert_waits();
     asked.approve();
     assert_snapshot!(verdict(&world, "approved"), @r"
-    sshbot: Head of the record: `<head>` (`kbmfa-server audit verify --head` checks against it)
+    sshbot: Head of the record: `<head>` (`kbmfa-server audit verify --head` checks against it) `<ask>`
     sshbot (edited): Login `<id>` was *approved* by `keybase:bob` after <seconds> s: `alice` wanted to enter `web1` by `sshd` from `127.0.0.1`. Record `<head>` `<ask>`
       [Approve sshbot]
       [Deny sshbot]
@@ -32,8 +32,8 @@ fn answers_of_readers_strangers_and_keyless_people_do_not_count_and_they_are_tol
       [:tada: carol]
       [Approve carol]
       [Approve bob]
-    sshbot: `dave`: this approve does not count: `this account was reset, or has no keys yet`
-    sshbot: `carol`: this approve does not count: `a reader may not answer here; that takes a writer`
+    sshbot: `dave`: this approve does not count now: `this account was reset, or has no keys yet` `<ask>`
+    sshbot: `carol`: this approve does not count now: `a reader may not answer here; that takes a writer` `<ask>`
     ");
     assert_eq!(world.admin.count(["answer.rejected", "answer.given"]), [2, 1]);
     machine.assert_nothing_left();
@@ -87,6 +87,21 @@ fn an_answer_that_was_taken_back_is_none() {
 }
 
 #[test]
+fn a_team_that_is_opened_while_an_ask_stands_is_not_trusted_any_more() {
+    let world = ChatWorld::new();
+    let machine = world.machine().start();
+    let asked = Asked::new(&world, &machine);
+    world.chat.set_open("acme", true).unwrap();
+    world.chat.set_member("acme", "mallory", Role::Writer).unwrap();
+    asked.answer("mallory", "Approve");
+    world.server.wait_for_log("team acme is open");
+    asked.assert_waits();
+    world.chat.set_open("acme", false).unwrap();
+    world.chat.remove_member("acme", "mallory").unwrap();
+    asked.approve();
+}
+
+#[test]
 fn a_rule_sends_its_asks_to_another_channel_and_names_its_approvers() {
     let rule =
         "[[policy.rule]]\nusers = [\"alice\"]\ndestination = \"general\"\napprovers = [\"keybase:dave\"]\n";
@@ -99,7 +114,7 @@ fn a_rule_sends_its_asks_to_another_channel_and_names_its_approvers() {
     let ask = world.chat.wait_message(general, &format!("Login `{}`", &id[..8]), patience).unwrap();
     world.chat.wait_reaction(general, ask, "Deny", patience).unwrap();
     world.chat.react("bob", general, ask, "Approve").unwrap();
-    world.chat.wait_message(general, "`bob`: this approve does not count", patience).unwrap();
+    world.chat.wait_message(general, "`bob`: this approve does not count now", patience).unwrap();
     world.chat.react("dave", general, ask, "Approve").unwrap();
     assert!(let_in(&login.wait()));
 }
@@ -122,7 +137,7 @@ fn under_not_self_an_employee_cannot_approve_their_own_login_in_chat() {
     let login = machine.ssh("bob", &["echo", "in"]);
     let message = world.chat.ask(&world.admin.pending());
     world.chat.answer("bob", message, "Approve");
-    world.chat.message("`bob`: this approve does not count");
+    world.chat.message("`bob`: this approve does not count now");
     world.chat.answer("dave", message, "Approve");
     assert!(let_in(&login.wait()));
 }
@@ -150,7 +165,7 @@ fn whoever_leaves_the_team_can_neither_approve_nor_log_in() {
     let message = world.chat.ask(&world.admin.pending());
     world.chat.remove_member("acme", "bob").unwrap();
     world.chat.answer("dave", message, "Approve");
-    world.chat.message("`dave`: this approve does not count");
+    world.chat.message("`dave`: this approve does not count now");
     login.kill();
     until_refused(&world, &machine);
     let carol = machine.ssh("carol", &["echo", "in"]).wait();
@@ -168,7 +183,7 @@ fn until_refused(world: &ChatWorld, machine: &kbmfa_tests::machine::Machine) {
 }
 
 #[test]
-fn in_a_private_chat_only_that_user_answers() {
+fn a_private_chat_asks_that_one_user() {
     let world = ChatWorld::down("type = \"private\"\nuser = \"alice\"\n", "");
     world.server.start();
     let machine = world.machine().start();

@@ -3,6 +3,8 @@
 use kbmfa_tests::chat::{BOT, ChatWorld};
 use keybase_double::Role;
 
+use super::{Asked, let_in};
+
 fn world() -> ChatWorld {
     ChatWorld::down("team = \"acme\"\nchannel = \"sudo\"\n", "")
 }
@@ -42,10 +44,53 @@ fn a_channel_that_does_not_exist_is_not_made_by_asking() {
 }
 
 #[test]
-fn whoever_the_service_is_logged_in_as_must_be_the_bot() {
+fn a_paper_key_of_somebody_else_leaves_the_relay_down() {
     let world = world();
     let other = world.chat.add_user("otherbot").unwrap();
     std::fs::write(world.chat.paperkey_file(), other.paper_key).unwrap();
     world.server.start_until("HTTP/1.1 503");
     world.server.wait_for_status("/readyz", "the keybase service ended");
+}
+
+#[test]
+fn a_service_that_runs_already_must_be_logged_in_as_the_bot() {
+    let world = world();
+    let _service = world.chat.ambient("otherbot");
+    world.server.set("relay.keybase", "service", "\"ambient\"");
+    world.server.set("relay.keybase", "home", &format!("\"{}\"", world.chat.ambient_home().display()));
+    refuses(&world, "the service is logged in as otherbot, not as sshbot");
+}
+
+#[test]
+fn and_then_it_does() {
+    let world = world();
+    let _service = world.chat.ambient(BOT);
+    world.server.set("relay.keybase", "service", "\"ambient\"");
+    world.server.set("relay.keybase", "home", &format!("\"{}\"", world.chat.ambient_home().display()));
+    world.server.start();
+    let machine = world.machine().start();
+    Asked::new(&world, &machine).approve();
+}
+
+#[test]
+fn a_rule_whose_channel_does_not_exist_is_found_before_anybody_waits_for_it() {
+    let world =
+        ChatWorld::down("team = \"acme\"\n", "[[policy.rule]]\nusers = [\"bob\"]\ndestination = \"opps\"\n");
+    refuses(&world, "team acme has no channel opps");
+}
+
+#[test]
+fn a_relay_that_was_changed_takes_a_restart_and_changes_nothing_until_then() {
+    let world = world();
+    world.server.start();
+    world.server.set("policy", "min_role", "\"owner\"");
+    world.server.reload();
+    world.server.wait_for_log("[relay] and min_role have changed, which takes a restart");
+    world.server.restart();
+    let machine = world.machine().start();
+    let asked = Asked::new(&world, &machine);
+    asked.answer("bob", "Approve");
+    world.chat.message("`bob`: this approve does not count now");
+    asked.answer("alice", "Approve");
+    assert!(let_in(&asked.login.wait()));
 }

@@ -1,7 +1,6 @@
 //! What `doctor` can see without leaving the server: settings, certificates, database, roster, the running server.
 
 use nix::sys::statvfs::statvfs;
-use std::collections::BTreeSet;
 use std::path::Path;
 use std::time::Duration;
 
@@ -13,7 +12,7 @@ use crate::db::Db;
 use crate::http::tls;
 use crate::logins::store::reach;
 use crate::poke;
-use crate::policy::{Approvers, Says};
+use crate::policy::Approvers;
 use crate::relay;
 use crate::relay::keybase::members::Role;
 use crate::roster::store::{self, Machine};
@@ -53,16 +52,6 @@ pub(super) fn settings(config: &Config) -> Vec<Finding> {
         }
     }
     findings
-}
-
-/// Where asks go: by default, and by each rule.
-pub(super) fn destinations(config: &Config) -> Vec<String> {
-    let ruled = config.policy.rules.iter().filter_map(|rule| match &rule.says {
-        Says::Ask(terms) => Some(terms.destination.clone()),
-        Says::Exempt => None,
-    });
-    let all: BTreeSet<String> = ruled.chain([config.policy.default.destination.clone()]).collect();
-    all.into_iter().collect()
 }
 
 pub(super) fn certificates(config: &Config) -> Vec<Finding> {

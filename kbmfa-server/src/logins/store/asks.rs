@@ -60,9 +60,10 @@ pub fn of(tx: &Tx<'_>, login: &LoginId) -> Result<Vec<Ask>, Error> {
     tx.query(&format!("{ASK} WHERE login_id = ?1 ORDER BY id"), &[login.as_str().into()], ask)
 }
 
-/// Asks of a relay that need something done: to be posted, or to become the verdict.
+/// Asks of a relay that need something done: first those to be posted, then those to become the verdict.
 pub(in crate::logins) fn due(tx: &Tx<'_>, relay: &str) -> Result<Vec<(Ask, Login)>, Error> {
-    let sql = format!("{ASK} WHERE relay = ?1 AND state IN ('wanted', 'ended')");
+    let sql =
+        format!("{ASK} WHERE relay = ?1 AND state IN ('wanted', 'ended') ORDER BY state DESC LIMIT 1000");
     with_logins(tx, tx.query(&sql, &[relay.into()], ask)?)
 }
 

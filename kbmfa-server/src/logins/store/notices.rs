@@ -1,7 +1,15 @@
 //! The SQL of notices: what people are told that needs no answer.
 
+use std::time::Duration;
+
 use crate::clock::Time;
 use crate::db::{Error, Row, Tx};
+
+/// What could not be told for so long is in the record, and is not told any more.
+const WORTH_TELLING: Duration = Duration::from_secs(6 * 60 * 60);
+
+/// Notices that may wait: a flood of them says no more than its beginning.
+const WAITING_MAX: i64 = 200;
 
 /// Something to tell people once.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -27,7 +35,8 @@ pub(in crate::logins) fn raise(
     let added = tx.execute(
         "INSERT INTO notice (id, relay, destination, subject, text, created_at, reply_to)
          SELECT ?1, ?2, ?3, ?4, ?5, ?6, ?8
-         WHERE NOT EXISTS (SELECT 1 FROM notice WHERE subject = ?4 AND created_at > ?7)",
+         WHERE NOT EXISTS (SELECT 1 FROM notice WHERE subject = ?4 AND created_at > ?7)
+           AND (SELECT count(*) FROM notice WHERE relay = ?2 AND posted_at IS NULL AND created_at > ?9) < ?10",
         &[
             notice.id.as_str().into(),
             relay.as_str().into(),
@@ -37,15 +46,18 @@ pub(in crate::logins) fn raise(
             tx.now.into(),
             since.into(),
             notice.reply_to.clone().into(),
+            tx.now.minus(WORTH_TELLING).into(),
+            WAITING_MAX.into(),
         ],
     )?;
     Ok(added == 1)
 }
 
-/// Notices of a relay that nobody was told yet.
+/// Notices of a relay that nobody was told yet, the oldest first, but none that says nothing any more.
 pub(in crate::logins) fn due(tx: &Tx<'_>, relay: &str) -> Result<Vec<Notice>, Error> {
-    let sql = "SELECT id, relay, destination, text, reply_to FROM notice WHERE relay = ?1 AND posted_at IS NULL ORDER BY created_at";
-    tx.query(sql, &[relay.into()], notice)
+    let sql = "SELECT id, relay, destination, text, reply_to FROM notice
+               WHERE relay = ?1 AND posted_at IS NULL AND created_at > ?2 ORDER BY created_at LIMIT 100";
+    tx.query(sql, &[relay.into(), tx.now.minus(WORTH_TELLING).into()], notice)
 }
 
 /// Notices put down after that moment, oldest first, with their moments.

@@ -9,12 +9,12 @@ use tokio::process::{Child, ChildStdin, ChildStdout};
 use tokio::sync::Mutex;
 use tokio::time::{Instant, timeout};
 
-use super::lines::Lines;
-use super::program::{Error, Program};
+use super::lines::{Lines, REPLY_BYTES_MAX};
+use super::program::{Complaints, Error, Program};
 use super::wire;
 
-/// Longest time for one request.
-const CALL_TIME: Duration = Duration::from_secs(3);
+/// Longest time for one request. What was sent and not answered in that time may still be done later.
+pub(super) const CALL_TIME: Duration = Duration::from_secs(5);
 
 /// Longest time that a limit of the server's is respected without asking again.
 const PAUSE_MAX: Duration = Duration::from_secs(60);
@@ -50,8 +50,10 @@ impl Api {
     /// Asks, and reads the reply.
     pub(super) async fn call<T: DeserializeOwned>(&self, method: &str, options: &Value) -> Result<T, Error> {
         let mut stream = self.stream.lock().await;
-        if stream.paused_until.is_some_and(|until| Instant::now() < until) {
-            return Err(Error::refused("the server asked for a pause"));
+        let pause = stream.paused_until.map(|until| until.saturating_duration_since(Instant::now()));
+        if let Some(left) = pause.filter(|left| !left.is_zero()) {
+            let message = format!("Keybase's servers asked for a pause; {} s of it are left", left.as_secs());
+            return Err(Error::Refused { message, pause: Some(left) });
         }
         stream.last_id += 1;
         let id = stream.last_id;
@@ -60,15 +62,14 @@ impl Api {
             None => self.start()?,
         };
         let line = timeout(CALL_TIME, running.ask(&wire::request(id, method, options))).await;
-        let line =
-            line.map_err(|_| Error::broken(format_args!("no reply to {method} within {CALL_TIME:?}")))??;
+        let line = line.map_err(|_| Error::Late(format!("no reply to {method} within {CALL_TIME:?}")))??;
         let reply = wire::reply(&line, id);
         match &reply {
             // A child whose connection broke once answers the same for ever; another is as good, and cheap.
             Err(Error::Refused { pause, .. }) => {
                 stream.paused_until = pause.map(|pause| Instant::now() + pause.min(PAUSE_MAX));
             }
-            Err(Error::Broken(_)) => {}
+            Err(Error::Broken(_) | Error::Late(_)) => {}
             Ok(_) => stream.running = Some(running),
         }
         serde_json::from_value(reply?)
@@ -81,12 +82,11 @@ impl Api {
     }
 
     fn start(&self) -> Result<Running, Error> {
-        let mut child = self.program.start(&[self.verb, "api"])?;
+        // Replies carry all that matters.
+        let mut child = self.program.start(&[self.verb, "api"], Complaints::Ignored)?;
         let ends = (child.stdin.take(), child.stdout.take());
         let (Some(requests), Some(replies)) = ends else { return Err(Error::broken("no pipe")) };
-        // Nobody reads its complaints; replies carry all that matters.
-        drop(child.stderr.take());
-        Ok(Running { _child: child, requests, replies: Lines::new(replies) })
+        Ok(Running { _child: child, requests, replies: Lines::new(replies, REPLY_BYTES_MAX) })
     }
 }
 

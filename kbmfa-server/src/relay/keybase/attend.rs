@@ -2,12 +2,16 @@
 //! again, and looked at anew from the live messages.
 
 use std::time::Duration;
-use tokio::time::{sleep, timeout};
+use tokio::time::{Instant, sleep, timeout};
 
 use super::heart::{self, Heart};
+use super::program::Error;
+use super::rooms::{self, Room};
+use super::service::{self, Running, Stop};
+use super::settings::Place;
 use super::trouble::Trouble;
 use super::wire::Event;
-use super::{First, Health, Keybase, listener, rooms, service};
+use super::{First, Health, Keybase, Turn, listener};
 use crate::clock::{Clock, SystemClock};
 use crate::relay::{Hint, Message};
 
@@ -25,46 +29,64 @@ const LIST_MEMBERS: Duration = Duration::from_secs(60);
 /// Beats that fail one after the other before everything is started again.
 const BEATS_MISSED_MAX: u32 = 3;
 
+/// Time for everything to be stopped when the process ends.
+const END_TIME: Duration = Duration::from_secs(8);
+
 impl Keybase {
     /// Keeps Keybase up while it is this server's turn, until the process ends.
     pub async fn attend(&self) {
         let mut turn = self.0.turn.subscribe();
         let mut pause = PAUSE_MIN;
-        while turn.wait_for(|mine| *mine).await.is_ok() {
-            let trouble = tokio::select! {
-                trouble = self.keep_up() => trouble,
-                _ = turn.wait_for(|mine| !*mine) => Trouble::Passing("another server carries the asks".into()),
-            };
+        while turn.wait_for(|turn| *turn != Turn::NotMine).await.is_ok_and(|turn| *turn == Turn::Mine) {
+            let trouble = self.keep_up().await;
             pause = if self.known().up_since.is_some() { PAUSE_MIN } else { (pause * 2).min(PAUSE_MAX) };
-            self.go_down(&trouble).await;
+            self.is_down(&trouble);
+            self.0.client.end().await;
             tokio::select! {
                 () = sleep(pause) => {}
-                _ = turn.wait_for(|mine| !*mine) => {}
+                _ = turn.wait_for(|turn| *turn != Turn::Mine) => {}
             }
         }
+        self.0.ended.send_replace(true);
+        std::future::pending::<()>().await;
     }
 
-    /// Stops a service of our own in good order, when the process ends.
+    /// Stops everything in good order, when the process ends.
     pub async fn end(&self) {
-        if *self.0.turn.borrow() {
-            self.go_down(&Trouble::Passing("the server has ended".into())).await;
+        self.0.turn.send_replace(Turn::Ending);
+        let mut ended = self.0.ended.subscribe();
+        if timeout(END_TIME, ended.wait_for(|ended| *ended)).await.is_err() {
+            log::warn!("relay keybase did not stop within {END_TIME:?}");
         }
     }
 
-    /// Starts everything and stays with it. Returns when it has to be started anew.
+    /// Starts everything and stays with it. Returns when it has to be started anew, or it is no longer our turn.
     async fn keep_up(&self) -> Trouble {
         let Self(inner) = self;
+        let mut turn = inner.turn.subscribe();
         let mut running = match service::start(&inner.client, &inner.settings).await {
             Ok(running) => running,
             Err(trouble) => return trouble,
         };
+        let (trouble, how) = tokio::select! {
+            trouble = self.be_up(&mut running) => (trouble, Stop::InOrder),
+            turn = turn.wait_for(|turn| *turn != Turn::Mine) => match turn.map(|turn| *turn) {
+                Ok(Turn::NotMine) => (Trouble::Passing("another server carries the asks".into()), Stop::OnlyOurs),
+                _ => (Trouble::Passing("the server has ended".into()), Stop::InOrder),
+            },
+        };
+        running.stop(&inner.client, how).await;
+        trouble
+    }
+
+    async fn be_up(&self, running: &mut Running) -> Trouble {
         tokio::select! {
             trouble = running.ends() => trouble,
-            trouble = self.be_up() => trouble,
+            trouble = self.work() => trouble,
         }
     }
 
-    async fn be_up(&self) -> Trouble {
+    async fn work(&self) -> Trouble {
         let heart = match self.begin().await {
             Ok(heart) => heart,
             Err(trouble) => return trouble,
@@ -81,14 +103,29 @@ impl Keybase {
     async fn begin(&self) -> Result<Heart, Trouble> {
         let (client, settings) = (&self.0.client, &self.0.settings);
         let bot = service::log_in(client, settings).await?;
-        let room = rooms::find(client, settings, &settings.place).await?;
+        self.find_room(&settings.place).await?;
+        let is_first = *self.0.first.borrow() == First::UnderWay;
+        for destination in &self.0.destinations {
+            let place: Place = destination.parse().map_err(Trouble::Fatal)?;
+            match self.find_room(&place).await {
+                Err(trouble) if !is_first => log::error!("relay keybase: {destination}: {}", trouble.why()),
+                found => drop(found?),
+            }
+        }
         let heart = Heart::begin(client, settings.username.as_str()).await?;
         let mut known = self.known();
         known.bot = bot;
-        known.rooms = [(settings.place.clone(), room)].into();
-        known.health =
-            Health { service: None, listener: Some("the listener is starting".into()), heart: None };
+        let listener = Some((Instant::now(), "the listener is starting".to_owned()));
+        known.health = Health { service: None, listener, heart: None, members: None };
         Ok(heart)
+    }
+
+    /// Finds a conversation, or makes sure of one that was found before.
+    pub(super) async fn find_room(&self, place: &Place) -> Result<Room, Trouble> {
+        let before = self.known().rooms.get(place).cloned();
+        let room = rooms::find(&self.0.client, &self.0.settings, place, before.as_ref()).await?;
+        self.known().rooms.insert(place.clone(), room.clone());
+        Ok(room)
     }
 
     async fn listen(&self) -> Trouble {
@@ -98,25 +135,32 @@ impl Keybase {
             known.up_since.get_or_insert_with(|| SystemClock.now());
             drop(known);
             log::info!("relay keybase: listening");
-            self.0.first.send_if_modified(|first| std::mem::replace(first, First::Done) != First::Done);
+            self.first_ended(First::Done);
             self.hint(Hint::Any);
         };
-        let lost = |error: &super::program::Error| {
+        let lost = |error: &Error| {
             log::warn!("relay {error}");
-            self.known().health.listener = Some(error.to_string());
+            self.known().health.listener.get_or_insert_with(|| (Instant::now(), error.to_string()));
             self.hint(Hint::Any);
         };
         listener::run(&self.0.client, ready, |event| self.heard(event), lost).await.into()
     }
 
-    /// The bot's own reactions tell nothing; all else is looked up.
+    /// Whoever likes may chat with the bot: only the rooms matter, and the bot's own reactions tell nothing.
     fn heard(&self, event: Event) {
+        let is_room = |conversation: &str| self.known().rooms.values().any(|room| room.id == conversation);
         match event {
-            Event::Reaction { by, .. } if by == self.known().bot => {}
-            Event::Reaction { conversation, target, .. } => {
-                self.hint(Hint::One(Message(format!("{conversation}:{target}"))));
+            Event::Reaction { conversation, target, by } => {
+                if is_room(&conversation) && by != self.known().bot {
+                    self.hint(Hint::One(Message(format!("{conversation}:{target}"))));
+                }
             }
-            Event::Deletion { .. } | Event::Unclear => self.hint(Hint::Any),
+            Event::Deletion { conversation } => {
+                if is_room(&conversation) {
+                    self.hint(Hint::Any);
+                }
+            }
+            Event::Unclear => self.hint(Hint::Any),
             Event::Other => {}
         }
     }
@@ -126,28 +170,34 @@ impl Keybase {
         loop {
             // Somebody who was let down may want to know sooner.
             let _ = timeout(heart::INTERVAL, self.0.beat_now.notified()).await;
-            let beaten = heart.beat(&self.0.client).await;
-            let was_down = self.known().health.heart.is_some();
-            match beaten {
+            let error = match heart.beat(&self.0.client).await {
                 Ok(()) => {
                     missed = 0;
-                    self.known().health.heart = None;
-                    if was_down {
-                        log::info!("relay keybase: the heart-beat is back");
-                        self.hint(Hint::Any);
-                    }
+                    self.heart_is_well();
+                    continue;
                 }
-                Err(error) => {
-                    missed += 1;
-                    log::warn!("relay keybase: the heart-beat failed: {error}");
-                    self.known().health.heart = Some(format!("the heart-beat failed: {error}"));
-                    if missed >= BEATS_MISSED_MAX {
-                        return Trouble::Passing(format!("the heart-beat failed {missed} times: {error}"));
-                    }
-                    sleep(PAUSE_MIN).await;
-                    self.0.beat_now.notify_one();
+                Err(error) => error,
+            };
+            log::warn!("relay keybase: the heart-beat failed: {error}");
+            self.known().health.heart = Some(format!("the heart-beat failed: {error}"));
+            if let Error::Refused { pause: Some(pause), .. } = &error {
+                // Asking again, or starting anew, would only make it longer.
+                sleep(*pause).await;
+            } else {
+                missed += 1;
+                if missed >= BEATS_MISSED_MAX {
+                    return Trouble::Passing(format!("the heart-beat failed {missed} times: {error}"));
                 }
+                sleep(PAUSE_MIN).await;
             }
+            self.0.beat_now.notify_one();
+        }
+    }
+
+    fn heart_is_well(&self) {
+        if self.known().health.heart.take().is_some() {
+            log::info!("relay keybase: the heart-beat is back");
+            self.hint(Hint::Any);
         }
     }
 
@@ -158,36 +208,30 @@ impl Keybase {
         }
     }
 
+    /// Without a list of members nobody's answer could count.
     async fn list_members(&self) {
         loop {
-            match self.electors(&self.0.settings.place).await {
-                Ok(members) => self.note_members(&members),
+            let listed = self.electors(&self.0.settings.place).await;
+            match &listed {
+                Ok(members) => self.note_members(members),
                 Err(error) => log::warn!("relay keybase: the members cannot be listed: {error}"),
             }
-            sleep(LIST_MEMBERS).await;
+            let why = listed.err().map(|error| format!("the members cannot be listed: {error}"));
+            let is_well = why.is_none();
+            self.known().health.members = why;
+            sleep(if is_well { LIST_MEMBERS } else { PAUSE_MIN * 5 }).await;
         }
     }
 
-    async fn go_down(&self, trouble: &Trouble) {
-        {
-            let mut known = self.known();
-            known.health = Health { service: Some(trouble.why().to_owned()), listener: None, heart: None };
-            known.up_since = None;
-        }
+    fn is_down(&self, trouble: &Trouble) {
+        let mut known = self.known();
+        known.health = Health::down(trouble.why());
+        known.up_since = None;
+        drop(known);
         log::warn!("relay keybase is down: {}", trouble.why());
-        self.0.first.send_if_modified(|first| {
-            let is_first = *first == First::UnderWay;
-            if is_first {
-                *first = match trouble {
-                    Trouble::Fatal(why) => First::Fatal(why.clone()),
-                    Trouble::Passing(_) => First::Done,
-                };
-            }
-            is_first
+        self.first_ended(match trouble {
+            Trouble::Fatal(why) => First::Fatal(why.clone()),
+            Trouble::Passing(_) => First::Done,
         });
-        if matches!(self.0.settings.service, super::settings::Service::Own { .. }) {
-            service::stop(&self.0.client).await;
-        }
-        self.0.client.end().await;
     }
 }

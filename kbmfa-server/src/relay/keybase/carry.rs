@@ -1,24 +1,30 @@
 //! What the relay does when it is asked to: post, offer, amend, tell, and read what stands.
 
-use std::collections::HashSet;
+use std::collections::HashMap;
+use std::time::Duration;
+use tokio::time::Instant;
 
 use super::answers::{self, Electorate, OFFERED};
+use super::client::BODY_BYTES_MAX;
 use super::members::{Member, Role, Standing as MemberStanding};
 use super::rooms::{self, People, Room};
 use super::settings::Place;
 use super::wire;
-use super::{First, Keybase, program};
+use super::{First, Keybase, STARTING_TIME, Turn, program};
 use crate::policy::Approver;
 use crate::relay::{Ask, Error, Hint, Message, Posted, Relay, Standing, State, Telling};
 
-/// Digits of an ask's id that stand in its message, and in no other.
+/// Digits of an id that stand at the end of its message, and of no other.
 const MARK_DIGITS: usize = 16;
 
 /// Pages that are read to find a message again.
-const PAGES_MAX: usize = 5;
+const PAGES_MAX: usize = 20;
 
-/// Things that may not have been done, and are looked at before they are done again. Beyond that all are forgotten.
-const UNSURE_MAX: usize = 256;
+/// Messages that may not have arrived, and are looked for before they are sent again.
+const UNSURE_MAX: usize = 1024;
+
+/// How long something may still arrive of which nobody said in time whether it did.
+const MAY_ARRIVE: Duration = Duration::from_secs(5);
 
 impl From<program::Error> for Error {
     fn from(error: program::Error) -> Self {
@@ -36,20 +42,18 @@ fn parts(Message(message): &Message) -> Result<(&str, u64), Error> {
     parts.ok_or_else(|| Error(format!("{message:?} is no message of Keybase's")))
 }
 
-fn mark(ask: &Ask) -> &str {
-    ask.id.get(..MARK_DIGITS).unwrap_or(&ask.id)
+/// How a message ends that is about this id. Whatever else a message says stands before it, so that no text from outside
+/// can be taken for it.
+fn mark(id: &str) -> String {
+    format!(" `{}`", id.get(..MARK_DIGITS).unwrap_or(id))
 }
 
-/// The ask, or the verdict that it becomes, with the mark by which it is found again.
-fn marked(text: &str, ask: &Ask) -> String {
-    format!("{text} `{}`", mark(ask))
-}
-
-fn remember(all: &mut HashSet<String>, one: &str) {
-    if all.len() >= UNSURE_MAX {
-        all.clear();
-    }
-    all.insert(one.to_owned());
+/// A text with the mark by which it is found again; the text is cut if both are longer than the server takes.
+fn marked(text: &str, id: &str) -> String {
+    let mark = mark(id);
+    let room = BODY_BYTES_MAX.saturating_sub(mark.len()).min(text.len());
+    let cut = (0..=room).rev().find_map(|end| text.get(..end)).unwrap_or_default();
+    format!("{cut}{mark}")
 }
 
 impl Relay for Keybase {
@@ -59,39 +63,34 @@ impl Relay for Keybase {
 
     async fn post(&self, ask: &Ask) -> Result<Posted, Error> {
         let room = self.room(&ask.destination).await?;
-        let is_fresh = self.known().up_since.is_some_and(|up| ask.since > up);
-        let (number, is_new) =
-            self.send_once(&room, &marked(&ask.text, ask), (mark(ask), is_fresh), None).await?;
+        let (number, is_new) = self.send_once(&room, &ask.text, (&ask.id, self.is_fresh(ask)), None).await?;
         Ok(Posted { message: message(&room.id, number), is_new })
     }
 
-    /// A reaction that is there already would be taken back: on a message that is not new it is looked first.
+    /// A reaction that is there already would be taken back: what is not new is looked at first, when its answers are.
     async fn offer(&self, posted: &Posted) -> Result<(), Error> {
-        let Message(message) = &posted.message;
-        remember(&mut self.known().unoffered, message);
         let (room, number) = parts(&posted.message)?;
-        let there = if posted.is_new { Some(Vec::new()) } else { self.offered(room, number).await? };
-        let Some(there) = there else { return Ok(()) };
-        for reaction in OFFERED.iter().filter(|reaction| !there.contains(&(**reaction).to_owned())) {
+        for reaction in OFFERED.iter().filter(|_| posted.is_new) {
             self.0.client.toggle(room, number, reaction).await?;
         }
-        self.known().unoffered.remove(message);
         Ok(())
     }
 
     async fn find(&self, ask: &Ask) -> Result<Option<Message>, Error> {
+        if self.is_fresh(ask) && !self.known().unsure.contains_key(&ask.id) {
+            return Ok(None);
+        }
         let room = self.room(&ask.destination).await?;
-        Ok(self.look_for(&room.id, mark(ask)).await?.map(|number| message(&room.id, number)))
+        Ok(self.look_for(&room.id, &ask.id).await?.map(|number| message(&room.id, number)))
     }
 
     async fn amend(&self, ask: &Ask, of: &Message, verdict: &str) -> Result<(), Error> {
         let (room, number) = parts(of)?;
-        let body = marked(verdict, ask);
-        match self.0.client.edit(room, number, &body).await {
+        match self.0.client.edit(room, number, &marked(verdict, &ask.id)).await {
             // An admin has deleted it; the verdict is not to be lost with it.
             Err(program::Error::Refused { message, .. }) if message.contains("message not found") => {
                 let room = self.room(&ask.destination).await?;
-                self.send_once(&room, &body, (mark(ask), false), None).await.map(drop)
+                self.send_once(&room, verdict, (&ask.id, false), None).await.map(drop)
             }
             done => Ok(done?),
         }
@@ -101,31 +100,23 @@ impl Relay for Keybase {
         let reply_to = notice.reply_to.as_ref().map(parts).transpose()?;
         let room = self.room(&notice.destination).await?;
         let reply_to = reply_to.filter(|(other, _)| *other == room.id).map(|(_, number)| number);
-        let is_fresh = !self.known().unsure.contains(&notice.text);
-        self.send_once(&room, &notice.text, (&notice.text, is_fresh), reply_to).await.map(drop)
+        self.send_once(&room, &notice.text, (&notice.id, true), reply_to).await.map(drop)
     }
 
     async fn answers(&self, ask: &Ask, of: &Message) -> Result<Vec<Standing>, Error> {
         let (id, number) = parts(of)?;
         let room = self.room_of(id, &ask.destination).await?;
-        if self.known().unoffered.contains(&of.0) {
-            self.offer(&Posted { message: of.clone(), is_new: false }).await?;
-        }
-        let (found, people) = tokio::join!(self.0.client.get(&room.id, number), self.people_of(&room));
         // Who deletes an ask takes everybody's chance to answer it.
-        let Some(found) = found? else { return Ok(Vec::new()) };
+        let Some(found) = self.0.client.get(&room.id, number).await? else { return Ok(Vec::new()) };
         self.check_is_ours(&found, ask)?;
-        let people = match (&room.people, people?) {
-            // It was renamed meanwhile: the conversation is still the same, and says whose it is.
-            (People::Team(name), _) if !found.channel.name.is_empty() && found.channel.name != *name => {
-                self.rename(&room, &found.channel.name);
-                self.0.client.team(&found.channel.name).await?.members
-            }
-            (_, people) => people,
+        let people = match &room.people {
+            People::Team(_) => self.team(&room, &found.channel.name).await?,
+            People::User(_) => self.present(&room).await?,
         };
         if ask.destination == self.0.settings.place.to_string() {
             self.note_members(&people);
         }
+        self.offer_what_lacks(&found, of).await;
         let electorate = match &room.people {
             People::Team(_) => Electorate::Team(&people, self.0.settings.min_role),
             People::User(user) => Electorate::User(user, &people),
@@ -134,31 +125,49 @@ impl Relay for Keybase {
     }
 
     async fn hint(&self) -> Hint {
-        if std::mem::take(&mut self.known().missed_hints) {
-            return Hint::Any;
+        loop {
+            if let Some(hint) = self.next_hint() {
+                return hint;
+            }
+            self.0.hint_there.notified().await;
         }
-        self.0.hinted.lock().await.recv().await.unwrap_or(Hint::Any)
+    }
+
+    fn next_hint(&self) -> Option<Hint> {
+        if std::mem::take(&mut self.known().missed_hints) {
+            return Some(Hint::Any);
+        }
+        let mut hinted = self.0.hinted.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        hinted.try_recv().ok()
     }
 
     fn take_turn(&self, is_mine: bool) {
-        self.0.turn.send_if_modified(|turn| std::mem::replace(turn, is_mine) != is_mine);
+        let now = if is_mine { Turn::Mine } else { Turn::NotMine };
+        let is_news = self.0.turn.send_if_modified(|turn| {
+            let is_news = *turn != now && *turn != Turn::Ending;
+            if is_news {
+                *turn = now;
+            }
+            is_news
+        });
+        if is_news {
+            let mut known = self.known();
+            known.turn_since = is_mine.then(Instant::now);
+            known.up_since = None;
+        }
         if !is_mine {
             // Whoever has the turn finds what is wrong.
-            self.0.first.send_if_modified(|first| {
-                let is_first = *first == First::UnderWay;
-                if is_first {
-                    *first = First::Done;
-                }
-                is_first
-            });
+            self.first_ended(First::Done);
         }
     }
 
     fn state(&self) -> State {
-        match self.why_down() {
+        let known = self.known();
+        let is_young = known.turn_since.is_none_or(|since| since.elapsed() < STARTING_TIME);
+        match known.health.why_down() {
             None => State::Up,
-            Some(_) if *self.0.first.borrow() == First::UnderWay => State::Starting,
-            Some(why) => State::Down(why),
+            Some(_) if known.up_since.is_none() && is_young => State::Starting,
+            Some(why) => State::Down(why.clone()),
         }
     }
 
@@ -172,6 +181,11 @@ impl Keybase {
         self.known().health.why_down().cloned()
     }
 
+    /// Nobody else can have posted it.
+    fn is_fresh(&self, ask: &Ask) -> bool {
+        self.known().up_since.is_some_and(|up| ask.since > up)
+    }
+
     /// The conversation at this destination, found by name if it is not known yet.
     async fn room(&self, destination: &str) -> Result<Room, Error> {
         let place: Place = destination.parse().map_err(Error)?;
@@ -182,10 +196,8 @@ impl Keybase {
         if let Some(why) = self.why_down() {
             return Err(Error(why));
         }
-        let found = rooms::find(&self.0.client, &self.0.settings, &place).await;
-        let room = found.map_err(|trouble| Error(format!("{destination}: {}", trouble.why())))?;
-        self.known().rooms.insert(place, room.clone());
-        Ok(room)
+        let found = self.find_room(&place).await;
+        found.map_err(|trouble| Error(format!("{destination}: {}", trouble.why())))
     }
 
     /// The conversation that a message was posted in. Its name may lead elsewhere by now.
@@ -198,55 +210,62 @@ impl Keybase {
         }
     }
 
-    fn rename(&self, room: &Room, name: &str) {
-        log::warn!(
-            "relay keybase: a team is called {name} now; change the configuration before the next start"
-        );
-        let mut known = self.known();
-        for known in known.rooms.values_mut().filter(|known| known.id == room.id) {
-            known.people = People::Team(name.to_owned());
-        }
-    }
-
     /// Everybody whose answers may count at this place, now.
     pub(super) async fn electors(&self, place: &Place) -> Result<Vec<Member>, Error> {
         let room = self.room(&place.to_string()).await?;
-        let people = self.people_of(&room).await?;
-        Ok(match room.people {
-            People::Team(_) => people,
-            People::User(user) => people.into_iter().filter(|member| member.uid == user.uid).collect(),
-        })
+        match &room.people {
+            People::Team(_) => {
+                let name = rooms::team_of(&self.0.client, &room.id).await?;
+                self.team(&room, &name).await
+            }
+            People::User(_) => self.present(&room).await,
+        }
+    }
+
+    /// The members of a conversation's team, by the name that the conversation itself says: the one by which it was found may
+    /// be another team's by now.
+    async fn team(&self, room: &Room, name: &str) -> Result<Vec<Member>, Error> {
+        if name.is_empty() {
+            return Err(Error("the conversation does not say whose it is".into()));
+        }
+        if !matches!(&room.people, People::Team(known) if known == name) {
+            log::warn!(
+                "relay keybase: a team is called {name} now; change the configuration before the next start"
+            );
+            for known in self.known().rooms.values_mut().filter(|known| known.id == room.id) {
+                known.people = People::Team(name.to_owned());
+            }
+        }
+        let team = self.0.client.team(name).await?;
+        rooms::trusted(&self.0.settings, name, &team).map_err(Error)?;
+        Ok(team.members)
+    }
+
+    /// The user of a private chat, if it is still that user.
+    async fn present(&self, room: &Room) -> Result<Vec<Member>, Error> {
+        let People::User(user) = &room.people else { return Ok(Vec::new()) };
+        let (client, id) = (&self.0.client, room.id.as_str());
+        let (people, conversation) = (client.people(id).await?, client.conversation(id).await?);
+        let conversation = conversation.ok_or_else(|| Error("the private chat is gone".into()))?;
+        let reset = conversation.reset_users.unwrap_or_default();
+        let is_user = |member: &Member| member.uid == user.uid && member.name == user.name;
+        let was_reset = reset.iter().any(|name| name == user.name.as_str());
+        Ok(people.into_iter().filter(|member| is_user(member) && !was_reset).collect())
     }
 
     /// Everybody who may log in where only members may.
     pub(super) fn note_members(&self, people: &[Member]) {
-        let members = people.iter().filter(|member| member.why_not(Role::Reader).is_none());
-        self.known().members = Some(members.map(|member| Approver::keybase(&member.name)).collect());
-    }
-
-    async fn people_of(&self, room: &Room) -> Result<Vec<Member>, Error> {
-        let client = &self.0.client;
-        match &room.people {
-            People::Team(name) => Ok(client.team(name).await?.members),
-            People::User(_) => {
-                let (mut people, conversation) =
-                    (client.people(&room.id).await?, client.conversation(&room.id).await?);
-                let reset = conversation.and_then(|found| found.reset_users).unwrap_or_default();
-                for member in &mut people {
-                    if reset.iter().any(|name| name == member.name.as_str()) {
-                        member.standing = MemberStanding::Keyless;
-                    }
-                }
-                people.retain(|member| member.standing != MemberStanding::Keyless);
-                Ok(people)
-            }
-        }
+        let may = |member: &&Member| {
+            matches!(member.standing, MemberStanding::Person(_)) && member.why_not(Role::Reader).is_none()
+        };
+        let members = people.iter().filter(may).map(|member| Approver::keybase(&member.name)).collect();
+        self.known().members = Some(members);
     }
 
     /// A message that is not the bot's, or not this ask's, approves nothing.
     fn check_is_ours(&self, found: &wire::Message, ask: &Ask) -> Result<(), Error> {
         let is_ours = found.sender.uid == self.known().bot;
-        let is_it = found.body().is_some_and(|body| body.contains(mark(ask)));
+        let is_it = found.body().is_some_and(|body| body.ends_with(&mark(&ask.id)));
         if is_ours && is_it {
             Ok(())
         } else {
@@ -254,54 +273,66 @@ impl Keybase {
         }
     }
 
-    /// Which of our own reactions a message has; `None` if it is gone.
-    async fn offered(&self, room: &str, number: u64) -> Result<Option<Vec<String>>, Error> {
+    /// Puts on what people click, where it is not there. An answer counts without it.
+    async fn offer_what_lacks(&self, found: &wire::Message, of: &Message) {
         let bot = self.0.settings.username.as_str();
-        let found = self.0.client.get(room, number).await?;
-        let own = |found: wire::Message| {
-            found.reactions().filter(|(_, by)| *by == bot).map(|(said, _)| said.to_owned()).collect()
-        };
-        Ok(found.map(own))
+        let has = |offered: &str| found.reactions().any(|(said, by)| said == offered && by == bot);
+        let Ok((room, number)) = parts(of) else { return };
+        for reaction in OFFERED.iter().filter(|reaction| !has(reaction)) {
+            if let Err(error) = self.0.client.toggle(room, number, reaction).await {
+                return log::warn!("relay keybase: {reaction} cannot be put on an ask: {error}");
+            }
+        }
     }
 
-    /// Sends a text, unless a message with this mark is there already: after a reply that was lost, or a server that
-    /// died, nobody knows. Returns the message, and whether it is new.
+    /// Sends a text, unless its message is there already: after a reply that was lost, or a server that died, nobody
+    /// knows. Returns the message, and whether it is new.
     async fn send_once(
         &self,
         room: &Room,
-        body: &str,
-        (mark, is_fresh): (&str, bool),
+        text: &str,
+        (id, is_fresh): (&str, bool),
         reply_to: Option<u64>,
     ) -> Result<(u64, bool), Error> {
         if let Some(why) = self.why_down() {
             return Err(Error(why));
         }
-        let is_sure = is_fresh && !self.known().unsure.contains(mark);
-        if !is_sure && let Some(found) = self.look_for(&room.id, mark).await? {
-            self.known().unsure.remove(mark);
+        let unsure = self.known().unsure.get(id).copied();
+        if unsure.is_some_and(|not_before| Instant::now() < not_before) {
+            return Err(Error("it may still arrive".into()));
+        }
+        if (unsure.is_some() || !is_fresh)
+            && let Some(found) = self.look_for(&room.id, id).await?
+        {
+            self.known().unsure.remove(id);
             return Ok((found, false));
         }
-        remember(&mut self.known().unsure, mark);
-        match self.0.client.send(&room.id, body, reply_to).await {
+        remember(&mut self.known().unsure, id, Instant::now() + MAY_ARRIVE);
+        let sent = self.0.client.send(&room.id, &marked(text, id), reply_to).await;
+        let mut known = self.known();
+        match sent {
             Ok(number) => {
-                self.known().unsure.remove(mark);
-                Ok((number, true))
+                known.unsure.remove(id);
+                return Ok((number, true));
             }
-            Err(error) => {
-                self.0.beat_now.notify_one();
-                Err(error.into())
-            }
+            Err(program::Error::Refused { .. }) => drop(known.unsure.remove(id)),
+            // Whoever would have said so is gone; it is there by now, or never will be.
+            Err(program::Error::Broken(_)) => drop(known.unsure.insert(id.to_owned(), Instant::now())),
+            Err(program::Error::Late(_)) => {}
         }
+        drop(known);
+        self.0.beat_now.notify_one();
+        sent.map(|number| (number, true)).map_err(Into::into)
     }
 
-    /// The bot's newest message with this mark.
-    async fn look_for(&self, room: &str, mark: &str) -> Result<Option<u64>, Error> {
-        let bot = self.known().bot.clone();
+    /// The bot's newest message that is about this id.
+    async fn look_for(&self, room: &str, id: &str) -> Result<Option<u64>, Error> {
+        let (bot, mark) = (self.known().bot.clone(), mark(id));
         let mut from = None;
         for _ in 0..PAGES_MAX {
             let (messages, next) = self.0.client.page(room, from.as_deref()).await?;
             let is_it = |found: &&wire::Message| {
-                found.sender.uid == bot && found.body().is_some_and(|body| body.contains(mark))
+                found.sender.uid == bot && found.body().is_some_and(|body| body.ends_with(&mark))
             };
             if let Some(found) = messages.iter().find(is_it) {
                 return Ok(Some(found.id));
@@ -312,5 +343,29 @@ impl Keybase {
             }
         }
         Ok(None)
+    }
+}
+
+/// Forgets the oldest if there are too many.
+fn remember(all: &mut HashMap<String, Instant>, id: &str, not_before: Instant) {
+    if all.len() >= UNSURE_MAX {
+        let oldest = all.iter().min_by_key(|(_, at)| **at).map(|(id, _)| id.clone());
+        oldest.and_then(|oldest| all.remove(&oldest));
+    }
+    all.insert(id.to_owned(), not_before);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_message_ends_in_its_mark_whatever_it_says() {
+        let id = "0123456789abcdef0123456789abcdef";
+        assert_eq!(marked("Login", id), "Login `0123456789abcdef`");
+        let long = marked(&"\u{e9}".repeat(BODY_BYTES_MAX), id);
+        assert!(long.len() <= BODY_BYTES_MAX && long.ends_with(&mark(id)));
+        let other = marked("somebody is called `0123456789abcdef`", "fedcba9876543210fedcba9876543210");
+        assert!(!other.ends_with(&mark(id)));
     }
 }

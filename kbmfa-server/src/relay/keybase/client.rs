@@ -10,10 +10,10 @@ use crate::secret::Secret;
 use serde_json::{Value, json};
 
 /// Messages of one page.
-const PAGE: u64 = 100;
+const PAGE: u64 = 20;
 
 /// Longest body that is sent, in bytes: the server takes 10,000.
-const BODY_BYTES_MAX: usize = 9_500;
+pub(super) const BODY_BYTES_MAX: usize = 9_500;
 
 /// Everything that is asked of Keybase.
 pub(super) struct Client {
@@ -55,7 +55,7 @@ impl Client {
 
     /// Posts a text; returns the message's id.
     pub(super) async fn send(&self, room: &str, body: &str, reply_to: Option<u64>) -> Result<u64, Error> {
-        let mut options = json!({ "conversation_id": room, "message": { "body": fitting(body) } });
+        let mut options = json!({ "conversation_id": room, "message": { "body": body } });
         if let (Some(reply_to), Some(options)) = (reply_to, options.as_object_mut()) {
             options.insert("reply_to".into(), reply_to.into());
         }
@@ -75,7 +75,6 @@ impl Client {
 
     /// Changes a text of the bot's own.
     pub(super) async fn edit(&self, room: &str, message: u64, body: &str) -> Result<(), Error> {
-        let body = fitting(body);
         let options = json!({ "conversation_id": room, "message_id": message, "message": { "body": body } });
         self.writes.call::<Sent>("edit", &options).await.map(drop)
     }
@@ -153,10 +152,4 @@ fn name(place: &Place, bot: &str) -> Value {
             json!({ "name": format!("{bot},{user}"), "members_type": "impteamnative", "topic_type": "chat" })
         }
     }
-}
-
-/// As much of a body as the server takes.
-fn fitting(body: &str) -> &str {
-    let ends = (0..=BODY_BYTES_MAX.min(body.len())).rev();
-    ends.into_iter().find_map(|end| body.get(..end)).unwrap_or_default()
 }

@@ -46,7 +46,8 @@ async fn login(client: &Client, settings: &Settings) -> Result<String, String> {
 
 async fn room(client: &Client, settings: &Settings, destination: &str) -> Result<String, String> {
     let place: Place = destination.parse()?;
-    let room = rooms::find(client, settings, &place).await.map_err(|trouble| trouble.why().to_owned())?;
+    let room =
+        rooms::find(client, settings, &place, None).await.map_err(|trouble| trouble.why().to_owned())?;
     let People::Team(team) = room.people else { return Ok(format!("conversation {}", room.id)) };
     let members = client.team(&team).await.map_err(|error| error.to_string())?.members;
     match members.iter().filter(|member| member.why_not(settings.min_role).is_none()).count() {

@@ -5,8 +5,8 @@ use std::time::Duration;
 use tokio::time::{sleep, timeout};
 
 use super::client::Client;
-use super::lines::Lines;
-use super::program::{Error, last_line};
+use super::lines::{EVENT_BYTES_MAX, Lines};
+use super::program::{Complaints, Error, last_line};
 use super::wire::{self, Event};
 
 /// What it says on its stderr once it hears everything.
@@ -42,13 +42,15 @@ pub(super) async fn run(
 }
 
 async fn listen(client: &Client, heard: impl Fn(Event), mut ready: impl FnMut()) -> Error {
-    let mut child = match client.program.start(&["chat", "api-listen", "--hide-exploding"]) {
+    let mut child = match client.program.start(&["chat", "api-listen", "--hide-exploding"], Complaints::Read)
+    {
         Ok(child) => child,
         Err(error) => return error,
     };
     let ends = (child.stdout.take(), child.stderr.take());
     let (Some(events), Some(complaints)) = ends else { return Error::broken("no pipe") };
-    let (mut events, mut complaints) = (Lines::new(events), Lines::new(complaints));
+    let (mut events, mut complaints) =
+        (Lines::new(events, EVENT_BYTES_MAX), Lines::new(complaints, EVENT_BYTES_MAX));
     let mut last = match timeout(READY_TIME, until_ready(&mut complaints)).await {
         Ok(Ok(())) => String::new(),
         Ok(Err(last)) => {

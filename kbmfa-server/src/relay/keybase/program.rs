@@ -33,9 +33,12 @@ pub(super) enum Error {
         /// How long it will go on saying so.
         pause: Option<Duration>,
     },
-    /// It did not say: what it was asked may be done, or not.
+    /// It did not say, and never will: what it was asked may be done, or not.
     #[error("keybase: {0}")]
     Broken(String),
+    /// It has not said yet: what it was asked may even be done later.
+    #[error("keybase: {0}")]
+    Late(String),
 }
 
 impl Error {
@@ -46,6 +49,13 @@ impl Error {
     pub(super) fn refused(message: impl Into<String>) -> Self {
         Self::Refused { message: message.into(), pause: None }
     }
+}
+
+/// What becomes of what a child complains about. A pipe that nobody reads would stop it, or end it, one day.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Complaints {
+    Read,
+    Ignored,
 }
 
 /// The program, and whose service it talks to.
@@ -64,10 +74,13 @@ impl Program {
         Self { path: path.to_owned(), home }
     }
 
-    /// Starts a child that stays, with pipes to all three of its ends.
-    pub(super) fn start(&self, arguments: &[&str]) -> Result<Child, Error> {
+    /// Starts a child that stays, with pipes to its ends.
+    pub(super) fn start(&self, arguments: &[&str], complaints: Complaints) -> Result<Child, Error> {
         let mut command = self.command(arguments);
-        command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(match complaints {
+            Complaints::Read => Stdio::piped(),
+            Complaints::Ignored => Stdio::null(),
+        });
         command.spawn().map_err(|error| Error::broken(format_args!("{}: {error}", self.path.display())))
     }
 
@@ -79,9 +92,9 @@ impl Program {
         time: Duration,
     ) -> Result<String, Error> {
         let verb = arguments.first().copied().unwrap_or_default();
-        let mut child = self.start(arguments)?;
+        let mut child = self.start(arguments, Complaints::Read)?;
         let done = timeout(time, finish(&mut child, input)).await;
-        let done = done.map_err(|_| Error::broken(format_args!("`{verb}` did not end within {time:?}")))?;
+        let done = done.map_err(|_| Error::Late(format!("`{verb}` did not end within {time:?}")))?;
         let (is_well, out, complaint) =
             done.map_err(|error| Error::broken(format_args!("`{verb}`: {error}")))?;
         if is_well { Ok(out) } else { Err(Error::refused(format!("`{verb}`: {}", last_line(&complaint)))) }

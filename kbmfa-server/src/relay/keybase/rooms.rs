@@ -1,8 +1,8 @@
 //! The conversations that asks go to: found by name once, known by id from then on. None is ever made by sending to it.
 
-use kbmfa_proto::names::TeamName;
+use kbmfa_proto::names::KeybaseName;
 
-use super::client::Client;
+use super::client::{Client, Team};
 use super::members::{Member, Role, Standing};
 use super::program::Error;
 use super::settings::{Place, Settings};
@@ -26,45 +26,60 @@ pub(super) enum People {
     User(Member),
 }
 
-/// Finds the conversation, and makes sure that the bot may ask there.
-pub(super) async fn find(client: &Client, settings: &Settings, place: &Place) -> Result<Room, Trouble> {
-    match place {
-        Place::Channel(team, _) => {
-            check_team(client, settings, team).await?;
+/// Finds the conversation, and makes sure that the bot may ask there. One that was known before is the same, whatever it is
+/// called by now.
+pub(super) async fn find(
+    client: &Client,
+    settings: &Settings,
+    place: &Place,
+    known: Option<&Room>,
+) -> Result<Room, Trouble> {
+    match (place, known) {
+        (Place::Channel(..), Some(known)) => {
+            let team = team_of(client, &known.id).await?;
+            check_team(client, settings, &team).await?;
+            Ok(Room { id: known.id.clone(), people: People::Team(team) })
+        }
+        (Place::Channel(team, _), None) => {
+            check_team(client, settings, team.as_str()).await?;
             let room = channel(client, settings, place).await?;
             Ok(Room { id: room, people: People::Team(team.to_string()) })
         }
-        Place::Private(user) => {
-            let names = format!("{},{user}", settings.username);
-            let room = client
-                .private(&names)
-                .await
-                .map_err(|error| refuse(&error, &format!("a chat with {user}")))?;
-            let present = client.people(&room).await?;
-            let found = present.into_iter().find(|member| member.name == *user);
-            let user =
-                found.ok_or_else(|| Trouble::fatal(format!("{user} is not in the chat with {user}")))?;
-            Ok(Room { id: room, people: People::User(user) })
-        }
+        (Place::Private(_), Some(known)) => Ok(known.clone()),
+        (Place::Private(user), None) => private(client, settings, user).await,
     }
 }
 
-async fn check_team(client: &Client, settings: &Settings, team: &TeamName) -> Result<(), Trouble> {
+/// The team that a conversation belongs to, by the name that it has now.
+pub(super) async fn team_of(client: &Client, room: &str) -> Result<String, Error> {
+    let found = client.conversation(room).await?;
+    let name = found.map(|found| found.channel.name).unwrap_or_default();
+    if name.is_empty() {
+        Err(Error::refused(format!("no conversation {room} that says whose it is")))
+    } else {
+        Ok(name)
+    }
+}
+
+async fn private(client: &Client, settings: &Settings, user: &KeybaseName) -> Result<Room, Trouble> {
+    let names = format!("{},{user}", settings.username);
+    let room = client.private(&names).await;
+    let room = room.map_err(|error| refuse(&error, &format!("a chat with {user}")))?;
+    let found = client.people(&room).await?.into_iter().find(|member| member.name == *user);
+    let user = found.ok_or_else(|| Trouble::fatal(format!("{user} is not in the chat with {user}")))?;
+    Ok(Room { id: room, people: People::User(user) })
+}
+
+async fn check_team(client: &Client, settings: &Settings, team: &str) -> Result<(), Trouble> {
     let bot = &settings.username;
     let add = format!("`keybase team add-member {team} --user {bot} --role bot`");
-    let found =
-        client.team(team.as_str()).await.map_err(|error| match refuse(&error, &format!("team {team}")) {
-            Trouble::Fatal(why) => {
-                Trouble::Fatal(format!("{why}: make the team, or let somebody in it run {add}"))
-            }
-            passing @ Trouble::Passing(_) => passing,
-        })?;
-    if found.is_open && !settings.open_teams.contains(team) {
-        let hint = format!("close it, or set [relay.keybase] open_teams = [\"{team}\"]");
-        return Err(Trouble::fatal(format!(
-            "team {team} is open, so that anybody can join it and answer: {hint}"
-        )));
-    }
+    let found = client.team(team).await.map_err(|error| match refuse(&error, &format!("team {team}")) {
+        Trouble::Fatal(why) => {
+            Trouble::Fatal(format!("{why}: make the team, or let somebody in it run {add}"))
+        }
+        passing @ Trouble::Passing(_) => passing,
+    })?;
+    trusted(settings, team, &found).map_err(Trouble::Fatal)?;
     match found.members.iter().find(|member| member.name == *bot).map(|member| member.standing) {
         Some(Standing::Bot) => Ok(()),
         Some(Standing::Person(role)) if role >= Role::Writer => Ok(()),
@@ -77,6 +92,15 @@ async fn check_team(client: &Client, settings: &Settings, team: &TeamName) -> Re
         Some(Standing::Keyless) => Err(Trouble::fatal(format!("{bot} has no working keys in {team}: {add}"))),
         None => Err(Trouble::fatal(format!("{bot} is not in team {team}: {add}"))),
     }
+}
+
+/// An open team is trusted only by name.
+pub(super) fn trusted(settings: &Settings, team: &str, found: &Team) -> Result<(), String> {
+    if !found.is_open || settings.open_teams.iter().any(|open| open.as_str() == team) {
+        return Ok(());
+    }
+    let hint = format!("close it, or set [relay.keybase] open_teams = [\"{team}\"]");
+    Err(format!("team {team} is open, so that anybody can join it and answer: {hint}"))
 }
 
 async fn channel(client: &Client, settings: &Settings, place: &Place) -> Result<String, Trouble> {

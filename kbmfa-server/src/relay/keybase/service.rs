@@ -1,16 +1,19 @@
 //! The service behind all clients: one of our own, watched over, or one that runs already. Either has to be logged in as
 //! the bot and as nobody else.
 
+use kbmfa_proto::text::Shown;
 use std::fs;
 use std::future;
+use std::io::Read;
 use std::os::unix::fs::{DirBuilderExt, MetadataExt};
 use std::path::Path;
 use std::time::Duration;
 use tokio::process::Child;
+use tokio::time::timeout;
 
 use super::client::Client;
-use super::lines::Lines;
-use super::program::{Error, last_line};
+use super::lines::{EVENT_BYTES_MAX, Lines};
+use super::program::{Complaints, Error, last_line};
 use super::settings::{Service, Settings};
 use super::trouble::Trouble;
 use crate::secret::Secret;
@@ -18,8 +21,20 @@ use crate::secret::Secret;
 /// Longest time for a service to answer; it logs in first.
 const START_TIME: Duration = Duration::from_secs(60);
 
+/// As much of the paper key's file as is read.
+const PAPERKEY_BYTES_MAX: u64 = 1024;
+
 /// Time to stop in good order.
 const STOP_TIME: Duration = Duration::from_secs(5);
+
+/// How a service is stopped.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Stop {
+    /// By its own verb, which ends whatever service is at home.
+    InOrder,
+    /// By its process: another server's service may be at home by now.
+    OnlyOurs,
+}
 
 /// A service that was started, or found.
 pub(super) enum Running {
@@ -39,7 +54,7 @@ pub(super) async fn start(client: &Client, settings: &Settings) -> Result<Runnin
         stop(client).await;
     }
     let name = settings.username.as_str();
-    let mut child = client.program.start(&["service", "--oneshot-username", name])?;
+    let mut child = client.program.start(&["service", "--oneshot-username", name], Complaints::Read)?;
     if let Some(mut input) = child.stdin.take() {
         use tokio::io::AsyncWriteExt;
         let line = format!("{}\n", paperkey.reveal());
@@ -73,14 +88,26 @@ pub(super) async fn bot(client: &Client, settings: &Settings) -> Result<String, 
     }
 }
 
-/// Stops our own service, if it still listens.
-pub(super) async fn stop(client: &Client) {
+/// Stops the service at our own home, if one listens there.
+async fn stop(client: &Client) {
     if let Err(error) = client.program.run(&["ctl", "stop"], None, STOP_TIME).await {
         log::debug!("relay keybase: {error}");
     }
 }
 
 impl Running {
+    /// Stops the service in good order, if it is our own child; else, or if it takes too long, by force.
+    pub(super) async fn stop(self, client: &Client, how: Stop) {
+        let Self::Own(mut child) = self else { return };
+        if how == Stop::InOrder && matches!(child.try_wait(), Ok(None)) {
+            stop(client).await;
+            let _ = timeout(STOP_TIME, child.wait()).await;
+        }
+        if let Err(error) = child.kill().await {
+            log::warn!("relay keybase: the service cannot be killed: {error}");
+        }
+    }
+
     /// Waits for its end, and reads what it complains about meanwhile.
     pub(super) async fn ends(&mut self) -> Trouble {
         let Self::Own(child) = self else { return future::pending().await };
@@ -94,9 +121,9 @@ impl Running {
 
 async fn drain<R: tokio::io::AsyncRead + Unpin>(from: Option<R>, mut heard: impl FnMut(String)) {
     let Some(from) = from else { return };
-    let mut lines = Lines::new(from);
+    let mut lines = Lines::new(from, EVENT_BYTES_MAX);
     while let Ok(Some(line)) = lines.next().await {
-        log::debug!("keybase service: {line}");
+        log::debug!("keybase service: {}", Shown::new(&line));
         heard(line);
     }
 }
@@ -110,11 +137,17 @@ fn paperkey(settings: &Settings) -> Result<Secret, Trouble> {
 }
 
 fn read_paperkey(path: &Path) -> Result<Secret, String> {
-    let mode = fs::metadata(path).map_err(|error| error.to_string())?.mode();
+    let found = fs::metadata(path).map_err(|error| error.to_string())?;
+    if !found.is_file() {
+        return Err("it is no file".to_owned());
+    }
+    let mode = found.mode();
     if mode & 0o007 != 0 {
         return Err(format!("its mode {:o} lets everybody at it; chmod 600", mode & 0o7777));
     }
-    let text = fs::read_to_string(path).map_err(|error| error.to_string())?;
+    let mut text = String::new();
+    let file = fs::File::open(path).map_err(|error| error.to_string())?;
+    file.take(PAPERKEY_BYTES_MAX).read_to_string(&mut text).map_err(|error| error.to_string())?;
     let line = text.trim();
     if line.is_empty() || line.lines().count() > 1 {
         return Err("it must hold the paper key in one line".to_owned());

@@ -1,0 +1,113 @@
+//! Says for every server to hear how the relay is, keeps the turn of whoever carries asks, and once a day tells people the
+//! head of the record. It runs beside the carrying, so that a slow relay is not taken for none.
+
+use std::time::Duration;
+
+use super::LEASE;
+use crate::audit::{Actor, Event, Kind, store as audit};
+use crate::clock::Time;
+use crate::db::lease;
+use crate::logins::store::reach;
+use crate::logins::{Error, Logins, service};
+use crate::relay::{Relay, State};
+
+/// How often it is looked how the relay is. The lease lasts longer.
+const INTERVAL: Duration = Duration::from_millis(500);
+
+/// How often it is said that the relay is as it was; [`reach::SAID_FOR`] is longer.
+const SAY_AGAIN: Duration = Duration::from_secs(10);
+
+/// How often people are told the head of the record ..
+const TELL_HEAD: Duration = Duration::from_secs(24 * 60 * 60);
+/// .. and how often it is looked whether that is due.
+const LOOK_AT_HEAD: Duration = Duration::from_secs(600);
+
+/// See the module.
+pub(super) struct Herald<'a, R> {
+    pub(super) logins: &'a Logins,
+    pub(super) relay: &'a R,
+    pub(super) holder: &'a lease::Holder,
+}
+
+/// What was said, and when.
+#[derive(Default)]
+struct Said {
+    state: Option<(Option<String>, Time)>,
+    head: Option<Time>,
+}
+
+impl<R: Relay> Herald<'_, R> {
+    pub(super) async fn run(&self) {
+        let mut said = Said::default();
+        loop {
+            if let Err(error) = self.look(&mut said).await {
+                log::error!("relay {}: {error}", self.relay.name());
+            }
+            tokio::time::sleep(INTERVAL).await;
+        }
+    }
+
+    async fn look(&self, said: &mut Said) -> Result<(), Error> {
+        let holder = self.holder.clone();
+        let turn =
+            self.logins.db().write("relay.turn", move |tx| Ok::<_, Error>(lease::hold(tx, LEASE, &holder)?));
+        let is_mine = turn.await?;
+        self.relay.take_turn(is_mine);
+        if !is_mine {
+            *said = Said::default();
+            return Ok(());
+        }
+        // The console is always there, and needs no witness: who sits there can read the record itself.
+        if self.relay.name() == "console" {
+            return Ok(());
+        }
+        let why_down = match self.relay.state() {
+            State::Starting => return Ok(()),
+            State::Up => None,
+            State::Down(why) => Some(why),
+        };
+        let is_up = why_down.is_none();
+        self.say(why_down, said).await?;
+        if is_up { self.tell_head(said).await } else { Ok(()) }
+    }
+
+    async fn say(&self, why_down: Option<String>, said: &mut Said) -> Result<(), Error> {
+        let (name, now) = (self.relay.name(), self.logins.db().now());
+        let before = said.state.as_ref();
+        let is_old = before.is_none_or(|(was, at)| *was != why_down || now.since(*at) >= SAY_AGAIN);
+        let members = if why_down.is_none() { self.relay.members() } else { None };
+        if !is_old && members.is_none() {
+            return Ok(());
+        }
+        let news = why_down.clone();
+        let write = self.logins.db().write("relay.state", move |tx| {
+            if reach::say(tx, name, news.as_deref())? {
+                let kind = if news.is_none() { Kind::RelayUp } else { Kind::RelayDown };
+                let event = Event::new(kind, Actor::new(format!("relay:{name}")));
+                audit::append(tx, &event.maybe("why", news.as_ref()))?;
+            }
+            members.map_or(Ok(()), |members| Ok::<_, Error>(reach::list(tx, name, &members)?))
+        });
+        write.await?;
+        if before.is_none_or(|(was, _)| *was != why_down) {
+            // There may be much to carry.
+            self.logins.tell_relay();
+        }
+        said.state = Some((why_down, now));
+        Ok(())
+    }
+
+    async fn tell_head(&self, said: &mut Said) -> Result<(), Error> {
+        let now = self.logins.db().now();
+        if said.head.is_some_and(|at| now.since(at) < LOOK_AT_HEAD) {
+            return Ok(());
+        }
+        said.head = Some(now);
+        let rules = self.logins.rules();
+        let told = self.logins.db().write("head.told", move |tx| service::tell_head(tx, &rules, TELL_HEAD));
+        if told.await? {
+            self.logins.tell_relay();
+        }
+        Ok(())
+    }
+}
