@@ -30,7 +30,7 @@ fn chat_word<'a>(before: &mut &'a str, word: &'a str) -> String {
             Some("<head>")
         }
         _ if bare.len() == 8 && is_hex(bare) => Some("<id>"),
-        _ if bare.len() == 16 && is_hex(bare) => Some("<ask>"),
+        _ if bare.len() == 16 && is_hex(bare) => Some("<mark>"),
         _ => None,
     };
     *before = word;

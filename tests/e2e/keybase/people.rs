@@ -24,16 +24,16 @@ fn answers_of_readers_strangers_and_keyless_people_do_not_count_and_they_are_tol
     asked.assert_waits();
     asked.approve();
     assert_snapshot!(verdict(&world, "approved"), @r"
-    sshbot: Head of the record: `<head>` (`kbmfa-server audit verify --head` checks against it) `<ask>`
-    sshbot (edited): Login `<id>` was *approved* by `keybase:bob` after <seconds> s: `alice` wanted to enter `web1` by `sshd` from `127.0.0.1`. Record `<head>` `<ask>`
+    sshbot: Head of the record: `<head>` (`kbmfa-server audit verify --head` checks against it) `<mark>`
+    sshbot (edited): Login `<id>` was *approved* by `keybase:bob` after <seconds> s: `alice` wanted to enter `web1` by `sshd` from `127.0.0.1`. Record `<head>` `<mark>`
       [Approve sshbot]
       [Deny sshbot]
       [:+1: dave]
       [:tada: carol]
       [Approve carol]
       [Approve bob]
-    sshbot: `dave`: this approve does not count now: `this account was reset, or has no keys yet` `<ask>`
-    sshbot: `carol`: this approve does not count now: `a reader may not answer here; that takes a writer` `<ask>`
+    sshbot: `dave`: this approve does not count now: `this account was reset, or has no keys yet` `<mark>`
+    sshbot: `carol`: this approve does not count now: `a reader may not answer here; that takes a writer` `<mark>`
     ");
     assert_eq!(world.admin.count(["answer.rejected", "answer.given"]), [2, 1]);
     machine.assert_nothing_left();

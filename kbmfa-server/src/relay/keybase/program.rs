@@ -1,6 +1,7 @@
 //! The only place that starts `keybase`. Every child gets an environment of its own making, never starts a service
 //! behind our back, and is killed when it is dropped.
 
+use nix::unistd::{Uid, User};
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
@@ -13,8 +14,8 @@ use super::settings::Service;
 use crate::secret::Secret;
 
 /// What a child gets of our environment: where programs and, for a service that is not ours, its files are.
-const PASSED_ON: [&str; 6] =
-    ["PATH", "HOME", "XDG_RUNTIME_DIR", "XDG_CONFIG_HOME", "XDG_CACHE_HOME", "XDG_DATA_HOME"];
+const PASSED_ON: [&str; 5] =
+    ["PATH", "XDG_RUNTIME_DIR", "XDG_CONFIG_HOME", "XDG_CACHE_HOME", "XDG_DATA_HOME"];
 
 /// Longest time for a verb that ends by itself.
 pub(super) const VERB_TIME: Duration = Duration::from_secs(20);
@@ -103,12 +104,20 @@ impl Program {
     fn command(&self, arguments: &[&str]) -> Command {
         let mut command = Command::new(&self.path);
         command.env_clear().envs(passed_on()).env("KEYBASE_NO_AUTO_FORK", "1").kill_on_drop(true);
-        if let Some(home) = &self.home {
-            command.env("HOME", home).arg("--home").arg(home);
+        match &self.home {
+            Some(home) => {
+                command.env("HOME", home).arg("--home").arg(home);
+            }
+            // Not the environment's: whoever was root a moment ago still has root's there.
+            None => drop(own_home().map(|home| command.env("HOME", home))),
         }
         command.arg("--no-auto-fork").args(arguments);
         command
     }
+}
+
+fn own_home() -> Option<PathBuf> {
+    Some(User::from_uid(Uid::effective()).ok()??.dir)
 }
 
 fn passed_on() -> impl Iterator<Item = (&'static str, OsString)> {
