@@ -1,0 +1,62 @@
+//! Nobody asks: sshd alone, so that one sees what a login costs anyway.
+
+use kbmfa_tests::builder::Root;
+use kbmfa_tests::chat::Chat;
+use kbmfa_tests::machine::Machine;
+use kbmfa_tests::recipe::Phase;
+
+use crate::group::Group;
+use crate::login::Way;
+
+const STACK: &str = "auth required pam_deny.so\naccount required pam_unix.so\nsession required pam_unix.so\n";
+
+/// A machine that lets in whoever has a key.
+pub(crate) struct Plain {
+    machine: Machine,
+    on_machine: Group,
+}
+
+impl Plain {
+    pub(crate) fn start() -> Self {
+        let machine = Machine::stand_in(Root::Debian12, Phase::Account, STACK);
+        let on_machine = Group::new("plain-machine");
+        machine.processes().into_iter().for_each(|pid| on_machine.adopt(pid));
+        Self { machine, on_machine }
+    }
+}
+
+impl Way for Plain {
+    fn machine(&self) -> &Machine {
+        &self.machine
+    }
+
+    fn chat(&self) -> Option<(&Chat, &'static str)> {
+        None
+    }
+
+    fn settle(&self, _: u64) {}
+
+    fn machine_ms(&self) -> f64 {
+        self.on_machine.cpu_ms()
+    }
+
+    fn server_ms(&self) -> f64 {
+        0.0
+    }
+
+    fn clients_ms(&self) -> f64 {
+        0.0
+    }
+
+    fn double_ms(&self) -> f64 {
+        0.0
+    }
+
+    fn http_requests(&self) -> u64 {
+        0
+    }
+
+    fn learned_us(&self) -> Option<i64> {
+        None
+    }
+}
