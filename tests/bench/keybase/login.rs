@@ -5,7 +5,7 @@ use kbmfa_tests::machine::Machine;
 use kbmfa_tests::wait::{PATIENCE, pass};
 use rustix::time::{ClockId, clock_gettime};
 use std::io::{BufRead, BufReader};
-use std::process::Stdio;
+use std::process::{Child, ChildStdout, Stdio};
 use std::time::Duration;
 
 /// Who approves.
@@ -51,13 +51,11 @@ pub(crate) type Sample = Vec<(&'static str, f64)>;
 pub(crate) fn log_in(way: &dyn Way, delay: Duration) -> Sample {
     let before = Counts::before(way);
     let start = now_us();
-    let mut ssh = way.machine().ssh_unstarted("alice", &["echo", "in"]);
-    let mut client = ssh.stdout(Stdio::piped()).spawn().unwrap();
+    let mut client = Client::start(way.machine());
     let answer = way.chat().map(|(chat, ask)| Answered::after(chat, ask, delay));
-    let mut shown = String::new();
-    BufReader::new(client.stdout.take().unwrap()).read_line(&mut shown).unwrap();
+    client.read_shell();
     let shell = now_us();
-    assert!(shown == "in\n" && client.wait().unwrap().success(), "the login failed after {shown:?}");
+    client.end();
     if let Some(answer) = &answer {
         way.settle(answer.message);
     }
@@ -66,6 +64,37 @@ pub(crate) fn log_in(way: &dyn Way, delay: Duration) -> Sample {
     let times = answer.map(|answer| answer.times(way, start, shell));
     let alone = || vec![("ssh's start to the shell", ms(start, shell))];
     times.unwrap_or_else(alone).into_iter().chain(counted).collect()
+}
+
+/// alice's ssh, whose shell says a word.
+pub(crate) struct Client {
+    child: Child,
+    shell: BufReader<ChildStdout>,
+}
+
+impl Client {
+    pub(crate) fn start(machine: &Machine) -> Self {
+        let mut ssh = machine.ssh_unstarted("alice", &["echo", "in"]);
+        let mut child = ssh.stdout(Stdio::piped()).spawn().unwrap();
+        let shell = BufReader::new(child.stdout.take().unwrap());
+        Self { child, shell }
+    }
+
+    /// Waits for the word.
+    pub(crate) fn read_shell(&mut self) {
+        let mut line = String::new();
+        self.shell.read_line(&mut line).unwrap();
+        assert_eq!(line, "in\n", "the login failed");
+    }
+
+    pub(crate) fn end(mut self) {
+        assert!(self.child.wait().unwrap().success(), "the login failed in the end");
+    }
+}
+
+/// Microseconds since 1970.
+pub(crate) fn wall_us() -> i64 {
+    read(ClockId::Realtime)
 }
 
 /// Microseconds of `CLOCK_MONOTONIC`, as the double's trace has it.
@@ -79,7 +108,7 @@ fn read(clock: ClockId) -> i64 {
 }
 
 /// Milliseconds between two moments.
-fn ms(from_us: i64, to_us: i64) -> f64 {
+pub(crate) fn ms(from_us: i64, to_us: i64) -> f64 {
     f64::from(i32::try_from(to_us - from_us).expect("moments of one login")) / 1e3
 }
 
@@ -116,7 +145,7 @@ impl Answered {
         if let Some(printed) = self.printed_us(way) {
             times.push(("listener's print to the shell", ms(printed, shell)));
             times.push(("double: order to react to listener's print", ms(self.ordered, printed)));
-            let learned = way.learned_us().map(|at| at - (read(ClockId::Realtime) - now_us()));
+            let learned = way.learned_us().map(|at| at - (wall_us() - now_us()));
             times.extend(learned.map(|at| ("of which until the machine learns of it", ms(printed, at))));
         }
         times

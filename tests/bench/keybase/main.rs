@@ -49,13 +49,15 @@ fn main() {
     eprintln!("bench: starting a machine with each way of asking, and one with none");
     let (ours, old, plain) = (Ours::start(), Old::start(), Plain::start());
     let ways: [&dyn Way; 3] = [&ours, &old, &plain];
-    let (stream, process) = old.round_trips();
+    let ((stream, process), sshd) = (old.round_trips(), plain.account_to_shell());
     eprintln!("bench: looking at the two servers while nobody logs in");
     let (idle_ours, idle_old) = (Idle::of(&ours), Idle::of(&old));
     println!("{logins} logins each way, in turns; medians (least - most). Load {began} at first");
     println!("\nThe double's own round trip of one `read`, ms");
     table::line("on a `chat api` that stays", &stream);
     table::line("by a `chat api` of its own", &process);
+    println!("\nsshd's own time, ms");
+    table::line("account phase to the shell", &sshd);
     println!("\nIn a minute without logins\n{:<46}{idle_ours}\n{:<46}{idle_old}", "kbmfa", "the old way");
     for (approver, delay) in [("at once", Duration::ZERO), ("after 5 s", SLOW)] {
         let samples = run(&ways, approver, delay, logins);
