@@ -1,6 +1,7 @@
 # Everything that people and CI do with this repository. `make` alone lists it.
 
 E2E_THREADS ?= 8
+RELAY ?= console
 CARGO ?= cargo
 # The e2e tests make machines and need root; nothing else here does.
 ifneq ($(shell id -u),0)
@@ -12,7 +13,7 @@ endif
 export KBMFA_TARGET ?= $(or $(CARGO_TARGET_DIR),$(CURDIR)/target)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup build test unit e2e test-double demo soak bench lint clean
+.PHONY: help setup build test unit e2e test-double demo soak bench fuzz lint clean
 
 help: ## lists these targets
 	@sed -n 's/^\([a-z0-9-]*\):[^#]*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 13
@@ -47,9 +48,9 @@ test-double: ## proves the double of keybase against Keybase's own libraries; ne
 soak: setup build ## kills the server at 200 random moments of a login (10 of them are in `make e2e`)
 	KBMFA_KILLS=200 $(CARGO) test --locked $(RUN_AS_ROOT) -p kbmfa-tests --test e2e -- killed_at_random
 
-demo: setup build ## shows a login approved, one denied, and the record; HOLD=1 keeps it all up
+demo: setup build ## shows a login approved, one denied, and the record; RELAY=keybase asks there; HOLD=1 keeps it up
 	$(CARGO) build --locked -p kbmfa-tests --bin demo
-	$(AS_ROOT) tests/demo/demo.sh
+	RELAY=$(RELAY) $(AS_ROOT) tests/demo/demo.sh
 
 # The second half measures the server as it is shipped, so it needs it and the double optimised.
 bench: setup build ## measures a record of a million events (BENCH_ARGS=N), then logins approved in Keybase (BENCH_LOGINS=N)
@@ -58,6 +59,10 @@ bench: setup build ## measures a record of a million events (BENCH_ARGS=N), then
 	$(CARGO) build --locked -p kbmfa-server --profile bench --bin kbmfa-server
 	$(CARGO) build --locked -p keybase-double --profile bench
 	KBMFA_PROFILE=release $(CARGO) run --locked $(RUN_AS_ROOT) -p kbmfa-tests --bin bench-keybase -- $(BENCH_LOGINS)
+
+FUZZ_SECONDS ?= 60
+fuzz: ## lets libFuzzer at each parser of lines from outside for FUZZ_SECONDS; installs cargo-fuzz into .cache
+	tests/fuzz/fuzz.sh $(FUZZ_SECONDS)
 
 lint: ## formatting, clippy and docs, each warning an error
 	$(CARGO) fmt --all --check

@@ -4,8 +4,8 @@ use clap::{Parser, Subcommand};
 use std::path::PathBuf;
 
 use crate::admin::{
-    Admin, Failure, audit, backup, ca, check, employee, environment, init, login, machine, policy, pool,
-    restore, session,
+    Admin, Failure, audit, backup, ca, check, doctor, employee, environment, init, login, machine, policy,
+    pool, restore, session,
 };
 use crate::config;
 use crate::serve;
@@ -38,6 +38,8 @@ enum Command {
     Init(init::Args),
     /// Check the configuration file and report everything that is wrong with it, and rules that can never speak.
     Check,
+    /// Look at everything that a login needs on this side, and name the fix for each fault.
+    Doctor(doctor::Args),
     /// Serve, until SIGTERM. SIGHUP reads the configuration and the certificate again. Without a configuration file,
     /// but with the old tool's variables (`KB_TYPE` and so on) and `KBMFA_NAMES`, do what init does first.
     Serve,
@@ -80,6 +82,7 @@ pub fn run(cli: Cli) -> Result<(), Failure> {
     match cli.command {
         Command::Init(args) => init::run(&admin, &args),
         Command::Check => check::run(&admin),
+        Command::Doctor(args) => doctor::run(&admin, &args),
         Command::Serve => {
             environment::take(&admin)?;
             admin.become_owner()?;

@@ -17,12 +17,21 @@ use kbmfa_tests::world::World;
 use std::env;
 use std::io::{BufRead, stdin};
 
+mod chat;
+
 fn main() {
+    match env::var("RELAY").as_deref() {
+        Ok("keybase") => chat::show(),
+        Ok("console") | Err(_) => at_the_console(),
+        Ok(other) => panic!("RELAY is console or keybase, not {other:?}"),
+    }
+    say("Everything is being taken down again.");
+}
+
+fn at_the_console() {
     say("A server with a private CA, and a machine, web1, with its own sshd (OpenSSH 9.2).");
     let world = World::new();
-    let machine = world.machine().root(Root::Debian12).phase(Phase::Account).start();
-    say("web1 has joined. /etc/pam.d/sshd there says:  account required pam_kbmfa.so");
-    server(&world, &["machine", "list"]);
+    let machine = join(&world);
 
     say("Alice logs in, and waits:");
     let login = log_in(&machine);
@@ -37,14 +46,23 @@ fn main() {
     let id = world.admin.pending();
     server(&world, &["login", "deny", short(&id)]);
     show(login);
+    record(&world, &machine);
+}
 
+fn join(world: &World) -> Machine {
+    let machine = world.machine().root(Root::Debian12).phase(Phase::Account).start();
+    say("web1 has joined. /etc/pam.d/sshd there says:  account required pam_kbmfa.so");
+    server(world, &["machine", "list"]);
+    machine
+}
+
+fn record(world: &World, machine: &Machine) {
     say("The record of it all, sealed event by event, and the proof that nobody has edited it:");
-    server(&world, &["audit", "search"]);
-    server(&world, &["audit", "verify"]);
+    server(world, &["audit", "search"]);
+    server(world, &["audit", "verify"]);
     if env::var_os("HOLD").is_some_and(|hold| hold == "1") {
-        hold(&world, &machine);
+        hold(world, machine);
     }
-    say("Everything is being taken down again.");
 }
 
 fn say(text: &str) {

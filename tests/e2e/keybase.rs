@@ -4,6 +4,7 @@
 
 mod broken;
 mod console;
+mod doctor;
 mod people;
 mod start;
 

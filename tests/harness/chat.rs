@@ -106,10 +106,11 @@ impl Chat {
 
     /// The lines of `[relay.keybase]` that every server needs.
     pub fn settings(&self) -> String {
+        let (program, paperkey) = (self.program(), self.paperkey_file());
         format!(
-            "[relay.keybase]\nprogram = {:?}\nusername = \"{BOT}\"\npaperkey_file = {:?}\n",
-            self.program(),
-            self.paperkey_file()
+            "[relay.keybase]\nprogram = \"{}\"\nusername = \"{BOT}\"\npaperkey_file = \"{}\"\n",
+            program.display(),
+            paperkey.display()
         )
     }
 

@@ -5,6 +5,7 @@ pub mod audit;
 pub mod backup;
 pub mod ca;
 pub mod check;
+pub mod doctor;
 pub mod employee;
 pub mod environment;
 pub mod init;

@@ -215,6 +215,16 @@ impl Db {
         joined.map_err(|_| E::from(Error::Closed))?
     }
 
+    /// What SQLite finds wrong with the file; nothing if it is sound. Reads all of it.
+    ///
+    /// # Errors
+    /// [`Error::Sqlite`] if it cannot be read at all.
+    pub fn faults(&self) -> Result<Vec<String>, Error> {
+        let found = self
+            .read_blocking(|tx| tx.query("PRAGMA integrity_check", &[], |row| row.text("integrity_check")))?;
+        Ok(found.into_iter().filter(|line| line != "ok").collect())
+    }
+
     /// Closes the database and returns when its files are closed, if this is the last handle.
     pub fn close(self) {
         self.idle_readers.lock().unwrap_or_else(PoisonError::into_inner).clear();

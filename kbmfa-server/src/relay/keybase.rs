@@ -23,7 +23,9 @@ mod service;
 
 mod attend;
 mod carry;
+mod examine;
 
+pub use examine::examine;
 pub use settings::Settings;
 
 use std::collections::{HashMap, HashSet};

@@ -1,8 +1,8 @@
 //! What goes wrong between the server and Keybase, and what comes of it: never an answer that was not given, never two asks.
 
-use kbmfa_tests::chat::{ChatWorld, ROOM};
+use kbmfa_tests::chat::{BOT, ChatWorld, ROOM};
 use kbmfa_tests::wait::{PATIENCE, until};
-use keybase_double::FaultKind;
+use keybase_double::{FaultKind, Role};
 
 use super::{Asked, let_in, verdict};
 
@@ -143,4 +143,47 @@ fn an_ask_that_an_admin_deletes_approves_nothing_and_the_verdict_is_posted_all_t
     world.chat.delete("alice", ROOM, asked.message).unwrap();
     assert_eq!(asked.login.wait().code, 255);
     verdict(&world, "expired");
+}
+
+/// A subteam can be renamed, and its old name given to another team, in which other people are.
+#[test]
+fn a_team_that_is_renamed_is_still_asked_and_one_that_took_its_name_has_no_say() {
+    let world = ChatWorld::down("team = \"acme.ops\"\n", "");
+    world.chat.add_team("acme.ops", "alice").unwrap();
+    for (user, role) in [("bob", Role::Writer), (BOT, Role::Bot)] {
+        world.chat.set_member("acme.ops", user, role).unwrap();
+    }
+    world.server.start();
+    let machine = world.machine().start();
+    let login = machine.ssh("alice", &["echo", "in"]);
+    let id = world.admin.pending();
+    let mark = format!("Login `{}`", &id[..8]);
+    let ask = world.chat.wait_message("acme.ops", &mark, PATIENCE).unwrap();
+    world.chat.wait_reaction("acme.ops", ask, "Deny", PATIENCE).unwrap();
+    world.chat.rename_team("acme.ops", "acme.sre").unwrap();
+    world.chat.add_team("acme.ops", "mallory").unwrap();
+    world.chat.set_member("acme.ops", BOT, Role::Bot).unwrap();
+    world.chat.set_member("acme.sre", "mallory", Role::Reader).unwrap();
+    world.chat.react("mallory", "acme.sre", ask, "Approve").unwrap();
+    world.chat.wait_message("acme.sre", "`mallory`: this approve does not count", PATIENCE).unwrap();
+    world.chat.react("bob", "acme.sre", ask, "Approve").unwrap();
+    assert!(let_in(&login.wait()));
+    machine.assert_nothing_left();
+}
+
+#[test]
+fn the_server_that_is_left_goes_on_with_keybase_and_posts_nothing_twice() {
+    let world = ChatWorld::new();
+    let second = world.server.twin();
+    second.start();
+    let machine = world.machine().start();
+    let url = |port: u16| format!("\"https://127.0.0.1:{port}\"");
+    machine.set("servers", &format!("[{}, {}]", url(world.server.port), url(second.port)));
+    let asked = Asked::new(&world, &machine);
+    world.server.kill();
+    asked.answer("bob", "Approve");
+    assert!(let_in(&asked.login.wait()));
+    let seen = verdict(&world, "approved");
+    assert_eq!(seen.matches("Login").count(), 1, "{seen}");
+    machine.assert_nothing_left();
 }

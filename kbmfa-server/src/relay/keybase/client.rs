@@ -1,24 +1,19 @@
 //! The client's methods that we use, by name and type. Each is one request; what is to be done when one fails is
 //! decided above.
 
-use serde_json::{Value, json};
-use std::time::Duration;
-
 use super::api::Api;
 use super::members::Member;
-use super::program::{Error, Program};
+use super::program::{Error, Program, VERB_TIME};
 use super::settings::{Place, Settings};
 use super::wire::{Conversation, Conversations, Listed, Message, Messages, NewConversation, Sent, Whoami};
 use crate::secret::Secret;
+use serde_json::{Value, json};
 
 /// Messages of one page.
 const PAGE: u64 = 100;
 
 /// Longest body that is sent, in bytes: the server takes 10,000.
 const BODY_BYTES_MAX: usize = 9_500;
-
-/// Longest time for a verb that ends by itself.
-const VERB_TIME: Duration = Duration::from_secs(20);
 
 /// Everything that is asked of Keybase.
 pub(super) struct Client {

@@ -16,6 +16,9 @@ use crate::secret::Secret;
 const PASSED_ON: [&str; 6] =
     ["PATH", "HOME", "XDG_RUNTIME_DIR", "XDG_CONFIG_HOME", "XDG_CACHE_HOME", "XDG_DATA_HOME"];
 
+/// Longest time for a verb that ends by itself.
+pub(super) const VERB_TIME: Duration = Duration::from_secs(20);
+
 /// As much as is read of what a child prints that ends by itself.
 const OUTPUT_BYTES_MAX: u64 = 1024 * 1024;
 

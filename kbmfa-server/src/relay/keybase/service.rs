@@ -54,11 +54,15 @@ pub(super) async fn log_in(client: &Client, settings: &Settings) -> Result<Strin
         let seconds = format!("{}s", START_TIME.as_secs());
         client.program.run(&["ctl", "wait", "--duration", &seconds], None, START_TIME).await?;
     }
-    let mut who = client.whoami().await?;
-    if !who.logged_in && settings.paperkey_file.is_some() {
+    if !client.whoami().await?.logged_in && settings.paperkey_file.is_some() {
         client.oneshot(settings.username.as_str(), &paperkey(settings)?).await?;
-        who = client.whoami().await?;
     }
+    bot(client, settings).await
+}
+
+/// The bot's uid, if it is as whom the service is logged in.
+pub(super) async fn bot(client: &Client, settings: &Settings) -> Result<String, Trouble> {
+    let who = client.whoami().await?;
     match who.user.filter(|_| who.logged_in) {
         Some(user) if user.username == settings.username.as_str() => Ok(user.uid),
         Some(user) => Err(Trouble::fatal(format!(

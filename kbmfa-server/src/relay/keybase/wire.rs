@@ -328,3 +328,24 @@ fn of_message(message: Message) -> Event {
         _ => Event::Other,
     }
 }
+
+/// Reads a line in every way in which one is read, for the fuzzer.
+#[cfg(any(test, fuzzing))]
+pub fn in_every_way(line: &str) {
+    event(line);
+    let _ = serde_json::from_str::<Whoami>(line);
+    let Ok(value) = reply(line, 7) else { return };
+    if let Ok(messages) = serde_json::from_value::<Messages>(value.clone()) {
+        for message in messages.readable() {
+            let _ = (message.body(), message.reactions().count());
+        }
+    }
+    if let Ok(listed) = serde_json::from_value::<Listed>(value.clone()) {
+        let _ = (listed.is_open(), listed.members());
+    }
+    let _ = serde_json::from_value::<Conversations>(value.clone());
+    let _ = serde_json::from_value::<Sent>(value);
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,67 @@
+//! What `doctor` has found, in one form.
+
+use serde::Serialize;
+use std::fmt;
+
+/// How bad it is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub(super) enum Level {
+    /// As it should be.
+    Ok,
+    /// It works, and could be safer.
+    Weak,
+    /// It does not work, or not for long.
+    Fault,
+}
+
+/// One thing that was looked at.
+#[derive(Debug, Serialize)]
+pub(super) struct Finding {
+    pub(super) level: Level,
+    pub(super) what: String,
+    pub(super) found: String,
+    /// What to do about it.
+    pub(super) fix: Option<String>,
+}
+
+impl Finding {
+    fn new(level: Level, what: impl Into<String>, found: impl fmt::Display) -> Self {
+        Self { level, what: what.into(), found: found.to_string(), fix: None }
+    }
+
+    pub(super) fn ok(what: impl Into<String>, found: impl fmt::Display) -> Self {
+        Self::new(Level::Ok, what, found)
+    }
+
+    pub(super) fn weak(what: impl Into<String>, found: impl fmt::Display) -> Self {
+        Self::new(Level::Weak, what, found)
+    }
+
+    pub(super) fn fault(what: impl Into<String>, found: impl fmt::Display) -> Self {
+        Self::new(Level::Fault, what, found)
+    }
+
+    /// What was found good, or a fault that says what to do itself.
+    pub(super) fn of(what: &str, looked: Result<String, String>) -> Self {
+        match looked {
+            Ok(found) => Self::ok(what, found),
+            Err(fault) => Self::fault(what, fault),
+        }
+    }
+
+    pub(super) fn fix(self, fix: impl Into<String>) -> Self {
+        Self { fix: Some(fix.into()), ..self }
+    }
+
+    /// For a table; the fix stands below what was found.
+    pub(super) fn cells(&self) -> Vec<String> {
+        let mark = match self.level {
+            Level::Ok => "ok",
+            Level::Weak => "weak",
+            Level::Fault => "FAULT",
+        };
+        let fix = self.fix.as_ref().map(|fix| format!("\n-> {fix}")).unwrap_or_default();
+        vec![mark.to_owned(), self.what.clone(), format!("{}{fix}", self.found)]
+    }
+}

@@ -1,0 +1,8 @@
+//! Every line that comes from the `keybase` program: replies of `chat api` and `team api`, events of `api-listen`, `whoami`.
+
+#![no_main]
+
+libfuzzer_sys::fuzz_target!(|bytes: &[u8]| {
+    // The program's lines are read the same way: what is no UTF-8 is replaced.
+    kbmfa_server::relay::keybase::wire::in_every_way(&String::from_utf8_lossy(bytes));
+});
