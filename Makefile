@@ -52,8 +52,13 @@ demo: setup build ## shows a login approved, one denied, and the record; RELAY=k
 	$(CARGO) build --locked -p kbmfa-tests --bin demo
 	RELAY=$(RELAY) $(AS_ROOT) tests/demo/demo.sh
 
-bench: ## measures a record of a million events; BENCH_ARGS=N for another number
+# The second half measures the server as it is shipped, so it needs it and the double optimised.
+bench: setup build ## measures a record of a million events (BENCH_ARGS=N), then logins approved in Keybase (BENCH_LOGINS=N)
 	$(CARGO) run --locked -p kbmfa-server --profile bench --example bench -- $(BENCH_ARGS)
+	tests/bench/old/setup.sh
+	$(CARGO) build --locked -p kbmfa-server --profile bench --bin kbmfa-server
+	$(CARGO) build --locked -p keybase-double --profile bench
+	KBMFA_PROFILE=release $(CARGO) run --locked $(RUN_AS_ROOT) -p kbmfa-tests --bin bench-keybase -- $(BENCH_LOGINS)
 
 FUZZ_SECONDS ?= 60
 fuzz: ## lets libFuzzer at each parser of lines from outside for FUZZ_SECONDS; installs cargo-fuzz into .cache

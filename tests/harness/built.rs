@@ -20,12 +20,12 @@ pub fn host() -> PathBuf {
 
 /// `kbmfa-server`.
 pub fn server() -> PathBuf {
-    existing(target().join("debug/kbmfa-server"), "make build")
+    existing(target().join(profile()).join("kbmfa-server"), "make build")
 }
 
 /// The double of `keybase`.
 pub fn keybase() -> PathBuf {
-    existing(target().join("debug/keybase"), "make build")
+    existing(target().join(profile()).join("keybase"), "make build")
 }
 
 /// OpenSSH 9.2's sshd, unpacked.
@@ -55,7 +55,13 @@ fn target() -> PathBuf {
     env::var_os("KBMFA_TARGET").map_or_else(|| workspace().join("target"), PathBuf::from)
 }
 
-fn workspace() -> &'static Path {
+/// How the server and the double were built: for the tests, unless a bench says otherwise.
+fn profile() -> PathBuf {
+    env::var_os("KBMFA_PROFILE").map_or_else(|| "debug".into(), PathBuf::from)
+}
+
+/// The root of the repository.
+pub fn workspace() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap()
 }
 

@@ -52,6 +52,14 @@ impl Machine {
         self.client(ssh)
     }
 
+    /// `ssh user@machine command`, not started, for whoever wants to read along.
+    pub fn ssh_unstarted(&self, user: &str, command: &[&str]) -> Command {
+        let mut ssh = program("ssh");
+        ssh.args(self.options()).args(["-p", &self.port.number.to_string()]);
+        ssh.arg(format!("{user}@127.0.0.1")).args(command).env("HOME", self.dir.path());
+        ssh
+    }
+
     /// `ssh user@machine command`, with a password that is given whenever it is asked for.
     pub fn ssh_with_password(&self, user: &str, password: &str, command: &[&str]) -> Login {
         let askpass = self.dir.path().join("askpass");

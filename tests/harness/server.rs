@@ -136,6 +136,11 @@ impl Server {
         self.start();
     }
 
+    /// Its process.
+    pub fn pid(&self) -> u32 {
+        self.running.borrow().as_ref().expect("a running server").id()
+    }
+
     /// All that it has logged.
     pub fn log(&self) -> String {
         fs::read_to_string(&self.log).unwrap_or_default()

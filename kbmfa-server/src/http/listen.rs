@@ -65,6 +65,8 @@ pub struct Seen {
     pub accepted: AtomicU64,
     /// Connections refused, since there were too many.
     pub refused: AtomicU64,
+    /// Requests whose head came whole, whatever became of them.
+    pub requests: AtomicU64,
     /// TLS handshakes that failed or took too long.
     pub handshakes_failed: AtomicU64,
 }
@@ -126,8 +128,8 @@ impl Door {
             };
             let Some(place) = crowd.admit(neighbourhood(peer.ip())) else { continue };
             let tls = self.tls.as_ref().map(|tls| Arc::clone(&tls.borrow()));
-            let inside =
-                Inside { tls, routes: self.routes.clone(), gate: self.gate.clone(), peer: Peer(peer.ip()) };
+            let (routes, gate, seen) = (self.routes.clone(), self.gate.clone(), Arc::clone(&self.seen));
+            let inside = Inside { tls, routes, gate, seen, peer: Peer(peer.ip()) };
             let connection = serve_one(stream, inside, graceful.watcher());
             tokio::spawn(async move {
                 if let Err(error) = connection.await {
@@ -152,6 +154,7 @@ struct Inside {
     tls: Option<Arc<ServerConfig>>,
     routes: BoxedFilter<(warp::reply::Response,)>,
     gate: Option<Arc<Gate>>,
+    seen: Arc<Seen>,
     peer: Peer,
 }
 
@@ -197,6 +200,7 @@ async fn converse(
     let activity = Arc::<Activity>::default();
     let of_requests = Arc::clone(&activity);
     let service = hyper::service::service_fn(move |request| {
+        inside.seen.requests.fetch_add(1, Ordering::Relaxed);
         let (inside, under_way) = (inside.clone(), UnderWay::new(&of_requests));
         async move {
             let response = answer(inside, request).await;

@@ -142,6 +142,7 @@ fn render(db: &Db, Live { logins, sessions, seen, strangers }: &Live, stored: &S
         "Connections refused for being too many.",
         load(&seen.refused),
     );
+    metric("requests_total", "counter", "HTTP requests that came.", load(&seen.requests));
     metric(
         "tls_handshakes_failed_total",
         "counter",
