@@ -9,9 +9,11 @@ mod people;
 mod start;
 
 use insta::assert_snapshot;
+use kbmfa_tests::builder::Root;
 use kbmfa_tests::chat::{ChatWorld, ROOM};
 use kbmfa_tests::login::{Finished, Login};
 use kbmfa_tests::machine::Machine;
+use kbmfa_tests::recipe::Phase;
 use kbmfa_tests::wait::until;
 use keybase_double::FaultKind;
 
@@ -105,6 +107,23 @@ fn a_denial_in_the_channel_turns_away() {
       [Deny bob]
     ");
     machine.assert_nothing_left();
+}
+
+#[test]
+fn it_is_asked_and_answered_in_every_phase_and_with_openssh_10() {
+    for (phase, root) in
+        [(Phase::Auth, Root::Debian12), (Phase::Session, Root::Debian12), (Phase::Account, Root::Debian13)]
+    {
+        let world = ChatWorld::with(&[("login", "cool_down", "\"0s\"")], "");
+        let machine = world.machine().phase(phase).root(root).start();
+        Asked::new(&world, &machine).approve();
+        let asked = Asked::new(&world, &machine);
+        asked.answer("bob", "Deny");
+        let denied = asked.login.wait();
+        assert_eq!(denied.code, if phase == Phase::Session { 254 } else { 255 }, "{phase:?} {root:?}");
+        world.admin.assert_story(&asked.id, &TURNED_AWAY);
+        machine.assert_nothing_left();
+    }
 }
 
 #[test]
