@@ -12,7 +12,7 @@ use crate::logins::{Error, Logins, service};
 use crate::relay::{Relay, State};
 
 /// How often it is looked how the relay is. The lease lasts longer.
-const INTERVAL: Duration = Duration::from_millis(500);
+const INTERVAL: Duration = Duration::from_secs(1);
 
 /// How often it is said that the relay is as it was; [`reach::SAID_FOR`] is longer.
 const SAY_AGAIN: Duration = Duration::from_secs(10);
