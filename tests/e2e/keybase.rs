@@ -185,8 +185,8 @@ fn a_reaction_on_an_older_ask_does_not_answer_a_newer_one() {
     older.approve();
     verdict(&world, "approved");
     let newer = Asked::new(&world, &machine);
-    world.chat.answer("dave", message, ":+1:");
-    world.chat.message("`dave`: this approve does not count now");
+    world.chat.answer("dave", message, ":-1:");
+    world.chat.message("`dave`: this deny does not count now");
     newer.assert_waits();
     newer.answer("dave", "Deny");
     assert_eq!(newer.login.wait().code, 255);
@@ -196,12 +196,12 @@ fn a_reaction_on_an_older_ask_does_not_answer_a_newer_one() {
       [Approve sshbot]
       [Deny sshbot]
       [Approve bob]
-      [:+1: dave]
+      [:-1: dave]
     sshbot (edited): Login `<id>` was *denied* by `keybase:dave` after <seconds> s: `alice` wanted to enter `web1` by `sshd` from `127.0.0.1`. Record `<head>` `<mark>`
       [Approve sshbot]
       [Deny sshbot]
       [Deny dave]
-    sshbot: `dave`: this approve does not count now: `the login is approved already by keybase:bob` `<mark>`
+    sshbot: `dave`: this deny does not count now: `the login is approved already by keybase:bob` `<mark>`
     ");
 }
 

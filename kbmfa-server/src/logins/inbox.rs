@@ -1,15 +1,15 @@
 //! Carries asks to the relay and answers back: posts what is wanted, reads what stands, and turns the
 //! message into the verdict. One server at a time does this; whatever it leaves undone, the next one finds.
 //!
-//! It does one thing after the other, answers before everything else, and what fails is left for a while: nothing that
-//! cannot be done holds up the rest.
+//! It does one thing after the other, whatever was hinted at before everything else, and then a little of each kind: nothing
+//! that cannot be done, and nothing that there is much of, holds up the rest.
 
 mod herald;
 mod patience;
 mod words;
 
 use kbmfa_proto::names::PoolName;
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, VecDeque};
 use std::future::Future;
 use std::time::Duration;
 
@@ -31,8 +31,16 @@ const INTERVAL: Duration = Duration::from_secs(2);
 /// Longest time for one thing that is asked of the relay. The lease is renewed meanwhile.
 const RELAY_TIME: Duration = Duration::from_secs(20);
 
-/// Answers that were read longer ago than this decide nothing: they are read again.
-const ANSWERS_FOR: Duration = Duration::from_secs(10);
+/// Answers that were asked for longer ago than this decide nothing: they are read again.
+const ANSWERS_FOR: Duration = Duration::from_secs(25);
+
+/// Longest pause before a post, or reading answers, is tried again: people wait for it.
+const URGENT_PAUSE_MAX: Duration = Duration::from_secs(4);
+/// The same for what only the chat lacks.
+const PAUSE_MAX: Duration = Duration::from_secs(60);
+
+/// Failures after which a message that cannot be changed is given up, if its login is long over.
+const GIVE_UP_AFTER: u32 = 5;
 
 /// An ask whose login ended so long ago, and whose message cannot be changed, stays as it is.
 const ABANDON_AFTER: Duration = Duration::from_secs(600);
@@ -45,8 +53,11 @@ pub async fn run(logins: Logins, relay: impl Relay, holder: lease::Holder) {
         relay: &relay,
         holder: &holder,
         hinted: BTreeSet::new(),
+        standing: VecDeque::new(),
         look_at_all: false,
-        patience: Patience::default(),
+        urgent: Patience::new(URGENT_PAUSE_MAX),
+        patience: Patience::new(PAUSE_MAX),
+        was_up: false,
     };
     tokio::join!(herald.run(), carrier.run());
 }
@@ -77,9 +88,15 @@ struct Carrier<'a, R> {
     holder: &'a lease::Holder,
     /// Messages on which somebody may have answered.
     hinted: BTreeSet<String>,
-    /// Something may have been missed: everything that stands is to be looked at.
+    /// Messages that are looked at because something may have been missed.
+    standing: VecDeque<String>,
+    /// Something may have been missed since those were gathered.
     look_at_all: bool,
+    /// For what people wait for.
+    urgent: Patience,
+    /// For what only the chat lacks.
     patience: Patience,
+    was_up: bool,
 }
 
 impl<R: Relay> Carrier<'_, R> {
@@ -90,10 +107,14 @@ impl<R: Relay> Carrier<'_, R> {
                 () = self.logins.news_for_relay() => {}
                 () = tokio::time::sleep(INTERVAL) => {}
             }
-            if self.relay.state() != relay::State::Up {
-                continue;
-            }
-            match self.round().await {
+            let done = match self.relay.state() {
+                relay::State::Starting => Ok(()),
+                // Answers may be read although nothing can be posted.
+                relay::State::Down(_) => self.look_at_answers().await,
+                relay::State::Up => self.round().await,
+            };
+            self.was_up = self.relay.state() == relay::State::Up;
+            match done {
                 Ok(()) | Err(Failure::NotMyTurn) => {}
                 Err(error) => log::error!("relay {}: {error}", self.relay.name()),
             }
@@ -109,59 +130,105 @@ impl<R: Relay> Carrier<'_, R> {
         }
     }
 
-    /// Does everything that can be done now. Hints that come meanwhile are followed before the next thing.
-    async fn round(&mut self) -> Result<(), Failure> {
+    async fn look_at_answers(&mut self) -> Result<(), Failure> {
         self.follow_hints().await?;
-        let due = self.logins.db().now();
-        for item in self.due().await? {
+        while self.look_at_one().await? {
             self.follow_hints().await?;
-            if self.patience.may_try(&item.ask.id, due) {
-                let (done, id) = (self.tend(&item).await, item.ask.id.clone());
-                self.note(&id, &format!("login {}", item.login.id.short()), done)?;
-            }
         }
-        self.follow_hints().await?;
-        self.tell_one(due).await
+        Ok(())
     }
 
-    /// Looks at the messages on which somebody may have answered, until no more are known.
+    /// Does everything that can be done now: hints first, then one of each kind in turns.
+    async fn round(&mut self) -> Result<(), Failure> {
+        if !self.was_up {
+            // What failed before may go well now.
+            (self.urgent, self.patience) = (Patience::new(URGENT_PAUSE_MAX), Patience::new(PAUSE_MAX));
+        }
+        loop {
+            self.follow_hints().await?;
+            let posted = self.tend_one(asks::Due::Wanted).await?;
+            self.follow_hints().await?;
+            let looked = self.look_at_one().await?;
+            let ended = self.tend_one(asks::Due::Ended).await?;
+            let told = self.tell_one().await?;
+            if !(posted || looked || ended || told) || self.relay.state() != relay::State::Up {
+                return Ok(());
+            }
+        }
+    }
+
+    /// Looks at the messages on which somebody may have answered. One that could not be looked at is a hint still.
     async fn follow_hints(&mut self) -> Result<(), Failure> {
         while let Some(hint) = self.relay.next_hint() {
             self.heard(hint);
         }
-        let name = self.relay.name();
-        let (hinted, all) = (std::mem::take(&mut self.hinted), std::mem::take(&mut self.look_at_all));
-        let found = self.logins.db().read(move |tx| {
-            let mut found = if all { asks::standing(tx, name)? } else { Vec::new() };
-            for message in hinted {
-                found.extend(asks::of_message(tx, name, &message)?);
-            }
-            found.sort_by(|(one, _), (other, _)| one.id.cmp(&other.id));
-            found.dedup_by(|(one, _), (other, _)| one.id == other.id);
-            with_pools(tx, found)
-        });
-        for item in found.await? {
-            if let Some(message) = item.ask.message.clone() {
-                let settled = self.settle(&item.posting(), &Message(message), &item.login).await;
-                self.note(&item.ask.id, &format!("login {}", item.login.id.short()), settled)?;
+        let now = self.logins.db().now();
+        let due: Vec<_> = self.hinted.iter().filter(|id| self.urgent.may_try(id, now)).cloned().collect();
+        for message in due {
+            if self.look_at(&message).await? {
+                self.hinted.remove(&message);
             }
         }
         Ok(())
     }
 
-    async fn due(&self) -> Result<Vec<Item>, Failure> {
-        let name = self.relay.name();
-        let due = self.logins.db().read(move |tx| with_pools(tx, asks::due(tx, name)?));
-        Ok(due.await?)
+    /// Looks at one of those that stand, if something may have been missed; false if there is none.
+    async fn look_at_one(&mut self) -> Result<bool, Failure> {
+        if self.standing.is_empty() && std::mem::take(&mut self.look_at_all) {
+            let name = self.relay.name();
+            let standing = self.logins.db().read(move |tx| Ok::<_, Error>(asks::standing(tx, name)?)).await;
+            self.look_at_all = standing.is_err();
+            self.standing = standing?.into();
+        }
+        let Some(message) = self.standing.pop_front() else { return Ok(false) };
+        self.look_at(&message).await?;
+        Ok(true)
     }
 
-    /// Tells one thing: the rest has time.
-    async fn tell_one(&mut self, now: Time) -> Result<(), Failure> {
-        let name = self.relay.name();
+    /// Decides by what stands on this message, if it is an ask; true if that could be done.
+    async fn look_at(&mut self, message: &str) -> Result<bool, Failure> {
+        let (name, wanted) = (self.relay.name(), message.to_owned());
+        let found =
+            self.logins.db().read(move |tx| with_pools(tx, asks::of_message(tx, name, &wanted)?)).await?;
+        let Some(item) = found.into_iter().next() else { return Ok(true) };
+        let settled = self.settle(&item.posting(), &Message(message.to_owned()), &item.login).await;
+        let what = format!("login {}", item.login.id.short());
+        note(&mut self.urgent, (message, &what), self.logins.db().now(), settled)
+    }
+
+    /// Posts an ask, or turns one into the verdict; false if there is none to be tried now.
+    async fn tend_one(&mut self, which: asks::Due) -> Result<bool, Failure> {
+        let (name, now) = (self.relay.name(), self.logins.db().now());
+        let due = self.logins.db().read(move |tx| with_pools(tx, asks::due(tx, name, which)?)).await?;
+        let patience = if which == asks::Due::Wanted { &self.urgent } else { &self.patience };
+        let Some(item) = due.into_iter().find(|item| patience.may_try(&item.ask.id, now)) else {
+            return Ok(false);
+        };
+        let failures = patience.failures(&item.ask.id);
+        let mut done = match which {
+            asks::Due::Wanted => self.post(&item).await,
+            asks::Due::Ended => self.end(&item).await,
+        };
+        if let Err(error @ (Failure::Relay(_) | Failure::TooSlow)) = &done
+            && which == asks::Due::Ended
+            && failures >= GIVE_UP_AFTER
+            && self.is_long_over(&item.login)
+        {
+            done = self.abandon(&item, error).await;
+        }
+        let patience = if which == asks::Due::Wanted { &mut self.urgent } else { &mut self.patience };
+        let what = format!("login {}", item.login.id.short());
+        note(patience, (&item.ask.id, &what), self.logins.db().now(), done)?;
+        Ok(true)
+    }
+
+    /// Tells one thing; false if there is nothing to be told now.
+    async fn tell_one(&mut self) -> Result<bool, Failure> {
+        let (name, now) = (self.relay.name(), self.logins.db().now());
         let due = self.logins.db().read(move |tx| Ok::<_, Error>(notices::due(tx, name)?)).await?;
-        let patient = due.into_iter().find(|notice| self.patience.may_try(&notice.id, now));
-        let Some(Notice { id, destination: (_, destination), text, reply_to }) = patient else {
-            return Ok(());
+        let next = due.into_iter().find(|notice| self.patience.may_try(&notice.id, now));
+        let Some(Notice { id, destination: (_, destination), text, reply_to }) = next else {
+            return Ok(false);
         };
         let telling = Telling { id: id.clone(), destination, text, reply_to: reply_to.map(Message) };
         let told = async {
@@ -170,47 +237,23 @@ impl<R: Relay> Carrier<'_, R> {
             self.write("notice.posted", move |tx| Ok(notices::posted(tx, &posted)?)).await
         };
         let told = told.await;
-        if told.is_ok() {
-            // There may be another.
-            self.logins.tell_relay();
-        }
-        self.note(&id, "a notice", told)
+        note(&mut self.patience, (&id, "a notice"), self.logins.db().now(), told)?;
+        Ok(true)
     }
 
-    /// What failed is left for a while, and told once.
-    fn note(&mut self, id: &str, what: &str, done: Result<(), Failure>) -> Result<(), Failure> {
-        match done {
-            Err(Failure::NotMyTurn) => return Err(Failure::NotMyTurn),
-            Err(error) => {
-                if self.patience.failed(id, self.logins.db().now()) {
-                    log::error!("relay {}: {what}: {error}", self.relay.name());
-                }
-            }
-            Ok(()) => self.patience.succeeded(id),
+    async fn post(&mut self, item: &Item) -> Result<(), Failure> {
+        let (Item { ask, login, .. }, posting) = (item, item.posting());
+        if login.life.state != State::Pending {
+            return Ok(());
         }
+        let posted = self.say(self.relay.post(&posting)).await?;
+        self.record_post(ask, &posted).await?;
+        if posted.is_new {
+            return self.say(self.relay.offer(&posted)).await;
+        }
+        // Somebody may have answered already.
+        self.hinted.insert(posted.message.0);
         Ok(())
-    }
-
-    /// Does for one ask what is due.
-    async fn tend(&self, item: &Item) -> Result<(), Failure> {
-        let Item { ask, login, .. } = item;
-        let posting = item.posting();
-        match (login.life.state, &ask.message) {
-            (State::Pending, None) => {
-                let posted = self.say(self.relay.post(&posting)).await?;
-                self.record_post(ask, &posted).await?;
-                if posted.is_new {
-                    self.say(self.relay.offer(&posted)).await
-                } else {
-                    self.settle(&posting, &posted.message, login).await
-                }
-            }
-            (State::Pending, Some(message)) => self.settle(&posting, &Message(message.clone()), login).await,
-            (_, message) => match self.end(item, &posting, message.as_ref()).await {
-                Err(error) if self.is_long_over(login) => self.abandon(item, &error).await,
-                done => done,
-            },
-        }
     }
 
     async fn record_post(&self, ask: &Ask, posted: &Posted) -> Result<(), Failure> {
@@ -245,9 +288,10 @@ impl<R: Relay> Carrier<'_, R> {
     }
 
     /// Turns the message into the verdict.
-    async fn end(&self, item: &Item, posting: &relay::Ask, message: Option<&String>) -> Result<(), Failure> {
+    async fn end(&self, item: &Item) -> Result<(), Failure> {
+        let posting = &item.posting();
         // It may have been posted by a process that died before it could say so.
-        let message = match message {
+        let message = match &item.ask.message {
             Some(message) => Some(Message(message.clone())),
             None => self.say(self.relay.find(posting)).await?,
         };
@@ -291,6 +335,26 @@ impl<R: Relay> Carrier<'_, R> {
     ) -> Result<(), Failure> {
         Ok(self.logins.db().write(name, work).await?)
     }
+}
+
+/// What failed is left for a while, and told once. True if it went well.
+fn note(
+    patience: &mut Patience,
+    (id, what): (&str, &str),
+    now: Time,
+    done: Result<(), Failure>,
+) -> Result<bool, Failure> {
+    match done {
+        Err(Failure::NotMyTurn) => return Err(Failure::NotMyTurn),
+        Err(error) => {
+            if patience.failed(id, now) {
+                log::error!("relay: {what}: {error}");
+            }
+            return Ok(false);
+        }
+        Ok(()) => patience.succeeded(id),
+    }
+    Ok(true)
 }
 
 /// The lease of whoever carries asks.

@@ -10,6 +10,7 @@ use super::Error;
 use super::key;
 use super::state::{self, Change, Grace, Input, Life, Revocation, State};
 use super::store::asks::{self, Ask, Given};
+use super::store::notices::Worth;
 use super::store::{self, Login, history, notices, reach};
 use crate::audit::{Actor, Event, Kind, store as audit};
 use crate::db::{self, Tx};
@@ -153,13 +154,20 @@ pub fn settle(tx: &Tx<'_>, rules: &Rules, id: &LoginId, standing: &[Standing]) -
             eligible.push(one);
         } else if !asks::was_answered(tx, id, &one.person, one.answer)? {
             record_answer(tx, &login, ask.as_ref(), &one, None)?;
-            tell_why_not(tx, ask.as_ref(), &one)?;
+            if !agrees(&login, one.answer) {
+                tell_why_not(tx, ask.as_ref(), &one)?;
+            }
         }
     }
     if let Some(decisive) = relay::tally(&eligible) {
         answer(tx, rules, id, &decisive.person, decisive.answer, None)?;
     }
     Ok(())
+}
+
+/// Whoever said the same as what was decided need not be told that it came too late.
+fn agrees(login: &Login, answer: Answer) -> bool {
+    matches!((login.life.state, answer), (State::Approved, Answer::Approve) | (State::Denied, Answer::Deny))
 }
 
 fn record_answer(
@@ -187,7 +195,8 @@ fn tell_why_not(tx: &Tx<'_>, ask: Option<&Ask>, standing: &Standing) -> Result<(
     let text = text::did_not_count(standing.person.name(), standing.answer, why_not);
     let (id, destination, reply_to) = (random::hex::<16>()?, ask.destination.clone(), ask.message.clone());
     let subject = format!("reply {id}");
-    notices::raise(tx, &notices::Notice { id, destination, text, reply_to }, &subject, tx.now)?;
+    let notice = notices::Notice { id, destination, text, reply_to };
+    notices::raise(tx, &notice, (&subject, Worth::Alarm), tx.now)?;
     Ok(())
 }
 
@@ -396,7 +405,7 @@ fn tell_of_limit(tx: &Tx<'_>, rules: &Rules, login: &Login, refusal: Refusal) ->
     let from = login.source.as_deref().unwrap_or("an unknown address");
     let subject = subject(login, refusal, from);
     let text = text::limit_reached(login.user().as_str(), login.machine.as_str(), from, refusal.code());
-    if raise_notice(tx, rules, &subject, text)? {
+    if raise_notice(tx, rules, (&subject, Worth::Alarm), text)? {
         let event = about(login, Kind::LimitReached, Actor::new("policy"));
         audit::append(tx, &event.detail("limit", refusal.code()).detail("source", from))?;
     }
@@ -416,17 +425,22 @@ fn tell_of_refusal(tx: &Tx<'_>, rules: &Rules, login: &Login, refusal: Refusal) 
     let from = login.source.as_deref().unwrap_or("an unknown address");
     let subject = subject(login, refusal, from);
     let text = text::refused(login.user().as_str(), login.machine.as_str(), from, refusal.code());
-    raise_notice(tx, rules, &subject, text).map(drop)
+    raise_notice(tx, rules, (&subject, Worth::News), text).map(drop)
 }
 
 /// Tells people something through the relay, once in a while about the same subject; true if they are told.
 ///
 /// # Errors
 /// What the database says.
-pub fn raise_notice(tx: &Tx<'_>, rules: &Rules, subject: &str, text: String) -> Result<bool, Error> {
+pub fn raise_notice(
+    tx: &Tx<'_>,
+    rules: &Rules,
+    (subject, worth): (&str, Worth),
+    text: String,
+) -> Result<bool, Error> {
     let destination = (rules.relay.to_owned(), rules.policy.default.destination.clone());
     let notice = notices::Notice { id: random::hex::<16>()?, destination, text, reply_to: None };
-    Ok(notices::raise(tx, &notice, subject, tx.now.minus(NOTICE_PAUSE))?)
+    Ok(notices::raise(tx, &notice, (subject, worth), tx.now.minus(NOTICE_PAUSE))?)
 }
 
 /// Tells people the head of the record, so that the relay witnesses it, unless it was told within the pause.
@@ -438,7 +452,7 @@ pub fn tell_head(tx: &Tx<'_>, rules: &Rules, pause: Duration) -> Result<bool, Er
     let text = text::head(&format!("{}:{}", head.seq, head.seal));
     let destination = (rules.relay.to_owned(), rules.policy.default.destination.clone());
     let notice = notices::Notice { id: random::hex::<16>()?, destination, text, reply_to: None };
-    Ok(notices::raise(tx, &notice, "head", tx.now.minus(pause))?)
+    Ok(notices::raise(tx, &notice, ("head", Worth::Alarm), tx.now.minus(pause))?)
 }
 
 fn facts(

@@ -5,31 +5,41 @@ use std::time::Duration;
 
 use crate::clock::Time;
 
-/// First pause ..
+/// First pause; it is doubled each time.
 const PAUSE_MIN: Duration = Duration::from_secs(1);
-/// .. doubled each time, up to this.
-const PAUSE_MAX: Duration = Duration::from_secs(60);
 
 /// Failures that are remembered; beyond that all are forgotten, and tried again at once.
 const FAILURES_MAX: usize = 10_000;
 
 /// See the module.
-#[derive(Default)]
-pub(super) struct Patience(HashMap<String, (u32, Time)>);
+pub(super) struct Patience {
+    failed: HashMap<String, (u32, Time)>,
+    pause_max: Duration,
+}
 
 impl Patience {
+    /// Nothing has failed yet; pauses are to be no longer than this.
+    pub(super) fn new(pause_max: Duration) -> Self {
+        Self { failed: HashMap::new(), pause_max }
+    }
+
+    /// How often it failed.
+    pub(super) fn failures(&self, id: &str) -> u32 {
+        self.failed.get(id).map_or(0, |(failures, _)| *failures)
+    }
+
     /// True if it is time to try this.
     pub(super) fn may_try(&self, id: &str, now: Time) -> bool {
-        self.0.get(id).is_none_or(|(_, not_before)| *not_before <= now)
+        self.failed.get(id).is_none_or(|(_, not_before)| *not_before <= now)
     }
 
     /// It failed. True if that is the first time.
     pub(super) fn failed(&mut self, id: &str, now: Time) -> bool {
-        if self.0.len() >= FAILURES_MAX {
-            self.0.clear();
+        if self.failed.len() >= FAILURES_MAX {
+            self.failed.clear();
         }
-        let (failures, not_before) = self.0.entry(id.to_owned()).or_insert((0, now));
-        let pause = PAUSE_MIN.saturating_mul(1 << (*failures).min(6)).min(PAUSE_MAX);
+        let (failures, not_before) = self.failed.entry(id.to_owned()).or_insert((0, now));
+        let pause = PAUSE_MIN.saturating_mul(1 << (*failures).min(6)).min(self.pause_max);
         *not_before = now + pause;
         *failures += 1;
         *failures == 1
@@ -37,7 +47,7 @@ impl Patience {
 
     /// It was done.
     pub(super) fn succeeded(&mut self, id: &str) {
-        self.0.remove(id);
+        self.failed.remove(id);
     }
 }
 
@@ -47,7 +57,7 @@ mod tests {
 
     #[test]
     fn each_failure_is_waited_for_longer_and_success_forgets_them() {
-        let (mut patience, start) = (Patience::default(), Time::from_micros(0));
+        let (mut patience, start) = (Patience::new(Duration::from_secs(60)), Time::from_micros(0));
         let mut now = start;
         let mut pauses = Vec::new();
         for turn in 0..9 {

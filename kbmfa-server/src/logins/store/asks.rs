@@ -60,17 +60,31 @@ pub fn of(tx: &Tx<'_>, login: &LoginId) -> Result<Vec<Ask>, Error> {
     tx.query(&format!("{ASK} WHERE login_id = ?1 ORDER BY id"), &[login.as_str().into()], ask)
 }
 
-/// Asks of a relay that need something done: first those to be posted, then those to become the verdict.
-pub(in crate::logins) fn due(tx: &Tx<'_>, relay: &str) -> Result<Vec<(Ask, Login)>, Error> {
-    let sql =
-        format!("{ASK} WHERE relay = ?1 AND state IN ('wanted', 'ended') ORDER BY state DESC LIMIT 1000");
-    with_logins(tx, tx.query(&sql, &[relay.into()], ask)?)
+/// What an ask needs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(in crate::logins) enum Due {
+    /// To be posted.
+    Wanted,
+    /// To become the verdict.
+    Ended,
 }
 
-/// Asks of a relay that stand there unanswered.
-pub(in crate::logins) fn standing(tx: &Tx<'_>, relay: &str) -> Result<Vec<(Ask, Login)>, Error> {
-    let sql = format!("{ASK} WHERE relay = ?1 AND state = 'posted'");
-    with_logins(tx, tx.query(&sql, &[relay.into()], ask)?)
+/// Asks of a relay that need this, the longest waiting first.
+pub(in crate::logins) fn due(tx: &Tx<'_>, relay: &str, which: Due) -> Result<Vec<(Ask, Login)>, Error> {
+    let state = match which {
+        Due::Wanted => "wanted",
+        Due::Ended => "ended",
+    };
+    let sql = format!("{ASK} WHERE relay = ?1 AND state IN ('wanted', 'ended') AND state = ?2 LIMIT 200");
+    let mut due = with_logins(tx, tx.query(&sql, &[relay.into(), state.into()], ask)?)?;
+    due.sort_by_key(|(_, login)| login.opened_at);
+    Ok(due)
+}
+
+/// The messages of a relay that stand unanswered.
+pub(in crate::logins) fn standing(tx: &Tx<'_>, relay: &str) -> Result<Vec<String>, Error> {
+    let sql = "SELECT message FROM ask WHERE relay = ?1 AND state = 'posted' AND message IS NOT NULL";
+    tx.query(sql, &[relay.into()], |row| row.text("message"))
 }
 
 /// The ask that is this message, answered or not.

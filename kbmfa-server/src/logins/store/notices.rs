@@ -8,8 +8,17 @@ use crate::db::{Error, Row, Tx};
 /// What could not be told for so long is in the record, and is not told any more.
 const WORTH_TELLING: Duration = Duration::from_secs(6 * 60 * 60);
 
-/// Notices that may wait: a flood of them says no more than its beginning.
-const WAITING_MAX: i64 = 200;
+/// What a notice is worth.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Worth {
+    /// People ought to know.
+    Alarm,
+    /// People may like to know: a flood of these says no more than its beginning.
+    News,
+}
+
+/// News that may wait, and alarms.
+const WAITING_MAX: (i64, i64) = (200, 10_000);
 
 /// Something to tell people once.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -28,9 +37,10 @@ pub struct Notice {
 pub(in crate::logins) fn raise(
     tx: &Tx<'_>,
     notice: &Notice,
-    subject: &str,
+    (subject, worth): (&str, Worth),
     since: Time,
 ) -> Result<bool, Error> {
+    let waiting_max = if worth == Worth::News { WAITING_MAX.0 } else { WAITING_MAX.1 };
     let (relay, destination) = &notice.destination;
     let added = tx.execute(
         "INSERT INTO notice (id, relay, destination, subject, text, created_at, reply_to)
@@ -47,7 +57,7 @@ pub(in crate::logins) fn raise(
             since.into(),
             notice.reply_to.clone().into(),
             tx.now.minus(WORTH_TELLING).into(),
-            WAITING_MAX.into(),
+            waiting_max.into(),
         ],
     )?;
     Ok(added == 1)
@@ -56,7 +66,7 @@ pub(in crate::logins) fn raise(
 /// Notices of a relay that nobody was told yet, the oldest first, but none that says nothing any more.
 pub(in crate::logins) fn due(tx: &Tx<'_>, relay: &str) -> Result<Vec<Notice>, Error> {
     let sql = "SELECT id, relay, destination, text, reply_to FROM notice
-               WHERE relay = ?1 AND posted_at IS NULL AND created_at > ?2 ORDER BY created_at LIMIT 100";
+               WHERE relay = ?1 AND posted_at IS NULL AND created_at > ?2 ORDER BY created_at LIMIT 1000";
     tx.query(sql, &[relay.into(), tx.now.minus(WORTH_TELLING).into()], notice)
 }
 

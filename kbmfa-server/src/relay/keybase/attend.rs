@@ -179,17 +179,21 @@ impl Keybase {
                 Err(error) => error,
             };
             log::warn!("relay keybase: the heart-beat failed: {error}");
-            self.known().health.heart = Some(format!("the heart-beat failed: {error}"));
-            if let Error::Refused { pause: Some(pause), .. } = &error {
+            let pause = if let Error::Refused { pause: Some(pause), .. } = &error {
                 // Asking again, or starting anew, would only make it longer.
-                sleep(*pause).await;
+                Some((*pause).min(PAUSE_MAX))
             } else {
                 missed += 1;
-                if missed >= BEATS_MISSED_MAX {
-                    return Trouble::Passing(format!("the heart-beat failed {missed} times: {error}"));
-                }
-                sleep(PAUSE_MIN).await;
+                None
+            };
+            // One alone may be chance.
+            if missed > 1 || pause.is_some() {
+                self.known().health.heart = Some(format!("the heart-beat failed: {error}"));
             }
+            if missed >= BEATS_MISSED_MAX {
+                return Trouble::Passing(format!("the heart-beat failed {missed} times: {error}"));
+            }
+            sleep(pause.unwrap_or(PAUSE_MIN)).await;
             self.0.beat_now.notify_one();
         }
     }
@@ -208,18 +212,26 @@ impl Keybase {
         }
     }
 
-    /// Without a list of members nobody's answer could count.
+    /// Without a list of members nobody's answer could count. One failure alone may be chance.
     async fn list_members(&self) {
+        let mut failures = 0;
         loop {
-            let listed = self.electors(&self.0.settings.place).await;
-            match &listed {
-                Ok(members) => self.note_members(members),
-                Err(error) => log::warn!("relay keybase: the members cannot be listed: {error}"),
+            match self.electors(&self.0.settings.place).await {
+                Ok(members) => {
+                    failures = 0;
+                    self.note_members(&members);
+                    self.known().health.members = None;
+                    sleep(LIST_MEMBERS).await;
+                }
+                Err(error) => {
+                    failures += 1;
+                    log::warn!("relay keybase: the members cannot be listed: {error}");
+                    if failures > 1 {
+                        self.known().health.members = Some(format!("the members cannot be listed: {error}"));
+                    }
+                    sleep(PAUSE_MIN * 3).await;
+                }
             }
-            let why = listed.err().map(|error| format!("the members cannot be listed: {error}"));
-            let is_well = why.is_none();
-            self.known().health.members = why;
-            sleep(if is_well { LIST_MEMBERS } else { PAUSE_MIN * 5 }).await;
         }
     }
 

@@ -5,12 +5,14 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use super::answers::{self, Electorate, OFFERED};
+use super::api::CALL_TIME;
 use super::client::BODY_BYTES_MAX;
 use super::members::{Member, Role, Standing as MemberStanding};
 use super::rooms::{self, People, Room};
 use super::settings::Place;
 use super::wire;
 use super::{First, Keybase, STARTING_TIME, Turn, program};
+use crate::clock::{Clock, SystemClock, Time};
 use crate::policy::Approver;
 use crate::relay::{Ask, Error, Hint, Message, Posted, Relay, Standing, State, Telling};
 
@@ -22,6 +24,9 @@ const PAGES_MAX: usize = 20;
 
 /// Messages that may not have arrived, and are looked for before they are sent again.
 const UNSURE_MAX: usize = 1024;
+
+/// How far the clocks of Keybase's servers and ours may be apart.
+const CLOCKS_DIFFER: Duration = Duration::from_secs(120);
 
 /// How long something may still arrive of which nobody said in time whether it did.
 const MAY_ARRIVE: Duration = Duration::from_secs(5);
@@ -63,7 +68,8 @@ impl Relay for Keybase {
 
     async fn post(&self, ask: &Ask) -> Result<Posted, Error> {
         let room = self.room(&ask.destination).await?;
-        let (number, is_new) = self.send_once(&room, &ask.text, (&ask.id, self.is_fresh(ask)), None).await?;
+        let (number, is_new) =
+            self.send_once(&room, &ask.text, (&ask.id, self.is_fresh(ask)), ask.since, None).await?;
         Ok(Posted { message: message(&room.id, number), is_new })
     }
 
@@ -77,11 +83,15 @@ impl Relay for Keybase {
     }
 
     async fn find(&self, ask: &Ask) -> Result<Option<Message>, Error> {
-        if self.is_fresh(ask) && !self.known().unsure.contains_key(&ask.id) {
-            return Ok(None);
+        match self.known().unsure.get(&ask.id).copied() {
+            Some(not_before) if Instant::now() < not_before => {
+                return Err(Error("it may still arrive".into()));
+            }
+            None if self.is_fresh(ask) => return Ok(None),
+            _ => {}
         }
         let room = self.room(&ask.destination).await?;
-        Ok(self.look_for(&room.id, &ask.id).await?.map(|number| message(&room.id, number)))
+        Ok(self.look_for(&room.id, &ask.id, ask.since).await?.map(|number| message(&room.id, number)))
     }
 
     async fn amend(&self, ask: &Ask, of: &Message, verdict: &str) -> Result<(), Error> {
@@ -90,7 +100,7 @@ impl Relay for Keybase {
             // An admin has deleted it; the verdict is not to be lost with it.
             Err(program::Error::Refused { message, .. }) if message.contains("message not found") => {
                 let room = self.room(&ask.destination).await?;
-                self.send_once(&room, verdict, (&ask.id, false), None).await.map(drop)
+                self.send_once(&room, verdict, (&ask.id, false), ask.since, None).await.map(drop)
             }
             done => Ok(done?),
         }
@@ -100,7 +110,8 @@ impl Relay for Keybase {
         let reply_to = notice.reply_to.as_ref().map(parts).transpose()?;
         let room = self.room(&notice.destination).await?;
         let reply_to = reply_to.filter(|(other, _)| *other == room.id).map(|(_, number)| number);
-        self.send_once(&room, &notice.text, (&notice.id, true), reply_to).await.map(drop)
+        let since = self.known().up_since.unwrap_or_else(|| SystemClock.now());
+        self.send_once(&room, &notice.text, (&notice.id, true), since, reply_to).await.map(drop)
     }
 
     async fn answers(&self, ask: &Ask, of: &Message) -> Result<Vec<Standing>, Error> {
@@ -116,12 +127,15 @@ impl Relay for Keybase {
         if ask.destination == self.0.settings.place.to_string() {
             self.note_members(&people);
         }
-        self.offer_what_lacks(&found, of).await;
         let electorate = match &room.people {
             People::Team(_) => Electorate::Team(&people, self.0.settings.min_role),
             People::User(user) => Electorate::User(user, &people),
         };
-        Ok(answers::standing(found.reactions(), &electorate, self.0.settings.username.as_str()))
+        let standing = answers::standing(found.reactions(), &electorate, self.0.settings.username.as_str());
+        if standing.iter().all(|one| one.why_not.is_some()) {
+            self.offer_what_lacks(&found, of).await;
+        }
+        Ok(standing)
     }
 
     async fn hint(&self) -> Hint {
@@ -164,10 +178,13 @@ impl Relay for Keybase {
     fn state(&self) -> State {
         let known = self.known();
         let is_young = known.turn_since.is_none_or(|since| since.elapsed() < STARTING_TIME);
+        if *self.0.turn.borrow() != Turn::Mine || (known.up_since.is_none() && is_young) {
+            return State::Starting;
+        }
         match known.health.why_down() {
-            None => State::Up,
-            Some(_) if known.up_since.is_none() && is_young => State::Starting,
             Some(why) => State::Down(why.clone()),
+            None if known.up_since.is_none() => State::Down("the listener is starting".to_owned()),
+            None => State::Up,
         }
     }
 
@@ -292,6 +309,7 @@ impl Keybase {
         room: &Room,
         text: &str,
         (id, is_fresh): (&str, bool),
+        since: Time,
         reply_to: Option<u64>,
     ) -> Result<(u64, bool), Error> {
         if let Some(why) = self.why_down() {
@@ -302,32 +320,30 @@ impl Keybase {
             return Err(Error("it may still arrive".into()));
         }
         if (unsure.is_some() || !is_fresh)
-            && let Some(found) = self.look_for(&room.id, id).await?
+            && let Some(found) = self.look_for(&room.id, id, since).await?
         {
-            self.known().unsure.remove(id);
             return Ok((found, false));
         }
-        remember(&mut self.known().unsure, id, Instant::now() + MAY_ARRIVE);
+        // This may be dropped while it waits.
+        remember(&mut self.known().unsure, id, Instant::now() + CALL_TIME + MAY_ARRIVE);
         let sent = self.0.client.send(&room.id, &marked(text, id), reply_to).await;
-        let mut known = self.known();
-        match sent {
-            Ok(number) => {
-                known.unsure.remove(id);
-                return Ok((number, true));
-            }
-            Err(program::Error::Refused { .. }) => drop(known.unsure.remove(id)),
-            // Whoever would have said so is gone; it is there by now, or never will be.
-            Err(program::Error::Broken(_)) => drop(known.unsure.insert(id.to_owned(), Instant::now())),
-            Err(program::Error::Late(_)) => {}
+        // Whatever was said: it may have been posted, or be posted yet. If it was, that may not get on record.
+        let not_before = if sent.is_ok() { Instant::now() } else { Instant::now() + MAY_ARRIVE };
+        remember(&mut self.known().unsure, id, not_before);
+        if let Err(program::Error::Refused { pause: Some(_), .. }) = &sent {
+            self.known().unsure.remove(id);
         }
-        drop(known);
-        self.0.beat_now.notify_one();
-        sent.map(|number| (number, true)).map_err(Into::into)
+        if sent.is_err() {
+            self.0.beat_now.notify_one();
+        }
+        Ok((sent?, true))
     }
 
     /// The bot's newest message that is about this id.
-    async fn look_for(&self, room: &str, id: &str) -> Result<Option<u64>, Error> {
+    /// Messages from before that moment are not looked through.
+    async fn look_for(&self, room: &str, id: &str, since: Time) -> Result<Option<u64>, Error> {
         let (bot, mark) = (self.known().bot.clone(), mark(id));
+        let oldest_ms = since.minus(CLOCKS_DIFFER).micros() / 1000;
         let mut from = None;
         for _ in 0..PAGES_MAX {
             let (messages, next) = self.0.client.page(room, from.as_deref()).await?;
@@ -337,7 +353,8 @@ impl Keybase {
             if let Some(found) = messages.iter().find(is_it) {
                 return Ok(Some(found.id));
             }
-            match next {
+            let is_old = messages.last().is_some_and(|oldest| oldest.sent_at_ms < oldest_ms);
+            match next.filter(|_| !is_old) {
                 Some(next) => from = Some(next),
                 None => break,
             }

@@ -55,7 +55,9 @@ pub(super) async fn team_of(client: &Client, room: &str) -> Result<String, Error
     let found = client.conversation(room).await?;
     let name = found.map(|found| found.channel.name).unwrap_or_default();
     if name.is_empty() {
-        Err(Error::refused(format!("no conversation {room} that says whose it is")))
+        Err(Error::refused(format!(
+            "there is no conversation {room} any more; if it was made anew, restart the server"
+        )))
     } else {
         Ok(name)
     }

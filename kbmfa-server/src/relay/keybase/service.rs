@@ -8,7 +8,8 @@ use std::io::Read;
 use std::os::unix::fs::{DirBuilderExt, MetadataExt};
 use std::path::Path;
 use std::time::Duration;
-use tokio::process::Child;
+use tokio::io::{AsyncRead, AsyncWriteExt};
+use tokio::process::{Child, ChildStderr, ChildStdout};
 use tokio::time::timeout;
 
 use super::client::Client;
@@ -38,8 +39,15 @@ pub(super) enum Stop {
 
 /// A service that was started, or found.
 pub(super) enum Running {
-    Own(Child),
+    Own(Box<Own>),
     Ambient,
+}
+
+/// A service of our own. What it prints is read to its end: a pipe without a reader would end it in the middle of something.
+pub(super) struct Own {
+    child: Child,
+    printed: Option<Lines<ChildStdout>>,
+    complaints: Option<Lines<ChildStderr>>,
 }
 
 /// Starts our own service, or makes sure that there is one.
@@ -56,11 +64,12 @@ pub(super) async fn start(client: &Client, settings: &Settings) -> Result<Runnin
     let name = settings.username.as_str();
     let mut child = client.program.start(&["service", "--oneshot-username", name], Complaints::Read)?;
     if let Some(mut input) = child.stdin.take() {
-        use tokio::io::AsyncWriteExt;
         let line = format!("{}\n", paperkey.reveal());
         input.write_all(line.as_bytes()).await.map_err(Error::broken)?;
     }
-    Ok(Running::Own(child))
+    let printed = child.stdout.take().map(|from| Lines::new(from, EVENT_BYTES_MAX));
+    let complaints = child.stderr.take().map(|from| Lines::new(from, EVENT_BYTES_MAX));
+    Ok(Running::Own(Box::new(Own { child, printed, complaints })))
 }
 
 /// Waits until it answers, and makes sure as whom. Returns the bot's uid.
@@ -98,30 +107,38 @@ async fn stop(client: &Client) {
 impl Running {
     /// Stops the service in good order, if it is our own child; else, or if it takes too long, by force.
     pub(super) async fn stop(self, client: &Client, how: Stop) {
-        let Self::Own(mut child) = self else { return };
-        if how == Stop::InOrder && matches!(child.try_wait(), Ok(None)) {
-            stop(client).await;
-            let _ = timeout(STOP_TIME, child.wait()).await;
+        let Self::Own(mut own) = self else { return };
+        if how == Stop::InOrder && matches!(own.child.try_wait(), Ok(None)) {
+            let in_order = async { tokio::join!(stop(client), own.ends()) };
+            let _ = timeout(STOP_TIME, in_order).await;
         }
-        if let Err(error) = child.kill().await {
+        if let Err(error) = own.child.kill().await {
             log::warn!("relay keybase: the service cannot be killed: {error}");
         }
     }
 
     /// Waits for its end, and reads what it complains about meanwhile.
     pub(super) async fn ends(&mut self) -> Trouble {
-        let Self::Own(child) = self else { return future::pending().await };
-        let (out, complaints) = (child.stdout.take(), child.stderr.take());
-        let mut last = String::new();
-        tokio::join!(drain(out, |_| {}), drain(complaints, |line| last = last_line(&line)));
-        let status = child.wait().await.map_or_else(|error| error.to_string(), |status| status.to_string());
-        Trouble::Passing(format!("the keybase service ended ({status}): {last}"))
+        let Self::Own(own) = self else { return future::pending().await };
+        Trouble::Passing(own.ends().await)
     }
 }
 
-async fn drain<R: tokio::io::AsyncRead + Unpin>(from: Option<R>, mut heard: impl FnMut(String)) {
-    let Some(from) = from else { return };
-    let mut lines = Lines::new(from, EVENT_BYTES_MAX);
+impl Own {
+    async fn ends(&mut self) -> String {
+        let mut last = String::new();
+        tokio::join!(
+            drain(self.printed.as_mut(), |_| {}),
+            drain(self.complaints.as_mut(), |line| last = last_line(&line))
+        );
+        let status = self.child.wait().await;
+        let status = status.map_or_else(|error| error.to_string(), |status| status.to_string());
+        format!("the keybase service ended ({status}): {last}")
+    }
+}
+
+async fn drain<R: AsyncRead + Unpin>(from: Option<&mut Lines<R>>, mut heard: impl FnMut(String)) {
+    let Some(lines) = from else { return };
     while let Ok(Some(line)) = lines.next().await {
         log::debug!("keybase service: {}", Shown::new(&line));
         heard(line);

@@ -101,6 +101,8 @@ pub(super) struct Message {
     #[serde(default)]
     pub(super) channel: Channel,
     pub(super) sender: Sender,
+    #[serde(default)]
+    pub(super) sent_at_ms: i64,
     content: Content,
     reactions: Option<Reactions>,
 }
@@ -209,8 +211,7 @@ struct Buckets {
 
 #[derive(Deserialize)]
 struct TeamSettings {
-    #[serde(default)]
-    open: bool,
+    open: Option<bool>,
 }
 
 #[derive(Deserialize)]
@@ -218,10 +219,9 @@ struct Entry {
     username: String,
     uid: Option<String>,
     uv: Option<UserVersion>,
-    #[serde(default, rename = "needsPUK")]
-    needs_puk: bool,
-    #[serde(default)]
-    status: i64,
+    #[serde(rename = "needsPUK")]
+    needs_puk: Option<bool>,
+    status: Option<i64>,
 }
 
 #[derive(Deserialize)]
@@ -230,9 +230,9 @@ struct UserVersion {
 }
 
 impl Listed {
-    /// True if anybody may join the team.
+    /// True if anybody may join the team, or if that is not said.
     pub(super) fn is_open(&self) -> bool {
-        self.settings.as_ref().is_some_and(|settings| settings.open)
+        self.settings.as_ref().and_then(|settings| settings.open).unwrap_or(true)
     }
 
     /// Everybody, by the name of the bucket they are in: the numbers of roles have no order.
@@ -255,7 +255,9 @@ impl Listed {
 
 impl Entry {
     fn member(self, standing: Standing) -> Option<Member> {
-        let has_keys = self.status == 0 && !self.needs_puk;
+        // A team says both of each member; a conversation says neither.
+        let is_of_team = self.uv.is_some();
+        let has_keys = !is_of_team || (self.status == Some(0) && self.needs_puk == Some(false));
         let name: KeybaseName = self.username.parse().ok()?;
         let uid = self.uv.map(|version| version.uid).or(self.uid)?;
         Some(Member { name, uid, standing: if has_keys { standing } else { Standing::Keyless } })
