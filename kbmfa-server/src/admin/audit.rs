@@ -14,7 +14,7 @@ use std::time::Duration;
 use super::{Admin, Failure};
 use crate::audit::store::{self, index};
 use crate::db::Db;
-use crate::logins::{Error, service};
+use crate::logins::{Error, telling};
 
 /// The verbs.
 #[derive(Subcommand)]
@@ -50,7 +50,7 @@ pub fn run(admin: &Admin, verb: Verb) -> Result<(), Failure> {
 
 fn post_head(admin: &Admin) -> Result<(), Failure> {
     let head = admin.change("audit.post-head", |tx, config, _| {
-        service::tell_head(tx, &config.rules(None), Duration::ZERO)?;
+        telling::head(tx, &config.rules(None), Duration::ZERO)?;
         Ok::<_, Error>(store::head(tx)?)
     })?;
     let words = format!("the head of the record is {head}; a running server posts it at once");

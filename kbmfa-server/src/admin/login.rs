@@ -12,7 +12,7 @@ use std::time::Duration;
 use super::{Admin, Failure, print, session};
 use crate::clock::{Clock, SystemClock, Time};
 use crate::db::{Db, Tx};
-use crate::logins::service::Answered;
+use crate::logins::answering::{self, Answered};
 use crate::logins::state::State;
 use crate::logins::store::{self, Login};
 use crate::logins::{Error, service};
@@ -201,7 +201,7 @@ fn decide(admin: &Admin, decision: Decision, answer: Answer) -> Result<(), Failu
     }
     let answered = admin.change("login.answer", move |tx, config, _| {
         let login = service::find(tx, &id)?;
-        service::answer(tx, &config.rules(None), &login.id, &person, answer, reason.as_ref())
+        answering::answer(tx, &config.rules(None), &login.id, &person, answer, reason.as_ref())
     })?;
     match answered {
         Answered::Decided(login) => {

@@ -17,7 +17,7 @@ use super::state::State;
 use super::store::asks::{self, Ask};
 use super::store::notices::{self, Notice};
 use super::store::{Login, reach};
-use super::{Error, Logins, service};
+use super::{Error, Logins, answering, service};
 use crate::clock::Time;
 use crate::db::{Tx, lease};
 use crate::relay::{self, Hint, Message, Posted, Relay, Telling};
@@ -277,7 +277,7 @@ impl<R: Relay> Carrier<'_, R> {
                 return Ok(false);
             }
             members.map_or(Ok(()), |members| reach::list(tx, name, &members))?;
-            service::settle(tx, &rules, &id, &standing)?;
+            answering::settle(tx, &rules, &id, &standing)?;
             Ok::<_, Error>(true)
         });
         if !settled.await? {

@@ -5,6 +5,10 @@ pub mod key;
 pub mod state;
 
 pub mod service;
+
+pub mod answering;
+pub mod telling;
+
 pub mod store;
 
 pub mod feed;

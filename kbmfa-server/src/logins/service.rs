@@ -9,27 +9,22 @@ use std::time::Duration;
 use super::Error;
 use super::key;
 use super::state::{self, Change, Grace, Input, Life, Revocation, State};
-use super::store::asks::{self, Ask, Given};
-use super::store::notices::Worth;
-use super::store::{self, Login, history, notices, reach};
+use super::store::asks::{self, Ask};
+use super::store::{self, Login, history, reach};
+use super::telling;
 use crate::audit::{Actor, Event, Kind, store as audit};
 use crate::db::{self, Tx};
-use crate::policy::{
-    self, Approver, Before, Facts, Grounds, Membership, Person, Reach, Refusal, Subject, Verdict,
-};
+use crate::policy::{self, Facts, Grounds, Membership, Person, Reach, Refusal, Subject, Verdict};
 use crate::random;
-use crate::relay::{self, Answer, Post, Standing, text};
+use crate::relay::{Post, text};
 use crate::roster::caller::{AuthToken, Caller, Claim};
 use crate::roster::{self, employee};
 
 /// The limits on asks count over this.
 const MINUTE: Duration = Duration::from_secs(60);
 
-/// People are told again of a limit that goes on being reached after this.
-const NOTICE_PAUSE: Duration = Duration::from_secs(600);
-
 /// The relay that is always there.
-const CONSOLE: &str = "console";
+pub(super) const CONSOLE: &str = "console";
 
 /// What the operator has decided about logins.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -98,106 +93,6 @@ pub fn cancel(tx: &Tx<'_>, rules: &Rules, caller: &Caller, id: &LoginId) -> Resu
     let mut login = of_machine(tx, caller, id)?;
     apply(tx, rules, &mut login, Input::Cancel, &Actor::machine(&caller.name))?;
     Ok(reply(&login, tx, rules))
-}
-
-/// What became of a person's answer.
-#[derive(Debug, Clone, PartialEq)]
-pub enum Answered {
-    /// It decided the login.
-    Decided(Box<Login>),
-    /// It did not count, for this reason. It is on record all the same.
-    DidNotCount(String),
-}
-
-/// A person answers, by the full id of a login.
-///
-/// # Errors
-/// [`Error::NotFound`].
-pub fn answer(
-    tx: &Tx<'_>,
-    rules: &Rules,
-    id: &LoginId,
-    person: &Approver,
-    answer: Answer,
-    note: Option<&Shown>,
-) -> Result<Answered, Error> {
-    let mut login = store::by_id(tx, id)?.ok_or_else(|| Error::NotFound(id.to_string()))?;
-    apply(tx, rules, &mut login, Input::Tick, &Actor::new("clock"))?;
-    let ask = asks::of(tx, id)?.into_iter().next();
-    let why_not = why_not(tx, rules, &login, ask.as_ref(), person)?;
-    let standing = Standing { person: person.clone(), answer, why_not };
-    record_answer(tx, &login, ask.as_ref(), &standing, note)?;
-    if let Some(why_not) = standing.why_not {
-        return Ok(Answered::DidNotCount(why_not));
-    }
-    apply(tx, rules, &mut login, Input::Answer(answer), &Actor::new(person.to_string()))?;
-    Ok(Answered::Decided(Box::new(login)))
-}
-
-/// Decides by the answers that stand on a message at this moment: any Deny of somebody who may answer
-/// outweighs every Approve. Answers that do not count go on record once, and whose they are is told why.
-///
-/// # Errors
-/// [`Error::NotFound`].
-pub fn settle(tx: &Tx<'_>, rules: &Rules, id: &LoginId, standing: &[Standing]) -> Result<(), Error> {
-    let mut login = store::by_id(tx, id)?.ok_or_else(|| Error::NotFound(id.to_string()))?;
-    apply(tx, rules, &mut login, Input::Tick, &Actor::new("clock"))?;
-    let ask = asks::of(tx, id)?.into_iter().next();
-    let mut eligible = Vec::new();
-    for one in standing {
-        let why_not = match &one.why_not {
-            Some(why_not) => Some(why_not.clone()),
-            None => why_not(tx, rules, &login, ask.as_ref(), &one.person)?,
-        };
-        let one = Standing { why_not, ..one.clone() };
-        if one.why_not.is_none() {
-            eligible.push(one);
-        } else if !asks::was_answered(tx, id, &one.person, one.answer)? {
-            record_answer(tx, &login, ask.as_ref(), &one, None)?;
-            if !agrees(&login, one.answer) {
-                tell_why_not(tx, ask.as_ref(), &one)?;
-            }
-        }
-    }
-    if let Some(decisive) = relay::tally(&eligible) {
-        answer(tx, rules, id, &decisive.person, decisive.answer, None)?;
-    }
-    Ok(())
-}
-
-/// Whoever said the same as what was decided need not be told that it came too late.
-fn agrees(login: &Login, answer: Answer) -> bool {
-    matches!((login.life.state, answer), (State::Approved, Answer::Approve) | (State::Denied, Answer::Deny))
-}
-
-fn record_answer(
-    tx: &Tx<'_>,
-    login: &Login,
-    ask: Option<&Ask>,
-    standing: &Standing,
-    note: Option<&Shown>,
-) -> Result<(), Error> {
-    let Standing { person, answer, why_not } = standing;
-    if let Some(ask) = ask {
-        let (id, note) = (random::hex::<16>()?, note.map(Shown::as_str));
-        let why_not = why_not.as_deref();
-        asks::insert_answer(tx, &Given { id, ask: &ask.id, person, answer: *answer, why_not, note })?;
-    }
-    let kind = if why_not.is_some() { Kind::AnswerRejected } else { Kind::AnswerGiven };
-    let event = about(login, kind, Actor::new(person.to_string())).detail("answer", answer.as_str());
-    audit::append(tx, &event.maybe("why-not", why_not.as_ref()).maybe("note", note))?;
-    Ok(())
-}
-
-/// A short reply to the ask.
-fn tell_why_not(tx: &Tx<'_>, ask: Option<&Ask>, standing: &Standing) -> Result<(), Error> {
-    let (Some(ask), Some(why_not)) = (ask, &standing.why_not) else { return Ok(()) };
-    let text = text::did_not_count(standing.person.name(), standing.answer, why_not);
-    let (id, destination, reply_to) = (random::hex::<16>()?, ask.destination.clone(), ask.message.clone());
-    let subject = format!("reply {id}");
-    let notice = notices::Notice { id, destination, text, reply_to };
-    notices::raise(tx, &notice, (&subject, Worth::Alarm), tx.now)?;
-    Ok(())
 }
 
 /// Lets time pass for every login to which it matters; returns those that it changed.
@@ -361,8 +256,8 @@ fn enter(
             let ask = Ask { id, login, destination, approvers, message: None, is_closed: false };
             asks::insert(tx, &ask)?;
         }
-        Verdict::Refuse(refusal) if refusal.is_limit() => tell_of_limit(tx, rules, &login, refusal)?,
-        Verdict::Refuse(refusal) if rules.post.refusals => tell_of_refusal(tx, rules, &login, refusal)?,
+        Verdict::Refuse(refusal) if refusal.is_limit() => telling::of_limit(tx, rules, &login, refusal)?,
+        Verdict::Refuse(refusal) if rules.post.refusals => telling::of_refusal(tx, rules, &login, refusal)?,
         _ => {}
     }
     Ok(login)
@@ -400,62 +295,7 @@ fn record_opening(tx: &Tx<'_>, login: &Login, verdict: &Verdict) -> Result<(), E
     Ok(())
 }
 
-/// Tells people that a limit was reached: once in a while about the same login, however often it is tried.
-fn tell_of_limit(tx: &Tx<'_>, rules: &Rules, login: &Login, refusal: Refusal) -> Result<(), Error> {
-    let from = login.source.as_deref().unwrap_or("an unknown address");
-    let subject = subject(login, refusal, from);
-    let text = text::limit_reached(login.user().as_str(), login.machine.as_str(), from, refusal.code());
-    if raise_notice(tx, rules, (&subject, Worth::Alarm), text)? {
-        let event = about(login, Kind::LimitReached, Actor::new("policy"));
-        audit::append(tx, &event.detail("limit", refusal.code()).detail("source", from))?;
-    }
-    Ok(())
-}
-
-/// What counts as the same. With the `AUTH_TOKEN` any name can be claimed, so that names make no difference.
-fn subject(login: &Login, refusal: Refusal, from: &str) -> String {
-    if login.machine.is_claimed() {
-        return format!("{} claimed", refusal.code());
-    }
-    format!("{} {} {} {from}", refusal.code(), login.machine_id, login.user())
-}
-
-/// Tells people that policy refused a login: once in a while about the same, however often it is tried.
-fn tell_of_refusal(tx: &Tx<'_>, rules: &Rules, login: &Login, refusal: Refusal) -> Result<(), Error> {
-    let from = login.source.as_deref().unwrap_or("an unknown address");
-    let subject = subject(login, refusal, from);
-    let text = text::refused(login.user().as_str(), login.machine.as_str(), from, refusal.code());
-    raise_notice(tx, rules, (&subject, Worth::News), text).map(drop)
-}
-
-/// Tells people something through the relay, once in a while about the same subject; true if they are told.
-///
-/// # Errors
-/// What the database says.
-pub fn raise_notice(
-    tx: &Tx<'_>,
-    rules: &Rules,
-    (subject, worth): (&str, Worth),
-    text: String,
-) -> Result<bool, Error> {
-    let destination = (rules.relay.to_owned(), rules.policy.default.destination.clone());
-    let notice = notices::Notice { id: random::hex::<16>()?, destination, text, reply_to: None };
-    Ok(notices::raise(tx, &notice, (subject, worth), tx.now.minus(NOTICE_PAUSE))?)
-}
-
-/// Tells people the head of the record, so that the relay witnesses it, unless it was told within the pause.
-///
-/// # Errors
-/// What the database says.
-pub fn tell_head(tx: &Tx<'_>, rules: &Rules, pause: Duration) -> Result<bool, Error> {
-    let head = audit::head(tx)?;
-    let text = text::head(&format!("{}:{}", head.seq, head.seal));
-    let destination = (rules.relay.to_owned(), rules.policy.default.destination.clone());
-    let notice = notices::Notice { id: random::hex::<16>()?, destination, text, reply_to: None };
-    Ok(notices::raise(tx, &notice, ("head", Worth::Alarm), tx.now.minus(pause))?)
-}
-
-fn facts(
+pub(super) fn facts(
     tx: &Tx<'_>,
     rules: &Rules,
     (machine_id, machine): (&str, &MachineName),
@@ -502,46 +342,6 @@ pub fn by_the_relay(tx: &Tx<'_>, rules: &Rules, person: &Person) -> Result<(Memb
     Ok((membership, if rules.relay == CONSOLE { Reach::Up } else { reach::reach(tx, rules.relay)? }))
 }
 
-/// Why this person's answer to this login does not count; `None` if it does. Policy speaks again here, so
-/// that what has changed since the ask counts - but not limits and cool-downs, which are about asking.
-fn why_not(
-    tx: &Tx<'_>,
-    rules: &Rules,
-    login: &Login,
-    ask: Option<&Ask>,
-    person: &Approver,
-) -> Result<Option<String>, Error> {
-    if login.life.state != State::Pending {
-        let by = login.decided_by.as_deref().map(|by| format!(" by {by}")).unwrap_or_default();
-        return Ok(Some(format!("the login is {} already{by}", login.life.state)));
-    }
-    let Some(ask) = ask else { return Ok(Some("nobody is asked about this login".into())) };
-    let facts = facts(tx, rules, (&login.machine_id, &login.machine), &login.opened)?;
-    let before = if facts.before == Before::DeniedRecently { Before::Nothing } else { facts.before };
-    // That nobody can be asked any more is no reason why somebody who was should not answer; the console may,
-    // where it takes the relay's place.
-    let relay = if rules.policy.console_when_down { facts.relay } else { Reach::Up };
-    let now = Facts {
-        before,
-        relay,
-        pending_same_user: 0,
-        pending_on_machine: 0,
-        asks_same_user: 0,
-        asks_on_machine: 0,
-        ..facts
-    };
-    let was_asked = policy::is_among(&ask.approvers, &now.person, person);
-    Ok(match policy::judge(&rules.policy, &now) {
-        Verdict::Ask(terms) if policy::may_answer(&terms, &now.person, person) && was_asked => None,
-        // It would not be asked about any more; whoever was asked may still answer.
-        Verdict::Allow(_) if was_asked && (rules.relay == CONSOLE || !person.is_at_console()) => None,
-        Verdict::Ask(_) | Verdict::Allow(_) => {
-            Some(format!("{person} is not among the approvers of this login"))
-        }
-        verdict => Some(format!("policy has come to another verdict: {}", verdict.as_str())),
-    })
-}
-
 fn read(tx: &Tx<'_>, rules: &Rules, mut login: Login, wait: Duration) -> Result<(i64, LoginReply), Error> {
     // The approval of somebody who may not log in any more is worth nothing, read for the first time or again.
     if login.life.state == State::Approved
@@ -581,7 +381,13 @@ fn refusal(login: &Login, why: Revocation) -> LoginReply {
 }
 
 /// Takes one step and writes down what it changed.
-fn apply(tx: &Tx<'_>, rules: &Rules, login: &mut Login, input: Input, by: &Actor) -> Result<Change, Error> {
+pub(super) fn apply(
+    tx: &Tx<'_>,
+    rules: &Rules,
+    login: &mut Login,
+    input: Input,
+    by: &Actor,
+) -> Result<Change, Error> {
     let (life, change) = state::step(login.life, input, tx.now, rules.grace);
     let is_held = matches!(input, Input::Poll(wait) if !wait.is_zero()) && life.state == State::Pending;
     if life == login.life && !is_held {
@@ -618,7 +424,7 @@ fn apply(tx: &Tx<'_>, rules: &Rules, login: &mut Login, input: Input, by: &Actor
     Ok(change)
 }
 
-fn about(login: &Login, kind: Kind, actor: Actor) -> Event {
+pub(super) fn about(login: &Login, kind: Kind, actor: Actor) -> Event {
     let (id, user) = (Some(login.id.clone()), Some(login.user().clone()));
     Event { login: id, user, ..Event::new(kind, actor).machine(&login.machine) }
 }

@@ -9,7 +9,8 @@ use proptest::prelude::*;
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use super::service::{self, Answered, Rules};
+use super::answering::{self, Answered};
+use super::service::{self, Rules};
 use super::state::{Grace, Revocation};
 use super::{Error, store};
 use crate::audit::Actor;
@@ -86,7 +87,7 @@ impl World {
 
     fn answer(&self, id: u8, person: &'static str, answer: Answer) -> Answered {
         let person = person.parse().unwrap();
-        self.act(move |tx, rules, _| service::answer(tx, rules, &login_id(id), &person, answer, None))
+        self.act(move |tx, rules, _| answering::answer(tx, rules, &login_id(id), &person, answer, None))
             .unwrap()
     }
 

@@ -8,9 +8,9 @@ use super::store::{self, Moment, Session};
 use crate::audit::{Actor, Event, Kind, store as audit};
 use crate::clock::Time;
 use crate::db::Tx;
-use crate::logins::service::{Rules, raise_notice};
+use crate::logins::service::Rules;
 use crate::logins::store::notices::Worth;
-use crate::logins::{Error, key, store as logins};
+use crate::logins::{Error, key, store as logins, telling};
 use crate::random;
 use crate::relay::text;
 use crate::roster::caller::Caller;
@@ -30,7 +30,7 @@ pub fn take(tx: &Tx<'_>, rules: &Rules, caller: &Caller, report: &SessionReport)
             let (user, at) = (&report.user, reported(report));
             log::error!("machine {} let {user} in without approval at {at}: no server reached", caller.name);
             let text = text::let_in_unreachable(user.as_str(), caller.name.as_str(), &at.to_string());
-            raise_notice(tx, rules, (&format!("let-in {}", report.id), Worth::Alarm), text)?;
+            telling::notice(tx, rules, (&format!("let-in {}", report.id), Worth::Alarm), text)?;
             (Kind::LoginLetInUnreachable, heard(tx, caller, report)?)
         }
     };
@@ -47,7 +47,7 @@ fn tell(tx: &Tx<'_>, rules: &Rules, kind: Kind, session: &Session) -> Result<(),
     };
     let (user, machine) = (session.user.as_str(), session.machine.as_str());
     let text = text::session(what, user, machine, session.source.as_deref());
-    raise_notice(tx, rules, (&format!("session {what} {}", session.id), Worth::News), text).map(drop)
+    telling::notice(tx, rules, (&format!("session {what} {}", session.id), Worth::News), text).map(drop)
 }
 
 /// One end of a session. Either may come first; the other then finds the session and lacks nothing.

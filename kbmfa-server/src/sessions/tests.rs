@@ -15,7 +15,7 @@ use crate::db::Tx;
 use crate::db::testing::{Fixture, fixture};
 use crate::logins::service::{self as logins, Rules};
 use crate::logins::state::Grace;
-use crate::logins::{Error, store as login_store};
+use crate::logins::{Error, answering, store as login_store};
 use crate::policy::{Approvers, Limits, Settings, Terms};
 use crate::relay::Answer;
 use crate::roster;
@@ -52,7 +52,7 @@ impl World {
         self.act(move |tx, caller| {
             let (rules, id) = (rules(tx.now), LoginId::from_random([id; 16]));
             logins::open(tx, &rules, caller, &id, &open_login(connection))?;
-            logins::answer(tx, &rules, &id, &"console:root".parse().unwrap(), Answer::Approve, None)?;
+            answering::answer(tx, &rules, &id, &"console:root".parse().unwrap(), Answer::Approve, None)?;
             logins::poll(tx, &rules, caller, &id, Duration::ZERO)
         });
     }

@@ -8,7 +8,7 @@ use crate::audit::{Actor, Event, Kind, store as audit};
 use crate::clock::Time;
 use crate::db::lease;
 use crate::logins::store::reach;
-use crate::logins::{Error, Logins, service};
+use crate::logins::{Error, Logins, telling};
 use crate::relay::{Relay, State};
 
 /// How often it is looked how the relay is. The lease lasts longer.
@@ -104,7 +104,7 @@ impl<R: Relay> Herald<'_, R> {
         }
         said.head = Some(now);
         let rules = self.logins.rules();
-        let told = self.logins.db().write("head.told", move |tx| service::tell_head(tx, &rules, TELL_HEAD));
+        let told = self.logins.db().write("head.told", move |tx| telling::head(tx, &rules, TELL_HEAD));
         if told.await? {
             self.logins.tell_relay();
         }

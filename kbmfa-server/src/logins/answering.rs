@@ -1,0 +1,145 @@
+//! What a person's answer does: whether it counts, and what it decides. Each function is one action inside the caller's
+//! transaction, with its audit entry.
+
+use kbmfa_proto::names::LoginId;
+use kbmfa_proto::text::Shown;
+
+use super::service::{CONSOLE, Rules, about, apply, facts};
+use super::state::{Input, State};
+use super::store::asks::{self, Ask, Given};
+use super::store::{self, Login};
+use super::{Error, telling};
+use crate::audit::{Actor, Kind, store as audit};
+use crate::db::Tx;
+use crate::policy::{self, Approver, Before, Facts, Reach, Verdict};
+use crate::random;
+use crate::relay::{self, Answer, Standing};
+
+/// What became of a person's answer.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Answered {
+    /// It decided the login.
+    Decided(Box<Login>),
+    /// It did not count, for this reason. It is on record all the same.
+    DidNotCount(String),
+}
+
+/// A person answers, by the full id of a login.
+///
+/// # Errors
+/// [`Error::NotFound`].
+pub fn answer(
+    tx: &Tx<'_>,
+    rules: &Rules,
+    id: &LoginId,
+    person: &Approver,
+    answer: Answer,
+    note: Option<&Shown>,
+) -> Result<Answered, Error> {
+    let mut login = store::by_id(tx, id)?.ok_or_else(|| Error::NotFound(id.to_string()))?;
+    apply(tx, rules, &mut login, Input::Tick, &Actor::new("clock"))?;
+    let ask = asks::of(tx, id)?.into_iter().next();
+    let why_not = why_not(tx, rules, &login, ask.as_ref(), person)?;
+    let standing = Standing { person: person.clone(), answer, why_not };
+    record_answer(tx, &login, ask.as_ref(), &standing, note)?;
+    if let Some(why_not) = standing.why_not {
+        return Ok(Answered::DidNotCount(why_not));
+    }
+    apply(tx, rules, &mut login, Input::Answer(answer), &Actor::new(person.to_string()))?;
+    Ok(Answered::Decided(Box::new(login)))
+}
+
+/// Decides by the answers that stand on a message at this moment: any Deny of somebody who may answer
+/// outweighs every Approve. Answers that do not count go on record once, and whose they are is told why.
+///
+/// # Errors
+/// [`Error::NotFound`].
+pub fn settle(tx: &Tx<'_>, rules: &Rules, id: &LoginId, standing: &[Standing]) -> Result<(), Error> {
+    let mut login = store::by_id(tx, id)?.ok_or_else(|| Error::NotFound(id.to_string()))?;
+    apply(tx, rules, &mut login, Input::Tick, &Actor::new("clock"))?;
+    let ask = asks::of(tx, id)?.into_iter().next();
+    let mut eligible = Vec::new();
+    for one in standing {
+        let why_not = match &one.why_not {
+            Some(why_not) => Some(why_not.clone()),
+            None => why_not(tx, rules, &login, ask.as_ref(), &one.person)?,
+        };
+        let one = Standing { why_not, ..one.clone() };
+        if one.why_not.is_none() {
+            eligible.push(one);
+        } else if !asks::was_answered(tx, id, &one.person, one.answer)? {
+            record_answer(tx, &login, ask.as_ref(), &one, None)?;
+            if !agrees(&login, one.answer) {
+                telling::why_not(tx, ask.as_ref(), &one)?;
+            }
+        }
+    }
+    if let Some(decisive) = relay::tally(&eligible) {
+        answer(tx, rules, id, &decisive.person, decisive.answer, None)?;
+    }
+    Ok(())
+}
+
+/// Whoever said the same as what was decided need not be told that it came too late.
+fn agrees(login: &Login, answer: Answer) -> bool {
+    matches!((login.life.state, answer), (State::Approved, Answer::Approve) | (State::Denied, Answer::Deny))
+}
+
+fn record_answer(
+    tx: &Tx<'_>,
+    login: &Login,
+    ask: Option<&Ask>,
+    standing: &Standing,
+    note: Option<&Shown>,
+) -> Result<(), Error> {
+    let Standing { person, answer, why_not } = standing;
+    if let Some(ask) = ask {
+        let (id, note) = (random::hex::<16>()?, note.map(Shown::as_str));
+        let why_not = why_not.as_deref();
+        asks::insert_answer(tx, &Given { id, ask: &ask.id, person, answer: *answer, why_not, note })?;
+    }
+    let kind = if why_not.is_some() { Kind::AnswerRejected } else { Kind::AnswerGiven };
+    let event = about(login, kind, Actor::new(person.to_string())).detail("answer", answer.as_str());
+    audit::append(tx, &event.maybe("why-not", why_not.as_ref()).maybe("note", note))?;
+    Ok(())
+}
+
+/// Why this person's answer to this login does not count; `None` if it does. Policy speaks again here, so
+/// that what has changed since the ask counts - but not limits and cool-downs, which are about asking.
+fn why_not(
+    tx: &Tx<'_>,
+    rules: &Rules,
+    login: &Login,
+    ask: Option<&Ask>,
+    person: &Approver,
+) -> Result<Option<String>, Error> {
+    if login.life.state != State::Pending {
+        let by = login.decided_by.as_deref().map(|by| format!(" by {by}")).unwrap_or_default();
+        return Ok(Some(format!("the login is {} already{by}", login.life.state)));
+    }
+    let Some(ask) = ask else { return Ok(Some("nobody is asked about this login".into())) };
+    let facts = facts(tx, rules, (&login.machine_id, &login.machine), &login.opened)?;
+    let before = if facts.before == Before::DeniedRecently { Before::Nothing } else { facts.before };
+    // That nobody can be asked any more is no reason why somebody who was should not answer; the console may,
+    // where it takes the relay's place.
+    let relay = if rules.policy.console_when_down { facts.relay } else { Reach::Up };
+    let now = Facts {
+        before,
+        relay,
+        pending_same_user: 0,
+        pending_on_machine: 0,
+        asks_same_user: 0,
+        asks_on_machine: 0,
+        ..facts
+    };
+    let was_asked = policy::is_among(&ask.approvers, &now.person, person);
+    Ok(match policy::judge(&rules.policy, &now) {
+        Verdict::Ask(terms) if policy::may_answer(&terms, &now.person, person) && was_asked => None,
+        // It would not be asked about any more; whoever was asked may still answer.
+        Verdict::Allow(_) if was_asked && (rules.relay == CONSOLE || !person.is_at_console()) => None,
+        Verdict::Ask(_) | Verdict::Allow(_) => {
+            Some(format!("{person} is not among the approvers of this login"))
+        }
+        verdict => Some(format!("policy has come to another verdict: {}", verdict.as_str())),
+    })
+}

@@ -1,0 +1,84 @@
+//! What people are told besides asks, each no more often than is good. Whatever it is stands in a row first, so that it is told
+//! after a restart too.
+
+use std::time::Duration;
+
+use super::Error;
+use super::service::{Rules, about};
+use super::store::Login;
+use super::store::asks::Ask;
+use super::store::notices::{self, Worth};
+use crate::audit::{Actor, Kind, store as audit};
+use crate::db::Tx;
+use crate::policy::Refusal;
+use crate::random;
+use crate::relay::{Standing, text};
+
+/// People are told again of a limit that goes on being reached after this.
+const NOTICE_PAUSE: Duration = Duration::from_secs(600);
+
+/// Tells people that a limit was reached: once in a while about the same login, however often it is tried.
+pub(super) fn of_limit(tx: &Tx<'_>, rules: &Rules, login: &Login, refusal: Refusal) -> Result<(), Error> {
+    let from = login.source.as_deref().unwrap_or("an unknown address");
+    let subject = subject(login, refusal, from);
+    let text = text::limit_reached(login.user().as_str(), login.machine.as_str(), from, refusal.code());
+    if notice(tx, rules, (&subject, Worth::Alarm), text)? {
+        let event = about(login, Kind::LimitReached, Actor::new("policy"));
+        audit::append(tx, &event.detail("limit", refusal.code()).detail("source", from))?;
+    }
+    Ok(())
+}
+
+/// Tells people that policy refused a login: once in a while about the same, however often it is tried.
+pub(super) fn of_refusal(tx: &Tx<'_>, rules: &Rules, login: &Login, refusal: Refusal) -> Result<(), Error> {
+    let from = login.source.as_deref().unwrap_or("an unknown address");
+    let subject = subject(login, refusal, from);
+    let text = text::refused(login.user().as_str(), login.machine.as_str(), from, refusal.code());
+    notice(tx, rules, (&subject, Worth::News), text).map(drop)
+}
+
+/// What counts as the same. With the `AUTH_TOKEN` any name can be claimed, so that names make no difference.
+fn subject(login: &Login, refusal: Refusal, from: &str) -> String {
+    if login.machine.is_claimed() {
+        return format!("{} claimed", refusal.code());
+    }
+    format!("{} {} {} {from}", refusal.code(), login.machine_id, login.user())
+}
+
+/// Tells people something through the relay, once in a while about the same subject; true if they are told.
+///
+/// # Errors
+/// What the database says.
+pub fn notice(
+    tx: &Tx<'_>,
+    rules: &Rules,
+    (subject, worth): (&str, Worth),
+    text: String,
+) -> Result<bool, Error> {
+    let destination = (rules.relay.to_owned(), rules.policy.default.destination.clone());
+    let notice = notices::Notice { id: random::hex::<16>()?, destination, text, reply_to: None };
+    Ok(notices::raise(tx, &notice, (subject, worth), tx.now.minus(NOTICE_PAUSE))?)
+}
+
+/// Tells people the head of the record, so that the relay witnesses it, unless it was told within the pause.
+///
+/// # Errors
+/// What the database says.
+pub fn head(tx: &Tx<'_>, rules: &Rules, pause: Duration) -> Result<bool, Error> {
+    let newest = audit::head(tx)?;
+    let text = text::head(&format!("{}:{}", newest.seq, newest.seal));
+    let destination = (rules.relay.to_owned(), rules.policy.default.destination.clone());
+    let notice = notices::Notice { id: random::hex::<16>()?, destination, text, reply_to: None };
+    Ok(notices::raise(tx, &notice, ("head", Worth::Alarm), tx.now.minus(pause))?)
+}
+
+/// A short reply to the ask.
+pub(super) fn why_not(tx: &Tx<'_>, ask: Option<&Ask>, standing: &Standing) -> Result<(), Error> {
+    let (Some(ask), Some(why_not)) = (ask, &standing.why_not) else { return Ok(()) };
+    let text = text::did_not_count(standing.person.name(), standing.answer, why_not);
+    let (id, destination, reply_to) = (random::hex::<16>()?, ask.destination.clone(), ask.message.clone());
+    let subject = format!("reply {id}");
+    let notice = notices::Notice { id, destination, text, reply_to };
+    notices::raise(tx, &notice, (&subject, Worth::Alarm), tx.now)?;
+    Ok(())
+}
