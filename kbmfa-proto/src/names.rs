@@ -156,20 +156,25 @@ impl MachineName {
 impl ReportId {
     /// Makes an id of 16 random bytes.
     pub fn from_random(bytes: [u8; 16]) -> Self {
-        Self(format!("{:032x}", u128::from_be_bytes(bytes)))
+        Self(hex_id(bytes))
     }
 }
 
 impl LoginId {
     /// Makes an id of 16 random bytes.
     pub fn from_random(bytes: [u8; 16]) -> Self {
-        Self(format!("{:032x}", u128::from_be_bytes(bytes)))
+        Self(hex_id(bytes))
     }
 
     /// The first eight digits: enough for people to tell waiting logins apart.
     pub fn short(&self) -> &str {
         self.0.get(..8).unwrap_or(&self.0)
     }
+}
+
+/// 128 bits as 32 lower-case hexadecimal digits.
+pub fn hex_id(bytes: [u8; 16]) -> String {
+    format!("{:032x}", u128::from_be_bytes(bytes))
 }
 
 pub(crate) fn is_hex_id(text: &str) -> bool {

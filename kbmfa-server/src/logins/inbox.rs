@@ -13,10 +13,9 @@ use std::collections::{BTreeSet, VecDeque};
 use std::future::Future;
 use std::time::Duration;
 
-use super::state::State;
 use super::store::asks::{self, Ask};
 use super::store::notices::{self, Notice};
-use super::store::{Login, reach};
+use super::store::{self, Login, reach};
 use super::{Error, Logins, answering, service};
 use crate::clock::Time;
 use crate::db::{Tx, lease};
@@ -107,14 +106,7 @@ impl<R: Relay> Carrier<'_, R> {
                 () = self.logins.news_for_relay() => {}
                 () = tokio::time::sleep(INTERVAL) => {}
             }
-            let done = match self.relay.state() {
-                relay::State::Starting => Ok(()),
-                // Answers may be read although nothing can be posted.
-                relay::State::Down(_) => self.look_at_answers().await,
-                relay::State::Up => self.round().await,
-            };
-            self.was_up = self.relay.state() == relay::State::Up;
-            match done {
+            match self.round().await {
                 Ok(()) | Err(Failure::NotMyTurn) => {}
                 Err(error) => log::error!("relay {}: {error}", self.relay.name()),
             }
@@ -130,28 +122,27 @@ impl<R: Relay> Carrier<'_, R> {
         }
     }
 
-    async fn look_at_answers(&mut self) -> Result<(), Failure> {
-        self.follow_hints().await?;
-        while self.look_at_one().await? {
-            self.follow_hints().await?;
-        }
-        Ok(())
-    }
-
-    /// Does everything that can be done now: hints first, then one of each kind in turns.
+    /// Does everything that can be done now: hints first, then one of each kind in turns. While the relay is down answers
+    /// may be readable although nothing can be posted.
     async fn round(&mut self) -> Result<(), Failure> {
-        if !self.was_up {
-            // What failed before may go well now.
-            (self.urgent, self.patience) = (Patience::new(URGENT_PAUSE_MAX), Patience::new(PAUSE_MAX));
-        }
         loop {
+            let state = self.relay.state();
+            let is_up = state == relay::State::Up;
+            if is_up && !self.was_up {
+                // What failed before may go well now.
+                (self.urgent, self.patience) = (Patience::new(URGENT_PAUSE_MAX), Patience::new(PAUSE_MAX));
+            }
+            self.was_up = is_up;
+            if state == relay::State::Starting {
+                return Ok(());
+            }
             self.follow_hints().await?;
-            let posted = self.tend_one(asks::Due::Wanted).await?;
+            let posted = is_up && self.tend_one(asks::Due::Wanted).await?;
             self.follow_hints().await?;
             let looked = self.look_at_one().await?;
-            let ended = self.tend_one(asks::Due::Ended).await?;
-            let told = self.tell_one().await?;
-            if !(posted || looked || ended || told) || self.relay.state() != relay::State::Up {
+            let ended = is_up && self.tend_one(asks::Due::Ended).await?;
+            let told = is_up && self.tell_one().await?;
+            if !(posted || looked || ended || told) {
                 return Ok(());
             }
         }
@@ -188,9 +179,8 @@ impl<R: Relay> Carrier<'_, R> {
     /// Decides by what stands on this message, if it is an ask; true if that could be done.
     async fn look_at(&mut self, message: &str) -> Result<bool, Failure> {
         let (name, wanted) = (self.relay.name(), message.to_owned());
-        let found =
-            self.logins.db().read(move |tx| with_pools(tx, asks::of_message(tx, name, &wanted)?)).await?;
-        let Some(item) = found.into_iter().next() else { return Ok(true) };
+        let found = self.logins.db().read(move |tx| item(tx, asks::of_message(tx, name, &wanted)?)).await?;
+        let Some(item) = found else { return Ok(true) };
         let settled = self.settle(&item.posting(), &Message(message.to_owned()), &item.login).await;
         let what = format!("login {}", item.login.id.short());
         note(&mut self.urgent, (message, &what), self.logins.db().now(), settled)
@@ -199,27 +189,34 @@ impl<R: Relay> Carrier<'_, R> {
     /// Posts an ask, or turns one into the verdict; false if there is none to be tried now.
     async fn tend_one(&mut self, which: asks::Due) -> Result<bool, Failure> {
         let (name, now) = (self.relay.name(), self.logins.db().now());
-        let due = self.logins.db().read(move |tx| with_pools(tx, asks::due(tx, name, which)?)).await?;
-        let patience = if which == asks::Due::Wanted { &self.urgent } else { &self.patience };
-        let Some(item) = due.into_iter().find(|item| patience.may_try(&item.ask.id, now)) else {
-            return Ok(false);
-        };
-        let failures = patience.failures(&item.ask.id);
-        let mut done = match which {
+        let due = self.logins.db().read(move |tx| Ok::<_, Error>(asks::due(tx, name, which)?)).await?;
+        let patience = self.patience_for(which);
+        let Some(id) = due.into_iter().find(|id| patience.may_try(id, now)) else { return Ok(false) };
+        let failures = patience.failures(&id);
+        let wanted = id.clone();
+        let found = self.logins.db().read(move |tx| item(tx, asks::by_id(tx, &wanted)?)).await?;
+        let Some(item) = found else { return Ok(false) };
+        let done = match which {
             asks::Due::Wanted => self.post(&item).await,
-            asks::Due::Ended => self.end(&item).await,
+            asks::Due::Ended => match self.end(&item).await {
+                Err(error @ (Failure::Relay(_) | Failure::TooSlow))
+                    if failures >= GIVE_UP_AFTER && self.is_long_over(&item.login) =>
+                {
+                    self.abandon(&item, &error).await
+                }
+                done => done,
+            },
         };
-        if let Err(error @ (Failure::Relay(_) | Failure::TooSlow)) = &done
-            && which == asks::Due::Ended
-            && failures >= GIVE_UP_AFTER
-            && self.is_long_over(&item.login)
-        {
-            done = self.abandon(&item, error).await;
-        }
-        let patience = if which == asks::Due::Wanted { &mut self.urgent } else { &mut self.patience };
-        let what = format!("login {}", item.login.id.short());
-        note(patience, (&item.ask.id, &what), self.logins.db().now(), done)?;
+        let (what, now) = (format!("login {}", item.login.id.short()), self.logins.db().now());
+        note(self.patience_for(which), (&id, &what), now, done)?;
         Ok(true)
+    }
+
+    fn patience_for(&mut self, which: asks::Due) -> &mut Patience {
+        match which {
+            asks::Due::Wanted => &mut self.urgent,
+            asks::Due::Ended => &mut self.patience,
+        }
     }
 
     /// Tells one thing; false if there is nothing to be told now.
@@ -242,14 +239,10 @@ impl<R: Relay> Carrier<'_, R> {
     }
 
     async fn post(&mut self, item: &Item) -> Result<(), Failure> {
-        let (Item { ask, login, .. }, posting) = (item, item.posting());
-        if login.life.state != State::Pending {
-            return Ok(());
-        }
-        let posted = self.say(self.relay.post(&posting)).await?;
-        self.record_post(ask, &posted).await?;
+        let posted = self.say(self.relay.post(&item.posting())).await?;
+        self.record_post(&item.ask, &posted).await?;
         if posted.is_new {
-            return self.say(self.relay.offer(&posted)).await;
+            return self.say(self.relay.offer(&posted.message)).await;
         }
         // Somebody may have answered already.
         self.hinted.insert(posted.message.0);
@@ -360,12 +353,12 @@ fn note(
 /// The lease of whoever carries asks.
 const LEASE: &str = "relay";
 
-fn with_pools(tx: &Tx<'_>, found: Vec<(Ask, Login)>) -> Result<Vec<Item>, Error> {
-    let with_pools = |(ask, login): (Ask, Login)| {
-        let pools = roster::store::pools_of(tx, &login.machine_id)?;
-        Ok(Item { ask, login, pools })
-    };
-    found.into_iter().map(with_pools).collect()
+/// An ask with its login and the pools of its machine.
+fn item(tx: &Tx<'_>, ask: Option<Ask>) -> Result<Option<Item>, Error> {
+    let Some(ask) = ask else { return Ok(None) };
+    let Some(login) = store::by_id(tx, &ask.login)? else { return Ok(None) };
+    let pools = roster::store::pools_of(tx, &login.machine_id)?;
+    Ok(Some(Item { ask, login, pools }))
 }
 
 /// Why an ask could not be tended. It stays open, and is tried again.

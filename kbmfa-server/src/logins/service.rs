@@ -253,7 +253,7 @@ fn enter(
         Verdict::Ask(terms) => {
             let destination = (rules.relay.to_owned(), terms.destination);
             let (id, login, approvers) = (random::hex::<16>()?, id.clone(), terms.approvers);
-            let ask = Ask { id, login, destination, approvers, message: None, is_closed: false };
+            let ask = Ask { id, login, destination, approvers, message: None };
             asks::insert(tx, &ask)?;
         }
         Verdict::Refuse(refusal) if refusal.is_limit() => telling::of_limit(tx, rules, &login, refusal)?,

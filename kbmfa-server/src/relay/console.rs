@@ -18,7 +18,7 @@ impl Relay for Console {
         Ok(Posted { message: Message(ask.id.clone()), is_new: true })
     }
 
-    async fn offer(&self, _posted: &Posted) -> Result<(), Error> {
+    async fn offer(&self, _message: &Message) -> Result<(), Error> {
         Ok(())
     }
 

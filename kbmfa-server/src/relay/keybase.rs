@@ -100,7 +100,7 @@ struct Known {
     up_since: Option<Time>,
     /// Since when it is this server's turn.
     turn_since: Option<Instant>,
-    /// What was sent, or not: nobody said; and when it may be looked for.
+    /// What was sent, or perhaps not, and from when on looking for it tells.
     unsure: HashMap<String, Instant>,
     /// Hints were lost for being too many.
     missed_hints: bool,

@@ -178,8 +178,8 @@ pub trait Relay: Send + Sync + 'static {
     /// relay looks for a message with this ask's id first, and never posts a second.
     fn post(&self, ask: &Ask) -> impl Future<Output = Result<Posted, Error>> + Send;
 
-    /// Puts on the message what people click to answer. Doing it again is harmless.
-    fn offer(&self, posted: &Posted) -> impl Future<Output = Result<(), Error>> + Send;
+    /// Puts on a message that has just been posted what people click to answer.
+    fn offer(&self, message: &Message) -> impl Future<Output = Result<(), Error>> + Send;
 
     /// Looks for the message of an ask that may or may not have been posted.
     fn find(&self, ask: &Ask) -> impl Future<Output = Result<Option<Message>, Error>> + Send;

@@ -5,7 +5,7 @@
 
 use kbmfa_proto::caller::Authorization;
 use kbmfa_proto::client::Trust;
-use kbmfa_proto::names::MachineName;
+use kbmfa_proto::names::{MachineName, hex_id};
 use std::path::Path;
 use zeroize::Zeroizing;
 
@@ -55,8 +55,7 @@ impl Access {
 
 impl Claim {
     fn new(name: &MachineName) -> Result<Self, random::NoRandomness> {
-        let secret = format!("{:032x}", u128::from_be_bytes(random::bytes()?));
-        Ok(Self { name: name.clone(), secret: secret.into() })
+        Ok(Self { name: name.clone(), secret: hex_id(random::bytes()?).into() })
     }
 }
 

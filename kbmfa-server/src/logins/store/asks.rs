@@ -2,7 +2,6 @@
 
 use kbmfa_proto::names::LoginId;
 
-use super::{Login, by_id};
 use crate::db::{Error, Row, Tx, Value};
 use crate::policy::{Approver, Approvers};
 use crate::relay::Answer;
@@ -20,11 +19,9 @@ pub struct Ask {
     pub approvers: Approvers,
     /// The relay's id of the message, once it is posted.
     pub message: Option<String>,
-    /// True once it has become the verdict.
-    pub is_closed: bool,
 }
 
-const ASK: &str = "SELECT id, login_id, relay, destination, approvers, message, state FROM ask";
+const ASK: &str = "SELECT id, login_id, relay, destination, approvers, message FROM ask";
 
 fn ask(row: &Row<'_, '_>) -> Result<Ask, Error> {
     Ok(Ask {
@@ -33,7 +30,6 @@ fn ask(row: &Row<'_, '_>) -> Result<Ask, Error> {
         destination: (row.text("relay")?, row.text("destination")?),
         approvers: row.parsed("approvers")?,
         message: row.text_or_null("message")?,
-        is_closed: row.text("state")? == "closed",
     })
 }
 
@@ -69,16 +65,22 @@ pub(in crate::logins) enum Due {
     Ended,
 }
 
-/// Asks of a relay that need this, the longest waiting first.
-pub(in crate::logins) fn due(tx: &Tx<'_>, relay: &str, which: Due) -> Result<Vec<(Ask, Login)>, Error> {
+/// Ids of the asks of a relay that need this, the longest waiting first.
+pub(in crate::logins) fn due(tx: &Tx<'_>, relay: &str, which: Due) -> Result<Vec<String>, Error> {
     let state = match which {
         Due::Wanted => "wanted",
         Due::Ended => "ended",
     };
-    let sql = format!("{ASK} WHERE relay = ?1 AND state IN ('wanted', 'ended') AND state = ?2 LIMIT 200");
-    let mut due = with_logins(tx, tx.query(&sql, &[relay.into(), state.into()], ask)?)?;
-    due.sort_by_key(|(_, login)| login.opened_at);
-    Ok(due)
+    // The list of both is what the index is for.
+    let sql = "SELECT ask.id FROM ask JOIN login ON login.id = login_id
+               WHERE relay = ?1 AND ask.state IN ('wanted', 'ended') AND ask.state = ?2
+               ORDER BY opened_at LIMIT 200";
+    tx.query(sql, &[relay.into(), state.into()], |row| row.text("id"))
+}
+
+/// One ask.
+pub(in crate::logins) fn by_id(tx: &Tx<'_>, id: &str) -> Result<Option<Ask>, Error> {
+    tx.query_one(&format!("{ASK} WHERE id = ?1"), &[id.into()], ask)
 }
 
 /// The messages of a relay that stand unanswered.
@@ -88,18 +90,8 @@ pub(in crate::logins) fn standing(tx: &Tx<'_>, relay: &str) -> Result<Vec<String
 }
 
 /// The ask that is this message, answered or not.
-pub(in crate::logins) fn of_message(
-    tx: &Tx<'_>,
-    relay: &str,
-    message: &str,
-) -> Result<Vec<(Ask, Login)>, Error> {
-    let sql = format!("{ASK} WHERE relay = ?1 AND message = ?2");
-    with_logins(tx, tx.query(&sql, &[relay.into(), message.into()], ask)?)
-}
-
-fn with_logins(tx: &Tx<'_>, asks: Vec<Ask>) -> Result<Vec<(Ask, Login)>, Error> {
-    let with_login = |ask: Ask| Ok(by_id(tx, &ask.login)?.map(|login| (ask, login)));
-    asks.into_iter().filter_map(|ask| with_login(ask).transpose()).collect()
+pub(in crate::logins) fn of_message(tx: &Tx<'_>, relay: &str, message: &str) -> Result<Option<Ask>, Error> {
+    tx.query_one(&format!("{ASK} WHERE relay = ?1 AND message = ?2"), &[relay.into(), message.into()], ask)
 }
 
 /// Records the message; false if that was done before. The login may have ended meanwhile.

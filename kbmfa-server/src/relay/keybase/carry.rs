@@ -73,10 +73,10 @@ impl Relay for Keybase {
         Ok(Posted { message: message(&room.id, number), is_new })
     }
 
-    /// A reaction that is there already would be taken back: what is not new is looked at first, when its answers are.
-    async fn offer(&self, posted: &Posted) -> Result<(), Error> {
-        let (room, number) = parts(&posted.message)?;
-        for reaction in OFFERED.iter().filter(|_| posted.is_new) {
+    /// What lacks here is put on when the answers are read. To do it blindly a second time would take it back.
+    async fn offer(&self, message: &Message) -> Result<(), Error> {
+        let (room, number) = parts(message)?;
+        for reaction in OFFERED {
             self.0.client.toggle(room, number, reaction).await?;
         }
         Ok(())
@@ -339,8 +339,7 @@ impl Keybase {
         Ok((sent?, true))
     }
 
-    /// The bot's newest message that is about this id.
-    /// Messages from before that moment are not looked through.
+    /// The bot's newest message that is about this id, if there is one from about that moment or later.
     async fn look_for(&self, room: &str, id: &str, since: Time) -> Result<Option<u64>, Error> {
         let (bot, mark) = (self.known().bot.clone(), mark(id));
         let oldest_ms = since.minus(CLOCKS_DIFFER).micros() / 1000;
