@@ -53,16 +53,16 @@ fn the_bot_itself_approves_nothing() {
 }
 
 #[test]
-fn whoever_was_removed_a_second_before_does_not_count() {
+fn whoever_was_removed_a_second_before_does_not_count_and_counts_when_back() {
     let world = ChatWorld::new();
     let machine = world.machine().start();
     let asked = Asked::new(&world, &machine);
-    asked.answer("carol", ":tada:");
-    world.chat.remove_member("acme", "bob").unwrap();
+    // Nobody hears of the reaction until its author is gone.
     world.chat.fault_times(keybase_double::FaultKind::ListenerDrop, None, 1).unwrap();
-    world.chat.set_member("acme", "bob", Role::Reader).unwrap();
     asked.answer("bob", "Approve");
-    world.chat.message("`bob`: this approve");
+    world.chat.remove_member("acme", "bob").unwrap();
+    asked.answer("carol", ":tada:");
+    world.chat.message("`bob`: this approve does not count now: `only members of the team may answer`");
     asked.assert_waits();
     world.chat.set_member("acme", "bob", Role::Writer).unwrap();
     asked.answer("bob", ":+1:");
