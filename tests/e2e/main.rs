@@ -39,6 +39,7 @@ mod story;
 
 mod keybase;
 
+mod faults;
 mod kills;
 
 mod harness;

@@ -30,3 +30,10 @@ pub fn until_within<T>(limit: Duration, mut probe: impl FnMut() -> Option<T>) ->
 pub fn pass(time: Duration) {
     until_within(time, || None::<()>);
 }
+
+/// Does something and says how long it took.
+pub fn timed<T>(work: impl FnOnce() -> T) -> (T, Duration) {
+    let begun = Instant::now();
+    let done = work();
+    (done, begun.elapsed())
+}

@@ -8,6 +8,8 @@
     reason = "a test fails by a loud panic"
 )]
 
+mod proofs;
+
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};

@@ -1,0 +1,36 @@
+//! The fault matrix: a story for each row of docs/threat-model.md, by where the fault is.
+
+use kbmfa_tests::login::Login;
+use kbmfa_tests::machine::Machine;
+use kbmfa_tests::wait::timed;
+use std::time::Duration;
+
+/// What ssh and sshd themselves may take beside the module, on a slow and busy computer.
+const SSHD: Duration = Duration::from_secs(5);
+
+/// How a login has to be refused at a machine in the account phase.
+pub(crate) struct Refusal<'a> {
+    /// What the person reads.
+    pub(crate) prompt: &'a str,
+    /// What the system log says.
+    pub(crate) log: &'a str,
+    /// All the time that the module may take.
+    pub(crate) within: Duration,
+}
+
+impl Refusal<'_> {
+    /// Alice tries to log in. Nothing of it may be left behind.
+    pub(crate) fn meets(&self, machine: &Machine) {
+        self.meets_login(machine, || machine.ssh("alice", &["echo", "in"]));
+    }
+
+    /// The same with a login of another kind.
+    pub(crate) fn meets_login(&self, machine: &Machine, login: impl FnOnce() -> Login) {
+        let (finished, took) = timed(|| login().wait());
+        assert_eq!((finished.stdout.as_str(), finished.code), ("", 255), "{}", finished.stderr);
+        assert!(finished.stderr.contains(self.prompt), "{:?} in\n{}", self.prompt, finished.stderr);
+        assert!(took <= self.within + SSHD, "it took {took:?}, which is more than {:?}", self.within);
+        machine.syslog.lines_with(self.log);
+        machine.assert_nothing_left();
+    }
+}
