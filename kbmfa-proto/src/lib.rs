@@ -1,4 +1,4 @@
-//! What crosses the wire between a machine and the server, and nothing else.
+//! What crosses the wire between a machine and the server, and what both say alike.
 //!
 //! Types here cannot hold a bad value, and an answer that is not understood reads as a refusal.
 //! `docs/protocol.md` describes the same for people.
@@ -14,6 +14,7 @@ pub mod machine;
 pub mod problem;
 pub mod session;
 
+pub mod finding;
 pub mod pin;
 
 #[cfg(feature = "client")]

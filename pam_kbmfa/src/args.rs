@@ -18,12 +18,24 @@ pub(crate) enum Proof {
     Stack,
 }
 
+/// What a line is for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(crate) enum Purpose {
+    /// To hold each login until it is decided.
+    #[default]
+    Hold,
+    /// `log_only`: to log, and to report sessions.
+    LogOnly,
+    /// `rehearsal`, for `kbmfa-host doctor`: the server is asked as ever, and nobody is let in.
+    Rehearse,
+}
+
 /// Valid arguments.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Args {
     pub(crate) config: PathBuf,
     pub(crate) first_factor: Proof,
-    pub(crate) log_only: bool,
+    pub(crate) purpose: Purpose,
     pub(crate) silent: bool,
     pub(crate) debug: bool,
     #[cfg(feature = "faults")]
@@ -39,6 +51,8 @@ pub(crate) enum BadArg {
     Twice(String),
     #[error("argument {0:?} must name an absolute path")]
     Path(String),
+    #[error("log_only and rehearsal exclude each other")]
+    Purposes,
     #[error("an argument is not UTF-8")]
     NotText,
 }
@@ -48,7 +62,7 @@ impl Args {
         let mut args = Self {
             config: CONFIG.into(),
             first_factor: Proof::default(),
-            log_only: false,
+            purpose: Purpose::default(),
             silent: false,
             debug: false,
             #[cfg(feature = "faults")]
@@ -67,9 +81,15 @@ impl Args {
         Ok(args)
     }
 
+    /// This purpose, if the line has no other.
+    fn only(&self, purpose: Purpose) -> Result<Purpose, BadArg> {
+        if self.purpose == Purpose::Hold { Ok(purpose) } else { Err(BadArg::Purposes) }
+    }
+
     fn take(&mut self, word: &str) -> Result<(), BadArg> {
         match word.split_once('=') {
-            None if word == "log_only" => self.log_only = true,
+            None if word == "log_only" => self.purpose = self.only(Purpose::LogOnly)?,
+            None if word == "rehearsal" => self.purpose = self.only(Purpose::Rehearse)?,
             None if word == "silent" => self.silent = true,
             None if word == "debug" => self.debug = true,
             Some(("config", path)) if Path::new(path).is_absolute() => self.config = path.into(),
@@ -101,14 +121,15 @@ mod tests {
     fn no_argument_means_the_safe_defaults() {
         let args = parse("").unwrap();
         assert_eq!((args.config.to_str(), args.first_factor), (Some(CONFIG), Proof::Publickey));
-        assert!(!args.log_only && !args.silent && !args.debug);
+        assert!(args.purpose == Purpose::Hold && !args.silent && !args.debug);
     }
 
     #[test]
     fn every_argument_is_understood() {
         let args = parse("config=/x/y.toml first_factor=stack log_only silent debug").unwrap();
         assert_eq!((args.config.to_str(), args.first_factor), (Some("/x/y.toml"), Proof::Stack));
-        assert!(args.log_only && args.silent && args.debug);
+        assert!(args.purpose == Purpose::LogOnly && args.silent && args.debug);
+        assert_eq!(parse("rehearsal").unwrap().purpose, Purpose::Rehearse);
         assert_eq!(parse("first_factor=publickey").unwrap().first_factor, Proof::Publickey);
     }
 
@@ -122,6 +143,9 @@ mod tests {
         }
         for line in ["silent silent", "config=/a config=/b", "first_factor=stack first_factor=publickey"] {
             assert!(matches!(parse(line), Err(BadArg::Twice(_))), "{line}");
+        }
+        for line in ["log_only rehearsal", "rehearsal log_only"] {
+            assert_eq!(parse(line), Err(BadArg::Purposes));
         }
         assert_eq!(Args::parse(&[c"debug", c"\xff"]), Err(BadArg::NotText));
     }

@@ -7,7 +7,7 @@ use kbmfa_proto::text::Shown;
 use std::rc::Rc;
 use std::time::Instant;
 
-use crate::args::{Args, BadArg};
+use crate::args::{Args, BadArg, Purpose};
 use crate::clock::{Clock, Monotonic};
 use crate::config::Config;
 use crate::config::access::Access;
@@ -54,7 +54,7 @@ fn attempt(
     if let Some(fault) = args.fault {
         fault.strike();
     }
-    if args.log_only {
+    if args.purpose == Purpose::LogOnly {
         if phase == Phase::Session {
             report::session(pam, SessionEvent::Opened, &args, facts, start);
         }
@@ -67,11 +67,16 @@ fn attempt(
 
     let proc = Proc::default();
     let peer = find_peer(&proc, facts)?;
+    let rehearsal = args.purpose == Purpose::Rehearse;
+    let on_unreachable = if rehearsal { OnUnreachable::Deny } else { config.on_unreachable };
     let ask = Ask {
         id: LoginId::from_random(random::bytes().map_err(|error| End::new(Outcome::Fault, error))?),
-        open: open_login(pam, phase, facts, (user, first_factor), (&proc, peer.as_ref())),
+        open: OpenLogin {
+            rehearsal,
+            ..open_login(pam, phase, facts, (user, first_factor), (&proc, peer.as_ref()))
+        },
         until: start + config.deadline.saturating_sub(CANCEL_TIME),
-        on_unreachable: config.on_unreachable,
+        on_unreachable,
     };
     hold(pam, config, access, peer, &ask)
 }

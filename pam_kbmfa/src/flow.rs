@@ -44,7 +44,7 @@ fn decide(pam: &impl Pam, server: &mut impl Server, clock: &impl Clock, ask: &As
         pam.tell(Tone::Info, say);
     }
     loop {
-        if let Some(end) = read(reply, &ask.id) {
+        if let Some(end) = read(reply, ask) {
             return Ok(end);
         }
         reply = next(pam, server, clock, ask)?;
@@ -60,16 +60,20 @@ fn not_opened(failure: Failure, ask: &Ask) -> End {
 }
 
 /// What the server's answer means; `None` while nobody has decided.
-fn read(reply: LoginReply, id: &LoginId) -> Option<End> {
-    if reply.id != *id {
+fn read(reply: LoginReply, ask: &Ask) -> Option<End> {
+    if reply.id != ask.id {
         return Some(End::new(Outcome::Fault, "the server answered about another login"));
     }
     let outcome = match reply.state {
-        State::Pending => return None,
-        State::Approved => Outcome::Approved,
+        State::Pending if !ask.open.rehearsal => return None,
+        State::Rehearsed if ask.open.rehearsal => Outcome::Rehearsed,
+        State::Approved if !ask.open.rehearsal => Outcome::Approved,
         State::Denied => Outcome::Denied,
         State::Expired => Outcome::Expired,
         State::Cancelled => Outcome::Cancelled,
+        State::Pending | State::Approved => {
+            return Some(End::new(Outcome::Fault, "the server took the rehearsal for a login"));
+        }
         State::Rehearsed | State::Unknown => {
             return Some(End::new(Outcome::Fault, "the server answered with a state that decides nothing"));
         }

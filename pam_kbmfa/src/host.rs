@@ -5,6 +5,7 @@ use clap::{Parser, Subcommand};
 use std::fmt;
 use std::io::{self, Write};
 
+mod doctor;
 mod join;
 mod names;
 mod pem;
@@ -25,12 +26,16 @@ Example, with a token and the pin that the server printed:
   kbmfa-host join --server https://kbmfa.example:8443 --pin sha256:6f0c.. --token-file token.txt
   kbmfa-host status
 Then add to /etc/pam.d/sshd, and keep a root shell open until a login has worked:
-  account required pam_kbmfa.so";
+  account required pam_kbmfa.so
+and let it all be looked at:
+  kbmfa-host doctor";
 
 #[derive(Debug, Subcommand)]
 enum Verb {
     /// Trade a one-time token for a credential, and write /etc/kbmfa.
     Join(join::Args),
+    /// Look at everything that a login needs here, and rehearse one.
+    Doctor(doctor::Args),
     /// Show whether every server can be reached and knows this machine.
     Status(status::Args),
     /// Fetch the list of CAs to trust from the server.
@@ -45,6 +50,7 @@ impl Cli {
     pub fn run(&self, out: &mut impl Write) -> Result<(), Error> {
         match &self.verb {
             Verb::Join(args) => join::run(args, out),
+            Verb::Doctor(args) => doctor::run(args, out),
             Verb::Status(args) => status::run(args, out),
             Verb::RefreshCa(args) => refresh::run(args, out),
         }

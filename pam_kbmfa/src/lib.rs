@@ -33,7 +33,7 @@ use ::pam::module::{PamHandle, PamHooks};
 use kbmfa_proto::login::Phase;
 use std::ffi::CStr;
 
-use crate::args::Args;
+use crate::args::{Args, Purpose};
 use crate::outcome::Outcome;
 use crate::pam::{Handle, Level, Pam};
 
@@ -66,7 +66,7 @@ impl PamHooks for Module {
     fn sm_close_session(pamh: &mut PamHandle, args: Vec<&CStr>, _: PamFlag) -> PamResultCode {
         let close = || {
             if let Ok(args) = Args::parse(&args)
-                && args.log_only
+                && args.purpose == Purpose::LogOnly
             {
                 enter::close(&mut Handle::new(pamh, true, args.debug), &args);
             }

@@ -9,6 +9,10 @@ use kbmfa_proto::text::Shown;
 use pam::constants::PamResultCode;
 use std::fmt;
 
+/// What a rehearsal that went well ends with. No login does, so `kbmfa-host doctor` knows it by this.
+pub(crate) const REHEARSED: &str =
+    "The rehearsal went well: a login would have been asked about. Nobody is let in.";
+
 /// What to do when no server can be reached: `on_unreachable` in pam.toml.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum OnUnreachable {
@@ -44,6 +48,8 @@ pub(crate) enum Outcome {
     Doubtful,
     /// The account's name cannot be shown to anybody.
     BadUser,
+    /// The server took part in a rehearsal: all is well, and nobody comes in.
+    Rehearsed,
     /// Our arguments or files are not in order.
     Misconfigured,
     /// Our own code failed.
@@ -70,6 +76,7 @@ impl Outcome {
             | Self::NoFirstFactor
             | Self::Doubtful
             | Self::BadUser
+            | Self::Rehearsed
             | Self::Misconfigured
             | Self::Panicked => match phase {
                 // Not AUTH_ERR: the ssh client would start over twice, and people would be asked three times.
@@ -93,6 +100,7 @@ impl Outcome {
             Self::NoFirstFactor => "Your login needs a proof of identity before it can be approved.",
             Self::Doubtful => "It cannot be made out where you come from.",
             Self::BadUser => "This account name cannot be used.",
+            Self::Rehearsed => REHEARSED,
             Self::Misconfigured => {
                 "Your login needs an approval, and this machine is not set up to ask for it."
             }
@@ -128,6 +136,7 @@ impl fmt::Display for Outcome {
             Self::NoFirstFactor => "refused, no first factor proven",
             Self::Doubtful => "refused, doubtful connection",
             Self::BadUser => "refused, bad user name",
+            Self::Rehearsed => "rehearsed, and nobody let in",
             Self::Misconfigured => "refused, not configured properly",
             Self::Panicked => "refused after a fault",
             Self::Ignored => "log_only",
@@ -160,7 +169,7 @@ mod tests {
     use super::*;
 
     const PHASES: [Phase; 3] = [Phase::Auth, Phase::Account, Phase::Session];
-    const ALL: [Outcome; 15] = [
+    const ALL: [Outcome; 16] = [
         Outcome::Approved,
         Outcome::Denied,
         Outcome::Expired,
@@ -173,6 +182,7 @@ mod tests {
         Outcome::NoFirstFactor,
         Outcome::Doubtful,
         Outcome::BadUser,
+        Outcome::Rehearsed,
         Outcome::Misconfigured,
         Outcome::Panicked,
         Outcome::Ignored,

@@ -7,6 +7,9 @@ use std::ffi::{CStr, CString, c_char, c_int};
 use std::io;
 use std::os::fd::{BorrowedFd, OwnedFd, RawFd};
 
+#[cfg(feature = "host")]
+pub(crate) mod application;
+
 #[link(name = "pam")]
 unsafe extern "C" {
     fn pam_syslog(handle: *const PamHandle, priority: c_int, format: *const c_char, ...);

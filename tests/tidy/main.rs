@@ -111,14 +111,14 @@ fn sql_stands_in_stores_and_in_db() {
 }
 
 #[test]
-fn unsafe_code_stands_in_one_file() {
+fn unsafe_code_stands_in_one_room() {
     let mut faults = Vec::new();
     for dir in ["kbmfa-proto", "kbmfa-server", "pam_kbmfa", "tests"] {
         for (file, text) in files(dir, "rs") {
             let code = text.lines().filter(|line| !line.trim_start().starts_with("//"));
             let is_unsafe =
                 code.into_iter().any(|line| line.contains("unsafe {") || line.contains("unsafe extern"));
-            if is_unsafe && file != "pam_kbmfa/src/sys.rs" && file != "tests/tidy/main.rs" {
+            if is_unsafe && !file.starts_with("pam_kbmfa/src/sys") && file != "tests/tidy/main.rs" {
                 faults.push(file);
             }
         }

@@ -1,15 +1,14 @@
 //! `doctor`: looks at everything that a login needs on the server's side, and names the fix for each fault.
 
-mod finding;
 mod server;
 
 use clap::Args as ClapArgs;
+use kbmfa_proto::finding::{Finding, Level};
 use serde_json::json;
 
 use super::{Admin, Failure, print};
 use crate::db::Db;
 use crate::relay::{self, keybase};
-use finding::{Finding, Level};
 
 /// `doctor` and its arguments.
 #[derive(ClapArgs)]

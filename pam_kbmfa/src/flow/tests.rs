@@ -150,6 +150,18 @@ fn every_other_state_refuses() {
 }
 
 #[test]
+fn a_rehearsal_ends_as_one_or_is_refused_and_an_approval_of_it_lets_nobody_in() {
+    let rehearse = |steps: Vec<Step>| {
+        run(OnUnreachable::Deny, OpenLogin { rehearsal: true, ..open_login() }, steps).0.outcome
+    };
+    assert_eq!(rehearse(vec![Open(reply(State::Rehearsed))]), Outcome::Rehearsed);
+    assert_eq!(rehearse(vec![Open(reply(State::Denied))]), Outcome::Denied);
+    for state in [State::Approved, State::Pending, State::Unknown] {
+        assert_eq!(rehearse(vec![Open(reply(state)), Cancel]), Outcome::Fault, "{state:?}");
+    }
+}
+
+#[test]
 fn an_approval_of_another_login_is_a_fault() {
     let other = || LoginReply { id: LoginId::from_random([8; 16]), ..reply(State::Approved).unwrap() };
     check([Open(Ok(other())), Cancel], Outcome::Fault);

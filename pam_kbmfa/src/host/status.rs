@@ -1,6 +1,7 @@
 //! `kbmfa-host status`: calls every address as a login would, and says what is wrong.
 
 use kbmfa_proto::client::{Client, Error as CallError, Method, Target};
+use kbmfa_proto::finding::Finding;
 use kbmfa_proto::machine::Machine;
 use kbmfa_proto::names::PoolName;
 use serde_json::{Value, json};
@@ -51,6 +52,37 @@ pub(super) fn run(args: &Args, out: &mut impl Write) -> Result<(), Error> {
         print(&answers, &notes, out)?;
     }
     if complaints.is_empty() { Ok(()) } else { Err(Error::all(&complaints)) }
+}
+
+/// The same for `doctor`.
+pub(super) fn findings(config: &Config, access: &Access) -> Vec<Finding> {
+    let of_answer = |answer: Answer| {
+        let what = format!("server {}", answer.target.address);
+        match (complain(&answer, config), &answer.machine) {
+            (None, Ok(machine)) => Finding::ok(what, describe(machine, answer.ahead_s)),
+            (complaint, _) => Finding::fault(what, complaint.unwrap_or_default()).fix(fix(&answer)),
+        }
+    };
+    let mut findings: Vec<Finding> =
+        config.targets.iter().map(|target| of_answer(ask(target, access))).collect();
+    findings.extend(compare_names(config).into_iter().map(|note| Finding::weak("addresses", note)));
+    findings
+}
+
+/// What to do about an answer that is complained about.
+fn fix(answer: &Answer) -> &'static str {
+    match &answer.machine {
+        Err(CallError::Connect(_)) => {
+            "is the server up, and is there a firewall in between? `kbmfa-server doctor` there"
+        }
+        Err(CallError::Tls(_)) => {
+            "kbmfa-host refresh-ca, or join again with the pin that `kbmfa-server ca show` prints"
+        }
+        Err(CallError::Refused(_)) => "join again: `kbmfa-server machine rotate NAME` there prints a token",
+        Err(_) => "`kbmfa-server doctor` on the server's host",
+        Ok(_) if answer.ahead_s.abs() > CLOCK_S_MAX => "set the clock, and keep it right (NTP)",
+        Ok(_) => "the times must nest: docs/recipes.md, Times",
+    }
 }
 
 fn ask(target: &Target, access: &Access) -> Answer {

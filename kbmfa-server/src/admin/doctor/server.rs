@@ -1,10 +1,10 @@
 //! What `doctor` can see without leaving the server: settings, certificates, database, roster, the running server.
 
+use kbmfa_proto::finding::Finding;
 use nix::sys::statvfs::statvfs;
 use std::path::Path;
 use std::time::Duration;
 
-use super::finding::Finding;
 use crate::ca::due::{self, Standing};
 use crate::clock::{Clock, SystemClock};
 use crate::config::Config;

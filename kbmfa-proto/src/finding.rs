@@ -1,4 +1,4 @@
-//! What `doctor` has found, in one form.
+//! What a `doctor` has found, in one form for both programs: for people, and as JSON for programs.
 
 use serde::Serialize;
 use std::fmt;
@@ -6,7 +6,7 @@ use std::fmt;
 /// How bad it is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
-pub(super) enum Level {
+pub enum Level {
     /// As it should be.
     Ok,
     /// It works, and could be safer.
@@ -17,12 +17,15 @@ pub(super) enum Level {
 
 /// One thing that was looked at.
 #[derive(Debug, Serialize)]
-pub(super) struct Finding {
-    pub(super) level: Level,
-    pub(super) what: String,
-    pub(super) found: String,
+pub struct Finding {
+    /// How bad it is.
+    pub level: Level,
+    /// What was looked at.
+    pub what: String,
+    /// How it is.
+    pub found: String,
     /// What to do about it.
-    pub(super) fix: Option<String>,
+    pub fix: Option<String>,
 }
 
 impl Finding {
@@ -30,32 +33,37 @@ impl Finding {
         Self { level, what: what.into(), found: found.to_string(), fix: None }
     }
 
-    pub(super) fn ok(what: impl Into<String>, found: impl fmt::Display) -> Self {
+    /// It is as it should be.
+    pub fn ok(what: impl Into<String>, found: impl fmt::Display) -> Self {
         Self::new(Level::Ok, what, found)
     }
 
-    pub(super) fn weak(what: impl Into<String>, found: impl fmt::Display) -> Self {
+    /// It works, and could be safer.
+    pub fn weak(what: impl Into<String>, found: impl fmt::Display) -> Self {
         Self::new(Level::Weak, what, found)
     }
 
-    pub(super) fn fault(what: impl Into<String>, found: impl fmt::Display) -> Self {
+    /// It does not work, or not for long.
+    pub fn fault(what: impl Into<String>, found: impl fmt::Display) -> Self {
         Self::new(Level::Fault, what, found)
     }
 
     /// What was found good, or a fault that says what to do itself.
-    pub(super) fn of(what: &str, looked: Result<String, String>) -> Self {
+    pub fn of(what: &str, looked: Result<String, String>) -> Self {
         match looked {
             Ok(found) => Self::ok(what, found),
             Err(fault) => Self::fault(what, fault),
         }
     }
 
-    pub(super) fn fix(self, fix: impl Into<String>) -> Self {
+    /// The same with what to do about it.
+    #[must_use]
+    pub fn fix(self, fix: impl Into<String>) -> Self {
         Self { fix: Some(fix.into()), ..self }
     }
 
     /// For a table; the fix stands below what was found.
-    pub(super) fn cells(&self) -> Vec<String> {
+    pub fn cells(&self) -> Vec<String> {
         let mark = match self.level {
             Level::Ok => "ok",
             Level::Weak => "weak",

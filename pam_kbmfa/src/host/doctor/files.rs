@@ -1,0 +1,197 @@
+//! The files that decide who may log in: what they say, whose they are, and when the CAs end.
+
+use kbmfa_proto::finding::Finding;
+use rustls::pki_types::CertificateDer;
+use rustls::pki_types::pem::PemObject;
+use std::fs;
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+use x509_parser::certificate::X509Certificate;
+use x509_parser::prelude::FromDer;
+
+use crate::config::access::Access;
+use crate::config::{Ca, Config};
+use crate::files::{self, Kind};
+use crate::outcome::OnUnreachable;
+
+/// A CA that ends within so many seconds wants replacing: 30 days.
+const SOON_S: i64 = 30 * 86_400;
+
+/// Where distributions keep PAM's modules.
+const MODULE_DIRS: [&str; 6] = [
+    "/usr/lib/x86_64-linux-gnu/security",
+    "/usr/lib/aarch64-linux-gnu/security",
+    "/usr/lib64/security",
+    "/usr/lib/security",
+    "/lib64/security",
+    "/lib/security",
+];
+
+/// The configuration and what it points to; both if they can be used.
+pub(super) fn configuration(path: &Path) -> (Vec<Finding>, Option<(Config, Access)>) {
+    let faults = |faults: Vec<crate::config::Fault>| {
+        let fix = "docs/recipes.md and the comments of pam.toml say what may stand there; `kbmfa-host join` writes it anew";
+        faults.into_iter().map(|fault| Finding::fault("configuration", fault).fix(fix)).collect::<Vec<_>>()
+    };
+    let config = match Config::load(path) {
+        Ok(config) => config,
+        Err(found) => return (faults(found), None),
+    };
+    let mut findings = vec![Finding::ok("configuration", format!("{}: every key is right", path.display()))];
+    findings.extend(places(path, &config));
+    findings.extend(settings(&config));
+    findings.extend(spool(&config.spool));
+    match Access::read(&config) {
+        Ok(access) => (findings, Some((config, access))),
+        Err(found) => {
+            findings.extend(faults(found));
+            (findings, None)
+        }
+    }
+}
+
+/// What works, and could be safer.
+fn settings(config: &Config) -> Vec<Finding> {
+    let mut findings = Vec::new();
+    if config.on_unreachable == OnUnreachable::Allow {
+        let found = "is allow: whoever can cut this machine off from the servers needs no approval";
+        findings.push(Finding::weak("on_unreachable", found).fix("on_unreachable = \"deny\" in pam.toml"));
+    }
+    if config.claims.is_some() {
+        let found =
+            "this machine has not joined: it goes by the old tool's AUTH_TOKEN, under a name that it claims";
+        findings.push(Finding::weak("credential", found).fix("kbmfa-host join"));
+    }
+    findings
+}
+
+/// A file is as safe as every directory above it.
+fn places(path: &Path, config: &Config) -> Vec<Finding> {
+    let mut files = vec![path.to_owned(), config.credential.clone(), config.spool.clone()];
+    if let Ca::File(ca) = &config.ca {
+        files.push(ca.clone());
+    }
+    let dirs: std::collections::BTreeSet<&Path> =
+        files.iter().flat_map(|file| file.ancestors().skip(1)).collect();
+    let bad: Vec<Finding> = dirs.into_iter().filter_map(not_roots_alone).collect();
+    if bad.is_empty() {
+        vec![Finding::ok("directories", "only root can put other files in their place")]
+    } else {
+        bad
+    }
+}
+
+fn not_roots_alone(dir: &Path) -> Option<Finding> {
+    // What is not there yet, the module makes for root alone.
+    let metadata = fs::metadata(dir).ok()?;
+    let mode = metadata.mode() & 0o7777;
+    let shown = dir.display();
+    let fix = format!("chown root: {shown} && chmod go-w {shown}");
+    if metadata.uid() != 0 {
+        let found = format!("{shown} belongs to user {}, who can replace what lies in it", metadata.uid());
+        return Some(Finding::fault("directories", found).fix(fix));
+    }
+    let found = || format!("{shown} has mode {mode:04o}: others can replace what lies in it");
+    (mode & 0o022 != 0).then(|| Finding::fault("directories", found()).fix(fix))
+}
+
+/// Reports that no server has taken yet.
+fn spool(dir: &Path) -> Option<Finding> {
+    let kept = fs::read_dir(dir)
+        .ok()?
+        .flatten()
+        .filter(|entry| !entry.file_name().as_encoded_bytes().starts_with(b"."));
+    match kept.count() {
+        0 => None,
+        count => Some(
+            Finding::weak(
+                "spool",
+                format!("{count} reports wait in {} for a server to take them", dir.display()),
+            )
+            .fix("they go with the next login; if they stay, the system log says why"),
+        ),
+    }
+}
+
+/// The module's file, where the stack says or where libpam looks.
+pub(super) fn module(named: &str) -> Finding {
+    let paths: Vec<PathBuf> = if named.starts_with('/') {
+        vec![named.into()]
+    } else {
+        MODULE_DIRS.iter().map(|dir| Path::new(dir).join(named)).collect()
+    };
+    let Some(path) = paths.iter().find(|path| path.exists()) else {
+        let found = format!("{named} is not where libpam looks for it: every login is refused");
+        return Finding::fault("module", found)
+            .fix("install the package again; pam_unix.so's directory is the right one");
+    };
+    match fs::metadata(path) {
+        Ok(metadata) if metadata.uid() != 0 || metadata.mode() & 0o022 != 0 => {
+            let shown = path.display();
+            Finding::fault("module", format!("somebody beside root can write to {shown}"))
+                .fix(format!("chown root: {shown} && chmod 0644 {shown}, after you have looked what it is"))
+        }
+        Ok(_) => Finding::ok("module", path.display()),
+        Err(error) => Finding::fault("module", format!("{}: {error}", path.display())),
+    }
+}
+
+/// When each CA on file ends. `now_s` is in seconds since 1970.
+pub(super) fn authorities(ca: &Ca, now_s: i64) -> Vec<Finding> {
+    let Ca::File(path) = ca else {
+        return vec![Finding::ok("CA", "every CA that the system trusts")];
+    };
+    let text = match files::read(path, Kind::Public) {
+        Ok(text) => text,
+        Err(error) => return vec![Finding::fault("CA", format!("{}: {error}", path.display()))],
+    };
+    let ends: Vec<i64> =
+        CertificateDer::pem_slice_iter(text.as_bytes()).flatten().filter_map(|der| end(&der)).collect();
+    let last = ends.iter().max().copied().unwrap_or_default();
+    ends.iter().map(|&end_s| standing(end_s, last, now_s)).collect()
+}
+
+fn end(der: &CertificateDer<'_>) -> Option<i64> {
+    let (_, certificate) = X509Certificate::from_der(der).ok()?;
+    Some(certificate.validity().not_after.timestamp())
+}
+
+/// An end matters if nothing on file lasts longer.
+fn standing(end_s: i64, last_s: i64, now_s: i64) -> Finding {
+    const FIX: &str =
+        "`kbmfa-server ca rotate`, then `kbmfa-host refresh-ca`; docs/operations.md has the whole";
+    let days = (end_s - now_s) / 86_400;
+    if end_s <= now_s && end_s == last_s {
+        Finding::fault("CA", format!("ended {} days ago: every server is refused", -days)).fix(FIX)
+    } else if end_s <= now_s {
+        Finding::weak("CA", format!("one ended {} days ago; another lasts", -days))
+            .fix("kbmfa-host refresh-ca")
+    } else if end_s - now_s < SOON_S && end_s == last_s {
+        Finding::weak("CA", format!("ends in {days} days")).fix(FIX)
+    } else {
+        Finding::ok("CA", format!("good for {days} days"))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use kbmfa_proto::finding::Level;
+
+    #[test]
+    fn the_end_of_the_last_ca_is_a_fault_and_said_a_month_ahead() {
+        let day = 86_400;
+        let level = |end: i64, last: i64| standing(end * day, last * day, 1000 * day).level;
+        assert_eq!(level(1031, 1031), Level::Ok);
+        assert_eq!(level(1029, 1029), Level::Weak);
+        assert_eq!(level(1029, 2000), Level::Ok);
+        assert_eq!(level(999, 999), Level::Fault);
+        assert_eq!(level(999, 2000), Level::Weak);
+    }
+
+    #[test]
+    fn a_module_that_is_nowhere_is_a_fault() {
+        assert_eq!(module("pam_kbmfa_nowhere.so").level, Level::Fault);
+        assert_eq!(module("/nonexistent/pam_kbmfa.so").level, Level::Fault);
+    }
+}

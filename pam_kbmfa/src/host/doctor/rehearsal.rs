@@ -1,0 +1,86 @@
+//! A login without a login: a real PAM transaction through the installed module, which the server ends as
+//! rehearsed. It lets nobody in, whatever comes of it, and asks nobody.
+
+use kbmfa_proto::finding::Finding;
+use kbmfa_proto::text::Shown;
+use std::ffi::CString;
+use std::fs;
+use std::io;
+use std::os::unix::ffi::OsStrExt;
+use std::path::Path;
+
+use super::stack::Line;
+use crate::outcome::REHEARSED;
+use crate::sys::application::{self, Told};
+
+const WHAT: &str = "rehearsal";
+
+/// Rehearses a login of this user by the line of the installed stack.
+pub(super) fn look(line: &Line, config: &Path, service: &str, user: &str) -> Finding {
+    match rehearse(line, config, service, user) {
+        Ok(told) => judge(&told, user),
+        Err(error) => Finding::fault(WHAT, format!("cannot be made ready: {error}")),
+    }
+}
+
+/// PAM reads its stack from a directory of root's that is gone afterwards.
+fn rehearse(line: &Line, config: &Path, service: &str, user: &str) -> io::Result<Told> {
+    let dir = tempfile::Builder::new().prefix("kbmfa-host-").tempdir()?;
+    // What proves a first factor is sshd's part of a login, and there is no sshd here.
+    let stack = format!(
+        "account required {} config={} first_factor=stack rehearsal\n",
+        line.module,
+        config.display()
+    );
+    fs::write(dir.path().join(service), stack)?;
+    // libpam wants one; nothing asks it.
+    fs::write(dir.path().join("other"), "account required pam_deny.so\n")?;
+    let confdir = CString::new(dir.path().as_os_str().as_bytes())?;
+    Ok(application::account(&CString::new(service)?, &CString::new(user)?, &confdir))
+}
+
+fn judge(told: &Told, user: &str) -> Finding {
+    let texts: Vec<Shown> = told.texts.iter().map(|text| Shown::new(text)).collect();
+    if told.success {
+        return Finding::fault(WHAT, format!("the module let {user} in, which a rehearsal must never do"))
+            .fix("is it kbmfa's own pam_kbmfa.so? Install the package again");
+    }
+    if texts.iter().any(|text| text.as_str() == REHEARSED) {
+        let found =
+            format!("the installed module asked the server about {user}, and would have held the login");
+        return Finding::ok(WHAT, found);
+    }
+    let said: Vec<&str> = texts.iter().map(Shown::as_str).collect();
+    let said = if said.is_empty() { told.meaning.clone() } else { said.join(" ") };
+    Finding::fault(WHAT, format!("a login of {user} would be refused: {said}"))
+        .fix("the lines above, and what pam_kbmfa has just written to the system log")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use kbmfa_proto::finding::Level;
+
+    fn level(success: bool, texts: &[&str]) -> Level {
+        let texts = texts.iter().map(|&text| text.to_owned()).collect();
+        judge(&Told { success, meaning: "Permission denied".into(), texts }, "alice").level
+    }
+
+    #[test]
+    fn only_the_modules_own_words_and_a_refusal_make_a_rehearsal_that_went_well() {
+        assert_eq!(level(false, &["debug", REHEARSED]), Level::Ok);
+        assert_eq!(level(true, &[REHEARSED]), Level::Fault);
+        assert_eq!(level(false, &["Your login was denied."]), Level::Fault);
+        assert_eq!(level(false, &[]), Level::Fault);
+    }
+
+    #[test]
+    fn a_module_that_is_not_there_is_a_fault_that_says_so() {
+        let dir = tempfile::tempdir().unwrap();
+        fs::write(dir.path().join("sshd"), "account required /nonexistent/pam_kbmfa.so\n").unwrap();
+        let stack = super::super::stack::read(&[dir.path().to_owned()], "sshd").unwrap();
+        let finding = look(&stack[0], Path::new("/nonexistent"), "sshd", "root");
+        assert_eq!(finding.level, Level::Fault);
+        assert!(finding.found.contains("would be refused: Module is unknown"), "{}", finding.found);
+    }
+}
