@@ -25,6 +25,7 @@ mod credentials;
 mod crowd;
 mod deadlines;
 mod descriptors;
+mod doctor;
 mod environment;
 mod operator;
 mod pamtester;

@@ -6,7 +6,7 @@
 use std::cell::Cell;
 use std::fs;
 use std::path::PathBuf;
-use std::process::Child;
+use std::process::{Child, Command, Output};
 use std::thread;
 use tempfile::TempDir;
 
@@ -47,18 +47,21 @@ impl Machine {
 
     /// Runs a program inside and returns what it printed; panics if it fails.
     pub fn exec(&self, arguments: &[&str]) -> String {
+        run(&mut self.inside(arguments))
+    }
+
+    /// Runs a program inside that may fail.
+    pub fn try_exec(&self, arguments: &[&str]) -> Output {
+        self.inside(arguments).output().unwrap()
+    }
+
+    fn inside(&self, arguments: &[&str]) -> Command {
         let mut command = brief("nsenter");
-        command.args([
-            "--target",
-            &self.pid.to_string(),
-            "--mount",
-            "--pid",
-            "--uts",
-            "--ipc",
-            "--root",
-            "--",
-        ]);
-        run(command.args(arguments))
+        let pid = self.pid.to_string();
+        command
+            .args(["--target", &pid, "--mount", "--pid", "--uts", "--ipc", "--root", "--"])
+            .args(arguments);
+        command
     }
 
     /// The path outside of a file inside.

@@ -138,7 +138,7 @@ fn every_file_opens_with_what_it_owns() {
 
 #[test]
 fn the_module_decides_pam_codes_in_one_place() {
-    let allowed = ["outcome.rs", "lib.rs", "pam.rs", "sys.rs"];
+    let allowed = ["outcome.rs", "lib.rs", "pam.rs", "sys.rs", "application.rs"];
     let mut faults = Vec::new();
     for (file, text) in files("pam_kbmfa/src", "rs") {
         let name = file.rsplit('/').next().unwrap();

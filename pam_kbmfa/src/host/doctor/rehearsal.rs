@@ -47,7 +47,7 @@ fn judge(told: &Told, user: &str) -> Finding {
     }
     if texts.iter().any(|text| text.as_str() == REHEARSED) {
         let found =
-            format!("the installed module asked the server about {user}, and would have held the login");
+            format!("the installed module asked the server about a login of {user}, and let nobody in");
         return Finding::ok(WHAT, found);
     }
     let said: Vec<&str> = texts.iter().map(Shown::as_str).collect();
