@@ -26,6 +26,7 @@ mod crowd;
 mod deadlines;
 mod descriptors;
 mod doctor;
+mod documents;
 mod environment;
 mod operator;
 mod pamtester;

@@ -1,4 +1,4 @@
-//! The administrator's side: the commands of the README in their order, watching, reloading, taking away.
+//! The administrator's side: watching, reloading, taking away.
 
 use kbmfa_tests::builder::Root;
 use kbmfa_tests::built;
@@ -12,51 +12,6 @@ use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::UnixDatagram;
 use std::time::Duration;
-
-/// Commands of our programs in the README's console blocks, in order.
-fn readme_commands() -> Vec<String> {
-    let readme = include_str!("../../README.md");
-    let blocks = readme.split("```console\n").skip(1).map(|rest| rest.split("```").next().unwrap());
-    let ours = |line: &&str| ["kbmfa-", "useradd ", "(umask"].iter().any(|start| line.starts_with(start));
-    blocks.flat_map(str::lines).filter(ours).map(str::to_owned).collect()
-}
-
-#[test]
-fn the_commands_of_the_readme_do_what_it_says() {
-    // A machine that is the server's host as well, so that every path is the README's own.
-    let machine = Machine::stand_in(Root::Debian12, Phase::Account, "account required pam_permit.so\n");
-    for (program, place) in
-        [(built::server(), "/usr/sbin/kbmfa-server"), (built::host(), "/usr/sbin/kbmfa-host")]
-    {
-        fs::copy(program, machine.path(place)).unwrap();
-    }
-    machine.exec(&["sh", "-c", "echo 127.0.0.1 kbmfa.example >> /etc/hosts; cd /root"]);
-    let mut pin = String::new();
-    for command in readme_commands() {
-        let command = command.replace("sha256:THE-PIN", &pin);
-        match command.as_str() {
-            "kbmfa-server login watch" | "kbmfa-server login approve 3f9a2c1e" => continue,
-            _ => {}
-        }
-        let printed = machine.exec(&["sh", "-c", &format!("cd /root && {command}")]);
-        if command.starts_with("kbmfa-server init") {
-            pin = printed.split_whitespace().find(|word| word.starts_with("sha256:")).unwrap().to_owned();
-            // As systemd would, but on loopback alone.
-            machine.exec(&["sed", "-i", "s/0.0.0.0/127.0.0.1/", "/etc/kbmfa/server.toml"]);
-            machine.exec(&["sh", "-c", "kbmfa-server serve </dev/null >/run/serve.log 2>&1 &"]);
-            until("the server to serve", || {
-                fs::read_to_string(machine.path("/run/serve.log")).unwrap().contains("serving").then_some(())
-            });
-        }
-        if command.starts_with("kbmfa-host status") {
-            assert!(printed.contains("web1"), "{printed}");
-        }
-    }
-    let owner = machine.exec(&["stat", "-c", "%U", "/var/lib/kbmfa/kbmfa.db", "/var/lib/kbmfa/admin.sock"]);
-    assert_eq!(owner, "kbmfa\nkbmfa\n", "nothing in the state directory may become root's");
-    let mode = fs::metadata(machine.path("/etc/kbmfa/credential")).unwrap().permissions().mode();
-    assert_eq!(mode & 0o777, 0o600);
-}
 
 #[test]
 fn systemd_hears_when_it_is_ready_that_it_lives_and_that_it_ends() {

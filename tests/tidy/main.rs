@@ -149,17 +149,33 @@ fn the_module_decides_pam_codes_in_one_place() {
     none(&faults);
 }
 
+/// The name by which a heading is linked to.
+fn anchor(heading: &str) -> String {
+    let kept = heading.chars().filter(|c| c.is_alphanumeric() || matches!(c, ' ' | '-' | '_'));
+    kept.map(|c| if c == ' ' { '-' } else { c.to_ascii_lowercase() }).collect()
+}
+
+fn has_anchor(text: &str, wanted: &str) -> bool {
+    let headings =
+        text.lines().filter_map(|line| line.starts_with('#').then(|| line.trim_start_matches('#').trim()));
+    headings.into_iter().any(|heading| anchor(heading) == wanted)
+}
+
 #[test]
 fn links_in_markdown_lead_somewhere() {
     let mut pages = files("docs", "md");
-    for page in ["README.md", "CHANGELOG.md"] {
+    for page in ["README.md", "CHANGELOG.md", "SECURITY.md"] {
         pages.insert(page.into(), fs::read_to_string(root().join(page)).unwrap());
     }
     let mut faults = Vec::new();
     for (page, text) in pages {
         let home = root().join(&page).parent().unwrap().to_owned();
-        for link in text.split("](").skip(1).map(|rest| rest.split([')', '#']).next().unwrap()) {
-            if !link.is_empty() && !link.starts_with("http") && !home.join(link).exists() {
+        let links = text.split("](").skip(1).filter_map(|rest| rest.split(')').next());
+        for link in links.filter(|link| !link.starts_with("http")) {
+            let (file, wanted) = link.split_once('#').unwrap_or((link, ""));
+            let file = if file.is_empty() { root().join(&page) } else { home.join(file) };
+            let there = file.exists();
+            if !there || !wanted.is_empty() && !has_anchor(&fs::read_to_string(file).unwrap(), wanted) {
                 faults.push(format!("{page}: {link}"));
             }
         }

@@ -1,0 +1,202 @@
+//! What the documents tell people to type: done in its order on a machine that is the server's host as well, so that
+//! every path is the documents' own; and every other command, looked up in the programs' own help.
+
+use kbmfa_tests::builder::Root;
+use kbmfa_tests::built;
+use kbmfa_tests::machine::Machine;
+use kbmfa_tests::process::{brief, run};
+use kbmfa_tests::recipe::Phase;
+use kbmfa_tests::wait::until;
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
+use std::path::PathBuf;
+
+const README: &str = include_str!("../../README.md");
+const OPERATIONS: &str = include_str!("../../docs/operations.md");
+
+/// Lines in the console blocks of a page's part, in order.
+fn commands(part: &str) -> Vec<&str> {
+    let blocks = part.split("```console\n").skip(1).map(|rest| rest.split("```").next().unwrap());
+    blocks.flat_map(str::lines).collect()
+}
+
+/// A part of a page, by its heading.
+fn part<'a>(page: &'a str, heading: &str) -> &'a str {
+    let rest = page.split(&format!("\n## {heading}\n")).nth(1).unwrap_or_else(|| panic!("no part {heading}"));
+    rest.split("\n## ").next().unwrap()
+}
+
+/// The host on which the commands are typed.
+struct Host {
+    machine: Machine,
+    pin: String,
+}
+
+impl Host {
+    /// Debian with both programs and the module built, and as little more as it takes.
+    fn new() -> Self {
+        let machine = Machine::stand_in(Root::Debian12, Phase::Account, "account required pam_permit.so\n");
+        for (program, place) in [
+            (built::server(), "/usr/sbin/kbmfa-server"),
+            (built::server(), "/root/kbmfa-server.new"),
+            (built::host(), "/usr/sbin/kbmfa-host"),
+            (built::module(), &module()),
+        ] {
+            fs::copy(program, machine.path(place)).unwrap();
+        }
+        machine.exec(&["sh", "-c", "echo 127.0.0.1 kbmfa.example >> /etc/hosts"]);
+        machine.exec(&["chmod", "-x", &module()]);
+        Self { machine, pin: String::new() }
+    }
+
+    /// Types a command as root, in root's home; returns what it printed.
+    fn enter(&mut self, command: &str) -> String {
+        let command = command.replace("sha256:THE-PIN", &self.pin);
+        match command.as_str() {
+            // There is no systemd here; what it does to our server is done by hand.
+            "systemctl stop kbmfa-server" => self.stop(),
+            "systemctl start kbmfa-server" | "systemctl enable --now kbmfa-server" => self.start(),
+            "systemctl restart kbmfa-server" => {
+                self.stop();
+                self.start();
+            }
+            // sshd is the machine's first process, and reads its files for each `sshd -T`.
+            "sshd -t && systemctl reload ssh" => drop(self.machine.exec(&["/usr/sbin/sshd", "-t"])),
+            ours if is_typed(ours) => return self.type_in(ours),
+            _ => {}
+        }
+        String::new()
+    }
+
+    fn type_in(&mut self, command: &str) -> String {
+        if command == "kbmfa-host doctor" {
+            self.turn_on();
+        }
+        let printed = self.machine.exec(&["sh", "-c", &format!("cd /root && {command}")]);
+        if command.starts_with("kbmfa-server init") {
+            self.pin =
+                printed.split_whitespace().find(|word| word.starts_with("sha256:")).unwrap().to_owned();
+            // On loopback alone, for the host's network is everybody's here.
+            self.machine.exec(&["sed", "-i", "s/0.0.0.0/127.0.0.1/", "/etc/kbmfa/server.toml"]);
+        }
+        printed
+    }
+
+    fn start(&self) {
+        self.machine.exec(&["sh", "-c", "kbmfa-server serve </dev/null >/run/serve.log 2>&1 &"]);
+        let log = self.machine.path("/run/serve.log");
+        until("the server to serve", || fs::read_to_string(&log).unwrap().contains("serving").then_some(()));
+    }
+
+    fn stop(&self) {
+        self.machine.exec(&["pkill", "-TERM", "-f", "kbmfa-server serve"]);
+        let running = ["pgrep", "-f", "kbmfa-server serve"];
+        until("the server to stop", || (!self.machine.try_exec(&running).status.success()).then_some(()));
+    }
+
+    /// The README's line, in the PAM stack of a machine whose sshd_config has its other lines already.
+    fn turn_on(&self) {
+        let line = README.split("and in `/etc/pam.d/sshd`").nth(1).unwrap().split("```").nth(1).unwrap();
+        let stack =
+            format!("account required pam_nologin.so\n{}\naccount required pam_unix.so\n", line.trim());
+        fs::write(self.machine.path("/etc/pam.d/sshd"), stack).unwrap();
+    }
+}
+
+/// True for what can be typed here; the rest builds, installs, or waits for a person.
+fn is_typed(command: &str) -> bool {
+    let waits = ["kbmfa-server login watch", "kbmfa-server login approve 3f9a2c1e"];
+    let begins = ["kbmfa-", "useradd ", "(umask", "install -m 755 kbmfa-server.new", "install -d "];
+    !waits.contains(&command) && begins.iter().any(|begin| command.starts_with(begin))
+}
+
+fn module() -> String {
+    format!("/usr/lib/{}-linux-gnu/security/pam_kbmfa.so", std::env::consts::ARCH)
+}
+
+#[test]
+fn the_commands_of_the_readme_and_of_operations_do_what_they_say() {
+    let mut host = Host::new();
+    for command in commands(README) {
+        let printed = host.enter(command);
+        if command == "kbmfa-host status" {
+            assert!(printed.contains("web1"), "{printed}");
+        }
+    }
+    let machine = &host.machine;
+    let owner = machine.exec(&["stat", "-c", "%U", "/var/lib/kbmfa/kbmfa.db", "/var/lib/kbmfa/admin.sock"]);
+    assert_eq!(owner, "kbmfa\nkbmfa\n", "nothing in the state directory may become root's");
+    let mode = fs::metadata(machine.path("/etc/kbmfa/credential")).unwrap().permissions().mode();
+    assert_eq!(mode & 0o777, 0o600);
+    for heading in
+        ["Look whether all is well", "Back up", "Restore", "Rotate a machine's credential", "Upgrade"]
+    {
+        let commands = commands(part(OPERATIONS, heading));
+        assert!(!commands.is_empty(), "{heading} tells nobody to type anything");
+        commands.into_iter().for_each(|command| drop(host.enter(command)));
+    }
+}
+
+/// Every page that people read.
+fn pages() -> Vec<(PathBuf, String)> {
+    let docs = fs::read_dir(built::workspace().join("docs")).unwrap().map(|entry| entry.unwrap().path());
+    let tops = ["README.md", "SECURITY.md", "CHANGELOG.md"].map(|name| built::workspace().join(name));
+    let pages = docs.filter(|path| path.extension().is_some_and(|end| end == "md")).chain(tops);
+    pages.map(|path| (path.clone(), fs::read_to_string(path).unwrap())).collect()
+}
+
+/// The verbs and options of a command, without what the person fills in.
+fn words(command: &str) -> (Vec<&str>, Vec<&str>) {
+    let words: Vec<&str> =
+        command.split_whitespace().take_while(|word| !["#", ">", "|", "..."].contains(word)).collect();
+    let is_verb =
+        |word: &&&str| word.chars().all(|c| c.is_ascii_lowercase() || c == '-') && !word.starts_with('-');
+    let options = words.iter().copied().filter(|word| word.starts_with("--")).collect();
+    (words[1..].iter().take_while(is_verb).copied().collect(), options)
+}
+
+/// Whether the programs' help knows it. A verb's own argument may look like a verb: the last may be one.
+fn is_known(command: &str) -> bool {
+    let program = if command.starts_with("kbmfa-host") { built::host() } else { built::server() };
+    let (verbs, options) = words(command);
+    let help = |verbs: &[&str]| {
+        let output = brief(&program).args(verbs).arg("--help").output().unwrap();
+        output.status.success().then(|| String::from_utf8(output.stdout).unwrap())
+    };
+    help(&verbs).is_some_and(|help| {
+        options.iter().all(|option| help.contains(option) || ["--version", "--json"].contains(option))
+    })
+}
+
+#[test]
+fn every_command_that_a_page_names_is_one() {
+    let mut unknown = Vec::new();
+    let mut known = 0;
+    for (page, text) in pages() {
+        let inline = text.split('`').filter(|code| !code.contains('\n'));
+        let ours = inline.chain(text.lines()).filter(|code| {
+            code.strip_prefix("kbmfa-server ")
+                .or(code.strip_prefix("kbmfa-host "))
+                .is_some_and(|rest| rest.starts_with(|c: char| c.is_ascii_lowercase() || c == '-'))
+        });
+        for command in ours {
+            known += 1;
+            if !is_known(command) {
+                unknown.push(format!("{}: {command}", page.display()));
+            }
+        }
+    }
+    assert!(known > 40, "this test has lost sight of the commands: {known}");
+    assert!(unknown.is_empty(), "{}", unknown.join("\n"));
+}
+
+#[test]
+fn the_help_of_a_program_names_each_of_its_verbs_with_a_sentence() {
+    for program in [built::host(), built::server()] {
+        let help = run(brief(program).arg("--help"));
+        let verbs = help.split("Commands:\n").nth(1).unwrap().split("\n\n").next().unwrap();
+        for line in verbs.lines().filter(|line| line.starts_with("  ") && !line.starts_with("   ")) {
+            assert!(line.split_whitespace().count() > 2, "{line:?} says nothing");
+        }
+    }
+}
