@@ -74,8 +74,8 @@ impl Host {
         }
         let printed = self.machine.exec(&["sh", "-c", &format!("cd /root && {command}")]);
         if command.starts_with("kbmfa-server init") {
-            self.pin =
-                printed.split_whitespace().find(|word| word.starts_with("sha256:")).unwrap().to_owned();
+            let pin = printed.split_whitespace().find(|word| word.starts_with("sha256:"));
+            self.pin = pin.unwrap().into();
             // On loopback alone, for the host's network is everybody's here.
             self.machine.exec(&["sed", "-i", "s/0.0.0.0/127.0.0.1/", "/etc/kbmfa/server.toml"]);
         }
@@ -94,7 +94,7 @@ impl Host {
         until("the server to stop", || (!self.machine.try_exec(&running).status.success()).then_some(()));
     }
 
-    /// The README's line, in the PAM stack of a machine whose sshd_config has its other lines already.
+    /// The README's line, in the PAM stack of a machine whose `sshd_config` has its other lines already.
     fn turn_on(&self) {
         let line = README.split("and in `/etc/pam.d/sshd`").nth(1).unwrap().split("```").nth(1).unwrap();
         let stack =

@@ -1,15 +1,12 @@
 //! The administrator's side: watching, reloading, taking away.
 
-use kbmfa_tests::builder::Root;
 use kbmfa_tests::built;
-use kbmfa_tests::machine::Machine;
 use kbmfa_tests::process::{program, signal};
 use kbmfa_tests::recipe::Phase;
 use kbmfa_tests::wait::until;
 use kbmfa_tests::world::World;
 use rustix::process::Signal;
 use std::fs;
-use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::UnixDatagram;
 use std::time::Duration;
 

@@ -157,7 +157,7 @@ fn anchor(heading: &str) -> String {
 
 fn has_anchor(text: &str, wanted: &str) -> bool {
     let headings =
-        text.lines().filter_map(|line| line.starts_with('#').then(|| line.trim_start_matches('#').trim()));
+        text.lines().filter(|line| line.starts_with('#')).map(|line| line.trim_start_matches('#').trim());
     headings.into_iter().any(|heading| anchor(heading) == wanted)
 }
 
