@@ -7,6 +7,9 @@ pub mod store;
 
 pub mod employee;
 
+#[cfg(test)]
+pub(crate) mod testing;
+
 use kbmfa_proto::names::{MachineName, PoolName};
 
 use crate::db;

@@ -1,15 +1,15 @@
 //! Reports in every order, through the public functions, on a real database.
 
 use kbmfa_proto::login::{Account, Capabilities, Connection, FirstFactor, OpenLogin, Phase, SshConnection};
-use kbmfa_proto::names::{LoginId, MachineName, ReportId};
+use kbmfa_proto::names::{LoginId, ReportId};
 use kbmfa_proto::session::{SessionEvent, SessionReport};
 use proptest::prelude::*;
 use std::time::Duration;
 
 use super::{service, store};
+use crate::audit::Kind;
 use crate::audit::store as audit;
 use crate::audit::store::search::{Filter, search};
-use crate::audit::{Actor, Kind};
 use crate::clock::Time;
 use crate::db::Tx;
 use crate::db::testing::{Fixture, fixture};
@@ -18,9 +18,8 @@ use crate::logins::state::Grace;
 use crate::logins::{Error, answering, store as login_store};
 use crate::policy::{Approvers, Limits, Settings, Terms};
 use crate::relay::Answer;
-use crate::roster;
 use crate::roster::caller::Caller;
-use crate::roster::service::add_machine;
+use crate::roster::testing::enter_machine;
 use SessionEvent::{Closed, LetInUnreachable, Opened};
 
 struct World {
@@ -85,16 +84,6 @@ impl World {
     fn pass(&self, seconds: u64) {
         self.fixture.clock.advance(Duration::from_secs(seconds));
     }
-}
-
-fn enter_machine(fixture: &Fixture, name: &str) -> Caller {
-    let name: MachineName = name.parse().unwrap();
-    let added = name.clone();
-    let machine = fixture.db.write_blocking("test", move |tx| {
-        add_machine(tx, &Actor::new("console:root"), &added)?;
-        roster::service::machine(tx, &added)
-    });
-    Caller { machine_id: machine.unwrap().id, name, login: None }
 }
 
 fn rules(now: Time) -> Rules {
