@@ -4,15 +4,19 @@
 use kbmfa_tests::builder::Root;
 use kbmfa_tests::built;
 use kbmfa_tests::machine::Machine;
+use kbmfa_tests::ports::Port;
 use kbmfa_tests::process::{brief, run};
 use kbmfa_tests::recipe::Phase;
 use kbmfa_tests::wait::until;
+use kbmfa_tests::world::World;
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::PathBuf;
 
 const README: &str = include_str!("../../README.md");
 const OPERATIONS: &str = include_str!("../../docs/operations.md");
+const RECIPES: &str = include_str!("../../docs/recipes.md");
+const KEYBASE: &str = include_str!("../../docs/keybase.md");
 
 /// Lines in the console blocks of a page's part, in order.
 fn commands(part: &str) -> Vec<&str> {
@@ -30,6 +34,8 @@ fn part<'a>(page: &'a str, heading: &str) -> &'a str {
 struct Host {
     machine: Machine,
     pin: String,
+    /// In the place of the documents' 8443 and 8444: the network is everybody's here.
+    ports: [Port; 2],
 }
 
 impl Host {
@@ -46,12 +52,13 @@ impl Host {
         }
         machine.exec(&["sh", "-c", "echo 127.0.0.1 kbmfa.example >> /etc/hosts"]);
         machine.exec(&["chmod", "-x", &module()]);
-        Self { machine, pin: String::new() }
+        Self { machine, pin: String::new(), ports: [Port::reserve(), Port::reserve()] }
     }
 
     /// Types a command as root, in root's home; returns what it printed.
     fn enter(&mut self, command: &str) -> String {
-        let command = command.replace("sha256:THE-PIN", &self.pin);
+        let port = format!(":{}", self.ports[0].number);
+        let command = command.replace("sha256:THE-PIN", &self.pin).replace(":8443", &port);
         match command.as_str() {
             // There is no systemd here; what it does to our server is done by hand.
             "systemctl stop kbmfa-server" => self.stop(),
@@ -76,8 +83,9 @@ impl Host {
         if command.starts_with("kbmfa-server init") {
             let pin = printed.split_whitespace().find(|word| word.starts_with("sha256:"));
             self.pin = pin.unwrap().into();
-            // On loopback alone, for the host's network is everybody's here.
-            self.machine.exec(&["sed", "-i", "s/0.0.0.0/127.0.0.1/", "/etc/kbmfa/server.toml"]);
+            let [port, status] = self.ports.each_ref().map(|port| port.number);
+            let edit = format!("s/0.0.0.0:8443/127.0.0.1:{port}/; s/127.0.0.1:8444/127.0.0.1:{status}/");
+            self.machine.exec(&["sed", "-i", &edit, "/etc/kbmfa/server.toml"]);
         }
         printed
     }
@@ -136,6 +144,85 @@ fn the_commands_of_the_readme_and_of_operations_do_what_they_say() {
         for command in commands {
             host.enter(command);
         }
+    }
+}
+
+/// The blocks of settings on a page.
+fn settings(page: &str) -> Vec<String> {
+    let blocks = page.split("```toml\n").skip(1).map(|rest| rest.split("```").next().unwrap());
+    blocks.map(str::to_owned).collect()
+}
+
+/// A configuration with a block's lines in their sections.
+fn merged(config: &str, block: &str) -> String {
+    let mut config = config.to_owned();
+    for section in block.split("\n[").map(|section| section.trim_start_matches('[')) {
+        let (name, lines) = section.split_once("]\n").unwrap();
+        let head = format!("\n[{name}]\n");
+        match config.split_once(&head) {
+            Some((before, after)) => config = format!("{before}{head}{lines}\n{after}"),
+            None => config += &format!("\n{}[{name}]\n{lines}\n", if name.ends_with(']') { "[" } else { "" }),
+        }
+    }
+    config
+}
+
+#[test]
+fn the_settings_that_pages_show_are_understood_and_do_what_they_say() {
+    let mut host = Host::new();
+    for command in commands(README) {
+        host.enter(command);
+    }
+    let machine = &host.machine;
+    for words in ["pool add behind-the-bastion", "machine add build1", "pool add ci --machine build1"] {
+        machine.exec(&["sh", "-c", &format!("kbmfa-server {words}")]);
+    }
+    let install = commands(KEYBASE)[0];
+    for install in [install, &install.replace("paperkey", "auth_token")] {
+        machine.exec(&["sh", "-c", &format!("echo sixteen-and-some-more | {install}")]);
+    }
+    let file = machine.path("/etc/kbmfa/server.toml");
+    let plain = fs::read_to_string(&file).unwrap();
+    let console = "kind = \"console\"\n";
+    let blocks = [README, OPERATIONS, RECIPES, KEYBASE].map(settings).concat();
+    assert!(blocks.len() > 3, "this test has lost sight of the settings");
+    for block in blocks {
+        let base = if block.contains("kind = ") { plain.replace(console, "") } else { plain.clone() };
+        fs::write(&file, merged(&base, block.trim_start_matches("# server.toml\n"))).unwrap();
+        machine.exec(&["kbmfa-server", "check"]);
+        if block.contains("\"ci\"") {
+            let explain =
+                RECIPES.split('`').find(|code| code.starts_with("kbmfa-server policy explain")).unwrap();
+            let explained = machine.exec(&["sh", "-c", explain]);
+            assert!(explained.contains("let in without asking"), "{explained}");
+        }
+    }
+}
+
+/// A way in beside the one that asks, on each Debian.
+#[test]
+fn the_recovery_sshd_lets_in_without_a_server_and_asks_nobody() {
+    for (root, service) in [(Root::Debian12, ""), (Root::Debian13, " -o PAMServiceName=sshd-recovery")] {
+        let world = World::new();
+        let machine = world.machine().root(root).start();
+        world.server.stop();
+        assert_eq!(machine.ssh("alice", &["echo", "in"]).wait().code, 255);
+        let port = Port::reserve();
+        for command in commands(part(RECIPES, "Recovery")) {
+            let command = command.split("    #").next().unwrap();
+            let command = command.replace("-p 2222", &format!("-p {}{service}", port.number));
+            machine.exec(&["sh", "-c", &command]);
+        }
+        let login = machine.ssh_with(
+            "alice",
+            &["-p", &port.number.to_string(), "-o", "StrictHostKeyChecking=no"],
+            &["echo", "in"],
+        );
+        let finished = login.wait();
+        assert_eq!(finished.stdout, "in\n", "{}", finished.stderr);
+        assert!(world.admin.logins(&[]).is_empty());
+        let output = machine.try_exec(&["kbmfa-host", "doctor", "--service", "sshd-recovery"]);
+        assert!(String::from_utf8_lossy(&output.stdout).contains("nobody needs an approval"));
     }
 }
 

@@ -28,6 +28,7 @@ mkdir dev/pts
 mount -t devpts -o newinstance,ptmxmode=666,mode=620 devpts dev/pts
 ln -s pts/ptmx dev/ptmx
 ln -s /proc/self/fd dev/fd
+ln -s fd/0 dev/stdin
 touch dev/log
 mount --bind "$dir/syslog" dev/log
 if [ "$host" != none ]; then
