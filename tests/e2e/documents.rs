@@ -159,10 +159,12 @@ fn merged(config: &str, block: &str) -> String {
     for section in block.split("\n[").map(|section| section.trim_start_matches('[')) {
         let (name, lines) = section.split_once("]\n").unwrap();
         let head = format!("\n[{name}]\n");
-        match config.split_once(&head) {
-            Some((before, after)) => config = format!("{before}{head}{lines}\n{after}"),
-            None => config += &format!("\n{}[{name}]\n{lines}\n", if name.ends_with(']') { "[" } else { "" }),
-        }
+        config = match config.split_once(&head) {
+            Some((before, after)) => format!("{before}{head}{lines}\n{after}"),
+            // A rule's section opens with two brackets, of which one was cut off.
+            None if name.ends_with(']') => format!("{config}\n[[{name}]\n{lines}\n"),
+            None => format!("{config}\n[{name}]\n{lines}\n"),
+        };
     }
     config
 }
