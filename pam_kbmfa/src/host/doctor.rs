@@ -8,6 +8,7 @@ use std::io::Write;
 use std::path::{Path, PathBuf};
 
 mod bypass;
+mod dispatch;
 mod files;
 mod rehearsal;
 mod sshd;

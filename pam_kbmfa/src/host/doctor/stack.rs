@@ -11,6 +11,9 @@ const DEPTH_MAX: usize = 16;
 /// The module's file.
 const OURS: &str = "pam_kbmfa.so";
 
+/// The control that includes a file whose end is not the end of the stack.
+const SUBSTACK: &str = "substack";
+
 /// Which of PAM's four questions a line answers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Group {
@@ -55,6 +58,8 @@ pub(super) enum Error {
     Unreadable(PathBuf, io::Error),
     #[error("{0}:{1}: {2}")]
     Line(PathBuf, usize, String),
+    #[error("{0}:{1}: a line that goes on is followed by none; versions of libpam differ about the next one")]
+    Unfinished(PathBuf, usize),
     #[error("{0}: files include each other without end")]
     Deep(PathBuf),
 }
@@ -70,15 +75,22 @@ impl Line {
         self.module.rsplit('/').next().unwrap_or(&self.module)
     }
 
-    /// What is done with a result; `None` if nobody said, which PAM takes for a failure.
-    pub(super) fn action(&self, result: &str) -> Option<Action> {
-        let find = |name: &str| self.actions.iter().find(|(result, _)| result == name);
-        find(result).or_else(|| find("default")).map(|(_, action)| *action)
+    /// True for the line that stands before those of a substack and calls nothing.
+    pub(super) fn is_substack(&self) -> bool {
+        self.control == SUBSTACK
     }
 
-    /// Everything that is done with some result.
-    pub(super) fn actions(&self) -> impl Iterator<Item = (&str, Action)> {
-        self.actions.iter().map(|(result, action)| (result.as_str(), *action))
+    /// What is done with a result; `None` if nobody said, which PAM takes for a failure. Of several words about one
+    /// result the last counts, of several defaults the first.
+    pub(super) fn action(&self, result: &str) -> Option<Action> {
+        let said = self.actions.iter().rfind(|(of, _)| of == result);
+        let said = said.or_else(|| self.actions.iter().find(|(of, _)| of == "default"));
+        said.map(|(_, action)| *action)
+    }
+
+    /// The file in which it stands.
+    pub(super) fn file(&self) -> &Path {
+        &self.file
     }
 
     /// Where it stands.
@@ -118,7 +130,9 @@ impl Reader<'_> {
             return Err(Error::Deep(name.to_owned()));
         }
         let (file, text) = self.open(name)?;
-        for (number, line) in logical_lines(&text) {
+        for (number, line) in
+            logical_lines(&text).map_err(|number| Error::Unfinished(file.clone(), number))?
+        {
             let bad = |what: &str| Error::Line(file.clone(), number, what.to_owned());
             let words = words(&line).ok_or_else(|| bad("a [ is not closed"))?;
             let [first, rest @ ..] = words.as_slice() else { continue };
@@ -132,20 +146,24 @@ impl Reader<'_> {
             if self.only.is_some_and(|only| only != group) {
                 continue;
             }
+            let control = control.to_ascii_lowercase();
             let inner = Self { only: Some(group), depth: self.depth + 1, ..self };
-            match control.as_str() {
-                "include" => inner.file(Path::new(module), stack)?,
-                "substack" => Self { level: self.level + 1, ..inner }.file(Path::new(module), stack)?,
-                control => stack.push(Line {
-                    group,
-                    control: control.to_owned(),
-                    actions: actions(control).ok_or_else(|| bad(&format!("{control:?} is no control")))?,
-                    module: module.clone(),
-                    args: args.to_vec(),
-                    level: self.level,
-                    file: file.clone(),
-                    number,
-                }),
+            if control == "include" {
+                inner.file(Path::new(module), stack)?;
+                continue;
+            }
+            stack.push(Line {
+                group,
+                actions: actions(&control).ok_or_else(|| bad(&format!("{control:?} is no control")))?,
+                module: module.clone(),
+                args: args.iter().map(|arg| unbracketed(arg).to_owned()).collect(),
+                level: self.level,
+                file: file.clone(),
+                number,
+                control,
+            });
+            if stack.last().is_some_and(Line::is_substack) {
+                Self { level: self.level + 1, ..inner }.file(Path::new(module), stack)?;
             }
         }
         Ok(())
@@ -167,14 +185,16 @@ impl Reader<'_> {
     }
 }
 
-/// Lines without comments, with what a backslash continues joined, each with the number of its first.
-fn logical_lines(text: &str) -> Vec<(usize, String)> {
+/// Lines without comments, with what a backslash continues joined, each with the number of its first; or the number of
+/// one that goes on in an empty line.
+fn logical_lines(text: &str) -> Result<Vec<(usize, String)>, usize> {
     let mut lines: Vec<(usize, String)> = Vec::new();
     let mut goes_on = false;
     for (index, raw) in text.lines().enumerate() {
         let line = raw.split('#').next().unwrap_or_default().trim_end();
         let (line, continued) = line.strip_suffix('\\').map_or((line, false), |line| (line, true));
         match lines.last_mut() {
+            Some((number, _)) if goes_on && line.trim().is_empty() => return Err(*number),
             Some((_, last)) if goes_on => {
                 last.push(' ');
                 last.push_str(line);
@@ -183,7 +203,12 @@ fn logical_lines(text: &str) -> Vec<(usize, String)> {
         }
         goes_on = continued;
     }
-    lines
+    Ok(lines)
+}
+
+/// `[a b]` as it reaches a module.
+fn unbracketed(word: &str) -> &str {
+    word.strip_prefix('[').and_then(|word| word.strip_suffix(']')).unwrap_or(word)
 }
 
 /// The words of a line; `[several words]` are one.
@@ -215,13 +240,15 @@ fn group(word: &str) -> Option<Group> {
 
 /// The four words stand for these, says pam.conf(5).
 fn actions(control: &str) -> Option<Vec<(String, Action)>> {
-    let spelt = match control.to_ascii_lowercase().as_str() {
-        "required" => "success=ok new_authtok_reqd=ok ignore=ignore default=bad".to_owned(),
-        "requisite" => "success=ok new_authtok_reqd=ok ignore=ignore default=die".to_owned(),
-        "sufficient" => "success=done new_authtok_reqd=done default=ignore".to_owned(),
-        "optional" => "success=ok new_authtok_reqd=ok default=ignore".to_owned(),
-        other => other.strip_prefix('[')?.strip_suffix(']')?.to_owned(),
+    let spelt = match control {
+        "required" => "success=ok new_authtok_reqd=ok ignore=ignore default=bad",
+        "requisite" => "success=ok new_authtok_reqd=ok ignore=ignore default=die",
+        "sufficient" => "success=done new_authtok_reqd=done default=ignore",
+        "optional" => "success=ok new_authtok_reqd=ok default=ignore",
+        SUBSTACK => "",
+        other => unbracketed(other),
     };
+    let spelt = spelt.split('=').map(str::trim).collect::<Vec<_>>().join("=");
     let one = |pair: &str| {
         let (result, action) = pair.split_once('=')?;
         let action = match action {
@@ -267,6 +294,7 @@ mod tests {
                 "Account 0 pam_permit.so []",
                 "Auth 0 pam_cap.so []",
                 "Account 0 pam_permit.so []",
+                "Account 0 common []",
                 "Account 1 pam_permit.so []",
             ]
         );
@@ -281,11 +309,19 @@ mod tests {
         let line = &lines.unwrap()[0];
         assert_eq!(
             (line.name(), line.args.as_slice()),
-            ("pam_kbmfa.so", ["[a b]", "c"].map(String::from).as_slice())
+            ("pam_kbmfa.so", ["a b", "c"].map(String::from).as_slice())
         );
         assert!(line.is_ours() && line.place().ends_with("sshd:1"));
         assert_eq!(line.action("success"), Some(Action::Jump(1)));
         assert_eq!(line.action("perm_denied"), Some(Action::Ignore));
+    }
+
+    #[test]
+    fn of_several_words_about_one_result_the_last_counts_and_of_defaults_the_first() {
+        let line = "account [default=die perm_denied=bad perm_denied = ignore default=ok] pam_kbmfa.so\n";
+        let line = &stack(&[("sshd", line)]).unwrap()[0];
+        assert_eq!(line.action("perm_denied"), Some(Action::Ignore));
+        assert_eq!(line.action("success"), Some(Action::Die));
     }
 
     #[test]
@@ -296,6 +332,7 @@ mod tests {
             ("auth perhaps pam_unix.so\n", "\"perhaps\" is no control"),
             ("auth [success=sometimes] pam_unix.so\n", "is no control"),
             ("auth [success=1 pam_unix.so\n", "a [ is not closed"),
+            ("auth required \\\n# words\nauth required pam_unix.so\n", "sshd:1: a line that goes on"),
             ("@include gone\n", "gone: No such file"),
             ("@include sshd\n", "without end"),
         ] {

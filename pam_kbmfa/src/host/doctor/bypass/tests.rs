@@ -44,37 +44,53 @@ fn the_lines_of_the_recipes_in_their_places_are_well() {
     well("account required pam_kbmfa.so\nsession optional pam_kbmfa.so log_only\n");
     well("session requisite pam_kbmfa.so silent\nsession optional pam_kbmfa.so log_only\n");
     well("account [success=ok default=die] pam_kbmfa.so\n");
+    well(
+        "account required pam_nologin.so\naccount required pam_access.so\naccount required pam_kbmfa.so\n@include common-account\n",
+    );
 }
 
 #[test]
-fn a_refusal_that_pam_may_forget_is_a_fault() {
+fn a_refusal_that_does_not_end_the_login_is_a_fault() {
     for control in
         ["optional", "sufficient", "[success=1 default=ignore]", "[default=bad perm_denied=ignore]"]
     {
-        ill(
-            Level::Fault,
-            &format!("account {control} pam_kbmfa.so\n"),
-            "does not end a login that it refuses",
-        );
+        let stack = format!("account {control} pam_kbmfa.so\naccount required pam_permit.so\n");
+        ill(Level::Fault, &stack, "does not end a login that it refuses");
+    }
+}
+
+#[test]
+fn a_refusal_that_is_forgotten_or_hidden_is_a_fault() {
+    let reset = "account [success=reset] pam_permit.so\naccount required pam_permit.so\n";
+    ill(Level::Fault, &format!("account required pam_kbmfa.so\n{reset}"), "makes PAM forget");
+    well(&format!("account requisite pam_kbmfa.so\n{reset}"));
+    let expired = "account [success=ok default=bad] pam_unix.so\naccount required pam_kbmfa.so\n";
+    ill(Level::Fault, expired, "an expired password there hides");
+    well("account required pam_unix.so\naccount required pam_kbmfa.so\n");
+}
+
+#[test]
+fn a_stack_that_lets_nobody_in_is_a_fault() {
+    for stack in [
+        "account required pam_kbmfa.so\naccount requisite pam_deny.so\n",
+        "account sufficient pam_kbmfa.so\naccount required pam_deny.so\n",
+    ] {
+        let findings = look(stack);
+        let nobody = findings.iter().any(|finding| finding.found.contains("nobody gets in"));
+        assert_eq!(nobody, stack.contains("requisite"), "{findings:?}");
     }
 }
 
 #[test]
 fn what_lets_in_before_our_line_is_a_fault() {
     let ours = "auth required pam_kbmfa.so first_factor=stack\n";
-    ill(Level::Fault, &format!("auth sufficient pam_unix.so\n{ours}"), "ends the stack on success");
-    ill(
-        Level::Fault,
-        &format!("auth [success=1 default=die] pam_unix.so\n{ours}"),
-        "jumps over it on success",
-    );
+    ill(Level::Fault, &format!("auth sufficient pam_unix.so\n{ours}"), "lets somebody past it on success");
+    let jumping = format!("auth [success=1 default=die] pam_unix.so\n{ours}auth required pam_permit.so\n");
+    ill(Level::Fault, &jumping, "lets somebody past it on success");
     let after = "@include common-account\naccount required pam_kbmfa.so\n";
-    ill(Level::Fault, after, "ends the stack on new_authtok_reqd");
-    ill(
-        Level::Fault,
-        "account [success=2 default=ignore] a.so\naccount optional b.so\naccount required pam_kbmfa.so\n",
-        "jumps",
-    );
+    ill(Level::Fault, after, "lets somebody past it on new_authtok_reqd");
+    let far = "account [success=2 default=ignore] a.so\naccount optional b.so\naccount required pam_kbmfa.so\naccount required c.so\n";
+    ill(Level::Fault, far, "lets somebody past it on success");
 }
 
 #[test]
@@ -95,11 +111,12 @@ fn what_ends_or_jumps_elsewhere_is_none() {
 fn a_jump_counts_the_lines_of_a_substack_as_one() {
     let before = |jump: usize| {
         format!(
-            "account [success={jump} default=ignore] a.so\naccount substack common-account\naccount required pam_kbmfa.so\n"
+            "account [success={jump} default=ignore] a.so\naccount substack common-account\n\
+             account required pam_kbmfa.so\naccount required pam_permit.so\n"
         )
     };
     well(&before(1));
-    ill(Level::Fault, &before(2), "jumps over it");
+    ill(Level::Fault, &before(2), "lets somebody past it");
 }
 
 #[test]
@@ -118,15 +135,19 @@ fn arguments_that_are_not_understood_are_a_fault() {
 }
 
 #[test]
-fn whoever_trusts_the_stack_needs_something_on_it_that_ends_the_login() {
+fn whoever_trusts_the_stack_needs_something_on_it_that_checks_and_ends_the_login() {
     let ours = "auth required pam_kbmfa.so first_factor=stack\n";
-    ill(Level::Fault, ours, "none that checks anybody");
-    ill(
-        Level::Fault,
-        &format!("auth required pam_env.so\nauth required pam_permit.so\n{ours}"),
-        "none that checks",
-    );
+    let unchecked = "whom none of them has checked";
+    ill(Level::Fault, ours, unchecked);
+    ill(Level::Fault, &format!("auth required pam_env.so\nauth required pam_permit.so\n{ours}"), unchecked);
+    ill(Level::Fault, &format!("auth requisite pam_shells.so\n{ours}"), unchecked);
+    ill(Level::Fault, &format!("auth optional pam_unix.so\n{ours}"), unchecked);
+    ill(Level::Weak, &format!("auth requisite pam_of_our_own.so\n{ours}"), "we cannot tell");
     ill(Level::Weak, &format!("auth required pam_unix.so\n{ours}"), "a wrong password rings people");
+    // A wrong password meets pam_deny.
+    well(&format!("@include common-auth\n{ours}"));
+    // Whoever is root needs nobody's leave.
+    well(&format!("auth sufficient pam_rootok.so\nauth requisite pam_unix.so\n{ours}"));
 }
 
 #[test]
