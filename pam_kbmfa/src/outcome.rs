@@ -10,8 +10,7 @@ use pam::constants::PamResultCode;
 use std::fmt;
 
 /// What a rehearsal that went well ends with. No login does, so `kbmfa-host doctor` knows it by this.
-pub(crate) const REHEARSED: &str =
-    "The rehearsal went well: a login would have been asked about. Nobody is let in.";
+pub(crate) const REHEARSED: &str = "The rehearsal went well. Nobody is let in.";
 
 /// What to do when no server can be reached: `on_unreachable` in pam.toml.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -6,19 +6,22 @@ use kbmfa_proto::finding::{Finding, Level};
 use serde_json::json;
 use std::io::Write;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 mod bypass;
 mod dispatch;
 mod files;
+mod matches;
 mod rehearsal;
+mod service;
 mod sshd;
 mod stack;
 
 use super::{Error, status};
-use crate::args::CONFIG;
 use crate::clock::wall_us;
 use crate::sys;
 use bypass::Ours;
+use service::Service;
 use stack::Line;
 
 /// Where libpam of a distribution looks for stacks, in its order.
@@ -31,18 +34,14 @@ const PAM_DIRS: [&str; 2] = ["/etc/pam.d", "/usr/lib/pam.d"];
                         Ends with exit code 0 if there is no fault; what is weak is said and is none."
 )]
 pub(super) struct Args {
-    /// The module's configuration; what the module's line in the PAM stack says, unless given
-    #[arg(long, value_name = "FILE")]
-    config: Option<PathBuf>,
+    #[command(flatten)]
+    sshd: sshd::Question,
     /// The PAM service; sshd's own, unless given. For others sshd's settings are left out
     #[arg(long, value_name = "NAME")]
-    service: Option<String>,
-    /// Whose login is rehearsed, and for whom sshd's `Match` blocks are looked at
-    #[arg(long, default_value = "root", value_name = "NAME")]
-    user: String,
-    /// The sshd whose settings count
-    #[arg(long, default_value = "/usr/sbin/sshd", value_name = "FILE")]
-    sshd: PathBuf,
+    service: Option<Service>,
+    /// The module's configuration; what its lines in the PAM stack say, unless given
+    #[arg(long, value_name = "FILE")]
+    config: Option<PathBuf>,
     /// Print JSON
     #[arg(long)]
     json: bool,
@@ -70,59 +69,102 @@ pub(super) fn run(args: &Args, out: &mut impl Write) -> Result<(), Error> {
 /// In the order of a login: sshd, its stack, the module's files, the servers, and then all of it at once.
 fn look(args: &Args) -> Vec<Finding> {
     let mut findings = Vec::new();
-    let (service, effective) = service(args, &mut findings);
-    let dirs = PAM_DIRS.map(PathBuf::from);
-    let stack = stack::read(&dirs, &service).unwrap_or_else(|error| {
-        findings.push(
-            Finding::fault("PAM stack", error)
-                .fix("pam.conf(5) has the rules; sshd refuses everybody meanwhile"),
-        );
+    let effective = of_sshd(args, &mut findings);
+    let Some(service) = service(args, effective.as_ref(), &mut findings) else { return findings };
+    let stack = stack::read(&PAM_DIRS.map(PathBuf::from), service.as_str()).unwrap_or_else(|error| {
+        let fix = "mend it by pam.conf(5): libpam makes of it what it can, and may ask nobody";
+        findings.push(Finding::fault("PAM stack", error).fix(fix));
         Vec::new()
     });
     let (ours, faults) = bypass::ours(&stack);
     findings.extend(faults);
     findings.extend(bypass::judge(&stack, &ours));
-    let asking = ours.iter().find(|ours| ours.asks()).or(ours.first());
-    findings.extend(asking.map(|ours| files::module(&ours.line.module)));
-    let path = config_path(args, asking);
-    let (of_files, usable) = files::configuration(&path);
-    findings.extend(of_files);
-    if let (Some(effective), Some((config, _))) = (&effective, &usable) {
-        findings.extend(sshd::judge(effective, bypass::hooks(&ours), &ours, config.deadline));
+    findings.extend(files::roots_alone(stack.iter().map(Line::file)).into_iter().filter(is_no_ok));
+    let lines = told_apart(args, &ours);
+    let mut deadline: Option<Duration> = None;
+    let mut of_lines = Vec::new();
+    for (ours, config) in &lines {
+        let (found, of_line) = look_at_line(ours, config, &service, &args.sshd.user);
+        of_lines.extend(found);
+        deadline = deadline.max(of_line);
     }
+    if let Some(effective) = &effective {
+        findings.extend(sshd::judge(effective, &args.sshd, (bypass::hooks(&ours), &ours), deadline));
+        findings.extend(matches::look(&args.sshd.sshd_config));
+        findings.extend(files::roots_alone([args.sshd.sshd_config.as_path()]).into_iter().filter(is_no_ok));
+    }
+    findings.extend(of_lines);
+    if lines.is_empty() {
+        findings.push(Finding::fault("rehearsal", "there is no line of ours to rehearse").fix("see above"));
+    }
+    findings
+}
+
+fn is_no_ok(finding: &Finding) -> bool {
+    finding.level != Level::Ok
+}
+
+/// Our lines that ask, or else the first of ours, one for each module and configuration.
+fn told_apart<'a>(args: &Args, ours: &'a [Ours<'a>]) -> Vec<(&'a Line, PathBuf)> {
+    let config = |ours: &Ours<'_>| args.config.clone().unwrap_or_else(|| ours.args.config.clone());
+    let mut found: Vec<(&Line, PathBuf)> = Vec::new();
+    let asking = ours.iter().filter(|ours| ours.asks());
+    for one in asking.chain(ours.iter().take(usize::from(!ours.iter().any(Ours::asks)))) {
+        let config = config(one);
+        if !found.iter().any(|(line, other)| line.module == one.line.module && *other == config) {
+            found.push((one.line, config));
+        }
+    }
+    found
+}
+
+/// Everything that is behind one line of ours, and how long its logins may take.
+fn look_at_line(
+    line: &Line,
+    config: &Path,
+    service: &Service,
+    user: &str,
+) -> (Vec<Finding>, Option<Duration>) {
+    let mut findings = files::module(&line.module);
+    let (of_files, usable) = files::configuration(config);
+    findings.extend(of_files);
     if let Some((config, access)) = &usable {
         findings.extend(files::authorities(&config.ca, wall_us() / 1_000_000));
         findings.extend(status::findings(config, access));
     }
-    findings.push(rehearse(asking.map(|ours| ours.line), &path, &service, &args.user));
-    findings
+    findings.push(rehearsal::look(line, config, service, user));
+    (findings, usable.map(|(config, _)| config.deadline))
 }
 
-fn rehearse(line: Option<&Line>, config: &Path, service: &str, user: &str) -> Finding {
-    match line {
-        Some(line) => rehearsal::look(line, config, service, user),
-        None => Finding::fault("rehearsal", "there is no line of ours to rehearse"),
+/// What sshd has in force, if it is its stack that is looked at.
+fn of_sshd(args: &Args, findings: &mut Vec<Finding>) -> Option<sshd::Effective> {
+    let own = args.sshd.sshd.file_name().is_some_and(|name| {
+        args.service.as_ref().is_none_or(|service| service.as_str() == name.to_ascii_lowercase())
+    });
+    if !own {
+        return None;
     }
-}
-
-/// The stack to look at, and what sshd has in force if it is sshd's.
-fn service(args: &Args, findings: &mut Vec<Finding>) -> (String, Option<sshd::Effective>) {
-    if let Some(service) = args.service.as_ref().filter(|service| *service != "sshd") {
-        return (service.clone(), None);
-    }
-    match sshd::effective(&args.sshd, &args.user) {
-        Ok(effective) => {
-            (args.service.clone().unwrap_or_else(|| effective.service().to_owned()), Some(effective))
-        }
+    match sshd::effective(&args.sshd) {
+        Ok(effective) => Some(effective),
         Err(error) => {
-            findings
-                .push(Finding::fault("sshd -T", error).fix("`sshd -t` says more; --sshd names another sshd"));
-            (args.service.clone().unwrap_or_else(|| "sshd".into()), None)
+            let fix = "`sshd -t` says more; --sshd and --sshd-config name others";
+            findings.push(Finding::fault("sshd -T", error).fix(fix));
+            None
         }
     }
 }
 
-fn config_path(args: &Args, asking: Option<&Ours<'_>>) -> PathBuf {
-    let of_line = asking.map(|ours| ours.args.config.clone());
-    args.config.clone().or(of_line).unwrap_or_else(|| CONFIG.into())
+/// The service whose stack is looked at.
+fn service(args: &Args, effective: Option<&sshd::Effective>, findings: &mut Vec<Finding>) -> Option<Service> {
+    if let Some(service) = &args.service {
+        return Some(service.clone());
+    }
+    let name = effective.map_or_else(|| "sshd".into(), |effective| effective.service(&args.sshd.sshd));
+    match name.parse() {
+        Ok(service) => Some(service),
+        Err(error) => {
+            findings.push(Finding::fault("PAMServiceName", error).fix("a plain name in sshd_config"));
+            None
+        }
+    }
 }

@@ -137,13 +137,13 @@ fn step<T: Copy>(lines: &[&Line], line: &Line, state: &State<T>, returned: Retur
                 next.at = end_of_level(lines, state.at, line.level);
             }
         }
-        Some(Action::Jump(count)) => match beyond(lines, state.at, line.level, count) {
-            Some(at) => next.at = at,
-            None => {
-                next.at = end_of_level(lines, state.at, line.level);
+        Some(Action::Jump(count)) => {
+            next.at = beyond(lines, state.at, line.level, count).unwrap_or_else(|| {
+                // Too far: libpam goes to the end of the level, and takes that for a failure.
                 next.opinion = Opinion::Bad(End::Failure);
-            }
-        },
+                end_of_level(lines, state.at, line.level)
+            });
+        }
     }
     next
 }

@@ -1,8 +1,9 @@
 //! The files that decide who may log in: what they say, whose they are, and when the CAs end.
 
-use kbmfa_proto::finding::Finding;
+use kbmfa_proto::finding::{Finding, Level};
 use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject;
+use std::collections::BTreeSet;
 use std::fs;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
@@ -17,15 +18,8 @@ use crate::outcome::OnUnreachable;
 /// A CA that ends within so many seconds wants replacing: 30 days.
 const SOON_S: i64 = 30 * 86_400;
 
-/// Where distributions keep PAM's modules.
-const MODULE_DIRS: [&str; 6] = [
-    "/usr/lib/x86_64-linux-gnu/security",
-    "/usr/lib/aarch64-linux-gnu/security",
-    "/usr/lib64/security",
-    "/usr/lib/security",
-    "/lib64/security",
-    "/lib/security",
-];
+/// A module that is everywhere, where libpam looks for all of them.
+const EVERYWHERE: &str = "pam_unix.so";
 
 /// The configuration and what it points to; both if they can be used.
 pub(super) fn configuration(path: &Path) -> (Vec<Finding>, Option<(Config, Access)>) {
@@ -38,7 +32,7 @@ pub(super) fn configuration(path: &Path) -> (Vec<Finding>, Option<(Config, Acces
         Err(found) => return (faults(found), None),
     };
     let mut findings = vec![Finding::ok("configuration", format!("{}: every key is right", path.display()))];
-    findings.extend(places(path, &config));
+    findings.extend(roots_alone(named(path, &config).iter().map(PathBuf::as_path)));
     findings.extend(settings(&config));
     findings.extend(spool(&config.spool));
     match Access::read(&config) {
@@ -65,34 +59,44 @@ fn settings(config: &Config) -> Vec<Finding> {
     findings
 }
 
-/// A file is as safe as every directory above it.
-fn places(path: &Path, config: &Config) -> Vec<Finding> {
-    let mut files = vec![path.to_owned(), config.credential.clone(), config.spool.clone()];
-    if let Ca::File(ca) = &config.ca {
-        files.push(ca.clone());
-    }
-    let dirs: std::collections::BTreeSet<&Path> =
-        files.iter().flat_map(|file| file.ancestors().skip(1)).collect();
-    let bad: Vec<Finding> = dirs.into_iter().filter_map(not_roots_alone).collect();
+/// Whether anybody but root can write to these files, or put others in their place.
+pub(super) fn roots_alone<'a>(files: impl IntoIterator<Item = &'a Path>) -> Vec<Finding> {
+    // A file is as safe as every directory above it, also where a link leads.
+    let files: BTreeSet<PathBuf> = files
+        .into_iter()
+        .flat_map(|file| [Some(file.to_owned()), file.canonicalize().ok()])
+        .flatten()
+        .collect();
+    let all: BTreeSet<&Path> = files.iter().flat_map(|file| file.ancestors()).collect();
+    let bad: Vec<Finding> = all.into_iter().filter_map(not_roots_alone).collect();
     if bad.is_empty() {
-        vec![Finding::ok("directories", "only root can put other files in their place")]
+        vec![Finding::ok("files", "only root can write to them, or put others in their place")]
     } else {
         bad
     }
 }
 
-fn not_roots_alone(dir: &Path) -> Option<Finding> {
+fn not_roots_alone(path: &Path) -> Option<Finding> {
     // What is not there yet, the module makes for root alone.
-    let metadata = fs::metadata(dir).ok()?;
+    let metadata = fs::symlink_metadata(path).ok().filter(|metadata| !metadata.is_symlink())?;
     let mode = metadata.mode() & 0o7777;
-    let shown = dir.display();
-    let fix = format!("chown root: {shown} && chmod go-w {shown}");
+    let shown = path.display();
+    let fix = format!("chown root: {shown} && chmod go-w {shown}, after you have looked what is in it");
     if metadata.uid() != 0 {
-        let found = format!("{shown} belongs to user {}, who can replace what lies in it", metadata.uid());
-        return Some(Finding::fault("directories", found).fix(fix));
+        let found = format!("{shown} belongs to user {}, who can change what is in it", metadata.uid());
+        return Some(Finding::fault("files", found).fix(fix));
     }
-    let found = || format!("{shown} has mode {mode:04o}: others can replace what lies in it");
-    (mode & 0o022 != 0).then(|| Finding::fault("directories", found()).fix(fix))
+    let found = || format!("{shown} has mode {mode:04o}: others can change what is in it");
+    (mode & 0o022 != 0).then(|| Finding::fault("files", found()).fix(fix))
+}
+
+/// The files that pam.toml names.
+fn named(path: &Path, config: &Config) -> Vec<PathBuf> {
+    let mut files = vec![path.to_owned(), config.credential.clone(), config.spool.clone()];
+    if let Ca::File(ca) = &config.ca {
+        files.push(ca.clone());
+    }
+    files
 }
 
 /// Reports that no server has taken yet.
@@ -114,26 +118,36 @@ fn spool(dir: &Path) -> Option<Finding> {
 }
 
 /// The module's file, where the stack says or where libpam looks.
-pub(super) fn module(named: &str) -> Finding {
-    let paths: Vec<PathBuf> = if named.starts_with('/') {
-        vec![named.into()]
-    } else {
-        MODULE_DIRS.iter().map(|dir| Path::new(dir).join(named)).collect()
+pub(super) fn module(named: &str) -> Vec<Finding> {
+    let dir = if named.starts_with('/') { Some(PathBuf::new()) } else { module_dir() };
+    let Some(path) = dir.map(|dir| dir.join(named)) else {
+        return vec![Finding::weak(
+            "module",
+            format!("{EVERYWHERE} is nowhere, so we cannot tell where {named} belongs"),
+        )];
     };
-    let Some(path) = paths.iter().find(|path| path.exists()) else {
-        let found = format!("{named} is not where libpam looks for it: every login is refused");
-        return Finding::fault("module", found)
-            .fix("install the package again; pam_unix.so's directory is the right one");
-    };
-    match fs::metadata(path) {
-        Ok(metadata) if metadata.uid() != 0 || metadata.mode() & 0o022 != 0 => {
-            let shown = path.display();
-            Finding::fault("module", format!("somebody beside root can write to {shown}"))
-                .fix(format!("chown root: {shown} && chmod 0644 {shown}, after you have looked what it is"))
-        }
-        Ok(_) => Finding::ok("module", path.display()),
-        Err(error) => Finding::fault("module", format!("{}: {error}", path.display())),
+    if !path.exists() {
+        let found = format!("{} is not there: every login is refused", path.display());
+        return vec![Finding::fault("module", found).fix("install the package again")];
     }
+    let mut findings = roots_alone([path.as_path()]);
+    findings.retain(|finding| finding.level == Level::Fault);
+    findings.push(Finding::ok("module", path.display()));
+    findings
+}
+
+/// Where libpam looks for modules.
+fn module_dir() -> Option<PathBuf> {
+    let patterns = [
+        "/usr/lib/*/security",
+        "/usr/lib64/security",
+        "/usr/lib/security",
+        "/lib/*/security",
+        "/lib64/security",
+        "/lib/security",
+    ];
+    let dirs = patterns.iter().filter_map(|pattern| glob::glob(pattern).ok()).flatten().flatten();
+    dirs.into_iter().find(|dir| dir.join(EVERYWHERE).exists())
 }
 
 /// When each CA on file ends. `now_s` is in seconds since 1970.
@@ -176,7 +190,6 @@ fn standing(end_s: i64, last_s: i64, now_s: i64) -> Finding {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use kbmfa_proto::finding::Level;
 
     #[test]
     fn the_end_of_the_last_ca_is_a_fault_and_said_a_month_ahead() {
@@ -191,7 +204,8 @@ mod tests {
 
     #[test]
     fn a_module_that_is_nowhere_is_a_fault() {
-        assert_eq!(module("pam_kbmfa_nowhere.so").level, Level::Fault);
-        assert_eq!(module("/nonexistent/pam_kbmfa.so").level, Level::Fault);
+        for named in ["pam_kbmfa_nowhere.so", "/nonexistent/pam_kbmfa.so"] {
+            assert_eq!(module(named)[0].level, Level::Fault, "{named}");
+        }
     }
 }

@@ -4,39 +4,42 @@
 use kbmfa_proto::finding::Finding;
 use kbmfa_proto::text::Shown;
 use std::ffi::CString;
-use std::fs;
+use std::fs::{self, Permissions};
 use std::io;
 use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
+use super::service::Service;
 use super::stack::Line;
 use crate::outcome::REHEARSED;
 use crate::sys::application::{self, Told};
 
 const WHAT: &str = "rehearsal";
 
-/// Rehearses a login of this user by the line of the installed stack.
-pub(super) fn look(line: &Line, config: &Path, service: &str, user: &str) -> Finding {
-    match rehearse(line, config, service, user) {
+/// Rehearses a login of this user by a line of the installed stack.
+pub(super) fn look(line: &Line, config: &Path, service: &Service, user: &str) -> Finding {
+    match rehearse(Path::new("/run"), line, config, service, user) {
         Ok(told) => judge(&told, user),
         Err(error) => Finding::fault(WHAT, format!("cannot be made ready: {error}")),
     }
 }
 
-/// PAM reads its stack from a directory of root's that is gone afterwards.
-fn rehearse(line: &Line, config: &Path, service: &str, user: &str) -> io::Result<Told> {
-    let dir = tempfile::Builder::new().prefix("kbmfa-host-").tempdir()?;
+/// PAM reads its stack from a directory of root's alone, below `place`, that is gone afterwards.
+fn rehearse(place: &Path, line: &Line, config: &Path, service: &Service, user: &str) -> io::Result<Told> {
+    let config = config.display().to_string();
+    if config.contains(['[', ']', '\n', '\\']) {
+        return Err(io::Error::other(format!("PAM could not read the path {config} in a line of its own")));
+    }
+    let alone = Permissions::from_mode(0o700);
+    let dir = tempfile::Builder::new().prefix("kbmfa-host-").permissions(alone).tempdir_in(place)?;
     // What proves a first factor is sshd's part of a login, and there is no sshd here.
-    let stack = format!(
-        "account required {} config={} first_factor=stack rehearsal\n",
-        line.module,
-        config.display()
-    );
-    fs::write(dir.path().join(service), stack)?;
+    let stack = format!("account required {} [config={config}] first_factor=stack rehearsal\n", line.module);
+    fs::write(dir.path().join(service.as_str()), stack)?;
     // libpam wants one; nothing asks it.
     fs::write(dir.path().join("other"), "account required pam_deny.so\n")?;
     let confdir = CString::new(dir.path().as_os_str().as_bytes())?;
-    Ok(application::account(&CString::new(service)?, &CString::new(user)?, &confdir))
+    Ok(application::account(&CString::new(service.as_str())?, &CString::new(user)?, &confdir))
 }
 
 fn judge(told: &Told, user: &str) -> Finding {
@@ -52,8 +55,10 @@ fn judge(told: &Told, user: &str) -> Finding {
     }
     let said: Vec<&str> = texts.iter().map(Shown::as_str).collect();
     let said = if said.is_empty() { told.meaning.clone() } else { said.join(" ") };
-    Finding::fault(WHAT, format!("a login of {user} would be refused: {said}"))
-        .fix("the lines above, and what pam_kbmfa has just written to the system log")
+    Finding::fault(WHAT, format!("a login of {user} would be refused: {said}")).fix(format!(
+        "see the lines above, and what pam_kbmfa has just written to the system log; if {user} is not to log in here, \
+         name somebody who is with --user"
+    ))
 }
 
 #[cfg(test)]
@@ -79,8 +84,23 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         fs::write(dir.path().join("sshd"), "account required /nonexistent/pam_kbmfa.so\n").unwrap();
         let stack = super::super::stack::read(&[dir.path().to_owned()], "sshd").unwrap();
-        let finding = look(&stack[0], Path::new("/nonexistent"), "sshd", "root");
+        let service = "sshd".parse().unwrap();
+        let told = rehearse(dir.path(), &stack[0], Path::new("/nonexistent"), &service, "root").unwrap();
+        let finding = judge(&told, "root");
         assert_eq!(finding.level, Level::Fault);
         assert!(finding.found.contains("would be refused: Module is unknown"), "{}", finding.found);
+        assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 1, "something was left behind");
+    }
+
+    #[test]
+    fn a_path_that_would_break_the_line_is_refused() {
+        let dir = tempfile::tempdir().unwrap();
+        fs::write(dir.path().join("sshd"), "account required pam_permit.so\n").unwrap();
+        let stack = super::super::stack::read(&[dir.path().to_owned()], "sshd").unwrap();
+        for path in ["/etc/a]b", "/etc/a\nb", "/etc/a\\"] {
+            assert!(
+                rehearse(dir.path(), &stack[0], Path::new(path), &"sshd".parse().unwrap(), "root").is_err()
+            );
+        }
     }
 }

@@ -3,7 +3,8 @@
 use kbmfa_proto::finding::Finding;
 use std::collections::BTreeMap;
 use std::io;
-use std::path::Path;
+use std::net::IpAddr;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
 
@@ -17,16 +18,44 @@ const GRACE_REST: Duration = Duration::from_secs(20);
 /// With so many logins waiting, or fewer, sshd drops new ones: it is Debian's default.
 const WAITING_FEW: u32 = 10;
 
-/// Settings that are in force, by their names in small letters.
+/// Settings that are in force for somebody, by their names in small letters.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(super) struct Effective(BTreeMap<String, String>);
 
-/// Asks sshd what is in force for this user, coming from this machine.
-pub(super) fn effective(program: &Path, user: &str) -> Result<Effective, String> {
-    let who = format!("user={user},host=localhost,addr=127.0.0.1,laddr=127.0.0.1,lport=22");
-    let output =
-        run(program, &["-T", "-C", &who]).map_err(|error| format!("{}: {error}", program.display()))?;
-    Ok(Effective::parse(&output))
+/// Which sshd, and whose connection it is asked about.
+#[derive(Debug, clap::Args)]
+pub(super) struct Question {
+    /// The sshd whose settings count
+    #[arg(long, default_value = "/usr/sbin/sshd", value_name = "FILE")]
+    pub(super) sshd: PathBuf,
+    /// Its configuration
+    #[arg(long, default_value = "/etc/ssh/sshd_config", value_name = "FILE")]
+    pub(super) sshd_config: PathBuf,
+    /// Whose login is rehearsed, and for whom sshd's `Match` blocks are looked at
+    #[arg(long, default_value = "root", value_name = "NAME")]
+    pub(super) user: String,
+    /// Where that person comes from, for the same
+    #[arg(long, default_value = "127.0.0.1", value_name = "ADDRESS")]
+    pub(super) from: IpAddr,
+    /// The port of sshd that they come to, for the same
+    #[arg(long, default_value = "22", value_name = "PORT")]
+    pub(super) port: u16,
+}
+
+impl Question {
+    /// For whom the answer holds.
+    fn whom(&self) -> String {
+        format!("for {} from {}", self.user, self.from)
+    }
+}
+
+/// Asks sshd what is in force.
+pub(super) fn effective(question: &Question) -> Result<Effective, String> {
+    let Question { sshd, sshd_config, user, from, port } = question;
+    let who = format!("user={user},host={from},addr={from},laddr=127.0.0.1,lport={port}");
+    let config = sshd_config.display().to_string();
+    let output = run(sshd, &["-T", "-f", &config, "-C", &who]);
+    Ok(Effective::parse(&output.map_err(|error| format!("{}: {error}", sshd.display()))?))
 }
 
 #[expect(clippy::disallowed_methods, reason = "the one program that is started here")]
@@ -53,17 +82,24 @@ impl Effective {
         self.get(key) == "yes"
     }
 
-    /// Which of PAM's services sshd is: its own name, unless it says otherwise, which it can from 9.8 on.
-    pub(super) fn service(&self) -> &str {
+    /// Which of PAM's services sshd is: the name of its program, unless it says otherwise, which it can from 9.8 on.
+    pub(super) fn service(&self, program: &Path) -> String {
         match self.get("pamservicename") {
-            "" => "sshd",
-            name => name,
+            "" => {
+                program.file_name().map_or_else(|| "sshd".into(), |name| name.to_string_lossy().into_owned())
+            }
+            name => name.to_owned(),
         }
     }
 }
 
-/// Judges what is in force, where people are asked at `hooks`, and a login may take until `deadline`.
-pub(super) fn judge(sshd: &Effective, hooks: Hooks, ours: &[Ours<'_>], deadline: Duration) -> Vec<Finding> {
+/// Judges what is in force, where people are asked at `hooks`, and a login may take until `deadline`, if that is known.
+pub(super) fn judge(
+    sshd: &Effective,
+    question: &Question,
+    (hooks, ours): (Hooks, &[Ours<'_>]),
+    deadline: Option<Duration>,
+) -> Vec<Finding> {
     if !sshd.is_on("usepam") {
         return vec![
             Finding::fault("UsePAM", "is off: sshd never calls the module").fix("UsePAM yes in sshd_config"),
@@ -71,13 +107,20 @@ pub(super) fn judge(sshd: &Effective, hooks: Hooks, ours: &[Ours<'_>], deadline:
     }
     let mut findings = vec![Finding::ok("UsePAM", "is on")];
     if hooks.auth || hooks.account {
-        findings.push(grace_time(sshd, deadline));
+        findings.extend(deadline.map(|deadline| grace_time(sshd, deadline)));
         findings.extend(max_startups(sshd));
     }
     if hooks.auth {
-        let stack =
-            |ours: &Ours<'_>| ours.line.group == Group::Auth && ours.args.first_factor == Proof::Stack;
-        findings.extend(methods(sshd, hooks, ours.iter().any(stack)));
+        let by_stack =
+            ours.iter().any(|ours| ours.line.group == Group::Auth && ours.args.first_factor == Proof::Stack);
+        let methods = Methods::of(sshd);
+        let found = methods.judge(sshd, hooks.account || hooks.session, by_stack);
+        if found.is_empty() {
+            let found =
+                format!("{}: every way in leads through the module, {}", methods.value, question.whom());
+            findings.push(Finding::ok(METHODS, found));
+        }
+        findings.extend(found);
     }
     findings
 }
@@ -113,51 +156,80 @@ fn max_startups(sshd: &Effective) -> Option<Finding> {
     })
 }
 
-/// Whether each way of authenticating leads through our auth line, or through another line of ours.
-fn methods(sshd: &Effective, hooks: Hooks, by_stack: bool) -> Vec<Finding> {
-    const WHAT: &str = "AuthenticationMethods";
-    const FIX: &str =
-        "AuthenticationMethods publickey,keyboard-interactive:pam in sshd_config, and no other list";
-    let value = sshd.get("authenticationmethods");
-    let lists: Vec<Vec<&str>> = match value {
-        "" | "any" => Vec::new(),
-        lists => lists.split_whitespace().map(|list| list.split(',').collect()).collect(),
-    };
-    let elsewhere = hooks.account || hooks.session;
-    let by_pam = |method: &str| method.starts_with("keyboard-interactive") || method == "password";
-    let mut findings = Vec::new();
-    let past = lists.iter().find(|list| !list.iter().any(|method| by_pam(method)));
-    if let (true, false) = (lists.is_empty(), elsewhere) {
-        findings.push(
-            Finding::fault(WHAT, "says nothing: with a key alone the auth line is never called").fix(FIX),
-        );
-    } else if let (Some(past), false) = (past, elsewhere) {
-        findings.push(Finding::fault(WHAT, format!("{} leads past the auth line", past.join(","))).fix(FIX));
+const METHODS: &str = "AuthenticationMethods";
+
+/// The ways to prove who one is, each a list of methods that all have to be gone through.
+struct Methods<'a> {
+    value: &'a str,
+    /// If nothing is said, each method that is on is a way.
+    lists: Vec<Vec<&'a str>>,
+}
+
+impl<'a> Methods<'a> {
+    fn of(sshd: &'a Effective) -> Self {
+        const ALONE: [(&str, &str); 5] = [
+            ("publickey", "pubkeyauthentication"),
+            ("password", "passwordauthentication"),
+            ("keyboard-interactive", "kbdinteractiveauthentication"),
+            ("hostbased", "hostbasedauthentication"),
+            ("gssapi-with-mic", "gssapiauthentication"),
+        ];
+        let value = sshd.get("authenticationmethods");
+        let lists = match value {
+            "" | "any" => {
+                ALONE.iter().filter(|(_, key)| sshd.is_on(key)).map(|(method, _)| vec![*method]).collect()
+            }
+            lists => lists.split_whitespace().map(|list| list.split(',').collect()).collect(),
+        };
+        Self { value, lists }
     }
-    if !lists.is_empty() && !by_stack && lists.iter().any(|list| list.first() != Some(&"publickey")) {
-        let found =
-            format!("is {value}: who begins without a key is refused, since nothing proves who that is");
-        findings.push(Finding::weak(WHAT, found).fix(FIX));
-    }
-    let interactive = lists.iter().flatten().any(|method| method.starts_with("keyboard-interactive"));
-    if interactive && !sshd.is_on("kbdinteractiveauthentication") {
-        findings.push(
-            Finding::fault("KbdInteractiveAuthentication", "is off, and AuthenticationMethods asks for it")
+
+    /// What is wrong where people are asked in the auth phase, and perhaps `elsewhere`.
+    fn judge(&self, sshd: &Effective, elsewhere: bool, by_stack: bool) -> Vec<Finding> {
+        const FIX: &str =
+            "AuthenticationMethods publickey,keyboard-interactive:pam in sshd_config, and no other list";
+        // With Kerberos sshd asks that first, and PAM only if it says no.
+        let kerberos = sshd.is_on("kerberosauthentication");
+        let by_pam = |method: &str| is_interactive(method) || method == "password" && !kerberos;
+        let mut findings = Vec::new();
+        let past = self.lists.iter().find(|list| !list.iter().any(|method| by_pam(method)));
+        if let (Some(past), false) = (past, elsewhere) {
+            let found = format!("{}: {} alone leads past the auth line", self.value, past.join(","));
+            findings.push(Finding::fault(METHODS, found).fix(FIX));
+        }
+        let said = !matches!(self.value, "" | "any");
+        if said && !by_stack && self.lists.iter().any(|list| list.first() != Some(&"publickey")) {
+            let found = format!(
+                "is {}: who begins without a key is refused, since nothing proves who that is",
+                self.value
+            );
+            findings.push(Finding::weak(METHODS, found).fix(FIX));
+        }
+        let interactive = self.lists.iter().flatten().any(|method| is_interactive(method));
+        if interactive && !sshd.is_on("kbdinteractiveauthentication") {
+            findings.push(
+                Finding::fault(
+                    "KbdInteractiveAuthentication",
+                    "is off, and AuthenticationMethods asks for it",
+                )
                 .fix("KbdInteractiveAuthentication yes in sshd_config"),
-        );
+            );
+        }
+        let passwords = self.lists.iter().flatten().any(|method| *method == "password");
+        if passwords && interactive && sshd.is_on("passwordauthentication") {
+            let found =
+                "is on beside keyboard-interactive: people are asked twice about one login, and see nothing";
+            findings.push(
+                Finding::weak("PasswordAuthentication", found)
+                    .fix("PasswordAuthentication no in sshd_config"),
+            );
+        }
+        findings
     }
-    let passwords = lists.is_empty() || lists.iter().flatten().any(|method| *method == "password");
-    if passwords && sshd.is_on("passwordauthentication") {
-        let found =
-            "is on beside keyboard-interactive: people are asked twice about one login, and see nothing";
-        findings.push(
-            Finding::weak("PasswordAuthentication", found).fix("PasswordAuthentication no in sshd_config"),
-        );
-    }
-    if findings.is_empty() {
-        findings.push(Finding::ok(WHAT, format!("{value}: every way in leads through the module")));
-    }
-    findings
+}
+
+fn is_interactive(method: &str) -> bool {
+    method.starts_with("keyboard-interactive")
 }
 
 #[cfg(test)]

@@ -1,4 +1,4 @@
-//! The walk beside the real libpam: stacks of pam_debug, which returns what it is told.
+//! The walk beside the real libpam: stacks of `pam_debug`, which returns what it is told.
 
 use super::super::stack::{self, Group};
 use super::*;

@@ -13,8 +13,17 @@ const AUTH: &str = "auth required pam_kbmfa.so\n";
 const SESSION: &str = "session required pam_kbmfa.so\n";
 
 /// What `packaging/sshd/auth.conf` comes to, each line a setting that a test may change.
-const PACKAGED: &str = "usepam yes\nlogingracetime 120\nmaxstartups 100:30:300\npasswordauthentication no\n\
+const PACKAGED: &str = "usepam yes\npubkeyauthentication yes\nlogingracetime 120\nmaxstartups 100:30:300\npasswordauthentication no\n\
                         kbdinteractiveauthentication yes\nauthenticationmethods publickey,keyboard-interactive:pam\n";
+
+fn question() -> Question {
+    #[derive(clap::Parser)]
+    struct Line {
+        #[command(flatten)]
+        question: Question,
+    }
+    <Line as clap::Parser>::parse_from(["doctor"]).question
+}
 
 fn look(pam: &str, changed: &str) -> Vec<Finding> {
     let dir = tempfile::tempdir().unwrap();
@@ -22,7 +31,7 @@ fn look(pam: &str, changed: &str) -> Vec<Finding> {
     let stack = stack::read(&[dir.path().to_owned()], "sshd").unwrap();
     let (ours, _) = bypass::ours(&stack);
     let sshd = Effective::parse(&format!("{PACKAGED}{changed}"));
-    judge(&sshd, bypass::hooks(&ours), &ours, DEADLINE)
+    judge(&sshd, &question(), (bypass::hooks(&ours), &ours), Some(DEADLINE))
 }
 
 #[track_caller]
@@ -69,7 +78,9 @@ fn the_default_of_maxstartups_is_weak_where_a_waiting_login_takes_a_slot() {
 #[test]
 fn a_way_in_that_leads_past_the_auth_line_is_a_fault_unless_another_line_asks() {
     let past = "authenticationmethods publickey publickey,keyboard-interactive";
-    for (methods, found) in [(past, "publickey leads past"), ("authenticationmethods any", "never called")] {
+    for (methods, found) in
+        [(past, "publickey alone leads past"), ("authenticationmethods any", "publickey alone leads past")]
+    {
         ill(Level::Fault, AUTH, methods, found);
         well(&format!("{AUTH}{ACCOUNT}"), methods);
     }
@@ -97,7 +108,24 @@ fn passwords_beside_keyboard_interactive_are_weak() {
 }
 
 #[test]
-fn the_service_is_sshds_name_unless_it_says_otherwise() {
-    assert_eq!(Effective::parse("").service(), "sshd");
-    assert_eq!(Effective::parse("pamservicename sshd-recovery").service(), "sshd-recovery");
+fn where_nothing_is_said_only_methods_that_are_on_are_ways_in() {
+    let without_keys = "authenticationmethods any\npubkeyauthentication no";
+    well("auth requisite pam_unix.so\nauth required pam_kbmfa.so first_factor=stack\n", without_keys);
+    ill(Level::Fault, AUTH, &format!("{without_keys}\ngssapiauthentication yes"), "gssapi-with-mic alone");
+}
+
+#[test]
+fn a_password_that_kerberos_checks_is_none_that_pam_sees() {
+    let password = "authenticationmethods password\npasswordauthentication yes";
+    let stack = "auth requisite pam_unix.so\nauth required pam_kbmfa.so first_factor=stack\n";
+    well(stack, password);
+    ill(Level::Fault, stack, &format!("{password}\nkerberosauthentication yes"), "password alone leads past");
+}
+
+#[test]
+fn the_service_is_the_programs_name_unless_sshd_says_otherwise() {
+    let service = |text: &str, program: &str| Effective::parse(text).service(Path::new(program));
+    assert_eq!(service("", "/usr/sbin/sshd"), "sshd");
+    assert_eq!(service("", "/usr/sbin/sshd-bastion"), "sshd-bastion");
+    assert_eq!(service("pamservicename sshd-recovery", "/usr/sbin/sshd"), "sshd-recovery");
 }

@@ -1,0 +1,89 @@
+//! `Match` blocks of sshd's configuration that change how somebody logs in: `sshd -T` answers for one connection at a
+//! time, so the others are named.
+
+use kbmfa_proto::finding::Finding;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+/// How deep files may include files, as sshd has it.
+const DEPTH_MAX: usize = 16;
+
+/// Settings that decide whether a login leads through the module.
+const DECISIVE: [&str; 9] = [
+    "authenticationmethods",
+    "challengeresponseauthentication",
+    "gssapiauthentication",
+    "hostbasedauthentication",
+    "kbdinteractiveauthentication",
+    "kerberosauthentication",
+    "pamservicename",
+    "passwordauthentication",
+    "pubkeyauthentication",
+];
+
+/// Every block that has a decisive setting of its own.
+pub(super) fn look(config: &Path) -> Vec<Finding> {
+    let mut blocks = Vec::new();
+    read(config, None, 0, &mut blocks);
+    blocks.dedup();
+    let told = |block: &String| {
+        let found =
+            format!("{block} has ways in of its own, which were looked at only if it is about --user");
+        Finding::weak("Match", found)
+            .fix("look again with --user, --from and --port of somebody whom it fits")
+    };
+    blocks.iter().map(told).collect()
+}
+
+/// Reads a file and what it includes; `block` is the one in which it is included.
+fn read(file: &Path, block: Option<String>, depth: usize, blocks: &mut Vec<String>) {
+    let (Ok(text), true) = (fs::read_to_string(file), depth <= DEPTH_MAX) else { return };
+    let mut block = block;
+    for (number, line) in text.lines().enumerate() {
+        let mut words = line.split(|c: char| c.is_whitespace() || c == '=').filter(|word| !word.is_empty());
+        let Some(keyword) = words.next().map(str::to_ascii_lowercase) else { continue };
+        match keyword.as_str() {
+            "match" => {
+                let whom = words.collect::<Vec<_>>().join(" ");
+                let everybody = whom.eq_ignore_ascii_case("all");
+                block = (!everybody).then(|| format!("`Match {whom}` ({}:{})", file.display(), number + 1));
+            }
+            "include" => {
+                for file in words.flat_map(included) {
+                    read(&file, block.clone(), depth + 1, blocks);
+                }
+            }
+            key if DECISIVE.contains(&key) => blocks.extend(block.clone()),
+            _ => {}
+        }
+    }
+}
+
+/// The files that a word after `Include` stands for.
+fn included(pattern: &str) -> Vec<PathBuf> {
+    let pattern = Path::new("/etc/ssh").join(pattern.trim_matches('"'));
+    let found = glob::glob(&pattern.to_string_lossy());
+    found.map(|files| files.flatten().collect()).unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn blocks(text: &str) -> usize {
+        let dir = tempfile::tempdir().unwrap();
+        let (file, more) = (dir.path().join("sshd_config"), dir.path().join("more.conf"));
+        fs::write(&more, "Match Group staff\nPasswordAuthentication yes\n").unwrap();
+        fs::write(&file, text.replace("MORE", &format!("{}/*.conf", dir.path().display()))).unwrap();
+        look(&file).len()
+    }
+
+    #[test]
+    fn blocks_with_ways_in_of_their_own_are_named_and_no_others() {
+        assert_eq!(blocks("AuthenticationMethods publickey\n"), 0);
+        assert_eq!(blocks("Match User git\n  ForceCommand x\nMatch all\nPasswordAuthentication no\n"), 0);
+        assert_eq!(blocks("match Address=10.0.0.0/8\n\tAuthenticationMethods = publickey\n"), 1);
+        assert_eq!(blocks("Include MORE\n"), 1);
+        assert_eq!(blocks("Match User bob\nInclude MORE\nPAMServiceName other\n"), 2);
+    }
+}
