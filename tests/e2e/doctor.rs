@@ -2,19 +2,22 @@
 //! thing that is not.
 
 use kbmfa_tests::builder::{MachineBuilder, Root};
+use kbmfa_tests::built;
 use kbmfa_tests::files::put;
 use kbmfa_tests::impostor::Stranger;
 use kbmfa_tests::machine::Machine;
 use kbmfa_tests::recipe::Phase;
 use kbmfa_tests::world::World;
 use serde_json::Value;
+use std::fs;
 
 /// What an administrator adds besides the packaged lines when more than a few log in at once.
 const STARTUPS: &str = "MaxStartups 100:30:300";
 
-/// Debian 13's `/etc/pam.d/sshd` up to its session lines; Debian 12's is the same.
-const DEBIANS: &str = "@include common-auth\naccount    required     pam_nologin.so\n@include common-account\n\
-                       session required pam_loginuid.so\nsession required pam_env.so\n";
+/// Debian's own `/etc/pam.d/sshd`: that of Debian 13, which differs from Debian 12's in nothing that counts.
+fn debians() -> String {
+    fs::read_to_string(built::trixie().join("etc/pam.d/sshd")).unwrap()
+}
 
 struct Report {
     ok: bool,
@@ -78,10 +81,7 @@ fn people_read_a_table_and_each_fault_once_more_below_it() {
     let world = World::new();
     let machine = machine(&world).start();
     let table = machine.exec(&["kbmfa-host", "doctor"]);
-    assert!(
-        table.contains("WHAT") && table.contains("asks, and nothing before it lets anybody in"),
-        "{table}"
-    );
+    assert!(table.contains("WHAT") && table.contains("no way through it leads past"), "{table}");
     assert!(table.lines().last().unwrap().trim_start().starts_with("ok  rehearsal"), "{table}");
     machine.exec(&["chmod", "644", "/etc/kbmfa/credential"]);
     let output = machine.try_exec(&["kbmfa-host", "doctor"]);
@@ -92,19 +92,24 @@ fn people_read_a_table_and_each_fault_once_more_below_it() {
     assert!(below.contains("kbmfa-host: error: configuration: /etc/kbmfa/credential"), "{below}");
 }
 
-/// Debian's own stack with one line of ours, where the recipes say, and where they say it must not be.
+/// One line of ours in Debian's own stack, where the recipes say, and where they say it must not be.
 #[test]
 fn the_place_in_debians_own_stack_decides() {
     let world = World::new();
-    let ours = "account required pam_kbmfa.so\n";
+    let with = |before: &str, ours: &str| debians().replacen(before, &format!("{ours}\n{before}"), 1);
+    let account = "account required pam_kbmfa.so";
     for root in [Root::Debian12, Root::Debian13] {
-        let before =
-            DEBIANS.replace("@include common-account\n", &format!("{ours}@include common-account\n"));
-        doctor(&machine(&world).root(root).pam_stack(&before).start(), &[]).is_well();
-        let after =
-            DEBIANS.replace("session required pam_loginuid", &format!("{ours}session required pam_loginuid"));
-        doctor(&machine(&world).root(root).pam_stack(&after).start(), &[])
-            .has("fault", "ends the stack on new_authtok_reqd");
+        let look = |phase, stack: &str| {
+            doctor(&machine(&world).root(root).phase(phase).pam_stack(stack).start(), &[])
+        };
+        look(Phase::Account, &with("@include common-account", account)).is_well();
+        look(Phase::Account, &with("@include common-session", account))
+            .has("fault", "lets somebody past it on new_authtok_reqd");
+        look(Phase::Auth, &debians().replace("@include common-auth", "auth required pam_kbmfa.so")).is_well();
+        look(Phase::Session, &with("session [success=ok", "session required pam_kbmfa.so silent")).is_well();
+        // common-auth ends a login whose password is wrong.
+        let trusting = with("account    required", "auth required pam_kbmfa.so first_factor=stack");
+        look(Phase::Auth, &trusting).is_well();
     }
 }
 
@@ -116,17 +121,20 @@ fn each_fault_of_sshd_and_its_stack_names_its_fix() {
     let sshd = |lines: &str| look(world.machine().sshd_lines(lines));
     let auth = |lines: &str| look(world.machine().phase(Phase::Auth).sshd_lines(lines));
     let ours = "account required pam_kbmfa.so\n";
-    stack(&ours.replace("required", "[success=ok default=ignore]"))
+    let permit = "account required pam_permit.so\n";
+    stack(&format!("account [success=ok default=ignore] pam_kbmfa.so\n{permit}"))
         .has("fault", "does not end a login that it refuses");
     stack(&format!("account sufficient pam_localuser.so\n{ours}")).has("fault", "is not always asked");
+    stack(&format!("{ours}account [success=reset] pam_permit.so\n{permit}")).has("fault", "makes PAM forget");
     stack("account required pam_unix.so\n").has("fault", "nobody needs an approval");
     stack("account required pam_kbmfa.so log_only\n").has("fault", "only looks on");
     stack("account required pam_kbmfa.so log-only\n").has("fault", "\"log-only\" is not known");
     stack("account required /opt/pam_kbmfa.so\n").has("fault", "would be refused: Module is unknown");
+    stack("account required\n").has("fault", "it is not complete");
     sshd("").has("weak", "while 10 logins wait");
     sshd("LoginGraceTime 60").has("fault", "ends logins that could still be approved");
     sshd("UsePAM no").has("fault", "never calls the module");
-    auth("AuthenticationMethods any").has("fault", "with a key alone");
+    auth("AuthenticationMethods any").has("fault", "publickey alone leads past");
     auth("AuthenticationMethods publickey publickey,keyboard-interactive").has("fault", "leads past");
     auth(
         "AuthenticationMethods publickey,password publickey,keyboard-interactive\nPasswordAuthentication yes",
@@ -135,12 +143,43 @@ fn each_fault_of_sshd_and_its_stack_names_its_fix() {
 }
 
 #[test]
-fn a_match_block_is_looked_at_for_the_user_it_is_about() {
+fn a_match_block_is_named_and_looked_at_for_whom_it_is_about() {
     let world = World::new();
-    let lines = format!("{STARTUPS}\nMatch User bob\nAuthenticationMethods publickey\nMatch all");
+    let lines = format!(
+        "{STARTUPS}\nMatch User bob\nAuthenticationMethods publickey\nMatch Address 192.0.2.0/24\n\
+         AuthenticationMethods publickey\nMatch all"
+    );
     let machine = world.machine().phase(Phase::Auth).sshd_lines(&lines).start();
-    doctor(&machine, &["--user", "alice"]).is_well();
+    let alice = doctor(&machine, &["--user", "alice"]);
+    assert!(alice.ok);
+    alice.has("weak", "`Match User bob` (/etc/ssh/sshd_config:");
+    alice.has("weak", "`Match Address 192.0.2.0/24`");
     doctor(&machine, &["--user", "bob"]).has("fault", "leads past the auth line");
+    doctor(&machine, &["--user", "alice", "--from", "192.0.2.7"]).has("fault", "leads past the auth line");
+}
+
+/// It writes a stack of its own for the rehearsal, by the service's name.
+#[test]
+fn no_name_of_a_service_makes_it_write_elsewhere() {
+    let world = World::new();
+    let machine = machine(&world).start();
+    let before = machine.exec(&["sha256sum", "/etc/pam.d/sshd"]);
+    for service in ["/etc/pam.d/sshd", "../../etc/pam.d/sshd", "..", ""] {
+        let output = machine.try_exec(&["kbmfa-host", "doctor", "--service", service]);
+        assert_eq!(output.status.code(), Some(2), "{service}");
+    }
+    doctor(&machine, &["--service", "SSHD"]).is_well();
+    assert_eq!(machine.exec(&["sha256sum", "/etc/pam.d/sshd"]), before);
+}
+
+#[test]
+fn whoever_may_not_log_in_is_refused_in_the_rehearsal_too() {
+    let world = World::with(&[("policy", "approvers", "\"not-self\"")]);
+    let machine = machine(&world).start();
+    let report = doctor(&machine, &["--user", "alice"]);
+    report.has("fault", "It is not known whose account this is");
+    let (id, _) = world.admin.logins(&[]).remove(0);
+    world.admin.assert_story(&id, &["login.opened", "login.denied"]);
 }
 
 #[test]
@@ -159,10 +198,14 @@ fn each_fault_of_the_files_names_its_fix() {
         "fault",
         "others could read it",
     );
-    looked(&["chmod", "777", "/etc/kbmfa"], &["chmod", "755", "/etc/kbmfa"], "fault", "others can replace");
-    looked(&["chown", "alice", "/etc/kbmfa"], &["chown", "root", "/etc/kbmfa"], "fault", "who can replace");
-    looked(&["chown", "alice", &module], &["chown", "root", &module], "fault", "somebody beside root");
-    looked(&["mv", &module, "/tmp/away"], &["mv", "/tmp/away", &module], "fault", "not where libpam looks");
+    for (file, is) in
+        [("/etc/kbmfa", "755"), ("/etc/pam.d/sshd", "644"), ("/etc/ssh/sshd_config", "644"), (&module, "644")]
+    {
+        looked(&["chmod", "666", file], &["chmod", is, file], "fault", &format!("{file} has mode 0666"));
+        let found = format!("{file} belongs to user 2001");
+        looked(&["chown", "alice", file], &["chown", "root", file], "fault", &found);
+    }
+    looked(&["mv", &module, "/tmp/away"], &["mv", "/tmp/away", &module], "fault", "every login is refused");
     let config = "/etc/kbmfa/pam.toml";
     machine.exec(&["cp", "-p", config, "/tmp/pam.toml"]);
     let mend = ["cp", "-p", "/tmp/pam.toml", config];

@@ -201,31 +201,50 @@ fn the_settings_that_pages_show_are_understood_and_do_what_they_say() {
     }
 }
 
-/// A way in beside the one that asks, on each Debian.
+/// A way in beside the one that asks, on each Debian and whatever the main one's recipe.
 #[test]
 fn the_recovery_sshd_lets_in_without_a_server_and_asks_nobody() {
     for (root, service) in [(Root::Debian12, ""), (Root::Debian13, " -o PAMServiceName=sshd-recovery")] {
-        let world = World::new();
-        let machine = world.machine().root(root).start();
-        world.server.stop();
-        assert_eq!(machine.ssh("alice", &["echo", "in"]).wait().code, 255);
-        let port = Port::reserve();
-        for command in commands(part(RECIPES, "Recovery")) {
-            let command = command.split("    #").next().unwrap();
-            let command = command.replace("-p 2222", &format!("-p {}{service}", port.number));
-            machine.exec(&["sh", "-c", &command]);
+        for phase in [Phase::Account, Phase::Auth] {
+            let world = World::new();
+            let machine = world.machine().root(root).phase(phase).start();
+            world.server.stop();
+            assert_eq!(machine.ssh("alice", &["echo", "in"]).wait().code, 255);
+            let port = Port::reserve();
+            for command in commands(part(RECIPES, "Recovery")) {
+                let command = command.split("    #").next().unwrap();
+                let command = command.replace("-p 2222", &format!("-p {}{service}", port.number));
+                machine.exec(&["sh", "-c", &command]);
+            }
+            let options = ["-p", &port.number.to_string(), "-o", "StrictHostKeyChecking=no"];
+            let finished = machine.ssh_with("alice", &options, &["echo", "in"]).wait();
+            assert_eq!(finished.stdout, "in\n", "{}", finished.stderr);
+            assert!(world.admin.logins(&[]).is_empty());
+            let output = machine.try_exec(&["kbmfa-host", "doctor", "--service", "sshd-recovery"]);
+            assert!(String::from_utf8_lossy(&output.stdout).contains("nobody needs an approval"));
         }
-        let login = machine.ssh_with(
-            "alice",
-            &["-p", &port.number.to_string(), "-o", "StrictHostKeyChecking=no"],
-            &["echo", "in"],
-        );
-        let finished = login.wait();
-        assert_eq!(finished.stdout, "in\n", "{}", finished.stderr);
-        assert!(world.admin.logins(&[]).is_empty());
-        let output = machine.try_exec(&["kbmfa-host", "doctor", "--service", "sshd-recovery"]);
-        assert!(String::from_utf8_lossy(&output.stdout).contains("nobody needs an approval"));
     }
+}
+
+/// What operations.md has for the day on which nothing else helps: the key alone lets in, and nobody without it.
+#[test]
+fn the_last_resort_of_the_auth_recipe_is_the_key_alone() {
+    assert!(
+        OPERATIONS.contains("put `auth required pam_permit.so` in its\nplace; sshd still demands the key")
+    );
+    let world = World::new();
+    let machine = world.machine().phase(Phase::Auth).start();
+    world.server.stop();
+    let stack = machine.path("/etc/pam.d/sshd");
+    let text = fs::read_to_string(&stack).unwrap();
+    let line = text.lines().find(|line| line.contains("pam_kbmfa.so")).unwrap();
+    let with = |line: &str, other: &str| fs::write(&stack, text.replace(line, other)).unwrap();
+    with(line, &format!("{line} log_only"));
+    assert_eq!(machine.ssh("alice", &["echo", "in"]).wait().code, 255, "PAM needs somebody to say yes");
+    with(line, "auth required pam_permit.so");
+    assert_eq!(machine.ssh("alice", &["echo", "in"]).wait().stdout, "in\n");
+    let without_key = machine.ssh_with("alice", &["-o", "PubkeyAuthentication=no"], &["echo", "in"]).wait();
+    assert_eq!((without_key.stdout.as_str(), without_key.code), ("", 255));
 }
 
 /// Every page that people read.

@@ -156,12 +156,21 @@ fn an_answer_that_comes_too_late_is_refused_and_on_record() {
 }
 
 #[test]
-fn a_backup_is_a_whole_database_and_knows_of_itself() {
+fn a_backup_is_a_whole_database_that_knows_of_itself_and_of_no_secret() {
     let world = World::new();
+    let machine = world.machine().start();
+    let credential = fs::read_to_string(machine.path("/etc/kbmfa/credential")).unwrap();
+    let token = world.admin.add_machine("spare");
     let copy = world.server.state_dir.join("copy.db");
     world.admin.run(&["backup", copy.to_str().unwrap()]);
     assert!(world.admin.try_run(&["backup", copy.to_str().unwrap()]).is_err(), "it must not replace a file");
     assert_eq!(world.admin.audit().last().unwrap().kind, "backup.made");
+    let bytes = fs::read(&copy).unwrap();
+    let holds = |text: &str| bytes.windows(text.len()).any(|part| part == text.as_bytes());
+    for secret in [credential.trim(), token.trim()] {
+        assert!(secret.len() > 30 && !holds(secret) && !holds(secret.rsplit('_').next().unwrap()));
+    }
+    assert!(holds("spare") && !holds("PRIVATE KEY"), "this test has lost sight of the database");
     world.server.stop();
     fs::rename(&copy, world.server.state_dir.join("kbmfa.db")).unwrap();
     for leftover in ["kbmfa.db-wal", "kbmfa.db-shm"] {

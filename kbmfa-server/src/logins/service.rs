@@ -256,6 +256,8 @@ fn enter(
             let ask = Ask { id, login, destination, approvers, message: None };
             asks::insert(tx, &ask)?;
         }
+        // It is on record, and nobody is told of what was no login.
+        Verdict::Refuse(_) if opened.rehearsal => {}
         Verdict::Refuse(refusal) if refusal.is_limit() => telling::of_limit(tx, rules, &login, refusal)?,
         Verdict::Refuse(refusal) if rules.post.refusals => telling::of_refusal(tx, rules, &login, refusal)?,
         _ => {}
@@ -279,6 +281,7 @@ fn record_opening(tx: &Tx<'_>, login: &Login, verdict: &Verdict) -> Result<(), E
         .maybe("source", login.source.as_ref())
         .maybe("tty", opened.tty.as_ref())
         .maybe("key", login.key.as_ref())
+        .maybe("rehearsal", opened.rehearsal.then_some("yes"))
         .detail("module", &opened.module_version);
     audit::append(tx, &event)?;
     let (kind, reason, line) = match verdict {

@@ -211,12 +211,19 @@ impl Refusal {
 
 /// Judges one login. The order is the rule: somebody who may not enter at all, then what was denied, then
 /// limits, then the rules in their order, then the default.
+///
+/// A rehearsal is refused like a login, so that it shows what would become of one; in no other case is it one.
 pub fn judge(settings: &Settings, facts: &Facts) -> Verdict {
+    match judge_login(settings, facts) {
+        Verdict::Refuse(refusal) => Verdict::Refuse(refusal),
+        _ if facts.rehearsal => Verdict::Rehearse,
+        verdict => verdict,
+    }
+}
+
+fn judge_login(settings: &Settings, facts: &Facts) -> Verdict {
     if let Some(refusal) = refused_outright(settings, facts) {
         return Verdict::Refuse(refusal);
-    }
-    if facts.rehearsal {
-        return Verdict::Rehearse;
     }
     if facts.before == Before::Approved {
         return Verdict::Allow(Grounds::SameConnection);

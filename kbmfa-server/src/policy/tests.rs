@@ -84,11 +84,18 @@ fn each_case_has_its_verdict() {
     check(&Facts { asks_same_user: 6, ..facts("alice") }, &refuse(Refusal::TooManyAsks));
     check(&Facts { asks_on_machine: 60, ..facts("alice") }, &refuse(Refusal::TooManyAsks));
     check(&Facts { asks_on_machine: 60, ..facts("deploy") }, &refuse(Refusal::TooManyAsks));
-    check(&Facts { rehearsal: true, ..facts("alice") }, &Verdict::Rehearse);
-    check(
-        &Facts { rehearsal: true, person: Person::Suspended, ..facts("alice") },
-        &refuse(Refusal::Suspended),
-    );
+}
+
+#[test]
+fn a_rehearsal_is_refused_where_a_login_would_be_and_lets_in_and_asks_nowhere() {
+    let rehearsal = |facts: Facts| Facts { rehearsal: true, ..facts };
+    let refuse = Verdict::Refuse;
+    check(&rehearsal(facts("alice")), &Verdict::Rehearse);
+    check(&rehearsal(facts("deploy")), &Verdict::Rehearse);
+    check(&rehearsal(Facts { account: Account::Missing, ..facts("alice") }), &Verdict::Rehearse);
+    check(&rehearsal(Facts { person: Person::Suspended, ..facts("alice") }), &refuse(Refusal::Suspended));
+    check(&rehearsal(Facts { asks_on_machine: 60, ..facts("alice") }), &refuse(Refusal::TooManyAsks));
+    check(&rehearsal(Facts { relay: Reach::Down, ..facts("alice") }), &refuse(Refusal::RelayDown));
 }
 
 #[test]

@@ -65,14 +65,15 @@ pub(super) fn hooks(ours: &[Ours<'_>]) -> Hooks {
 pub(super) fn judge(stack: &[Line], ours: &[Ours<'_>]) -> Vec<Finding> {
     let mut findings: Vec<Finding> = ours.iter().flat_map(|one| by_itself(stack, one, ours)).collect();
     for group in [Group::Auth, Group::Account, Group::Session] {
-        if let Some(first) = ours.iter().find(|ours| ours.asks() && ours.line.group == group) {
-            let faults = ways::asking(stack, ours, group);
-            if faults.is_empty() {
-                findings
-                    .push(Finding::ok("PAM stack", format!("no way through it leads past {}", first.line)));
-            }
-            findings.extend(faults);
+        let mut in_group = ours.iter().filter(|ours| ours.line.group == group).peekable();
+        if in_group.peek().is_none() {
+            continue;
         }
+        let faults = ways::judge(stack, ours, group);
+        if let (true, Some(first)) = (faults.is_empty(), in_group.find(|ours| ours.asks())) {
+            findings.push(Finding::ok("PAM stack", format!("no way through it leads past {}", first.line)));
+        }
+        findings.extend(faults);
     }
     if hooks(ours) == Hooks::default() {
         findings.push(

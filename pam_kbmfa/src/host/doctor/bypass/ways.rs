@@ -9,8 +9,8 @@ use super::Ours;
 use super::modules::{CHECK, FAILURES, NO_CHECK};
 use crate::args::{Proof, Purpose};
 
-/// The lines of one group that ask, by every way through that group.
-pub(super) fn asking(stack: &[Line], ours: &[Ours<'_>], group: Group) -> Vec<Finding> {
+/// The lines of one group that has lines of ours, by every way through it.
+pub(super) fn judge(stack: &[Line], ours: &[Ours<'_>], group: Group) -> Vec<Finding> {
     let group = Lines::of(stack, ours, group);
     let ways =
         dispatch::ways(&group.all, Seen::default(), |at| group.returns(at), |s, at, r| group.note(s, at, r));
