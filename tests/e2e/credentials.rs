@@ -190,7 +190,7 @@ fn a_list_that_does_not_vouch_for_the_server_itself_is_not_put_on_file() {
     world.server.stop();
     let body = serde_json::json!({ "cas": [foreign_authority()] }).to_string();
     let head = "HTTP/1.1 200 OK\r\nKbmfa-Version: 1\r\nContent-Type: application/json\r\nContent-Length";
-    let babbler = Babbler::in_place_of(&world, format!("{head}: {}\r\n\r\n{body}", body.len()).leak());
+    let babbler = Babbler::in_place_of(&world, &format!("{head}: {}\r\n\r\n{body}", body.len()));
     let refused = machine.exec(&["sh", "-c", "kbmfa-host refresh-ca 2>&1 || true"]);
     assert!(refused.contains("do not vouch for the server itself, so the file stays"), "{refused}");
     assert_eq!(on_file(), before);

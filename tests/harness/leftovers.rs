@@ -78,7 +78,8 @@ fn connections_of(ports: &[u16]) -> Vec<String> {
     let open = |state: &str| !matches!(state, TIME_WAIT | LISTEN);
     let port = |address: &str| address.rsplit(':').next().and_then(|hex| u16::from_str_radix(hex, 16).ok());
     let concerned = |address: &str| port(address).is_some_and(|port| ports.contains(&port));
-    let table = fs::read_to_string("/proc/net/tcp").unwrap();
+    // The thread's own network: /proc/net is that of the whole program.
+    let table = fs::read_to_string("/proc/thread-self/net/tcp").unwrap();
     let mut found = vec![];
     for row in table.lines().skip(1) {
         let columns: Vec<&str> = row.split_whitespace().collect();

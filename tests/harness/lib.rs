@@ -29,7 +29,10 @@ pub mod chat;
 pub mod world;
 
 pub mod admin;
+pub mod between;
 pub mod impostor;
+pub mod message;
+pub mod network;
 pub mod server;
 pub mod wire;
 
