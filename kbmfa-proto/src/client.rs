@@ -26,8 +26,8 @@ pub use wire::HungUp;
 /// Largest reply read, in bytes.
 pub const REPLY_BYTES_MAX: u64 = 64 * 1024;
 
-/// Largest head of a reply, in bytes.
-const HEAD_BYTES_MAX: usize = 16 * 1024;
+/// Largest head of a reply, in bytes; less than [`wire`]'s buffer, which would be full before a larger one were noticed.
+const HEAD_BYTES_MAX: usize = 8 * 1024;
 
 /// A socket to watch while waiting: when its peer closes it, the call ends with [`Error::HungUp`].
 pub type Watch = Arc<OwnedFd>;

@@ -32,9 +32,13 @@ pub mod admin;
 pub mod between;
 pub mod impostor;
 pub mod message;
-pub mod network;
 pub mod server;
 pub mod wire;
+
+pub mod clock;
+pub mod disk;
+pub mod lock;
+pub mod network;
 
 pub mod builder;
 pub mod machine;

@@ -1,1 +1,5 @@
-//! Faults of the server itself.
+//! Faults of the server, its database, its disk and its clock.
+
+mod clock;
+mod database;
+mod killed;
