@@ -26,8 +26,10 @@ pub use wire::HungUp;
 /// Largest reply read, in bytes.
 pub const REPLY_BYTES_MAX: u64 = 64 * 1024;
 
-/// Largest head of a reply, in bytes; less than [`wire`]'s buffer, which would be full before a larger one were noticed.
+/// Largest head of a reply, in bytes.
 const HEAD_BYTES_MAX: usize = 8 * 1024;
+// A larger one has to be noticed before it fills the buffer, for a full buffer reads like a connection that broke.
+const _: () = assert!(HEAD_BYTES_MAX < wire::BUFFER_BYTES);
 
 /// A socket to watch while waiting: when its peer closes it, the call ends with [`Error::HungUp`].
 pub type Watch = Arc<OwnedFd>;

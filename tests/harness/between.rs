@@ -46,7 +46,8 @@ pub struct Between {
     over: Arc<AtomicBool>,
     reached: Receiver<()>,
     orders: Option<Sender<Order>>,
-    thread: Option<JoinHandle<()>>,
+    /// Lets machines in; returns what carries their connections.
+    thread: Option<JoinHandle<Vec<JoinHandle<()>>>>,
 }
 
 /// What the connections share.
@@ -91,10 +92,7 @@ impl Between {
                 // Either side may break off at any time.
                 connections.push(thread::spawn(move || drop(shared.carry(stream))));
             }
-            drop(listener);
-            for connection in connections {
-                connection.join().ok();
-            }
+            connections
         });
         machine.set("servers", &format!("[\"https://127.0.0.1:{}\"]", port.number));
         Self { port, over, reached, orders: Some(orders), thread: Some(thread) }
@@ -112,12 +110,15 @@ impl Between {
 }
 
 impl Drop for Between {
-    /// Closes every connection, and lets nobody in any more.
+    /// Lets nobody in any more, and then ends every connection.
     fn drop(&mut self) {
         self.over.store(true, Ordering::Release);
-        drop(self.orders.take());
         TcpStream::connect(("127.0.0.1", self.port.number)).ok();
-        self.thread.take().unwrap().join().ok();
+        let connections = self.thread.take().unwrap().join().unwrap_or_default();
+        drop(self.orders.take());
+        for connection in connections {
+            connection.join().ok();
+        }
     }
 }
 

@@ -12,6 +12,7 @@ packages=(
   openssh-client rsync              # the other end of the tests
   libpam-wrapper pamtester          # the module without root
   libwrap0                          # a library that sshd needs
+  iproute2 nftables                 # networks of a test's own, where packets get lost
   python3                           # an auditor's own program, from docs/audit.md
   debian-archive-keyring mmdebstrap # to make the Debian 13 root
 )

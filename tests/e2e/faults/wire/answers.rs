@@ -97,7 +97,7 @@ fn an_approval_with_the_status_of_an_error_is_refused() {
 }
 
 #[test]
-fn an_answer_that_drips_is_given_up_after_five_seconds() {
+fn an_answer_that_drips_in_is_not_waited_for() {
     let drops = Duration::from_millis(100);
     let approved = answer("200 OK", &login("approved"));
     part_is_refused(&[Act::Hear, Act::Drip(approved, drops)], "no decision (no answer in time)", TWICE);

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use super::{AT_ONCE, CANNOT_BE_REACHED, NOT_IN_TIME, ONE_ADDRESS};
 use crate::faults::{Refusal, SSHD};
-use crate::story::LET_IN;
+use crate::story::{LET_IN, SHORT_WINDOW};
 
 const CANCELLED: [&str; 3] = ["login.opened", "ask.posted", "login.cancelled"];
 const SHORT_GRACE: [(&str, &str, &str); 1] = [("login", "poll_grace", "\"6s\"")];
@@ -112,7 +112,7 @@ fn a_wire_that_goes_dead_under_a_waiting_login_ends_it_at_the_deadline() {
 #[test]
 fn a_client_that_vanishes_without_a_word_is_waited_for_until_the_window_ends() {
     apart(|network| {
-        let world = World::with(&[("login", "window", "\"7s\""), ("login", "poll_grace", "\"6s\"")]);
+        let world = World::with(&SHORT_WINDOW);
         let machine = world.machine().phase(Phase::Account).start();
         let login = machine.ssh("alice", &["echo", "in"]);
         let id = world.admin.pending();
