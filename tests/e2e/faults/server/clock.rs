@@ -1,7 +1,7 @@
 //! Wall clocks that jump while a login waits: the server's, which counts for the window, and the machine's, which counts
 //! for nothing but certificates.
 
-use kbmfa_tests::wait::timed;
+use kbmfa_tests::wait::{timed, until};
 use kbmfa_tests::world::World;
 use std::time::Duration;
 
@@ -71,6 +71,27 @@ fn the_servers_clock_an_hour_behind_keeps_nobody_waiting_beyond_the_machines_dea
     let id = world.admin.only_login();
     world.admin.assert_story(&id, &["login.opened", "ask.posted", "login.cancelled"]);
     assert_eq!(world.admin.login(&id)["reason"], "hung-up");
+}
+
+/// The certificate that the server makes for itself meanwhile begins then, and would be worth nothing now.
+#[test]
+fn the_servers_clock_months_ahead_and_right_again_leaves_no_certificate_of_the_future() {
+    let (world, clock) = World::on_clock(&[]);
+    let machine = world.machine().start();
+    let renewed = |times| {
+        let kinds = ["server.certificate-renewed"];
+        until("a new certificate", || (world.admin.count(kinds) == [times]).then_some(()));
+    };
+    clock.set(100 * DAY);
+    renewed(1);
+    clock.set(0);
+    renewed(2);
+    let login = machine.ssh("alice", &["echo", "in"]);
+    let id = world.admin.pending();
+    world.admin.approve(&id);
+    assert_eq!(login.wait().transcript(), "in\nexit 0\n");
+    world.admin.assert_story(&id, &LET_IN);
+    machine.assert_nothing_left();
 }
 
 #[test]
