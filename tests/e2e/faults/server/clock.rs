@@ -5,6 +5,7 @@ use kbmfa_tests::wait::{timed, until};
 use kbmfa_tests::world::World;
 use std::time::Duration;
 
+use super::gets_in;
 use crate::faults::{Refusal, SSHD};
 use crate::story::{LET_IN, SHORT_WINDOW};
 
@@ -27,12 +28,7 @@ fn the_servers_clock_an_hour_ahead_ends_the_window_and_the_next_login_is_as_ever
     machine.syslog.lines_with("expired (no-answer)");
     world.admin.assert_story(&id, &["login.opened", "ask.posted", "login.expired"]);
 
-    let login = machine.ssh("alice", &["echo", "in"]);
-    let id = world.admin.pending();
-    world.admin.approve(&id);
-    assert_eq!(login.wait().transcript(), "in\nexit 0\n");
-    world.admin.assert_story(&id, &LET_IN);
-    machine.assert_nothing_left();
+    gets_in(&world, &machine);
 }
 
 #[test]
@@ -73,6 +69,19 @@ fn the_servers_clock_an_hour_behind_keeps_nobody_waiting_beyond_the_machines_dea
     assert_eq!(world.admin.login(&id)["reason"], "hung-up");
 }
 
+#[test]
+fn what_was_asked_and_denied_while_the_servers_clock_was_ahead_holds_nobody_up_when_it_is_right_again() {
+    let (world, clock) = World::on_clock(&[("login", "asks_per_user", "1")]);
+    let machine = world.machine().start();
+    clock.set(HOUR);
+    let login = machine.ssh("alice", &["echo", "in"]);
+    let id = world.admin.pending();
+    world.admin.deny(&id);
+    assert_eq!(login.wait().code, 255);
+    clock.set(0);
+    gets_in(&world, &machine);
+}
+
 /// The certificate that the server makes for itself meanwhile begins then, and would be worth nothing now.
 #[test]
 fn the_servers_clock_months_ahead_and_right_again_leaves_no_certificate_of_the_future() {
@@ -86,12 +95,7 @@ fn the_servers_clock_months_ahead_and_right_again_leaves_no_certificate_of_the_f
     renewed(1);
     clock.set(0);
     renewed(2);
-    let login = machine.ssh("alice", &["echo", "in"]);
-    let id = world.admin.pending();
-    world.admin.approve(&id);
-    assert_eq!(login.wait().transcript(), "in\nexit 0\n");
-    world.admin.assert_story(&id, &LET_IN);
-    machine.assert_nothing_left();
+    gets_in(&world, &machine);
 }
 
 #[test]

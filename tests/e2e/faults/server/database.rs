@@ -3,11 +3,11 @@
 use kbmfa_tests::between::{Between, Order, Stage};
 use kbmfa_tests::disk::Disk;
 use kbmfa_tests::lock::Lock;
-use kbmfa_tests::machine::Machine;
 use kbmfa_tests::wait::{pass, timed, until};
 use kbmfa_tests::world::World;
 use std::time::Duration;
 
+use super::gets_in;
 use crate::faults::{Refusal, SSHD};
 use crate::story::LET_IN;
 
@@ -17,16 +17,6 @@ const DOES_NOT_WORK: &str = "the approval server does not work properly.";
 const LOCKED: &str = "database is locked";
 /// What it says of a full disk.
 const FULL: &str = "database or disk is full";
-
-/// A login goes well from its beginning to its end.
-fn gets_in(world: &World, machine: &Machine) {
-    let login = machine.ssh("alice", &["echo", "in"]);
-    let id = world.admin.pending();
-    world.admin.approve(&id);
-    assert_eq!(login.wait().transcript(), "in\nexit 0\n");
-    world.admin.assert_story(&id, &LET_IN);
-    machine.assert_nothing_left();
-}
 
 #[test]
 fn locked_for_three_seconds_it_makes_the_login_wait() {
