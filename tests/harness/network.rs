@@ -8,6 +8,7 @@ use std::os::fd::AsFd;
 use std::panic::resume_unwind;
 use std::thread;
 
+use crate::leftovers;
 use crate::process::{brief, program, run};
 use crate::wait::until;
 
@@ -35,6 +36,8 @@ impl Network {
         first.kill().unwrap();
         first.wait().unwrap();
         run(brief("ip").args(["link", "set", "lo", "up"]));
+        // The end of a connection that its process has left is told once more, not for minutes.
+        fs::write("/proc/sys/net/ipv4/tcp_orphan_retries", "1").unwrap();
         Self(())
     }
 
@@ -44,6 +47,11 @@ impl Network {
             "add table ip lost; add chain ip lost incoming {{ type filter hook input priority 0; }};
              add rule ip lost incoming tcp dport {port} drop; add rule ip lost incoming tcp sport {port} drop"
         ));
+    }
+
+    /// Waits until nothing is left of this port's end of its connections, whose process is gone.
+    pub fn wait_until_forgotten(&self, port: u16) {
+        until("the connections to be forgotten", || leftovers::ends_at(port).is_empty().then_some(()));
     }
 
     /// Loses no packet any more.

@@ -72,9 +72,10 @@ fn a_connection_whose_server_vanished_without_a_word_is_made_anew_within_seconds
         let machine = world.machine().start();
         let login = machine.ssh("alice", &["echo", "in"]);
         let id = world.admin.pending();
-        // Neither the end of the old server nor anything else gets through; then a new one stands in its place.
+        // The old server's end is lost; then a new one stands in its place, and knows nothing of the connection.
         network.lose(world.server.port);
         world.server.kill();
+        network.wait_until_forgotten(world.server.port);
         world.server.start();
         network.mend();
         world.admin.approve(&id);
