@@ -134,6 +134,16 @@ impl Server {
         child.wait().unwrap();
     }
 
+    /// Makes it hang, as it is, until [`Server::go_on`].
+    pub fn hang(&self) {
+        signal(self.running.borrow().as_ref().expect("a running server"), Signal::STOP);
+    }
+
+    /// Ends [`Server::hang`].
+    pub fn go_on(&self) {
+        signal(self.running.borrow().as_ref().expect("a running server"), Signal::CONT);
+    }
+
     /// Stops and starts it.
     pub fn restart(&self) {
         self.stop();

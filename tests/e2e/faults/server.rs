@@ -7,6 +7,7 @@ use crate::story::LET_IN;
 
 mod clock;
 mod database;
+mod hung;
 mod killed;
 
 /// A login goes well from its beginning to its end.
