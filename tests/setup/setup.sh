@@ -8,7 +8,7 @@ cache=$(cd "$(dirname "$0")/../.." && pwd)/.cache
 rust_needed=1.89
 
 packages=(
-  gcc libc6-dev libpam0g-dev        # to link the module
+  gcc libc6-dev libpam0g-dev        # to link the module, and a clock of the tests
   openssh-client rsync              # the other end of the tests
   libpam-wrapper pamtester          # the module without root
   libwrap0                          # a library that sshd needs

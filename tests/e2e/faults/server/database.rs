@@ -42,6 +42,7 @@ fn locked_for_three_seconds_it_makes_the_login_wait() {
 fn locked_for_good_it_refuses_and_what_comes_of_it_later_is_given_up() {
     let world = World::with(&[("login", "poll_grace", "\"6s\"")]);
     let machine = world.machine().start();
+    machine.set("on_unreachable", "\"allow\"");
     let lock = Lock::on(&world.server.state_dir);
     let within = Duration::from_secs(12);
     Refusal { prompt: DOES_NOT_WORK, log: "refused, no decision", within }.meets(&machine);
@@ -87,6 +88,7 @@ fn on_small_disk() -> (World, Disk) {
 fn on_a_full_disk_it_refuses_at_once_and_goes_on_when_there_is_room() {
     let (world, disk) = on_small_disk();
     let machine = world.machine().start();
+    machine.set("on_unreachable", "\"allow\"");
     disk.fill();
     world.server.wait_for_log(FULL);
     let log = "refused, no decision (the database cannot be used right now (unavailable))";

@@ -77,6 +77,7 @@ fn after_the_commit_before_the_answer_arrives() {
 fn for_good_with_the_request_refuses_at_once_and_the_ask_is_taken_back() {
     let world = World::with(&SHORT_GRACE);
     let machine = world.machine().start();
+    machine.set("on_unreachable", "\"allow\"");
     let between = Between::stopping(&world, &machine, "PUT", Stage::Answered);
     let refusal = Refusal {
         prompt: "the approval server does not work properly.",

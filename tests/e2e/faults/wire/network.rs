@@ -43,6 +43,21 @@ fn a_black_holed_server_is_given_up_after_five_seconds() {
 }
 
 #[test]
+fn a_black_holed_server_cannot_be_reached_for_on_unreachable() {
+    apart(|network| {
+        let world = World::new();
+        let machine = world.machine().start();
+        machine.set("on_unreachable", "\"allow\"");
+        network.lose(world.server.port);
+        let (finished, took) = timed(|| machine.ssh("alice", &["echo", "in"]).wait());
+        assert_eq!(finished.transcript(), "in\nexit 0\n");
+        assert!((ONE_ADDRESS..=ONE_ADDRESS + SSHD).contains(&took), "it took {took:?}");
+        machine.syslog.lines_with("LET IN WITHOUT APPROVAL");
+        machine.assert_nothing_left();
+    });
+}
+
+#[test]
 fn behind_a_black_holed_server_the_other_one_is_asked_after_five_seconds() {
     apart(|network| {
         let world = World::new();
@@ -93,6 +108,7 @@ fn a_wire_that_goes_dead_under_a_waiting_login_ends_it_at_the_deadline() {
         let world = World::with(&SHORT_GRACE);
         let machine = world.machine().start();
         machine.set("deadline", "\"8s\"");
+        machine.set("on_unreachable", "\"allow\"");
         let login = machine.ssh("alice", &["echo", "in"]);
         let id = world.admin.pending();
         network.lose(world.server.port);

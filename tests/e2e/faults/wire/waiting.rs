@@ -36,6 +36,7 @@ fn is_asked_again(orders: &[Order]) {
 fn is_refused(order: Order, log: &str) {
     let world = World::new();
     let machine = world.machine().start();
+    machine.set("on_unreachable", "\"allow\"");
     let between = Between::stopping(&world, &machine, "GET", Stage::Passed);
     let refusal = Refusal { prompt: DOES_NOT_WORK, log, within: AT_ONCE };
     refusal.meets_login(&machine, || {
@@ -80,6 +81,7 @@ fn a_server_that_does_not_come_back_ends_the_login_at_the_deadline() {
     let world = World::with(&[("login", "poll_grace", "\"6s\"")]);
     let machine = world.machine().start();
     machine.set("deadline", "\"8s\"");
+    machine.set("on_unreachable", "\"allow\"");
     let between = Between::stopping(&world, &machine, "GET", Stage::Passed);
     Refusal { prompt: NOT_IN_TIME, log: "refused, the deadline passed", within: deadline }.meets_login(
         &machine,
