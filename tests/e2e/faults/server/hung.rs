@@ -5,6 +5,7 @@ use kbmfa_tests::wait::{timed, until};
 use kbmfa_tests::world::World;
 use std::time::Duration;
 
+use super::gets_in;
 use crate::faults::{Refusal, SSHD};
 use crate::story::LET_IN;
 use crate::two_servers::beds;
@@ -31,6 +32,10 @@ fn hang(world: &World, server: &Server) {
 #[test]
 fn when_a_login_is_opened_the_other_is_asked_and_carries_the_ask_in_time() {
     let (world, second, machine) = beds();
+    // So that it is the second that carries asks.
+    world.server.stop();
+    gets_in(&world, &machine);
+    world.server.start();
     hang(&world, &second);
     let login = machine.ssh("alice", &["echo", "in"]);
     let (id, took) = timed(|| world.admin.pending());
