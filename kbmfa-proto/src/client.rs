@@ -27,7 +27,9 @@ pub use wire::HungUp;
 pub const REPLY_BYTES_MAX: u64 = 64 * 1024;
 
 /// Largest head of a reply, in bytes.
-const HEAD_BYTES_MAX: usize = 16 * 1024;
+const HEAD_BYTES_MAX: usize = 8 * 1024;
+// A larger one has to be noticed before it fills the buffer, for a full buffer reads like a connection that broke.
+const _: () = assert!(HEAD_BYTES_MAX < wire::BUFFER_BYTES);
 
 /// A socket to watch while waiting: when its peer closes it, the call ends with [`Error::HungUp`].
 pub type Watch = Arc<OwnedFd>;

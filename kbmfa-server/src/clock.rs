@@ -84,6 +84,12 @@ impl ManualClock {
         let micros = i64::try_from(length.as_micros()).unwrap();
         self.0.fetch_add(micros, std::sync::atomic::Ordering::SeqCst);
     }
+
+    /// Moves the clock back.
+    pub(crate) fn set_back(&self, length: Duration) {
+        let micros = i64::try_from(length.as_micros()).unwrap();
+        self.0.fetch_sub(micros, std::sync::atomic::Ordering::SeqCst);
+    }
 }
 
 #[cfg(test)]

@@ -8,6 +8,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use tempfile::NamedTempFile;
 
 use crate::built;
+use crate::clock::FakeClock;
 use crate::process::{brief, program, run};
 use crate::wait::{PATIENCE, until, until_within};
 
@@ -15,6 +16,8 @@ use crate::wait::{PATIENCE, until, until_within};
 #[derive(Debug)]
 pub struct Admin {
     config: PathBuf,
+    /// The clock of the server's host, if that is not the right time.
+    pub clock: Option<FakeClock>,
     /// Logins seen by [`Admin::until_opened_at_least`].
     opened: AtomicUsize,
 }
@@ -33,7 +36,7 @@ pub struct Event {
 impl Admin {
     /// Works on the server with this configuration, whether it runs or not.
     pub fn new(config: PathBuf) -> Self {
-        Self { config, opened: AtomicUsize::default() }
+        Self { config, clock: None, opened: AtomicUsize::default() }
     }
 
     /// Waits until exactly one login is pending, and returns its id.
@@ -174,6 +177,7 @@ impl Admin {
     fn verb(&self, arguments: &[&str]) -> Command {
         let mut command = brief(built::server());
         command.args(arguments).arg("--config").arg(&self.config);
+        command.envs(self.clock.iter().map(|clock| ("LD_PRELOAD", &clock.library)));
         command
     }
 

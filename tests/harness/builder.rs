@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use std::process::Child;
 
 use crate::built;
+use crate::clock::FakeClock;
 use crate::files::{make_dir, put};
 use crate::leftovers::Baseline;
 use crate::machine::Machine;
@@ -51,6 +52,7 @@ pub struct MachineBuilder {
     reporting: bool,
     sudoers: Option<String>,
     sshd_lines: String,
+    own_clock: bool,
     module: Module,
     enrolment: Option<Enrolment>,
 }
@@ -74,6 +76,7 @@ impl MachineBuilder {
             reporting: false,
             sudoers: None,
             sshd_lines: String::new(),
+            own_clock: false,
             module: Module::Absent,
             enrolment: None,
         }
@@ -118,6 +121,11 @@ impl MachineBuilder {
     /// More lines of `sshd_config`, which win over the recipe's.
     pub fn sshd_lines(self, lines: &str) -> Self {
         Self { sshd_lines: lines.to_owned(), ..self }
+    }
+
+    /// Has a wall clock of its own, set by [`Machine::set_clock`].
+    pub fn own_clock(self) -> Self {
+        Self { own_clock: true, ..self }
     }
 
     /// The test build of the module, which can misbehave.
@@ -176,6 +184,10 @@ impl MachineBuilder {
         if let Some(sudoers) = &self.sudoers {
             put(&seed.join("etc/sudoers"), 0o440, sudoers);
             put(&seed.join("etc/pam.d/sudo"), 0o644, recipe::SUDO);
+        }
+        if self.own_clock {
+            FakeClock::make(&seed.join("etc"), Path::new("/etc"));
+            put(&seed.join("etc/ld.so.preload"), 0o644, "/etc/clock.so\n");
         }
         seed_keys(dir, &seed, port);
         self.seed_module(&seed);

@@ -1,26 +1,21 @@
-//! Servers that are not what they should be: one with a certificate of its own making, and one that has the
-//! right certificate and talks nonsense.
+//! Servers that are not what they should be: one that another CA vouches for, and one that plays a part.
 
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
-use rustls::sign::CertifiedKey;
-use rustls::{ServerConfig, ServerConnection, StreamOwned};
-use std::fs;
-use std::io::{self, ErrorKind, Read, Write};
+use rustls::{ServerConfig, ServerConnection, StreamOwned, SupportedProtocolVersion};
+use std::io::{self, Read, Write};
 use std::net::{Shutdown, TcpListener, TcpStream};
-use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 use tempfile::TempDir;
 
+use crate::certificate::Made;
+use crate::message::{self, Patient};
 use crate::server::Server;
-use crate::wait::until;
+use crate::wait::{pass, until};
 use crate::world::World;
-
-/// How long a client may take to close its side after the answer.
-const LINGER: Duration = Duration::from_secs(2);
 
 /// A whole server that another CA vouches for, on the port of the world's own.
 #[derive(Debug)]
@@ -40,7 +35,20 @@ impl Stranger {
     }
 }
 
-/// A TLS server with the right certificate that answers every request with the same bytes.
+/// What a [`Babbler`] does with every connection, one after the other; then it closes.
+#[derive(Clone, Debug)]
+pub enum Act {
+    /// Hears a request.
+    Hear,
+    /// Says this, with the login's id wherever [`message::LOGIN`] stands.
+    Say(String),
+    /// Says it one byte at a time, after so long each.
+    Drip(String, Duration),
+    /// Says nothing more, and waits until the other side closes.
+    Stall,
+}
+
+/// A server that plays a part. It serves one connection after the other.
 #[derive(Debug)]
 pub struct Babbler {
     port: u16,
@@ -50,15 +58,21 @@ pub struct Babbler {
 
 #[derive(Debug, Default)]
 struct State {
-    over: AtomicBool,
+    over: Arc<AtomicBool>,
+    met: AtomicUsize,
     heard: AtomicUsize,
 }
 
 impl Babbler {
-    /// Takes the place of the world's server, which must be down.
-    pub fn in_place_of(world: &World, answer: &'static str) -> Self {
-        let tls = Arc::new(tls_of(&world.server.state_dir));
-        let port = world.server.port;
+    /// Takes the place of the world's server, which must be down. It has the right certificate, and answers every
+    /// request with the same words.
+    pub fn in_place_of(world: &World, answer: &str) -> Self {
+        Self::playing(world, Some(right(world)), &[Act::Hear, Act::Say(answer.to_owned())])
+    }
+
+    /// The same with another part to play, over TLS or without.
+    pub fn playing(world: &World, tls: Option<Arc<ServerConfig>>, acts: &[Act]) -> Self {
+        let (port, acts) = (world.server.port, acts.to_vec());
         // A child that another test is starting may still hold a copy of the listener before this one.
         let listener = until("the port to be free", || TcpListener::bind(("127.0.0.1", port)).ok());
         let state = Arc::new(State::default());
@@ -68,16 +82,24 @@ impl Babbler {
                 if shared.over.load(Ordering::Acquire) {
                     return;
                 }
+                shared.met.fetch_add(1, Ordering::AcqRel);
+                let patient = Patient::new(stream.unwrap(), Arc::clone(&shared.over));
                 // A client that breaks off is part of the story.
-                if babble(stream.unwrap(), Arc::clone(&tls), answer).is_ok() {
-                    shared.heard.fetch_add(1, Ordering::AcqRel);
-                }
+                let _ = match &tls {
+                    Some(tls) => play_over_tls(patient, tls, &acts, &shared),
+                    None => play(&mut { patient }, &acts, &shared),
+                };
             }
         });
         Self { port, state, thread: Some(thread) }
     }
 
-    /// How many requests were answered.
+    /// How many connections there were.
+    pub fn met(&self) -> usize {
+        self.state.met.load(Ordering::Acquire)
+    }
+
+    /// How many requests were heard.
     pub fn heard(&self) -> usize {
         self.state.heard.load(Ordering::Acquire)
     }
@@ -91,59 +113,50 @@ impl Drop for Babbler {
     }
 }
 
-fn babble(stream: TcpStream, tls: Arc<ServerConfig>, answer: &str) -> io::Result<()> {
-    let connection = ServerConnection::new(tls).unwrap();
-    let mut stream = StreamOwned::new(connection, stream);
-    if stream.read(&mut [0; 16_384])? == 0 {
-        return Err(ErrorKind::UnexpectedEof.into());
-    }
-    stream.write_all(answer.as_bytes())?;
+fn play_over_tls(stream: Patient, tls: &Arc<ServerConfig>, acts: &[Act], state: &State) -> io::Result<()> {
+    let mut stream = StreamOwned::new(ServerConnection::new(Arc::clone(tls)).unwrap(), stream);
+    play(&mut stream, acts, state)?;
     stream.conn.send_close_notify();
     stream.flush()?;
     // Closing with words unread would reset the connection, and the client might lose the answer.
-    stream.sock.shutdown(Shutdown::Write)?;
-    stream.sock.set_read_timeout(Some(LINGER))?;
-    io::copy(&mut stream.sock, &mut io::sink()).ok();
+    stream.sock.stream().shutdown(Shutdown::Write)?;
+    stream.sock.outlast();
     Ok(())
 }
 
-fn tls_of(state_dir: &Path) -> ServerConfig {
-    let provider = Arc::new(rustls::crypto::ring::default_provider());
-    let (chain, key) = certificate_in(state_dir);
-    ServerConfig::builder_with_provider(provider)
-        .with_protocol_versions(&[&rustls::version::TLS13])
-        .unwrap()
-        .with_no_client_auth()
-        .with_single_cert(chain, key)
-        .unwrap()
-}
-
-/// The certificate that `init` made for the server, found by what is in the files rather than by their names.
-fn certificate_in(state_dir: &Path) -> (Vec<CertificateDer<'static>>, PrivateKeyDer<'static>) {
-    let provider = rustls::crypto::ring::default_provider();
-    let texts: Vec<Vec<u8>> =
-        not_of_the_ca(state_dir).into_iter().filter_map(|path| fs::read(path).ok()).collect();
-    for text in &texts {
-        let Ok(chain) = CertificateDer::pem_slice_iter(text).collect::<Result<Vec<_>, _>>() else { continue };
-        for key in texts.iter().filter_map(|text| PrivateKeyDer::from_pem_slice(text).ok()) {
-            let pair = CertifiedKey::from_der(chain.clone(), key.clone_key(), &provider);
-            if !chain.is_empty() && pair.is_ok_and(|pair| pair.keys_match().is_ok()) {
-                return (chain, key);
+fn play(stream: &mut (impl Read + Write), acts: &[Act], state: &State) -> io::Result<()> {
+    let mut request = vec![];
+    for act in acts {
+        match act {
+            Act::Hear => {
+                request = message::read(stream)?;
+                state.heard.fetch_add(1, Ordering::AcqRel);
             }
+            Act::Say(text) => stream.write_all(message::filled_in(text, &request).as_bytes())?,
+            Act::Drip(text, interval) => {
+                for byte in message::filled_in(text, &request).bytes() {
+                    pass(*interval);
+                    stream.write_all(&[byte])?;
+                    stream.flush()?;
+                }
+            }
+            Act::Stall => while stream.read(&mut [0; 1024])? > 0 {},
         }
     }
-    panic!("no certificate with its key in {}", state_dir.display());
+    stream.flush()
 }
 
-fn not_of_the_ca(dir: &Path) -> Vec<PathBuf> {
-    let mut found = vec![];
-    for entry in fs::read_dir(dir).unwrap() {
-        let path = entry.unwrap().path();
-        if path.is_dir() {
-            found.extend(not_of_the_ca(&path));
-        } else if path.is_file() && !path.file_name().unwrap().to_string_lossy().starts_with("ca") {
-            found.push(path);
-        }
-    }
-    found
+/// TLS as the world's server has it.
+pub fn right(world: &World) -> Arc<ServerConfig> {
+    tls(&Made::begun(&world.server.state_dir, 1, 30), &rustls::version::TLS13)
+}
+
+/// TLS with this certificate, in this version.
+pub fn tls(made: &Made, version: &'static SupportedProtocolVersion) -> Arc<ServerConfig> {
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let chain = CertificateDer::pem_slice_iter(made.chain.as_bytes()).collect::<Result<_, _>>().unwrap();
+    let config = ServerConfig::builder_with_provider(provider).with_protocol_versions(&[version]).unwrap();
+    let config = config.with_no_client_auth();
+    let key = PrivateKeyDer::from_pem_slice(made.key.as_bytes()).unwrap();
+    Arc::new(config.with_single_cert(chain, key).unwrap())
 }

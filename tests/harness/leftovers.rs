@@ -75,16 +75,32 @@ fn descriptors_of(pid: u32) -> BTreeSet<String> {
 
 /// Connections from or to these ports that at least one side still holds open.
 fn connections_of(ports: &[u16]) -> Vec<String> {
+    let mut found = vec![];
+    for (local, remote, state) in open_connections() {
+        if ports.contains(&local) || ports.contains(&remote) {
+            found.push(format!("connection {local} -> {remote} in state {state}"));
+        }
+    }
+    found
+}
+
+/// The states of the connections' ends at this port.
+pub fn ends_at(port: u16) -> Vec<String> {
+    open_connections().into_iter().filter(|(local, ..)| *local == port).map(|(.., state)| state).collect()
+}
+
+/// Each end of each open connection: its port, the other's, and its state.
+fn open_connections() -> Vec<(u16, u16, String)> {
     let open = |state: &str| !matches!(state, TIME_WAIT | LISTEN);
-    let port = |address: &str| address.rsplit(':').next().and_then(|hex| u16::from_str_radix(hex, 16).ok());
-    let concerned = |address: &str| port(address).is_some_and(|port| ports.contains(&port));
-    let table = fs::read_to_string("/proc/net/tcp").unwrap();
+    let port = |address: &str| u16::from_str_radix(address.rsplit(':').next().unwrap(), 16).unwrap();
+    // The thread's own network: /proc/net is that of the whole program.
+    let table = fs::read_to_string("/proc/thread-self/net/tcp").unwrap();
     let mut found = vec![];
     for row in table.lines().skip(1) {
         let columns: Vec<&str> = row.split_whitespace().collect();
         let [_, local, remote, state, ..] = columns[..] else { continue };
-        if open(state) && (concerned(local) || concerned(remote)) {
-            found.push(format!("connection {:?} -> {:?} in state {state}", port(local), port(remote)));
+        if open(state) {
+            found.push((port(local), port(remote), state.to_owned()));
         }
     }
     found

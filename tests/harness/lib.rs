@@ -2,7 +2,8 @@
 //! them.
 //!
 //! Nothing of it touches the host: a machine is an overlay in its own mount and process namespaces, and dies
-//! with the test that made it. Only the loopback network is shared, with ports that no two tests share.
+//! with the test that made it. Only the loopback network is shared, with ports that no two tests share, unless a
+//! story has a network of its own; and a story about a full disk has that mounted in its temporary directory.
 //!
 //! ```text
 //! let world = World::new();
@@ -29,9 +30,16 @@ pub mod chat;
 pub mod world;
 
 pub mod admin;
+pub mod between;
 pub mod impostor;
+pub mod message;
 pub mod server;
 pub mod wire;
+
+pub mod clock;
+pub mod disk;
+pub mod lock;
+pub mod network;
 
 pub mod builder;
 pub mod machine;

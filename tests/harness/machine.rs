@@ -11,6 +11,7 @@ use std::thread;
 use tempfile::TempDir;
 
 use crate::builder::{Enrolment, MachineBuilder, Root};
+use crate::clock;
 use crate::files::{self, put};
 use crate::leftovers::{self, Baseline};
 use crate::ports::Port;
@@ -72,6 +73,11 @@ impl Machine {
     /// Changes a key of `/etc/kbmfa/pam.toml`; the next login reads it.
     pub fn set(&self, key: &str, value: &str) {
         files::set_key(&self.path("/etc/kbmfa/pam.toml"), "", key, value);
+    }
+
+    /// Sets its clock, made by [`MachineBuilder::own_clock`], so many seconds ahead of the right time, or behind it.
+    pub fn set_clock(&self, seconds: i64) {
+        clock::set(&self.path("/etc/clock.offset"), seconds);
     }
 
     /// What sshd has logged.

@@ -10,6 +10,7 @@ use std::path::{Path, PathBuf};
 use std::process::Child;
 use std::thread;
 
+use crate::clock::FakeClock;
 use crate::ports::Port;
 use crate::process::{brief, program, run, signal};
 use crate::wait::until;
@@ -26,6 +27,8 @@ pub struct Server {
     pub state_dir: PathBuf,
     /// The pin of its CA.
     pub pin: String,
+    /// The clock that it goes by, if that is not the host's.
+    pub clock: Option<FakeClock>,
     log: PathBuf,
     status: Port,
     /// A twin's own port, kept reserved while it is down.
@@ -46,7 +49,7 @@ impl Server {
         let report: Value = serde_json::from_str(&run(&mut command)).expect("JSON from init");
         let pin = report["pin"].as_str().expect("a pin from init").to_owned();
         let (log, running) = (dir.join("server.log"), RefCell::default());
-        Self { port, config, state_dir, pin, log, status, running, _port: None }
+        Self { port, config, state_dir, pin, clock: None, log, status, running, _port: None }
     }
 
     /// A second server on the same state, on ports of its own; it does not run yet.
@@ -58,8 +61,8 @@ impl Server {
         files::set_key(&config, "server", "listen", &format!("\"127.0.0.1:{}\"", port.number));
         files::set_key(&config, "server", "status_listen", &format!("\"127.0.0.1:{}\"", status.number));
         let (state_dir, pin) = (self.state_dir.clone(), self.pin.clone());
-        let (number, running) = (port.number, RefCell::default());
-        Self { port: number, config, state_dir, pin, log, status, running, _port: Some(port) }
+        let (number, running, clock) = (port.number, RefCell::default(), self.clock.clone());
+        Self { port: number, config, state_dir, pin, clock, log, status, running, _port: Some(port) }
     }
 
     /// Makes it read its configuration again.
@@ -90,6 +93,7 @@ impl Server {
         let mut command = program(built::server());
         command.arg("serve").arg("--config").arg(&self.config);
         command.stdout(log.try_clone().unwrap()).stderr(log);
+        command.envs(self.clock.iter().map(|clock| ("LD_PRELOAD", &clock.library)));
         *self.running.borrow_mut() = Some(command.spawn().unwrap());
         until("the server to be ready", || self.answers(status).then_some(()));
     }
@@ -128,6 +132,16 @@ impl Server {
         let mut child = self.running.take().expect("a running server");
         child.kill().unwrap();
         child.wait().unwrap();
+    }
+
+    /// Makes it hang, as it is, until [`Server::go_on`].
+    pub fn hang(&self) {
+        signal(self.running.borrow().as_ref().expect("a running server"), Signal::STOP);
+    }
+
+    /// Ends [`Server::hang`].
+    pub fn go_on(&self) {
+        signal(self.running.borrow().as_ref().expect("a running server"), Signal::CONT);
     }
 
     /// Stops and starts it.

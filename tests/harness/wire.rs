@@ -15,6 +15,18 @@ const PATIENCE: Duration = Duration::from_secs(30);
 
 /// Sends `request` and returns all that comes back until the server closes.
 pub fn send(server: &Server, request: &str) -> String {
+    let stream = TcpStream::connect(("127.0.0.1", server.port)).unwrap();
+    stream.set_read_timeout(Some(PATIENCE)).unwrap();
+    let mut tls = StreamOwned::new(ClientConnection::new(tls(server), name()).unwrap(), stream);
+    tls.write_all(request.as_bytes()).unwrap();
+    let mut answer = Vec::new();
+    // A server may close without TLS's goodbye; what it said before counts.
+    let _ = tls.read_to_end(&mut answer);
+    String::from_utf8_lossy(&answer).into_owned()
+}
+
+/// TLS that trusts this server's CA.
+pub fn tls(server: &Server) -> Arc<ClientConfig> {
     let mut roots = RootCertStore::empty();
     for certificate in CertificateDer::pem_file_iter(server.state_dir.join("ca/signs/ca.pem")).unwrap() {
         roots.add(certificate.unwrap()).unwrap();
@@ -22,16 +34,12 @@ pub fn send(server: &Server, request: &str) -> String {
     let provider = Arc::new(rustls::crypto::ring::default_provider());
     let config =
         ClientConfig::builder_with_provider(provider).with_protocol_versions(&[&rustls::version::TLS13]);
-    let config = config.unwrap().with_root_certificates(roots).with_no_client_auth();
-    let name = ServerName::try_from("localhost").unwrap();
-    let stream = TcpStream::connect(("127.0.0.1", server.port)).unwrap();
-    stream.set_read_timeout(Some(PATIENCE)).unwrap();
-    let mut tls = StreamOwned::new(ClientConnection::new(Arc::new(config), name).unwrap(), stream);
-    tls.write_all(request.as_bytes()).unwrap();
-    let mut answer = Vec::new();
-    // A server may close without TLS's goodbye; what it said before counts.
-    let _ = tls.read_to_end(&mut answer);
-    String::from_utf8_lossy(&answer).into_owned()
+    Arc::new(config.unwrap().with_root_certificates(roots).with_no_client_auth())
+}
+
+/// The name that every server of the tests has.
+pub fn name() -> ServerName<'static> {
+    ServerName::try_from("localhost").unwrap()
 }
 
 /// Sends bytes without any TLS and returns what comes back.

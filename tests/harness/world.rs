@@ -6,6 +6,7 @@ use tempfile::TempDir;
 use crate::admin::Admin;
 use crate::builder::{Enrolment, MachineBuilder};
 use crate::built;
+use crate::clock::FakeClock;
 use crate::files::set_mode;
 use crate::ports::Port;
 use crate::server::Server;
@@ -19,7 +20,7 @@ pub struct World {
     pub admin: Admin,
     machines: Cell<u32>,
     /// Outlives the server, which writes into it.
-    _dir: TempDir,
+    dir: TempDir,
     /// Stays reserved while the server is down.
     _port: Port,
 }
@@ -40,6 +41,18 @@ impl World {
         world
     }
 
+    /// A server on a host whose clock the test sets, with some keys changed.
+    pub fn on_clock(settings: &[(&str, &str, &str)]) -> (Self, FakeClock) {
+        let mut world = Self::down(None);
+        for (section, key, value) in settings {
+            world.server.set(section, key, value);
+        }
+        let clock = FakeClock::make(world.dir.path(), world.dir.path());
+        (world.server.clock, world.admin.clock) = (Some(clock.clone()), Some(clock.clone()));
+        world.server.start();
+        (world, clock)
+    }
+
     /// A server that is set up, for this owner, and does not run yet.
     pub fn down(owner: Option<&str>) -> Self {
         built::assert_root();
@@ -48,7 +61,7 @@ impl World {
         let port = Port::reserve();
         let server = Server::init(dir.path(), port.number, owner);
         let admin = Admin::new(server.config.clone());
-        Self { server, admin, machines: Cell::default(), _dir: dir, _port: port }
+        Self { server, admin, machines: Cell::default(), dir, _port: port }
     }
 
     /// A machine that joins this server when it starts.

@@ -8,10 +8,11 @@ cache=$(cd "$(dirname "$0")/../.." && pwd)/.cache
 rust_needed=1.89
 
 packages=(
-  gcc libc6-dev libpam0g-dev        # to link the module
+  gcc libc6-dev libpam0g-dev        # to link the module, and a clock of the tests
   openssh-client rsync              # the other end of the tests
   libpam-wrapper pamtester          # the module without root
   libwrap0                          # a library that sshd needs
+  iproute2 nftables                 # networks of a test's own, where packets get lost
   python3                           # an auditor's own program, from docs/audit.md
   debian-archive-keyring mmdebstrap # to make the Debian 13 root
 )

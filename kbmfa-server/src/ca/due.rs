@@ -23,6 +23,8 @@ pub enum Why {
     Authority,
     /// The server's names have changed.
     Names,
+    /// It has not begun: it was made while the clock was ahead.
+    Early,
     /// Two thirds of its life are over.
     Age,
 }
@@ -33,6 +35,7 @@ impl fmt::Display for Why {
             Self::Missing => "there was none that could be used",
             Self::Authority => "another authority signs now",
             Self::Names => "the names have changed",
+            Self::Early => "its time has not begun",
             Self::Age => "two thirds of its life are over",
         })
     }
@@ -61,6 +64,8 @@ pub fn due(
         Some(Why::Authority)
     } else if wanted.is_some_and(|wanted| *wanted != facts.names) {
         Some(Why::Names)
+    } else if now < facts.not_before {
+        Some(Why::Early)
     } else if old && best_end.since(facts.not_after) >= GAIN_MIN {
         Some(Why::Age)
     } else {
@@ -127,6 +132,15 @@ mod tests {
         assert_eq!(now(), Some(Why::Age));
         clock.advance(DAY * 300);
         assert_eq!(now(), Some(Why::Age), "a server that was off for a year");
+    }
+
+    #[test]
+    fn a_certificate_made_while_the_clock_was_ahead_is_replaced_when_it_is_right_again() {
+        let (facts, clock) = ninety_days();
+        let present = Present { facts: &facts, by_signer: true };
+        let wanted = |now| due(Some(&present), None, facts.not_after, now);
+        assert_eq!(wanted(clock.now()), None);
+        assert_eq!(wanted(clock.now().minus(Duration::from_micros(1))), Some(Why::Early));
     }
 
     #[test]

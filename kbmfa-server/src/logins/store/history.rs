@@ -44,7 +44,8 @@ pub(in crate::logins) fn pending(
     Ok((same_user.unsigned_abs(), all_users.unsigned_abs()))
 }
 
-/// How many asks there were since then: (for this user from this source, under the machine's cap).
+/// How many asks there were since then: (for this user from this source, under the machine's cap). What was opened ahead
+/// of now, before somebody set the clock right, does not count until it is that time again.
 pub(in crate::logins) fn asks_since(
     tx: &Tx<'_>,
     since: Time,
@@ -55,17 +56,19 @@ pub(in crate::logins) fn asks_since(
         Ok::<_, Error>(tx.query_one(sql, values, |row| row.integer("n"))?.unwrap_or(0).unsigned_abs())
     };
     let of_user = "SELECT count(*) AS n FROM login WHERE verdict = 'ask' AND user = ?1
-                       AND source IS NOT DISTINCT FROM ?2 AND opened_at > ?3";
-    let of_machine =
-        format!("SELECT count(*) AS n FROM login WHERE verdict = 'ask' AND {CAPPED} AND opened_at > ?3");
+                       AND source IS NOT DISTINCT FROM ?2 AND opened_at > ?3 AND opened_at <= ?4";
+    let of_machine = format!(
+        "SELECT count(*) AS n FROM login WHERE verdict = 'ask' AND {CAPPED} AND opened_at > ?3 AND opened_at <= ?4"
+    );
+    let now = tx.now;
     Ok((
-        count(of_user, &[user.as_str().into(), source.into(), since.into()])?,
-        count(&of_machine, &[at.machine_id.into(), i64::from(at.claimed).into(), since.into()])?,
+        count(of_user, &[user.as_str().into(), source.into(), since.into(), now.into()])?,
+        count(&of_machine, &[at.machine_id.into(), i64::from(at.claimed).into(), since.into(), now.into()])?,
     ))
 }
 
 /// What was decided before: on the same ssh connection, or by a person about the same user from the same
-/// source on this machine since `denied_since`.
+/// source on this machine since `denied_since`, and not ahead of now.
 pub(in crate::logins) fn before(
     tx: &Tx<'_>,
     machine_id: &str,
@@ -78,8 +81,8 @@ pub(in crate::logins) fn before(
     }
     let denied = tx.query_one(
         "SELECT 1 FROM login WHERE state = 'denied' AND reason = 'denied' AND machine_id = ?1 AND user = ?2
-             AND source IS NOT DISTINCT FROM ?3 AND decided_at > ?4 LIMIT 1",
-        &[machine_id.into(), opened.user.as_str().into(), source.into(), denied_since.into()],
+             AND source IS NOT DISTINCT FROM ?3 AND decided_at > ?4 AND decided_at <= ?5 LIMIT 1",
+        &[machine_id.into(), opened.user.as_str().into(), source.into(), denied_since.into(), tx.now.into()],
         |_| Ok(()),
     )?;
     Ok(if denied.is_some() { Before::DeniedRecently } else { Before::Nothing })

@@ -56,3 +56,17 @@ fn too_many_asks_in_a_minute_are_refused_and_people_are_told_once() {
     world.pass(61);
     check(&world.open(10, alice(10)).unwrap(), WireState::Pending, None);
 }
+
+#[test]
+fn what_was_asked_and_denied_while_the_clock_was_ahead_holds_nobody_up_when_it_is_right_again() {
+    let mut world = World::new();
+    world.rules.policy.limits.asks_per_user = 1;
+    world.rules.cool_down = Duration::from_secs(30);
+    let an_hour = Duration::from_secs(3_600);
+    world.fixture.clock.advance(an_hour);
+    world.open(1, alice(1)).unwrap();
+    world.answer(1, "console:root", Answer::Deny);
+    world.fixture.clock.set_back(an_hour);
+    check(&world.open(2, alice(2)).unwrap(), WireState::Pending, None);
+    check(&world.open(3, alice(3)).unwrap(), WireState::Denied, Some("too-many-asks"));
+}

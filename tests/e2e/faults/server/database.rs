@@ -1,0 +1,141 @@
+//! A database that is locked by another program, and one whose disk is full.
+
+use kbmfa_tests::between::{Between, Order, Stage};
+use kbmfa_tests::disk::Disk;
+use kbmfa_tests::lock::Lock;
+use kbmfa_tests::wait::{pass, timed, until};
+use kbmfa_tests::world::World;
+use std::time::Duration;
+
+use super::gets_in;
+use crate::faults::{Refusal, SSHD};
+use crate::story::LET_IN;
+
+const DOES_NOT_WORK: &str = "the approval server does not work properly.";
+
+/// What the server's log says when it has waited for a lock as long as it will.
+const LOCKED: &str = "database is locked";
+/// What it says of a full disk.
+const FULL: &str = "database or disk is full";
+
+#[test]
+fn locked_for_three_seconds_it_makes_the_login_wait() {
+    let world = World::new();
+    let machine = world.machine().start();
+    let between = Between::stopping(&world, &machine, "PUT", Stage::Passed);
+    let lock = Lock::on(&world.server.state_dir);
+    let login = machine.ssh("alice", &["echo", "in"]);
+    between.reached();
+    pass(Duration::from_secs(3));
+    assert!(world.admin.logins(&[]).is_empty());
+    drop(lock);
+    between.order(Order::Pass);
+    let id = world.admin.pending();
+    world.admin.approve(&id);
+    assert_eq!(login.wait().transcript(), "in\nexit 0\n");
+    world.admin.assert_story(&id, &LET_IN);
+    drop(between);
+    machine.assert_nothing_left();
+}
+
+#[test]
+fn locked_for_good_it_refuses_and_what_comes_of_it_later_is_given_up() {
+    let world = World::with(&[("login", "poll_grace", "\"6s\"")]);
+    let machine = world.machine().start();
+    machine.set("on_unreachable", "\"allow\"");
+    let lock = Lock::on(&world.server.state_dir);
+    let within = Duration::from_secs(12);
+    Refusal { prompt: DOES_NOT_WORK, log: "refused, no decision", within }.meets(&machine);
+    world.server.wait_for_log(LOCKED);
+    drop(lock);
+    // The request may have been waiting for the lock when its machine gave up.
+    until("the server to be at rest", || {
+        let logins = world.admin.logins(&[]);
+        logins.iter().all(|(id, _)| world.admin.state(id) == "cancelled").then_some(())
+    });
+    assert_eq!(world.admin.count(["login.approved", "login.collected"]), [0, 0]);
+    gets_in(&world, &machine);
+}
+
+#[test]
+fn locked_under_a_waiting_login_it_takes_no_answer_and_loses_nothing() {
+    let world = World::new();
+    let machine = world.machine().start();
+    let login = machine.ssh("alice", &["echo", "in"]);
+    let id = world.admin.pending();
+    let lock = Lock::on(&world.server.state_dir);
+    let refused = world.admin.try_run(&["login", "approve", &id]).unwrap_err();
+    assert!(refused.contains(LOCKED), "{refused}");
+    world.server.wait_for_log(LOCKED);
+    drop(lock);
+    world.admin.approve(&id);
+    let (finished, took) = timed(|| login.wait());
+    assert_eq!(finished.transcript(), "in\nexit 0\n");
+    assert!(took <= SSHD, "it took {took:?}");
+    world.admin.assert_story(&id, &LET_IN);
+    machine.assert_nothing_left();
+}
+
+/// A world whose server has a small disk of its own.
+fn on_small_disk() -> (World, Disk) {
+    let world = World::down(None);
+    let disk = Disk::under(&world.server.state_dir);
+    world.server.start();
+    (world, disk)
+}
+
+#[test]
+fn on_a_full_disk_it_refuses_at_once_and_goes_on_when_there_is_room() {
+    let (world, disk) = on_small_disk();
+    let machine = world.machine().start();
+    machine.set("on_unreachable", "\"allow\"");
+    disk.fill();
+    world.server.wait_for_log(FULL);
+    let log = "refused, no decision (the database cannot be used right now (unavailable))";
+    Refusal { prompt: DOES_NOT_WORK, log, within: Duration::from_secs(1) }.meets(&machine);
+    disk.clear();
+    assert!(world.admin.logins(&[]).is_empty());
+    gets_in(&world, &machine);
+    world.server.stop();
+}
+
+#[test]
+fn on_a_full_disk_nothing_is_approved() {
+    let (world, disk) = on_small_disk();
+    let machine = world.machine().start();
+    let mut login = machine.ssh("alice", &["echo", "in"]);
+    let id = world.admin.pending();
+    disk.fill();
+    let refused = world.admin.try_run(&["login", "approve", &id]).unwrap_err();
+    assert!(refused.contains(FULL), "{refused}");
+    world.server.wait_for_log(FULL);
+    assert!(login.running());
+    disk.clear();
+    assert_eq!(world.admin.state(&id), "pending");
+    world.admin.approve(&id);
+    assert_eq!(login.wait().transcript(), "in\nexit 0\n");
+    world.admin.assert_story(&id, &LET_IN);
+    machine.assert_nothing_left();
+    world.server.stop();
+}
+
+#[test]
+fn an_approval_is_not_collected_on_a_full_disk_and_not_lost_by_it() {
+    let (world, disk) = on_small_disk();
+    let machine = world.machine().start();
+    let between = Between::stopping(&world, &machine, "GET", Stage::Asked);
+    let mut login = machine.ssh("alice", &["echo", "in"]);
+    between.reached();
+    let id = world.admin.pending();
+    world.admin.approve(&id);
+    disk.fill();
+    between.order(Order::Pass);
+    world.server.wait_for_log("transaction login.poll: database: database or disk is full");
+    assert!(login.running());
+    disk.clear();
+    assert_eq!(login.wait().transcript(), "in\nexit 0\n");
+    world.admin.assert_story(&id, &LET_IN);
+    drop(between);
+    machine.assert_nothing_left();
+    world.server.stop();
+}

@@ -1,0 +1,151 @@
+//! The server killed at a known point of a login. Random ones are in `kills.rs`.
+
+use kbmfa_tests::between::{Between, Order, Stage};
+use kbmfa_tests::lock::Lock;
+use kbmfa_tests::wait::{pass, timed};
+use kbmfa_tests::world::World;
+use std::time::Duration;
+
+use crate::faults::{Refusal, SSHD};
+use crate::story::LET_IN;
+
+/// The shortest grace that the server takes.
+const GRACE: Duration = Duration::from_secs(6);
+const SHORT_GRACE: [(&str, &str, &str); 1] = [("login", "poll_grace", "\"6s\"")];
+
+/// The server is killed when it is about a login's opening, and is back at once: one login is opened, asked about
+/// once, and let in.
+fn is_opened_once(stage: Stage, kill: impl FnOnce(&World)) {
+    let world = World::new();
+    let machine = world.machine().start();
+    let between = Between::stopping(&world, &machine, "PUT", stage);
+    let login = machine.ssh("alice", &["echo", "in"]);
+    between.reached();
+    kill(&world);
+    between.order(Order::Reset);
+    let id = world.admin.pending();
+    world.admin.approve(&id);
+    let (finished, took) = timed(|| login.wait());
+    assert_eq!(finished.transcript(), "in\nexit 0\n");
+    assert!(took <= SSHD, "it took {took:?}");
+    assert_eq!(world.admin.logins(&[]).len(), 1);
+    world.admin.assert_story(&id, &LET_IN);
+    drop(between);
+    machine.assert_nothing_left();
+}
+
+fn kill_and_start(world: &World) {
+    world.server.kill();
+    world.server.start();
+}
+
+#[test]
+fn before_it_has_the_request() {
+    is_opened_once(Stage::Asked, kill_and_start);
+}
+
+#[test]
+fn with_the_request_before_the_commit() {
+    let world = World::new();
+    let machine = world.machine().start();
+    let between = Between::stopping(&world, &machine, "PUT", Stage::Passed);
+    let lock = Lock::on(&world.server.state_dir);
+    let login = machine.ssh("alice", &["echo", "in"]);
+    between.reached();
+    world.server.kill();
+    drop(lock);
+    assert!(world.admin.logins(&[]).is_empty());
+    world.server.start();
+    between.order(Order::Reset);
+    let id = world.admin.pending();
+    world.admin.approve(&id);
+    assert_eq!(login.wait().transcript(), "in\nexit 0\n");
+    world.admin.assert_story(&id, &LET_IN);
+    drop(between);
+    machine.assert_nothing_left();
+}
+
+#[test]
+fn after_the_commit_before_the_answer_arrives() {
+    is_opened_once(Stage::Answered, |world| {
+        assert_eq!(world.admin.logins(&[]).len(), 1);
+        kill_and_start(world);
+    });
+}
+
+#[test]
+fn for_good_with_the_request_refuses_at_once_and_the_ask_is_taken_back() {
+    let world = World::with(&SHORT_GRACE);
+    let machine = world.machine().start();
+    machine.set("on_unreachable", "\"allow\"");
+    let between = Between::stopping(&world, &machine, "PUT", Stage::Answered);
+    let refusal = Refusal {
+        prompt: "the approval server does not work properly.",
+        log: "refused, no decision (",
+        within: Duration::from_secs(1),
+    };
+    refusal.meets_login(&machine, || {
+        let login = machine.ssh("alice", &["echo", "in"]);
+        between.reached();
+        world.server.kill();
+        drop(between);
+        login
+    });
+    world.server.start();
+    let id = world.admin.only_login();
+    world.admin.wait_for_state(&id, "cancelled");
+    assert_eq!(world.admin.login(&id)["reason"], "machine-gone");
+    assert!(!world.admin.story(&id).contains(&"login.collected".to_owned()));
+    world.admin.audit_verify();
+}
+
+#[test]
+fn between_the_decision_and_its_collection() {
+    let world = World::new();
+    let machine = world.machine().start();
+    let login = machine.ssh("alice", &["echo", "in"]);
+    let id = world.admin.pending();
+    world.server.kill();
+    world.admin.approve(&id);
+    assert_eq!(world.admin.state(&id), "approved");
+    world.server.start();
+    assert_eq!(login.wait().transcript(), "in\nexit 0\n");
+    world.admin.assert_story(&id, &LET_IN);
+    machine.assert_nothing_left();
+}
+
+/// A login whose poll has been answered, and so collected, before something happens and the connection is reset;
+/// returns what the person saw.
+fn collected_and_not_heard(world: &World, happens: impl FnOnce()) -> String {
+    let machine = world.machine().start();
+    let between = Between::stopping(world, &machine, "GET", Stage::Answered);
+    let login = machine.ssh("alice", &["echo", "in"]);
+    let id = world.admin.pending();
+    world.admin.approve(&id);
+    between.reached();
+    world.admin.assert_story(&id, &LET_IN);
+    happens();
+    between.order(Order::Reset);
+    let seen = login.wait().transcript();
+    world.admin.assert_story(&id, &LET_IN);
+    drop(between);
+    machine.assert_nothing_left();
+    seen
+}
+
+#[test]
+fn between_the_collection_and_its_arrival() {
+    let world = World::new();
+    assert_eq!(collected_and_not_heard(&world, || kill_and_start(&world)), "in\nexit 0\n");
+}
+
+#[test]
+fn an_approval_that_arrives_only_after_the_grace_is_worth_nothing() {
+    let world = World::with(&SHORT_GRACE);
+    let seen = collected_and_not_heard(&world, || pass(GRACE));
+    assert!(
+        seen.starts_with("Login <id> was approved, but this machine collected the approval too late."),
+        "{seen}"
+    );
+    assert!(seen.ends_with("exit 255\n"), "{seen}");
+}

@@ -1,0 +1,52 @@
+//! Faults on the way to the server, and servers that answer what they should not.
+
+use kbmfa_tests::impostor::{Act, Babbler, right};
+use kbmfa_tests::machine::Machine;
+use kbmfa_tests::world::World;
+use std::time::Duration;
+
+use super::Refusal;
+
+mod answers;
+mod network;
+mod tls;
+mod waiting;
+
+/// What the person reads when no server gave a connection.
+const CANNOT_BE_REACHED: &str = "the approval server cannot be reached.";
+/// What the person reads when a server was there and gave no decision.
+const DOES_NOT_WORK: &str = "the approval server does not work properly.";
+/// What the person reads when the deadline has passed.
+const NOT_IN_TIME: &str = "Nobody approved your login in time.";
+
+/// Nothing to wait for.
+const AT_ONCE: Duration = Duration::from_secs(1);
+/// The longest that one address may take.
+const ONE_ADDRESS: Duration = Duration::from_secs(5);
+/// Opening is tried twice where a server is there, and then it is told once, for two seconds, that nobody waits.
+const TWICE: Duration = Duration::from_secs(12);
+
+/// A world whose server is down, and a machine that would let everybody in if only it could not be reached.
+fn without_server() -> (World, Machine) {
+    let world = World::new();
+    let machine = world.machine().start();
+    machine.set("on_unreachable", "\"allow\"");
+    world.server.stop();
+    (world, machine)
+}
+
+/// A login is refused, as that of a server that does not work, and the real server has heard nothing of it.
+fn is_refused(world: &World, machine: &Machine, log: &str, within: Duration) {
+    Refusal { prompt: DOES_NOT_WORK, log, within }.meets(machine);
+    assert!(world.admin.logins(&[]).is_empty());
+    world.admin.audit_verify();
+}
+
+/// A login is refused at a server with the right certificate that plays this part. Returns how many requests it heard.
+fn part_is_refused(acts: &[Act], log: &str, within: Duration) -> usize {
+    let (world, machine) = without_server();
+    let babbler = Babbler::playing(&world, Some(right(&world)), acts);
+    is_refused(&world, &machine, log, within);
+    assert!(babbler.heard() > 0, "the module did not ask");
+    babbler.heard()
+}

@@ -1,0 +1,171 @@
+//! Somebody between a machine and its server, who reads along and stops one exchange at a known point, so that a
+//! story can do there what it is about.
+
+use rustls::{ClientConfig, ClientConnection, ServerConfig, ServerConnection, StreamOwned};
+use std::io::{self, Write};
+use std::net::{TcpListener, TcpStream};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::{Receiver, Sender, channel};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread::{self, JoinHandle};
+
+use crate::impostor;
+use crate::machine::Machine;
+use crate::message::{self, Patient};
+use crate::ports::Port;
+use crate::wait::PATIENCE;
+use crate::wire;
+use crate::world::World;
+
+/// How far an exchange has come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Stage {
+    /// The machine has asked; the server has heard nothing.
+    Asked,
+    /// The server has the request; whether it has done anything is its own affair.
+    Passed,
+    /// The server has answered; the machine has heard nothing.
+    Answered,
+}
+
+/// How it goes on.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Order {
+    /// As if nobody had stopped it.
+    Pass,
+    /// The machine's connection is reset.
+    Reset,
+    /// The machine gets this answer.
+    Say(String),
+}
+
+/// Stands between one machine and the world's server.
+#[derive(Debug)]
+pub struct Between {
+    port: Port,
+    over: Arc<AtomicBool>,
+    reached: Receiver<()>,
+    orders: Option<Sender<Order>>,
+    /// Lets machines in; returns what carries their connections.
+    thread: Option<JoinHandle<Vec<JoinHandle<()>>>>,
+}
+
+/// What the connections share.
+struct Shared {
+    server: u16,
+    down: Arc<ServerConfig>,
+    up: Arc<ClientConfig>,
+    over: Arc<AtomicBool>,
+    /// The one stop that is to be made, until it is made.
+    stop: Mutex<Option<Stop>>,
+}
+
+struct Stop {
+    method: &'static str,
+    stage: Stage,
+    reached: Sender<()>,
+    orders: Receiver<Order>,
+}
+
+impl Between {
+    /// Gets between from now on, and stops the first exchange with this method at this stage.
+    pub fn stopping(world: &World, machine: &Machine, method: &'static str, stage: Stage) -> Self {
+        let (port, over) = (Port::reserve(), Arc::<AtomicBool>::default());
+        let (to_story, reached) = channel();
+        let (orders, from_story) = channel();
+        let stop = Stop { method, stage, reached: to_story, orders: from_story };
+        let shared = Arc::new(Shared {
+            server: world.server.port,
+            down: impostor::right(world),
+            up: wire::tls(&world.server),
+            over: Arc::clone(&over),
+            stop: Mutex::new(Some(stop)),
+        });
+        let listener = TcpListener::bind(("127.0.0.1", port.number)).unwrap();
+        let thread = thread::spawn(move || {
+            let mut connections = vec![];
+            for stream in listener.incoming() {
+                if shared.over.load(Ordering::Acquire) {
+                    break;
+                }
+                let (stream, shared) = (stream.unwrap(), Arc::clone(&shared));
+                // Either side may break off at any time.
+                connections.push(thread::spawn(move || drop(shared.carry(stream))));
+            }
+            connections
+        });
+        machine.set("servers", &format!("[\"https://127.0.0.1:{}\"]", port.number));
+        Self { port, over, reached, orders: Some(orders), thread: Some(thread) }
+    }
+
+    /// Waits until the exchange has come to its stop.
+    pub fn reached(&self) {
+        self.reached.recv_timeout(PATIENCE).expect("the exchange to come to its stop");
+    }
+
+    /// How it goes on from there.
+    pub fn order(&self, order: Order) {
+        self.orders.as_ref().unwrap().send(order).unwrap();
+    }
+}
+
+impl Drop for Between {
+    /// Lets nobody in any more, and then ends every connection.
+    fn drop(&mut self) {
+        self.over.store(true, Ordering::Release);
+        TcpStream::connect(("127.0.0.1", self.port.number)).ok();
+        let connections = self.thread.take().unwrap().join().unwrap_or_default();
+        drop(self.orders.take());
+        for connection in connections {
+            connection.join().ok();
+        }
+    }
+}
+
+impl Shared {
+    fn carry(&self, machine: TcpStream) -> io::Result<()> {
+        let patient = |stream| Patient::new(stream, Arc::clone(&self.over));
+        let server = TcpStream::connect(("127.0.0.1", self.server))?;
+        let mut up = StreamOwned::new(
+            ClientConnection::new(Arc::clone(&self.up), wire::name()).unwrap(),
+            patient(server),
+        );
+        let mut down =
+            StreamOwned::new(ServerConnection::new(Arc::clone(&self.down)).unwrap(), patient(machine));
+        loop {
+            let request = message::read(&mut down)?;
+            let mut order = self.order_at(Stage::Asked, &request);
+            let mut answer = vec![];
+            if order == Order::Pass {
+                up.write_all(&request)?;
+                up.flush()?;
+                order = self.order_at(Stage::Passed, &request);
+            }
+            if order == Order::Pass {
+                answer = message::read(&mut up)?;
+                order = self.order_at(Stage::Answered, &request);
+            }
+            match order {
+                Order::Pass => {}
+                Order::Reset => {
+                    down.sock.reset_at_the_end();
+                    return Ok(());
+                }
+                Order::Say(text) => answer = message::filled_in(&text, &request).into_bytes(),
+            }
+            down.write_all(&answer)?;
+            down.flush()?;
+        }
+    }
+
+    fn order_at(&self, stage: Stage, request: &[u8]) -> Order {
+        let mut stop = self.stop.lock().unwrap_or_else(PoisonError::into_inner);
+        let here = stop.take_if(|stop| stop.stage == stage && message::method(request) == stop.method);
+        drop(stop);
+        here.map_or(Order::Pass, |stop| {
+            stop.reached.send(()).ok();
+            // A story that is over gives no order.
+            stop.orders.recv().unwrap_or(Order::Reset)
+        })
+    }
+}

@@ -1,0 +1,54 @@
+//! A small disk for a server's state, which a story fills up.
+
+use std::fs::{self, File};
+use std::io::{ErrorKind, Write};
+use std::path::{Path, PathBuf};
+
+use crate::process::{brief, run};
+
+/// A disk, mounted until it is dropped.
+#[derive(Debug)]
+pub struct Disk {
+    place: PathBuf,
+}
+
+impl Disk {
+    /// Moves what is in a directory, which nobody may use meanwhile, onto a disk of a few megabytes that is mounted
+    /// there.
+    pub fn under(place: &Path) -> Self {
+        let aside = place.with_extension("aside");
+        fs::rename(place, &aside).unwrap();
+        fs::create_dir(place).unwrap();
+        run(brief("mount").args(["-t", "tmpfs", "-o", "mode=700,size=8m", "kbmfa-disk"]).arg(place));
+        let disk = Self { place: place.to_owned() };
+        run(brief("cp").arg("-a").arg(aside.join(".")).arg(place));
+        disk
+    }
+
+    /// Leaves no byte free.
+    pub fn fill(&self) {
+        let mut filler = File::create(self.filler()).unwrap();
+        let error = loop {
+            if let Err(error) = filler.write_all(&[0; 4096]) {
+                break error;
+            }
+        };
+        assert_eq!(error.kind(), ErrorKind::StorageFull);
+    }
+
+    /// Gives back what [`Disk::fill`] took.
+    pub fn clear(&self) {
+        fs::remove_file(self.filler()).unwrap();
+    }
+
+    fn filler(&self) -> PathBuf {
+        self.place.join("filler")
+    }
+}
+
+impl Drop for Disk {
+    fn drop(&mut self) {
+        // Also under a server that still runs, since its story has failed.
+        run(brief("umount").arg("--lazy").arg(&self.place));
+    }
+}

@@ -1,0 +1,65 @@
+//! A network of a story's own: a loopback and nothing else, in which packets can be lost.
+//!
+//! The host's network and its firewall stay as they are.
+
+use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
+use std::fs::{self, File};
+use std::os::fd::AsFd;
+use std::panic::resume_unwind;
+use std::thread;
+
+use crate::leftovers;
+use crate::process::{brief, program, run};
+use crate::wait::until;
+
+/// The network of this thread and of all that it starts.
+#[derive(Debug)]
+pub struct Network(());
+
+/// Tells a story in a thread with a network of its own. The story has to make its world in there.
+pub fn apart(story: impl FnOnce(&Network) + Send) {
+    let told = thread::scope(|scope| scope.spawn(|| story(&Network::enter())).join());
+    if let Err(panic) = told {
+        resume_unwind(panic);
+    }
+}
+
+impl Network {
+    fn enter() -> Self {
+        // A namespace begins with a process, and lasts as long as anybody is in it.
+        let mut first = program("unshare").args(["--net", "sleep", "60"]).spawn().unwrap();
+        let place = format!("/proc/{}/ns/net", first.id());
+        let ours = fs::read_link("/proc/thread-self/ns/net").unwrap();
+        until("a network", || fs::read_link(&place).ok().filter(|network| *network != ours));
+        let network = File::open(&place).unwrap();
+        move_into_link_name_space(network.as_fd(), Some(LinkNameSpaceType::Network)).unwrap();
+        first.kill().unwrap();
+        first.wait().unwrap();
+        run(brief("ip").args(["link", "set", "lo", "up"]));
+        // The end of a connection that its process has left is told once more, not for minutes.
+        fs::write("/proc/sys/net/ipv4/tcp_orphan_retries", "1").unwrap();
+        Self(())
+    }
+
+    /// Loses every packet to and from this port, of old connections and new ones, without a word to anybody.
+    pub fn lose(&self, port: u16) {
+        nft(&format!(
+            "add table ip lost; add chain ip lost incoming {{ type filter hook input priority 0; }};
+             add rule ip lost incoming tcp dport {port} drop; add rule ip lost incoming tcp sport {port} drop"
+        ));
+    }
+
+    /// Waits until nothing is left of this port's end of its connections, whose process is gone.
+    pub fn wait_until_forgotten(&self, port: u16) {
+        until("the connections to be forgotten", || leftovers::ends_at(port).is_empty().then_some(()));
+    }
+
+    /// Loses no packet any more.
+    pub fn mend(&self) {
+        nft("delete table ip lost");
+    }
+}
+
+fn nft(commands: &str) {
+    run(brief("nft").arg(commands));
+}
