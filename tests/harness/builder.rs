@@ -51,6 +51,7 @@ pub struct MachineBuilder {
     reporting: bool,
     sudoers: Option<String>,
     sshd_lines: String,
+    before_sshd: String,
     module: Module,
     enrolment: Option<Enrolment>,
 }
@@ -74,6 +75,7 @@ impl MachineBuilder {
             reporting: false,
             sudoers: None,
             sshd_lines: String::new(),
+            before_sshd: String::new(),
             module: Module::Absent,
             enrolment: None,
         }
@@ -120,6 +122,12 @@ impl MachineBuilder {
         Self { sshd_lines: lines.to_owned(), ..self }
     }
 
+    /// Shell lines that the machine's first process runs before it becomes sshd: what they change of itself - its
+    /// environment, limits, signals - sshd inherits.
+    pub fn before_sshd(self, lines: &str) -> Self {
+        Self { before_sshd: lines.to_owned(), ..self }
+    }
+
     /// The test build of the module, which can misbehave.
     pub fn faulty_module(self) -> Self {
         Self { module: Module::Faulty, ..self }
@@ -156,6 +164,7 @@ impl MachineBuilder {
         let seed = dir.join("seed");
         make_dir(&dir.join("mnt"));
         put(&dir.join("machine.sh"), 0o755, MACHINE_SH);
+        put(&dir.join("before-sshd"), 0o644, &self.before_sshd);
         for (path, mode, content) in recipe::accounts() {
             put(&seed.join(path), mode, content);
         }

@@ -75,19 +75,38 @@ fn descriptors_of(pid: u32) -> BTreeSet<String> {
 
 /// Connections from or to these ports that at least one side still holds open.
 fn connections_of(ports: &[u16]) -> Vec<String> {
-    let open = |state: &str| !matches!(state, TIME_WAIT | LISTEN);
-    let port = |address: &str| address.rsplit(':').next().and_then(|hex| u16::from_str_radix(hex, 16).ok());
-    let concerned = |address: &str| port(address).is_some_and(|port| ports.contains(&port));
-    let table = fs::read_to_string("/proc/net/tcp").unwrap();
-    let mut found = vec![];
-    for row in table.lines().skip(1) {
+    let concerned = |end: &End| ports.contains(&end.local) || ports.contains(&end.remote);
+    let text = |End { local, remote, state, .. }| format!("connection {local} -> {remote} in state {state}");
+    open_ends().into_iter().filter(concerned).map(text).collect()
+}
+
+/// Those of `pids` that hold a connection to `port`.
+pub fn connected_to(port: u16, pids: Vec<u32>) -> Vec<u32> {
+    let ends = open_ends().into_iter().filter(|end| end.remote == port);
+    let sockets: Vec<String> = ends.map(|end| format!(" socket:[{}]", end.inode)).collect();
+    let is_one = |descriptor: &String| sockets.iter().any(|socket| descriptor.ends_with(socket));
+    pids.into_iter().filter(|pid| descriptors_of(*pid).iter().any(is_one)).collect()
+}
+
+/// One end of a TCP connection that is open or half so.
+struct End {
+    local: u16,
+    remote: u16,
+    state: String,
+    inode: String,
+}
+
+fn open_ends() -> Vec<End> {
+    let port = |address: &str| u16::from_str_radix(address.rsplit(':').next()?, 16).ok();
+    let end = |row: &str| {
         let columns: Vec<&str> = row.split_whitespace().collect();
-        let [_, local, remote, state, ..] = columns[..] else { continue };
-        if open(state) && (concerned(local) || concerned(remote)) {
-            found.push(format!("connection {:?} -> {:?} in state {state}", port(local), port(remote)));
-        }
-    }
-    found
+        let [_, local, remote, state, _, _, _, _, _, inode, ..] = columns[..] else { return None };
+        let (local, remote) = (port(local)?, port(remote)?);
+        Some(End { local, remote, state: state.to_owned(), inode: inode.to_owned() })
+    };
+    let table = fs::read_to_string("/proc/net/tcp").unwrap();
+    let ends = table.lines().skip(1).filter_map(end);
+    ends.filter(|end| !matches!(end.state.as_str(), TIME_WAIT | LISTEN)).collect()
 }
 
 /// States in `/proc/net/tcp`.
