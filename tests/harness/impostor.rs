@@ -107,7 +107,7 @@ fn babble(stream: TcpStream, tls: Arc<ServerConfig>, answer: &str) -> io::Result
     Ok(())
 }
 
-fn tls_of(state_dir: &Path) -> ServerConfig {
+pub(crate) fn tls_of(state_dir: &Path) -> ServerConfig {
     let provider = Arc::new(rustls::crypto::ring::default_provider());
     let (chain, key) = certificate_in(state_dir);
     ServerConfig::builder_with_provider(provider)

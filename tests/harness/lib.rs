@@ -30,6 +30,7 @@ pub mod world;
 
 pub mod admin;
 pub mod impostor;
+pub mod resetter;
 pub mod server;
 pub mod wire;
 

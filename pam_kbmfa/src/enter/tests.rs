@@ -85,6 +85,15 @@ fn the_end_of_a_session_is_logged_without_a_word_to_anybody() {
 }
 
 #[test]
+fn no_name_is_so_long_that_the_log_does_not_say_what_became_of_it() {
+    let user: &'static str = "\u{1b}[2J".repeat(400).leak();
+    let (outcome, logged, _) = run(TestPam { user: Some(user), ..TestPam::default() }, Phase::Auth, &[]);
+    let line = Shown::new(&logged[0].1);
+    assert_eq!(outcome, Outcome::BadUser);
+    assert!(line.as_str().contains("… from 192.0.2.1: refused, bad user name"), "{line}");
+}
+
+#[test]
 fn a_bad_argument_refuses_even_with_log_only() {
     let (outcome, logged, told) = run(alice(), Phase::Account, &[c"log_only", c"nouserok"]);
     assert_eq!(outcome, Outcome::Misconfigured);

@@ -83,9 +83,10 @@ fn each_fault_is_named_and_refused(file: &str, faults: impl IntoIterator<Item = 
     let machine = world.machine().start();
     let path = machine.path(file);
     let sound = fs::read(&path).unwrap();
-    for (strike, log) in faults {
+    for (number, (strike, log)) in faults.into_iter().enumerate() {
         strike(&path);
-        refused_for(&machine, file, log);
+        Refusal { prompt: NOT_SET_UP, log, within: Duration::ZERO }.meets(&machine);
+        assert_named(&machine, number, file, log);
         let _ = fs::remove_file(&path).or_else(|_| fs::remove_dir(&path));
         put(&path, 0o600, &sound);
     }
@@ -95,14 +96,14 @@ fn each_fault_is_named_and_refused(file: &str, faults: impl IntoIterator<Item = 
     assert_eq!(login.wait().stdout, "in\n", "the file was sound again");
 }
 
-fn refused_for(machine: &Machine, file: &str, log: &str) {
-    let before = machine.syslog.lines().len();
-    Refusal { prompt: NOT_SET_UP, log, within: Duration::ZERO }.meets(machine);
-    let lines = machine.syslog.lines().split_off(before);
-    let [fault, end] = &lines[..] else { panic!("two lines, not {lines:?}") };
+/// What is logged about one refusal after `before` others: what is wrong, and that it was refused.
+fn assert_named(machine: &Machine, before: usize, file: &str, log: &str) {
+    machine.syslog.so_many_with(before + 1, "user alice from 127.0.0.1: refused, not configured properly");
+    let lines = machine.syslog.lines().split_off(2 * before);
+    assert_eq!(lines.len(), 2, "{lines:?}");
+    let (fault, end) = (&lines[0], &lines[1]);
     assert!(fault.text.contains(&format!("{file}: ")) && fault.text.contains(log), "{fault:?}");
     assert_eq!((fault.facility, fault.severity), (AUTHPRIV, severity::ALERT));
-    assert!(end.text.ends_with("user alice from 127.0.0.1: refused, not configured properly"), "{end:?}");
     assert_eq!((end.facility, end.severity), (AUTHPRIV, severity::NOTICE));
 }
 

@@ -1,6 +1,7 @@
 //! What sshd does of itself to logins that wait: its grace time, and its limit on connections.
 
 use kbmfa_tests::builder::Root;
+use kbmfa_tests::login::Login;
 use kbmfa_tests::machine::Machine;
 use kbmfa_tests::recipe::Phase;
 use kbmfa_tests::wait::timed;
@@ -31,7 +32,7 @@ fn sshd_ending_the_wait_at_its_grace_time_cancels_the_login() {
     let machines = BEFORE_THE_SESSION.map(machine);
     let (finished, took) = timed(|| {
         let logins: Vec<_> = machines.iter().map(|machine| machine.ssh("alice", &["echo", "in"])).collect();
-        logins.into_iter().map(|login| login.wait()).collect::<Vec<_>>()
+        logins.into_iter().map(Login::wait).collect::<Vec<_>>()
     });
     assert!(took >= grace && took <= grace + JITTER + SSHD, "it took {took:?}");
     for finished in finished {
@@ -50,7 +51,7 @@ fn sshd_ending_the_wait_at_its_grace_time_cancels_the_login() {
 }
 
 /// One more login of each of these, each when the one before it waits.
-fn wait_in_line(world: &World, machine: &Machine, users: &[&str]) -> Vec<kbmfa_tests::login::Login> {
+fn wait_in_line(world: &World, machine: &Machine, users: &[&str]) -> Vec<Login> {
     let one = |(number, user): (usize, &&str)| {
         let login = machine.ssh(user, &["echo", "in"]);
         world.admin.pending_logins(number + 1);

@@ -1,0 +1,109 @@
+//! The environment: that of sshd, and PAM's own.
+
+use kbmfa_tests::builder::Root;
+use kbmfa_tests::impostor::Stranger;
+use kbmfa_tests::recipe::Phase;
+use kbmfa_tests::world::World;
+use std::fs::{self, File};
+use std::io::ErrorKind;
+use std::net::TcpListener;
+use std::os::unix::fs::FileExt;
+use std::time::Duration;
+
+use crate::faults::Refusal;
+use crate::story::LET_IN;
+
+/// Variables that other programs obey. `EAR` is a port at which nobody may knock, `/tmp/stranger.pem` another CA.
+const HOSTILE: &str = "
+export LD_LIBRARY_PATH=/tmp LD_PRELOAD=/tmp/none.so
+export RUST_BACKTRACE=full RUST_LOG=trace RUST_MIN_STACK=1 MALLOC_PERTURB_=165
+export SSL_CERT_FILE=/tmp/stranger.pem SSL_CERT_DIR=/tmp SSLKEYLOGFILE=/tmp/keys
+export http_proxy=http://127.0.0.1:EAR HTTP_PROXY=http://127.0.0.1:EAR
+export https_proxy=http://127.0.0.1:EAR HTTPS_PROXY=http://127.0.0.1:EAR
+export all_proxy=socks5://127.0.0.1:EAR ALL_PROXY=socks5://127.0.0.1:EAR
+export KBMFA_CONFIG=/tmp/pam.toml KBMFA_SERVER=https://127.0.0.1:EAR KBMFA_ON_UNREACHABLE=allow
+export LC_ALL=tr_TR.UTF-8 LANGUAGE=tr TMPDIR=/nonexistent HOME=/nonexistent
+";
+
+/// Somewhere that nobody may turn to.
+struct Ear(TcpListener);
+
+impl Ear {
+    fn open() -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        listener.set_nonblocking(true).unwrap();
+        Self(listener)
+    }
+
+    fn port(&self) -> u16 {
+        self.0.local_addr().unwrap().port()
+    }
+
+    fn assert_heard_nothing(&self) {
+        let knock = self.0.accept();
+        assert!(matches!(&knock, Err(error) if error.kind() == ErrorKind::WouldBlock), "{knock:?}");
+    }
+}
+
+/// Whether the heap of a process holds this text. sshd writes its title over its environment, and keeps a copy there.
+fn heap_holds(pid: u32, text: &str) -> bool {
+    let maps = fs::read_to_string(format!("/proc/{pid}/maps")).unwrap();
+    let heap = maps.lines().find(|line| line.ends_with("[heap]")).expect("a heap");
+    let (from, to) = heap.split(' ').next().and_then(|range| range.split_once('-')).unwrap();
+    let [from, to] = [from, to].map(|end| u64::from_str_radix(end, 16).unwrap());
+    let mut bytes = vec![0; usize::try_from(to - from).unwrap()];
+    File::open(format!("/proc/{pid}/mem")).unwrap().read_exact_at(&mut bytes, from).unwrap();
+    bytes.windows(text.len()).any(|window| window == text.as_bytes())
+}
+
+#[test]
+fn nothing_in_the_environment_of_sshd_changes_anything() {
+    for root in [Root::Debian12, Root::Debian13] {
+        let (world, ear) = (World::new(), Ear::open());
+        let hostile = HOSTILE.replace("EAR", &ear.port().to_string());
+        let machine = world.machine().root(root).before_sshd(&hostile).start();
+        let login = machine.ssh("alice", &["echo", "in"]);
+        let id = world.admin.pending();
+        let pid = machine.asking();
+        assert!(heap_holds(pid, "SSLKEYLOGFILE=/tmp/keys"), "the process does not have these variables");
+        world.admin.approve(&id);
+        assert_eq!(login.wait().transcript(), "in\nexit 0\n");
+        world.admin.assert_story(&id, &LET_IN);
+
+        world.server.stop();
+        let stranger = Stranger::in_place_of(&world);
+        let ca = stranger.server.state_dir.join("ca/signs/ca.pem");
+        fs::copy(ca, machine.path("/tmp/stranger.pem")).unwrap();
+        let prompt = "Your login needs an approval, and the approval server does not work properly.";
+        Refusal { prompt, log: "TLS: invalid peer certificate", within: Duration::ZERO }.meets(&machine);
+        drop(stranger);
+        let prompt = "Your login needs an approval, and the approval server cannot be reached.";
+        Refusal { prompt, log: "no connection: Connection refused", within: Duration::ZERO }.meets(&machine);
+
+        ear.assert_heard_nothing();
+        assert!(!machine.path("/tmp/keys").exists());
+        assert!(!machine.sshd_log().contains("panicked"), "{}", machine.sshd_log());
+    }
+}
+
+#[test]
+fn what_people_put_into_pams_environment_after_the_module_changes_nothing() {
+    let world = World::new();
+    // As Debian 12 has it, in the place that the recipe names.
+    let stack = "auth required pam_deny.so\naccount required pam_unix.so\n\
+                 session required pam_kbmfa.so silent\nsession required pam_env.so user_readenv=1\n";
+    let machine = world.machine().phase(Phase::Session).pam_stack(stack).start();
+    let forged = "SSH_CONNECTION DEFAULT=\"192.0.2.1 50000 192.0.2.2 22\"\n\
+                  SSH_AUTH_INFO_0 DEFAULT=\"publickey ssh-ed25519 AAAAforged\"\n\
+                  FORGED DEFAULT=forged\n";
+    fs::write(machine.path("/home/alice/.pam_environment"), forged).unwrap();
+    let login = machine.ssh("alice", &["echo $FORGED"]);
+    let id = world.admin.pending();
+    let shown = world.admin.login(&id);
+    assert_eq!(shown["source"], "127.0.0.1");
+    let accepted = format!("Accepted key ED25519 {} ", shown["key"].as_str().unwrap());
+    assert!(machine.sshd_log().contains(&accepted), "{accepted:?} in\n{}", machine.sshd_log());
+    world.admin.approve(&id);
+    assert_eq!(login.wait().stdout, "forged\n");
+    machine.assert_nothing_left();
+}
