@@ -21,6 +21,7 @@ use crate::procfs::Proc;
 use crate::random;
 use crate::report;
 use crate::server::{CANCEL_TIME, Fleet, Https};
+use crate::ssh::Origin;
 
 /// Longest user name in the log, in characters: each that is valid is shown whole.
 const USER_SHOWN_MAX: usize = 256;
@@ -31,7 +32,8 @@ const SOURCE_SHOWN_MAX: usize = 64;
 /// Decides one login, logs how it ended and tells the person.
 pub(crate) fn enter(pam: &mut impl Pam, phase: Phase, args: Result<Args, BadArg>) -> Outcome {
     let start = Monotonic::default().now();
-    let facts = Facts::gather(pam);
+    let reports = phase == Phase::Session && args.as_ref().is_ok_and(|args| args.log_only);
+    let facts = if reports { report::facts(pam, SessionEvent::Opened) } else { Facts::gather(pam) };
     let end = attempt(pam, phase, args, &facts, start).unwrap_or_else(|end| end);
     pam.log(level(end.outcome), &line(phase, &facts, &end));
     if let (true, Some(text)) = (phase != Phase::Session, last_words(&end)) {
@@ -43,7 +45,7 @@ pub(crate) fn enter(pam: &mut impl Pam, phase: Phase, args: Result<Args, BadArg>
 /// A session has ended, on a line that reports sessions.
 pub(crate) fn close(pam: &mut impl Pam, args: &Args) {
     let start = Monotonic::default().now();
-    let facts = Facts::gather(pam);
+    let facts = report::facts(pam, SessionEvent::Closed);
     pam.log(Level::Notice, &session_line("closed", &facts));
     report::session(pam, SessionEvent::Closed, args, &facts, start);
 }
@@ -73,6 +75,7 @@ fn attempt(
 
     let proc = Proc::default();
     let peer = find_peer(&proc, facts)?;
+    pam.remember(Origin(facts.ssh));
     let ask = Ask {
         id: LoginId::from_random(random::bytes().map_err(|error| End::new(Outcome::Fault, error))?),
         open: open_login(pam, phase, facts, (user, first_factor), (&proc, peer.as_ref())),

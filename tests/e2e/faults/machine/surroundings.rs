@@ -2,7 +2,9 @@
 
 use kbmfa_tests::builder::Root;
 use kbmfa_tests::impostor::Stranger;
+use kbmfa_tests::machine::Machine;
 use kbmfa_tests::recipe::Phase;
+use kbmfa_tests::syslog::severity;
 use kbmfa_tests::world::World;
 use std::fs::{self, File};
 use std::io::ErrorKind;
@@ -10,7 +12,9 @@ use std::net::TcpListener;
 use std::os::unix::fs::FileExt;
 use std::time::Duration;
 
+use super::{su, with_su};
 use crate::faults::Refusal;
+use crate::sessions::{heard, sessions_of};
 use crate::story::LET_IN;
 
 /// Variables that other programs obey. `EAR` is a port at which nobody may knock, `/tmp/stranger.pem` another CA.
@@ -87,16 +91,50 @@ fn nothing_in_the_environment_of_sshd_changes_anything() {
 }
 
 #[test]
+fn nothing_in_the_environment_of_su_changes_anything() {
+    let (world, ear) = (World::new(), Ear::open());
+    let machine = with_su(world.machine());
+    let hostile = HOSTILE.replace("EAR", &ear.port().to_string());
+    let login = su(&machine, &hostile);
+    let id = world.admin.pending();
+    let environment = fs::read(format!("/proc/{}/environ", machine.asking())).unwrap();
+    assert!(String::from_utf8(environment).unwrap().contains("SSLKEYLOGFILE=/tmp/keys"));
+    world.admin.approve(&id);
+    let finished = login.wait();
+    assert!(finished.stdout.ends_with("bob\n"), "{finished:?}");
+    world.admin.assert_story(&id, &LET_IN);
+
+    world.server.stop();
+    let stranger = Stranger::in_place_of(&world);
+    let ca = stranger.server.state_dir.join("ca/signs/ca.pem");
+    fs::copy(ca, machine.path("/tmp/stranger.pem")).unwrap();
+    let finished = su(&machine, &hostile).wait();
+    assert_eq!((finished.stdout.as_str(), finished.code), ("", 1), "{}", finished.stderr);
+    machine.syslog.lines_with("TLS: invalid peer certificate");
+    ear.assert_heard_nothing();
+    assert!(!machine.path("/tmp/keys").exists());
+    machine.assert_nothing_left();
+}
+
+/// What somebody would have others believe.
+const FORGED: &str = "SSH_CONNECTION DEFAULT=\"192.0.2.1 50000 192.0.2.2 22\"
+SSH_AUTH_INFO_0 DEFAULT=\"publickey ssh-ed25519 AAAAforged\"
+FORGED DEFAULT=forged
+";
+
+/// alice says so in a file in her home, and Debian 12 has `pam_env` read it.
+fn forges(machine: &Machine) {
+    fs::write(machine.path("/home/alice/.pam_environment"), FORGED).unwrap();
+}
+
+#[test]
 fn what_people_put_into_pams_environment_after_the_module_changes_nothing() {
     let world = World::new();
     // As Debian 12 has it, in the place that the recipe names.
     let stack = "auth required pam_deny.so\naccount required pam_unix.so\n\
                  session required pam_kbmfa.so silent\nsession required pam_env.so user_readenv=1\n";
     let machine = world.machine().phase(Phase::Session).pam_stack(stack).start();
-    let forged = "SSH_CONNECTION DEFAULT=\"192.0.2.1 50000 192.0.2.2 22\"\n\
-                  SSH_AUTH_INFO_0 DEFAULT=\"publickey ssh-ed25519 AAAAforged\"\n\
-                  FORGED DEFAULT=forged\n";
-    fs::write(machine.path("/home/alice/.pam_environment"), forged).unwrap();
+    forges(&machine);
     let login = machine.ssh("alice", &["echo $FORGED"]);
     let id = world.admin.pending();
     let shown = world.admin.login(&id);
@@ -105,5 +143,40 @@ fn what_people_put_into_pams_environment_after_the_module_changes_nothing() {
     assert!(machine.sshd_log().contains(&accepted), "{accepted:?} in\n{}", machine.sshd_log());
     world.admin.approve(&id);
     assert_eq!(login.wait().stdout, "forged\n");
+    machine.assert_nothing_left();
+}
+
+#[test]
+fn a_session_is_reported_as_the_login_that_it_was_whatever_people_put_there() {
+    let world = World::new();
+    let stack = "auth required pam_deny.so\naccount required pam_kbmfa.so\naccount required pam_unix.so\n\
+                 session required pam_env.so user_readenv=1\n";
+    let machine = world.machine().pam_stack(stack).reporting().start();
+    forges(&machine);
+    let login = machine.ssh("alice", &["echo $FORGED"]);
+    let id = world.admin.pending();
+    world.admin.approve(&id);
+    assert_eq!(login.wait().stdout, "forged\n");
+    let session = heard(&world, &machine, "the close", || {
+        sessions_of(&world, "alice").pop().filter(|session| !session["closed"].is_null())
+    });
+    assert_eq!((&session["login"], &session["source"]), (&id.into(), &"127.0.0.1".into()));
+    assert!(!session["opened"].is_null(), "{session}");
+    machine.assert_nothing_left();
+}
+
+#[test]
+fn a_session_that_nobody_was_asked_about_is_not_reported_from_where_no_socket_leads() {
+    let world = World::new();
+    let stack = "auth required pam_deny.so\naccount required pam_unix.so\n\
+                 session required pam_env.so user_readenv=1\n";
+    let machine = world.machine().pam_stack(stack).reporting().start();
+    forges(&machine);
+    assert_eq!(machine.ssh("alice", &["echo $FORGED"]).wait().stdout, "forged\n");
+    let doubts = machine.syslog.lines_with("names 192.0.2.1:50000, and no socket here leads there");
+    assert_eq!(doubts[0].severity, severity::WARNING);
+    // PAM_RHOST is out of reach for a file.
+    machine.syslog.lines_with("session opened for user alice from 127.0.0.1");
+    machine.syslog.lines_with("session closed for user alice from 127.0.0.1");
     machine.assert_nothing_left();
 }
