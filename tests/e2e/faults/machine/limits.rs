@@ -2,6 +2,7 @@
 
 use kbmfa_tests::leftovers::connected_to;
 use kbmfa_tests::process::{brief, run};
+use kbmfa_tests::recipe::Phase;
 use kbmfa_tests::syslog::severity;
 use kbmfa_tests::wait::pass;
 use kbmfa_tests::world::World;
@@ -11,6 +12,13 @@ use std::time::Duration;
 
 use super::{su, with_su};
 use crate::story::LET_IN;
+
+/// The server refuses this account at once, so that nobody has to answer whoever gets as far as that.
+fn suspend(world: &World, user: &str) {
+    let email = format!("{user}@example.com");
+    world.admin.run(&["employee", "add", &email, "--name", user, "--unix-name", user]);
+    world.admin.run(&["employee", "suspend", &email]);
+}
 
 /// Too few descriptors or too little memory for anything, just enough, and everything between.
 fn limits() -> Vec<String> {
@@ -24,9 +32,7 @@ fn no_limit_of_the_caller_is_so_low_that_somebody_gets_in() {
     let world = World::new();
     let machine = with_su(world.machine());
     machine.set("on_unreachable", "\"allow\"");
-    // So that nobody has to answer whoever gets as far as the server.
-    world.admin.run(&["employee", "add", "bob@example.com", "--name", "Bob", "--unix-name", "bob"]);
-    world.admin.run(&["employee", "suspend", "bob@example.com"]);
+    suspend(&world, "bob");
     let limits = limits();
     let logins: Vec<_> = limits.iter().map(|limit| su(&machine, limit)).collect();
     for (limit, login) in limits.iter().zip(logins) {
@@ -36,6 +42,26 @@ fn no_limit_of_the_caller_is_so_low_that_somebody_gets_in() {
     // On both sides of what the module needs.
     assert!(!machine.syslog.lines_with("PAM adding faulty module: pam_kbmfa.so").is_empty());
     assert!(!machine.syslog.lines_with("denied (suspended)").is_empty());
+    machine.assert_nothing_left();
+}
+
+/// `pam_limits`, before the module, leaves it one descriptor less each time: until it can read its files and no more,
+/// and then not even those.
+#[test]
+fn a_module_that_is_left_too_few_descriptors_says_so_and_lets_nobody_in() {
+    let world = World::new();
+    let stack = "auth required pam_deny.so\naccount required pam_unix.so\n\
+                 session required pam_limits.so conf=/etc/limits\nsession required pam_kbmfa.so silent\n";
+    let machine = world.machine().phase(Phase::Session).pam_stack(stack).start();
+    machine.set("on_unreachable", "\"allow\"");
+    suspend(&world, "alice");
+    for count in (3..=12).rev() {
+        fs::write(machine.path("/etc/limits"), format!("alice - nofile {count}\n")).unwrap();
+        let finished = machine.ssh("alice", &["echo", "in"]).wait();
+        assert!(finished.stdout.is_empty() && finished.code != 0, "{count}: {finished:?}");
+    }
+    machine.syslog.lines_with("denied (suspended)");
+    machine.syslog.lines_with("cannot look for the ssh client's socket: Too many open files");
     machine.assert_nothing_left();
 }
 
