@@ -21,11 +21,19 @@ use crate::procfs::Proc;
 use crate::random;
 use crate::report;
 use crate::server::{CANCEL_TIME, Fleet, Https};
+use crate::ssh::Origin;
+
+/// Longest user name in the log, in characters: each that is valid is shown whole.
+const USER_SHOWN_MAX: usize = 256;
+
+/// Longest source in the log, in characters: each address is shown whole.
+const SOURCE_SHOWN_MAX: usize = 64;
 
 /// Decides one login, logs how it ended and tells the person.
 pub(crate) fn enter(pam: &mut impl Pam, phase: Phase, args: Result<Args, BadArg>) -> Outcome {
     let start = Monotonic::default().now();
-    let facts = Facts::gather(pam);
+    let reports = phase == Phase::Session && args.as_ref().is_ok_and(|args| args.purpose == Purpose::LogOnly);
+    let facts = if reports { report::facts(pam, SessionEvent::Opened) } else { Facts::gather(pam) };
     let end = attempt(pam, phase, args, &facts, start).unwrap_or_else(|end| end);
     pam.log(level(end.outcome), &line(phase, &facts, &end));
     if let (true, Some(text)) = (phase != Phase::Session, last_words(&end)) {
@@ -37,7 +45,7 @@ pub(crate) fn enter(pam: &mut impl Pam, phase: Phase, args: Result<Args, BadArg>
 /// A session has ended, on a line that reports sessions.
 pub(crate) fn close(pam: &mut impl Pam, args: &Args) {
     let start = Monotonic::default().now();
-    let facts = Facts::gather(pam);
+    let facts = report::facts(pam, SessionEvent::Closed);
     pam.log(Level::Notice, &session_line("closed", &facts));
     report::session(pam, SessionEvent::Closed, args, &facts, start);
 }
@@ -69,6 +77,7 @@ fn attempt(
     let peer = find_peer(&proc, facts)?;
     let rehearsal = args.purpose == Purpose::Rehearse;
     let on_unreachable = if rehearsal { OnUnreachable::Deny } else { config.on_unreachable };
+    pam.remember(Origin(facts.ssh));
     let ask = Ask {
         id: LoginId::from_random(random::bytes().map_err(|error| End::new(Outcome::Fault, error))?),
         open: OpenLogin {
@@ -111,7 +120,7 @@ fn misconfigured<F: std::fmt::Display>(pam: &impl Pam, level: Level, faults: &[F
 }
 
 fn user_name(facts: &Facts) -> Result<UserName, End> {
-    let user = facts.user.clone().ok_or_else(|| End::new(Outcome::BadUser, "PAM names no user"))?;
+    let user = facts.user.clone().ok_or_else(|| End::new(Outcome::BadUser, "PAM names none in UTF-8"))?;
     UserName::try_from(user).map_err(|bad| End::new(Outcome::BadUser, bad))
 }
 
@@ -165,22 +174,34 @@ fn level(outcome: Outcome) -> Level {
     }
 }
 
+/// Who and from where. Both may be of any length, and must not push the verdict out of the line.
+fn who(facts: &Facts) -> String {
+    let user = cut(facts.user.as_deref().unwrap_or("(none)"), USER_SHOWN_MAX);
+    format!("user {user} from {}", cut(&facts.source(), SOURCE_SHOWN_MAX))
+}
+
+fn cut(text: &str, chars_max: usize) -> String {
+    let clean = Shown::new(text);
+    match clean.as_str().char_indices().nth(chars_max) {
+        Some((end, _)) => clean.as_str().get(..end).unwrap_or_default().to_owned() + "…",
+        None => clean.to_string(),
+    }
+}
+
 fn session_line(what: &str, facts: &Facts) -> String {
-    format!("session {what} for user {} from {}", facts.user.as_deref().unwrap_or("(none)"), facts.source())
+    format!("session {what} for {}", who(facts))
 }
 
 fn line(phase: Phase, facts: &Facts, end: &End) -> String {
-    let user = facts.user.as_deref().unwrap_or("(none)");
-    let source = facts.source();
     if end.outcome == Outcome::Ignored {
         if phase == Phase::Session {
             return session_line("opened", facts);
         }
-        return format!("log_only: would have asked for user {user} from {source}");
+        return format!("log_only: would have asked for {}", who(facts));
     }
     let login = end.login.as_ref().map(|id| format!("login {}: ", id.short())).unwrap_or_default();
     let why = if end.why.is_empty() { String::new() } else { format!(" ({})", end.why) };
-    format!("{login}user {user} from {source}: {}{why}", end.outcome)
+    format!("{login}{}: {}{why}", who(facts), end.outcome)
 }
 
 /// What the person reads last: the server's words if it has any, else ours. Nothing on success, so that

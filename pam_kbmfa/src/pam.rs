@@ -11,6 +11,7 @@ use pam::items::{RHost, Service, Tty};
 use pam::module::PamHandle;
 use std::ffi::{CStr, CString, c_int};
 
+use crate::ssh::Origin;
 use crate::sys;
 
 /// How urgent a log line is; the levels of syslog.
@@ -48,6 +49,10 @@ pub(crate) trait Pam {
     fn item(&self, item: Item) -> Option<String>;
     /// A variable of PAM's environment; `None` if it is not set or not text.
     fn env(&mut self, name: &CStr) -> Option<String>;
+    /// Keeps an origin for later calls about the same login.
+    fn remember(&mut self, origin: Origin);
+    /// The origin that was kept last, if there was a call before that kept one.
+    fn recall(&self) -> Option<Origin>;
     /// Whether this machine knows the account.
     fn account(&mut self, user: &str) -> Account;
     /// Whether the application wants texts shown at all.
@@ -87,6 +92,14 @@ impl Pam for Handle<'_> {
 
     fn env(&mut self, name: &CStr) -> Option<String> {
         sys::getenv(self.pamh, name)
+    }
+
+    fn remember(&mut self, origin: Origin) {
+        sys::remember(self.pamh, origin);
+    }
+
+    fn recall(&self) -> Option<Origin> {
+        sys::recall(self.pamh)
     }
 
     fn account(&mut self, user: &str) -> Account {

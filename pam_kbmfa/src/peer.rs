@@ -22,13 +22,21 @@ pub(crate) struct Peer {
 
 /// Finds the socket whose peer is `client`; `None` if this process does not hold it.
 pub(crate) fn find(proc: &Proc, client: SocketAddr) -> io::Result<Option<Peer>> {
-    let mut sockets = proc.sockets(std::process::id())?;
-    Ok(sockets.find_map(|(fd, inode)| Some(Peer { watch: Arc::new(connected_to(client, fd)?), inode })))
+    for (fd, inode) in proc.sockets(std::process::id())? {
+        if let Some(watch) = connected_to(client, fd)? {
+            return Ok(Some(Peer { watch: Arc::new(watch), inode }));
+        }
+    }
+    Ok(None)
 }
 
-fn connected_to(client: SocketAddr, fd: RawFd) -> Option<OwnedFd> {
-    let socket = TcpStream::from(sys::duplicate(fd).ok()?);
-    same(socket.peer_addr().ok()?, client).then(|| socket.into())
+fn connected_to(client: SocketAddr, fd: RawFd) -> io::Result<Option<OwnedFd>> {
+    let socket = match sys::duplicate(fd) {
+        Err(error) if error.raw_os_error() == Some(libc::EBADF) => return Ok(None),
+        duplicate => TcpStream::from(duplicate?),
+    };
+    let leads_there = socket.peer_addr().is_ok_and(|peer| same(peer, client));
+    Ok(leads_there.then(|| socket.into()))
 }
 
 /// sshd listening on `::` sees an IPv4 client as `::ffff:192.0.2.1`, and tells us `192.0.2.1`.

@@ -4,7 +4,7 @@
 //! be told in that time goes into the spool, and goes out with the next login.
 
 use kbmfa_proto::client::Error;
-use kbmfa_proto::login::{Connection, OpenLogin};
+use kbmfa_proto::login::{Connection, OpenLogin, SshConnection};
 use kbmfa_proto::names::{ReportId, UserName};
 use kbmfa_proto::session::{SessionEvent, SessionReport, Taken};
 use kbmfa_proto::text::Shown;
@@ -26,7 +26,7 @@ use crate::procfs::Proc;
 use crate::random::{self, NoRandomness};
 use crate::server::{Handover, Https, Post};
 use crate::spool::Spool;
-use crate::ssh::Publickey;
+use crate::ssh::{Origin, Publickey};
 
 /// All the time that reports may take of one call by PAM.
 pub(crate) const REPORT_TIME: Duration = Duration::from_millis(300);
@@ -55,6 +55,29 @@ impl<A: Post, C: Clock> Desk<'_, A, C> {
         }
         Err(why)
     }
+}
+
+/// What PAM tells about a session. Whoever logs in may have set `SSH_CONNECTION` (`pam_env` reads their files): it
+/// counts as it was found at the first call about this login.
+pub(crate) fn facts(pam: &mut impl Pam, event: SessionEvent) -> Facts {
+    let mut facts = Facts::gather(pam);
+    guarded(pam, |pam| facts.ssh = origin(pam, event, facts.ssh));
+    facts
+}
+
+fn origin(pam: &mut impl Pam, event: SessionEvent, told: Option<SshConnection>) -> Option<SshConnection> {
+    if let Some(Origin(known)) = pam.recall() {
+        return known;
+    }
+    let leads_there = |ssh: &SshConnection| matches!(peer::find(&Proc::default(), ssh.client), Ok(Some(_)));
+    // At the close the socket may have no peer any more.
+    let found = told.filter(|ssh| event == SessionEvent::Closed || leads_there(ssh));
+    if let (Some(ssh), None) = (told, found) {
+        let client = ssh.client;
+        pam.log(Level::Warning, &format!("SSH_CONNECTION names {client}, and no socket here leads there"));
+    }
+    pam.remember(Origin(found));
+    found
 }
 
 /// `log_only` in the session phase: reports that the session was opened or closed.

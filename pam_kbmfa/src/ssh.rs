@@ -13,6 +13,10 @@ pub(crate) enum Publickey {
     Unspeakable,
 }
 
+/// Where a login was found to come from, when PAM's environment had not been in other hands yet.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Origin(pub(crate) Option<SshConnection>);
+
 /// Reads `SSH_CONNECTION`: client address and port, server address and port. `None` if sshd does not
 /// know them either, as when it serves a pipe.
 pub(crate) fn connection(text: &str) -> Option<SshConnection> {

@@ -10,6 +10,8 @@ use std::os::fd::{BorrowedFd, OwnedFd, RawFd};
 #[cfg(feature = "host")]
 pub(crate) mod application;
 
+use crate::ssh::Origin;
+
 #[link(name = "pam")]
 unsafe extern "C" {
     fn pam_syslog(handle: *const PamHandle, priority: c_int, format: *const c_char, ...);
@@ -33,6 +35,21 @@ pub(crate) fn getenv(handle: &mut PamHandle, name: &CStr) -> Option<String> {
     // SAFETY: not null, so a C string that libpam keeps until the variable changes; it is copied here.
     let value = unsafe { CStr::from_ptr(value) };
     value.to_str().ok().map(str::to_owned)
+}
+
+/// Under which the origin of a login is kept. Another version of this module may lay it out otherwise.
+const ORIGIN: &str = concat!("kbmfa-origin-", env!("CARGO_PKG_VERSION"));
+
+/// Keeps an origin as long as the handle lives.
+pub(crate) fn remember(handle: &mut PamHandle, origin: Origin) {
+    // Out of memory: it is as if there had been no call before.
+    let _ = handle.set_data(ORIGIN, Box::new(origin));
+}
+
+/// The origin that was kept last.
+pub(crate) fn recall(handle: &PamHandle) -> Option<Origin> {
+    // SAFETY: what is kept under this name is what `remember` keeps there; it is copied here.
+    unsafe { handle.get_data::<Origin>(ORIGIN) }.ok().copied()
 }
 
 /// True if the name service knows the account. Its entry lives as long as the handle, and is not read.

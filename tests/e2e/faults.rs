@@ -1,5 +1,7 @@
 //! The fault matrix: a story for each row of docs/threat-model.md, by where the fault is.
 
+mod machine;
+
 use kbmfa_tests::login::Login;
 use kbmfa_tests::machine::Machine;
 use kbmfa_tests::wait::timed;
@@ -9,7 +11,7 @@ mod server;
 mod wire;
 
 /// What ssh and sshd themselves may take beside the module, on a slow and busy computer.
-const SSHD: Duration = Duration::from_secs(5);
+pub(crate) const SSHD: Duration = Duration::from_secs(5);
 
 /// How a login has to be refused at a machine in the account phase.
 pub(crate) struct Refusal<'a> {

@@ -41,7 +41,7 @@ fn approved(world: &World, machine: &Machine, user: &str) -> String {
     id
 }
 
-fn sessions_of(world: &World, user: &str) -> Vec<Value> {
+pub(crate) fn sessions_of(world: &World, user: &str) -> Vec<Value> {
     let mut all = world.admin.json(&["session", "list"]).as_array().unwrap().clone();
     all.retain(|session| get(session, "/user") == user);
     all
@@ -52,7 +52,7 @@ fn get(value: &Value, pointer: &str) -> Value {
 }
 
 /// Waits for what was reported. On a busy host 300 ms may pass in vain; then the next login brings it.
-fn heard<T>(world: &World, machine: &Machine, what: &str, look: impl Fn() -> Option<T>) -> T {
+pub(crate) fn heard<T>(world: &World, machine: &Machine, what: &str, look: impl Fn() -> Option<T>) -> T {
     until(what, || {
         let found = look();
         if found.is_none() && kept(machine) > 0 {

@@ -53,6 +53,7 @@ pub struct MachineBuilder {
     sudoers: Option<String>,
     sshd_lines: String,
     own_clock: bool,
+    before_sshd: String,
     module: Module,
     enrolment: Option<Enrolment>,
 }
@@ -77,6 +78,7 @@ impl MachineBuilder {
             sudoers: None,
             sshd_lines: String::new(),
             own_clock: false,
+            before_sshd: String::new(),
             module: Module::Absent,
             enrolment: None,
         }
@@ -128,6 +130,12 @@ impl MachineBuilder {
         Self { own_clock: true, ..self }
     }
 
+    /// Shell lines that the machine's first process runs before it becomes sshd: what they change of itself - its
+    /// environment, limits, signals - sshd inherits.
+    pub fn before_sshd(self, lines: &str) -> Self {
+        Self { before_sshd: lines.to_owned(), ..self }
+    }
+
     /// The test build of the module, which can misbehave.
     pub fn faulty_module(self) -> Self {
         Self { module: Module::Faulty, ..self }
@@ -164,6 +172,7 @@ impl MachineBuilder {
         let seed = dir.join("seed");
         make_dir(&dir.join("mnt"));
         put(&dir.join("machine.sh"), 0o755, MACHINE_SH);
+        put(&dir.join("before-sshd"), 0o644, &self.before_sshd);
         for (path, mode, content) in recipe::accounts() {
             put(&seed.join(path), mode, content);
         }

@@ -1,5 +1,6 @@
 //! Servers that are not what they should be: one that another CA vouches for, and one that plays a part.
 
+use rustix::net::sockopt::set_socket_linger;
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::{ServerConfig, ServerConnection, StreamOwned, SupportedProtocolVersion};
@@ -46,6 +47,8 @@ pub enum Act {
     Drip(String, Duration),
     /// Says nothing more, and waits until the other side closes.
     Stall,
+    /// Over TLS, as its last: resets the connection.
+    Reset,
 }
 
 /// A server that plays a part. It serves one connection after the other.
@@ -116,6 +119,10 @@ impl Drop for Babbler {
 fn play_over_tls(stream: Patient, tls: &Arc<ServerConfig>, acts: &[Act], state: &State) -> io::Result<()> {
     let mut stream = StreamOwned::new(ServerConnection::new(Arc::clone(tls)).unwrap(), stream);
     play(&mut stream, acts, state)?;
+    if matches!(acts.last(), Some(Act::Reset)) {
+        // Closed with nothing to linger for, it is reset.
+        return Ok(set_socket_linger(stream.sock.stream(), Some(Duration::ZERO))?);
+    }
     stream.conn.send_close_notify();
     stream.flush()?;
     // Closing with words unread would reset the connection, and the client might lose the answer.
@@ -141,6 +148,7 @@ fn play(stream: &mut (impl Read + Write), acts: &[Act], state: &State) -> io::Re
                 }
             }
             Act::Stall => while stream.read(&mut [0; 1024])? > 0 {},
+            Act::Reset => return Ok(()),
         }
     }
     stream.flush()

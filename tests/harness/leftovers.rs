@@ -75,35 +75,44 @@ fn descriptors_of(pid: u32) -> BTreeSet<String> {
 
 /// Connections from or to these ports that at least one side still holds open.
 fn connections_of(ports: &[u16]) -> Vec<String> {
-    let mut found = vec![];
-    for (local, remote, state) in open_connections() {
-        if ports.contains(&local) || ports.contains(&remote) {
-            found.push(format!("connection {local} -> {remote} in state {state}"));
-        }
-    }
-    found
+    let concerned = |end: &End| ports.contains(&end.local) || ports.contains(&end.remote);
+    let text = |End { local, remote, state, .. }| format!("connection {local} -> {remote} in state {state}");
+    open_ends().into_iter().filter(concerned).map(text).collect()
+}
+
+/// Those of `pids` that hold a connection to `port`.
+pub fn connected_to(port: u16, pids: Vec<u32>) -> Vec<u32> {
+    let ends = open_ends().into_iter().filter(|end| end.remote == port);
+    let sockets: Vec<String> = ends.map(|end| format!(" socket:[{}]", end.inode)).collect();
+    let is_one = |descriptor: &String| sockets.iter().any(|socket| descriptor.ends_with(socket));
+    pids.into_iter().filter(|pid| descriptors_of(*pid).iter().any(is_one)).collect()
 }
 
 /// The states of the connections' ends at this port.
 pub fn ends_at(port: u16) -> Vec<String> {
-    open_connections().into_iter().filter(|(local, ..)| *local == port).map(|(.., state)| state).collect()
+    open_ends().into_iter().filter(|end| end.local == port).map(|end| end.state).collect()
 }
 
-/// Each end of each open connection: its port, the other's, and its state.
-fn open_connections() -> Vec<(u16, u16, String)> {
-    let open = |state: &str| !matches!(state, TIME_WAIT | LISTEN);
-    let port = |address: &str| u16::from_str_radix(address.rsplit(':').next().unwrap(), 16).unwrap();
+/// One end of a TCP connection that is open or half so.
+struct End {
+    local: u16,
+    remote: u16,
+    state: String,
+    inode: String,
+}
+
+fn open_ends() -> Vec<End> {
+    let port = |address: &str| u16::from_str_radix(address.rsplit(':').next()?, 16).ok();
+    let end = |row: &str| {
+        let columns: Vec<&str> = row.split_whitespace().collect();
+        let [_, local, remote, state, _, _, _, _, _, inode, ..] = columns[..] else { return None };
+        let (local, remote) = (port(local)?, port(remote)?);
+        Some(End { local, remote, state: state.to_owned(), inode: inode.to_owned() })
+    };
     // The thread's own network: /proc/net is that of the whole program.
     let table = fs::read_to_string("/proc/thread-self/net/tcp").unwrap();
-    let mut found = vec![];
-    for row in table.lines().skip(1) {
-        let columns: Vec<&str> = row.split_whitespace().collect();
-        let [_, local, remote, state, ..] = columns[..] else { continue };
-        if open(state) {
-            found.push((port(local), port(remote), state.to_owned()));
-        }
-    }
-    found
+    let ends = table.lines().skip(1).filter_map(end);
+    ends.filter(|end| !matches!(end.state.as_str(), TIME_WAIT | LISTEN)).collect()
 }
 
 /// States in `/proc/net/tcp`.

@@ -3,6 +3,7 @@
 use rustix::process::Signal;
 use std::ffi::OsStr;
 use std::fs::{self, File};
+use std::os::unix::ffi::OsStrExt;
 use std::os::unix::process::ExitStatusExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command};
@@ -68,6 +69,25 @@ impl Machine {
         ssh.args(["-o", "PreferredAuthentications=keyboard-interactive"]).args(self.options());
         ssh.args(["-p", &self.port.number.to_string()]).arg(format!("{user}@127.0.0.1")).args(command);
         ssh.env("SSH_ASKPASS", askpass).env("SSH_ASKPASS_REQUIRE", "force");
+        self.client(ssh)
+    }
+
+    /// `ssh` under any name at all. Some ssh takes from a file alone, such as `$(id)`; a file has no room for a newline.
+    pub fn ssh_under_the_name(&self, name: &OsStr) -> Login {
+        let config = self.dir.path().join(format!("config-{}", self.logins.get()));
+        let mut ssh = program("ssh");
+        ssh.args(self.options()).arg("-F").arg(&config).args(["-p", &self.port.number.to_string()]);
+        let escaped = name.as_bytes().iter().flat_map(|byte| match byte {
+            b'"' | b'\\' => vec![b'\\', *byte],
+            _ => vec![*byte],
+        });
+        if name.as_bytes().contains(&b'\n') {
+            put(&config, 0o600, "");
+            ssh.arg("-l").arg(name);
+        } else {
+            put(&config, 0o600, [b"User \"".to_vec(), escaped.collect(), b"\"\n".to_vec()].concat());
+        }
+        ssh.args(["127.0.0.1", "echo", "in"]);
         self.client(ssh)
     }
 
@@ -175,12 +195,12 @@ impl Login {
 
     /// What it has printed so far.
     pub fn stdout(&self) -> String {
-        fs::read_to_string(&self.out).unwrap_or_default()
+        String::from_utf8_lossy(&fs::read(&self.out).unwrap_or_default()).into_owned()
     }
 
     /// What it has complained about so far.
     pub fn stderr(&self) -> String {
-        fs::read_to_string(&self.err).unwrap_or_default()
+        String::from_utf8_lossy(&fs::read(&self.err).unwrap_or_default()).into_owned()
     }
 }
 

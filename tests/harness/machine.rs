@@ -105,6 +105,13 @@ impl Machine {
         [self.pid].into_iter().chain(leftovers::processes_beside(self.pid)).collect()
     }
 
+    /// Waits until the module waits for its server, and returns the process in which it does.
+    pub fn asking(&self) -> u32 {
+        let port = self.server_port.expect("a machine that has joined");
+        let asking = || leftovers::connected_to(port, self.processes());
+        until("one process that asks", || <[u32; 1]>::try_from(asking()).ok().map(|[pid]| pid))
+    }
+
     pub(crate) fn wait_for_sshd(&mut self) {
         until("sshd to listen", || {
             if let Some(status) = self.child.try_wait().unwrap() {

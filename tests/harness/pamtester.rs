@@ -43,12 +43,18 @@ impl Unprivileged {
 
     /// Starts the given PAM operations for a user.
     pub fn pamtester(&self, user: &str, operations: &[&str]) -> Login {
+        self.pamtester_with(&[], user, operations)
+    }
+
+    /// The same with these of PAM's items set before, each as `name=value`.
+    pub fn pamtester_with(&self, items: &[&str], user: &str, operations: &[&str]) -> Login {
         let mut command = brief("setpriv");
         command.args(["--reuid", &NOBODY.to_string(), "--regid", &NOBODY.to_string(), "--clear-groups"]);
         // For pamtester alone: each program with pam_wrapper in it makes a directory of its own.
         command.args(["env", "LD_PRELOAD=libpam_wrapper.so", "PAM_WRAPPER=1"]);
         command.arg(format!("PAM_WRAPPER_SERVICE_DIR={}", self.text("pam.d")));
-        command.args(["pamtester", SERVICE, user]).args(operations);
+        command.arg("pamtester").args(items.iter().flat_map(|item| ["-I", item]));
+        command.args([SERVICE, user]).args(operations);
         Login::start(&mut command, &self.file("pamtester"))
     }
 

@@ -65,10 +65,15 @@ impl Syslog {
 
     /// The lines that contain `part`, of which there has to be one at least.
     pub fn lines_with(&self, part: &str) -> Vec<Line> {
-        until(&format!("'{part}' in the syslog"), || {
+        self.so_many_with(1, part)
+    }
+
+    /// The lines that contain `part`, of which there have to be so many at least.
+    pub fn so_many_with(&self, count: usize, part: &str) -> Vec<Line> {
+        until(&format!("'{part}' in the syslog, {count} times"), || {
             let mut lines = self.lines();
             lines.retain(|line| line.text.contains(part));
-            (!lines.is_empty()).then_some(lines)
+            (lines.len() >= count).then_some(lines)
         })
     }
 }

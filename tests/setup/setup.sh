@@ -11,6 +11,7 @@ packages=(
   gcc libc6-dev libpam0g-dev        # to link the module, and a clock of the tests
   openssh-client rsync              # the other end of the tests
   libpam-wrapper pamtester          # the module without root
+  locales                           # other languages, for the callers of the module
   libwrap0                          # a library that sshd needs
   iproute2 nftables                 # networks of a test's own, where packets get lost
   python3                           # an auditor's own program, from docs/audit.md

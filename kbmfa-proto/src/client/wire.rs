@@ -153,10 +153,12 @@ impl Transport for Wire {
 }
 
 impl Drop for Wire {
-    /// Says goodbye if that can be done without waiting.
+    /// Says goodbye if that can be done without waiting. Not into the stream itself: rustls writes vectored, which
+    /// the standard library does with `writev`, and that raises SIGPIPE in whoever called us.
     fn drop(&mut self) {
         self.tls.send_close_notify();
-        let _ = self.tls.write_tls(&mut &self.tcp.stream);
+        self.tcp.until = Until(None);
+        let _ = self.tls.write_tls(&mut self.tcp);
     }
 }
 
@@ -266,6 +268,7 @@ impl Read for Tcp {
     }
 }
 
+/// `write` alone, which raises no SIGPIPE.
 impl Write for Tcp {
     fn write(&mut self, from: &[u8]) -> io::Result<usize> {
         loop {

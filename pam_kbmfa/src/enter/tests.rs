@@ -11,6 +11,7 @@ use std::ffi::CStr;
 pub(crate) struct TestPam {
     user: Option<&'static str>,
     env: Vec<(&'static CStr, &'static str)>,
+    origin: Option<Origin>,
     told: RefCell<Vec<String>>,
     logged: RefCell<Vec<(Level, String)>>,
 }
@@ -34,6 +35,12 @@ impl Pam for TestPam {
     }
     fn env(&mut self, name: &CStr) -> Option<String> {
         self.env.iter().find(|(key, _)| *key == name).map(|(_, value)| (*value).to_owned())
+    }
+    fn remember(&mut self, origin: Origin) {
+        self.origin = Some(origin);
+    }
+    fn recall(&self) -> Option<Origin> {
+        self.origin
     }
     fn account(&mut self, _: &str) -> Account {
         Account::Known
@@ -82,6 +89,42 @@ fn the_end_of_a_session_is_logged_without_a_word_to_anybody() {
     close(&mut pam, &Args::parse(&[c"log_only", c"config=/nonexistent"]).unwrap());
     assert_eq!(pam.logged()[0], (Level::Notice, "session closed for user alice from 192.0.2.1".into()));
     assert!(pam.told().is_empty());
+}
+
+/// The first call about a session, and the last, when no socket leads where `SSH_CONNECTION` says.
+fn from_nowhere(origin: Option<Origin>) -> Vec<String> {
+    let env = vec![(c"SSH_CONNECTION", "198.51.100.9 50000 198.51.100.10 22")];
+    let mut pam = TestPam { env, origin, ..alice() };
+    let args = || Args::parse(&[c"log_only", c"config=/nonexistent"]);
+    assert_eq!(enter(&mut pam, Phase::Session, args()), Outcome::Ignored);
+    close(&mut pam, &args().unwrap());
+    pam.logged().into_iter().map(|(_, line)| line).filter(|line| !line.contains("/nonexistent")).collect()
+}
+
+#[test]
+fn a_session_comes_from_where_its_login_was_found_to_come_from_whatever_is_told_later() {
+    let known = crate::ssh::connection("203.0.113.5 50000 203.0.113.6 22");
+    let lines = from_nowhere(Some(Origin(known)));
+    let expected = ["opened", "closed"].map(|what| format!("session {what} for user alice from 203.0.113.5"));
+    assert_eq!(lines, expected);
+}
+
+#[test]
+fn a_session_of_which_nothing_is_known_is_not_believed_to_come_from_where_no_socket_leads() {
+    let lines = from_nowhere(None);
+    let doubt = "SSH_CONNECTION names 198.51.100.9:50000, and no socket here leads there";
+    let [opened, closed] =
+        ["opened", "closed"].map(|what| format!("session {what} for user alice from 192.0.2.1"));
+    assert_eq!(lines, [doubt.to_owned(), opened, closed]);
+}
+
+#[test]
+fn no_name_is_so_long_that_the_log_does_not_say_what_became_of_it() {
+    let user: &'static str = "\u{1b}[2J".repeat(400).leak();
+    let (outcome, logged, _) = run(TestPam { user: Some(user), ..TestPam::default() }, Phase::Auth, &[]);
+    let line = Shown::new(&logged[0].1);
+    assert_eq!(outcome, Outcome::BadUser);
+    assert!(line.as_str().contains("… from 192.0.2.1: refused, bad user name"), "{line}");
 }
 
 #[test]

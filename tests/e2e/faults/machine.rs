@@ -1,0 +1,40 @@
+//! Faults on the machine: in what surrounds the module, and in the programs that call it.
+
+mod callers;
+mod files;
+mod limits;
+mod locales;
+mod names;
+mod signals;
+mod sshd;
+mod surroundings;
+
+use kbmfa_tests::builder::MachineBuilder;
+use kbmfa_tests::files::put;
+use kbmfa_tests::login::Login;
+use kbmfa_tests::machine::Machine;
+use kbmfa_tests::recipe::{self, PASSWORD_OF_BOB};
+
+/// What the person reads when something on the machine keeps the module from asking.
+const NOT_SET_UP: &str = "Your login needs an approval, and this machine is not set up to ask for it.";
+
+/// What the record tells of a login that nobody waits for any more.
+const CANCELLED: [&str; 3] = ["login.opened", "ask.posted", "login.cancelled"];
+
+/// The shortest time after which the server takes a silent machine for gone.
+const SHORT_GRACE: [(&str, &str, &str); 1] = [("login", "poll_grace", "\"6s\"")];
+
+/// A machine whose sshd asks nobody. Whoever knows bob's password may become bob by su, if that is approved.
+fn with_su(machine: MachineBuilder) -> Machine {
+    let free = "auth required pam_deny.so\naccount required pam_unix.so\nsession required pam_unix.so\n";
+    let machine = machine.pam_stack(free).sshd_lines("MaxStartups 100").start();
+    put(&machine.path("/etc/pam.d/su"), 0o644, recipe::SUDO);
+    put(&machine.path("/tmp/right"), 0o644, format!("{PASSWORD_OF_BOB}\n"));
+    put(&machine.path("/tmp/wrong"), 0o644, "guess\n");
+    machine
+}
+
+/// alice becomes bob, in a shell that does something before.
+fn su(machine: &Machine, before: &str) -> Login {
+    machine.ssh("alice", &[&format!("{before}\nexec su bob -c 'id -un' < /tmp/right")])
+}
