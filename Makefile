@@ -13,7 +13,7 @@ endif
 export KBMFA_TARGET ?= $(or $(CARGO_TARGET_DIR),$(CURDIR)/target)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup build test unit e2e test-double demo soak bench fuzz lint clean
+.PHONY: help setup build test unit e2e test-matrix test-double demo soak bench fuzz lint clean
 
 help: ## lists these targets
 	@sed -n 's/^\([a-z0-9-]*\):[^#]*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 13
@@ -40,6 +40,14 @@ unit: ## runs the tests that need neither root nor sshd
 
 e2e: ## runs the whole stories with real sshd (after setup and build)
 	$(CARGO) test --locked $(RUN_AS_ROOT) -p kbmfa-tests --test e2e -- --test-threads=$(E2E_THREADS) $(E2E_ARGS)
+
+# Those that are not told on Debian 12 alone.
+MATRIX := account:: auth:: session:: sessions:: versions::
+test-matrix: ## tells the stories of each phase with OpenSSH 9.2, 10.0 and Debian 14's, for which it makes a root
+	tests/setup/setup.sh matrix
+	$(MAKE) build
+	$(CARGO) test --locked $(RUN_AS_ROOT) -p kbmfa-tests --test e2e -- --test-threads=$(E2E_THREADS) \
+		--include-ignored --show-output $(MATRIX)
 
 test-double: ## proves the double of keybase against Keybase's own libraries; needs python3, node and npm
 	$(CARGO) build --locked -p keybase-double

@@ -15,7 +15,7 @@ mod account;
 mod auth;
 mod session;
 
-mod openssh10;
+mod versions;
 
 mod audit;
 mod auth_token;

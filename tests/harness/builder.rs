@@ -24,6 +24,8 @@ pub enum Root {
     Debian12,
     /// Debian 13: OpenSSH 10.0, where each connection is served by `sshd-session`.
     Debian13,
+    /// Debian 14, while it is being made: OpenSSH 10.3 or newer. By `make test-matrix` alone.
+    Debian14,
 }
 
 /// How a machine gets to know its server.
@@ -187,7 +189,7 @@ impl MachineBuilder {
             Module::Faulty => built::faulty_module(),
             Module::Absent => return,
         };
-        // Where libpam of Debian 12 and 13 looks for a plain name.
+        // Where libpam of Debian 12 to 14 looks for a plain name.
         let place = format!("usr/lib/{}-linux-gnu/security/pam_kbmfa.so", std::env::consts::ARCH);
         put(&seed.join(place), 0o644, fs::read(library).unwrap());
     }
@@ -200,6 +202,7 @@ impl MachineBuilder {
             }
             Root::Debian12 => (PathBuf::from("/"), vec![sshd, dir.join("seed")]),
             Root::Debian13 => (built::trixie(), vec![dir.join("seed")]),
+            Root::Debian14 => (built::forky(), vec![dir.join("seed")]),
         };
         let host = if self.enrolment.is_some() { built::host() } else { PathBuf::from("none") };
         let log = File::create(dir.join("sshd.log")).unwrap();

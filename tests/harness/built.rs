@@ -43,6 +43,11 @@ pub fn trixie() -> PathBuf {
     existing(workspace().join(".cache/roots/trixie"), "make setup")
 }
 
+/// The Debian 14 root.
+pub fn forky() -> PathBuf {
+    existing(workspace().join(".cache/roots/forky"), "make test-matrix")
+}
+
 /// Machines need mounts and namespaces. A test that cannot have them fails; it never passes unseen.
 pub fn assert_root() {
     assert!(

@@ -5,6 +5,8 @@
 
 use std::cell::Cell;
 use std::fs;
+use std::io::{BufRead, BufReader};
+use std::net::TcpStream;
 use std::path::PathBuf;
 use std::process::Child;
 use std::thread;
@@ -69,6 +71,14 @@ impl Machine {
     /// Changes a key of `/etc/kbmfa/pam.toml`; the next login reads it.
     pub fn set(&self, key: &str, value: &str) {
         files::set_key(&self.path("/etc/kbmfa/pam.toml"), "", key, value);
+    }
+
+    /// How sshd introduces itself, such as `SSH-2.0-OpenSSH_9.2p1 Debian-2`.
+    pub fn banner(&self) -> String {
+        let mut line = String::new();
+        let stream = TcpStream::connect(("127.0.0.1", self.port.number)).unwrap();
+        BufReader::new(stream).read_line(&mut line).unwrap();
+        line.trim_end().to_owned()
     }
 
     /// What sshd has logged.
