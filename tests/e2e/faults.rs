@@ -5,6 +5,8 @@ use kbmfa_tests::machine::Machine;
 use kbmfa_tests::wait::timed;
 use std::time::Duration;
 
+mod module;
+
 /// What ssh and sshd themselves may take beside the module, on a slow and busy computer.
 const SSHD: Duration = Duration::from_secs(5);
 

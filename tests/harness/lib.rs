@@ -42,7 +42,9 @@ pub mod login;
 pub mod syslog;
 pub mod transcript;
 
+pub mod application;
 pub mod pamtester;
+pub mod strace;
 
 pub mod built;
 pub mod certificate;

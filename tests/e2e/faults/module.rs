@@ -1,0 +1,78 @@
+//! Faults of the module and of the process that it is loaded into: what it asks of the kernel fails, memory runs out,
+//! it is loaded a thousand times.
+
+mod calls;
+mod growth;
+mod memory;
+
+use kbmfa_tests::application::{Application, Ran};
+use kbmfa_tests::pamtester::Unprivileged;
+use kbmfa_tests::world::World;
+use std::collections::BTreeMap;
+use std::fmt::Display;
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::thread;
+use std::time::Duration;
+
+/// The deadline of the application's bed, and what strace and a busy computer may take besides.
+const LONGEST: Duration = Duration::from_secs(6 + 6);
+
+/// So many at once: a login mostly waits.
+const AT_ONCE: usize = 4;
+
+/// Whom a rule lets in at once, and whom the server turns away at once since nobody may answer for them.
+const APPROVED: &str = "root";
+const DENIED: &str = "nobody";
+
+/// A module that said "ignore" would let in as well as one that said "success".
+const STACK: &str = "auth required pam_permit.so\nauth required MODULE\n\
+    account required pam_permit.so\naccount required MODULE\n\
+    session required pam_permit.so\nsession required MODULE\n";
+
+/// A server that decides at once, and the application that asks it.
+fn decided_at_once() -> (World, Application) {
+    let world = World::with(&[
+        ("policy", "approvers", "\"not-self\""),
+        ("login", "asks_per_user", "100000"),
+        ("login", "asks_per_machine", "100000"),
+        ("server", "requests_per_machine", "1000000"),
+    ]);
+    world.server.append(&format!(
+        "[[policy.rule]]\nusers = [{APPROVED:?}]\nmachines = [\"desk\"]\n\
+        from = [\"127.0.0.0/8\"]\nexempt = true\n"
+    ));
+    world.server.restart();
+    let application = Application::new(Unprivileged::new(&world, "desk", STACK));
+    (world, application)
+}
+
+/// How many logins ended how.
+type Ends = BTreeMap<String, usize>;
+
+/// Has one login for each fault. Each has to end in time, and in a refusal unless it may be granted.
+fn logins<F: Display + Sync>(
+    faults: &[F],
+    login: impl Fn(&F) -> Ran + Sync,
+    may_be_granted: impl Fn(&F) -> bool + Sync,
+) -> Ends {
+    let next = AtomicUsize::new(0);
+    let (ends, complaints) = (Mutex::new(Ends::new()), Mutex::new(vec![]));
+    let work = || {
+        while let Some(fault) = faults.get(next.fetch_add(1, Ordering::Relaxed)) {
+            let ran = login(fault);
+            if ran.took > LONGEST || (ran.granted() && !may_be_granted(fault)) {
+                complaints.lock().unwrap().push(format!("{fault}: {ran:?}"));
+            }
+            *ends.lock().unwrap().entry(ran.status.to_string()).or_default() += 1;
+        }
+    };
+    thread::scope(|scope| {
+        for _ in 0..AT_ONCE {
+            scope.spawn(work);
+        }
+    });
+    let complaints = complaints.into_inner().unwrap();
+    assert!(complaints.is_empty(), "let in, or held for too long:\n{}", complaints.join("\n"));
+    ends.into_inner().unwrap()
+}

@@ -1,0 +1,44 @@
+//! Memory runs out: each allocation fails once, and the process may have less and less of it.
+
+use super::{APPROVED, DENIED, Ends, decided_at_once, logins};
+use kbmfa_tests::application::Application;
+
+/// All the address space that the process may have, in KiB: from too little to start, to more than enough.
+const LIMITS: (u32, u32) = (4_000, 24_000);
+const STEP: usize = 100;
+
+fn with_each_allocation_failing(application: &Application, user: &str, may_be_granted: bool) -> Ends {
+    let allocations = application.run(user, "auth", 1).numbers("allocations")[0];
+    // A login has so many that not one is left out, though they are not quite the same each time.
+    let which: Vec<u32> = (1..=allocations + 5).collect();
+    let ends = logins(&which, |at| application.run_without_memory(user, "auth", *at), |_| may_be_granted);
+    println!("{user}: {} allocations: {ends:?}", which.len());
+    ends
+}
+
+#[test]
+fn no_failing_allocation_lets_anybody_in_who_is_denied() {
+    let (_world, application) = decided_at_once();
+    with_each_allocation_failing(&application, DENIED, false);
+    let ends = with_each_allocation_failing(&application, APPROVED, true);
+    assert!(ends.len() > 1, "no allocation failed: {ends:?}");
+}
+
+#[test]
+fn no_limit_on_memory_lets_anybody_in_who_is_denied() {
+    let (_world, application) = decided_at_once();
+    let limits: Vec<u32> = (LIMITS.0..LIMITS.1).step_by(STEP).collect();
+    let with_limit = |user: &str, may_be_granted: bool| {
+        let login =
+            |kib: &u32| application.run_under(&["prlimit", &format!("--as={}", kib * 1024)], user, "auth");
+        let ends = logins(&limits, login, |_| may_be_granted);
+        println!("{user}: {} limits: {ends:?}", limits.len());
+        ends
+    };
+    with_limit(DENIED, false);
+    let ends = with_limit(APPROVED, true);
+    assert!(
+        ends.len() > 1 && ends.contains_key("exit status: 0"),
+        "the limits are not about the login: {ends:?}"
+    );
+}
