@@ -1,13 +1,17 @@
 //! System calls that fail on purpose, and the record of those that a process made: strace.
 
+use rustix::process::Signal;
 use std::collections::BTreeMap;
 use std::fmt;
 use std::fs;
 use std::ops::RangeInclusive;
-use std::path::Path;
+use std::process::Child;
 use tempfile::TempDir;
 
 use crate::files::set_mode;
+use crate::machine::Machine;
+use crate::process::{program, signal};
+use crate::wait::until;
 
 /// Kinds of system calls, each with the first and the last of them: they are counted from 1 in each process.
 pub type Calls = BTreeMap<String, RangeInclusive<u32>>;
@@ -41,10 +45,25 @@ impl Trace {
         let stem = self.0.path().join("trace").display().to_string();
         let mut words = vec!["strace".to_owned(), "-qq".into(), "-ff".into(), "-o".into(), stem];
         if let Some(injection) = injection {
-            words.extend(["--seccomp-bpf".into(), "-e".into(), format!("trace={}", injection.call)]);
+            words.extend(["--seccomp-bpf".into(), "-e".into(), format!("trace=openat,{}", injection.call)]);
             words.extend(["-e".into(), injection.to_string()]);
         }
         words
+    }
+
+    /// strace over a machine's sshd and all that it starts, until that is dropped.
+    pub fn attach(&self, machine: &Machine, injection: Option<&Injection>) -> Attached {
+        let mut words = self.strace(injection);
+        // Only for what it starts itself.
+        words.retain(|word| word != "--seccomp-bpf");
+        let mut strace = program(&words[0]);
+        let attached =
+            Attached(strace.args(&words[1..]).args(["-p", &machine.pid.to_string()]).spawn().unwrap());
+        until("strace to hold sshd", || {
+            let status = fs::read_to_string(format!("/proc/{}/status", machine.pid)).unwrap();
+            (!status.contains("TracerPid:\t0\n")).then_some(())
+        });
+        attached
     }
 
     /// The records of all processes, in no order.
@@ -53,9 +72,26 @@ impl Trace {
         entries.filter_map(|entry| fs::read_to_string(entry.path()).ok()).collect()
     }
 
-    /// Whether the injection took place.
-    pub fn injected(&self) -> bool {
-        self.records().iter().any(|record| record.contains("(INJECTED)"))
+    /// The record of the process that opened a file.
+    pub fn record_with(&self, file: &str) -> Option<String> {
+        let opens = format!("{file}\"");
+        self.records().into_iter().find(|record| record.contains(&opens))
+    }
+
+    /// Whether the injection took place in the process that opened a file.
+    pub fn injected_into(&self, file: &str) -> bool {
+        self.record_with(file).is_some_and(|record| record.contains("(INJECTED)"))
+    }
+}
+
+/// strace, until it is dropped; then what it held goes on.
+#[derive(Debug)]
+pub struct Attached(Child);
+
+impl Drop for Attached {
+    fn drop(&mut self) {
+        signal(&self.0, Signal::TERM);
+        self.0.wait().ok();
     }
 }
 
@@ -65,20 +101,20 @@ impl fmt::Display for Injection {
     }
 }
 
-/// The calls of one process since it loaded a library, as strace recorded them.
-pub fn calls_since(record: &str, library: &Path) -> Calls {
-    let loads = format!("{}\"", library.display());
+/// The calls of one process from the moment on when it opens a file, as strace recorded them.
+pub fn calls_since(record: &str, file: &str) -> Calls {
+    let opens = format!("{file}\"");
     let (mut counts, mut calls) = (BTreeMap::<&str, u32>::new(), Calls::new());
-    let mut loaded = false;
+    let mut begun = false;
     for line in record.lines() {
         let Some((call, arguments)) = line.split_once('(') else { continue };
         let count = counts.entry(call).or_default();
         *count += 1;
-        if loaded {
+        begun |= call == "openat" && arguments.contains(&opens);
+        if begun {
             let first = calls.get(call).map_or(*count, |range| *range.start());
             calls.insert(call.to_owned(), first..=*count);
         }
-        loaded |= call == "openat" && arguments.contains(&loads);
     }
     calls
 }

@@ -4,11 +4,13 @@
 mod calls;
 mod growth;
 mod memory;
+mod sshd;
 
 use kbmfa_tests::application::{Application, Ran};
 use kbmfa_tests::pamtester::Unprivileged;
 use kbmfa_tests::world::World;
 use std::collections::BTreeMap;
+use std::env;
 use std::fmt::Display;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -21,6 +23,9 @@ const LONGEST: Duration = Duration::from_secs(6 + 6);
 /// So many at once: a login mostly waits.
 const AT_ONCE: usize = 4;
 
+/// The first file that the module reads: what comes before is libpam's work.
+const FIRST_FILE: &str = "pam.toml";
+
 /// Whom a rule lets in at once, and whom the server turns away at once since nobody may answer for them.
 const APPROVED: &str = "root";
 const DENIED: &str = "nobody";
@@ -32,6 +37,13 @@ const STACK: &str = "auth required pam_permit.so\nauth required MODULE\n\
 
 /// A server that decides at once, and the application that asks it.
 fn decided_at_once() -> (World, Application) {
+    let world = world_of_rules(APPROVED, "desk");
+    let application = Application::new(Unprivileged::new(&world, "desk", STACK));
+    (world, application)
+}
+
+/// A server that lets this user into this machine at once, and turns everybody else away.
+fn world_of_rules(user: &str, machine: &str) -> World {
     let world = World::with(&[
         ("policy", "approvers", "\"not-self\""),
         ("login", "asks_per_user", "100000"),
@@ -39,12 +51,16 @@ fn decided_at_once() -> (World, Application) {
         ("server", "requests_per_machine", "1000000"),
     ]);
     world.server.append(&format!(
-        "[[policy.rule]]\nusers = [{APPROVED:?}]\nmachines = [\"desk\"]\n\
+        "[[policy.rule]]\nusers = [{user:?}]\nmachines = [{machine:?}]\n\
         from = [\"127.0.0.0/8\"]\nexempt = true\n"
     ));
     world.server.restart();
-    let application = Application::new(Unprivileged::new(&world, "desk", STACK));
-    (world, application)
+    world
+}
+
+/// Whether to take the time for all that can be tried: `make soak` does.
+fn is_thorough() -> bool {
+    env::var_os("KBMFA_THOROUGH").is_some()
 }
 
 /// How many logins ended how.
