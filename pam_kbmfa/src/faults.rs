@@ -11,6 +11,7 @@ pub(crate) enum Fault {
     Overflow,
     Exit,
     Abort,
+    Overread,
 }
 
 impl FromStr for Fault {
@@ -21,6 +22,7 @@ impl FromStr for Fault {
             "overflow" => Ok(Self::Overflow),
             "exit" => Ok(Self::Exit),
             "abort" => Ok(Self::Abort),
+            "overread" => Ok(Self::Overread),
             _ => Err(()),
         }
     }
@@ -34,6 +36,8 @@ impl Fault {
             Self::Overflow => drop(black_box(overflow(black_box(1)))),
             Self::Exit => crate::sys::exit_at_once(),
             Self::Abort => std::process::abort(),
+            // Nothing comes of it, but for those who watch.
+            Self::Overread => drop(black_box(crate::sys::read_too_far())),
         }
     }
 }

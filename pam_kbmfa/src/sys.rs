@@ -63,3 +63,12 @@ pub(crate) fn exit_at_once() -> ! {
     // SAFETY: takes no pointer and does not return.
     unsafe { libc::_exit(0) }
 }
+
+/// Reads a byte behind a block of memory, as a bug in unsafe code might.
+#[cfg(feature = "faults")]
+#[inline(never)]
+pub(crate) fn read_too_far() -> u8 {
+    let block = std::hint::black_box(vec![7; 16]);
+    // SAFETY: none. It is one byte past the end, which malloc happens to leave readable.
+    unsafe { block.as_ptr().add(block.len()).read_volatile() }
+}

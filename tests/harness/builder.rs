@@ -14,6 +14,7 @@ use crate::ports::Port;
 use crate::process::{brief, program, run};
 use crate::recipe::{self, Phase, USERS};
 use crate::syslog::Syslog;
+use crate::watcher::Watcher;
 
 const MACHINE_SH: &str = include_str!("machine.sh");
 
@@ -54,6 +55,7 @@ pub struct MachineBuilder {
     sudoers: Option<String>,
     sshd_lines: String,
     module: Module,
+    watcher: Option<Watcher>,
     enrolment: Option<Enrolment>,
 }
 
@@ -77,6 +79,7 @@ impl MachineBuilder {
             sudoers: None,
             sshd_lines: String::new(),
             module: Module::Absent,
+            watcher: None,
             enrolment: None,
         }
     }
@@ -125,6 +128,11 @@ impl MachineBuilder {
     /// The test build of the module, which can misbehave.
     pub fn faulty_module(self) -> Self {
         Self { module: Module::Faulty, ..self }
+    }
+
+    /// Has sshd watched. AddressSanitizer needs a module that is built for it, and gets it. On Debian 12 only.
+    pub fn watched_by(self, watcher: Watcher) -> Self {
+        Self { watcher: Some(watcher), ..self }
     }
 
     /// Starts it, lets it join, and waits until sshd listens.
@@ -179,12 +187,18 @@ impl MachineBuilder {
             put(&seed.join("etc/sudoers"), 0o440, sudoers);
             put(&seed.join("etc/pam.d/sudo"), 0o644, recipe::SUDO);
         }
+        if self.watcher.is_some() {
+            Watcher::seed(&seed);
+        }
         seed_keys(dir, &seed, port);
         self.seed_module(&seed);
     }
 
     fn seed_module(&self, seed: &Path) {
         let library = match self.module {
+            Module::Shipped | Module::Faulty if self.watcher == Some(Watcher::AddressSanitizer) => {
+                built::sanitized_module()
+            }
             Module::Shipped => built::module(),
             Module::Faulty => built::faulty_module(),
             Module::Absent => return,
@@ -209,6 +223,7 @@ impl MachineBuilder {
         let mut command = program("unshare");
         command.args(["--mount", "--pid", "--uts", "--ipc", "--fork", "--kill-child", "sh"]);
         command.arg(dir.join("machine.sh")).arg(dir).arg(lower).arg(host).args(layers);
+        command.env("KBMFA_UNDER", self.watcher.map(Watcher::command).unwrap_or_default());
         command.stdout(log.try_clone().unwrap()).stderr(log);
         command.spawn().unwrap()
     }

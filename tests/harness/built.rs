@@ -13,6 +13,11 @@ pub fn faulty_module() -> PathBuf {
     existing(target().join("faults/debug/libpam_kbmfa.so"), "make build")
 }
 
+/// The same, built for AddressSanitizer.
+pub fn sanitized_module() -> PathBuf {
+    existing(target().join("asan/x86_64-unknown-linux-gnu/debug/libpam_kbmfa.so"), "make sanitize")
+}
+
 /// `kbmfa-host`.
 pub fn host() -> PathBuf {
     existing(target().join("debug/kbmfa-host"), "make build")

@@ -36,6 +36,7 @@ pub mod wire;
 pub mod builder;
 pub mod machine;
 pub mod recipe;
+pub mod watcher;
 
 pub mod leftovers;
 pub mod login;

@@ -1,7 +1,7 @@
 #!/bin/sh
 # The first process of a machine: mounts its root, then becomes its sshd. Runs in namespaces of its own, so that all
 # of this ends with it. Usage: machine.sh DIR LOWER KBMFA_HOST LAYER...
-# DIR has mnt/ (empty) and syslog (a socket). The layers are copied on top of LOWER, which stays as it is.
+# DIR has mnt/ (empty) and syslog (a socket). KBMFA_UNDER has words to put before sshd, or none. The layers are copied on top of LOWER, which stays as it is.
 set -eu
 umask 022
 dir=$1 lower=$2 host=$3
@@ -36,4 +36,6 @@ if [ "$host" != none ]; then
 fi
 
 hostname "$(cat etc/hostname)"
-exec chroot . /usr/sbin/sshd -D -e
+under=$KBMFA_UNDER
+unset KBMFA_UNDER
+exec chroot . $under /usr/sbin/sshd -D -e

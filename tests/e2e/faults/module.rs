@@ -4,6 +4,7 @@
 mod calls;
 mod growth;
 mod memory;
+mod sanitizers;
 mod sshd;
 
 use kbmfa_tests::application::{Application, Ran};
