@@ -12,6 +12,7 @@ pub(crate) enum Fault {
     Exit,
     Abort,
     Overread,
+    Leak,
 }
 
 impl FromStr for Fault {
@@ -23,6 +24,7 @@ impl FromStr for Fault {
             "exit" => Ok(Self::Exit),
             "abort" => Ok(Self::Abort),
             "overread" => Ok(Self::Overread),
+            "leak" => Ok(Self::Leak),
             _ => Err(()),
         }
     }
@@ -36,8 +38,9 @@ impl Fault {
             Self::Overflow => drop(black_box(overflow(black_box(1)))),
             Self::Exit => crate::sys::exit_at_once(),
             Self::Abort => std::process::abort(),
-            // Nothing comes of it, but for those who watch.
+            // Nothing comes of these two, but for those who watch.
             Self::Overread => drop(black_box(crate::sys::read_too_far())),
+            Self::Leak => std::mem::forget(black_box(vec![7_u8; 16])),
         }
     }
 }

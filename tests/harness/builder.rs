@@ -205,7 +205,11 @@ impl MachineBuilder {
         };
         // Where libpam of Debian 12 to 14 looks for a plain name.
         let place = format!("usr/lib/{}-linux-gnu/security/pam_kbmfa.so", std::env::consts::ARCH);
-        put(&seed.join(place), 0o644, fs::read(library).unwrap());
+        put(&seed.join(&place), 0o644, fs::read(library).unwrap());
+        if self.watcher == Some(Watcher::Valgrind) {
+            // Names are enough, and line numbers would be read for each process.
+            run(brief("strip").arg("--strip-debug").arg(seed.join(place)));
+        }
     }
 
     fn spawn(&self, dir: &Path) -> Child {
@@ -223,7 +227,8 @@ impl MachineBuilder {
         let mut command = program("unshare");
         command.args(["--mount", "--pid", "--uts", "--ipc", "--fork", "--kill-child", "sh"]);
         command.arg(dir.join("machine.sh")).arg(dir).arg(lower).arg(host).args(layers);
-        command.env("KBMFA_UNDER", self.watcher.map(Watcher::command).unwrap_or_default());
+        let under = self.watcher.map(|watcher| watcher.command(self.module != Module::Shipped));
+        command.env("KBMFA_UNDER", under.unwrap_or_default());
         command.stdout(log.try_clone().unwrap()).stderr(log);
         command.spawn().unwrap()
     }

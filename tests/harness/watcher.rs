@@ -5,12 +5,15 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use crate::built;
-use crate::files::make_dir;
+use crate::files::put;
 use crate::machine::Machine;
 use crate::process::{brief, run};
 
 /// Where a machine keeps what lets sshd live without its sandbox.
 const NO_SANDBOX: &str = "usr/lib/no_sandbox.so";
+
+/// What valgrind is told to pass over.
+const SUPPRESSIONS: (&str, &str) = ("usr/lib/valgrind.supp", include_str!("valgrind.supp"));
 
 /// Where reports lie in a machine. Whoever runs a process there may write them.
 const REPORTS: &str = "/tmp";
@@ -27,18 +30,22 @@ pub enum Watcher {
 impl Watcher {
     /// Puts what it needs among a machine's files.
     pub(crate) fn seed(seed: &Path) {
+        put(&seed.join(SUPPRESSIONS.0), 0o644, SUPPRESSIONS.1);
         let (source, library) =
             (built::workspace().join("tests/harness/no_sandbox.c"), seed.join(NO_SANDBOX));
-        make_dir(library.parent().unwrap());
         run(brief("gcc").args(["-shared", "-fPIC", "-Wall", "-Werror", "-o"]).arg(library).arg(source));
     }
 
-    /// What to put before sshd. The shell of whoever logs in is not watched.
-    pub(crate) fn command(self) -> String {
+    /// What to put before sshd. The shell of whoever logs in is not watched. Without names valgrind cannot tell what
+    /// it is to pass over, and is not asked about uninitialised memory.
+    pub(crate) fn command(self, module_has_names: bool) -> String {
         match self {
             Self::Valgrind => format!(
                 "env LD_PRELOAD=/{NO_SANDBOX} valgrind --quiet --trace-children=yes --trace-children-skip=*/bash \
-                 --keep-debuginfo=yes --leak-check=full --show-leak-kinds=definite --log-file={REPORTS}/report.%p"
+                 --undef-value-errors={} --suppressions=/{} --num-callers=40 --keep-debuginfo=yes \
+                 --leak-check=full --show-leak-kinds=definite --log-file={REPORTS}/report.%p",
+                if module_has_names { "yes" } else { "no" },
+                SUPPRESSIONS.0
             ),
             Self::AddressSanitizer => format!(
                 "env LD_PRELOAD={}:/{NO_SANDBOX} \

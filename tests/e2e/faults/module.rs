@@ -3,6 +3,7 @@
 
 mod calls;
 mod growth;
+mod loading;
 mod memory;
 mod sanitizers;
 mod sshd;
