@@ -69,6 +69,7 @@ pub(crate) fn exit_at_once() -> ! {
 #[inline(never)]
 pub(crate) fn read_too_far() -> u8 {
     let block = std::hint::black_box(vec![7; 16]);
-    // SAFETY: none. It is one byte past the end, which malloc happens to leave readable.
-    unsafe { block.as_ptr().add(block.len()).read_volatile() }
+    let end = block.as_ptr_range().end;
+    // SAFETY: none: that is the fault. malloc happens to leave this byte readable.
+    unsafe { end.read_volatile() }
 }

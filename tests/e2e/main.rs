@@ -7,8 +7,10 @@
 #![allow(
     clippy::expect_used,
     clippy::indexing_slicing,
+    clippy::panic,
+    clippy::print_stdout,
     clippy::unwrap_used,
-    reason = "a test fails by a panic, also in its helpers"
+    reason = "a test fails by a panic, also in its helpers, and says what it measured"
 )]
 
 mod account;

@@ -40,7 +40,7 @@ impl Application {
         let source = crate::built::workspace().join("tests/harness/application.c");
         run(brief("gcc").args(["-O1", "-Wall", "-Werror", "-o"]).arg(&program).arg(source).arg("-lpam"));
         bed.set("deadline", "\"6s\"");
-        bed.set("spool", &format!("{:?}", bed.file("kbmfa/spool")));
+        bed.set("spool", &format!("\"{}\"", bed.file("kbmfa/spool").display()));
         Self { bed, program, _dir: dir }
     }
 
