@@ -27,6 +27,13 @@ pub struct Injection {
     pub when: String,
 }
 
+impl Injection {
+    /// Whether all calls of its kind fail from then on.
+    pub fn is_for_good(&self) -> bool {
+        self.when.ends_with('+')
+    }
+}
+
 /// A directory for what strace writes.
 #[derive(Debug)]
 pub struct Trace(TempDir);
@@ -101,9 +108,9 @@ impl fmt::Display for Injection {
     }
 }
 
-/// The calls of one process from the moment on when it opens a file, as strace recorded them.
-pub fn calls_since(record: &str, file: &str) -> Calls {
-    let opens = format!("{file}\"");
+/// The calls of one process from opening one file up to connecting with a socket, as strace recorded them.
+pub fn calls_between(record: &str, file: &str, socket: &str) -> Calls {
+    let (opens, connects) = (format!("{file}\""), format!("{socket}\""));
     let (mut counts, mut calls) = (BTreeMap::<&str, u32>::new(), Calls::new());
     let mut begun = false;
     for line in record.lines() {
@@ -114,6 +121,9 @@ pub fn calls_since(record: &str, file: &str) -> Calls {
         if begun {
             let first = calls.get(call).map_or(*count, |range| *range.start());
             calls.insert(call.to_owned(), first..=*count);
+        }
+        if begun && call == "connect" && arguments.contains(&connects) {
+            break;
         }
     }
     calls

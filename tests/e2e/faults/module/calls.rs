@@ -1,9 +1,10 @@
-//! Every system call that the module makes fails once, and then from there on, in a small application and in a real
-//! sshd.
+//! Every system call that the module makes fails once, and then from there on, in a small application.
 
-use super::{APPROVED, DENIED, FIRST_FILE, decided_at_once, is_thorough, logins};
+use super::{APPROVED, DENIED, Due, FIRST_FILE, STACK, SYSLOG, decided_at_once, is_thorough, logins};
 use kbmfa_tests::application::{Application, Ran};
-use kbmfa_tests::strace::{Calls, Injection, Trace, calls_since};
+use kbmfa_tests::pamtester::Unprivileged;
+use kbmfa_tests::strace::{Calls, Injection, Trace, calls_between};
+use kbmfa_tests::world::World;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 /// What may become of a call: errors that Linux gives, an end of file, nothing ready, everything ready.
@@ -16,7 +17,7 @@ pub(super) fn faults(call: &str) -> &'static [&'static str] {
         "getrandom" => &["error=ENOSYS", "error=EAGAIN", "error=EINTR"],
         "read" | "recvfrom" => &["error=EIO", "error=ECONNRESET", "error=EINTR", "retval=0"],
         "sendto" | "write" | "writev" => &["error=EPIPE", "error=EAGAIN", "error=EINTR"],
-        "exit_group" => &[],
+        "exit_group" | "geteuid" | "getpid" | "gettid" => &[], // cannot fail
         _ => &["error=EIO", "error=ENOMEM", "retval=0"],
     }
 }
@@ -52,24 +53,25 @@ fn under(
     application.run_under(&words, user, phase)
 }
 
-/// Has a login with each injection, and prints how many ended how.
+/// Has a login with each injection, or each `step`th, and prints how many ended how.
 fn sweep(
+    step: usize,
     application: &Application,
-    user: &str,
-    phase: &str,
-    may_be_granted: impl Fn(&Injection) -> bool + Sync,
+    (user, phase): (&str, &str),
+    due: impl Fn(&Injection) -> Due + Sync,
 ) {
     let trace = Trace::new();
     under(&trace, None, application, user, phase);
-    let calls = calls_since(&trace.record_with(FIRST_FILE).unwrap(), FIRST_FILE);
-    let (injections, took_place) = (injections(&calls), AtomicUsize::new(0));
+    let calls = calls_between(&trace.record_with(FIRST_FILE).unwrap(), FIRST_FILE, SYSLOG);
+    let injections: Vec<_> = injections(&calls).into_iter().step_by(step).collect();
+    let took_place = AtomicUsize::new(0);
     let login = |injection: &Injection| {
         let trace = Trace::new();
         let ran = under(&trace, Some(injection), application, user, phase);
         took_place.fetch_add(trace.injected_into(FIRST_FILE).into(), Ordering::Relaxed);
         ran
     };
-    let ends = logins(&injections, login, may_be_granted);
+    let ends = logins(&injections, login, due);
     let (all, took_place) = (injections.len(), took_place.into_inner());
     println!("{user}, {phase}: {} kinds of calls, {all} injections: {ends:?}", calls.len());
     // Some come to nothing: a login that is over early makes fewer calls.
@@ -82,23 +84,34 @@ fn no_failing_system_call_lets_anybody_in_who_is_denied() {
     let phases: &[&str] = if is_thorough() { &["auth", "account", "session"] } else { &["auth"] };
     for phase in phases {
         assert!(application.run(APPROVED, phase, 1).granted(), "the bed lets nobody in at all");
-        sweep(&application, DENIED, phase, |_| false);
+        sweep(1, &application, (DENIED, phase), |_| Due::Refusal);
     }
+}
+
+/// These wait, and break off. Each takes all of its deadline.
+#[test]
+fn no_failing_system_call_lets_anybody_in_whom_nobody_answers_for() {
+    let no_limits = ["pending_per_user", "pending_per_machine", "asks_per_user", "asks_per_machine"];
+    let world = World::with(&no_limits.map(|key| ("login", key, "100000")));
+    let application = Application::new(Unprivileged::new(&world, "desk", STACK));
+    let step = if is_thorough() { 3 } else { 20 };
+    sweep(step, &application, (DENIED, "auth"), |_| Due::Refusal);
 }
 
 #[test]
 fn no_failing_system_call_lets_anybody_in_while_no_server_is_there() {
     let (world, application) = decided_at_once();
     world.server.stop();
-    sweep(&application, APPROVED, "account", |_| false);
+    sweep(1, &application, (APPROVED, "account"), |_| Due::Refusal);
 }
 
-/// What the network itself would say, or its silence.
-fn is_of_the_network(injection: &Injection) -> bool {
-    match injection.call.as_str() {
-        "connect" => injection.fault == "error=ECONNREFUSED" || injection.fault == "error=ENETUNREACH",
-        "ppoll" => injection.fault == "retval=0" && injection.when.ends_with('+'),
-        _ => false,
+/// Who is denied gets in only where the network itself says that no server is there, or says nothing.
+fn network_alone_opens(injection: &Injection) -> Due {
+    match (injection.call.as_str(), injection.fault.as_str(), injection.is_for_good()) {
+        ("connect", "error=ECONNREFUSED" | "error=ENETUNREACH", _) | ("ppoll", "retval=0", true) => {
+            Due::Either
+        }
+        _ => Due::Refusal,
     }
 }
 
@@ -106,11 +119,25 @@ fn is_of_the_network(injection: &Injection) -> bool {
 fn where_unreachable_means_allow_a_fault_of_the_machine_itself_is_none_of_the_network() {
     let (_world, application) = decided_at_once();
     application.set("on_unreachable", "\"allow\"");
-    sweep(&application, DENIED, "account", is_of_the_network);
+    sweep(1, &application, (DENIED, "account"), network_alone_opens);
 }
 
 #[test]
 fn whatever_system_call_fails_who_is_approved_is_let_in_or_refused_in_time() {
     let (_world, application) = decided_at_once();
-    sweep(&application, APPROVED, "account", |_| true);
+    sweep(1, &application, (APPROVED, "account"), |_| Due::Either);
+}
+
+/// A line that reports sessions, though it ought to be `optional`.
+const REPORTING: &str = "session required pam_permit.so\nsession required MODULE log_only\n";
+
+#[test]
+fn whatever_system_call_fails_a_report_refuses_nobody() {
+    let world = World::new();
+    let application = Application::new(Unprivileged::new(&world, "desk", REPORTING));
+    // libpam itself refuses if it cannot tell the kernel's audit, so nothing is said of what fails for good.
+    let due = |injection: &Injection| if injection.is_for_good() { Due::Either } else { Due::Grant };
+    sweep(1, &application, (DENIED, "session"), due);
+    world.server.stop();
+    sweep(1, &application, (DENIED, "session"), due);
 }

@@ -1,10 +1,10 @@
 //! The same in a real sshd: a system call of the process in which the module works fails. In the
 //! auth phase that is a fresh one, whose calls have the same numbers as those of sshd itself; there it is left alone.
 
-use super::{FIRST_FILE, calls, is_thorough, world_of_rules};
+use super::{FIRST_FILE, SYSLOG, calls, is_thorough, world_of_rules};
 use kbmfa_tests::machine::Machine;
 use kbmfa_tests::recipe::Phase;
-use kbmfa_tests::strace::{Injection, Trace, calls_since};
+use kbmfa_tests::strace::{Injection, Trace, calls_between};
 use kbmfa_tests::wait::timed;
 use std::time::Duration;
 
@@ -17,7 +17,7 @@ fn injections(machine: &Machine) -> Vec<Injection> {
     let attached = trace.attach(machine, None);
     assert_eq!(machine.ssh("alice", &["echo", "in"]).wait().stdout, "");
     drop(attached);
-    let calls = calls_since(&trace.record_with(FIRST_FILE).expect("the module at work"), FIRST_FILE);
+    let calls = calls_between(&trace.record_with(FIRST_FILE).unwrap(), FIRST_FILE, SYSLOG);
     let count = if is_thorough() { usize::MAX } else { 1 };
     let of_kind = |call: &String, when: u32| {
         let (call, when) = (call.clone(), when.to_string());
