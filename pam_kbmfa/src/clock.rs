@@ -42,11 +42,20 @@ impl Clock for Monotonic {
             match poll(&mut watched, Some(&timeout)) {
                 // Nothing but a hang-up was asked for, so whatever came is one.
                 Ok(1..) => return Err(HungUp),
+                Ok(0) => return Ok(()),
                 Err(Errno::INTR) if !left.is_zero() => {}
-                Ok(0) | Err(_) => return Ok(()),
+                Err(_) => return sleep(left),
             }
         }
     }
+}
+
+/// Where the kernel does not even let us wait for a socket, nobody hears a hang-up; but a pause that took no time would
+/// have us ask the server without end.
+#[expect(clippy::disallowed_methods, reason = "the wait for an event has failed")]
+fn sleep(time: Duration) -> Result<(), HungUp> {
+    std::thread::sleep(time);
+    Ok(())
 }
 
 /// Microseconds since 1970 (UTC), to be shown or compared with the server's clock; it decides nothing.

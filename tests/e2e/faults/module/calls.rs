@@ -1,6 +1,8 @@
 //! Every system call that the module makes fails once, and then from there on, in a small application.
 
-use super::{APPROVED, DENIED, Due, FIRST_FILE, STACK, SYSLOG, decided_at_once, is_thorough, logins};
+use super::{
+    APPROVED, DENIED, Due, FIRST_FILE, LONGEST, STACK, SYSLOG, decided_at_once, is_thorough, logins,
+};
 use kbmfa_tests::application::{Application, Ran};
 use kbmfa_tests::pamtester::Unprivileged;
 use kbmfa_tests::strace::{Calls, Injection, Trace, calls_between};
@@ -88,14 +90,31 @@ fn no_failing_system_call_lets_anybody_in_who_is_denied() {
     }
 }
 
-/// These wait, and break off. Each takes all of its deadline.
-#[test]
-fn no_failing_system_call_lets_anybody_in_whom_nobody_answers_for() {
+/// A server that asks about everybody, however many they are, and the application.
+fn asked_about() -> (World, Application) {
     let no_limits = ["pending_per_user", "pending_per_machine", "asks_per_user", "asks_per_machine"];
     let world = World::with(&no_limits.map(|key| ("login", key, "100000")));
     let application = Application::new(Unprivileged::new(&world, "desk", STACK));
+    (world, application)
+}
+
+/// These wait, and break off. Each takes all of its deadline.
+#[test]
+fn no_failing_system_call_lets_anybody_in_whom_nobody_answers_for() {
+    let (_world, application) = asked_about();
     let step = if is_thorough() { 3 } else { 20 };
     sweep(step, &application, (DENIED, "auth"), |_| Due::Refusal);
+}
+
+#[test]
+fn a_login_that_cannot_even_wait_does_not_ask_the_server_without_end() {
+    let (_world, application) = asked_about();
+    let trace = Trace::new();
+    let poll = Injection { call: "ppoll".into(), fault: "error=ENOMEM".into(), when: "6+".into() };
+    let ran = under(&trace, Some(&poll), &application, DENIED, "auth");
+    let polls = trace.record_with(FIRST_FILE).unwrap().matches("ppoll(").count();
+    assert!(!ran.granted() && ran.took < LONGEST, "{ran:?}");
+    assert!((7..50).contains(&polls), "{polls} times it tried to wait");
 }
 
 #[test]
