@@ -32,6 +32,7 @@ impl Clock for Monotonic {
         Instant::now()
     }
 
+    #[expect(clippy::disallowed_methods, reason = "it sleeps only where waiting for an event fails")]
     fn pause(&self, time: Duration) -> Result<(), HungUp> {
         let end = self.now() + time;
         loop {
@@ -44,18 +45,14 @@ impl Clock for Monotonic {
                 Ok(1..) => return Err(HungUp),
                 Ok(0) => return Ok(()),
                 Err(Errno::INTR) if !left.is_zero() => {}
-                Err(_) => return sleep(left),
+                // Nobody's hang-up is heard then; but a pause that took no time would have us ask without end.
+                Err(_) => {
+                    std::thread::sleep(left);
+                    return Ok(());
+                }
             }
         }
     }
-}
-
-/// Where the kernel does not even let us wait for a socket, nobody hears a hang-up; but a pause that took no time would
-/// have us ask the server without end.
-#[expect(clippy::disallowed_methods, reason = "the wait for an event has failed")]
-fn sleep(time: Duration) -> Result<(), HungUp> {
-    std::thread::sleep(time);
-    Ok(())
 }
 
 /// Microseconds since 1970 (UTC), to be shown or compared with the server's clock; it decides nothing.

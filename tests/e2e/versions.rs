@@ -20,7 +20,7 @@ macro_rules! tell {
     };
 }
 
-/// The stories of one phase. `$often` stands at those that `make test` tells, if it tells any.
+/// The stories of one phase, the shorter ones first. `$often` keeps those from `make test` too.
 macro_rules! stories_of {
     ($phase:ident, $case:expr $(, #[$often:meta])?) => {
         mod $phase {
