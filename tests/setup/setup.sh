@@ -116,7 +116,7 @@ unpack() {
 
 download() { apt-get --quiet -o APT::Sandbox::User=root download "$@"; }
 
-# Testing is not archived, and a mirror may carry a list of packages that is past its date: the signature is checked.
+# A mirror may carry a list of packages that is past its date; its signature is checked all the same.
 make_root() { # make_root SUITE NAME
   local target=$cache/roots/$1 draft=$cache/roots/$1.$$
   if [ -x "$target/usr/sbin/sshd" ]; then return; fi
