@@ -16,6 +16,9 @@ use crate::wait::until;
 /// Kinds of system calls, each with the first and the last of them: they are counted from 1 in each process.
 pub type Calls = BTreeMap<String, RangeInclusive<u32>>;
 
+/// So much of each text is recorded: the head of a line that is logged.
+const TEXT_MAX: &str = "200";
+
 /// A system call that does not do its work.
 #[derive(Clone, Debug)]
 pub struct Injection {
@@ -51,6 +54,7 @@ impl Trace {
     pub fn strace(&self, injection: Option<&Injection>) -> Vec<String> {
         let stem = self.0.path().join("trace").display().to_string();
         let mut words = vec!["strace".to_owned(), "-qq".into(), "-ff".into(), "-o".into(), stem];
+        words.extend(["-s".into(), TEXT_MAX.into()]);
         if let Some(injection) = injection {
             words.extend(["--seccomp-bpf".into(), "-e".into(), format!("trace=openat,{}", injection.call)]);
             words.extend(["-e".into(), injection.to_string()]);
@@ -108,9 +112,9 @@ impl fmt::Display for Injection {
     }
 }
 
-/// The calls of one process from opening one file up to connecting with a socket, as strace recorded them.
-pub fn calls_between(record: &str, file: &str, socket: &str) -> Calls {
-    let (opens, connects) = (format!("{file}\""), format!("{socket}\""));
+/// The calls of one process from opening a file up to the first that mentions one of `ends`, as strace recorded them.
+pub fn calls_between(record: &str, file: &str, ends: &[&str]) -> Calls {
+    let opens = format!("{file}\"");
     let (mut counts, mut calls) = (BTreeMap::<&str, u32>::new(), Calls::new());
     let mut begun = false;
     for line in record.lines() {
@@ -122,7 +126,7 @@ pub fn calls_between(record: &str, file: &str, socket: &str) -> Calls {
             let first = calls.get(call).map_or(*count, |range| *range.start());
             calls.insert(call.to_owned(), first..=*count);
         }
-        if begun && call == "connect" && arguments.contains(&connects) {
+        if begun && ends.iter().any(|end| arguments.contains(end)) {
             break;
         }
     }

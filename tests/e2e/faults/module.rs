@@ -29,7 +29,7 @@ const AT_ONCE: usize = 4;
 const FIRST_FILE: &str = "pam.toml";
 
 /// The last thing that it does is to log; what comes after is the application's work.
-const SYSLOG: &str = "/dev/log";
+const SYSLOG: [&str; 2] = ["/dev/log\"", "pam_kbmfa("];
 
 /// Whom a rule lets in at once, and whom the server turns away at once since nobody may answer for them.
 const APPROVED: &str = "root";

@@ -64,7 +64,7 @@ fn sweep(
 ) {
     let trace = Trace::new();
     under(&trace, None, application, user, phase);
-    let calls = calls_between(&trace.record_with(FIRST_FILE).unwrap(), FIRST_FILE, SYSLOG);
+    let calls = calls_between(&trace.record_with(FIRST_FILE).unwrap(), FIRST_FILE, &SYSLOG);
     let injections: Vec<_> = injections(&calls).into_iter().step_by(step).collect();
     let took_place = AtomicUsize::new(0);
     let login = |injection: &Injection| {

@@ -17,7 +17,7 @@ fn injections(machine: &Machine) -> Vec<Injection> {
     let attached = trace.attach(machine, None);
     assert_eq!(machine.ssh("alice", &["echo", "in"]).wait().stdout, "");
     drop(attached);
-    let calls = calls_between(&trace.record_with(FIRST_FILE).unwrap(), FIRST_FILE, SYSLOG);
+    let calls = calls_between(&trace.record_with(FIRST_FILE).unwrap(), FIRST_FILE, &SYSLOG);
     let count = if is_thorough() { usize::MAX } else { 1 };
     let of_kind = |call: &String, when: u32| {
         let (call, when) = (call.clone(), when.to_string());
