@@ -13,7 +13,7 @@ endif
 export KBMFA_TARGET ?= $(or $(CARGO_TARGET_DIR),$(CURDIR)/target)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup build test unit e2e test-double demo soak bench fuzz lint clean
+.PHONY: help setup build test unit e2e test-matrix test-double sanitize demo soak bench fuzz lint clean
 
 help: ## lists these targets
 	@sed -n 's/^\([a-z0-9-]*\):[^#]*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 13
@@ -41,12 +41,29 @@ unit: ## runs the tests that need neither root nor sshd
 e2e: ## runs the whole stories with real sshd (after setup and build)
 	$(CARGO) test --locked $(RUN_AS_ROOT) -p kbmfa-tests --test e2e -- --test-threads=$(E2E_THREADS) $(E2E_ARGS)
 
+# Those that are not told on Debian 12 alone.
+MATRIX := account:: auth:: session:: sessions:: versions::
+test-matrix: ## tells the stories of each phase with OpenSSH 9.2, 10.0 and Debian 14's, for which it makes a root
+	tests/setup/setup.sh matrix
+	$(MAKE) build
+	$(CARGO) test --locked $(RUN_AS_ROOT) -p kbmfa-tests --test e2e -- --test-threads=$(E2E_THREADS) \
+		--include-ignored --show-output $(MATRIX)
+
 test-double: ## proves the double of keybase against Keybase's own libraries; needs python3, node and npm
 	$(CARGO) build --locked -p keybase-double
 	tests/keybase/prove/prove.sh
 
-soak: setup build ## kills the server at 200 random moments of a login (10 of them are in `make e2e`)
+soak: setup build ## kills the server at 200 random moments of a login, tries all that can fail in one, and each for ever
+	KBMFA_THOROUGH=1 $(CARGO) test --locked $(RUN_AS_ROOT) -p kbmfa-tests --test e2e -- --show-output faults::module
 	KBMFA_KILLS=200 $(CARGO) test --locked $(RUN_AS_ROOT) -p kbmfa-tests --test e2e -- killed_at_random
+
+# AddressSanitizer is a nightly feature, which a stable compiler takes with RUSTC_BOOTSTRAP.
+sanitize: ## looks at the module with valgrind and AddressSanitizer in logins through a real sshd
+	tests/setup/setup.sh sanitize
+	$(MAKE) build
+	RUSTC_BOOTSTRAP=1 RUSTFLAGS=-Zsanitizer=address $(CARGO) build --locked -p pam_kbmfa --lib --features faults \
+		--target x86_64-unknown-linux-gnu --target-dir $(KBMFA_TARGET)/asan
+	$(CARGO) test --locked $(RUN_AS_ROOT) -p kbmfa-tests --test e2e -- --include-ignored faults::module::sanitizers
 
 demo: setup build ## shows a login approved, one denied, and the record; RELAY=keybase asks there; HOLD=1 keeps it up
 	$(CARGO) build --locked -p kbmfa-tests --bin demo

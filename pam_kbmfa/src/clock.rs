@@ -32,6 +32,7 @@ impl Clock for Monotonic {
         Instant::now()
     }
 
+    #[expect(clippy::disallowed_methods, reason = "it sleeps only where waiting for an event fails")]
     fn pause(&self, time: Duration) -> Result<(), HungUp> {
         let end = self.now() + time;
         loop {
@@ -42,8 +43,13 @@ impl Clock for Monotonic {
             match poll(&mut watched, Some(&timeout)) {
                 // Nothing but a hang-up was asked for, so whatever came is one.
                 Ok(1..) => return Err(HungUp),
+                Ok(0) => return Ok(()),
                 Err(Errno::INTR) if !left.is_zero() => {}
-                Ok(0) | Err(_) => return Ok(()),
+                // Nobody's hang-up is heard then; but a pause that took no time would have us ask without end.
+                Err(_) => {
+                    std::thread::sleep(left);
+                    return Ok(());
+                }
             }
         }
     }

@@ -11,6 +11,8 @@ pub(crate) enum Fault {
     Overflow,
     Exit,
     Abort,
+    Overread,
+    Leak,
 }
 
 impl FromStr for Fault {
@@ -21,6 +23,8 @@ impl FromStr for Fault {
             "overflow" => Ok(Self::Overflow),
             "exit" => Ok(Self::Exit),
             "abort" => Ok(Self::Abort),
+            "overread" => Ok(Self::Overread),
+            "leak" => Ok(Self::Leak),
             _ => Err(()),
         }
     }
@@ -34,6 +38,9 @@ impl Fault {
             Self::Overflow => drop(black_box(overflow(black_box(1)))),
             Self::Exit => crate::sys::exit_at_once(),
             Self::Abort => std::process::abort(),
+            // Nothing comes of these two, but for those who watch.
+            Self::Overread => drop(black_box(crate::sys::read_too_far())),
+            Self::Leak => std::mem::forget(black_box(vec![7_u8; 16])),
         }
     }
 }

@@ -83,3 +83,13 @@ pub(crate) fn exit_at_once() -> ! {
     // SAFETY: takes no pointer and does not return.
     unsafe { libc::_exit(0) }
 }
+
+/// Reads a byte behind a block of memory, as a bug in unsafe code might.
+#[cfg(feature = "faults")]
+#[inline(never)]
+pub(crate) fn read_too_far() -> u8 {
+    let block = std::hint::black_box(vec![7; 16]);
+    let end = block.as_ptr_range().end;
+    // SAFETY: none: that is the fault. malloc happens to leave this byte readable.
+    unsafe { end.read_volatile() }
+}

@@ -1,5 +1,5 @@
 //! The module in the auth phase: key, then keyboard-interactive, which the module answers without a prompt.
-use insta::assert_snapshot;
+
 use kbmfa_tests::builder::Root;
 use kbmfa_tests::recipe::{PASSWORD_OF_BOB, Phase};
 use kbmfa_tests::world::World;
@@ -10,33 +10,17 @@ const CASE: Case = Case(Phase::Auth, Root::Debian12);
 
 #[test]
 fn an_approved_login_gets_in() {
-    assert_snapshot!(story::approved(CASE), @r"
-        in
-        Login <id> needs an approval; asked for one (up to <seconds> s).
-        exit 0
-        ");
+    story::approved(CASE);
 }
 
 #[test]
 fn a_denied_login_is_told_so() {
-    assert_snapshot!(story::denied(CASE), @r"
-        Login <id> needs an approval; asked for one (up to <seconds> s).
-        Login <id> was denied.
-
-        alice@127.0.0.1: Permission denied ().
-        exit 255
-        ");
+    story::denied(CASE);
 }
 
 #[test]
 fn a_login_that_nobody_answers_expires() {
-    assert_snapshot!(story::expired(CASE), @r"
-        Login <id> needs an approval; asked for one (up to <seconds> s).
-        Nobody approved login <id> in time.
-
-        alice@127.0.0.1: Permission denied ().
-        exit 255
-        ");
+    story::expired(CASE);
 }
 
 #[test]
@@ -51,32 +35,17 @@ fn a_killed_client_cancels_the_login() {
 
 #[test]
 fn no_server_means_no_login() {
-    assert_snapshot!(story::server_down(CASE), @r"
-        Your login needs an approval, and the approval server cannot be reached.
-
-        alice@127.0.0.1: Permission denied ().
-        exit 255
-        ");
+    story::server_down(CASE);
 }
 
 #[test]
 fn a_server_with_a_wrong_certificate_lets_nobody_in() {
-    assert_snapshot!(story::wrong_certificate(CASE), @r"
-        Your login needs an approval, and the approval server does not work properly.
-
-        alice@127.0.0.1: Permission denied ().
-        exit 255
-        ");
+    story::wrong_certificate(CASE);
 }
 
 #[test]
 fn nonsense_from_the_server_lets_nobody_in() {
-    assert_snapshot!(story::nonsense(CASE), @r"
-        Your login needs an approval, and the approval server does not work properly.
-
-        alice@127.0.0.1: Permission denied ().
-        exit 255
-        ");
+    story::nonsense(CASE);
 }
 
 #[test]

@@ -1,12 +1,12 @@
 //! The fault matrix: a story for each row of docs/threat-model.md, by where the fault is.
 
-mod machine;
-
 use kbmfa_tests::login::Login;
 use kbmfa_tests::machine::Machine;
 use kbmfa_tests::wait::timed;
 use std::time::Duration;
 
+mod machine;
+mod module;
 mod server;
 mod wire;
 

@@ -7,6 +7,20 @@ use std::fs;
 /// A thing that sshd loads should stay small. Grown past this, look for what came in.
 const SIZE_MAX: u64 = 1_800_000;
 
+/// The newest C library that it needs: Debian 12, Ubuntu 22.04 and RHEL 9 have this or a newer one.
+const GLIBC_MAX: (u32, u32) = (2, 34);
+
+#[test]
+fn it_needs_no_newer_c_library_than_the_oldest_supported_system_has() {
+    let needed = run(brief("readelf").args(["--version-info", "--wide"]).arg(built::module()));
+    let version = |word: &str| {
+        let (major, rest) = word.strip_prefix("GLIBC_")?.split_once('.')?;
+        Some((major.parse::<u32>().ok()?, rest.split('.').next()?.parse::<u32>().ok()?))
+    };
+    let newest = needed.split_whitespace().filter_map(version).max();
+    assert!(newest.is_some_and(|newest| newest <= GLIBC_MAX), "{newest:?} in\n{needed}");
+}
+
 #[test]
 fn it_exports_the_six_entry_points_and_nothing_else() {
     let symbols =

@@ -1,12 +1,13 @@
-//! The stories that go the same way in every phase and with every OpenSSH. Each checks the exit code, the
-//! audit and that nothing is left behind, and returns what the person saw, for the caller to compare.
+//! The stories that go the same way in every phase and with every OpenSSH. Each checks what the person saw, the
+//! audit, and that nothing is left behind.
 
 use kbmfa_tests::admin::Admin;
 use kbmfa_tests::builder::Root;
 use kbmfa_tests::impostor::{Babbler, Stranger};
-use kbmfa_tests::login::{Finished, Login};
+use kbmfa_tests::login::Login;
 use kbmfa_tests::machine::Machine;
 use kbmfa_tests::recipe::Phase;
+use kbmfa_tests::transcript;
 use kbmfa_tests::wait;
 use kbmfa_tests::world::World;
 use std::time::Duration;
@@ -25,6 +26,11 @@ pub(crate) const SHORT_WINDOW: [(&str, &str, &str); 2] =
 
 const SHORT_GRACE: [(&str, &str, &str); 1] = [("login", "poll_grace", "\"6s\"")];
 const LONGER_THAN_THE_GRACE: Duration = Duration::from_secs(8);
+const LONG_ENOUGH_TO_READ: Duration = Duration::from_secs(2);
+
+/// What the person reads in the auth phase.
+pub(crate) const ASKED: &str = "Login <id> needs an approval; asked for one (up to <seconds> s).\n";
+const NO_USE: &str = "Your login needs an approval, and the approval server does not work properly.";
 
 /// Words that must never pass for an approval: no HTTP at all, an approval of no login, one of another
 /// login, and one with an error's status.
@@ -53,51 +59,95 @@ impl Case {
         world.machine().phase(self.0).root(self.1).start()
     }
 
-    /// How the client ends when the module refuses: in the session phase sshd has let it in already.
-    fn refused(self) -> i32 {
-        if self.0 == Phase::Session { 254 } else { 255 }
+    /// Since OpenSSH 10.3; before that sshd keeps them until the auth phase is over.
+    fn shows_texts_at_once(self) -> bool {
+        self.0 == Phase::Auth && self.1 == Root::Debian14
+    }
+
+    /// What the person reads while they wait.
+    fn reads_meanwhile(self, login: &Login) -> &'static str {
+        if !self.shows_texts_at_once() {
+            return "";
+        }
+        wait::until("the text", || login.stderr().contains("asked for one").then_some(()));
+        ASKED
+    }
+
+    /// All that the person reads who is let in. In the auth phase alone can they be told what they wait for.
+    fn let_in(self) -> String {
+        let asked = if self.0 == Phase::Auth { ASKED } else { "" };
+        format!("in\n{asked}exit 0\n")
+    }
+
+    /// All that the person reads who is asked about and refused with these words.
+    fn turned_away(self, words: &str) -> String {
+        let asked = if self.0 == Phase::Auth { ASKED } else { "" };
+        format!("{asked}{}", self.refused_at_once(words))
+    }
+
+    /// The same where nobody was asked. In the session phase sshd has let them in already, and there are no words.
+    fn refused_at_once(self, words: &str) -> String {
+        match self.0 {
+            Phase::Account => format!("{words}\nConnection closed by 127.0.0.1 port <port>\nexit 255\n"),
+            Phase::Auth if self.shows_texts_at_once() => {
+                format!("{words}\nalice@127.0.0.1: Permission denied ().\nexit 255\n")
+            }
+            Phase::Auth => format!("{words}\n\nalice@127.0.0.1: Permission denied ().\nexit 255\n"),
+            Phase::Session => "exit 254\n".to_owned(),
+        }
     }
 }
 
 /// Somebody approves.
-pub(crate) fn approved(case: Case) -> String {
+pub(crate) fn approved(case: Case) {
     let world = World::new();
     let machine = case.machine(&world);
     let mut login = machine.ssh("alice", &["echo", "in"]);
     let id = world.admin.pending();
     assert!(login.running());
     world.admin.approve(&id);
-    let finished = login.wait();
-    assert_eq!(finished.code, 0);
+    assert_eq!(login.wait().transcript(), case.let_in());
     world.admin.assert_story(&id, &LET_IN);
     machine.assert_nothing_left();
-    finished.transcript()
 }
 
 /// Somebody denies. One denial is one ask: the client must not begin again.
-pub(crate) fn denied(case: Case) -> String {
+pub(crate) fn denied(case: Case) {
     let world = World::new();
     let machine = case.machine(&world);
     let login = machine.ssh("alice", &["echo", "in"]);
     let id = world.admin.pending();
     world.admin.deny(&id);
-    let seen = refused(case, login);
+    assert_eq!(login.wait().transcript(), case.turned_away("Login <id> was denied."));
     world.admin.assert_story(&id, &TURNED_AWAY);
     assert_eq!(world.admin.logins(&[]).len(), 1);
     machine.assert_nothing_left();
-    seen
 }
 
 /// Nobody answers.
-pub(crate) fn expired(case: Case) -> String {
+pub(crate) fn expired(case: Case) {
     let world = World::with(&SHORT_WINDOW);
     let machine = case.machine(&world);
     let login = machine.ssh("alice", &["echo", "in"]);
     let id = world.admin.only_login();
-    let seen = refused(case, login);
+    assert_eq!(login.wait().transcript(), case.turned_away("Nobody approved login <id> in time."));
     world.admin.assert_story(&id, &EXPIRED);
     machine.assert_nothing_left();
-    seen
+}
+
+/// What the person reads while they wait, in the auth phase.
+pub(crate) fn told_meanwhile(root: Root) -> String {
+    let world = World::new();
+    let case = Case(Phase::Auth, root);
+    let machine = case.machine(&world);
+    let login = machine.ssh("alice", &["echo", "in"]);
+    let id = world.admin.pending();
+    wait::until_within(LONG_ENOUGH_TO_READ, || login.stderr().contains("asked for one").then_some(()));
+    let meanwhile = transcript::normalised(&login.stderr());
+    world.admin.approve(&id);
+    assert_eq!(login.wait().transcript(), case.let_in());
+    machine.assert_nothing_left();
+    meanwhile
 }
 
 /// The person presses Ctrl-C: the ask ends at once, and answering it is too late.
@@ -117,9 +167,9 @@ fn hung_up(case: Case, end: impl FnOnce(&Login), code: i32) {
     let machine = case.machine(&world);
     let login = machine.ssh("alice", &["echo", "in"]);
     let id = world.admin.pending();
+    let read = case.reads_meanwhile(&login);
     end(&login);
-    let finished = login.wait();
-    assert_eq!((finished.transcript().trim(), finished.code), (format!("exit {code}").as_str(), code));
+    assert_eq!(login.wait().transcript(), format!("{read}exit {code}\n"));
     world.admin.wait_for_state(&id, "cancelled");
     world.admin.assert_story(&id, &CANCELLED);
     // Told by the module; the server would have found out by itself, later and with another reason.
@@ -128,42 +178,37 @@ fn hung_up(case: Case, end: impl FnOnce(&Login), code: i32) {
 }
 
 /// No server is there.
-pub(crate) fn server_down(case: Case) -> String {
+pub(crate) fn server_down(case: Case) {
     let world = World::new();
     let machine = case.machine(&world);
     world.server.stop();
-    let seen = refused(case, machine.ssh("alice", &["echo", "in"]));
+    let words = "Your login needs an approval, and the approval server cannot be reached.";
+    assert_eq!(machine.ssh("alice", &["echo", "in"]).wait().transcript(), case.refused_at_once(words));
     machine.assert_nothing_left();
-    seen
 }
 
 /// A server is there, and another CA vouches for it.
-pub(crate) fn wrong_certificate(case: Case) -> String {
+pub(crate) fn wrong_certificate(case: Case) {
     let world = World::new();
     let machine = case.machine(&world);
     world.server.stop();
     let stranger = Stranger::in_place_of(&world);
-    let seen = refused(case, machine.ssh("alice", &["echo", "in"]));
+    assert_eq!(machine.ssh("alice", &["echo", "in"]).wait().transcript(), case.refused_at_once(NO_USE));
     assert!(Admin::new(stranger.server.config.clone()).logins(&[]).is_empty());
     machine.assert_nothing_left();
-    seen
 }
 
 /// The right server talks nonsense, also such as looks like an approval.
-pub(crate) fn nonsense(case: Case) -> String {
+pub(crate) fn nonsense(case: Case) {
     let world = World::new();
     let machine = case.machine(&world);
     world.server.stop();
-    let mut seen = vec![];
     for answer in NONSENSE {
         let babbler = Babbler::in_place_of(&world, answer);
-        seen.push(refused(case, machine.ssh("alice", &["echo", "in"])));
+        assert_eq!(machine.ssh("alice", &["echo", "in"]).wait().transcript(), case.refused_at_once(NO_USE));
         assert!(babbler.heard() > 0, "the module did not ask");
     }
     machine.assert_nothing_left();
-    seen.dedup();
-    assert_eq!(seen.len(), 1, "{seen:?}");
-    seen.remove(0)
 }
 
 /// The server restarts while somebody waits; the approval comes afterwards.
@@ -195,18 +240,8 @@ fn outage(case: Case, settings: &[(&str, &str, &str)], outage: impl FnOnce(&Worl
     let id = world.admin.pending();
     outage(&world);
     world.admin.approve(&id);
-    let finished = login.wait();
-    // What somebody sees who knows nothing of the outage.
-    let asked = "Login <id> needs an approval; asked for one (up to <seconds> s).\n";
-    let asked = if case.0 == Phase::Auth { asked } else { "" };
-    assert_eq!(finished.transcript(), format!("in\n{asked}exit 0\n"));
+    // They know nothing of the outage.
+    assert_eq!(login.wait().transcript(), case.let_in());
     world.admin.assert_story(&id, &LET_IN);
     machine.assert_nothing_left();
-}
-
-/// The person must not get in; returns what they saw.
-fn refused(case: Case, login: Login) -> String {
-    let finished: Finished = login.wait();
-    assert_eq!((finished.stdout.as_str(), finished.code), ("", case.refused()), "{}", finished.stderr);
-    finished.transcript()
 }

@@ -15,6 +15,7 @@ use crate::ports::Port;
 use crate::process::{brief, program, run};
 use crate::recipe::{self, Phase, USERS};
 use crate::syslog::Syslog;
+use crate::watcher::Watcher;
 
 const MACHINE_SH: &str = include_str!("machine.sh");
 
@@ -25,6 +26,8 @@ pub enum Root {
     Debian12,
     /// Debian 13: OpenSSH 10.0, where each connection is served by `sshd-session`.
     Debian13,
+    /// Debian 14, while it is being made: OpenSSH 10.3 or newer. By `make test-matrix` alone.
+    Debian14,
 }
 
 /// How a machine gets to know its server.
@@ -55,6 +58,7 @@ pub struct MachineBuilder {
     own_clock: bool,
     before_sshd: String,
     module: Module,
+    watcher: Option<Watcher>,
     enrolment: Option<Enrolment>,
 }
 
@@ -80,6 +84,7 @@ impl MachineBuilder {
             own_clock: false,
             before_sshd: String::new(),
             module: Module::Absent,
+            watcher: None,
             enrolment: None,
         }
     }
@@ -141,6 +146,11 @@ impl MachineBuilder {
         Self { module: Module::Faulty, ..self }
     }
 
+    /// Has sshd watched. AddressSanitizer needs a module that is built for it, and gets it. On Debian 12 only.
+    pub fn watched_by(self, watcher: Watcher) -> Self {
+        Self { watcher: Some(watcher), ..self }
+    }
+
     /// Starts it, lets it join, and waits until sshd listens.
     pub fn start(self) -> Machine {
         built::assert_root();
@@ -198,19 +208,29 @@ impl MachineBuilder {
             FakeClock::make(&seed.join("etc"), Path::new("/etc"));
             put(&seed.join("etc/ld.so.preload"), 0o644, "/etc/clock.so\n");
         }
+        if self.watcher.is_some() {
+            Watcher::seed(&seed);
+        }
         seed_keys(dir, &seed, port);
         self.seed_module(&seed);
     }
 
     fn seed_module(&self, seed: &Path) {
         let library = match self.module {
+            Module::Shipped | Module::Faulty if self.watcher == Some(Watcher::AddressSanitizer) => {
+                built::sanitized_module()
+            }
             Module::Shipped => built::module(),
             Module::Faulty => built::faulty_module(),
             Module::Absent => return,
         };
-        // Where libpam of Debian 12 and 13 looks for a plain name.
+        // Where libpam of Debian 12 to 14 looks for a plain name.
         let place = format!("usr/lib/{}-linux-gnu/security/pam_kbmfa.so", std::env::consts::ARCH);
-        put(&seed.join(place), 0o644, fs::read(library).unwrap());
+        put(&seed.join(&place), 0o644, fs::read(library).unwrap());
+        if self.watcher == Some(Watcher::Valgrind) {
+            // Names are enough, and line numbers would be read for each process.
+            run(brief("strip").arg("--strip-debug").arg(seed.join(place)));
+        }
     }
 
     fn spawn(&self, dir: &Path) -> Child {
@@ -221,12 +241,15 @@ impl MachineBuilder {
             }
             Root::Debian12 => (PathBuf::from("/"), vec![sshd, dir.join("seed")]),
             Root::Debian13 => (built::trixie(), vec![dir.join("seed")]),
+            Root::Debian14 => (built::forky(), vec![dir.join("seed")]),
         };
         let host = if self.enrolment.is_some() { built::host() } else { PathBuf::from("none") };
         let log = File::create(dir.join("sshd.log")).unwrap();
         let mut command = program("unshare");
         command.args(["--mount", "--pid", "--uts", "--ipc", "--fork", "--kill-child", "sh"]);
         command.arg(dir.join("machine.sh")).arg(dir).arg(lower).arg(host).args(layers);
+        let under = self.watcher.map(|watcher| watcher.command(self.module != Module::Shipped));
+        command.env("KBMFA_UNDER", under.unwrap_or_default());
         command.stdout(log.try_clone().unwrap()).stderr(log);
         command.spawn().unwrap()
     }

@@ -13,6 +13,11 @@ pub fn faulty_module() -> PathBuf {
     existing(target().join("faults/debug/libpam_kbmfa.so"), "make build")
 }
 
+/// The same, built for AddressSanitizer.
+pub fn sanitized_module() -> PathBuf {
+    existing(target().join("asan/x86_64-unknown-linux-gnu/debug/libpam_kbmfa.so"), "make sanitize")
+}
+
 /// `kbmfa-host`.
 pub fn host() -> PathBuf {
     existing(target().join("debug/kbmfa-host"), "make build")
@@ -41,6 +46,11 @@ pub fn sudo() -> PathBuf {
 /// The Debian 13 root.
 pub fn trixie() -> PathBuf {
     existing(workspace().join(".cache/roots/trixie"), "make setup")
+}
+
+/// The Debian 14 root.
+pub fn forky() -> PathBuf {
+    existing(workspace().join(".cache/roots/forky"), "make test-matrix")
 }
 
 /// Machines need mounts and namespaces. A test that cannot have them fails; it never passes unseen.

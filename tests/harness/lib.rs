@@ -44,13 +44,16 @@ pub mod network;
 pub mod builder;
 pub mod machine;
 pub mod recipe;
+pub mod watcher;
 
 pub mod leftovers;
 pub mod login;
 pub mod syslog;
 pub mod transcript;
 
+pub mod application;
 pub mod pamtester;
+pub mod strace;
 
 pub mod built;
 pub mod certificate;

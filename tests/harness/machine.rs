@@ -5,6 +5,8 @@
 
 use std::cell::Cell;
 use std::fs;
+use std::io::{BufRead, BufReader};
+use std::net::TcpStream;
 use std::path::PathBuf;
 use std::process::{Child, Command, Output};
 use std::thread;
@@ -78,6 +80,14 @@ impl Machine {
     /// Sets its clock, made by [`MachineBuilder::own_clock`], so many seconds ahead of the right time, or behind it.
     pub fn set_clock(&self, seconds: i64) {
         clock::set(&self.path("/etc/clock.offset"), seconds);
+    }
+
+    /// How sshd introduces itself, such as `SSH-2.0-OpenSSH_9.2p1 Debian-2`.
+    pub fn banner(&self) -> String {
+        let mut line = String::new();
+        let stream = TcpStream::connect(("127.0.0.1", self.port.number)).unwrap();
+        BufReader::new(stream).read_line(&mut line).unwrap();
+        line.trim_end().to_owned()
     }
 
     /// What sshd has logged.

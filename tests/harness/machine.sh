@@ -1,7 +1,8 @@
 #!/bin/sh
 # The first process of a machine: mounts its root, then becomes its sshd. Runs in namespaces of its own, so that all
 # of this ends with it. Usage: machine.sh DIR LOWER KBMFA_HOST LAYER...
-# DIR has mnt/ (empty), syslog (a socket) and before-sshd (lines to run in the machine first). The layers are copied on top of LOWER, which stays as it is.
+# DIR has mnt/ (empty), syslog (a socket) and before-sshd (lines to run in the machine first). KBMFA_UNDER has words to put
+# before sshd, or none. The layers are copied on top of LOWER, which stays as it is.
 set -eu
 umask 022
 dir=$1 lower=$2 host=$3
@@ -37,5 +38,7 @@ if [ "$host" != none ]; then
 fi
 
 hostname "$(cat etc/hostname)"
+under=$KBMFA_UNDER
+unset KBMFA_UNDER
 exec chroot . sh -c "$(cat "$dir/before-sshd")
-exec /usr/sbin/sshd -D -e"
+exec $under /usr/sbin/sshd -D -e"

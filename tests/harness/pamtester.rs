@@ -4,10 +4,11 @@
 use std::fs;
 use std::os::unix::fs::chown;
 use std::path::{Path, PathBuf};
+use std::process::Command;
 use tempfile::TempDir;
 
 use crate::built;
-use crate::files::{make_dir, put, set_mode};
+use crate::files::{self, make_dir, put, set_mode};
 use crate::login::Login;
 use crate::process::{brief, run};
 use crate::world::World;
@@ -48,14 +49,18 @@ impl Unprivileged {
 
     /// The same with these of PAM's items set before, each as `name=value`.
     pub fn pamtester_with(&self, items: &[&str], user: &str, operations: &[&str]) -> Login {
-        let mut command = brief("setpriv");
-        command.args(["--reuid", &NOBODY.to_string(), "--regid", &NOBODY.to_string(), "--clear-groups"]);
+        let mut command = as_nobody();
         // For pamtester alone: each program with pam_wrapper in it makes a directory of its own.
         command.args(["env", "LD_PRELOAD=libpam_wrapper.so", "PAM_WRAPPER=1"]);
         command.arg(format!("PAM_WRAPPER_SERVICE_DIR={}", self.text("pam.d")));
         command.arg("pamtester").args(items.iter().flat_map(|item| ["-I", item]));
         command.args([SERVICE, user]).args(operations);
         Login::start(&mut command, &self.file("pamtester"))
+    }
+
+    /// Changes a key of its `pam.toml`.
+    pub fn set(&self, key: &str, value: &str) {
+        files::set_key(&self.file("kbmfa/pam.toml"), "", key, value);
     }
 
     fn join(&self, world: &World, name: &str) {
@@ -72,11 +77,18 @@ impl Unprivileged {
         chown(self.file("kbmfa"), Some(NOBODY), Some(NOBODY)).unwrap();
     }
 
-    fn file(&self, name: &str) -> PathBuf {
+    pub(crate) fn file(&self, name: &str) -> PathBuf {
         self.dir.path().join(name)
     }
 
     fn text(&self, name: &str) -> String {
         self.file(name).display().to_string()
     }
+}
+
+/// Runs, as nobody, the program that is added to this.
+pub(crate) fn as_nobody() -> Command {
+    let mut command = brief("setpriv");
+    command.args(["--reuid", &NOBODY.to_string(), "--regid", &NOBODY.to_string(), "--clear-groups"]);
+    command
 }

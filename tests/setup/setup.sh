@@ -1,6 +1,7 @@
 #!/bin/bash
 # Makes a Debian 12 host ready to build and test kbmfa: packages, OpenSSH 9.2's sshd and sudo (unpacked, never installed,
 # never started) and a Debian 13 root with OpenSSH 10. All but the packages lies in .cache. Again is harmless and quick.
+# Usage: setup.sh [matrix] [sanitize]; `matrix` makes a Debian 14 root as well, `sanitize` installs valgrind.
 # KBMFA_NO_TRIXIE=1 leaves the Debian 13 root out.
 set -euo pipefail
 
@@ -15,17 +16,27 @@ packages=(
   libwrap0                          # a library that sshd needs
   iproute2 nftables                 # networks of a test's own, where packets get lost
   python3                           # an auditor's own program, from docs/audit.md
+  strace                            # system calls that fail on purpose
   debian-archive-keyring mmdebstrap # to make the Debian 13 root
 )
 
 main() {
   trap clean_up EXIT
+  local wish matrix=
+  for wish in "$@"; do
+    case $wish in
+      matrix) matrix=1 ;;
+      sanitize) packages+=(valgrind) ;;
+      *) fail "usage: setup.sh [matrix] [sanitize]" ;;
+    esac
+  done
   check_host
   check_rust
   install_packages
   unpack sshd-9.2 usr/sbin/sshd openssh-server openssh-sftp-server
   unpack sudo-1.9 usr/bin/sudo sudo
-  if [ -z "${KBMFA_NO_TRIXIE:-}" ]; then make_trixie; fi
+  if [ -z "${KBMFA_NO_TRIXIE:-}" ]; then make_root trixie "Debian 13"; fi
+  if [ -n "$matrix" ]; then make_root forky "Debian 14"; fi
 }
 
 check_host() {
@@ -107,15 +118,16 @@ unpack() {
 
 download() { apt-get --quiet -o APT::Sandbox::User=root download "$@"; }
 
-make_trixie() {
-  local target=$cache/roots/trixie draft=$cache/roots/trixie.$$
+# A mirror may carry a list of packages that is past its date; its signature is checked all the same.
+make_root() { # make_root SUITE NAME
+  local target=$cache/roots/$1 draft=$cache/roots/$1.$$
   if [ -x "$target/usr/sbin/sshd" ]; then return; fi
-  say "making a Debian 13 root in $target"
+  say "making a $2 root in $target"
   mkdir -p "$cache/roots"
   as_root mmdebstrap --quiet --variant=minbase --mode=root --include=openssh-server \
-    --aptopt='Acquire::Languages "none"' --dpkgopt='path-exclude=/usr/share/doc/*' \
-    --dpkgopt='path-exclude=/usr/share/man/*' --dpkgopt='path-exclude=/usr/share/locale/*' \
-    trixie "$draft"
+    --aptopt='Acquire::Languages "none"' --aptopt='Acquire::Check-Valid-Until "false"' \
+    --dpkgopt='path-exclude=/usr/share/doc/*' --dpkgopt='path-exclude=/usr/share/man/*' \
+    --dpkgopt='path-exclude=/usr/share/locale/*' "$1" "$draft"
   as_root rm -rf "$target"
   as_root mv "$draft" "$target"
 }
@@ -123,7 +135,7 @@ make_trixie() {
 # Drafts of a set-up that did not get to its end.
 clean_up() {
   local draft
-  for draft in "$cache/sshd-9.2.$$" "$cache/sudo-1.9.$$" "$cache/roots/trixie.$$"; do
+  for draft in "$cache/sshd-9.2.$$" "$cache/sudo-1.9.$$" "$cache"/roots/{trixie,forky}.$$; do
     if [ -e "$draft" ]; then as_root rm -rf --one-file-system "$draft"; fi
   done
 }
@@ -139,4 +151,4 @@ fail() {
   exit 1
 }
 
-main
+main "$@"

@@ -1,0 +1,108 @@
+//! Faults of the module and of the process that it is loaded into: what it asks of the kernel fails, memory runs out,
+//! it is loaded a thousand times.
+
+mod calls;
+mod growth;
+mod loading;
+mod memory;
+mod sanitizers;
+mod sshd;
+
+use kbmfa_tests::application::{Application, Ran};
+use kbmfa_tests::pamtester::Unprivileged;
+use kbmfa_tests::world::World;
+use std::collections::BTreeMap;
+use std::env;
+use std::fmt::Display;
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::thread;
+use std::time::Duration;
+
+/// The deadline of the application's bed, and what strace and a busy computer may take besides.
+const LONGEST: Duration = Duration::from_secs(6 + 6);
+
+/// So many at once: a login mostly waits.
+const AT_ONCE: usize = 4;
+
+/// The first file that the module reads: what comes before is libpam's work.
+const FIRST_FILE: &str = "pam.toml";
+
+/// The last thing that it does is to log; what comes after is the application's work.
+const SYSLOG: [&str; 2] = ["/dev/log\"", "pam_kbmfa("];
+
+/// Whom a rule lets in at once, and whom the server turns away at once since nobody may answer for them.
+const APPROVED: &str = "root";
+const DENIED: &str = "nobody";
+
+/// A module that said "ignore" would let in as well as one that said "success".
+const STACK: &str = "auth required pam_permit.so\nauth required MODULE\n\
+    account required pam_permit.so\naccount required MODULE\n\
+    session required pam_permit.so\nsession required MODULE\n";
+
+/// A server that decides at once, and the application that asks it.
+fn decided_at_once() -> (World, Application) {
+    let world = world_of_rules(APPROVED, "desk");
+    let application = Application::new(Unprivileged::new(&world, "desk", STACK));
+    (world, application)
+}
+
+/// A server that lets this user into this machine at once, and turns everybody else away.
+fn world_of_rules(user: &str, machine: &str) -> World {
+    let world = World::with(&[
+        ("policy", "approvers", "\"not-self\""),
+        ("login", "asks_per_user", "100000"),
+        ("login", "asks_per_machine", "100000"),
+        ("server", "requests_per_machine", "1000000"),
+    ]);
+    world.server.append(&format!(
+        "[[policy.rule]]\nusers = [{user:?}]\nmachines = [{machine:?}]\n\
+        from = [\"127.0.0.0/8\"]\nexempt = true\n"
+    ));
+    world.server.restart();
+    world
+}
+
+/// Whether to take the time for all that can be tried: `make soak` does.
+fn is_thorough() -> bool {
+    env::var_os("KBMFA_THOROUGH").is_some()
+}
+
+/// How many logins ended how.
+type Ends = BTreeMap<String, usize>;
+
+/// How a login has to end.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Due {
+    Refusal,
+    Grant,
+    Either,
+}
+
+/// Has one login for each fault. Each has to end in time, and as it is due.
+fn logins<F: Display + Sync>(
+    faults: &[F],
+    login: impl Fn(&F) -> Ran + Sync,
+    due: impl Fn(&F) -> Due + Sync,
+) -> Ends {
+    let next = AtomicUsize::new(0);
+    let (ends, complaints) = (Mutex::new(Ends::new()), Mutex::new(vec![]));
+    let work = || {
+        while let Some(fault) = faults.get(next.fetch_add(1, Ordering::Relaxed)) {
+            let ran = login(fault);
+            let wrong = if ran.granted() { Due::Refusal } else { Due::Grant };
+            if ran.took > LONGEST || due(fault) == wrong {
+                complaints.lock().unwrap().push(format!("{fault}: {ran:?}"));
+            }
+            *ends.lock().unwrap().entry(ran.status.to_string()).or_default() += 1;
+        }
+    };
+    thread::scope(|scope| {
+        for _ in 0..AT_ONCE {
+            scope.spawn(work);
+        }
+    });
+    let complaints = complaints.into_inner().unwrap();
+    assert!(complaints.is_empty(), "ended in another way, or too late:\n{}", complaints.join("\n"));
+    ends.into_inner().unwrap()
+}

@@ -1,0 +1,81 @@
+//! What valgrind and AddressSanitizer see of the module during logins through a real sshd, which ends well and badly.
+
+use kbmfa_tests::builder::MachineBuilder;
+use kbmfa_tests::machine::Machine;
+use kbmfa_tests::recipe::Phase;
+use kbmfa_tests::watcher::Watcher;
+use kbmfa_tests::world::World;
+
+const PHASES: [Phase; 2] = [Phase::Account, Phase::Auth];
+
+/// One login is approved and one denied; all processes of both have ended.
+fn two_logins(world: &World, machine: &Machine) {
+    let approved = machine.ssh("alice", &["echo", "in"]);
+    world.admin.approve(&world.admin.pending());
+    assert_eq!(approved.wait().stdout, "in\n");
+    let denied = machine.ssh("bob", &["echo", "in"]);
+    world.admin.deny(&world.admin.pending());
+    assert_eq!(denied.wait().code, 255);
+    machine.assert_nothing_left();
+}
+
+fn sees_nothing(watcher: Watcher, build: fn(MachineBuilder) -> MachineBuilder) {
+    let world = World::new();
+    for phase in PHASES {
+        let machine = build(world.machine()).phase(phase).watched_by(watcher).start();
+        two_logins(&world, &machine);
+        let reports = machine.reports_of_module();
+        assert!(reports.is_empty(), "{phase:?}:\n{}", reports.join("\n\n"));
+    }
+}
+
+/// A module with this fault, so that the watcher is heard if it sees anything. valgrind only looks on.
+fn sees(watcher: Watcher, fault: &str, report: &str) {
+    let world = World::new();
+    for phase in PHASES {
+        let machine = world.machine().phase(phase).faulty_module().pam_args(fault);
+        let machine = machine.watched_by(watcher).start();
+        let login = machine.ssh("alice", &["echo", "in"]);
+        if watcher == Watcher::Valgrind {
+            world.admin.approve(&world.admin.pending());
+            assert_eq!(login.wait().stdout, "in\n");
+        } else {
+            assert_eq!(login.wait().code, 255);
+        }
+        machine.assert_nothing_left();
+        let reports = machine.reports_of_module();
+        assert!(reports.iter().any(|text| text.contains(report)), "{phase:?}: {reports:?}");
+    }
+}
+
+#[test]
+#[ignore = "make sanitize"]
+fn valgrind_sees_nothing_wrong_with_the_shipped_module() {
+    sees_nothing(Watcher::Valgrind, |machine| machine);
+}
+
+/// Uninitialised memory as well: this build has the names that tell ours from the TLS library's.
+#[test]
+#[ignore = "make sanitize"]
+fn valgrind_sees_nothing_wrong_with_the_test_build_of_the_module() {
+    sees_nothing(Watcher::Valgrind, MachineBuilder::faulty_module);
+}
+
+#[test]
+#[ignore = "make sanitize"]
+fn valgrind_would_see_a_byte_read_too_far_and_a_leak() {
+    sees(Watcher::Valgrind, "fault=overread", "Invalid read of size 1");
+    sees(Watcher::Valgrind, "fault=leak", "16 bytes in 1 blocks are definitely lost");
+}
+
+#[test]
+#[ignore = "make sanitize"]
+fn address_sanitizer_sees_nothing_wrong_with_the_module() {
+    sees_nothing(Watcher::AddressSanitizer, MachineBuilder::faulty_module);
+}
+
+#[test]
+#[ignore = "make sanitize"]
+fn address_sanitizer_would_see_a_byte_read_too_far() {
+    sees(Watcher::AddressSanitizer, "fault=overread", "heap-buffer-overflow");
+}

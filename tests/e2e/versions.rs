@@ -1,0 +1,118 @@
+//! OpenSSH by OpenSSH: the stories of every phase end the same way with each. What 9.2 does stands in `account.rs`,
+//! `auth.rs` and `session.rs`; `make test` tells the shorter ones with 10.0 too, `make test-matrix` all of them with
+//! all three.
+
+use kbmfa_tests::builder::Root;
+use kbmfa_tests::recipe::Phase;
+use kbmfa_tests::world::World;
+
+use crate::sessions;
+use crate::story::{self, Case};
+
+/// One story as a test.
+macro_rules! tell {
+    ($name:ident, $story:path, $case:expr $(, #[$when:meta])?) => {
+        #[test]
+        $(#[$when])?
+        fn $name() {
+            $story($case);
+        }
+    };
+}
+
+/// The stories of one phase, the shorter ones first. `$often` keeps those from `make test` too.
+macro_rules! stories_of {
+    ($phase:ident, $case:expr $(, #[$often:meta])?) => {
+        mod $phase {
+            use super::*;
+
+            tell!(an_approved_login_gets_in, story::approved, $case $(, #[$often])?);
+            tell!(a_denied_login_is_told_so, story::denied, $case $(, #[$often])?);
+            tell!(a_login_that_nobody_answers_expires, story::expired, $case $(, #[$often])?);
+            tell!(ctrl_c_cancels_the_login, story::interrupted, $case $(, #[$often])?);
+            tell!(a_session_is_told_of_from_open_to_close, sessions::told_from_open_to_close, $case $(, #[$often])?);
+            tell!(a_killed_client_cancels_the_login, story::killed, $case, #[ignore = "make test-matrix"]);
+            tell!(no_server_means_no_login, story::server_down, $case, #[ignore = "make test-matrix"]);
+            tell!(a_wrong_certificate_lets_nobody_in, story::wrong_certificate, $case, #[ignore = "make test-matrix"]);
+            tell!(nonsense_lets_nobody_in, story::nonsense, $case, #[ignore = "make test-matrix"]);
+            tell!(a_restart_of_the_server_loses_no_login, story::restarted, $case, #[ignore = "make test-matrix"]);
+            tell!(a_long_outage_loses_no_login, story::long_outage, $case, #[ignore = "make test-matrix"]);
+            tell!(a_killed_server_loses_no_login, story::server_killed, $case, #[ignore = "make test-matrix"]);
+        }
+    };
+}
+
+mod debian_12 {
+    use super::*;
+
+    #[test]
+    fn runs_openssh_9_2() {
+        says_it_is(Root::Debian12, "OpenSSH_9.2p1");
+    }
+
+    #[test]
+    fn what_the_person_is_told_in_the_auth_phase_comes_at_the_end() {
+        assert_eq!(story::told_meanwhile(Root::Debian12), "");
+    }
+}
+
+mod debian_13 {
+    use super::*;
+
+    stories_of!(account, Case(Phase::Account, Root::Debian13));
+    stories_of!(auth, Case(Phase::Auth, Root::Debian13));
+    stories_of!(session, Case(Phase::Session, Root::Debian13));
+
+    #[test]
+    fn runs_openssh_10_0() {
+        says_it_is(Root::Debian13, "OpenSSH_10.0p");
+    }
+
+    #[test]
+    fn without_a_server_sessions_are_reported_once_later() {
+        sessions::kept_and_sent_once(Root::Debian13);
+    }
+
+    #[test]
+    #[ignore = "make test-matrix"]
+    fn what_the_person_is_told_in_the_auth_phase_comes_at_the_end() {
+        assert_eq!(story::told_meanwhile(Root::Debian13), "");
+    }
+}
+
+mod debian_14 {
+    use super::*;
+
+    stories_of!(account, Case(Phase::Account, Root::Debian14), #[ignore = "make test-matrix"]);
+    stories_of!(auth, Case(Phase::Auth, Root::Debian14), #[ignore = "make test-matrix"]);
+    stories_of!(session, Case(Phase::Session, Root::Debian14), #[ignore = "make test-matrix"]);
+
+    /// Whichever is in testing on that day; what the recipes say of it holds from 10.3 on.
+    #[test]
+    #[ignore = "make test-matrix"]
+    fn runs_openssh_10_3_or_newer() {
+        let minor = says_it_is(Root::Debian14, "OpenSSH_10.").split('p').next().unwrap().parse::<u32>();
+        assert!(minor.unwrap() >= 3);
+    }
+
+    #[test]
+    #[ignore = "make test-matrix"]
+    fn without_a_server_sessions_are_reported_once_later() {
+        sessions::kept_and_sent_once(Root::Debian14);
+    }
+
+    #[test]
+    #[ignore = "make test-matrix"]
+    fn what_the_person_is_told_in_the_auth_phase_comes_at_once() {
+        assert_eq!(story::told_meanwhile(Root::Debian14), story::ASKED);
+    }
+}
+
+/// Asks sshd itself, and returns what comes after `version`.
+fn says_it_is(root: Root, version: &str) -> String {
+    let machine = World::new().machine().phase(Phase::Account).root(root).start();
+    let banner = machine.banner();
+    println!("{root:?}: {banner}");
+    let rest = banner.strip_prefix("SSH-2.0-").and_then(|rest| rest.strip_prefix(version));
+    rest.unwrap_or_else(|| panic!("{banner}, not {version}")).to_owned()
+}

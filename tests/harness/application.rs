@@ -1,0 +1,93 @@
+//! A small PAM application of our own in place of sshd, run as nobody: many times a second, under strace, and with
+//! allocations that fail.
+
+use std::path::PathBuf;
+use std::process::{Command, ExitStatus};
+use std::time::Duration;
+use tempfile::TempDir;
+
+use crate::pamtester::{Unprivileged, as_nobody};
+use crate::process::{brief, run};
+use crate::wait::timed;
+
+/// The program and the files that it needs.
+#[derive(Debug)]
+pub struct Application {
+    bed: Unprivileged,
+    program: PathBuf,
+    _dir: TempDir,
+}
+
+/// One run of it.
+#[derive(Debug)]
+pub struct Ran {
+    /// How it ended.
+    pub status: ExitStatus,
+    /// What it printed.
+    pub stdout: String,
+    /// What it complained about.
+    pub stderr: String,
+    /// How long it took.
+    pub took: Duration,
+}
+
+impl Application {
+    /// Compiles it for a bed, from now on with a deadline that is as short as can be and a spool of its own.
+    pub fn new(bed: Unprivileged) -> Self {
+        let dir = tempfile::Builder::new().prefix("kbmfa-application-").tempdir().unwrap();
+        crate::files::set_mode(dir.path(), 0o755);
+        let program = dir.path().join("application");
+        let source = crate::built::workspace().join("tests/harness/application.c");
+        run(brief("gcc").args(["-O1", "-Wall", "-Werror", "-o"]).arg(&program).arg(source).arg("-lpam"));
+        bed.set("deadline", "\"6s\"");
+        bed.set("spool", &format!("\"{}\"", bed.file("kbmfa/spool").display()));
+        Self { bed, program, _dir: dir }
+    }
+
+    /// Changes a key of its `pam.toml`.
+    pub fn set(&self, key: &str, value: &str) {
+        self.bed.set(key, value);
+    }
+
+    /// `phase` for a user, in so many rounds; success means that PAM granted each.
+    pub fn run(&self, user: &str, phase: &str, rounds: u32) -> Ran {
+        finish(&mut self.command(&[], user, phase, rounds))
+    }
+
+    /// One round in which allocation number `at` fails, counted from libpam's first one.
+    pub fn run_without_memory(&self, user: &str, phase: &str, at: u32) -> Ran {
+        finish(self.command(&[], user, phase, 1).arg(at.to_string()))
+    }
+
+    /// One round under a program that starts another, such as `prlimit`.
+    pub fn run_under(&self, under: &[&str], user: &str, phase: &str) -> Ran {
+        finish(&mut self.command(under, user, phase, 1))
+    }
+
+    fn command(&self, under: &[&str], user: &str, phase: &str, rounds: u32) -> Command {
+        let mut command = as_nobody();
+        command.args(under).arg(&self.program).arg(self.bed.file("pam.d")).args([user, phase]);
+        command.arg(rounds.to_string());
+        command
+    }
+}
+
+impl Ran {
+    /// Whether PAM granted what was asked.
+    pub fn granted(&self) -> bool {
+        self.status.success()
+    }
+
+    /// The numbers that it printed after a word, in the last line that begins with it.
+    pub fn numbers(&self, word: &str) -> Vec<u32> {
+        let line = self.stdout.lines().rfind(|line| line.starts_with(word));
+        let line = line.unwrap_or_else(|| panic!("no {word:?} in {self:?}"));
+        line.split(' ').skip(1).map(|number| number.parse().unwrap()).collect()
+    }
+}
+
+fn finish(command: &mut Command) -> Ran {
+    let (output, took) = timed(|| command.output().unwrap());
+    let text = |bytes: Vec<u8>| String::from_utf8_lossy(&bytes).into_owned();
+    Ran { status: output.status, stdout: text(output.stdout), stderr: text(output.stderr), took }
+}

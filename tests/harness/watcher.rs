@@ -1,0 +1,82 @@
+//! sshd under a program that sees what is wrong with memory: valgrind, or AddressSanitizer with a module that is built
+//! for it. For Debian 12, whose sshd can do without its sandbox.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use crate::built;
+use crate::files::put;
+use crate::machine::Machine;
+use crate::process::{brief, run};
+
+/// Where a machine keeps what lets sshd live without its sandbox.
+const NO_SANDBOX: &str = "usr/lib/no_sandbox.so";
+
+/// What valgrind is told to pass over.
+const SUPPRESSIONS: (&str, &str) = ("usr/lib/valgrind.supp", include_str!("valgrind.supp"));
+
+/// Where reports lie in a machine. Whoever runs a process there may write them.
+const REPORTS: &str = "/tmp";
+
+/// Who watches.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Watcher {
+    /// Any build of the module.
+    Valgrind,
+    /// The build for it, which can be told to misbehave.
+    AddressSanitizer,
+}
+
+impl Watcher {
+    /// Puts what it needs among a machine's files.
+    pub(crate) fn seed(seed: &Path) {
+        put(&seed.join(SUPPRESSIONS.0), 0o644, SUPPRESSIONS.1);
+        let (source, library) =
+            (built::workspace().join("tests/harness/no_sandbox.c"), seed.join(NO_SANDBOX));
+        run(brief("gcc").args(["-shared", "-fPIC", "-Wall", "-Werror", "-o"]).arg(library).arg(source));
+    }
+
+    /// What to put before sshd. The shell of whoever logs in is not watched. Without names valgrind cannot tell what
+    /// it is to pass over, and is not asked about uninitialised memory.
+    pub(crate) fn command(self, module_has_names: bool) -> String {
+        match self {
+            Self::Valgrind => format!(
+                "env LD_PRELOAD=/{NO_SANDBOX} valgrind --quiet --trace-children=yes --trace-children-skip=*/bash \
+                 --undef-value-errors={} --suppressions=/{} --num-callers=40 --keep-debuginfo=yes \
+                 --leak-check=full --show-leak-kinds=definite --log-file={REPORTS}/report.%p",
+                if module_has_names { "yes" } else { "no" },
+                SUPPRESSIONS.0
+            ),
+            Self::AddressSanitizer => format!(
+                "env LD_PRELOAD={}:/{NO_SANDBOX} \
+                 ASAN_OPTIONS=detect_leaks=0:verify_asan_link_order=0:log_path={REPORTS}/report",
+                libasan().display()
+            ),
+        }
+    }
+}
+
+impl Machine {
+    /// What was reported of the module by those who watched, one text for each fault.
+    pub fn reports_of_module(&self) -> Vec<String> {
+        let entries = fs::read_dir(self.path(REPORTS)).unwrap().flatten();
+        let files = entries.filter(|entry| entry.file_name().to_string_lossy().starts_with("report."));
+        let texts = files.map(|file| fs::read_to_string(file.path()).unwrap());
+        let reports = texts.flat_map(|text| split(&text));
+        reports.filter(|report| report.contains("pam_kbmfa.so")).collect()
+    }
+}
+
+/// Both leave a line between their reports; valgrind begins each line with `==pid== `.
+fn split(text: &str) -> Vec<String> {
+    let bare = |line: &str| {
+        line.strip_prefix("==").and_then(|rest| rest.split_once("== ")).map(|(_, rest)| rest.to_owned())
+    };
+    let lines: Vec<String> = text.lines().map(|line| bare(line).unwrap_or_else(|| line.to_owned())).collect();
+    lines.split(|line| line.trim().is_empty()).map(|report| report.join("\n")).collect()
+}
+
+fn libasan() -> PathBuf {
+    let name = run(brief("gcc").arg("-print-file-name=libasan.so"));
+    fs::canonicalize(name.trim()).unwrap()
+}
