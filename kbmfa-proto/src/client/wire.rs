@@ -22,7 +22,7 @@ use ureq::unversioned::transport::{
 use super::{Error, Target, Trust, Watch, tls};
 
 /// Input and output buffers of one connection, in bytes; a TLS record fits.
-const BUFFER_BYTES: usize = 16 * 1024;
+pub(super) const BUFFER_BYTES: usize = 16 * 1024;
 
 /// How soon a server that vanished without a word is noticed: first probe after this many seconds ..
 const KEEPALIVE_IDLE: Duration = Duration::from_secs(5);
