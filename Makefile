@@ -13,10 +13,11 @@ endif
 export KBMFA_TARGET ?= $(or $(CARGO_TARGET_DIR),$(CURDIR)/target)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup build test unit e2e test-double demo soak bench fuzz lint clean
+.PHONY: help setup build test unit e2e test-double demo soak bench fuzz audit \
+	audit-advisories lint clean
 
 help: ## lists these targets
-	@sed -n 's/^\([a-z0-9-]*\):[^#]*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 13
+	@sed -n 's/^\([a-z0-9-]*\):[^#]*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 18
 
 setup: ## makes a Debian 12 host ready: packages, sshd 9.2 and a Debian 13 root in .cache
 	tests/setup/setup.sh
@@ -61,8 +62,20 @@ bench: setup build ## measures a record of a million events (BENCH_ARGS=N), then
 	KBMFA_PROFILE=release $(CARGO) run --locked $(RUN_AS_ROOT) -p kbmfa-tests --bin bench-keybase -- $(BENCH_LOGINS)
 
 FUZZ_SECONDS ?= 60
-fuzz: ## lets libFuzzer at each parser of lines from outside for FUZZ_SECONDS; installs cargo-fuzz into .cache
-	tests/fuzz/fuzz.sh $(FUZZ_SECONDS)
+fuzz: ## lets libFuzzer at each parser (FUZZ_TARGET=one) for FUZZ_SECONDS; installs cargo-fuzz into .cache
+	tests/fuzz/fuzz.sh $(FUZZ_SECONDS) $(FUZZ_TARGET)
+
+# Takes minutes to build, so `make lint` does without.
+CARGO_DENY := .cache/cargo-deny/bin/cargo-deny
+$(CARGO_DENY):
+	$(CARGO) install --locked --quiet --root .cache/cargo-deny cargo-deny
+
+# What is known about vulnerabilities changes without a change here and has to be fetched, so it is a target of its own.
+audit: $(CARGO_DENY) ## holds every dependency to deny.toml: licences, bans, sources; asks nobody about vulnerabilities
+	$(CARGO_DENY) --locked check --hide-inclusion-graph licenses bans sources
+
+audit-advisories: $(CARGO_DENY) ## looks every dependency up in RustSec's advisories; fails where they cannot be fetched
+	@$(CARGO_DENY) --locked check advisories || { echo 'make: the advisories were NOT all found in order, see above' >&2; exit 1; }
 
 lint: ## formatting, clippy and docs, each warning an error
 	$(CARGO) fmt --all --check
