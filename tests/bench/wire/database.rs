@@ -17,9 +17,11 @@ use std::time::{Duration, Instant};
 
 use crate::bed::{self, Bed};
 use crate::client;
+use crate::figures::cpu_ms;
 
-/// Logins a second, and commits a second that they shared.
-pub(crate) fn logins(bed: &Bed, tasks: usize, time: Duration) -> (f64, f64) {
+/// Logins a second, commits a second that they shared, and milliseconds of CPU that each login takes.
+pub(crate) fn logins(bed: &Bed, tasks: usize, time: Duration) -> [f64; 3] {
+    let cpu = cpu_ms(std::process::id());
     let config = Config::read(&bed.config).unwrap();
     let (db, rules) = (Db::open(&bed.state_dir).unwrap(), Arc::new(config.rules(None)));
     let (done, end) = (Arc::new(AtomicU64::new(0)), Instant::now() + time);
@@ -40,8 +42,8 @@ pub(crate) fn logins(bed: &Bed, tasks: usize, time: Duration) -> (f64, f64) {
             task.await.unwrap();
         }
     });
-    let seconds = time.as_secs_f64();
-    (done.load(Ordering::Relaxed) as f64 / seconds, db.counters().1 as f64 / seconds)
+    let (seconds, done) = (time.as_secs_f64(), done.load(Ordering::Relaxed) as f64);
+    [done / seconds, db.counters().1 as f64 / seconds, (cpu_ms(std::process::id()) - cpu) / done]
 }
 
 /// Opened, approved and collected: what [`crate::load`] does, without the ask that the relay posts and closes.

@@ -30,8 +30,10 @@ pub(crate) fn measure(seconds: u64) {
         "\nLogins a second, {CONNECTIONS} at a time, {seconds} s each; `done` in ms (median, p99, most)"
     );
     println!("4 KiB and fdatasync, one after the other: {:.0}/s", database::syncs(&bed));
-    let (logins, commits) = database::logins(&bed, CONNECTIONS, Duration::from_secs(seconds));
-    println!("the same transactions alone, in one process: {logins:.0} logins/s in {commits:.0} commits/s");
+    let [logins, commits, cpu] = database::logins(&bed, CONNECTIONS, Duration::from_secs(seconds));
+    println!(
+        "the same transactions alone, in one process: {logins:.0}/s, in {commits:.0} commits/s; CPU each: {cpu:.2} ms"
+    );
     for cold in [false, true] {
         let bare = of_bare(&bed, seconds, cold);
         let ours = of_server(&bed, seconds, cold);
