@@ -2,14 +2,14 @@
 
 /// One line of several columns, each the values of one way.
 pub(crate) fn row(name: &str, columns: &[&[f64]]) {
-    let shown: String = columns.iter().map(|values| format!("{:>26}", of(values))).collect();
-    println!("{name:<44}{shown}");
+    let shown: Vec<String> = columns.iter().map(|values| format!("{:>26}", of(values))).collect();
+    println!("{name:<44}{}", shown.concat());
 }
 
 /// The heads of the columns.
 pub(crate) fn heads(names: &[&str]) {
-    let shown: String = names.iter().map(|name| format!("{name:>26}")).collect();
-    println!("{:<44}{shown}", "");
+    let shown: Vec<String> = names.iter().map(|name| format!("{name:>26}")).collect();
+    println!("{:<44}{}", "", shown.concat());
 }
 
 /// The middle one.
