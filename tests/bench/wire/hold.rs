@@ -8,7 +8,7 @@ use std::io::{self, BufRead, BufReader, Write};
 use std::process::{Child, ChildStdout, Stdio};
 use std::sync::Arc;
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use tokio::sync::Semaphore;
 
 use crate::approver::{Approver, BATCH};
@@ -31,6 +31,13 @@ const ROUNDS: usize = 50;
 /// What the last of the polls may need to arrive.
 const SETTLE: Duration = Duration::from_secs(2);
 
+/// A server that commits so few things ..
+const FEW: u64 = 5;
+/// .. in this time has nothing to do.
+const QUIET: Duration = Duration::from_secs(1);
+/// As long as that is waited for.
+const LONGEST: Duration = Duration::from_secs(200);
+
 /// What a poll says when it has been sent.
 const ASKED: &str = "asked";
 
@@ -45,6 +52,7 @@ pub(crate) fn measure(polls: usize) {
     println!("memory of a handler that sleeps: {bare:.1} kB each");
     let server = bed.serve();
     open_all(&bed, &server, polls);
+    println!("the relay's loop has posted the asks after {:.0} s", until_quiet(&bed).as_secs_f64());
     let mut held = Held::new(&bed, &server, polls);
     let there = bed.metric("kbmfa_logins_polled");
     println!(
@@ -131,6 +139,20 @@ fn open_all(bed: &Bed, server: &Running, polls: usize) {
             worker.await.unwrap();
         }
     });
+}
+
+/// Waits until the server writes next to nothing: until the loop that carries asks has posted them.
+fn until_quiet(bed: &Bed) -> Duration {
+    let (begun, commits) = (Instant::now(), || bed.metric("kbmfa_db_commits_total"));
+    let mut before = commits();
+    loop {
+        thread::sleep(QUIET);
+        let now = commits();
+        if now - before <= FEW || begun.elapsed() > LONGEST {
+            return begun.elapsed();
+        }
+        before = now;
+    }
 }
 
 /// Polls under way, in processes of their own.

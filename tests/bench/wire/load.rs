@@ -23,42 +23,35 @@ const CONNECTIONS: usize = 64;
 /// Seconds that a poll may be held.
 const WAIT_S: u64 = 25;
 
-/// Measures all of it, and prints it.
+/// Measures all of it, and prints it. Each part has a database of its own.
 pub(crate) fn measure(seconds: u64) {
-    let bed = Bed::new();
     println!(
         "\nLogins a second, {CONNECTIONS} at a time, {seconds} s each; `done` in ms (median, p99, most)"
     );
+    let bed = Bed::new();
     println!("4 KiB and fdatasync, one after the other: {:.0}/s", database::syncs(&bed));
     let [logins, commits, cpu] = database::logins(&bed, CONNECTIONS, Duration::from_secs(seconds));
     println!(
         "the same transactions alone, in one process: {logins:.0}/s, in {commits:.0} commits/s; CPU each: {cpu:.2} ms"
     );
     for cold in [false, true] {
-        let bare = of_bare(&bed, seconds, cold);
+        let bed = Bed::new();
+        let bare = run_against(&bed, &bed.serve_bare(), seconds, cold, None);
         let ours = of_server(&bed, seconds, cold);
         println!("  of the handler's: {:.2}, of the database's alone: {:.2}", ours / bare, ours / logins);
     }
 }
 
-fn of_bare(bed: &Bed, seconds: u64, cold: bool) -> f64 {
-    let server = bed.serve_bare();
-    run_against(bed, &server, seconds, cold, None)
-}
-
 fn of_server(bed: &Bed, seconds: u64, cold: bool) -> f64 {
-    let server = bed.serve();
-    let socket = bed.socket();
+    const COUNTS: [&str; 2] = ["kbmfa_db_jobs_total", "kbmfa_db_commits_total"];
+    let (server, socket) = (bed.serve(), bed.socket());
     let approver = Approver::new(&bed.config).listen(&socket);
-    let commits = bed.metric("kbmfa_db_commits_total");
-    let jobs = bed.metric("kbmfa_db_jobs_total");
+    let before = COUNTS.map(|name| bed.metric(name));
     let rate = run_against(bed, &server, seconds, cold, Some(&socket));
-    let logins = rate * seconds as f64;
-    let [commits, jobs] = [("kbmfa_db_commits_total", commits), ("kbmfa_db_jobs_total", jobs)]
-        .map(|(name, before)| (bed.metric(name) - before) as f64 / logins);
+    let [jobs, commits] =
+        [0, 1].map(|n| (bed.metric(COUNTS[n]) - before[n]) as f64 / (rate * seconds as f64));
     println!("  the server's transactions for each: {jobs:.1}, in {commits:.2} commits");
     approver.join().unwrap();
-    std::fs::remove_file(socket).unwrap();
     rate
 }
 
