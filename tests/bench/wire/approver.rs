@@ -12,13 +12,9 @@ use kbmfa_server::relay::Answer;
 use std::os::unix::net::UnixDatagram;
 use std::path::{Path, PathBuf};
 use std::thread;
-use std::time::Duration;
 
 /// Approvals in one transaction at the most, as in the server's own group commit.
 pub(crate) const BATCH: usize = 256;
-
-/// How long it listens for the next login.
-const PATIENCE: Duration = Duration::from_secs(3);
 
 /// Somebody at the console.
 pub(crate) struct Approver {
@@ -56,10 +52,9 @@ impl Approver {
         poke::ring(&self.state_dir);
     }
 
-    /// Approves whatever login is named at this socket, until nothing more is.
+    /// Approves whatever login is named at this socket, until [`end`].
     pub(crate) fn listen(self, socket: &Path) -> thread::JoinHandle<()> {
         let socket = UnixDatagram::bind(socket).unwrap();
-        socket.set_read_timeout(Some(PATIENCE)).unwrap();
         thread::spawn(move || {
             while let Some(first) = next(&socket) {
                 let mut ids = vec![first];
@@ -73,8 +68,14 @@ impl Approver {
     }
 }
 
+/// Tells whoever listens at this socket that no login comes any more.
+pub(crate) fn end(socket: &Path) {
+    UnixDatagram::unbound().unwrap().send_to(&[], socket).unwrap();
+}
+
+/// The next login that is named; none if there is none now, or none to come.
 fn next(socket: &UnixDatagram) -> Option<LoginId> {
     let mut name = [0; 32];
-    let length = socket.recv(&mut name).ok()?;
+    let length = socket.recv(&mut name).ok().filter(|length| *length > 0)?;
     Some(str::from_utf8(&name[..length]).unwrap().parse().unwrap())
 }

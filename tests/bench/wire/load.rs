@@ -11,7 +11,7 @@ use std::process::Stdio;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use crate::approver::Approver;
+use crate::approver::{self, Approver};
 use crate::bed::{Bed, Running, this_program};
 use crate::client::{Dialer, Line};
 use crate::database;
@@ -51,6 +51,7 @@ fn of_server(bed: &Bed, seconds: u64, cold: bool) -> f64 {
     let [jobs, commits] =
         [0, 1].map(|n| (bed.metric(COUNTS[n]) - before[n]) as f64 / (rate * seconds as f64));
     println!("  the server's transactions for each: {jobs:.1}, in {commits:.2} commits");
+    approver::end(&socket);
     approver.join().unwrap();
     rate
 }
