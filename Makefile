@@ -13,10 +13,11 @@ endif
 export KBMFA_TARGET ?= $(or $(CARGO_TARGET_DIR),$(CURDIR)/target)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup build test unit e2e test-matrix test-double sanitize demo soak bench fuzz lint clean
+.PHONY: help setup build test unit e2e test-matrix test-double sanitize demo soak bench bench-record bench-keybase \
+	bench-wire bench-module fuzz audit audit-advisories lint clean
 
 help: ## lists these targets
-	@sed -n 's/^\([a-z0-9-]*\):[^#]*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 13
+	@sed -n 's/^\([a-z0-9-]*\):[^#]*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 18
 
 setup: ## makes a Debian 12 host ready: packages, sshd 9.2 and a Debian 13 root in .cache
 	tests/setup/setup.sh
@@ -69,17 +70,40 @@ demo: setup build ## shows a login approved, one denied, and the record; RELAY=k
 	$(CARGO) build --locked -p kbmfa-tests --bin demo
 	RELAY=$(RELAY) $(AS_ROOT) tests/demo/demo.sh
 
-# The second half measures the server as it is shipped, so it needs it and the double optimised.
-bench: setup build ## measures a record of a million events (BENCH_ARGS=N), then logins approved in Keybase (BENCH_LOGINS=N)
+# All of it with an optimised server and the module as it is shipped. Each part prints its figures, and judges nothing.
+bench: setup build bench-record bench-keybase bench-wire bench-module ## measures all of the following, one after the other
+
+bench-record: ## a record of a million events (BENCH_ARGS=N)
 	$(CARGO) run --locked -p kbmfa-server --profile bench --example bench -- $(BENCH_ARGS)
+
+bench-keybase: ## logins approved in Keybase (BENCH_LOGINS=N), beside the old way; after setup and build
 	tests/bench/old/setup.sh
 	$(CARGO) build --locked -p kbmfa-server --profile bench --bin kbmfa-server
 	$(CARGO) build --locked -p keybase-double --profile bench
 	KBMFA_PROFILE=release $(CARGO) run --locked $(RUN_AS_ROOT) -p kbmfa-tests --bin bench-keybase -- $(BENCH_LOGINS)
 
+bench-wire: ## logins a second, and ten thousand polls held (WIRE_ARGS='SECONDS POLLS'), beside what bounds them
+	$(CARGO) run --locked -p kbmfa-server --profile bench --example wire -- $(WIRE_ARGS)
+
+bench-module: ## the module in a fresh process, answers on their way, one login's cost (BENCH_LOGINS=N); after setup and build
+	$(CARGO) build --locked -p kbmfa-server --profile bench --bin kbmfa-server
+	KBMFA_PROFILE=release $(CARGO) run --locked $(RUN_AS_ROOT) -p kbmfa-tests --bin bench-module -- $(BENCH_LOGINS)
+
 FUZZ_SECONDS ?= 60
-fuzz: ## lets libFuzzer at each parser of lines from outside for FUZZ_SECONDS; installs cargo-fuzz into .cache
-	tests/fuzz/fuzz.sh $(FUZZ_SECONDS)
+fuzz: ## lets libFuzzer at each parser (FUZZ_TARGET=one) for FUZZ_SECONDS; installs cargo-fuzz into .cache
+	tests/fuzz/fuzz.sh $(FUZZ_SECONDS) $(FUZZ_TARGET)
+
+# Takes minutes to build, so `make lint` does without.
+CARGO_DENY := .cache/cargo-deny/bin/cargo-deny
+$(CARGO_DENY):
+	$(CARGO) install --locked --quiet --root .cache/cargo-deny cargo-deny
+
+# What is known about vulnerabilities changes without a change here and has to be fetched, so it is a target of its own.
+audit: $(CARGO_DENY) ## holds every dependency to deny.toml: licences, bans, sources; asks nobody about vulnerabilities
+	$(CARGO_DENY) --locked check --hide-inclusion-graph licenses bans sources
+
+audit-advisories: $(CARGO_DENY) ## looks every dependency up in RustSec's advisories; fails where they cannot be fetched
+	@$(CARGO_DENY) --locked check advisories || { echo 'make: the advisories were NOT all found in order, see above' >&2; exit 1; }
 
 lint: ## formatting, clippy and docs, each warning an error
 	$(CARGO) fmt --all --check

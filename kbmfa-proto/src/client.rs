@@ -10,12 +10,15 @@ use std::os::fd::OwnedFd;
 use std::sync::Arc;
 use std::time::Duration;
 use ureq::http;
+use ureq::unversioned::transport::Connector;
 use ureq::{Agent, RequestExt};
 
 use crate::caller::Authorization;
 use crate::problem::Problem;
 use crate::{VERSION, VERSION_HEADER};
 
+#[cfg(any(test, fuzzing))]
+pub mod fuzz;
 mod tls;
 mod wire;
 
@@ -87,7 +90,11 @@ impl Client {
         authorization: Option<&Authorization<'_>>,
         watch: Option<Watch>,
     ) -> Result<Self, Error> {
-        let connector = wire::Connector::new(target, trust, watch)?;
+        Ok(Self::over(wire::Connector::new(target, trust, watch)?, target, authorization))
+    }
+
+    /// A client whose connections come from here.
+    fn over(connector: impl Connector, target: &Target, authorization: Option<&Authorization<'_>>) -> Self {
         let config = Agent::config_builder()
             .http_status_as_error(false)
             .https_only(true)
@@ -96,11 +103,11 @@ impl Client {
             .proxy(None)
             .user_agent(concat!("kbmfa/", env!("CARGO_PKG_VERSION")))
             .build();
-        Ok(Self {
+        Self {
             agent: Agent::with_parts(config, connector, wire::NoLookup(target.address)),
             base: format!("https://{}", tls::authority(&target.host, target.address.port())),
             authorization: authorization.map(|authorization| authorization.value().into()),
-        })
+        }
     }
 
     /// Sends `method path` with an optional JSON body and reads a JSON answer, all within `time`.

@@ -27,6 +27,9 @@ use crate::roster::store;
 use crate::secret::SecretHash;
 use crate::settings::{Faults, File, Section};
 
+#[cfg(any(test, fuzzing))]
+pub mod fuzz;
+
 /// Where the file is unless told otherwise.
 pub const DEFAULT_PATH: &str = "/etc/kbmfa/server.toml";
 

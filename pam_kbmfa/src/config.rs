@@ -26,7 +26,7 @@ pub(crate) const ADDRESS_TIME: Duration = Duration::from_secs(5);
 /// Most servers, and most addresses of one server.
 const SERVERS_MAX: usize = 8;
 const DEADLINE_MIN: Duration = Duration::from_secs(1);
-const DEADLINE_MAX: Duration = Duration::from_secs(600);
+pub(crate) const DEADLINE_MAX: Duration = Duration::from_secs(600);
 
 /// A configuration that can be used.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -25,6 +25,8 @@ mod sys;
 
 #[cfg(feature = "faults")]
 mod faults;
+#[cfg(any(test, fuzzing))]
+pub mod fuzz;
 #[cfg(feature = "host")]
 pub mod host;
 

@@ -54,7 +54,7 @@ impl Proc {
 
 /// Reads pid, parent (field 4) and start time (field 22) of `/proc/PID/stat`. Field 2 is the program's name
 /// in parentheses, and a program may be called `x) S 1 (y`.
-fn parse_stat(text: &str) -> Option<Process> {
+pub(crate) fn parse_stat(text: &str) -> Option<Process> {
     let pid = text.split(' ').next()?.parse().ok()?;
     let (_name, rest) = text.rsplit_once(')')?;
     let mut fields = rest.split_ascii_whitespace();
@@ -64,7 +64,7 @@ fn parse_stat(text: &str) -> Option<Process> {
 }
 
 /// The inode in `socket:[12345]`.
-fn parse_socket(link: &str) -> Option<u64> {
+pub(crate) fn parse_socket(link: &str) -> Option<u64> {
     link.strip_prefix("socket:[")?.strip_suffix(']')?.parse().ok()
 }
 

@@ -127,6 +127,25 @@ fn unsafe_code_stands_in_one_room() {
 }
 
 #[test]
+fn every_fuzz_target_has_a_corpus_that_a_unit_test_replays() {
+    let sources = ["kbmfa-proto/src", "kbmfa-server/src", "pam_kbmfa/src"].map(|dir| files(dir, "rs"));
+    let sources: Vec<&String> = sources.iter().flat_map(BTreeMap::values).collect();
+    let manifest = fs::read_to_string(root().join("tests/fuzz/Cargo.toml")).unwrap();
+    let mut faults = Vec::new();
+    for (file, _) in files("tests/fuzz/targets", "rs") {
+        let target = Path::new(&file).file_stem().unwrap().to_str().unwrap();
+        let corpus = root().join("tests/fuzz/corpus").join(target);
+        let seeds = fs::read_dir(corpus).map_or(0, Iterator::count);
+        let replayed = [format!("corpus/{target}\""), format!("replay(\"{target}\"")];
+        let is_replayed = sources.iter().any(|text| replayed.iter().any(|words| text.contains(words)));
+        if seeds == 0 || !is_replayed || !manifest.contains(&format!("name = \"{target}\"")) {
+            faults.push(file);
+        }
+    }
+    none(&faults);
+}
+
+#[test]
 fn every_file_opens_with_what_it_owns() {
     let mut faults = Vec::new();
     for dir in ["kbmfa-proto", "kbmfa-server", "pam_kbmfa", "tests"] {

@@ -49,7 +49,7 @@ pub(super) fn wait_query() -> impl Filter<Extract = (Option<Duration>,), Error =
     raw.map(|query: String| parse_wait(&query))
 }
 
-fn parse_wait(query: &str) -> Option<Duration> {
+pub(super) fn parse_wait(query: &str) -> Option<Duration> {
     let seconds = match query.strip_prefix("wait=") {
         Some(digits) => digits.parse().ok()?,
         None if query.is_empty() => 0,
@@ -62,7 +62,7 @@ fn known(credential: Option<Credential>) -> Result<Credential, Error> {
     credential.ok_or(Error::Unauthorized)
 }
 
-fn login_id(text: &str) -> Result<LoginId, Error> {
+pub(super) fn login_id(text: &str) -> Result<LoginId, Error> {
     text.parse().map_err(|_| Error::Bad("a login id is 32 lower-case hexadecimal digits"))
 }
 

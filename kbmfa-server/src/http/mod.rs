@@ -7,6 +7,9 @@ pub mod tls;
 pub mod gate;
 pub mod strangers;
 
+#[cfg(any(test, fuzzing))]
+pub mod fuzz;
+
 mod caller;
 mod logins;
 mod machines;

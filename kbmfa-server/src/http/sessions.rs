@@ -31,7 +31,7 @@ pub(super) async fn batch(who: Option<Credential>, sessions: Sessions, body: Byt
 
 /// The reports of a batch, and how many were none: they are read one by one, for one that makes no sense must
 /// not hold up the others for ever.
-fn read(body: &[u8]) -> Result<(Vec<SessionReport>, u64), Failure> {
+pub(super) fn read(body: &[u8]) -> Result<(Vec<SessionReport>, u64), Failure> {
     let Reports::<Value> { reports } = reply::json(body)?;
     if reports.len() > REPORTS_MAX {
         return Err(Error::Bad("a batch holds at most 64 reports").into());

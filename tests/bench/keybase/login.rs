@@ -3,10 +3,10 @@
 use kbmfa_tests::chat::{Chat, ROOM};
 use kbmfa_tests::machine::Machine;
 use kbmfa_tests::wait::{PATIENCE, pass};
-use rustix::time::{ClockId, clock_gettime};
-use std::io::{BufRead, BufReader};
-use std::process::{Child, ChildStdout, Stdio};
+use rustix::time::ClockId;
 use std::time::Duration;
+
+use crate::client::{Client, micros, ms, wall_us};
 
 /// Who approves.
 const APPROVER: &str = "bob";
@@ -66,50 +66,9 @@ pub(crate) fn log_in(way: &dyn Way, delay: Duration) -> Sample {
     times.unwrap_or_else(alone).into_iter().chain(counted).collect()
 }
 
-/// alice's ssh, whose shell says a word.
-pub(crate) struct Client {
-    child: Child,
-    shell: BufReader<ChildStdout>,
-}
-
-impl Client {
-    pub(crate) fn start(machine: &Machine) -> Self {
-        let mut ssh = machine.ssh_unstarted("alice", &["echo", "in"]);
-        let mut child = ssh.stdout(Stdio::piped()).spawn().unwrap();
-        let shell = BufReader::new(child.stdout.take().unwrap());
-        Self { child, shell }
-    }
-
-    /// Waits for the word.
-    pub(crate) fn read_shell(&mut self) {
-        let mut line = String::new();
-        self.shell.read_line(&mut line).unwrap();
-        assert_eq!(line, "in\n", "the login failed");
-    }
-
-    pub(crate) fn end(mut self) {
-        assert!(self.child.wait().unwrap().success(), "the login failed in the end");
-    }
-}
-
-/// Microseconds since 1970.
-pub(crate) fn wall_us() -> i64 {
-    read(ClockId::Realtime)
-}
-
 /// Microseconds of `CLOCK_MONOTONIC`, as the double's trace has it.
 fn now_us() -> i64 {
-    read(ClockId::Monotonic)
-}
-
-fn read(clock: ClockId) -> i64 {
-    let time = clock_gettime(clock);
-    time.tv_sec * 1_000_000 + time.tv_nsec / 1000
-}
-
-/// Milliseconds between two moments.
-pub(crate) fn ms(from_us: i64, to_us: i64) -> f64 {
-    f64::from(i32::try_from(to_us - from_us).expect("moments of one login")) / 1e3
+    micros(ClockId::Monotonic)
 }
 
 /// When somebody approved.

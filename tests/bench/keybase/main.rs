@@ -13,11 +13,13 @@
     reason = "a bench starts processes, prints, and fails by a loud panic"
 )]
 
+mod client;
 mod group;
 mod login;
 mod old;
 mod ours;
 mod plain;
+mod sshd;
 mod table;
 
 use kbmfa_tests::wait::pass;

@@ -1,0 +1,65 @@
+//! `server.toml`, for the fuzzer: one that is accepted lets in nobody by accident, and one that is not says where.
+//!
+//! What the fuzzer begins with and has found is read here in the unit tests too.
+#![expect(clippy::missing_panics_doc, reason = "a fuzz target fails by a loud panic")]
+
+use std::path::Path;
+use std::time::Duration;
+
+use super::{Config, MODULE_SERVER_TIMEOUT, WINDOW};
+use crate::policy::{Rule, Says};
+
+/// The text of a file. One that names a file of its own (`auth_token_file`) has that read as well.
+pub fn server_toml(bytes: &[u8]) {
+    let Ok(text) = str::from_utf8(bytes) else { return };
+    let config = match Config::parse(Path::new("server.toml"), text) {
+        Ok(config) => config,
+        Err(faults) => {
+            let faults = faults.to_string();
+            let lines = 1 + text.matches('\n').count();
+            // What a fault quotes may have lines of its own, but the first begins with a place in the file.
+            let at =
+                faults.strip_prefix("server.toml:").and_then(|rest| rest.split(':').next()?.parse().ok());
+            return assert!(at.is_some_and(|at: usize| (1..=lines).contains(&at)), "{faults}");
+        }
+    };
+    assert!(config.http.status_listen.ip().is_loopback(), "{}", config.http.status_listen);
+    assert!(config.poll_grace > MODULE_SERVER_TIMEOUT, "{:?}", config.poll_grace);
+    assert!(
+        config.auth_token.as_ref().is_none_or(|token| !token.from.is_empty()),
+        "a token for all the world"
+    );
+    let default = &config.policy.default;
+    let windows = config.policy.rules.iter().filter_map(window).chain([default.window]);
+    for window in windows {
+        assert!(window > config.poll_grace && (WINDOW.0..=WINDOW.1).contains(&window), "{window:?}");
+    }
+    for Rule { scope, says, line } in &config.policy.rules {
+        let is_wide = scope.from.is_empty() || (scope.machines.is_empty() && scope.pools.is_empty());
+        assert!(!is_wide || *says != Says::Exempt, "line {line} lets in everybody");
+        assert!(!scope.machines.iter().any(kbmfa_proto::names::MachineName::is_claimed), "line {line}");
+    }
+}
+
+fn window(rule: &Rule) -> Option<Duration> {
+    match &rule.says {
+        Says::Ask(terms) => Some(terms.window),
+        Says::Exempt => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::fs;
+
+    #[test]
+    fn nothing_that_the_fuzzer_knows_upsets_the_configuration() {
+        let corpus = Path::new(env!("CARGO_MANIFEST_DIR")).join("../tests/fuzz/corpus/server_toml");
+        let files: Vec<_> = fs::read_dir(corpus).unwrap().map(|entry| entry.unwrap().path()).collect();
+        assert!(!files.is_empty());
+        for file in files {
+            server_toml(&fs::read(file).unwrap());
+        }
+    }
+}

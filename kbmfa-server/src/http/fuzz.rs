@@ -1,0 +1,105 @@
+//! What a machine sends, for the fuzzer: whatever is read of it must hold what the rest relies on.
+//!
+//! What the fuzzer begins with and has found is read here in the unit tests too.
+#![expect(clippy::missing_panics_doc, reason = "a fuzz target fails by a loud panic")]
+
+use kbmfa_proto::caller::Authorization;
+use kbmfa_proto::login::{FirstFactor, OpenLogin, WAIT_S_MAX};
+use kbmfa_proto::machine::{Join, Trust};
+use kbmfa_proto::session::{REPORTS_MAX, SessionReport};
+use kbmfa_proto::text::{Shown, is_invisible};
+use serde::{Deserialize, Serialize};
+use std::fmt::Debug;
+use std::net::IpAddr;
+use std::time::Duration;
+
+use super::{caller, logins, reply, sessions};
+use crate::logins::key;
+use crate::roster::caller::Credential;
+use crate::secret::SecretHash;
+
+/// A request: the value of `Authorization` on a line, an id with a query on the next, and a body.
+pub fn requests(bytes: &[u8]) {
+    let mut parts = bytes.splitn(3, |byte| *byte == b'\n');
+    let mut line = || str::from_utf8(parts.next().unwrap_or_default()).unwrap_or_default();
+    let (header, target) = (line(), line());
+    authorization(header);
+    let (id, query) = target.split_once('?').unwrap_or((target, ""));
+    if let Ok(id) = logins::login_id(id) {
+        assert_eq!(id.as_str().bytes().filter(u8::is_ascii_hexdigit).count(), 32, "{id}");
+    }
+    assert!(
+        logins::parse_wait(query).is_none_or(|wait| wait <= Duration::from_secs(WAIT_S_MAX)),
+        "{query:?}"
+    );
+    body(parts.next().unwrap_or_default());
+}
+
+/// Who calls is read as it would be written, and a name that is merely claimed is marked.
+fn authorization(header: &str) {
+    let read = Authorization::read(header);
+    let credential = caller::read(header, IpAddr::from([192, 0, 2, 1]));
+    assert_eq!(read.is_some(), credential.is_some(), "{header:?}");
+    if let Some(read) = read {
+        let written = read.value();
+        assert!(Authorization::read(&written).is_some_and(|again| again == read), "{header:?}");
+    }
+    if let Some(Credential::Token(claim)) = credential {
+        assert!(claim.name.is_claimed(), "{header:?}");
+    }
+}
+
+/// The body, as each of the routes reads it.
+fn body(bytes: &[u8]) {
+    if let Some(login) = read::<OpenLogin>(bytes) {
+        let texts = [Some(login.service), login.rhost, login.tty, Some(login.connection.id)];
+        assert!(texts.iter().flatten().chain([&login.module_version]).all(is_clean), "an unclean text");
+        assert!(!login.user.as_str().contains(is_invisible), "{}", login.user);
+        if let FirstFactor::Publickey { key } = login.first_factor {
+            let print = key::fingerprint(&key);
+            assert!(print.is_none_or(|print| print.len() == "SHA256:".len() + 43), "{key:?}");
+        }
+    }
+    if let Some(report) = read::<SessionReport>(bytes) {
+        let texts = [Some(report.service), report.rhost, report.tty, Some(report.connection.id)];
+        assert!(texts.iter().flatten().chain([&report.module_version]).all(is_clean), "an unclean text");
+    }
+    if let Ok((reports, refused)) = sessions::read(bytes) {
+        assert!(reports.len() as u64 + refused <= REPORTS_MAX as u64, "{refused} refused");
+    }
+    if let Some(join) = read::<Join>(bytes)
+        && let Some(hash) = SecretHash::from_hex(&join.credential_sha256)
+    {
+        assert_eq!(crate::random::to_hex(hash.as_bytes()), join.credential_sha256);
+    }
+    read::<Trust>(bytes);
+}
+
+/// Reads a body; what was read must be read again from what would be written of it.
+fn read<T: for<'de> Deserialize<'de> + Serialize + PartialEq + Debug>(bytes: &[u8]) -> Option<T> {
+    let found: T = reply::json(bytes).ok()?;
+    let written = serde_json::to_vec(&found).unwrap_or_default();
+    assert_eq!(reply::json::<T>(&written).ok().as_ref(), Some(&found));
+    Some(found)
+}
+
+fn is_clean(text: &Shown) -> bool {
+    !text.as_str().contains(is_invisible)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::fs;
+    use std::path::Path;
+
+    #[test]
+    fn nothing_that_the_fuzzer_knows_upsets_the_routes() {
+        let corpus = Path::new(env!("CARGO_MANIFEST_DIR")).join("../tests/fuzz/corpus/requests");
+        let files: Vec<_> = fs::read_dir(corpus).unwrap().map(|entry| entry.unwrap().path()).collect();
+        assert!(!files.is_empty());
+        for file in files {
+            requests(&fs::read(file).unwrap());
+        }
+    }
+}

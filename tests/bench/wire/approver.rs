@@ -1,0 +1,81 @@
+//! Somebody who approves at once, by the way that `kbmfa-server login approve` takes: in the database, from another
+//! process than the server's, with a ring at its door. Only that no program is started for each.
+
+use kbmfa_proto::names::LoginId;
+use kbmfa_server::config::Config;
+use kbmfa_server::db::Db;
+use kbmfa_server::logins::answering::{self, Answered};
+use kbmfa_server::logins::{Error, Rules};
+use kbmfa_server::poke;
+use kbmfa_server::policy::Approver as Person;
+use kbmfa_server::relay::Answer;
+use std::os::unix::net::UnixDatagram;
+use std::path::{Path, PathBuf};
+use std::thread;
+
+/// Approvals in one transaction at the most, as in the server's own group commit.
+pub(crate) const BATCH: usize = 256;
+
+/// Somebody at the console.
+pub(crate) struct Approver {
+    db: Db,
+    rules: Rules,
+    state_dir: PathBuf,
+}
+
+impl Approver {
+    pub(crate) fn new(config: &Path) -> Self {
+        let config = Config::read(config).unwrap();
+        Self {
+            db: Db::open(&config.state_dir).unwrap(),
+            rules: config.rules(None),
+            state_dir: config.state_dir,
+        }
+    }
+
+    /// Approves these in one transaction.
+    pub(crate) fn approve(&self, ids: Vec<LoginId>) {
+        let rules = self.rules.clone();
+        let person: Person = "console:bench".parse().unwrap();
+        let approved = self.db.write_blocking("bench", move |tx| {
+            for id in &ids {
+                let answered = answering::answer(tx, &rules, id, &person, Answer::Approve, None)?;
+                assert!(matches!(answered, Answered::Decided(_)), "{id}: {answered:?}");
+            }
+            Ok::<_, Error>(())
+        });
+        approved.unwrap();
+    }
+
+    /// Rings at the server's door.
+    pub(crate) fn ring(&self) {
+        poke::ring(&self.state_dir);
+    }
+
+    /// Approves whatever login is named at this socket, until [`end`].
+    pub(crate) fn listen(self, socket: &Path) -> thread::JoinHandle<()> {
+        let socket = UnixDatagram::bind(socket).unwrap();
+        thread::spawn(move || {
+            while let Some(first) = next(&socket) {
+                let mut ids = vec![first];
+                socket.set_nonblocking(true).unwrap();
+                ids.extend(std::iter::from_fn(|| next(&socket)).take(BATCH - 1));
+                socket.set_nonblocking(false).unwrap();
+                self.approve(ids);
+                self.ring();
+            }
+        })
+    }
+}
+
+/// Tells whoever listens at this socket that no login comes any more.
+pub(crate) fn end(socket: &Path) {
+    UnixDatagram::unbound().unwrap().send_to(&[], socket).unwrap();
+}
+
+/// The next login that is named; none if there is none now, or none to come.
+fn next(socket: &UnixDatagram) -> Option<LoginId> {
+    let mut name = [0; 32];
+    let length = socket.recv(&mut name).ok().filter(|length| *length > 0)?;
+    Some(str::from_utf8(&name[..length]).unwrap().parse().unwrap())
+}
