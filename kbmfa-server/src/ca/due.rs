@@ -50,11 +50,12 @@ pub struct Present<'a> {
 }
 
 /// Whether to replace the certificate, and why. `wanted` are the names that it ought to have, if they are to
-/// be looked at; `best_end` is until when a new one would be good.
+/// be looked at; `best_end` is until when a new one would be good. Before `authority_begins` it is the clock that is wrong,
+/// and no certificate of that day would be any good.
 pub fn due(
     present: Option<&Present<'_>>,
     wanted: Option<&BTreeSet<String>>,
-    best_end: Time,
+    (authority_begins, best_end): (Time, Time),
     now: Time,
 ) -> Option<Why> {
     let Some(Present { facts, by_signer }) = present else { return Some(Why::Missing) };
@@ -64,7 +65,7 @@ pub fn due(
         Some(Why::Authority)
     } else if wanted.is_some_and(|wanted| *wanted != facts.names) {
         Some(Why::Names)
-    } else if now < facts.not_before {
+    } else if (authority_begins..facts.not_before).contains(&now) {
         Some(Why::Early)
     } else if old && best_end.since(facts.not_after) >= GAIN_MIN {
         Some(Why::Age)
@@ -124,7 +125,7 @@ mod tests {
     fn a_certificate_is_renewed_when_two_thirds_of_its_life_are_over() {
         let (facts, clock) = ninety_days();
         let present = Present { facts: &facts, by_signer: true };
-        let now = || due(Some(&present), None, clock.now() + DAY * 90, clock.now());
+        let now = || due(Some(&present), None, (facts.not_before, clock.now() + DAY * 90), clock.now());
         assert_eq!(now(), None);
         clock.advance(DAY * 59 + ALMOST_A_DAY);
         assert_eq!(now(), None);
@@ -138,9 +139,16 @@ mod tests {
     fn a_certificate_made_while_the_clock_was_ahead_is_replaced_when_it_is_right_again() {
         let (facts, clock) = ninety_days();
         let present = Present { facts: &facts, by_signer: true };
-        let wanted = |now| due(Some(&present), None, facts.not_after, now);
+        let authority_begins = clock.now().minus(DAY);
+        let wanted = |now| due(Some(&present), None, (authority_begins, facts.not_after), now);
         assert_eq!(wanted(clock.now()), None);
         assert_eq!(wanted(clock.now().minus(Duration::from_micros(1))), Some(Why::Early));
+        assert_eq!(wanted(authority_begins), Some(Why::Early));
+        assert_eq!(
+            wanted(authority_begins.minus(Duration::from_micros(1))),
+            None,
+            "a clock that begins in 1970"
+        );
     }
 
     #[test]
@@ -149,8 +157,11 @@ mod tests {
         let present = Present { facts: &facts, by_signer: true };
         clock.advance(DAY * 80);
         let authority_ends = facts.not_after + ALMOST_A_DAY;
-        assert_eq!(due(Some(&present), None, authority_ends, clock.now()), None);
-        assert_eq!(due(Some(&present), None, facts.not_after + DAY, clock.now()), Some(Why::Age));
+        assert_eq!(due(Some(&present), None, (facts.not_before, authority_ends), clock.now()), None);
+        assert_eq!(
+            due(Some(&present), None, (facts.not_before, facts.not_after + DAY), clock.now()),
+            Some(Why::Age)
+        );
     }
 
     #[test]
@@ -160,13 +171,14 @@ mod tests {
             let present = Present { facts: &facts, by_signer };
             let wanted = wanted.map(names);
             let now = clock.now();
-            assert_eq!(due(Some(&present), wanted.as_ref(), facts.not_after, now), expected, "{wanted:?}");
+            let times = (facts.not_before, facts.not_after);
+            assert_eq!(due(Some(&present), wanted.as_ref(), times, now), expected, "{wanted:?}");
         };
         check(true, None, None);
         check(true, Some(&["a"]), None);
         check(true, Some(&["a", "b"]), Some(Why::Names));
         check(false, Some(&["a"]), Some(Why::Authority));
-        assert_eq!(due(None, None, facts.not_after, clock.now()), Some(Why::Missing));
+        assert_eq!(due(None, None, (facts.not_before, facts.not_after), clock.now()), Some(Why::Missing));
     }
 
     #[test]

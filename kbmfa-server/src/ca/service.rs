@@ -47,7 +47,8 @@ fn look(files: &Files, names: &Names, now: Time) -> Result<Option<Found>, Error>
     let wanted: BTreeSet<String> = given.iter().map(|name| facts::canonical(name)).collect();
     let demanded = matches!(names, Names::Demanded(_)) && !wanted.is_empty();
     let best_end = issue::end(now, signer.facts.not_after);
-    let why = due::due(present.as_ref(), Some(&wanted).filter(|_| demanded), best_end, now);
+    let times = (signer.facts.not_before, best_end);
+    let why = due::due(present.as_ref(), Some(&wanted).filter(|_| demanded), times, now);
     let kept = facts.filter(|_| !demanded).map(|facts| facts.names.iter().cloned().collect());
     Ok(why.map(|why| (why, signer, kept.unwrap_or_else(|| given.clone()))))
 }

@@ -78,7 +78,7 @@ fn look(args: &Args) -> Vec<Finding> {
     });
     let (ours, faults) = bypass::ours(&stack);
     findings.extend(faults);
-    findings.extend(bypass::judge(&stack, &ours));
+    findings.extend(bypass::judge(service.as_str(), &stack, &ours));
     findings.extend(files::roots_alone(stack.iter().map(Line::file)).into_iter().filter(is_no_ok));
     let lines = told_apart(args, &ours);
     let mut deadline: Option<Duration> = None;

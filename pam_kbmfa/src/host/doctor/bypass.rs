@@ -62,14 +62,14 @@ pub(super) fn hooks(ours: &[Ours<'_>]) -> Hooks {
 }
 
 /// Looks at every line of ours, and at what stands around it.
-pub(super) fn judge(stack: &[Line], ours: &[Ours<'_>]) -> Vec<Finding> {
+pub(super) fn judge(service: &str, stack: &[Line], ours: &[Ours<'_>]) -> Vec<Finding> {
     let mut findings: Vec<Finding> = ours.iter().flat_map(|one| by_itself(stack, one, ours)).collect();
     for group in [Group::Auth, Group::Account, Group::Session] {
         let mut in_group = ours.iter().filter(|ours| ours.line.group == group).peekable();
         if in_group.peek().is_none() {
             continue;
         }
-        let faults = ways::judge(stack, ours, group);
+        let faults = ways::judge(service, stack, ours, group);
         if let (true, Some(first)) = (faults.is_empty(), in_group.find(|ours| ours.asks())) {
             findings.push(Finding::ok("PAM stack", format!("no way through it leads past {}", first.line)));
         }

@@ -85,3 +85,10 @@ pub(super) const FAILURES: [&str; 26] = [
     "authtok_expired",
     "module_unknown",
 ];
+
+/// Services of programs that keep the user who called them as the real one, as `pam_rootok` looks at it.
+pub(super) const CALLED_BY_ANYBODY: [&str; 4] = ["su", "su-l", "runuser", "runuser-l"];
+
+/// Arguments with which a module that checks may have no opinion about somebody; `pam_unix` knows `nullok` too, for
+/// passwords that are empty, and has one all the same.
+pub(super) const STEP_ASIDE: [&str; 3] = ["nullok", "nouserok", "ignore_"];

@@ -11,13 +11,17 @@ const COMMON_ACCOUNT: &str = "account [success=1 new_authtok_reqd=done default=i
                               account requisite pam_deny.so\naccount required pam_permit.so\n";
 
 fn look(sshd: &str) -> Vec<Finding> {
+    look_at("sshd", sshd)
+}
+
+fn look_at(service: &str, sshd: &str) -> Vec<Finding> {
     let dir = tempfile::tempdir().unwrap();
     for (name, text) in [("sshd", sshd), ("common-auth", COMMON_AUTH), ("common-account", COMMON_ACCOUNT)] {
         fs::write(dir.path().join(name), text).unwrap();
     }
     let stack = stack::read(&[dir.path().to_owned()], "sshd").unwrap();
     let (ours, mut findings) = ours(&stack);
-    findings.extend(judge(&stack, &ours));
+    findings.extend(judge(service, &stack, &ours));
     findings
 }
 
@@ -145,8 +149,37 @@ fn whoever_trusts_the_stack_needs_something_on_it_that_checks_and_ends_the_login
     ill(Level::Weak, &format!("auth required pam_unix.so\n{ours}"), "a wrong password rings people");
     // A wrong password meets pam_deny.
     well(&format!("@include common-auth\n{ours}"));
-    // Whoever is root needs nobody's leave.
-    well(&format!("auth sufficient pam_rootok.so\nauth requisite pam_unix.so\n{ours}"));
+    // It may have no opinion.
+    ill(Level::Fault, &format!("auth requisite pam_sss.so ignore_unknown_user\n{ours}"), unchecked);
+    ill(Level::Fault, &format!("auth requisite pam_google_authenticator.so nullok\n{ours}"), unchecked);
+    well(&format!("auth requisite pam_unix.so nullok\n{ours}"));
+    well(&format!("auth requisite pam_sss.so\n{ours}"));
+}
+
+#[test]
+fn root_needs_nobodys_leave_for_su_and_is_everybody_to_sshd() {
+    let stack = "auth sufficient pam_rootok.so\nauth requisite pam_unix.so\nauth required pam_kbmfa.so first_factor=stack\n";
+    let su = look_at("su", stack);
+    assert!(su.iter().all(|finding| finding.level == Level::Ok), "{su:?}");
+    ill(Level::Fault, stack, "lets somebody past it on success");
+    ill(
+        Level::Fault,
+        "account sufficient pam_rootok.so\naccount required pam_kbmfa.so\n",
+        "lets somebody past it",
+    );
+}
+
+#[test]
+fn the_fix_is_one_that_lets_people_in_who_may() {
+    let fix = |stack: &str| {
+        let ours = "auth required pam_kbmfa.so first_factor=stack\n";
+        let findings = look(&format!("{stack}{ours}"));
+        findings.into_iter().find_map(|finding| finding.fix).unwrap()
+    };
+    assert!(fix("").contains("such as `auth requisite pam_unix.so`"));
+    assert!(fix("auth required pam_sss.so\n").starts_with("write `requisite` at /"));
+    let jumping = "auth [success=1 default=ignore] pam_unix.so\nauth optional pam_warn.so\n";
+    assert!(fix(jumping).starts_with("see to it that the stack ends where /"));
 }
 
 #[test]

@@ -6,12 +6,12 @@ use kbmfa_proto::finding::Finding;
 use super::super::dispatch::{self, End, Returned, Way};
 use super::super::stack::{Action, Group, Line};
 use super::Ours;
-use super::modules::{CHECK, FAILURES, NO_CHECK};
+use super::modules::{CALLED_BY_ANYBODY, CHECK, FAILURES, NO_CHECK, STEP_ASIDE};
 use crate::args::{Proof, Purpose};
 
 /// The lines of one group that has lines of ours, by every way through it.
-pub(super) fn judge(stack: &[Line], ours: &[Ours<'_>], group: Group) -> Vec<Finding> {
-    let group = Lines::of(stack, ours, group);
+pub(super) fn judge(service: &str, stack: &[Line], ours: &[Ours<'_>], group: Group) -> Vec<Finding> {
+    let group = Lines::of(service, stack, ours, group);
     let ways =
         dispatch::ways(&group.all, Seen::default(), |at| group.returns(at), |s, at, r| group.note(s, at, r));
     let is_in = |way: &&Way<Seen>| match way.end {
@@ -68,6 +68,7 @@ enum Checked {
 
 /// The lines of one group.
 struct Lines<'a> {
+    service: &'a str,
     group: Group,
     all: Vec<&'a Line>,
     /// For each line, what it is for if it is ours.
@@ -75,11 +76,11 @@ struct Lines<'a> {
 }
 
 impl<'a> Lines<'a> {
-    fn of(stack: &'a [Line], ours: &'a [Ours<'a>], group: Group) -> Self {
+    fn of(service: &'a str, stack: &'a [Line], ours: &'a [Ours<'a>], group: Group) -> Self {
         let all: Vec<&Line> = stack.iter().filter(|line| line.group == group).collect();
         let find = |line: &&Line| ours.iter().find(|ours| std::ptr::eq(ours.line, *line));
         let ours = all.iter().map(find).collect();
-        Self { group, all, ours }
+        Self { service, group, all, ours }
     }
 
     fn line(&self, at: usize) -> Option<&'a Line> {
@@ -117,12 +118,15 @@ impl<'a> Lines<'a> {
                 ]
             }
             ("pam_permit.so", None) => vec![Returned::Success],
-            // Whoever is root already needs nobody's leave: what is asked is what becomes of everybody else.
-            ("pam_deny.so" | "pam_rootok.so", None) => failures().collect(),
+            ("pam_deny.so", None) => failures().collect(),
+            // Where it asks who called su, root needs nobody's leave; sshd, sudo and login are root for everybody.
+            ("pam_rootok.so", None) if CALLED_BY_ANYBODY.contains(&self.service) => failures().collect(),
             (_, None) => {
                 let mut all = vec![Returned::Success];
                 all.extend(failures());
-                all.extend((!checks || account).then_some(Returned::Ignore));
+                let steps_aside = line.name() != "pam_unix.so"
+                    && line.args.iter().any(|arg| STEP_ASIDE.iter().any(|word| arg.starts_with(word)));
+                all.extend((!checks || account || steps_aside).then_some(Returned::Ignore));
                 all.extend(account.then_some(Returned::NewPassword));
                 all
             }
@@ -150,6 +154,7 @@ impl<'a> Lines<'a> {
         let found = match returned {
             Returned::Success if CHECK.contains(&name) => Checked::Passed,
             Returned::Failure(_) if CHECK.contains(&name) => Checked::Failed,
+            Returned::Ignore if CHECK.contains(&name) => Checked::Nothing,
             Returned::Success | Returned::Ignore if !NO_CHECK.contains(&name) => Checked::Perhaps,
             _ => Checked::Nothing,
         };
@@ -209,8 +214,6 @@ impl<'a> Lines<'a> {
     /// What proves who somebody is before people are asked about them.
     fn first_factor(&self, ways: &[Way<Seen>]) -> Option<Finding> {
         const WHAT: &str = "first factor";
-        const FIX: &str =
-            "put `auth requisite pam_unix.so` before our line, in the place of what includes others";
         let ours = self.ours.iter().flatten().find(|ours| ours.asks())?.line;
         let lets_in = |checked: &[Checked]| {
             let is_it = |way: &&Way<Seen>| way.end == End::Success && checked.contains(&way.noted.checked);
@@ -220,7 +223,7 @@ impl<'a> Lines<'a> {
             let found = format!(
                 "{ours} trusts the modules before it, and an approval lets in whom none of them has checked"
             );
-            return Some(Finding::fault(WHAT, found).fix(FIX));
+            return Some(Finding::fault(WHAT, found).fix(self.check_first()));
         }
         if lets_in(&[Checked::Perhaps]) {
             let found = format!(
@@ -236,6 +239,23 @@ impl<'a> Lines<'a> {
         let (at, _) =
             way.calls.iter().find(|(at, _)| self.line(*at).is_some_and(|l| CHECK.contains(&l.name())))?;
         let found = format!("{ours}: after {} PAM goes on: a wrong password rings people", self.line(*at)?);
-        Some(Finding::weak(WHAT, found).fix(FIX))
+        Some(Finding::weak(WHAT, found).fix(self.check_first()))
+    }
+
+    /// How to have somebody checked, and turned away if that fails, before anybody is asked.
+    fn check_first(&self) -> String {
+        let mut before = self.all.iter().enumerate().take_while(|(at, _)| !self.is_asking(*at));
+        match before.find(|(_, line)| CHECK.contains(&line.name())).map(|(_, line)| line) {
+            None => "put a module before it that checks, such as `auth requisite pam_unix.so`".into(),
+            Some(check) if ["required", "optional"].contains(&check.control.as_str()) => {
+                format!("write `requisite` at {}", check.place())
+            }
+            Some(check) => {
+                format!(
+                    "see to it that the stack ends where {} fails; docs/recipes.md has one that does",
+                    check.place()
+                )
+            }
+        }
     }
 }
