@@ -3,11 +3,12 @@
 E2E_THREADS ?= 8
 RELAY ?= console
 CARGO ?= cargo
-# The e2e tests make machines and need root; nothing else here does.
+# The e2e tests make machines and need root; nothing else here does. What they mount is nobody else's, and gone with them.
 ifneq ($(shell id -u),0)
 AS_ROOT := sudo -E
-RUN_AS_ROOT := --config 'target."cfg(unix)".runner = ["sudo", "-E"]'
+SUDO := "sudo", "-E",
 endif
+RUN_AS_ROOT := --config 'target."cfg(unix)".runner = [$(SUDO) "unshare", "--mount"]'
 
 # Where cargo builds, and where the e2e tests find it.
 export KBMFA_TARGET ?= $(or $(CARGO_TARGET_DIR),$(CURDIR)/target)
@@ -63,7 +64,7 @@ sanitize: ## looks at the module with valgrind and AddressSanitizer in logins th
 	tests/setup/setup.sh sanitize
 	$(MAKE) build
 	RUSTC_BOOTSTRAP=1 RUSTFLAGS=-Zsanitizer=address $(CARGO) build --locked -p pam_kbmfa --lib --features faults \
-		--target x86_64-unknown-linux-gnu --target-dir $(KBMFA_TARGET)/asan
+		--target $(shell uname -m)-unknown-linux-gnu --target-dir $(KBMFA_TARGET)/asan
 	$(CARGO) test --locked $(RUN_AS_ROOT) -p kbmfa-tests --test e2e -- --include-ignored faults::module::sanitizers
 
 demo: setup build ## shows a login approved, one denied, and the record; RELAY=keybase asks there; HOLD=1 keeps it up

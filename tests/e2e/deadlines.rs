@@ -1,10 +1,9 @@
 //! The module's own deadline, which the server hears of; and sshd's grace time where it does not count. Where it does
 //! is in `faults/machine/sshd.rs`.
 
+use crate::story::CANCELLED;
 use kbmfa_tests::recipe::Phase;
 use kbmfa_tests::world::World;
-
-const CANCELLED: [&str; 3] = ["login.opened", "ask.posted", "login.cancelled"];
 
 #[test]
 fn a_deadline_shorter_than_the_window_ends_the_login_and_the_ask() {

@@ -10,6 +10,7 @@ use kbmfa_tests::recipe::Phase;
 use kbmfa_tests::wait::until;
 use kbmfa_tests::world::World;
 use std::fs;
+use std::net::TcpStream;
 use std::os::unix::fs::PermissionsExt;
 use std::path::PathBuf;
 
@@ -213,9 +214,12 @@ fn the_recovery_sshd_lets_in_without_a_server_and_asks_nobody() {
             let port = Port::reserve();
             for command in commands(part(RECIPES, "Recovery")) {
                 let command = command.split("    #").next().unwrap();
-                let command = command.replace("-p 2222", &format!("-p {}{service}", port.number));
+                let here = format!("127.0.0.1:{}{service}", port.number);
+                let command = command.replace("10.0.0.1:2222", &here);
                 machine.exec(&["sh", "-c", &command]);
             }
+            // It goes to the background before it listens.
+            until("the recovery sshd", || TcpStream::connect(("127.0.0.1", port.number)).ok());
             let options = ["-p", &port.number.to_string(), "-o", "StrictHostKeyChecking=no"];
             let finished = machine.ssh_with("alice", &options, &["echo", "in"]).wait();
             assert_eq!(finished.stdout, "in\n", "{}", finished.stderr);

@@ -13,6 +13,12 @@ mod wire;
 /// What ssh and sshd themselves may take beside the module, on a slow and busy computer.
 pub(crate) const SSHD: Duration = Duration::from_secs(5);
 
+/// What the person reads of a server that is there and no good.
+pub(crate) const DOES_NOT_WORK: &str = "the approval server does not work properly.";
+
+/// What the person reads when the machine's deadline has passed.
+pub(crate) const NOT_IN_TIME: &str = "Nobody approved your login in time.";
+
 /// How a login has to be refused at a machine in the account phase.
 pub(crate) struct Refusal<'a> {
     /// What the person reads.

@@ -17,14 +17,16 @@ pub(crate) const LET_IN: [&str; 5] =
     ["login.opened", "ask.posted", "answer.given", "login.approved", "login.collected"];
 /// What the audit tells of a login that was turned away.
 pub(crate) const TURNED_AWAY: [&str; 4] = ["login.opened", "ask.posted", "answer.given", "login.denied"];
-const CANCELLED: [&str; 3] = ["login.opened", "ask.posted", "login.cancelled"];
+/// What it tells of one that was given up.
+pub(crate) const CANCELLED: [&str; 3] = ["login.opened", "ask.posted", "login.cancelled"];
 const EXPIRED: [&str; 3] = ["login.opened", "ask.posted", "login.expired"];
 
 /// The shortest times that the server takes: a login that nobody decides is over soon.
 pub(crate) const SHORT_WINDOW: [(&str, &str, &str); 2] =
     [("login", "window", "\"7s\""), ("login", "poll_grace", "\"6s\"")];
 
-const SHORT_GRACE: [(&str, &str, &str); 1] = [("login", "poll_grace", "\"6s\"")];
+/// The shortest grace that the server gives a silent machine.
+pub(crate) const SHORT_GRACE: [(&str, &str, &str); 1] = [("login", "poll_grace", "\"6s\"")];
 const LONGER_THAN_THE_GRACE: Duration = Duration::from_secs(8);
 const LONG_ENOUGH_TO_READ: Duration = Duration::from_secs(2);
 

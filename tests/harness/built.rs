@@ -15,7 +15,10 @@ pub fn faulty_module() -> PathBuf {
 
 /// The same, built for AddressSanitizer.
 pub fn sanitized_module() -> PathBuf {
-    existing(target().join("asan/x86_64-unknown-linux-gnu/debug/libpam_kbmfa.so"), "make sanitize")
+    existing(
+        target().join(format!("asan/{}-unknown-linux-gnu/debug/libpam_kbmfa.so", std::env::consts::ARCH)),
+        "make sanitize",
+    )
 }
 
 /// `kbmfa-host`.

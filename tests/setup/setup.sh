@@ -13,6 +13,7 @@ packages=(
   openssh-client rsync              # the other end of the tests
   libpam-wrapper pamtester          # the module without root
   locales                           # other languages, for the callers of the module
+  procps                            # pgrep, pkill
   libwrap0                          # a library that sshd needs
   iproute2 nftables                 # networks of a test's own, where packets get lost
   python3                           # an auditor's own program, from docs/audit.md

@@ -118,7 +118,10 @@ fn unsafe_code_stands_in_one_room() {
             let code = text.lines().filter(|line| !line.trim_start().starts_with("//"));
             let is_unsafe =
                 code.into_iter().any(|line| line.contains("unsafe {") || line.contains("unsafe extern"));
-            if is_unsafe && !file.starts_with("pam_kbmfa/src/sys") && file != "tests/tidy/main.rs" {
+            if is_unsafe
+                && !["pam_kbmfa/src/sys.rs", "pam_kbmfa/src/sys/application.rs"].contains(&file.as_str())
+                && file != "tests/tidy/main.rs"
+            {
                 faults.push(file);
             }
         }

@@ -5,6 +5,7 @@ use comfy_table::{Table, presets};
 use kbmfa_proto::finding::{Finding, Level};
 use serde_json::json;
 use std::io::Write;
+use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -84,14 +85,15 @@ fn look(args: &Args) -> Vec<Finding> {
     let mut deadline: Option<Duration> = None;
     let mut of_lines = Vec::new();
     for (ours, config) in &lines {
-        let (found, of_line) = look_at_line(ours, config, &service, &args.sshd.user);
+        let (found, of_line) = look_at_line(ours, config, &service, (&args.sshd.user, args.sshd.from));
         of_lines.extend(found);
         deadline = deadline.max(of_line);
     }
     if let Some(effective) = &effective {
         findings.extend(sshd::judge(effective, &args.sshd, (bypass::hooks(&ours), &ours), deadline));
-        findings.extend(matches::look(&args.sshd.sshd_config));
-        findings.extend(files::roots_alone([args.sshd.sshd_config.as_path()]).into_iter().filter(is_no_ok));
+        let (blocks, files) = matches::look(&args.sshd.sshd_config);
+        findings.extend(blocks);
+        findings.extend(files::roots_alone(files.iter().map(PathBuf::as_path)).into_iter().filter(is_no_ok));
     }
     findings.extend(of_lines);
     if lines.is_empty() {
@@ -106,7 +108,8 @@ fn is_no_ok(finding: &Finding) -> bool {
 
 /// Our lines that ask, or else the first of ours, one for each module and configuration.
 fn told_apart<'a>(args: &Args, ours: &'a [Ours<'a>]) -> Vec<(&'a Line, PathBuf)> {
-    let config = |ours: &Ours<'_>| args.config.clone().unwrap_or_else(|| ours.args.config.clone());
+    let given = args.config.as_ref().map(|path| std::path::absolute(path).unwrap_or_else(|_| path.clone()));
+    let config = |ours: &Ours<'_>| given.clone().unwrap_or_else(|| ours.args.config.clone());
     let mut found: Vec<(&Line, PathBuf)> = Vec::new();
     let asking = ours.iter().filter(|ours| ours.asks());
     for one in asking.chain(ours.iter().take(usize::from(!ours.iter().any(Ours::asks)))) {
@@ -123,7 +126,7 @@ fn look_at_line(
     line: &Line,
     config: &Path,
     service: &Service,
-    user: &str,
+    who: (&str, IpAddr),
 ) -> (Vec<Finding>, Option<Duration>) {
     let mut findings = files::module(&line.module);
     let (of_files, usable) = files::configuration(config);
@@ -132,7 +135,7 @@ fn look_at_line(
         findings.extend(files::authorities(&config.ca, wall_us() / 1_000_000));
         findings.extend(status::findings(config, access));
     }
-    findings.push(rehearsal::look(line, config, service, user));
+    findings.push(rehearsal::look(line, config, service, who));
     (findings, usable.map(|(config, _)| config.deadline))
 }
 

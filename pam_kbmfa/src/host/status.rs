@@ -78,7 +78,9 @@ fn fix(answer: &Answer) -> &'static str {
         Err(CallError::Tls(_)) => {
             "kbmfa-host refresh-ca, or join again with the pin that `kbmfa-server ca show` prints"
         }
-        Err(CallError::Refused(_)) => "join again: `kbmfa-server machine rotate NAME` there prints a token",
+        Err(CallError::Refused(problem)) if problem.code.as_str() == "unauthorized" => {
+            "join again: `kbmfa-server machine rotate NAME` there prints a token, `machine add` if it was removed"
+        }
         Err(_) => "`kbmfa-server doctor` on the server's host",
         Ok(_) if answer.ahead_s.abs() > CLOCK_S_MAX => "set the clock, and keep it right (NTP)",
         Ok(_) => "the times must nest: docs/recipes.md, Times",

@@ -28,6 +28,8 @@ struct Conversation {
 
 const SUCCESS: c_int = PamResultCode::PAM_SUCCESS as c_int;
 const BUF_ERR: c_int = PamResultCode::PAM_BUF_ERR as c_int;
+/// `PAM_RHOST`
+const RHOST: c_int = 4;
 const CONV_ERR: c_int = PamResultCode::PAM_CONV_ERR as c_int;
 
 #[link(name = "pam")]
@@ -39,6 +41,7 @@ unsafe extern "C" {
         confdir: *const c_char,
         handle: *mut *mut PamHandle,
     ) -> c_int;
+    fn pam_set_item(handle: *mut PamHandle, item: c_int, value: *const c_void) -> c_int;
     fn pam_acct_mgmt(handle: *mut PamHandle, flags: c_int) -> c_int;
     fn pam_end(handle: *mut PamHandle, status: c_int) -> c_int;
     fn pam_strerror(handle: *mut PamHandle, code: c_int) -> *const c_char;
@@ -55,8 +58,8 @@ pub(crate) struct Told {
     pub(crate) texts: Vec<String>,
 }
 
-/// Runs the account phase of a service whose stack lies in `confdir`.
-pub(crate) fn account(service: &CStr, user: &CStr, confdir: &CStr) -> Told {
+/// Runs the account phase of a service whose stack lies in `confdir`, for this user who comes from `rhost`.
+pub(crate) fn account(service: &CStr, user: &CStr, rhost: &CStr, confdir: &CStr) -> Told {
     let mut texts: Vec<String> = Vec::new();
     let conversation = Conversation { converse, data: ptr::from_mut(&mut texts).cast() };
     let mut handle = ptr::null_mut();
@@ -74,8 +77,10 @@ pub(crate) fn account(service: &CStr, user: &CStr, confdir: &CStr) -> Told {
     if started != SUCCESS {
         return Told { success: false, meaning: format!("libpam does not begin: code {started}"), texts };
     }
-    // SAFETY: the handle comes from a start that went well.
-    let code = unsafe { pam_acct_mgmt(handle, 0) };
+    // SAFETY: the handle comes from a start that went well; libpam copies the string.
+    let set = unsafe { pam_set_item(handle, RHOST, rhost.as_ptr().cast()) };
+    // SAFETY: as above.
+    let code = if set == SUCCESS { unsafe { pam_acct_mgmt(handle, 0) } } else { set };
     let meaning = meaning(handle, code);
     // SAFETY: as above; it is not used again.
     unsafe { pam_end(handle, code) };

@@ -9,6 +9,7 @@ mod signals;
 mod sshd;
 mod surroundings;
 
+use crate::story::{CANCELLED, SHORT_GRACE};
 use kbmfa_tests::builder::MachineBuilder;
 use kbmfa_tests::files::put;
 use kbmfa_tests::login::Login;
@@ -17,12 +18,6 @@ use kbmfa_tests::recipe::{self, PASSWORD_OF_BOB};
 
 /// What the person reads when something on the machine keeps the module from asking.
 const NOT_SET_UP: &str = "Your login needs an approval, and this machine is not set up to ask for it.";
-
-/// What the record tells of a login that nobody waits for any more.
-const CANCELLED: [&str; 3] = ["login.opened", "ask.posted", "login.cancelled"];
-
-/// The shortest time after which the server takes a silent machine for gone.
-const SHORT_GRACE: [(&str, &str, &str); 1] = [("login", "poll_grace", "\"6s\"")];
 
 /// A machine whose sshd asks nobody. Whoever knows bob's password may become bob by su, if that is approved.
 fn with_su(machine: MachineBuilder) -> Machine {

@@ -6,6 +6,7 @@ use kbmfa_tests::world::World;
 use std::time::Duration;
 
 use super::Refusal;
+use crate::faults::{DOES_NOT_WORK, NOT_IN_TIME};
 
 mod answers;
 mod network;
@@ -14,10 +15,6 @@ mod waiting;
 
 /// What the person reads when no server gave a connection.
 const CANNOT_BE_REACHED: &str = "the approval server cannot be reached.";
-/// What the person reads when a server was there and gave no decision.
-const DOES_NOT_WORK: &str = "the approval server does not work properly.";
-/// What the person reads when the deadline has passed.
-const NOT_IN_TIME: &str = "Nobody approved your login in time.";
 
 /// Nothing to wait for.
 const AT_ONCE: Duration = Duration::from_secs(1);

@@ -81,7 +81,13 @@ fn not_roots_alone(path: &Path) -> Option<Finding> {
     let metadata = fs::symlink_metadata(path).ok().filter(|metadata| !metadata.is_symlink())?;
     let mode = metadata.mode() & 0o7777;
     let shown = path.display();
-    let fix = format!("chown root: {shown} && chmod go-w {shown}, after you have looked what is in it");
+    let fix = if metadata.is_dir() {
+        format!(
+            "keep such files in a directory that only root can write to, as all above it: {shown} is none"
+        )
+    } else {
+        format!("chown root: {shown} && chmod go-w {shown}, after you have looked what is in it")
+    };
     if metadata.uid() != 0 {
         let found = format!("{shown} belongs to user {}, who can change what is in it", metadata.uid());
         return Some(Finding::fault("files", found).fix(fix));
@@ -119,7 +125,7 @@ fn spool(dir: &Path) -> Option<Finding> {
 
 /// The module's file, where the stack says or where libpam looks.
 pub(super) fn module(named: &str) -> Vec<Finding> {
-    let dir = if named.starts_with('/') { Some(PathBuf::new()) } else { module_dir() };
+    let dir = if named.starts_with('/') { Some(PathBuf::new()) } else { module_dir(named) };
     let Some(path) = dir.map(|dir| dir.join(named)) else {
         return vec![Finding::weak(
             "module",
@@ -136,8 +142,8 @@ pub(super) fn module(named: &str) -> Vec<Finding> {
     findings
 }
 
-/// Where libpam looks for modules.
-fn module_dir() -> Option<PathBuf> {
+/// Where libpam looks for modules. Of several architectures' it is the one that has ours.
+fn module_dir(named: &str) -> Option<PathBuf> {
     let patterns = [
         "/usr/lib/*/security",
         "/usr/lib64/security",
@@ -147,7 +153,8 @@ fn module_dir() -> Option<PathBuf> {
         "/lib/security",
     ];
     let dirs = patterns.iter().filter_map(|pattern| glob::glob(pattern).ok()).flatten().flatten();
-    dirs.into_iter().find(|dir| dir.join(EVERYWHERE).exists())
+    let dirs: Vec<PathBuf> = dirs.filter(|dir| dir.join(EVERYWHERE).exists()).collect();
+    dirs.iter().find(|dir| dir.join(named).exists()).or(dirs.first()).cloned()
 }
 
 /// When each CA on file ends. `now_s` is in seconds since 1970.

@@ -21,23 +21,30 @@ const DECISIVE: [&str; 9] = [
     "pubkeyauthentication",
 ];
 
-/// Every block that has a decisive setting of its own.
-pub(super) fn look(config: &Path) -> Vec<Finding> {
-    let mut blocks = Vec::new();
-    read(config, None, 0, &mut blocks);
+/// Every block that has a decisive setting of its own, and every file that was read for that.
+pub(super) fn look(config: &Path) -> (Vec<Finding>, Vec<PathBuf>) {
+    let (mut blocks, mut files) = (Vec::new(), Vec::new());
+    read(config, None, 0, (&mut blocks, &mut files));
     blocks.dedup();
     let told = |block: &String| {
         let found =
             format!("{block} has ways in of its own, which were looked at only if it is about --user");
         Finding::weak("Match", found)
-            .fix("look again with --user, --from and --port of somebody whom it fits")
+            .fix("look again with --user, --from and --port of somebody whom it fits; what goes by the name of a host, or by the address that they come to, look at by hand")
     };
-    blocks.iter().map(told).collect()
+    (blocks.iter().map(told).collect(), files)
 }
 
 /// Reads a file and what it includes; `block` is the one in which it is included.
-fn read(file: &Path, block: Option<String>, depth: usize, blocks: &mut Vec<String>) {
-    let (Ok(text), true) = (fs::read_to_string(file), depth <= DEPTH_MAX) else { return };
+fn read(
+    file: &Path,
+    block: Option<String>,
+    depth: usize,
+    (blocks, files): (&mut Vec<String>, &mut Vec<PathBuf>),
+) {
+    let (Ok(text), true) = (fs::read(file), depth <= DEPTH_MAX) else { return };
+    let text = String::from_utf8_lossy(&text);
+    files.push(file.to_owned());
     let mut block = block;
     for (number, line) in text.lines().enumerate() {
         let mut words = line.split(|c: char| c.is_whitespace() || c == '=').filter(|word| !word.is_empty());
@@ -50,7 +57,7 @@ fn read(file: &Path, block: Option<String>, depth: usize, blocks: &mut Vec<Strin
             }
             "include" => {
                 for file in words.flat_map(included) {
-                    read(&file, block.clone(), depth + 1, blocks);
+                    read(&file, block.clone(), depth + 1, (blocks, files));
                 }
             }
             key if DECISIVE.contains(&key) => blocks.extend(block.clone()),
@@ -75,7 +82,7 @@ mod tests {
         let (file, more) = (dir.path().join("sshd_config"), dir.path().join("more.conf"));
         fs::write(&more, "Match Group staff\nPasswordAuthentication yes\n").unwrap();
         fs::write(&file, text.replace("MORE", &format!("{}/*.conf", dir.path().display()))).unwrap();
-        look(&file).len()
+        look(&file).0.len()
     }
 
     #[test]
@@ -83,7 +90,7 @@ mod tests {
         assert_eq!(blocks("AuthenticationMethods publickey\n"), 0);
         assert_eq!(blocks("Match User git\n  ForceCommand x\nMatch all\nPasswordAuthentication no\n"), 0);
         assert_eq!(blocks("match Address=10.0.0.0/8\n\tAuthenticationMethods = publickey\n"), 1);
-        assert_eq!(blocks("Include MORE\n"), 1);
+        assert_eq!(blocks("# gr\u{fc}n\nInclude MORE\n"), 1);
         assert_eq!(blocks("Match User bob\nInclude MORE\nPAMServiceName other\n"), 2);
     }
 }

@@ -6,6 +6,7 @@ use kbmfa_proto::text::Shown;
 use std::ffi::CString;
 use std::fs::{self, Permissions};
 use std::io;
+use std::net::IpAddr;
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
@@ -18,17 +19,23 @@ use crate::sys::application::{self, Told};
 const WHAT: &str = "rehearsal";
 
 /// Rehearses a login of this user by a line of the installed stack.
-pub(super) fn look(line: &Line, config: &Path, service: &Service, user: &str) -> Finding {
-    match rehearse(Path::new("/run"), line, config, service, user) {
+pub(super) fn look(line: &Line, config: &Path, service: &Service, (user, from): (&str, IpAddr)) -> Finding {
+    match rehearse(Path::new("/run"), line, config, service, (user, from)) {
         Ok(told) => judge(&told, user),
         Err(error) => Finding::fault(WHAT, format!("cannot be made ready: {error}")),
     }
 }
 
 /// PAM reads its stack from a directory of root's alone, below `place`, that is gone afterwards.
-fn rehearse(place: &Path, line: &Line, config: &Path, service: &Service, user: &str) -> io::Result<Told> {
+fn rehearse(
+    place: &Path,
+    line: &Line,
+    config: &Path,
+    service: &Service,
+    (user, from): (&str, IpAddr),
+) -> io::Result<Told> {
     let config = config.display().to_string();
-    if config.contains(['[', ']', '\n', '\\']) {
+    if config.contains(['[', ']', '#', '\n', '\\']) {
         return Err(io::Error::other(format!("PAM could not read the path {config} in a line of its own")));
     }
     let alone = Permissions::from_mode(0o700);
@@ -39,7 +46,8 @@ fn rehearse(place: &Path, line: &Line, config: &Path, service: &Service, user: &
     // libpam wants one; nothing asks it.
     fs::write(dir.path().join("other"), "account required pam_deny.so\n")?;
     let confdir = CString::new(dir.path().as_os_str().as_bytes())?;
-    Ok(application::account(&CString::new(service.as_str())?, &CString::new(user)?, &confdir))
+    let (service, user) = (CString::new(service.as_str())?, CString::new(user)?);
+    Ok(application::account(&service, &user, &CString::new(from.to_string())?, &confdir))
 }
 
 fn judge(told: &Told, user: &str) -> Finding {
@@ -85,7 +93,14 @@ mod tests {
         fs::write(dir.path().join("sshd"), "account required /nonexistent/pam_kbmfa.so\n").unwrap();
         let stack = super::super::stack::read(&[dir.path().to_owned()], "sshd").unwrap();
         let service = "sshd".parse().unwrap();
-        let told = rehearse(dir.path(), &stack[0], Path::new("/nonexistent"), &service, "root").unwrap();
+        let told = rehearse(
+            dir.path(),
+            &stack[0],
+            Path::new("/nonexistent"),
+            &service,
+            ("root", [127, 0, 0, 1].into()),
+        )
+        .unwrap();
         let finding = judge(&told, "root");
         assert_eq!(finding.level, Level::Fault);
         assert!(finding.found.contains("would be refused: Module is unknown"), "{}", finding.found);
@@ -97,10 +112,9 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         fs::write(dir.path().join("sshd"), "account required pam_permit.so\n").unwrap();
         let stack = super::super::stack::read(&[dir.path().to_owned()], "sshd").unwrap();
-        for path in ["/etc/a]b", "/etc/a\nb", "/etc/a\\"] {
-            assert!(
-                rehearse(dir.path(), &stack[0], Path::new(path), &"sshd".parse().unwrap(), "root").is_err()
-            );
+        let (service, who) = ("sshd".parse().unwrap(), ("root", [127, 0, 0, 1].into()));
+        for path in ["/etc/a]b", "/etc/a\nb", "/etc/a\\", "/etc/a#b"] {
+            assert!(rehearse(dir.path(), &stack[0], Path::new(path), &service, who).is_err(), "{path:?}");
         }
     }
 }

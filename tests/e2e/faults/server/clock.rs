@@ -6,13 +6,12 @@ use kbmfa_tests::world::World;
 use std::time::Duration;
 
 use super::gets_in;
+use crate::faults::NOT_IN_TIME;
 use crate::faults::{Refusal, SSHD};
 use crate::story::{LET_IN, SHORT_WINDOW};
 
 const HOUR: i64 = 3_600;
 const DAY: i64 = 86_400;
-
-const NOT_IN_TIME: &str = "Nobody approved your login in time.";
 
 #[test]
 fn the_servers_clock_an_hour_ahead_ends_the_window_and_the_next_login_is_as_ever() {

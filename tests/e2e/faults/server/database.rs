@@ -8,10 +8,9 @@ use kbmfa_tests::world::World;
 use std::time::Duration;
 
 use super::gets_in;
+use crate::faults::DOES_NOT_WORK;
 use crate::faults::{Refusal, SSHD};
 use crate::story::LET_IN;
-
-const DOES_NOT_WORK: &str = "the approval server does not work properly.";
 
 /// What the server's log says when it has waited for a lock as long as it will.
 const LOCKED: &str = "database is locked";

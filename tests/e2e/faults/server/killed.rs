@@ -8,10 +8,10 @@ use std::time::Duration;
 
 use crate::faults::{Refusal, SSHD};
 use crate::story::LET_IN;
+use crate::story::SHORT_GRACE;
 
 /// The shortest grace that the server takes.
 const GRACE: Duration = Duration::from_secs(6);
-const SHORT_GRACE: [(&str, &str, &str); 1] = [("login", "poll_grace", "\"6s\"")];
 
 /// The server is killed when it is about a login's opening, and is back at once: one login is opened, asked about
 /// once, and let in.

@@ -8,10 +8,8 @@ use std::time::Duration;
 
 use super::{AT_ONCE, CANNOT_BE_REACHED, NOT_IN_TIME, ONE_ADDRESS};
 use crate::faults::{Refusal, SSHD};
+use crate::story::{CANCELLED, SHORT_GRACE};
 use crate::story::{LET_IN, SHORT_WINDOW};
-
-const CANCELLED: [&str; 3] = ["login.opened", "ask.posted", "login.cancelled"];
-const SHORT_GRACE: [(&str, &str, &str); 1] = [("login", "poll_grace", "\"6s\"")];
 
 /// A connection at rest is tried out after so long.
 const KEEPALIVE_IDLE: Duration = Duration::from_secs(5);

@@ -8,9 +8,8 @@ use std::time::Duration;
 
 use super::{AT_ONCE, DOES_NOT_WORK, NOT_IN_TIME};
 use crate::faults::{Refusal, SSHD};
+use crate::story::CANCELLED;
 use crate::story::LET_IN;
-
-const CANCELLED: [&str; 3] = ["login.opened", "ask.posted", "login.cancelled"];
 
 /// While a login waits this comes back; the module asks again, and the approval that comes then lets in.
 fn is_asked_again(orders: &[Order]) {

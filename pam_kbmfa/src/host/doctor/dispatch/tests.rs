@@ -90,7 +90,7 @@ const NAMES: [&str; 3] = ["top", "a", "b"];
 
 fn as_libpam_has_it(dir: &std::path::Path) -> End {
     let dir = CString::new(dir.as_os_str().as_bytes()).unwrap();
-    let told = application::account(c"top", c"root", &dir);
+    let told = application::account(c"top", c"root", c"192.0.2.1", &dir);
     match told {
         told if told.success => End::Success,
         told if told.meaning.contains(EXPIRED) => End::NewPassword,
