@@ -16,7 +16,7 @@ pub fn faulty_module() -> PathBuf {
 /// The same, built for AddressSanitizer.
 pub fn sanitized_module() -> PathBuf {
     existing(
-        target().join(format!("asan/{}-unknown-linux-gnu/debug/libpam_kbmfa.so", std::env::consts::ARCH)),
+        target().join(format!("asan/{}-unknown-linux-gnu/debug/libpam_kbmfa.so", env::consts::ARCH)),
         "make sanitize",
     )
 }
