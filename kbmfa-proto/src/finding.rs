@@ -28,6 +28,18 @@ pub struct Finding {
     pub fix: Option<String>,
 }
 
+/// Those that are faults.
+pub fn faults(findings: &[Finding]) -> impl Iterator<Item = &Finding> {
+    findings.iter().filter(|finding| finding.level == Level::Fault)
+}
+
+/// In a sentence, without what to do.
+impl fmt::Display for Finding {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {}", self.what, self.found)
+    }
+}
+
 impl Finding {
     fn new(level: Level, what: impl Into<String>, found: impl fmt::Display) -> Self {
         Self { level, what: what.into(), found: found.to_string(), fix: None }

@@ -158,6 +158,18 @@ fn a_match_block_is_named_and_looked_at_for_whom_it_is_about() {
     doctor(&machine, &["--user", "alice", "--from", "192.0.2.7"]).has("fault", "leads past the auth line");
 }
 
+#[test]
+fn a_clock_that_is_wrong_and_a_ca_that_ends_soon_are_told() {
+    let world = World::new();
+    let machine = machine(&world).own_clock().start();
+    doctor(&machine, &[]).is_well();
+    machine.set_clock(3_650);
+    doctor(&machine, &[]).has("fault", "the clocks differ by 36");
+    // `init` makes it for twenty years.
+    machine.set_clock(7_290 * 86_400);
+    doctor(&machine, &[]).has("weak", "ends in 9 days");
+}
+
 /// It writes a stack of its own for the rehearsal, by the service's name.
 #[test]
 fn no_name_of_a_service_makes_it_write_elsewhere() {

@@ -3,7 +3,7 @@
 mod server;
 
 use clap::Args as ClapArgs;
-use kbmfa_proto::finding::{Finding, Level};
+use kbmfa_proto::finding::{self, Finding};
 use serde_json::json;
 
 use super::{Admin, Failure, print};
@@ -53,15 +53,14 @@ fn to_keybase(settings: &keybase::Settings, destinations: &[String]) -> Result<V
 }
 
 fn report(admin: &Admin, findings: &[Finding]) -> Result<(), Failure> {
+    let faults: Vec<&Finding> = finding::faults(findings).collect();
     if admin.json {
-        let is_well = findings.iter().all(|finding| finding.level != Level::Fault);
-        print::print_json(&json!({ "ok": is_well, "findings": findings }))?;
+        print::print_json(&json!({ "ok": faults.is_empty(), "findings": findings }))?;
     } else {
         print::say(&print::table(&["", "WHAT", "FOUND"], findings.iter().map(Finding::cells)))?;
     }
-    let faults: Vec<_> = findings.iter().filter(|finding| finding.level == Level::Fault).collect();
     let Some(first) = faults.first() else { return Ok(()) };
-    let told: Vec<String> = faults.iter().map(|fault| format!("{}: {}", fault.what, fault.found)).collect();
+    let told: Vec<String> = faults.iter().map(ToString::to_string).collect();
     let failure = Failure::new(told.join("\n"));
     Err(first.fix.iter().fold(failure, |failure, fix| failure.hint(fix.clone())))
 }

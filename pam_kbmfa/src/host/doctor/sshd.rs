@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
 
-use super::bypass::{Hooks, Ours};
+use super::bypass::{self, Ours};
 use super::stack::Group;
 use crate::args::Proof;
 
@@ -93,11 +93,11 @@ impl Effective {
     }
 }
 
-/// Judges what is in force, where people are asked at `hooks`, and a login may take until `deadline`, if that is known.
+/// Judges what is in force beside our lines, where a login may take until `deadline`, if that is known.
 pub(super) fn judge(
     sshd: &Effective,
     question: &Question,
-    (hooks, ours): (Hooks, &[Ours<'_>]),
+    ours: &[Ours<'_>],
     deadline: Option<Duration>,
 ) -> Vec<Finding> {
     if !sshd.is_on("usepam") {
@@ -105,6 +105,7 @@ pub(super) fn judge(
             Finding::fault("UsePAM", "is off: sshd never calls the module").fix("UsePAM yes in sshd_config"),
         ];
     }
+    let hooks = bypass::hooks(ours);
     let mut findings = vec![Finding::ok("UsePAM", "is on")];
     if hooks.auth || hooks.account {
         findings.extend(deadline.map(|deadline| grace_time(sshd, deadline)));

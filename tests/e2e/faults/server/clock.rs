@@ -5,10 +5,9 @@ use kbmfa_tests::wait::{timed, until};
 use kbmfa_tests::world::World;
 use std::time::Duration;
 
-use super::gets_in;
-use crate::faults::NOT_IN_TIME;
-use crate::faults::{Refusal, SSHD};
-use crate::story::{LET_IN, SHORT_WINDOW};
+use super::{gets_in, is_let_in};
+use crate::faults::{NOT_IN_TIME, Refusal, SSHD};
+use crate::story::SHORT_WINDOW;
 
 const HOUR: i64 = 3_600;
 const DAY: i64 = 86_400;
@@ -38,11 +37,7 @@ fn the_servers_clock_an_hour_behind_holds_no_answer_up() {
         let login = machine.ssh("alice", &["echo", "in"]);
         let id = world.admin.pending();
         clock.set(behind);
-        world.admin.approve(&id);
-        let (finished, took) = timed(|| login.wait());
-        assert_eq!(finished.transcript(), "in\nexit 0\n");
-        assert!(took <= SSHD, "it took {took:?}");
-        world.admin.assert_story(&id, &LET_IN);
+        is_let_in(&world, login, &id);
     }
     machine.assert_nothing_left();
 }
@@ -104,9 +99,7 @@ fn the_machines_clock_neither_shortens_nor_stretches_a_wait() {
     let login = machine.ssh("alice", &["echo", "in"]);
     let id = world.admin.pending();
     machine.set_clock(DAY);
-    world.admin.approve(&id);
-    assert_eq!(login.wait().transcript(), "in\nexit 0\n");
-    world.admin.assert_story(&id, &LET_IN);
+    is_let_in(&world, login, &id);
 
     machine.set("deadline", "\"6s\"");
     let within = Duration::from_secs(6);

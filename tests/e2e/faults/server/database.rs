@@ -3,13 +3,12 @@
 use kbmfa_tests::between::{Between, Order, Stage};
 use kbmfa_tests::disk::Disk;
 use kbmfa_tests::lock::Lock;
-use kbmfa_tests::wait::{pass, timed, until};
+use kbmfa_tests::wait::{pass, until};
 use kbmfa_tests::world::World;
 use std::time::Duration;
 
-use super::gets_in;
-use crate::faults::DOES_NOT_WORK;
-use crate::faults::{Refusal, SSHD};
+use super::{gets_in, is_let_in};
+use crate::faults::{DOES_NOT_WORK, Refusal};
 use crate::story::LET_IN;
 
 /// What the server's log says when it has waited for a lock as long as it will.
@@ -30,9 +29,7 @@ fn locked_for_three_seconds_it_makes_the_login_wait() {
     drop(lock);
     between.order(Order::Pass);
     let id = world.admin.pending();
-    world.admin.approve(&id);
-    assert_eq!(login.wait().transcript(), "in\nexit 0\n");
-    world.admin.assert_story(&id, &LET_IN);
+    is_let_in(&world, login, &id);
     drop(between);
     machine.assert_nothing_left();
 }
@@ -67,11 +64,7 @@ fn locked_under_a_waiting_login_it_takes_no_answer_and_loses_nothing() {
     assert!(refused.contains(LOCKED), "{refused}");
     world.server.wait_for_log(LOCKED);
     drop(lock);
-    world.admin.approve(&id);
-    let (finished, took) = timed(|| login.wait());
-    assert_eq!(finished.transcript(), "in\nexit 0\n");
-    assert!(took <= SSHD, "it took {took:?}");
-    world.admin.assert_story(&id, &LET_IN);
+    is_let_in(&world, login, &id);
     machine.assert_nothing_left();
 }
 
@@ -111,9 +104,7 @@ fn on_a_full_disk_nothing_is_approved() {
     assert!(login.running());
     disk.clear();
     assert_eq!(world.admin.state(&id), "pending");
-    world.admin.approve(&id);
-    assert_eq!(login.wait().transcript(), "in\nexit 0\n");
-    world.admin.assert_story(&id, &LET_IN);
+    is_let_in(&world, login, &id);
     machine.assert_nothing_left();
     world.server.stop();
 }

@@ -5,9 +5,8 @@ use kbmfa_tests::wait::{timed, until};
 use kbmfa_tests::world::World;
 use std::time::Duration;
 
-use super::gets_in;
+use super::{gets_in, is_let_in};
 use crate::faults::{Refusal, SSHD};
-use crate::story::LET_IN;
 use crate::two_servers::beds;
 
 /// What a machine allows one address to open a login.
@@ -41,11 +40,7 @@ fn when_a_login_is_opened_the_other_is_asked_and_carries_the_ask_in_time() {
     let (id, took) = timed(|| world.admin.pending());
     assert!(took >= ADDRESS, "it took {took:?}: the other one was asked first");
     assert!(took <= LEASE + SSHD, "it took {took:?}");
-    world.admin.approve(&id);
-    let (finished, took) = timed(|| login.wait());
-    assert_eq!(finished.transcript(), "in\nexit 0\n");
-    assert!(took <= SSHD, "it took {took:?}");
-    world.admin.assert_story(&id, &LET_IN);
+    is_let_in(&world, login, &id);
     machine.assert_nothing_left();
 }
 

@@ -6,9 +6,9 @@ use kbmfa_tests::wait::{pass, timed};
 use kbmfa_tests::world::World;
 use std::time::Duration;
 
+use super::is_let_in;
 use crate::faults::{Refusal, SSHD};
-use crate::story::LET_IN;
-use crate::story::SHORT_GRACE;
+use crate::story::{LET_IN, SHORT_GRACE};
 
 /// The shortest grace that the server takes.
 const GRACE: Duration = Duration::from_secs(6);
@@ -58,9 +58,7 @@ fn with_the_request_before_the_commit() {
     world.server.start();
     between.order(Order::Reset);
     let id = world.admin.pending();
-    world.admin.approve(&id);
-    assert_eq!(login.wait().transcript(), "in\nexit 0\n");
-    world.admin.assert_story(&id, &LET_IN);
+    is_let_in(&world, login, &id);
     drop(between);
     machine.assert_nothing_left();
 }
