@@ -339,7 +339,7 @@ async fn writer_ends(db: Db) {
 
 /// Makes the words of events that were there before the index was, and then has nothing more to do.
 async fn index(db: Db) -> Result<(), db::Error> {
-    while db.write("audit.index", audit::index::complete_some).await? {}
+    while db.write_bulk("audit.index", audit::index::complete_some).await? {}
     std::future::pending().await
 }
 

@@ -21,13 +21,16 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use crate::clock::{Clock, SystemClock, Time};
-use writer::When;
+use writer::{Priority, When};
 
 /// Name of the database file inside the state directory.
 pub const FILE: &str = "kbmfa.db";
 
 /// How long a transaction waits for another process's lock before it fails.
 const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// How long one piece of bulk work should take at the most ([`Db::write_bulk`]): the next login waits for it.
+pub const BULK_WORK: Duration = writer::BULK_TIME;
 
 /// Why the database did not do what it was asked.
 #[derive(Debug, Clone, thiserror::Error)]
@@ -143,7 +146,29 @@ impl Db {
         T: Send + 'static,
         E: From<Error> + Send + 'static,
     {
-        self.writer.submit(name, When::Writable, work)?.await.map_err(|_| E::from(Error::Closed))?
+        self.writer
+            .submit(name, (Priority::Urgent, When::Writable), work)?
+            .await
+            .map_err(|_| E::from(Error::Closed))?
+    }
+
+    /// [`Self::write`] for work that no login waits for: reports, clearing up, indexing. It comes behind all other
+    /// work, one piece at least in each commit. A piece may take [`BULK_WORK`] about: whoever has more to do
+    /// splits it.
+    ///
+    /// # Errors
+    /// As [`Self::write`]; [`Error::Overloaded`] long before other work is refused.
+    pub async fn write_bulk<T, E>(
+        &self,
+        name: &'static str,
+        work: impl FnOnce(&Tx<'_>) -> Result<T, E> + Send + 'static,
+    ) -> Result<T, E>
+    where
+        T: Send + 'static,
+        E: From<Error> + Send + 'static,
+    {
+        let answer = self.writer.submit(name, (Priority::Bulk, When::Writable), work)?;
+        answer.await.map_err(|_| E::from(Error::Closed))?
     }
 
     /// [`Self::write`] for programs without an async runtime.
@@ -159,7 +184,10 @@ impl Db {
         T: Send + 'static,
         E: From<Error> + Send + 'static,
     {
-        self.writer.submit(name, When::Writable, work)?.blocking_recv().map_err(|_| E::from(Error::Closed))?
+        self.writer
+            .submit(name, (Priority::Urgent, When::Writable), work)?
+            .blocking_recv()
+            .map_err(|_| E::from(Error::Closed))?
     }
 
     /// [`Self::write_blocking`] also while the database is read-only: for what puts it there and ends it.
@@ -175,7 +203,10 @@ impl Db {
         T: Send + 'static,
         E: From<Error> + Send + 'static,
     {
-        self.writer.submit(name, When::Always, work)?.blocking_recv().map_err(|_| E::from(Error::Closed))?
+        self.writer
+            .submit(name, (Priority::Urgent, When::Always), work)?
+            .blocking_recv()
+            .map_err(|_| E::from(Error::Closed))?
     }
 
     /// Runs `work` on a consistent snapshot. Blocks its thread: async code uses [`Self::read`].
@@ -394,6 +425,50 @@ mod tests {
         let (jobs, commits) = fixture.db.counters();
         assert_eq!(jobs, 200);
         assert!(commits < jobs, "{commits} commits for {jobs} jobs");
+    }
+
+    /// Notes its name when it is done, and brings more work as it ends.
+    fn noted(
+        db: &Db,
+        done: &Done,
+        priority: Priority,
+        name: &'static str,
+        then: impl FnOnce(&Db) + Send + 'static,
+    ) {
+        let (done, its_db) = (Arc::clone(done), db.clone());
+        let work = move |_: &Tx<'_>| {
+            done.lock().unwrap().push(name);
+            then(&its_db);
+            Ok::<_, Error>(())
+        };
+        drop(db.writer.submit(name, (priority, When::Writable), work).unwrap());
+    }
+
+    type Done = Arc<Mutex<Vec<&'static str>>>;
+
+    #[test]
+    fn urgent_work_passes_bulk_work_that_waits_and_neither_starves() {
+        let fixture = testing::fixture();
+        let (db, done) = (&fixture.db, Done::default());
+        let (open, opened) = std::sync::mpsc::channel::<()>();
+        noted(db, &done, Priority::Urgent, "first", move |_| opened.recv().unwrap());
+        for name in ["b1", "b2", "b3", "b4"] {
+            noted(db, &done, Priority::Bulk, name, |_| ());
+        }
+        // Urgent work that comes while other urgent work is done, again and again.
+        let more = Arc::clone(&done);
+        noted(db, &done, Priority::Urgent, "u1", move |db| {
+            let again = Arc::clone(&more);
+            noted(db, &more, Priority::Urgent, "u2", move |db| {
+                noted(db, &again, Priority::Urgent, "u3", |_| ());
+            });
+        });
+        open.send(()).unwrap();
+        db.write_blocking("last", |_| Ok::<_, Error>(())).unwrap();
+        while done.lock().unwrap().len() < 8 {
+            db.write_blocking("last", |_| Ok::<_, Error>(())).unwrap();
+        }
+        assert_eq!(*done.lock().unwrap(), ["first", "u1", "b1", "u2", "b2", "u3", "b3", "b4"]);
     }
 
     #[test]

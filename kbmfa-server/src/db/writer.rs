@@ -1,24 +1,33 @@
 //! The one thread that writes, with group commit: work that waits while a commit is under way shares the
 //! next one. Each piece of work runs in its own savepoint, so a failure takes back only itself.
+//!
+//! There are two priorities. Every commit takes the urgent work that waits, then bulk work until its time is up
+//! or urgent work arrives, and always one piece of bulk work, so that neither starves the other.
 
-use rusqlite::{Connection, TransactionBehavior};
+mod queue;
+
+use rusqlite::{Connection, Transaction, TransactionBehavior};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
-use tokio::sync::{mpsc, oneshot};
+use std::time::Duration;
+use tokio::sync::oneshot;
 
 use super::{Error, Tx, meta};
 use crate::clock::Clock;
+pub(super) use queue::Priority;
+use queue::{Queue, Sender};
 
 /// Pieces of work that share one commit at the most: bounds how long the first of them waits.
 const GROUP_MAX: usize = 256;
 
-/// Work that may queue up before callers are told that the database is overloaded.
-const QUEUE_MAX: usize = 16 * 1024;
+/// Time that bulk work may take of one commit, after which no further piece is begun. With one piece's own
+/// time, which its caller keeps to about as much, this is how long urgent work waits for bulk work at the most.
+pub(super) const BULK_TIME: Duration = Duration::from_millis(20);
 
 #[derive(Clone)]
 pub(super) struct Writer {
-    queue: mpsc::Sender<Box<dyn Job>>,
+    queue: Sender<Box<dyn Job>>,
     counters: Arc<Counters>,
     thread: Arc<Mutex<Option<JoinHandle<()>>>>,
 }
@@ -40,7 +49,7 @@ struct Counters {
 
 impl Writer {
     pub(super) fn start(connection: Connection, clock: Arc<dyn Clock>) -> Result<Self, Error> {
-        let (queue, jobs) = mpsc::channel(QUEUE_MAX);
+        let (queue, jobs) = queue::new();
         let counters = Arc::<Counters>::default();
         let writer = Self { queue, counters: Arc::clone(&counters), thread: Arc::default() };
         let thread = std::thread::Builder::new()
@@ -64,7 +73,7 @@ impl Writer {
     pub(super) fn submit<T, E>(
         &self,
         name: &'static str,
-        when: When,
+        (priority, when): (Priority, When),
         work: impl FnOnce(&Tx<'_>) -> Result<T, E> + Send + 'static,
     ) -> Result<oneshot::Receiver<Result<T, E>>, Error>
     where
@@ -73,10 +82,7 @@ impl Writer {
     {
         let (reply, answer) = oneshot::channel();
         let job = Work { name, when, todo: Some(work), result: None, reply };
-        self.queue.try_send(Box::new(job)).map_err(|refused| match refused {
-            mpsc::error::TrySendError::Full(_) => Error::Overloaded,
-            mpsc::error::TrySendError::Closed(_) => Error::Closed,
-        })?;
+        self.queue.send(priority, Box::new(job))?;
         Ok(answer)
     }
 
@@ -89,15 +95,10 @@ impl Writer {
     }
 }
 
-fn run(
-    mut connection: Connection,
-    mut jobs: mpsc::Receiver<Box<dyn Job>>,
-    clock: &dyn Clock,
-    counters: &Counters,
-) {
+fn run(mut connection: Connection, mut jobs: Queue<Box<dyn Job>>, clock: &dyn Clock, counters: &Counters) {
     let mut group = Vec::with_capacity(GROUP_MAX);
-    while jobs.blocking_recv_many(&mut group, GROUP_MAX) > 0 {
-        let outcome = commit(&mut connection, &mut group, clock);
+    while jobs.wait() {
+        let outcome = commit(&mut connection, &mut jobs, &mut group, clock);
         if outcome.is_ok() {
             counters.jobs.fetch_add(group.len() as u64, Ordering::Relaxed);
             counters.commits.fetch_add(1, Ordering::Relaxed);
@@ -108,24 +109,53 @@ fn run(
     }
 }
 
-fn commit(connection: &mut Connection, group: &mut [Box<dyn Job>], clock: &dyn Clock) -> Result<(), Error> {
+/// Does the work of one commit; what it took up is in `group` afterwards, also if the commit failed.
+fn commit(
+    connection: &mut Connection,
+    jobs: &mut Queue<Box<dyn Job>>,
+    group: &mut Vec<Box<dyn Job>>,
+    clock: &dyn Clock,
+) -> Result<(), Error> {
+    // Taken up before anything can fail, so that whatever fails has callers to be told.
+    jobs.take_urgent(group, GROUP_MAX);
+    let urgent = group.len();
+    group.extend(jobs.next_bulk());
     // IMMEDIATE: a deferred transaction that reads first fails with SQLITE_BUSY_SNAPSHOT if another
     // process writes in between, whatever the busy timeout.
     let mut transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
     let read_only = meta::get(&Tx::new(&transaction, clock.now()), meta::READ_ONLY)?.is_some();
-    for job in group {
-        let savepoint = transaction.savepoint()?;
-        let keep = job.run(&Tx::new(&savepoint, clock.now()), read_only);
-        // After a full disk or an I/O error SQLite may have taken back everything: nothing of this group may
-        // then be committed by itself.
-        if savepoint.is_autocommit() {
-            return Err(Error::RolledBack);
-        }
-        if keep {
-            savepoint.commit()?;
+    for job in group.iter_mut().take(urgent) {
+        run_one(&mut transaction, job.as_mut(), clock, read_only)?;
+    }
+    let bulk_until = clock.now() + BULK_TIME;
+    let mut next = urgent;
+    while let Some(job) = group.get_mut(next) {
+        run_one(&mut transaction, job.as_mut(), clock, read_only)?;
+        next += 1;
+        if clock.now() < bulk_until && group.len() < GROUP_MAX && !jobs.has_urgent() {
+            group.extend(jobs.next_bulk());
         }
     }
     Ok(transaction.commit()?)
+}
+
+fn run_one(
+    transaction: &mut Transaction<'_>,
+    job: &mut dyn Job,
+    clock: &dyn Clock,
+    read_only: bool,
+) -> Result<(), Error> {
+    let savepoint = transaction.savepoint()?;
+    let keep = job.run(&Tx::new(&savepoint, clock.now()), read_only);
+    // After a full disk or an I/O error SQLite may have taken back everything: nothing of this group may
+    // then be committed by itself.
+    if savepoint.is_autocommit() {
+        return Err(Error::RolledBack);
+    }
+    if keep {
+        savepoint.commit()?;
+    }
+    Ok(())
 }
 
 /// One piece of work with its caller's reply channel, types erased.

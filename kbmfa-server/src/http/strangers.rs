@@ -108,7 +108,7 @@ async fn record(db: &Db, events: Vec<Event>) -> Result<(), db::Error> {
     if events.is_empty() {
         return Ok(());
     }
-    db.write("caller.refused", move |tx| {
+    db.write_bulk("caller.refused", move |tx| {
         events.iter().try_for_each(|event| audit::append(tx, event).map(drop))
     })
     .await

@@ -1,0 +1,170 @@
+//! The writer's queue: two priorities, each with a bound of its own, in one channel that wakes one thread.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
+
+use super::super::Error;
+
+/// Urgent work that may queue up before callers are told that the database is overloaded.
+const URGENT_MAX: usize = 16 * 1024;
+
+/// The same for bulk work. Each caller waits for its piece before it brings the next, so this is a number of
+/// callers.
+const BULK_MAX: usize = 1024;
+
+/// Who goes first.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(in crate::db) enum Priority {
+    /// Logins, and whatever else somebody waits for.
+    Urgent,
+    /// What may come later.
+    Bulk,
+}
+
+/// A piece of work with its place in the queue, which is free again when the work is taken out.
+struct Queued<J> {
+    job: J,
+    priority: Priority,
+    place: OwnedSemaphorePermit,
+}
+
+/// The end that brings work.
+pub(super) struct Sender<J> {
+    queue: mpsc::UnboundedSender<Queued<J>>,
+    urgent: Arc<Semaphore>,
+    bulk: Arc<Semaphore>,
+}
+
+impl<J> Clone for Sender<J> {
+    fn clone(&self) -> Self {
+        let (urgent, bulk) = (Arc::clone(&self.urgent), Arc::clone(&self.bulk));
+        Self { queue: self.queue.clone(), urgent, bulk }
+    }
+}
+
+impl<J> Sender<J> {
+    /// Queues work behind all of its priority.
+    ///
+    /// # Errors
+    /// [`Error::Overloaded`] if too much of this priority waits, [`Error::Closed`] if the writer has ended.
+    pub(super) fn send(&self, priority: Priority, job: J) -> Result<(), Error> {
+        let places = match priority {
+            Priority::Urgent => &self.urgent,
+            Priority::Bulk => &self.bulk,
+        };
+        let place = Arc::clone(places).try_acquire_owned().map_err(|_| Error::Overloaded)?;
+        self.queue.send(Queued { job, priority, place }).map_err(|_| Error::Closed)
+    }
+
+    /// Returns when the writer has ended.
+    pub(super) async fn closed(&self) {
+        self.queue.closed().await;
+    }
+}
+
+/// The end that takes work. The channel's bound is in the places, so everything may be taken out of it.
+pub(super) struct Queue<J> {
+    arriving: mpsc::UnboundedReceiver<Queued<J>>,
+    urgent: VecDeque<Queued<J>>,
+    bulk: VecDeque<Queued<J>>,
+}
+
+/// A queue with nothing in it.
+pub(super) fn new<J>() -> (Sender<J>, Queue<J>) {
+    let (sender, receiver) = mpsc::unbounded_channel();
+    let (urgent, bulk) = (Arc::new(Semaphore::new(URGENT_MAX)), Arc::new(Semaphore::new(BULK_MAX)));
+    let queue = Queue { arriving: receiver, urgent: VecDeque::new(), bulk: VecDeque::new() };
+    (Sender { queue: sender, urgent, bulk }, queue)
+}
+
+impl<J> Queue<J> {
+    /// Blocks until there is work; false when nobody can bring any.
+    pub(super) fn wait(&mut self) -> bool {
+        self.sort();
+        if !self.urgent.is_empty() || !self.bulk.is_empty() {
+            return true;
+        }
+        let first = self.arriving.blocking_recv();
+        first.map(|queued| self.put(queued)).is_some()
+    }
+
+    /// Moves the urgent work that waits into `group`, `max` pieces at the most.
+    pub(super) fn take_urgent(&mut self, group: &mut Vec<J>, max: usize) {
+        self.sort();
+        let count = self.urgent.len().min(max);
+        group.extend(self.urgent.drain(..count).map(Queued::take_out));
+    }
+
+    /// The next piece of bulk work.
+    pub(super) fn next_bulk(&mut self) -> Option<J> {
+        self.sort();
+        self.bulk.pop_front().map(Queued::take_out)
+    }
+
+    /// Whether urgent work waits.
+    pub(super) fn has_urgent(&mut self) -> bool {
+        self.sort();
+        !self.urgent.is_empty()
+    }
+
+    fn sort(&mut self) {
+        while let Ok(queued) = self.arriving.try_recv() {
+            self.put(queued);
+        }
+    }
+
+    fn put(&mut self, queued: Queued<J>) {
+        match queued.priority {
+            Priority::Urgent => self.urgent.push_back(queued),
+            Priority::Bulk => self.bulk.push_back(queued),
+        }
+    }
+}
+
+impl<J> Queued<J> {
+    fn take_out(self) -> J {
+        drop(self.place);
+        self.job
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Priority::{Bulk, Urgent};
+    use super::*;
+
+    fn urgent(queue: &mut Queue<u32>, max: usize) -> Vec<u32> {
+        let mut group = Vec::new();
+        queue.take_urgent(&mut group, max);
+        group
+    }
+
+    #[test]
+    fn urgent_work_comes_first_and_each_priority_keeps_its_order() {
+        let (sender, mut queue) = new();
+        for (priority, job) in [(Bulk, 1), (Urgent, 2), (Bulk, 3), (Urgent, 4)] {
+            sender.send(priority, job).unwrap();
+        }
+        assert!(queue.wait() && queue.has_urgent());
+        assert_eq!(urgent(&mut queue, 1), [2]);
+        assert_eq!(queue.next_bulk(), Some(1));
+        assert_eq!(urgent(&mut queue, 9), [4]);
+        assert!(queue.wait() && !queue.has_urgent());
+        assert_eq!((queue.next_bulk(), queue.next_bulk()), (Some(3), None));
+        drop(sender);
+        assert!(!queue.wait());
+    }
+
+    #[test]
+    fn too_much_bulk_work_is_refused_and_takes_no_place_of_urgent_work() {
+        let (sender, mut queue) = new();
+        for job in 0..u32::try_from(BULK_MAX).unwrap() {
+            sender.send(Bulk, job).unwrap();
+        }
+        assert!(matches!(sender.send(Bulk, 0), Err(Error::Overloaded)));
+        sender.send(Urgent, 1).unwrap();
+        assert_eq!(queue.next_bulk(), Some(0));
+        sender.send(Bulk, 0).unwrap();
+    }
+}
