@@ -1,17 +1,14 @@
 //! The configuration file: gathers what each module owns, checks what concerns several, and reports all
 //! faults at once.
 
-use ipnet::IpNet;
 use kbmfa_proto::caller::SECRET_BYTES_MAX;
 use kbmfa_proto::names::MachineName;
 use std::collections::BTreeSet;
 use std::fs;
 use std::io::{self, Read};
-use std::net::IpAddr;
 use std::ops::RangeInclusive;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
-use std::str::FromStr;
 use std::time::Duration;
 
 use crate::clock::Time;
@@ -26,6 +23,7 @@ use crate::roster::caller::AuthToken;
 use crate::roster::store;
 use crate::secret::SecretHash;
 use crate::settings::{Faults, File, Section};
+use crate::source::Range;
 
 #[cfg(any(test, fuzzing))]
 pub mod fuzz;
@@ -253,9 +251,8 @@ pub fn auth_token_hash(token: &str) -> Result<SecretHash, String> {
     Ok(SecretHash::of(token))
 }
 
-fn ranges(section: &Section<'_>, key: &'static str) -> Vec<IpNet> {
-    let ranges = section.parsed_list::<Range>(key).unwrap_or_default();
-    ranges.into_iter().map(|range| range.0).collect()
+fn ranges(section: &Section<'_>, key: &'static str) -> Vec<Range> {
+    section.parsed_list(key).unwrap_or_default()
 }
 
 fn limits(login: &Section<'_>) -> Limits {
@@ -314,19 +311,6 @@ fn exemption(section: &Section<'_>, scope: &Scope) {
         if section.has(key) {
             section.fault(key, "an exemption asks nobody");
         }
-    }
-}
-
-/// A range of addresses; a single one stands for itself.
-pub struct Range(pub IpNet);
-
-impl FromStr for Range {
-    type Err = String;
-    fn from_str(text: &str) -> Result<Self, String> {
-        let range = text.parse().or_else(|_| text.parse::<IpAddr>().map(IpNet::from));
-        range
-            .map(|range| Self(range.trunc()))
-            .map_err(|_| format!("{text:?} is no address or range such as 192.0.2.0/24"))
     }
 }
 

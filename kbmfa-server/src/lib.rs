@@ -33,3 +33,4 @@ pub mod clock;
 pub mod random;
 pub mod secret;
 pub mod settings;
+pub mod source;

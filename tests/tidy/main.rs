@@ -27,7 +27,7 @@ const ARROWS: &[&[&str]] = &[
     &["policy"],
     &["audit"],
     &["db"],
-    &["clock", "random", "secret", "settings"],
+    &["clock", "random", "secret", "settings", "source"],
 ];
 
 fn root() -> PathBuf {

@@ -4,7 +4,6 @@ use clap::{Args as ClapArgs, Subcommand};
 use kbmfa_proto::login::Account;
 use kbmfa_proto::names::{MachineName, UserName};
 use serde::Serialize;
-use std::net::IpAddr;
 
 use super::{Admin, Failure, print};
 use crate::config::Config;
@@ -14,6 +13,7 @@ use crate::policy::{
 };
 use crate::roster::employee::service as employee;
 use crate::roster::{Error, service, store};
+use crate::source::Address;
 
 /// The verbs.
 #[derive(Subcommand)]
@@ -33,7 +33,7 @@ pub struct Login {
     machine: MachineName,
     /// The source address.
     #[arg(long)]
-    from: Option<IpAddr>,
+    from: Option<Address>,
     /// The PAM service.
     #[arg(long, default_value = "sshd")]
     service: String,
@@ -53,7 +53,7 @@ pub fn run(admin: &Admin, verb: Verb) -> Result<(), Failure> {
             pools: store::pools_of(tx, &machine.id)?,
             user: login.user,
             service: login.service,
-            from: login.from.map(|from| from.to_canonical()),
+            from: login.from,
         };
         let person = employee::behind(tx, &subject.user)?;
         let by_the_relay = logins::by_the_relay(tx, &config.rules(None), &person)?;

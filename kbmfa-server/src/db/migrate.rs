@@ -14,10 +14,11 @@ const STEPS: &[&str] = &[
     include_str!("../../migrations/0005_credentials.sql"),
     include_str!("../../migrations/0006_auth_token.sql"),
     include_str!("../../migrations/0007_relay.sql"),
+    include_str!("../../migrations/0008_source_key.sql"),
 ];
 
 /// The schema version that this program reads and writes.
-pub const SCHEMA_VERSION: i64 = 7;
+pub const SCHEMA_VERSION: i64 = 8;
 
 /// Takes the steps that are missing, all in one transaction.
 pub(super) fn run(connection: &mut Connection, path: &Path) -> Result<(), Error> {
@@ -71,6 +72,29 @@ mod tests {
             .query_row("SELECT missing_before FROM event_words_state", [], |row| row.get(0))
             .unwrap();
         assert_eq!(missing, 2, "words of events that were there before are still to come");
+    }
+
+    #[test]
+    fn older_logins_count_by_their_exact_source() {
+        let mut connection = Connection::open_in_memory().unwrap();
+        for step in &STEPS[..7] {
+            connection.execute_batch(step).unwrap();
+        }
+        connection
+            .execute_batch("INSERT INTO machine (id, name, created_at) VALUES ('m', 'web1', 0)")
+            .unwrap();
+        let insert = "INSERT INTO login (id, machine_id, machine_name, opened, user, service, source, connection, verdict,
+                          state, opened_at, expires_at, lapses_at, poll)
+                      VALUES (?1, 'm', 'web1', '{}', 'alice', 'sshd', ?2, 'boot.1', 'ask', 'pending', 0, 0, 0, 0)";
+        connection.execute(insert, ("a", Some("2001:db8::1"))).unwrap();
+        connection.execute(insert, ("b", None::<&str>)).unwrap();
+        connection.pragma_update(None, "user_version", 7).unwrap();
+        run(&mut connection, Path::new("x")).unwrap();
+        let key = |id: &str| {
+            let sql = "SELECT source_key FROM login WHERE id = ?1";
+            connection.query_row(sql, [id], |row| row.get::<_, String>(0)).unwrap()
+        };
+        assert_eq!((key("a").as_str(), key("b").as_str()), ("2001:db8::1", ""));
     }
 
     #[test]

@@ -3,16 +3,16 @@
 
 use kbmfa_proto::caller::Authorization;
 use std::convert::Infallible;
-use std::net::IpAddr;
 use warp::Filter;
 
 use crate::logins::Error;
 use crate::roster::caller::{Claim, Credential};
 use crate::secret::SecretHash;
+use crate::source::Address;
 
 /// Where a request comes from; the listener puts it beside each one.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Peer(pub(super) IpAddr);
+pub(super) struct Peer(pub(super) Address);
 
 /// What the request carries; `None` if that is nothing.
 pub(super) fn credential() -> impl Filter<Extract = (Option<Credential>,), Error = Infallible> + Clone + Send
@@ -24,7 +24,7 @@ pub(super) fn credential() -> impl Filter<Extract = (Option<Credential>,), Error
 }
 
 /// Reads the header of a request from this address.
-pub(super) fn read(header: &str, address: IpAddr) -> Option<Credential> {
+pub(super) fn read(header: &str, address: Address) -> Option<Credential> {
     Some(match Authorization::read(header)? {
         Authorization::Bearer(credential) => Credential::Own(SecretHash::of(credential)),
         Authorization::AuthToken { claims, secret, token } => {

@@ -38,7 +38,7 @@ pub fn requests(bytes: &[u8]) {
 /// Who calls is read as it would be written, and a name that is merely claimed is marked.
 fn authorization(header: &str) {
     let read = Authorization::read(header);
-    let credential = caller::read(header, IpAddr::from([192, 0, 2, 1]));
+    let credential = caller::read(header, IpAddr::from([192, 0, 2, 1]).into());
     assert_eq!(read.is_some(), credential.is_some(), "{header:?}");
     if let Some(read) = read {
         let written = read.value();

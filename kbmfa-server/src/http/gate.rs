@@ -4,7 +4,6 @@
 
 use governor::{DefaultKeyedRateLimiter, Quota, RateLimiter};
 use std::collections::HashSet;
-use std::net::IpAddr;
 use std::num::NonZeroU32;
 use std::sync::{PoisonError, RwLock};
 use tokio::sync::{Semaphore, SemaphorePermit};
@@ -16,6 +15,7 @@ use crate::logins::Logins;
 use crate::roster::caller::Credential;
 use crate::roster::{self, service::authenticate_waiting};
 use crate::secret::SecretHash;
+use crate::source::{Address, Source};
 
 /// The one route that strangers may take.
 const JOIN: &str = "/v1/machines/join";
@@ -39,11 +39,11 @@ pub struct Gate {
     turned_away: Strangers,
 }
 
-/// Whose pace is kept: a machine's, or without a credential of its own an address's.
+/// Whose pace is kept: a machine's, or without a credential of its own its source's.
 #[derive(Clone, PartialEq, Eq, Hash)]
 enum Paced {
     Machine(SecretHash),
-    Address(IpAddr),
+    Source(Source),
 }
 
 /// Why a request gets no further.
@@ -73,7 +73,7 @@ impl Gate {
         &self,
         path: &str,
         authorization: Option<&str>,
-        address: IpAddr,
+        address: Address,
     ) -> Result<Option<SemaphorePermit<'_>>, Refusal> {
         if path == JOIN {
             return Ok(self.strangers.acquire().await.ok());
@@ -84,7 +84,9 @@ impl Gate {
         };
         let paced = match authorization.and_then(|header| caller::read(header, address)) {
             Some(Credential::Own(hash)) if self.is_known(&hash).await? => Paced::Machine(hash),
-            Some(Credential::Token(claim)) if self.logins.rules().accepts(&claim) => Paced::Address(address),
+            Some(Credential::Token(claim)) if self.logins.rules().accepts(&claim) => {
+                Paced::Source(address.source())
+            }
             Some(Credential::Token(_)) => return Err(refuse(What::AuthToken)),
             Some(Credential::Own(_)) | None => return Err(refuse(What::Credential)),
         };

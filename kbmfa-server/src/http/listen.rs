@@ -15,7 +15,7 @@ use socket2::{Domain, Protocol, SockRef, Socket, TcpKeepalive, Type};
 use std::collections::HashMap;
 use std::convert::Infallible;
 use std::io;
-use std::net::{IpAddr, Ipv6Addr, SocketAddr};
+use std::net::SocketAddr;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -29,6 +29,7 @@ use warp::filters::BoxedFilter;
 use super::caller::Peer;
 use super::gate::Gate;
 use super::{BODY_BYTES_MAX, reply};
+use crate::source::{Address, Source};
 
 /// Time for the TLS handshake.
 const HANDSHAKE_TIME: Duration = Duration::from_secs(5);
@@ -109,7 +110,7 @@ impl Door {
         let graceful = GracefulShutdown::new();
         let crowd = Arc::new(Crowd {
             limits: self.limits,
-            by_address: Mutex::default(),
+            by_source: Mutex::default(),
             seen: Arc::clone(&self.seen),
         });
         loop {
@@ -126,10 +127,11 @@ impl Door {
                     continue;
                 }
             };
-            let Some(place) = crowd.admit(neighbourhood(peer.ip())) else { continue };
+            let address = Address::from(peer.ip());
+            let Some(place) = crowd.admit(address.source()) else { continue };
             let tls = self.tls.as_ref().map(|tls| Arc::clone(&tls.borrow()));
             let (routes, gate, seen) = (self.routes.clone(), self.gate.clone(), Arc::clone(&self.seen));
-            let inside = Inside { tls, routes, gate, seen, peer: Peer(peer.ip()) };
+            let inside = Inside { tls, routes, gate, seen, peer: Peer(address) };
             let connection = serve_one(stream, inside, graceful.watcher());
             tokio::spawn(async move {
                 if let Err(error) = connection.await {
@@ -316,51 +318,43 @@ async fn admit(
     }
 }
 
-/// What counts as one address: an IPv6 host has a whole /64 to choose from.
-fn neighbourhood(address: IpAddr) -> IpAddr {
-    match address.to_canonical() {
-        IpAddr::V6(address) => Ipv6Addr::from_bits(address.to_bits() & !u128::from(u64::MAX)).into(),
-        address @ IpAddr::V4(_) => address,
-    }
-}
-
 /// Everybody who is connected.
 struct Crowd {
     limits: Limits,
-    by_address: Mutex<HashMap<IpAddr, u64>>,
+    by_source: Mutex<HashMap<Source, u64>>,
     seen: Arc<Seen>,
 }
 
 impl Crowd {
-    fn admit(self: &Arc<Self>, address: IpAddr) -> Option<Place> {
-        let mut by_address = self.by_address.lock().unwrap_or_else(PoisonError::into_inner);
-        let here = by_address.get(&address).copied().unwrap_or(0);
+    fn admit(self: &Arc<Self>, source: Source) -> Option<Place> {
+        let mut by_source = self.by_source.lock().unwrap_or_else(PoisonError::into_inner);
+        let here = by_source.get(&source).copied().unwrap_or(0);
         if here >= self.limits.per_address
             || self.seen.open.load(Ordering::Relaxed) >= self.limits.connections
         {
             self.seen.refused.fetch_add(1, Ordering::Relaxed);
             return None;
         }
-        by_address.insert(address, here + 1);
+        by_source.insert(source, here + 1);
         self.seen.open.fetch_add(1, Ordering::Relaxed);
         self.seen.accepted.fetch_add(1, Ordering::Relaxed);
-        Some(Place { crowd: Arc::clone(self), address })
+        Some(Place { crowd: Arc::clone(self), source })
     }
 }
 
 /// A place among the connected, given back on drop.
 struct Place {
     crowd: Arc<Crowd>,
-    address: IpAddr,
+    source: Source,
 }
 
 impl Drop for Place {
     fn drop(&mut self) {
-        let mut by_address = self.crowd.by_address.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(here) = by_address.get_mut(&self.address) {
+        let mut by_source = self.crowd.by_source.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(here) = by_source.get_mut(&self.source) {
             *here -= 1;
             if *here == 0 {
-                by_address.remove(&self.address);
+                by_source.remove(&self.source);
             }
         }
         self.crowd.seen.open.fetch_sub(1, Ordering::Relaxed);
@@ -371,14 +365,8 @@ impl Drop for Place {
 mod tests {
     use super::*;
 
-    #[test]
-    fn an_ipv6_host_counts_by_its_network() {
-        let [one, other, far] =
-            ["2001:db8::1", "2001:db8::ffff:2", "2001:db8:0:1::1"].map(|text| text.parse().unwrap());
-        assert_eq!(neighbourhood(one), neighbourhood(other));
-        assert_ne!(neighbourhood(one), neighbourhood(far));
-        let [plain, mapped] = ["192.0.2.1", "::ffff:192.0.2.1"].map(|text| text.parse().unwrap());
-        assert_eq!(neighbourhood(plain), neighbourhood(mapped));
+    fn source(text: &str) -> Source {
+        text.parse::<Address>().unwrap().source()
     }
 
     #[tokio::test(start_paused = true)]
@@ -393,14 +381,14 @@ mod tests {
     #[test]
     fn one_address_cannot_take_every_place() {
         let limits = Limits { connections: 3, per_address: 2 };
-        let crowd = Arc::new(Crowd { limits, by_address: Mutex::default(), seen: Arc::default() });
-        let (one, other) = (IpAddr::from([192, 0, 2, 1]), IpAddr::from([192, 0, 2, 2]));
+        let crowd = Arc::new(Crowd { limits, by_source: Mutex::default(), seen: Arc::default() });
+        let (one, other) = (source("192.0.2.1"), source("2001:db8::2"));
         let places = [crowd.admit(one).unwrap(), crowd.admit(one).unwrap()];
         assert!(crowd.admit(one).is_none());
         let third = crowd.admit(other).unwrap();
         assert!(crowd.admit(other).is_none(), "no more than three in all");
         drop((places, third));
-        assert!(crowd.by_address.lock().unwrap().is_empty());
+        assert!(crowd.by_source.lock().unwrap().is_empty());
         assert!(crowd.admit(one).is_some());
     }
 }

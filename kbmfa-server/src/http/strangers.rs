@@ -2,7 +2,6 @@
 //! must not be able to flood the record, so it holds only so many of them; all are counted.
 
 use std::collections::BTreeMap;
-use std::net::IpAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
@@ -11,12 +10,13 @@ use tokio::time::{Instant, sleep_until};
 
 use crate::audit::{Actor, Event, Kind, store as audit};
 use crate::db::{self, Db};
+use crate::source::{Address, Source};
 
 /// How long repetitions are gathered before they go on record as a number.
 const GATHERED_FOR: Duration = Duration::from_secs(600);
 
-/// Addresses told apart in that time; the rest are put together.
-const ADDRESSES_MAX: usize = 64;
+/// Sources told apart in that time; the rest are put together.
+const SOURCES_MAX: usize = 64;
 
 /// Refusals that may wait for the record. What is more is counted, and not recorded.
 const WAITING_MAX: usize = 256;
@@ -47,7 +47,7 @@ impl What {
 }
 
 /// One who was turned away.
-type Knock = (What, IpAddr);
+type Knock = (What, Address);
 
 /// Hears of everybody who is turned away.
 #[derive(Clone)]
@@ -67,12 +67,12 @@ impl Strangers {
     }
 
     /// Somebody at this address was turned away.
-    pub fn turned_away(&self, what: What, address: IpAddr) {
+    pub fn turned_away(&self, what: What, address: Address) {
         if let Some(count) = self.counts.get(what as usize) {
             count.fetch_add(1, Ordering::Relaxed);
         }
         // If too many wait for the record already, this one is in the count.
-        let _ = self.record.try_send((what, address.to_canonical()));
+        let _ = self.record.try_send((what, address));
     }
 
     /// How many were turned away since the start, by what was not accepted.
@@ -117,30 +117,30 @@ async fn record(db: &Db, events: Vec<Event>) -> Result<(), db::Error> {
 /// Who was turned away, and how often after the first time was put on record.
 #[derive(Default)]
 struct Gathered {
-    repeated: BTreeMap<Knock, u64>,
+    repeated: BTreeMap<(What, Source), u64>,
     elsewhere: BTreeMap<What, u64>,
 }
 
 impl Gathered {
     /// The event of somebody who was not heard of before.
-    fn add(&mut self, knock: Knock) -> Option<Event> {
-        if let Some(times) = self.repeated.get_mut(&knock) {
+    fn add(&mut self, (what, address): Knock) -> Option<Event> {
+        let from = (what, address.source());
+        if let Some(times) = self.repeated.get_mut(&from) {
             *times += 1;
             return None;
         }
-        if self.repeated.len() >= ADDRESSES_MAX {
-            *self.elsewhere.entry(knock.0).or_default() += 1;
+        if self.repeated.len() >= SOURCES_MAX {
+            *self.elsewhere.entry(what).or_default() += 1;
             return None;
         }
-        self.repeated.insert(knock, 0);
-        let (what, address) = knock;
+        self.repeated.insert(from, 0);
         Some(event(what, address))
     }
 
     /// What was gathered.
     fn events(self) -> Vec<Event> {
         let repeated = self.repeated.into_iter().filter(|(_, times)| *times > 0);
-        let repeated = repeated.map(|((what, address), times)| event(what, address).detail("times", times));
+        let repeated = repeated.map(|((what, source), times)| event(what, source).detail("times", times));
         let elsewhere = self.elsewhere.into_iter();
         let elsewhere =
             elsewhere.map(|(what, times)| event(what, "many other addresses").detail("times", times));
@@ -156,6 +156,7 @@ fn event(what: What, address: impl std::fmt::Display) -> Event {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::net::IpAddr;
 
     fn told(events: &[Event]) -> Vec<String> {
         events.iter().map(|event| serde_json::to_value(event).unwrap()["detail"].to_string()).collect()
@@ -173,12 +174,21 @@ mod tests {
     }
 
     #[test]
+    fn an_ipv6_network_is_told_as_one_source() {
+        let mut gathered = Gathered::default();
+        let knock = |n: u16| (What::Credential, format!("2001:db8::{n:x}").parse().unwrap());
+        let first: Vec<_> = (1..=900).filter_map(|n| gathered.add(knock(n))).collect();
+        insta::assert_snapshot!(told(&first).join("\n"), @r#"{"address":"2001:db8::1","what":"credential"}"#);
+        insta::assert_snapshot!(told(&gathered.events()).join("\n"), @r#"{"address":"2001:db8::/64","times":"899","what":"credential"}"#);
+    }
+
+    #[test]
     fn however_many_strangers_there_are_the_record_stays_short() {
         let mut gathered = Gathered::default();
-        let knocks = (0..100_000_u32).map(|n| (What::AuthToken, IpAddr::from(n.to_be_bytes())));
-        assert_eq!(knocks.filter_map(|knock| gathered.add(knock)).count(), ADDRESSES_MAX);
+        let knocks = (0..100_000_u32).map(|n| (What::AuthToken, IpAddr::from(n.to_be_bytes()).into()));
+        assert_eq!(knocks.filter_map(|knock| gathered.add(knock)).count(), SOURCES_MAX);
         let rest = told(&gathered.events());
-        let expected = 100_000 - ADDRESSES_MAX;
+        let expected = 100_000 - SOURCES_MAX;
         assert_eq!(
             rest,
             [format!(r#"{{"address":"many other addresses","times":"{expected}","what":"auth-token"}}"#)]

@@ -19,6 +19,7 @@ use crate::random;
 use crate::relay::{Post, text};
 use crate::roster::caller::{AuthToken, Caller, Claim};
 use crate::roster::{self, employee};
+use crate::source::Origin;
 
 /// The limits on asks count over this.
 const MINUTE: Duration = Duration::from_secs(60);
@@ -222,13 +223,15 @@ fn enter(
         Verdict::Ask(_) | Verdict::Hold => State::Pending,
     };
     let decided = state != State::Pending;
+    let (source, source_key) = origin(opened).map(|origin| (origin.shown, origin.key)).unzip();
     let login = Login {
         id: id.clone(),
         machine_id: caller.machine_id.clone(),
         machine: caller.name.clone(),
         opened: opened.clone(),
         secret: caller.login.clone(),
-        source: source(opened),
+        source,
+        source_key: source_key.unwrap_or_default(),
         key,
         verdict: verdict.as_str().to_owned(),
         life: Life {
@@ -265,10 +268,9 @@ fn enter(
     Ok(login)
 }
 
-/// The ssh client's address, or what `PAM_RHOST` says.
-fn source(opened: &OpenLogin) -> Option<String> {
-    let ssh = opened.connection.ssh.map(|ssh| ssh.client.ip().to_canonical().to_string());
-    ssh.or_else(|| opened.rhost.as_ref().map(Shown::to_string))
+fn origin(opened: &OpenLogin) -> Option<Origin> {
+    let client = opened.connection.ssh.map(|ssh| ssh.client.ip());
+    Origin::of(client, opened.rhost.as_ref().map(Shown::as_str))
 }
 
 fn record_opening(tx: &Tx<'_>, login: &Login, verdict: &Verdict) -> Result<(), Error> {
@@ -304,8 +306,8 @@ pub(super) fn facts(
     (machine_id, machine): (&str, &MachineName),
     opened: &OpenLogin,
 ) -> Result<Facts, db::Error> {
-    let source = source(opened);
-    let user = (&opened.user, source.as_deref());
+    let source = origin(opened);
+    let user = (&opened.user, history::From(source.as_ref()));
     let at = history::At { machine_id, claimed: machine.is_claimed() };
     let (pending_same_user, pending_on_machine) = history::pending(tx, at, user)?;
     let (asks_same_user, asks_on_machine) = history::asks_since(tx, tx.now.minus(MINUTE), at, user)?;
@@ -318,7 +320,7 @@ pub(super) fn facts(
             pools: roster::store::pools_of(tx, machine_id)?,
             user: opened.user.clone(),
             service: opened.service.to_string(),
-            from: source.as_deref().and_then(|source| source.parse().ok()),
+            from: source.as_ref().and_then(|source| source.address),
         },
         membership,
         relay,

@@ -30,6 +30,8 @@ pub struct Login {
     pub secret: Option<SecretHash>,
     /// The ssh client's address, or what `PAM_RHOST` said.
     pub source: Option<String>,
+    /// What limits and cool-down count it by ([`crate::source::Origin::key`]); empty if the machine told no source.
+    pub source_key: String,
     /// Fingerprint of the key that was used, where sshd told it.
     pub key: Option<String>,
     /// What policy said.
@@ -54,7 +56,7 @@ impl Login {
 }
 
 const LOGIN: &str =
-    "SELECT id, machine_id, machine_name, opened, secret_hash, source, key_fingerprint, verdict, state, reason,
+    "SELECT id, machine_id, machine_name, opened, secret_hash, source, source_key, key_fingerprint, verdict, state, reason,
     opened_at, expires_at, lapses_at, poll, decided_at, decided_by, collected_at, lapsed_at FROM login";
 
 const UNCOLLECTED: &str = "state = 'approved' AND collected_at IS NULL AND lapsed_at IS NULL";
@@ -68,6 +70,7 @@ fn login(row: &Row<'_, '_>) -> Result<Login, Error> {
         opened: serde_json::from_str(&opened).map_err(|e| Error::BadValue(format!("login.opened: {e}")))?,
         secret: row.blob_or_null("secret_hash")?.map(SecretHash::from_bytes),
         source: row.text_or_null("source")?,
+        source_key: row.text("source_key")?,
         key: row.text_or_null("key_fingerprint")?,
         verdict: row.text("verdict")?,
         life: Life {
@@ -182,8 +185,8 @@ pub(super) fn insert(tx: &Tx<'_>, login: &Login) -> Result<(), Error> {
     tx.execute(
         "INSERT INTO login (id, machine_id, machine_name, opened, user, service, source, connection,
              key_fingerprint, verdict, state, reason, opened_at, expires_at, lapses_at, poll, decided_at, decided_by,
-             secret_hash)
-         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, 0, ?16, ?17, ?18)",
+             secret_hash, source_key)
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, 0, ?16, ?17, ?18, ?19)",
         &[
             login.id.as_str().into(),
             login.machine_id.as_str().into(),
@@ -203,6 +206,7 @@ pub(super) fn insert(tx: &Tx<'_>, login: &Login) -> Result<(), Error> {
             login.life.decided_at.into(),
             login.decided_by.clone().into(),
             login.secret.as_ref().map(SecretHash::as_bytes).into(),
+            login.source_key.as_str().into(),
         ],
     )?;
     Ok(())
@@ -245,4 +249,15 @@ pub(super) fn last_event(tx: &Tx<'_>, login: &LoginId) -> Result<Option<(i64, Ve
         &[login.as_str().into()],
         |row| Ok((row.integer("seq")?, row.blob("seal")?)),
     )
+}
+
+/// For tests of what older versions left behind.
+#[cfg(test)]
+pub(super) mod testing {
+    use super::{Error, Tx};
+
+    /// Makes every login look as migration 8 leaves an older one.
+    pub(in crate::logins) fn forget_source_keys(tx: &Tx<'_>) -> Result<(), Error> {
+        tx.execute("UPDATE login SET source_key = coalesce(source, '')", &[]).map(drop)
+    }
 }

@@ -20,7 +20,7 @@ const NOTICE_PAUSE: Duration = Duration::from_secs(600);
 /// Tells people that a limit was reached: once in a while about the same login, however often it is tried.
 pub(super) fn of_limit(tx: &Tx<'_>, rules: &Rules, login: &Login, refusal: Refusal) -> Result<(), Error> {
     let from = login.source.as_deref().unwrap_or("an unknown address");
-    let subject = subject(login, refusal, from);
+    let subject = subject(login, refusal);
     let text = text::limit_reached(login.user().as_str(), login.machine.as_str(), from, refusal.code());
     if notice(tx, rules, (&subject, Worth::Alarm), text)? {
         let event = about(login, Kind::LimitReached, Actor::new("policy"));
@@ -32,17 +32,17 @@ pub(super) fn of_limit(tx: &Tx<'_>, rules: &Rules, login: &Login, refusal: Refus
 /// Tells people that policy refused a login: once in a while about the same, however often it is tried.
 pub(super) fn of_refusal(tx: &Tx<'_>, rules: &Rules, login: &Login, refusal: Refusal) -> Result<(), Error> {
     let from = login.source.as_deref().unwrap_or("an unknown address");
-    let subject = subject(login, refusal, from);
+    let subject = subject(login, refusal);
     let text = text::refused(login.user().as_str(), login.machine.as_str(), from, refusal.code());
     notice(tx, rules, (&subject, Worth::News), text).map(drop)
 }
 
 /// What counts as the same. With the `AUTH_TOKEN` any name can be claimed, so that names make no difference.
-fn subject(login: &Login, refusal: Refusal, from: &str) -> String {
+fn subject(login: &Login, refusal: Refusal) -> String {
     if login.machine.is_claimed() {
         return format!("{} claimed", refusal.code());
     }
-    format!("{} {} {} {from}", refusal.code(), login.machine_id, login.user())
+    format!("{} {} {} {}", refusal.code(), login.machine_id, login.user(), login.source_key)
 }
 
 /// Tells people something through the relay, once in a while about the same subject; true if they are told.

@@ -1,12 +1,11 @@
 //! One rule: for whom it is, and what it says. Pure.
 
-use ipnet::IpNet;
 use kbmfa_proto::names::{MachineName, PoolName, UserName};
 use std::fmt;
-use std::net::IpAddr;
 use std::time::Duration;
 
 use super::Approvers;
+use crate::source::{Address, Range};
 
 /// One `[[policy.rule]]`.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -31,7 +30,7 @@ pub struct Scope {
     /// PAM services.
     pub services: Vec<String>,
     /// Ranges of source addresses. A login without an address fits none.
-    pub from: Vec<IpNet>,
+    pub from: Vec<Range>,
 }
 
 /// What a rule says.
@@ -68,7 +67,7 @@ pub struct Subject {
     /// The PAM service.
     pub service: String,
     /// The source address, where it is one.
-    pub from: Option<IpAddr>,
+    pub from: Option<Address>,
 }
 
 /// Which list of a rule a login does not fit.
@@ -111,7 +110,7 @@ impl Scope {
             (Mismatch::Services, fits_any(&self.services, |service| *service == login.service)),
             (
                 Mismatch::From,
-                fits_any(&self.from, |range| login.from.is_some_and(|from| range.contains(&from))),
+                fits_any(&self.from, |range| login.from.is_some_and(|from| range.contains(from))),
             ),
         ];
         checks.into_iter().find(|(_, fits)| !fits).map_or(Ok(()), |(mismatch, _)| Err(mismatch))
@@ -123,7 +122,7 @@ impl Scope {
             && within(&other.machines, &self.machines, PartialEq::eq)
             && within(&other.users, &self.users, PartialEq::eq)
             && within(&other.services, &self.services, PartialEq::eq)
-            && within(&other.from, &self.from, |range, wider| wider.contains(range))
+            && within(&other.from, &self.from, |range, wider| wider.covers(range))
     }
 }
 
@@ -183,6 +182,8 @@ mod tests {
         check("from=192.0.2.0/24", Some("198.51.100.7"), Err(Mismatch::From));
         check("from=192.0.2.0/24", Some("2001:db8::7"), Err(Mismatch::From));
         check("from=2001:db8::/32", Some("2001:db8::7"), Ok(()));
+        check("from=192.0.2.0/24", Some("::ffff:192.0.2.7"), Ok(()));
+        check("from=::ffff:192.0.2.0/120", Some("192.0.2.7"), Ok(()));
         check("from=0.0.0.0/0", None, Err(Mismatch::From));
     }
 

@@ -41,7 +41,7 @@ fn facts(user: &str) -> Facts {
             pools: Vec::new(),
             user: user.parse().unwrap(),
             service: "sshd".into(),
-            from: Some([192, 0, 2, 7].into()),
+            from: Some("192.0.2.7".parse().unwrap()),
         },
         person: Person::Unknown,
         account: Account::Known,

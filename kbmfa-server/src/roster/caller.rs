@@ -1,11 +1,10 @@
 //! Who calls, as far as a request tells: by a machine's own credential, or by the `AUTH_TOKEN` that the old tool
 //! gave to all of its hosts. Pure; whether it is accepted is decided in the transaction that it is used in.
 
-use ipnet::IpNet;
 use kbmfa_proto::names::MachineName;
-use std::net::IpAddr;
 
 use crate::secret::SecretHash;
+use crate::source::{Address, Range};
 
 /// The machine that a request comes from.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -37,7 +36,7 @@ pub struct Claim {
     /// The secret of the one login that it is about.
     pub login: SecretHash,
     /// Where the request comes from.
-    pub address: IpAddr,
+    pub address: Address,
 }
 
 /// The `AUTH_TOKEN`, and where it is accepted from. It says only that its bearer was once given it, so it is worth
@@ -47,15 +46,14 @@ pub struct AuthToken {
     /// Of the token.
     pub hash: SecretHash,
     /// Source ranges.
-    pub from: Vec<IpNet>,
+    pub from: Vec<Range>,
 }
 
 impl AuthToken {
     /// Whether a request with this claim may open logins. Both hashes are of fixed length and as good as random, so
     /// that comparing them tells an attacker nothing of the token.
     pub fn accepts(&self, claim: &Claim) -> bool {
-        let address = claim.address.to_canonical();
-        self.hash == claim.token && self.from.iter().any(|range| range.contains(&address))
+        self.hash == claim.token && self.from.iter().any(|range| range.contains(claim.address))
     }
 }
 

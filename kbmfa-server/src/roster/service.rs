@@ -88,7 +88,7 @@ fn enter_claimed(tx: &Tx<'_>, claim: &Claim) -> Result<Machine, Error> {
     }
     store::insert_machine(tx, &random::hex::<16>()?, &claim.name)?;
     let event = Event::new(Kind::MachineClaimed, Actor::machine(&claim.name)).machine(&claim.name);
-    audit::append(tx, &event.detail("address", claim.address.to_canonical()))?;
+    audit::append(tx, &event.detail("address", claim.address))?;
     machine(tx, &claim.name)
 }
 

@@ -1,6 +1,5 @@
 //! What a report does: one action inside the caller's transaction, with its audit entry.
 
-use kbmfa_proto::login::SshConnection;
 use kbmfa_proto::session::{SessionEvent, SessionReport};
 use kbmfa_proto::text::Shown;
 
@@ -14,6 +13,7 @@ use crate::logins::{Error, key, store as logins, telling};
 use crate::random;
 use crate::relay::text;
 use crate::roster::caller::Caller;
+use crate::source::Origin;
 
 /// Puts a report on record, unless it is there already.
 ///
@@ -72,6 +72,8 @@ fn end(tx: &Tx<'_>, caller: &Caller, report: &SessionReport, end: Moment) -> Res
 
 /// A session of which nothing is known but what this report tells of the person.
 fn heard(tx: &Tx<'_>, caller: &Caller, report: &SessionReport) -> Result<Session, Error> {
+    let client = report.connection.ssh.map(|ssh| ssh.client.ip());
+    let source = Origin::of(client, report.rhost.as_ref().map(Shown::as_str));
     Ok(Session {
         id: random::hex::<16>()?,
         machine_id: caller.machine_id.clone(),
@@ -80,18 +82,13 @@ fn heard(tx: &Tx<'_>, caller: &Caller, report: &SessionReport) -> Result<Session
         connection: report.connection.id.to_string(),
         user: report.user.clone(),
         service: report.service.clone(),
-        source: source(report.connection.ssh, report.rhost.as_ref()),
+        source: source.map(|origin| origin.shown),
         tty: report.tty.clone(),
         key: report.key.as_deref().and_then(key::fingerprint),
         heard_at: tx.now,
         opened: None,
         closed: None,
     })
-}
-
-fn source(ssh: Option<SshConnection>, rhost: Option<&Shown>) -> Option<String> {
-    let ssh = ssh.map(|ssh| ssh.client.ip().to_canonical().to_string());
-    ssh.or_else(|| rhost.map(Shown::to_string))
 }
 
 fn reported(report: &SessionReport) -> Time {

@@ -1,7 +1,6 @@
 //! What the variables say: a pure function from them to what `init` is to make, or to everything that is wrong with
 //! them.
 
-use ipnet::IpNet;
 use kbmfa_proto::names::{ChannelName, KeybaseName, TeamName};
 use rustls::pki_types::ServerName;
 use std::path::{Path, PathBuf};
@@ -11,9 +10,10 @@ use super::reading::{Fault, Given, Reading};
 use super::variables::Variables;
 use crate::admin::init::draft::{AuthToken, Draft, Relay};
 use crate::admin::init::{LISTEN, STATE_DIR, STATUS_LISTEN};
-use crate::config::{self, Range};
+use crate::config;
 use crate::relay::keybase::settings::Place;
 use crate::secret::Secret;
+use crate::source::Range;
 
 /// A set-up as the variables describe it.
 #[derive(Debug)]
@@ -139,7 +139,6 @@ fn paperkey(reading: &mut Reading<'_>, secrets: &mut Secrets<'_>) -> Option<Path
 /// The token, or why one that was given is not taken: worth nothing, it must not keep the server down.
 fn auth_token(reading: &mut Reading<'_>, secrets: &mut Secrets<'_>) -> Result<Option<AuthToken>, String> {
     let from = reading.list::<Range>("KBMFA_AUTH_TOKEN_FROM");
-    let from: Vec<IpNet> = from.into_iter().map(|range| range.0).collect();
     let Some(given) = reading.given("AUTH_TOKEN", "AUTH_TOKEN_FILE") else {
         if !from.is_empty() && !reading.is_faulty("AUTH_TOKEN_FILE") {
             reading.fault("KBMFA_AUTH_TOKEN_FROM", "it goes with AUTH_TOKEN or AUTH_TOKEN_FILE");

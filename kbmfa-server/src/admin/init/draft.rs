@@ -1,13 +1,13 @@
 //! The configuration file that `init` writes: a pure function of what was asked for. The operator goes on from there by
 //! hand; nothing ever writes it again.
 
-use ipnet::IpNet;
 use kbmfa_proto::names::KeybaseName;
 use std::fmt::Display;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
 use crate::relay::keybase::settings::Place;
+use crate::source::Range;
 
 /// What the file is to say.
 #[derive(Debug, Clone)]
@@ -30,7 +30,7 @@ pub(in crate::admin) struct Draft {
 #[derive(Debug, Clone)]
 pub(in crate::admin) struct AuthToken {
     pub(in crate::admin) file: PathBuf,
-    pub(in crate::admin) from: Vec<IpNet>,
+    pub(in crate::admin) from: Vec<Range>,
 }
 
 /// Where asks go.

@@ -8,6 +8,7 @@ use super::super::state::State;
 use crate::clock::Time;
 use crate::db::{Error, Tx, Value};
 use crate::policy::Before;
+use crate::source::Origin;
 
 /// For how long after an approval was collected the same connection needs no other: sshd goes from one
 /// phase to the next at once.
@@ -20,6 +21,18 @@ pub(in crate::logins) struct At<'a> {
     pub(in crate::logins) claimed: bool,
 }
 
+/// Where a login comes from, as the limits compare it.
+#[derive(Clone, Copy)]
+pub(in crate::logins) struct From<'a>(pub(in crate::logins) Option<&'a Origin>);
+
+impl From<'_> {
+    /// The values for `source_key IN (?, ?)`: its key, and its exact address as logins have it that are older than keys.
+    fn keys(self) -> [Value; 2] {
+        let Some(origin) = self.0 else { return ["".into(), "".into()] };
+        [origin.key.as_str().into(), origin.shown.as_str().into()]
+    }
+}
+
 /// The machines under the same cap, where ?1 is the machine and ?2 whether its name is claimed.
 const CAPPED: &str =
     "machine_id IN (SELECT ?1 UNION SELECT id FROM machine WHERE ?2 AND substr(name, 1, 8) = 'claimed:')";
@@ -28,16 +41,17 @@ const CAPPED: &str =
 pub(in crate::logins) fn pending(
     tx: &Tx<'_>,
     at: At<'_>,
-    (user, source): (&UserName, Option<&str>),
+    (user, from): (&UserName, From<'_>),
 ) -> Result<(u64, u64), Error> {
+    let [key, exact] = from.keys();
     let counts = tx.query_one(
         &format!(
-            "SELECT count(*) FILTER (WHERE machine_id = ?1 AND user = ?3 AND source IS NOT DISTINCT FROM ?4)
+            "SELECT count(*) FILTER (WHERE machine_id = ?1 AND user = ?3 AND source_key IN (?4, ?5))
                         AS same_user,
                     count(*) AS all_users
              FROM login WHERE {CAPPED} AND state = 'pending'"
         ),
-        &[at.machine_id.into(), i64::from(at.claimed).into(), user.as_str().into(), source.into()],
+        &[at.machine_id.into(), i64::from(at.claimed).into(), user.as_str().into(), key, exact],
         |row| Ok((row.integer("same_user")?, row.integer("all_users")?)),
     )?;
     let (same_user, all_users) = counts.unwrap_or_default();
@@ -50,19 +64,19 @@ pub(in crate::logins) fn asks_since(
     tx: &Tx<'_>,
     since: Time,
     at: At<'_>,
-    (user, source): (&UserName, Option<&str>),
+    (user, from): (&UserName, From<'_>),
 ) -> Result<(u64, u64), Error> {
     let count = |sql: &str, values: &[Value]| {
         Ok::<_, Error>(tx.query_one(sql, values, |row| row.integer("n"))?.unwrap_or(0).unsigned_abs())
     };
     let of_user = "SELECT count(*) AS n FROM login WHERE verdict = 'ask' AND user = ?1
-                       AND source IS NOT DISTINCT FROM ?2 AND opened_at > ?3 AND opened_at <= ?4";
+                       AND source_key IN (?4, ?5) AND opened_at > ?2 AND opened_at <= ?3";
     let of_machine = format!(
         "SELECT count(*) AS n FROM login WHERE verdict = 'ask' AND {CAPPED} AND opened_at > ?3 AND opened_at <= ?4"
     );
-    let now = tx.now;
+    let (now, [key, exact]) = (tx.now, from.keys());
     Ok((
-        count(of_user, &[user.as_str().into(), source.into(), since.into(), now.into()])?,
+        count(of_user, &[user.as_str().into(), since.into(), now.into(), key, exact])?,
         count(&of_machine, &[at.machine_id.into(), i64::from(at.claimed).into(), since.into(), now.into()])?,
     ))
 }
@@ -73,16 +87,17 @@ pub(in crate::logins) fn before(
     tx: &Tx<'_>,
     machine_id: &str,
     opened: &OpenLogin,
-    (source, denied_since): (Option<&str>, Time),
+    (from, denied_since): (From<'_>, Time),
 ) -> Result<Before, Error> {
     let on_connection = before_on_connection(tx, machine_id, opened)?;
     if on_connection != Before::Nothing {
         return Ok(on_connection);
     }
+    let (user, [key, exact]) = (opened.user.as_str(), from.keys());
     let denied = tx.query_one(
         "SELECT 1 FROM login WHERE state = 'denied' AND reason = 'denied' AND machine_id = ?1 AND user = ?2
-             AND source IS NOT DISTINCT FROM ?3 AND decided_at > ?4 AND decided_at <= ?5 LIMIT 1",
-        &[machine_id.into(), opened.user.as_str().into(), source.into(), denied_since.into(), tx.now.into()],
+             AND source_key IN (?5, ?6) AND decided_at > ?3 AND decided_at <= ?4 LIMIT 1",
+        &[machine_id.into(), user.into(), denied_since.into(), tx.now.into(), key, exact],
         |_| Ok(()),
     )?;
     Ok(if denied.is_some() { Before::DeniedRecently } else { Before::Nothing })

@@ -1,5 +1,7 @@
 //! How much is too much.
 
+use std::net::IpAddr;
+
 use super::*;
 
 #[test]
@@ -55,6 +57,70 @@ fn too_many_asks_in_a_minute_are_refused_and_people_are_told_once() {
     assert_eq!(world.story(4), ["login.denied"]);
     world.pass(61);
     check(&world.open(10, alice(10)).unwrap(), WireState::Pending, None);
+}
+
+/// alice, from this address.
+fn from(address: &str, connection: u16) -> OpenLogin {
+    let client = (address.parse::<IpAddr>().unwrap(), 50_000).into();
+    let ssh = SshConnection { client, server: ([192, 0, 2, 1], 22).into() };
+    let connection = Connection { id: format!("boot.{connection}").into(), ssh: Some(ssh) };
+    OpenLogin { connection, ..alice(0) }
+}
+
+#[test]
+fn a_hundred_and_nineteen_asks_from_one_ipv6_network_are_limited_as_one_source() {
+    let mut world = World::new();
+    (world.rules.policy.limits.asks_per_user, world.rules.policy.limits.pending_per_user) = (6, 99);
+    world.rules.policy.limits.pending_per_machine = 999;
+    world.rules.policy.limits.asks_per_machine = 999;
+    let asked = (0..119_u8).filter(|n| {
+        let reply = world.open(*n, from(&format!("2001:db8::{n:x}:1"), (*n).into())).unwrap();
+        reply.state == WireState::Pending
+    });
+    assert_eq!(asked.count(), 6);
+    check(&world.open(200, from("2001:db8:0:1::1", 200)).unwrap(), WireState::Pending, None);
+    assert_eq!(world.story(7), ["login.denied"], "people are told once, at the first that is too many");
+    let shown = world.fixture.db.read_blocking(|tx| store::by_id(tx, &login_id(1))).unwrap().unwrap();
+    assert_eq!(shown.source.as_deref(), Some("2001:db8::1:1"), "people see the exact address");
+}
+
+#[test]
+fn a_denial_cools_down_the_whole_ipv6_network_and_the_same_ipv4_address_however_wrapped() {
+    let mut world = World::new();
+    world.rules.cool_down = Duration::from_secs(30);
+    world.open(1, from("2001:db8::1", 1)).unwrap();
+    world.open(2, from("::ffff:198.51.100.1", 2)).unwrap();
+    world.answer(1, "console:root", Answer::Deny);
+    world.answer(2, "console:root", Answer::Deny);
+    for (id, address) in [(3, "2001:db8::2"), (4, "198.51.100.1")] {
+        check(&world.open(id, from(address, id.into())).unwrap(), WireState::Denied, Some("denied-recently"));
+    }
+    for (id, address) in [(5, "2001:db8:0:1::2"), (6, "198.51.100.2")] {
+        check(&world.open(id, from(address, id.into())).unwrap(), WireState::Pending, None);
+    }
+}
+
+#[test]
+fn logins_of_no_known_source_are_one_source() {
+    let mut world = World::new();
+    world.rules.policy.limits.asks_per_user = 1;
+    let nowhere = |n: u16| {
+        let connection = Connection { id: format!("boot.{n}").into(), ssh: None };
+        OpenLogin { connection, ..alice(n) }
+    };
+    check(&world.open(1, nowhere(1)).unwrap(), WireState::Pending, None);
+    check(&world.open(2, nowhere(2)).unwrap(), WireState::Denied, Some("too-many-asks"));
+}
+
+#[test]
+fn logins_that_are_older_than_source_keys_count_by_their_exact_address() {
+    let mut world = World::new();
+    world.rules.cool_down = Duration::from_secs(30);
+    world.open(1, from("2001:db8::1", 1)).unwrap();
+    world.answer(1, "console:root", Answer::Deny);
+    world.act(|tx, _, _| Ok(store::testing::forget_source_keys(tx)?)).unwrap();
+    check(&world.open(2, from("2001:db8::1", 2)).unwrap(), WireState::Denied, Some("denied-recently"));
+    check(&world.open(3, from("2001:db8::2", 3)).unwrap(), WireState::Pending, None);
 }
 
 #[test]
