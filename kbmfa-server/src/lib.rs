@@ -33,4 +33,5 @@ pub mod clock;
 pub mod random;
 pub mod secret;
 pub mod settings;
+pub mod shared;
 pub mod source;

@@ -6,6 +6,7 @@ mod broken;
 mod console;
 mod doctor;
 mod people;
+mod restarts;
 mod start;
 
 use insta::assert_snapshot;

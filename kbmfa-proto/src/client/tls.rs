@@ -8,7 +8,7 @@ use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
 use rustls::sign::SigningKey;
 use rustls::{ClientConfig, DigitallySignedStruct, RootCertStore, SignatureScheme};
 use sha2::{Digest, Sha256};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, OnceLock};
 
 use super::Error;
 use crate::pin::Pin;
@@ -59,7 +59,7 @@ impl Trust {
     /// # Errors
     /// [`BadCa::SetUp`] if the TLS library refuses.
     pub fn in_pin(pin: Pin) -> Result<Self, BadCa> {
-        let verifier = Arc::new(PinVerifier { pin, seen: Mutex::default(), provider: Arc::new(provider()) });
+        let verifier = Arc::new(PinVerifier { pin, seen: OnceLock::new(), provider: Arc::new(provider()) });
         let config =
             builder()?.dangerous().with_custom_certificate_verifier(verifier.clone()).with_no_client_auth();
         Ok(Self { config: finish(config), first_contact: Some(verifier) })
@@ -68,7 +68,7 @@ impl Trust {
     /// The CA certificate (DER) that matched the pin, after a successful call.
     pub fn pinned_ca(&self) -> Option<Vec<u8>> {
         let verifier = self.first_contact.as_ref()?;
-        verifier.seen.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        verifier.seen.get().cloned()
     }
 }
 
@@ -130,7 +130,7 @@ fn finish(mut config: ClientConfig) -> Arc<ClientConfig> {
 #[derive(Debug)]
 struct PinVerifier {
     pin: Pin,
-    seen: Mutex<Option<Vec<u8>>>,
+    seen: OnceLock<Vec<u8>>,
     provider: Arc<CryptoProvider>,
 }
 
@@ -154,7 +154,8 @@ impl ServerCertVerifier for PinVerifier {
             .map_err(|e| rustls::Error::General(e.to_string()))?;
         let verified =
             strict.verify_server_cert(end_entity, intermediates, server_name, ocsp_response, now)?;
-        *self.seen.lock().unwrap_or_else(PoisonError::into_inner) = Some(ca.to_vec());
+        // Every certificate with the pin holds the same key: the first one seen will do.
+        let _ = self.seen.set(ca.to_vec());
         Ok(verified)
     }
 

@@ -17,10 +17,11 @@ pub use tx::{Row, Tx, Value};
 use rusqlite::config::DbConfig;
 use rusqlite::{Connection, OpenFlags};
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
 use crate::clock::{Clock, SystemClock, Time};
+use crate::shared::Shared;
 use writer::{Priority, When};
 
 /// Name of the database file inside the state directory.
@@ -88,7 +89,7 @@ pub struct Db {
     path: Arc<PathBuf>,
     clock: Arc<dyn Clock>,
     writer: writer::Writer,
-    idle_readers: Arc<Mutex<Vec<Connection>>>,
+    idle_readers: Arc<Shared<Vec<Connection>>>,
 }
 
 impl Db {
@@ -217,7 +218,7 @@ impl Db {
         &self,
         work: impl FnOnce(&Tx<'_>) -> Result<T, E>,
     ) -> Result<T, E> {
-        let idle = self.idle_readers.lock().unwrap_or_else(PoisonError::into_inner).pop();
+        let idle = self.idle_readers.with(Vec::pop);
         let connection = match idle {
             Some(connection) => connection,
             None => reader(&self.path)?,
@@ -226,7 +227,7 @@ impl Db {
             let snapshot = connection.unchecked_transaction().map_err(Error::from)?;
             work(&Tx::new(&snapshot, self.clock.now()))
         };
-        self.idle_readers.lock().unwrap_or_else(PoisonError::into_inner).push(connection);
+        self.idle_readers.with(|idle| idle.push(connection));
         result
     }
 
@@ -259,7 +260,7 @@ impl Db {
 
     /// Closes the database and returns when its files are closed, if this is the last handle.
     pub fn close(self) {
-        self.idle_readers.lock().unwrap_or_else(PoisonError::into_inner).clear();
+        drop(self.idle_readers.with(std::mem::take));
         self.writer.close();
     }
 
@@ -437,14 +438,14 @@ mod tests {
     ) {
         let (done, its_db) = (Arc::clone(done), db.clone());
         let work = move |_: &Tx<'_>| {
-            done.lock().unwrap().push(name);
+            done.with(|done| done.push(name));
             then(&its_db);
             Ok::<_, Error>(())
         };
         drop(db.writer.submit(name, (priority, When::Writable), work).unwrap());
     }
 
-    type Done = Arc<Mutex<Vec<&'static str>>>;
+    type Done = Arc<Shared<Vec<&'static str>>>;
 
     #[test]
     fn urgent_work_passes_bulk_work_that_waits_and_neither_starves() {
@@ -465,10 +466,10 @@ mod tests {
         });
         open.send(()).unwrap();
         db.write_blocking("last", |_| Ok::<_, Error>(())).unwrap();
-        while done.lock().unwrap().len() < 8 {
+        while done.with(|done| done.len()) < 8 {
             db.write_blocking("last", |_| Ok::<_, Error>(())).unwrap();
         }
-        assert_eq!(*done.lock().unwrap(), ["first", "u1", "b1", "u2", "b2", "u3", "b3", "b4"]);
+        assert_eq!(done.get(), ["first", "u1", "b1", "u2", "b2", "u3", "b3", "b4"]);
     }
 
     #[test]

@@ -7,8 +7,8 @@
 mod queue;
 
 use rusqlite::{Connection, Transaction, TransactionBehavior};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 use std::time::Duration;
 use tokio::sync::oneshot;
@@ -29,7 +29,7 @@ pub(super) const BULK_TIME: Duration = Duration::from_millis(20);
 pub(super) struct Writer {
     queue: Sender<Box<dyn Job>>,
     counters: Arc<Counters>,
-    thread: Arc<Mutex<Option<JoinHandle<()>>>>,
+    thread: Arc<JoinHandle<()>>,
 }
 
 /// When work may be done.
@@ -51,20 +51,19 @@ impl Writer {
     pub(super) fn start(connection: Connection, clock: Arc<dyn Clock>) -> Result<Self, Error> {
         let (queue, jobs) = queue::new();
         let counters = Arc::<Counters>::default();
-        let writer = Self { queue, counters: Arc::clone(&counters), thread: Arc::default() };
+        let counted = Arc::clone(&counters);
         let thread = std::thread::Builder::new()
             .name("db-writer".into())
-            .spawn(move || run(connection, jobs, clock.as_ref(), &counters))
+            .spawn(move || run(connection, jobs, clock.as_ref(), &counted))
             .map_err(|_| Error::Closed)?;
-        *writer.thread.lock().unwrap_or_else(PoisonError::into_inner) = Some(thread);
-        Ok(writer)
+        Ok(Self { queue, counters, thread: Arc::new(thread) })
     }
 
     /// Waits for the thread's end, if nobody else can give it work.
     pub(super) fn close(self) {
         let Self { queue, thread, .. } = self;
         drop(queue);
-        let thread = Arc::into_inner(thread).and_then(|thread| thread.into_inner().ok().flatten());
+        let thread = Arc::into_inner(thread);
         if thread.is_some_and(|thread| thread.join().is_err()) {
             log::error!("the database's writer died");
         }

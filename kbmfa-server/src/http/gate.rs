@@ -5,7 +5,6 @@
 use governor::{DefaultKeyedRateLimiter, Quota, RateLimiter};
 use std::collections::HashSet;
 use std::num::NonZeroU32;
-use std::sync::{PoisonError, RwLock};
 use tokio::sync::{Semaphore, SemaphorePermit};
 
 use super::caller;
@@ -15,6 +14,7 @@ use crate::logins::Logins;
 use crate::roster::caller::Credential;
 use crate::roster::{self, service::authenticate_waiting};
 use crate::secret::SecretHash;
+use crate::shared::Shared;
 use crate::source::{Address, Source};
 
 /// The one route that strangers may take.
@@ -33,7 +33,7 @@ const BURST_SECONDS: u32 = 10;
 pub struct Gate {
     db: Db,
     logins: Logins,
-    known: RwLock<HashSet<SecretHash>>,
+    known: Shared<HashSet<SecretHash>>,
     rate: DefaultKeyedRateLimiter<Paced>,
     strangers: Semaphore,
     turned_away: Strangers,
@@ -61,7 +61,7 @@ impl Gate {
     pub fn new(db: Db, logins: Logins, turned_away: Strangers, per_second: NonZeroU32) -> Self {
         let burst = per_second.saturating_mul(NonZeroU32::new(BURST_SECONDS).unwrap_or(NonZeroU32::MIN));
         let rate = RateLimiter::keyed(Quota::per_second(per_second).allow_burst(burst));
-        let (known, strangers) = (RwLock::default(), Semaphore::new(STRANGERS_MAX));
+        let (known, strangers) = (Shared::default(), Semaphore::new(STRANGERS_MAX));
         Self { db, logins, known, rate, strangers, turned_away }
     }
 
@@ -98,7 +98,7 @@ impl Gate {
     }
 
     async fn is_known(&self, credential: &SecretHash) -> Result<bool, Refusal> {
-        if self.known.read().unwrap_or_else(PoisonError::into_inner).contains(credential) {
+        if self.known.with(|known| known.contains(credential)) {
             return Ok(true);
         }
         let _place = self.strangers.acquire().await;
@@ -106,11 +106,13 @@ impl Gate {
         let found = self.db.read(move |tx| authenticate_waiting(tx, &looked_up)).await;
         match found {
             Ok(Some(_)) => {
-                let mut known = self.known.write().unwrap_or_else(PoisonError::into_inner);
-                if known.len() >= KNOWN_MAX {
-                    known.clear();
-                }
-                known.insert(credential.clone());
+                let found = credential.clone();
+                self.known.with(|known| {
+                    if known.len() >= KNOWN_MAX {
+                        known.clear();
+                    }
+                    known.insert(found);
+                });
                 Ok(true)
             }
             Err(roster::Error::Db(error)) => Err(Refusal::Unavailable(error)),

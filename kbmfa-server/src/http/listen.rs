@@ -16,8 +16,8 @@ use std::collections::HashMap;
 use std::convert::Infallible;
 use std::io;
 use std::net::SocketAddr;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
@@ -29,6 +29,7 @@ use warp::filters::BoxedFilter;
 use super::caller::Peer;
 use super::gate::Gate;
 use super::{BODY_BYTES_MAX, reply};
+use crate::shared::Shared;
 use crate::source::{Address, Source};
 
 /// Time for the TLS handshake.
@@ -110,7 +111,7 @@ impl Door {
         let graceful = GracefulShutdown::new();
         let crowd = Arc::new(Crowd {
             limits: self.limits,
-            by_source: Mutex::default(),
+            by_source: Shared::default(),
             seen: Arc::clone(&self.seen),
         });
         loop {
@@ -294,7 +295,7 @@ async fn admit(
 ) -> Result<Request<Full<Bytes>>, warp::reply::Response> {
     let (mut head, body) = request.into_parts();
     head.extensions.insert(peer);
-    let mut _place = None;
+    let mut place = None;
     if let (Some(gate), true) = (gate, head.uri.path().starts_with("/v1/")) {
         if head.headers.get(VERSION_HEADER).is_none_or(|version| version != VERSION) {
             let detail = format!("send the header {VERSION_HEADER}: {VERSION}");
@@ -303,9 +304,11 @@ async fn admit(
         }
         let authorization = head.headers.get(AUTHORIZATION).and_then(|header| header.to_str().ok());
         let admitted = gate.admit(head.uri.path(), authorization, peer.0).await;
-        _place = admitted.map_err(|refusal| reply::refused(&refusal))?;
+        place = admitted.map_err(|refusal| reply::refused(&refusal))?;
     }
-    match timeout(BODY_TIME, Limited::new(body, BODY_BYTES_MAX).collect()).await {
+    let read = timeout(BODY_TIME, Limited::new(body, BODY_BYTES_MAX).collect()).await;
+    drop(place);
+    match read {
         Ok(Ok(body)) => Ok(Request::from_parts(head, Full::new(body.to_bytes()))),
         Ok(Err(error)) if error.is::<LengthLimitError>() => {
             let title = "the body is larger than any that this server takes";
@@ -321,24 +324,25 @@ async fn admit(
 /// Everybody who is connected.
 struct Crowd {
     limits: Limits,
-    by_source: Mutex<HashMap<Source, u64>>,
+    by_source: Shared<HashMap<Source, u64>>,
     seen: Arc<Seen>,
 }
 
 impl Crowd {
     fn admit(self: &Arc<Self>, source: Source) -> Option<Place> {
-        let mut by_source = self.by_source.lock().unwrap_or_else(PoisonError::into_inner);
-        let here = by_source.get(&source).copied().unwrap_or(0);
-        if here >= self.limits.per_address
-            || self.seen.open.load(Ordering::Relaxed) >= self.limits.connections
-        {
-            self.seen.refused.fetch_add(1, Ordering::Relaxed);
-            return None;
-        }
-        by_source.insert(source, here + 1);
-        self.seen.open.fetch_add(1, Ordering::Relaxed);
-        self.seen.accepted.fetch_add(1, Ordering::Relaxed);
-        Some(Place { crowd: Arc::clone(self), source })
+        let is_admitted = self.by_source.with(|by_source| {
+            let here = by_source.get(&source).copied().unwrap_or(0);
+            let has_room = here < self.limits.per_address
+                && self.seen.open.load(Ordering::Relaxed) < self.limits.connections;
+            if has_room {
+                by_source.insert(source, here + 1);
+                self.seen.open.fetch_add(1, Ordering::Relaxed);
+            }
+            has_room
+        });
+        let counter = if is_admitted { &self.seen.accepted } else { &self.seen.refused };
+        counter.fetch_add(1, Ordering::Relaxed);
+        is_admitted.then(|| Place { crowd: Arc::clone(self), source })
     }
 }
 
@@ -350,14 +354,15 @@ struct Place {
 
 impl Drop for Place {
     fn drop(&mut self) {
-        let mut by_source = self.crowd.by_source.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(here) = by_source.get_mut(&self.source) {
-            *here -= 1;
-            if *here == 0 {
-                by_source.remove(&self.source);
+        self.crowd.by_source.with(|by_source| {
+            if let Some(here) = by_source.get_mut(&self.source) {
+                *here -= 1;
+                if *here == 0 {
+                    by_source.remove(&self.source);
+                }
             }
-        }
-        self.crowd.seen.open.fetch_sub(1, Ordering::Relaxed);
+            self.crowd.seen.open.fetch_sub(1, Ordering::Relaxed);
+        });
     }
 }
 
@@ -381,14 +386,14 @@ mod tests {
     #[test]
     fn one_address_cannot_take_every_place() {
         let limits = Limits { connections: 3, per_address: 2 };
-        let crowd = Arc::new(Crowd { limits, by_source: Mutex::default(), seen: Arc::default() });
+        let crowd = Arc::new(Crowd { limits, by_source: Shared::default(), seen: Arc::default() });
         let (one, other) = (source("192.0.2.1"), source("2001:db8::2"));
         let places = [crowd.admit(one).unwrap(), crowd.admit(one).unwrap()];
         assert!(crowd.admit(one).is_none());
         let third = crowd.admit(other).unwrap();
         assert!(crowd.admit(other).is_none(), "no more than three in all");
         drop((places, third));
-        assert!(crowd.by_source.lock().unwrap().is_empty());
+        assert!(crowd.by_source.with(|by_source| by_source.is_empty()));
         assert!(crowd.admit(one).is_some());
     }
 }

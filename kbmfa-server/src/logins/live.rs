@@ -3,8 +3,8 @@
 use kbmfa_proto::login::{LoginReply, OpenLogin, State};
 use kbmfa_proto::names::LoginId;
 use std::pin::pin;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 use tokio::sync::{Notify, mpsc, watch};
 
@@ -13,6 +13,7 @@ use super::{Error, Rules, service};
 use crate::db::{Db, Tx};
 use crate::roster::caller::{Caller, Credential};
 use crate::roster::service::{authenticate, authenticate_waiting, claimed};
+use crate::shared::Shared;
 
 /// The logins of this server.
 #[derive(Clone)]
@@ -20,7 +21,7 @@ pub struct Logins(Arc<Inner>);
 
 struct Inner {
     db: Db,
-    rules: RwLock<Arc<Rules>>,
+    rules: Shared<Arc<Rules>>,
     waiters: Arc<Waiters>,
     relay_bell: Notify,
     broken_polls: mpsc::UnboundedSender<BrokenPoll>,
@@ -53,19 +54,20 @@ impl Logins {
         broken_polls: mpsc::UnboundedSender<BrokenPoll>,
         closing: watch::Receiver<bool>,
     ) -> Self {
-        let rules = RwLock::new(Arc::new(rules));
+        let rules = Shared::new(Arc::new(rules));
         let (waiters, relay_bell, counts) = (Arc::default(), Notify::new(), Counts::default());
         Self(Arc::new(Inner { db, rules, waiters, relay_bell, broken_polls, closing, counts }))
     }
 
     /// The rules in force.
     pub fn rules(&self) -> Arc<Rules> {
-        Arc::clone(&self.0.rules.read().unwrap_or_else(PoisonError::into_inner))
+        self.0.rules.get()
     }
 
     /// Puts other rules in force, from the next action on.
     pub fn set_rules(&self, rules: Rules) {
-        *self.0.rules.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(rules);
+        let rules = Arc::new(rules);
+        drop(self.0.rules.with(|current| std::mem::replace(current, rules)));
     }
 
     /// Opens a login, or finds it opened.

@@ -2,15 +2,17 @@
 
 use kbmfa_proto::names::LoginId;
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 use tokio::sync::Notify;
+
+use crate::shared::Shared;
 
 /// Polls that may wait for one login at once: a module has one, and a second while it fails over.
 const POLLS_PER_LOGIN: usize = 4;
 
 #[derive(Default)]
 pub(super) struct Waiters {
-    by_login: Mutex<HashMap<LoginId, Room>>,
+    by_login: Shared<HashMap<LoginId, Room>>,
 }
 
 /// Those who wait for one login.
@@ -23,29 +25,26 @@ struct Room {
 impl Waiters {
     /// Takes a place; `None` if too many wait for this login already.
     pub(super) fn join(self: &Arc<Self>, id: &LoginId) -> Option<Waiter> {
-        let mut rooms = self.rooms();
-        let room = rooms.entry(id.clone()).or_default();
-        if room.waiters >= POLLS_PER_LOGIN {
-            return None;
-        }
-        room.waiters += 1;
-        Some(Waiter { waiters: Arc::clone(self), id: id.clone(), bell: Arc::clone(&room.bell) })
+        let bell = self.by_login.with(|rooms| {
+            let room = rooms.entry(id.clone()).or_default();
+            let has_place = room.waiters < POLLS_PER_LOGIN;
+            room.waiters += usize::from(has_place);
+            has_place.then(|| Arc::clone(&room.bell))
+        })?;
+        Some(Waiter { waiters: Arc::clone(self), id: id.clone(), bell })
     }
 
     /// Wakes all who wait for this login.
     pub(super) fn wake(&self, id: &LoginId) {
-        if let Some(room) = self.rooms().get(id) {
-            room.bell.notify_waiters();
+        let bell = self.by_login.with(|rooms| rooms.get(id).map(|room| Arc::clone(&room.bell)));
+        if let Some(bell) = bell {
+            bell.notify_waiters();
         }
     }
 
     /// How many logins are waited for.
     pub(super) fn len(&self) -> usize {
-        self.rooms().len()
-    }
-
-    fn rooms(&self) -> MutexGuard<'_, HashMap<LoginId, Room>> {
-        self.by_login.lock().unwrap_or_else(PoisonError::into_inner)
+        self.by_login.with(|rooms| rooms.len())
     }
 }
 
@@ -65,13 +64,14 @@ impl Waiter {
 
 impl Drop for Waiter {
     fn drop(&mut self) {
-        let mut rooms = self.waiters.rooms();
-        if let Some(room) = rooms.get_mut(&self.id) {
-            room.waiters = room.waiters.saturating_sub(1);
-            if room.waiters == 0 {
-                rooms.remove(&self.id);
+        self.waiters.by_login.with(|rooms| {
+            if let Some(room) = rooms.get_mut(&self.id) {
+                room.waiters = room.waiters.saturating_sub(1);
+                if room.waiters == 0 {
+                    rooms.remove(&self.id);
+                }
             }
-        }
+        });
     }
 }
 

@@ -29,7 +29,7 @@ pub use examine::examine;
 pub use settings::Settings;
 
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::{Notify, mpsc, watch};
 use tokio::time::Instant;
@@ -37,6 +37,7 @@ use tokio::time::Instant;
 use super::{Error, Hint};
 use crate::clock::Time;
 use crate::policy::Approver;
+use crate::shared::Shared;
 use client::Client;
 use rooms::Room;
 use settings::Place;
@@ -59,9 +60,9 @@ struct Inner {
     /// Where asks go by the rules, which is made sure of at the start.
     destinations: Vec<String>,
     client: Client,
-    known: Mutex<Known>,
+    known: Shared<Known>,
     hints: mpsc::Sender<Hint>,
-    hinted: Mutex<mpsc::Receiver<Hint>>,
+    hinted: Shared<mpsc::Receiver<Hint>>,
     hint_there: Notify,
     turn: watch::Sender<Turn>,
     first: watch::Sender<First>,
@@ -144,9 +145,9 @@ impl Keybase {
             client: Client::new(&settings),
             settings,
             destinations,
-            known: Mutex::default(),
+            known: Shared::default(),
             hints,
-            hinted: Mutex::new(hinted),
+            hinted: Shared::new(hinted),
             hint_there: Notify::new(),
             turn: watch::Sender::new(Turn::NotMine),
             first: watch::Sender::new(First::UnderWay),
@@ -168,13 +169,13 @@ impl Keybase {
         }
     }
 
-    fn known(&self) -> MutexGuard<'_, Known> {
-        self.0.known.lock().unwrap_or_else(PoisonError::into_inner)
+    fn known<R>(&self, work: impl FnOnce(&mut Known) -> R) -> R {
+        self.0.known.with(work)
     }
 
     fn hint(&self, hint: Hint) {
         if self.0.hints.try_send(hint).is_err() {
-            self.known().missed_hints = true;
+            self.known(|known| known.missed_hints = true);
         }
         self.0.hint_there.notify_one();
     }

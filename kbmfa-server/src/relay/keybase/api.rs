@@ -23,6 +23,7 @@ const PAUSE_MAX: Duration = Duration::from_secs(60);
 pub(super) struct Api {
     program: Program,
     verb: &'static str,
+    /// Locked for one request, which takes [`CALL_TIME`] at the most, and by nobody who holds another lock.
     stream: Mutex<Stream>,
 }
 
@@ -49,6 +50,12 @@ impl Api {
 
     /// Asks, and reads the reply.
     pub(super) async fn call<T: DeserializeOwned>(&self, method: &str, options: &Value) -> Result<T, Error> {
+        let reply = self.ask(method, options).await?;
+        serde_json::from_value(reply)
+            .map_err(|error| Error::broken(format_args!("a reply to {method} that makes no sense: {error}")))
+    }
+
+    async fn ask(&self, method: &str, options: &Value) -> Result<Value, Error> {
         let mut stream = self.stream.lock().await;
         let pause = stream.paused_until.map(|until| until.saturating_duration_since(Instant::now()));
         if let Some(left) = pause.filter(|left| !left.is_zero()) {
@@ -72,8 +79,8 @@ impl Api {
             Err(Error::Broken(_) | Error::Late(_)) => {}
             Ok(_) => stream.running = Some(running),
         }
-        serde_json::from_value(reply?)
-            .map_err(|error| Error::broken(format_args!("a reply to {method} that makes no sense: {error}")))
+        drop(stream);
+        reply
     }
 
     /// Ends the child. The next call starts another.

@@ -39,7 +39,11 @@ impl Keybase {
         let mut pause = PAUSE_MIN;
         while turn.wait_for(|turn| *turn != Turn::NotMine).await.is_ok_and(|turn| *turn == Turn::Mine) {
             let trouble = self.keep_up().await;
-            pause = if self.known().up_since.is_some() { PAUSE_MIN } else { (pause * 2).min(PAUSE_MAX) };
+            pause = if self.known(|known| known.up_since.is_some()) {
+                PAUSE_MIN
+            } else {
+                (pause * 2).min(PAUSE_MAX)
+            };
             self.is_down(&trouble);
             self.0.client.end().await;
             tokio::select! {
@@ -113,34 +117,39 @@ impl Keybase {
             }
         }
         let heart = Heart::begin(client, settings.username.as_str()).await?;
-        let mut known = self.known();
-        known.bot = bot;
         let listener = Some((Instant::now(), "the listener is starting".to_owned()));
-        known.health = Health { service: None, listener, heart: None, members: None };
+        self.known(|known| {
+            known.bot = bot;
+            known.health = Health { service: None, listener, heart: None, members: None };
+        });
         Ok(heart)
     }
 
     /// Finds a conversation, or makes sure of one that was found before.
     pub(super) async fn find_room(&self, place: &Place) -> Result<Room, Trouble> {
-        let before = self.known().rooms.get(place).cloned();
+        let before = self.known(|known| known.rooms.get(place).cloned());
         let room = rooms::find(&self.0.client, &self.0.settings, place, before.as_ref()).await?;
-        self.known().rooms.insert(place.clone(), room.clone());
+        self.known(|known| known.rooms.insert(place.clone(), room.clone()));
         Ok(room)
     }
 
     async fn listen(&self) -> Trouble {
         let ready = || {
-            let mut known = self.known();
-            known.health.listener = None;
-            known.up_since.get_or_insert_with(|| SystemClock.now());
-            drop(known);
+            let now = SystemClock.now();
+            self.known(|known| {
+                known.health.listener = None;
+                known.up_since.get_or_insert(now);
+            });
             log::info!("relay keybase: listening");
             self.first_ended(First::Done);
             self.hint(Hint::Any);
         };
         let lost = |error: &Error| {
             log::warn!("relay {error}");
-            self.known().health.listener.get_or_insert_with(|| (Instant::now(), error.to_string()));
+            let since = (Instant::now(), error.to_string());
+            self.known(|known| {
+                known.health.listener.get_or_insert(since);
+            });
             self.hint(Hint::Any);
         };
         listener::run(&self.0.client, ready, |event| self.heard(event), lost).await.into()
@@ -148,10 +157,11 @@ impl Keybase {
 
     /// Whoever likes may chat with the bot: only the rooms matter, and the bot's own reactions tell nothing.
     fn heard(&self, event: Event) {
-        let is_room = |conversation: &str| self.known().rooms.values().any(|room| room.id == conversation);
+        let is_room =
+            |conversation: &str| self.known(|known| known.rooms.values().any(|room| room.id == conversation));
         match event {
             Event::Reaction { conversation, target, by } => {
-                if is_room(&conversation) && by != self.known().bot {
+                if is_room(&conversation) && by != self.known(|known| known.bot.clone()) {
                     self.hint(Hint::One(Message(format!("{conversation}:{target}"))));
                 }
             }
@@ -188,7 +198,8 @@ impl Keybase {
             };
             // One alone may be chance.
             if missed > 1 || pause.is_some() {
-                self.known().health.heart = Some(format!("the heart-beat failed: {error}"));
+                let why = format!("the heart-beat failed: {error}");
+                self.known(|known| known.health.heart = Some(why));
             }
             if missed >= BEATS_MISSED_MAX {
                 return Trouble::Passing(format!("the heart-beat failed {missed} times: {error}"));
@@ -199,7 +210,7 @@ impl Keybase {
     }
 
     fn heart_is_well(&self) {
-        if self.known().health.heart.take().is_some() {
+        if self.known(|known| known.health.heart.take()).is_some() {
             log::info!("relay keybase: the heart-beat is back");
             self.hint(Hint::Any);
         }
@@ -220,14 +231,15 @@ impl Keybase {
                 Ok(members) => {
                     failures = 0;
                     self.note_members(&members);
-                    self.known().health.members = None;
+                    self.known(|known| known.health.members = None);
                     sleep(LIST_MEMBERS).await;
                 }
                 Err(error) => {
                     failures += 1;
                     log::warn!("relay keybase: the members cannot be listed: {error}");
                     if failures > 1 {
-                        self.known().health.members = Some(format!("the members cannot be listed: {error}"));
+                        let why = format!("the members cannot be listed: {error}");
+                        self.known(|known| known.health.members = Some(why));
                     }
                     sleep(PAUSE_MIN * 3).await;
                 }
@@ -236,10 +248,10 @@ impl Keybase {
     }
 
     fn is_down(&self, trouble: &Trouble) {
-        let mut known = self.known();
-        known.health = Health::down(trouble.why());
-        known.up_since = None;
-        drop(known);
+        self.known(|known| {
+            known.health = Health::down(trouble.why());
+            known.up_since = None;
+        });
         log::warn!("relay keybase is down: {}", trouble.why());
         self.first_ended(match trouble {
             Trouble::Fatal(why) => First::Fatal(why.clone()),

@@ -83,7 +83,7 @@ impl Relay for Keybase {
     }
 
     async fn find(&self, ask: &Ask) -> Result<Option<Message>, Error> {
-        match self.known().unsure.get(&ask.id).copied() {
+        match self.known(|known| known.unsure.get(&ask.id).copied()) {
             Some(not_before) if Instant::now() < not_before => {
                 return Err(Error("it may still arrive".into()));
             }
@@ -110,7 +110,7 @@ impl Relay for Keybase {
         let reply_to = notice.reply_to.as_ref().map(parts).transpose()?;
         let room = self.room(&notice.destination).await?;
         let reply_to = reply_to.filter(|(other, _)| *other == room.id).map(|(_, number)| number);
-        let since = self.known().up_since.unwrap_or_else(|| SystemClock.now());
+        let since = self.known(|known| known.up_since).unwrap_or_else(|| SystemClock.now());
         self.send_once(&room, &notice.text, (&notice.id, true), since, reply_to).await.map(drop)
     }
 
@@ -148,11 +148,10 @@ impl Relay for Keybase {
     }
 
     fn next_hint(&self) -> Option<Hint> {
-        if std::mem::take(&mut self.known().missed_hints) {
+        if self.known(|known| std::mem::take(&mut known.missed_hints)) {
             return Some(Hint::Any);
         }
-        let mut hinted = self.0.hinted.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-        hinted.try_recv().ok()
+        self.0.hinted.with(|hinted| hinted.try_recv().ok())
     }
 
     fn take_turn(&self, is_mine: bool) {
@@ -165,9 +164,8 @@ impl Relay for Keybase {
             is_news
         });
         if is_news {
-            let mut known = self.known();
-            known.turn_since = is_mine.then(Instant::now);
-            known.up_since = None;
+            let since = is_mine.then(Instant::now);
+            self.known(|known| (known.turn_since, known.up_since) = (since, None));
         }
         if !is_mine {
             // Whoever has the turn finds what is wrong.
@@ -176,37 +174,39 @@ impl Relay for Keybase {
     }
 
     fn state(&self) -> State {
-        let known = self.known();
-        let is_young = known.turn_since.is_none_or(|since| since.elapsed() < STARTING_TIME);
-        if *self.0.turn.borrow() != Turn::Mine || (known.up_since.is_none() && is_young) {
-            return State::Starting;
-        }
-        match known.health.why_down() {
-            Some(why) => State::Down(why.clone()),
-            None if known.up_since.is_none() => State::Down("the listener is starting".to_owned()),
-            None => State::Up,
-        }
+        let is_mine = *self.0.turn.borrow() == Turn::Mine;
+        self.known(|known| {
+            let is_young = known.turn_since.is_none_or(|since| since.elapsed() < STARTING_TIME);
+            if !is_mine || (known.up_since.is_none() && is_young) {
+                return State::Starting;
+            }
+            match known.health.why_down() {
+                Some(why) => State::Down(why.clone()),
+                None if known.up_since.is_none() => State::Down("the listener is starting".to_owned()),
+                None => State::Up,
+            }
+        })
     }
 
     fn members(&self) -> Option<Vec<Approver>> {
-        self.known().members.take()
+        self.known(|known| known.members.take())
     }
 }
 
 impl Keybase {
     fn why_down(&self) -> Option<String> {
-        self.known().health.why_down().cloned()
+        self.known(|known| known.health.why_down().cloned())
     }
 
     /// Nobody else can have posted it.
     fn is_fresh(&self, ask: &Ask) -> bool {
-        self.known().up_since.is_some_and(|up| ask.since > up)
+        self.known(|known| known.up_since).is_some_and(|up| ask.since > up)
     }
 
     /// The conversation at this destination, found by name if it is not known yet.
     async fn room(&self, destination: &str) -> Result<Room, Error> {
         let place: Place = destination.parse().map_err(Error)?;
-        let known = self.known().rooms.get(&place).cloned();
+        let known = self.known(|known| known.rooms.get(&place).cloned());
         if let Some(room) = known {
             return Ok(room);
         }
@@ -249,9 +249,11 @@ impl Keybase {
             log::warn!(
                 "relay keybase: a team is called {name} now; change the configuration before the next start"
             );
-            for known in self.known().rooms.values_mut().filter(|known| known.id == room.id) {
-                known.people = People::Team(name.to_owned());
-            }
+            self.known(|known| {
+                for renamed in known.rooms.values_mut().filter(|known| known.id == room.id) {
+                    renamed.people = People::Team(name.to_owned());
+                }
+            });
         }
         let team = self.0.client.team(name).await?;
         rooms::trusted(&self.0.settings, name, &team).map_err(Error)?;
@@ -276,12 +278,12 @@ impl Keybase {
             matches!(member.standing, MemberStanding::Person(_)) && member.why_not(Role::Reader).is_none()
         };
         let members = people.iter().filter(may).map(|member| Approver::keybase(&member.name)).collect();
-        self.known().members = Some(members);
+        self.known(|known| known.members = Some(members));
     }
 
     /// A message that is not the bot's, or not this ask's, approves nothing.
     fn check_is_ours(&self, found: &wire::Message, ask: &Ask) -> Result<(), Error> {
-        let is_ours = found.sender.uid == self.known().bot;
+        let is_ours = self.known(|known| found.sender.uid == known.bot);
         let is_it = found.body().is_some_and(|body| body.ends_with(&mark(&ask.id)));
         if is_ours && is_it {
             Ok(())
@@ -315,7 +317,7 @@ impl Keybase {
         if let Some(why) = self.why_down() {
             return Err(Error(why));
         }
-        let unsure = self.known().unsure.get(id).copied();
+        let unsure = self.known(|known| known.unsure.get(id).copied());
         if unsure.is_some_and(|not_before| Instant::now() < not_before) {
             return Err(Error("it may still arrive".into()));
         }
@@ -325,13 +327,14 @@ impl Keybase {
             return Ok((found, false));
         }
         // This may be dropped while it waits.
-        remember(&mut self.known().unsure, id, Instant::now() + CALL_TIME + MAY_ARRIVE);
+        let while_sent = Instant::now() + CALL_TIME + MAY_ARRIVE;
+        self.known(|known| remember(&mut known.unsure, id, while_sent));
         let sent = self.0.client.send(&room.id, &marked(text, id), reply_to).await;
         // Whatever was said: it may have been posted, or be posted yet. If it was, that may not get on record.
         let not_before = if sent.is_ok() { Instant::now() } else { Instant::now() + MAY_ARRIVE };
-        remember(&mut self.known().unsure, id, not_before);
+        self.known(|known| remember(&mut known.unsure, id, not_before));
         if let Err(program::Error::Refused { pause: Some(_), .. }) = &sent {
-            self.known().unsure.remove(id);
+            self.known(|known| known.unsure.remove(id));
         }
         if sent.is_err() {
             self.0.beat_now.notify_one();
@@ -341,7 +344,7 @@ impl Keybase {
 
     /// The bot's newest message that is about this id, if there is one from about that moment or later.
     async fn look_for(&self, room: &str, id: &str, since: Time) -> Result<Option<u64>, Error> {
-        let (bot, mark) = (self.known().bot.clone(), mark(id));
+        let (bot, mark) = (self.known(|known| known.bot.clone()), mark(id));
         let oldest_ms = since.minus(CLOCKS_DIFFER).micros() / 1000;
         let mut from = None;
         for _ in 0..PAGES_MAX {

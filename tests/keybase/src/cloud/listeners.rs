@@ -32,7 +32,8 @@ pub(crate) fn serve(
     session: u64,
     subscription: Subscription,
 ) -> std::io::Result<()> {
-    let filters = match resolve(&shared.lock(), session, &subscription) {
+    let resolved = resolve(&shared.lock(), session, &subscription);
+    let filters = match resolved {
         Ok(filters) => filters,
         Err(refusal) => return link.send(&Err::<Vec<String>, _>(refusal.text)),
     };
