@@ -9,7 +9,7 @@ use crate::control::order::Order;
 /// A line to the cloud.
 #[derive(Debug, Deserialize, Serialize)]
 pub(crate) enum ToCloud {
-    /// A program has started; the reply is empty.
+    /// A program has started; the reply is its [`Fate`].
     Note(Note),
     /// A service has started; the reply is its session, then commands follow.
     Serve { home: String, pid: u32 },
@@ -28,6 +28,22 @@ pub(crate) struct Note {
     pub(crate) auto_fork: bool,
     /// What the program itself found wrong.
     pub(crate) objections: Vec<String>,
+}
+
+/// What becomes of a program besides what it does.
+#[derive(Clone, Copy, Debug, Default, Deserialize, PartialEq, Eq, Serialize)]
+pub(crate) enum Fate {
+    /// Nothing.
+    #[default]
+    Go,
+    /// It ends before it does anything.
+    Die,
+    /// It does what it is for, and says so later.
+    SlowAfter { delay_ms: u64 },
+    /// It does what it is for, says nothing, and hangs.
+    HangAfter,
+    /// It does what it is for, says nothing, and ends badly.
+    DieAfter,
 }
 
 /// A client's line to its service.

@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 use std::collections::BTreeMap;
 use std::mem;
 
-use super::faults::{Fault, Faults, Scope};
+use super::faults::{Fault, Pause, Scope};
 use super::listeners::Listener;
 use super::requests::HUGE;
 use super::session::Session;
@@ -61,7 +61,10 @@ impl World {
             }
             let text = event(chat, found, message, me, listener.session);
             let kind = message.content.kind();
-            for line in damage(faults, kind, text, &mut listener.is_deaf) {
+            let fault = faults.take(Scope::Event, kind);
+            let slow = fault.as_ref().filter(|fault| fault.kind == FaultKind::ListenerSlow);
+            let pause = slow.map(|fault| fault.pause).unwrap_or_default();
+            for line in damage(fault.as_ref(), text, &mut listener.is_deaf) {
                 stats.listener_lines += 1;
                 let number = stats.listener_lines;
                 if matches!(line, Delivery::Line { .. }) {
@@ -75,7 +78,7 @@ impl World {
                         written_us: None,
                     });
                 }
-                listener.lines.send(numbered(line, number)).ok();
+                listener.lines.send((pause, numbered(line, number))).ok();
             }
         }
     }
@@ -90,7 +93,7 @@ impl World {
             }
             let event = ConversationEvent { r#type: "chat_conv", conv: conversation(&self.chat, found, me) };
             let text = serde_json::to_string(&event).unwrap_or_default();
-            listener.lines.send(Delivery::Line { number: 0, text }).ok();
+            listener.lines.send((Pause::default(), Delivery::Line { number: 0, text })).ok();
         }
     }
 }
@@ -124,10 +127,9 @@ fn event(chat: &Chat, conversation: &Conversation, message: &Message, me: &str, 
 }
 
 /// The lines that come instead of one, if a fault strikes it.
-fn damage(faults: &mut Faults, kind: &str, text: String, is_deaf: &mut bool) -> Vec<Delivery> {
+fn damage(fault: Option<&Fault>, text: String, is_deaf: &mut bool) -> Vec<Delivery> {
     let line = |text: String| Delivery::Line { number: 0, text };
-    let fault = faults.take(Scope::Event, kind);
-    match fault.as_ref().map(|Fault { kind, .. }| *kind) {
+    match fault.map(|Fault { kind, .. }| *kind) {
         Some(FaultKind::ListenerGarbage) => {
             vec![line("\u{1}{\"type\":\"chat\",\"msg\":{".into()), line(text)]
         }

@@ -1,5 +1,7 @@
 //! What has been ordered to go wrong, and when it is used up.
 
+use std::time::Duration;
+
 use crate::control::order::FaultKind;
 use crate::model::Chat;
 
@@ -20,12 +22,23 @@ pub(crate) struct Fault {
     pub(crate) only: Option<String>,
     pub(crate) times: Option<u32>,
     pub(crate) text: Option<String>,
+    pub(crate) pause: Pause,
+}
+
+/// How long something waits, unless things are let go.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Pause {
+    pub(crate) delay: Duration,
+    /// How often things had been let go before.
+    pub(crate) releases: u64,
 }
 
 /// What a fault can strike.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Scope {
     Request,
+    /// Anything else that a client does, which a fault has to name: a program by its verb, or `login`.
+    Named,
     Login,
     Event,
 }
@@ -47,9 +60,11 @@ impl Faults {
     /// The first fault that strikes this; it is used up by that, except being offline.
     pub(crate) fn take(&mut self, scope: Scope, what: &str) -> Option<Fault> {
         let strikes = |fault: &Fault| {
-            self::scope(fault.kind) == scope
-                && fault.kind != FaultKind::Offline
-                && fault.only.as_ref().is_none_or(|only| only == what)
+            let is_kind = match scope {
+                Scope::Named => fault.only.is_some() && self::scope(fault.kind) == Scope::Request,
+                scope => self::scope(fault.kind) == scope,
+            };
+            is_kind && fault.kind != FaultKind::Offline && fault.only.as_ref().is_none_or(|only| only == what)
         };
         self.use_up(strikes)
     }
@@ -76,7 +91,8 @@ impl Faults {
     fn use_up(&mut self, strikes: impl Fn(&Fault) -> bool) -> Option<Fault> {
         let place = self.standing.iter().position(strikes)?;
         let fault = self.standing.get_mut(place)?;
-        let taken = fault.clone();
+        let mut taken = fault.clone();
+        taken.pause.releases = self.releases;
         if let Some(times) = &mut fault.times {
             *times = times.saturating_sub(1);
             if *times == 0 {
@@ -96,7 +112,8 @@ fn scope(kind: FaultKind) -> Scope {
         | FaultKind::ListenerDrop
         | FaultKind::ListenerDies
         | FaultKind::ListenerDeaf
-        | FaultKind::ListenerHuge => Scope::Event,
+        | FaultKind::ListenerHuge
+        | FaultKind::ListenerSlow => Scope::Event,
         _ => Scope::Request,
     }
 }
@@ -106,7 +123,7 @@ mod tests {
     use super::*;
 
     fn fault(kind: FaultKind, only: Option<&str>, times: Option<u32>) -> Fault {
-        Fault { kind, only: only.map(str::to_owned), times, text: None }
+        Fault { kind, only: only.map(str::to_owned), times, text: None, pause: Pause::default() }
     }
 
     #[test]
@@ -118,6 +135,17 @@ mod tests {
         assert!(faults.take(Scope::Request, "send").is_some());
         assert!(faults.take(Scope::Request, "send").is_some());
         assert!(faults.take(Scope::Request, "send").is_none());
+    }
+
+    #[test]
+    fn a_program_is_struck_only_by_a_fault_that_names_it() {
+        let mut faults = Faults::default();
+        faults.add(fault(FaultKind::RequestDies, None, None), &Chat::default());
+        assert!(faults.take(Scope::Named, "whoami").is_none());
+        faults.add(fault(FaultKind::RequestDies, Some("whoami"), Some(1)), &Chat::default());
+        assert!(faults.take(Scope::Named, "oneshot").is_none());
+        assert!(faults.take(Scope::Named, "whoami").is_some());
+        assert!(faults.take(Scope::Named, "whoami").is_none());
     }
 
     #[test]

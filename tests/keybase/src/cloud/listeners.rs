@@ -1,9 +1,11 @@
 //! Those who listen: how they subscribe, and what they tell of the lines that they wrote.
 
 use serde_json::Value;
+use std::sync::Arc;
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::thread;
 
+use super::faults::Pause;
 use super::world::{Shared, World};
 use crate::api::options::{Options, lower};
 use crate::api::target;
@@ -21,13 +23,14 @@ pub(crate) struct Listener {
     pub(crate) subscription: Subscription,
     /// Ids of conversations; empty for all.
     pub(crate) filters: Vec<String>,
-    pub(crate) lines: Sender<Delivery>,
+    /// Lines, each with how long it and all after it are held up.
+    pub(crate) lines: Sender<(Pause, Delivery)>,
     pub(crate) is_deaf: bool,
 }
 
 /// Serves one `api-listen` until it ends.
 pub(crate) fn serve(
-    shared: &Shared,
+    shared: &Arc<Shared>,
     link: &mut Link,
     session: u64,
     subscription: Subscription,
@@ -38,7 +41,7 @@ pub(crate) fn serve(
         Err(refusal) => return link.send(&Err::<Vec<String>, _>(refusal.text)),
     };
     let mut writer = link.writer()?;
-    let (lines, queue): (_, Receiver<Delivery>) = channel();
+    let (lines, queue): (_, Receiver<(Pause, Delivery)>) = channel();
     let number = shared.change(|world| {
         let number = world.number();
         let filters = filters.clone();
@@ -47,7 +50,13 @@ pub(crate) fn serve(
         number
     });
     link.send(&Ok::<_, String>(filters)).ok(); // if it is gone already, the loop below ends at once
-    thread::spawn(move || queue.iter().try_for_each(|line| send(&mut writer, &line)));
+    let world = Arc::clone(shared);
+    thread::spawn(move || {
+        queue.iter().try_for_each(|(pause, line)| {
+            world.dawdle(pause);
+            send(&mut writer, &line)
+        })
+    });
     while let Ok(Some(written)) = link.receive::<Written>() {
         shared.change(|world| record(world, &written));
     }

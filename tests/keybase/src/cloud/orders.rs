@@ -2,8 +2,9 @@
 
 use serde::Serialize;
 use serde_json::Value;
+use std::time::Duration;
 
-use super::faults::Fault;
+use super::faults::{Fault, Pause};
 use super::world::{Armed, Shared, World};
 use super::{acts, look, roster, waits};
 use crate::control::order::Order;
@@ -55,8 +56,9 @@ fn change(world: &mut World, order: Order) -> Reply {
 
 fn hurt(world: &mut World, order: Order) {
     match order {
-        Order::Fault { kind, only, times, text } => {
-            world.faults.add(Fault { kind, only, times, text }, &world.chat);
+        Order::Fault { kind, only, times, text, delay_ms } => {
+            let pause = Pause { delay: Duration::from_millis(delay_ms), releases: 0 };
+            world.faults.add(Fault { kind, only, times, text, pause }, &world.chat);
         }
         Order::ClearFaults => world.faults.clear(),
         Order::Release => world.faults.releases += 1,

@@ -4,12 +4,13 @@ use serde_json::Value;
 use serde_json::value::{RawValue, to_raw_value};
 use std::time::Duration;
 
-use super::faults::{Fault, Scope};
+use super::faults::{Fault, Pause, Scope};
 use super::world::{Shared, World};
 use crate::api::{self, Context};
 use crate::clock::wall_ms;
 use crate::control::order::FaultKind;
 use crate::model::message::Content;
+use crate::model::people::Sender;
 use crate::model::post::Actor;
 use crate::model::refusal::{self, Refusal};
 use crate::model::{Chat, News};
@@ -25,16 +26,17 @@ pub(crate) const HUGE: usize = 60_000;
 
 /// Does what a request asks for, or goes wrong as ordered.
 pub(crate) fn answer(shared: &Shared, session: u64, request: &Request) -> Answer {
-    let fault = shared.change(|world| {
+    let (fault, sender) = shared.change(|world| {
         world.complaints.extend(request.objections.clone());
         *world.stats.requests.entry(request.method.clone()).or_default() += 1;
-        world.faults.take(Scope::Request, &request.method)
+        let sender = world.sessions.get(&session).and_then(|session| session.login.clone());
+        (world.faults.take(Scope::Request, &request.method), sender)
     });
     if let Some(answer) = fault.as_ref().and_then(|fault| strike_before(shared, session, fault)) {
         return answer;
     }
     let (outcome, early) = shared.change(|world| {
-        let outcome = perform(world, session, request);
+        let outcome = perform(world, (session, sender), request);
         (outcome, fire_armed(world))
     });
     let is_written = |world: &mut World| {
@@ -43,13 +45,17 @@ pub(crate) fn answer(shared: &Shared, session: u64, request: &Request) -> Answer
     if !early.is_empty() {
         shared.wait(Some(EARLY_LIMIT), |world| is_written(world).then_some(()));
     }
-    strike_after(shared, fault.as_ref(), outcome)
+    strike_after(shared, session, fault.as_ref(), outcome)
 }
 
 /// What a request comes to when it is never carried out.
 fn strike_before(shared: &Shared, session: u64, fault: &Fault) -> Option<Answer> {
     let lost = |act| Some(Answer { outcome: Err(error(refusal::refuse("EOF"))), act });
     match fault.kind {
+        FaultKind::RequestSlow => {
+            shared.dawdle(fault.pause);
+            None
+        }
         FaultKind::RequestHangs => lost(Act::Hang),
         FaultKind::RequestDies => lost(Act::Die),
         FaultKind::RateLimited => Some(refused(refusal::rate_limited())),
@@ -62,23 +68,26 @@ fn strike_before(shared: &Shared, session: u64, fault: &Fault) -> Option<Answer>
             None
         }
         FaultKind::ServiceCrash => {
-            shared.change(|world| {
-                world.sessions.get_mut(&session).map(|session| session.command(Command::Crash))
-            });
-            // The reply never arrives: the service is gone first, or takes it with it.
-            shared.wait(None, |world| (!world.sessions.contains_key(&session)).then_some(()));
+            crash(shared, session);
             lost(Act::Reply)
         }
         _ => None,
     }
 }
 
-fn perform(world: &mut World, session: u64, request: &Request) -> Outcome {
+/// Ends the service. A reply never arrives: the service is gone first, or takes it with it.
+fn crash(shared: &Shared, session: u64) {
+    shared.change(|world| world.sessions.get_mut(&session).map(|session| session.command(Command::Crash)));
+    shared.wait(None, |world| (!world.sessions.contains_key(&session)).then_some(()));
+}
+
+/// Carries a request out. What is on its way to the servers arrives, although its service may be gone by then.
+fn perform(world: &mut World, (session, sender): (u64, Option<Sender>), request: &Request) -> Outcome {
     let is_offline = world.faults.take_offline(&request.method);
     let stale = is_offline.then(|| world.faults.stale.clone().unwrap_or_else(|| world.chat.clone()));
     let mut context = Context {
         stale: stale.as_ref(),
-        me: world.sessions.get(&session).and_then(|session| session.login.clone()),
+        me: world.sessions.get(&session).map_or(sender, |session| session.login.clone()),
         session,
         now_ms: wall_ms(),
         served: world.stats.requests.values().sum(),
@@ -115,8 +124,9 @@ fn is_text(chat: &Chat, conversation: &str, id: u64, contains: &str) -> bool {
 }
 
 /// What becomes of the reply.
-fn strike_after(shared: &Shared, fault: Option<&Fault>, outcome: Outcome) -> Answer {
+fn strike_after(shared: &Shared, session: u64, fault: Option<&Fault>, outcome: Outcome) -> Answer {
     let outcome = outcome.map_err(error);
+    let pause = fault.map(|fault| fault.pause).unwrap_or_default();
     let act = match fault.map(|fault| fault.kind) {
         Some(FaultKind::ReplyHangs) => Act::Hang,
         Some(FaultKind::ReplyDies) => Act::Die,
@@ -124,7 +134,15 @@ fn strike_after(shared: &Shared, fault: Option<&Fault>, outcome: Outcome) -> Ans
         Some(FaultKind::ReplyWrongId) => Act::WrongId,
         Some(FaultKind::ReplyHuge) => return Answer { outcome: outcome.map(huge), act: Act::Reply },
         Some(FaultKind::ReplyHeld) => {
-            hold(shared);
+            hold(shared, pause);
+            Act::Reply
+        }
+        Some(FaultKind::ReplySlow) => {
+            shared.dawdle(pause);
+            Act::Reply
+        }
+        Some(FaultKind::ReplyCrash) => {
+            crash(shared, session);
             Act::Reply
         }
         _ => Act::Reply,
@@ -132,12 +150,9 @@ fn strike_after(shared: &Shared, fault: Option<&Fault>, outcome: Outcome) -> Ans
     Answer { outcome, act }
 }
 
-fn hold(shared: &Shared) {
-    let before = shared.change(|world| {
-        world.faults.held += 1;
-        world.faults.releases
-    });
-    shared.wait(None, |world| (world.faults.releases > before).then_some(()));
+fn hold(shared: &Shared, pause: Pause) {
+    shared.change(|world| world.faults.held += 1);
+    shared.hang(pause);
     shared.change(|world| world.faults.held -= 1);
 }
 

@@ -33,10 +33,10 @@ pub(crate) fn accept(listener: &UnixListener) {
     }
 }
 
-fn connection(shared: &Shared, link: &mut Link) -> io::Result<()> {
+fn connection(shared: &Arc<Shared>, link: &mut Link) -> io::Result<()> {
     while let Some(line) = link.receive()? {
         match line {
-            ToCloud::Note(note) => link.send(&shared.change(|world| session::note(world, note)))?,
+            ToCloud::Note(note) => link.send(&session::note(shared, note))?,
             ToCloud::Serve { home, pid } => session::serve(shared, link, home, pid)?,
             ToCloud::Call { session, call } => obey_call(shared, link, session, call)?,
             ToCloud::Order(order) => link.send(&orders::obey(shared, order))?,
@@ -45,7 +45,7 @@ fn connection(shared: &Shared, link: &mut Link) -> io::Result<()> {
     Ok(())
 }
 
-fn obey_call(shared: &Shared, link: &mut Link, session: u64, call: Call) -> io::Result<()> {
+fn obey_call(shared: &Arc<Shared>, link: &mut Link, session: u64, call: Call) -> io::Result<()> {
     match call {
         Call::Ping | Call::Stop => link.send(&()),
         Call::Who => link.send(&session::who(&shared.lock(), session)),

@@ -8,7 +8,7 @@ use super::world::{Shared, World};
 use crate::control::order::FaultKind;
 use crate::link::{Link, send};
 use crate::model::people::Sender;
-use crate::wire::{Command, Identity, Note};
+use crate::wire::{Command, Fate, Identity, Note};
 
 #[derive(Debug)]
 pub(crate) struct Session {
@@ -36,8 +36,34 @@ pub(crate) fn serve(shared: &Shared, link: &mut Link, home: String, pid: u32) ->
     Ok(())
 }
 
-/// Checks how a program was started.
-pub(crate) fn note(world: &mut World, note: Note) {
+/// Checks how a program was started, and says what becomes of it.
+pub(crate) fn note(shared: &Shared, note: Note) -> Fate {
+    let fault = shared.change(|world| {
+        let fault = world.faults.take(Scope::Named, &note.kind);
+        check(world, note);
+        fault
+    });
+    let Some(fault) = fault else { return Fate::Go };
+    match fault.kind {
+        FaultKind::RequestSlow => {
+            shared.dawdle(fault.pause);
+            Fate::Go
+        }
+        FaultKind::RequestHangs => {
+            shared.hang(fault.pause);
+            Fate::Die
+        }
+        FaultKind::RequestDies => Fate::Die,
+        FaultKind::ReplySlow => {
+            Fate::SlowAfter { delay_ms: u64::try_from(fault.pause.delay.as_millis()).unwrap_or(u64::MAX) }
+        }
+        FaultKind::ReplyHangs => Fate::HangAfter,
+        FaultKind::ReplyDies => Fate::DieAfter,
+        _ => Fate::Go,
+    }
+}
+
+fn check(world: &mut World, note: Note) {
     *world.stats.programs.entry(note.kind.clone()).or_default() += 1;
     let words = note.arguments.join(" ");
     if world.chat.users.values().any(|user| words.contains(&user.paper_key)) {
@@ -58,17 +84,30 @@ pub(crate) fn who(world: &World, session: u64) -> Option<Identity> {
 
 /// Logs a service in by paper key.
 pub(crate) fn login(shared: &Shared, session: u64, username: &str, paper_key: &str) -> Result<(), String> {
-    let fault = shared.lock().faults.take(Scope::Login, "oneshot");
-    match fault.map(|fault| fault.kind) {
-        Some(FaultKind::OneshotHangs) => {
-            let before = shared.lock().faults.releases;
-            shared.wait(None, |world| (world.faults.releases > before).then_some(()));
+    let fault = shared.change(|world| {
+        let fault = world.faults.take(Scope::Login, "oneshot");
+        fault.or_else(|| world.faults.take(Scope::Named, "login"))
+    });
+    let lost = Err("API network error: connection reset by peer".into());
+    let (kind, pause) = fault.map(|fault| (fault.kind, fault.pause)).unzip();
+    let pause = pause.unwrap_or_default();
+    match kind {
+        Some(FaultKind::OneshotHangs | FaultKind::RequestHangs) => {
+            shared.hang(pause);
             return Err("context deadline exceeded".into());
         }
-        Some(_) => return Err("API network error: connection reset by peer".into()),
-        None => {}
+        Some(FaultKind::OneshotFails | FaultKind::RequestDies) => return lost,
+        Some(FaultKind::RequestSlow) => shared.dawdle(pause),
+        _ => {}
     }
-    shared.change(|world| check_login(world, session, username, paper_key))
+    let outcome = shared.change(|world| check_login(world, session, username, paper_key));
+    match kind {
+        Some(FaultKind::ReplySlow) => shared.dawdle(pause),
+        Some(FaultKind::ReplyHangs) => shared.hang(pause),
+        Some(FaultKind::ReplyDies) => return lost,
+        _ => {}
+    }
+    outcome
 }
 
 fn check_login(world: &mut World, session: u64, username: &str, paper_key: &str) -> Result<(), String> {

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use super::faults::Faults;
+use super::faults::{Faults, Pause};
 use super::listeners::Listener;
 use super::session::Session;
 use crate::clock::monotonic_us;
@@ -65,6 +65,18 @@ impl Shared {
         drop(world);
         self.changed.notify_all();
         result
+    }
+
+    /// Waits as long as something is slow, or until things are let go.
+    pub(crate) fn dawdle(&self, pause: Pause) {
+        if !pause.delay.is_zero() {
+            self.wait(Some(pause.delay), |world| (world.faults.releases > pause.releases).then_some(()));
+        }
+    }
+
+    /// Waits until things are let go.
+    pub(crate) fn hang(&self, pause: Pause) {
+        self.wait(None, |world| (world.faults.releases > pause.releases).then_some(()));
     }
 
     /// Waits until `probe` finds something; without a limit, for good.

@@ -240,18 +240,43 @@ impl Cloud {
 
     /// Makes something go wrong until it is cleared.
     pub fn fault(&self, kind: FaultKind) -> Result<(), Error> {
-        self.get(Order::Fault { kind, only: None, times: None, text: None })
+        self.get(Order::Fault { kind, only: None, times: None, text: None, delay_ms: 0 })
     }
 
     /// Makes something go wrong so many times, if wanted only for one method or one type of event.
     pub fn fault_times(&self, kind: FaultKind, only: Option<&str>, times: u32) -> Result<(), Error> {
-        self.get(Order::Fault { kind, only: only.map(Into::into), times: Some(times), text: None })
+        let only = only.map(Into::into);
+        self.get(Order::Fault { kind, only, times: Some(times), text: None, delay_ms: 0 })
+    }
+
+    /// Makes something go wrong with one method, login or program, until it is cleared.
+    pub fn fault_always(&self, kind: FaultKind, only: &str) -> Result<(), Error> {
+        self.get(Order::Fault { kind, only: Some(only.into()), times: None, text: None, delay_ms: 0 })
+    }
+
+    /// Makes something slow ([`FaultKind::RequestSlow`], [`FaultKind::ReplySlow`], [`FaultKind::ListenerSlow`]) until it is
+    /// cleared, if wanted only one method, login, program or type of event.
+    pub fn slow(&self, kind: FaultKind, only: Option<&str>, delay: Duration) -> Result<(), Error> {
+        let (only, delay_ms) = (only.map(Into::into), milliseconds(delay));
+        self.get(Order::Fault { kind, only, times: None, text: None, delay_ms })
+    }
+
+    /// The same, so many times.
+    pub fn slow_times(
+        &self,
+        kind: FaultKind,
+        only: Option<&str>,
+        times: u32,
+        delay: Duration,
+    ) -> Result<(), Error> {
+        let (only, delay_ms) = (only.map(Into::into), milliseconds(delay));
+        self.get(Order::Fault { kind, only, times: Some(times), text: None, delay_ms })
     }
 
     /// Fails the next request of a method with these words.
     pub fn fault_error(&self, method: &str, text: &str) -> Result<(), Error> {
         let (only, text) = (Some(method.into()), Some(text.into()));
-        self.get(Order::Fault { kind: FaultKind::UnknownError, only, times: Some(1), text })
+        self.get(Order::Fault { kind: FaultKind::UnknownError, only, times: Some(1), text, delay_ms: 0 })
     }
 
     /// Clears all faults, and lets held replies go.

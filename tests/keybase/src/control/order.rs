@@ -250,7 +250,8 @@ pub enum Order {
     Fault {
         /// What
         kind: FaultKind,
-        /// Only for requests of this method, or for events of this type (text, reaction, edit, delete)
+        /// Only for requests of this method (send), events of this type (text, reaction, edit, delete), logins (login) or
+        /// programs (whoami, oneshot, service, `ctl wait`, `ctl stop`, `chat api`, ..), which have to be named
         #[arg(long)]
         only: Option<String>,
         /// How often; without it until cleared
@@ -259,6 +260,9 @@ pub enum Order {
         /// The words of the error, for unknown-error
         #[arg(long)]
         text: Option<String>,
+        /// How slow it is, for request-slow, reply-slow and listener-slow
+        #[arg(long, default_value_t = 1_000)]
+        delay_ms: u64,
     },
     /// Clears all faults, and lets held replies go
     ClearFaults,
@@ -289,6 +293,10 @@ pub enum Order {
 pub enum FaultKind {
     /// The service is cut from its servers. Reads show what it knew, all else fails, events are lost for good
     Offline,
+    /// The thing happens after a while
+    RequestSlow,
+    /// The thing happens, the reply comes after a while
+    ReplySlow,
     /// The request is lost and the client hangs
     RequestHangs,
     /// The request is lost and the client dies
@@ -313,6 +321,8 @@ pub enum FaultKind {
     LoggedOut,
     /// The service crashes when the request comes, and nothing happens
     ServiceCrash,
+    /// The thing happens, then the service crashes, and no reply comes
+    ReplyCrash,
     /// A login hangs
     OneshotHangs,
     /// A login fails
@@ -331,4 +341,6 @@ pub enum FaultKind {
     ListenerDeaf,
     /// The event is a line of 60 KB
     ListenerHuge,
+    /// The event, and what comes after it, comes after a while
+    ListenerSlow,
 }

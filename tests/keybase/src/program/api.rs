@@ -52,7 +52,7 @@ pub(crate) fn run(invocation: &Invocation, family: Family, words: &[&str]) -> Re
     let kind = if family == Family::Chat { "chat api" } else { "team api" };
     let objection =
         message.map(|_| format!("{kind} was given its request with -m, which everybody sees in ps"));
-    invocation.note(kind, true, objection.into_iter().collect());
+    invocation.note(kind, true, objection.into_iter().collect())?;
     if !rest.is_empty() {
         return Err(Failure::new("api takes no arguments"));
     }

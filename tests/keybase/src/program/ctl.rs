@@ -25,7 +25,7 @@ const TICK: Duration = Duration::from_millis(20);
 /// Waits until the service answers.
 pub(crate) fn wait(invocation: &Invocation, words: &[&str]) -> Result<()> {
     let (flags, _) = Flags::read(WAIT, words)?;
-    invocation.note("ctl wait", false, Vec::new());
+    invocation.note("ctl wait", false, Vec::new())?;
     let limit = flags.value("duration").map_or(Ok(Duration::from_secs(10)), seconds)?.min(WAIT_MAX);
     let start = monotonic_us();
     loop {
@@ -56,7 +56,7 @@ fn seconds(text: &str) -> Result<Duration> {
 /// Stops the service.
 pub(crate) fn stop(invocation: &Invocation, words: &[&str]) -> Result<()> {
     Flags::read(STOP, words)?;
-    invocation.note("ctl stop", false, Vec::new());
+    invocation.note("ctl stop", false, Vec::new())?;
     let Ok(mut link) = Link::dial(&invocation.place.socket) else { return Ok(()) };
     link.send(&Call::Stop)?;
     // The connection ends when the service does.
@@ -66,7 +66,7 @@ pub(crate) fn stop(invocation: &Invocation, words: &[&str]) -> Result<()> {
 
 /// Says on stderr whether the servers answer.
 pub(crate) fn ping(invocation: &Invocation) -> Result<()> {
-    invocation.note("ping", true, Vec::new());
+    invocation.note("ping", true, Vec::new())?;
     let unreachable = |error| Failure::new(format!("API network error: {error}"));
     Link::dial(&cloud_socket()).map_err(unreachable)?;
     log("INFO", "cmd_ping.go:39", "Received reply from https://api-1.core.keybaseapi.com");
@@ -76,7 +76,7 @@ pub(crate) fn ping(invocation: &Invocation) -> Result<()> {
 /// Prints the versions of client and service.
 pub(crate) fn version(invocation: &Invocation, words: &[&str]) -> Result<()> {
     let (flags, _) = Flags::read(SHOW, words)?;
-    invocation.note("version", false, Vec::new());
+    invocation.note("version", false, Vec::new())?;
     if flags.value("f") == Some("s") {
         return print(&format!("{VERSION}\n"));
     }

@@ -3,6 +3,7 @@
 use std::io::{self, IsTerminal, Write};
 use std::process::ExitCode;
 
+use super::fate;
 use super::signals::INTERRUPTED;
 use crate::clock::wall_ms;
 
@@ -69,6 +70,10 @@ pub(crate) fn say(text: &str) {
 
 /// Writes to stdout, and fails when nobody reads it.
 pub(crate) fn print(text: &str) -> Result<()> {
+    fate::before_words();
+    if fate::is_mute() {
+        return Ok(());
+    }
     let mut stdout = io::stdout().lock();
     Ok(stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush())?)
 }

@@ -2,10 +2,11 @@
 
 use super::environment::{cloud_socket, get, is_on};
 use super::failure::{Failure, Result};
+use super::fate;
 use super::flags::{Flag, Flags};
 use super::place::Place;
 use crate::link::Link;
-use crate::wire::{Note, ToCloud};
+use crate::wire::{Fate, Note, ToCloud};
 
 const GLOBAL: &[Flag] = &[
     (&["home", "H"], true),
@@ -62,8 +63,8 @@ impl Invocation {
         Ok(())
     }
 
-    /// Tells the cloud how this program was started. Without a cloud nobody needs to know.
-    pub(crate) fn note(&self, kind: &str, forks: bool, objections: Vec<String>) {
+    /// Tells the cloud how this program was started, and learns what becomes of it. Without a cloud nobody needs to know.
+    pub(crate) fn note(&self, kind: &str, forks: bool, objections: Vec<String>) -> Result<()> {
         let note = Note {
             kind: kind.into(),
             arguments: self.arguments.clone(),
@@ -71,7 +72,7 @@ impl Invocation {
             objections,
         };
         let told =
-            Link::dial(&cloud_socket()).and_then(|mut link| link.exchange::<_, ()>(&ToCloud::Note(note)));
-        told.unwrap_or_default();
+            Link::dial(&cloud_socket()).and_then(|mut link| link.exchange::<_, Fate>(&ToCloud::Note(note)));
+        fate::learn(told.unwrap_or_default())
     }
 }

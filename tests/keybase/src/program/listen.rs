@@ -30,7 +30,7 @@ const PING: Duration = Duration::from_secs(1);
 /// Listens until the service ends or nobody reads.
 pub(crate) fn run(invocation: &Invocation, words: &[&str]) -> Result<()> {
     let (flags, _) = Flags::read(FLAGS, words)?;
-    invocation.note("chat api-listen", true, Vec::new());
+    invocation.note("chat api-listen", true, Vec::new())?;
     let subscription = Subscription {
         show_local: flags.is_on("local"),
         show_new_conversations: flags.is_on("convs"),

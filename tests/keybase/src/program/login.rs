@@ -40,7 +40,7 @@ struct User {
 /// Prints who is logged in.
 pub(crate) fn whoami(invocation: &Invocation, words: &[&str]) -> Result<()> {
     let (flags, _) = Flags::read(JSON, words)?;
-    invocation.note("whoami", true, Vec::new());
+    invocation.note("whoami", true, Vec::new())?;
     let who = who(&mut Client::dial(invocation)?)?;
     if !flags.is_on("json") {
         let who = who.ok_or_else(|| Failure::new("logged out"))?;
@@ -63,7 +63,7 @@ pub(crate) fn whoami(invocation: &Invocation, words: &[&str]) -> Result<()> {
 /// Prints the state of login and service.
 pub(crate) fn status(invocation: &Invocation, words: &[&str]) -> Result<()> {
     let (flags, _) = Flags::read(JSON, words)?;
-    invocation.note("status", true, Vec::new());
+    invocation.note("status", true, Vec::new())?;
     let mut client = Client::dial(invocation)?;
     let who = who(&mut client)?;
     let facts: ServiceFacts = client.call(&Call::Ping).map_err(Failure::new)?;
@@ -103,7 +103,7 @@ fn status_json(invocation: &Invocation, who: Option<&Identity>, facts: &ServiceF
 /// Logs the service in by paper key, for as long as it runs.
 pub(crate) fn oneshot(invocation: &Invocation, words: &[&str]) -> Result<()> {
     let (flags, _) = Flags::read(ONESHOT, words)?;
-    invocation.note("oneshot", true, Vec::new());
+    invocation.note("oneshot", true, Vec::new())?;
     let username = flags.value("username").map(str::to_owned).or_else(|| get("KEYBASE_USERNAME"));
     let missing = || Failure::new("Need a --username option or a KEYBASE_USERNAME environment variable");
     let username = username.ok_or_else(missing)?;
@@ -126,13 +126,13 @@ pub(crate) fn paper_key(flag: Option<&str>) -> Result<String> {
 
 /// Logs the service out.
 pub(crate) fn logout(invocation: &Invocation) -> Result<()> {
-    invocation.note("logout", true, Vec::new());
+    invocation.note("logout", true, Vec::new())?;
     Client::dial(invocation)?.call(&Call::Logout).map_err(Failure::new)
 }
 
 /// Accepted for the sake of the official libraries, which turn typing notices off.
 pub(crate) fn notification_settings(invocation: &Invocation) -> Result<()> {
-    invocation.note("chat notification-settings", true, Vec::new());
+    invocation.note("chat notification-settings", true, Vec::new())?;
     let who = who(&mut Client::dial(invocation)?)?;
     who.map(|_| ()).ok_or_else(|| Failure::new("Login required"))
 }

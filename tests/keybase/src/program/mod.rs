@@ -7,6 +7,7 @@ mod ctl;
 mod double;
 mod environment;
 mod failure;
+mod fate;
 mod flags;
 mod invocation;
 mod json;
@@ -29,7 +30,7 @@ pub fn run() -> ExitCode {
     if words.first().is_some_and(|word| word == "double") {
         return double::run();
     }
-    match invocation::parse(&words).and_then(|invocation| dispatch(&invocation)) {
+    match invocation::parse(&words).and_then(|invocation| fate::end(dispatch(&invocation))) {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => failure.report(),
     }

@@ -46,10 +46,10 @@ pub(crate) fn run(invocation: &Invocation, words: &[&str]) -> Result<()> {
             "service",
             false,
             vec![format!("a second service was started on {}", place.home.display())],
-        );
+        )?;
         return Err(Failure::new("server already running"));
     };
-    invocation.note("service", false, Vec::new());
+    invocation.note("service", false, Vec::new())?;
     fs::remove_file(&place.socket).ok();
     let listener = UnixListener::bind(&place.socket)?;
     let (session, cloud) = enrol(place)?;

@@ -2,6 +2,7 @@
 
 use keybase_double::FaultKind;
 use serde_json::{Value, json};
+use std::time::Duration;
 
 use crate::rig::{PATIENCE, Rig, channel};
 
@@ -108,7 +109,7 @@ fn logins_can_hang_and_fail() {
     assert_eq!(oneshot().wait().unwrap().code(), Some(2));
     rig.cloud.fault_times(FaultKind::OneshotHangs, None, 1).unwrap();
     let mut hanging = oneshot();
-    assert!(rig.cloud.wait_logins(1, std::time::Duration::from_millis(100)).is_err());
+    assert!(rig.cloud.wait_logins(1, Duration::from_millis(100)).is_err());
     assert!(hanging.try_wait().unwrap().is_none());
     rig.cloud.release().unwrap();
     assert_eq!(hanging.wait().unwrap().code(), Some(2));
@@ -162,4 +163,126 @@ fn a_reaction_can_be_heard_before_the_reply_to_its_target() {
     let written = rig.cloud.trace().unwrap().into_iter().find(|line| line.kind == "reaction").unwrap();
     assert!(written.written_us.is_some(), "written before the reply came");
     assert_eq!(listener.event()["content"]["reaction"]["m"], id);
+}
+
+/// Longer than any test.
+const HOUR: Duration = Duration::from_secs(3600);
+
+#[test]
+fn a_request_or_its_reply_can_be_slow_and_what_is_slow_can_be_let_go() {
+    let (rig, _service) = Rig::logged_in();
+    let mut api = rig.chat();
+    for (count, kind, is_done) in [(1, FaultKind::RequestSlow, false), (2, FaultKind::ReplySlow, true)] {
+        rig.cloud.slow_times(kind, Some("send"), 1, HOUR).unwrap();
+        api.begin("send", &json!({"channel": channel(), "message": {"body": format!("{kind:?}")}}));
+        rig.cloud.wait_requests("send", count, PATIENCE).unwrap();
+        if is_done {
+            rig.cloud.wait_message(&rig.sudo, &format!("{kind:?}"), PATIENCE).unwrap();
+        }
+        assert_eq!(rig.cloud.view(&rig.sudo).unwrap().contains(&format!("{kind:?}")), is_done);
+        assert!(!api.has_line());
+        rig.cloud.release().unwrap();
+        assert!(api.line().unwrap().contains("message sent"), "{kind:?}");
+    }
+    rig.cloud.slow(FaultKind::RequestSlow, Some("list"), Duration::from_millis(50)).unwrap();
+    let begun = std::time::Instant::now();
+    api.ok("list", &json!({}));
+    api.ok("list", &json!({}));
+    assert!(begun.elapsed() >= Duration::from_millis(100), "each is slow until that is cleared");
+}
+
+#[test]
+fn a_request_that_is_on_its_way_outlives_its_client_and_its_service() {
+    let (rig, service) = Rig::logged_in();
+    rig.cloud.slow_times(FaultKind::RequestSlow, Some("send"), 1, HOUR).unwrap();
+    let mut api = rig.chat();
+    api.begin("send", &json!({"channel": channel(), "message": {"body": "late"}}));
+    rig.cloud.wait_requests("send", 1, PATIENCE).unwrap();
+    rig.cloud.crash().unwrap();
+    assert_eq!(service.wait(), Some(2));
+    rig.cloud.wait_logins(0, PATIENCE).unwrap();
+    rig.cloud.release().unwrap();
+    rig.cloud.wait_message(&rig.sudo, "late", PATIENCE).unwrap();
+}
+
+#[test]
+fn a_service_can_crash_after_it_has_done_a_thing() {
+    let (rig, service) = Rig::logged_in();
+    rig.cloud.fault_times(FaultKind::ReplyCrash, Some("send"), 1).unwrap();
+    let mut api = rig.chat();
+    assert_eq!(api.error("send", &json!({"channel": channel(), "message": {"body": "done"}})), "EOF");
+    assert_eq!(service.wait(), Some(2));
+    assert_eq!(
+        rig.cloud.view(&rig.sudo).unwrap(),
+        "sudobot: done
+"
+    );
+}
+
+#[test]
+fn a_program_that_is_named_can_be_slow_hang_and_die_before_and_after_its_deed() {
+    let (rig, service) = Rig::logged_in();
+    let whoami = |kind, delay| {
+        rig.cloud.slow_times(kind, Some("whoami"), 1, delay).unwrap();
+        rig.run(&["whoami"])
+    };
+    let shortly = Duration::from_millis(50);
+    for kind in [FaultKind::RequestSlow, FaultKind::ReplySlow] {
+        let begun = std::time::Instant::now();
+        assert_eq!(
+            crate::rig::text(&whoami(kind, shortly).stdout),
+            "sudobot
+",
+            "{kind:?}"
+        );
+        assert!(begun.elapsed() >= shortly, "{kind:?}");
+    }
+    for kind in [FaultKind::RequestDies, FaultKind::ReplyDies] {
+        let output = whoami(kind, shortly);
+        assert_eq!((output.status.code(), output.stdout.len()), (Some(2), 0), "{kind:?}");
+    }
+    for kind in [FaultKind::RequestHangs, FaultKind::ReplyHangs] {
+        rig.cloud.fault_times(kind, Some("whoami"), 1).unwrap();
+        let mut hanging = rig.keybase(&["whoami"]).spawn().unwrap();
+        assert!(rig.cloud.wait_logins(2, Duration::from_millis(200)).is_err(), "time passes");
+        assert!(hanging.try_wait().unwrap().is_none(), "{kind:?}");
+        hanging.kill().unwrap();
+        hanging.wait().unwrap();
+        rig.cloud.release().unwrap();
+    }
+    rig.cloud.fault_times(FaultKind::ReplyDies, Some("ctl stop"), 1).unwrap();
+    assert_eq!(rig.run(&["ctl", "stop"]).status.code(), Some(2));
+    assert_eq!(service.wait(), Some(0), "it was stopped all the same");
+}
+
+#[test]
+fn a_login_can_be_slow_and_its_reply_be_lost() {
+    let rig = Rig::new();
+    rig.cloud.slow_times(FaultKind::ReplyDies, Some("login"), 1, HOUR).unwrap();
+    let started = |fault: &str| {
+        let mut command = rig.keybase(&["service", "--oneshot-username", "sudobot"]);
+        command.env("KEYBASE_PAPERKEY", &rig.bot.paper_key).stderr(std::process::Stdio::null());
+        command.spawn().unwrap_or_else(|error| panic!("{fault}: {error}"))
+    };
+    assert_eq!(started("lost").wait().unwrap().code(), Some(2));
+    rig.cloud.slow_times(FaultKind::RequestSlow, Some("login"), 1, HOUR).unwrap();
+    let mut slow = started("slow");
+    assert!(rig.cloud.wait_logins(1, Duration::from_millis(100)).is_err());
+    rig.cloud.release().unwrap();
+    rig.cloud.wait_logins(1, PATIENCE).unwrap();
+    slow.kill().unwrap();
+    slow.wait().unwrap();
+}
+
+#[test]
+fn events_can_be_late_and_stay_in_order() {
+    let (rig, _service) = Rig::logged_in();
+    let listener = rig.listen(&[]);
+    rig.cloud.slow_times(FaultKind::ListenerSlow, Some("text"), 1, HOUR).unwrap();
+    let late = rig.cloud.post("alice", &rig.sudo, "late").unwrap();
+    rig.cloud.post("alice", &rig.sudo, "next").unwrap();
+    assert!(rig.cloud.wait_written(&rig.sudo, late, Duration::from_millis(100)).is_err());
+    rig.cloud.release().unwrap();
+    assert_eq!(listener.event()["content"]["text"]["body"], "late");
+    assert_eq!(listener.event()["content"]["text"]["body"], "next");
 }
