@@ -41,6 +41,12 @@ const POLL_GRACE: (Duration, Duration) = (Duration::from_secs(6), Duration::from
 /// Shortest and longest cool-down.
 const COOL_DOWN: (Duration, Duration) = (Duration::ZERO, Duration::from_secs(3600));
 
+/// The highest limit that may be set.
+const NUMBER_MAX: u64 = 1_000_000;
+/// `asks_per_user_everywhere` in times `asks_per_user`: unless it is set, and at the least.
+const EVERYWHERE_DEFAULT: u64 = 10;
+const EVERYWHERE_MIN: u64 = 4;
+
 /// The `AUTH_TOKEN`'s length. The old tool took any; a shorter one can be guessed over the network.
 const AUTH_TOKEN_BYTES: RangeInclusive<usize> = 16..=SECRET_BYTES_MAX;
 /// As much of its file as is read.
@@ -256,12 +262,24 @@ fn ranges(section: &Section<'_>, key: &'static str) -> Vec<Range> {
 }
 
 fn limits(login: &Section<'_>) -> Limits {
-    let number = |key, default| login.number(key, default, (1, 1_000_000));
+    let number = |key, default| login.number(key, default, (1, NUMBER_MAX));
+    let asks_per_user = number("asks_per_user", 6);
+    let asks_per_user_everywhere =
+        number("asks_per_user_everywhere", asks_per_user.saturating_mul(EVERYWHERE_DEFAULT).min(NUMBER_MAX));
+    let least = asks_per_user.saturating_mul(EVERYWHERE_MIN).min(NUMBER_MAX);
+    if asks_per_user_everywhere < least {
+        let why = format!(
+            "write {least} at least, {EVERYWHERE_MIN} times asks_per_user: one machine whose credential was stolen can use up \
+             asks_per_user of it, and would keep a user out of every other machine"
+        );
+        login.fault("asks_per_user_everywhere", &why);
+    }
     Limits {
         pending_per_user: number("pending_per_user", 3),
         pending_per_machine: number("pending_per_machine", 100),
-        asks_per_user: number("asks_per_user", 6),
+        asks_per_user,
         asks_per_machine: number("asks_per_machine", 120),
+        asks_per_user_everywhere,
     }
 }
 
@@ -375,6 +393,15 @@ mod tests {
         server.toml:11: relay.kind: write "console" or "keybase"
         server.toml:12: unknown section or key "what"
         "#);
+    }
+
+    #[test]
+    fn the_bound_for_all_machines_is_well_above_what_one_can_use_up() {
+        let everywhere = |text: &str| parse(text).map(|config| config.policy.limits.asks_per_user_everywhere);
+        assert_eq!(everywhere("[login]\nasks_per_user = 50").unwrap(), 500);
+        assert_eq!(everywhere("[login]\nasks_per_user = 5\nasks_per_user_everywhere = 20").unwrap(), 20);
+        let faults = everywhere("[login]\nasks_per_user = 5\nasks_per_user_everywhere = 19").unwrap_err();
+        assert!(faults.contains("write 20 at least") && faults.contains("every other machine"), "{faults}");
     }
 
     #[test]

@@ -9,7 +9,7 @@ use super::{Admin, Failure, print};
 use crate::config::Config;
 use crate::logins::service as logins;
 use crate::policy::{
-    self, Before, Facts, Grounds, Membership, Person, Reach, Rule, Says, Subject, Terms, Verdict,
+    self, Before, Counts, Facts, Grounds, Membership, Person, Reach, Rule, Says, Subject, Terms, Verdict,
 };
 use crate::roster::employee::service as employee;
 use crate::roster::{Error, service, store};
@@ -82,10 +82,7 @@ fn first_of_its_kind(subject: Subject, person: Person, (membership, relay): (Mem
         membership,
         relay,
         before: Before::Nothing,
-        pending_same_user: 0,
-        pending_on_machine: 0,
-        asks_same_user: 0,
-        asks_on_machine: 0,
+        counts: Counts::default(),
     }
 }
 

@@ -173,17 +173,20 @@ fn columns_match(row: &Row<'_, '_>, body: &str) -> Result<bool, Error> {
         && text("/user") == row.text_or_null("user")?)
 }
 
-/// Logins that events of these kinds after `seq` are about, with the newest event's number: what anybody,
-/// in any process, has done since.
+/// Logins that events of these kinds after `seq` are about, with the last event's number: what anybody, in any
+/// process, has done since, a page of it. An unchanged number says that there is no more.
 ///
 /// # Errors
 /// What the database says.
 pub fn logins_since(tx: &Tx<'_>, seq: i64, kinds: &[Kind]) -> Result<(i64, Vec<String>), Error> {
-    let rows =
-        tx.query("SELECT seq, kind, login FROM event WHERE seq > ?1 ORDER BY seq", &[seq.into()], |row| {
+    let rows = tx.query(
+        "SELECT seq, kind, login FROM event WHERE seq > ?1 ORDER BY seq LIMIT ?2",
+        &[seq.into(), PAGE.into()],
+        |row| {
             let wanted = kinds.contains(&row.parsed("kind")?);
             Ok((row.integer("seq")?, row.text_or_null("login")?.filter(|_| wanted)))
-        })?;
+        },
+    )?;
     let newest = rows.last().map_or(seq, |(seq, _)| *seq);
     Ok((newest, rows.into_iter().filter_map(|(_, login)| login).collect()))
 }

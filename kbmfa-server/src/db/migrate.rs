@@ -15,10 +15,11 @@ const STEPS: &[&str] = &[
     include_str!("../../migrations/0006_auth_token.sql"),
     include_str!("../../migrations/0007_relay.sql"),
     include_str!("../../migrations/0008_source_key.sql"),
+    include_str!("../../migrations/0009_look_backs.sql"),
 ];
 
 /// The schema version that this program reads and writes.
-pub const SCHEMA_VERSION: i64 = 8;
+pub const SCHEMA_VERSION: i64 = 9;
 
 /// Takes the steps that are missing, all in one transaction.
 pub(super) fn run(connection: &mut Connection, path: &Path) -> Result<(), Error> {

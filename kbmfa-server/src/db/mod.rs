@@ -12,6 +12,8 @@ mod tx;
 mod writer;
 
 pub use migrate::SCHEMA_VERSION;
+#[cfg(test)]
+pub(crate) use tx::steps;
 pub use tx::{Row, Tx, Value};
 
 use rusqlite::config::DbConfig;
@@ -341,6 +343,9 @@ fn reader(path: &Path) -> Result<Connection, Error> {
     connection.pragma_update(None, "query_only", true)?;
     Ok(connection)
 }
+
+#[cfg(test)]
+mod plans;
 
 #[cfg(test)]
 pub(crate) mod testing {

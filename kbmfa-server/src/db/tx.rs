@@ -1,7 +1,7 @@
 //! The thin transaction that stores speak to: statements, values, rows, and one `now` for all of it.
 
 use rusqlite::types::{ToSqlOutput, ValueRef};
-use rusqlite::{Connection, ToSql};
+use rusqlite::{Connection, Statement, ToSql};
 use std::str::FromStr;
 
 use super::Error;
@@ -84,7 +84,10 @@ impl<'a> Tx<'a> {
     /// # Errors
     /// What the database says.
     pub fn execute(&self, sql: &str, values: &[Value]) -> Result<usize, Error> {
-        Ok(self.connection.prepare_cached(sql)?.execute(rusqlite::params_from_iter(values))?)
+        let mut statement = self.connection.prepare_cached(sql)?;
+        let changed = statement.execute(rusqlite::params_from_iter(values))?;
+        count_steps(&statement);
+        Ok(changed)
     }
 
     /// All rows of a query.
@@ -103,6 +106,8 @@ impl<'a> Tx<'a> {
         while let Some(row) = rows.next()? {
             all.push(read(&Row(row))?);
         }
+        drop(rows);
+        count_steps(&statement);
         Ok(all)
     }
 
@@ -118,8 +123,19 @@ impl<'a> Tx<'a> {
     ) -> Result<Option<T>, Error> {
         let mut statement = self.connection.prepare_cached(sql)?;
         let mut rows = statement.query(rusqlite::params_from_iter(values))?;
-        rows.next()?.map(|row| read(&Row(row))).transpose()
+        let first = rows.next()?.map(|row| read(&Row(row))).transpose();
+        drop(rows);
+        count_steps(&statement);
+        first
     }
+}
+
+#[cfg(not(test))]
+fn count_steps(_: &Statement<'_>) {}
+
+#[cfg(test)]
+fn count_steps(statement: &Statement<'_>) {
+    steps::add(statement);
 }
 
 /// One row, read by the names of its columns.
@@ -211,5 +227,26 @@ impl Row<'_, '_> {
             }
             None => Ok(None),
         }
+    }
+}
+
+/// How much work statements were, in steps of SQLite's virtual machine: the same on every computer.
+#[cfg(test)]
+pub(crate) mod steps {
+    use rusqlite::{Statement, StatementStatus};
+    use std::cell::Cell;
+
+    thread_local!(static STEPS: Cell<i64> = const { Cell::new(0) });
+
+    pub(super) fn add(statement: &Statement<'_>) {
+        let taken = i64::from(statement.reset_status(StatementStatus::VmStep));
+        STEPS.set(STEPS.get() + taken);
+    }
+
+    /// Steps that `work` takes on this thread.
+    pub(crate) fn of<T>(work: impl FnOnce() -> T) -> (T, i64) {
+        let before = STEPS.get();
+        let done = work();
+        (done, STEPS.get() - before)
     }
 }

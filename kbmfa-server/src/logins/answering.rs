@@ -11,7 +11,7 @@ use super::store::{self, Login};
 use super::{Error, telling};
 use crate::audit::{Actor, Kind, store as audit};
 use crate::db::Tx;
-use crate::policy::{self, Approver, Before, Facts, Reach, Verdict};
+use crate::policy::{self, Approver, Before, Counts, Facts, Reach, Verdict};
 use crate::random;
 use crate::relay::{self, Answer, Standing};
 
@@ -123,15 +123,7 @@ fn why_not(
     // That nobody can be asked any more is no reason why somebody who was should not answer; the console may,
     // where it takes the relay's place.
     let relay = if rules.policy.console_when_down { facts.relay } else { Reach::Up };
-    let now = Facts {
-        before,
-        relay,
-        pending_same_user: 0,
-        pending_on_machine: 0,
-        asks_same_user: 0,
-        asks_on_machine: 0,
-        ..facts
-    };
+    let now = Facts { before, relay, counts: Counts::default(), ..facts };
     let was_asked = policy::is_among(&ask.approvers, &now.person, person);
     Ok(match policy::judge(&rules.policy, &now) {
         Verdict::Ask(terms) if policy::may_answer(&terms, &now.person, person) && was_asked => None,

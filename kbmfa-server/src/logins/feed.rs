@@ -35,12 +35,17 @@ pub async fn run(logins: Logins, poke: Arc<Notify>) -> Result<(), Error> {
         if last == Some(version) {
             continue;
         }
-        let (newest, touched) = logins.db().read(move |tx| audit::logins_since(tx, seen, ENDS)).await?;
-        for id in touched.iter().filter_map(|id| id.parse().ok()) {
-            logins.ended(&id);
+        loop {
+            let (newest, touched) = logins.db().read(move |tx| audit::logins_since(tx, seen, ENDS)).await?;
+            for id in touched.iter().filter_map(|id| id.parse().ok()) {
+                logins.ended(&id);
+            }
+            if newest == std::mem::replace(&mut seen, newest) {
+                break;
+            }
         }
         logins.tell_relay();
-        (seen, last) = (newest, Some(version));
+        last = Some(version);
     }
 }
 

@@ -21,8 +21,8 @@ use crate::roster::caller::{AuthToken, Caller, Claim};
 use crate::roster::{self, employee};
 use crate::source::Origin;
 
-/// The limits on asks count over this.
-const MINUTE: Duration = Duration::from_secs(60);
+/// Logins whose time is up that are ended in one transaction: bounds how long the next login waits for that.
+const SWEPT_MAX: i64 = 20;
 
 /// The relay that is always there.
 pub(super) const CONSOLE: &str = "console";
@@ -96,13 +96,14 @@ pub fn cancel(tx: &Tx<'_>, rules: &Rules, caller: &Caller, id: &LoginId) -> Resu
     Ok(reply(&login, tx, rules))
 }
 
-/// Lets time pass for every login to which it matters; returns those that it changed.
+/// Lets time pass for logins to which it matters, [`SWEPT_MAX`] of each kind at the most; returns those that it
+/// changed. If it changed any there may be more.
 ///
 /// # Errors
 /// What the database says.
 pub fn sweep(tx: &Tx<'_>, rules: &Rules) -> Result<Vec<LoginId>, Error> {
     let mut changed = Vec::new();
-    for mut login in store::due(tx, rules.grace.length)? {
+    for mut login in store::due(tx, rules.grace.length, SWEPT_MAX)? {
         if apply(tx, rules, &mut login, Input::Tick, &Actor::new("clock"))? != Change::None {
             changed.push(login.id);
         }
@@ -307,11 +308,9 @@ pub(super) fn facts(
     opened: &OpenLogin,
 ) -> Result<Facts, db::Error> {
     let source = origin(opened);
-    let user = (&opened.user, history::From(source.as_ref()));
-    let at = history::At { machine_id, claimed: machine.is_claimed() };
-    let (pending_same_user, pending_on_machine) = history::pending(tx, at, user)?;
-    let (asks_same_user, asks_on_machine) = history::asks_since(tx, tx.now.minus(MINUTE), at, user)?;
-    let before = history::before(tx, machine_id, opened, (user.1, tx.now.minus(rules.cool_down)))?;
+    let quota = history::quota(machine_id, machine);
+    let key = history::Key { machine_id, quota, user: &opened.user, origin: source.as_ref() };
+    let before = history::before(tx, key, opened, tx.now.minus(rules.cool_down))?;
     let person = employee::service::behind(tx, &opened.user)?;
     let (membership, relay) = by_the_relay(tx, rules, &person)?;
     Ok(Facts {
@@ -328,10 +327,7 @@ pub(super) fn facts(
         account: opened.account,
         rehearsal: opened.rehearsal,
         before,
-        pending_same_user,
-        pending_on_machine,
-        asks_same_user,
-        asks_on_machine,
+        counts: history::counts(tx, key, &rules.policy.limits)?,
     })
 }
 

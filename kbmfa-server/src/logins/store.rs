@@ -8,6 +8,7 @@ pub(super) mod history;
 
 use kbmfa_proto::login::OpenLogin;
 use kbmfa_proto::names::{LoginId, MachineName, UserName};
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use super::state::{Life, State};
@@ -110,30 +111,52 @@ pub fn by_prefix(tx: &Tx<'_>, prefix: &str) -> Result<Vec<Login>, Error> {
 /// # Errors
 /// What the database says.
 pub fn newest(tx: &Tx<'_>, state: Option<State>, limit: i64) -> Result<Vec<Login>, Error> {
-    let sql = format!("{LOGIN} WHERE ?1 IS NULL OR state = ?1 ORDER BY opened_at DESC, id LIMIT ?2");
-    tx.query(&sql, &[state.map(State::as_str).into(), limit.into()], login)
+    match state {
+        Some(state) => {
+            let sql = format!("{LOGIN} WHERE +state = ?1 ORDER BY opened_at DESC, id DESC LIMIT ?2");
+            tx.query(&sql, &[state.as_str().into(), limit.into()], login)
+        }
+        None => {
+            tx.query(&format!("{LOGIN} ORDER BY opened_at DESC, id DESC LIMIT ?1"), &[limit.into()], login)
+        }
+    }
 }
 
 /// Logins for which something may have run out by now: the window, the machine's silence, or the time to
-/// collect an approval.
-pub(super) fn due(tx: &Tx<'_>, grace: Duration) -> Result<Vec<Login>, Error> {
-    let pending = format!("{LOGIN} WHERE state = 'pending' AND (expires_at <= ?1 OR lapses_at <= ?1)");
-    let mut found = tx.query(&pending, &[tx.now.into()], login)?;
-    let uncollected = format!("{LOGIN} WHERE {UNCOLLECTED} AND decided_at <= ?1");
-    found.extend(tx.query(&uncollected, &[tx.now.minus(grace).into()], login)?);
+/// collect an approval. Of each kind the `limit` that are due longest.
+pub(super) fn due(tx: &Tx<'_>, grace: Duration, limit: i64) -> Result<Vec<Login>, Error> {
+    let expired =
+        format!("{LOGIN} WHERE state = 'pending' AND expires_at <= ?1 ORDER BY expires_at LIMIT ?2");
+    let silent = format!("{LOGIN} WHERE state = 'pending' AND lapses_at <= ?1 ORDER BY lapses_at LIMIT ?2");
+    let uncollected =
+        format!("{LOGIN} WHERE {UNCOLLECTED} AND decided_at <= ?1 ORDER BY decided_at LIMIT ?2");
+    let mut found = tx.query(&expired, &[tx.now.into(), limit.into()], login)?;
+    found.extend(tx.query(&silent, &[tx.now.into(), limit.into()], login)?);
+    found.extend(tx.query(&uncollected, &[tx.now.minus(grace).into(), limit.into()], login)?);
+    let mut seen = BTreeSet::new();
+    found.retain(|login| seen.insert(login.id.clone()));
     Ok(found)
 }
 
 /// Logins of a machine that it has not got the end of.
 pub(super) fn unfinished_of(tx: &Tx<'_>, machine_id: &str) -> Result<Vec<Login>, Error> {
-    let sql = format!("{LOGIN} WHERE machine_id = ?1 AND (state = 'pending' OR ({UNCOLLECTED}))");
-    tx.query(&sql, &[machine_id.into()], login)
+    let mut found = tx.query(
+        &format!("{LOGIN} WHERE machine_id = ?1 AND state = 'pending'"),
+        &[machine_id.into()],
+        login,
+    )?;
+    let uncollected = format!("{LOGIN} WHERE machine_id = ?1 AND {UNCOLLECTED}");
+    found.extend(tx.query(&uncollected, &[machine_id.into()], login)?);
+    Ok(found)
 }
 
 /// Logins to a Unix account, on any machine, that have not got the end of.
 pub(super) fn unfinished_of_user(tx: &Tx<'_>, user: &UserName) -> Result<Vec<Login>, Error> {
-    let sql = format!("{LOGIN} WHERE user = ?1 AND (state = 'pending' OR ({UNCOLLECTED}))");
-    tx.query(&sql, &[user.as_str().into()], login)
+    let mut found =
+        tx.query(&format!("{LOGIN} WHERE user = ?1 AND state = 'pending'"), &[user.as_str().into()], login)?;
+    let uncollected = format!("{LOGIN} WHERE user = ?1 AND {UNCOLLECTED}");
+    found.extend(tx.query(&uncollected, &[user.as_str().into()], login)?);
+    Ok(found)
 }
 
 /// The first event about a login that has not ended, was approved and may yet be collected, or whose ask has
@@ -145,9 +168,10 @@ pub fn first_unfinished_event(tx: &Tx<'_>) -> Result<Option<i64>, Error> {
     let sql = format!(
         "SELECT min(seq) AS seq FROM event WHERE login IN (
              SELECT id FROM login WHERE state = 'pending'
-             UNION SELECT id FROM login WHERE {UNCOLLECTED}
-             UNION SELECT login_id FROM ask WHERE state IN ('wanted', 'ended')
-             UNION SELECT login_id FROM ask WHERE state = 'posted')"
+             UNION ALL SELECT id FROM login WHERE {UNCOLLECTED}
+             UNION ALL SELECT login_id FROM ask WHERE state = 'wanted'
+             UNION ALL SELECT login_id FROM ask WHERE state = 'ended'
+             UNION ALL SELECT login_id FROM ask WHERE state = 'posted')"
     );
     Ok(tx.query_one(&sql, &[], |row| row.integer_or_null("seq"))?.flatten())
 }
@@ -164,7 +188,7 @@ pub fn newest_collected(
 ) -> Result<Option<LoginId>, Error> {
     tx.query_one(
         "SELECT id FROM login WHERE connection = ?1 AND machine_id = ?2 AND user = ?3 AND collected_at IS NOT NULL
-         ORDER BY collected_at DESC, id LIMIT 1",
+         ORDER BY collected_at DESC, id DESC LIMIT 1",
         &[connection.into(), machine_id.into(), user.as_str().into()],
         |row| row.parsed("id"),
     )
@@ -185,8 +209,8 @@ pub(super) fn insert(tx: &Tx<'_>, login: &Login) -> Result<(), Error> {
     tx.execute(
         "INSERT INTO login (id, machine_id, machine_name, opened, user, service, source, connection,
              key_fingerprint, verdict, state, reason, opened_at, expires_at, lapses_at, poll, decided_at, decided_by,
-             secret_hash, source_key)
-         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, 0, ?16, ?17, ?18, ?19)",
+             secret_hash, source_key, quota)
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, 0, ?16, ?17, ?18, ?19, ?20)",
         &[
             login.id.as_str().into(),
             login.machine_id.as_str().into(),
@@ -207,6 +231,7 @@ pub(super) fn insert(tx: &Tx<'_>, login: &Login) -> Result<(), Error> {
             login.decided_by.clone().into(),
             login.secret.as_ref().map(SecretHash::as_bytes).into(),
             login.source_key.as_str().into(),
+            history::quota(&login.machine_id, &login.machine).into(),
         ],
     )?;
     Ok(())
@@ -251,7 +276,7 @@ pub(super) fn last_event(tx: &Tx<'_>, login: &LoginId) -> Result<Option<(i64, Ve
     )
 }
 
-/// For tests of what older versions left behind.
+/// For tests of what older versions left behind, and of what there is much of.
 #[cfg(test)]
 pub(super) mod testing {
     use super::{Error, Tx};
@@ -259,5 +284,24 @@ pub(super) mod testing {
     /// Makes every login look as migration 8 leaves an older one.
     pub(in crate::logins) fn forget_source_keys(tx: &Tx<'_>) -> Result<(), Error> {
         tx.execute("UPDATE login SET source_key = coalesce(source, '')", &[]).map(drop)
+    }
+
+    /// Copies the first login so many times: at this machine, on this connection, ended in this state.
+    pub(in crate::logins) fn fill(
+        tx: &Tx<'_>,
+        machine_id: &str,
+        (connection, state): (&str, &str),
+        count: i64,
+    ) -> Result<(), Error> {
+        tx.execute(
+            "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < ?1)
+             INSERT INTO login (id, machine_id, machine_name, opened, user, service, source, connection, verdict, state,
+                 reason, opened_at, expires_at, lapses_at, poll, decided_at, collected_at, source_key, quota)
+             SELECT ?4 || i, ?2, machine_name, opened, user, service, source, ?3, 'refuse', ?4, 'x', opened_at + i, 0, 0,
+                 0, opened_at + i, CASE WHEN ?4 = 'approved' THEN opened_at + i END, source_key, ?2
+             FROM n, (SELECT * FROM login ORDER BY opened_at, id LIMIT 1)",
+            &[count.into(), machine_id.into(), connection.into(), state.into()],
+        )?;
+        Ok(())
     }
 }

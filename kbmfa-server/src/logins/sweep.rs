@@ -29,14 +29,18 @@ pub async fn run(
     }
 }
 
+/// Ends whatever is due, a little in each transaction, so that other work comes in between.
 async fn sweep(logins: &Logins, holder: &lease::Holder) {
-    let (rules, holder) = (logins.rules(), holder.clone());
-    let swept = logins.db().write("login.sweep", move |tx| {
-        if lease::hold(tx, "sweep", &holder)? { service::sweep(tx, &rules) } else { Ok(Vec::new()) }
-    });
-    match swept.await {
-        Ok(changed) => changed.iter().for_each(|id| logins.ended(id)),
-        Err(error) => log::error!("sweep: {error}"),
+    loop {
+        let (rules, holder) = (logins.rules(), holder.clone());
+        let swept = logins.db().write("login.sweep", move |tx| {
+            if lease::hold(tx, "sweep", &holder)? { service::sweep(tx, &rules) } else { Ok(Vec::new()) }
+        });
+        match swept.await {
+            Ok(changed) if changed.is_empty() => return,
+            Ok(changed) => changed.iter().for_each(|id| logins.ended(id)),
+            Err(error) => return log::error!("sweep: {error}"),
+        }
     }
 }
 

@@ -7,7 +7,8 @@ use super::Error;
 use super::service::{Rules, about};
 use super::store::Login;
 use super::store::asks::Ask;
-use super::store::notices::{self, Worth};
+use super::store::history;
+use super::store::notices::{self, About, Repeated, Worth};
 use crate::audit::{Actor, Kind, store as audit};
 use crate::db::Tx;
 use crate::policy::Refusal;
@@ -22,7 +23,7 @@ pub(super) fn of_limit(tx: &Tx<'_>, rules: &Rules, login: &Login, refusal: Refus
     let from = login.source.as_deref().unwrap_or("an unknown address");
     let subject = subject(login, refusal);
     let text = text::limit_reached(login.user().as_str(), login.machine.as_str(), from, refusal.code());
-    if notice(tx, rules, (&subject, Worth::Alarm), text)? {
+    if notice(tx, rules, about_login(login, &subject, Worth::Alarm), text)? {
         let event = about(login, Kind::LimitReached, Actor::new("policy"));
         audit::append(tx, &event.detail("limit", refusal.code()).detail("source", from))?;
     }
@@ -34,7 +35,12 @@ pub(super) fn of_refusal(tx: &Tx<'_>, rules: &Rules, login: &Login, refusal: Ref
     let from = login.source.as_deref().unwrap_or("an unknown address");
     let subject = subject(login, refusal);
     let text = text::refused(login.user().as_str(), login.machine.as_str(), from, refusal.code());
-    notice(tx, rules, (&subject, Worth::News), text).map(drop)
+    notice(tx, rules, about_login(login, &subject, Worth::News), text).map(drop)
+}
+
+fn about_login<'a>(login: &'a Login, subject: &'a str, worth: Worth) -> About<'a> {
+    let quota = Some(history::quota(&login.machine_id, &login.machine));
+    About { subject, worth, repeated: Repeated::Dropped, quota }
 }
 
 /// What counts as the same. With the `AUTH_TOKEN` any name can be claimed, so that names make no difference.
@@ -49,15 +55,10 @@ fn subject(login: &Login, refusal: Refusal) -> String {
 ///
 /// # Errors
 /// What the database says.
-pub fn notice(
-    tx: &Tx<'_>,
-    rules: &Rules,
-    (subject, worth): (&str, Worth),
-    text: String,
-) -> Result<bool, Error> {
+pub fn notice(tx: &Tx<'_>, rules: &Rules, about: About<'_>, text: String) -> Result<bool, Error> {
     let destination = (rules.relay.to_owned(), rules.policy.default.destination.clone());
     let notice = notices::Notice { id: random::hex::<16>()?, destination, text, reply_to: None };
-    Ok(notices::raise(tx, &notice, (subject, worth), tx.now.minus(NOTICE_PAUSE))?)
+    Ok(notices::raise(tx, &notice, about, NOTICE_PAUSE)?)
 }
 
 /// Tells people the head of the record, so that the relay witnesses it, unless it was told within the pause.
@@ -69,7 +70,8 @@ pub fn head(tx: &Tx<'_>, rules: &Rules, pause: Duration) -> Result<bool, Error> 
     let text = text::head(&format!("{}:{}", newest.seq, newest.seal));
     let destination = (rules.relay.to_owned(), rules.policy.default.destination.clone());
     let notice = notices::Notice { id: random::hex::<16>()?, destination, text, reply_to: None };
-    Ok(notices::raise(tx, &notice, ("head", Worth::Alarm), tx.now.minus(pause))?)
+    let (worth, repeated) = (Worth::Alarm, Repeated::Dropped);
+    Ok(notices::raise(tx, &notice, About { subject: "head", worth, repeated, quota: None }, pause)?)
 }
 
 /// A short reply to the ask.
@@ -79,6 +81,7 @@ pub(super) fn why_not(tx: &Tx<'_>, ask: Option<&Ask>, standing: &Standing) -> Re
     let (id, destination, reply_to) = (random::hex::<16>()?, ask.destination.clone(), ask.message.clone());
     let subject = format!("reply {id}");
     let notice = notices::Notice { id, destination, text, reply_to };
-    notices::raise(tx, &notice, (&subject, Worth::Alarm), tx.now)?;
+    let about = About { subject: &subject, worth: Worth::Alarm, repeated: Repeated::Dropped, quota: None };
+    notices::raise(tx, &notice, about, Duration::ZERO)?;
     Ok(())
 }

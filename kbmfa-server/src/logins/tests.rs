@@ -31,6 +31,7 @@ use crate::secret::SecretHash;
 mod answers;
 mod interleaving;
 mod limits;
+mod look_backs;
 mod opening;
 mod silence;
 
@@ -54,8 +55,13 @@ impl World {
             window: WINDOW,
             destination: "console".into(),
         };
-        let limits =
-            Limits { pending_per_user: 3, pending_per_machine: 5, asks_per_user: 99, asks_per_machine: 99 };
+        let limits = Limits {
+            pending_per_user: 3,
+            pending_per_machine: 5,
+            asks_per_user: 99,
+            asks_per_machine: 99,
+            asks_per_user_everywhere: 99,
+        };
         let policy =
             Settings { rules: Vec::new(), default, limits, require_member: false, console_when_down: false };
         let grace = Grace { length: GRACE, listening_since: Some(fixture.clock.now()) };

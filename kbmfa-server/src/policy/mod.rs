@@ -27,17 +27,36 @@ pub struct Settings {
 }
 
 /// How much is too much. What counts per user counts per source address too, so that the thief of a key
-/// cannot lock its owner out.
+/// cannot lock its owner out; and for one machine, so that the thief of a machine's credential, who can say any user
+/// and any address, uses up the limits of that machine only.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Limits {
     /// Logins of one user from one address to one machine that may wait at once.
     pub pending_per_user: u64,
     /// Logins of one machine that may wait at once.
     pub pending_per_machine: u64,
-    /// Asks in a minute for one user from one address.
+    /// Asks in a minute for one user from one address at one machine.
     pub asks_per_user: u64,
     /// Asks in a minute for one machine.
     pub asks_per_machine: u64,
+    /// Asks in a minute for one user from one address, at all machines together: several times `asks_per_user`, which is
+    /// as much as one machine can use up of it.
+    pub asks_per_user_everywhere: u64,
+}
+
+/// How much there is already, each counted as far as its limit.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Counts {
+    /// Logins that wait: same machine, user and address.
+    pub pending_same_user: u64,
+    /// Logins that wait: same machine.
+    pub pending_on_machine: u64,
+    /// Asks in the last minute: same machine, user and address.
+    pub asks_same_user: u64,
+    /// Asks in the last minute: same machine.
+    pub asks_on_machine: u64,
+    /// Asks in the last minute: same user and address, on any machine.
+    pub asks_everywhere: u64,
 }
 
 /// What is known about a login when it is judged.
@@ -57,14 +76,8 @@ pub struct Facts {
     pub relay: Reach,
     /// What was decided before.
     pub before: Before,
-    /// Logins that wait already: same machine, user and address.
-    pub pending_same_user: u64,
-    /// Logins that wait already: same machine.
-    pub pending_on_machine: u64,
-    /// Asks in the last minute: same user and address.
-    pub asks_same_user: u64,
-    /// Asks in the last minute: same machine.
-    pub asks_on_machine: u64,
+    /// How much there is already.
+    pub counts: Counts,
 }
 
 /// The person behind a Unix account.
@@ -231,7 +244,7 @@ fn judge_login(settings: &Settings, facts: &Facts) -> Verdict {
     if facts.before == Before::DeniedRecently {
         return Verdict::Refuse(Refusal::DeniedRecently);
     }
-    if let Some(refusal) = over_limit(&settings.limits, facts) {
+    if let Some(refusal) = over_limit(&settings.limits, facts.counts) {
         return Verdict::Refuse(refusal);
     }
     let spoken = speaking_rule(settings, &facts.subject);
@@ -295,11 +308,12 @@ fn missing_member(settings: &Settings, facts: &Facts) -> Option<Refusal> {
     }
 }
 
-fn over_limit(limits: &Limits, facts: &Facts) -> Option<Refusal> {
-    let crowded = facts.pending_same_user >= limits.pending_per_user
-        || facts.pending_on_machine >= limits.pending_per_machine;
-    let rushed =
-        facts.asks_same_user >= limits.asks_per_user || facts.asks_on_machine >= limits.asks_per_machine;
+fn over_limit(limits: &Limits, counts: Counts) -> Option<Refusal> {
+    let crowded = counts.pending_same_user >= limits.pending_per_user
+        || counts.pending_on_machine >= limits.pending_per_machine;
+    let rushed = counts.asks_same_user >= limits.asks_per_user
+        || counts.asks_on_machine >= limits.asks_per_machine
+        || counts.asks_everywhere >= limits.asks_per_user_everywhere;
     match (crowded, rushed) {
         (true, _) => Some(Refusal::TooManyPending),
         (false, true) => Some(Refusal::TooManyAsks),

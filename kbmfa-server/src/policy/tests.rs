@@ -28,6 +28,7 @@ fn settings() -> Settings {
             pending_per_machine: 10,
             asks_per_user: 6,
             asks_per_machine: 60,
+            asks_per_user_everywhere: 40,
         },
         require_member: false,
         console_when_down: false,
@@ -49,10 +50,7 @@ fn facts(user: &str) -> Facts {
         membership: Membership::Unknown,
         relay: Reach::Up,
         before: Before::Nothing,
-        pending_same_user: 0,
-        pending_on_machine: 0,
-        asks_same_user: 0,
-        asks_on_machine: 0,
+        counts: Counts::default(),
     }
 }
 
@@ -78,12 +76,31 @@ fn each_case_has_its_verdict() {
     check(&Facts { person: Person::Removed, ..facts("alice") }, &refuse(Refusal::Removed));
     check(&Facts { account: Account::Missing, ..facts("alice") }, &Verdict::Hold);
     check(&Facts { account: Account::Missing, ..facts("deploy") }, &Verdict::Hold);
-    check(&Facts { pending_same_user: 2, asks_same_user: 5, ..facts("alice") }, &ask("anyone"));
-    check(&Facts { pending_same_user: 3, ..facts("alice") }, &refuse(Refusal::TooManyPending));
-    check(&Facts { pending_on_machine: 10, ..facts("alice") }, &refuse(Refusal::TooManyPending));
-    check(&Facts { asks_same_user: 6, ..facts("alice") }, &refuse(Refusal::TooManyAsks));
-    check(&Facts { asks_on_machine: 60, ..facts("alice") }, &refuse(Refusal::TooManyAsks));
-    check(&Facts { asks_on_machine: 60, ..facts("deploy") }, &refuse(Refusal::TooManyAsks));
+}
+
+#[test]
+fn each_limit_refuses_at_its_own_number() {
+    let counted = |counts, user| Facts { counts, ..facts(user) };
+    let none = Counts::default();
+    let below = Counts {
+        pending_same_user: 2,
+        pending_on_machine: 9,
+        asks_same_user: 5,
+        asks_on_machine: 59,
+        asks_everywhere: 39,
+    };
+    check(&counted(below, "alice"), &Verdict::Ask(terms("anyone")));
+    for crowded in [Counts { pending_same_user: 3, ..none }, Counts { pending_on_machine: 10, ..none }] {
+        check(&counted(crowded, "alice"), &Verdict::Refuse(Refusal::TooManyPending));
+    }
+    let rushed = [
+        Counts { asks_same_user: 6, ..none },
+        Counts { asks_on_machine: 60, ..none },
+        Counts { asks_everywhere: 40, ..none },
+    ];
+    for (counts, user) in rushed.into_iter().flat_map(|counts| [(counts, "alice"), (counts, "deploy")]) {
+        check(&counted(counts, user), &Verdict::Refuse(Refusal::TooManyAsks));
+    }
 }
 
 #[test]
@@ -94,7 +111,8 @@ fn a_rehearsal_is_refused_where_a_login_would_be_and_lets_in_and_asks_nowhere() 
     check(&rehearsal(facts("deploy")), &Verdict::Rehearse);
     check(&rehearsal(Facts { account: Account::Missing, ..facts("alice") }), &Verdict::Rehearse);
     check(&rehearsal(Facts { person: Person::Suspended, ..facts("alice") }), &refuse(Refusal::Suspended));
-    check(&rehearsal(Facts { asks_on_machine: 60, ..facts("alice") }), &refuse(Refusal::TooManyAsks));
+    let counts = Counts { asks_on_machine: 60, ..Counts::default() };
+    check(&rehearsal(Facts { counts, ..facts("alice") }), &refuse(Refusal::TooManyAsks));
     check(&rehearsal(Facts { relay: Reach::Down, ..facts("alice") }), &refuse(Refusal::RelayDown));
 }
 
@@ -104,7 +122,8 @@ fn what_was_decided_before_weighs_as_it_should() {
     let same = Verdict::Allow(Grounds::SameConnection);
     let refuse = Verdict::Refuse;
     check(&before(Before::Approved, facts("alice")), &same);
-    check(&before(Before::Approved, Facts { pending_on_machine: 10, ..facts("alice") }), &same);
+    let counts = Counts { pending_on_machine: 10, ..Counts::default() };
+    check(&before(Before::Approved, Facts { counts, ..facts("alice") }), &same);
     let suspended = Facts { person: Person::Suspended, ..facts("alice") };
     check(&before(Before::Approved, suspended), &refuse(Refusal::Suspended));
     check(&before(Before::Denied, facts("deploy")), &refuse(Refusal::DeniedBefore));
@@ -207,10 +226,13 @@ fn any_facts() -> impl Strategy<Value = Facts> {
             before,
             rehearsal,
             account: if missing { Account::Missing } else { Account::Known },
-            pending_same_user: pending,
-            pending_on_machine: pending,
-            asks_same_user: asks,
-            asks_on_machine: asks,
+            counts: Counts {
+                pending_same_user: pending,
+                pending_on_machine: pending,
+                asks_same_user: asks,
+                asks_on_machine: asks,
+                asks_everywhere: asks,
+            },
             ..facts(user)
         },
     )
@@ -228,7 +250,8 @@ proptest! {
             prop_assert!(!open, "{:?}", verdict);
         }
         if let Verdict::Ask(_) = verdict {
-            prop_assert!(facts.asks_same_user < 6 && facts.pending_same_user < 3 && !facts.rehearsal);
+            let counts = facts.counts;
+            prop_assert!(counts.asks_same_user < 6 && counts.pending_same_user < 3 && !facts.rehearsal);
         }
     }
 }

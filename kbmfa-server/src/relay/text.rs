@@ -109,6 +109,17 @@ pub fn session(what: &str, user: &str, machine: &str, from: Option<&str>) -> Str
     format!("Session {what}: {} at {}{from}", code(user), code(machine))
 }
 
+/// A text that stands for others like it, which were too many to be told one by one.
+pub fn with_others(text: &str, others: i64) -> String {
+    match others {
+        ..=0 => text.to_owned(),
+        1 => format!("{text}\nThis machine caused one more message. `kbmfa-server audit search` shows both."),
+        _ => format!(
+            "{text}\nThis machine caused {others} more messages. `kbmfa-server audit search` shows all of them."
+        ),
+    }
+}
+
 /// To people, once a day: against this the record can be verified.
 pub fn head(head: &str) -> String {
     format!("Head of the record: {} (`kbmfa-server audit verify --head` checks against it)", code(head))

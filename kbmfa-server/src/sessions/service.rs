@@ -8,7 +8,7 @@ use crate::audit::{Actor, Event, Kind, store as audit};
 use crate::clock::Time;
 use crate::db::Tx;
 use crate::logins::service::Rules;
-use crate::logins::store::notices::Worth;
+use crate::logins::store::notices::{About, Repeated, Worth};
 use crate::logins::{Error, key, store as logins, telling};
 use crate::random;
 use crate::relay::text;
@@ -30,7 +30,10 @@ pub fn take(tx: &Tx<'_>, rules: &Rules, caller: &Caller, report: &SessionReport)
             let (user, at) = (&report.user, reported(report));
             log::error!("machine {} let {user} in without approval at {at}: no server reached", caller.name);
             let text = text::let_in_unreachable(user.as_str(), caller.name.as_str(), &at.to_string());
-            telling::notice(tx, rules, (&format!("let-in {}", report.id), Worth::Alarm), text)?;
+            let (subject, quota) =
+                (format!("let-in {}", caller.machine_id), Some(caller.machine_id.as_str()));
+            let (worth, repeated) = (Worth::Alarm, Repeated::Counted);
+            telling::notice(tx, rules, About { subject: &subject, worth, repeated, quota }, text)?;
             (Kind::LoginLetInUnreachable, heard(tx, caller, report)?)
         }
     };
@@ -47,7 +50,9 @@ fn tell(tx: &Tx<'_>, rules: &Rules, kind: Kind, session: &Session) -> Result<(),
     };
     let (user, machine) = (session.user.as_str(), session.machine.as_str());
     let text = text::session(what, user, machine, session.source.as_deref());
-    telling::notice(tx, rules, (&format!("session {what} {}", session.id), Worth::News), text).map(drop)
+    let (subject, quota) = (format!("session {what} {}", session.id), Some(session.machine_id.as_str()));
+    let about = About { subject: &subject, worth: Worth::News, repeated: Repeated::Dropped, quota };
+    telling::notice(tx, rules, about, text).map(drop)
 }
 
 /// One end of a session. Either may come first; the other then finds the session and lacks nothing.

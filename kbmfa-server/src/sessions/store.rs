@@ -158,8 +158,11 @@ pub(super) fn update(tx: &Tx<'_>, session: &Session) -> Result<(), Error> {
 /// # Errors
 /// What the database says.
 pub fn newest(tx: &Tx<'_>, only_open: bool, limit: i64) -> Result<Vec<Session>, Error> {
-    let which = if only_open { OPEN } else { "TRUE" };
-    let sql = format!("{SESSION} WHERE {which} ORDER BY heard_at DESC, id LIMIT ?1");
+    let sql = if only_open {
+        format!("{SESSION} WHERE {OPEN} ORDER BY heard_at DESC, id DESC LIMIT ?1")
+    } else {
+        format!("{SESSION} ORDER BY heard_at DESC, id DESC LIMIT ?1")
+    };
     tx.query(&sql, &[limit.into()], session)
 }
 
@@ -192,7 +195,7 @@ pub fn unopened(tx: &Tx<'_>, limit: i64) -> Result<Vec<LoginId>, Error> {
                  AND own.machine_id = login.machine_id AND own.user = login.user)
              AND EXISTS (SELECT 1 FROM session AS any_one WHERE any_one.machine_id = login.machine_id
                  AND any_one.service = login.service AND any_one.heard_at <= login.collected_at)
-         ORDER BY opened_at DESC, id LIMIT ?2",
+         ORDER BY opened_at DESC, id DESC LIMIT ?2",
         &[tx.now.minus(OPENS_WITHIN).into(), limit.into()],
         |row| row.parsed("id"),
     )

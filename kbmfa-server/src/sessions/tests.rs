@@ -90,8 +90,13 @@ fn rules(now: Time) -> Rules {
     let grace = Grace { length: Duration::from_secs(15), listening_since: Some(now) };
     let (window, approvers) = (Duration::from_secs(60), Approvers::Anyone);
     let default = Terms { approvers, console: true, window, destination: "console".into() };
-    let limits =
-        Limits { pending_per_user: 3, pending_per_machine: 5, asks_per_user: 99, asks_per_machine: 99 };
+    let limits = Limits {
+        pending_per_user: 3,
+        pending_per_machine: 5,
+        asks_per_user: 99,
+        asks_per_machine: 99,
+        asks_per_user_everywhere: 99,
+    };
     let policy =
         Settings { rules: Vec::new(), default, limits, require_member: false, console_when_down: false };
     Rules {

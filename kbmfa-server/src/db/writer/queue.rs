@@ -2,7 +2,8 @@
 
 use std::collections::VecDeque;
 use std::sync::Arc;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use tokio::sync::mpsc;
 
 use super::super::Error;
 
@@ -22,18 +23,45 @@ pub(in crate::db) enum Priority {
     Bulk,
 }
 
+/// The places of one priority, counted as they are taken.
+struct Places {
+    taken: AtomicUsize,
+    max: usize,
+}
+
+impl Places {
+    fn new(max: usize) -> Arc<Self> {
+        Arc::new(Self { taken: AtomicUsize::new(0), max })
+    }
+
+    fn take(self: &Arc<Self>) -> Option<Place> {
+        let one_more = |taken| (taken < self.max).then_some(taken + 1);
+        self.taken.fetch_update(Ordering::Relaxed, Ordering::Relaxed, one_more).ok()?;
+        Some(Place(Arc::clone(self)))
+    }
+}
+
+/// One place, free again when it is dropped.
+struct Place(Arc<Places>);
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        self.0.taken.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
 /// A piece of work with its place in the queue, which is free again when the work is taken out.
 struct Queued<J> {
     job: J,
     priority: Priority,
-    place: OwnedSemaphorePermit,
+    place: Place,
 }
 
 /// The end that brings work.
 pub(super) struct Sender<J> {
     queue: mpsc::UnboundedSender<Queued<J>>,
-    urgent: Arc<Semaphore>,
-    bulk: Arc<Semaphore>,
+    urgent: Arc<Places>,
+    bulk: Arc<Places>,
 }
 
 impl<J> Clone for Sender<J> {
@@ -53,7 +81,7 @@ impl<J> Sender<J> {
             Priority::Urgent => &self.urgent,
             Priority::Bulk => &self.bulk,
         };
-        let place = Arc::clone(places).try_acquire_owned().map_err(|_| Error::Overloaded)?;
+        let place = places.take().ok_or(Error::Overloaded)?;
         self.queue.send(Queued { job, priority, place }).map_err(|_| Error::Closed)
     }
 
@@ -73,7 +101,7 @@ pub(super) struct Queue<J> {
 /// A queue with nothing in it.
 pub(super) fn new<J>() -> (Sender<J>, Queue<J>) {
     let (sender, receiver) = mpsc::unbounded_channel();
-    let (urgent, bulk) = (Arc::new(Semaphore::new(URGENT_MAX)), Arc::new(Semaphore::new(BULK_MAX)));
+    let (urgent, bulk) = (Places::new(URGENT_MAX), Places::new(BULK_MAX));
     let queue = Queue { arriving: receiver, urgent: VecDeque::new(), bulk: VecDeque::new() };
     (Sender { queue: sender, urgent, bulk }, queue)
 }

@@ -1,129 +1,150 @@
-//! What went before a login: what waits, what was asked, what was decided. Policy looks at these.
+//! What went before a login: what waits, what was asked, what was decided. Policy looks at these. Every look-back is
+//! bounded: a count ends at its limit, anything else at the first row that an index finds.
 
 use kbmfa_proto::login::OpenLogin;
-use kbmfa_proto::names::UserName;
+use kbmfa_proto::names::{MachineName, UserName};
 use std::time::Duration;
 
-use super::super::state::State;
 use crate::clock::Time;
 use crate::db::{Error, Tx, Value};
-use crate::policy::Before;
+use crate::policy::{Before, Counts, Limits};
 use crate::source::Origin;
 
 /// For how long after an approval was collected the same connection needs no other: sshd goes from one
 /// phase to the next at once.
 const SAME_CONNECTION: Duration = Duration::from_secs(300);
 
-/// The machine that a cap is about. Those that go by `AUTH_TOKEN` share one: any name can be claimed with it.
+/// The limits on asks count over this.
+const MINUTE: Duration = Duration::from_secs(60);
+
+/// The quota of all machines that go by `AUTH_TOKEN`: any name can be claimed with it, so that they share one.
+const CLAIMED: &str = "claimed";
+
+/// What limits and cool-down count a login by. Everything in it is the word of one machine, so everything but
+/// [`Counts::asks_everywhere`] counts for that machine alone.
 #[derive(Clone, Copy)]
-pub(in crate::logins) struct At<'a> {
+pub(in crate::logins) struct Key<'a> {
     pub(in crate::logins) machine_id: &'a str,
-    pub(in crate::logins) claimed: bool,
+    pub(in crate::logins) quota: &'a str,
+    pub(in crate::logins) user: &'a UserName,
+    /// Where the login comes from, if the machine told that.
+    pub(in crate::logins) origin: Option<&'a Origin>,
 }
 
-/// Where a login comes from, as the limits compare it.
-#[derive(Clone, Copy)]
-pub(in crate::logins) struct From<'a>(pub(in crate::logins) Option<&'a Origin>);
+/// Whose limits a login takes up: its machine's own, or those that all claimed machines share.
+pub(in crate::logins) fn quota<'a>(machine_id: &'a str, machine: &MachineName) -> &'a str {
+    if machine.is_claimed() { CLAIMED } else { machine_id }
+}
 
-impl From<'_> {
+impl Key<'_> {
     /// The values for `source_key IN (?, ?)`: its key, and its exact address as logins have it that are older than keys.
-    fn keys(self) -> [Value; 2] {
-        let Some(origin) = self.0 else { return ["".into(), "".into()] };
+    fn sources(self) -> [Value; 2] {
+        let Some(origin) = self.origin else { return ["".into(), "".into()] };
         [origin.key.as_str().into(), origin.shown.as_str().into()]
     }
 }
 
-/// The machines under the same cap, where ?1 is the machine and ?2 whether its name is claimed.
-const CAPPED: &str =
-    "machine_id IN (SELECT ?1 UNION SELECT id FROM machine WHERE ?2 AND substr(name, 1, 8) = 'claimed:')";
-
-/// How many logins wait: (at this machine, of this user from this source; under the machine's cap).
-pub(in crate::logins) fn pending(
-    tx: &Tx<'_>,
-    at: At<'_>,
-    (user, from): (&UserName, From<'_>),
-) -> Result<(u64, u64), Error> {
-    let [key, exact] = from.keys();
-    let counts = tx.query_one(
-        &format!(
-            "SELECT count(*) FILTER (WHERE machine_id = ?1 AND user = ?3 AND source_key IN (?4, ?5))
-                        AS same_user,
-                    count(*) AS all_users
-             FROM login WHERE {CAPPED} AND state = 'pending'"
-        ),
-        &[at.machine_id.into(), i64::from(at.claimed).into(), user.as_str().into(), key, exact],
-        |row| Ok((row.integer("same_user")?, row.integer("all_users")?)),
-    )?;
-    let (same_user, all_users) = counts.unwrap_or_default();
-    Ok((same_user.unsigned_abs(), all_users.unsigned_abs()))
+/// How many logins wait, and how many asks there were in the last minute, each counted as far as its limit. What was
+/// opened ahead of now (the clock was set back) does not count until it is that time again.
+pub(in crate::logins) fn counts(tx: &Tx<'_>, key: Key<'_>, limits: &Limits) -> Result<Counts, Error> {
+    let [source, exact] = key.sources();
+    let (machine, quota, user) = (key.machine_id, key.quota, key.user.as_str());
+    let (since, now) = (tx.now.minus(MINUTE), tx.now);
+    Ok(Counts {
+        pending_same_user: count(
+            tx,
+            "SELECT count(*) AS n FROM (SELECT 1 FROM login WHERE state = 'pending' AND machine_id = ?2
+                 AND user = ?3 AND source_key IN (?4, ?5) LIMIT ?1) AS found",
+            limits.pending_per_user,
+            &[machine.into(), user.into(), source.clone(), exact.clone()],
+        )?,
+        pending_on_machine: count(
+            tx,
+            "SELECT count(*) AS n FROM (SELECT 1 FROM login WHERE state = 'pending' AND quota = ?2 LIMIT ?1) AS found",
+            limits.pending_per_machine,
+            &[quota.into()],
+        )?,
+        asks_same_user: count(
+            tx,
+            "SELECT count(*) AS n FROM (SELECT 1 FROM login WHERE verdict = 'ask' AND quota = ?2 AND opened_at > ?3
+                 AND opened_at <= ?4 AND user = ?5 AND source_key IN (?6, ?7) LIMIT ?1) AS found",
+            limits.asks_per_user,
+            &[quota.into(), since.into(), now.into(), user.into(), source.clone(), exact.clone()],
+        )?,
+        asks_on_machine: count(
+            tx,
+            "SELECT count(*) AS n FROM (SELECT 1 FROM login WHERE verdict = 'ask' AND quota = ?2 AND opened_at > ?3
+                 AND opened_at <= ?4 LIMIT ?1) AS found",
+            limits.asks_per_machine,
+            &[quota.into(), since.into(), now.into()],
+        )?,
+        asks_everywhere: count(
+            tx,
+            "SELECT count(*) AS n FROM (SELECT 1 FROM login WHERE verdict = 'ask' AND user = ?2
+                 AND source_key IN (?3, ?4) AND opened_at > ?5 AND opened_at <= ?6 LIMIT ?1) AS found",
+            limits.asks_per_user_everywhere,
+            &[user.into(), source, exact, since.into(), now.into()],
+        )?,
+    })
 }
 
-/// How many asks there were since then: (for this user from this source, under the machine's cap). What was opened ahead
-/// of now, before somebody set the clock right, does not count until it is that time again.
-pub(in crate::logins) fn asks_since(
-    tx: &Tx<'_>,
-    since: Time,
-    at: At<'_>,
-    (user, from): (&UserName, From<'_>),
-) -> Result<(u64, u64), Error> {
-    let count = |sql: &str, values: &[Value]| {
-        Ok::<_, Error>(tx.query_one(sql, values, |row| row.integer("n"))?.unwrap_or(0).unsigned_abs())
-    };
-    let of_user = "SELECT count(*) AS n FROM login WHERE verdict = 'ask' AND user = ?1
-                       AND source_key IN (?4, ?5) AND opened_at > ?2 AND opened_at <= ?3";
-    let of_machine = format!(
-        "SELECT count(*) AS n FROM login WHERE verdict = 'ask' AND {CAPPED} AND opened_at > ?3 AND opened_at <= ?4"
-    );
-    let (now, [key, exact]) = (tx.now, from.keys());
-    Ok((
-        count(of_user, &[user.as_str().into(), since.into(), now.into(), key, exact])?,
-        count(&of_machine, &[at.machine_id.into(), i64::from(at.claimed).into(), since.into(), now.into()])?,
-    ))
+fn count(tx: &Tx<'_>, sql: &str, limit: u64, values: &[Value]) -> Result<u64, Error> {
+    let limit = Value::from(i64::try_from(limit).unwrap_or(i64::MAX));
+    let values: Vec<Value> = [&[limit], values].concat();
+    Ok(tx.query_one(sql, &values, |row| row.integer("n"))?.unwrap_or(0).unsigned_abs())
 }
 
 /// What was decided before: on the same ssh connection, or by a person about the same user from the same
 /// source on this machine since `denied_since`, and not ahead of now.
 pub(in crate::logins) fn before(
     tx: &Tx<'_>,
-    machine_id: &str,
+    key: Key<'_>,
     opened: &OpenLogin,
-    (from, denied_since): (From<'_>, Time),
+    denied_since: Time,
 ) -> Result<Before, Error> {
-    let on_connection = before_on_connection(tx, machine_id, opened)?;
-    if on_connection != Before::Nothing {
-        return Ok(on_connection);
+    if opened.connection.ssh.is_some() {
+        if denied_on_connection(tx, key, opened)? {
+            return Ok(Before::Denied);
+        }
+        if approved_on_connection(tx, key, opened)? {
+            return Ok(Before::Approved);
+        }
     }
-    let (user, [key, exact]) = (opened.user.as_str(), from.keys());
-    let denied = tx.query_one(
+    let (machine, user, [source, exact]) = (key.machine_id, key.user.as_str(), key.sources());
+    let denied = exists(
+        tx,
         "SELECT 1 FROM login WHERE state = 'denied' AND reason = 'denied' AND machine_id = ?1 AND user = ?2
              AND source_key IN (?5, ?6) AND decided_at > ?3 AND decided_at <= ?4 LIMIT 1",
-        &[machine_id.into(), user.into(), denied_since.into(), tx.now.into(), key, exact],
-        |_| Ok(()),
+        &[machine.into(), user.into(), denied_since.into(), tx.now.into(), source, exact],
     )?;
-    Ok(if denied.is_some() { Before::DeniedRecently } else { Before::Nothing })
+    Ok(if denied { Before::DeniedRecently } else { Before::Nothing })
 }
 
-/// An approval carries over only to the same user and service, and only if a person gave it; a denial to
-/// all that the connection tries.
-fn before_on_connection(tx: &Tx<'_>, machine_id: &str, opened: &OpenLogin) -> Result<Before, Error> {
-    if opened.connection.ssh.is_none() {
-        return Ok(Before::Nothing);
-    }
-    let earlier = tx.query(
-        "SELECT user, service, verdict, state, collected_at FROM login WHERE connection = ?1 AND machine_id = ?2",
-        &[opened.connection.id.as_str().into(), machine_id.into()],
-        |row| {
-            let same = row.text("user")? == opened.user.as_str()
-                && row.text("service")? == opened.service.as_str()
-                && row.text("verdict")? == "ask";
-            let collected = row.time_or_null("collected_at")?;
-            let fresh = collected.is_some_and(|at| tx.now < at + SAME_CONNECTION);
-            Ok((row.parsed::<State>("state")?, same && fresh))
-        },
-    )?;
-    if earlier.iter().any(|(state, _)| *state == State::Denied) {
-        return Ok(Before::Denied);
-    }
-    let approved = earlier.iter().any(|(state, carries_over)| *state == State::Approved && *carries_over);
-    Ok(if approved { Before::Approved } else { Before::Nothing })
+/// A denial holds for all that the connection tries.
+fn denied_on_connection(tx: &Tx<'_>, key: Key<'_>, opened: &OpenLogin) -> Result<bool, Error> {
+    exists(
+        tx,
+        "SELECT 1 FROM login WHERE state = 'denied' AND machine_id = ?1 AND connection = ?2 LIMIT 1",
+        &[key.machine_id.into(), opened.connection.id.as_str().into()],
+    )
+}
+
+/// An approval carries over only to the same user and service, and only if a person gave it.
+fn approved_on_connection(tx: &Tx<'_>, key: Key<'_>, opened: &OpenLogin) -> Result<bool, Error> {
+    exists(
+        tx,
+        "SELECT 1 FROM login WHERE state = 'approved' AND verdict = 'ask' AND machine_id = ?1 AND connection = ?2
+             AND user = ?3 AND service = ?4 AND collected_at > ?5 LIMIT 1",
+        &[
+            key.machine_id.into(),
+            opened.connection.id.as_str().into(),
+            key.user.as_str().into(),
+            opened.service.as_str().into(),
+            tx.now.minus(SAME_CONNECTION).into(),
+        ],
+    )
+}
+
+fn exists(tx: &Tx<'_>, sql: &str, values: &[Value]) -> Result<bool, Error> {
+    Ok(tx.query_one(sql, values, |_| Ok(()))?.is_some())
 }

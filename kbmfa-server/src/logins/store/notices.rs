@@ -3,7 +3,8 @@
 use std::time::Duration;
 
 use crate::clock::Time;
-use crate::db::{Error, Row, Tx};
+use crate::db::{Error, Row, Tx, Value};
+use crate::relay::text;
 
 /// What could not be told for so long is in the record, and is not told any more.
 const WORTH_TELLING: Duration = Duration::from_secs(6 * 60 * 60);
@@ -18,7 +19,33 @@ pub enum Worth {
 }
 
 /// News that may wait, and alarms.
-const WAITING_MAX: (i64, i64) = (200, 10_000);
+const WAITING_MAX: (i64, i64) = (200, 1_000);
+
+/// Notices that one machine may cause in the pause between two about the same, and that may wait of one machine. What
+/// is more is told as a number: people must not be flooded by whoever has stolen a machine's credential.
+const QUOTA_MAX: i64 = 30;
+
+/// What becomes of a notice about something that people were told of within the pause.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Repeated {
+    /// Once is enough.
+    Dropped,
+    /// It is counted, and the number is told after the pause.
+    Counted,
+}
+
+/// What a notice is about.
+#[derive(Debug, Clone, Copy)]
+pub struct About<'a> {
+    /// One subject, one notice in a while.
+    pub subject: &'a str,
+    /// What it is worth.
+    pub worth: Worth,
+    /// What becomes of the next one about the same.
+    pub repeated: Repeated,
+    /// Whose quota it takes, if a machine's word caused it.
+    pub quota: Option<&'a str>,
+}
 
 /// Something to tell people once.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -33,20 +60,77 @@ pub struct Notice {
     pub reply_to: Option<String>,
 }
 
-/// Puts a notice down, unless there was one about the same subject since then; true if it is new.
+/// Puts a notice down, unless there was one about the same subject within the pause or its machine has caused too
+/// many; true if people will be told this one.
 pub(in crate::logins) fn raise(
     tx: &Tx<'_>,
     notice: &Notice,
-    (subject, worth): (&str, Worth),
-    since: Time,
+    about: About<'_>,
+    pause: Duration,
 ) -> Result<bool, Error> {
-    let waiting_max = if worth == Worth::News { WAITING_MAX.0 } else { WAITING_MAX.1 };
+    let since = tx.now.minus(pause);
+    let sql = "SELECT 1 FROM notice WHERE subject = ?1 AND created_at > ?2 LIMIT 1";
+    let is_repeated = tx.query_one(sql, &[about.subject.into(), since.into()], |_| Ok(()))?.is_some();
+    if is_repeated && about.repeated == Repeated::Dropped {
+        return Ok(false);
+    }
+    if let Some(quota) = about.quota
+        && (is_repeated || is_used_up(tx, quota, since)?)
+    {
+        count_in(tx, notice, quota, tx.now + pause)?;
+        return Ok(false);
+    }
+    if is_repeated || is_crowded(tx, notice, about.worth)? {
+        return Ok(false);
+    }
+    insert(tx, notice, (about.subject, about.quota), tx.now)?;
+    Ok(true)
+}
+
+fn is_used_up(tx: &Tx<'_>, quota: &str, since: Time) -> Result<bool, Error> {
+    let caused = "SELECT count(*) AS n FROM (SELECT 1 FROM notice WHERE quota = ?1 AND created_at > ?2 LIMIT ?3) AS found";
+    let waiting = "SELECT count(*) AS n FROM (SELECT 1 FROM notice WHERE quota = ?1 AND posted_at IS NULL AND due_at > ?2
+                   LIMIT ?3) AS found";
+    let values = |since: Time| [quota.into(), since.into(), QUOTA_MAX.into()];
+    Ok(count(tx, caused, &values(since))? >= QUOTA_MAX
+        || count(tx, waiting, &values(tx.now.minus(WORTH_TELLING)))? >= QUOTA_MAX)
+}
+
+fn is_crowded(tx: &Tx<'_>, notice: &Notice, worth: Worth) -> Result<bool, Error> {
+    let max = if worth == Worth::News { WAITING_MAX.0 } else { WAITING_MAX.1 };
+    let sql = "SELECT count(*) AS n FROM (SELECT 1 FROM notice WHERE relay = ?1 AND posted_at IS NULL AND due_at > ?2
+               LIMIT ?3) AS found";
+    let values = [notice.destination.0.as_str().into(), tx.now.minus(WORTH_TELLING).into(), max.into()];
+    Ok(count(tx, sql, &values)? >= max)
+}
+
+fn count(tx: &Tx<'_>, sql: &str, values: &[Value]) -> Result<i64, Error> {
+    Ok(tx.query_one(sql, values, |row| row.integer("n"))?.unwrap_or(0))
+}
+
+/// Counts a notice in the one that stands for all that its machine causes beyond what is told one by one. It is put
+/// down if there is none that waits, and says what this one says.
+fn count_in(tx: &Tx<'_>, notice: &Notice, quota: &str, due_at: Time) -> Result<(), Error> {
+    let subject = format!("others {quota}");
+    // The newest is looked at alone: the older ones are posted.
+    let sql = "UPDATE notice SET others = others + 1 WHERE posted_at IS NULL AND due_at > ?2
+               AND id = (SELECT id FROM notice WHERE subject = ?1 ORDER BY created_at DESC LIMIT 1)";
+    if tx.execute(sql, &[subject.as_str().into(), tx.now.minus(WORTH_TELLING).into()])? == 0 {
+        insert(tx, notice, (&subject, None), due_at)?;
+    }
+    Ok(())
+}
+
+fn insert(
+    tx: &Tx<'_>,
+    notice: &Notice,
+    (subject, quota): (&str, Option<&str>),
+    due_at: Time,
+) -> Result<(), Error> {
     let (relay, destination) = &notice.destination;
-    let added = tx.execute(
-        "INSERT INTO notice (id, relay, destination, subject, text, created_at, reply_to)
-         SELECT ?1, ?2, ?3, ?4, ?5, ?6, ?8
-         WHERE NOT EXISTS (SELECT 1 FROM notice WHERE subject = ?4 AND created_at > ?7)
-           AND (SELECT count(*) FROM notice WHERE relay = ?2 AND posted_at IS NULL AND created_at > ?9) < ?10",
+    tx.execute(
+        "INSERT INTO notice (id, relay, destination, subject, text, created_at, reply_to, quota, due_at)
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)",
         &[
             notice.id.as_str().into(),
             relay.as_str().into(),
@@ -54,29 +138,29 @@ pub(in crate::logins) fn raise(
             subject.into(),
             notice.text.as_str().into(),
             tx.now.into(),
-            since.into(),
             notice.reply_to.clone().into(),
-            tx.now.minus(WORTH_TELLING).into(),
-            waiting_max.into(),
+            quota.into(),
+            due_at.into(),
         ],
     )?;
-    Ok(added == 1)
+    Ok(())
 }
 
-/// Notices of a relay that nobody was told yet, the oldest first, but none that says nothing any more.
+/// Notices of a relay that are due and that nobody was told yet, the oldest first, but none that says nothing any more.
 pub(in crate::logins) fn due(tx: &Tx<'_>, relay: &str) -> Result<Vec<Notice>, Error> {
-    let sql = "SELECT id, relay, destination, text, reply_to FROM notice
-               WHERE relay = ?1 AND posted_at IS NULL AND created_at > ?2 ORDER BY created_at LIMIT 1000";
-    tx.query(sql, &[relay.into(), tx.now.minus(WORTH_TELLING).into()], notice)
+    let sql = "SELECT id, relay, destination, text, reply_to, others FROM notice
+               WHERE relay = ?1 AND posted_at IS NULL AND due_at > ?2 AND due_at <= ?3 ORDER BY due_at LIMIT 1000";
+    tx.query(sql, &[relay.into(), tx.now.minus(WORTH_TELLING).into(), tx.now.into()], notice)
 }
 
-/// Notices put down after that moment, oldest first, with their moments.
+/// Notices that came due after that moment, oldest first, with their moments.
 ///
 /// # Errors
 /// What the database says.
 pub fn after(tx: &Tx<'_>, after: Time) -> Result<Vec<(Time, Notice)>, Error> {
-    let sql = "SELECT id, relay, destination, text, reply_to, created_at FROM notice WHERE created_at > ?1 ORDER BY created_at";
-    tx.query(sql, &[after.into()], |row| Ok((row.time("created_at")?, notice(row)?)))
+    let sql = "SELECT id, relay, destination, text, reply_to, others, due_at FROM notice
+               WHERE due_at > ?1 AND due_at <= ?2 ORDER BY due_at LIMIT 1000";
+    tx.query(sql, &[after.into(), tx.now.into()], |row| Ok((row.time("due_at")?, notice(row)?)))
 }
 
 pub(in crate::logins) fn posted(tx: &Tx<'_>, id: &str) -> Result<(), Error> {
@@ -87,5 +171,78 @@ pub(in crate::logins) fn posted(tx: &Tx<'_>, id: &str) -> Result<(), Error> {
 fn notice(row: &Row<'_, '_>) -> Result<Notice, Error> {
     let destination = (row.text("relay")?, row.text("destination")?);
     let reply_to = row.text_or_null("reply_to")?;
-    Ok(Notice { id: row.text("id")?, destination, text: row.text("text")?, reply_to })
+    let text = text::with_others(&row.text("text")?, row.integer("others")?);
+    Ok(Notice { id: row.text("id")?, destination, text, reply_to })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::db::testing::{Fixture, fixture};
+
+    const PAUSE: Duration = Duration::from_secs(600);
+
+    /// Raises so many, each about what `subject` says; returns how many of them people will be told one by one.
+    fn raise_all(
+        fixture: &Fixture,
+        numbers: std::ops::Range<u32>,
+        repeated: Repeated,
+        subject: impl Fn(u32) -> String + Send + 'static,
+    ) -> usize {
+        let raised = fixture.db.write_blocking("raise", move |tx| {
+            let one = |n: u32| {
+                let destination = ("console".to_owned(), "console".to_owned());
+                let notice =
+                    Notice { id: n.to_string(), destination, text: format!("notice {n}"), reply_to: None };
+                let about = About { subject: &subject(n), worth: Worth::Alarm, repeated, quota: Some("m1") };
+                raise(tx, &notice, about, PAUSE)
+            };
+            numbers.map(one).collect::<Result<Vec<bool>, Error>>()
+        });
+        raised.unwrap().into_iter().filter(|raised| *raised).count()
+    }
+
+    /// Posts what is due; returns what it said.
+    fn post_all(fixture: &Fixture) -> Vec<String> {
+        let posted = fixture.db.write_blocking("post", |tx| {
+            let due = due(tx, "console")?;
+            due.iter().try_for_each(|notice| posted(tx, &notice.id))?;
+            Ok::<_, Error>(due.into_iter().map(|notice| notice.text).collect())
+        });
+        posted.unwrap()
+    }
+
+    #[test]
+    fn nine_thousand_alarms_of_one_machine_become_two_messages_one_with_a_number() {
+        let fixture = fixture();
+        assert_eq!(raise_all(&fixture, 0..9_800, Repeated::Counted, |_| "let-in m1".into()), 1);
+        assert_eq!(post_all(&fixture), ["notice 0"]);
+        fixture.clock.advance(PAUSE);
+        let expected = "notice 1\nThis machine caused 9798 more messages. `kbmfa-server audit search` shows all of them.";
+        assert_eq!(post_all(&fixture), [expected]);
+        assert!(post_all(&fixture).is_empty());
+    }
+
+    #[test]
+    fn a_machine_that_says_something_else_each_time_cannot_flood_people_either() {
+        let fixture = fixture();
+        let subject = |n| format!("too-many-asks m1 user{n}");
+        let raised = raise_all(&fixture, 0..500, Repeated::Dropped, subject);
+        assert_eq!(raised, usize::try_from(QUOTA_MAX).unwrap());
+        assert_eq!(post_all(&fixture).len(), raised);
+        fixture.clock.advance(PAUSE);
+        let rest = post_all(&fixture);
+        assert_eq!(rest.len(), 1);
+        assert!(rest[0].contains("469 more messages"), "{rest:?}");
+    }
+
+    #[test]
+    fn notices_that_nobody_could_be_told_in_time_do_not_silence_their_machine_for_ever() {
+        let fixture = fixture();
+        raise_all(&fixture, 0..500, Repeated::Dropped, |n| format!("subject {n}"));
+        fixture.clock.advance(WORTH_TELLING + PAUSE);
+        assert!(post_all(&fixture).is_empty());
+        assert_eq!(raise_all(&fixture, 1_000..1_001, Repeated::Counted, |_| "let-in m1".into()), 1);
+        assert_eq!(post_all(&fixture), ["notice 1000"]);
+    }
 }

@@ -136,3 +136,79 @@ fn what_was_asked_and_denied_while_the_clock_was_ahead_holds_nobody_up_when_it_i
     check(&world.open(2, alice(2)).unwrap(), WireState::Pending, None);
     check(&world.open(3, alice(3)).unwrap(), WireState::Denied, Some("too-many-asks"));
 }
+
+/// alice from the same address at another machine.
+fn at_another(world: &mut World, machine: &'static str) {
+    world.caller = enter_machine(&world.fixture, machine);
+}
+
+#[test]
+fn asks_at_one_machine_do_not_lock_the_user_out_of_another() {
+    let mut world = World::new();
+    let limits = &mut world.rules.policy.limits;
+    (limits.asks_per_user, limits.asks_per_user_everywhere) = (2, 8);
+    (limits.pending_per_user, limits.pending_per_machine) = (99, 99);
+    for id in 1..=2 {
+        check(&world.open(id, alice(id.into())).unwrap(), WireState::Pending, None);
+    }
+    for id in 3..=20 {
+        check(&world.open(id, alice(id.into())).unwrap(), WireState::Denied, Some("too-many-asks"));
+    }
+    at_another(&mut world, "web2");
+    check(&world.open(21, alice(21)).unwrap(), WireState::Pending, None);
+}
+
+#[test]
+fn asks_at_all_machines_together_have_a_bound_that_one_machine_cannot_use_up() {
+    let mut world = World::new();
+    let limits = &mut world.rules.policy.limits;
+    (limits.asks_per_user, limits.asks_per_user_everywhere) = (2, 8);
+    (limits.pending_per_user, limits.pending_per_machine) = (99, 99);
+    let mut id = 0;
+    for machine in ["m1", "m2", "m3", "m4"] {
+        at_another(&mut world, machine);
+        for n in 0..9 {
+            id += 1;
+            let expected =
+                if n < 2 { (WireState::Pending, None) } else { (WireState::Denied, Some("too-many-asks")) };
+            check(&world.open(id, alice(id.into())).unwrap(), expected.0, expected.1);
+        }
+    }
+    at_another(&mut world, "m5");
+    check(&world.open(100, alice(100)).unwrap(), WireState::Denied, Some("too-many-asks"));
+    check(
+        &world.open(101, OpenLogin { user: "bob".parse().unwrap(), ..alice(101) }).unwrap(),
+        WireState::Pending,
+        None,
+    );
+    world.pass(61);
+    check(&world.open(102, alice(102)).unwrap(), WireState::Pending, None);
+}
+
+#[test]
+fn logins_that_wait_at_one_machine_count_at_no_other() {
+    let mut world = World::new();
+    for id in 1..=3 {
+        check(&world.open(id, alice(id.into())).unwrap(), WireState::Pending, None);
+    }
+    for id in 4..=5 {
+        let other = OpenLogin { user: "bob".parse().unwrap(), ..alice(id.into()) };
+        check(&world.open(id, other).unwrap(), WireState::Pending, None);
+    }
+    check(&world.open(6, alice(6)).unwrap(), WireState::Denied, Some("too-many-pending"));
+    at_another(&mut world, "web2");
+    check(&world.open(7, alice(7)).unwrap(), WireState::Pending, None);
+}
+
+#[test]
+fn a_denial_at_one_machine_cools_down_no_other_and_denies_no_connection_of_another() {
+    let mut world = World::new();
+    world.rules.cool_down = Duration::from_secs(30);
+    world.open(1, alice(1)).unwrap();
+    world.answer(1, "console:root", Answer::Deny);
+    check(&world.open(2, alice(2)).unwrap(), WireState::Denied, Some("denied-recently"));
+    check(&world.open(3, alice(1)).unwrap(), WireState::Denied, Some("denied-before"));
+    at_another(&mut world, "web2");
+    check(&world.open(4, alice(1)).unwrap(), WireState::Pending, None);
+    check(&world.open(5, alice(2)).unwrap(), WireState::Pending, None);
+}
