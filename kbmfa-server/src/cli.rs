@@ -4,8 +4,8 @@ use clap::{Parser, Subcommand};
 use std::path::PathBuf;
 
 use crate::admin::{
-    Admin, Failure, audit, backup, ca, check, doctor, employee, environment, init, login, machine, policy,
-    pool, restore, session,
+    self, Admin, Failure, audit, backup, ca, check, doctor, employee, environment, init, login, machine,
+    policy, pool, restore, session,
 };
 use crate::config;
 use crate::serve;
@@ -85,8 +85,11 @@ pub fn run(cli: Cli) -> Result<(), Failure> {
         Command::Doctor(args) => doctor::run(&admin, &args),
         Command::Serve => {
             environment::take(&admin)?;
-            admin.become_owner()?;
-            serve::run(admin.config_path().to_owned()).map_err(Failure::new)
+            admin::check_database(&admin.become_owner()?)?;
+            serve::run(admin.config_path().to_owned()).map_err(|error| {
+                let failure = Failure::new(&error);
+                error.fix().into_iter().fold(failure, Failure::hint)
+            })
         }
         Command::Backup(args) => backup::run(&admin, &args),
         Command::Restore(args) => restore::run(&admin, &args),

@@ -26,7 +26,7 @@ use crate::logins::{self, Logins, Rules, feed, inbox, sweep};
 use crate::poke;
 use crate::relay;
 use crate::relay::console::Console;
-use crate::relay::keybase::{Keybase, Settings};
+use crate::relay::keybase::{Fault, Keybase, Settings};
 use crate::sessions::Sessions;
 use certificate::{InForce, Keeper};
 
@@ -55,14 +55,24 @@ pub enum Error {
     #[error(transparent)]
     Logins(#[from] logins::Error),
     /// The relay cannot be used as it is set up.
-    #[error(transparent)]
-    Relay(#[from] relay::Error),
+    #[error("{}", .0.found)]
+    Relay(#[from] Fault),
     /// Something has changed that only a restart can bring into force.
     #[error("{0} have changed, which takes a restart; all else stays as it was, too")]
     Restart(&'static str),
     /// A loop ended that must not end.
     #[error("{0} has ended; a server without it would not be one")]
     Ended(&'static str),
+}
+
+impl Error {
+    /// What the operator does about it, where that is known.
+    pub fn fix(&self) -> Option<&str> {
+        match self {
+            Self::Relay(fault) => fault.fix.as_deref(),
+            _ => None,
+        }
+    }
 }
 
 /// Serves until SIGTERM or SIGINT. SIGHUP reads the configuration and the certificate again.

@@ -165,6 +165,13 @@ impl Admin {
         if output.status.success() { Ok(text(output.stdout)) } else { Err(text(output.stderr)) }
     }
 
+    /// Runs a verb that is refused, and returns what it printed as JSON all the same.
+    pub fn json_of_failure(&self, arguments: &[&str]) -> Value {
+        let output = self.verb(arguments).arg("--json").output().unwrap();
+        assert!(!output.status.success(), "{arguments:?} found no fault");
+        serde_json::from_slice(&output.stdout).unwrap_or_else(|error| panic!("{arguments:?}: {error}"))
+    }
+
     /// Starts `login watch`.
     pub fn watch(&self) -> Watch {
         let file = NamedTempFile::new().unwrap();

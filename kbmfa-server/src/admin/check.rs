@@ -1,29 +1,47 @@
-//! `check`: is the configuration right, do the files that it names fit, and can its policy work?
+//! `check`: is the configuration right, do the files that it names fit, and can its policy work? It asks no network.
 
 use serde_json::json;
 
-use super::{Admin, Failure};
-use crate::db::Db;
+use super::{Admin, Failure, open_database, owner};
+use crate::config::Config;
 use crate::http::tls;
+use crate::relay::{self, keybase};
 
-/// Reports everything that is wrong.
+/// Reports everything that is wrong, as the account that the server runs as sees it.
 ///
 /// # Errors
 /// What is wrong.
 pub fn run(admin: &Admin) -> Result<(), Failure> {
-    let config = admin.become_owner()?;
+    admin.become_owner()?;
+    let path = admin.config_path().display().to_string();
+    // Root may have read it a moment ago; the server has to.
+    let config = Config::read(admin.config_path())
+        .map_err(|error| Failure::new(error).hint(owner::let_read(admin.config_path())))?;
+    owner::check_certificate(&config.http.certificate)?;
     let loaded = tls::load(&config.http)
         .map_err(|error| Failure::new(error).hint("`kbmfa-server init` makes a certificate"))?;
-    let path = admin.config_path().display().to_string();
-    let db = Db::open(&config.state_dir).map_err(Failure::new)?;
-    let faults = db.read_blocking(|tx| config.policy_faults(tx)).map_err(Failure::new)?;
+    let faults = open_database(&config)?.read_blocking(|tx| config.policy_faults(tx));
+    let faults = faults.map_err(Failure::new)?;
     if !faults.is_empty() {
         let faults: Vec<_> = faults.iter().map(|fault| format!("{path}: {fault}")).collect();
         return Err(
             Failure::new(faults.join("\n")).hint("`kbmfa-server policy explain` tells which rule speaks")
         );
     }
+    check_relay(&config)?;
     let ends = loaded.dates.server.to_string();
     let sentence = format!("{path}: no fault found; the server's certificate ends on {ends}");
     admin.tell(&sentence, &json!({ "config": path, "faults": [], "certificate_ends": ends }))
+}
+
+/// What the relay needs that can be seen without asking Keybase.
+fn check_relay(config: &Config) -> Result<(), Failure> {
+    let relay::Settings::Keybase(settings) = &config.relay else { return Ok(()) };
+    let faults = keybase::check_files(settings);
+    if faults.is_empty() {
+        return Ok(());
+    }
+    let found: Vec<_> = faults.iter().map(|(what, fault)| format!("{what}: {}", fault.found)).collect();
+    let fixes = faults.into_iter().filter_map(|(_, fault)| fault.fix);
+    Err(fixes.fold(Failure::new(found.join("\n")), Failure::hint))
 }

@@ -1,66 +1,71 @@
-//! `doctor`: looks at everything that a login needs on the server's side, and names the fix for each fault.
+//! `doctor`: examines everything that a login needs on the server's side, and names the fix for each fault.
 
+mod machines;
+mod relay;
+mod running;
 mod server;
 
 use clap::Args as ClapArgs;
-use kbmfa_proto::finding::{self, Finding};
+use kbmfa_proto::finding::{self, Finding, Level};
 use serde_json::json;
 
-use super::{Admin, Failure, print};
-use crate::db::Db;
-use crate::relay::{self, keybase};
+use super::{Admin, Failure, open_database, print};
 
 /// `doctor` and its arguments.
 #[derive(ClapArgs)]
-#[command(after_help = "Ends with exit code 0 if there is no fault; what is weak is said and is none.")]
+#[command(
+    after_help = "Ends with exit code 0 if there is no fault; what is weak is said and is none. While no server runs, \
+the Keybase service is started for the examination and stopped again."
+)]
 pub struct Args {
     /// Leave out what takes long: reading the whole database, and the way to Keybase.
     #[arg(long)]
     quick: bool,
 }
 
-/// Looks at everything.
+/// Examines everything, with the rights of the account that the server runs as.
 ///
 /// # Errors
 /// If there is a fault.
 pub fn run(admin: &Admin, args: &Args) -> Result<(), Failure> {
     let config = admin.become_owner()?;
     let mut findings = server::settings(&config);
+    findings.extend(server::readable(admin.config_path(), &config.state_dir));
     findings.extend(server::certificates(&config));
     findings.extend(server::space(&config.state_dir));
-    match Db::open(&config.state_dir) {
+    let db = open_database(&config);
+    match &db {
         Ok(db) => {
-            findings.extend(server::database(&db, args.quick));
-            findings.extend(server::roster(&db, &config));
-            findings.extend(server::running(&db, &config));
+            findings.extend(server::database(db, args.quick));
+            findings.extend(server::policy(db, &config));
+            findings.extend(machines::heard_of(db));
         }
-        Err(error) => findings.push(
-            Finding::fault("database", error)
-                .fix("`kbmfa-server init` makes one; `kbmfa-server restore` brings a backup back"),
-        ),
+        Err(failure) => findings.push(failure.finding("database")),
     }
-    if let (relay::Settings::Keybase(settings), false) = (&config.relay, args.quick) {
-        findings.extend(to_keybase(settings, &config.destinations())?);
+    let found = running::find(&config);
+    if !args.quick {
+        findings.extend(relay::examine(&config, db.as_ref().ok(), found.is_some())?);
     }
+    findings.extend(running::findings(found, db.as_ref().ok(), &config, &findings));
     report(admin, &findings)
 }
 
-/// The whole way to Keybase, up to a message in the bot's own conversation.
-fn to_keybase(settings: &keybase::Settings, destinations: &[String]) -> Result<Vec<Finding>, Failure> {
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(Failure::new)?;
-    let looked = runtime.block_on(keybase::examine(settings, destinations));
-    Ok(looked.into_iter().map(|(what, looked)| Finding::of(&format!("keybase: {what}"), looked)).collect())
-}
-
+/// The table holds each fault once; stderr says only how many there are.
 fn report(admin: &Admin, findings: &[Finding]) -> Result<(), Failure> {
-    let faults: Vec<&Finding> = finding::faults(findings).collect();
+    let faults = finding::faults(findings).count();
     if admin.json {
-        print::print_json(&json!({ "ok": faults.is_empty(), "findings": findings }))?;
+        print::print_json(&json!({ "ok": faults == 0, "findings": findings }))?;
     } else {
         print::say(&print::table(&["", "WHAT", "FOUND"], findings.iter().map(Finding::cells)))?;
     }
-    let Some(first) = faults.first() else { return Ok(()) };
-    let told: Vec<String> = faults.iter().map(ToString::to_string).collect();
-    let failure = Failure::new(told.join("\n"));
-    Err(first.fix.iter().fold(failure, |failure, fix| failure.hint(fix.clone())))
+    match faults {
+        0 => Ok(()),
+        1 => Err(Failure::new("1 fault was found")),
+        faults => Err(Failure::new(format!("{faults} faults were found"))),
+    }
+}
+
+/// Whether nothing that was examined so far keeps a server from starting.
+fn is_well(findings: &[Finding]) -> bool {
+    findings.iter().all(|finding| finding.level != Level::Fault)
 }

@@ -23,7 +23,11 @@ pub enum Verb {
         pools: Vec<PoolName>,
     },
     /// List the machines.
-    List,
+    List {
+        /// Only those that never joined.
+        #[arg(long)]
+        never_joined: bool,
+    },
     /// Show one machine.
     Show {
         /// Its name.
@@ -57,7 +61,7 @@ pub enum Verb {
 pub fn run(admin: &Admin, verb: Verb) -> Result<(), Failure> {
     match verb {
         Verb::Add { name, pools } => add(admin, &name, pools),
-        Verb::List => list(admin),
+        Verb::List { never_joined } => list(admin, never_joined),
         Verb::Show { name } => show(admin, &name),
         Verb::JoinToken { name } => token(admin, &name),
         Verb::Rotate { name } => rotate(admin, &name),
@@ -78,9 +82,9 @@ struct Shown {
 impl Shown {
     fn new(machine: Machine, pools: Vec<PoolName>) -> Self {
         Self {
+            joined: machine.has_joined(),
             name: machine.name,
             pools,
-            joined: machine.credentials > 0,
             last_seen: machine.last_seen_at.map(|at| at.to_string()),
             module_version: machine.module_version,
             created: machine.created_at.to_string(),
@@ -116,14 +120,15 @@ fn add(admin: &Admin, name: &MachineName, pools: Vec<PoolName>) -> Result<(), Fa
     admin.tell(&sentence, &json!({ "machine": name }))
 }
 
-fn list(admin: &Admin) -> Result<(), Failure> {
+fn list(admin: &Admin, never_joined: bool) -> Result<(), Failure> {
     let (_, db) = admin.open()?;
-    let machines = db.read_blocking(|tx| {
+    let machines = db.read_blocking(move |tx| {
         let with_pools = |machine: Machine| {
             let pools = store::pools_of(tx, &machine.id)?;
             Ok(Shown::new(machine, pools))
         };
-        store::machines(tx)?.into_iter().map(with_pools).collect::<Result<Vec<_>, db::Error>>()
+        let wanted = |machine: &Machine| !never_joined || !machine.has_joined();
+        store::machines(tx)?.into_iter().filter(wanted).map(with_pools).collect::<Result<Vec<_>, db::Error>>()
     });
     admin.print(&machines.map_err(Failure::new)?, HEADINGS, Shown::cells)
 }

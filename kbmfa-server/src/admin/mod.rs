@@ -20,6 +20,7 @@ mod owner;
 mod print;
 mod when;
 
+use kbmfa_proto::finding::Finding;
 use std::fmt;
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
@@ -69,14 +70,7 @@ impl Admin {
     /// The configuration and the open database.
     fn open(&self) -> Result<(Config, Db), Failure> {
         let config = self.become_owner()?;
-        let db = Db::open(&config.state_dir).map_err(|error| match error {
-            db::Error::WrongVersion { .. } => Failure::new(error)
-                .hint("only `kbmfa-server serve` of the right version brings it up to date"),
-            error => Failure::new(error).hint(format!(
-                "is there a database in {}? `kbmfa-server init` makes one",
-                config.state_dir.display()
-            )),
-        })?;
+        let db = open_database(&config)?;
         Ok((config, db))
     }
 
@@ -97,6 +91,33 @@ impl Admin {
     }
 }
 
+/// Opens the database as it is. No hint is to make anew what is there.
+fn open_database(config: &Config) -> Result<Db, Failure> {
+    owner::check_database(&config.state_dir)?;
+    Db::open(&config.state_dir).map_err(|error| {
+        let is_there = config.state_dir.join(db::FILE).exists();
+        let hint = match error {
+            db::Error::WrongVersion { .. } => {
+                "only `kbmfa-server serve` of the right version brings it up to date".to_owned()
+            }
+            _ if is_there => "stop the server and restore a backup (`kbmfa-server restore`)".to_owned(),
+            _ => format!(
+                "there is no database in {}: `kbmfa-server init` makes one; `kbmfa-server restore` brings a backup back",
+                config.state_dir.display()
+            ),
+        };
+        Failure::new(error).hint(hint)
+    })
+}
+
+/// Whether the database can be used by this account, before a server tries.
+///
+/// # Errors
+/// What is wrong, and the fix.
+pub fn check_database(config: &Config) -> Result<(), Failure> {
+    Ok(owner::check_database(&config.state_dir)?)
+}
+
 /// What went wrong, and perhaps what to do about it.
 #[derive(Debug)]
 pub struct Failure {
@@ -108,6 +129,12 @@ impl Failure {
     /// An error without a hint.
     pub fn new(error: impl fmt::Display) -> Self {
         Self { error: error.to_string(), hints: Vec::new() }
+    }
+
+    /// The same, as `doctor` shows it.
+    fn finding(&self, what: &str) -> Finding {
+        let finding = Finding::fault(what, &self.error);
+        if self.hints.is_empty() { finding } else { finding.fix(self.hints.join("; ")) }
     }
 
     /// With a hint.

@@ -1,13 +1,16 @@
 //! Who runs the command line: who is put on record, and whose rights are used.
 
 use kbmfa_proto::text::Shown;
-use nix::unistd::{Gid, Uid, User, initgroups, setgid, setuid};
+use nix::unistd::{AccessFlags, Gid, Group, Uid, User, access, initgroups, setgid, setuid};
 use std::fs;
+use std::io::ErrorKind;
 use std::os::unix::fs::MetadataExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use super::Failure;
 use crate::audit::Actor;
+use crate::db;
+use crate::http::Certificate;
 
 /// `console:NAME` after the login uid, which sudo does not change; without one, after the real uid.
 /// `SUDO_USER` is put down as what it is: a claim.
@@ -41,4 +44,86 @@ pub(super) fn become_owner_of(dir: &Path) -> Result<(), Failure> {
     }
     setgid(gid).map_err(refused)?;
     setuid(uid).map_err(refused)
+}
+
+/// The account whose rights are used now: once root has given its own up, the one that the server runs as.
+pub(super) fn account() -> String {
+    name_of(Uid::effective())
+}
+
+fn name_of(uid: Uid) -> String {
+    User::from_uid(uid).ok().flatten().map_or_else(|| uid.to_string(), |user| user.name)
+}
+
+/// How this account is let read `path`, which somebody else owns and goes on owning.
+pub(super) fn let_read(path: &Path) -> String {
+    let gid = Gid::effective();
+    let group = Group::from_gid(gid).ok().flatten().map_or_else(|| gid.to_string(), |group| group.name);
+    let path = path.display();
+    format!("`chgrp {group} {path} && chmod 640 {path}`, and let {group} into the folders above it")
+}
+
+/// Something that is wrong, and the fix.
+pub(super) struct Refused {
+    pub(super) found: String,
+    pub(super) fix: String,
+}
+
+impl From<Refused> for Failure {
+    fn from(refused: Refused) -> Self {
+        Self::new(refused.found).hint(refused.fix)
+    }
+}
+
+/// Why this account cannot use a file of the server's that is there. Such a file is never to be made anew.
+///
+/// # Errors
+/// The file, and how to give it back.
+pub(super) fn check_own(path: &Path, needed: AccessFlags) -> Result<(), Refused> {
+    let (shown, account) = (path.display(), account());
+    let found = match fs::metadata(path) {
+        Ok(found) => found,
+        Err(error) if error.kind() == ErrorKind::PermissionDenied => {
+            return Err(Refused {
+                found: format!("{account} cannot look at {shown}: {error}"),
+                fix: "run this as root, or as the account that owns the state directory".to_owned(),
+            });
+        }
+        Err(_) => return Ok(()),
+    };
+    if access(path, needed).is_ok() {
+        return Ok(());
+    }
+    let owner = name_of(Uid::from_raw(found.uid()));
+    Err(Refused {
+        found: format!(
+            "{shown} belongs to {owner} (mode {:o}), and {account} cannot use it",
+            found.mode() & 0o7777
+        ),
+        fix: format!("`chown {account}: {shown} && chmod 600 {shown}`; do not make it anew"),
+    })
+}
+
+/// [`check_own`] for the database and the files that SQLite keeps beside it.
+///
+/// # Errors
+/// The first file that cannot be used, and how to give it back.
+pub(super) fn check_database(state_dir: &Path) -> Result<(), Refused> {
+    let beside = |suffix: &str| -> PathBuf { state_dir.join(format!("{}{suffix}", db::FILE)) };
+    ["", "-wal", "-shm"]
+        .into_iter()
+        .try_for_each(|suffix| check_own(&beside(suffix), AccessFlags::R_OK | AccessFlags::W_OK))
+}
+
+/// [`check_own`] for the certificate and its key; what the operator brings stays the operator's.
+///
+/// # Errors
+/// The first file that cannot be read, and how to let this account read it.
+pub(super) fn check_certificate(certificate: &Certificate) -> Result<(), Refused> {
+    certificate.files().iter().try_for_each(|path| {
+        check_own(path, AccessFlags::R_OK).map_err(|refused| match certificate {
+            Certificate::Ours(_) => refused,
+            Certificate::Own { .. } => Refused { fix: let_read(path), ..refused },
+        })
+    })
 }

@@ -65,6 +65,16 @@ pub enum Certificate {
     },
 }
 
+impl Certificate {
+    /// The files that the server reads at its start.
+    pub fn files(&self) -> Vec<PathBuf> {
+        match self {
+            Self::Ours(files) => vec![files.certificate()],
+            Self::Own { cert, key } => vec![cert.clone(), key.clone()],
+        }
+    }
+}
+
 impl Settings {
     /// Takes its keys out of `[server]`.
     pub fn read(server: &Section<'_>, state_dir: &Path) -> Self {

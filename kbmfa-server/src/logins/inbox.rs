@@ -351,7 +351,7 @@ fn note(
 }
 
 /// The lease of whoever carries asks.
-const LEASE: &str = "relay";
+pub const LEASE: &str = "relay";
 
 /// An ask with its login and the pools of its machine.
 fn item(tx: &Tx<'_>, ask: Option<Ask>) -> Result<Option<Item>, Error> {

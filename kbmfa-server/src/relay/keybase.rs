@@ -25,8 +25,9 @@ mod attend;
 mod carry;
 mod examine;
 
-pub use examine::examine;
+pub use examine::{check_files, examine};
 pub use settings::Settings;
+pub use trouble::Fault;
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -34,7 +35,7 @@ use std::time::Duration;
 use tokio::sync::{Notify, mpsc, watch};
 use tokio::time::Instant;
 
-use super::{Error, Hint};
+use super::Hint;
 use crate::clock::Time;
 use crate::policy::Approver;
 use crate::shared::Shared;
@@ -87,7 +88,7 @@ enum First {
     /// The server may go on, up or not.
     Done,
     /// The operator has to do something first.
-    Fatal(String),
+    Fatal(Fault),
 }
 
 /// What is known at this moment.
@@ -160,11 +161,11 @@ impl Keybase {
     ///
     /// # Errors
     /// What the operator has to do before a server can start.
-    pub async fn begun(&self) -> Result<(), Error> {
+    pub async fn begun(&self) -> Result<(), Fault> {
         let mut first = self.0.first.subscribe();
         let ended = first.wait_for(|first| *first != First::UnderWay).await;
         match ended.map(|first| first.clone()) {
-            Ok(First::Fatal(why)) => Err(Error(why)),
+            Ok(First::Fatal(fault)) => Err(fault),
             Ok(First::Done | First::UnderWay) | Err(_) => Ok(()),
         }
     }

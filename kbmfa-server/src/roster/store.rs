@@ -23,6 +23,13 @@ pub struct Machine {
     pub credentials: i64,
 }
 
+impl Machine {
+    /// True once it has a credential of its own.
+    pub fn has_joined(&self) -> bool {
+        self.credentials > 0
+    }
+}
+
 const MACHINE: &str = "SELECT id, name, created_at, last_seen_at, module_version,
     (SELECT count(*) FROM credential WHERE machine_id = machine.id AND retired_at IS NULL) AS credentials
     FROM machine WHERE removed_at IS NULL";

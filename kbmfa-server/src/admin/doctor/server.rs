@@ -1,27 +1,22 @@
-//! What `doctor` can see without leaving the server: settings, certificates, database, roster, the running server.
+//! What `doctor` can see without leaving the server: settings, files, certificates, database, policy.
 
 use kbmfa_proto::finding::Finding;
 use nix::sys::statvfs::statvfs;
+use nix::unistd::Uid;
 use std::path::Path;
-use std::time::Duration;
 
+use super::super::owner;
 use crate::ca::due::{self, Standing};
 use crate::clock::{Clock, SystemClock};
 use crate::config::Config;
 use crate::db::Db;
 use crate::http::tls;
-use crate::logins::store::reach;
-use crate::poke;
 use crate::policy::Approvers;
 use crate::relay;
 use crate::relay::keybase::members::Role;
-use crate::roster::store::{self, Machine};
 
 /// Free space below which a server will not go on for long, in bytes.
 const SPACE_MIN: u64 = 100 * 1024 * 1024;
-
-/// A machine that was not heard of for so long is worth a look.
-const SILENT: Duration = Duration::from_secs(7 * 86_400);
 
 /// What the configuration says, and how safe that is.
 pub(super) fn settings(config: &Config) -> Vec<Finding> {
@@ -54,7 +49,26 @@ pub(super) fn settings(config: &Config) -> Vec<Finding> {
     findings
 }
 
+/// What root can read is not what the server can: the configuration is read again with the rights of its account.
+pub(super) fn readable(path: &Path, state_dir: &Path) -> Vec<Finding> {
+    if Uid::effective().is_root() {
+        let found = format!("root, who owns {}", state_dir.display());
+        let fix = "give that folder and all in it to an account of its own, as which the packaged unit runs the server: \
+                   `chown -R kbmfa: DIR`";
+        return vec![Finding::weak("account", found).fix(fix)];
+    }
+    let account = owner::account();
+    vec![match Config::read(path) {
+        Ok(_) => Finding::ok("account", account),
+        Err(error) => Finding::fault("account", format!("{account} cannot use the configuration: {error}"))
+            .fix(owner::let_read(path)),
+    }]
+}
+
 pub(super) fn certificates(config: &Config) -> Vec<Finding> {
+    if let Err(refused) = owner::check_certificate(&config.http.certificate) {
+        return vec![Finding::fault("certificate", refused.found).fix(refused.fix)];
+    }
     let dates = match tls::load(&config.http) {
         Ok(loaded) => loaded.dates,
         Err(error) => return vec![Finding::fault("certificate", error).fix("`kbmfa-server init` makes one")],
@@ -100,53 +114,10 @@ pub(super) fn database(db: &Db, quick: bool) -> Vec<Finding> {
     }
 }
 
-/// Rules that cannot speak, and machines that say nothing.
-pub(super) fn roster(db: &Db, config: &Config) -> Vec<Finding> {
-    let found =
-        db.read_blocking(|tx| Ok::<_, crate::db::Error>((config.policy_faults(tx)?, store::machines(tx)?)));
-    let (faults, machines) = match found {
-        Ok(found) => found,
-        Err(error) => return vec![Finding::fault("roster", error)],
-    };
-    let mut findings: Vec<_> = faults.into_iter().map(|fault| Finding::weak("policy", fault)).collect();
-    let silent: Vec<_> = machines.iter().filter_map(silence).collect();
-    if silent.is_empty() {
-        findings.push(Finding::ok("machines", format!("{} known, all heard of lately", machines.len())));
+/// Rules that cannot speak.
+pub(super) fn policy(db: &Db, config: &Config) -> Vec<Finding> {
+    match db.read_blocking(|tx| config.policy_faults(tx)) {
+        Ok(faults) => faults.into_iter().map(|fault| Finding::weak("policy", fault)).collect(),
+        Err(error) => vec![Finding::fault("policy", error)],
     }
-    findings.extend(silent);
-    findings
-}
-
-fn silence(machine: &Machine) -> Option<Finding> {
-    let name = &machine.name;
-    match machine.last_seen_at {
-        None => Some(
-            Finding::weak("machines", format!("{name} has never joined"))
-                .fix(format!("`kbmfa-server machine join-token {name}`, and `kbmfa-host join` there")),
-        ),
-        Some(seen) if SystemClock.now().since(seen) > SILENT => Some(
-            Finding::weak("machines", format!("{name} was last heard of at {seen}"))
-                .fix(format!("`kbmfa-host status` there, or `kbmfa-server machine remove {name}`")),
-        ),
-        Some(_) => None,
-    }
-}
-
-/// What the server says that runs, if one does.
-pub(super) fn running(db: &Db, config: &Config) -> Vec<Finding> {
-    if !poke::is_heard(&config.state_dir) {
-        return vec![Finding::fault("server", "none runs on this state").fix("systemctl start kbmfa-server")];
-    }
-    let mut findings = vec![Finding::ok("server", "runs")];
-    if config.relay == relay::Settings::Console {
-        findings.push(Finding::ok("relay", "console: `kbmfa-server login approve|deny` answers"));
-        return findings;
-    }
-    let name = config.relay.name();
-    findings.push(match db.read_blocking(|tx| reach::why_down(tx, name)) {
-        Ok(None) => Finding::ok("relay", format!("{name} reaches people")),
-        Ok(Some(why)) => Finding::fault("relay", format!("{name} does not reach people: {why}")),
-        Err(error) => Finding::fault("relay", error),
-    });
-    findings
 }

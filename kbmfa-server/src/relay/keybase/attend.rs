@@ -9,7 +9,7 @@ use super::program::Error;
 use super::rooms::{self, Room};
 use super::service::{self, Running, Stop};
 use super::settings::Place;
-use super::trouble::Trouble;
+use super::trouble::{self, Trouble};
 use super::wire::Event;
 use super::{First, Health, Keybase, Turn, listener};
 use crate::clock::{Clock, SystemClock};
@@ -46,6 +46,9 @@ impl Keybase {
             };
             self.is_down(&trouble);
             self.0.client.end().await;
+            if trouble::is_leftover(trouble.fault()) {
+                service::stop_leftover(&self.0.client, &self.0.settings).await;
+            }
             tokio::select! {
                 () = sleep(pause) => {}
                 _ = turn.wait_for(|turn| *turn != Turn::Mine) => {}
@@ -110,9 +113,9 @@ impl Keybase {
         self.find_room(&settings.place).await?;
         let is_first = *self.0.first.borrow() == First::UnderWay;
         for destination in &self.0.destinations {
-            let place: Place = destination.parse().map_err(Trouble::Fatal)?;
+            let place: Place = destination.parse().map_err(|why: String| Trouble::Fatal(why.into()))?;
             match self.find_room(&place).await {
-                Err(trouble) if !is_first => log::error!("relay keybase: {destination}: {}", trouble.why()),
+                Err(trouble) if !is_first => log::error!("relay keybase: {destination}: {}", trouble.fault()),
                 found => drop(found?),
             }
         }
@@ -202,7 +205,7 @@ impl Keybase {
                 self.known(|known| known.health.heart = Some(why));
             }
             if missed >= BEATS_MISSED_MAX {
-                return Trouble::Passing(format!("the heart-beat failed {missed} times: {error}"));
+                return Trouble::Passing(format!("the heart-beat failed {missed} times: {error}").into());
             }
             sleep(pause.unwrap_or(PAUSE_MIN)).await;
             self.0.beat_now.notify_one();
@@ -248,13 +251,14 @@ impl Keybase {
     }
 
     fn is_down(&self, trouble: &Trouble) {
+        let fault = trouble.fault();
         self.known(|known| {
-            known.health = Health::down(trouble.why());
+            known.health = Health::down(&fault.to_string());
             known.up_since = None;
         });
-        log::warn!("relay keybase is down: {}", trouble.why());
+        log::warn!("relay keybase is down: {fault}");
         self.first_ended(match trouble {
-            Trouble::Fatal(why) => First::Fatal(why.clone()),
+            Trouble::Fatal(fault) => First::Fatal(fault.clone()),
             Trouble::Passing(_) => First::Done,
         });
     }

@@ -214,7 +214,7 @@ impl Keybase {
             return Err(Error(why));
         }
         let found = self.find_room(&place).await;
-        found.map_err(|trouble| Error(format!("{destination}: {}", trouble.why())))
+        found.map_err(|trouble| Error(format!("{destination}: {}", trouble.fault())))
     }
 
     /// The conversation that a message was posted in. Its name may lead elsewhere by now.
@@ -256,7 +256,7 @@ impl Keybase {
             });
         }
         let team = self.0.client.team(name).await?;
-        rooms::trusted(&self.0.settings, name, &team).map_err(Error)?;
+        rooms::trusted(&self.0.settings, name, &team).map_err(|fault| Error(fault.to_string()))?;
         Ok(team.members)
     }
 

@@ -1,66 +1,171 @@
-//! Looks at the whole way to Keybase, step by step, for `doctor`. It starts no service: it uses the one that runs.
+//! Examines the whole way to Keybase, step by step, for `doctor`; and what of it needs no network, for `check`.
+
+use kbmfa_proto::finding::{Finding, Level};
+use std::collections::BTreeMap;
+use std::env;
+use std::path::{Path, PathBuf};
 
 use super::answers;
 use super::client::Client;
 use super::heart::Heart;
 use super::rooms::{self, People};
-use super::service;
-use super::settings::{Place, Settings};
-use super::trouble::Trouble;
+use super::service::{self, Running, Stop};
+use super::settings::{Place, Service, Settings};
+use super::trouble::{Fault, Trouble};
 
-/// Looks at program, login, conversations and their people, and at a message that goes there and back. Each comes with what
-/// was found, or what is wrong.
-pub async fn examine(settings: &Settings, destinations: &[String]) -> Vec<(String, Result<String, String>)> {
-    let client = Client::new(settings);
-    let mut all = vec![("program".to_owned(), version(&client).await)];
-    if all.iter().any(|(_, looked)| looked.is_err()) {
-        return all;
+/// What is wrong with the files that the relay needs. It starts nothing and asks nobody.
+pub fn check_files(settings: &Settings) -> Vec<(&'static str, Fault)> {
+    let mut faults = Vec::new();
+    if program(&settings.program).is_none() {
+        let fix = "install Keybase's package, or set [relay.keybase] program to where `keybase` is";
+        let found = format!("there is no program {} that can be run", settings.program.display());
+        faults.push(("program", Fault::new(found, fix)));
     }
-    all.push(("login".to_owned(), login(&client, settings).await));
-    if all.iter().any(|(_, looked)| looked.is_err()) {
-        return all;
+    if settings.paperkey_file.is_some() || matches!(settings.service, Service::Own { .. }) {
+        faults.extend(service::paperkey(settings).err().map(|fault| ("paper key", fault)));
     }
-    for destination in destinations {
-        all.push((destination.clone(), room(&client, settings, destination).await));
-    }
-    all.push(("message".into(), there_and_back(&client, settings).await));
-    client.end().await;
-    all
+    faults
 }
 
-async fn version(client: &Client) -> Result<String, String> {
+/// Where the program is, if it can be run: as it is named, or in PATH.
+fn program(name: &Path) -> Option<PathBuf> {
+    let may_run =
+        |path: &PathBuf| path.is_file() && nix::unistd::access(path, nix::unistd::AccessFlags::X_OK).is_ok();
+    if name.components().count() > 1 {
+        return Some(name.to_owned()).filter(may_run);
+    }
+    let path = env::var_os("PATH")?;
+    env::split_paths(&path).map(|dir| dir.join(name)).find(may_run)
+}
+
+/// Examines program, login, conversations and their people, and a message that goes there and back. With `may_start` a
+/// service of our own is started where none answers, and stopped at the end; else only one that runs is used.
+pub async fn examine(settings: &Settings, destinations: &[String], may_start: bool) -> Vec<Finding> {
+    let faults = check_files(settings);
+    if !faults.is_empty() {
+        return faults.into_iter().map(|(what, fault)| fault.finding(&format!("keybase: {what}"))).collect();
+    }
+    let client = Client::new(settings);
+    let mut findings = vec![finding("program", version(&client).await)];
+    if is_well(&findings) {
+        findings.extend(with_service(&client, settings, destinations, may_start).await);
+    }
+    client.end().await;
+    findings
+}
+
+fn is_well(findings: &[Finding]) -> bool {
+    findings.iter().all(|finding| finding.level != Level::Fault)
+}
+
+fn finding(what: &str, found: Result<String, Fault>) -> Finding {
+    let what = format!("keybase: {what}");
+    match found {
+        Ok(found) => Finding::ok(what, found),
+        Err(fault) => fault.finding(&what),
+    }
+}
+
+async fn version(client: &Client) -> Result<String, Fault> {
     let found = client.program.run(&["version", "-S", "-f", "s"], None, super::program::VERB_TIME).await;
-    let found = found.map_err(|error| format!("{error}: install Keybase, or set [relay.keybase] program"))?;
+    let fix = "install Keybase's package anew, or set [relay.keybase] program";
+    let found = found.map_err(|error| Fault::new(error.to_string(), fix))?;
     Ok(format!("version {}", found.trim()))
 }
 
-async fn login(client: &Client, settings: &Settings) -> Result<String, String> {
-    match service::bot(client, settings).await {
-        Ok(uid) => Ok(format!("{} ({uid})", settings.username)),
-        Err(Trouble::Fatal(why)) => Err(why),
-        Err(Trouble::Passing(why)) => {
-            Err(format!("{why}; a service of our own runs while kbmfa-server does"))
-        }
-    }
+async fn with_service(
+    client: &Client,
+    settings: &Settings,
+    destinations: &[String],
+    may_start: bool,
+) -> Vec<Finding> {
+    let running = if may_start { service::borrow(client, settings).await } else { Ok(Running::Ambient) };
+    let mut running = match running {
+        Ok(running) => running,
+        Err(trouble) => return vec![finding("login", Err(trouble.into_fault()))],
+    };
+    let is_ours = matches!(running, Running::Own(_));
+    let findings = tokio::select! {
+        trouble = running.ends() => vec![finding("login", Err(trouble.into_fault()))],
+        findings = logged_in(client, settings, destinations, is_ours) => findings,
+    };
+    running.stop(client, Stop::InOrder).await;
+    findings
 }
 
-async fn room(client: &Client, settings: &Settings, destination: &str) -> Result<String, String> {
-    let place: Place = destination.parse()?;
-    let room =
-        rooms::find(client, settings, &place, None).await.map_err(|trouble| trouble.why().to_owned())?;
+async fn logged_in(
+    client: &Client,
+    settings: &Settings,
+    destinations: &[String],
+    is_ours: bool,
+) -> Vec<Finding> {
+    if !is_ours && will_be_logged_in(client, settings).await {
+        let found = "the ambient service is logged out; the server logs it in when it starts, and the rest can be examined then";
+        return vec![
+            Finding::weak("keybase: login", found).fix("`kbmfa-server doctor` again once the server runs"),
+        ];
+    }
+    let bot =
+        if is_ours { service::log_in(client, settings).await } else { service::bot(client, settings).await };
+    let login = bot.map(|uid| format!("{} ({uid})", settings.username)).map_err(Trouble::into_fault);
+    let mut findings = vec![finding("login", login)];
+    if is_well(&findings) {
+        findings.extend(rooms(client, settings, destinations).await);
+        findings.push(finding("message", there_and_back(client, settings).await));
+    }
+    findings
+}
+
+/// An examination does not log a service in that is not ours; a server does.
+async fn will_be_logged_in(client: &Client, settings: &Settings) -> bool {
+    let is_ambient = matches!(settings.service, Service::Ambient { .. });
+    is_ambient && settings.paperkey_file.is_some() && client.whoami().await.is_ok_and(|who| !who.logged_in)
+}
+
+/// Each fault once: several channels of one team lack the same thing.
+async fn rooms(client: &Client, settings: &Settings, destinations: &[String]) -> Vec<Finding> {
+    let mut findings = Vec::new();
+    let mut faulty: BTreeMap<String, (Fault, Vec<&str>)> = BTreeMap::new();
+    for destination in destinations {
+        match room(client, settings, destination).await {
+            Ok(found) => findings.push(finding(destination, Ok(found))),
+            Err(fault) => {
+                let entry = faulty.entry(fault.to_string()).or_insert((fault, Vec::new()));
+                entry.1.push(destination);
+            }
+        }
+    }
+    let faulty = faulty.into_values().map(|(fault, places)| finding(&places.join(", "), Err(fault)));
+    findings.extend(faulty);
+    findings
+}
+
+async fn room(client: &Client, settings: &Settings, destination: &str) -> Result<String, Fault> {
+    let place: Place = destination.parse().map_err(|why: String| Fault::from(why))?;
+    let room = rooms::find(client, settings, &place, None).await.map_err(Trouble::into_fault)?;
     let People::Team(team) = room.people else { return Ok(format!("conversation {}", room.id)) };
-    let members = client.team(&team).await.map_err(|error| error.to_string())?.members;
-    match members.iter().filter(|member| member.why_not(settings.min_role).is_none()).count() {
-        0 => Err(format!("nobody in {team} may answer: that takes a {}", settings.min_role)),
+    let members = client.team(&team).await.map_err(|error| Fault::from(error.to_string()))?.members;
+    // The bot answers nothing, whatever role it has.
+    let may = members.iter().filter(|member| member.name != settings.username);
+    match may.filter(|member| member.why_not(settings.min_role).is_none()).count() {
+        0 => Err(Fault::new(
+            format!("nobody in {team} may answer: that takes a {}", settings.min_role),
+            format!(
+                "`keybase team add-member {team} --user NAME --role {0}`, or `keybase team edit-member {team} --user NAME \
+                 --role {0}` for somebody who is in it",
+                settings.min_role
+            ),
+        )),
         1 => Ok("one person may answer; under \"not-self\" nobody could answer for them".to_owned()),
         count => Ok(format!("{count} people may answer")),
     }
 }
 
 /// A message in the bot's own conversation, read back as an ask would be.
-async fn there_and_back(client: &Client, settings: &Settings) -> Result<String, String> {
+async fn there_and_back(client: &Client, settings: &Settings) -> Result<String, Fault> {
     let begun = Heart::begin(client, settings.username.as_str()).await;
-    let mut heart = begun.map_err(|error| format!("it cannot be sent: {error}"))?;
-    heart.beat(client).await.map_err(|error| format!("it cannot be read back: {error}"))?;
+    let mut heart = begun.map_err(|error| Fault::from(format!("it cannot be sent: {error}")))?;
+    let beaten = heart.beat(client).await;
+    beaten.map_err(|error| Fault::from(format!("it cannot be read back: {error}")))?;
     Ok(format!("went there and back; people answer with {}", answers::OFFERED.join(" or ")))
 }

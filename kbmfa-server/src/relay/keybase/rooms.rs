@@ -3,10 +3,10 @@
 use kbmfa_proto::names::KeybaseName;
 
 use super::client::{Client, Team};
-use super::members::{Member, Role, Standing};
+use super::members::Member;
 use super::program::Error;
 use super::settings::{Place, Settings};
-use super::trouble::Trouble;
+use super::trouble::{self, Fault, Trouble};
 
 /// A conversation.
 #[derive(Debug, Clone)]
@@ -66,68 +66,48 @@ pub(super) async fn team_of(client: &Client, room: &str) -> Result<String, Error
 async fn private(client: &Client, settings: &Settings, user: &KeybaseName) -> Result<Room, Trouble> {
     let names = format!("{},{user}", settings.username);
     let room = client.private(&names).await;
-    let room = room.map_err(|error| refuse(&error, &format!("a chat with {user}")))?;
+    let fix =
+        || "name an existing Keybase user in [relay.keybase] user, or in the rule's destination".to_owned();
+    let room = room.map_err(|error| trouble::refused(&error, &format!("a chat with {user}"), fix))?;
     let found = client.people(&room).await?.into_iter().find(|member| member.name == *user);
-    let user = found.ok_or_else(|| Trouble::fatal(format!("{user} is not in the chat with {user}")))?;
+    let user =
+        found.ok_or_else(|| Trouble::fatal(format!("{user} is not in the chat with {user}"), fix()))?;
     Ok(Room { id: room, people: People::User(user) })
 }
 
 async fn check_team(client: &Client, settings: &Settings, team: &str) -> Result<(), Trouble> {
     let bot = &settings.username;
-    let add = format!("`keybase team add-member {team} --user {bot} --role bot`");
-    let found = client.team(team).await.map_err(|error| match refuse(&error, &format!("team {team}")) {
-        Trouble::Fatal(why) => {
-            Trouble::Fatal(format!("{why}: make the team, or let somebody in it run {add}"))
-        }
-        passing @ Trouble::Passing(_) => passing,
-    })?;
+    let join = || {
+        format!(
+            "`keybase team create {team}` if there is none of this name; then, as an admin of it, \
+             `keybase team add-member {team} --user {bot} --role bot`"
+        )
+    };
+    let found = client.team(team).await;
+    let found = found.map_err(|error| trouble::refused(&error, &format!("team {team}"), join))?;
     trusted(settings, team, &found).map_err(Trouble::Fatal)?;
-    match found.members.iter().find(|member| member.name == *bot).map(|member| member.standing) {
-        Some(Standing::Bot) => Ok(()),
-        Some(Standing::Person(role)) if role >= Role::Writer => Ok(()),
-        Some(Standing::RestrictedBot) => Err(Trouble::fatal(format!(
-            "{bot} is a restricted bot in {team}, and cannot see who answers: {add}"
-        ))),
-        Some(Standing::Person(role)) => {
-            Err(Trouble::fatal(format!("{bot} is a {role} in {team}, and may not write there: {add}")))
-        }
-        Some(Standing::Keyless) => Err(Trouble::fatal(format!("{bot} has no working keys in {team}: {add}"))),
-        None => Err(Trouble::fatal(format!("{bot} is not in team {team}: {add}"))),
-    }
+    let standing = found.members.iter().find(|member| member.name == *bot).map(|member| member.standing);
+    trouble::of_bot(bot, team, standing).map_or(Ok(()), |fault| Err(Trouble::Fatal(fault)))
 }
 
 /// An open team is trusted only by name.
-pub(super) fn trusted(settings: &Settings, team: &str, found: &Team) -> Result<(), String> {
-    if !found.is_open || settings.open_teams.iter().any(|open| open.as_str() == team) {
-        return Ok(());
-    }
-    let hint = format!("close it, or set [relay.keybase] open_teams = [\"{team}\"]");
-    Err(format!("team {team} is open, so that anybody can join it and answer: {hint}"))
+pub(super) fn trusted(settings: &Settings, team: &str, found: &Team) -> Result<(), Fault> {
+    let is_named = settings.open_teams.iter().any(|open| open.as_str() == team);
+    if found.is_open && !is_named { Err(trouble::open_team(team)) } else { Ok(()) }
 }
 
 async fn channel(client: &Client, settings: &Settings, place: &Place) -> Result<String, Trouble> {
-    let Place::Channel(team, channel) = place else { return Err(Trouble::fatal("not a channel")) };
+    let Place::Channel(team, channel) = place else {
+        return Err(Trouble::Passing("not a channel".into()));
+    };
     let known = client.conversations(place, settings.username.as_str()).await?;
     let is_it = |name: &str| name == channel.as_str();
     let found = known.into_iter().find(|known| is_it(&known.channel.topic_name));
     let Some(found) = found else {
-        return Err(Trouble::fatal(format!(
-            "team {team} has no channel {channel}, and asking would make one: make it, or change [relay.keybase] channel"
-        )));
+        return Err(Trouble::Fatal(trouble::no_channel(team.as_str(), channel.as_str())));
     };
     if found.member_status != "active" {
         client.join(&found.id).await?;
     }
     Ok(found.id)
-}
-
-/// Some refusals stay until the operator does something.
-fn refuse(error: &Error, what: &str) -> Trouble {
-    let told = format!("{what}: {error}");
-    let lasting = ["does not exist", "not a member", "not found", "No user", "no such user"];
-    if lasting.iter().any(|words| told.contains(words)) {
-        Trouble::Fatal(told)
-    } else {
-        Trouble::Passing(told)
-    }
 }

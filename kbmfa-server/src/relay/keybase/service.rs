@@ -1,10 +1,12 @@
 //! The service behind all clients: one of our own, watched over, or one that runs already. Either has to be logged in as
 //! the bot and as nobody else.
 
+use kbmfa_proto::names::KeybaseName;
 use kbmfa_proto::text::Shown;
+use nix::unistd::{Uid, User};
 use std::fs;
 use std::future;
-use std::io::Read;
+use std::io::{ErrorKind, Read};
 use std::os::unix::fs::{DirBuilderExt, MetadataExt};
 use std::path::Path;
 use std::time::Duration;
@@ -16,7 +18,7 @@ use super::client::Client;
 use super::lines::{EVENT_BYTES_MAX, Lines};
 use super::program::{Complaints, Error, last_line};
 use super::settings::{Service, Settings};
-use super::trouble::Trouble;
+use super::trouble::{self, Fault, Trouble};
 use crate::secret::Secret;
 
 /// Longest time for a service to answer; it logs in first.
@@ -48,19 +50,44 @@ pub(super) struct Own {
     child: Child,
     printed: Option<Lines<ChildStdout>>,
     complaints: Option<Lines<ChildStderr>>,
+    bot: KeybaseName,
 }
 
-/// Starts our own service, or makes sure that there is one.
+/// Starts our own service, or makes sure that there is one. A service that a killed server left behind is stopped first.
 pub(super) async fn start(client: &Client, settings: &Settings) -> Result<Running, Trouble> {
     let Service::Own { home } = &settings.service else { return Ok(Running::Ambient) };
-    let paperkey = paperkey(settings)?;
-    let mut builder = fs::DirBuilder::new();
-    let made = builder.recursive(true).mode(0o700).create(home);
-    made.map_err(|error| Trouble::fatal(format!("{}: {error}", home.display())))?;
     if home.join(".config/keybase/keybased.sock").exists() {
-        // Left behind by a server that was killed. If nobody listens there, this fails, and that is as well.
+        // The server before us was killed. If nobody listens there, this fails, which is fine.
         stop(client).await;
     }
+    start_own(client, settings, home).await
+}
+
+/// Starts our own service for an examination, unless one answers at its home already: that one is used, and left alone.
+pub(super) async fn borrow(client: &Client, settings: &Settings) -> Result<Running, Trouble> {
+    let Service::Own { home } = &settings.service else { return Ok(Running::Ambient) };
+    if client.whoami().await.is_ok() {
+        return Ok(Running::Ambient);
+    }
+    start_own(client, settings, home).await
+}
+
+/// Stops a service that a killed server left behind at our own home, and waits until it is gone.
+pub(super) async fn stop_leftover(client: &Client, settings: &Settings) {
+    if matches!(settings.service, Service::Own { .. }) {
+        log::warn!("relay keybase: a service that an earlier server left behind is stopped");
+        stop(client).await;
+    }
+}
+
+async fn start_own(client: &Client, settings: &Settings, home: &Path) -> Result<Running, Trouble> {
+    let paperkey = paperkey(settings).map_err(Trouble::Fatal)?;
+    let mut builder = fs::DirBuilder::new();
+    let made = builder.recursive(true).mode(0o700).create(home);
+    made.map_err(|error| {
+        let fix = "let the account that runs kbmfa-server write there, or change [relay.keybase] home";
+        Trouble::fatal(format!("{}: {error}", home.display()), fix)
+    })?;
     let name = settings.username.as_str();
     let mut child = client.program.start(&["service", "--oneshot-username", name], Complaints::Read)?;
     if let Some(mut input) = child.stdin.take() {
@@ -69,7 +96,8 @@ pub(super) async fn start(client: &Client, settings: &Settings) -> Result<Runnin
     }
     let printed = child.stdout.take().map(|from| Lines::new(from, EVENT_BYTES_MAX));
     let complaints = child.stderr.take().map(|from| Lines::new(from, EVENT_BYTES_MAX));
-    Ok(Running::Own(Box::new(Own { child, printed, complaints })))
+    let bot = settings.username.clone();
+    Ok(Running::Own(Box::new(Own { child, printed, complaints, bot })))
 }
 
 /// Waits until it answers, and makes sure as whom. Returns the bot's uid.
@@ -78,22 +106,25 @@ pub(super) async fn log_in(client: &Client, settings: &Settings) -> Result<Strin
         let seconds = format!("{}s", START_TIME.as_secs());
         client.program.run(&["ctl", "wait", "--duration", &seconds], None, START_TIME).await?;
     }
-    if !client.whoami().await?.logged_in && settings.paperkey_file.is_some() {
-        client.oneshot(settings.username.as_str(), &paperkey(settings)?).await?;
+    let who = client.whoami().await.map_err(|error| trouble::no_service(&error, &settings.service))?;
+    if !who.logged_in && settings.paperkey_file.is_some() {
+        let paperkey = paperkey(settings).map_err(Trouble::Fatal)?;
+        let done = client.oneshot(settings.username.as_str(), &paperkey).await;
+        done.map_err(|error| trouble::login_failed(&error, &settings.username))?;
     }
     bot(client, settings).await
 }
 
 /// The bot's uid, if it is as whom the service is logged in.
 pub(super) async fn bot(client: &Client, settings: &Settings) -> Result<String, Trouble> {
-    let who = client.whoami().await?;
+    let who = client.whoami().await.map_err(|error| trouble::no_service(&error, &settings.service))?;
     match who.user.filter(|_| who.logged_in) {
         Some(user) if user.username == settings.username.as_str() => Ok(user.uid),
-        Some(user) => Err(Trouble::fatal(format!(
-            "the service is logged in as {}, not as {}: log it out, or change [relay.keybase] username",
-            user.username, settings.username
-        ))),
-        None => Err(Trouble::Passing("the service is logged out: log it in, or name a paperkey_file".into())),
+        Some(user) => Err(Trouble::fatal(
+            format!("the service is logged in as {}, not as {}", user.username, settings.username),
+            "log it out (`keybase logout`), or change [relay.keybase] username",
+        )),
+        None => Err(trouble::logged_out()),
     }
 }
 
@@ -120,20 +151,21 @@ impl Running {
     /// Waits for its end, and reads what it complains about meanwhile.
     pub(super) async fn ends(&mut self) -> Trouble {
         let Self::Own(own) = self else { return future::pending().await };
-        Trouble::Passing(own.ends().await)
+        let (status, complaint) = own.ends().await;
+        trouble::service_ended(&status, &complaint, &own.bot)
     }
 }
 
 impl Own {
-    async fn ends(&mut self) -> String {
+    /// How it ended, and the last thing that it complained about.
+    async fn ends(&mut self) -> (String, String) {
         let mut last = String::new();
         tokio::join!(
             drain(self.printed.as_mut(), |_| {}),
             drain(self.complaints.as_mut(), |line| last = last_line(&line))
         );
         let status = self.child.wait().await;
-        let status = status.map_or_else(|error| error.to_string(), |status| status.to_string());
-        format!("the keybase service ended ({status}): {last}")
+        (status.map_or_else(|error| error.to_string(), |status| status.to_string()), last)
     }
 }
 
@@ -146,28 +178,51 @@ async fn drain<R: AsyncRead + Unpin>(from: Option<&mut Lines<R>>, mut heard: imp
 }
 
 /// The paper key, out of a file that is nobody else's.
-fn paperkey(settings: &Settings) -> Result<Secret, Trouble> {
+///
+/// # Errors
+/// What is wrong with the file, and the fix.
+pub(super) fn paperkey(settings: &Settings) -> Result<Secret, Fault> {
     let Some(path) = &settings.paperkey_file else {
-        return Err(Trouble::fatal("[relay.keybase] names no paperkey_file"));
+        let fix = "set [relay.keybase] paperkey_file to the file that holds the bot's paper key";
+        return Err(Fault::new("[relay.keybase] names no paperkey_file", fix));
     };
-    read_paperkey(path).map_err(|why| Trouble::fatal(format!("{}: {why}", path.display())))
+    read_paperkey(path).map_err(|(why, fix)| Fault::new(format!("{}: {why}", path.display()), fix))
 }
 
-fn read_paperkey(path: &Path) -> Result<Secret, String> {
-    let found = fs::metadata(path).map_err(|error| error.to_string())?;
+/// The error is what is wrong, and the fix.
+fn read_paperkey(path: &Path) -> Result<Secret, (String, String)> {
+    let (shown, account) = (path.display(), account());
+    let write = format!("`install -m 600 -o {account} /dev/stdin {shown}`, and type the paper key");
+    let unreadable = |error: std::io::Error| {
+        let fix = match error.kind() {
+            ErrorKind::PermissionDenied => format!(
+                "`chown {account} {shown} && chmod 600 {shown}`, and let {account} into the folders above it"
+            ),
+            _ => write.clone(),
+        };
+        (error.to_string(), fix)
+    };
+    let found = fs::metadata(path).map_err(unreadable)?;
     if !found.is_file() {
-        return Err("it is no file".to_owned());
+        return Err(("it is no file".to_owned(), write));
     }
     let mode = found.mode();
     if mode & 0o007 != 0 {
-        return Err(format!("its mode {:o} lets everybody at it; chmod 600", mode & 0o7777));
+        let why = format!("its mode {:o} lets everybody at it", mode & 0o7777);
+        return Err((why, format!("`chmod 600 {shown}`")));
     }
     let mut text = String::new();
-    let file = fs::File::open(path).map_err(|error| error.to_string())?;
-    file.take(PAPERKEY_BYTES_MAX).read_to_string(&mut text).map_err(|error| error.to_string())?;
+    let file = fs::File::open(path).map_err(unreadable)?;
+    file.take(PAPERKEY_BYTES_MAX).read_to_string(&mut text).map_err(unreadable)?;
     let line = text.trim();
     if line.is_empty() || line.lines().count() > 1 {
-        return Err("it must hold the paper key in one line".to_owned());
+        return Err(("it does not hold the paper key in one line".to_owned(), write));
     }
     Ok(Secret::new(line.to_owned()))
+}
+
+/// The account that reads the file: the server's.
+fn account() -> String {
+    let uid = Uid::effective();
+    User::from_uid(uid).ok().flatten().map_or_else(|| uid.to_string(), |user| user.name)
 }

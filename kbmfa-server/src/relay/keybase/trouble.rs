@@ -1,31 +1,230 @@
-//! Why the relay is not up: for the operator to mend, or for time.
+//! Why the relay is not up, and what to do about it: the sentences that `doctor`, `check`, the log and `/readyz` share.
 
+use kbmfa_proto::finding::Finding;
+use kbmfa_proto::names::KeybaseName;
+use std::fmt;
+
+use super::members::{Role, Standing};
 use super::program::Error;
+use super::settings::Service;
 
-/// See the module.
+/// Something that is wrong, and the fix where one is known.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Fault {
+    /// What is wrong.
+    pub found: String,
+    /// What to do about it, as a command or a sentence.
+    pub fix: Option<String>,
+}
+
+impl Fault {
+    pub(super) fn new(found: impl Into<String>, fix: impl Into<String>) -> Self {
+        Self { found: found.into(), fix: Some(fix.into()) }
+    }
+
+    /// The same, as `doctor` shows it.
+    pub fn finding(self, what: &str) -> Finding {
+        let finding = Finding::fault(what, self.found);
+        match self.fix {
+            Some(fix) => finding.fix(fix),
+            None => finding,
+        }
+    }
+}
+
+/// On one line, for the log and `/readyz`.
+impl fmt::Display for Fault {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.fix {
+            Some(fix) => write!(f, "{} (to fix it: {fix})", self.found),
+            None => f.write_str(&self.found),
+        }
+    }
+}
+
+impl std::error::Error for Fault {}
+
+impl From<String> for Fault {
+    fn from(found: String) -> Self {
+        Self { found, fix: None }
+    }
+}
+
+impl From<&str> for Fault {
+    fn from(found: &str) -> Self {
+        found.to_owned().into()
+    }
+}
+
+/// A fault, and whether waiting can help.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Trouble {
     /// It stays until the operator does something; a server that finds it when it starts does not start.
-    Fatal(String),
+    Fatal(Fault),
     /// It may pass.
-    Passing(String),
+    Passing(Fault),
 }
 
 impl Trouble {
-    pub(super) fn fatal(why: impl Into<String>) -> Self {
-        Self::Fatal(why.into())
+    pub(super) fn fatal(found: impl Into<String>, fix: impl Into<String>) -> Self {
+        Self::Fatal(Fault::new(found, fix))
     }
 
-    /// In words.
-    pub(super) fn why(&self) -> &str {
+    pub(super) fn fault(&self) -> &Fault {
         match self {
-            Self::Fatal(why) | Self::Passing(why) => why,
+            Self::Fatal(fault) | Self::Passing(fault) => fault,
+        }
+    }
+
+    pub(super) fn into_fault(self) -> Fault {
+        match self {
+            Self::Fatal(fault) | Self::Passing(fault) => fault,
         }
     }
 }
 
 impl From<Error> for Trouble {
     fn from(error: Error) -> Self {
-        Self::Passing(error.to_string())
+        Self::Passing(error.to_string().into())
+    }
+}
+
+/// The words of a service that finds another one at its home.
+const ALREADY_RUNNING: &str = "already running";
+
+/// The client's words for a paper key that is not this account's.
+const NO_SUCH_PAPERKEY: &str = "No device found";
+
+/// A service of our own ended with this complaint.
+pub(super) fn service_ended(status: &str, complaint: &str, bot: &KeybaseName) -> Trouble {
+    let found = format!("the keybase service ended ({status}): {complaint}");
+    if complaint.contains(NO_SUCH_PAPERKEY) {
+        return Trouble::Fatal(wrong_paperkey(&found, bot));
+    }
+    Trouble::Passing(found.into())
+}
+
+/// True if a service could not start because another one is at its home.
+pub(super) fn is_leftover(fault: &Fault) -> bool {
+    fault.found.contains(ALREADY_RUNNING)
+}
+
+/// Logging in failed like this.
+pub(super) fn login_failed(error: &Error, bot: &KeybaseName) -> Trouble {
+    if error.to_string().contains(NO_SUCH_PAPERKEY) {
+        return Trouble::Fatal(wrong_paperkey(&error.to_string(), bot));
+    }
+    Trouble::Passing(error.to_string().into())
+}
+
+fn wrong_paperkey(found: &str, bot: &KeybaseName) -> Fault {
+    let fix = format!(
+        "make a new paper key as {bot} (`keybase paperkey`) and put it into [relay.keybase] paperkey_file; it must be \
+         one of {bot}'s own"
+    );
+    Fault::new(format!("the paper key is not one of {bot}'s: {found}"), fix)
+}
+
+/// No service answers.
+pub(super) fn no_service(error: &Error, service: &Service) -> Trouble {
+    let fix = match service {
+        Service::Own { .. } => "`systemctl restart kbmfa-server` starts its own service anew",
+        Service::Ambient { .. } => {
+            "start the service for the account that runs kbmfa-server (`keybase service`) and keep it running, or set \
+             [relay.keybase] service = \"own\""
+        }
+    };
+    Trouble::Passing(Fault::new(error.to_string(), fix))
+}
+
+/// The service is logged out.
+pub(super) fn logged_out() -> Trouble {
+    let fix = "log it in (`keybase oneshot`), or name the bot's paper key in [relay.keybase] paperkey_file";
+    Trouble::Passing(Fault::new("the keybase service is logged out", fix))
+}
+
+/// What lacks for the bot to ask in this team; `None` if nothing does.
+pub(super) fn of_bot(bot: &KeybaseName, team: &str, standing: Option<Standing>) -> Option<Fault> {
+    let role =
+        |verb: &str| format!("`keybase team {verb} {team} --user {bot} --role bot`, as an admin of the team");
+    Some(match standing {
+        Some(Standing::Bot) => return None,
+        Some(Standing::Person(role)) if role >= Role::Writer => return None,
+        Some(Standing::RestrictedBot) => Fault::new(
+            format!("{bot} is a restricted bot in {team}, and cannot see who answers"),
+            role("edit-member"),
+        ),
+        Some(Standing::Person(found)) => {
+            Fault::new(format!("{bot} is a {found} in {team}, and may not write there"), role("edit-member"))
+        }
+        Some(Standing::Keyless) => Fault::new(
+            format!("{bot} was reset, or has no keys yet, and cannot read what {team} says"),
+            format!(
+                "log {bot} in once on any computer (`keybase login`), then `keybase team remove-member {team} --user {bot}` \
+                 and {}",
+                role("add-member")
+            ),
+        ),
+        None => Fault::new(format!("{bot} is not in team {team}"), role("add-member")),
+    })
+}
+
+/// A team that anybody may join.
+pub(super) fn open_team(team: &str) -> Fault {
+    let fix = format!(
+        "close it (`keybase team settings {team} --open-team=off`), or set [relay.keybase] open_teams = [\"{team}\"]"
+    );
+    Fault::new(format!("team {team} is open, so that anybody can join it and answer"), fix)
+}
+
+/// A channel that is not there.
+pub(super) fn no_channel(team: &str, channel: &str) -> Fault {
+    let fix = format!("`keybase chat create-channel {team} {channel}`, or change [relay.keybase] channel");
+    Fault::new(format!("team {team} has no channel {channel}, and asking would make one"), fix)
+}
+
+/// Listing the members of a team, or opening a chat, failed. Some refusals stay until the operator does something.
+pub(super) fn refused(error: &Error, what: &str, fix: impl FnOnce() -> String) -> Trouble {
+    let found = format!("{what}: {error}");
+    let lasting = ["does not exist", "not a member", "not found", "No user", "no such user"];
+    if lasting.iter().any(|words| found.contains(words)) {
+        Trouble::fatal(found, fix())
+    } else {
+        Trouble::Passing(found.into())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_standing_of_the_bot_has_its_own_fix() {
+        let bot = "sshbot".parse().unwrap();
+        let told =
+            |standing| of_bot(&bot, "acme", standing).map(|fault| fault.to_string()).unwrap_or_default();
+        assert_eq!(told(Some(Standing::Bot)), "");
+        assert_eq!(told(Some(Standing::Person(Role::Writer))), "");
+        let all = [
+            None,
+            Some(Standing::Person(Role::Reader)),
+            Some(Standing::RestrictedBot),
+            Some(Standing::Keyless),
+        ];
+        insta::assert_snapshot!(all.map(told).join("\n"), @r"
+        sshbot is not in team acme (to fix it: `keybase team add-member acme --user sshbot --role bot`, as an admin of the team)
+        sshbot is a reader in acme, and may not write there (to fix it: `keybase team edit-member acme --user sshbot --role bot`, as an admin of the team)
+        sshbot is a restricted bot in acme, and cannot see who answers (to fix it: `keybase team edit-member acme --user sshbot --role bot`, as an admin of the team)
+        sshbot was reset, or has no keys yet, and cannot read what acme says (to fix it: log sshbot in once on any computer (`keybase login`), then `keybase team remove-member acme --user sshbot` and `keybase team add-member acme --user sshbot --role bot`, as an admin of the team)
+        ");
+    }
+
+    #[test]
+    fn a_paper_key_of_somebody_else_does_not_pass_by_waiting() {
+        let bot = "sshbot".parse().unwrap();
+        let wrong = "No device found no device found for paper key";
+        assert!(matches!(service_ended("exit status: 2", wrong, &bot), Trouble::Fatal(_)));
+        assert!(matches!(login_failed(&Error::refused(wrong), &bot), Trouble::Fatal(_)));
+        assert!(matches!(service_ended("exit status: 2", "EOF", &bot), Trouble::Passing(_)));
     }
 }

@@ -1,0 +1,103 @@
+//! Machines that say nothing, in as few lines as there are reasons.
+
+use kbmfa_proto::finding::Finding;
+use std::time::Duration;
+
+use crate::clock::{Clock, SystemClock, Time};
+use crate::db::Db;
+use crate::roster::store::{self, Machine};
+
+/// A machine that was not heard of for so long is worth a look.
+const SILENT: Duration = Duration::from_secs(7 * 86_400);
+
+/// Names that are shown of a group.
+const NAMES_MAX: usize = 8;
+
+pub(super) fn heard_of(db: &Db) -> Vec<Finding> {
+    match db.read_blocking(store::machines) {
+        Ok(machines) => findings(&machines, SystemClock.now()),
+        Err(error) => vec![Finding::fault("machines", error)],
+    }
+}
+
+fn findings(machines: &[Machine], now: Time) -> Vec<Finding> {
+    let never: Vec<String> = machines
+        .iter()
+        .filter(|machine| !machine.has_joined())
+        .map(|machine| machine.name.to_string())
+        .collect();
+    let silent = |machine: &&Machine| machine.has_joined() && now.since(heard(machine)) > SILENT;
+    let silent: Vec<String> = machines
+        .iter()
+        .filter(silent)
+        .map(|machine| format!("{} (since {})", machine.name, heard(machine)))
+        .collect();
+    let mut findings = Vec::new();
+    if !never.is_empty() {
+        let found = format!("{} never joined: {}", count(never.len()), names(&never));
+        let fix = "`kbmfa-server machine join-token NAME`, and `kbmfa-host join` there; `kbmfa-server machine list \
+                   --never-joined` lists them";
+        findings.push(Finding::weak("machines", found).fix(fix));
+    }
+    if !silent.is_empty() {
+        let found = format!("{} silent for more than 7 days: {}", count(silent.len()), names(&silent));
+        let fix = "`kbmfa-host status` there, or `kbmfa-server machine remove NAME`";
+        findings.push(Finding::weak("machines", found).fix(fix));
+    }
+    if findings.is_empty() {
+        findings.push(Finding::ok("machines", format!("{} known, all heard of lately", machines.len())));
+    }
+    findings
+}
+
+/// The last moment at which a machine gave a sign.
+fn heard(machine: &Machine) -> Time {
+    machine.last_seen_at.unwrap_or(machine.created_at)
+}
+
+fn count(machines: usize) -> String {
+    if machines == 1 { "1 machine".to_owned() } else { format!("{machines} machines") }
+}
+
+fn names(all: &[String]) -> String {
+    let shown = all.iter().take(NAMES_MAX).cloned().collect::<Vec<_>>().join(", ");
+    if all.len() > NAMES_MAX { format!("{shown}, ..") } else { shown }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const NOW: Time = Time::from_micros(1_795_294_800_000_000);
+
+    fn machine(name: &str, credentials: i64, last_seen_at: Option<Time>) -> Machine {
+        Machine {
+            id: name.to_owned(),
+            name: name.parse().unwrap(),
+            created_at: NOW.minus(Duration::from_secs(60)),
+            last_seen_at,
+            module_version: None,
+            credentials,
+        }
+    }
+
+    fn told(machines: &[Machine]) -> String {
+        findings(machines, NOW).iter().map(|finding| format!("{finding}\n")).collect()
+    }
+
+    #[test]
+    fn fifty_machines_that_never_joined_are_one_finding() {
+        let mut machines: Vec<_> = (0..50).map(|n| machine(&format!("web{n}"), 0, None)).collect();
+        insta::assert_snapshot!(
+            told(&machines),
+            @"machines: 50 machines never joined: web0, web1, web2, web3, web4, web5, web6, web7, .."
+        );
+        let old = NOW.minus(Duration::from_secs(8 * 86_400));
+        machines = vec![machine("db1", 1, Some(NOW)), machine("db2", 1, Some(old)), machine("new", 1, None)];
+        insta::assert_snapshot!(
+            told(&machines),
+            @"machines: 1 machine silent for more than 7 days: db2 (since 2026-11-13T21:00:00Z)"
+        );
+        assert_eq!(told(&[machine("db1", 1, Some(NOW))]), "machines: 1 known, all heard of lately\n");
+    }
+}

@@ -1,0 +1,49 @@
+//! The way to Keybase, as `doctor` examines it: through the service of the server that runs, or through one of its own.
+
+use kbmfa_proto::finding::Finding;
+use std::time::Duration;
+
+use super::super::Failure;
+use crate::config::Config;
+use crate::db::{Db, lease};
+use crate::logins::inbox;
+use crate::relay::{self, keybase};
+
+/// How often the lease is renewed while it is held.
+const RENEW: Duration = Duration::from_secs(3);
+
+/// Examines the whole way, up to a message in the bot's own conversation. A service is started only while this process
+/// holds the lease of the server that carries asks: so it never disturbs one, and one that starts meanwhile waits.
+pub(super) fn examine(config: &Config, db: Option<&Db>, runs: bool) -> Result<Vec<Finding>, Failure> {
+    let relay::Settings::Keybase(settings) = &config.relay else { return Ok(Vec::new()) };
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(Failure::new)?;
+    let destinations = config.destinations();
+    Ok(runtime.block_on(async {
+        let holder = lease::Holder::this_process();
+        let may_start = match db {
+            Some(db) if !runs => hold(db, &holder).await,
+            _ => false,
+        };
+        let examined = keybase::examine(settings, &destinations, may_start);
+        match db {
+            Some(db) if may_start => tokio::select! {
+                findings = examined => findings,
+                () = keep(db, &holder) => vec![Finding::weak("keybase", "a server has started; run doctor again")],
+            },
+            _ => examined.await,
+        }
+    }))
+}
+
+async fn hold(db: &Db, holder: &lease::Holder) -> bool {
+    let holder = holder.clone();
+    let held = db.write("doctor.lease", move |tx| lease::hold(tx, inbox::LEASE, &holder));
+    held.await.unwrap_or(false)
+}
+
+/// Returns when the lease is lost.
+async fn keep(db: &Db, holder: &lease::Holder) {
+    while hold(db, holder).await {
+        tokio::time::sleep(RENEW).await;
+    }
+}
