@@ -1,13 +1,11 @@
 //! The one blocking HTTPS client: TLS 1.3 to a pinned CA, one total deadline for each call, a cap on
 //! the reply, no redirects, no proxy, nothing read from the environment, no thread, no name look-up.
 //!
-//! It can watch a second socket while it waits ([`Watch`]), which is how the module hears an ssh client
+//! It can watch a person while it waits ([`Presence`]), which is how the module hears an ssh client
 //! hang up. It never retries: the caller knows what may be repeated.
 
 use serde::{Deserialize, Serialize};
 use std::net::SocketAddr;
-use std::os::fd::OwnedFd;
-use std::sync::Arc;
 use std::time::Duration;
 use ureq::http;
 use ureq::unversioned::transport::Connector;
@@ -20,10 +18,12 @@ use crate::{VERSION, VERSION_HEADER};
 #[cfg(any(test, fuzzing))]
 pub mod fuzz;
 mod tls;
+mod waiting;
 mod wire;
 
 pub use tls::{BadCa, Trust, pin_of, provider};
 pub use ureq::http::Method;
+pub use waiting::{Event, Peer, Presence, Watch, wait};
 pub use wire::HungUp;
 
 /// Largest reply read, in bytes.
@@ -33,9 +33,6 @@ pub const REPLY_BYTES_MAX: u64 = 64 * 1024;
 const HEAD_BYTES_MAX: usize = 8 * 1024;
 // A larger one has to be noticed before it fills the buffer, for a full buffer reads like a connection that broke.
 const _: () = assert!(HEAD_BYTES_MAX < wire::BUFFER_BYTES);
-
-/// A socket to watch while waiting: when its peer closes it, the call ends with [`Error::HungUp`].
-pub type Watch = Arc<OwnedFd>;
 
 /// One address of one server.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -58,8 +55,12 @@ pub enum Error {
     /// The call's deadline has passed.
     #[error("no answer in time")]
     Timeout,
-    /// The watched socket was closed by its peer.
-    #[error("the ssh client hung up")]
+    /// No TCP connection came about, but this process was stopped, or its machine suspended, for most of the time
+    /// that it had: that says nothing about the server.
+    #[error("this process stood still while it had to connect")]
+    StoodStill,
+    /// The watched person left.
+    #[error("the person has left")]
     HungUp,
     /// The connection broke.
     #[error("connection lost: {0}")]

@@ -2,16 +2,14 @@
 //!
 //! A login is timed by the monotonic clock alone: setting the machine's date must not stretch it.
 
-use kbmfa_proto::client::{HungUp, Watch};
-use rustix::event::{PollFd, PollFlags, Timespec, poll};
-use rustix::io::Errno;
+use kbmfa_proto::client::{Event, HungUp, Watch, wait};
 use std::time::{Duration, Instant};
 
 /// Time, and waiting for it to pass.
 pub(crate) trait Clock {
     fn now(&self) -> Instant;
 
-    /// Waits for `time`, unless the watched peer hangs up first.
+    /// Waits for `time`, unless the watched person leaves first.
     fn pause(&self, time: Duration) -> Result<(), HungUp>;
 
     /// How long it is until `end`; zero if that has passed.
@@ -20,7 +18,7 @@ pub(crate) trait Clock {
     }
 }
 
-/// The monotonic clock, and the ssh client's socket to watch meanwhile.
+/// The monotonic clock, and the person to watch meanwhile.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Monotonic {
     pub(crate) watch: Option<Watch>,
@@ -35,23 +33,13 @@ impl Clock for Monotonic {
     #[expect(clippy::disallowed_methods, reason = "it sleeps only where waiting for an event fails")]
     fn pause(&self, time: Duration) -> Result<(), HungUp> {
         let end = self.now() + time;
-        loop {
-            let left = self.left(end);
-            let Ok(timeout) = Timespec::try_from(left) else { return Ok(()) };
-            let mut watched: Vec<PollFd<'_>> =
-                self.watch.iter().map(|watch| PollFd::new(watch, PollFlags::RDHUP)).collect();
-            match poll(&mut watched, Some(&timeout)) {
-                // Nothing but a hang-up was asked for, so whatever came is one.
-                Ok(1..) => return Err(HungUp),
-                Ok(0) => return Ok(()),
-                Err(Errno::INTR) if !left.is_zero() => {}
-                // Nobody's hang-up is heard then; but a pause that took no time would have us ask without end.
-                Err(_) => {
-                    std::thread::sleep(left);
-                    return Ok(());
-                }
-            }
+        match wait(None, self.watch.as_ref(), end) {
+            Ok(Event::HungUp) => return Err(HungUp),
+            Ok(Event::Ready | Event::TimeUp { .. }) => {}
+            // Nobody's hang-up is heard then; but a pause that took no time would have us ask without end.
+            Err(_) => std::thread::sleep(self.left(end)),
         }
+        Ok(())
     }
 }
 
@@ -64,6 +52,7 @@ pub(crate) fn wall_us() -> i64 {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use kbmfa_proto::client::Peer;
     use std::net::{TcpListener, TcpStream};
     use std::sync::Arc;
 
@@ -72,7 +61,7 @@ mod tests {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let client = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
         let (server, _) = listener.accept().unwrap();
-        let clock = Monotonic { watch: Some(Arc::new(server.into())) };
+        let clock = Monotonic { watch: Some(Arc::new(Peer::new(server.into()))) };
         let start = clock.now();
         assert!(clock.pause(Duration::from_millis(30)).is_ok());
         assert!(clock.now() - start >= Duration::from_millis(30));

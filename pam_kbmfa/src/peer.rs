@@ -2,7 +2,7 @@
 //!
 //! The socket is watched and nothing else: not a byte of it is read or written here.
 
-use kbmfa_proto::client::Watch;
+use kbmfa_proto::client::{self, Watch};
 use std::io;
 use std::net::{SocketAddr, TcpStream};
 use std::os::fd::{OwnedFd, RawFd};
@@ -24,7 +24,7 @@ pub(crate) struct Peer {
 pub(crate) fn find(proc: &Proc, client: SocketAddr) -> io::Result<Option<Peer>> {
     for (fd, inode) in proc.sockets(std::process::id())? {
         if let Some(watch) = connected_to(client, fd)? {
-            return Ok(Some(Peer { watch: Arc::new(watch), inode }));
+            return Ok(Some(Peer { watch: Arc::new(client::Peer::new(watch)), inode }));
         }
     }
     Ok(None)

@@ -34,7 +34,7 @@ pub(crate) enum Failure {
     Passing(String),
     /// A server was there and failed for good.
     Final(String),
-    /// The ssh client went away.
+    /// The person left.
     HungUp,
 }
 
@@ -181,7 +181,7 @@ impl Tally {
                 return Ok(());
             }
             Error::Tls(_) => self.untrusted += 1,
-            Error::Timeout | Error::Lost(_) => self.broken += 1,
+            Error::Timeout | Error::StoodStill | Error::Lost(_) => self.broken += 1,
         }
         self.why = Some(why);
         Ok(())

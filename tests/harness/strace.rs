@@ -24,7 +24,7 @@ const TEXT_MAX: &str = "200";
 pub struct Injection {
     /// Which kind, such as `openat`.
     pub call: String,
-    /// What happens instead, in strace's words, such as `error=EIO`.
+    /// What happens instead, in strace's words, such as `error=EIO`, or besides, such as `delay_enter=1000`.
     pub fault: String,
     /// Which of them: `7`, or from there on: `7+`.
     pub when: String,
@@ -91,7 +91,8 @@ impl Trace {
 
     /// Whether the injection took place in the process that opened a file.
     pub fn injected_into(&self, file: &str) -> bool {
-        self.record_with(file).is_some_and(|record| record.contains("(INJECTED)"))
+        let marks = ["(INJECTED)", "(DELAYED)"];
+        self.record_with(file).is_some_and(|record| marks.iter().any(|mark| record.contains(mark)))
     }
 }
 

@@ -1,16 +1,14 @@
-//! ureq's seam for sockets: connect, TLS and every wait in one thread, with one `poll` over the
-//! server's socket and the watched one.
+//! ureq's seam for sockets: connect, TLS and every wait in one thread.
 //!
 //! ureq hands each step the time that is left of the call; no step here waits without it.
 
-use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::event::{PollFd, PollFlags};
 use rustix::io::Errno;
 use rustix::net::{AddressFamily, SocketFlags, SocketType, connect, socket_with, sockopt};
 use rustls::ClientConnection;
 use rustls::pki_types::ServerName;
 use std::io::{self, Read, Write};
 use std::net::{SocketAddr, TcpStream};
-use std::os::fd::AsFd;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 use ureq::http::Uri;
@@ -19,7 +17,8 @@ use ureq::unversioned::transport::{
     Buffers, ConnectionDetails, Connector as UreqConnector, LazyBuffers, NextTimeout, Transport,
 };
 
-use super::{Error, Target, Trust, Watch, tls};
+use super::waiting::{self, Event, Watch};
+use super::{Error, Target, Trust, tls};
 
 /// Input and output buffers of one connection, in bytes; a TLS record fits.
 pub(super) const BUFFER_BYTES: usize = 16 * 1024;
@@ -31,10 +30,20 @@ const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(2);
 /// .. and so many unanswered ones end the connection.
 const KEEPALIVE_PROBES: u32 = 3;
 
-/// Marks the error of a call that ended because the watched socket was closed.
+/// A call that could not connect tells about the network only if it waited for it during this part of its time ..
+const WAITED_PART_MIN: u32 = 2;
+/// .. and at least so long.
+const WAITED_MIN: Duration = Duration::from_millis(500);
+
+/// Marks the error of a call that ended because the watched person left.
 #[derive(Debug, thiserror::Error)]
-#[error("the watched peer hung up")]
+#[error("the watched person left")]
 pub struct HungUp;
+
+/// Marks the error of a connection that did not come about in its time, in which this process hardly ran.
+#[derive(Debug, thiserror::Error)]
+#[error("this process stood still")]
+struct StoodStill;
 
 /// Marks an error that came before there was a TCP connection.
 #[derive(Debug, thiserror::Error)]
@@ -44,16 +53,16 @@ struct NoConnection(io::Error);
 /// Finds our marks again in the error that came back through ureq and rustls.
 pub(super) fn explain(error: io::Error) -> Error {
     let kind = error.kind();
-    match error.downcast::<HungUp>() {
-        Ok(_) => Error::HungUp,
-        Err(error) => match error.downcast::<NoConnection>() {
-            Ok(NoConnection(cause)) => Error::Connect(cause),
-            Err(error) => match error.downcast::<rustls::Error>() {
-                Ok(cause) => Error::Tls(cause),
-                Err(_) if kind == io::ErrorKind::TimedOut => Error::Timeout,
-                Err(error) => Error::Lost(error),
-            },
-        },
+    let Err(error) = error.downcast::<HungUp>() else { return Error::HungUp };
+    let Err(error) = error.downcast::<StoodStill>() else { return Error::StoodStill };
+    let error = match error.downcast::<NoConnection>() {
+        Ok(NoConnection(cause)) => return Error::Connect(cause),
+        Err(other) => other,
+    };
+    match error.downcast::<rustls::Error>() {
+        Ok(cause) => Error::Tls(cause),
+        Err(_) if kind == io::ErrorKind::TimedOut => Error::Timeout,
+        Err(other) => Error::Lost(other),
     }
 }
 
@@ -98,8 +107,10 @@ impl UreqConnector for Connector {
         details: &ConnectionDetails<'_>,
         _chained: Option<()>,
     ) -> Result<Option<Wire>, ureq::Error> {
-        let until = Until::after(details.timeout);
-        let mut tcp = Tcp::connect(self.address, self.watch.clone(), until)?;
+        let call_time = details.config.timeouts().global.unwrap_or_default();
+        let enough = (call_time / WAITED_PART_MIN).max(WAITED_MIN);
+        let until = end_of(details.timeout);
+        let mut tcp = Tcp::connect(self.address, self.watch.clone(), until, enough)?;
         let mut tls = ClientConnection::new(Arc::clone(&self.trust.config), self.name.clone())
             .map_err(io::Error::other)?;
         while tls.is_handshaking() {
@@ -123,7 +134,7 @@ impl Transport for Wire {
     }
 
     fn transmit_output(&mut self, amount: usize, timeout: NextTimeout) -> Result<(), ureq::Error> {
-        self.tcp.until = Until::after(timeout.for_write());
+        self.tcp.until = end_of(timeout.for_write());
         let output = self
             .buffers
             .output()
@@ -135,7 +146,7 @@ impl Transport for Wire {
     }
 
     fn await_input(&mut self, timeout: NextTimeout) -> Result<bool, ureq::Error> {
-        self.tcp.until = Until::after(timeout.for_read());
+        self.tcp.until = end_of(timeout.for_read());
         let mut stream = rustls::Stream::new(&mut self.tls, &mut self.tcp);
         let amount = stream.read(self.buffers.input_append_buf())?;
         self.buffers.input_appended(amount);
@@ -157,33 +168,15 @@ impl Drop for Wire {
     /// the standard library does with `writev`, and that raises SIGPIPE in whoever called us.
     fn drop(&mut self) {
         self.tls.send_close_notify();
-        self.tcp.until = Until(None);
+        self.tcp.until = waiting::now();
         let _ = self.tls.write_tls(&mut self.tcp);
     }
 }
 
-/// The moment up to which a step may wait.
-#[derive(Debug, Clone, Copy)]
-struct Until(Option<Instant>);
-
-impl Until {
-    #[expect(clippy::disallowed_methods, reason = "a deadline needs the monotonic clock where it waits")]
-    fn now() -> Instant {
-        Instant::now()
-    }
-
-    fn after(timeout: NextTimeout) -> Self {
-        Self(timeout.not_zero().and_then(|left| Self::now().checked_add(*left)))
-    }
-
-    /// Time left; an error once it is used up. A step without any limit is never taken.
-    fn left(self) -> io::Result<Timespec> {
-        let left = self.0.map(|end| end.saturating_duration_since(Self::now())).unwrap_or_default();
-        if left.is_zero() {
-            return Err(io::ErrorKind::TimedOut.into());
-        }
-        Timespec::try_from(left).map_err(|_| io::ErrorKind::InvalidInput.into())
-    }
+/// The moment up to which a step may wait. A step without any limit is never taken.
+fn end_of(timeout: NextTimeout) -> Instant {
+    let now = waiting::now();
+    timeout.not_zero().and_then(|left| now.checked_add(*left)).unwrap_or(now)
 }
 
 /// A non-blocking TCP socket that waits in one place.
@@ -191,11 +184,17 @@ impl Until {
 struct Tcp {
     stream: TcpStream,
     watch: Option<Watch>,
-    until: Until,
+    until: Instant,
 }
 
 impl Tcp {
-    fn connect(address: SocketAddr, watch: Option<Watch>, until: Until) -> io::Result<Self> {
+    /// Waiting for less than `enough` until time is up says nothing about the network.
+    fn connect(
+        address: SocketAddr,
+        watch: Option<Watch>,
+        until: Instant,
+        enough: Duration,
+    ) -> io::Result<Self> {
         // Only what the network says makes a server unreachable. To be out of descriptors, ports or rights
         // is this machine's own trouble, which anybody here may have made on purpose.
         let before = |errno: Errno| match errno {
@@ -215,10 +214,14 @@ impl Tcp {
             Err(errno) => return Err(before(errno)),
         }
         let tcp = Self { stream: TcpStream::from(socket), watch, until };
-        tcp.wait(PollFlags::OUT).map_err(|error| match error.kind() {
-            io::ErrorKind::TimedOut => io::Error::other(NoConnection(error)),
-            _ => error,
-        })?;
+        match tcp.event(PollFlags::OUT)? {
+            Event::Ready => {}
+            Event::HungUp => return Err(io::Error::other(HungUp)),
+            Event::TimeUp { waited } if waited >= enough => {
+                return Err(io::Error::other(NoConnection(io::ErrorKind::TimedOut.into())));
+            }
+            Event::TimeUp { .. } => return Err(io::Error::other(StoodStill)),
+        }
         sockopt::socket_error(&tcp.stream).and_then(|outcome| outcome).map_err(before)?;
         tcp.stream.set_nodelay(true)?;
         sockopt::set_socket_keepalive(&tcp.stream, true)?;
@@ -228,31 +231,17 @@ impl Tcp {
         Ok(tcp)
     }
 
-    /// Waits until the socket is ready, the watched peer hangs up, or time is up.
+    /// Waits until the socket is ready; anything else is an error.
     fn wait(&self, ready: PollFlags) -> io::Result<()> {
-        let socket = PollFd::from_borrowed_fd(self.stream.as_fd(), ready);
-        loop {
-            let left = self.until.left()?;
-            let polled = match &self.watch {
-                Some(watch) => {
-                    let gone = PollFlags::RDHUP | PollFlags::HUP | PollFlags::ERR;
-                    let mut both =
-                        [socket.clone(), PollFd::from_borrowed_fd(watch.as_fd(), PollFlags::RDHUP)];
-                    let polled = poll(&mut both, Some(&left));
-                    let [_, watched] = &both;
-                    if watched.revents().intersects(gone) {
-                        return Err(io::Error::other(HungUp));
-                    }
-                    polled
-                }
-                None => poll(&mut [socket.clone()], Some(&left)),
-            };
-            match polled {
-                Ok(0) | Err(Errno::INTR) => {}
-                Ok(_) => return Ok(()),
-                Err(errno) => return Err(errno.into()),
-            }
+        match self.event(ready)? {
+            Event::Ready => Ok(()),
+            Event::HungUp => Err(io::Error::other(HungUp)),
+            Event::TimeUp { .. } => Err(io::ErrorKind::TimedOut.into()),
         }
+    }
+
+    fn event(&self, ready: PollFlags) -> io::Result<Event> {
+        waiting::wait(Some(&PollFd::new(&self.stream, ready)), self.watch.as_ref(), self.until)
     }
 }
 

@@ -182,7 +182,11 @@ fn word(error: &CallError) -> &'static str {
         CallError::Connect(_) => "unreachable",
         CallError::Tls(_) => "untrusted",
         CallError::Refused(_) => "refused",
-        CallError::Timeout | CallError::Lost(_) | CallError::Garbage(_) | CallError::HungUp => "broken",
+        CallError::Timeout
+        | CallError::StoodStill
+        | CallError::Lost(_)
+        | CallError::Garbage(_)
+        | CallError::HungUp => "broken",
     }
 }
 

@@ -1,7 +1,8 @@
-//! Faults of the module and of the process that it is loaded into: what it asks of the kernel fails, memory runs out,
-//! it is loaded a thousand times.
+//! Faults of the module and of the process that it is loaded into: what it asks of the kernel fails or takes very
+//! long, memory runs out, it is loaded a thousand times.
 
 mod calls;
+mod delays;
 mod growth;
 mod loading;
 mod memory;

@@ -1,0 +1,164 @@
+//! The one place that waits for a descriptor, and notices meanwhile that the person has left.
+//!
+//! The clock is never asked before the descriptor: a process that was stopped or suspended finds its time used
+//! up when it runs again, and what it waits for may have come long ago.
+
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::io::Errno;
+use std::fmt;
+use std::io;
+use std::os::fd::OwnedFd;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+/// Longest single poll. After each one [`Presence::has_left`] is asked, and no poll counts for more than this as
+/// time spent waiting.
+const SLICE: Duration = Duration::from_millis(500);
+
+/// Whoever a call waits for: when they have left, it ends with [`super::Error::HungUp`].
+pub trait Presence: fmt::Debug + Send + Sync {
+    /// Each descriptor with the events (besides a hang-up and an error) that say that they have left.
+    fn descriptors(&self) -> &[(OwnedFd, PollFlags)];
+
+    /// Looks at what no descriptor tells; called about twice a second, and must not block.
+    fn has_left(&self) -> bool {
+        false
+    }
+}
+
+/// A shared [`Presence`]: each connection to a server watches the same person.
+pub type Watch = Arc<dyn Presence>;
+
+/// The plainest presence: a socket, until its peer closes it.
+#[derive(Debug)]
+pub struct Peer([(OwnedFd, PollFlags); 1]);
+
+impl Peer {
+    /// Watches this socket.
+    pub fn new(socket: OwnedFd) -> Self {
+        Self([(socket, PollFlags::RDHUP)])
+    }
+}
+
+impl Presence for Peer {
+    fn descriptors(&self) -> &[(OwnedFd, PollFlags)] {
+        &self.0
+    }
+}
+
+/// What ended a wait.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Event {
+    /// The descriptor is ready.
+    Ready,
+    /// The watched person has left.
+    HungUp,
+    /// Time is up, and a last look found nothing.
+    TimeUp {
+        /// How much of the time was spent in polls. Time in which the process stood still is not in it.
+        waited: Duration,
+    },
+}
+
+/// Waits until `ready` is, the watched person leaves, or it is `end`; polls at least once, however late it is.
+///
+/// # Errors
+/// What poll(2) says; nothing is watched then.
+pub fn wait(ready: Option<&PollFd<'_>>, watch: Option<&Watch>, end: Instant) -> io::Result<Event> {
+    let mut waited = Duration::ZERO;
+    loop {
+        let begun = now();
+        let left = end.saturating_duration_since(begun);
+        if let Some(event) = poll_once(ready, watch, left.min(SLICE))? {
+            return Ok(event);
+        }
+        // A poll that came back late by itself, or was interrupted, did not wait longer than it was told to.
+        waited += now().saturating_duration_since(begun).min(left.min(SLICE));
+        if left.is_zero() {
+            return Ok(Event::TimeUp { waited });
+        }
+    }
+}
+
+fn poll_once(ready: Option<&PollFd<'_>>, watch: Option<&Watch>, time: Duration) -> io::Result<Option<Event>> {
+    let watched = watch.map_or(&[][..], |watch| watch.descriptors());
+    let mut all: Vec<PollFd<'_>> = watched.iter().map(|(fd, left)| PollFd::new(fd, *left)).collect();
+    all.extend(ready.cloned());
+    let time = Timespec::try_from(time).map_err(|_| io::ErrorKind::InvalidInput)?;
+    match poll(&mut all, Some(&time)) {
+        Ok(_) | Err(Errno::INTR) => {}
+        Err(errno) => return Err(errno.into()),
+    }
+    let (people, own) = all.split_at(watched.len());
+    let gone = |(polled, (_, left)): (&PollFd<'_>, &(OwnedFd, PollFlags))| {
+        polled.revents().intersects(*left | PollFlags::HUP | PollFlags::ERR)
+    };
+    if people.iter().zip(watched).any(gone) || watch.is_some_and(|watch| watch.has_left()) {
+        return Ok(Some(Event::HungUp));
+    }
+    Ok(own.iter().any(|own| !own.revents().is_empty()).then_some(Event::Ready))
+}
+
+/// The monotonic clock.
+#[expect(clippy::disallowed_methods, reason = "a wait needs the monotonic clock where it waits")]
+pub(super) fn now() -> Instant {
+    Instant::now()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::os::unix::net::UnixStream;
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
+    fn readable(socket: &UnixStream) -> PollFd<'_> {
+        PollFd::new(socket, PollFlags::IN)
+    }
+
+    #[test]
+    fn what_came_while_nobody_looked_is_found_after_the_end() {
+        let (near, far) = UnixStream::pair().unwrap();
+        let end = now().checked_sub(Duration::from_secs(5)).unwrap();
+        let nothing = Event::TimeUp { waited: Duration::ZERO };
+        assert_eq!(wait(Some(&readable(&near)), None, end).unwrap(), nothing);
+        rustix::io::write(&far, b"x").unwrap();
+        assert_eq!(wait(Some(&readable(&near)), None, end).unwrap(), Event::Ready);
+        let (person, left) = UnixStream::pair().unwrap();
+        drop(left);
+        let watch: Watch = Arc::new(Peer::new(person.into()));
+        assert_eq!(wait(Some(&readable(&near)), Some(&watch), end).unwrap(), Event::HungUp);
+        drop(far);
+    }
+
+    #[test]
+    fn a_wait_counts_as_long_as_it_lasted() {
+        let (near, _far) = UnixStream::pair().unwrap();
+        let (start, time) = (now(), Duration::from_millis(600));
+        let Event::TimeUp { waited } = wait(Some(&readable(&near)), None, start + time).unwrap() else {
+            panic!("nobody wrote")
+        };
+        assert!(waited <= now() - start && waited > time / 2, "{waited:?}");
+    }
+
+    /// Has left when it is asked for the third time.
+    #[derive(Debug, Default)]
+    struct Impatient(AtomicUsize);
+
+    impl Presence for Impatient {
+        fn descriptors(&self) -> &[(OwnedFd, PollFlags)] {
+            &[]
+        }
+        fn has_left(&self) -> bool {
+            self.0.fetch_add(1, Ordering::Relaxed) == 2
+        }
+    }
+
+    #[test]
+    fn who_left_without_a_descriptor_is_noticed_between_two_polls() {
+        let (near, _far) = UnixStream::pair().unwrap();
+        let (watch, start): (Watch, _) = (Arc::new(Impatient::default()), now());
+        let event = wait(Some(&readable(&near)), Some(&watch), start + Duration::from_secs(60)).unwrap();
+        assert_eq!(event, Event::HungUp);
+        assert!(now() - start < Duration::from_secs(30));
+    }
+}

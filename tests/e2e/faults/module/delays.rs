@@ -1,0 +1,56 @@
+//! System calls that take very long, as they do in a process that is stopped or on a machine that is paused.
+//!
+//! Nothing fails here. But whoever looks at the time before the event takes a server that answered long ago for
+//! one that cannot be reached, and where `on_unreachable` is allow that lets people in.
+
+use super::{APPROVED, DENIED, Due, FIRST_FILE, SYSLOG, decided_at_once, is_thorough, logins};
+use kbmfa_tests::strace::{Calls, Injection, Trace, calls_between};
+
+/// Longer than the application's login may take: its deadline is 6 s, 2 of which are left for telling the server.
+const TOO_LONG: [&str; 2] = ["delay_enter=4500000", "delay_exit=4500000"];
+
+/// The calls by which a connection comes about and a server is heard; in `make soak` all.
+const NETWORK: [&str; 8] =
+    ["socket", "connect", "ppoll", "getsockopt", "setsockopt", "sendto", "recvfrom", "openat"];
+
+/// The first and the last of each kind of call.
+fn injections(calls: &Calls) -> Vec<Injection> {
+    let mut found = vec![];
+    for (call, range) in calls {
+        if call.starts_with("exit") || !(is_thorough() || NETWORK.contains(&call.as_str())) {
+            continue;
+        }
+        let mut numbers = vec![*range.start(), *range.end()];
+        numbers.dedup();
+        for (fault, number) in TOO_LONG.iter().flat_map(|fault| numbers.iter().map(move |n| (fault, n))) {
+            let (call, fault, when) = (call.clone(), (*fault).to_owned(), number.to_string());
+            found.push(Injection { call, fault, when });
+        }
+    }
+    found
+}
+
+#[test]
+fn where_unreachable_means_allow_no_delay_makes_a_healthy_server_unreachable() {
+    let (_world, application) = decided_at_once();
+    application.set("on_unreachable", "\"allow\"");
+    assert!(application.run(APPROVED, "account", 1).granted(), "the bed lets nobody in at all");
+    let under = |trace: &Trace, injection: Option<&Injection>| {
+        let strace = trace.strace(injection);
+        let words: Vec<&str> = strace.iter().map(String::as_str).collect();
+        application.run_under(&words, DENIED, "account")
+    };
+    let trace = Trace::new();
+    under(&trace, None);
+    let calls = calls_between(&trace.record_with(FIRST_FILE).unwrap(), FIRST_FILE, &SYSLOG);
+    let injections = injections(&calls);
+    assert!(injections.iter().any(|injection| injection.call == "connect"), "{calls:?}");
+    let login = |injection: &Injection| {
+        let trace = Trace::new();
+        let ran = under(&trace, Some(injection));
+        assert!(trace.injected_into(FIRST_FILE), "{injection} did not take place");
+        ran
+    };
+    let ends = logins(&injections, login, |_| Due::Refusal);
+    println!("{} delays: {ends:?}", injections.len());
+}
