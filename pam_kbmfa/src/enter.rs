@@ -1,10 +1,12 @@
 //! One call by PAM, from arguments and files to the login, and the one line that is logged about it.
 
+use kbmfa_proto::client::Watch;
 use kbmfa_proto::login::{Capabilities, FirstFactor, OpenLogin, Phase};
 use kbmfa_proto::names::{LoginId, UserName};
 use kbmfa_proto::session::SessionEvent;
 use kbmfa_proto::text::Shown;
 use std::rc::Rc;
+use std::sync::Arc;
 use std::time::Instant;
 
 use crate::args::{Args, BadArg, Purpose};
@@ -17,11 +19,13 @@ use crate::flow::{self, Ask};
 use crate::outcome::{End, OnUnreachable, Outcome};
 use crate::pam::{Level, Pam, Tone};
 use crate::peer::{self, Peer};
+use crate::presence::Local;
 use crate::procfs::Proc;
 use crate::random;
 use crate::report;
 use crate::server::{CANCEL_TIME, Fleet, Https};
 use crate::ssh::Origin;
+use crate::sys::HeldSignals;
 
 /// Longest user name in the log, in characters: each that is valid is shown whole.
 const USER_SHOWN_MAX: usize = 256;
@@ -34,7 +38,9 @@ pub(crate) fn enter(pam: &mut impl Pam, phase: Phase, args: Result<Args, BadArg>
     let start = Monotonic::default().now();
     let reports = phase == Phase::Session && args.as_ref().is_ok_and(|args| args.purpose == Purpose::LogOnly);
     let facts = if reports { report::facts(pam, SessionEvent::Opened) } else { Facts::gather(pam) };
-    let end = attempt(pam, phase, args, &facts, start).unwrap_or_else(|end| end);
+    // Until all is said and logged: su, for one, ends by them at once.
+    let held = (facts.ssh.is_none() && !reports).then(HeldSignals::hold);
+    let end = attempt(pam, phase, args, &facts, (start, held.as_ref())).unwrap_or_else(|end| end);
     pam.log(level(end.outcome), &line(phase, &facts, &end));
     if let (true, Some(text)) = (phase != Phase::Session, last_words(&end)) {
         pam.tell(Tone::Error, &text);
@@ -55,7 +61,7 @@ fn attempt(
     phase: Phase,
     args: Result<Args, BadArg>,
     facts: &Facts,
-    start: Instant,
+    (start, held): (Instant, Option<&HeldSignals>),
 ) -> Result<End, End> {
     let args = args.map_err(|bad| misconfigured(pam, Level::Error, &[bad]))?;
     #[cfg(feature = "faults")]
@@ -87,19 +93,20 @@ fn attempt(
         until: start + config.deadline.saturating_sub(CANCEL_TIME),
         on_unreachable,
     };
-    hold(pam, config, access, peer, &ask)
+    let local = held.map(|held| -> Watch { Arc::new(Local::find(&proc, held)) });
+    hold(pam, config, access, peer.map(|peer| peer.watch).or(local), &ask)
 }
 
-/// Connects the login with the real clock, the real server and the ssh client's socket.
+/// Connects the login with the real clock, the real server and the person who waits.
 fn hold(
     pam: &mut impl Pam,
     config: Config,
     access: Access,
-    peer: Option<Peer>,
+    watch: Option<Watch>,
     ask: &Ask,
 ) -> Result<End, End> {
     let access = Rc::new(access);
-    let clock = Monotonic { watch: peer.map(|peer| peer.watch) };
+    let clock = Monotonic { watch };
     let address = |target| Https::new(target, Rc::clone(&access), clock.watch.clone());
     let addresses: Result<Vec<_>, _> = config.targets.into_iter().map(address).collect();
     let addresses = addresses.map_err(|error| End::new(Outcome::Misconfigured, error))?;
@@ -109,7 +116,7 @@ fn hold(
     if config.claims.is_none() {
         report::after_login(pam, server.addresses(), &clock, &config.spool, (&ask.open, end.outcome));
     }
-    Ok(end)
+    Ok(flow::look_again(&mut server, &clock, end))
 }
 
 fn misconfigured<F: std::fmt::Display>(pam: &impl Pam, level: Level, faults: &[F]) -> End {

@@ -26,7 +26,7 @@ pub(crate) struct Ask {
     pub(crate) on_unreachable: OnUnreachable,
 }
 
-/// Holds the login until it is decided, the ssh client hangs up, or time is up.
+/// Holds the login until it is decided, the person leaves, or time is up.
 pub(crate) fn hold(pam: &impl Pam, server: &mut impl Server, clock: &impl Clock, ask: &Ask) -> End {
     let mut end = decide(pam, server, clock, ask).unwrap_or_else(|end| end);
     if end.outcome.abandons() {
@@ -34,6 +34,15 @@ pub(crate) fn hold(pam: &impl Pam, server: &mut impl Server, clock: &impl Clock,
     }
     end.login = Some(ask.id.clone());
     end
+}
+
+/// The last thing before PAM is told to let somebody in: nobody who has left meanwhile gets in.
+pub(crate) fn look_again(server: &mut impl Server, clock: &impl Clock, end: End) -> End {
+    if !end.outcome.lets_in() || clock.pause(Duration::ZERO).is_ok() {
+        return end;
+    }
+    server.cancel();
+    End { outcome: Outcome::HungUp, ..end }
 }
 
 fn decide(pam: &impl Pam, server: &mut impl Server, clock: &impl Clock, ask: &Ask) -> Result<End, End> {

@@ -15,6 +15,7 @@ mod outcome;
 mod pam;
 mod panics;
 mod peer;
+mod presence;
 mod procfs;
 mod random;
 mod report;

@@ -33,7 +33,7 @@ pub(crate) enum Outcome {
     Expired,
     /// The server took it for abandoned.
     Cancelled,
-    /// The ssh client went away.
+    /// The person left: the ssh client hung up, the terminal was closed, Ctrl-C was typed.
     HungUp,
     /// Our own deadline passed.
     TimedOut,
@@ -111,6 +111,11 @@ impl Outcome {
         })
     }
 
+    /// True if PAM is told to go on.
+    pub(crate) fn lets_in(self) -> bool {
+        matches!(self, Self::Approved | Self::Unreachable(OnUnreachable::Allow))
+    }
+
     /// True if we stopped asking while the server may still hold the login open and people may still
     /// be looking at it.
     pub(crate) fn abandons(self) -> bool {
@@ -125,7 +130,7 @@ impl fmt::Display for Outcome {
             Self::Denied => "denied",
             Self::Expired => "expired",
             Self::Cancelled => "cancelled",
-            Self::HungUp => "refused, the ssh client hung up",
+            Self::HungUp => "refused, the person has left",
             Self::TimedOut => "refused, the deadline passed",
             Self::Unreachable(OnUnreachable::Deny) => "refused, no server can be reached",
             Self::Unreachable(OnUnreachable::Allow) => {
@@ -192,6 +197,7 @@ mod tests {
         for (outcome, phase) in ALL.into_iter().flat_map(|o| PHASES.map(|p| (o, p))) {
             let open = matches!(outcome, Outcome::Approved | Outcome::Unreachable(OnUnreachable::Allow));
             assert_eq!(outcome.code(phase) == PamResultCode::PAM_SUCCESS, open, "{outcome:?} {phase:?}");
+            assert_eq!(outcome.lets_in(), open, "{outcome:?}");
         }
     }
 

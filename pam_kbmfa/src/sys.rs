@@ -77,6 +77,69 @@ pub(crate) fn effective_uid() -> u32 {
     unsafe { libc::geteuid() }
 }
 
+/// The signals by which a person or their terminal breaks something off.
+const BREAKS_OFF: [c_int; 4] = [libc::SIGHUP, libc::SIGINT, libc::SIGQUIT, libc::SIGTERM];
+
+/// Holds back, from this thread, the signals in [`BREAKS_OFF`] that the application does not ignore. Dropping it puts
+/// the mask back as it was, and the application gets what came meanwhile. Only outside sshd, whose LoginGraceTime
+/// needs its signals.
+pub(crate) struct HeldSignals {
+    before: libc::sigset_t,
+    held: Vec<c_int>,
+}
+
+impl HeldSignals {
+    pub(crate) fn hold() -> Self {
+        let held: Vec<c_int> = BREAKS_OFF.into_iter().filter(|signal| !is_ignored(*signal)).collect();
+        let (mut set, mut before) = (no_signals(), no_signals());
+        for signal in &held {
+            // SAFETY: a set that was made above, and a signal's number.
+            unsafe { libc::sigaddset(&raw mut set, *signal) };
+        }
+        // SAFETY: both sets live as long as the call, which cannot fail for these arguments.
+        unsafe { libc::pthread_sigmask(libc::SIG_BLOCK, &raw const set, &raw mut before) };
+        Self { before, held }
+    }
+
+    /// Those that were held back.
+    pub(crate) fn list(&self) -> Vec<c_int> {
+        self.held.clone()
+    }
+}
+
+impl Drop for HeldSignals {
+    fn drop(&mut self) {
+        // SAFETY: the set lives as long as the call; the old mask is not asked for.
+        unsafe { libc::pthread_sigmask(libc::SIG_SETMASK, &raw const self.before, std::ptr::null_mut()) };
+    }
+}
+
+/// Whether one of these signals waits to be delivered.
+pub(crate) fn is_pending(signals: &[c_int]) -> bool {
+    let mut set = no_signals();
+    // SAFETY: the set lives as long as the call, which only writes to it.
+    unsafe { libc::sigpending(&raw mut set) };
+    // SAFETY: a set that was filled above, and a signal's number.
+    signals.iter().any(|signal| unsafe { libc::sigismember(&raw const set, *signal) } == 1)
+}
+
+fn is_ignored(signal: c_int) -> bool {
+    let mut action = std::mem::MaybeUninit::<libc::sigaction>::zeroed();
+    // SAFETY: nothing is changed by it; it writes to the place that lives as long as the call.
+    let told = unsafe { libc::sigaction(signal, std::ptr::null(), action.as_mut_ptr()) };
+    // SAFETY: all zeros are a valid value, and so is what was written over them.
+    let action = unsafe { action.assume_init() };
+    told == 0 && action.sa_sigaction == libc::SIG_IGN
+}
+
+fn no_signals() -> libc::sigset_t {
+    let mut set = std::mem::MaybeUninit::zeroed();
+    // SAFETY: it writes to the place that lives as long as the call.
+    unsafe { libc::sigemptyset(set.as_mut_ptr()) };
+    // SAFETY: all zeros are a valid value, and so is what was written over them.
+    unsafe { set.assume_init() }
+}
+
 /// Ends the process as a bug in some library might: at once, successfully, with nothing run.
 #[cfg(feature = "faults")]
 pub(crate) fn exit_at_once() -> ! {

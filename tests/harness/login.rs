@@ -3,17 +3,18 @@
 use rustix::process::Signal;
 use std::ffi::OsStr;
 use std::fs::{self, File};
+use std::io::Write;
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::process::ExitStatusExt;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command};
+use std::process::{Child, Command, Stdio};
 use std::thread;
 use std::time::Duration;
 
 use crate::files::put;
 use crate::machine::Machine;
 use crate::process::{program, signal};
-use crate::recipe::Phase;
+use crate::recipe::{Phase, USERS};
 use crate::transcript;
 use crate::wait::until_within;
 
@@ -51,6 +52,33 @@ impl Machine {
         ssh.args(options).args(self.options()).args(["-p", &self.port.number.to_string()]);
         ssh.arg(format!("{user}@127.0.0.1")).args(command);
         self.client(ssh)
+    }
+
+    /// `ssh -tt user@machine command`: with a terminal on the machine, in which [`Login::types`] types.
+    pub fn ssh_at_terminal(&self, user: &str, command: &[&str]) -> Login {
+        let mut ssh = program("ssh");
+        ssh.arg("-tt").args(self.options()).args(["-p", &self.port.number.to_string()]);
+        ssh.arg(format!("{user}@127.0.0.1")).args(command).stdin(Stdio::piped());
+        self.client_of(&mut ssh)
+    }
+
+    /// A command of this user in a terminal of the machine itself, as on its console: script(1) holds the other end.
+    pub fn console(&self, user: &str, command: &str) -> Login {
+        let id = USERS.iter().find(|(name, _)| *name == user).expect("a user of the machine").1.to_string();
+        let mut console = program("nsenter");
+        console.args([
+            "--target",
+            &self.pid.to_string(),
+            "--mount",
+            "--pid",
+            "--uts",
+            "--ipc",
+            "--root",
+            "--",
+        ]);
+        console.args(["setpriv", "--reuid", &id, "--regid", &id, "--clear-groups"]);
+        console.args(["script", "--quiet", "--return", "--command", command, "/dev/null"]);
+        self.client_of(console.stdin(Stdio::piped()))
     }
 
     /// `ssh user@machine command`, not started, for whoever wants to read along.
@@ -176,6 +204,13 @@ impl Login {
         };
         let code = status.code().unwrap_or_else(|| 128 + status.signal().unwrap());
         Finished { code, stdout: self.stdout(), stderr: self.stderr() }
+    }
+
+    /// Types into its terminal.
+    pub fn types(&mut self, text: &str) {
+        let terminal = self.child.stdin.as_mut().expect("a login at a terminal");
+        terminal.write_all(text.as_bytes()).unwrap();
+        terminal.flush().unwrap();
     }
 
     /// Whether it still runs.

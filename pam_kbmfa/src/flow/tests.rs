@@ -119,7 +119,8 @@ fn run(
     let clock = TestClock { now: Rc::new(Cell::new(now)), hang_up: Rc::default() };
     let mut script = Script { steps: steps.into_iter().collect(), clock: clock.clone() };
     let ask = Ask { id: id(), open, until: now + Duration::from_secs(73), on_unreachable };
-    (hold(&pam, &mut script, &clock, &ask), pam)
+    let end = hold(&pam, &mut script, &clock, &ask);
+    (look_again(&mut script, &clock, end), pam)
 }
 
 #[track_caller]
@@ -173,6 +174,15 @@ fn a_hang_up_cancels_whenever_it_comes() {
     check([Open(Err(Failure::HungUp)), Cancel], Outcome::HungUp);
     check([Open(reply(State::Pending)), Wait(500, Err(Failure::HungUp)), Cancel], Outcome::HungUp);
     check([Open(reply(State::Pending)), Wait(500, lost()), HangUp, Cancel], Outcome::HungUp);
+}
+
+#[test]
+fn whoever_left_before_pam_is_told_does_not_get_in() {
+    check([Open(reply(State::Approved)), HangUp, Cancel], Outcome::HungUp);
+    check([Open(reply(State::Pending)), Wait(9000, reply(State::Approved)), HangUp, Cancel], Outcome::HungUp);
+    let nobody = Err(Failure::Unreachable("refused".into()));
+    let (end, _) = run(OnUnreachable::Allow, open_login(), [Open(nobody), HangUp, Cancel]);
+    assert_eq!(end.outcome, Outcome::HungUp);
 }
 
 #[test]

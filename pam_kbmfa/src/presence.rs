@@ -1,0 +1,106 @@
+//! Whether somebody who waits without an ssh connection - at sudo, su or login - is still there.
+//!
+//! No socket of an ssh client tells of them, so whatever they cannot leave without ending is watched: their terminal,
+//! the process that started this one, the leader of their session and its parent (over ssh without a terminal that
+//! is sshd), both ends that could show them anything, and the signals by which people break something off. What is
+//! not there when the wait begins is not missed later.
+
+use kbmfa_proto::client::Presence;
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::fs::{Mode, OFlags, open};
+use rustix::process::{Pid, PidfdFlags, getpid, getppid, getsid, pidfd_open};
+use std::ffi::c_int;
+use std::io::IsTerminal;
+use std::os::fd::OwnedFd;
+
+use crate::procfs::Proc;
+use crate::sys::{self, HeldSignals};
+
+/// The person at a terminal of this machine, or whoever started this process.
+#[derive(Debug)]
+pub(crate) struct Local {
+    /// Terminals, by their hang-up, and processes, by their end.
+    watched: Vec<(OwnedFd, PollFlags)>,
+    parent: Option<Pid>,
+    /// Standard output and standard error.
+    outputs: Vec<OwnedFd>,
+    signals: Vec<c_int>,
+}
+
+impl Local {
+    pub(crate) fn find(proc: &Proc, signals: &HeldSignals) -> Self {
+        let parent = getppid();
+        let watched = terminals().into_iter().map(|terminal| (terminal, PollFlags::empty()));
+        let processes = processes(proc, parent).into_iter().map(|process| (process, PollFlags::IN));
+        let outputs = [1, 2].into_iter().filter_map(|fd| sys::duplicate(fd).ok()).collect();
+        Self { watched: watched.chain(processes).collect(), parent, outputs, signals: signals.list() }
+    }
+}
+
+impl Presence for Local {
+    fn descriptors(&self) -> &[(OwnedFd, PollFlags)] {
+        &self.watched
+    }
+
+    fn has_left(&self) -> bool {
+        getppid() != self.parent || sys::is_pending(&self.signals) || nobody_reads(&self.outputs)
+    }
+}
+
+/// The controlling terminal, and standard input if it is one: that may be another.
+fn terminals() -> Vec<OwnedFd> {
+    let flags = OFlags::RDONLY | OFlags::NOCTTY | OFlags::NONBLOCK | OFlags::CLOEXEC;
+    let controlling = open("/dev/tty", flags, Mode::empty()).ok();
+    let input = sys::duplicate(0).ok().filter(IsTerminal::is_terminal);
+    controlling.into_iter().chain(input).collect()
+}
+
+/// The parent, the leader of the session, and the leader's parent, as far as they are others than this process and
+/// the machine's first one, which adopts orphans.
+fn processes(proc: &Proc, parent: Option<Pid>) -> Vec<OwnedFd> {
+    let leader = getsid(None).ok();
+    let of_leader = leader.and_then(|leader| {
+        let parent = proc.process(leader.as_raw_nonzero().get().unsigned_abs()).ok()?.parent;
+        Pid::from_raw(i32::try_from(parent).ok()?)
+    });
+    let own = getpid();
+    let pids = [parent, leader, of_leader].into_iter().flatten();
+    let others = pids.filter(|pid| *pid != own && *pid != Pid::INIT);
+    others.filter_map(|pid| pidfd_open(pid, PidfdFlags::empty()).ok()).collect()
+}
+
+/// True if both outputs lead to pipes or sockets whose far ends are closed. One alone says nothing: `sudo cmd | true`.
+fn nobody_reads(outputs: &[OwnedFd]) -> bool {
+    let mut polled: Vec<PollFd<'_>> = outputs.iter().map(|fd| PollFd::new(fd, PollFlags::empty())).collect();
+    let closed = PollFlags::HUP | PollFlags::ERR;
+    polled.len() == 2
+        && poll(&mut polled, Some(&Timespec::default())).is_ok()
+        && polled.iter().all(|fd| fd.revents().intersects(closed))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::os::unix::net::UnixStream;
+
+    #[test]
+    fn both_outputs_must_be_closed_for_nobody_to_read() {
+        let (near, far) = UnixStream::pair().unwrap();
+        let (pipe_out, pipe_in) = std::io::pipe().unwrap();
+        let outputs = [near.into(), pipe_in.into()];
+        assert!(!nobody_reads(&outputs));
+        drop(pipe_out);
+        assert!(!nobody_reads(&outputs), "one of them is still read");
+        drop(far);
+        assert!(nobody_reads(&outputs));
+        assert!(!nobody_reads(&outputs[..1]) && !nobody_reads(&[]));
+    }
+
+    #[test]
+    fn whoever_runs_the_tests_is_still_there() {
+        let held = HeldSignals::hold();
+        let local = Local::find(&Proc::default(), &held);
+        assert!(!local.has_left());
+        drop(held);
+    }
+}
