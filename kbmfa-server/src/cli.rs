@@ -28,6 +28,9 @@ pub struct Cli {
     /// Print JSON, for programs.
     #[arg(long, global = true)]
     json: bool,
+    /// Print times in UTC instead of local time. JSON is always in UTC.
+    #[arg(long, global = true)]
+    utc: bool,
     #[command(subcommand)]
     command: Command,
 }
@@ -78,7 +81,7 @@ enum Command {
 /// # Errors
 /// What went wrong, with a hint where there is one.
 pub fn run(cli: Cli) -> Result<(), Failure> {
-    let admin = Admin::new(cli.config, cli.json);
+    let admin = Admin::new(cli.config, cli.json, cli.utc);
     match cli.command {
         Command::Init(args) => init::run(&admin, &args),
         Command::Check => check::run(&admin),

@@ -1,32 +1,58 @@
 //! Starts the program, and prints the error if there is one.
 
 use clap::Parser;
-use std::io::Write;
+use std::io::{self, IsTerminal, Write};
 use std::process::ExitCode;
 
+use kbmfa_server::admin::{Exit, Failure};
+use kbmfa_server::cli::{self, Cli};
+
 fn main() -> ExitCode {
-    // journald reads the <N> at the head of a line as its priority.
+    start_logging(io::stderr().is_terminal());
+    let wants_json = std::env::args_os().any(|argument| argument == "--json");
+    let done = match Cli::try_parse() {
+        Ok(cli) => cli::run(cli),
+        Err(error) if error.use_stderr() && wants_json => Err(Failure::usage(error.render())),
+        Err(error) => {
+            let status = if error.use_stderr() { Exit::Usage.status() } else { 0 };
+            // Nowhere to say it if both are gone.
+            let _ = error.print();
+            return status.into();
+        }
+    };
+    match done {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => {
+            let text = if wants_json { failure.to_json() } else { failure.to_string() };
+            if matches!(failure.exit(), Exit::Failed | Exit::Usage) {
+                // Nowhere to say it if stderr is gone.
+                let _ = writeln!(io::stderr(), "{text}");
+            }
+            failure.exit().status().into()
+        }
+    }
+}
+
+/// At a terminal a line begins with its level in words. Elsewhere it begins with `<N>`, which journald reads as the
+/// priority (sd-daemon(3)).
+fn start_logging(is_terminal: bool) {
     env_logger::Builder::new()
         .filter_level(log::LevelFilter::Info)
         .filter_module("kbmfa", log::LevelFilter::Debug)
-        .format(|out, record| {
-            let priority = match record.level() {
-                log::Level::Error => 3,
-                log::Level::Warn => 4,
-                log::Level::Info => 6,
-                log::Level::Debug | log::Level::Trace => 7,
+        .format(move |out, record| {
+            let (priority, word) = match record.level() {
+                log::Level::Error => (3, "error"),
+                log::Level::Warn => (4, "warning"),
+                log::Level::Info => (6, "info"),
+                log::Level::Debug | log::Level::Trace => (7, "debug"),
             };
-            writeln!(out, "<{priority}>{}: {}", record.target(), record.args())
+            if is_terminal {
+                writeln!(out, "kbmfa-server: {word}: {}", record.args())
+            } else {
+                writeln!(out, "<{priority}>{}: {}", record.target(), record.args())
+            }
         })
         .init();
     // Our own debug lines come out only if somebody turns this up.
     log::set_max_level(log::LevelFilter::Info);
-    match kbmfa_server::cli::run(kbmfa_server::cli::Cli::parse()) {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(failure) => {
-            // Nowhere to say it if stderr is gone.
-            let _ = writeln!(std::io::stderr(), "{failure}");
-            ExitCode::FAILURE
-        }
-    }
 }

@@ -97,7 +97,7 @@ fn an_archive_takes_old_events_away_but_none_of_a_login_that_waits() {
     let (first, second) = (file("1.jsonl"), file("2.jsonl"));
     let archive = |file: &str| world.admin.json(&["audit", "archive", "--before", "0s", file, "--yes"]);
     let before = world.admin.audit().len() as u64;
-    assert!(world.admin.run(&["audit", "archive", "--before", "0s", &first]).contains("would archive"));
+    assert!(world.admin.dry_run(&["audit", "archive", "--before", "0s", &first]).contains("would archive"));
     assert_eq!(world.admin.audit().len() as u64, before);
     assert!(archive(&first)["events"].as_u64().unwrap() < before);
     assert_eq!(world.admin.story(&id)[0], "login.opened");

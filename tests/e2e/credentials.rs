@@ -148,7 +148,7 @@ fn the_authority_is_replaced_under_machines_that_go_on_working() {
     let shown = world.admin.json(&["ca", "show"]);
     assert_eq!(shown[0]["pin"], world.server.pin.as_str());
     assert!(shown[0]["signs"] == true && shown[0]["untrusting"].as_array().unwrap().is_empty(), "{shown}");
-    assert!(world.admin.run(&["ca", "rotate"]).contains("would make"));
+    assert!(world.admin.dry_run(&["ca", "rotate"]).contains("would make"));
     let pin = world.admin.json(&["ca", "rotate", "--yes"])["pin"].as_str().unwrap().to_owned();
 
     let switch = || world.admin.try_run(&["ca", "rotate", "--switch", "--yes"]);
@@ -214,7 +214,7 @@ fn a_restored_database_is_read_only_until_somebody_confirms_what_it_undoes() {
     gets_in(&world, &machine);
     let head = world.admin.audit().len();
 
-    let would = world.admin.run(&["restore", copy]);
+    let would = world.admin.dry_run(&["restore", copy]);
     for line in ["undoes     1 x login.approved", "undoes     1 x machine.added", "vanishes   machine web9"] {
         assert!(would.contains(line), "{would}");
     }

@@ -38,6 +38,7 @@ mod protocol;
 mod sessions;
 mod shipped_module;
 mod sudo;
+mod terminal;
 mod two_servers;
 
 mod story;

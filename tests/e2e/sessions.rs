@@ -27,7 +27,7 @@ const HELD: &str = "auth required pam_deny.so\naccount required pam_unix.so\nses
     session requisite pam_kbmfa.so silent\n";
 
 /// Stays until there is a file.
-const STAY: &str = "until [ -e /tmp/over ]; do sleep 0.1; done";
+pub(crate) const STAY: &str = "until [ -e /tmp/over ]; do sleep 0.1; done";
 
 const ENDS: [&str; 2] = ["session.opened", "session.closed"];
 

@@ -10,6 +10,7 @@ use tempfile::NamedTempFile;
 use crate::built;
 use crate::clock::FakeClock;
 use crate::process::{brief, program, run};
+use crate::terminal::Terminal;
 use crate::wait::{PATIENCE, until, until_within};
 
 /// Somebody with a shell on the server.
@@ -158,6 +159,13 @@ impl Admin {
         run(&mut self.verb(arguments))
     }
 
+    /// Runs a verb without the `--yes` that it needs, which says what would change and changes nothing.
+    pub fn dry_run(&self, arguments: &[&str]) -> String {
+        let output = self.verb(arguments).output().unwrap();
+        assert_eq!(output.status.code(), Some(2), "{arguments:?}: {output:?}");
+        String::from_utf8(output.stdout).unwrap()
+    }
+
     /// Runs a verb that may be refused; what it then complains about is the error.
     pub fn try_run(&self, arguments: &[&str]) -> Result<String, String> {
         let output = self.verb(arguments).output().unwrap();
@@ -181,7 +189,13 @@ impl Admin {
         Watch { child: command.spawn().unwrap(), file }
     }
 
-    fn verb(&self, arguments: &[&str]) -> Command {
+    /// Runs a verb at a terminal.
+    pub fn at_terminal(&self, arguments: &[&str]) -> Terminal {
+        Terminal::start(self.verb(arguments))
+    }
+
+    /// Any verb, to be run as the test likes.
+    pub fn verb(&self, arguments: &[&str]) -> Command {
         let mut command = brief(built::server());
         command.args(arguments).arg("--config").arg(&self.config);
         command.envs(self.clock.iter().map(|clock| ("LD_PRELOAD", &clock.library)));

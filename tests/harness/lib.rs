@@ -49,6 +49,7 @@ pub mod watcher;
 pub mod leftovers;
 pub mod login;
 pub mod syslog;
+pub mod terminal;
 pub mod transcript;
 
 pub mod application;

@@ -5,7 +5,8 @@ use kbmfa_proto::pin::Pin;
 use serde::Serialize;
 use serde_json::json;
 
-use super::{Admin, Failure, print};
+use super::print::{Column, Moment};
+use super::{Admin, Failure};
 use crate::audit::Actor;
 use crate::ca::files::Files;
 use crate::ca::service::{self, Stragglers};
@@ -56,19 +57,27 @@ pub fn run(admin: &Admin, verb: &Verb) -> Result<(), Failure> {
 #[derive(Serialize)]
 struct Shown {
     pin: Pin,
-    not_before: String,
-    not_after: String,
+    not_before: Moment,
+    not_after: Moment,
     signs: bool,
     untrusting: Vec<String>,
 }
 
 impl Shown {
-    fn cells(&self) -> Vec<String> {
+    fn cells(&self, admin: &Admin) -> Vec<String> {
         let list = if self.untrusting.is_empty() { "-".to_owned() } else { self.untrusting.join(" ") };
         let signs = if self.signs { "yes" } else { "no" }.to_owned();
-        vec![self.pin.to_string(), self.not_before.clone(), self.not_after.clone(), signs, list]
+        vec![self.pin.to_string(), admin.time(self.not_before), admin.time(self.not_after), signs, list]
     }
 }
+
+const COLUMNS: &[Column] = &[
+    Column::short("PIN", 20),
+    Column::whole("FROM").rank(2),
+    Column::whole("UNTIL"),
+    Column::whole("SIGNS"),
+    Column::short("NOT TRUSTED BY", 12).rank(1),
+];
 
 fn show(admin: &Admin) -> Result<(), Failure> {
     let (config, db) = admin.open()?;
@@ -77,22 +86,21 @@ fn show(admin: &Admin) -> Result<(), Failure> {
         let of = |known: crate::ca::files::Known| {
             Ok(Shown {
                 pin: known.facts.pin,
-                not_before: known.facts.not_before.to_string(),
-                not_after: known.facts.not_after.to_string(),
+                not_before: known.facts.not_before.into(),
+                not_after: known.facts.not_after.into(),
                 signs: known.signs,
                 untrusting: service::untrusting(tx, known.facts.pin)?,
             })
         };
         files.authorities()?.into_iter().map(of).collect::<Result<Vec<_>, Error>>()
     });
-    let headings = ["PIN", "FROM", "UNTIL", "SIGNS", "NOT TRUSTED BY"];
-    admin.print(&shown.map_err(|error| explain(&error))?, &headings, Shown::cells)
+    admin.print(&shown.map_err(|error| explain(&error))?, COLUMNS, |shown| shown.cells(admin))
 }
 
 fn rotate(admin: &Admin, yes: bool) -> Result<(), Failure> {
     if !yes {
         let years = issue::CA_LIFE.as_secs() / (365 * 86_400);
-        return would(&format!("make a second certificate authority, good for {years} years"));
+        return admin.preview(&format!("make a second certificate authority, good for {years} years"));
     }
     let pin = act(admin, "ca.rotate", service::rotate)?;
     let sentence = format!(
@@ -104,7 +112,7 @@ fn rotate(admin: &Admin, yes: bool) -> Result<(), Failure> {
 
 fn switch(admin: &Admin, force: bool, yes: bool) -> Result<(), Failure> {
     if !yes {
-        return would("sign with the newer certificate authority from now on");
+        return admin.preview("sign with the newer certificate authority from now on");
     }
     let stragglers = if force { Stragglers::LeaveBehind } else { Stragglers::Wait };
     let pin = act(admin, "ca.switch", move |tx, files, actor| service::switch(tx, files, actor, stragglers))?;
@@ -117,14 +125,10 @@ fn switch(admin: &Admin, force: bool, yes: bool) -> Result<(), Failure> {
 
 fn retire(admin: &Admin, yes: bool) -> Result<(), Failure> {
     if !yes {
-        return would("drop the old certificate authority and destroy its key");
+        return admin.preview("drop the old certificate authority and destroy its key");
     }
     let pin = act(admin, "ca.retire", service::retire)?;
     admin.tell(&format!("retired    {pin}"), &json!({ "pin": pin }))
-}
-
-fn would(what: &str) -> Result<(), Failure> {
-    print::say(&format!("would {what}\nhint: say it again with --yes"))
 }
 
 fn act(

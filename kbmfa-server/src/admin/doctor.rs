@@ -9,7 +9,8 @@ use clap::Args as ClapArgs;
 use kbmfa_proto::finding::{self, Finding, Level};
 use serde_json::json;
 
-use super::{Admin, Failure, open_database, print};
+use super::print::{self, Column, Screen};
+use super::{Admin, Failure, open_database};
 
 /// `doctor` and its arguments.
 #[derive(ClapArgs)]
@@ -50,13 +51,17 @@ pub fn run(admin: &Admin, args: &Args) -> Result<(), Failure> {
     report(admin, &findings)
 }
 
+const COLUMNS: &[Column] = &[Column::whole(""), Column::whole("WHAT"), Column::whole("FOUND")];
+
 /// The table holds each fault once; stderr says only how many there are.
 fn report(admin: &Admin, findings: &[Finding]) -> Result<(), Failure> {
     let faults = finding::faults(findings).count();
     if admin.json {
         print::print_json(&json!({ "ok": faults == 0, "findings": findings }))?;
     } else {
-        print::say(&print::table(&["", "WHAT", "FOUND"], findings.iter().map(Finding::cells)))?;
+        let rows: Vec<_> = findings.iter().map(Finding::cells).collect();
+        // A finding is a sentence, and is never cut.
+        print::say(&print::table(COLUMNS, &rows, Screen { width: None, colour: false }))?;
     }
     match faults {
         0 => Ok(()),

@@ -6,13 +6,15 @@ use kbmfa_proto::text::Shown as Text;
 use serde::Serialize;
 use serde_json::json;
 
-use super::{Admin, Failure, print};
+use super::print::{self, Column, Moment};
+use super::{Admin, Failure, session};
 use crate::clock::{Clock, SystemClock};
 use crate::logins::state::Revocation;
 use crate::logins::{Error, service as logins};
 use crate::random;
 use crate::roster::employee::store::{self, Employee};
 use crate::roster::employee::{Email, State, service};
+use crate::sessions::store as sessions;
 
 /// The verbs.
 #[derive(Subcommand)]
@@ -89,8 +91,8 @@ struct Shown {
     unix_name: UserName,
     keybase_name: Option<KeybaseName>,
     state: State,
-    created: String,
-    changed: String,
+    created: Moment,
+    changed: Moment,
 }
 
 impl From<Employee> for Shown {
@@ -101,26 +103,33 @@ impl From<Employee> for Shown {
             unix_name: employee.unix_name,
             keybase_name: employee.keybase_name,
             state: employee.state,
-            created: employee.created_at.to_string(),
-            changed: employee.changed_at.to_string(),
+            created: employee.created_at.into(),
+            changed: employee.changed_at.into(),
         }
     }
 }
 
 impl Shown {
-    fn cells(&self) -> Vec<String> {
+    fn cells(&self, admin: &Admin) -> Vec<String> {
         vec![
             self.email.to_string(),
             self.name.to_string(),
             self.unix_name.to_string(),
             self.keybase_name.as_ref().map_or_else(|| "-".into(), ToString::to_string),
             self.state.as_str().to_owned(),
-            self.changed.clone(),
+            admin.time(self.changed),
         ]
     }
 }
 
-const HEADINGS: &[&str] = &["E-MAIL", "NAME", "UNIX", "KEYBASE", "STATE", "SINCE"];
+const COLUMNS: &[Column] = &[
+    Column::short("E-MAIL", 12),
+    Column::short("NAME", 8).rank(2),
+    Column::short("UNIX", 6),
+    Column::short("KEYBASE", 6).rank(3),
+    Column::whole("STATE").state(),
+    Column::whole("SINCE").rank(1),
+];
 
 fn add(admin: &Admin, new: Add) -> Result<(), Failure> {
     let Add { email, name, unix_name, keybase_name } = new;
@@ -138,39 +147,52 @@ fn list(admin: &Admin, removed: bool) -> Result<(), Failure> {
     let (_, db) = admin.open()?;
     let found = db.read_blocking(|tx| store::all(tx, removed)).map_err(Failure::new)?;
     let employees: Vec<Shown> = found.into_iter().map(Shown::from).collect();
-    admin.print(&employees, HEADINGS, Shown::cells)
+    admin.print(&employees, COLUMNS, |employee| employee.cells(admin))
 }
 
 fn show(admin: &Admin, email: &Email) -> Result<(), Failure> {
     let (_, db) = admin.open()?;
     let found = Shown::from(db.read_blocking(|tx| service::find(tx, email)).map_err(Failure::new)?);
-    if admin.json { print::print_json(&found) } else { admin.print(&[found], HEADINGS, Shown::cells) }
+    if admin.json {
+        print::print_json(&found)
+    } else {
+        admin.print(&[found], COLUMNS, |employee| employee.cells(admin))
+    }
 }
+
+/// Open sessions that are listed when somebody may not log in any more.
+const SESSIONS_MAX: i64 = 100;
 
 /// The new state and the end of everything that waits: one transaction.
 fn change(admin: &Admin, email: &Email, state: State, revokes: Option<Revocation>) -> Result<(), Failure> {
     let whose = email.clone();
-    let refused = admin.change("employee.state", move |tx, config, actor| {
+    let (refused, open) = admin.change("employee.state", move |tx, config, actor| {
         let employee = service::set_state(tx, actor, &whose, state)?;
-        let rules = config.rules(None);
-        let revoke = |why| logins::revoke_all_of(tx, &rules, &employee.unix_name, why, actor);
-        Ok::<_, Error>(revokes.map(revoke).transpose()?.unwrap_or(0))
+        let Some(why) = revokes else { return Ok::<_, Error>((0, Vec::new())) };
+        let refused = logins::revoke_all_of(tx, &config.rules(None), &employee.unix_name, why, actor)?;
+        Ok((refused, sessions::open_of(tx, &employee.unix_name, SESSIONS_MAX)?))
     })?;
-    let ended = if refused == 0 {
-        String::new()
-    } else {
-        format!("; logins refused that were on their way: {refused}")
-    };
-    let sentence = format!("employee {email} is {}{ended}", state.as_str());
-    admin.tell(&sentence, &json!({ "email": email, "state": state, "refused": refused }))
+    let open: Vec<_> = open.into_iter().map(session::Shown::from).collect();
+    if admin.json {
+        return print::print_json(
+            &json!({ "email": email, "state": state, "refused": refused, "open": open }),
+        );
+    }
+    let ended =
+        if refused == 0 { String::new() } else { format!("; logins refused that were waiting: {refused}") };
+    print::say(&format!("employee {email} is {}{ended}", state.as_str()))?;
+    if open.is_empty() {
+        return Ok(());
+    }
+    print::say("\nThese sessions are still open; end them on their machines (loginctl terminate-user):")?;
+    admin.print(&open, session::COLUMNS, |session| session.cells(admin))
 }
 
 fn preview(admin: &Admin, email: &Email) -> Result<(), Failure> {
     let (_, db) = admin.open()?;
-    let employee = db.read_blocking(|tx| service::find(tx, email));
-    let employee = employee.map_err(Failure::new)?;
-    print::say(&format!(
-        "would remove employee {email}: logins of {} are refused from then on\nhint: say it again with --yes",
+    let employee = db.read_blocking(|tx| service::find(tx, email)).map_err(Failure::new)?;
+    admin.preview(&format!(
+        "remove employee {email}: logins of {} are refused from then on",
         employee.unix_name
     ))
 }

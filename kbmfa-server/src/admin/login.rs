@@ -1,27 +1,25 @@
 //! `login ..`: see who waits, and decide.
 
+mod dialog;
+mod list;
 mod show;
+mod watch;
 
 use clap::{Args as ClapArgs, Subcommand};
 use kbmfa_proto::names::{LoginId, MachineName, UserName};
 use kbmfa_proto::text::Shown as Text;
 use serde::Serialize;
-use std::collections::HashMap;
-use std::time::Duration;
 
-use super::{Admin, Failure, print, session};
-use crate::clock::{Clock, SystemClock, Time};
-use crate::db::{Db, Tx};
+use super::print::{Column, Moment};
+use super::{Admin, Failure, session};
+use crate::config::Config;
+use crate::db::Tx;
 use crate::logins::answering::{self, Answered};
-use crate::logins::state::State;
-use crate::logins::store::{self, Login};
+use crate::logins::store::Login;
 use crate::logins::{Error, service};
 use crate::policy::Approver;
 use crate::relay::{self, Answer};
 use crate::sessions::store as sessions;
-
-/// How often `watch` looks for changes.
-const WATCH_INTERVAL: Duration = Duration::from_millis(200);
 
 /// Digits of an id that a decision needs: fewer are mistyped too easily.
 const DIGITS_TO_DECIDE: usize = 8;
@@ -30,24 +28,14 @@ const DIGITS_TO_DECIDE: usize = 8;
 #[derive(Subcommand)]
 pub enum Verb {
     /// List logins, newest first.
-    List {
-        /// Only those in this state.
-        #[arg(long)]
-        state: Option<State>,
-        /// Only those that were let in over a minute ago and never opened a session, on machines that report
-        /// sessions.
-        #[arg(long, conflicts_with = "state")]
-        unopened: bool,
-        /// So many at the most.
-        #[arg(long, default_value_t = 50, value_parser = clap::value_parser!(i64).range(1..))]
-        limit: i64,
-    },
+    List(list::Args),
     /// Show one login: what is known of it, and its whole story in the order of time.
     Show {
         /// Its id, or the beginning of it.
         id: String,
     },
-    /// Print each login as it comes and as it ends, until interrupted.
+    /// Print each login as it comes and as it ends, until interrupted. At a terminal, `a` and Enter approves a login that
+    /// waits, `d` and Enter denies one, `?` and Enter explains.
     Watch,
     /// Approve a login that waits.
     Approve(Decision),
@@ -71,14 +59,15 @@ pub struct Decision {
 /// What went wrong.
 pub fn run(admin: &Admin, verb: Verb) -> Result<(), Failure> {
     match verb {
-        Verb::List { state, unopened, limit } => list(admin, state, unopened, limit),
+        Verb::List(args) => list::run(admin, args),
         Verb::Show { id } => show::run(admin, &id),
-        Verb::Watch => watch(admin),
-        Verb::Approve(decision) => decide(admin, decision, Answer::Approve),
-        Verb::Deny(decision) => decide(admin, decision, Answer::Deny),
+        Verb::Watch => watch::run(admin),
+        Verb::Approve(decision) => decide_and_tell(admin, decision, Answer::Approve),
+        Verb::Deny(decision) => decide_and_tell(admin, decision, Answer::Deny),
     }
 }
 
+/// A login as it is printed.
 #[derive(Serialize)]
 struct Shown {
     id: LoginId,
@@ -90,10 +79,10 @@ struct Shown {
     state: &'static str,
     reason: Option<String>,
     decided_by: Option<String>,
-    opened: String,
-    expires: String,
-    collected: Option<String>,
-    lapsed: Option<String>,
+    opened: Moment,
+    expires: Moment,
+    collected: Option<Moment>,
+    lapsed: Option<Moment>,
     /// `open`, `closed` or `none`; null where nobody has looked.
     session: Option<&'static str>,
 }
@@ -105,10 +94,10 @@ impl From<Login> for Shown {
             user: login.user().clone(),
             service: login.opened.service.clone(),
             state: login.life.state.as_str(),
-            opened: login.opened_at.to_string(),
-            expires: login.life.expires_at.to_string(),
-            collected: login.life.collected_at.map(|at| at.to_string()),
-            lapsed: login.life.lapsed_at.map(|at| at.to_string()),
+            opened: login.opened_at.into(),
+            expires: login.life.expires_at.into(),
+            collected: login.life.collected_at.map(Moment),
+            lapsed: login.life.lapsed_at.map(Moment),
             id: login.id,
             source: login.source,
             key: login.key,
@@ -142,12 +131,26 @@ impl WithSessions {
     }
 }
 
+/// What `list` prints; `watch` prints the first nine.
+const COLUMNS: [Column; 10] = [
+    Column::whole("LOGIN"),
+    Column::whole("OPENED"),
+    Column::short("USER", 6),
+    Column::short("MACHINE", 6),
+    Column::short("SERVICE", 4).rank(5),
+    Column::short("FROM", 9).rank(2),
+    Column::short("KEY", 14).rank(6),
+    Column::whole("STATE").state(),
+    Column::short("BY", 8).rank(3),
+    Column::whole("SESSION").rank(4),
+];
+
 impl Shown {
-    fn cells(&self) -> Vec<String> {
+    fn cells(&self, admin: &Admin) -> Vec<String> {
         let or_dash = |text: &Option<String>| text.clone().unwrap_or_else(|| "-".into());
         vec![
             self.id.short().to_owned(),
-            self.opened.clone(),
+            admin.time(self.opened),
             self.user.to_string(),
             self.machine.to_string(),
             self.service.to_string(),
@@ -158,31 +161,16 @@ impl Shown {
             self.session.filter(|word| *word != "none").unwrap_or("-").to_owned(),
         ]
     }
-
-    fn sentence(&self) -> String {
-        self.cells().join("  ")
-    }
 }
 
-const HEADINGS: &[&str] =
-    &["LOGIN", "OPENED", "USER", "MACHINE", "SERVICE", "FROM", "KEY", "STATE", "BY", "SESSION"];
-
-fn list(admin: &Admin, state: Option<State>, unopened: bool, limit: i64) -> Result<(), Failure> {
-    let (_, db) = admin.open()?;
-    let logins: Result<Vec<Shown>, Error> = db.read_blocking(|tx| {
-        let found = if unopened {
-            let ids = sessions::unopened(tx, limit)?;
-            let found: Result<Vec<_>, _> = ids.iter().map(|id| store::by_id(tx, id)).collect();
-            found?.into_iter().flatten().collect()
-        } else {
-            store::newest(tx, state, limit)?
-        };
-        found.into_iter().map(|login| Ok(WithSessions::read(tx, login)?.login)).collect()
-    });
-    admin.print(&logins.map_err(Failure::new)?, HEADINGS, Shown::cells)
+/// Decides, and says what came of it.
+fn decide_and_tell(admin: &Admin, decision: Decision, answer: Answer) -> Result<(), Failure> {
+    let login = decide(admin, decision, answer)?;
+    admin.tell(&format!("login {} is {}", login.id.short(), login.state), &login)
 }
 
-fn decide(admin: &Admin, decision: Decision, answer: Answer) -> Result<(), Failure> {
+/// Puts in this person's answer about a login that waits.
+fn decide(admin: &Admin, decision: Decision, answer: Answer) -> Result<Shown, Failure> {
     let name = admin.actor.who.strip_prefix("console:").unwrap_or(&admin.actor.who);
     let person = Approver::console(name).map_err(Failure::new)?;
     let Decision { id, reason } = decision;
@@ -192,71 +180,21 @@ fn decide(admin: &Admin, decision: Decision, answer: Answer) -> Result<(), Failu
             .hint(format!("give {DIGITS_TO_DECIDE} digits of its id at least, as `login list` shows them")));
     }
     let config = admin.become_owner()?;
-    if config.relay != relay::Settings::Console && reason.is_none() {
-        return Err(Failure::new(format!(
-            "people are asked in {}; whoever decides here says why",
-            config.relay.name()
-        ))
-        .hint("add --reason TEXT"));
+    if needs_reason(&config) && reason.is_none() {
+        let error = format!("asks go to {}: an answer from here needs a reason", config.relay.name());
+        return Err(Failure::new(error).hint("add --reason TEXT"));
     }
     let answered = admin.change("login.answer", move |tx, config, _| {
         let login = service::find(tx, &id)?;
         answering::answer(tx, &config.rules(None), &login.id, &person, answer, reason.as_ref())
     })?;
     match answered {
-        Answered::Decided(login) => {
-            let login = Shown::from(*login);
-            admin.tell(&format!("login {} is {}", login.id.short(), login.state), &login)
-        }
+        Answered::Decided(login) => Ok(Shown::from(*login)),
         Answered::DidNotCount(why) => Err(Failure::new(format!("your answer did not count: {why}"))),
     }
 }
 
-/// Prints a line for each login that is new or has changed, and for each notice. Looking costs one number
-/// as long as nothing has.
-#[expect(clippy::disallowed_methods, reason = "the command line has nothing to do between two looks")]
-fn watch(admin: &Admin) -> Result<(), Failure> {
-    let (_, db) = admin.open()?;
-    let changes = db.watch().map_err(Failure::new)?;
-    let (mut version, mut shown) = (None, None);
-    let mut noticed = SystemClock.now();
-    loop {
-        let now = Some(changes.version().map_err(Failure::new)?);
-        if now != version {
-            version = now;
-            print_news(admin, &db, &mut shown)?;
-            noticed = print_notices(admin, &db, noticed)?;
-        }
-        std::thread::sleep(WATCH_INTERVAL);
-    }
-}
-
-/// Prints what people are told besides; returns the moment of the last of it.
-fn print_notices(admin: &Admin, db: &Db, after: Time) -> Result<Time, Failure> {
-    let notices = db.read_blocking(|tx| store::notices::after(tx, after)).map_err(Failure::new)?;
-    let mut last = after;
-    for (at, notice) in notices {
-        last = at;
-        let json = serde_json::json!({ "notice": notice.text, "at": at.to_string() });
-        admin.tell(&format!("!  {at}  {}", notice.text), &json)?;
-    }
-    Ok(last)
-}
-
-fn print_news(admin: &Admin, db: &Db, shown: &mut Option<HashMap<LoginId, State>>) -> Result<(), Failure> {
-    let is_first = shown.is_none();
-    let shown = shown.get_or_insert_default();
-    let mut newest =
-        db.read_blocking(|tx| Ok::<_, Error>(store::newest(tx, None, 1000)?)).map_err(Failure::new)?;
-    newest.reverse();
-    for login in newest {
-        let state = login.life.state;
-        let news = shown.insert(login.id.clone(), state) != Some(state);
-        // What had ended before the watch began is history, not news.
-        if news && !(is_first && state != State::Pending) {
-            let login = Shown::from(login);
-            if admin.json { print::print_json(&login)? } else { print::say(&login.sentence())? }
-        }
-    }
-    Ok(())
+/// Where people are asked in a chat, who answers here instead says why.
+fn needs_reason(config: &Config) -> bool {
+    config.relay != relay::Settings::Console
 }

@@ -5,7 +5,8 @@ use kbmfa_proto::names::{MachineName, PoolName};
 use serde::Serialize;
 use serde_json::json;
 
-use super::{Admin, Failure, print};
+use super::print::{self, Column, Moment};
+use super::{Admin, Failure};
 use crate::db;
 use crate::logins;
 use crate::roster::store::{self, Machine};
@@ -74,9 +75,9 @@ struct Shown {
     name: MachineName,
     pools: Vec<PoolName>,
     joined: bool,
-    last_seen: Option<String>,
+    last_seen: Option<Moment>,
     module_version: Option<String>,
-    created: String,
+    created: Moment,
 }
 
 impl Shown {
@@ -85,26 +86,31 @@ impl Shown {
             joined: machine.has_joined(),
             name: machine.name,
             pools,
-            last_seen: machine.last_seen_at.map(|at| at.to_string()),
+            last_seen: machine.last_seen_at.map(Moment),
             module_version: machine.module_version,
-            created: machine.created_at.to_string(),
+            created: machine.created_at.into(),
         }
     }
 
-    fn cells(&self) -> Vec<String> {
+    fn cells(&self, admin: &Admin) -> Vec<String> {
         let pools: Vec<_> = self.pools.iter().map(PoolName::to_string).collect();
-        let dash = || "-".to_owned();
         vec![
             self.name.to_string(),
             pools.join(" "),
             if self.joined { "yes" } else { "no" }.to_owned(),
-            self.last_seen.clone().unwrap_or_else(dash),
-            self.module_version.clone().unwrap_or_else(dash),
+            admin.time_or_dash(self.last_seen),
+            self.module_version.clone().unwrap_or_else(|| "-".into()),
         ]
     }
 }
 
-const HEADINGS: &[&str] = &["MACHINE", "POOLS", "JOINED", "LAST SEEN", "MODULE"];
+const COLUMNS: &[Column] = &[
+    Column::short("MACHINE", 8),
+    Column::short("POOLS", 8).rank(3),
+    Column::whole("JOINED"),
+    Column::whole("LAST SEEN").rank(1),
+    Column::whole("MODULE").rank(2),
+];
 
 fn add(admin: &Admin, name: &MachineName, pools: Vec<PoolName>) -> Result<(), Failure> {
     let machine = name.clone();
@@ -130,7 +136,7 @@ fn list(admin: &Admin, never_joined: bool) -> Result<(), Failure> {
         let wanted = |machine: &Machine| !never_joined || !machine.has_joined();
         store::machines(tx)?.into_iter().filter(wanted).map(with_pools).collect::<Result<Vec<_>, db::Error>>()
     });
-    admin.print(&machines.map_err(Failure::new)?, HEADINGS, Shown::cells)
+    admin.print(&machines.map_err(Failure::new)?, COLUMNS, |machine| machine.cells(admin))
 }
 
 fn show(admin: &Admin, name: &MachineName) -> Result<(), Failure> {
@@ -141,7 +147,7 @@ fn show(admin: &Admin, name: &MachineName) -> Result<(), Failure> {
         Ok::<_, Error>(Shown::new(machine, pools))
     });
     let found = found.map_err(Failure::new)?;
-    if admin.json { print::print_json(&found) } else { admin.print(&[found], HEADINGS, Shown::cells) }
+    if admin.json { print::print_json(&found) } else { admin.print(&[found], COLUMNS, |machine| machine.cells(admin)) }
 }
 
 fn token(admin: &Admin, name: &MachineName) -> Result<(), Failure> {
@@ -165,9 +171,8 @@ fn remove(admin: &Admin, name: &MachineName, yes: bool) -> Result<(), Failure> {
     if !yes {
         let (_, db) = admin.open()?;
         db.read_blocking(|tx| service::machine(tx, name)).map_err(Failure::new)?;
-        return print::say(&format!(
-            "would remove machine {name}: nobody could log in there while its PAM line stands\n\
-             hint: say it again with --yes"
+        return admin.preview(&format!(
+            "remove machine {name}: nobody can log in there any more while its PAM stack names the module"
         ));
     }
     let machine = name.clone();

@@ -16,6 +16,7 @@ pub mod pool;
 pub mod restore;
 pub mod session;
 
+mod csv;
 mod owner;
 mod print;
 mod when;
@@ -38,13 +39,14 @@ const NOT_INITIALISED: &str = "`kbmfa-server init` makes it; or `serve`, from th
 pub struct Admin {
     config: PathBuf,
     json: bool,
+    utc: bool,
     actor: Actor,
 }
 
 impl Admin {
-    /// With this configuration file, printing tables or JSON.
-    pub fn new(config: PathBuf, json: bool) -> Self {
-        Self { config, json, actor: owner::actor() }
+    /// With this configuration file, printing tables or JSON, with times in local time or in UTC.
+    pub fn new(config: PathBuf, json: bool, utc: bool) -> Self {
+        Self { config, json, utc, actor: owner::actor() }
     }
 
     /// Where the configuration is.
@@ -123,12 +125,54 @@ pub fn check_database(config: &Config) -> Result<(), Failure> {
 pub struct Failure {
     error: String,
     hints: Vec<String>,
+    exit: Exit,
+}
+
+/// How the program ends when a verb did not do its work.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Exit {
+    /// It failed.
+    Failed,
+    /// A dry run found something that would change, and has said so.
+    WouldChange,
+    /// Whoever read the output wanted no more of it.
+    ReaderGone,
+    /// The command line makes no sense.
+    Usage,
+}
+
+impl Exit {
+    /// The exit status; `docs/operations.md` lists them.
+    pub fn status(self) -> u8 {
+        match self {
+            Self::ReaderGone => 0,
+            Self::Failed => 1,
+            Self::WouldChange => 2,
+            // EX_USAGE of sysexits.h; clap's own 2 would read as a dry run that found something.
+            Self::Usage => 64,
+        }
+    }
 }
 
 impl Failure {
     /// An error without a hint.
     pub fn new(error: impl fmt::Display) -> Self {
-        Self { error: error.to_string(), hints: Vec::new() }
+        Self { error: error.to_string(), hints: Vec::new(), exit: Exit::Failed }
+    }
+
+    /// A command line that makes no sense.
+    pub fn usage(error: impl fmt::Display) -> Self {
+        Self { exit: Exit::Usage, ..Self::new(error) }
+    }
+
+    /// A dry run has said what would change.
+    pub(super) fn would_change() -> Self {
+        Self { exit: Exit::WouldChange, ..Self::new("") }
+    }
+
+    /// Standard output was closed by its reader.
+    pub(super) fn reader_gone() -> Self {
+        Self { exit: Exit::ReaderGone, ..Self::new("") }
     }
 
     /// The same, as `doctor` shows it.
@@ -142,6 +186,16 @@ impl Failure {
     pub fn hint(mut self, hint: impl Into<String>) -> Self {
         self.hints.push(hint.into());
         self
+    }
+
+    /// How the program ends.
+    pub fn exit(&self) -> Exit {
+        self.exit
+    }
+
+    /// The error for programs: `{"error": "..", "hints": [".."]}`.
+    pub fn to_json(&self) -> String {
+        serde_json::json!({ "error": self.error, "hints": self.hints }).to_string()
     }
 }
 

@@ -5,7 +5,8 @@ use kbmfa_proto::names::{MachineName, PoolName};
 use serde::Serialize;
 use serde_json::json;
 
-use super::{Admin, Failure, print};
+use super::print::{self, Column, Moment};
+use super::{Admin, Failure};
 use crate::roster::store::{self, Pool};
 use crate::roster::{Error, service};
 
@@ -57,12 +58,12 @@ pub fn run(admin: &Admin, verb: Verb) -> Result<(), Failure> {
 struct Shown {
     name: PoolName,
     machines: Vec<MachineName>,
-    created: String,
+    created: Moment,
 }
 
 impl From<Pool> for Shown {
     fn from(pool: Pool) -> Self {
-        Self { name: pool.name, machines: pool.machines, created: pool.created_at.to_string() }
+        Self { name: pool.name, machines: pool.machines, created: pool.created_at.into() }
     }
 }
 
@@ -72,7 +73,7 @@ impl Shown {
     }
 }
 
-const HEADINGS: &[&str] = &["POOL", "MACHINES"];
+const COLUMNS: &[Column] = &[Column::whole("POOL"), Column::short("MACHINES", 12)];
 
 fn names(machines: &[MachineName]) -> String {
     machines.iter().map(MachineName::to_string).collect::<Vec<_>>().join(" ")
@@ -94,14 +95,14 @@ fn list(admin: &Admin) -> Result<(), Failure> {
     let (_, db) = admin.open()?;
     let pools = db.read_blocking(store::pools).map_err(Failure::new)?;
     let pools: Vec<Shown> = pools.into_iter().map(Shown::from).collect();
-    admin.print(&pools, HEADINGS, Shown::cells)
+    admin.print(&pools, COLUMNS, Shown::cells)
 }
 
 fn show(admin: &Admin, name: &PoolName) -> Result<(), Failure> {
     let (_, db) = admin.open()?;
     let pool = db.read_blocking(|tx| service::pool(tx, name)).map_err(Failure::new)?;
     let pool = Shown::from(pool);
-    if admin.json { print::print_json(&pool) } else { admin.print(&[pool], HEADINGS, Shown::cells) }
+    if admin.json { print::print_json(&pool) } else { admin.print(&[pool], COLUMNS, Shown::cells) }
 }
 
 fn remove(admin: &Admin, name: &PoolName, machines: Vec<MachineName>, yes: bool) -> Result<(), Failure> {
@@ -112,7 +113,7 @@ fn remove(admin: &Admin, name: &PoolName, machines: Vec<MachineName>, yes: bool)
     if !yes {
         let (_, db) = admin.open()?;
         db.read_blocking(|tx| service::pool(tx, name)).map_err(Failure::new)?;
-        return print::say(&format!("would remove {what}\nhint: say it again with --yes"));
+        return admin.preview(&format!("remove {what}"));
     }
     let pool = name.clone();
     admin.change("pool.remove", move |tx, _, actor| {

@@ -41,7 +41,8 @@ pub fn run(admin: &Admin, args: &Args) -> Result<(), Failure> {
     let report = restore::report(&backup, current.as_ref()).map_err(Failure::new)?;
     if !args.yes {
         let sentence = format!("{}\nhint: say it again with --yes, while the server is down", words(&report));
-        return admin.tell(&sentence, &json!({ "done": false, "undoes": report }));
+        admin.tell(&sentence, &json!({ "done": false, "undoes": report }))?;
+        return Err(Failure::would_change());
     }
     if poke::is_heard(&config.state_dir) {
         return Err(Failure::new("a server runs on this database").hint("systemctl stop kbmfa-server"));

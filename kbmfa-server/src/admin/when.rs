@@ -44,13 +44,14 @@ impl FromStr for When {
             let midnight = date.to_zoned(TimeZone::UTC).map_err(|_| BadTime)?;
             return Ok(Self::At(Time::from_micros(midnight.timestamp().as_microsecond())));
         }
-        let length = text.parse::<Span>().and_then(|span| {
-            // A day is 24 hours here; months have no length of their own and are refused.
-            span.to_duration(SpanRelativeTo::days_are_24_hours())
-        });
-        let length = length.ok().and_then(|length| Duration::try_from(length).ok());
-        length.map(Self::Ago).ok_or(BadTime)
+        length(text).map(Self::Ago).ok_or(BadTime)
     }
+}
+
+/// A length of time such as 2h, 7d or 1h 30m. A day is 24 hours; months have no length of their own and are none.
+pub(super) fn length(text: &str) -> Option<Duration> {
+    let length = text.parse::<Span>().and_then(|span| span.to_duration(SpanRelativeTo::days_are_24_hours()));
+    length.ok().and_then(|length| Duration::try_from(length).ok())
 }
 
 #[cfg(test)]

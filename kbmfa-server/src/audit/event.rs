@@ -61,6 +61,8 @@ kinds! {
     MachineClaimed = "machine.claimed",
     /// Somebody was turned away: a credential or token that is not accepted. Once in a while from one address.
     CallerRefused = "caller.refused",
+    /// A machine was given another name.
+    MachineRenamed = "machine.renamed",
     /// A machine was removed.
     MachineRemoved = "machine.removed",
     /// A pool was made.
@@ -125,8 +127,25 @@ impl fmt::Display for Kind {
 
 /// A text that names no [`Kind`].
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("there is no event kind {0:?}")]
+#[error("there is no event kind {:?}{}", .0, meant(.0))]
 pub struct UnknownKind(String);
+
+/// Kinds that a mistyped name may mean, at most this many.
+const MEANT_MAX: usize = 5;
+
+/// `; did you mean ..?`, or nothing where no kind comes near.
+fn meant(name: &str) -> String {
+    let distance = |kind: &Kind| {
+        let is_beginning = !name.is_empty() && kind.as_str().starts_with(name);
+        if is_beginning { 0 } else { strsim::damerau_levenshtein(name, kind.as_str()) }
+    };
+    let mut near: Vec<(usize, &str)> = Kind::ALL.iter().map(|kind| (distance(kind), kind.as_str())).collect();
+    near.sort_unstable();
+    let nearest = near.first().map_or(0, |(distance, _)| *distance);
+    near.retain(|(distance, kind)| *distance <= nearest + 1 && *distance <= kind.len() / 3);
+    let near: Vec<&str> = near.into_iter().take(MEANT_MAX).map(|(_, kind)| kind).collect();
+    if near.is_empty() { String::new() } else { format!("; did you mean {}?", near.join(", ")) }
+}
 
 impl FromStr for Kind {
     type Err = UnknownKind;

@@ -69,9 +69,13 @@ pub fn to_row(link: &Link) -> String {
 }
 
 /// A field that a spreadsheet would take for a formula gets an apostrophe in front (OWASP, "CSV injection").
-fn cell(field: &str) -> String {
+pub fn defused(field: &str) -> String {
     let formula = field.starts_with(['=', '+', '-', '@', '\t', '\r']);
-    let field = format!("{}{field}", if formula { "'" } else { "" });
+    format!("{}{field}", if formula { "'" } else { "" })
+}
+
+fn cell(field: &str) -> String {
+    let field = defused(field);
     if field.contains(['"', ',', '\r', '\n']) { format!("\"{}\"", field.replace('"', "\"\"")) } else { field }
 }
 

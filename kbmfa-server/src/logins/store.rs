@@ -106,20 +106,38 @@ pub fn by_prefix(tx: &Tx<'_>, prefix: &str) -> Result<Vec<Login>, Error> {
     tx.query(&sql, &[prefix.into()], login)
 }
 
-/// The newest logins first, of one state or of all.
+/// Which logins to list; what is empty or `None` leaves nothing out.
+#[derive(Debug, Clone, Default)]
+pub struct Filter {
+    /// In one of these states.
+    pub states: Vec<State>,
+    /// To this Unix account.
+    pub user: Option<UserName>,
+    /// On the machine that was called so then.
+    pub machine: Option<MachineName>,
+    /// Opened at or after this moment.
+    pub since: Option<Time>,
+}
+
+/// The newest logins first, at most `limit`.
 ///
 /// # Errors
 /// What the database says.
-pub fn newest(tx: &Tx<'_>, state: Option<State>, limit: i64) -> Result<Vec<Login>, Error> {
-    match state {
-        Some(state) => {
-            let sql = format!("{LOGIN} WHERE +state = ?1 ORDER BY opened_at DESC, id DESC LIMIT ?2");
-            tx.query(&sql, &[state.as_str().into(), limit.into()], login)
-        }
-        None => {
-            tx.query(&format!("{LOGIN} ORDER BY opened_at DESC, id DESC LIMIT ?1"), &[limit.into()], login)
-        }
-    }
+pub fn newest(tx: &Tx<'_>, filter: &Filter, limit: i64) -> Result<Vec<Login>, Error> {
+    let sql = format!(
+        "{LOGIN} WHERE opened_at >= ?1 AND (?2 = '' OR ?2 LIKE '%,' || state || ',%')
+         AND (?3 = '' OR user = ?3) AND (?4 = '' OR machine_name = ?4) ORDER BY opened_at DESC, id DESC LIMIT ?5"
+    );
+    let states = filter.states.iter().fold(String::new(), |list, state| list + "," + state.as_str());
+    let states = if states.is_empty() { states } else { states + "," };
+    let values = [
+        filter.since.map_or(0, Time::micros).into(),
+        states.into(),
+        filter.user.as_ref().map_or("", UserName::as_str).into(),
+        filter.machine.as_ref().map_or("", MachineName::as_str).into(),
+        limit.into(),
+    ];
+    tx.query(&sql, &values, login)
 }
 
 /// Logins for which something may have run out by now: the window, the machine's silence, or the time to

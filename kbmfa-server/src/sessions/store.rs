@@ -166,6 +166,15 @@ pub fn newest(tx: &Tx<'_>, only_open: bool, limit: i64) -> Result<Vec<Session>, 
     tx.query(&sql, &[limit.into()], session)
 }
 
+/// Sessions of a Unix account that are open on any machine, the newest first.
+///
+/// # Errors
+/// What the database says.
+pub fn open_of(tx: &Tx<'_>, account: &UserName, limit: i64) -> Result<Vec<Session>, Error> {
+    let sql = format!("{SESSION} WHERE {OPEN} AND user = ?1 ORDER BY heard_at DESC, id LIMIT ?2");
+    tx.query(&sql, &[account.as_str().into(), limit.into()], session)
+}
+
 /// The sessions of a login's connection and user, oldest first. Several logins may stand behind one session:
 /// one for each phase that asks.
 ///

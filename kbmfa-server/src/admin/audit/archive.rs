@@ -7,7 +7,7 @@ use std::ops::RangeInclusive;
 use std::path::{Path, PathBuf};
 
 use super::super::when::When;
-use super::super::{Admin, Failure, print};
+use super::super::{Admin, Failure};
 use super::export::{self, Format};
 use super::file::{self, Summed};
 use crate::audit::chain::Head;
@@ -48,7 +48,7 @@ pub(super) fn run(admin: &Admin, args: &Args) -> Result<(), Failure> {
             .tell(&format!("there are no events before {before} to archive"), &json!({ "events": 0 }));
     }
     if !args.yes {
-        return print::say(&format!("would archive {what} into {name}\nhint: say it again with --yes"));
+        return admin.preview(&format!("archive {what} into {name}"));
     }
     let written = write(&db, part, &path)?;
     let (archive, events) = (written.clone(), written.last.seq - written.first + 1);

@@ -2,7 +2,7 @@
 
 use clap::{Args as ClapArgs, ValueEnum};
 use serde_json::json;
-use std::io::{self, BufWriter, Write};
+use std::io::{self, BufWriter, ErrorKind, Write};
 use std::ops::RangeInclusive;
 use std::path::PathBuf;
 
@@ -64,7 +64,10 @@ pub(super) fn write(
     format: Format,
     to: impl Write,
 ) -> Result<i64, Failure> {
-    let refused = |e: io::Error| Failure::new(format!("cannot write: {e}"));
+    let refused = |error: io::Error| match error.kind() {
+        ErrorKind::BrokenPipe => Failure::reader_gone(),
+        _ => Failure::new(format!("cannot write: {error}")),
+    };
     let mut out = BufWriter::new(to);
     let (mut done, mut before, last) = (0, part.start() - 1, *part.end());
     let progress = print::progress(last - before);

@@ -5,6 +5,7 @@ use kbmfa_proto::names::{MachineName, UserName};
 use kbmfa_proto::text::Shown;
 use serde_json::{Value, json};
 
+use super::super::print::{self, Column, Moment};
 use super::super::when::When;
 use super::super::{Admin, Failure};
 use crate::audit::event::Kind;
@@ -39,8 +40,8 @@ pub struct Args {
     /// Before this time.
     #[arg(long, value_name = "TIME")]
     until: Option<When>,
-    /// So many at the most: the newest of them.
-    #[arg(long, default_value_t = 1000, value_parser = clap::value_parser!(i64).range(1..))]
+    /// Print at most this many, the newest.
+    #[arg(long, default_value_t = 1000, value_parser = clap::value_parser!(i64).range(1..100_000_000))]
     limit: i64,
 }
 
@@ -59,18 +60,37 @@ pub(super) fn run(admin: &Admin, args: Args) -> Result<(), Failure> {
             since: moment(args.since),
             until: moment(args.until),
             text,
-            limit: args.limit,
+            // One more than is printed tells whether there are more.
+            limit: args.limit + 1,
         };
         Ok::<_, crate::db::Error>((index::is_complete(tx)?, search(tx, &filter)?))
     });
-    let (is_complete, found) = found.map_err(Failure::new)?;
+    let (is_complete, mut found) = found.map_err(Failure::new)?;
     if looks_for_words && !is_complete {
         return Err(Failure::new("the index of words is still being made, and would hide older events")
             .hint("a running server makes it by itself, and so does `kbmfa-server audit reindex`"));
     }
+    let wanted = usize::try_from(args.limit).unwrap_or(usize::MAX);
+    let is_cut = found.len() > wanted;
+    found.truncate(wanted);
     let rows: Vec<Value> = found.iter().map(with_seal).collect();
-    admin.print(&rows, &["EVENT", "TIME", "KIND", "ACTOR", "LOGIN", "MACHINE", "USER", "DETAIL"], cells)
+    admin.print(&rows, COLUMNS, |event| cells(admin, event))?;
+    if is_cut {
+        print::note_cut(args.limit);
+    }
+    Ok(())
 }
+
+const COLUMNS: &[Column] = &[
+    Column::whole("EVENT"),
+    Column::whole("TIME"),
+    Column::whole("KIND"),
+    Column::short("ACTOR", 10),
+    Column::whole("LOGIN").rank(3),
+    Column::short("MACHINE", 6).rank(1),
+    Column::short("USER", 6).rank(2),
+    Column::short("DETAIL", 8).rank(4),
+];
 
 /// The sealed body, with its seal and a time that people can read beside it.
 pub(in crate::admin) fn with_seal(event: &Found) -> Value {
@@ -83,11 +103,11 @@ pub(in crate::admin) fn with_seal(event: &Found) -> Value {
     body
 }
 
-fn cells(event: &Value) -> Vec<String> {
+fn cells(admin: &Admin, event: &Value) -> Vec<String> {
     let login = text(event, "/login").chars().take(8).collect();
     vec![
         event.get("seq").map(ToString::to_string).unwrap_or_default(),
-        text(event, "/time"),
+        time(admin, event),
         text(event, "/kind"),
         actor(event),
         login,
@@ -100,6 +120,12 @@ fn cells(event: &Value) -> Vec<String> {
 fn text(event: &Value, pointer: &str) -> String {
     // A record that was tampered with may hold anything.
     Shown::new(event.pointer(pointer).and_then(Value::as_str).unwrap_or("-")).to_string()
+}
+
+/// When it was, for people.
+pub(in crate::admin) fn time(admin: &Admin, event: &Value) -> String {
+    let at = event.get("at").and_then(Value::as_i64).map(Time::from_micros);
+    admin.time_or_dash(at.map(Moment))
 }
 
 /// Who it was, and in parentheses whom sudo says that it was.

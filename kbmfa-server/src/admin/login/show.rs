@@ -5,8 +5,9 @@ use serde::Serialize;
 use serde_json::Value;
 use std::time::Duration;
 
-use super::super::audit::search::{actor, details, with_seal};
-use super::super::{Admin, Failure, print, session};
+use super::super::audit::search::{actor, details, time, with_seal};
+use super::super::print::{self, Column};
+use super::super::{Admin, Failure, session};
 use super::{Shown, WithSessions};
 use crate::audit::store::archive;
 use crate::audit::store::search::{Filter, Found, search};
@@ -47,18 +48,18 @@ pub(super) fn run(admin: &Admin, id: &str) -> Result<(), Failure> {
             story,
         });
     }
-    print::say(&facts(&login))?;
-    match archived.filter(|_| story.is_empty()) {
-        Some(cut) => {
-            print::say(&format!("its events are archived; the newest archive is {}", cut.archive.file))
-        }
-        None => print::say(&print::table(HEADINGS, story.iter().map(cells))),
-    }?;
+    print::say(&facts(admin, &login))?;
+    if let Some(cut) = archived.filter(|_| story.is_empty()) {
+        print::say(&format!("its events are archived; the newest archive is {}", cut.archive.file))?;
+    } else {
+        let rows: Vec<_> = story.iter().map(|event| cells(admin, event)).collect();
+        print::say(&print::table(COLUMNS, &rows, print::screen()))?;
+    }
     if sessions.is_empty() {
         return Ok(());
     }
     print::say("")?;
-    admin.print(&sessions, session::HEADINGS, session::Shown::cells)
+    admin.print(&sessions, session::COLUMNS, |session| session.cells(admin))
 }
 
 fn window(login: &Login) -> Duration {
@@ -66,7 +67,7 @@ fn window(login: &Login) -> Duration {
 }
 
 /// What is known of it, a line for each thing.
-fn facts(login: &Login) -> String {
+fn facts(admin: &Admin, login: &Login) -> String {
     let shown = Shown::from(login.clone());
     let or_dash = |text: Option<String>| text.unwrap_or_else(|| "-".into());
     let why = shown.reason.as_ref().map(|reason| format!(" ({reason})")).unwrap_or_default();
@@ -78,22 +79,29 @@ fn facts(login: &Login) -> String {
         ("machine", shown.machine.to_string()),
         ("service", shown.service.to_string()),
         ("key", or_dash(shown.key)),
-        ("opened", shown.opened),
+        ("opened", admin.time(shown.opened)),
         ("verdict", login.verdict.clone()),
-        ("window", format!("{:#}, to {}", rounded(window(login)), shown.expires)),
+        ("window", format!("{:#}, to {}", rounded(window(login)), admin.time(shown.expires))),
         ("state", format!("{}{by}{why}", shown.state)),
     ];
     lines.iter().fold(String::new(), |text, (name, value)| text + &format!("{name:<9}{value}\n"))
 }
 
-const HEADINGS: &[&str] = &["EVENT", "TIME", "AFTER", "ACTOR", "WHAT", "DETAIL"];
+const COLUMNS: &[Column] = &[
+    Column::whole("EVENT").rank(3),
+    Column::whole("TIME").rank(1),
+    Column::whole("AFTER").rank(2),
+    Column::short("ACTOR", 10),
+    Column::whole("WHAT"),
+    Column::short("DETAIL", 12),
+];
 
-fn cells(event: &Value) -> Vec<String> {
+fn cells(admin: &Admin, event: &Value) -> Vec<String> {
     let text = |name: &str| event.get(name).and_then(Value::as_str).unwrap_or("-").to_owned();
     let after = event.get("after_ms").and_then(Value::as_u64).map(Duration::from_millis);
     vec![
         event.get("seq").map(ToString::to_string).unwrap_or_default(),
-        text("time"),
+        time(admin, event),
         after.map(|after| format!("{:#}", rounded(after))).unwrap_or_default(),
         actor(event),
         text("kind"),

@@ -1,0 +1,107 @@
+//! `login list`.
+
+use clap::Args as ClapArgs;
+use kbmfa_proto::names::{MachineName, UserName};
+
+use super::super::when::When;
+use super::super::{Admin, Failure, csv, print};
+use super::{COLUMNS, Shown, WithSessions};
+use crate::logins::Error;
+use crate::logins::state::State;
+use crate::logins::store::{self, Filter};
+use crate::sessions::store as sessions;
+
+/// Which logins.
+#[derive(ClapArgs)]
+pub struct Args {
+    /// Only those in one of these states, such as pending or denied,expired.
+    #[arg(long = "state", value_name = "STATE", value_delimiter = ',')]
+    states: Vec<State>,
+    /// Only those to this Unix account.
+    #[arg(long)]
+    user: Option<UserName>,
+    /// Only those on this machine, by the name that it had then.
+    #[arg(long)]
+    machine: Option<MachineName>,
+    /// Only those opened since then: 2026-11-21T21:00:00Z, 2026-11-21, or how long ago: 2h, 7d.
+    #[arg(long, value_name = "TIME")]
+    since: Option<When>,
+    /// Only those that were let in over a minute ago and never opened a session, on machines that report
+    /// sessions.
+    #[arg(long, conflicts_with_all = ["states", "user", "machine", "since"])]
+    unopened: bool,
+    /// Print at most this many, the newest.
+    #[arg(long, default_value_t = 50, value_parser = clap::value_parser!(i64).range(1..1_000_000))]
+    limit: i64,
+    /// Print CSV with a header line, for spreadsheets. Times are in UTC.
+    #[arg(long, conflicts_with = "json")]
+    csv: bool,
+}
+
+pub(super) fn run(admin: &Admin, args: Args) -> Result<(), Failure> {
+    let (_, db) = admin.open()?;
+    let Args { states, user, machine, since, unopened, limit, csv: wants_csv } = args;
+    let found: Result<Vec<Shown>, Error> = db.read_blocking(|tx| {
+        // One more than is printed tells whether there are more.
+        let found = if unopened {
+            let ids = sessions::unopened(tx, limit + 1)?;
+            let found: Result<Vec<_>, _> = ids.iter().map(|id| store::by_id(tx, id)).collect();
+            found?.into_iter().flatten().collect()
+        } else {
+            let since = since.map(|since| since.seen_from(tx.now));
+            store::newest(tx, &Filter { states, user, machine, since }, limit + 1)?
+        };
+        found.into_iter().map(|login| Ok(WithSessions::read(tx, login)?.login)).collect()
+    });
+    let mut logins = found.map_err(Failure::new)?;
+    let wanted = usize::try_from(limit).unwrap_or(usize::MAX);
+    let is_cut = logins.len() > wanted;
+    logins.truncate(wanted);
+    if wants_csv {
+        csv::print(HEADER, logins.iter().map(fields))?;
+    } else {
+        admin.print(&logins, &COLUMNS, |login| login.cells(admin))?;
+    }
+    if is_cut {
+        print::note_cut(limit);
+    }
+    Ok(())
+}
+
+const HEADER: [&str; 14] = [
+    "id",
+    "opened",
+    "user",
+    "machine",
+    "service",
+    "source",
+    "key",
+    "state",
+    "reason",
+    "decided_by",
+    "expires",
+    "collected",
+    "lapsed",
+    "session",
+];
+
+fn fields(login: &Shown) -> [String; 14] {
+    let text = |field: &Option<String>| field.clone().unwrap_or_default();
+    let time = |moment: Option<print::Moment>| moment.map(|moment| moment.0.to_string()).unwrap_or_default();
+    [
+        login.id.to_string(),
+        time(Some(login.opened)),
+        login.user.to_string(),
+        login.machine.to_string(),
+        login.service.to_string(),
+        text(&login.source),
+        text(&login.key),
+        login.state.to_owned(),
+        text(&login.reason),
+        text(&login.decided_by),
+        time(Some(login.expires)),
+        time(login.collected),
+        time(login.lapsed),
+        login.session.unwrap_or_default().to_owned(),
+    ]
+}
