@@ -1,5 +1,8 @@
 //! `machine ..`: enter machines, let them join, take them away.
 
+mod add;
+mod token;
+
 use clap::Subcommand;
 use kbmfa_proto::names::{MachineName, PoolName};
 use serde::Serialize;
@@ -15,14 +18,8 @@ use crate::roster::{Error, service};
 /// The verbs.
 #[derive(Subcommand)]
 pub enum Verb {
-    /// Enter a machine. It can join once it has a token.
-    Add {
-        /// Its name, such as web1.
-        name: MachineName,
-        /// A pool to put it into; made if there is none of this name. Give it once for each.
-        #[arg(long = "pool", value_name = "POOL")]
-        pools: Vec<PoolName>,
-    },
+    /// Enter machines. Each can join once it has a token.
+    Add(add::Args),
     /// List the machines.
     List {
         /// Only those that never joined.
@@ -34,16 +31,20 @@ pub enum Verb {
         /// Its name.
         name: MachineName,
     },
-    /// Print a token with which the machine can join, good for an hour and for one credential.
-    JoinToken {
-        /// The machine's name.
-        name: MachineName,
-    },
+    /// Print a token for each machine with which it can join, once.
+    JoinToken(token::Args),
     /// Print a token with which the machine can replace its credential; the old one works until the new
     /// one is used.
     Rotate {
         /// The machine's name.
         name: MachineName,
+    },
+    /// Give a machine another name. Its credential, pools and logins stay; events keep the name of their time.
+    Rename {
+        /// Its name.
+        name: MachineName,
+        /// Its new name.
+        new_name: MachineName,
     },
     /// Remove a machine: its credential is refused at once, and so is every login that it waits for.
     Remove {
@@ -61,11 +62,12 @@ pub enum Verb {
 /// What went wrong.
 pub fn run(admin: &Admin, verb: Verb) -> Result<(), Failure> {
     match verb {
-        Verb::Add { name, pools } => add(admin, &name, pools),
+        Verb::Add(args) => add::run(admin, args),
         Verb::List { never_joined } => list(admin, never_joined),
         Verb::Show { name } => show(admin, &name),
-        Verb::JoinToken { name } => token(admin, &name),
+        Verb::JoinToken(args) => token::run(admin, &args),
         Verb::Rotate { name } => rotate(admin, &name),
+        Verb::Rename { name, new_name } => rename(admin, &name, &new_name),
         Verb::Remove { name, yes } => remove(admin, &name, yes),
     }
 }
@@ -112,20 +114,6 @@ const COLUMNS: &[Column] = &[
     Column::whole("MODULE").rank(2),
 ];
 
-fn add(admin: &Admin, name: &MachineName, pools: Vec<PoolName>) -> Result<(), Failure> {
-    let machine = name.clone();
-    admin.change("machine.add", move |tx, _, actor| {
-        service::add_machine(tx, actor, &machine)?;
-        for pool in &pools {
-            service::add_pool(tx, actor, pool)?;
-            service::put_in_pool(tx, actor, pool, &machine)?;
-        }
-        Ok::<_, Error>(())
-    })?;
-    let sentence = format!("machine {name} is entered; next: kbmfa-server machine join-token {name}");
-    admin.tell(&sentence, &json!({ "machine": name }))
-}
-
 fn list(admin: &Admin, never_joined: bool) -> Result<(), Failure> {
     let (_, db) = admin.open()?;
     let machines = db.read_blocking(move |tx| {
@@ -147,14 +135,11 @@ fn show(admin: &Admin, name: &MachineName) -> Result<(), Failure> {
         Ok::<_, Error>(Shown::new(machine, pools))
     });
     let found = found.map_err(Failure::new)?;
-    if admin.json { print::print_json(&found) } else { admin.print(&[found], COLUMNS, |machine| machine.cells(admin)) }
-}
-
-fn token(admin: &Admin, name: &MachineName) -> Result<(), Failure> {
-    let machine = name.clone();
-    let token = admin
-        .change("machine.join-token", move |tx, _, actor| service::make_join_token(tx, actor, &machine))?;
-    admin.tell(token.reveal(), &json!({ "machine": name, "token": token.reveal() }))
+    if admin.json {
+        print::print_json(&found)
+    } else {
+        admin.print(&[found], COLUMNS, |machine| machine.cells(admin))
+    }
 }
 
 fn rotate(admin: &Admin, name: &MachineName) -> Result<(), Failure> {
@@ -164,7 +149,26 @@ fn rotate(admin: &Admin, name: &MachineName) -> Result<(), Failure> {
         return Err(Failure::new(format!("machine {name} has no credential to replace"))
             .hint(format!("kbmfa-server machine join-token {name}")));
     }
-    token(admin, name)
+    token::run(admin, &token::Args::of(name.clone()))
+}
+
+fn rename(admin: &Admin, name: &MachineName, new_name: &MachineName) -> Result<(), Failure> {
+    let (from, to) = (name.clone(), new_name.clone());
+    let rules = admin.change("machine.rename", move |tx, config, actor| {
+        service::rename_machine(tx, actor, &from, &to)?;
+        Ok::<_, Error>(config.policy.rules_that_name(&from))
+    })?;
+    let hint = if rules == 0 {
+        String::new()
+    } else {
+        let file = admin.config_path().display();
+        format!(
+            "\nhint: {rules} of the rules in {file} still name {name} and no longer apply to it; change them, then run \
+             systemctl reload kbmfa-server"
+        )
+    };
+    let sentence = format!("machine {name} is now called {new_name}{hint}");
+    admin.tell(&sentence, &json!({ "machine": new_name, "was": name, "rules": rules }))
 }
 
 fn remove(admin: &Admin, name: &MachineName, yes: bool) -> Result<(), Failure> {

@@ -253,7 +253,8 @@ mod tests {
                 .write_blocking("test", move |tx| {
                     let (name, credential) = ("web1".parse().unwrap(), SecretHash::of("a"));
                     machines::add_machine(tx, &root, &name)?;
-                    let token = machines::make_join_token(tx, &root, &name)?.hash();
+                    let token =
+                        machines::make_join_token(tx, &root, &name, machines::JOIN_TOKEN_LIFE)?.hash();
                     machines::join(tx, &token, &credential, "0")?;
                     Ok::<_, crate::roster::Error>(machines::authenticate(tx, &credential, None)?.unwrap())
                 })

@@ -9,6 +9,7 @@ pub use lint::{Known, lint};
 pub use rule::{Mismatch, Rule, Says, Scope, Subject, Terms};
 
 use kbmfa_proto::login::Account;
+use kbmfa_proto::names::MachineName;
 use std::time::Duration;
 
 /// What the operator has decided.
@@ -142,6 +143,11 @@ pub enum Verdict {
 }
 
 impl Settings {
+    /// How many rules are for this machine by its name.
+    pub fn rules_that_name(&self, machine: &MachineName) -> usize {
+        self.rules.iter().filter(|rule| rule.scope.machines.contains(machine)).count()
+    }
+
     /// The longest time that a login may have to wait.
     pub fn longest_window(&self) -> Duration {
         let ruled = self.rules.iter().filter_map(|rule| match &rule.says {

@@ -12,8 +12,11 @@ use crate::db::Tx;
 use crate::random;
 use crate::secret::{Secret, SecretHash};
 
-/// How long a join token is good for.
+/// How long a join token is good for, unless the operator says otherwise.
 pub const JOIN_TOKEN_LIFE: Duration = Duration::from_secs(60 * 60);
+
+/// Longest life of a join token: enough to roll out a fleet over a long weekend.
+pub const JOIN_TOKEN_LIFE_MAX: Duration = Duration::from_secs(7 * 24 * 60 * 60);
 
 /// How stale "last seen" may be: a write for each login would cost more than the knowledge is worth.
 const SEEN_GRAIN: Duration = Duration::from_secs(60);
@@ -122,6 +125,28 @@ pub fn add_machine(tx: &Tx<'_>, actor: &Actor, name: &MachineName) -> Result<(),
     Ok(())
 }
 
+/// Gives a machine another name. Its id, credentials and pools stay.
+///
+/// # Errors
+/// [`Error::NoSuchMachine`], [`Error::MachineExists`], [`Error::OnlyClaimed`].
+pub fn rename_machine(
+    tx: &Tx<'_>,
+    actor: &Actor,
+    name: &MachineName,
+    new_name: &MachineName,
+) -> Result<(), Error> {
+    proven(name)?;
+    proven(new_name)?;
+    let known = machine(tx, name)?;
+    if store::machine_by_name(tx, new_name)?.is_some() {
+        return Err(Error::MachineExists(new_name.clone()));
+    }
+    store::rename_machine(tx, &known.id, new_name)?;
+    let event = Event::new(Kind::MachineRenamed, actor.clone()).machine(new_name);
+    audit::append(tx, &event.detail("before", name).detail("after", new_name))?;
+    Ok(())
+}
+
 /// A name that a machine merely claims gets nothing that is worth having.
 fn proven(name: &MachineName) -> Result<(), Error> {
     if name.is_claimed() { Err(Error::OnlyClaimed(name.clone())) } else { Ok(()) }
@@ -131,11 +156,16 @@ fn proven(name: &MachineName) -> Result<(), Error> {
 ///
 /// # Errors
 /// [`Error::NoSuchMachine`], [`Error::OnlyClaimed`].
-pub fn make_join_token(tx: &Tx<'_>, actor: &Actor, name: &MachineName) -> Result<Secret, Error> {
+pub fn make_join_token(
+    tx: &Tx<'_>,
+    actor: &Actor,
+    name: &MachineName,
+    life: Duration,
+) -> Result<Secret, Error> {
     proven(name)?;
     let machine = machine(tx, name)?;
     let token = Secret::new(format!("kbmfa-join-{}", random::hex::<32>()?));
-    let expires_at = tx.now + JOIN_TOKEN_LIFE;
+    let expires_at = tx.now + life.min(JOIN_TOKEN_LIFE_MAX);
     store::insert_join_token(tx, &token.hash(), &machine.id, expires_at)?;
     let event = Event::new(Kind::MachineTokenMade, actor.clone()).machine(name);
     audit::append(tx, &event.detail("expires", expires_at).detail("joined", joined(&machine)))?;
@@ -305,7 +335,7 @@ mod tests {
     fn with_token() -> (Fixture, SecretHash) {
         let fixture = fixture();
         act(&fixture, |tx| add_machine(tx, &root(), &web1())).unwrap();
-        let token = act(&fixture, |tx| make_join_token(tx, &root(), &web1())).unwrap();
+        let token = act(&fixture, |tx| make_join_token(tx, &root(), &web1(), JOIN_TOKEN_LIFE)).unwrap();
         (fixture, token.hash())
     }
 
@@ -340,7 +370,8 @@ mod tests {
         join_as(&fixture, &token, "old").unwrap();
         assert!(accepted(&fixture, "old"));
         fixture.clock.advance(Duration::from_secs(1));
-        let second = act(&fixture, |tx| make_join_token(tx, &root(), &web1())).unwrap().hash();
+        let second =
+            act(&fixture, |tx| make_join_token(tx, &root(), &web1(), JOIN_TOKEN_LIFE)).unwrap().hash();
         join_as(&fixture, &second, "new").unwrap();
         assert!(accepted(&fixture, "old"));
         assert!(accepted(&fixture, "new"));
@@ -352,10 +383,12 @@ mod tests {
         let (fixture, token) = with_token();
         join_as(&fixture, &token, "a").unwrap();
         fixture.clock.advance(JOIN_TOKEN_LIFE);
-        let again = act(&fixture, |tx| make_join_token(tx, &root(), &web1())).unwrap().hash();
+        let again =
+            act(&fixture, |tx| make_join_token(tx, &root(), &web1(), JOIN_TOKEN_LIFE)).unwrap().hash();
         assert_eq!(join_as(&fixture, &again, "a").unwrap().name, web1());
         assert!(accepted(&fixture, "a"));
-        let third = act(&fixture, |tx| make_join_token(tx, &root(), &web1())).unwrap().hash();
+        let third =
+            act(&fixture, |tx| make_join_token(tx, &root(), &web1(), JOIN_TOKEN_LIFE)).unwrap().hash();
         assert!(matches!(join_as(&fixture, &third, "a"), Err(Error::TokenRefused)), "it is in use by now");
     }
 
@@ -365,7 +398,8 @@ mod tests {
         join_as(&fixture, &token, "old").unwrap();
         assert!(accepted(&fixture, "old"));
         fixture.clock.advance(Duration::from_secs(1));
-        let second = act(&fixture, |tx| make_join_token(tx, &root(), &web1())).unwrap().hash();
+        let second =
+            act(&fixture, |tx| make_join_token(tx, &root(), &web1(), JOIN_TOKEN_LIFE)).unwrap().hash();
         join_as(&fixture, &second, "new").unwrap();
         assert!(accepted(&fixture, "new"));
         let waits =
@@ -466,7 +500,8 @@ mod tests {
         join_as(&fixture, &token, "a").unwrap();
         let db1: MachineName = "db1".parse().unwrap();
         act(&fixture, move |tx| add_machine(tx, &root(), &"db1".parse().unwrap())).unwrap();
-        let other = act(&fixture, move |tx| make_join_token(tx, &root(), &db1)).unwrap().hash();
+        let other =
+            act(&fixture, move |tx| make_join_token(tx, &root(), &db1, JOIN_TOKEN_LIFE)).unwrap().hash();
         assert!(matches!(join_as(&fixture, &other, "a"), Err(Error::TokenRefused)));
     }
 }

@@ -69,6 +69,11 @@ pub(super) fn insert_machine(tx: &Tx<'_>, id: &str, name: &MachineName) -> Resul
     Ok(())
 }
 
+pub(super) fn rename_machine(tx: &Tx<'_>, id: &str, name: &MachineName) -> Result<(), Error> {
+    tx.execute("UPDATE machine SET name = ?2 WHERE id = ?1", &[id.into(), name.as_str().into()])?;
+    Ok(())
+}
+
 pub(super) fn remove_machine(tx: &Tx<'_>, id: &str) -> Result<(), Error> {
     tx.execute("UPDATE machine SET removed_at = ?2 WHERE id = ?1", &[id.into(), tx.now.into()])?;
     tx.execute(

@@ -67,7 +67,7 @@ impl Bed {
             (0..MACHINES).try_for_each(|n| {
                 let (actor, name) = (Actor::new("bench"), name(n));
                 service::add_machine(tx, &actor, &name)?;
-                let token = service::make_join_token(tx, &actor, &name)?;
+                let token = service::make_join_token(tx, &actor, &name, service::JOIN_TOKEN_LIFE)?;
                 service::join(tx, &token.hash(), &SecretHash::of(&credential(n)), "bench")?;
                 Ok::<_, roster::Error>(())
             })
