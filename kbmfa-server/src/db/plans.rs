@@ -24,11 +24,6 @@ const MEANT: &[(&str, &str, &str)] = &[
     ("audit/store/index.rs", "DELETE FROM event_words WHERE rowid <= ?1", "it goes by the rows' numbers"),
     (
         "logins/store.rs",
-        "+state = ?1",
-        "the operator's list, in a reader: back as far as it has to, newest first",
-    ),
-    (
-        "logins/store.rs",
         "UNION ALL SELECT login_id",
         "an archive is made, in a reader: all that is unfinished",
     ),
