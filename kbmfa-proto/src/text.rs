@@ -2,6 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 use std::fmt;
+use unicode_properties::{GeneralCategory, UnicodeGeneralCategory};
 
 /// Longest text kept, in characters; the rest is cut and marked with an ellipsis.
 pub const SHOWN_MAX: usize = 400;
@@ -56,14 +57,47 @@ impl fmt::Display for Shown {
     }
 }
 
-/// True for characters that draw nothing, or that change how others are drawn: controls, line and
-/// paragraph separators, zero-width and bidirectional formatting, tags, private use.
+/// True for characters that draw nothing, that look like a blank and are none, or that change how others are drawn: by
+/// their category in Unicode controls, formatting, private use and every space but the ASCII one; and those of the property
+/// `Default_Ignorable_Code_Point`.
 pub fn is_invisible(c: char) -> bool {
-    c.is_control()
-        || matches!(c,
-            '\u{ad}' | '\u{61c}' | '\u{115f}'..='\u{1160}' | '\u{180e}' | '\u{200b}'..='\u{200f}'
-            | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{3164}' | '\u{e000}'..='\u{f8ff}'
-            | '\u{feff}' | '\u{ffa0}' | '\u{fff0}'..='\u{fffb}' | '\u{e0000}'..='\u{10ffff}')
+    if (' '..='~').contains(&c) {
+        return false;
+    }
+    let by_category = matches!(
+        c.general_category(),
+        GeneralCategory::Control
+            | GeneralCategory::Format
+            | GeneralCategory::LineSeparator
+            | GeneralCategory::ParagraphSeparator
+            | GeneralCategory::PrivateUse
+            | GeneralCategory::SpaceSeparator
+    );
+    by_category || is_ignorable(c) || BLANK_SYMBOLS.contains(&c)
+}
+
+/// Symbols that are drawn as nothing: the Braille pattern without a dot, the musical note without a head.
+const BLANK_SYMBOLS: [char; 2] = ['\u{2800}', '\u{1d159}'];
+
+/// `Default_Ignorable_Code_Point` beyond the category of formatting. A test holds this list to Unicode's own data, which the
+/// module has no room for. Beyond plane 3 there is nothing to see.
+fn is_ignorable(c: char) -> bool {
+    matches!(c,
+        '\u{34f}' | '\u{115f}'..='\u{1160}' | '\u{17b4}'..='\u{17b5}' | '\u{180b}'..='\u{180f}' | '\u{2065}'
+        | '\u{3164}' | '\u{fe00}'..='\u{fe0f}' | '\u{ffa0}' | '\u{fff0}'..='\u{fff8}' | '\u{40000}'..='\u{10ffff}')
+}
+
+/// A text as one cell of a row: no two blanks stand together and none at an end, so that no name looks like two columns.
+pub fn cell(text: &str) -> String {
+    let mut cell = String::with_capacity(text.len());
+    let mut chars = text.chars().peekable();
+    let mut after_blank = true;
+    while let Some(c) = chars.next() {
+        let is_forging = c == ' ' && (after_blank || chars.peek().is_none());
+        after_blank = c == ' ' && !is_forging;
+        if is_forging { cell.push_str("\\u{20}") } else { cell.push(c) }
+    }
+    cell
 }
 
 #[cfg(test)]
@@ -79,6 +113,71 @@ mod tests {
     }
 
     #[test]
+    fn characters_that_draw_nothing_are_spelled_out() {
+        let hidden = [
+            '\u{34f}',
+            '\u{fe00}',
+            '\u{fe0f}',
+            '\u{17b4}',
+            '\u{180b}',
+            '\u{2800}',
+            '\u{1d173}',
+            '\u{1bca0}',
+            '\u{13430}',
+            '\u{a0}',
+            '\u{1680}',
+            '\u{2003}',
+            '\u{202f}',
+            '\u{205f}',
+            '\u{3000}',
+            '\u{200b}',
+            '\u{ad}',
+            '\u{e0041}',
+            '\u{f0000}',
+            '\u{7f}',
+            '\u{9b}',
+            '\u{1d159}',
+        ];
+        for c in hidden {
+            assert_eq!(Shown::new(&format!("a{c}b")).as_str(), format!("a\\u{{{:x}}}b", u32::from(c)));
+        }
+        for c in [' ', '~', 'é', 'ß', '日', '\u{301}', '€', '\u{1f512}', '\u{ac00}'] {
+            assert!(!is_invisible(c), "{c:?}");
+        }
+    }
+
+    /// What Unicode says, by another library and its own data.
+    #[test]
+    fn nothing_that_unicode_calls_ignorable_formatting_or_a_space_is_left() {
+        use icu_properties::props::{DefaultIgnorableCodePoint, GeneralCategory as Category};
+        use icu_properties::{CodePointMapData, CodePointSetData};
+        let (ignorable, category) =
+            (CodePointSetData::new::<DefaultIgnorableCodePoint>(), CodePointMapData::<Category>::new());
+        for c in ('\0'..=char::MAX).filter(|c| *c != ' ') {
+            let hides = matches!(
+                category.get(c),
+                Category::Control
+                    | Category::Format
+                    | Category::SpaceSeparator
+                    | Category::LineSeparator
+                    | Category::ParagraphSeparator
+                    | Category::PrivateUse
+            );
+            assert!(is_invisible(c) || !(hides || ignorable.contains(c)), "{c:?}");
+            let shows = matches!(category.get(c), Category::UppercaseLetter | Category::DecimalNumber);
+            assert!(!(shows && is_invisible(c)), "{c:?}");
+        }
+    }
+
+    #[test]
+    fn a_name_with_blanks_makes_no_column() {
+        assert_eq!(cell("alice"), "alice");
+        assert_eq!(cell("domain users"), "domain users");
+        assert_eq!(cell("al  ice"), "al \\u{20}ice");
+        assert_eq!(cell("   x "), "\\u{20} \\u{20}x\\u{20}");
+    }
+
+    #[test]
     fn a_text_of_just_the_longest_length_is_kept_whole_and_one_more_is_cut() {
         let full = "x".repeat(SHOWN_MAX);
         assert_eq!(Shown::new(&full).as_str(), full);
@@ -86,6 +185,13 @@ mod tests {
     }
 
     proptest! {
+        #[test]
+        fn no_cell_holds_what_parts_two(text in "[a ]{0,20}") {
+            let cell = cell(&text);
+            prop_assert!(!cell.contains("  ") && !cell.starts_with(' ') && !cell.ends_with(' '), "{:?}", cell);
+            prop_assert_eq!(cell.replace("\\u{20}", " "), text);
+        }
+
         #[test]
         fn any_text_becomes_short_and_visible_and_cleaning_again_changes_nothing(text in "\\PC*|.{0,600}") {
             let shown = Shown::new(&text);
