@@ -8,6 +8,7 @@
 pub mod names;
 pub mod text;
 
+pub mod account;
 pub mod caller;
 pub mod login;
 pub mod machine;

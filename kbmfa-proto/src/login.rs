@@ -5,14 +5,16 @@
 use serde::{Deserialize, Serialize};
 use std::net::SocketAddr;
 
+use crate::account::{self, LocalCaller};
 use crate::names::{LoginId, UserName};
 use crate::text::Shown;
 
 /// Longest time, in seconds, that the server holds one `GET /v1/logins/{id}?wait=N`.
 pub const WAIT_S_MAX: u64 = 30;
 
-/// Longest public key line, in bytes, that a machine may report as proof of a first factor.
-pub const KEY_BYTES_MAX: usize = 4096;
+/// Longest public key line, in bytes, that a machine reports. A certificate of 256 principals, the most that sshd
+/// takes, has room for 180 bytes in each.
+pub const KEY_BYTES_MAX: usize = 64 * 1024;
 
 /// What a machine reports when somebody wants to log in. All of it is shown as reported and trusted
 /// for nothing but that; who the machine is comes from its credential.
@@ -22,10 +24,26 @@ pub struct OpenLogin {
     pub phase: Phase,
     /// The PAM service, such as `sshd` or `sudo`.
     pub service: Shown,
-    /// The Unix account to be entered.
+    /// The Unix account to be entered, as the machine's name service spells it (`pw_name`). A module that reports no
+    /// `uid` knows it only as it was typed.
     pub user: UserName,
+    /// `PAM_USER`, as the person typed it, where that differs from `user`. Shown, and never judged by.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub typed: Option<UserName>,
     /// Whether that account exists on the machine.
     pub account: Account,
+    /// Its uid. Absent if it does not exist, and from modules that do not resolve accounts.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub uid: Option<u32>,
+    /// The account to which that uid leads back, where that is another than `user`: both are the same to the kernel.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub uid_user: Option<UserName>,
+    /// The first day on which the account has expired, by the shadow file, in days since 1970-01-01 (UTC).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub expires_day: Option<i64>,
+    /// Who runs the program that asks, where it is not sshd.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub caller: Option<LocalCaller>,
     /// `PAM_RHOST`, where it is set.
     pub rhost: Option<Shown>,
     /// `PAM_TTY`, where it is set.
@@ -41,6 +59,27 @@ pub struct OpenLogin {
     pub rehearsal: bool,
     /// Version of the module.
     pub module_version: Shown,
+}
+
+impl OpenLogin {
+    /// The same login with its account under the one name that is judged by: uid 0 is `root`, whatever it is called.
+    /// Doing it twice changes nothing more.
+    #[must_use]
+    pub fn canonical(mut self) -> Self {
+        account::root_is_root(&mut self.user, &mut self.typed, self.uid);
+        self
+    }
+
+    /// Every account that the login is about: the one to be entered, under each of its names, and those who ask.
+    pub fn accounts(&self) -> impl Iterator<Item = &UserName> {
+        let callers = self.caller.iter().flat_map(LocalCaller::accounts);
+        [&self.user].into_iter().chain(&self.uid_user).chain(callers)
+    }
+
+    /// True if a module reports an account that exists, and does not say which it really is.
+    pub fn is_unresolved(&self) -> bool {
+        self.account == Account::Known && self.uid.is_none()
+    }
 }
 
 /// The PAM phase in which the module was called.

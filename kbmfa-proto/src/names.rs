@@ -153,6 +153,13 @@ impl MachineName {
     }
 }
 
+impl UserName {
+    /// The account of uid 0.
+    pub fn root() -> Self {
+        Self("root".to_owned())
+    }
+}
+
 impl ReportId {
     /// Makes an id of 16 random bytes.
     pub fn from_random(bytes: [u8; 16]) -> Self {

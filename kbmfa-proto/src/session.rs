@@ -6,6 +6,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::account;
 use crate::login::Connection;
 use crate::names::{ReportId, UserName};
 use crate::text::Shown;
@@ -16,6 +17,9 @@ pub const REPORTS_MAX: usize = 64;
 /// Longest body of one `POST /v1/reports`, in bytes. A single report always fits.
 pub const REPORTS_BYTES_MAX: usize = 15 * 1024;
 
+/// Longest public key line, in bytes, in a report that is kept for `POST /v1/reports`; a longer one is left out.
+pub const KEPT_KEY_BYTES_MAX: usize = 4096;
+
 /// One thing that happened on a machine. All of it is shown as reported and decides nothing.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SessionReport {
@@ -25,15 +29,22 @@ pub struct SessionReport {
     pub event: SessionEvent,
     /// The PAM service, such as `sshd`.
     pub service: Shown,
-    /// The Unix account.
+    /// The Unix account, as in [`OpenLogin`](crate::login::OpenLogin).
     pub user: UserName,
+    /// As the person typed it, where that differs.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub typed: Option<UserName>,
+    /// The account's uid, from modules that resolve accounts.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub uid: Option<u32>,
     /// `PAM_RHOST`, where it is set.
     pub rhost: Option<Shown>,
     /// `PAM_TTY`, where it is set.
     pub tty: Option<Shown>,
     /// The connection: ties a close to its open, and both to the login.
     pub connection: Connection,
-    /// The public key line that sshd told, at most [`KEY_BYTES_MAX`](crate::login::KEY_BYTES_MAX) bytes.
+    /// The public key line that sshd told, at most [`KEY_BYTES_MAX`](crate::login::KEY_BYTES_MAX) bytes, and
+    /// [`KEPT_KEY_BYTES_MAX`] in a batch.
     #[serde(default)]
     pub key: Option<String>,
     /// When it happened, by the machine's own clock, in microseconds since 1970 (UTC).
@@ -43,6 +54,15 @@ pub struct SessionReport {
     pub lost: u64,
     /// Version of the module.
     pub module_version: Shown,
+}
+
+impl SessionReport {
+    /// The same report with its account under the name that logins have it: uid 0 is `root`.
+    #[must_use]
+    pub fn canonical(mut self) -> Self {
+        account::root_is_root(&mut self.user, &mut self.typed, self.uid);
+        self
+    }
 }
 
 /// What a report is about. A server that does not know the word refuses that one report.
@@ -78,7 +98,6 @@ pub struct Taken {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::login::KEY_BYTES_MAX;
     use crate::text::SHOWN_MAX;
 
     fn report(text: &str, key: usize) -> SessionReport {
@@ -87,6 +106,8 @@ mod tests {
             event: SessionEvent::Opened,
             service: text.into(),
             user: "alice".parse().unwrap(),
+            typed: None,
+            uid: None,
             rhost: Some(text.into()),
             tty: Some(text.into()),
             connection: Connection { id: text.into(), ssh: None },
@@ -112,9 +133,16 @@ mod tests {
     #[test]
     fn the_longest_report_fits_alone_into_a_batch() {
         for widest in ["\u{10348}", "\\", "\""] {
-            let report = report(&widest.repeat(SHOWN_MAX), KEY_BYTES_MAX);
-            let user = "\"".repeat(256).parse().unwrap();
-            let batch = Reports { reports: vec![SessionReport { user, ..report }] };
+            let report = report(&widest.repeat(SHOWN_MAX), KEPT_KEY_BYTES_MAX);
+            let user: UserName = "\"".repeat(256).parse().unwrap();
+            let batch = Reports {
+                reports: vec![SessionReport {
+                    typed: Some(user.clone()),
+                    uid: Some(u32::MAX),
+                    user,
+                    ..report
+                }],
+            };
             assert!(serde_json::to_vec(&batch).unwrap().len() <= REPORTS_BYTES_MAX, "{widest}");
         }
     }

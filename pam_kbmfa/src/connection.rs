@@ -105,7 +105,7 @@ mod tests {
     #[test]
     fn the_ends_of_the_connection_are_part_of_its_name() {
         let (_dir, proc) = model(&[(20, 1, SOCKET)]);
-        let ssh = crate::ssh::connection("192.0.2.1 50000 192.0.2.2 22");
+        let ssh = crate::ssh::connection("192.0.2.1 50000 192.0.2.2 22").known();
         let (connection, _) = identify(&proc, 20, ssh, Some(SOCKET));
         assert_eq!(connection.id.as_str(), "b007.20.200.192.0.2.1:50000-192.0.2.2:22");
     }

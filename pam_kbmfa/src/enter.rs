@@ -9,6 +9,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Instant;
 
+use crate::account::{self, Resolved};
 use crate::args::{Args, BadArg, Purpose};
 use crate::clock::{Clock, Monotonic};
 use crate::config::Config;
@@ -75,6 +76,9 @@ fn attempt(
         return Ok(End::new(Outcome::Ignored, ""));
     }
     let user = user_name(facts)?;
+    if facts.ssh_is_malformed {
+        return Err(End::new(Outcome::Doubtful, "SSH_CONNECTION is set to what no sshd writes"));
+    }
     let first_factor = facts.first_factor(phase, args.first_factor)?;
     let config = Config::load(&args.config).map_err(|faults| misconfigured(pam, Level::Alert, &faults))?;
     let access = Access::read(&config).map_err(|faults| misconfigured(pam, Level::Alert, &faults))?;
@@ -84,11 +88,12 @@ fn attempt(
     let rehearsal = args.purpose == Purpose::Rehearse;
     let on_unreachable = if rehearsal { OnUnreachable::Deny } else { config.on_unreachable };
     pam.remember(Origin(facts.ssh));
+    let account = account::resolve(pam, user).map_err(|bad| End::new(Outcome::BadUser, bad))?;
     let ask = Ask {
         id: LoginId::from_random(random::bytes().map_err(|error| End::new(Outcome::Fault, error))?),
         open: OpenLogin {
             rehearsal,
-            ..open_login(pam, phase, facts, (user, first_factor), (&proc, peer.as_ref()))
+            ..open_login(pam, phase, facts, (account, first_factor), (&proc, peer.as_ref()))
         },
         until: start + config.deadline.saturating_sub(CANCEL_TIME),
         on_unreachable,
@@ -147,7 +152,7 @@ fn open_login(
     pam: &mut impl Pam,
     phase: Phase,
     facts: &Facts,
-    (user, first_factor): (UserName, FirstFactor),
+    (account, first_factor): (Resolved, FirstFactor),
     (proc, peer): (&Proc, Option<&Peer>),
 ) -> OpenLogin {
     let inode = peer.map(|peer| peer.inode);
@@ -155,11 +160,17 @@ fn open_login(
     if let Some(warning) = warning {
         pam.log(Level::Warning, &warning);
     }
-    OpenLogin {
+    let Resolved { user, typed, account, uid, uid_user, expires_day } = account;
+    let open = OpenLogin {
         phase,
         service: facts.service.clone(),
-        account: pam.account(user.as_str()),
         user,
+        typed,
+        account,
+        uid,
+        uid_user,
+        expires_day,
+        caller: account::caller(pam, proc, facts.ssh),
         rhost: facts.rhost.clone(),
         tty: facts.tty.clone(),
         connection,
@@ -170,7 +181,9 @@ fn open_login(
         },
         rehearsal: false,
         module_version: Shown::new(env!("CARGO_PKG_VERSION")),
-    }
+    };
+    // Here too, for a server that does not know that uid 0 is root.
+    open.canonical()
 }
 
 fn level(outcome: Outcome) -> Level {

@@ -8,7 +8,7 @@ use kbmfa_proto::text::Shown;
 use crate::args::Proof;
 use crate::outcome::{End, Outcome};
 use crate::pam::{Item, Pam};
-use crate::ssh::{self, Publickey};
+use crate::ssh::{self, Ends, Publickey};
 
 /// What PAM tells about one login.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -18,17 +18,21 @@ pub(crate) struct Facts {
     pub(crate) rhost: Option<Shown>,
     pub(crate) tty: Option<Shown>,
     pub(crate) ssh: Option<SshConnection>,
+    /// `SSH_CONNECTION` is set to what no sshd writes.
+    pub(crate) ssh_is_malformed: bool,
     pub(crate) publickey: Option<Publickey>,
 }
 
 impl Facts {
     pub(crate) fn gather(pam: &mut impl Pam) -> Self {
+        let ends = pam.env(c"SSH_CONNECTION").map_or(Ends::Absent, |text| ssh::connection(&text));
         Self {
             user: pam.user(),
             service: pam.item(Item::Service).unwrap_or_default().into(),
             rhost: pam.item(Item::RHost).map(Shown::from),
             tty: pam.item(Item::Tty).map(Shown::from),
-            ssh: pam.env(c"SSH_CONNECTION").and_then(|text| ssh::connection(&text)),
+            ssh: ends.known(),
+            ssh_is_malformed: ends == Ends::Malformed,
             publickey: pam.env(c"SSH_AUTH_INFO_0").and_then(|text| ssh::publickey(&text)),
         }
     }
@@ -64,7 +68,7 @@ mod tests {
     use super::*;
 
     fn facts(ssh: bool, publickey: Option<Publickey>) -> Facts {
-        let ssh = ssh.then(|| ssh::connection("192.0.2.1 50000 192.0.2.2 22").unwrap());
+        let ssh = ssh.then(|| ssh::connection("192.0.2.1 50000 192.0.2.2 22").known().unwrap());
         Facts { ssh, publickey, ..Facts::default() }
     }
 

@@ -11,7 +11,7 @@ use crate::args::{Args, Proof, Purpose};
 use crate::config::{ADDRESS_TIME, Ca, Config, DEADLINE_MAX, OnUnreachable};
 use crate::facts::Facts;
 use crate::procfs::{self, Process};
-use crate::ssh::{self, Publickey};
+use crate::ssh::{self, Ends, Publickey};
 
 /// `pam.toml`. One that is accepted names a server, nests its times and leaves nothing to chance.
 pub fn pam_toml(bytes: &[u8]) {
@@ -71,7 +71,7 @@ pub fn ssh_environment(bytes: &[u8]) {
     let Ok(text) = str::from_utf8(bytes) else { return };
     let (first, rest) = text.split_once('\n').unwrap_or((text, ""));
     let connection = ssh::connection(first);
-    if let Some(found) = connection {
+    if let Ends::Known(found) = connection {
         let (client, server) = (found.client, found.server);
         let text = format!("{} {} {} {}", client.ip(), client.port(), server.ip(), server.port());
         assert_eq!(ssh::connection(&text), connection, "{text:?}");
@@ -85,7 +85,7 @@ pub fn ssh_environment(bytes: &[u8]) {
         assert_eq!(key.split(' ').count(), 2, "{key:?}");
         assert!(rest.lines().any(|line| line.strip_prefix("publickey ") == Some(key)), "{key:?}");
     }
-    let facts = Facts { ssh: connection, publickey, ..Facts::default() };
+    let facts = Facts { ssh: connection.known(), publickey, ..Facts::default() };
     let proven = facts.first_factor(Phase::Auth, Proof::Publickey);
     assert_eq!(proven.is_ok(), told);
     assert!(!matches!(proven, Ok(FirstFactor::Stack)), "nobody vouched");

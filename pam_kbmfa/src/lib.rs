@@ -3,6 +3,7 @@
 //! A file per step, in reading order. Nothing here may print, leave a thread, a signal handler or an
 //! open descriptor behind, or end in success without a fresh approval; `outcome` holds the one exception.
 
+mod account;
 mod args;
 mod clock;
 mod config;

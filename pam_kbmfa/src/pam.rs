@@ -3,16 +3,15 @@
 //! Every text that leaves through here is cleaned first. A text that cannot be shown is not shown; that
 //! must never decide a login.
 
-use kbmfa_proto::login::Account;
 use kbmfa_proto::text::Shown;
 use pam::constants::{PAM_ERROR_MSG, PAM_TEXT_INFO};
 use pam::conv::Conv;
-use pam::items::{RHost, Service, Tty};
+use pam::items::{RHost, RUser, Service, Tty};
 use pam::module::PamHandle;
 use std::ffi::{CStr, CString, c_int};
 
 use crate::ssh::Origin;
-use crate::sys;
+use crate::sys::{self, Entry};
 
 /// How urgent a log line is; the levels of syslog.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -31,6 +30,7 @@ pub(crate) enum Level {
 pub(crate) enum Item {
     Service,
     RHost,
+    RUser,
     Tty,
 }
 
@@ -47,14 +47,18 @@ pub(crate) trait Pam {
     fn user(&mut self) -> Option<String>;
     /// An item; `None` if it is not set or not text.
     fn item(&self, item: Item) -> Option<String>;
-    /// A variable of PAM's environment; `None` if it is not set or not text.
+    /// A variable of PAM's environment; `None` if it is not set.
     fn env(&mut self, name: &CStr) -> Option<String>;
     /// Keeps an origin for later calls about the same login.
     fn remember(&mut self, origin: Origin);
     /// The origin that was kept last, if there was a call before that kept one.
     fn recall(&self) -> Option<Origin>;
-    /// Whether this machine knows the account.
-    fn account(&mut self, user: &str) -> Account;
+    /// The account of this name, as this machine knows it.
+    fn entry_of_name(&mut self, name: &str) -> Option<Entry>;
+    /// The account to which a uid leads.
+    fn entry_of_uid(&mut self, uid: u32) -> Option<Entry>;
+    /// The first day on which the account has expired, in days since 1970.
+    fn expiry_day(&mut self, name: &str) -> Option<i64>;
     /// Whether the application wants texts shown at all.
     fn shows_text(&self) -> bool;
     /// Shows a text to the person, if that can be done.
@@ -85,6 +89,7 @@ impl Pam for Handle<'_> {
         let text = match item {
             Item::Service => self.pamh.get_item::<Service<'_>>().ok()??.0,
             Item::RHost => self.pamh.get_item::<RHost<'_>>().ok()??.0,
+            Item::RUser => self.pamh.get_item::<RUser<'_>>().ok()??.0,
             Item::Tty => self.pamh.get_item::<Tty<'_>>().ok()??.0,
         };
         text.to_str().ok().filter(|text| !text.is_empty()).map(str::to_owned)
@@ -102,8 +107,16 @@ impl Pam for Handle<'_> {
         sys::recall(self.pamh)
     }
 
-    fn account(&mut self, user: &str) -> Account {
-        if sys::account_exists(self.pamh, user) { Account::Known } else { Account::Missing }
+    fn entry_of_name(&mut self, name: &str) -> Option<Entry> {
+        sys::entry_of_name(self.pamh, name)
+    }
+
+    fn entry_of_uid(&mut self, uid: u32) -> Option<Entry> {
+        sys::entry_of_uid(self.pamh, uid)
+    }
+
+    fn expiry_day(&mut self, name: &str) -> Option<i64> {
+        sys::expiry_day(self.pamh, name)
     }
 
     fn shows_text(&self) -> bool {

@@ -5,6 +5,9 @@ use std::io;
 use std::os::fd::RawFd;
 use std::path::{Path, PathBuf};
 
+/// What the kernel shows as login uid where nobody has logged in: `(uid_t) -1`.
+const NEVER_SET: u32 = u32::MAX;
+
 /// `/proc`, or a model of it in a test.
 #[derive(Debug, Clone)]
 pub(crate) struct Proc {
@@ -39,6 +42,13 @@ impl Proc {
     pub(crate) fn process(&self, pid: u32) -> io::Result<Process> {
         let stat = fs::read(self.root.join(pid.to_string()).join("stat"))?;
         parse_stat(&String::from_utf8_lossy(&stat)).ok_or_else(|| io::ErrorKind::InvalidData.into())
+    }
+
+    /// The login uid of this process, which the kernel keeps from the login on; `None` if none was ever set.
+    pub(crate) fn login_uid(&self) -> io::Result<Option<u32>> {
+        let text = fs::read_to_string(self.root.join("self/loginuid"))?;
+        let uid = text.trim().parse::<u32>().map_err(|_| io::Error::from(io::ErrorKind::InvalidData))?;
+        Ok((uid != NEVER_SET).then_some(uid))
     }
 
     /// The sockets that a process holds, each as its descriptor there and its inode.
@@ -81,6 +91,16 @@ mod tests {
             assert_eq!(parse_stat(&format!("42 ({name}) {tail}")), Some(expected), "{name}");
         }
         assert_eq!(parse_stat("42 (sshd) S 41"), None);
+    }
+
+    #[test]
+    fn a_login_uid_that_was_never_set_is_none() {
+        let dir = tempfile::tempdir().unwrap();
+        fs::create_dir(dir.path().join("self")).unwrap();
+        for (text, expected) in [("4294967295", None), ("0", Some(0)), ("1000\n", Some(1000))] {
+            fs::write(dir.path().join("self/loginuid"), text).unwrap();
+            assert_eq!(Proc::at(dir.path()).login_uid().unwrap(), expected, "{text:?}");
+        }
     }
 
     #[test]

@@ -12,6 +12,7 @@ use std::path::Path;
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
+use crate::account::{self, Resolved};
 use crate::args::Args;
 use crate::clock::{Clock, Monotonic, wall_us};
 use crate::config::Config;
@@ -61,13 +62,20 @@ impl<A: Post, C: Clock> Desk<'_, A, C> {
 /// counts as it was found at the first call about this login.
 pub(crate) fn facts(pam: &mut impl Pam, event: SessionEvent) -> Facts {
     let mut facts = Facts::gather(pam);
-    guarded(pam, |pam| facts.ssh = origin(pam, event, facts.ssh));
+    guarded(pam, |pam| facts.ssh = origin(pam, event, (facts.ssh, facts.ssh_is_malformed)));
     facts
 }
 
-fn origin(pam: &mut impl Pam, event: SessionEvent, told: Option<SshConnection>) -> Option<SshConnection> {
+fn origin(
+    pam: &mut impl Pam,
+    event: SessionEvent,
+    (told, malformed): (Option<SshConnection>, bool),
+) -> Option<SshConnection> {
     if let Some(Origin(known)) = pam.recall() {
         return known;
+    }
+    if malformed {
+        pam.log(Level::Warning, "SSH_CONNECTION is set to what no sshd writes");
     }
     let leads_there = |ssh: &SshConnection| matches!(peer::find(&Proc::default(), ssh.client), Ok(Some(_)));
     // At the close the socket may have no peer any more.
@@ -101,7 +109,7 @@ fn try_session(
             "this machine goes by AUTH_TOKEN; a server takes reports from machines that have joined".into()
         );
     }
-    let report = of_facts(event, facts)?;
+    let report = of_facts(pam, event, facts)?;
     match connect(&config) {
         Ok(addresses) => {
             let desk = Desk { addresses: addresses.iter().collect(), clock: &Monotonic::default(), until };
@@ -207,8 +215,9 @@ fn keep(pam: &impl Pam, path: &Path, report: SessionReport, why: &str) {
     pam.log(level, &line);
 }
 
-fn of_facts(event: SessionEvent, facts: &Facts) -> Result<SessionReport, String> {
+fn of_facts(pam: &mut impl Pam, event: SessionEvent, facts: &Facts) -> Result<SessionReport, String> {
     let user = UserName::try_from(facts.user.clone().unwrap_or_default()).map_err(|bad| bad.to_string())?;
+    let Resolved { user, typed, uid, .. } = account::resolve(pam, user).map_err(|bad| bad.to_string())?;
     let proc = Proc::default();
     // At the close the socket may have no peer any more. The process that opens and closes sessions is the
     // connection's own, so that its id comes out the same.
@@ -220,12 +229,14 @@ fn of_facts(event: SessionEvent, facts: &Facts) -> Result<SessionReport, String>
     };
     let (service, rhost, tty) = (facts.service.clone(), facts.rhost.clone(), facts.tty.clone());
     let blank = blank(event, user, connection).map_err(|error| error.to_string())?;
-    Ok(SessionReport { service, rhost, tty, key, ..blank })
+    Ok(SessionReport { typed, uid, service, rhost, tty, key, ..blank }.canonical())
 }
 
 fn of_login(event: SessionEvent, open: &OpenLogin) -> Result<SessionReport, NoRandomness> {
     let (service, rhost, tty) = (open.service.clone(), open.rhost.clone(), open.tty.clone());
-    Ok(SessionReport { service, rhost, tty, ..blank(event, open.user.clone(), open.connection.clone())? })
+    let (typed, uid) = (open.typed.clone(), open.uid);
+    let blank = blank(event, open.user.clone(), open.connection.clone())?;
+    Ok(SessionReport { typed, uid, service, rhost, tty, ..blank })
 }
 
 fn blank(event: SessionEvent, user: UserName, connection: Connection) -> Result<SessionReport, NoRandomness> {
@@ -234,6 +245,8 @@ fn blank(event: SessionEvent, user: UserName, connection: Connection) -> Result<
         event,
         service: Shown::default(),
         user,
+        typed: None,
+        uid: None,
         rhost: None,
         tty: None,
         connection,

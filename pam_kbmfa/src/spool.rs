@@ -4,7 +4,9 @@
 //! is synced: what a crash of the machine takes with it are reports of its last seconds, never a login.
 
 use kbmfa_proto::names::ReportId;
-use kbmfa_proto::session::{REPORTS_BYTES_MAX, REPORTS_MAX, Reports, SessionEvent, SessionReport};
+use kbmfa_proto::session::{
+    KEPT_KEY_BYTES_MAX, REPORTS_BYTES_MAX, REPORTS_MAX, Reports, SessionEvent, SessionReport,
+};
 use rustix::fd::OwnedFd;
 use rustix::fs::{AtFlags, Dir, Mode, OFlags, open, openat, renameat, unlinkat};
 use rustix::io::Errno;
@@ -108,6 +110,7 @@ impl Spool {
         let lost = victims.iter().map(|name| 1 + self.read(name).map_or(0, |(_, head)| head.lost));
         let lost = lost.fold(0, u64::saturating_add);
         report.lost = report.lost.saturating_add(lost);
+        report.key = report.key.filter(|key| key.len() <= KEPT_KEY_BYTES_MAX);
         let text = serde_json::to_vec(&report).map_err(io::Error::from)?;
         self.write(&Name::of(&report), &text)?;
         // Only now: dying in between counts some that are not lost, and loses none that is not counted.

@@ -17,9 +17,39 @@ pub(crate) enum Publickey {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Origin(pub(crate) Option<SshConnection>);
 
-/// Reads `SSH_CONNECTION`: client address and port, server address and port. `None` if sshd does not
-/// know them either, as when it serves a pipe.
-pub(crate) fn connection(text: &str) -> Option<SshConnection> {
+/// What `SSH_CONNECTION` tells.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Ends {
+    /// It is not set: sshd does not call.
+    Absent,
+    /// sshd does not know them either, as when it serves a pipe.
+    Unknown,
+    /// These two.
+    Known(SshConnection),
+    /// What no sshd writes: somebody else has set it.
+    Malformed,
+}
+
+impl Ends {
+    /// The two ends, where they are known.
+    pub(crate) fn known(self) -> Option<SshConnection> {
+        if let Self::Known(ssh) = self { Some(ssh) } else { None }
+    }
+}
+
+/// What sshd writes where the connection is no socket with addresses.
+const UNKNOWN: &str = "UNKNOWN 65535 UNKNOWN 65535";
+
+/// Reads `SSH_CONNECTION`: client address and port, server address and port.
+pub(crate) fn connection(text: &str) -> Ends {
+    match ends(text) {
+        Some(ssh) => Ends::Known(ssh),
+        None if text == UNKNOWN => Ends::Unknown,
+        None => Ends::Malformed,
+    }
+}
+
+fn ends(text: &str) -> Option<SshConnection> {
     let mut words = text.split(' ');
     let mut next = || end(words.next()?, words.next()?);
     let connection = SshConnection { client: next()?, server: next()? };
@@ -51,18 +81,27 @@ mod tests {
 
     #[test]
     fn both_ends_of_a_connection_are_read() {
-        let read = connection("192.0.2.1 50000 2001:db8::2 22").unwrap();
+        let read = ends("192.0.2.1 50000 2001:db8::2 22").unwrap();
         assert_eq!(read.client, "192.0.2.1:50000".parse().unwrap());
         assert_eq!(read.server, "[2001:db8::2]:22".parse().unwrap());
-        let local = connection("fe80::1%eth0 50000 fe80::2%eth0 22").unwrap();
+        let local = ends("fe80::1%eth0 50000 fe80::2%eth0 22").unwrap();
         assert_eq!(local.client, "[fe80::1]:50000".parse().unwrap());
     }
 
     #[test]
-    fn a_text_that_names_no_connection_is_none() {
-        for text in ["", "UNKNOWN 65535 UNKNOWN 65535", "192.0.2.1 1 192.0.2.2", "192.0.2.1 1 192.0.2.2 22 x"]
-        {
-            assert_eq!(connection(text), None, "{text}");
+    fn a_text_that_no_sshd_writes_is_malformed_and_not_absent() {
+        assert_eq!(connection(UNKNOWN), Ends::Unknown);
+        for text in [
+            "",
+            "x",
+            "UNKNOWN 65535 UNKNOWN 65535 ",
+            "UNKNOWN 1 UNKNOWN 65535",
+            "192.0.2.1 1 192.0.2.2",
+            "192.0.2.1 1 192.0.2.2 22 x",
+            "192.0.2.1  1 192.0.2.2 22",
+            "\u{fffd}",
+        ] {
+            assert_eq!(connection(text), Ends::Malformed, "{text}");
         }
     }
 
@@ -91,7 +130,7 @@ mod tests {
         #[test]
         fn a_connection_reads_back_as_it_was_written(client: SocketAddr, server: SocketAddr) {
             let text = format!("{} {} {} {}", client.ip(), client.port(), server.ip(), server.port());
-            let read = connection(&text).unwrap();
+            let read = ends(&text).unwrap();
             prop_assert_eq!((read.client.ip(), read.client.port()), (client.ip(), client.port()));
             prop_assert_eq!((read.server.ip(), read.server.port()), (server.ip(), server.port()));
         }

@@ -17,6 +17,8 @@ unsafe extern "C" {
     fn pam_syslog(handle: *const PamHandle, priority: c_int, format: *const c_char, ...);
     fn pam_getenv(handle: *mut PamHandle, name: *const c_char) -> *const c_char;
     fn pam_modutil_getpwnam(handle: *mut PamHandle, user: *const c_char) -> *mut libc::passwd;
+    fn pam_modutil_getpwuid(handle: *mut PamHandle, uid: libc::uid_t) -> *mut libc::passwd;
+    fn pam_modutil_getspnam(handle: *mut PamHandle, user: *const c_char) -> *mut libc::spwd;
 }
 
 /// Writes one line to the system log, facility AUTHPRIV.
@@ -25,7 +27,8 @@ pub(crate) fn syslog(handle: &PamHandle, priority: c_int, text: &CStr) {
     unsafe { pam_syslog(handle, priority, c"%s".as_ptr(), text.as_ptr()) }
 }
 
-/// A variable of PAM's own environment, which is not that of the process.
+/// A variable of PAM's own environment, which is not that of the process. What is not UTF-8 in it is replaced, so that no
+/// variable that is set reads as one that is not.
 pub(crate) fn getenv(handle: &mut PamHandle, name: &CStr) -> Option<String> {
     // SAFETY: the handle is alive while it is borrowed, and the name ends in a zero byte.
     let value = unsafe { pam_getenv(handle, name.as_ptr()) };
@@ -34,7 +37,7 @@ pub(crate) fn getenv(handle: &mut PamHandle, name: &CStr) -> Option<String> {
     }
     // SAFETY: not null, so a C string that libpam keeps until the variable changes; it is copied here.
     let value = unsafe { CStr::from_ptr(value) };
-    value.to_str().ok().map(str::to_owned)
+    Some(value.to_string_lossy().into_owned())
 }
 
 /// Under which the origin of a login is kept. Another version of this module may lay it out otherwise.
@@ -52,13 +55,56 @@ pub(crate) fn recall(handle: &PamHandle) -> Option<Origin> {
     unsafe { handle.get_data::<Origin>(ORIGIN) }.ok().copied()
 }
 
-/// True if the name service knows the account. Its entry lives as long as the handle, and is not read.
-pub(crate) fn account_exists(handle: &mut PamHandle, user: &str) -> bool {
-    CString::new(user).is_ok_and(|user| {
-        // SAFETY: the handle is alive while it is borrowed, and the name ends in a zero byte.
-        let entry = unsafe { pam_modutil_getpwnam(handle, user.as_ptr()) };
-        !entry.is_null()
-    })
+/// What the name service says about an account.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Entry {
+    /// Its name as the name service spells it; empty if that is not UTF-8.
+    pub(crate) name: String,
+    pub(crate) uid: u32,
+}
+
+/// The account of this name; `None` if the name service knows none, or cannot be asked.
+pub(crate) fn entry_of_name(handle: &mut PamHandle, name: &str) -> Option<Entry> {
+    let name = CString::new(name).ok()?;
+    // SAFETY: the handle is alive while it is borrowed, and the name ends in a zero byte.
+    let found = unsafe { pam_modutil_getpwnam(handle, name.as_ptr()) };
+    entry(found)
+}
+
+/// The account to which a uid leads.
+pub(crate) fn entry_of_uid(handle: &mut PamHandle, uid: u32) -> Option<Entry> {
+    // SAFETY: the handle is alive while it is borrowed.
+    let found = unsafe { pam_modutil_getpwuid(handle, uid) };
+    entry(found)
+}
+
+/// Copies an entry, which lives as long as the handle.
+fn entry(found: *const libc::passwd) -> Option<Entry> {
+    // SAFETY: null, or an entry of libpam's, which nothing changes while it is copied.
+    let found = unsafe { found.as_ref() }?;
+    if found.pw_name.is_null() {
+        return None;
+    }
+    // SAFETY: not null, so a C string that lives as long as the entry.
+    let name = unsafe { CStr::from_ptr(found.pw_name) };
+    Some(Entry { name: name.to_str().unwrap_or_default().to_owned(), uid: found.pw_uid })
+}
+
+/// The first day on which the account has expired, by the shadow file: days since 1970. `None` if it never does, or the
+/// process may not read that.
+pub(crate) fn expiry_day(handle: &mut PamHandle, name: &str) -> Option<i64> {
+    let name = CString::new(name).ok()?;
+    // SAFETY: the handle is alive while it is borrowed, and the name ends in a zero byte.
+    let found = unsafe { pam_modutil_getspnam(handle, name.as_ptr()) };
+    // SAFETY: null, or an entry of libpam's, which nothing changes while it is read.
+    let found = unsafe { found.as_ref() }?;
+    (found.sp_expire >= 0).then_some(found.sp_expire)
+}
+
+/// The user who started the process, or whom it has become for good.
+pub(crate) fn real_uid() -> u32 {
+    // SAFETY: takes nothing, touches no memory and cannot fail.
+    unsafe { libc::getuid() }
 }
 
 /// A duplicate of one of this process's descriptors, not inherited by children.

@@ -52,6 +52,7 @@ pub fn run(admin: &Admin, verb: Verb) -> Result<(), Failure> {
             machine: machine.name,
             pools: store::pools_of(tx, &machine.id)?,
             user: login.user,
+            also: None,
             service: login.service,
             from: login.from,
         };
@@ -102,7 +103,7 @@ struct Explanation {
 }
 
 fn explain(config: &Config, facts: &Facts) -> Explained {
-    let Subject { machine, pools, user, service, from } = &facts.subject;
+    let Subject { machine, pools, user, service, from, .. } = &facts.subject;
     let pools: Vec<_> = pools.iter().map(ToString::to_string).collect();
     let pools = if pools.is_empty() { "no pool".to_owned() } else { format!("pools {}", pools.join(", ")) };
     let from = from.map_or_else(|| "an unknown address".to_owned(), |from| from.to_string());
@@ -122,7 +123,7 @@ fn explain(config: &Config, facts: &Facts) -> Explained {
 fn rules_up_to_the_speaker(rules: &[Rule], login: &Subject) -> Vec<Explanation> {
     let mut explained = Vec::new();
     for rule in rules {
-        let fits = rule.scope.fits(login);
+        let fits = rule.fits(login);
         let says = match (&fits, &rule.says) {
             (Err(mismatch), _) => format!("does not speak: {mismatch}"),
             (Ok(()), Says::Exempt) => "speaks: let them in without asking".into(),

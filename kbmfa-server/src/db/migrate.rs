@@ -16,10 +16,11 @@ const STEPS: &[&str] = &[
     include_str!("../../migrations/0007_relay.sql"),
     include_str!("../../migrations/0008_source_key.sql"),
     include_str!("../../migrations/0009_look_backs.sql"),
+    include_str!("../../migrations/0010_accounts.sql"),
 ];
 
 /// The schema version that this program reads and writes.
-pub const SCHEMA_VERSION: i64 = 9;
+pub const SCHEMA_VERSION: i64 = 10;
 
 /// Takes the steps that are missing, all in one transaction.
 pub(super) fn run(connection: &mut Connection, path: &Path) -> Result<(), Error> {

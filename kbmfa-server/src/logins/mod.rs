@@ -16,6 +16,7 @@ pub mod inbox;
 pub mod live;
 pub mod sweep;
 
+mod people;
 mod waiters;
 
 #[cfg(test)]

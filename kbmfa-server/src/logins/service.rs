@@ -1,6 +1,7 @@
 //! What can happen to a login: each function is one action inside the caller's transaction, with its audit
 //! entry. The decisions are made by `policy::judge` and `state::step`; here they are carried out.
 
+use kbmfa_proto::account::LocalCaller;
 use kbmfa_proto::login::{FirstFactor, KEY_BYTES_MAX, LoginReply, OpenLogin, State as WireState};
 use kbmfa_proto::names::{LoginId, MachineName, UserName};
 use kbmfa_proto::text::Shown;
@@ -8,6 +9,7 @@ use std::time::Duration;
 
 use super::Error;
 use super::key;
+use super::people;
 use super::state::{self, Change, Grace, Input, Life, Revocation, State};
 use super::store::asks::{self, Ask};
 use super::store::{self, Login, history, reach};
@@ -17,8 +19,8 @@ use crate::db::{self, Tx};
 use crate::policy::{self, Facts, Grounds, Membership, Person, Reach, Refusal, Subject, Verdict};
 use crate::random;
 use crate::relay::{Post, text};
+use crate::roster;
 use crate::roster::caller::{AuthToken, Caller, Claim};
-use crate::roster::{self, employee};
 use crate::source::Origin;
 
 /// Logins whose time is up that are ended in one transaction: bounds how long the next login waits for that.
@@ -62,10 +64,11 @@ pub fn open(
     id: &LoginId,
     opened: &OpenLogin,
 ) -> Result<LoginReply, Error> {
+    let opened = opened.clone().canonical();
     let login = match store::by_id(tx, id)? {
-        Some(known) if owns(caller, &known) && known.opened == *opened => known,
+        Some(known) if owns(caller, &known) && known.opened == opened => known,
         Some(_) => return Err(Error::Conflict(id.clone())),
-        None => enter(tx, rules, caller, id, opened)?,
+        None => enter(tx, rules, caller, id, &opened)?,
     };
     Ok(read(tx, rules, login, Duration::ZERO)?.1)
 }
@@ -142,7 +145,9 @@ pub fn revoke_all_of(
     actor: &Actor,
 ) -> Result<usize, Error> {
     let mut revoked = 0;
-    for mut login in store::unfinished_of_user(tx, user)? {
+    for mut login in
+        store::unfinished(tx)?.into_iter().filter(|login| login.opened.accounts().any(|name| name == user))
+    {
         revoked += usize::from(apply(tx, rules, &mut login, Input::Revoke(why), actor)? != Change::None);
     }
     Ok(revoked)
@@ -252,6 +257,7 @@ fn enter(
         poll: 0,
     };
     store::insert(tx, &login)?;
+    roster::store::set_resolves(tx, &caller.machine_id, opened)?;
     record_opening(tx, &login, &verdict)?;
     match verdict {
         Verdict::Ask(terms) => {
@@ -284,6 +290,12 @@ fn record_opening(tx: &Tx<'_>, login: &Login, verdict: &Verdict) -> Result<(), E
         .maybe("source", login.source.as_ref())
         .maybe("tty", opened.tty.as_ref())
         .maybe("key", login.key.as_ref())
+        .maybe("typed", opened.typed.as_ref())
+        .maybe("uid", opened.uid)
+        .maybe("uid-user", opened.uid_user.as_ref())
+        .maybe("account", people::has_expired(opened, tx.now).then_some("expired"))
+        .maybe("caller", opened.caller.as_ref().and_then(LocalCaller::account))
+        .maybe("caller-login", opened.caller.as_ref().and_then(|caller| caller.login_user.as_ref()))
         .maybe("rehearsal", opened.rehearsal.then_some("yes"))
         .detail("module", &opened.module_version);
     audit::append(tx, &event)?;
@@ -311,20 +323,21 @@ pub(super) fn facts(
     let quota = history::quota(machine_id, machine);
     let key = history::Key { machine_id, quota, user: &opened.user, origin: source.as_ref() };
     let before = history::before(tx, key, opened, tx.now.minus(rules.cool_down))?;
-    let person = employee::service::behind(tx, &opened.user)?;
-    let (membership, relay) = by_the_relay(tx, rules, &person)?;
+    let people = people::about(tx, opened)?;
+    let (membership, relay) = people::by_relay(tx, rules, &people)?;
     Ok(Facts {
         subject: Subject {
             machine: machine.clone(),
             pools: roster::store::pools_of(tx, machine_id)?,
             user: opened.user.clone(),
+            also: opened.uid_user.clone(),
             service: opened.service.to_string(),
             from: source.as_ref().and_then(|source| source.address),
         },
         membership,
         relay,
-        person,
-        account: opened.account,
+        person: Person::of_all(people),
+        account: people::account(opened, tx.now),
         rehearsal: opened.rehearsal,
         before,
         counts: history::counts(tx, key, &rules.policy.limits)?,
@@ -346,7 +359,7 @@ pub fn by_the_relay(tx: &Tx<'_>, rules: &Rules, person: &Person) -> Result<(Memb
 fn read(tx: &Tx<'_>, rules: &Rules, mut login: Login, wait: Duration) -> Result<(i64, LoginReply), Error> {
     // The approval of somebody who may not log in any more is worth nothing, read for the first time or again.
     if login.life.state == State::Approved
-        && let Some(why) = revoked(&employee::service::behind(tx, login.user())?)
+        && let Some(why) = revoked(&people::as_one(tx, &login.opened)?)
     {
         apply(tx, rules, &mut login, Input::Revoke(why), &Actor::new("policy"))?;
         return Ok((login.poll, refusal(&login, why)));

@@ -168,12 +168,10 @@ pub(super) fn unfinished_of(tx: &Tx<'_>, machine_id: &str) -> Result<Vec<Login>,
     Ok(found)
 }
 
-/// Logins to a Unix account, on any machine, that have not got the end of.
-pub(super) fn unfinished_of_user(tx: &Tx<'_>, user: &UserName) -> Result<Vec<Login>, Error> {
-    let mut found =
-        tx.query(&format!("{LOGIN} WHERE user = ?1 AND state = 'pending'"), &[user.as_str().into()], login)?;
-    let uncollected = format!("{LOGIN} WHERE user = ?1 AND {UNCOLLECTED}");
-    found.extend(tx.query(&uncollected, &[user.as_str().into()], login)?);
+/// Logins on any machine that have not got the end of: what the limits let wait, and what was approved a moment ago.
+pub(super) fn unfinished(tx: &Tx<'_>) -> Result<Vec<Login>, Error> {
+    let mut found = tx.query(&format!("{LOGIN} WHERE state = 'pending'"), &[], login)?;
+    found.extend(tx.query(&format!("{LOGIN} WHERE {UNCOLLECTED}"), &[], login)?);
     Ok(found)
 }
 

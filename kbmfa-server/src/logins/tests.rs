@@ -28,6 +28,7 @@ use crate::roster::employee::store::Employee;
 use crate::roster::testing::enter_machine;
 use crate::secret::SecretHash;
 
+mod accounts;
 mod answers;
 mod interleaving;
 mod limits;
@@ -139,7 +140,7 @@ fn login_id(byte: u8) -> LoginId {
 }
 
 /// alice at sshd, on connection number `connection`.
-fn alice(connection: u16) -> OpenLogin {
+pub(super) fn alice(connection: u16) -> OpenLogin {
     let ssh = SshConnection {
         client: ([192, 0, 2, 7], 50_000 + connection).into(),
         server: ([192, 0, 2, 1], 22).into(),
@@ -148,7 +149,12 @@ fn alice(connection: u16) -> OpenLogin {
         phase: Phase::Auth,
         service: "sshd".into(),
         user: "alice".parse().unwrap(),
+        typed: None,
         account: Account::Known,
+        uid: Some(1000),
+        uid_user: None,
+        expires_day: None,
+        caller: None,
         rhost: None,
         tty: Some("ssh".into()),
         connection: Connection { id: format!("boot.{connection}").into(), ssh: Some(ssh) },

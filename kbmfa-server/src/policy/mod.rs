@@ -94,6 +94,21 @@ pub enum Person {
     Removed,
 }
 
+impl Person {
+    /// Several people as one: whoever is out keeps all out, and none of them may approve.
+    pub fn of_all(people: impl IntoIterator<Item = Self>) -> Self {
+        people.into_iter().fold(Self::Unknown, |all, one| match (all, one) {
+            (Self::Suspended, _) | (_, Self::Suspended) => Self::Suspended,
+            (Self::Removed, _) | (_, Self::Removed) => Self::Removed,
+            (Self::Employee(names), Self::Employee(more)) => Self::Employee([names, more].concat()),
+            (Self::Employee(names), Self::Unknown) | (Self::Unknown, Self::Employee(names)) => {
+                Self::Employee(names)
+            }
+            (Self::Unknown, Self::Unknown) => Self::Unknown,
+        })
+    }
+}
+
 /// Whether a person is a member of the relay's team.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Membership {
@@ -103,6 +118,18 @@ pub enum Membership {
     Stranger,
     /// There is no such list.
     Unknown,
+}
+
+impl Membership {
+    /// Of two people, each of whom has to be a member.
+    #[must_use]
+    pub fn and(self, other: Self) -> Self {
+        match (self, other) {
+            (Self::Stranger, _) | (_, Self::Stranger) => Self::Stranger,
+            (Self::Unknown, _) | (_, Self::Unknown) => Self::Unknown,
+            (Self::Member, Self::Member) => Self::Member,
+        }
+    }
 }
 
 /// Whether the relay reaches people.
@@ -264,7 +291,7 @@ fn judge_login(settings: &Settings, facts: &Facts) -> Verdict {
 
 /// The rule that speaks about a login, if one does.
 pub fn speaking_rule<'a>(settings: &'a Settings, login: &Subject) -> Option<&'a Rule> {
-    settings.rules.iter().find(|rule| rule.scope.fits(login).is_ok())
+    settings.rules.iter().find(|rule| rule.fits(login).is_ok())
 }
 
 /// The terms on which people are asked about a login, or would be.

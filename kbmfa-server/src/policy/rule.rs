@@ -18,6 +18,19 @@ pub struct Rule {
     pub says: Says,
 }
 
+impl Rule {
+    /// Whether it speaks about a login. To be asked about, any name of the account will do; to be let in unasked, only its own.
+    ///
+    /// # Errors
+    /// The first list of its scope that the login does not fit.
+    pub fn fits(&self, login: &Subject) -> Result<(), Mismatch> {
+        match self.says {
+            Says::Exempt if login.also.is_some() => self.scope.fits(&Subject { also: None, ..login.clone() }),
+            Says::Exempt | Says::Ask(_) => self.scope.fits(login),
+        }
+    }
+}
+
 /// For whom a rule is: a login must fit every list that is not empty.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Scope {
@@ -62,8 +75,10 @@ pub struct Subject {
     pub machine: MachineName,
     /// The pools that it is in.
     pub pools: Vec<PoolName>,
-    /// The Unix account.
+    /// The Unix account, by the name that the machine's name service gives it; `root` if its uid is 0.
     pub user: UserName,
+    /// Another account of the same uid.
+    pub also: Option<UserName>,
     /// The PAM service.
     pub service: String,
     /// The source address, where it is one.
@@ -106,7 +121,10 @@ impl Scope {
         let checks = [
             (Mismatch::Pools, fits_any(&self.pools, |pool| login.pools.contains(pool))),
             (Mismatch::Machines, fits_any(&self.machines, |machine| *machine == login.machine)),
-            (Mismatch::Users, fits_any(&self.users, |user| *user == login.user)),
+            (
+                Mismatch::Users,
+                fits_any(&self.users, |user| *user == login.user || Some(user) == login.also.as_ref()),
+            ),
             (Mismatch::Services, fits_any(&self.services, |service| *service == login.service)),
             (
                 Mismatch::From,
@@ -160,6 +178,7 @@ mod tests {
             machine: "web1".parse().unwrap(),
             pools: vec!["web".parse().unwrap()],
             user: "alice".parse().unwrap(),
+            also: None,
             service: "sshd".into(),
             from: from.map(|from| from.parse().unwrap()),
         }

@@ -38,6 +38,7 @@ fn settings() -> Settings {
 fn facts(user: &str) -> Facts {
     Facts {
         subject: Subject {
+            also: None,
             machine: "web1".parse().unwrap(),
             pools: Vec::new(),
             user: user.parse().unwrap(),

@@ -1,5 +1,6 @@
 //! The SQL of machines, credentials, join tokens and pools.
 
+use kbmfa_proto::login::{Account, OpenLogin};
 use kbmfa_proto::names::{MachineName, PoolName};
 
 use crate::clock::Time;
@@ -19,6 +20,8 @@ pub struct Machine {
     pub last_seen_at: Option<Time>,
     /// The module's version, as last reported.
     pub module_version: Option<String>,
+    /// Whether its module says which account a login is about, or only how that was typed; `None` until one came.
+    pub resolves: Option<bool>,
     /// Credentials that would be accepted now.
     pub credentials: i64,
 }
@@ -31,7 +34,7 @@ impl Machine {
 }
 
 const MACHINE: &str = "SELECT id, name, created_at, last_seen_at, module_version,
-    (SELECT count(*) FROM credential WHERE machine_id = machine.id AND retired_at IS NULL) AS credentials
+    resolves_accounts, (SELECT count(*) FROM credential WHERE machine_id = machine.id AND retired_at IS NULL) AS credentials
     FROM machine WHERE removed_at IS NULL";
 
 fn machine(row: &Row<'_, '_>) -> Result<Machine, Error> {
@@ -41,6 +44,7 @@ fn machine(row: &Row<'_, '_>) -> Result<Machine, Error> {
         created_at: row.time("created_at")?,
         last_seen_at: row.time_or_null("last_seen_at")?,
         module_version: row.text_or_null("module_version")?,
+        resolves: row.integer_or_null("resolves_accounts")?.map(|resolves| resolves != 0),
         credentials: row.integer("credentials")?,
     })
 }
@@ -90,6 +94,20 @@ pub(super) fn seen(tx: &Tx<'_>, id: &str, module_version: Option<&str>) -> Resul
         "UPDATE machine SET last_seen_at = ?2, module_version = coalesce(?3, module_version) WHERE id = ?1",
         &[id.into(), tx.now.into(), module_version.into()],
     )?;
+    Ok(())
+}
+
+/// Notes whether the machine's module resolves accounts, where a login shows it.
+///
+/// # Errors
+/// What the database says.
+pub fn set_resolves(tx: &Tx<'_>, id: &str, opened: &OpenLogin) -> Result<(), Error> {
+    if opened.account == Account::Known {
+        tx.execute(
+            "UPDATE machine SET resolves_accounts = ?2 WHERE id = ?1 AND resolves_accounts IS DISTINCT FROM ?2",
+            &[id.into(), i64::from(!opened.is_unresolved()).into()],
+        )?;
+    }
     Ok(())
 }
 

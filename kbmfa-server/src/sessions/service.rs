@@ -20,6 +20,7 @@ use crate::source::Origin;
 /// # Errors
 /// What the database says.
 pub fn take(tx: &Tx<'_>, rules: &Rules, caller: &Caller, report: &SessionReport) -> Result<(), Error> {
+    let report = &report.clone().canonical();
     if !store::is_news(tx, &caller.machine_id, &report.id)? {
         return Ok(());
     }
@@ -108,6 +109,7 @@ fn event(kind: Kind, caller: &Caller, report: &SessionReport, session: &Session)
         .maybe("source", session.source.as_ref())
         .maybe("tty", session.tty.as_ref())
         .maybe("key", session.key.as_ref())
+        .maybe("typed", report.typed.as_ref())
         .maybe("reports-lost", (report.lost > 0).then_some(report.lost));
     Event { login: session.login.clone(), user: Some(session.user.clone()), ..event }
 }

@@ -2,13 +2,15 @@
 
 use super::*;
 use crate::pam::Item;
-use kbmfa_proto::login::Account;
+use crate::sys::Entry;
 use std::cell::RefCell;
 use std::ffi::CStr;
 
 /// A PAM that knows what it is told here, and remembers what it was asked to show and log.
 #[derive(Default)]
 pub(crate) struct TestPam {
+    /// What the name service knows: a name as typed, the account's own, its uid.
+    entries: &'static [(&'static str, &'static str, u32)],
     user: Option<&'static str>,
     env: Vec<(&'static CStr, &'static str)>,
     origin: Option<Origin>,
@@ -17,6 +19,10 @@ pub(crate) struct TestPam {
 }
 
 impl TestPam {
+    pub(crate) fn knowing(entries: &'static [(&'static str, &'static str, u32)]) -> Self {
+        Self { entries, ..Self::default() }
+    }
+
     pub(crate) fn told(&self) -> Vec<String> {
         self.told.borrow().clone()
     }
@@ -42,8 +48,14 @@ impl Pam for TestPam {
     fn recall(&self) -> Option<Origin> {
         self.origin
     }
-    fn account(&mut self, _: &str) -> Account {
-        Account::Known
+    fn entry_of_name(&mut self, name: &str) -> Option<Entry> {
+        self.entries.iter().find(|(typed, ..)| *typed == name).map(|(_, name, uid)| entry(name, *uid))
+    }
+    fn entry_of_uid(&mut self, uid: u32) -> Option<Entry> {
+        self.entries.iter().find(|(.., known)| *known == uid).map(|(_, name, uid)| entry(name, *uid))
+    }
+    fn expiry_day(&mut self, _: &str) -> Option<i64> {
+        None
     }
     fn shows_text(&self) -> bool {
         true
@@ -54,6 +66,10 @@ impl Pam for TestPam {
     fn log(&self, level: Level, line: &str) {
         self.logged.borrow_mut().push((level, line.into()));
     }
+}
+
+fn entry(name: &str, uid: u32) -> Entry {
+    Entry { name: name.to_owned(), uid }
 }
 
 fn run(pam: TestPam, phase: Phase, words: &[&CStr]) -> (Outcome, Vec<(Level, String)>, Vec<String>) {
@@ -103,7 +119,7 @@ fn from_nowhere(origin: Option<Origin>) -> Vec<String> {
 
 #[test]
 fn a_session_comes_from_where_its_login_was_found_to_come_from_whatever_is_told_later() {
-    let known = crate::ssh::connection("203.0.113.5 50000 203.0.113.6 22");
+    let known = crate::ssh::connection("203.0.113.5 50000 203.0.113.6 22").known();
     let lines = from_nowhere(Some(Origin(known)));
     let expected = ["opened", "closed"].map(|what| format!("session {what} for user alice from 203.0.113.5"));
     assert_eq!(lines, expected);
@@ -141,6 +157,15 @@ fn without_a_first_factor_nobody_is_asked() {
     assert_eq!(outcome, Outcome::NoFirstFactor);
     let line = "user alice from 192.0.2.1: refused, no first factor proven (see first_factor=stack)";
     assert_eq!(logged, [(Level::Notice, line.into())]);
+}
+
+#[test]
+fn an_ssh_connection_that_no_sshd_writes_is_doubtful_and_not_taken_for_none() {
+    let mut pam = alice();
+    pam.env = vec![(c"SSH_CONNECTION", "nonsense")];
+    let (outcome, logged, _) = run(pam, Phase::Auth, &[c"first_factor=stack"]);
+    assert_eq!(outcome, Outcome::Doubtful);
+    assert!(logged[0].1.ends_with("(SSH_CONNECTION is set to what no sshd writes)"), "{logged:?}");
 }
 
 #[test]

@@ -1,0 +1,98 @@
+//! Everybody whom a login is about: whose account is entered, under each of its names, and who asks for it. What machines
+//! report is looked up in the roster here; a name as it was typed never is, but for what a module does not resolve.
+
+use kbmfa_proto::login::{Account, OpenLogin};
+use kbmfa_proto::names::UserName;
+
+use super::service::{Rules, by_the_relay};
+use crate::clock::Time;
+use crate::db::{Error, Tx};
+use crate::policy::{Membership, Person, Reach};
+use crate::roster::employee::service::behind;
+
+/// Microseconds of a day, the unit of the shadow file.
+const DAY_US: i64 = 86_400_000_000;
+
+/// The people, each once, as the roster has them now.
+pub(super) fn about(tx: &Tx<'_>, opened: &OpenLogin) -> Result<Vec<Person>, Error> {
+    let mut names: Vec<&UserName> = opened.accounts().collect();
+    names.sort();
+    names.dedup();
+    let mut people = names.into_iter().map(|name| behind(tx, name)).collect::<Result<Vec<_>, _>>()?;
+    if let Some(name) = plainer(opened) {
+        // Another spelling is enough to refuse somebody, and not to take them for somebody.
+        people.push(match behind(tx, &name)? {
+            Person::Employee(_) | Person::Unknown => Person::Unknown,
+            out => out,
+        });
+    }
+    Ok(people)
+}
+
+/// All of them as one: whoever may not log in keeps the others out, and nobody approves what they have a part in.
+pub(super) fn as_one(tx: &Tx<'_>, opened: &OpenLogin) -> Result<Person, Error> {
+    Ok(Person::of_all(about(tx, opened)?))
+}
+
+/// What the relay says about them: each has to be a member where one has to be.
+pub(super) fn by_relay(tx: &Tx<'_>, rules: &Rules, people: &[Person]) -> Result<(Membership, Reach), Error> {
+    let (mut membership, reach) = by_the_relay(tx, rules, &Person::Unknown)?;
+    for (n, person) in people.iter().filter(|person| matches!(person, Person::Employee(_))).enumerate() {
+        let (own, _) = by_the_relay(tx, rules, person)?;
+        membership = if n == 0 { own } else { membership.and(own) };
+    }
+    Ok((membership, reach))
+}
+
+/// Whether the account may be entered at all, as far as the machine tells. One that has expired is as good as missing.
+pub(super) fn account(opened: &OpenLogin, now: Time) -> Account {
+    if has_expired(opened, now) { Account::Missing } else { opened.account }
+}
+
+/// True if the account's last day is over, by the server's clock.
+pub(super) fn has_expired(opened: &OpenLogin, now: Time) -> bool {
+    opened.expires_day.is_some_and(|day| now.micros().div_euclid(DAY_US) >= day)
+}
+
+/// The plain account name that a name may be another spelling of, where the module does not say which account it is:
+/// without a domain and in lower case.
+fn plainer(opened: &OpenLogin) -> Option<UserName> {
+    let typed = opened.user.as_str();
+    let without = typed.rsplit('\\').next().unwrap_or(typed);
+    let plain = without.split('@').next().unwrap_or(without).to_lowercase();
+    let plain = (opened.is_unresolved() && plain != typed).then(|| plain.parse().ok());
+    plain.flatten()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::logins::tests::alice;
+
+    fn typed(name: &str, uid: Option<u32>) -> OpenLogin {
+        OpenLogin { user: name.parse().unwrap(), uid, ..alice(1) }
+    }
+
+    #[test]
+    fn only_a_name_that_is_not_resolved_is_made_plainer() {
+        let check = |name: &str, expected: Option<&str>| {
+            let found = plainer(&typed(name, None));
+            assert_eq!(found.as_ref().map(UserName::as_str), expected, "{name}");
+            assert_eq!(plainer(&typed(name, Some(1000))), None, "{name}");
+        };
+        check("alice", None);
+        check("Alice", Some("alice"));
+        check("ALICE@example.com", Some("alice"));
+        check("EXAMPLE\\alice", Some("alice"));
+        check("@example.com", None);
+    }
+
+    #[test]
+    fn an_account_expires_at_the_beginning_of_its_day() {
+        let opened = OpenLogin { expires_day: Some(20_000), ..alice(1) };
+        let last = Time::from_micros(20_000 * DAY_US - 1);
+        assert_eq!(account(&opened, last), Account::Known);
+        assert_eq!(account(&opened, Time::from_micros(20_000 * DAY_US)), Account::Missing);
+        assert_eq!(account(&alice(1), Time::from_micros(i64::MAX)), Account::Known);
+    }
+}
