@@ -56,8 +56,11 @@ fn body(bytes: &[u8]) {
         assert!(texts.iter().flatten().chain([&login.module_version]).all(is_clean), "an unclean text");
         assert!(!login.user.as_str().contains(is_invisible), "{}", login.user);
         if let FirstFactor::Publickey { key } = login.first_factor {
-            let print = key::fingerprint(&key);
-            assert!(print.is_none_or(|print| print.len() == "SHA256:".len() + 43), "{key:?}");
+            let read = key::read(&key);
+            let certificate = read.as_ref().and_then(|key| key.certificate.as_ref());
+            let prints = read.iter().map(|key| &key.fingerprint).chain(certificate.map(|signed| &signed.ca));
+            assert!(prints.into_iter().all(|print| print.len() == "SHA256:".len() + 43), "{key:?}");
+            assert!(certificate.is_none_or(|signed| is_clean(&signed.key_id)), "{key:?}");
         }
     }
     if let Some(report) = read::<SessionReport>(bytes) {

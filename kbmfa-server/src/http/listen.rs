@@ -28,7 +28,7 @@ use warp::filters::BoxedFilter;
 
 use super::caller::Peer;
 use super::gate::Gate;
-use super::{BODY_BYTES_MAX, reply};
+use super::{body_bytes_max, reply};
 use crate::shared::Shared;
 use crate::source::{Address, Source};
 
@@ -306,7 +306,8 @@ async fn admit(
         let admitted = gate.admit(head.uri.path(), authorization, peer.0).await;
         place = admitted.map_err(|refusal| reply::refused(&refusal))?;
     }
-    let read = timeout(BODY_TIME, Limited::new(body, BODY_BYTES_MAX).collect()).await;
+    let body = Limited::new(body, body_bytes_max(head.uri.path()));
+    let read = timeout(BODY_TIME, body.collect()).await;
     drop(place);
     match read {
         Ok(Ok(body)) => Ok(Request::from_parts(head, Full::new(body.to_bytes()))),

@@ -16,6 +16,7 @@ mod machines;
 mod reply;
 mod sessions;
 
+use kbmfa_proto::login::KEY_BYTES_MAX;
 use std::net::SocketAddr;
 use std::num::NonZeroU32;
 use std::path::{Path, PathBuf};
@@ -31,8 +32,14 @@ use crate::sessions::Sessions;
 use crate::settings::Section;
 use strangers::Strangers;
 
-/// Largest request body, in bytes. An open login with the longest key fits.
-pub const BODY_BYTES_MAX: usize = 16 * 1024;
+/// Largest request body, in bytes, apart from its key.
+const BODY_BYTES_MAX: usize = 16 * 1024;
+
+/// Largest body of a request with this path, in bytes. An open login and a report may carry a certificate.
+fn body_bytes_max(path: &str) -> usize {
+    let has_key = path.starts_with("/v1/logins/") || path == "/v1/sessions";
+    BODY_BYTES_MAX + if has_key { KEY_BYTES_MAX } else { 0 }
+}
 
 /// What the operator says about listening.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -211,15 +211,7 @@ fn enter(
     id: &LoginId,
     opened: &OpenLogin,
 ) -> Result<Login, Error> {
-    let key = match &opened.first_factor {
-        FirstFactor::Publickey { key } if key.len() > KEY_BYTES_MAX => {
-            return Err(Error::Bad("the key is too long"));
-        }
-        FirstFactor::Publickey { key } => {
-            Some(key::fingerprint(key).ok_or(Error::Bad("first_factor.key is not a public key line"))?)
-        }
-        FirstFactor::Sshd | FirstFactor::Stack => None,
-    };
+    let key = fingerprint(opened)?;
     let facts = facts(tx, rules, (&caller.machine_id, &caller.name), opened)?;
     let verdict = policy::judge(&rules.policy, &facts);
     let state = match &verdict {
@@ -280,6 +272,18 @@ fn origin(opened: &OpenLogin) -> Option<Origin> {
     Origin::of(client, opened.rhost.as_ref().map(Shown::as_str))
 }
 
+/// The key that was used, where sshd told it.
+fn fingerprint(opened: &OpenLogin) -> Result<Option<String>, Error> {
+    match &opened.first_factor {
+        FirstFactor::Publickey { key } if key.len() > KEY_BYTES_MAX => Err(Error::Bad("the key is too long")),
+        FirstFactor::Publickey { key } => match key::read(key) {
+            Some(key) => Ok(Some(key.fingerprint)),
+            None => Err(Error::Bad("first_factor.key is not a public key line")),
+        },
+        FirstFactor::Sshd | FirstFactor::Stack => Ok(None),
+    }
+}
+
 fn record_opening(tx: &Tx<'_>, login: &Login, verdict: &Verdict) -> Result<(), Error> {
     let opened = &login.opened;
     let phase = serde_json::to_value(opened.phase).ok().and_then(|phase| phase.as_str().map(str::to_owned));
@@ -290,6 +294,7 @@ fn record_opening(tx: &Tx<'_>, login: &Login, verdict: &Verdict) -> Result<(), E
         .maybe("source", login.source.as_ref())
         .maybe("tty", opened.tty.as_ref())
         .maybe("key", login.key.as_ref())
+        .maybe("certificate", login.certificate())
         .maybe("typed", opened.typed.as_ref())
         .maybe("uid", opened.uid)
         .maybe("uid-user", opened.uid_user.as_ref())

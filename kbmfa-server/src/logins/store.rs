@@ -6,11 +6,12 @@ pub mod reach;
 
 pub(super) mod history;
 
-use kbmfa_proto::login::OpenLogin;
+use kbmfa_proto::login::{FirstFactor, OpenLogin};
 use kbmfa_proto::names::{LoginId, MachineName, UserName};
 use std::collections::BTreeSet;
 use std::time::Duration;
 
+use super::key::{self, Certificate};
 use super::state::{Life, State};
 use crate::clock::Time;
 use crate::db::{Error, Row, Tx};
@@ -50,6 +51,12 @@ pub struct Login {
 }
 
 impl Login {
+    /// What the certificate says that the person used, if it was one.
+    pub fn certificate(&self) -> Option<Certificate> {
+        let FirstFactor::Publickey { key } = &self.opened.first_factor else { return None };
+        key::read(key)?.certificate
+    }
+
     /// The Unix account to be entered.
     pub fn user(&self) -> &UserName {
         &self.opened.user

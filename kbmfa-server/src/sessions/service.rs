@@ -90,7 +90,7 @@ fn heard(tx: &Tx<'_>, caller: &Caller, report: &SessionReport) -> Result<Session
         service: report.service.clone(),
         source: source.map(|origin| origin.shown),
         tty: report.tty.clone(),
-        key: report.key.as_deref().and_then(key::fingerprint),
+        key: report.key.as_deref().and_then(key::read).map(|key| key.fingerprint),
         heard_at: tx.now,
         opened: None,
         closed: None,

@@ -135,7 +135,7 @@ fn under_not_self_neither_who_asks_nor_whose_account_it_is_may_approve() {
 fn a_machine_whose_module_tells_no_more_than_a_spelling_is_known() {
     let world = World::new();
     let resolves =
-        || world.fixture.db.read_blocking(|tx| roster::store::machines(tx)).unwrap().pop().unwrap().resolves;
+        || world.fixture.db.read_blocking(roster::store::machines).unwrap().pop().unwrap().resolves;
     assert_eq!(resolves(), None);
     world.open(1, OpenLogin { account: Account::Missing, uid: None, ..alice(1) }).unwrap();
     assert_eq!(resolves(), None, "an account that does not exist shows nothing");
