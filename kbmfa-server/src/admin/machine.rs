@@ -79,6 +79,8 @@ struct Shown {
     joined: bool,
     last_seen: Option<Moment>,
     module_version: Option<String>,
+    /// False where its module tells how an account was typed and not which it is; null until it has told.
+    resolves_accounts: Option<bool>,
     created: Moment,
 }
 
@@ -90,8 +92,16 @@ impl Shown {
             pools,
             last_seen: machine.last_seen_at.map(Moment),
             module_version: machine.module_version,
+            resolves_accounts: machine.resolves,
             created: machine.created_at.into(),
         }
+    }
+
+    /// The module's version, and that it is too old to say which account a login is about.
+    fn module(&self) -> String {
+        let version = self.module_version.as_deref().unwrap_or("-");
+        let old = if self.resolves_accounts == Some(false) { " (old: names as typed)" } else { "" };
+        format!("{version}{old}")
     }
 
     fn cells(&self, admin: &Admin) -> Vec<String> {
@@ -101,7 +111,7 @@ impl Shown {
             pools.join(" "),
             if self.joined { "yes" } else { "no" }.to_owned(),
             admin.time_or_dash(self.last_seen),
-            self.module_version.clone().unwrap_or_else(|| "-".into()),
+            self.module(),
         ]
     }
 }

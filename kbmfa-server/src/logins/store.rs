@@ -17,6 +17,9 @@ use crate::clock::Time;
 use crate::db::{Error, Row, Tx};
 use crate::secret::SecretHash;
 
+/// No approval is collected later than this: the grace, and what a server takes to start again.
+const COLLECTED_WITHIN: Duration = Duration::from_secs(86_400);
+
 /// A login as it stands.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Login {
@@ -175,10 +178,12 @@ pub(super) fn unfinished_of(tx: &Tx<'_>, machine_id: &str) -> Result<Vec<Login>,
     Ok(found)
 }
 
-/// Logins on any machine that have not got the end of: what the limits let wait, and what was approved a moment ago.
+/// Logins on any machine that have not got the end of: what the limits let wait, and what was approved lately.
 pub(super) fn unfinished(tx: &Tx<'_>) -> Result<Vec<Login>, Error> {
-    let mut found = tx.query(&format!("{LOGIN} WHERE state = 'pending'"), &[], login)?;
-    found.extend(tx.query(&format!("{LOGIN} WHERE {UNCOLLECTED}"), &[], login)?);
+    let pending = format!("{LOGIN} WHERE state = 'pending' AND expires_at > ?1");
+    let mut found = tx.query(&pending, &[tx.now.into()], login)?;
+    let uncollected = format!("{LOGIN} WHERE {UNCOLLECTED} AND decided_at > ?1");
+    found.extend(tx.query(&uncollected, &[tx.now.minus(COLLECTED_WITHIN).into()], login)?);
     Ok(found)
 }
 

@@ -44,6 +44,21 @@ fn findings(machines: &[Machine], now: Time) -> Vec<Finding> {
         let fix = "`kbmfa-host status` there, or `kbmfa-server machine remove NAME`";
         findings.push(Finding::weak("machines", found).fix(fix));
     }
+    let spelled: Vec<String> = machines
+        .iter()
+        .filter(|machine| machine.resolves == Some(false))
+        .map(|machine| machine.name.to_string())
+        .collect();
+    if !spelled.is_empty() {
+        let found = format!(
+            "{} tell how an account was typed and not which it is, so rules and limits go by the spelling: {}",
+            count(spelled.len()),
+            names(&spelled)
+        );
+        let fix = "install the current module there; until then a suspension holds for a name in any case and with any \
+                   domain, and uid 0 under another name is not taken for root";
+        findings.push(Finding::weak("machines", found).fix(fix));
+    }
     if findings.is_empty() {
         findings.push(Finding::ok("machines", format!("{} known, all heard of lately", machines.len())));
     }
@@ -77,12 +92,20 @@ mod tests {
             created_at: NOW.minus(Duration::from_secs(60)),
             last_seen_at,
             module_version: None,
+            resolves: None,
             credentials,
         }
     }
 
     fn told(machines: &[Machine]) -> String {
         findings(machines, NOW).iter().map(|finding| format!("{finding}\n")).collect()
+    }
+
+    #[test]
+    fn machines_whose_module_does_not_resolve_accounts_are_named() {
+        let with = |name, resolves| Machine { resolves, ..machine(name, 1, Some(NOW)) };
+        let told = told(&[with("web1", Some(true)), with("web2", Some(false)), with("web3", None)]);
+        assert!(told.contains(": web2") && !told.contains("web1") && !told.contains("web3"), "{told}");
     }
 
     #[test]
