@@ -30,6 +30,8 @@ pub(crate) struct Context<'a> {
     pub(crate) chat: &'a mut Chat,
     /// What the service still knows when it is cut from its servers.
     pub(crate) stale: Option<&'a Chat>,
+    /// What the service knows, and takes for all there is.
+    pub(crate) known: Option<&'a Chat>,
     /// The service's login.
     pub(crate) me: Option<Sender>,
     pub(crate) session: u64,
@@ -117,7 +119,7 @@ impl Context<'_> {
         match self.stale {
             Some(_) if fail_offline => Err(refusal::offline()),
             Some(stale) => Ok(stale),
-            None => Ok(self.chat),
+            None => Ok(self.known.unwrap_or(self.chat)),
         }
     }
 

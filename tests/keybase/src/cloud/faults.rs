@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use super::store::Store;
 use crate::control::order::FaultKind;
 use crate::model::Chat;
 
@@ -10,6 +11,8 @@ pub(crate) struct Faults {
     standing: Vec<Fault>,
     /// What services remember since they were cut from the servers.
     pub(crate) stale: Option<Chat>,
+    /// What a service knows that hears nothing and does not know it.
+    pub(crate) store: Option<Store>,
     /// Counts how often held and hanging things were let go.
     pub(crate) releases: u64,
     /// Replies that are held now.
@@ -48,12 +51,17 @@ impl Faults {
         if fault.kind == FaultKind::Offline {
             self.stale = Some(chat.clone());
         }
+        if fault.kind == FaultKind::StoreStale {
+            self.store = Some(Store::of(chat));
+            return;
+        }
         self.standing.push(fault);
     }
 
     pub(crate) fn clear(&mut self) {
         self.standing.clear();
         self.stale = None;
+        self.store = None;
         self.releases += 1;
     }
 
@@ -83,9 +91,11 @@ impl Faults {
 
     /// Whether listeners hear nothing.
     pub(crate) fn is_cut(&self) -> bool {
-        self.standing
+        let is_offline = self
+            .standing
             .iter()
-            .any(|fault| fault.kind == FaultKind::Offline && fault.only.is_none() && fault.times.is_none())
+            .any(|fault| fault.kind == FaultKind::Offline && fault.only.is_none() && fault.times.is_none());
+        is_offline || self.store.is_some()
     }
 
     fn use_up(&mut self, strikes: impl Fn(&Fault) -> bool) -> Option<Fault> {

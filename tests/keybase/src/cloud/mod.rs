@@ -11,6 +11,7 @@ mod requests;
 mod roster;
 mod serve;
 mod session;
+mod store;
 mod waits;
 mod world;
 

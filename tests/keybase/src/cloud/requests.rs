@@ -85,8 +85,11 @@ fn crash(shared: &Shared, session: u64) {
 fn perform(world: &mut World, (session, sender): (u64, Option<Sender>), request: &Request) -> Outcome {
     let is_offline = world.faults.take_offline(&request.method);
     let stale = is_offline.then(|| world.faults.stale.clone().unwrap_or_else(|| world.chat.clone()));
+    let store = world.faults.store.as_mut().filter(|_| !is_offline);
+    let known = store.and_then(|store| store.answers(&world.chat, session, request));
     let mut context = Context {
         stale: stale.as_ref(),
+        known: known.as_ref(),
         me: world.sessions.get(&session).map_or(sender, |session| session.login.clone()),
         session,
         now_ms: wall_ms(),

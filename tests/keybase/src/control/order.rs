@@ -297,6 +297,9 @@ pub enum FaultKind {
     RequestSlow,
     /// The thing happens, the reply comes after a while
     ReplySlow,
+    /// The service hears nothing of what others do, and does not know it: `get` and `read` answer from what it knew, until
+    /// something that it posts itself shows it the gap
+    StoreStale,
     /// The request is lost and the client hangs
     RequestHangs,
     /// The request is lost and the client dies

@@ -206,6 +206,39 @@ fn a_request_that_is_on_its_way_outlives_its_client_and_its_service() {
 }
 
 #[test]
+fn a_store_that_hears_nothing_is_stale_without_a_word_until_a_post_of_its_own_shows_the_gap() {
+    let (rig, _service) = Rig::logged_in();
+    let (mut api, listener) = (rig.chat(), rig.listen(&[]));
+    let id = api.send("ask");
+    rig.cloud.react("alice", &rig.sudo, id, ":+1:").unwrap();
+    listener.event();
+    rig.cloud.fault(FaultKind::StoreStale).unwrap();
+    rig.cloud.unreact("alice", &rig.sudo, id, ":+1:").unwrap();
+    rig.cloud.react("bob", &rig.sudo, id, ":-1:").unwrap();
+    let get = json!({"conversation_id": rig.sudo, "message_ids": [id], "fail_offline": true});
+    let read = json!({"conversation_id": rig.sudo, "fail_offline": true});
+    for (method, options) in [("get", &get), ("read", &read)] {
+        let stale = api.ok(method, options);
+        let newest_text = stale["messages"].as_array().unwrap().iter().find(|found| found["msg"]["id"] == id);
+        let reactions = &newest_text.unwrap()["msg"]["reactions"]["reactions"];
+        assert!(reactions[":+1:"].is_object() && reactions[":-1:"].is_null(), "{method}: {stale}");
+        assert!(stale["offline"].is_null(), "{method}");
+    }
+    api.ok("edit", &json!({"conversation_id": rig.sudo, "message_id": id, "message": {"body": "ask"}}));
+    assert!(api.get(id)["reactions"]["reactions"][":+1:"].is_object(), "`get` asks nobody still");
+    let kinds: Vec<_> = api.ok("read", &read)["messages"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .take(3)
+        .map(|found| found["msg"]["content"]["type"].clone())
+        .collect();
+    assert_eq!(kinds, ["edit", "reaction", "delete"]);
+    let reactions = &api.get(id)["reactions"]["reactions"];
+    assert!(reactions[":+1:"].is_null() && reactions[":-1:"].is_object());
+}
+
+#[test]
 fn a_service_can_crash_after_it_has_done_a_thing() {
     let (rig, service) = Rig::logged_in();
     rig.cloud.fault_times(FaultKind::ReplyCrash, Some("send"), 1).unwrap();
