@@ -5,8 +5,10 @@
 mod broken;
 mod console;
 mod doctor;
+mod doubled;
 mod people;
 mod restarts;
+mod stale;
 mod start;
 
 use insta::assert_snapshot;

@@ -111,6 +111,8 @@ kinds! {
     RelayDown = "relay.down",
     /// A relay has posted an ask.
     AskPosted = "ask.posted",
+    /// A second message of an ask was found.
+    AskDoubled = "ask.doubled",
     /// An ask could not be turned into the verdict, and stays as it is.
     AskAbandoned = "ask.abandoned",
     /// A person answered, and it counted.

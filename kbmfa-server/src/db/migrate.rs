@@ -17,10 +17,11 @@ const STEPS: &[&str] = &[
     include_str!("../../migrations/0008_source_key.sql"),
     include_str!("../../migrations/0009_look_backs.sql"),
     include_str!("../../migrations/0010_accounts.sql"),
+    include_str!("../../migrations/0011_ask_copy.sql"),
 ];
 
 /// The schema version that this program reads and writes.
-pub const SCHEMA_VERSION: i64 = 10;
+pub const SCHEMA_VERSION: i64 = 11;
 
 /// Takes the steps that are missing, all in one transaction.
 pub(super) fn run(connection: &mut Connection, path: &Path) -> Result<(), Error> {

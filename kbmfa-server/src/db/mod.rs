@@ -370,7 +370,7 @@ pub(crate) mod testing {
     /// Makes one.
     pub(crate) fn fixture() -> Fixture {
         let dir = tempfile::tempdir().unwrap();
-        drop(Db::open_and_migrate(dir.path()).unwrap());
+        Db::open_and_migrate(dir.path()).unwrap().close();
         let clock = ManualClock::new(Time::from_micros(START));
         let db = Db::with_clock(dir.path(), Arc::new(clock.clone())).unwrap();
         Fixture { db, clock, dir }

@@ -4,8 +4,10 @@
 //! It does one thing after the other, whatever was hinted at before everything else, and then a little of each kind: nothing
 //! that cannot be done, and nothing that there is much of, holds up the rest.
 
+mod copies;
 mod herald;
 mod patience;
+mod posting;
 mod words;
 
 use kbmfa_proto::names::PoolName;
@@ -13,13 +15,14 @@ use std::collections::{BTreeSet, VecDeque};
 use std::future::Future;
 use std::time::Duration;
 
+use super::state::State;
 use super::store::asks::{self, Ask};
 use super::store::notices::{self, Notice};
 use super::store::{self, Login, reach};
 use super::{Error, Logins, answering, service};
 use crate::clock::Time;
 use crate::db::{Tx, lease};
-use crate::relay::{self, Hint, Message, Posted, Relay, Telling};
+use crate::relay::{self, Answer, Hint, Message, Relay, Standing, Telling};
 use crate::roster;
 use herald::Herald;
 use patience::Patience;
@@ -64,6 +67,8 @@ pub async fn run(logins: Logins, relay: impl Relay, holder: lease::Holder) {
 /// An ask with all that is said about it.
 struct Item {
     ask: Ask,
+    /// Its other messages, if it was posted more than once.
+    copies: Vec<Message>,
     login: Login,
     pools: Vec<PoolName>,
 }
@@ -76,6 +81,12 @@ impl Item {
             text: words::ask(&self.login, &self.pools),
             since: self.login.opened_at,
         }
+    }
+
+    /// Every message on which somebody may have answered, the ask's own first.
+    fn messages(&self) -> Vec<Message> {
+        let own = self.ask.message.iter().map(|message| Message(message.clone()));
+        own.chain(self.copies.iter().cloned()).collect()
     }
 }
 
@@ -141,7 +152,7 @@ impl<R: Relay> Carrier<'_, R> {
             self.follow_hints().await?;
             let looked = self.look_at_one().await?;
             let ended = is_up && self.tend_one(asks::Due::Ended).await?;
-            let told = is_up && self.tell_one().await?;
+            let told = is_up && (self.tell_one().await? | self.mark_one_copy().await?);
             if !(posted || looked || ended || told) {
                 return Ok(());
             }
@@ -180,9 +191,10 @@ impl<R: Relay> Carrier<'_, R> {
     async fn look_at(&mut self, message: &str) -> Result<bool, Failure> {
         let (name, wanted) = (self.relay.name(), message.to_owned());
         let found = self.logins.db().read(move |tx| item(tx, asks::of_message(tx, name, &wanted)?)).await?;
-        let Some(item) = found else { return Ok(true) };
-        let settled = self.settle(&item.posting(), &Message(message.to_owned()), &item.login).await;
-        let what = format!("login {}", item.login.id.short());
+        let (what, settled) = match found {
+            Some(item) => (format!("login {}", item.login.id.short()), self.settle(item).await),
+            None => ("a message".to_owned(), self.look_at_unknown(message).await),
+        };
         note(&mut self.urgent, (message, &what), self.logins.db().now(), settled)
     }
 
@@ -238,29 +250,30 @@ impl<R: Relay> Carrier<'_, R> {
         Ok(true)
     }
 
-    async fn post(&mut self, item: &Item) -> Result<(), Failure> {
-        let posted = self.say(self.relay.post(&item.posting())).await?;
-        self.record_post(&item.ask, &posted).await?;
-        if posted.is_new {
-            return self.say(self.relay.offer(&posted.message)).await;
+    /// What stands on all messages of an ask now. What would approve is asked for again, by the word of whoever keeps the
+    /// messages.
+    async fn standing(&self, item: &Item) -> Result<Vec<Standing>, Failure> {
+        let (posting, messages) = (item.posting(), item.messages());
+        let standing = self.say(self.relay.answers(&posting, &messages)).await?;
+        let counted: Vec<_> = standing.iter().filter(|one| one.why_not.is_none()).cloned().collect();
+        let would_approve = relay::tally(&counted).is_some_and(|one| one.answer == Answer::Approve);
+        if would_approve && item.login.life.state == State::Pending {
+            return self.say(self.relay.confirmed_answers(&posting, &messages)).await;
         }
-        // Somebody may have answered already.
-        self.hinted.insert(posted.message.0);
-        Ok(())
+        Ok(standing)
     }
 
-    async fn record_post(&self, ask: &Ask, posted: &Posted) -> Result<(), Failure> {
-        let (name, ask, Message(message)) = (self.relay.name(), ask.clone(), posted.message.clone());
-        self.write("ask.posted", move |tx| service::ask_posted(tx, name, &ask, &message)).await
-    }
-
-    /// Decides by what stands on the message now; for a login that has ended, tells who answers late.
-    async fn settle(&self, ask: &relay::Ask, message: &Message, login: &Login) -> Result<(), Failure> {
+    /// Decides by what stands on its messages now; for a login that has ended, tells who answers late.
+    async fn settle(&self, mut item: Item) -> Result<(), Failure> {
+        if item.ask.sends > 1 && item.login.life.state == State::Pending {
+            self.look_for_copies(&mut item).await?;
+        }
         let read_at = self.logins.db().now();
-        let standing = self.say(self.relay.answers(ask, message)).await?;
+        let standing = self.standing(&item).await?;
         if standing.is_empty() {
             return Ok(());
         }
+        let login = &item.login;
         let (rules, id, name) = (self.logins.rules(), login.id.clone(), self.relay.name());
         let holder = self.holder.clone();
         // The list that the answers were judged by is also the one by which the login is.
@@ -283,16 +296,15 @@ impl<R: Relay> Carrier<'_, R> {
     /// Turns the message into the verdict.
     async fn end(&self, item: &Item) -> Result<(), Failure> {
         let posting = &item.posting();
-        // It may have been posted by a process that died before it could say so.
         let message = match &item.ask.message {
             Some(message) => Some(Message(message.clone())),
-            None => self.say(self.relay.find(posting)).await?,
+            None => self.find(item).await?,
         };
         if let Some(message) = message {
             let verdict = words::verdict(self.logins, &item.login, &item.pools).await?;
             self.say(self.relay.amend(posting, &message, &verdict)).await?;
-            if item.ask.message.is_none() {
-                self.record_post(&item.ask, &Posted { message, is_new: false }).await?;
+            for copy in &item.copies {
+                self.say(self.relay.mark_copy(posting, copy, &verdict)).await?;
             }
         }
         let id = item.ask.id.clone();
@@ -358,7 +370,8 @@ fn item(tx: &Tx<'_>, ask: Option<Ask>) -> Result<Option<Item>, Error> {
     let Some(ask) = ask else { return Ok(None) };
     let Some(login) = store::by_id(tx, &ask.login)? else { return Ok(None) };
     let pools = roster::store::pools_of(tx, &login.machine_id)?;
-    Ok(Some(Item { ask, login, pools }))
+    let copies = asks::copies(tx, &ask.id)?.into_iter().map(Message).collect();
+    Ok(Some(Item { ask, copies, login, pools }))
 }
 
 /// Why an ask could not be tended. It stays open, and is tried again.
@@ -372,6 +385,8 @@ enum Failure {
     TooSlow,
     #[error("answers were read too long ago to decide anything")]
     TooOld,
+    #[error("it may have been posted, and may still arrive")]
+    MayArrive,
     #[error("another server carries the asks")]
     NotMyTurn,
 }

@@ -181,6 +181,20 @@ pub fn ask_posted(tx: &Tx<'_>, relay: &str, ask: &Ask, message: &str) -> Result<
     Ok(())
 }
 
+/// Another message of an ask was found, beside the one that is on record: people may have answered it.
+///
+/// # Errors
+/// What the database says.
+pub fn ask_doubled(tx: &Tx<'_>, ask: &Ask, message: &str) -> Result<(), Error> {
+    if asks::add_copy(tx, ask, message)?
+        && let Some(login) = store::by_id(tx, &ask.login)?
+    {
+        let event = about(&login, Kind::AskDoubled, Actor::new(format!("relay:{}", ask.destination.0)));
+        audit::append(tx, &event.detail("destination", &ask.destination.1).detail("message", message))?;
+    }
+    Ok(())
+}
+
 /// Gives up turning an ask into the verdict.
 ///
 /// # Errors
@@ -255,7 +269,7 @@ fn enter(
         Verdict::Ask(terms) => {
             let destination = (rules.relay.to_owned(), terms.destination);
             let (id, login, approvers) = (random::hex::<16>()?, id.clone(), terms.approvers);
-            let ask = Ask { id, login, destination, approvers, message: None };
+            let ask = Ask { id, login, destination, approvers, message: None, sends: 0, sent_at: None };
             asks::insert(tx, &ask)?;
         }
         // It is on record, and nobody is told of what was no login.

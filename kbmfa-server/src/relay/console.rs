@@ -3,7 +3,7 @@
 
 use std::future;
 
-use super::{Ask, Error, Hint, Message, Posted, Relay, Standing, State, Telling};
+use super::{Ask, Error, Hint, Message, Relay, Standing, State, Telling};
 use crate::policy::Approver;
 
 /// See the module.
@@ -14,16 +14,24 @@ impl Relay for Console {
         "console"
     }
 
-    async fn post(&self, ask: &Ask) -> Result<Posted, Error> {
-        Ok(Posted { message: Message(ask.id.clone()), is_new: true })
+    async fn post(&self, ask: &Ask) -> Result<Message, Error> {
+        Ok(Message(ask.id.clone()))
     }
 
     async fn offer(&self, _message: &Message) -> Result<(), Error> {
         Ok(())
     }
 
-    async fn find(&self, ask: &Ask) -> Result<Option<Message>, Error> {
-        Ok(Some(Message(ask.id.clone())))
+    async fn find(&self, ask: &Ask) -> Result<Vec<Message>, Error> {
+        Ok(vec![Message(ask.id.clone())])
+    }
+
+    async fn identify(&self, _message: &Message) -> Result<Option<String>, Error> {
+        Ok(None)
+    }
+
+    async fn mark_copy(&self, _ask: &Ask, _message: &Message, _text: &str) -> Result<(), Error> {
+        Ok(())
     }
 
     async fn amend(&self, _ask: &Ask, _message: &Message, _verdict: &str) -> Result<(), Error> {
@@ -36,7 +44,11 @@ impl Relay for Console {
     }
 
     /// What is typed at the console is decided when it is typed: nothing ever waits here.
-    async fn answers(&self, _ask: &Ask, _message: &Message) -> Result<Vec<Standing>, Error> {
+    async fn answers(&self, _ask: &Ask, _messages: &[Message]) -> Result<Vec<Standing>, Error> {
+        Ok(Vec::new())
+    }
+
+    async fn confirmed_answers(&self, _ask: &Ask, _messages: &[Message]) -> Result<Vec<Standing>, Error> {
         Ok(Vec::new())
     }
 

@@ -9,6 +9,7 @@ pub mod settings;
 pub mod wire;
 
 mod answers;
+mod marks;
 mod rooms;
 mod trouble;
 
@@ -24,6 +25,7 @@ mod service;
 mod attend;
 mod carry;
 mod examine;
+mod find;
 
 pub use examine::{check_files, examine};
 pub use settings::Settings;
@@ -102,11 +104,20 @@ struct Known {
     up_since: Option<Time>,
     /// Since when it is this server's turn.
     turn_since: Option<Instant>,
-    /// What was sent, or perhaps not, and from when on looking for it tells.
-    unsure: HashMap<String, Instant>,
+    /// Notices and verdicts that were sent, or perhaps not.
+    unsure: HashMap<String, Unsure>,
     /// Hints were lost for being too many.
     missed_hints: bool,
     members: Option<Vec<Approver>>,
+}
+
+/// Something of which nobody knows whether it was posted.
+#[derive(Debug, Clone, Copy)]
+struct Unsure {
+    /// From then on looking for it tells.
+    not_before: Instant,
+    /// When it was sent.
+    since: Time,
 }
 
 /// Why it is down, by the part that fails; up if none does.

@@ -6,6 +6,7 @@ pub mod keybase;
 pub mod text;
 
 use std::future::Future;
+use std::time::Duration;
 
 use crate::clock::Time;
 use crate::policy::{Approver, Approvers};
@@ -77,23 +78,14 @@ pub struct Post {
 /// An ask for a relay to post.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Ask {
-    /// Opaque id. It goes into the message, so that a post whose reply was lost can be found again.
+    /// Opaque id. Its beginning goes into the message, so that a post whose reply was lost can be found again.
     pub id: String,
     /// Where in the relay: a channel, a person.
     pub destination: String,
     /// What the message says.
     pub text: String,
-    /// Since when it is to be posted.
+    /// When it came to be: no message about it is older.
     pub since: Time,
-}
-
-/// An ask that stands in the relay.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Posted {
-    /// Its message.
-    pub message: Message,
-    /// False if it was there before: somebody may have answered already.
-    pub is_new: bool,
 }
 
 /// A message that a relay has posted, by the relay's own id.
@@ -164,6 +156,9 @@ pub enum State {
     Down(String),
 }
 
+/// How long after the attempt began a post may still arrive of which nobody said in time whether it did.
+pub const MAY_ARRIVE: Duration = Duration::from_secs(10);
+
 /// Why a relay could not do what it was asked. The ask stays as it was, and is tried again.
 #[derive(Debug, thiserror::Error)]
 #[error("relay: {0}")]
@@ -174,15 +169,26 @@ pub trait Relay: Send + Sync + 'static {
     /// Its name in configuration, records and approvers: `console`.
     fn name(&self) -> &'static str;
 
-    /// Posts an ask. It may have been posted before by a process that died before it could say so: the
-    /// relay looks for a message with this ask's id first, and never posts a second.
-    fn post(&self, ask: &Ask) -> impl Future<Output = Result<Posted, Error>> + Send;
+    /// Posts an ask. After an error nobody knows whether it was posted, and it may still be within [`MAY_ARRIVE`].
+    fn post(&self, ask: &Ask) -> impl Future<Output = Result<Message, Error>> + Send;
 
     /// Puts on a message that has just been posted what people click to answer.
     fn offer(&self, message: &Message) -> impl Future<Output = Result<(), Error>> + Send;
 
-    /// Looks for the message of an ask that may or may not have been posted.
-    fn find(&self, ask: &Ask) -> impl Future<Output = Result<Option<Message>, Error>> + Send;
+    /// Looks for the messages of an ask that may or may not have been posted, the newest first. An error if that cannot be
+    /// told for sure.
+    fn find(&self, ask: &Ask) -> impl Future<Output = Result<Vec<Message>, Error>> + Send;
+
+    /// The beginning of the id of the ask that this message is about; none if it is no ask of ours.
+    fn identify(&self, message: &Message) -> impl Future<Output = Result<Option<String>, Error>> + Send;
+
+    /// Changes a message that is a second one about the same ask. One that is gone needs no change.
+    fn mark_copy(
+        &self,
+        ask: &Ask,
+        message: &Message,
+        text: &str,
+    ) -> impl Future<Output = Result<(), Error>> + Send;
 
     /// Turns the message into the verdict. Doing it again is harmless.
     fn amend(
@@ -195,11 +201,20 @@ pub trait Relay: Send + Sync + 'static {
     /// Tells people something that needs no answer. Telling it twice is better than not at all.
     fn tell(&self, notice: &Telling) -> impl Future<Output = Result<(), Error>> + Send;
 
-    /// The answers that stand on the message now, read afresh.
+    /// The answers that stand on the messages of an ask, as far as is known here. Good for a denial; an approval has to be
+    /// [confirmed](Relay::confirmed_answers).
     fn answers(
         &self,
         ask: &Ask,
-        message: &Message,
+        messages: &[Message],
+    ) -> impl Future<Output = Result<Vec<Standing>, Error>> + Send;
+
+    /// The answers that stand on the messages of an ask that still waits, by the word of whoever keeps the messages, asked
+    /// after this call began. An error if that word cannot be had.
+    fn confirmed_answers(
+        &self,
+        ask: &Ask,
+        messages: &[Message],
     ) -> impl Future<Output = Result<Vec<Standing>, Error>> + Send;
 
     /// Waits for a hint that answers may have changed. The future may be dropped at any time, and must

@@ -61,6 +61,14 @@ pub fn verdict(facts: &AskFacts<'_>, end: &VerdictFacts<'_>) -> String {
     format!("Login {short} was *{}*{reason}{by} after {after} s: {errand}. Record {head}", end.state)
 }
 
+/// A second message about the same login.
+pub fn copy(short: &str) -> String {
+    let short = code(short);
+    format!(
+        "Login {short} was asked about twice by accident: please answer the other message about it. What was answered here counts as well."
+    )
+}
+
 /// Who wants to go where, and from where.
 fn errand(facts: &AskFacts<'_>, wants: &str) -> String {
     let AskFacts { user, machine, pools, service, source, key, .. } = facts;

@@ -12,6 +12,11 @@ pub(super) fn ask(login: &Login, pools: &[PoolName]) -> String {
     text::ask(&facts(login, pools))
 }
 
+/// What a second message about the same login says while it waits.
+pub(super) fn copy(login: &Login) -> String {
+    text::copy(login.id.short())
+}
+
 fn facts<'a>(login: &'a Login, pools: &'a [PoolName]) -> AskFacts<'a> {
     AskFacts {
         user: login.user().as_str(),

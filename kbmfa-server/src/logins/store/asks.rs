@@ -2,6 +2,7 @@
 
 use kbmfa_proto::names::LoginId;
 
+use crate::clock::Time;
 use crate::db::{Error, Row, Tx, Value};
 use crate::policy::{Approver, Approvers};
 use crate::relay::Answer;
@@ -19,9 +20,13 @@ pub struct Ask {
     pub approvers: Approvers,
     /// The relay's id of the message, once it is posted.
     pub message: Option<String>,
+    /// How often sending it was begun. Without a message it may have been posted all the same, if that is not 0.
+    pub sends: i64,
+    /// When sending it was last begun.
+    pub sent_at: Option<Time>,
 }
 
-const ASK: &str = "SELECT id, login_id, relay, destination, approvers, message FROM ask";
+const ASK: &str = "SELECT id, login_id, relay, destination, approvers, message, sends, sent_at FROM ask";
 
 fn ask(row: &Row<'_, '_>) -> Result<Ask, Error> {
     Ok(Ask {
@@ -30,6 +35,8 @@ fn ask(row: &Row<'_, '_>) -> Result<Ask, Error> {
         destination: (row.text("relay")?, row.text("destination")?),
         approvers: row.parsed("approvers")?,
         message: row.text_or_null("message")?,
+        sends: row.integer("sends")?,
+        sent_at: row.time_or_null("sent_at")?,
     })
 }
 
@@ -92,9 +99,57 @@ pub(in crate::logins) fn standing(tx: &Tx<'_>, relay: &str) -> Result<Vec<String
     tx.query(sql, &[relay.into()], |row| row.text("message"))
 }
 
-/// The ask that is this message, answered or not.
+/// The ask that this message is about, answered or not: its own or a copy.
 pub(in crate::logins) fn of_message(tx: &Tx<'_>, relay: &str, message: &str) -> Result<Option<Ask>, Error> {
-    tx.query_one(&format!("{ASK} WHERE relay = ?1 AND message = ?2"), &[relay.into(), message.into()], ask)
+    let values = [relay.into(), message.into()];
+    let own = tx.query_one(&format!("{ASK} WHERE relay = ?1 AND message = ?2"), &values, ask)?;
+    if own.is_some() {
+        return Ok(own);
+    }
+    let sql = "SELECT ask_id FROM ask_copy WHERE relay = ?1 AND message = ?2";
+    let copied = tx.query_one(sql, &values, |row| row.text("ask_id"))?;
+    copied.map_or(Ok(None), |id| by_id(tx, &id))
+}
+
+/// The ask of a relay whose id begins like this.
+pub(in crate::logins) fn beginning(tx: &Tx<'_>, relay: &str, id: &str) -> Result<Option<Ask>, Error> {
+    // Ids are hexadecimal: none that begins so is behind `g`.
+    let values = [relay.into(), id.into(), format!("{id}g").into()];
+    tx.query_one(&format!("{ASK} WHERE relay = ?1 AND id >= ?2 AND id < ?3 LIMIT 1"), &values, ask)
+}
+
+/// The other messages of an ask.
+pub(in crate::logins) fn copies(tx: &Tx<'_>, ask: &str) -> Result<Vec<String>, Error> {
+    let sql = "SELECT message FROM ask_copy WHERE ask_id = ?1 ORDER BY message LIMIT 100";
+    tx.query(sql, &[ask.into()], |row| row.text("message"))
+}
+
+/// Another message of an ask was found; false if that is known.
+pub(in crate::logins) fn add_copy(tx: &Tx<'_>, ask: &Ask, message: &str) -> Result<bool, Error> {
+    let sql =
+        "INSERT INTO ask_copy (ask_id, relay, message, state, found_at) VALUES (?1, ?2, ?3, 'found', ?4)
+               ON CONFLICT DO NOTHING";
+    let values = [ask.id.as_str().into(), ask.destination.0.as_str().into(), message.into(), tx.now.into()];
+    Ok(tx.execute(sql, &values)? == 1)
+}
+
+/// Copies that do not say yet where the ask is.
+pub(in crate::logins) fn found_copies(tx: &Tx<'_>, relay: &str) -> Result<Vec<String>, Error> {
+    let sql = "SELECT message FROM ask_copy WHERE relay = ?1 AND state = 'found' ORDER BY found_at LIMIT 200";
+    tx.query(sql, &[relay.into()], |row| row.text("message"))
+}
+
+/// A copy says where the ask is, or what became of it.
+pub(in crate::logins) fn copy_told(tx: &Tx<'_>, relay: &str, message: &str) -> Result<(), Error> {
+    let sql = "UPDATE ask_copy SET state = 'told' WHERE relay = ?1 AND message = ?2";
+    tx.execute(sql, &[relay.into(), message.into()])?;
+    Ok(())
+}
+
+/// Sending the ask is about to begin.
+pub(in crate::logins) fn sending(tx: &Tx<'_>, ask: &str) -> Result<(), Error> {
+    tx.execute("UPDATE ask SET sends = sends + 1, sent_at = ?2 WHERE id = ?1", &[ask.into(), tx.now.into()])?;
+    Ok(())
 }
 
 /// Records the message; false if that was done before. The login may have ended meanwhile.

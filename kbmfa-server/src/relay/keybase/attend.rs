@@ -168,6 +168,12 @@ impl Keybase {
                     self.hint(Hint::One(Message(format!("{conversation}:{target}"))));
                 }
             }
+            // The bot's, but not by way of this service: a post that was taken for lost, or another server's.
+            Event::Text { conversation, message, by } => {
+                if is_room(&conversation) && by == self.known(|known| known.bot.clone()) {
+                    self.hint(Hint::One(Message(format!("{conversation}:{message}"))));
+                }
+            }
             Event::Deletion { conversation } => {
                 if is_room(&conversation) {
                     self.hint(Hint::Any);

@@ -1,35 +1,16 @@
 //! What the relay does when it is asked to: post, offer, amend, tell, and read what stands.
 
-use std::collections::HashMap;
-use std::time::Duration;
 use tokio::time::Instant;
 
 use super::answers::{self, Electorate, OFFERED};
-use super::api::CALL_TIME;
-use super::client::BODY_BYTES_MAX;
+use super::marks::{mark, marked, marked_id};
 use super::members::{Member, Role, Standing as MemberStanding};
 use super::rooms::{self, People, Room};
 use super::settings::Place;
 use super::wire;
 use super::{First, Keybase, STARTING_TIME, Turn, program};
-use crate::clock::{Clock, SystemClock, Time};
 use crate::policy::Approver;
-use crate::relay::{Ask, Error, Hint, Message, Posted, Relay, Standing, State, Telling};
-
-/// Digits of an id that stand at the end of its message, and of no other.
-const MARK_DIGITS: usize = 16;
-
-/// Pages that are read to find a message again.
-const PAGES_MAX: usize = 20;
-
-/// Messages that may not have arrived, and are looked for before they are sent again.
-const UNSURE_MAX: usize = 1024;
-
-/// How far the clocks of Keybase's servers and ours may be apart.
-const CLOCKS_DIFFER: Duration = Duration::from_secs(120);
-
-/// How long something may still arrive of which nobody said in time whether it did.
-const MAY_ARRIVE: Duration = Duration::from_secs(5);
+use crate::relay::{Ask, Error, Hint, Message, Relay, Standing, State, Telling};
 
 impl From<program::Error> for Error {
     fn from(error: program::Error) -> Self {
@@ -47,30 +28,18 @@ fn parts(Message(message): &Message) -> Result<(&str, u64), Error> {
     parts.ok_or_else(|| Error(format!("{message:?} is no message of Keybase's")))
 }
 
-/// How a message ends that is about this id. Whatever else a message says stands before it, so that no text from outside
-/// can be taken for it.
-fn mark(id: &str) -> String {
-    format!(" `{}`", id.get(..MARK_DIGITS).unwrap_or(id))
-}
-
-/// A text with the mark by which it is found again; the text is cut if both are longer than the server takes.
-fn marked(text: &str, id: &str) -> String {
-    let mark = mark(id);
-    let room = BODY_BYTES_MAX.saturating_sub(mark.len()).min(text.len());
-    let cut = (0..=room).rev().find_map(|end| text.get(..end)).unwrap_or_default();
-    format!("{cut}{mark}")
-}
-
 impl Relay for Keybase {
     fn name(&self) -> &'static str {
         "keybase"
     }
 
-    async fn post(&self, ask: &Ask) -> Result<Posted, Error> {
+    async fn post(&self, ask: &Ask) -> Result<Message, Error> {
         let room = self.room(&ask.destination).await?;
-        let (number, is_new) =
-            self.send_once(&room, &ask.text, (&ask.id, self.is_fresh(ask)), ask.since, None).await?;
-        Ok(Posted { message: message(&room.id, number), is_new })
+        let sent = self.0.client.send(&room.id, &marked(&ask.text, &ask.id), None).await;
+        if sent.is_err() {
+            self.0.beat_now.notify_one();
+        }
+        Ok(message(&room.id, sent?))
     }
 
     /// What lacks here is put on when the answers are read. To do it blindly a second time would take it back.
@@ -82,27 +51,40 @@ impl Relay for Keybase {
         Ok(())
     }
 
-    async fn find(&self, ask: &Ask) -> Result<Option<Message>, Error> {
-        match self.known(|known| known.unsure.get(&ask.id).copied()) {
-            Some(not_before) if Instant::now() < not_before => {
-                return Err(Error("it may still arrive".into()));
-            }
-            None if self.is_fresh(ask) => return Ok(None),
-            _ => {}
-        }
+    async fn find(&self, ask: &Ask) -> Result<Vec<Message>, Error> {
         let room = self.room(&ask.destination).await?;
-        Ok(self.look_for(&room.id, &ask.id, ask.since).await?.map(|number| message(&room.id, number)))
+        let found = self.look_for(&room.id, &ask.id, ask.since).await?;
+        Ok(found.into_iter().map(|number| message(&room.id, number)).collect())
+    }
+
+    async fn identify(&self, of: &Message) -> Result<Option<String>, Error> {
+        let (room, number) = parts(of)?;
+        let found = self.0.client.get(room, number).await?;
+        let bot = self.known(|known| known.bot.clone());
+        let own = found.filter(|found| found.sender.uid == bot);
+        Ok(own.and_then(|found| marked_id(found.body()?).map(str::to_owned)))
+    }
+
+    async fn mark_copy(&self, ask: &Ask, of: &Message, text: &str) -> Result<(), Error> {
+        let (room, number) = parts(of)?;
+        match self.0.client.edit(room, number, &marked(text, &ask.id)).await {
+            Err(error) if is_gone(&error) => Ok(()),
+            done => Ok(done.map(drop)?),
+        }
     }
 
     async fn amend(&self, ask: &Ask, of: &Message, verdict: &str) -> Result<(), Error> {
         let (room, number) = parts(of)?;
         match self.0.client.edit(room, number, &marked(verdict, &ask.id)).await {
             // An admin has deleted it; the verdict is not to be lost with it.
-            Err(program::Error::Refused { message, .. }) if message.contains("message not found") => {
+            Err(error) if is_gone(&error) => {
                 let room = self.room(&ask.destination).await?;
-                self.send_once(&room, verdict, (&ask.id, false), ask.since, None).await.map(drop)
+                if self.look_for(&room.id, &ask.id, ask.since).await?.is_empty() {
+                    self.send_once(&room, verdict, &ask.id, None).await?;
+                }
+                Ok(())
             }
-            done => Ok(done?),
+            done => Ok(done.map(drop)?),
         }
     }
 
@@ -110,32 +92,56 @@ impl Relay for Keybase {
         let reply_to = notice.reply_to.as_ref().map(parts).transpose()?;
         let room = self.room(&notice.destination).await?;
         let reply_to = reply_to.filter(|(other, _)| *other == room.id).map(|(_, number)| number);
-        let since = self.known(|known| known.up_since).unwrap_or_else(|| SystemClock.now());
-        self.send_once(&room, &notice.text, (&notice.id, true), since, reply_to).await.map(drop)
+        self.send_once(&room, &notice.text, &notice.id, reply_to).await
     }
 
-    async fn answers(&self, ask: &Ask, of: &Message) -> Result<Vec<Standing>, Error> {
-        let (id, number) = parts(of)?;
-        let room = self.room_of(id, &ask.destination).await?;
-        // Who deletes an ask takes everybody's chance to answer it.
-        let Some(found) = self.0.client.get(&room.id, number).await? else { return Ok(Vec::new()) };
-        self.check_is_ours(&found, ask)?;
-        let people = match &room.people {
-            People::Team(_) => self.team(&room, &found.channel.name).await?,
-            People::User(_) => self.present(&room).await?,
-        };
-        if ask.destination == self.0.settings.place.to_string() {
-            self.note_members(&people);
-        }
-        let electorate = match &room.people {
-            People::Team(_) => Electorate::Team(&people, self.0.settings.min_role),
-            People::User(user) => Electorate::User(user, &people),
-        };
-        let standing = answers::standing(found.reactions(), &electorate, self.0.settings.username.as_str());
-        if standing.iter().all(|one| one.why_not.is_some()) {
-            self.offer_what_lacks(&found, of).await;
+    async fn answers(&self, ask: &Ask, messages: &[Message]) -> Result<Vec<Standing>, Error> {
+        let (room, numbers) = self.room_of_all(ask, messages).await?;
+        let mut standing = Vec::new();
+        for number in numbers {
+            // Who deletes an ask takes everybody's chance to answer it.
+            let Some(found) = self.0.client.get(&room.id, number).await? else { continue };
+            self.check_is_ours(&found, ask)?;
+            let here = self.judge(ask, &room, &found.channel.name, found.reactions()).await?;
+            if here.iter().all(|one| one.why_not.is_some()) {
+                self.offer_what_lacks(&found, &room.id).await;
+            }
+            standing.extend(here);
         }
         Ok(standing)
+    }
+
+    /// The server numbers the messages of a conversation, reactions, edits and deletions among them, and a change that we
+    /// make is above everything that it had before. The service knows of that change, and so of any gap below it, which it
+    /// has to ask the server to fill. So a page that holds the change holds every answer, and lacks every answer that was
+    /// taken back, until then.
+    async fn confirmed_answers(&self, ask: &Ask, messages: &[Message]) -> Result<Vec<Standing>, Error> {
+        let (room, numbers) = self.room_of_all(ask, messages).await?;
+        let (Some(own), Some(oldest)) = (numbers.first().copied(), numbers.iter().min().copied()) else {
+            return Ok(Vec::new());
+        };
+        let changed = match self.0.client.edit(&room.id, own, &marked(&ask.text, &ask.id)).await {
+            Err(error) if is_gone(&error) => return Ok(Vec::new()),
+            changed => {
+                changed?.ok_or_else(|| Error("Keybase did not say which message an edit is".into()))?
+            }
+        };
+        let is_wanted = |found: &wire::Message| {
+            let is_answer = found.reaction().is_some_and(|(target, _)| numbers.contains(&target));
+            is_answer || numbers.contains(&found.id) || found.id >= changed
+        };
+        let since = self.all_since(&room.id, |found| found.id < oldest, is_wanted).await?;
+        if since.iter().all(|found| found.id < changed) {
+            return Err(Error("Keybase's service does not know yet what its server knows".into()));
+        }
+        let own = since.iter().filter(|found| numbers.contains(&found.id));
+        let own: Vec<_> = own.filter(|found| self.check_is_ours(found, ask).is_ok()).collect();
+        let Some(name) = own.first().map(|found| found.channel.name.clone()) else { return Ok(Vec::new()) };
+        let reactions = since.iter().filter_map(|found| {
+            let (target, said) = found.reaction()?;
+            own.iter().any(|ask| ask.id == target).then_some((said, found.sender.username.as_str()))
+        });
+        self.judge(ask, &room, &name, reactions).await
     }
 
     async fn hint(&self) -> Hint {
@@ -194,13 +200,8 @@ impl Relay for Keybase {
 }
 
 impl Keybase {
-    fn why_down(&self) -> Option<String> {
+    pub(super) fn why_down(&self) -> Option<String> {
         self.known(|known| known.health.why_down().cloned())
-    }
-
-    /// Nobody else can have posted it.
-    fn is_fresh(&self, ask: &Ask) -> bool {
-        self.known(|known| known.up_since).is_some_and(|up| ask.since > up)
     }
 
     /// The conversation at this destination, found by name if it is not known yet.
@@ -225,6 +226,37 @@ impl Keybase {
         } else {
             Err(Error(format!("{destination} is another conversation by now")))
         }
+    }
+
+    /// The conversation of an ask, and its messages there.
+    async fn room_of_all(&self, ask: &Ask, messages: &[Message]) -> Result<(Room, Vec<u64>), Error> {
+        let parts = messages.iter().map(parts).collect::<Result<Vec<_>, _>>()?;
+        let id = parts.first().map_or("", |(id, _)| *id);
+        let room = self.room_of(id, &ask.destination).await?;
+        let numbers = parts.iter().filter(|(id, _)| *id == room.id).map(|(_, number)| *number).collect();
+        Ok((room, numbers))
+    }
+
+    /// What these reactions amount to, by the members that the server lists now.
+    async fn judge<'a>(
+        &self,
+        ask: &Ask,
+        room: &Room,
+        team: &str,
+        reactions: impl Iterator<Item = (&'a str, &'a str)> + Send,
+    ) -> Result<Vec<Standing>, Error> {
+        let people = match &room.people {
+            People::Team(_) => self.team(room, team).await?,
+            People::User(_) => self.present(room).await?,
+        };
+        if ask.destination == self.0.settings.place.to_string() {
+            self.note_members(&people);
+        }
+        let electorate = match &room.people {
+            People::Team(_) => Electorate::Team(&people, self.0.settings.min_role),
+            People::User(user) => Electorate::User(user, &people),
+        };
+        Ok(answers::standing(reactions, &electorate, self.0.settings.username.as_str()))
     }
 
     /// Everybody whose answers may count at this place, now.
@@ -293,98 +325,18 @@ impl Keybase {
     }
 
     /// Puts on what people click, where it is not there. An answer counts without it.
-    async fn offer_what_lacks(&self, found: &wire::Message, of: &Message) {
+    async fn offer_what_lacks(&self, found: &wire::Message, room: &str) {
         let bot = self.0.settings.username.as_str();
         let has = |offered: &str| found.reactions().any(|(said, by)| said == offered && by == bot);
-        let Ok((room, number)) = parts(of) else { return };
         for reaction in OFFERED.iter().filter(|reaction| !has(reaction)) {
-            if let Err(error) = self.0.client.toggle(room, number, reaction).await {
+            if let Err(error) = self.0.client.toggle(room, found.id, reaction).await {
                 return log::warn!("relay keybase: {reaction} cannot be put on an ask: {error}");
             }
         }
     }
-
-    /// Sends a text, unless its message is there already: after a reply that was lost, or a server that died, nobody
-    /// knows. Returns the message, and whether it is new.
-    async fn send_once(
-        &self,
-        room: &Room,
-        text: &str,
-        (id, is_fresh): (&str, bool),
-        since: Time,
-        reply_to: Option<u64>,
-    ) -> Result<(u64, bool), Error> {
-        if let Some(why) = self.why_down() {
-            return Err(Error(why));
-        }
-        let unsure = self.known(|known| known.unsure.get(id).copied());
-        if unsure.is_some_and(|not_before| Instant::now() < not_before) {
-            return Err(Error("it may still arrive".into()));
-        }
-        if (unsure.is_some() || !is_fresh)
-            && let Some(found) = self.look_for(&room.id, id, since).await?
-        {
-            return Ok((found, false));
-        }
-        // This may be dropped while it waits.
-        let while_sent = Instant::now() + CALL_TIME + MAY_ARRIVE;
-        self.known(|known| remember(&mut known.unsure, id, while_sent));
-        let sent = self.0.client.send(&room.id, &marked(text, id), reply_to).await;
-        // Whatever was said: it may have been posted, or be posted yet. If it was, that may not get on record.
-        let not_before = if sent.is_ok() { Instant::now() } else { Instant::now() + MAY_ARRIVE };
-        self.known(|known| remember(&mut known.unsure, id, not_before));
-        if let Err(program::Error::Refused { pause: Some(_), .. }) = &sent {
-            self.known(|known| known.unsure.remove(id));
-        }
-        if sent.is_err() {
-            self.0.beat_now.notify_one();
-        }
-        Ok((sent?, true))
-    }
-
-    /// The bot's newest message that is about this id, if there is one from about that moment or later.
-    async fn look_for(&self, room: &str, id: &str, since: Time) -> Result<Option<u64>, Error> {
-        let (bot, mark) = (self.known(|known| known.bot.clone()), mark(id));
-        let oldest_ms = since.minus(CLOCKS_DIFFER).micros() / 1000;
-        let mut from = None;
-        for _ in 0..PAGES_MAX {
-            let (messages, next) = self.0.client.page(room, from.as_deref()).await?;
-            let is_it = |found: &&wire::Message| {
-                found.sender.uid == bot && found.body().is_some_and(|body| body.ends_with(&mark))
-            };
-            if let Some(found) = messages.iter().find(is_it) {
-                return Ok(Some(found.id));
-            }
-            let is_old = messages.last().is_some_and(|oldest| oldest.sent_at_ms < oldest_ms);
-            match next.filter(|_| !is_old) {
-                Some(next) => from = Some(next),
-                None => break,
-            }
-        }
-        Ok(None)
-    }
 }
 
-/// Forgets the oldest if there are too many.
-fn remember(all: &mut HashMap<String, Instant>, id: &str, not_before: Instant) {
-    if all.len() >= UNSURE_MAX {
-        let oldest = all.iter().min_by_key(|(_, at)| **at).map(|(id, _)| id.clone());
-        oldest.and_then(|oldest| all.remove(&oldest));
-    }
-    all.insert(id.to_owned(), not_before);
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_message_ends_in_its_mark_whatever_it_says() {
-        let id = "0123456789abcdef0123456789abcdef";
-        assert_eq!(marked("Login", id), "Login `0123456789abcdef`");
-        let long = marked(&"\u{e9}".repeat(BODY_BYTES_MAX), id);
-        assert!(long.len() <= BODY_BYTES_MAX && long.ends_with(&mark(id)));
-        let other = marked("somebody is called `0123456789abcdef`", "fedcba9876543210fedcba9876543210");
-        assert!(!other.ends_with(&mark(id)));
-    }
+/// An admin has deleted it.
+fn is_gone(error: &program::Error) -> bool {
+    matches!(error, program::Error::Refused { message, .. } if message.contains("message not found"))
 }

@@ -9,8 +9,8 @@ use super::wire::{Conversation, Conversations, Listed, Message, Messages, NewCon
 use crate::secret::Secret;
 use serde_json::{Value, json};
 
-/// Messages of one page.
-const PAGE: u64 = 20;
+/// Messages of one page. One of 10,000 bytes can be six times as long in JSON, which a reply has room for.
+pub(super) const PAGE: u64 = 100;
 
 /// Longest body that is sent, in bytes: the server takes 10,000.
 pub(super) const BODY_BYTES_MAX: usize = 9_500;
@@ -73,13 +73,15 @@ impl Client {
         self.writes.call::<Sent>("reaction", &options).await.map(drop)
     }
 
-    /// Changes a text of the bot's own.
-    pub(super) async fn edit(&self, room: &str, message: u64, body: &str) -> Result<(), Error> {
+    /// Changes a text of the bot's own; returns the id of the change, which the server has given it: it is higher than that
+    /// of anything that the server had in this conversation before.
+    pub(super) async fn edit(&self, room: &str, message: u64, body: &str) -> Result<Option<u64>, Error> {
         let options = json!({ "conversation_id": room, "message_id": message, "message": { "body": body } });
-        self.writes.call::<Sent>("edit", &options).await.map(drop)
+        Ok(self.writes.call::<Sent>("edit", &options).await?.id)
     }
 
-    /// A message as it is now, by the server's word; `None` if it is gone.
+    /// A message as the service knows it; `None` if it is gone. The service answers from its own store, which may lack what it
+    /// has not heard of, and say nothing of that.
     pub(super) async fn get(&self, room: &str, message: u64) -> Result<Option<Message>, Error> {
         let options =
             json!({ "conversation_id": room, "message_ids": [message], "peek": true, "fail_offline": true });
@@ -87,7 +89,8 @@ impl Client {
         Ok(found.into_iter().find(|found| found.id == message && found.conversation_id == room))
     }
 
-    /// A page of messages, the newest first, and where the next begins.
+    /// A page of messages, the newest first, and where the next begins; older ones are there as they are now. The service
+    /// answers from its own store if that holds the whole page, as far as the service knows.
     pub(super) async fn page(
         &self,
         room: &str,

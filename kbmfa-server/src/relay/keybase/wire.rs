@@ -113,7 +113,13 @@ impl Message {
         self.content.text.as_ref().filter(|_| self.content.kind == "text").map(|text| text.body.as_str())
     }
 
-    /// Each reaction: what it says, and whose it is.
+    /// What it says to which message, if it is a reaction.
+    pub(super) fn reaction(&self) -> Option<(u64, &str)> {
+        let reaction = self.content.reaction.as_ref().filter(|_| self.content.kind == "reaction");
+        reaction.map(|target| (target.message, target.body.as_str()))
+    }
+
+    /// Each reaction to it: what it says, and whose it is.
     pub(super) fn reactions(&self) -> impl Iterator<Item = (&str, &str)> {
         let said = self.reactions.iter().flat_map(|all| &all.reactions).flatten();
         said.flat_map(|(said, by)| {
@@ -135,6 +141,8 @@ pub(super) struct Channel {
 #[derive(Debug, Clone, Deserialize)]
 pub(super) struct Sender {
     pub(super) uid: String,
+    #[serde(default)]
+    pub(super) username: String,
 }
 
 #[derive(Debug, Clone, Deserialize)]
@@ -154,6 +162,8 @@ struct Text {
 struct Target {
     #[serde(rename = "m")]
     message: u64,
+    #[serde(rename = "b", default)]
+    body: String,
 }
 
 #[derive(Debug, Clone, Deserialize)]
@@ -291,6 +301,15 @@ pub enum Event {
         /// Whose reaction it is, by uid.
         by: String,
     },
+    /// Somebody wrote a text.
+    Text {
+        /// In this conversation.
+        conversation: String,
+        /// The message.
+        message: u64,
+        /// Whose it is, by uid.
+        by: String,
+    },
     /// Something was taken away in this conversation: a message, or a reaction.
     Deletion {
         /// The conversation.
@@ -323,10 +342,11 @@ struct Line {
 fn of_message(message: Message) -> Event {
     let conversation = message.conversation_id;
     match (message.content.kind.as_str(), message.content.reaction) {
-        ("reaction", Some(Target { message: target })) => {
+        ("reaction", Some(Target { message: target, .. })) => {
             Event::Reaction { conversation, target, by: message.sender.uid }
         }
         ("reaction", None) => Event::Unclear,
+        ("text", _) => Event::Text { conversation, message: message.id, by: message.sender.uid },
         ("delete", _) => Event::Deletion { conversation },
         _ => Event::Other,
     }

@@ -19,12 +19,13 @@ fn line(name: &str) -> String {
 }
 
 #[test]
-fn an_event_is_a_reaction_a_deletion_nothing_or_unclear() {
+fn an_event_is_a_reaction_a_text_a_deletion_nothing_or_unclear() {
     let conversation = "0000aa".to_owned();
     let reaction = Event::Reaction { conversation: conversation.clone(), target: 2, by: "b0b0".into() };
     assert_eq!(event(&line("event-reaction")), reaction);
-    assert_eq!(event(&line("event-removal")), Event::Deletion { conversation });
-    assert_eq!(event(&line("event-text")), Event::Other);
+    assert_eq!(event(&line("event-removal")), Event::Deletion { conversation: conversation.clone() });
+    let text = Event::Text { conversation, message: 3, by: "b0b0".into() };
+    assert_eq!(event(&line("event-text")), text);
     assert_eq!(event(r#"{"type":"chat_conv","conv":{}}"#), Event::Other);
     for unclear in ["", "{", "nonsense", r#"{"type":"chat","source":"remote","error":"cannot unbox"}"#] {
         assert_eq!(event(unclear), Event::Unclear, "{unclear:?}");
