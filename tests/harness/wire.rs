@@ -15,14 +15,34 @@ const PATIENCE: Duration = Duration::from_secs(30);
 
 /// Sends `request` and returns all that comes back until the server closes.
 pub fn send(server: &Server, request: &str) -> String {
-    let stream = TcpStream::connect(("127.0.0.1", server.port)).unwrap();
-    stream.set_read_timeout(Some(PATIENCE)).unwrap();
-    let mut tls = StreamOwned::new(ClientConnection::new(tls(server), name()).unwrap(), stream);
-    tls.write_all(request.as_bytes()).unwrap();
-    let mut answer = Vec::new();
-    // A server may close without TLS's goodbye; what it said before counts.
-    let _ = tls.read_to_end(&mut answer);
-    String::from_utf8_lossy(&answer).into_owned()
+    Client::of(server).send(request)
+}
+
+/// A client that a thread of its own can have.
+#[derive(Clone, Debug)]
+pub struct Client {
+    tls: Arc<ClientConfig>,
+    port: u16,
+}
+
+impl Client {
+    /// A client of this server.
+    pub fn of(server: &Server) -> Self {
+        Self { tls: tls(server), port: server.port }
+    }
+
+    /// Sends `request` and returns all that comes back until the server closes.
+    pub fn send(&self, request: &str) -> String {
+        let stream = TcpStream::connect(("127.0.0.1", self.port)).unwrap();
+        stream.set_read_timeout(Some(PATIENCE)).unwrap();
+        let tls = ClientConnection::new(Arc::clone(&self.tls), name()).unwrap();
+        let mut tls = StreamOwned::new(tls, stream);
+        tls.write_all(request.as_bytes()).unwrap();
+        let mut answer = Vec::new();
+        // A server may close without TLS's goodbye; what it said before counts.
+        let _ = tls.read_to_end(&mut answer);
+        String::from_utf8_lossy(&answer).into_owned()
+    }
 }
 
 /// TLS that trusts this server's CA.

@@ -66,6 +66,6 @@ fn reindex(admin: &Admin) -> Result<(), Failure> {
 
 /// Makes the words that are missing, in many short transactions.
 fn complete(db: &Db) -> Result<(), Failure> {
-    while db.write_blocking("audit.index", index::complete_some).map_err(Failure::new)? {}
+    db.write_in_turns("audit.index", index::complete_some).map_err(Failure::new)?;
     Ok(())
 }

@@ -102,6 +102,5 @@ fn write(db: &Db, part: RangeInclusive<i64>, path: &Path) -> Result<Archive, Fai
 }
 
 fn prune(db: &Db) -> Result<(), Failure> {
-    while db.write_blocking("audit.prune", archive::prune_some).map_err(Failure::new)? {}
-    Ok(())
+    db.write_in_turns("audit.prune", archive::prune_some).map_err(Failure::new)
 }

@@ -11,7 +11,7 @@ use crate::audit::event::{Actor, Event, Kind};
 use crate::clock::Time;
 
 /// Events deleted in one transaction: a login must not wait for its turn behind millions of them.
-const BATCH: i64 = 1_000;
+const BATCH: i64 = 200;
 
 /// What was written to a file, or is to be cut off.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -5,7 +5,7 @@ use super::{Error, Tx};
 use crate::audit::words::{self, Wanted};
 
 /// Events whose words are made in one transaction, so that nobody else waits long for a turn.
-const BATCH: i64 = 500;
+const BATCH: i64 = 100;
 
 /// Writes the words of an event.
 pub(super) fn add(tx: &Tx<'_>, seq: i64, body: &str) -> Result<(), Error> {

@@ -1,6 +1,7 @@
 //! The SQL of asks and of the answers to them.
 
 use kbmfa_proto::names::LoginId;
+use std::collections::HashMap;
 
 use crate::clock::Time;
 use crate::db::{Error, Row, Tx, Value};
@@ -74,18 +75,35 @@ pub(in crate::logins) enum Due {
     Ended,
 }
 
-/// Ids of the asks of a relay that need this, the longest waiting first.
+/// Ids of the asks of a relay that need this: of each machine the longest waiting first, and the machines in turns, so that
+/// no machine's many asks stand before another's one.
 pub(in crate::logins) fn due(tx: &Tx<'_>, relay: &str, which: Due) -> Result<Vec<String>, Error> {
     // A statement for each: only then SQLite sees that the partial index of that state fits.
     let sql = match which {
         Due::Wanted => {
-            "SELECT id FROM ask WHERE relay = ?1 AND state = 'wanted' ORDER BY asked_at, id LIMIT 200"
+            "SELECT ask.id, quota FROM ask JOIN login ON login.id = login_id WHERE relay = ?1 AND ask.state = 'wanted'
+             ORDER BY asked_at, ask.id LIMIT 1000"
         }
         Due::Ended => {
-            "SELECT id FROM ask WHERE relay = ?1 AND state = 'ended' ORDER BY asked_at, id LIMIT 200"
+            "SELECT ask.id, quota FROM ask JOIN login ON login.id = login_id WHERE relay = ?1 AND ask.state = 'ended'
+             ORDER BY asked_at, ask.id LIMIT 1000"
         }
     };
-    tx.query(sql, &[relay.into()], |row| row.text("id"))
+    Ok(in_turns(tx.query(sql, &[relay.into()], |row| Ok((row.text("quota")?, row.text("id")?)))?))
+}
+
+/// Takes one of each machine, then the next of each, and so on. Each comes as (machine, id).
+fn in_turns(found: Vec<(String, String)>) -> Vec<String> {
+    let mut taken: HashMap<String, usize> = HashMap::new();
+    let mut turns: Vec<(usize, String)> = Vec::with_capacity(found.len());
+    for (machine, id) in found {
+        let turn = taken.entry(machine).or_default();
+        turns.push((*turn, id));
+        *turn += 1;
+    }
+    // Stable: within a turn the order stays.
+    turns.sort_by_key(|(turn, _)| *turn);
+    turns.into_iter().map(|(_, id)| id).collect()
 }
 
 /// One ask.
@@ -215,4 +233,18 @@ pub(in crate::logins) fn was_answered(
                WHERE login_id = ?1 AND person = ?2 AND answer = ?3 LIMIT 1";
     let values = [login.as_str().into(), person.to_string().into(), answer.as_str().into()];
     Ok(tx.query_one(sql, &values, |_| Ok(()))?.is_some())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_hundred_asks_of_one_machine_do_not_stand_before_one_of_another() {
+        let flood = (0..100).map(|n| ("web2".to_owned(), format!("flood{n}")));
+        let honest = [("web1".to_owned(), "honest".to_owned())];
+        let order = in_turns(flood.chain(honest).collect());
+        assert_eq!(order[..3], ["flood0", "honest", "flood1"]);
+        assert_eq!((order.len(), order[100].as_str()), (101, "flood99"));
+    }
 }

@@ -1,0 +1,164 @@
+//! What every caller of the database relies on.
+
+use super::*;
+use rusqlite::StatementStatus;
+
+fn insert(name: &'static str) -> impl FnOnce(&Tx<'_>) -> Result<(), Error> + Send + 'static {
+    move |tx| {
+        tx.execute("INSERT INTO pool (id, name, created_at) VALUES (?1, ?1, 0)", &[name.into()])?;
+        Ok(())
+    }
+}
+
+fn pools(db: &Db) -> Vec<String> {
+    db.read_blocking(|tx| tx.query("SELECT name FROM pool ORDER BY name", &[], |row| row.text("name")))
+        .unwrap()
+}
+
+#[test]
+fn work_that_fails_leaves_nothing_behind_and_spoils_nobody_elses() {
+    let fixture = testing::fixture();
+    fixture.db.write_blocking("good", insert("good")).unwrap();
+    let failed = fixture.db.write_blocking("bad", |tx| {
+        insert("bad")(tx)?;
+        Err::<(), _>(Error::BadValue("on purpose".into()))
+    });
+    assert!(matches!(failed, Err(Error::BadValue(_))));
+    assert_eq!(pools(&fixture.db), ["good"]);
+}
+
+#[tokio::test]
+async fn many_writers_share_commits_and_each_gets_its_own_answer() {
+    let fixture = testing::fixture();
+    let writes: Vec<_> = (0..200_i64)
+        .map(|n| {
+            let db = fixture.db.clone();
+            tokio::spawn(async move {
+                db.write("row", move |tx| {
+                    let name = format!("p{n}");
+                    tx.execute("INSERT INTO pool (id, name, created_at) VALUES (?1, ?1, 0)", &[name.into()])?;
+                    Ok::<_, Error>(n)
+                })
+                .await
+            })
+        })
+        .collect();
+    for (n, write) in (0..).zip(writes) {
+        assert_eq!(write.await.unwrap().unwrap(), n);
+    }
+    let (jobs, commits) = fixture.db.counters();
+    assert_eq!(jobs, 200);
+    assert!(commits < jobs, "{commits} commits for {jobs} jobs");
+}
+
+/// Notes its name when it is done, and brings more work as it ends.
+fn noted(
+    db: &Db,
+    done: &Done,
+    priority: Priority,
+    name: &'static str,
+    then: impl FnOnce(&Db) + Send + 'static,
+) {
+    let (done, its_db) = (Arc::clone(done), db.clone());
+    let work = move |_: &Tx<'_>| {
+        done.with(|done| done.push(name));
+        then(&its_db);
+        Ok::<_, Error>(())
+    };
+    drop(db.writer.submit(name, (priority, When::Writable), work).unwrap());
+}
+
+type Done = Arc<Shared<Vec<&'static str>>>;
+
+#[test]
+fn urgent_work_passes_bulk_work_that_waits_and_neither_starves() {
+    let fixture = testing::fixture();
+    let (db, done) = (&fixture.db, Done::default());
+    let (open, opened) = std::sync::mpsc::channel::<()>();
+    noted(db, &done, Priority::Urgent, "first", move |_| opened.recv().unwrap());
+    for name in ["b1", "b2", "b3", "b4"] {
+        noted(db, &done, Priority::Bulk, name, |_| ());
+    }
+    // Urgent work that comes while other urgent work is done, again and again.
+    let more = Arc::clone(&done);
+    noted(db, &done, Priority::Urgent, "u1", move |db| {
+        let again = Arc::clone(&more);
+        noted(db, &more, Priority::Urgent, "u2", move |db| {
+            noted(db, &again, Priority::Urgent, "u3", |_| ());
+        });
+    });
+    open.send(()).unwrap();
+    db.write_blocking("last", |_| Ok::<_, Error>(())).unwrap();
+    while done.with(|done| done.len()) < 8 {
+        db.write_blocking("last", |_| Ok::<_, Error>(())).unwrap();
+    }
+    assert_eq!(done.get(), ["first", "u1", "b1", "u2", "b2", "u3", "b3", "b4"]);
+}
+
+#[test]
+fn two_processes_write_without_losing_a_row() {
+    let fixture = testing::fixture();
+    let other = Db::open(fixture.dir.path()).unwrap();
+    std::thread::scope(|scope| {
+        for (db, names) in [(&fixture.db, ["a", "b"]), (&other, ["c", "d"])] {
+            scope.spawn(move || names.map(|name| db.write_blocking("row", insert(name)).unwrap()));
+        }
+    });
+    assert_eq!(pools(&fixture.db), ["a", "b", "c", "d"]);
+}
+
+#[test]
+fn a_commit_by_anybody_changes_the_version() {
+    let fixture = testing::fixture();
+    let changes = fixture.db.watch().unwrap();
+    let before = changes.version().unwrap();
+    assert_eq!(changes.version().unwrap(), before);
+    fixture.db.write_blocking("row", insert("x")).unwrap();
+    assert_ne!(changes.version().unwrap(), before);
+}
+
+#[test]
+fn a_statement_is_parsed_once_whatever_values_it_is_run_with() {
+    let fixture = testing::fixture();
+    let connection = connect(&fixture.dir.path().join(FILE), OpenFlags::empty()).unwrap();
+    let mut statement = connection.prepare("SELECT id FROM ask WHERE login_id = ?1 ORDER BY id").unwrap();
+    for login in ["a", "b", "c"] {
+        assert!(!statement.exists([login]).unwrap());
+        statement.clear_bindings();
+    }
+    assert_eq!(statement.get_status(StatementStatus::RePrepare), 0);
+}
+
+#[test]
+fn a_schema_of_another_version_is_refused() {
+    let fixture = testing::fixture();
+    let path = fixture.dir.path().join(FILE);
+    Connection::open(&path).unwrap().pragma_update(None, "user_version", 99).unwrap();
+    assert!(matches!(Db::open(fixture.dir.path()), Err(Error::WrongVersion { found: 99, .. })));
+    assert!(matches!(Db::open_and_migrate(fixture.dir.path()), Err(Error::WrongVersion { .. })));
+}
+
+#[test]
+fn nothing_is_written_while_the_database_is_read_only() {
+    let fixture = testing::fixture();
+    let halt = |tx: &Tx<'_>| meta::set(tx, meta::READ_ONLY, "{}");
+    fixture.db.write_blocking("halt", halt).unwrap();
+    assert!(matches!(fixture.db.write_blocking("row", insert("x")), Err(Error::ReadOnly)));
+    assert!(matches!(
+        Db::open(fixture.dir.path()).unwrap().write_blocking("row", insert("x")),
+        Err(Error::ReadOnly)
+    ));
+    assert!(pools(&fixture.db).is_empty());
+    fixture.db.write_even_read_only("go on", |tx| meta::remove(tx, meta::READ_ONLY)).unwrap();
+    fixture.db.write_blocking("row", insert("x")).unwrap();
+    assert_eq!(pools(&fixture.db), ["x"]);
+}
+
+#[test]
+fn a_backup_holds_what_the_database_holds() {
+    let fixture = testing::fixture();
+    fixture.db.write_blocking("row", insert("kept")).unwrap();
+    let copy = tempfile::tempdir().unwrap();
+    fixture.db.backup(&copy.path().join(FILE), |_| Ok(())).unwrap();
+    assert_eq!(pools(&Db::open(copy.path()).unwrap()), ["kept"]);
+}
