@@ -80,7 +80,13 @@ pub(super) async fn join(
         let hash = SecretHash::from_hex(&asked.credential_sha256);
         let hash = hash.ok_or(Error::Bad("credential_sha256 is 64 lower-case hexadecimal digits"))?;
         let times = Times::of(&logins);
-        let joined = db.write("machine.join", move |tx| do_join(tx, &asked, &hash, times)).await;
+        let token = SecretHash::of(&asked.token);
+        // Strangers' guesses are read and not written, so that no number of them holds up a login.
+        let joined = match db.read(move |tx| service::is_join_token(tx, &token)).await {
+            Ok(true) => db.write("machine.join", move |tx| do_join(tx, &asked, &hash, times)).await,
+            Ok(false) => Err(roster::Error::TokenRefused.into()),
+            Err(error) => Err(error.into()),
+        };
         if let (Err(Error::Roster(roster::Error::TokenRefused)), Some(Peer(address))) = (&joined, peer) {
             strangers.turned_away(What::JoinToken, address);
         }

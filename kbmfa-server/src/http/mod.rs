@@ -123,6 +123,7 @@ pub fn routes(
     settings: watch::Receiver<Settings>,
     strangers: &Strangers,
 ) -> BoxedFilter<(Response,)> {
+    let per_machine = settings.borrow().requests_per_machine;
     let with_logins = logins.clone();
     let with_logins = warp::any().map(move || with_logins.clone());
     let with_db = (db.clone(), logins.clone());
@@ -145,11 +146,11 @@ pub fn routes(
     let join = join.map(move |peer, with_db| (peer, with_db, strangers.clone())).untuple_one();
     let join = join.and(warp::body::bytes()).then(machines::join);
 
-    let with_sessions = sessions.clone();
-    let with_sessions = warp::post().map(move || with_sessions.clone());
-    let report = warp::path!("v1" / "sessions").and(caller::credential()).and(with_sessions.clone());
+    let intake = sessions::Intake::new(sessions.clone(), per_machine);
+    let with_intake = warp::post().map(move || intake.clone());
+    let report = warp::path!("v1" / "sessions").and(caller::credential()).and(with_intake.clone());
     let report = report.and(warp::body::bytes()).then(sessions::one);
-    let reports = warp::path!("v1" / "reports").and(caller::credential()).and(with_sessions);
+    let reports = warp::path!("v1" / "reports").and(caller::credential()).and(with_intake);
     let reports = reports.and(warp::body::bytes()).then(sessions::batch);
 
     let all = open.or(wait).unify().or(cancel).unify().or(this_machine).unify().or(trust).unify();

@@ -22,6 +22,8 @@ pub(super) enum Failure {
     Action(#[from] Error),
     #[error("the body is not what this route takes: {0}")]
     Json(serde_json::Error),
+    #[error("this machine sends more than it may")]
+    TooFast,
     #[error(transparent)]
     Certificates(#[from] ca::Error),
 }
@@ -67,10 +69,7 @@ pub(super) fn problem(status: StatusCode, code: &str, title: &str, detail: Optio
 pub(super) fn refused(refusal: &Refusal) -> Response {
     match refusal {
         Refusal::Unauthorized => explain(&Failure::Action(Error::Unauthorized)),
-        Refusal::TooFast => {
-            let title = "this machine asks more often than it may";
-            problem(StatusCode::TOO_MANY_REQUESTS, "too-many-requests", title, None)
-        }
+        Refusal::TooFast => explain(&Failure::TooFast),
         Refusal::Unavailable(error) => explain(&Failure::Action(Error::Db(error.clone()))),
     }
 }
@@ -81,6 +80,10 @@ fn explain(failure: &Failure) -> Response {
         Failure::Json(error) => {
             let (status, detail) = (StatusCode::BAD_REQUEST, error.to_string());
             problem(status, "bad-request", "the body is not what this route takes", Some(detail))
+        }
+        Failure::TooFast => {
+            let title = "this machine asks more often than it may, or sends more";
+            say(StatusCode::TOO_MANY_REQUESTS, "too-many-requests", title)
         }
         Failure::Certificates(error) => {
             log::error!("a request failed: {error}");
@@ -104,6 +107,10 @@ fn explain(failure: &Failure) -> Response {
             }
             Error::Conflict(_) => {
                 say(StatusCode::CONFLICT, "conflict", "this id stands for another login already")
+            }
+            Error::BatchUnderWay => {
+                let title = "a batch of this machine's reports is being taken already";
+                say(StatusCode::TOO_MANY_REQUESTS, "too-many-requests", title)
             }
             Error::TooManyPolls => {
                 say(StatusCode::TOO_MANY_REQUESTS, "too-many-requests", "too many polls wait for this login")

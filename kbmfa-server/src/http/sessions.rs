@@ -1,30 +1,85 @@
 //! `/v1/sessions` and `/v1/reports`: what machines report.
 
+use governor::{DefaultKeyedRateLimiter, Quota, RateLimiter};
 use kbmfa_proto::session::{REPORTS_MAX, Reports, SessionReport};
 use serde_json::Value;
+use std::num::NonZeroU32;
+use std::sync::Arc;
 use warp::hyper::body::Bytes;
 use warp::reply::Response;
 
-use super::caller;
 use super::reply::{self, Failure};
+use super::{BODY_BYTES_MAX, caller};
 use crate::logins::Error;
 use crate::roster::caller::Credential;
+use crate::secret::SecretHash;
 use crate::sessions::Sessions;
 
-pub(super) async fn one(who: Option<Credential>, sessions: Sessions, body: Bytes) -> Response {
+/// Bytes of a body that weigh as much as one report.
+const BYTES_A_REPORT: usize = 256;
+
+/// A machine may be so many seconds' worth of reports ahead of its rate.
+const BURST_SECONDS: u32 = 10;
+
+/// Machines whose rate is remembered before those are forgotten that have been quiet.
+const REMEMBERED_MAX: usize = 20_000;
+
+/// Takes reports at a rate that one machine may have: as many in a second as requests. A body weighs by its reports or
+/// by its bytes, whichever is more.
+#[derive(Clone)]
+pub(super) struct Intake {
+    sessions: Sessions,
+    rate: Rate,
+}
+
+impl Intake {
+    pub(super) fn new(sessions: Sessions, per_second: NonZeroU32) -> Self {
+        Self { sessions, rate: Rate::new(per_second) }
+    }
+}
+
+#[derive(Clone)]
+struct Rate(Arc<DefaultKeyedRateLimiter<SecretHash>>);
+
+impl Rate {
+    fn new(per_second: NonZeroU32) -> Self {
+        // A whole batch must fit however low the rate is, or a machine could never hand in what it has kept.
+        let whole_batch = u32::try_from(REPORTS_MAX.max(BODY_BYTES_MAX.div_ceil(BYTES_A_REPORT)));
+        let burst = per_second.get().saturating_mul(BURST_SECONDS).max(whole_batch.unwrap_or(u32::MAX));
+        let quota = Quota::per_second(per_second).allow_burst(NonZeroU32::new(burst).unwrap_or(per_second));
+        Self(Arc::new(RateLimiter::keyed(quota)))
+    }
+
+    fn admit(&self, who: &SecretHash, reports: usize, bytes: usize) -> Result<(), Failure> {
+        if self.0.len() > REMEMBERED_MAX {
+            self.0.retain_recent();
+        }
+        let weight = u32::try_from(reports.max(bytes.div_ceil(BYTES_A_REPORT))).unwrap_or(u32::MAX);
+        let weight = NonZeroU32::new(weight).unwrap_or(NonZeroU32::MIN);
+        match self.0.check_key_n(who, weight) {
+            Ok(Ok(())) => Ok(()),
+            Ok(Err(_)) | Err(_) => Err(Failure::TooFast),
+        }
+    }
+}
+
+pub(super) async fn one(who: Option<Credential>, intake: Intake, body: Bytes) -> Response {
     let result = async {
         let who = caller::own(who)?;
+        intake.rate.admit(&who, 1, body.len())?;
         let report: SessionReport = reply::json(&body)?;
-        Ok::<_, Failure>(sessions.take(who, vec![report], 0).await?)
+        Ok::<_, Failure>(intake.sessions.take(who, vec![report], 0).await?)
     };
     reply::from(result.await)
 }
 
-pub(super) async fn batch(who: Option<Credential>, sessions: Sessions, body: Bytes) -> Response {
+pub(super) async fn batch(who: Option<Credential>, intake: Intake, body: Bytes) -> Response {
     let result = async {
         let who = caller::own(who)?;
         let (reports, refused) = read(&body)?;
-        Ok::<_, Failure>(sessions.take(who, reports, refused).await?)
+        let sent = reports.len() + usize::try_from(refused).unwrap_or(usize::MAX);
+        intake.rate.admit(&who, sent, body.len())?;
+        Ok::<_, Failure>(intake.sessions.take_batch(who, reports, refused).await?)
     };
     reply::from(result.await)
 }
@@ -55,6 +110,17 @@ mod tests {
         let renamed = good.replace("closed", "renamed");
         let (reports, refused) = read(format!(r#"{{"reports":[{renamed},{good},7]}}"#).as_bytes()).unwrap();
         assert_eq!((reports.len(), refused), (1, 2));
+    }
+
+    #[test]
+    fn a_machine_is_slowed_down_by_the_number_and_by_the_size_of_its_reports() {
+        let rate = Rate::new(NonZeroU32::MIN);
+        let (many, large, other) = (SecretHash::of("a"), SecretHash::of("b"), SecretHash::of("c"));
+        assert!(rate.admit(&many, REPORTS_MAX, 100).is_ok());
+        assert!(matches!(rate.admit(&many, REPORTS_MAX, 100), Err(Failure::TooFast)));
+        assert!(rate.admit(&large, 1, BODY_BYTES_MAX).is_ok());
+        assert!(matches!(rate.admit(&large, 1, BODY_BYTES_MAX), Err(Failure::TooFast)));
+        assert!(rate.admit(&other, 1, 300).is_ok());
     }
 
     proptest! {

@@ -61,6 +61,9 @@ pub enum Error {
     /// What the machine reported makes no sense.
     #[error("{0}")]
     Bad(&'static str),
+    /// A batch of this machine's reports is being taken.
+    #[error("a batch of this machine's reports is being taken already")]
+    BatchUnderWay,
     /// The login is polled too often at once.
     #[error("too many polls wait for this login already")]
     TooManyPolls,

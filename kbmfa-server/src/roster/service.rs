@@ -204,6 +204,14 @@ pub fn join(
     Ok(found.machine)
 }
 
+/// True if somebody can join with this token, or did: a look that costs the writer nothing.
+///
+/// # Errors
+/// What the database says.
+pub fn is_join_token(tx: &Tx<'_>, token: &SecretHash) -> Result<bool, Error> {
+    Ok(store::join_token(tx, token)?.is_some_and(|token| tx.now < token.expires_at))
+}
+
 /// Removes a machine: its credentials are refused from now on.
 ///
 /// # Errors

@@ -3,9 +3,10 @@
 use kbmfa_proto::names::MachineName;
 
 use super::caller::Caller;
-use super::service::{add_machine, machine};
+use super::service::{JOIN_TOKEN_LIFE, add_machine, join, machine, make_join_token};
 use crate::audit::Actor;
 use crate::db::testing::Fixture;
+use crate::secret::SecretHash;
 
 /// Enters a machine; returns the caller that it is.
 pub(crate) fn enter_machine(fixture: &Fixture, name: &str) -> Caller {
@@ -16,4 +17,16 @@ pub(crate) fn enter_machine(fixture: &Fixture, name: &str) -> Caller {
         machine(tx, &added)
     });
     Caller { machine_id: entered.unwrap().id, name, login: None }
+}
+
+/// Lets a machine that was entered join; returns its credential.
+pub(crate) fn join_machine(fixture: &Fixture, name: &MachineName) -> SecretHash {
+    let (name, credential) = (name.clone(), SecretHash::of(name.as_str()));
+    let its = credential.clone();
+    let joined = fixture.db.write_blocking("test", move |tx| {
+        let token = make_join_token(tx, &Actor::new("console:root"), &name, JOIN_TOKEN_LIFE)?.hash();
+        join(tx, &token, &its, "0")
+    });
+    joined.unwrap();
+    credential
 }

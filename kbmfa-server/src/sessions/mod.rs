@@ -6,9 +6,10 @@ pub mod service;
 pub mod store;
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 
 use kbmfa_proto::session::{SessionReport, Taken};
+use std::collections::HashSet;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -16,6 +17,11 @@ use crate::db::Db;
 use crate::logins::{Error, Logins};
 use crate::roster::service::authenticate;
 use crate::secret::SecretHash;
+use crate::shared::Shared;
+
+/// Reports that are taken in one transaction. A report takes one to two milliseconds, and the next login waits for the
+/// transaction ([`crate::db::BULK_WORK`]).
+const TAKEN_AT_ONCE: usize = 8;
 
 /// Takes the reports of machines.
 #[derive(Clone)]
@@ -23,15 +29,49 @@ pub struct Sessions {
     db: Db,
     logins: Logins,
     taken: Arc<AtomicU64>,
+    /// The machines, by their credentials, of which a batch is being taken.
+    under_way: Arc<Shared<HashSet<SecretHash>>>,
+}
+
+/// A machine's turn to bring a batch; over when it is dropped.
+struct Turn<'a> {
+    sessions: &'a Sessions,
+    machine: SecretHash,
+}
+
+impl Drop for Turn<'_> {
+    fn drop(&mut self) {
+        self.sessions.under_way.with(|machines| machines.remove(&self.machine));
+    }
 }
 
 impl Sessions {
     /// Sessions in this database, of logins under these rules.
     pub fn new(db: Db, logins: Logins) -> Self {
-        Self { db, logins, taken: Arc::default() }
+        Self { db, logins, taken: Arc::default(), under_way: Arc::default() }
     }
 
-    /// Puts these reports on record, those that are not yet; `refused` were no reports to begin with.
+    /// Puts a batch of reports on record, as [`Self::take`]; one batch at a time of each machine.
+    ///
+    /// # Errors
+    /// [`Error::BatchUnderWay`], and as [`Self::take`].
+    pub async fn take_batch(
+        &self,
+        credential: SecretHash,
+        reports: Vec<SessionReport>,
+        refused: u64,
+    ) -> Result<Taken, Error> {
+        let machine = credential.clone();
+        if !self.under_way.with(|machines| machines.insert(credential.clone())) {
+            return Err(Error::BatchUnderWay);
+        }
+        let _turn = Turn { sessions: self, machine };
+        self.take(credential, reports, refused).await
+    }
+
+    /// Puts these reports on record, those that are not yet; `refused` were no reports to begin with. They are taken a
+    /// few at a time, behind all logins that wait for the database. If that fails half way the machine sends all of
+    /// them again, and those that were taken change nothing.
     ///
     /// # Errors
     /// [`Error::Unauthorized`], and what the database says.
@@ -41,19 +81,35 @@ impl Sessions {
         reports: Vec<SessionReport>,
         refused: u64,
     ) -> Result<Taken, Error> {
-        let rules = self.logins.rules();
-        let taken = self.db.write("session.report", move |tx| {
+        let mut taken = Taken { taken: 0, refused };
+        let mut reports = reports.into_iter();
+        loop {
+            let piece: Vec<_> = reports.by_ref().take(TAKEN_AT_ONCE).collect();
+            taken.taken += self.take_some(&credential, piece, refused).await?;
+            if reports.len() == 0 {
+                break;
+            }
+        }
+        self.taken.fetch_add(taken.taken, Ordering::Relaxed);
+        Ok(taken)
+    }
+
+    async fn take_some(
+        &self,
+        credential: &SecretHash,
+        reports: Vec<SessionReport>,
+        refused: u64,
+    ) -> Result<u64, Error> {
+        let (rules, credential) = (self.logins.rules(), credential.clone());
+        let taken = self.db.write_bulk("session.report", move |tx| {
             let caller = authenticate(tx, &credential, None)?.ok_or(Error::Unauthorized)?;
             if refused > 0 {
                 log::warn!("machine {}: {refused} reports make no sense to this version", caller.name);
             }
-            let taken = reports.len() as u64;
             reports.iter().try_for_each(|report| service::take(tx, &rules, &caller, report))?;
-            Ok::<_, Error>(Taken { taken, refused })
+            Ok::<_, Error>(reports.len() as u64)
         });
-        let taken = taken.await?;
-        self.taken.fetch_add(taken.taken, Ordering::Relaxed);
-        Ok(taken)
+        taken.await
     }
 
     /// Reports taken since the start, repeats included.
