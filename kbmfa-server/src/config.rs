@@ -41,6 +41,8 @@ const POLL_GRACE: (Duration, Duration) = (Duration::from_secs(6), Duration::from
 /// Shortest and longest cool-down.
 const COOL_DOWN: (Duration, Duration) = (Duration::ZERO, Duration::from_secs(3600));
 
+/// Shortest and longest time that ended logins are kept, in days. A week is far longer than anything looks back.
+const KEEP_DAYS: (u64, u64) = (7, 36_500);
 /// The highest limit that may be set.
 const NUMBER_MAX: u64 = 1_000_000;
 /// `asks_per_user_everywhere` in times `asks_per_user`: unless it is set, and at the least.
@@ -65,6 +67,8 @@ pub struct Config {
     pub poll_grace: Duration,
     /// How long after a denial the same user from the same address is refused on the same machine.
     pub cool_down: Duration,
+    /// How long ended logins and closed sessions are kept.
+    pub keep: Duration,
     /// Where asks go.
     pub relay: relay::Settings,
     /// The old tool's `AUTH_TOKEN`, if it is accepted.
@@ -143,6 +147,7 @@ impl Config {
             grace,
             auth_token,
             post: self.relay.post(),
+            keep: self.keep,
         }
     }
 }
@@ -160,6 +165,7 @@ fn gather<'a>(file: &'a File<'a>) -> Config {
     nest(&login, "poll_grace", poll_grace, window);
     let cool_down = login.duration("cool_down", Duration::from_secs(30), COOL_DOWN);
     let limits = limits(&login);
+    let keep = login.days("keep", 400, KEEP_DAYS);
     login.finish();
 
     let policy = file.section("policy");
@@ -182,7 +188,7 @@ fn gather<'a>(file: &'a File<'a>) -> Config {
     policy.finish();
 
     let policy = policy::Settings { rules, default, limits, require_member, console_when_down };
-    Config { state_dir, http, policy, poll_grace, cool_down, relay, auth_token }
+    Config { state_dir, http, policy, poll_grace, cool_down, keep, relay, auth_token }
 }
 
 /// `[relay]`. One that is wrong reads as the console, beside the faults.

@@ -17,6 +17,7 @@ pub mod poke;
 
 pub mod ca;
 pub mod restore;
+pub mod retention;
 pub mod sessions;
 
 pub mod logins;

@@ -27,6 +27,7 @@ use crate::poke;
 use crate::relay;
 use crate::relay::console::Console;
 use crate::relay::keybase::{Fault, Keybase, Settings};
+use crate::retention;
 use crate::sessions::Sessions;
 use certificate::{InForce, Keeper};
 
@@ -116,6 +117,8 @@ async fn serve(config_path: PathBuf, config: Config) -> Result<(), Error> {
     loops.start("the record of strangers", forever(strangers::run(db.clone(), heard)));
     let sweep = sweep::run(logins.clone(), broken, holder.clone());
     loops.start("the sweep", forever(once_open(opened.clone(), sweep)));
+    let pruning = retention::run(logins.clone(), holder.clone());
+    loops.start("the pruning of old logins", forever(once_open(opened.clone(), pruning)));
     let keybase = start_relay(&mut loops, &config, &logins, holder, &opened);
     loops.start("the certificate's keeper", forever(keeper.run()));
     loops.start("the opening", failing(open_in_time(db.clone(), logins.clone(), open)));

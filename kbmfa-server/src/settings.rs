@@ -207,6 +207,19 @@ impl<'a> Section<'a> {
         self.take(key, read).unwrap_or(default)
     }
 
+    /// A number of days such as "400d", within bounds.
+    pub fn days(&self, key: &'static str, default: u64, bounds: (u64, u64)) -> Duration {
+        const DAY: u64 = 24 * 60 * 60;
+        let read = |value: &DeValue<'_>| {
+            let days = text(value)?.strip_suffix('d').and_then(|days| days.parse::<u64>().ok());
+            match days {
+                Some(days) if (bounds.0..=bounds.1).contains(&days) => Ok(days),
+                _ => Err(format!("write a number of days from \"{}d\" to \"{}d\"", bounds.0, bounds.1)),
+            }
+        };
+        Duration::from_secs(self.take(key, read).unwrap_or(default).saturating_mul(DAY))
+    }
+
     /// A whole number within bounds.
     pub fn number(&self, key: &'static str, default: u64, bounds: (u64, u64)) -> u64 {
         let read = |value: &DeValue<'_>| {

@@ -30,6 +30,7 @@ mod descriptors;
 mod doctor;
 mod documents;
 mod environment;
+mod fairness;
 mod leaving;
 mod operator;
 mod pamtester;

@@ -20,7 +20,7 @@ const ARROWS: &[&[&str]] = &[
     &["serve", "admin"],
     &["config"],
     &["http", "poke"],
-    &["ca", "restore"],
+    &["ca", "restore", "retention"],
     &["sessions"],
     &["logins"],
     &["roster", "relay"],

@@ -47,6 +47,8 @@ kinds! {
     DatabaseRestored = "database.restored",
     /// Old events were put into a file, and the chain goes on from a checkpoint.
     AuditArchived = "audit.archived",
+    /// Logins and sessions older than the operator keeps were removed from their tables; their events stay.
+    RecordsPruned = "records.pruned",
     /// A machine was entered.
     MachineAdded = "machine.added",
     /// A token to join with was made for a machine.

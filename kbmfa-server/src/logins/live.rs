@@ -157,7 +157,7 @@ impl Logins {
     }
 
     /// The database.
-    pub(super) fn db(&self) -> &Db {
+    pub fn db(&self) -> &Db {
         &self.0.db
     }
 

@@ -44,6 +44,8 @@ pub struct Rules {
     pub auth_token: Option<AuthToken>,
     /// What people are told of besides asks.
     pub post: Post,
+    /// How long ended logins and closed sessions are kept.
+    pub keep: Duration,
 }
 
 impl Rules {

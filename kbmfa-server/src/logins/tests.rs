@@ -73,6 +73,7 @@ impl World {
             grace,
             auth_token: None,
             post: crate::relay::Post::default(),
+            keep: Duration::MAX,
         };
         Self { fixture, rules, caller }
     }

@@ -4,9 +4,11 @@ use kbmfa_proto::login::{Account, Capabilities, Connection, FirstFactor, OpenLog
 use kbmfa_proto::names::{LoginId, ReportId};
 use kbmfa_proto::session::{SessionEvent, SessionReport};
 use proptest::prelude::*;
+use std::pin::pin;
 use std::time::Duration;
+use tokio::sync::{mpsc, watch};
 
-use super::{service, store};
+use super::{Sessions, service, store};
 use crate::audit::Kind;
 use crate::audit::store as audit;
 use crate::audit::store::search::{Filter, search};
@@ -15,26 +17,27 @@ use crate::db::Tx;
 use crate::db::testing::{Fixture, fixture};
 use crate::logins::service::{self as logins, Rules};
 use crate::logins::state::Grace;
-use crate::logins::{Error, answering, store as login_store};
+use crate::logins::{Error, Logins, answering, store as login_store};
 use crate::policy::{Approvers, Limits, Settings, Terms};
 use crate::relay::Answer;
 use crate::roster::caller::Caller;
-use crate::roster::testing::enter_machine;
+use crate::roster::testing::{enter_machine, join_machine};
+use crate::secret::SecretHash;
 use SessionEvent::{Closed, LetInUnreachable, Opened};
 
-struct World {
-    fixture: Fixture,
-    caller: Caller,
+pub(crate) struct World {
+    pub(crate) fixture: Fixture,
+    pub(crate) caller: Caller,
 }
 
 impl World {
-    fn new() -> Self {
+    pub(crate) fn new() -> Self {
         let fixture = fixture();
         let caller = enter_machine(&fixture, "web1");
         Self { fixture, caller }
     }
 
-    fn act<T: Send + 'static>(
+    pub(crate) fn act<T: Send + 'static>(
         &self,
         work: impl FnOnce(&Tx<'_>, &Caller) -> Result<T, Error> + Send + 'static,
     ) -> T {
@@ -42,12 +45,12 @@ impl World {
         self.fixture.db.write_blocking("test", move |tx| work(tx, &caller)).unwrap()
     }
 
-    fn report(&self, id: u8, event: SessionEvent, connection: u16) {
+    pub(crate) fn report(&self, id: u8, event: SessionEvent, connection: u16) {
         self.act(move |tx, caller| service::take(tx, &rules(tx.now), caller, &report(id, event, connection)));
     }
 
     /// A login of alice's on this connection, approved and collected.
-    fn let_in(&self, id: u8, connection: u16) {
+    pub(crate) fn let_in(&self, id: u8, connection: u16) {
         self.act(move |tx, caller| {
             let (rules, id) = (rules(tx.now), LoginId::from_random([id; 16]));
             logins::open(tx, &rules, caller, &id, &open_login(connection))?;
@@ -57,7 +60,7 @@ impl World {
     }
 
     /// Another one, which policy lets in since the connection is approved.
-    fn let_in_again(&self, id: u8, connection: u16) {
+    pub(crate) fn let_in_again(&self, id: u8, connection: u16) {
         self.act(move |tx, caller| {
             let id = LoginId::from_random([id; 16]);
             logins::open(tx, &rules(tx.now), caller, &id, &open_login(connection))
@@ -65,28 +68,28 @@ impl World {
     }
 
     /// Each session: its login's first byte, whether it was opened, whether it was closed.
-    fn sessions(&self) -> Vec<(Option<u8>, bool, bool)> {
+    pub(crate) fn sessions(&self) -> Vec<(Option<u8>, bool, bool)> {
         let found = self.act(|tx, _| Ok(store::newest(tx, false, 1000)?));
         let first = |id: LoginId| u8::from_str_radix(&id.as_str()[..2], 16).unwrap();
         found.into_iter().map(|s| (s.login.map(first), s.opened.is_some(), s.closed.is_some())).collect()
     }
 
-    fn unopened(&self) -> usize {
+    pub(crate) fn unopened(&self) -> usize {
         self.act(|tx, _| Ok(store::unopened(tx, 1000)?)).len()
     }
 
-    fn events(&self, kind: Kind) -> Vec<String> {
+    pub(crate) fn events(&self, kind: Kind) -> Vec<String> {
         let filter = Filter { kinds: vec![kind], limit: 1000, ..Filter::default() };
         let found = self.fixture.db.read_blocking(|tx| search(tx, &filter)).unwrap();
         found.into_iter().map(|event| event.body).collect()
     }
 
-    fn pass(&self, seconds: u64) {
+    pub(crate) fn pass(&self, seconds: u64) {
         self.fixture.clock.advance(Duration::from_secs(seconds));
     }
 }
 
-fn rules(now: Time) -> Rules {
+pub(crate) fn rules(now: Time) -> Rules {
     let grace = Grace { length: Duration::from_secs(15), listening_since: Some(now) };
     let (window, approvers) = (Duration::from_secs(60), Approvers::Anyone);
     let default = Terms { approvers, console: true, window, destination: "console".into() };
@@ -106,6 +109,7 @@ fn rules(now: Time) -> Rules {
         grace,
         auth_token: None,
         post: crate::relay::Post::default(),
+        keep: Duration::MAX,
     }
 }
 
@@ -114,7 +118,7 @@ fn connection(number: u16) -> Connection {
     Connection { id: format!("boot.{number}").into(), ssh: Some(SshConnection { client, server }) }
 }
 
-fn open_login(number: u16) -> OpenLogin {
+pub(crate) fn open_login(number: u16) -> OpenLogin {
     OpenLogin {
         phase: Phase::Account,
         service: "sshd".into(),
@@ -257,4 +261,49 @@ proptest! {
         prop_assert_eq!(world.events(Kind::SessionClosed).len(), 6);
         prop_assert!(world.fixture.db.read_blocking(|tx| audit::verify(tx, None)).unwrap().is_ok());
     }
+}
+
+/// A server that takes reports, with the world's machine.
+fn taking(world: &World) -> (Sessions, SecretHash) {
+    let (broken, _) = mpsc::unbounded_channel();
+    let (_, closing) = watch::channel(false);
+    let db = world.fixture.db.clone();
+    let logins = Logins::new(db.clone(), rules(db.now()), broken, closing);
+    (Sessions::new(db, logins), join_machine(&world.fixture, &world.caller.name))
+}
+
+fn batch() -> Vec<SessionReport> {
+    (0..64).map(|id| report(id, LetInUnreachable, id.into())).collect()
+}
+
+fn in_a_runtime<T>(work: impl Future<Output = T>) -> T {
+    tokio::runtime::Builder::new_current_thread().build().unwrap().block_on(work)
+}
+
+#[test]
+fn a_batch_is_taken_in_pieces_so_that_logins_come_in_between() {
+    let world = World::new();
+    let (sessions, web1) = taking(&world);
+    let (before, _) = world.fixture.db.counters();
+    let taken = in_a_runtime(sessions.take_batch(web1.clone(), batch(), 0)).unwrap();
+    assert_eq!((taken.taken, world.fixture.db.counters().0 - before), (64, 8));
+    assert_eq!(in_a_runtime(sessions.take_batch(web1, Vec::new(), 3)).unwrap().refused, 3);
+    assert_eq!(world.events(Kind::LoginLetInUnreachable).len(), 64);
+}
+
+#[test]
+fn a_machine_has_one_batch_under_way() {
+    let world = World::new();
+    let (sessions, web1) = taking(&world);
+    in_a_runtime(async {
+        let mut first = pin!(sessions.take_batch(web1.clone(), batch(), 0));
+        let second = tokio::select! {
+            biased;
+            _ = &mut first => panic!("the first batch was taken in no time"),
+            second = sessions.take_batch(web1.clone(), batch(), 0) => second,
+        };
+        assert!(matches!(second, Err(Error::BatchUnderWay)), "{second:?}");
+        first.await.unwrap();
+        sessions.take_batch(web1, batch(), 0).await.unwrap();
+    });
 }

@@ -10,6 +10,7 @@ use super::file::{self, Contents};
 use crate::audit::chain::{Broken, Fault, Head, Walk, Witness};
 use crate::audit::store::{self, archive, index};
 use crate::db;
+use crate::retention::pruned_before;
 
 /// What to verify.
 #[derive(ClapArgs)]
@@ -45,14 +46,14 @@ fn database(admin: &Admin, args: &Args) -> Result<(), Failure> {
             .hint("give every archive, to the newest one"));
     }
     let start = parts.first().map_or(cut, |first| first.start);
-    let (outcome, hidden) = db
+    let (outcome, hidden, pruned) = db
         .read_blocking(|tx| {
             let walk = Walk::from(start, args.head.clone()).at(cut);
-            Ok::<_, db::Error>((store::verify_on(tx, walk)?, index::hidden(tx)?))
+            Ok::<_, db::Error>((store::verify_on(tx, walk)?, index::hidden(tx)?, pruned_before(tx)?))
         })
         .map_err(Failure::new)?;
     let head = outcome.map_err(broken)?;
-    tell(admin, start, head)?;
+    tell(admin, start, head, pruned.as_deref())?;
     if hidden > 0 {
         let sentence =
             format!("the record is untouched, but a search by words would not find {hidden} events");
@@ -65,7 +66,7 @@ fn files(admin: &Admin, args: &Args) -> Result<(), Failure> {
     let parts = follow(open(&args.files)?, args.head.as_ref(), |_, _| true)?;
     let (Some(first), Some(end)) = (parts.first(), parts.last()) else { return Ok(()) };
     let head = Walk::from(first.start, args.head.clone()).at(end.last).finish().map_err(broken)?;
-    tell(admin, first.start, head)
+    tell(admin, first.start, head, None)
 }
 
 fn open(paths: &[PathBuf]) -> Result<Vec<(&Path, File)>, Failure> {
@@ -95,11 +96,18 @@ fn broken(broken: Broken) -> Failure {
         .hint("compare with a backup, or with the heads in the chat")
 }
 
-fn tell(admin: &Admin, start: Head, head: Head) -> Result<(), Failure> {
+/// Whoever compares the events with the logins has to know which of those were removed on purpose.
+fn tell(admin: &Admin, start: Head, head: Head, pruned: Option<&str>) -> Result<(), Failure> {
     let (first, events) = (start.seq + 1, head.seq - start.seq);
     let behind = if start.seq == 0 { String::new() } else { format!(" from {first} on") };
-    let sentence = format!("{events} events{behind}, untouched; head {head}");
+    let gone = pruned.map(|before| {
+        format!("\nlogins and sessions from before {before} were pruned; their events were not")
+    });
+    let sentence = format!("{events} events{behind}, untouched; head {head}{}", gone.unwrap_or_default());
     let seal = head.seal.to_string();
-    admin
-        .tell(&sentence, &json!({ "events": events, "first": first, "head": head.to_string(), "seal": seal }))
+    admin.tell(
+        &sentence,
+        &json!({ "events": events, "first": first, "head": head.to_string(), "seal": seal,
+        "pruned_before": pruned }),
+    )
 }

@@ -1,5 +1,7 @@
 //! `login show`: one login's whole story in the order of time.
 
+mod pruned;
+
 use jiff::SignedDuration;
 use serde::Serialize;
 use serde_json::Value;
@@ -32,12 +34,19 @@ struct Told {
 pub(super) fn run(admin: &Admin, id: &str) -> Result<(), Failure> {
     let (_, db) = admin.open()?;
     let read = db.read_blocking(|tx| {
-        let login = service::find(tx, id)?;
+        let login = match service::find(tx, id) {
+            Err(Error::NotFound(_)) => return Ok(None),
+            found => found?,
+        };
         let filter = Filter { login: Some(login.id.to_string()), limit: EVENTS_MAX, ..Filter::default() };
         let events = search(tx, &filter)?;
-        Ok::<_, Error>((WithSessions::read(tx, login.clone())?, login, events, archive::newest(tx)?))
+        Ok::<_, Error>(Some((WithSessions::read(tx, login.clone())?, login, events, archive::newest(tx)?)))
     });
-    let (WithSessions { login: shown, sessions }, login, events, archived) = read.map_err(Failure::new)?;
+    let Some((WithSessions { login: shown, sessions }, login, events, archived)) =
+        read.map_err(Failure::new)?
+    else {
+        return pruned::tell(admin, &db, id);
+    };
     let story: Vec<Value> = events.iter().map(|event| with_time_since(event, login.opened_at)).collect();
     if admin.json {
         return print::print_json(&Told {

@@ -1,0 +1,135 @@
+//! Removes what is older than the operator keeps: ended logins with their asks and answers, closed sessions, and what was
+//! remembered of reports and notices. The audit log is not touched: `audit archive` puts old events away.
+//!
+//! A walk goes through the tables from the oldest row on, a few rows in each transaction, each with its audit event.
+//! What is not over stays, however old, and is passed by.
+
+pub mod store;
+
+#[cfg(test)]
+mod tests;
+
+use std::time::Duration;
+
+use crate::audit::store::search::{Filter, search};
+use crate::audit::{Actor, Event, Kind, store as audit};
+use crate::clock::Time;
+use crate::db::{Error, Tx, lease};
+use crate::logins::Logins;
+use store::{Cursor, Removed};
+
+/// Rows that are looked at in one transaction: bounds how long the next login waits for it
+/// ([`crate::db::BULK_WORK`]).
+const BATCH: i64 = 25;
+
+/// Rest between two transactions.
+const REST: Duration = Duration::from_millis(100);
+
+/// Time from one walk to the next.
+const INTERVAL: Duration = Duration::from_secs(6 * 60 * 60);
+
+/// How far a walk has come.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Walk {
+    before: Time,
+    stage: Stage,
+}
+
+/// Sessions go first: a login is kept as long as one that it let in.
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum Stage {
+    Sessions(Cursor),
+    Logins(Cursor),
+    ReportsAndNotices,
+    Done,
+}
+
+impl Walk {
+    /// A walk that removes what is older than this.
+    pub fn new(before: Time) -> Self {
+        Self { before, stage: Stage::Sessions(Cursor::START) }
+    }
+
+    /// True if there is nothing left to look at.
+    pub fn is_done(&self) -> bool {
+        self.stage == Stage::Done
+    }
+}
+
+/// Runs until the process ends; of several servers one walks.
+pub async fn run(logins: Logins, holder: lease::Holder) {
+    loop {
+        walk(&logins, &holder).await;
+        tokio::time::sleep(INTERVAL).await;
+    }
+}
+
+async fn walk(logins: &Logins, holder: &lease::Holder) {
+    let db = logins.db();
+    let mut walk = Walk::new(db.now().minus(logins.rules().keep));
+    while !walk.is_done() {
+        let (from, holder) = (walk.clone(), holder.clone());
+        let stepped = db.write_bulk("retention.prune", move |tx| {
+            if lease::hold(tx, "retention", &holder)? { prune_some(tx, from).map(Some) } else { Ok(None) }
+        });
+        match stepped.await {
+            Ok(Some(next)) => walk = next,
+            Ok(None) => return,
+            Err(error) => return log::error!("old logins are not pruned now: {error}"),
+        }
+        tokio::time::sleep(REST).await;
+    }
+}
+
+/// One step of a walk: looks at some rows, removes those that are over, and puts on record how many.
+///
+/// # Errors
+/// What the database says.
+pub fn prune_some(tx: &Tx<'_>, walk: Walk) -> Result<Walk, Error> {
+    let Walk { before, stage } = walk;
+    let mut removed = Removed::default();
+    let stage = match stage {
+        Stage::Sessions(from) => match store::prune_sessions(tx, (before, &from, BATCH), &mut removed)? {
+            Some(next) => Stage::Sessions(next),
+            None => Stage::Logins(Cursor::START),
+        },
+        Stage::Logins(from) => match store::prune_logins(tx, (before, &from, BATCH), &mut removed)? {
+            Some(next) => Stage::Logins(next),
+            None => Stage::ReportsAndNotices,
+        },
+        Stage::ReportsAndNotices => {
+            store::prune_reports_and_notices(tx, before, BATCH, &mut removed)?;
+            if removed == Removed::default() { Stage::Done } else { Stage::ReportsAndNotices }
+        }
+        Stage::Done => Stage::Done,
+    };
+    if removed != Removed::default() {
+        audit::append(tx, &event(before, &removed))?;
+    }
+    Ok(Walk { before, stage })
+}
+
+fn event(before: Time, removed: &Removed) -> Event {
+    let counts = [
+        ("logins", removed.logins),
+        ("asks", removed.asks),
+        ("answers", removed.answers),
+        ("sessions", removed.sessions),
+        ("reports", removed.reports),
+        ("notices", removed.notices),
+    ];
+    let event = Event::new(Kind::RecordsPruned, Actor::new("clock")).detail("before", before);
+    let counts = counts.into_iter().filter(|(_, count)| *count > 0);
+    counts.fold(event, |event, (name, count)| event.detail(name, count))
+}
+
+/// Before when rows were pruned the last time that any were, as the record has it.
+///
+/// # Errors
+/// What the database says.
+pub fn pruned_before(tx: &Tx<'_>) -> Result<Option<String>, Error> {
+    let filter = Filter { kinds: vec![Kind::RecordsPruned], limit: 1, ..Filter::default() };
+    let newest = search(tx, &filter)?.pop();
+    let body = newest.and_then(|event| serde_json::from_str::<serde_json::Value>(&event.body).ok());
+    Ok(body.and_then(|body| body.pointer("/detail/before")?.as_str().map(str::to_owned)))
+}

@@ -1,0 +1,114 @@
+//! The SQL that finds what is old and over, and removes it.
+
+use crate::clock::Time;
+use crate::db::{Error, Tx};
+
+/// Where a walk stands: at the row with this time and id.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Cursor(Time, String);
+
+impl Cursor {
+    /// Before every row.
+    pub(super) const START: Self = Self(Time::from_micros(i64::MIN), String::new());
+}
+
+/// How many rows were removed.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(super) struct Removed {
+    pub(super) logins: usize,
+    pub(super) asks: usize,
+    pub(super) answers: usize,
+    pub(super) sessions: usize,
+    pub(super) reports: usize,
+    pub(super) notices: usize,
+}
+
+/// What to look at: rows before that moment, from there on, so many.
+type Page<'a> = (Time, &'a Cursor, i64);
+
+/// A row, and whether it may go.
+struct Found {
+    at: Cursor,
+    is_over: bool,
+}
+
+fn page(tx: &Tx<'_>, sql: &str, (before, from, limit): Page<'_>) -> Result<Vec<Found>, Error> {
+    let Cursor(at, id) = from;
+    tx.query(sql, &[(*at).into(), id.as_str().into(), before.into(), limit.into()], |row| {
+        Ok(Found { at: Cursor(row.time("at")?, row.text("id")?), is_over: row.integer("is_over")? == 1 })
+    })
+}
+
+/// Where to go on after a page; `None` after the last one.
+fn next(found: Vec<Found>, limit: i64) -> Option<Cursor> {
+    let is_full = i64::try_from(found.len()).is_ok_and(|count| count >= limit);
+    found.into_iter().next_back().filter(|_| is_full).map(|last| last.at)
+}
+
+/// Removes sessions that were closed before that moment. An open one stays, unless its machine was removed by then:
+/// nobody can report its end any more.
+pub(super) fn prune_sessions(
+    tx: &Tx<'_>,
+    what: Page<'_>,
+    removed: &mut Removed,
+) -> Result<Option<Cursor>, Error> {
+    let sql = "SELECT heard_at AS at, id, CASE WHEN closed_at < ?3 OR EXISTS (SELECT 1 FROM machine
+                   WHERE machine.id = machine_id AND removed_at < ?3) THEN 1 ELSE 0 END AS is_over
+               FROM session WHERE (heard_at, id) > (?1, ?2) AND heard_at < ?3 ORDER BY heard_at, id LIMIT ?4";
+    let found = page(tx, sql, what)?;
+    for Found { at: Cursor(_, id), .. } in found.iter().filter(|found| found.is_over) {
+        removed.sessions += tx.execute("DELETE FROM session WHERE id = ?1", &[id.as_str().into()])?;
+    }
+    Ok(next(found, what.2))
+}
+
+/// Removes logins that were opened before that moment, with their asks and answers. A login stays while it has not
+/// ended, its approval can be collected, an ask of it has to be changed, or a session of its connection is kept: a
+/// denial holds for the connection as long as that may live.
+pub(super) fn prune_logins(
+    tx: &Tx<'_>,
+    what: Page<'_>,
+    removed: &mut Removed,
+) -> Result<Option<Cursor>, Error> {
+    let sql = "SELECT opened_at AS at, id, CASE WHEN state = 'pending'
+                   OR state = 'approved' AND collected_at IS NULL AND lapsed_at IS NULL
+                   OR EXISTS (SELECT 1 FROM ask WHERE ask.login_id = login.id AND ask.state <> 'closed')
+                   OR EXISTS (SELECT 1 FROM session WHERE session.machine_id = login.machine_id
+                       AND session.connection = login.connection) THEN 0 ELSE 1 END AS is_over
+               FROM login WHERE (opened_at, id) > (?1, ?2) AND opened_at < ?3 ORDER BY opened_at, id LIMIT ?4";
+    let found = page(tx, sql, what)?;
+    for Found { at: Cursor(_, id), .. } in found.iter().filter(|found| found.is_over) {
+        let answers = "DELETE FROM answer WHERE ask_id IN (SELECT id FROM ask WHERE login_id = ?1)";
+        removed.answers += tx.execute(answers, &[id.as_str().into()])?;
+        removed.asks += tx.execute("DELETE FROM ask WHERE login_id = ?1", &[id.as_str().into()])?;
+        removed.logins += tx.execute("DELETE FROM login WHERE id = ?1", &[id.as_str().into()])?;
+    }
+    Ok(next(found, what.2))
+}
+
+/// Removes some of what was remembered of reports, so that they count once, and of notices. No machine keeps a report, and
+/// nobody is told a notice, that is so old.
+pub(super) fn prune_reports_and_notices(
+    tx: &Tx<'_>,
+    before: Time,
+    limit: i64,
+    removed: &mut Removed,
+) -> Result<(), Error> {
+    let reports = "DELETE FROM report WHERE (machine_id, id) IN
+                   (SELECT machine_id, id FROM report WHERE taken_at < ?1 ORDER BY taken_at LIMIT ?2)";
+    removed.reports += tx.execute(reports, &[before.into(), limit.into()])?;
+    let notices = "DELETE FROM notice WHERE id IN
+                   (SELECT id FROM notice WHERE created_at < ?1 ORDER BY created_at LIMIT ?2)";
+    removed.notices += tx.execute(notices, &[before.into(), limit.into()])?;
+    Ok(())
+}
+
+#[cfg(test)]
+pub(super) mod testing {
+    use super::{Error, Tx};
+
+    /// Closes every ask that has ended, as the relay does after it has changed the message.
+    pub(in super::super) fn close_asks(tx: &Tx<'_>) -> Result<(), Error> {
+        tx.execute("UPDATE ask SET state = 'closed' WHERE state = 'ended'", &[]).map(drop)
+    }
+}
