@@ -15,6 +15,7 @@ use crate::caller::Authorization;
 use crate::problem::Problem;
 use crate::{VERSION, VERSION_HEADER};
 
+mod certificate_words;
 #[cfg(any(test, fuzzing))]
 pub mod fuzz;
 mod tls;
@@ -50,7 +51,7 @@ pub enum Error {
     #[error("no connection: {0}")]
     Connect(std::io::Error),
     /// The certificate did not convince, or the peer does not speak TLS 1.3.
-    #[error("TLS: {0}")]
+    #[error("TLS: {}", certificate_words::why(.0))]
     Tls(rustls::Error),
     /// The call's deadline has passed.
     #[error("no answer in time")]
