@@ -122,7 +122,10 @@ fn why_not(
     let before = if facts.before == Before::DeniedRecently { Before::Nothing } else { facts.before };
     // That nobody can be asked any more is no reason why somebody who was should not answer; the console may,
     // where it takes the relay's place.
-    let relay = if rules.policy.console_when_down { facts.relay } else { Reach::Up };
+    let relay = match facts.relay {
+        Reach::Down if rules.policy.console_when_down => Reach::Down,
+        Reach::Up | Reach::Starting | Reach::Down => Reach::Up,
+    };
     let now = Facts { before, relay, counts: Counts::default(), ..facts };
     let was_asked = policy::is_among(&ask.approvers, &now.person, person);
     Ok(match policy::judge(&rules.policy, &now) {

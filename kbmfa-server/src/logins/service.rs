@@ -116,6 +116,28 @@ pub fn sweep(tx: &Tx<'_>, rules: &Rules) -> Result<Vec<LoginId>, Error> {
     Ok(changed)
 }
 
+/// Once the relay's first look after this server's start is over: if it reaches nobody, the logins that waited for it are
+/// refused, as they would have been without waiting. Returns them, a bounded number; `None` while it is not over.
+///
+/// # Errors
+/// What the database says.
+pub fn end_start(tx: &Tx<'_>, rules: &Rules) -> Result<Option<Vec<LoginId>>, Error> {
+    let since = rules.grace.listening_since;
+    let (Some(started), false) = (since, rules.relay == CONSOLE) else { return Ok(Some(Vec::new())) };
+    if reach::is_starting(tx, rules.relay, since)? {
+        return Ok(None);
+    }
+    if rules.policy.console_when_down || reach::reach(tx, rules.relay, since)? != Reach::Down {
+        return Ok(Some(Vec::new()));
+    }
+    let mut refused = Vec::new();
+    for mut login in store::unasked(tx, started)? {
+        apply(tx, rules, &mut login, Input::Revoke(Revocation::RelayDown), &Actor::new("policy"))?;
+        refused.push(login.id);
+    }
+    Ok(Some(refused))
+}
+
 /// A poll's connection broke: if the machine does not ask again within the grace, it is taken for gone.
 ///
 /// # Errors
@@ -374,7 +396,8 @@ pub fn by_the_relay(tx: &Tx<'_>, rules: &Rules, person: &Person) -> Result<(Memb
         Person::Employee(names) if rules.policy.require_member => reach::membership(tx, rules.relay, names)?,
         _ => Membership::Unknown,
     };
-    Ok((membership, if rules.relay == CONSOLE { Reach::Up } else { reach::reach(tx, rules.relay)? }))
+    let since = rules.grace.listening_since;
+    Ok((membership, if rules.relay == CONSOLE { Reach::Up } else { reach::reach(tx, rules.relay, since)? }))
 }
 
 fn read(tx: &Tx<'_>, rules: &Rules, mut login: Login, wait: Duration) -> Result<(i64, LoginReply), Error> {
@@ -404,6 +427,7 @@ fn code_of(why: Revocation) -> &'static str {
         Revocation::Suspended => Refusal::Suspended.code(),
         Revocation::Removed => Refusal::Removed.code(),
         Revocation::MachineRemoved => "machine-removed",
+        Revocation::RelayDown => Refusal::RelayDown.code(),
     }
 }
 

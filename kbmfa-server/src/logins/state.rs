@@ -110,6 +110,8 @@ pub enum Revocation {
     Removed,
     /// The machine was removed.
     MachineRemoved,
+    /// The relay's first look after the start of the server has found that it reaches nobody.
+    RelayDown,
 }
 
 /// What became of it. At most one of these a step, in the order of [`step`].

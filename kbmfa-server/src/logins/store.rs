@@ -178,6 +178,16 @@ pub(super) fn unfinished_of(tx: &Tx<'_>, machine_id: &str) -> Result<Vec<Login>,
     Ok(found)
 }
 
+/// Logins that wait since then or later, and about which no message was posted. A bounded number, the oldest first.
+pub(super) fn unasked(tx: &Tx<'_>, since: Time) -> Result<Vec<Login>, Error> {
+    let sql = format!(
+        "{LOGIN} WHERE state = 'pending' AND opened_at >= ?1
+             AND NOT EXISTS (SELECT 1 FROM ask WHERE login_id = login.id AND message IS NOT NULL)
+         ORDER BY opened_at LIMIT 200"
+    );
+    tx.query(&sql, &[since.into()], login)
+}
+
 /// Logins on any machine that have not got the end of: what the limits let wait, and what was approved lately.
 pub(super) fn unfinished(tx: &Tx<'_>) -> Result<Vec<Login>, Error> {
     let pending = format!("{LOGIN} WHERE state = 'pending' AND expires_at > ?1");

@@ -18,9 +18,13 @@ pub async fn run(
 ) {
     let mut ticks = tokio::time::interval(INTERVAL);
     ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    let mut is_starting = true;
     loop {
         tokio::select! {
-            _ = ticks.tick() => sweep(&logins, &holder).await,
+            _ = ticks.tick() => {
+                is_starting = is_starting && !end_start(&logins).await;
+                sweep(&logins, &holder).await;
+            }
             broken = broken_polls.recv() => match broken {
                 Some(broken) => note(&logins, broken).await,
                 None => return,
@@ -40,6 +44,22 @@ async fn sweep(logins: &Logins, holder: &lease::Holder) {
             Ok(changed) if changed.is_empty() => return,
             Ok(changed) => changed.iter().for_each(|id| logins.ended(id)),
             Err(error) => return log::error!("sweep: {error}"),
+        }
+    }
+}
+
+/// Refuses what waits for the relay's first look once that was in vain; true when nothing waits for it any more.
+async fn end_start(logins: &Logins) -> bool {
+    let rules = logins.rules();
+    match logins.db().write("login.start", move |tx| service::end_start(tx, &rules)).await {
+        Ok(None) => false,
+        Ok(Some(refused)) => {
+            refused.iter().for_each(|id| logins.ended(id));
+            refused.is_empty()
+        }
+        Err(error) => {
+            log::error!("the logins that wait for the relay: {error}");
+            false
         }
     }
 }

@@ -137,6 +137,8 @@ impl Membership {
 pub enum Reach {
     /// As far as is known.
     Up,
+    /// The server has just started, and it is not known yet. Whoever comes is asked about once people are reached.
+    Starting,
     /// It does not.
     Down,
 }
@@ -261,6 +263,7 @@ impl Refusal {
 /// A rehearsal is refused like a login, so that it shows what would become of one; in no other case is it one.
 pub fn judge(settings: &Settings, facts: &Facts) -> Verdict {
     match judge_login(settings, facts) {
+        Verdict::Allow(_) if is_membership_awaited(settings, facts) => Verdict::Refuse(Refusal::RelayDown),
         Verdict::Refuse(refusal) => Verdict::Refuse(refusal),
         _ if facts.rehearsal => Verdict::Rehearse,
         verdict => verdict,
@@ -336,9 +339,16 @@ fn missing_member(settings: &Settings, facts: &Facts) -> Option<Refusal> {
         (Person::Unknown, _, _) => Some(Refusal::UnknownPerson),
         (_, Membership::Stranger, _) => Some(Refusal::NotAMember),
         (_, Membership::Unknown, Reach::Down) if settings.console_when_down => None,
+        // Who answers is judged again with a list of members; nobody is let in without one.
+        (_, Membership::Unknown, Reach::Starting) => None,
         (_, Membership::Unknown, _) => Some(Refusal::RelayDown),
         (_, Membership::Member, _) => None,
     }
+}
+
+/// Where only members may log in, and who is one is not known yet: that may be asked about, and lets nobody in.
+fn is_membership_awaited(settings: &Settings, facts: &Facts) -> bool {
+    settings.require_member && facts.membership == Membership::Unknown && facts.relay == Reach::Starting
 }
 
 fn over_limit(limits: &Limits, counts: Counts) -> Option<Refusal> {
@@ -358,14 +368,14 @@ fn over_limit(limits: &Limits, counts: Counts) -> Option<Refusal> {
 fn hold(settings: &Settings, facts: &Facts) -> Verdict {
     match facts.relay {
         Reach::Down if !settings.console_when_down => Verdict::Refuse(Refusal::RelayDown),
-        Reach::Up | Reach::Down => Verdict::Hold,
+        Reach::Up | Reach::Starting | Reach::Down => Verdict::Hold,
     }
 }
 
 fn ask(settings: &Settings, terms: &Terms, facts: &Facts) -> Verdict {
     match (&terms.approvers, &facts.person, facts.relay) {
         (Approvers::NotSelf, Person::Unknown, _) => Verdict::Refuse(Refusal::UnknownPerson),
-        (_, _, Reach::Up) => Verdict::Ask(terms.clone()),
+        (_, _, Reach::Up | Reach::Starting) => Verdict::Ask(terms.clone()),
         (_, _, Reach::Down) if settings.console_when_down => {
             Verdict::Ask(Terms { console: true, ..terms.clone() })
         }

@@ -161,6 +161,22 @@ fn while_the_relay_is_down_a_login_that_needs_it_is_refused_or_waits_for_the_con
 }
 
 #[test]
+fn while_the_server_starts_a_login_waits_to_be_asked_about_and_nobody_is_let_in_for_a_list_that_is_not_there_yet()
+ {
+    let starting = |user| Facts { relay: Reach::Starting, ..facts(user) };
+    assert_eq!(judge(&settings(), &starting("alice")), Verdict::Ask(terms("anyone")));
+    assert_eq!(judge(&settings(), &Facts { account: Account::Missing, ..starting("alice") }), Verdict::Hold);
+    assert_eq!(judge(&settings(), &starting("deploy")), Verdict::Allow(Grounds::Exempt { line: 10 }));
+    let strict = Settings { require_member: true, ..settings() };
+    let unknown = |user| Facts { person: carol(), membership: Membership::Unknown, ..starting(user) };
+    assert_eq!(judge(&strict, &unknown("alice")), Verdict::Ask(terms("anyone")));
+    let refused = Verdict::Refuse(Refusal::RelayDown);
+    assert_eq!(judge(&strict, &unknown("deploy")), refused, "an exemption");
+    let before = Facts { before: Before::Approved, ..unknown("alice") };
+    assert_eq!(judge(&strict, &before), refused, "the same connection");
+}
+
+#[test]
 fn where_only_members_may_log_in_nobody_else_does_not_even_by_an_exemption() {
     let strict = Settings { require_member: true, ..settings() };
     let judged = |user, person, membership| judge(&strict, &Facts { person, membership, ..facts(user) });

@@ -2,11 +2,16 @@
 
 use std::time::Duration;
 
+use crate::clock::Time;
 use crate::db::{Error, Tx};
 use crate::policy::{Approver, Membership, Reach};
 
 /// What was said longer ago than this says nothing any more: whoever carried the asks is gone.
 pub const SAID_FOR: Duration = Duration::from_secs(30);
+
+/// Longest time in which a server that has just started may say how the relay is. A relay of its own has 25 s for its first
+/// look, and the lease of another server may have to run out before.
+const START_TIME: Duration = Duration::from_secs(45);
 
 /// A list of members is good for this long.
 const MEMBERS_FOR: Duration = Duration::from_secs(180);
@@ -65,12 +70,28 @@ pub fn why_down(tx: &Tx<'_>, relay: &str) -> Result<Option<String>, Error> {
     })
 }
 
-/// Whether the relay reaches people.
+/// Whether the relay reaches people, to a server that listens since then.
 ///
 /// # Errors
 /// What the database says.
-pub(in crate::logins) fn reach(tx: &Tx<'_>, relay: &str) -> Result<Reach, Error> {
-    Ok(if why_down(tx, relay)?.is_none() { Reach::Up } else { Reach::Down })
+pub(in crate::logins) fn reach(tx: &Tx<'_>, relay: &str, since: Option<Time>) -> Result<Reach, Error> {
+    Ok(match why_down(tx, relay)? {
+        None => Reach::Up,
+        Some(_) if is_starting(tx, relay, since)? => Reach::Starting,
+        Some(_) => Reach::Down,
+    })
+}
+
+/// True if this server has started a moment ago, and nobody has said since how the relay is.
+///
+/// # Errors
+/// What the database says.
+pub(in crate::logins) fn is_starting(tx: &Tx<'_>, relay: &str, since: Option<Time>) -> Result<bool, Error> {
+    let Some(since) = since.filter(|since| tx.now.since(*since) < START_TIME) else { return Ok(false) };
+    let sql = "SELECT heard_at FROM relay_state WHERE relay = ?1";
+    Ok(tx
+        .query_one(sql, &[relay.into()], |row| row.time("heard_at"))?
+        .is_none_or(|heard_at| heard_at < since))
 }
 
 /// Whether somebody with these names is a member.
