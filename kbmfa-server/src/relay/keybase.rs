@@ -19,6 +19,7 @@ mod lines;
 mod program;
 
 mod heart;
+mod leftover;
 mod listener;
 mod service;
 

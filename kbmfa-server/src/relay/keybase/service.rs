@@ -15,6 +15,7 @@ use tokio::process::{Child, ChildStderr, ChildStdout};
 use tokio::time::timeout;
 
 use super::client::Client;
+use super::leftover;
 use super::lines::{EVENT_BYTES_MAX, Lines};
 use super::program::{Complaints, Error, last_line};
 use super::settings::{Service, Settings};
@@ -60,6 +61,7 @@ pub(super) async fn start(client: &Client, settings: &Settings) -> Result<Runnin
         // The server before us was killed. If nobody listens there, this fails, which is fine.
         stop(client).await;
     }
+    leftover::end_all(home).await;
     start_own(client, settings, home).await
 }
 
@@ -72,12 +74,12 @@ pub(super) async fn borrow(client: &Client, settings: &Settings) -> Result<Runni
     start_own(client, settings, home).await
 }
 
-/// Stops a service that a killed server left behind at our own home, and waits until it is gone.
+/// Ends a service that a killed server left behind at our own home: by its own verb, and if that does not reach it, by its
+/// process.
 pub(super) async fn stop_leftover(client: &Client, settings: &Settings) {
-    if matches!(settings.service, Service::Own { .. }) {
-        log::warn!("relay keybase: a service that an earlier server left behind is stopped");
-        stop(client).await;
-    }
+    let Service::Own { home } = &settings.service else { return };
+    stop(client).await;
+    leftover::end_all(home).await;
 }
 
 async fn start_own(client: &Client, settings: &Settings, home: &Path) -> Result<Running, Trouble> {
