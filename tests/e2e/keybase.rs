@@ -7,6 +7,7 @@ mod console;
 mod doctor;
 mod doubled;
 mod people;
+mod restarted;
 mod restarts;
 mod stale;
 mod start;
