@@ -1,6 +1,7 @@
 //! The administrator's side: watching, reloading, taking away.
 
 use kbmfa_tests::built;
+use kbmfa_tests::files::put;
 use kbmfa_tests::process::{program, signal};
 use kbmfa_tests::recipe::Phase;
 use kbmfa_tests::wait::until;
@@ -50,6 +51,24 @@ fn watch_prints_a_login_as_it_comes_and_as_it_ends() {
     let lines: Vec<&str> = printed.lines().collect();
     assert!(lines.len() == 3 && lines[0].starts_with("LOGIN "), "{printed}");
     assert!(lines[1..].iter().all(|line| line.starts_with(&id[..8]) && line.contains("alice")), "{printed}");
+}
+
+#[test]
+fn the_servers_own_log_tells_who_came_and_what_became_of_it() {
+    let world = World::new();
+    let machine = world.machine().start();
+    let login = machine.ssh("alice", &["true"]);
+    let id = world.admin.pending();
+    let short = &id[..8];
+    world.server.wait_for_log(&format!("login {short}: alice on web1 by sshd from 127.0.0.1, verdict: ask"));
+    world.admin.deny(&id);
+    login.wait();
+    world.server.wait_for_log(&format!("login {short}: denied by console:"));
+    put(&machine.path("/run/token"), 0o600, "kbmfa-join-0000");
+    let (server, pin) = (format!("https://127.0.0.1:{}", world.server.port), &world.server.pin);
+    let join = ["kbmfa-host", "join", "--server", &server, "--pin", pin, "--token-file", "/run/token"];
+    assert!(!machine.try_exec(&join).status.success());
+    world.server.wait_for_log("refused a caller: join-token from 127.0.0.1");
 }
 
 #[test]

@@ -4,6 +4,7 @@
 pub mod chain;
 pub mod event;
 pub mod export;
+pub mod journal;
 pub mod store;
 
 mod words;

@@ -173,22 +173,45 @@ fn columns_match(row: &Row<'_, '_>, body: &str) -> Result<bool, Error> {
         && text("/user") == row.text_or_null("user")?)
 }
 
-/// Logins that events of these kinds after `seq` are about, with the last event's number: what anybody, in any
-/// process, has done since, a page of it. An unchanged number says that there is no more.
+/// An event as its columns have it.
+pub struct Recorded {
+    /// What happened.
+    pub kind: Kind,
+    /// Who made it happen.
+    pub actor: String,
+    /// The login that it is about.
+    pub login: Option<String>,
+    /// The machine's name at that time.
+    pub machine: Option<String>,
+    /// The Unix account.
+    pub account: Option<String>,
+    /// The sealed JSON.
+    pub body: String,
+}
+
+/// A page of the events after `seq`, by whatever process, with the last one's number. An unchanged number says that there are
+/// no more.
 ///
 /// # Errors
 /// What the database says.
-pub fn logins_since(tx: &Tx<'_>, seq: i64, kinds: &[Kind]) -> Result<(i64, Vec<String>), Error> {
+pub fn since(tx: &Tx<'_>, seq: i64) -> Result<(i64, Vec<Recorded>), Error> {
     let rows = tx.query(
-        "SELECT seq, kind, login FROM event WHERE seq > ?1 ORDER BY seq LIMIT ?2",
+        "SELECT seq, kind, actor, login, machine, user, body FROM event WHERE seq > ?1 ORDER BY seq LIMIT ?2",
         &[seq.into(), PAGE.into()],
         |row| {
-            let wanted = kinds.contains(&row.parsed("kind")?);
-            Ok((row.integer("seq")?, row.text_or_null("login")?.filter(|_| wanted)))
+            let event = Recorded {
+                kind: row.parsed("kind")?,
+                actor: row.text("actor")?,
+                login: row.text_or_null("login")?,
+                machine: row.text_or_null("machine")?,
+                account: row.text_or_null("user")?,
+                body: row.text("body")?,
+            };
+            Ok((row.integer("seq")?, event))
         },
     )?;
     let newest = rows.last().map_or(seq, |(seq, _)| *seq);
-    Ok((newest, rows.into_iter().filter_map(|(_, login)| login).collect()))
+    Ok((newest, rows.into_iter().map(|(_, event)| event).collect()))
 }
 
 #[cfg(test)]

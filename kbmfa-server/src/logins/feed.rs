@@ -6,7 +6,7 @@ use std::time::Duration;
 use tokio::sync::Notify;
 
 use super::{Error, Logins};
-use crate::audit::{Kind, store as audit};
+use crate::audit::{Kind, journal, store as audit};
 use crate::db::Changes;
 
 /// How often the database's version is looked at. The command line pokes besides, so this is the bound for
@@ -36,9 +36,13 @@ pub async fn run(logins: Logins, poke: Arc<Notify>) -> Result<(), Error> {
             continue;
         }
         loop {
-            let (newest, touched) = logins.db().read(move |tx| audit::logins_since(tx, seen, ENDS)).await?;
-            for id in touched.iter().filter_map(|id| id.parse().ok()) {
+            let (newest, events) = logins.db().read(move |tx| audit::since(tx, seen)).await?;
+            let ended = events.iter().filter(|event| ENDS.contains(&event.kind));
+            for id in ended.filter_map(|event| event.login.as_ref()?.parse().ok()) {
                 logins.ended(&id);
+            }
+            for line in events.iter().filter_map(journal::line) {
+                log::info!("{line}");
             }
             if newest == std::mem::replace(&mut seen, newest) {
                 break;

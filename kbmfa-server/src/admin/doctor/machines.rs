@@ -98,7 +98,7 @@ mod tests {
     }
 
     fn told(machines: &[Machine]) -> String {
-        findings(machines, NOW).iter().map(|finding| format!("{finding}\n")).collect()
+        findings(machines, NOW).iter().fold(String::new(), |text, finding| text + &finding.to_string() + "\n")
     }
 
     #[test]
