@@ -9,8 +9,18 @@ use std::path::{Path, PathBuf};
 use super::{FILE, connect, testing};
 
 /// Tables that grow with every login, report or message.
-const GROWING: &[&str] =
-    &["login", "ask", "answer", "event", "session", "report", "notice", "event_words", "event_words_docsize"];
+const GROWING: &[&str] = &[
+    "login",
+    "ask",
+    "ask_copy",
+    "answer",
+    "event",
+    "session",
+    "report",
+    "notice",
+    "event_words",
+    "event_words_docsize",
+];
 
 /// What a statement is put together from besides constants: the file, the name, and all that it can be.
 const PARTS: &[(&str, &str, &[&str])] = &[

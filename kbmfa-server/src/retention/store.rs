@@ -80,6 +80,8 @@ pub(super) fn prune_logins(
     for Found { at: Cursor(_, id), .. } in found.iter().filter(|found| found.is_over) {
         let answers = "DELETE FROM answer WHERE ask_id IN (SELECT id FROM ask WHERE login_id = ?1)";
         removed.answers += tx.execute(answers, &[id.as_str().into()])?;
+        let copies = "DELETE FROM ask_copy WHERE ask_id IN (SELECT id FROM ask WHERE login_id = ?1)";
+        tx.execute(copies, &[id.as_str().into()])?;
         removed.asks += tx.execute("DELETE FROM ask WHERE login_id = ?1", &[id.as_str().into()])?;
         removed.logins += tx.execute("DELETE FROM login WHERE id = ?1", &[id.as_str().into()])?;
     }

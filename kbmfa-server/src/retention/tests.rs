@@ -87,6 +87,20 @@ fn what_is_old_and_over_is_removed_and_its_events_stay() {
 }
 
 #[test]
+fn an_ask_that_was_posted_twice_is_removed_with_its_copies() {
+    let world = World::new();
+    world.let_in(1, 1);
+    world.act(|tx, _| {
+        let asks = logins::asks::of(tx, &login_id(1))?;
+        asks.iter().try_for_each(|ask| service::ask_doubled(tx, ask, "room:7"))
+    });
+    assert_eq!(world.events(Kind::AskDoubled).len(), 1);
+    world.pass(401 * DAY);
+    prune(&world);
+    assert_eq!(kept(&world), Vec::<u8>::new());
+}
+
+#[test]
 fn what_has_not_ended_stays_however_old() {
     let world = World::new();
     open(&world, 1, 1);

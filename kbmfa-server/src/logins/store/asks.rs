@@ -138,7 +138,7 @@ pub(in crate::logins) fn beginning(tx: &Tx<'_>, relay: &str, id: &str) -> Result
 
 /// The other messages of an ask.
 pub(in crate::logins) fn copies(tx: &Tx<'_>, ask: &str) -> Result<Vec<String>, Error> {
-    let sql = "SELECT message FROM ask_copy WHERE ask_id = ?1 ORDER BY message LIMIT 100";
+    let sql = "SELECT message FROM ask_copy WHERE ask_id = ?1 ORDER BY relay, message LIMIT 100";
     tx.query(sql, &[ask.into()], |row| row.text("message"))
 }
 
@@ -153,7 +153,7 @@ pub(in crate::logins) fn add_copy(tx: &Tx<'_>, ask: &Ask, message: &str) -> Resu
 
 /// Copies that do not say yet where the ask is.
 pub(in crate::logins) fn found_copies(tx: &Tx<'_>, relay: &str) -> Result<Vec<String>, Error> {
-    let sql = "SELECT message FROM ask_copy WHERE relay = ?1 AND state = 'found' ORDER BY found_at LIMIT 200";
+    let sql = "SELECT message FROM ask_copy WHERE relay = ?1 AND state = 'found' ORDER BY message LIMIT 200";
     tx.query(sql, &[relay.into()], |row| row.text("message"))
 }
 
