@@ -27,6 +27,11 @@ impl LocalCaller {
         if self.uid == 0 { self.ruser.as_ref().or(self.user.as_ref()) } else { self.user.as_ref() }
     }
 
+    /// The account that once logged in, where it is another than the one that wants something.
+    pub fn other_login(&self) -> Option<&UserName> {
+        self.login_user.as_ref().filter(|login| Some(*login) != self.account())
+    }
+
     /// Every account that is named.
     pub fn accounts(&self) -> impl Iterator<Item = &UserName> {
         [&self.user, &self.login_user, &self.ruser].into_iter().flatten()

@@ -87,19 +87,6 @@ fn is_ignorable(c: char) -> bool {
         | '\u{3164}' | '\u{fe00}'..='\u{fe0f}' | '\u{ffa0}' | '\u{fff0}'..='\u{fff8}' | '\u{40000}'..='\u{10ffff}')
 }
 
-/// A text as one cell of a row: no two blanks stand together and none at an end, so that no name looks like two columns.
-pub fn cell(text: &str) -> String {
-    let mut cell = String::with_capacity(text.len());
-    let mut chars = text.chars().peekable();
-    let mut after_blank = true;
-    while let Some(c) = chars.next() {
-        let is_forging = c == ' ' && (after_blank || chars.peek().is_none());
-        after_blank = c == ' ' && !is_forging;
-        if is_forging { cell.push_str("\\u{20}") } else { cell.push(c) }
-    }
-    cell
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -170,14 +157,6 @@ mod tests {
     }
 
     #[test]
-    fn a_name_with_blanks_makes_no_column() {
-        assert_eq!(cell("alice"), "alice");
-        assert_eq!(cell("domain users"), "domain users");
-        assert_eq!(cell("al  ice"), "al \\u{20}ice");
-        assert_eq!(cell("   x "), "\\u{20} \\u{20}x\\u{20}");
-    }
-
-    #[test]
     fn a_text_of_just_the_longest_length_is_kept_whole_and_one_more_is_cut() {
         let full = "x".repeat(SHOWN_MAX);
         assert_eq!(Shown::new(&full).as_str(), full);
@@ -185,13 +164,6 @@ mod tests {
     }
 
     proptest! {
-        #[test]
-        fn no_cell_holds_what_parts_two(text in "[a ]{0,20}") {
-            let cell = cell(&text);
-            prop_assert!(!cell.contains("  ") && !cell.starts_with(' ') && !cell.ends_with(' '), "{:?}", cell);
-            prop_assert_eq!(cell.replace("\\u{20}", " "), text);
-        }
-
         #[test]
         fn any_text_becomes_short_and_visible_and_cleaning_again_changes_nothing(text in "\\PC*|.{0,600}") {
             let shown = Shown::new(&text);

@@ -6,6 +6,7 @@ mod show;
 mod watch;
 
 use clap::{Args as ClapArgs, Subcommand};
+use kbmfa_proto::account::LocalCaller;
 use kbmfa_proto::names::{LoginId, MachineName, UserName};
 use kbmfa_proto::text::Shown as Text;
 use serde::Serialize;
@@ -14,7 +15,7 @@ use super::print::{Column, Moment};
 use super::{Admin, Failure, session};
 use crate::config::Config;
 use crate::db::Tx;
-use crate::logins::answering::{self, Answered};
+use crate::logins::answering::{self, Answered, AtConsole};
 use crate::logins::store::Login;
 use crate::logins::{Error, service};
 use crate::policy::Approver;
@@ -73,9 +74,15 @@ struct Shown {
     id: LoginId,
     machine: MachineName,
     user: UserName,
+    /// As the person typed it, where that differs.
+    typed: Option<UserName>,
+    /// Who asks, by su or sudo.
+    caller: Option<LocalCaller>,
     service: Text,
     source: Option<String>,
     key: Option<String>,
+    /// What the key's certificate says.
+    certificate: Option<Text>,
     state: &'static str,
     reason: Option<String>,
     decided_by: Option<String>,
@@ -92,6 +99,9 @@ impl From<Login> for Shown {
         Self {
             machine: login.machine.clone(),
             user: login.user().clone(),
+            typed: login.opened.typed.clone(),
+            caller: login.opened.caller.clone(),
+            certificate: login.certificate().map(|certificate| certificate.to_string().into()),
             service: login.opened.service.clone(),
             state: login.life.state.as_str(),
             opened: login.opened_at.into(),
@@ -146,12 +156,21 @@ const COLUMNS: [Column; 10] = [
 ];
 
 impl Shown {
+    /// The account, how it was typed and who asks to become it, where those are others.
+    fn account(&self) -> String {
+        let typed = self.typed.as_ref().map(|typed| format!(" (typed {typed})")).unwrap_or_default();
+        let caller =
+            self.caller.as_ref().and_then(LocalCaller::account).filter(|caller| **caller != self.user);
+        let caller = caller.map(|caller| format!(" (by {caller})")).unwrap_or_default();
+        format!("{}{typed}{caller}", self.user)
+    }
+
     fn cells(&self, admin: &Admin) -> Vec<String> {
         let or_dash = |text: &Option<String>| text.clone().unwrap_or_else(|| "-".into());
         vec![
             self.id.short().to_owned(),
             admin.time(self.opened),
-            self.user.to_string(),
+            self.account(),
             self.machine.to_string(),
             self.service.to_string(),
             or_dash(&self.source),
@@ -173,6 +192,7 @@ fn decide_and_tell(admin: &Admin, decision: Decision, answer: Answer) -> Result<
 fn decide(admin: &Admin, decision: Decision, answer: Answer) -> Result<Shown, Failure> {
     let name = admin.actor.who.strip_prefix("console:").unwrap_or(&admin.actor.who);
     let person = Approver::console(name).map_err(Failure::new)?;
+    let who = AtConsole { person, claim: admin.actor.claim.clone(), has_login: super::owner::has_login() };
     let Decision { id, reason } = decision;
     let reason = reason.map(Text::from);
     if id.len() < DIGITS_TO_DECIDE {
@@ -186,7 +206,7 @@ fn decide(admin: &Admin, decision: Decision, answer: Answer) -> Result<Shown, Fa
     }
     let answered = admin.change("login.answer", move |tx, config, _| {
         let login = service::find(tx, &id)?;
-        answering::answer(tx, &config.rules(None), &login.id, &person, answer, reason.as_ref())
+        answering::answer_at_console(tx, &config.rules(None), &login.id, &who, answer, reason.as_ref())
     })?;
     match answered {
         Answered::Decided(login) => Ok(Shown::from(*login)),

@@ -15,13 +15,22 @@ use crate::http::Certificate;
 /// `console:NAME` after the login uid, which sudo does not change; without one, after the real uid.
 /// `SUDO_USER` is put down as what it is: a claim.
 pub(super) fn actor() -> Actor {
-    let login_uid = fs::read_to_string("/proc/self/loginuid").ok().and_then(|uid| uid.trim().parse().ok());
-    // The kernel says (uid_t)-1 for "never logged in".
-    let uid = login_uid.filter(|uid| *uid != u32::MAX).map_or_else(Uid::current, Uid::from_raw);
+    let uid = login_uid().map_or_else(Uid::current, Uid::from_raw);
     let name = User::from_uid(uid).ok().flatten().map_or_else(|| uid.to_string(), |user| user.name);
     #[expect(clippy::disallowed_methods, reason = "sudo tells its caller's name nowhere else")]
     let claim = std::env::var("SUDO_USER").ok().map(Shown::from);
     Actor { who: format!("console:{}", Shown::new(&name)), claim }
+}
+
+/// True if the kernel knows who logged in. In a container it often does not, and everybody with sudo is root there.
+pub(super) fn has_login() -> bool {
+    login_uid().is_some()
+}
+
+fn login_uid() -> Option<u32> {
+    let uid = fs::read_to_string("/proc/self/loginuid").ok()?.trim().parse().ok()?;
+    // (uid_t)-1 stands for "never logged in".
+    Some(uid).filter(|uid| *uid != u32::MAX)
 }
 
 /// If root runs this, becomes the owner of `dir`; anybody else stays who they are.

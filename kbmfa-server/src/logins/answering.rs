@@ -11,7 +11,7 @@ use super::store::{self, Login};
 use super::{Error, telling};
 use crate::audit::{Actor, Kind, store as audit};
 use crate::db::Tx;
-use crate::policy::{self, Approver, Before, Counts, Facts, Reach, Verdict};
+use crate::policy::{self, Approver, Approvers, Before, Counts, Facts, Reach, Verdict};
 use crate::random;
 use crate::relay::{self, Answer, Standing};
 
@@ -22,6 +22,35 @@ pub enum Answered {
     Decided(Box<Login>),
     /// It did not count, for this reason. It is on record all the same.
     DidNotCount(String),
+}
+
+/// Somebody at the server's console, as far as the system knows them.
+#[derive(Debug, Clone)]
+pub struct AtConsole {
+    /// Named by the login uid, or without one by the uid.
+    pub person: Approver,
+    /// Who `SUDO_USER` says it is.
+    pub claim: Option<Shown>,
+    /// Whether there is a login uid. Without one, everybody who may become root is `console:root`.
+    pub has_login: bool,
+}
+
+impl AtConsole {
+    fn actor(&self) -> Actor {
+        Actor { who: self.person.to_string(), claim: self.claim.clone() }
+    }
+
+    /// Why their answer does not count where it matters who answers.
+    fn is_anybody(&self, ask: &Ask) -> Option<String> {
+        let tells_apart = ask.approvers != Approvers::Anyone;
+        (tells_apart && !self.has_login).then(|| {
+            format!(
+                "no login uid is set here, so {} may be anybody who can become that user, and this rule tells approvers \
+                 apart; log in to the server (ssh, with pam_loginuid) and answer from there",
+                self.person
+            )
+        })
+    }
 }
 
 /// A person answers, by the full id of a login.
@@ -36,16 +65,33 @@ pub fn answer(
     answer: Answer,
     note: Option<&Shown>,
 ) -> Result<Answered, Error> {
+    let who = AtConsole { person: person.clone(), claim: None, has_login: true };
+    answer_at_console(tx, rules, id, &who, answer, note)
+}
+
+/// Somebody at the console answers.
+///
+/// # Errors
+/// [`Error::NotFound`].
+pub fn answer_at_console(
+    tx: &Tx<'_>,
+    rules: &Rules,
+    id: &LoginId,
+    who: &AtConsole,
+    answer: Answer,
+    note: Option<&Shown>,
+) -> Result<Answered, Error> {
     let mut login = store::by_id(tx, id)?.ok_or_else(|| Error::NotFound(id.to_string()))?;
     apply(tx, rules, &mut login, Input::Tick, &Actor::new("clock"))?;
     let ask = asks::of(tx, id)?.into_iter().next();
-    let why_not = why_not(tx, rules, &login, ask.as_ref(), person)?;
-    let standing = Standing { person: person.clone(), answer, why_not };
-    record_answer(tx, &login, ask.as_ref(), &standing, note)?;
+    let why_not = why_not(tx, rules, &login, ask.as_ref(), &who.person)?;
+    let why_not = why_not.or_else(|| ask.as_ref().and_then(|ask| who.is_anybody(ask)));
+    let standing = Standing { person: who.person.clone(), answer, why_not };
+    record_answer(tx, &login, ask.as_ref(), (&standing, who.actor()), note)?;
     if let Some(why_not) = standing.why_not {
         return Ok(Answered::DidNotCount(why_not));
     }
-    apply(tx, rules, &mut login, Input::Answer(answer), &Actor::new(person.to_string()))?;
+    apply(tx, rules, &mut login, Input::Answer(answer), &who.actor())?;
     Ok(Answered::Decided(Box::new(login)))
 }
 
@@ -68,7 +114,8 @@ pub fn settle(tx: &Tx<'_>, rules: &Rules, id: &LoginId, standing: &[Standing]) -
         if one.why_not.is_none() {
             eligible.push(one);
         } else if !asks::was_answered(tx, id, &one.person, one.answer)? {
-            record_answer(tx, &login, ask.as_ref(), &one, None)?;
+            let actor = Actor::new(one.person.to_string());
+            record_answer(tx, &login, ask.as_ref(), (&one, actor), None)?;
             if !agrees(&login, one.answer) {
                 telling::why_not(tx, ask.as_ref(), &one)?;
             }
@@ -89,7 +136,7 @@ fn record_answer(
     tx: &Tx<'_>,
     login: &Login,
     ask: Option<&Ask>,
-    standing: &Standing,
+    (standing, actor): (&Standing, Actor),
     note: Option<&Shown>,
 ) -> Result<(), Error> {
     let Standing { person, answer, why_not } = standing;
@@ -99,7 +146,7 @@ fn record_answer(
         asks::insert_answer(tx, &Given { id, ask: &ask.id, person, answer: *answer, why_not, note })?;
     }
     let kind = if why_not.is_some() { Kind::AnswerRejected } else { Kind::AnswerGiven };
-    let event = about(login, kind, Actor::new(person.to_string())).detail("answer", answer.as_str());
+    let event = about(login, kind, actor).detail("answer", answer.as_str());
     audit::append(tx, &event.maybe("why-not", why_not.as_ref()).maybe("note", note))?;
     Ok(())
 }

@@ -13,6 +13,12 @@ use crate::clock::Time;
 pub struct AskFacts<'a> {
     /// The Unix account.
     pub user: &'a str,
+    /// As the person typed it, where that differs.
+    pub typed: Option<&'a str>,
+    /// The account that asks to become it, by su or sudo.
+    pub caller: Option<&'a str>,
+    /// The account that once logged in, and now acts as another.
+    pub logged_in: Option<&'a str>,
     /// The machine, by name.
     pub machine: &'a str,
     /// The pools that it is in.
@@ -23,6 +29,8 @@ pub struct AskFacts<'a> {
     pub source: Option<&'a str>,
     /// Fingerprint of the key that was used, if known.
     pub key: Option<&'a str>,
+    /// What the key's certificate says, if it has one.
+    pub certificate: Option<String>,
     /// The first digits of the login's id.
     pub short: &'a str,
     /// How long people have to answer.
@@ -48,7 +56,7 @@ pub struct VerdictFacts<'a> {
 /// The ask itself.
 pub fn ask(facts: &AskFacts<'_>) -> String {
     let (short, window, until) = (code(facts.short), facts.window.as_secs(), facts.until);
-    format!("Login {short}: {}. Answer within {window} s, until {until}.", errand(facts, "wants to enter"))
+    format!("Login {short}: {}. Answer within {window} s, until {until}.", errand(facts, "wants"))
 }
 
 /// What the ask becomes in the end.
@@ -57,7 +65,7 @@ pub fn verdict(facts: &AskFacts<'_>, end: &VerdictFacts<'_>) -> String {
     let reason =
         end.reason.filter(|reason| *reason != end.state).map(|why| format!(" ({why})")).unwrap_or_default();
     let (short, after, head) = (code(facts.short), end.after.as_secs(), code(end.head));
-    let errand = errand(facts, "wanted to enter");
+    let errand = errand(facts, "wanted");
     format!("Login {short} was *{}*{reason}{by} after {after} s: {errand}. Record {head}", end.state)
 }
 
@@ -71,8 +79,20 @@ pub fn copy(short: &str) -> String {
 
 /// Who wants to go where, and from where.
 fn errand(facts: &AskFacts<'_>, wants: &str) -> String {
-    let AskFacts { user, machine, pools, service, source, key, .. } = facts;
-    let mut errand = format!("{} {wants} {}", code(user), code(machine));
+    let AskFacts {
+        user, typed, caller, logged_in, machine, pools, service, source, key, certificate, ..
+    } = facts;
+    let typed = typed.map(|typed| format!(" (typed {})", code(typed))).unwrap_or_default();
+    let logged_in = logged_in.map(|name| format!(" (logged in as {})", code(name))).unwrap_or_default();
+    let mut errand = match caller.filter(|caller| caller != user) {
+        Some(caller) => format!(
+            "{}{logged_in} {wants} to become {}{typed} at {}",
+            code(caller),
+            code(user),
+            code(machine)
+        ),
+        None => format!("{}{typed}{logged_in} {wants} to enter {}", code(user), code(machine)),
+    };
     if !pools.is_empty() {
         let pools: Vec<_> = pools.iter().map(|pool| code(pool.as_str())).collect();
         let _ = write!(errand, " ({})", pools.join(", "));
@@ -81,6 +101,9 @@ fn errand(facts: &AskFacts<'_>, wants: &str) -> String {
     let _ = write!(errand, " by {} from {source}", code(service));
     if let Some(key) = key {
         let _ = write!(errand, " with key {}", code(key));
+    }
+    if let Some(certificate) = certificate {
+        let _ = write!(errand, " certified as {}", code(certificate));
     }
     errand
 }
@@ -195,6 +218,10 @@ mod tests {
 
     const FACTS: AskFacts<'_> = AskFacts {
         user: "alice",
+        typed: None,
+        caller: None,
+        logged_in: None,
+        certificate: None,
         machine: "web1",
         pools: &[],
         service: "sshd",
@@ -211,6 +238,26 @@ mod tests {
         let pools = ["db".parse().unwrap(), "web".parse().unwrap()];
         let bare = AskFacts { pools: &pools, source: None, key: None, ..FACTS };
         insta::assert_snapshot!(ask(&bare), @"Login `0f3a9b7c`: `alice` wants to enter `web1` (`db`, `web`) by `sshd` from an unknown address. Answer within 60 s, until 2026-11-21T12:01:00Z.");
+    }
+
+    #[test]
+    fn an_ask_says_who_wants_to_become_whom_how_a_name_was_typed_and_what_is_certified() {
+        let su =
+            AskFacts { user: "root", caller: Some("bob"), service: "su", source: None, key: None, ..FACTS };
+        assert!(
+            ask(&su).starts_with("Login `0f3a9b7c`: `bob` wants to become `root` at `web1` by `su` from ")
+        );
+        let su = AskFacts { caller: Some("root"), logged_in: Some("carol"), user: "bob", ..su };
+        assert!(ask(&su).contains(": `root` (logged in as `carol`) wants to become `bob` at `web1`"));
+        let sudo = AskFacts { caller: Some("bob"), user: "bob", logged_in: None, service: "sudo", ..su };
+        assert!(ask(&sudo).contains(": `bob` wants to enter `web1` by `sudo`"));
+        let certificate = Some("laptop serial 7 by SHA256:ca".to_owned());
+        let typed = ask(&AskFacts { typed: Some("ALICE"), certificate, ..FACTS });
+        assert!(typed.contains(": `alice` (typed `ALICE`) wants to enter `web1`"), "{typed}");
+        assert!(
+            typed.contains(" with key `SHA256:abc` certified as `laptop serial 7 by SHA256:ca`. "),
+            "{typed}"
+        );
     }
 
     #[test]

@@ -83,11 +83,12 @@ fn facts(admin: &Admin, login: &Login) -> String {
     let by = shown.decided_by.as_ref().map(|by| format!(" by {by}")).unwrap_or_default();
     let lines = [
         ("login", login.id.to_string()),
-        ("user", shown.user.to_string()),
+        ("user", shown.account()),
         ("from", or_dash(shown.source)),
         ("machine", shown.machine.to_string()),
         ("service", shown.service.to_string()),
         ("key", or_dash(shown.key)),
+        ("signed", or_dash(login.certificate().map(|certificate| certificate.to_string()))),
         ("opened", admin.time(shown.opened)),
         ("verdict", login.verdict.clone()),
         ("window", format!("{:#}, to {}", rounded(window(login)), admin.time(shown.expires))),

@@ -1,6 +1,7 @@
 //! A login in the relay's words: the ask, and the verdict that it becomes.
 
-use kbmfa_proto::names::PoolName;
+use kbmfa_proto::account::LocalCaller;
+use kbmfa_proto::names::{PoolName, UserName};
 
 use crate::audit::{Head, Seal};
 use crate::logins::store::{self, Login};
@@ -18,8 +19,13 @@ pub(super) fn copy(login: &Login) -> String {
 }
 
 fn facts<'a>(login: &'a Login, pools: &'a [PoolName]) -> AskFacts<'a> {
+    let caller = login.opened.caller.as_ref();
     AskFacts {
         user: login.user().as_str(),
+        typed: login.opened.typed.as_ref().map(UserName::as_str),
+        caller: caller.and_then(LocalCaller::account).map(UserName::as_str),
+        logged_in: caller.and_then(LocalCaller::other_login).map(UserName::as_str),
+        certificate: login.certificate().map(|certificate| certificate.to_string()),
         machine: login.machine.as_str(),
         pools,
         service: login.opened.service.as_str(),

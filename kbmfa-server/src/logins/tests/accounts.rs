@@ -2,6 +2,7 @@
 
 use kbmfa_proto::account::LocalCaller;
 use kbmfa_proto::names::UserName;
+use kbmfa_proto::text::Shown;
 
 use super::*;
 
@@ -129,6 +130,36 @@ fn under_not_self_neither_who_asks_nor_whose_account_it_is_may_approve() {
     check(&world.open(2, su(2, "root", "alice")).unwrap(), WireState::Pending, None);
     assert!(!decided(&world.answer(2, "console:alice", Answer::Approve)));
     check(&world.open(3, su(3, "root", "stranger")).unwrap(), WireState::Denied, Some("unknown-person"));
+}
+
+#[test]
+fn an_answer_without_a_login_uid_does_not_count_where_approvers_are_told_apart() {
+    let mut world = World::new();
+    employ(&world, "alice");
+    let answer = |world: &World, id, has_login| {
+        let claim = Some(Shown::new("alice"));
+        let who = answering::AtConsole { person: "console:root".parse().unwrap(), claim, has_login };
+        world.act(move |tx, rules, _| {
+            answering::answer_at_console(tx, rules, &login_id(id), &who, Answer::Approve, None)
+        })
+    };
+    let list = Approvers::List(vec!["console:root".parse().unwrap()]);
+    for (id, approvers) in [(1, Approvers::NotSelf), (2, list), (3, Approvers::Anyone)] {
+        let tells_apart = approvers != Approvers::Anyone;
+        world.rules.policy.default.approvers = approvers;
+        check(&world.open(id, alice(id.into())).unwrap(), WireState::Pending, None);
+        match answer(&world, id, false).unwrap() {
+            Answered::DidNotCount(why) => {
+                assert!(tells_apart && why.contains("no login uid is set here"), "{why}")
+            }
+            Answered::Decided(_) => assert!(!tells_apart),
+        }
+        assert_eq!(decided(&answer(&world, id, true).unwrap()), tells_apart);
+    }
+    let filter = Filter { login: Some(login_id(1).to_string()), limit: 100, ..Filter::default() };
+    let events = world.fixture.db.read_blocking(|tx| search(tx, &filter)).unwrap();
+    let claimed = events.iter().filter(|event| event.body.contains(r#""claim":"alice""#)).count();
+    assert_eq!(claimed, 3, "both answers and the decision carry the claim");
 }
 
 #[test]

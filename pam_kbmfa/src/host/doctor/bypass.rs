@@ -7,7 +7,7 @@ mod modules;
 mod ways;
 
 use super::stack::{Action, Group, Line};
-use crate::args::{Args, Purpose};
+use crate::args::{Args, Proof, Purpose};
 
 /// Where people are asked.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -105,6 +105,14 @@ fn by_itself(stack: &[Line], one: &Ours<'_>, all: &[Ours<'_>]) -> Vec<Finding> {
             let before = stack.iter().take(one.index).filter(|other| other.group == Group::Session);
             environment(before, line).into_iter().collect()
         }
+        (Purpose::Hold, Group::Auth) if one.args.first_factor == Proof::Publickey => {
+            let mut before = stack.iter().take(one.index).filter(|other| other.group == Group::Auth);
+            before
+                .find(|other| reads_peoples_files(other))
+                .map(|env| forged_key(line, env))
+                .into_iter()
+                .collect()
+        }
         (Purpose::Hold, _) => Vec::new(),
     }
 }
@@ -114,6 +122,18 @@ fn environment<'a>(mut before: impl Iterator<Item = &'a Line>, line: &Line) -> O
     let env = before.find(|other| other.name() == "pam_env.so")?;
     let found = format!("{line}: before it, {env} may read variables that people write themselves");
     Some(Finding::weak("PAM stack", found).fix(format!("put our line before {}", env.place())))
+}
+
+/// `pam_env` that takes variables from a file in people's homes.
+fn reads_peoples_files(line: &Line) -> bool {
+    line.name() == "pam_env.so" && line.args.iter().any(|word| word == "user_readenv=1")
+}
+
+/// Before an auth line it could set `SSH_AUTH_INFO_0`, which there stands for a first factor and cannot be checked.
+fn forged_key(line: &Line, env: &Line) -> Finding {
+    let found =
+        format!("{line}: before it, {env} lets people claim in SSH_AUTH_INFO_0 that they have proven a key");
+    Finding::fault("PAM stack", found).fix(format!("take user_readenv=1 out of {}", env.place()))
 }
 
 /// A line that reports sessions.

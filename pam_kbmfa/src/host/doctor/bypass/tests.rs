@@ -183,6 +183,14 @@ fn the_fix_is_one_that_lets_people_in_who_may() {
 }
 
 #[test]
+fn a_key_that_people_may_claim_in_their_own_files_is_a_fault() {
+    let ours = "auth required pam_kbmfa.so\n";
+    ill(Level::Fault, &format!("auth required pam_env.so user_readenv=1\n{ours}"), "SSH_AUTH_INFO_0");
+    well(&format!("auth required pam_env.so\n{ours}"));
+    well(&format!("{ours}auth required pam_env.so user_readenv=1\n"));
+}
+
+#[test]
 fn the_order_of_session_lines_counts() {
     ill(Level::Weak, "session required pam_env.so\nsession required pam_kbmfa.so\n", "variables");
     let (asking, reporting) = ("session required pam_kbmfa.so\n", "session optional pam_kbmfa.so log_only\n");
