@@ -231,10 +231,11 @@ impl Tcp {
         Ok(tcp)
     }
 
-    /// Waits until the socket is ready; anything else is an error.
-    fn wait(&self, ready: PollFlags) -> io::Result<()> {
+    /// Waits until the socket is ready; anything else is an error. The answer is whether time is up now: a socket
+    /// that is ready and takes nothing must not be tried without end.
+    fn wait(&self, ready: PollFlags) -> io::Result<bool> {
         match self.event(ready)? {
-            Event::Ready => Ok(()),
+            Event::Ready => Ok(waiting::now() >= self.until),
             Event::HungUp => Err(io::Error::other(HungUp)),
             Event::TimeUp { .. } => Err(io::ErrorKind::TimedOut.into()),
         }
@@ -247,9 +248,13 @@ impl Tcp {
 
 impl Read for Tcp {
     fn read(&mut self, into: &mut [u8]) -> io::Result<usize> {
+        let mut is_last = false;
         loop {
             match self.stream.read(into) {
-                Err(e) if e.kind() == io::ErrorKind::WouldBlock => self.wait(PollFlags::IN)?,
+                Err(e) if e.kind() == io::ErrorKind::WouldBlock && is_last => {
+                    return Err(io::ErrorKind::TimedOut.into());
+                }
+                Err(e) if e.kind() == io::ErrorKind::WouldBlock => is_last = self.wait(PollFlags::IN)?,
                 Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
                 done => return done,
             }
@@ -260,9 +265,13 @@ impl Read for Tcp {
 /// `write` alone, which raises no SIGPIPE.
 impl Write for Tcp {
     fn write(&mut self, from: &[u8]) -> io::Result<usize> {
+        let mut is_last = false;
         loop {
             match self.stream.write(from) {
-                Err(e) if e.kind() == io::ErrorKind::WouldBlock => self.wait(PollFlags::OUT)?,
+                Err(e) if e.kind() == io::ErrorKind::WouldBlock && is_last => {
+                    return Err(io::ErrorKind::TimedOut.into());
+                }
+                Err(e) if e.kind() == io::ErrorKind::WouldBlock => is_last = self.wait(PollFlags::OUT)?,
                 Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
                 done => return done,
             }

@@ -13,14 +13,19 @@ const TOO_LONG: [&str; 2] = ["delay_enter=4500000", "delay_exit=4500000"];
 const NETWORK: [&str; 8] =
     ["socket", "connect", "ppoll", "getsockopt", "setsockopt", "sendto", "recvfrom", "openat"];
 
-/// The first and the last of each kind of call.
+/// Each `connect`, of which one goes to the server and the others to name services and the log; the first, the middle
+/// and the last of every other kind of call.
 fn injections(calls: &Calls) -> Vec<Injection> {
     let mut found = vec![];
     for (call, range) in calls {
         if call.starts_with("exit") || !(is_thorough() || NETWORK.contains(&call.as_str())) {
             continue;
         }
-        let mut numbers = vec![*range.start(), *range.end()];
+        let (first, last) = (*range.start(), *range.end());
+        let mut numbers = vec![first, first.midpoint(last), last];
+        if call == "connect" {
+            numbers = range.clone().collect();
+        }
         numbers.dedup();
         for (fault, number) in TOO_LONG.iter().flat_map(|fault| numbers.iter().map(move |n| (fault, n))) {
             let (call, fault, when) = (call.clone(), (*fault).to_owned(), number.to_string());
