@@ -21,11 +21,24 @@ pub(crate) struct Facts {
     /// `SSH_CONNECTION` is set to what no sshd writes.
     pub(crate) ssh_is_malformed: bool,
     pub(crate) publickey: Option<Publickey>,
+    /// sshd serves a unix socket, a vsock or a pipe: `SSH_CONNECTION` is set, and tells no address.
+    pub(crate) without_addresses: bool,
+    /// Host-based authentication has succeeded.
+    pub(crate) hostbased: bool,
 }
+
+/// What a person reads whose connection has no address to ask about.
+const SAY_WITHOUT_ADDRESSES: &str = "Your login needs an approval, and this connection has no network address to ask \
+    about. Log in over the network.";
+
+/// What a person reads of whom sshd knows only the computer.
+const SAY_HOSTBASED: &str = "Your login needs an approval, and host-based authentication proves the computer that you \
+    come from, not you. Log in with a key.";
 
 impl Facts {
     pub(crate) fn gather(pam: &mut impl Pam) -> Self {
         let ends = pam.env(c"SSH_CONNECTION").map_or(Ends::Absent, |text| ssh::connection(&text));
+        let methods = pam.env(c"SSH_AUTH_INFO_0").unwrap_or_default();
         Self {
             user: pam.user(),
             service: pam.item(Item::Service).unwrap_or_default().into(),
@@ -33,7 +46,9 @@ impl Facts {
             tty: pam.item(Item::Tty).map(Shown::from),
             ssh: ends.known(),
             ssh_is_malformed: ends == Ends::Malformed,
-            publickey: pam.env(c"SSH_AUTH_INFO_0").and_then(|text| ssh::publickey(&text)),
+            publickey: ssh::publickey(&methods),
+            without_addresses: ends == Ends::Unknown,
+            hostbased: ssh::is_hostbased(&methods),
         }
     }
 
@@ -48,8 +63,24 @@ impl Facts {
             (Some(Publickey::Unspeakable), _) => Ok(FirstFactor::Sshd),
             (None, _) if authenticated => Ok(FirstFactor::Sshd),
             (None, Proof::Stack) => Ok(FirstFactor::Stack),
-            (None, Proof::Publickey) => Err(End::new(Outcome::NoFirstFactor, "see first_factor=stack")),
+            (None, Proof::Publickey) => Err(self.unproven()),
         }
+    }
+
+    /// What is missing, as exactly as can be told.
+    fn unproven(&self) -> End {
+        let end = |why: &str, say: Option<&str>| End {
+            say: say.map(Shown::new),
+            ..End::new(Outcome::NoFirstFactor, why)
+        };
+        if self.without_addresses {
+            let why = "SSH_CONNECTION tells no address: sshd serves a unix socket, a vsock or a pipe";
+            return end(why, Some(SAY_WITHOUT_ADDRESSES));
+        }
+        if self.hostbased {
+            return end("host-based authentication proves a host and no person", Some(SAY_HOSTBASED));
+        }
+        end("see first_factor=stack", None)
     }
 
     /// Where the person comes from, for the log.
@@ -102,6 +133,17 @@ mod tests {
             check(phase, &facts(true, None), Proof::Publickey, Some(&FirstFactor::Sshd));
             check(phase, &facts(true, None), Proof::Stack, Some(&FirstFactor::Sshd));
         }
+    }
+
+    #[test]
+    fn what_is_missing_is_told_as_exactly_as_can_be() {
+        let told = |facts: Facts, phase| facts.first_factor(phase, Proof::Publickey).unwrap_err().say;
+        let pipe = Facts { without_addresses: true, ..facts(false, None) };
+        assert_eq!(told(pipe.clone(), Phase::Account), Some(SAY_WITHOUT_ADDRESSES.into()));
+        assert_eq!(told(pipe, Phase::Auth), Some(SAY_WITHOUT_ADDRESSES.into()));
+        let host = Facts { hostbased: true, ..facts(true, None) };
+        assert_eq!(told(host, Phase::Auth), Some(SAY_HOSTBASED.into()));
+        assert_eq!(told(facts(true, None), Phase::Auth), None);
     }
 
     #[test]

@@ -37,14 +37,11 @@ impl Ends {
     }
 }
 
-/// What sshd writes where the connection is no socket with addresses.
-const UNKNOWN: &str = "UNKNOWN 65535 UNKNOWN 65535";
-
 /// Reads `SSH_CONNECTION`: client address and port, server address and port.
 pub(crate) fn connection(text: &str) -> Ends {
     match ends(text) {
         Some(ssh) => Ends::Known(ssh),
-        None if text == UNKNOWN => Ends::Unknown,
+        None if is_without_addresses(text) => Ends::Unknown,
         None => Ends::Malformed,
     }
 }
@@ -60,6 +57,23 @@ fn end(address: &str, port: &str) -> Option<SocketAddr> {
     // A link-local address carries the interface's name, which does not cross the wire.
     let (address, _interface) = address.split_once('%').unwrap_or((address, ""));
     Some(SocketAddr::new(address.parse::<IpAddr>().ok()?, port.parse().ok()?))
+}
+
+/// Whether `SSH_CONNECTION` says that sshd serves no network connection: a unix socket (systemd's `sshd-unix-local`), a
+/// vsock or a pipe. sshd writes UNKNOWN, or the path of the socket, for an address.
+fn is_without_addresses(text: &str) -> bool {
+    let mut words = text.split(' ');
+    let mut no_address = || {
+        let (address, port) = (words.next()?, words.next()?);
+        let known = ["UNKNOWN", ""].contains(&address) || address.starts_with('/');
+        (known && port.parse::<u32>().is_ok()).then_some(())
+    };
+    no_address().and_then(|()| no_address()).is_some() && words.next().is_none()
+}
+
+/// Whether `SSH_AUTH_INFO_0` has host-based authentication among the methods that have succeeded.
+pub(crate) fn is_hostbased(text: &str) -> bool {
+    text.lines().any(|line| line.split(' ').next() == Some("hostbased"))
 }
 
 /// The first public key in `SSH_AUTH_INFO_0`, which has one line for each method that has succeeded.
@@ -90,12 +104,12 @@ mod tests {
 
     #[test]
     fn a_text_that_no_sshd_writes_is_malformed_and_not_absent() {
-        assert_eq!(connection(UNKNOWN), Ends::Unknown);
+        assert_eq!(connection("UNKNOWN 65535 UNKNOWN 65535"), Ends::Unknown);
         for text in [
             "",
             "x",
             "UNKNOWN 65535 UNKNOWN 65535 ",
-            "UNKNOWN 1 UNKNOWN 65535",
+            "UNKNOWN x UNKNOWN 65535",
             "192.0.2.1 1 192.0.2.2",
             "192.0.2.1 1 192.0.2.2 22 x",
             "192.0.2.1  1 192.0.2.2 22",
@@ -103,6 +117,26 @@ mod tests {
         ] {
             assert_eq!(connection(text), Ends::Malformed, "{text}");
         }
+    }
+
+    #[test]
+    fn a_connection_without_addresses_is_known_by_what_sshd_writes_for_them() {
+        for text in ["UNKNOWN 65535 UNKNOWN 65535", "UNKNOWN 0 /run/ssh-unix-local/socket 0", " 65535  65535"]
+        {
+            assert_eq!(connection(text), Ends::Unknown, "{text}");
+        }
+        for text in
+            ["", "UNKNOWN", "192.0.2.1 1 192.0.2.2 22", "UNKNOWN 1 UNKNOWN x", "UNKNOWN 1 UNKNOWN 1 1"]
+        {
+            assert!(!is_without_addresses(text), "{text}");
+        }
+    }
+
+    #[test]
+    fn host_based_authentication_is_found_among_other_methods() {
+        assert!(is_hostbased("hostbased ssh-ed25519 AAAA client user \"bob\", client host \"web2\"\n"));
+        assert!(is_hostbased("password\nhostbased\n"));
+        assert!(!is_hostbased("publickey ssh-ed25519 hostbased\n") && !is_hostbased(""));
     }
 
     #[test]

@@ -259,6 +259,17 @@ fn each_fault_on_the_way_to_the_server_names_its_fix() {
 }
 
 #[test]
+fn a_socket_unit_of_sshd_without_addresses_is_named() {
+    let world = World::new();
+    let machine = machine(&world).start();
+    let unit = machine.path("/etc/systemd/system/sshd-unix-local.socket");
+    machine.exec(&["mkdir", "-p", "/etc/systemd/system"]);
+    put(&unit, 0o644, "[Socket]\nListenStream=/run/ssh-unix-local/socket\nAccept=yes\n");
+    doctor(&machine, &[])
+        .has("weak", "has sshd listen on /run/ssh-unix-local/socket: logins there are refused");
+}
+
+#[test]
 fn sudos_stack_is_looked_at_by_its_name_without_sshd() {
     let world = World::new();
     let machine = world.machine().sudo("").start();

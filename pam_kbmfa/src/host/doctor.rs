@@ -15,6 +15,7 @@ mod files;
 mod matches;
 mod rehearsal;
 mod service;
+mod sockets;
 mod sshd;
 mod stack;
 
@@ -91,6 +92,7 @@ fn look(args: &Args) -> Vec<Finding> {
         findings.extend(sshd::judge(effective, &args.sshd, &ours, deadline));
         let (blocks, files) = matches::look(&args.sshd.sshd_config);
         findings.extend(blocks);
+        findings.extend(sockets::look(&sockets::UNIT_DIRS.map(PathBuf::from)));
         findings.extend(files::roots_alone(files.iter().map(PathBuf::as_path)).into_iter().filter(is_no_ok));
     }
     findings.extend(of_lines);
