@@ -22,6 +22,7 @@ mod versions;
 mod audit;
 mod auth_token;
 mod broken_module;
+mod clients;
 mod configuration;
 mod credentials;
 mod crowd;
@@ -32,6 +33,7 @@ mod documents;
 mod environment;
 mod fairness;
 mod leaving;
+mod open_connections;
 mod operator;
 mod pamtester;
 mod policy;
@@ -41,6 +43,7 @@ mod shipped_module;
 mod sudo;
 mod terminal;
 mod two_servers;
+mod unaddressed;
 
 mod story;
 

@@ -46,6 +46,11 @@ pub fn sudo() -> PathBuf {
     existing(workspace().join(".cache/sudo-1.9"), "make setup")
 }
 
+/// fail2ban, unpacked.
+pub fn fail2ban() -> PathBuf {
+    existing(workspace().join(".cache/fail2ban"), "make setup")
+}
+
 /// The Debian 13 root.
 pub fn trixie() -> PathBuf {
     existing(workspace().join(".cache/roots/trixie"), "make setup")

@@ -168,6 +168,11 @@ impl Machine {
         ["-F", "none", "-i", &key].into_iter().chain(fixed).map(str::to_owned).collect()
     }
 
+    /// Another client than OpenSSH's, such as a program that uses paramiko.
+    pub fn other_client(&self, command: Command) -> Login {
+        self.client(command)
+    }
+
     fn client(&self, mut command: Command) -> Login {
         self.client_of(&mut command)
     }

@@ -18,6 +18,7 @@ packages=(
   iproute2 nftables                 # networks of a test's own, where packets get lost
   python3                           # an auditor's own program, from docs/audit.md
   strace                            # system calls that fail on purpose
+  ansible-core python3-paramiko     # clients with times of their own
   debian-archive-keyring mmdebstrap # to make the Debian 13 root
 )
 
@@ -36,6 +37,7 @@ main() {
   install_packages
   unpack sshd-9.2 usr/sbin/sshd openssh-server openssh-sftp-server
   unpack sudo-1.9 usr/bin/sudo sudo
+  unpack_fail2ban
   if [ -z "${KBMFA_NO_TRIXIE:-}" ]; then make_root trixie "Debian 13"; fi
   if [ -n "$matrix" ]; then make_root forky "Debian 14"; fi
 }
@@ -117,6 +119,19 @@ unpack() {
   rm -rf "$draft"
 }
 
+# fail2ban's filter of sshd's log, to be tried on one. Its daemon is neither installed nor started.
+unpack_fail2ban() {
+  local target=$cache/fail2ban draft=$cache/fail2ban.$$
+  if [ -x "$target/usr/bin/fail2ban-regex" ]; then return; fi
+  say "unpacking fail2ban into $target"
+  mkdir -p "$draft/debs"
+  (cd "$draft/debs" && with_retries download fail2ban)
+  as_root dpkg-deb --extract "$draft"/debs/*.deb "$draft/root"
+  as_root rm -rf "$target"
+  mv "$draft/root" "$target"
+  rm -rf "$draft"
+}
+
 download() { apt-get --quiet -o APT::Sandbox::User=root download "$@"; }
 
 # A mirror may carry a list of packages that is past its date; its signature is checked all the same.
@@ -136,7 +151,7 @@ make_root() { # make_root SUITE NAME
 # Drafts of a set-up that did not get to its end.
 clean_up() {
   local draft
-  for draft in "$cache/sshd-9.2.$$" "$cache/sudo-1.9.$$" "$cache"/roots/{trixie,forky}.$$; do
+  for draft in "$cache/sshd-9.2.$$" "$cache/sudo-1.9.$$" "$cache/fail2ban.$$" "$cache"/roots/{trixie,forky}.$$; do
     if [ -e "$draft" ]; then as_root rm -rf --one-file-system "$draft"; fi
   done
 }
