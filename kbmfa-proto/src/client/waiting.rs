@@ -85,18 +85,19 @@ fn poll_once(ready: Option<&PollFd<'_>>, watch: Option<&Watch>, time: Duration) 
     let mut all: Vec<PollFd<'_>> = watched.iter().map(|(fd, left)| PollFd::new(fd, *left)).collect();
     all.extend(ready.cloned());
     let time = Timespec::try_from(time).map_err(|_| io::ErrorKind::InvalidInput)?;
-    match poll(&mut all, Some(&time)) {
-        Ok(_) | Err(Errno::INTR) => {}
-        Err(errno) => return Err(errno.into()),
-    }
-    let (people, own) = all.split_at(watched.len());
+    let count = match poll(&mut all, Some(&time)) {
+        Err(Errno::INTR) => 0,
+        polled => polled?,
+    };
+    let (people, _own) = all.split_at(watched.len());
     let gone = |(polled, (_, left)): (&PollFd<'_>, &(OwnedFd, PollFlags))| {
         polled.revents().intersects(*left | PollFlags::HUP | PollFlags::ERR)
     };
     if people.iter().zip(watched).any(gone) || watch.is_some_and(|watch| watch.has_left()) {
         return Ok(Some(Event::HungUp));
     }
-    Ok(own.iter().any(|own| !own.revents().is_empty()).then_some(Event::Ready))
+    // Whatever came is taken for the descriptor's own: it is tried then, which never passes for time spent waiting.
+    Ok((count > 0 && ready.is_some()).then_some(Event::Ready))
 }
 
 /// The monotonic clock.
