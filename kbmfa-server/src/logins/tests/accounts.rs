@@ -150,7 +150,7 @@ fn an_answer_without_a_login_uid_does_not_count_where_approvers_are_told_apart()
         check(&world.open(id, alice(id.into())).unwrap(), WireState::Pending, None);
         match answer(&world, id, false).unwrap() {
             Answered::DidNotCount(why) => {
-                assert!(tells_apart && why.contains("no login uid is set here"), "{why}")
+                assert!(tells_apart && why.contains("no login uid is set here"), "{why}");
             }
             Answered::Decided(_) => assert!(!tells_apart),
         }
