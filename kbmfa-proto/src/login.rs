@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 use std::net::SocketAddr;
 
 use crate::account::{self, LocalCaller};
+use crate::machine::Host;
 use crate::names::{LoginId, UserName};
 use crate::text::Shown;
 
@@ -59,6 +60,9 @@ pub struct OpenLogin {
     pub rehearsal: bool,
     /// Version of the module.
     pub module_version: Shown,
+    /// On which computer; none from an older module, or where there is no machine id.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub host: Option<Host>,
 }
 
 impl OpenLogin {

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::names::{MachineName, PoolName};
+use crate::names::{HostHash, MachineName, PoolName};
 use crate::pin::Pin;
 use crate::text::Shown;
 
@@ -36,11 +36,25 @@ pub struct Machine {
     pub poll_grace_s: u64,
 }
 
+/// The computer on which a credential is used. Two of them for one credential are a machine and its clone.
+///
+/// Both are hashes that no other program computes, as systemd asks for: `/etc/machine-id` itself stays on the machine.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct Host {
+    /// Of `/etc/machine-id`; the same as long as the system is installed.
+    pub machine: HostHash,
+    /// Of the boot id; a new one with each boot.
+    pub boot: HostHash,
+}
+
 /// `POST /v1/machines/self/trust`: the machine tells which CAs it trusts, and hears which it ought to.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Trust {
     /// Pins of the CAs on its file.
     pub pins: Vec<Pin>,
+    /// On which computer; none from an older program, or where there is no machine id.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub host: Option<Host>,
 }
 
 /// The CAs that the server vouches for: the answer to [`Trust`]. Empty if the server's certificate comes from

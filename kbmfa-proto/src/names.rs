@@ -137,6 +137,14 @@ name!(
     is_hex_id
 );
 
+name!(
+    /// A keyed hash of `/etc/machine-id` or of the kernel's boot id: 32 lower-case hexadecimal digits.
+    HostHash,
+    "host hash",
+    "use 32 lower-case hexadecimal digits",
+    is_hex_id
+);
+
 /// Stands in front of a machine's name that nothing proves.
 pub const CLAIMED: &str = "claimed:";
 
@@ -163,6 +171,13 @@ impl UserName {
 impl ReportId {
     /// Makes an id of 16 random bytes.
     pub fn from_random(bytes: [u8; 16]) -> Self {
+        Self(hex_id(bytes))
+    }
+}
+
+impl HostHash {
+    /// From the first 16 bytes of the hash.
+    pub fn from_bytes(bytes: [u8; 16]) -> Self {
         Self(hex_id(bytes))
     }
 }

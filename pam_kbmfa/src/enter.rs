@@ -5,6 +5,7 @@ use kbmfa_proto::login::{Capabilities, FirstFactor, OpenLogin, Phase};
 use kbmfa_proto::names::{LoginId, UserName};
 use kbmfa_proto::session::SessionEvent;
 use kbmfa_proto::text::Shown;
+use std::path::Path;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Instant;
@@ -17,6 +18,7 @@ use crate::config::access::Access;
 use crate::connection;
 use crate::facts::Facts;
 use crate::flow::{self, Ask};
+use crate::host_id;
 use crate::outcome::{End, OnUnreachable, Outcome};
 use crate::pam::{Level, Pam, Tone};
 use crate::peer::{self, Peer};
@@ -181,6 +183,7 @@ fn open_login(
         },
         rehearsal: false,
         module_version: Shown::new(env!("CARGO_PKG_VERSION")),
+        host: host_id::read(Path::new(host_id::MACHINE_ID), proc),
     };
     // Here too, for a server that does not know that uid 0 is root.
     open.canonical()

@@ -12,6 +12,7 @@ mod enter;
 mod facts;
 mod files;
 mod flow;
+mod host_id;
 mod outcome;
 mod pam;
 mod panics;

@@ -10,8 +10,9 @@ use serde_json::json;
 
 use super::print::{self, Column, Moment};
 use super::{Admin, Failure};
-use crate::db;
+use crate::db::{self, Tx};
 use crate::logins;
+use crate::roster::host::{self, Twin};
 use crate::roster::store::{self, Machine};
 use crate::roster::{Error, service};
 
@@ -82,12 +83,21 @@ struct Shown {
     /// False where its module tells how an account was typed and not which it is; null until it has told.
     resolves_accounts: Option<bool>,
     created: Moment,
+    /// Why it seems to have been cloned: `two-machine-ids`, `boots-alternate`.
+    seen_twice: Option<&'static str>,
 }
 
 impl Shown {
-    fn new(machine: Machine, pools: Vec<PoolName>) -> Self {
+    fn of(tx: &Tx<'_>, machine: Machine) -> Result<Self, db::Error> {
+        let pools = store::pools_of(tx, &machine.id)?;
+        let twin = host::twin(&host::store::sightings_of(tx, &machine.id)?, tx.now);
+        Ok(Self::new(machine, pools, twin))
+    }
+
+    fn new(machine: Machine, pools: Vec<PoolName>, twin: Option<Twin>) -> Self {
         Self {
             joined: machine.has_joined(),
+            seen_twice: twin.map(Twin::as_str),
             name: machine.name,
             pools,
             last_seen: machine.last_seen_at.map(Moment),
@@ -112,6 +122,7 @@ impl Shown {
             if self.joined { "yes" } else { "no" }.to_owned(),
             admin.time_or_dash(self.last_seen),
             self.module(),
+            self.seen_twice.unwrap_or("-").to_owned(),
         ]
     }
 }
@@ -122,17 +133,15 @@ const COLUMNS: &[Column] = &[
     Column::whole("JOINED"),
     Column::whole("LAST SEEN").rank(1),
     Column::whole("MODULE").rank(2),
+    Column::whole("SEEN TWICE").rank(4),
 ];
 
 fn list(admin: &Admin, never_joined: bool) -> Result<(), Failure> {
     let (_, db) = admin.open()?;
     let machines = db.read_blocking(move |tx| {
-        let with_pools = |machine: Machine| {
-            let pools = store::pools_of(tx, &machine.id)?;
-            Ok(Shown::new(machine, pools))
-        };
         let wanted = |machine: &Machine| !never_joined || !machine.has_joined();
-        store::machines(tx)?.into_iter().filter(wanted).map(with_pools).collect::<Result<Vec<_>, db::Error>>()
+        let machines = store::machines(tx)?.into_iter().filter(wanted);
+        machines.map(|machine| Shown::of(tx, machine)).collect::<Result<Vec<_>, db::Error>>()
     });
     admin.print(&machines.map_err(Failure::new)?, COLUMNS, |machine| machine.cells(admin))
 }
@@ -140,9 +149,7 @@ fn list(admin: &Admin, never_joined: bool) -> Result<(), Failure> {
 fn show(admin: &Admin, name: &MachineName) -> Result<(), Failure> {
     let (_, db) = admin.open()?;
     let found = db.read_blocking(|tx| {
-        let machine = service::machine(tx, name)?;
-        let pools = store::pools_of(tx, &machine.id)?;
-        Ok::<_, Error>(Shown::new(machine, pools))
+        Ok::<_, Error>(Shown::of(tx, service::machine(tx, name)?)?)
     });
     let found = found.map_err(Failure::new)?;
     if admin.json {

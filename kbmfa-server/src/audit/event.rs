@@ -41,6 +41,8 @@ kinds! {
     CaSwitched = "ca.switched",
     /// An older certificate authority was dropped.
     CaRetired = "ca.retired",
+    /// A certificate authority was made in the place of one that was lost: no machine trusts it yet.
+    CaStartedOver = "ca.started-over",
     /// A copy of the database was made.
     BackupMade = "backup.made",
     /// A backup was put in the place of the database: what came after it is undone.
@@ -61,6 +63,8 @@ kinds! {
     MachineTrustReported = "machine.trust-reported",
     /// A machine that has not joined opened its first login with the `AUTH_TOKEN`, under a name that it claims.
     MachineClaimed = "machine.claimed",
+    /// A credential is used on two computers: the machine was cloned, or one of them is a thief's.
+    MachineSeenTwice = "machine.seen-twice",
     /// Somebody was turned away: a credential or token that is not accepted. Once in a while from one address.
     CallerRefused = "caller.refused",
     /// A machine was given another name.

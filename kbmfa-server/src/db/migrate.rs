@@ -18,10 +18,11 @@ const STEPS: &[&str] = &[
     include_str!("../../migrations/0009_look_backs.sql"),
     include_str!("../../migrations/0010_accounts.sql"),
     include_str!("../../migrations/0011_ask_copy.sql"),
+    include_str!("../../migrations/0012_credential_host.sql"),
 ];
 
 /// The schema version that this program reads and writes.
-pub const SCHEMA_VERSION: i64 = 11;
+pub const SCHEMA_VERSION: i64 = 12;
 
 /// Takes the steps that are missing, all in one transaction.
 pub(super) fn run(connection: &mut Connection, path: &Path) -> Result<(), Error> {

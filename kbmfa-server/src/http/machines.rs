@@ -14,7 +14,7 @@ use super::{Certificate, Settings};
 use crate::ca;
 use crate::clock::Time;
 use crate::db::{Db, Tx};
-use crate::logins::{Error, Logins};
+use crate::logins::{Error, Logins, telling};
 use crate::roster::caller::Credential;
 use crate::roster::{self, service, store};
 use crate::secret::SecretHash;
@@ -42,7 +42,7 @@ pub(super) async fn this_machine(who: Option<Credential>, (db, logins): (Db, Log
 
 pub(super) async fn trust(
     who: Option<Credential>,
-    (db, settings): (Db, watch::Receiver<Settings>),
+    (db, logins, settings): (Db, Logins, watch::Receiver<Settings>),
     body: Bytes,
 ) -> Response {
     let result = async {
@@ -50,8 +50,12 @@ pub(super) async fn trust(
         if told.pins.len() > kbmfa_proto::machine::PINS_MAX {
             return Err(Failure::from(Error::Bad("these are too many pins")));
         }
+        let rules = logins.rules();
         let noted = db.write("machine.trust", move |tx| {
             let caller = service::authenticate(tx, &who, None)?.ok_or(Error::Unauthorized)?;
+            if let Some(host) = &told.host {
+                telling::of_host(tx, &rules, &caller, (&who, host))?;
+            }
             Ok::<_, Error>(ca::service::reported(tx, &caller, &told.pins)?)
         });
         noted.await?;

@@ -137,7 +137,7 @@ pub fn routes(
     let this_machine = warp::path!("v1" / "machines" / "self").and(caller::credential()).and(with_db.clone());
     let this_machine = this_machine.and(warp::get()).then(machines::this_machine);
     let trust = warp::path!("v1" / "machines" / "self" / "trust").and(caller::credential()).and(warp::post());
-    let with_certificate = (db.clone(), settings);
+    let with_certificate = (db.clone(), logins.clone(), settings);
     let with_certificate = warp::any().map(move || with_certificate.clone());
     let trust = trust.and(with_certificate).and(warp::body::bytes()).then(machines::trust);
     let join =

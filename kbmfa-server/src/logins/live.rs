@@ -9,7 +9,7 @@ use std::time::Duration;
 use tokio::sync::{Notify, mpsc, watch};
 
 use super::waiters::Waiters;
-use super::{Error, Rules, service};
+use super::{Error, Rules, service, telling};
 use crate::db::{Db, Tx};
 use crate::roster::caller::{Caller, Credential};
 use crate::roster::service::{authenticate, authenticate_waiting, claimed};
@@ -81,8 +81,15 @@ impl Logins {
         opened: OpenLogin,
     ) -> Result<LoginReply, Error> {
         let version = opened.module_version.to_string();
+        let own = match &credential {
+            Credential::Own(hash) => Some(hash.clone()),
+            Credential::Token(_) => None,
+        };
         let reply = self
             .act("login.open", credential, Some(version), move |tx, rules, caller| {
+                if let Some(used) = own.as_ref().zip(opened.host.as_ref()) {
+                    telling::of_host(tx, rules, caller, used)?;
+                }
                 service::open(tx, rules, caller, &id, &opened)
             })
             .await?;

@@ -1,6 +1,7 @@
 //! What people are told besides asks, each no more often than is good. Whatever it is stands in a row first, so that it is told
 //! after a restart too.
 
+use kbmfa_proto::machine::Host;
 use std::time::Duration;
 
 use super::Error;
@@ -9,14 +10,20 @@ use super::store::Login;
 use super::store::asks::Ask;
 use super::store::history;
 use super::store::notices::{self, About, Repeated, Worth};
-use crate::audit::{Actor, Kind, store as audit};
+use crate::audit::{Actor, Event, Kind, store as audit};
 use crate::db::Tx;
 use crate::policy::Refusal;
 use crate::random;
 use crate::relay::{Standing, text};
+use crate::roster::caller::Caller;
+use crate::roster::host;
+use crate::secret::SecretHash;
 
 /// People are told again of a limit that goes on being reached after this.
 const NOTICE_PAUSE: Duration = Duration::from_secs(600);
+
+/// People are told again of a machine and its clone after this.
+const TWIN_PAUSE: Duration = Duration::from_secs(86_400);
 
 /// Tells people that a limit was reached: once in a while about the same login, however often it is tried.
 pub(super) fn of_limit(tx: &Tx<'_>, rules: &Rules, login: &Login, refusal: Refusal) -> Result<(), Error> {
@@ -41,6 +48,33 @@ pub(super) fn of_refusal(tx: &Tx<'_>, rules: &Rules, login: &Login, refusal: Ref
 fn about_login<'a>(login: &'a Login, subject: &'a str, worth: Worth) -> About<'a> {
     let quota = Some(history::quota(&login.machine_id, &login.machine));
     About { subject, worth, repeated: Repeated::Dropped, quota }
+}
+
+/// Notes on which computer a credential was used, and tells people when there are two: once a day, however often both are
+/// used.
+///
+/// # Errors
+/// What the database says.
+pub fn of_host(
+    tx: &Tx<'_>,
+    rules: &Rules,
+    caller: &Caller,
+    (credential, told): (&SecretHash, &Host),
+) -> Result<(), Error> {
+    let Some(twin) = host::note(tx, credential, told)? else { return Ok(()) };
+    let subject = format!("seen-twice {}", caller.machine_id);
+    let text = text::seen_twice(caller.name.as_str(), twin.sentence());
+    let destination = (rules.relay.to_owned(), rules.policy.default.destination.clone());
+    let notice = notices::Notice { id: random::hex::<16>()?, destination, text, reply_to: None };
+    let (worth, repeated) = (Worth::Alarm, Repeated::Dropped);
+    let about = About { subject: &subject, worth, repeated, quota: Some(&caller.machine_id) };
+    if notices::raise(tx, &notice, about, TWIN_PAUSE)? {
+        let event = Event::new(Kind::MachineSeenTwice, Actor::machine(&caller.name)).machine(&caller.name);
+        let event = event.detail("why", twin.as_str()).detail("host", told.machine.as_str());
+        audit::append(tx, &event.detail("boot", told.boot.as_str()))?;
+        log::warn!("machine {}: {}", caller.name, twin.sentence());
+    }
+    Ok(())
 }
 
 /// What counts as the same. With the `AUTH_TOKEN` any name can be claimed, so that names make no difference.

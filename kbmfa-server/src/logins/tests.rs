@@ -163,6 +163,7 @@ pub(super) fn alice(connection: u16) -> OpenLogin {
         capabilities: Capabilities { text: true, prompt: false },
         rehearsal: false,
         module_version: "0.1.0".into(),
+        host: None,
     }
 }
 

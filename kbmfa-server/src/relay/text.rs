@@ -174,6 +174,7 @@ pub fn say_refused(code: &str, short: &str) -> String {
         "suspended" => "Your access is suspended.".into(),
         "removed" => "Your access has ended.".into(),
         "machine-removed" => "This machine may not ask for approvals any more.".into(),
+        "restored" => "The approval server was restored from a backup meanwhile. Try again.".into(),
         "relay-down" => "Nobody can be asked for an approval right now. Try again later.".into(),
         "not-a-member" => "Only members of the team may log in here.".into(),
         "unknown-person" => "It is not known whose account this is, so nobody may approve the login.".into(),
@@ -186,6 +187,15 @@ pub fn limit_reached(user: &str, machine: &str, from: &str, code: &str) -> Strin
     let (user, machine, from) = (self::code(user), self::code(machine), self::code(from));
     format!(
         "Logins of {user} to {machine} from {from} are being refused ({code}); somebody may be trying a stolen key"
+    )
+}
+
+/// To people, when one machine's credential is used on two computers.
+pub fn seen_twice(machine: &str, what: &str) -> String {
+    format!(
+        "Machine {}: {what}. It was cloned, or somebody copied `/etc/kbmfa`. Let one of them join anew: \
+         `kbmfa-server machine rotate` (docs/operations.md)",
+        code(machine)
     )
 }
 

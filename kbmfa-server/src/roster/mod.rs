@@ -6,6 +6,7 @@ pub mod service;
 pub mod store;
 
 pub mod employee;
+pub mod host;
 
 #[cfg(test)]
 pub(crate) mod testing;

@@ -5,6 +5,7 @@ use kbmfa_proto::names::MachineName;
 use super::caller::Caller;
 use super::service::{JOIN_TOKEN_LIFE, add_machine, join, machine, make_join_token};
 use crate::audit::Actor;
+use crate::db::Db;
 use crate::db::testing::Fixture;
 use crate::secret::SecretHash;
 
@@ -28,5 +29,19 @@ pub(crate) fn join_machine(fixture: &Fixture, name: &MachineName) -> SecretHash 
         join(tx, &token, &its, "0")
     });
     joined.unwrap();
+    credential
+}
+
+/// Enters a machine that has joined; returns its credential.
+pub(crate) fn joined(db: &Db, name: &str) -> SecretHash {
+    let (name, credential): (MachineName, _) = (name.parse().unwrap(), SecretHash::of(name));
+    let given = credential.clone();
+    let entered = db.write_blocking("test", move |tx| {
+        let root = Actor::new("console:root");
+        add_machine(tx, &root, &name)?;
+        let token = make_join_token(tx, &root, &name, JOIN_TOKEN_LIFE)?.hash();
+        join(tx, &token, &given, "0")
+    });
+    entered.unwrap();
     credential
 }

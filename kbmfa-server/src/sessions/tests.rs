@@ -136,6 +136,7 @@ pub(crate) fn open_login(number: u16) -> OpenLogin {
         capabilities: Capabilities { text: true, prompt: false },
         rehearsal: false,
         module_version: "0".into(),
+        host: None,
     }
 }
 

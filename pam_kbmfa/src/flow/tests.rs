@@ -28,6 +28,7 @@ pub(crate) fn open_login() -> OpenLogin {
         capabilities: Capabilities { text: true, prompt: true },
         rehearsal: false,
         module_version: "0".into(),
+        host: None,
     }
 }
 

@@ -17,6 +17,8 @@ use super::{Error, place};
 use crate::config::access::{Access, read_credential};
 use crate::config::{ADDRESS_TIME, Ca, Config};
 use crate::files::{self, Kind};
+use crate::host_id;
+use crate::procfs::Proc;
 
 const ROUTE: &str = "/v1/machines/self/trust";
 
@@ -123,7 +125,8 @@ fn tell(
     pins: Vec<Pin>,
 ) -> Result<Authorities, CallError> {
     let client = Client::new(target, trust, Some(authorization), None)?;
-    client.call(Method::POST, ROUTE, Some(&Trust { pins }), ADDRESS_TIME)
+    let host = host_id::read(Path::new(host_id::MACHINE_ID), &Proc::default());
+    client.call(Method::POST, ROUTE, Some(&Trust { pins, host }), ADDRESS_TIME)
 }
 
 fn write(path: &Path, list: &str) -> std::io::Result<()> {

@@ -119,5 +119,6 @@ pub(crate) fn login(id: &LoginId, n: usize) -> OpenLogin {
         capabilities: Capabilities { text: true, prompt: false },
         rehearsal: false,
         module_version: "0.1.0".into(),
+        host: None,
     }
 }

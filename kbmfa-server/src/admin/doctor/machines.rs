@@ -4,7 +4,8 @@ use kbmfa_proto::finding::Finding;
 use std::time::Duration;
 
 use crate::clock::{Clock, SystemClock, Time};
-use crate::db::Db;
+use crate::db::{Db, Tx};
+use crate::roster::host;
 use crate::roster::store::{self, Machine};
 
 /// A machine that was not heard of for so long is worth a look.
@@ -14,10 +15,28 @@ const SILENT: Duration = Duration::from_secs(7 * 86_400);
 const NAMES_MAX: usize = 8;
 
 pub(super) fn heard_of(db: &Db) -> Vec<Finding> {
-    match db.read_blocking(store::machines) {
-        Ok(machines) => findings(&machines, SystemClock.now()),
+    let found = db.read_blocking(|tx| {
+        let machines = store::machines(tx)?;
+        let clones = clones(tx, &machines)?;
+        Ok::<_, crate::db::Error>((machines, clones))
+    });
+    match found {
+        Ok((machines, clones)) => findings(&machines, SystemClock.now()).into_iter().chain(clones).collect(),
         Err(error) => vec![Finding::fault("machines", error)],
     }
+}
+
+/// Machines whose credential is used on two computers.
+fn clones(tx: &Tx<'_>, machines: &[Machine]) -> Result<Vec<Finding>, crate::db::Error> {
+    let mut findings = Vec::new();
+    for Machine { id, name, .. } in machines {
+        if let Some(twin) = host::twin(&host::store::sightings_of(tx, id)?, tx.now) {
+            let found = format!("{name} was cloned, or its /etc/kbmfa copied: {}", twin.sentence());
+            let fix = format!("`kbmfa-server machine rotate {name}`, and `kbmfa-host join` on the right one");
+            findings.push(Finding::fault("machines", found).fix(fix));
+        }
+    }
+    Ok(findings)
 }
 
 fn findings(machines: &[Machine], now: Time) -> Vec<Finding> {

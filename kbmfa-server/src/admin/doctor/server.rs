@@ -71,7 +71,7 @@ pub(super) fn certificates(config: &Config) -> Vec<Finding> {
     }
     let dates = match tls::load(&config.http) {
         Ok(loaded) => loaded.dates,
-        Err(error) => return vec![Finding::fault("certificate", error).fix("`kbmfa-server init` makes one")],
+        Err(error) => return vec![Finding::fault("certificate", error).fix(tls::NO_CERTIFICATE)],
     };
     let now = SystemClock.now();
     let look = |(which, end)| {
