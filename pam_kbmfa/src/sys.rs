@@ -7,6 +7,7 @@ use std::ffi::{CStr, CString, c_char, c_int};
 use std::io;
 use std::os::fd::{BorrowedFd, OwnedFd, RawFd};
 
+mod allocator;
 #[cfg(feature = "host")]
 pub(crate) mod application;
 

@@ -48,6 +48,7 @@ pub mod watcher;
 
 pub mod leftovers;
 pub mod login;
+pub mod memory;
 pub mod syslog;
 pub mod terminal;
 pub mod transcript;
