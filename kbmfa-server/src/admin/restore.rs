@@ -4,11 +4,12 @@
 use clap::Args as ClapArgs;
 use serde_json::json;
 use std::fmt::Write as _;
-use std::fs::{self, DirBuilder, Permissions};
-use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
+use std::fs::{self, DirBuilder};
+use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 
 use super::{Admin, Failure};
+use crate::ca;
 use crate::clock::{Clock, SystemClock, Time};
 use crate::db::{self, Db, replace};
 use crate::poke;
@@ -34,9 +35,11 @@ pub struct Args {
 /// If a server runs, or the backup is not fit to be restored.
 pub fn run(admin: &Admin, args: &Args) -> Result<(), Failure> {
     let Some(file) = &args.file else { return confirm(admin) };
+    // With the rights of whoever runs this: it may lie in a folder of root's.
+    let source = replace::open(file).map_err(Failure::new)?;
     let config = admin.become_owner()?;
     let scratch = Scratch::make(&config.state_dir)?;
-    let backup = scratch.open(file)?;
+    let backup = scratch.open(&source)?;
     let current = open_current(&config.state_dir)?;
     let report = restore::report(&backup, current.as_ref()).map_err(Failure::new)?;
     if !args.yes {
@@ -93,6 +96,7 @@ fn notice(
         kept: current.map(|_| place.kept.clone()),
         by: admin.actor.who.clone(),
         at: place.now,
+        tokens_ended: report.ends.len(),
     })
 }
 
@@ -137,11 +141,8 @@ impl Scratch {
     }
 
     /// A copy of the backup, brought to this program's schema; the backup itself stays as it is.
-    fn open(&self, backup: &Path) -> Result<Db, Failure> {
-        let copy = self.0.join(db::FILE);
-        let hint = "it is read as the owner of the state directory, not as root";
-        replace::copy(backup, &copy).map_err(|error| Failure::new(error).hint(hint))?;
-        fs::set_permissions(&copy, Permissions::from_mode(0o600)).map_err(Failure::new)?;
+    fn open(&self, backup: &replace::Source) -> Result<Db, Failure> {
+        replace::copy(backup, &self.0.join(db::FILE)).map_err(Failure::new)?;
         Db::open_and_migrate(&self.0).map_err(Failure::new)
     }
 }
@@ -185,12 +186,16 @@ fn words(report: &Report) -> String {
     for thing in &report.comes_back {
         let _ = write!(text, "\ncomes back {thing}");
     }
+    for thing in &report.ends {
+        let _ = write!(text, "\nends       {thing}");
+    }
     text
 }
 
 fn confirm(admin: &Admin) -> Result<(), Failure> {
     let (config, db) = admin.open()?;
-    let notice = restore::confirm(&db, admin.actor.clone()).map_err(Failure::new)?;
+    let notice = restore::confirm(&db, &config.rules(None), admin.actor.clone()).map_err(Failure::new)?;
+    db.write_blocking("ca.owed", ca::owed::settle).map_err(Failure::new)?;
     poke::ring(&config.state_dir);
     let sentence =
         format!("confirmed: the database goes on after event {}; the gap is on record", notice.after);

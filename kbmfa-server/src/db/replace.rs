@@ -1,9 +1,10 @@
 //! Putting another database file in the place of the one in use. The server must be down.
 
 use rusqlite::Connection;
-use std::fs::{self, File};
+use std::fs::{self, File, OpenOptions};
 use std::io;
-use std::path::Path;
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use super::Error;
@@ -26,16 +27,33 @@ pub fn settle(path: &Path) -> Result<(), Error> {
     }
 }
 
-/// Copies a settled database file.
+/// A settled database file, open for reading.
+pub struct Source {
+    path: PathBuf,
+    file: File,
+}
+
+/// Opens a settled database file with the rights of this moment.
 ///
 /// # Errors
-/// [`Error::InUse`] if a log lies beside it, whose content the copy would lack.
-pub fn copy(from: &Path, to: &Path) -> Result<(), Error> {
+/// [`Error::InUse`] if a log lies beside it, whose content a copy would lack.
+pub fn open(from: &Path) -> Result<Source, Error> {
     let log = from.with_file_name(format!("{}-wal", from.file_name().unwrap_or_default().display()));
     if fs::metadata(&log).is_ok_and(|found| found.len() > 0) {
         return Err(Error::InUse(from.display().to_string()));
     }
-    fs::copy(from, to).and_then(|_| File::open(to)?.sync_all()).map_err(at(from))
+    let file = File::open(from).map_err(at(from))?;
+    Ok(Source { path: from.to_owned(), file })
+}
+
+/// Copies it into a new file that is its owner's alone.
+///
+/// # Errors
+/// [`Error::File`].
+pub fn copy(from: &Source, to: &Path) -> Result<(), Error> {
+    let made = OpenOptions::new().write(true).create_new(true).mode(0o600).open(to);
+    let mut made = made.map_err(at(to))?;
+    io::copy(&mut &from.file, &mut made).and_then(|_| made.sync_all()).map_err(at(&from.path))
 }
 
 /// Puts `new` in the place of `current` in one step, and keeps that, if it is there, as `kept`. Both must be
@@ -92,10 +110,10 @@ mod tests {
         let fixture = testing::fixture();
         fixture.db.write_blocking("row", |tx| crate::db::meta::set(tx, "x", "y")).unwrap();
         let to = fixture.dir.path().join("copy");
-        assert!(matches!(copy(&fixture.dir.path().join(FILE), &to), Err(Error::InUse(_))));
+        assert!(matches!(open(&fixture.dir.path().join(FILE)), Err(Error::InUse(_))));
         let backup = fixture.dir.path().join("backup");
         fixture.db.backup(&backup, |_| Ok(())).unwrap();
-        copy(&backup, &to).unwrap();
+        copy(&open(&backup).unwrap(), &to).unwrap();
         drop(Db::open(fixture.dir.path()).unwrap());
     }
 }

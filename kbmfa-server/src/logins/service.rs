@@ -157,6 +157,17 @@ pub fn revoke_all_at(tx: &Tx<'_>, rules: &Rules, machine_id: &str, actor: &Actor
     Ok(())
 }
 
+/// Ends every login that a backup brought back unfinished: it may have been denied, or its approval used, since then.
+///
+/// # Errors
+/// What the database says.
+pub fn revoke_all_restored(tx: &Tx<'_>, rules: &Rules, actor: &Actor) -> Result<(), Error> {
+    for mut login in store::unfinished(tx)? {
+        apply(tx, rules, &mut login, Input::Revoke(Revocation::Restored), actor)?;
+    }
+    Ok(())
+}
+
 /// Refuses everything that somebody waits for who may not log in any more, on every machine.
 ///
 /// # Errors
@@ -428,6 +439,7 @@ fn code_of(why: Revocation) -> &'static str {
         Revocation::Removed => Refusal::Removed.code(),
         Revocation::MachineRemoved => "machine-removed",
         Revocation::RelayDown => Refusal::RelayDown.code(),
+        Revocation::Restored => "restored",
     }
 }
 

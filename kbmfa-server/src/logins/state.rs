@@ -112,6 +112,8 @@ pub enum Revocation {
     MachineRemoved,
     /// The relay's first look after the start of the server has found that it reaches nobody.
     RelayDown,
+    /// A backup brought the login back: what was decided about it since is not known.
+    Restored,
 }
 
 /// What became of it. At most one of these a step, in the order of [`step`].

@@ -11,6 +11,7 @@ use crate::audit::store::append;
 use crate::audit::{Actor, Broken, Event, Head, Kind as EventKind, store as audit};
 use crate::clock::Time;
 use crate::db::{self, Db, Tx, meta};
+use crate::logins::{self, Rules};
 
 /// Why a restore was not done or confirmed.
 #[derive(Debug, thiserror::Error)]
@@ -24,6 +25,9 @@ pub enum Error {
     /// SQLite finds the file damaged.
     #[error("the backup is damaged: {0}")]
     Damaged(String),
+    /// A login that waits in the backup cannot be ended.
+    #[error(transparent)]
+    Logins(#[from] logins::Error),
     /// Nothing waits for a confirmation.
     #[error("there is no restore to confirm")]
     NothingToConfirm,
@@ -37,6 +41,8 @@ pub enum Kind {
     Machine,
     /// A machine's credential.
     Credential,
+    /// A token with which a machine could join.
+    JoinToken,
     /// A pool.
     Pool,
     /// A machine in a pool.
@@ -60,6 +66,7 @@ impl fmt::Display for Thing {
         match self.kind {
             Kind::Machine | Kind::PoolMember => write!(f, "machine {name}"),
             Kind::Credential => write!(f, "a credential of machine {name}"),
+            Kind::JoinToken => write!(f, "a join token of machine {name}"),
             Kind::Pool => write!(f, "pool {name}"),
             Kind::Employee => write!(f, "employee {name}"),
         }
@@ -73,6 +80,8 @@ pub struct Snapshot {
     pub head: Head,
     /// Everything that counts, by kind and id.
     pub things: BTreeMap<(Kind, String), Thing>,
+    /// What no restore keeps.
+    pub ends: Vec<Thing>,
 }
 
 /// What a restore would undo.
@@ -95,6 +104,8 @@ pub struct Report {
     pub vanishes: Vec<Thing>,
     /// What there is not and would be again.
     pub comes_back: Vec<Thing>,
+    /// What the backup still holds, and a restore ends: it may have been used or taken back since.
+    pub ends: Vec<Thing>,
 }
 
 /// Checks a backup, and compares it with the present database.
@@ -123,6 +134,7 @@ fn without_present(past: &Snapshot) -> Report {
         archived_to: None,
         vanishes: Vec::new(),
         comes_back: past.things.values().cloned().collect(),
+        ends: past.ends.clone(),
     }
 }
 
@@ -149,6 +161,7 @@ fn compare((old, past): (&Tx<'_>, &Snapshot), (new, present): (&Tx<'_>, &Snapsho
         archived_to: Some(archived).filter(|archived| *archived > last),
         vanishes: missing(&present.things, &past.things),
         comes_back: missing(&past.things, &present.things),
+        ends: past.ends.clone(),
     })
 }
 
@@ -188,15 +201,22 @@ pub struct Notice {
     pub by: String,
     /// When.
     pub at: Time,
+    /// How many tokens to join with were ended.
+    #[serde(default)]
+    pub tokens_ended: usize,
 }
 
-/// Makes a database read-only until [`confirm`].
+/// Makes a database read-only until [`confirm`], and ends what may have been used or taken back since the backup: the
+/// tokens to join with. Logins that wait in it end with the confirmation, each on record.
 ///
 /// # Errors
 /// What the database says.
 pub fn halt(db: &Db, notice: &Notice) -> Result<(), Error> {
     let text = serde_json::to_string(notice).map_err(|error| db::Error::BadValue(error.to_string()))?;
-    Ok(db.write_even_read_only("restore.halt", move |tx| meta::set(tx, meta::READ_ONLY, &text))?)
+    Ok(db.write_even_read_only("restore.halt", move |tx| {
+        store::end_join_tokens(tx)?;
+        meta::set(tx, meta::READ_ONLY, &text)
+    })?)
 }
 
 /// The notice in a database that waits for its confirmation.
@@ -213,18 +233,21 @@ pub fn pending(tx: &Tx<'_>) -> Result<Option<Notice>, Error> {
 ///
 /// # Errors
 /// [`Error::NothingToConfirm`].
-pub fn confirm(db: &Db, actor: Actor) -> Result<Notice, Error> {
+pub fn confirm(db: &Db, rules: &Rules, actor: Actor) -> Result<Notice, Error> {
+    let rules = rules.clone();
     db.write_even_read_only("restore.confirm", move |tx| {
         let notice = pending(tx)?.ok_or(Error::NothingToConfirm)?;
         meta::remove(tx, meta::READ_ONLY)?;
-        let event = Event::new(EventKind::DatabaseRestored, actor)
+        let event = Event::new(EventKind::DatabaseRestored, actor.clone())
             .maybe("before", notice.before.as_ref())
             .detail("after", &notice.after)
             .detail("file", &notice.file)
             .maybe("kept", notice.kept.as_ref())
             .detail("restored-by", &notice.by)
-            .detail("restored-at", notice.at);
+            .detail("restored-at", notice.at)
+            .detail("join-tokens-ended", notice.tokens_ended);
         append(tx, &event)?;
+        logins::service::revoke_all_restored(tx, &rules, &actor)?;
         Ok(notice)
     })
 }
@@ -240,6 +263,7 @@ mod tests {
     use crate::roster::employee::store::Employee;
     use crate::roster::employee::{self, Email, State};
     use crate::roster::service;
+    use crate::secret::SecretHash;
     use proptest::prelude::*;
 
     fn machine(fixture: &Fixture, name: &'static str, present: bool) {
@@ -361,17 +385,57 @@ mod tests {
         let fixture = fixture();
         let (before, after) = (Some("9:aaaaaaaaaaaa".to_owned()), "0:000000000000".to_owned());
         let (file, by, at) = ("b".to_owned(), "console:root".to_owned(), Time::from_micros(0));
-        let notice = Notice { file, before, after, kept: None, by, at };
-        let actor = || Actor::new("console:root");
-        assert!(matches!(confirm(&fixture.db, actor()), Err(Error::NothingToConfirm)));
+        let notice = Notice { file, before, after, kept: None, by, at, tokens_ended: 0 };
+        let confirm = |db: &Db| confirm(db, &rules(), Actor::new("console:root"));
+        assert!(matches!(confirm(&fixture.db), Err(Error::NothingToConfirm)));
         halt(&fixture.db, &notice).unwrap();
         let add = |tx: &Tx<'_>| service::add_machine(tx, &Actor::new("x"), &"db1".parse().unwrap());
         assert!(fixture.db.write_blocking("test", add).is_err());
-        assert_eq!(confirm(&fixture.db, actor()).unwrap(), notice);
+        assert_eq!(confirm(&fixture.db).unwrap(), notice);
         fixture.db.write_blocking("test", add).unwrap();
         let filter = Filter { kinds: vec![EventKind::DatabaseRestored], limit: 9, ..Default::default() };
         let found = fixture.db.read_blocking(|tx| search(tx, &filter)).unwrap();
         assert!(found.len() == 1 && found[0].seq == 1 && found[0].body.contains("9:aaaaaaaaaaaa"));
+    }
+
+    fn rules() -> Rules {
+        crate::config::Config::parse(std::path::Path::new("server.toml"), "").unwrap().rules(None)
+    }
+
+    #[test]
+    fn join_tokens_end_at_a_restore_used_or_not_and_the_comparison_lists_the_open_ones() {
+        let fixture = fixture();
+        machine(&fixture, "web1", true);
+        machine(&fixture, "web2", true);
+        let token = |name: &'static str| {
+            let make = move |tx: &Tx<'_>| {
+                service::make_join_token(tx, &Actor::new("console:root"), &name.parse().unwrap())
+            };
+            fixture.db.write_blocking("test", make).unwrap().hash()
+        };
+        let (first, second) = (token("web1"), token("web2"));
+        let join = |db: &Db, token: &SecretHash, credential: &str| {
+            let (token, credential) = (token.clone(), SecretHash::of(credential));
+            db.write_blocking("test", move |tx| service::join(tx, &token, &credential, "0"))
+        };
+        join(&fixture.db, &first, "a").unwrap();
+        let (dir, backup) = backup_of(&fixture);
+        join(&fixture.db, &second, "b").unwrap();
+        let report = report(&backup, Some(&fixture.db)).unwrap();
+        assert_eq!(
+            report.ends.iter().map(Thing::to_string).collect::<Vec<_>>(),
+            ["a join token of machine web2"]
+        );
+        let (by, at, tokens_ended) = ("console:root".to_owned(), Time::from_micros(0), report.ends.len());
+        let (file, after) = ("b".to_owned(), report.backup);
+        let notice = Notice { file, before: None, after, kept: None, by, at, tokens_ended };
+        halt(&backup, &notice).unwrap();
+        confirm(&backup, &rules(), Actor::new("console:root")).unwrap();
+        for (token, credential) in [(&first, "a"), (&first, "c"), (&second, "b"), (&second, "d")] {
+            let refused = join(&backup, token, credential);
+            assert!(matches!(refused, Err(crate::roster::Error::TokenRefused)), "{credential}");
+        }
+        drop(dir);
     }
 
     proptest! {

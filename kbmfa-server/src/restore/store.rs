@@ -7,8 +7,8 @@ use crate::audit::store::{archive, head};
 use crate::db::{Error, Row, Tx};
 use crate::random::to_hex;
 
-/// All that can come back or vanish, each with the rows that stand for it. A table that grants somebody
-/// something belongs here.
+/// All that can come back or vanish, each with the rows that stand for it. A table that grants somebody something belongs
+/// here, or ends with a restore; the tests below hold every table of the schema to that.
 const THINGS: &[(Kind, &str)] = &[
     (Kind::Machine, "SELECT id, name AS label FROM machine WHERE removed_at IS NULL"),
     (
@@ -38,13 +38,29 @@ pub fn snapshot(tx: &Tx<'_>) -> Result<Snapshot, Error> {
             things.insert((*kind, id), Thing { kind: *kind, name: label });
         }
     }
-    Ok(Snapshot { head: head(tx)?, things })
+    Ok(Snapshot { head: head(tx)?, things, ends: open_join_tokens(tx)? })
+}
+
+/// Tokens with which a machine could join now.
+fn open_join_tokens(tx: &Tx<'_>) -> Result<Vec<Thing>, Error> {
+    let sql = "SELECT name FROM join_token JOIN machine ON machine.id = machine_id
+               WHERE expires_at > ?1 AND credential_hash IS NULL AND removed_at IS NULL ORDER BY name";
+    tx.query(sql, &[tx.now.into()], |row| Ok(Thing { kind: Kind::JoinToken, name: row.text("name")? }))
+}
+
+/// Ends all tokens to join with, also those that were used: the same trade again would revive a credential.
+///
+/// # Errors
+/// What the database says.
+pub fn end_join_tokens(tx: &Tx<'_>) -> Result<(), Error> {
+    tx.execute("DELETE FROM join_token", &[])?;
+    Ok(())
 }
 
 fn id(kind: Kind, row: &Row<'_, '_>) -> Result<String, Error> {
     match kind {
         Kind::Credential => Ok(to_hex(&row.blob("hash")?)),
-        Kind::Machine | Kind::Pool | Kind::PoolMember | Kind::Employee => row.text("id"),
+        Kind::Machine | Kind::JoinToken | Kind::Pool | Kind::PoolMember | Kind::Employee => row.text("id"),
     }
 }
 
@@ -75,4 +91,73 @@ pub fn events_after(tx: &Tx<'_>, seq: i64) -> Result<BTreeMap<String, i64>, Erro
     let sql = "SELECT kind, count(*) AS events FROM event WHERE seq > ?1 GROUP BY kind";
     let rows = tx.query(sql, &[seq.into()], |row| Ok((row.text("kind")?, row.integer("events")?)))?;
     Ok(rows.into_iter().collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::db::testing::fixture;
+
+    /// What becomes of a table's rows at a restore. A table that grants somebody something must not just come back.
+    #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+    enum Fate {
+        /// They count, and the comparison lists those that come back.
+        Listed,
+        /// They end with the restore or its confirmation.
+        Ends,
+        /// They grant nobody anything, for this reason.
+        GrantsNothing(&'static str),
+    }
+
+    /// Every table, and what becomes of it. A test holds this to the schema.
+    const TABLES: &[(&str, Fate)] = &[
+        ("machine", Fate::Listed),
+        ("credential", Fate::Listed),
+        ("pool", Fate::Listed),
+        ("pool_machine", Fate::Listed),
+        ("employee", Fate::Listed),
+        ("join_token", Fate::Ends),
+        ("login", Fate::Ends),
+        ("ask", Fate::Ends),
+        ("answer", Fate::Ends),
+        ("event", Fate::GrantsNothing("the audit log; the comparison counts what is undone")),
+        ("event_words", Fate::GrantsNothing("the index of the audit log")),
+        ("event_words_state", Fate::GrantsNothing("the index of the audit log")),
+        ("checkpoint", Fate::GrantsNothing("what was archived; the comparison says how far")),
+        ("lease", Fate::GrantsNothing("runs out by itself, and is taken from a process that is gone")),
+        ("notice", Fate::GrantsNothing("what people are told; at worst a second time")),
+        ("session", Fate::GrantsNothing("what machines reported")),
+        ("report", Fate::GrantsNothing("which reports are known; at worst one is taken twice")),
+        (
+            "machine_ca",
+            Fate::GrantsNothing(
+                "what machines said that they trust; each says it anew with its next refresh",
+            ),
+        ),
+        ("credential_host", Fate::GrantsNothing("where credentials were used; noted anew with each login")),
+        ("meta", Fate::GrantsNothing("what the database says of itself")),
+        ("relay_state", Fate::GrantsNothing("what was said half a minute ago does not count")),
+        ("relay_member", Fate::GrantsNothing("what was said half a minute ago does not count")),
+    ];
+
+    #[test]
+    fn every_table_that_grants_something_is_known_to_the_comparison() {
+        let fixture = fixture();
+        let sql =
+            "SELECT name FROM sqlite_master WHERE type = 'table' AND name NOT LIKE 'sqlite\\_%' ESCAPE '\\'
+                   AND name NOT LIKE 'event\\_words\\_%' ESCAPE '\\'";
+        let mut there: Vec<String> =
+            fixture.db.read_blocking(|tx| tx.query(sql, &[], |row| row.text("name"))).unwrap();
+        there.push("event_words_state".to_owned());
+        there.sort_unstable();
+        let mut known: Vec<&str> = TABLES.iter().map(|(name, _)| *name).collect();
+        known.sort_unstable();
+        assert_eq!(there, known, "say in TABLES what becomes of a new table at a restore");
+        for (name, fate) in TABLES {
+            let is_listed =
+                THINGS.iter().any(|(_, sql)| sql.contains(&format!(" FROM {name} ")) || sql.ends_with(name));
+            assert_eq!(is_listed, *fate == Fate::Listed, "{name}");
+            assert!(!matches!(fate, Fate::GrantsNothing("")), "{name}");
+        }
+    }
 }

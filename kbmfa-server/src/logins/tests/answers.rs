@@ -63,3 +63,20 @@ fn nobody_may_approve_their_own_login_under_not_self() {
     assert!(!decided(&world.answer(2, "console:alice", Answer::Approve)));
     assert!(decided(&world.answer(2, "console:bob", Answer::Approve)));
 }
+
+#[test]
+fn what_a_backup_brings_back_unfinished_ends_and_nobody_is_let_in_by_it() {
+    let world = World::new();
+    for id in 1..=3 {
+        world.open(id, alice(id.into())).unwrap();
+    }
+    world.answer(2, "console:root", Answer::Approve);
+    world.answer(3, "console:root", Answer::Approve);
+    check(&world.poll(3, 0), WireState::Approved, None);
+    world.act(|tx, rules, _| service::revoke_all_restored(tx, rules, &Actor::new("console:root"))).unwrap();
+    check(&world.poll(1, 0), WireState::Denied, Some("restored"));
+    check(&world.poll(2, 0), WireState::Expired, Some("lapsed"));
+    assert_eq!(world.story(1), ["login.denied"]);
+    assert_eq!(world.story(2).last().map(String::as_str), Some("login.lapsed"));
+    check(&world.open(4, alice(4)).unwrap(), WireState::Pending, None);
+}
