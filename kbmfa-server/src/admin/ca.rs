@@ -20,7 +20,7 @@ use crate::http::Certificate;
 pub enum Verb {
     /// Show each certificate authority, and which machines do not trust it yet.
     Show,
-    /// Replace the authority: first make another one, which machines learn with `kbmfa-host refresh-ca`;
+    /// Replace the authority: first make another one, which machines learn with `kbmfa-host refresh`;
     /// then, with --switch, let it sign.
     Rotate {
         /// Let the newer authority sign. Refused while a machine that has joined does not trust it.
@@ -29,6 +29,13 @@ pub enum Verb {
         /// Switch all the same: machines that are left behind refuse every login.
         #[arg(long, requires = "switch")]
         force: bool,
+        /// Really do it; without this, only say what would be done.
+        #[arg(long)]
+        yes: bool,
+    },
+    /// Make another authority because the old one is lost. No machine trusts it: each has to join again, or to be given
+    /// its certificate. Machines, employees and the audit log stay.
+    New {
         /// Really do it; without this, only say what would be done.
         #[arg(long)]
         yes: bool,
@@ -50,6 +57,7 @@ pub fn run(admin: &Admin, verb: &Verb) -> Result<(), Failure> {
         Verb::Show => show(admin),
         Verb::Rotate { switch: false, yes, .. } => rotate(admin, yes),
         Verb::Rotate { switch: true, force, yes } => switch(admin, force, yes),
+        Verb::New { yes } => start_over(admin, yes),
         Verb::Retire { yes } => retire(admin, yes),
     }
 }
@@ -104,7 +112,7 @@ fn rotate(admin: &Admin, yes: bool) -> Result<(), Failure> {
     }
     let pin = act(admin, "ca.rotate", service::rotate)?;
     let sentence = format!(
-        "made       {pin}\nIt does not sign yet. Machines learn it with kbmfa-host refresh-ca; see who has not with\n\
+        "made       {pin}\nIt does not sign yet. Machines learn it with kbmfa-host refresh; see who has not with\n\
          kbmfa-server ca show, and then: kbmfa-server ca rotate --switch --yes"
     );
     admin.tell(&sentence, &json!({ "pin": pin }))
@@ -131,6 +139,29 @@ fn retire(admin: &Admin, yes: bool) -> Result<(), Failure> {
     admin.tell(&format!("retired    {pin}"), &json!({ "pin": pin }))
 }
 
+fn start_over(admin: &Admin, yes: bool) -> Result<(), Failure> {
+    let (config, db) = admin.open()?;
+    let (files, actor) = (ours(&config)?, admin.actor.clone());
+    if !yes {
+        if let Some(pin) = files.signer_in_order().map_err(|error| explain(&error))? {
+            return Err(explain(&Error::NotLost(pin)));
+        }
+        return admin.preview(
+            "make a new certificate authority in the place of the one that is lost.\nEvery machine refuses all logins \
+             until it has joined again, or was given the new ca.pem.\nMachines, employees and the audit log stay",
+        );
+    }
+    let made = db.write_even_read_only("ca.new", move |tx| service::start_over(tx, &files, &actor));
+    let (pin, path) = made.map_err(|error| explain(&error))?;
+    let path = path.display().to_string();
+    let sentence = format!(
+        "made       {pin}\nits file   {path}\nThe server makes its certificate when it starts, or within seconds. Every \
+         machine refuses all logins until\n{path} is its /etc/kbmfa/ca.pem, or it has joined again with this pin\n\
+         (kbmfa-server machine join-token NAME)"
+    );
+    admin.tell(&sentence, &json!({ "pin": pin, "file": path }))
+}
+
 fn act(
     admin: &Admin,
     name: &'static str,
@@ -153,9 +184,8 @@ fn ours(config: &Config) -> Result<Files, Failure> {
 fn explain(error: &Error) -> Failure {
     let failed = Failure::new(error);
     match error {
-        Error::NotYetTrusted(_) => failed.hint(
-            "run `kbmfa-host refresh-ca` there; --force leaves them behind, and they refuse every login",
-        ),
+        Error::NotYetTrusted(_) => failed
+            .hint("run `kbmfa-host refresh` there; --force leaves them behind, and they refuse every login"),
         Error::UnderWay => failed.hint("kbmfa-server ca show"),
         Error::NothingNewer => failed.hint("kbmfa-server ca rotate --yes makes one"),
         Error::NothingOlder => failed.hint("kbmfa-server ca rotate --switch --yes comes first"),

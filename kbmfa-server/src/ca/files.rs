@@ -7,6 +7,7 @@
 //! tls/server.pem       the server's key, its certificate, the authority's, in one file
 //! ```
 
+use kbmfa_proto::pin::Pin;
 use std::fs::{self, DirBuilder, File, OpenOptions, Permissions};
 use std::io::{self, Write};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt, symlink};
@@ -57,7 +58,10 @@ impl Files {
     /// [`Error::NoAuthority`], [`Error::File`], [`Error::NoCertificate`].
     pub fn authorities(&self) -> Result<Vec<Known>, Error> {
         let signs = self.ca_dir().join("signs");
-        let signer = fs::read_link(&signs).map_err(|_| Error::NoAuthority(signs.clone()))?;
+        let signer = fs::read_link(&signs).map_err(|error| match error.kind() {
+            io::ErrorKind::PermissionDenied => at(&signs)(error),
+            _ => Error::NoAuthority(signs.clone()),
+        })?;
         let signer = signer.to_str().and_then(|number| number.parse().ok());
         let entries = fs::read_dir(self.ca_dir()).map_err(at(&self.ca_dir()))?;
         let names = entries.filter_map(|entry| entry.ok()?.file_name().to_str()?.parse::<u32>().ok());
@@ -74,6 +78,46 @@ impl Files {
         let found = facts::of_pem(pem.as_bytes()).and_then(|found| found.into_iter().next());
         let facts = found.ok_or(Error::NoCertificate(path))?;
         Ok(Known { number, pem, facts, signs: signer == Some(number) })
+    }
+
+    /// The pin of the authority that signs, if there is one with its key. What is there and cannot be read is an error, for
+    /// that is not lost.
+    ///
+    /// # Errors
+    /// [`Error::File`], [`Error::NoCertificate`].
+    pub fn signer_in_order(&self) -> Result<Option<Pin>, Error> {
+        let known = match self.authorities() {
+            Ok(known) => known,
+            Err(Error::NoAuthority(_)) => return Ok(None),
+            Err(error) if is_missing(&error) => return Ok(None),
+            Err(error) => return Err(error),
+        };
+        let Some(signer) = known.into_iter().find(|known| known.signs) else { return Ok(None) };
+        match self.key(signer.number) {
+            Ok(_) => Ok(Some(signer.facts.pin)),
+            Err(error) if is_missing(&error) => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// The highest number that an authority here has had; 0 if there was none.
+    ///
+    /// # Errors
+    /// [`Error::File`].
+    pub fn newest_number(&self) -> Result<u32, Error> {
+        let dir = self.ca_dir();
+        let entries = match fs::read_dir(&dir) {
+            Ok(entries) => entries,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(0),
+            Err(error) => return Err(at(&dir)(error)),
+        };
+        let numbers = entries.filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok());
+        Ok(numbers.max().unwrap_or(0))
+    }
+
+    /// Where the certificate of an authority lies.
+    pub fn certificate_of(&self, number: u32) -> PathBuf {
+        self.ca_dir().join(number.to_string()).join("ca.pem")
     }
 
     /// All that comes to lie here with the first authority and its certificate, also while it is half made;
@@ -155,6 +199,10 @@ impl Files {
 /// Where the server's certificate is in a state directory.
 pub fn certificate(state_dir: &Path) -> PathBuf {
     state_dir.join("tls/server.pem")
+}
+
+fn is_missing(error: &Error) -> bool {
+    matches!(error, Error::File { cause, .. } if cause.kind() == io::ErrorKind::NotFound)
 }
 
 fn at(path: &Path) -> impl FnOnce(io::Error) -> Error {

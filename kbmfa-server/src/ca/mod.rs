@@ -5,6 +5,7 @@ pub mod due;
 pub mod facts;
 pub mod files;
 pub mod issue;
+pub mod owed;
 
 pub mod service;
 pub mod store;
@@ -63,8 +64,14 @@ pub enum Error {
     /// A file holds something else than it should.
     #[error("{} holds no certificate that can be used", .0.display())]
     NoCertificate(PathBuf),
+    /// There is an authority, and it is in order.
+    #[error("the certificate authority is in order ({0}); `kbmfa-server ca rotate` replaces it")]
+    NotLost(kbmfa_proto::pin::Pin),
     /// There is no authority that signs.
-    #[error("{} names no certificate authority; `kbmfa-server init` makes one", .0.display())]
+    #[error(
+        "{} names no certificate authority: put ca/ back; if it is lost, `kbmfa-server ca new` makes another",
+        .0.display()
+    )]
     NoAuthority(PathBuf),
     /// There are two already.
     #[error("a rotation is under way already: there are two certificate authorities")]

@@ -3,10 +3,12 @@
 
 use kbmfa_proto::pin::Pin;
 use std::collections::BTreeSet;
+use std::path::PathBuf;
 use std::time::Duration;
 
 use super::due::{self, Present, Why};
 use super::files::{Files, Known};
+use super::owed::{self, Owed};
 use super::{Error, facts, issue, store};
 use crate::audit::store::search::{Filter, search};
 use crate::audit::{Actor, Event, Kind, store as audit};
@@ -53,7 +55,8 @@ fn look(files: &Files, names: &Names, now: Time) -> Result<Option<Found>, Error>
     Ok(why.map(|why| (why, signer, kept.unwrap_or_else(|| given.clone()))))
 }
 
-/// Replaces the server's certificate, if it is due.
+/// Replaces the server's certificate, if it is due. That may be done while the database is read-only: a restored server
+/// has none, and must be able to say that it waits for the confirmation.
 ///
 /// # Errors
 /// Every [`Error`].
@@ -65,12 +68,8 @@ pub fn renew(tx: &Tx<'_>, files: &Files, names: &Names) -> Result<Option<Why>, E
     let key = files.key(signer.number)?;
     let bundle = issue::certificate((&signer.pem, &key), signer.facts.not_after, &names, tx.now)?;
     let made = facts::of_pem(bundle.reveal().as_bytes()).and_then(|chain| chain.into_iter().next());
-    let event = Event::new(Kind::ServerCertificateRenewed, Actor::new("server"))
-        .detail("why", why)
-        .detail("names", names.join(" "))
-        .detail("ca", signer.facts.pin)
-        .maybe("not-after", made.map(|made| made.not_after));
-    audit::append(tx, &event)?;
+    let (ca, not_after) = (signer.facts.pin, made.map(|made| made.not_after));
+    owed::record(tx, Owed::Certificate { why: why.to_string(), names: names.join(" "), ca, not_after })?;
     files.put_certificate(&bundle)?;
     Ok(Some(why))
 }
@@ -140,6 +139,25 @@ pub fn rotate(tx: &Tx<'_>, files: &Files, actor: &Actor) -> Result<Pin, Error> {
     audit::append(tx, &event.detail("from", only.facts.pin).detail("to", authority.pin))?;
     files.add(only.number + 1, &authority)?;
     Ok(authority.pin)
+}
+
+/// Makes an authority in the place of one that is lost. No machine trusts it: each has to join again, or to be given its
+/// certificate. That may be done while the database is read-only, too.
+///
+/// # Errors
+/// [`Error::NotLost`] if there is one that signs; what stands in the way of reading one that is there.
+pub fn start_over(tx: &Tx<'_>, files: &Files, actor: &Actor) -> Result<(Pin, PathBuf), Error> {
+    if let Some(pin) = files.signer_in_order()? {
+        return Err(Error::NotLost(pin));
+    }
+    let authority = issue::authority(tx.now)?;
+    let machines = roster::machines(tx)?.into_iter().filter(|machine| machine.credentials > 0).count();
+    let (by, claim) = (actor.who.clone(), actor.claim.clone());
+    owed::record(tx, Owed::Authority { pin: authority.pin, machines, by, claim })?;
+    let number = files.newest_number()? + 1;
+    files.add(number, &authority)?;
+    files.sign_with(number)?;
+    Ok((authority.pin, files.certificate_of(number)))
 }
 
 /// What to do about machines that do not trust the new authority yet.

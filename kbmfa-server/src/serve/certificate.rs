@@ -5,12 +5,13 @@ use rustls::ServerConfig;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::watch;
+use tokio::task::spawn_blocking;
 
 use crate::ca::due::{Standing, standing};
 use crate::ca::service::{self, Names};
-use crate::ca::{self, Dates};
+use crate::ca::{self, Dates, owed};
 use crate::clock::Time;
-use crate::db::{self, Db};
+use crate::db::{self, Db, Tx};
 use crate::http::{Certificate, Settings, tls};
 use crate::secret::SecretHash;
 
@@ -130,7 +131,7 @@ enum Occasion {
     Passing,
 }
 
-/// Replaces our own certificate, if it is due. A database that is read-only is no fault: it waits.
+/// Replaces our own certificate, if it is due.
 async fn renew(db: &Db, settings: &Settings, occasion: Occasion) -> Result<(), ca::Error> {
     let Certificate::Ours(files) = &settings.certificate else { return Ok(()) };
     let (files, names) = (files.clone(), settings.names.clone());
@@ -142,14 +143,27 @@ async fn renew(db: &Db, settings: &Settings, occasion: Occasion) -> Result<(), c
     // only one replaces it.
     let (looking, given) = (files.clone(), names.clone());
     let due = db.read(move |tx| service::due(&looking, &given, tx.now)).await?;
+    settle_owed(db).await?;
     if due.is_none() {
         return Ok(());
     }
-    let renewed = db.write("certificate.renew", move |tx| service::renew(tx, &files, &names));
-    match renewed.await {
-        Ok(Some(why)) => log::info!("the server has a new certificate: {why}"),
-        Ok(None) | Err(ca::Error::Db(db::Error::ReadOnly)) => {}
-        Err(error) => return Err(error),
+    let db = db.clone();
+    let renew = move |tx: &Tx<'_>| service::renew(tx, &files, &names);
+    // Also while the database is read-only: a restored server that has no certificate could not even say so.
+    let renewed = spawn_blocking(move || db.write_even_read_only("certificate.renew", renew));
+    if let Some(why) = renewed.await.map_err(|_| db::Error::Closed)?? {
+        log::info!("the server has a new certificate: {why}");
     }
     Ok(())
+}
+
+/// Puts on record what was done while the database was read-only, once it no longer is.
+async fn settle_owed(db: &Db) -> Result<(), db::Error> {
+    if !db.read(owed::is_any).await? {
+        return Ok(());
+    }
+    match db.write("certificate.owed", owed::settle).await {
+        Err(db::Error::ReadOnly) => Ok(()),
+        settled => settled,
+    }
 }
