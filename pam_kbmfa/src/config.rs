@@ -25,6 +25,9 @@ pub(crate) const ADDRESS_TIME: Duration = Duration::from_secs(5);
 
 /// Most servers, and most addresses of one server.
 const SERVERS_MAX: usize = 8;
+/// Most addresses of one server.
+#[cfg(feature = "host")]
+pub(crate) const ADDRESSES_MAX: usize = SERVERS_MAX;
 const DEADLINE_MIN: Duration = Duration::from_secs(1);
 pub(crate) const DEADLINE_MAX: Duration = Duration::from_secs(600);
 

@@ -1,9 +1,10 @@
 //! Reading the files that decide who may log in. A file that somebody else could have written is not read,
 //! and all checks are made on the open file, so that it cannot be swapped between check and use.
 
-use std::fs::{File, Metadata, OpenOptions};
+use kbmfa_proto::file_rules::{self, Distrust, Readers};
+use std::fs::{File, OpenOptions};
 use std::io::{self, Read};
-use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 use zeroize::Zeroizing;
 
@@ -33,14 +34,8 @@ pub(crate) enum Error {
     Io(#[from] io::Error),
     #[error("it is a symbolic link")]
     Link,
-    #[error("it is not a regular file")]
-    NotAFile,
-    #[error("it belongs to user {0}, not to root")]
-    Owner(u32),
-    #[error("its mode is {0:04o}: others could write to it; use chmod go-w")]
-    Writable(u32),
-    #[error("its mode is {0:04o}: others could read it; use chmod 0600")]
-    Readable(u32),
+    #[error("{0}")]
+    Distrust(#[from] Distrust),
     #[error("it is larger than {0} bytes")]
     TooLarge(u64),
     #[error("it is not UTF-8")]
@@ -56,7 +51,8 @@ pub(crate) fn read(path: &Path, kind: Kind) -> Result<Zeroizing<String>, Error> 
 pub(crate) fn read_open(file: File, kind: Kind) -> Result<Zeroizing<String>, Error> {
     let size_max = if kind == Kind::System { SYSTEM_BYTES_MAX } else { BYTES_MAX };
     let metadata = file.metadata()?;
-    check(&metadata, kind)?;
+    let readers = if kind == Kind::Secret { Readers::Owner } else { Readers::All };
+    file_rules::check(&metadata, readers, sys::effective_uid())?;
     if metadata.len() > size_max {
         return Err(Error::TooLarge(size_max));
     }
@@ -78,21 +74,6 @@ fn open(path: &Path, kind: Kind) -> Result<File, Error> {
         Some(libc::ELOOP) => Error::Link,
         _ => error.into(),
     })
-}
-
-fn check(metadata: &Metadata, kind: Kind) -> Result<(), Error> {
-    let mode = metadata.mode() & 0o7777;
-    if !metadata.is_file() {
-        Err(Error::NotAFile)
-    } else if ![0, sys::effective_uid()].contains(&metadata.uid()) {
-        Err(Error::Owner(metadata.uid()))
-    } else if mode & 0o022 != 0 {
-        Err(Error::Writable(mode))
-    } else if kind == Kind::Secret && mode & 0o077 != 0 {
-        Err(Error::Readable(mode))
-    } else {
-        Ok(())
-    }
 }
 
 #[cfg(test)]
@@ -121,11 +102,17 @@ mod tests {
     fn a_file_that_others_may_touch_is_not_read() {
         for mode in [0o664, 0o646, 0o666] {
             let (_dir, path) = file(mode, b"text");
-            assert!(matches!(read(&path, Kind::Public), Err(Error::Writable(_))), "{mode:o}");
+            assert!(
+                matches!(read(&path, Kind::Public), Err(Error::Distrust(Distrust::Writable(_)))),
+                "{mode:o}"
+            );
         }
         for mode in [0o640, 0o604, 0o644] {
             let (_dir, path) = file(mode, b"text");
-            assert!(matches!(read(&path, Kind::Secret), Err(Error::Readable(_))), "{mode:o}");
+            assert!(
+                matches!(read(&path, Kind::Secret), Err(Error::Distrust(Distrust::Readable(..)))),
+                "{mode:o}"
+            );
         }
     }
 
@@ -136,7 +123,7 @@ mod tests {
         symlink(&path, &link).unwrap();
         assert!(matches!(read(&link, Kind::Public), Err(Error::Link)));
         assert!(read(&link, Kind::System).is_ok());
-        assert!(matches!(read(dir.path(), Kind::Public), Err(Error::NotAFile | Error::Writable(_))));
+        assert!(matches!(read(dir.path(), Kind::Public), Err(Error::Distrust(Distrust::NotAFile))));
         assert!(matches!(read(&dir.path().join("none"), Kind::Public), Err(Error::Io(_))));
         let (_dir, path) = file(0o600, &vec![b'x'; 64 * 1024 + 1]);
         assert!(matches!(read(&path, Kind::Public), Err(Error::TooLarge(_))));

@@ -38,8 +38,9 @@ enum Verb {
     Doctor(doctor::Args),
     /// Show whether every server can be reached and knows this machine.
     Status(status::Args),
-    /// Fetch the list of CAs to trust from the server.
-    RefreshCa(refresh::Args),
+    /// Look up where the servers are, and fetch the list of CAs to trust.
+    #[command(alias = "refresh-ca")]
+    Refresh(refresh::Args),
 }
 
 impl Cli {
@@ -52,7 +53,7 @@ impl Cli {
             Verb::Join(args) => join::run(args, out),
             Verb::Doctor(args) => doctor::run(args, out),
             Verb::Status(args) => status::run(args, out),
-            Verb::RefreshCa(args) => refresh::run(args, out),
+            Verb::Refresh(args) => refresh::run(args, out),
         }
     }
 }

@@ -1,5 +1,5 @@
-//! `kbmfa-host refresh-ca`: asks the server which CAs to trust, over a connection to one that is trusted
-//! already, and puts them on file.
+//! `kbmfa-host refresh`: looks the servers' addresses up anew, asks a server which CAs to trust, over a connection to one
+//! that is trusted already, and puts both on file.
 //!
 //! A list is put on file only after the server that gave it has been reached with that list alone, so that a
 //! refresh cannot lock the machine out. The server hears last what the machine trusts.
@@ -20,12 +20,14 @@ use crate::files::{self, Kind};
 use crate::host_id;
 use crate::procfs::Proc;
 
+mod addresses;
+
 const ROUTE: &str = "/v1/machines/self/trust";
 
-/// Learn from the server which CAs to trust, and write them into the file that pam.toml names.
+/// Look up where the servers are and learn from them which CAs to trust; write both into the files that a login reads.
 #[derive(Debug, clap::Args)]
-#[command(after_help = "Run it daily (packaging/systemd/kbmfa-host-refresh.timer): \
-                        `kbmfa-server ca rotate` waits for it.")]
+#[command(after_help = "kbmfa-host-refresh.timer runs it every quarter of an hour: a login looks no \
+                        name up, and `kbmfa-server ca rotate` waits for it.")]
 pub(super) struct Args {
     /// The module's configuration
     #[arg(long, default_value = crate::args::CONFIG, value_name = "FILE")]
@@ -34,11 +36,12 @@ pub(super) struct Args {
 
 pub(super) fn run(args: &Args, out: &mut impl Write) -> Result<(), Error> {
     let config = Config::load(&args.config).map_err(|faults| Error::all(&faults))?;
+    let access = Access::read(&config).map_err(|faults| Error::all(&faults))?;
+    let config = addresses::refresh(&args.config, config, &access, out)?;
     let Ca::File(path) = &config.ca else {
         writeln!(out, "nothing to do: pam.toml trusts the system's CAs")?;
         return Ok(());
     };
-    let access = Access::read(&config).map_err(|faults| Error::all(&faults))?;
     let mut failed = Vec::new();
     for target in &config.targets {
         match refresh(target, &access.trust, &access.authorization(), path) {
@@ -152,7 +155,7 @@ pub(super) fn after_join(target: &Target, trust: &Trusted, dir: &Path) -> Result
         }
         Err(error) => {
             Err(Error::new(format_args!("joined, but the list of CAs could not be fetched: {error}"))
-                .hint("kbmfa-host refresh-ca"))
+                .hint("kbmfa-host refresh"))
         }
     }
 }

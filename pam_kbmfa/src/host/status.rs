@@ -76,7 +76,7 @@ fn fix(answer: &Answer) -> &'static str {
             "is the server up, and is there a firewall in between? `kbmfa-server doctor` there"
         }
         Err(CallError::Tls(_)) => {
-            "kbmfa-host refresh-ca, or join again with the pin that `kbmfa-server ca show` prints"
+            "kbmfa-host refresh, or join again with the pin that `kbmfa-server ca show` prints"
         }
         Err(CallError::Refused(problem)) if problem.code.as_str() == "unauthorized" => {
             "join again: `kbmfa-server machine rotate NAME` there prints a token, `machine add` if it was removed"

@@ -179,14 +179,12 @@ fn end(der: &CertificateDer<'_>) -> Option<i64> {
 
 /// An end matters if nothing on file lasts longer.
 fn standing(end_s: i64, last_s: i64, now_s: i64) -> Finding {
-    const FIX: &str =
-        "`kbmfa-server ca rotate`, then `kbmfa-host refresh-ca`; docs/operations.md has the whole";
+    const FIX: &str = "`kbmfa-server ca rotate`, then `kbmfa-host refresh`; docs/operations.md has the whole";
     let days = (end_s - now_s) / 86_400;
     if end_s <= now_s && end_s == last_s {
         Finding::fault("CA", format!("ended {} days ago: every server is refused", -days)).fix(FIX)
     } else if end_s <= now_s {
-        Finding::weak("CA", format!("one ended {} days ago; another lasts", -days))
-            .fix("kbmfa-host refresh-ca")
+        Finding::weak("CA", format!("one ended {} days ago; another lasts", -days)).fix("kbmfa-host refresh")
     } else if end_s - now_s < SOON_S && end_s == last_s {
         Finding::weak("CA", format!("ends in {days} days")).fix(FIX)
     } else {
