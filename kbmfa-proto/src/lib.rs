@@ -15,6 +15,7 @@ pub mod machine;
 pub mod problem;
 pub mod session;
 
+pub mod file_rules;
 pub mod finding;
 pub mod pin;
 

@@ -27,6 +27,7 @@ use crate::source::Range;
 
 #[cfg(any(test, fuzzing))]
 pub mod fuzz;
+pub mod own_files;
 
 /// Where the file is unless told otherwise.
 pub const DEFAULT_PATH: &str = "/etc/kbmfa/server.toml";
@@ -73,6 +74,8 @@ pub struct Config {
     pub relay: relay::Settings,
     /// The old tool's `AUTH_TOKEN`, if it is accepted.
     pub auth_token: Option<AuthToken>,
+    /// The file that holds it.
+    pub auth_token_file: Option<PathBuf>,
 }
 
 /// Why there is no configuration.
@@ -156,7 +159,8 @@ fn gather<'a>(file: &'a File<'a>) -> Config {
     let server = file.section("server");
     let state_dir: PathBuf = server.parsed("state_dir", PathBuf::from("/var/lib/kbmfa"));
     let http = http::Settings::read(&server, &state_dir);
-    let auth_token = auth_token(&server);
+    let auth_token_file = server.parsed_or_none::<PathBuf>("auth_token_file");
+    let auth_token = auth_token(&server, auth_token_file.as_deref());
     server.finish();
 
     let login = file.section("login");
@@ -188,7 +192,7 @@ fn gather<'a>(file: &'a File<'a>) -> Config {
     policy.finish();
 
     let policy = policy::Settings { rules, default, limits, require_member, console_when_down };
-    Config { state_dir, http, policy, poll_grace, cool_down, keep, relay, auth_token }
+    Config { state_dir, http, policy, poll_grace, cool_down, keep, relay, auth_token, auth_token_file }
 }
 
 /// `[relay]`. One that is wrong reads as the console, beside the faults.
@@ -214,9 +218,9 @@ fn relay_settings(file: &File<'_>, state_dir: &Path, min_role: Role) -> relay::S
 }
 
 /// The token that the old tool gave to all of its hosts. It is read with the configuration, so that a SIGHUP changes it.
-fn auth_token(server: &Section<'_>) -> Option<AuthToken> {
+fn auth_token(server: &Section<'_>, file: Option<&Path>) -> Option<AuthToken> {
     let from = ranges(server, "auth_token_from");
-    let Some(path) = server.parsed_or_none::<PathBuf>("auth_token_file") else {
+    let Some(path) = file else {
         if !from.is_empty() {
             server.fault("auth_token_from", "it goes with auth_token_file");
         }
@@ -226,7 +230,7 @@ fn auth_token(server: &Section<'_>) -> Option<AuthToken> {
         let why = "name the source ranges of your hosts in auth_token_from: a token that all share counts nowhere else";
         server.fault("auth_token_file", why);
     }
-    match read_auth_token(&path) {
+    match read_auth_token(path) {
         Ok(hash) => Some(AuthToken { hash, from }),
         Err(why) => {
             server.fault("auth_token_file", &format!("{}: {why}", path.display()));

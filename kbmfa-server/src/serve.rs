@@ -5,7 +5,7 @@ mod certificate;
 use sd_notify::NotifyState;
 use std::future::Future;
 use std::io;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
@@ -43,6 +43,9 @@ pub enum Error {
     /// The configuration is wrong.
     #[error(transparent)]
     Config(#[from] config::Error),
+    /// Others could touch the server's own files.
+    #[error("{0}")]
+    Files(String),
     /// The database failed.
     #[error(transparent)]
     Db(#[from] db::Error),
@@ -81,10 +84,21 @@ impl Error {
 /// # Errors
 /// [`Error`], when it cannot begin or go on.
 pub fn run(config_path: PathBuf) -> Result<(), Error> {
-    let config = Config::read(&config_path)?;
+    let config = read(&config_path)?;
     raise_file_limit();
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     runtime.block_on(serve(config_path, config))
+}
+
+/// The configuration, unless somebody else could have written it, or could touch what it names.
+fn read(config_path: &Path) -> Result<Config, Error> {
+    let config = Config::read(config_path)?;
+    let faults = config.file_faults(config_path);
+    if faults.is_empty() {
+        return Ok(config);
+    }
+    let told: Vec<_> = faults.iter().map(|fault| format!("{fault}\nfix: {}", fault.fix)).collect();
+    Err(Error::Files(told.join("\n")))
 }
 
 async fn serve(config_path: PathBuf, config: Config) -> Result<(), Error> {
@@ -212,7 +226,7 @@ struct Reloadable {
 impl Reloadable {
     /// A faulty configuration changes nothing.
     fn reload(&mut self) -> Result<(), Error> {
-        let config = Config::read(&self.config_path)?;
+        let config = read(&self.config_path)?;
         tls::load(&config.http)?;
         let (now, then) = (&config, &self.config);
         if now.relay != then.relay {

@@ -12,7 +12,7 @@ use serde_json::Value;
 use std::fs;
 
 /// A login on this machine is asked about, approved, and gets in.
-fn gets_in(world: &World, machine: &Machine) {
+pub(crate) fn gets_in(world: &World, machine: &Machine) {
     let login = machine.ssh("alice", &["echo", "in"]);
     world.admin.approve(&world.admin.pending());
     let finished = login.wait();
@@ -154,14 +154,14 @@ fn the_authority_is_replaced_under_machines_that_go_on_working() {
     let switch = || world.admin.try_run(&["ca", "rotate", "--switch", "--yes"]);
     let refused = switch().unwrap_err();
     assert!(refused.contains("authority: web1 web2\n"), "{refused}");
-    let refreshed = first.exec(&["kbmfa-host", "refresh-ca"]);
+    let refreshed = first.exec(&["kbmfa-host", "refresh"]);
     assert!(refreshed.starts_with("wrote") && refreshed.contains(&pin), "{refreshed}");
-    assert!(first.exec(&["kbmfa-host", "refresh-ca"]).starts_with("unchanged"));
+    assert!(first.exec(&["kbmfa-host", "refresh"]).starts_with("unchanged"));
     let third = world.machine().start();
     assert_eq!([cas_on(&first), cas_on(&second), cas_on(&third)], [2, 1, 2], "a new machine trusts both");
     let refused = switch().unwrap_err();
     assert!(refused.contains("authority: web2\n"), "{refused}");
-    second.exec(&["kbmfa-host", "refresh-ca"]);
+    second.exec(&["kbmfa-host", "refresh"]);
     gets_in(&world, &first);
 
     switch().unwrap();
@@ -171,7 +171,7 @@ fn the_authority_is_replaced_under_machines_that_go_on_working() {
     }
     world.admin.run(&["ca", "retire", "--yes"]);
     gets_in(&world, &first);
-    first.exec(&["kbmfa-host", "refresh-ca"]);
+    first.exec(&["kbmfa-host", "refresh"]);
     assert_eq!(cas_on(&first), 1);
     gets_in(&world, &first);
 
@@ -194,7 +194,7 @@ fn a_list_that_does_not_vouch_for_the_server_itself_is_not_put_on_file() {
     let body = serde_json::json!({ "cas": [foreign_authority()] }).to_string();
     let head = "HTTP/1.1 200 OK\r\nKbmfa-Version: 1\r\nContent-Type: application/json\r\nContent-Length";
     let babbler = Babbler::in_place_of(&world, &format!("{head}: {}\r\n\r\n{body}", body.len()));
-    let refused = machine.exec(&["sh", "-c", "kbmfa-host refresh-ca 2>&1 || true"]);
+    let refused = machine.exec(&["sh", "-c", "kbmfa-host refresh 2>&1 || true"]);
     assert!(refused.contains("do not vouch for the server itself, so the file stays"), "{refused}");
     assert_eq!(on_file(), before);
     drop(babbler);

@@ -2,14 +2,20 @@
 //! credentials are stored as hashes, and private keys are files of their own.
 
 use clap::Args as ClapArgs;
+use nix::sys::statvfs::statvfs;
 use serde_json::json;
 use std::fs::{self, File, OpenOptions};
 use std::os::unix::fs::OpenOptionsExt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
+use super::output::Output;
 use super::{Admin, Failure};
 use crate::audit::{Event, Kind, store};
 use crate::db;
+use crate::random;
+
+/// Space that a copy leaves to the running server, in bytes.
+const SPACE_LEFT: u64 = 100 * 1024 * 1024;
 
 /// `backup` and its arguments.
 #[derive(ClapArgs)]
@@ -18,35 +24,54 @@ pub struct Args {
     file: PathBuf,
 }
 
-/// Makes the copy under another name, puts it in its place whole, and records it.
+/// Makes the copy beside the database, with the rights of its owner; puts it into the file, and records it.
 ///
 /// # Errors
 /// If the file exists or cannot be written.
 pub fn run(admin: &Admin, args: &Args) -> Result<(), Failure> {
-    let (_, db) = admin.open()?;
-    let name = args.file.display().to_string();
-    let hint = "the copy is written as the owner of the state directory, not as root";
-    let refused = |e: std::io::Error| Failure::new(format!("cannot make {name}: {e}")).hint(hint);
-    if args.file.exists() {
-        return Err(refused(std::io::ErrorKind::AlreadyExists.into()));
-    }
-    let half = Half(PathBuf::from(format!("{name}.part")));
-    OpenOptions::new().write(true).create_new(true).mode(0o600).open(&half.0).map_err(refused)?;
-    let head = db.backup(&half.0, store::head).map_err(Failure::new)?;
-    File::open(&half.0).and_then(|copy| copy.sync_all()).map_err(refused)?;
-    fs::rename(&half.0, &args.file).map_err(refused)?;
+    let output = Output::create(&args.file)?;
+    let (config, db) = admin.open()?;
+    must_fit(&config.state_dir)?;
+    let copy = Copy::make(&config.state_dir)?;
+    let head = db.backup(&copy.0, store::head).map_err(Failure::new)?;
+    output.copy_database(&File::open(&copy.0).map_err(Failure::new)?)?;
+    output.settle()?;
+    let name = output.name();
     let (actor, file) = (admin.actor.clone(), name.clone());
     let event = Event::new(Kind::BackupMade, actor).detail("file", file).detail("head", head);
     let recorded = db.write_blocking("backup", move |tx| store::append(tx, &event));
     recorded.map_err(|error: db::Error| Failure::new(error))?;
+    output.keep();
     let sentence = format!("{name}: the database up to event {head}; keep the CA and TLS keys apart from it");
     admin.tell(&sentence, &json!({ "file": name, "head": head.to_string() }))
 }
 
-/// A copy under way: removed unless it was renamed, so that half of one is never taken for a whole.
-struct Half(PathBuf);
+/// A copy must not take the last space from a server that has to put logins on record.
+fn must_fit(state_dir: &Path) -> Result<(), Failure> {
+    let size = fs::metadata(state_dir.join(db::FILE)).map_err(Failure::new)?.len();
+    let found = statvfs(state_dir).map_err(Failure::new)?;
+    let free = found.blocks_available().saturating_mul(found.fragment_size());
+    if free >= size.saturating_add(SPACE_LEFT) {
+        return Ok(());
+    }
+    let (needed, free) = ((size + SPACE_LEFT) / 1_048_576, free / 1_048_576);
+    Err(Failure::new(format!("{} has {free} MB free, and a copy needs {needed} MB", state_dir.display()))
+        .hint("make room there; `kbmfa-server audit archive` puts old events away"))
+}
 
-impl Drop for Half {
+/// The copy while it is made. The name is our own: nothing that others have made is in its way or removed with it.
+struct Copy(PathBuf);
+
+impl Copy {
+    fn make(state_dir: &Path) -> Result<Self, Failure> {
+        let path = state_dir.join(format!(".backup-{}", random::hex::<8>().map_err(Failure::new)?));
+        let made = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&path);
+        made.map_err(|error| Failure::new(format!("cannot make {}: {error}", path.display())))?;
+        Ok(Self(path))
+    }
+}
+
+impl Drop for Copy {
     fn drop(&mut self) {
         let _ = fs::remove_file(&self.0);
     }

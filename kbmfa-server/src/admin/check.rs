@@ -17,6 +17,9 @@ pub fn run(admin: &Admin) -> Result<(), Failure> {
     // Root may have read it a moment ago; the server has to.
     let config = Config::read(admin.config_path())
         .map_err(|error| Failure::new(error).hint(owner::let_read(admin.config_path())))?;
+    if let Some(failure) = files(admin, &config) {
+        return Err(failure);
+    }
     owner::check_certificate(&config.http.certificate)?;
     let loaded = tls::load(&config.http)
         .map_err(|error| Failure::new(error).hint(tls::NO_CERTIFICATE))?;
@@ -44,4 +47,12 @@ fn check_relay(config: &Config) -> Result<(), Failure> {
     let found: Vec<_> = faults.iter().map(|(what, fault)| format!("{what}: {}", fault.found)).collect();
     let fixes = faults.into_iter().filter_map(|(_, fault)| fault.fix);
     Err(fixes.fold(Failure::new(found.join("\n")), Failure::hint))
+}
+
+/// Files that others could touch: with them `serve` refuses to start.
+fn files(admin: &Admin, config: &Config) -> Option<Failure> {
+    let faults = config.file_faults(admin.config_path());
+    let told: Vec<_> = faults.iter().map(ToString::to_string).collect();
+    let failure = (!faults.is_empty()).then(|| Failure::new(told.join("\n")))?;
+    Some(faults.into_iter().fold(failure, |failure, fault| failure.hint(fault.fix)))
 }

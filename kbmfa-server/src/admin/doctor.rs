@@ -32,6 +32,7 @@ pub fn run(admin: &Admin, args: &Args) -> Result<(), Failure> {
     let config = admin.become_owner()?;
     let mut findings = server::settings(&config);
     findings.extend(server::readable(admin.config_path(), &config.state_dir));
+    findings.extend(server::files(&config, admin.config_path()));
     findings.extend(server::certificates(&config));
     findings.extend(server::space(&config.state_dir));
     let db = open_database(&config);

@@ -5,13 +5,13 @@ pub(super) mod draft;
 use clap::Args as ClapArgs;
 use nix::unistd::{Gid, Uid, User};
 use serde_json::json;
-use std::fs::{self, DirBuilder, OpenOptions, Permissions};
-use std::io::Write;
+use std::fs::{self, DirBuilder, File, OpenOptions, Permissions};
+use std::io::{self, Write};
 use std::net::SocketAddr;
-use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, PermissionsExt, lchown};
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
-use super::{Admin, Failure};
+use super::{Admin, Failure, owner};
 use crate::audit::{Actor, Event, Kind, store};
 use crate::ca::files::Files;
 use crate::ca::issue::Authority;
@@ -62,7 +62,7 @@ pub fn run(admin: &Admin, args: &Args) -> Result<(), Failure> {
         auth_token: None,
         relay: Relay::Console,
     };
-    let owner = owner(args.owner.as_deref())?;
+    let owner = owner_named(args.owner.as_deref())?;
     make(admin, &Plan { draft, secrets: Vec::new(), owner })
 }
 
@@ -89,13 +89,58 @@ pub(super) fn make(admin: &Admin, plan: &Plan) -> Result<(), Failure> {
             .map_err(|e| Failure::new(format!("cannot make {}: {e}", parent.display())))?;
     }
     let issued = Issued::new(&draft.names).map_err(Failure::new)?;
-    let owner = plan.owner.or_else(|| owner_of(&draft.state_dir));
-    let mut made = Made::default();
-    fill(plan, &issued, &admin.actor, &mut made)?;
-    owner.map_or(Ok(()), |owner| made.give(owner))?;
-    made.file(config, &draft.toml(), 0o644)?;
-    made.keep();
+    let mut by_us = Made::default();
+    let owner = state_dir(&draft.state_dir, plan.owner, &mut by_us)?;
+    // What one account owns is filled with that account's rights. All of it goes again with the same rights.
+    let mut by_owner = acting(owner, || {
+        let mut made = Made::default();
+        fill(plan, &issued, &admin.actor, &mut made)?;
+        Ok(made)
+    })?;
+    if let Err(failed) = by_us.file(config, &draft.toml(), 0o644) {
+        return acting(owner, move || {
+            drop(by_owner);
+            Err(failed)
+        });
+    }
+    by_owner.keep();
+    by_us.keep();
     tell(admin, draft, &issued.authority.pin.to_string())
+}
+
+/// Does the work as the account that is to own what it makes; as whoever runs this, if that is the same.
+fn acting<T>(owner: Option<Owner>, work: impl FnOnce() -> Result<T, Failure>) -> Result<T, Failure> {
+    match owner {
+        Some(Owner { uid, gid }) => owner::as_owner((uid, gid), work),
+        None => work(),
+    }
+}
+
+/// Makes the state directory, or takes the one that is there, and gives it to its owner if there is to be one; says who
+/// that is, if it is not whoever runs this.
+fn state_dir(path: &Path, wanted: Option<Owner>, made: &mut Made) -> Result<Option<Owner>, Failure> {
+    let cannot =
+        |what: &str, error: io::Error| Failure::new(format!("cannot {what} {}: {error}", path.display()));
+    if !path.exists() {
+        made.dir(path)?;
+    }
+    // Looked at, and given, by its descriptor: the name may lead elsewhere a moment later.
+    let dir = File::open(path).map_err(|error| cannot("open", error))?;
+    let found = dir.metadata().map_err(|error| cannot("look at", error))?;
+    let (present, own) = (Uid::from_raw(found.uid()), Uid::effective());
+    let found = Owner { uid: present, gid: Gid::from_raw(found.gid()) };
+    let Some(wanted) = wanted.filter(|_| own.is_root()) else {
+        return Ok((own.is_root() && !present.is_root()).then_some(found));
+    };
+    if present != wanted.uid {
+        if present != own {
+            let whose = format!("{} belongs to uid {present}", path.display());
+            return Err(Failure::new(whose).hint("choose another --state-dir, or that --owner"));
+        }
+        std::os::unix::fs::fchown(&dir, Some(wanted.uid.as_raw()), Some(wanted.gid.as_raw()))
+            .map_err(|error| cannot("give away", error))?;
+    }
+    Ok((!wanted.uid.is_root()).then_some(wanted))
 }
 
 fn must_be_new(config: &Path, plan: &Plan) -> Result<(), Failure> {
@@ -147,8 +192,11 @@ impl Issued {
 /// Makes everything that lies in the state directory.
 fn fill(plan: &Plan, issued: &Issued, actor: &Actor, made: &mut Made) -> Result<(), Failure> {
     let state_dir = &plan.draft.state_dir;
-    for dir in [state_dir.clone(), state_dir.join("ca"), state_dir.join("tls")] {
-        made.dir(&dir)?;
+    // It may be a link of the operator's to a larger disk.
+    fs::set_permissions(state_dir, Permissions::from_mode(0o700))
+        .map_err(|e| Failure::new(format!("cannot close {} to others: {e}", state_dir.display())))?;
+    for dir in ["ca", "tls"] {
+        made.dir(&state_dir.join(dir))?;
     }
     for (path, secret) in &plan.secrets {
         made.file(path, secret.reveal(), 0o600)?;
@@ -167,7 +215,11 @@ struct Made {
 impl Made {
     /// A directory of our own, closed to others even if it was there.
     fn dir(&mut self, path: &Path) -> Result<(), Failure> {
-        let is_new = !path.exists();
+        let there = fs::symlink_metadata(path);
+        if there.as_ref().is_ok_and(fs::Metadata::is_symlink) {
+            return Err(Failure::new(format!("{} is a symbolic link", path.display())).hint("remove it"));
+        }
+        let is_new = there.is_err();
         let done = DirBuilder::new()
             .recursive(true)
             .mode(0o700)
@@ -212,17 +264,7 @@ impl Made {
         written.map(drop).map_err(|error: db::Error| Failure::new(error))
     }
 
-    /// Hands over just what was made, and follows no link.
-    fn give(&self, owner: Owner) -> Result<(), Failure> {
-        for path in self.paths.iter().filter(|path| path.exists()) {
-            lchown(path, Some(owner.uid.as_raw()), Some(owner.gid.as_raw())).map_err(|e| {
-                Failure::new(format!("cannot give {} to uid {}: {e}", path.display(), owner.uid))
-            })?;
-        }
-        Ok(())
-    }
-
-    fn keep(mut self) {
+    fn keep(&mut self) {
         self.paths.clear();
     }
 }
@@ -250,14 +292,7 @@ pub(super) struct Owner {
     pub(super) gid: Gid,
 }
 
-/// Whose a directory is that root finds there: the server will run as its owner.
-fn owner_of(dir: &Path) -> Option<Owner> {
-    let found = fs::metadata(dir).ok().filter(|_| Uid::effective().is_root())?;
-    let owner = Owner { uid: Uid::from_raw(found.uid()), gid: Gid::from_raw(found.gid()) };
-    (!owner.uid.is_root()).then_some(owner)
-}
-
-fn owner(name: Option<&str>) -> Result<Option<Owner>, Failure> {
+fn owner_named(name: Option<&str>) -> Result<Option<Owner>, Failure> {
     let Some(name) = name else { return Ok(None) };
     if !Uid::effective().is_root() {
         return Err(Failure::new("only root can give the state directory to somebody else"));

@@ -148,9 +148,7 @@ fn list(admin: &Admin, never_joined: bool) -> Result<(), Failure> {
 
 fn show(admin: &Admin, name: &MachineName) -> Result<(), Failure> {
     let (_, db) = admin.open()?;
-    let found = db.read_blocking(|tx| {
-        Ok::<_, Error>(Shown::of(tx, service::machine(tx, name)?)?)
-    });
+    let found = db.read_blocking(|tx| Ok::<_, Error>(Shown::of(tx, service::machine(tx, name)?)?));
     let found = found.map_err(Failure::new)?;
     if admin.json {
         print::print_json(&found)

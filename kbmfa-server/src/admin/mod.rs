@@ -17,6 +17,7 @@ pub mod restore;
 pub mod session;
 
 mod csv;
+mod output;
 mod owner;
 mod print;
 mod when;

@@ -1,7 +1,7 @@
 //! Who runs the command line: who is put on record, and whose rights are used.
 
 use kbmfa_proto::text::Shown;
-use nix::unistd::{AccessFlags, Gid, Group, Uid, User, access, initgroups, setgid, setuid};
+use nix::unistd::{AccessFlags, Gid, Group, Uid, User, access, initgroups, setegid, seteuid, setgid, setuid};
 use std::fs;
 use std::io::ErrorKind;
 use std::os::unix::fs::MetadataExt;
@@ -33,13 +33,39 @@ fn login_uid() -> Option<u32> {
     Some(uid).filter(|uid| *uid != u32::MAX)
 }
 
+/// Does this work with the rights of that account, and is root again afterwards. What is made in a directory of theirs is
+/// made by them, so that no link that they planted there leads anywhere where they could not write themselves. Only for
+/// what reads nothing of theirs: a verb that opens their database gives root up for good ([`become_owner_of`]).
+pub(super) fn as_owner<T>(
+    (uid, gid): (Uid, Gid),
+    work: impl FnOnce() -> Result<T, Failure>,
+) -> Result<T, Failure> {
+    let refused = |error| Failure::new(format!("cannot act as uid {uid}: {error}"));
+    let groups = nix::unistd::getgroups().map_err(refused)?;
+    let become_owner = || {
+        nix::unistd::setgroups(&[gid])?;
+        setegid(gid)?;
+        seteuid(uid)
+    };
+    let become_root = || {
+        seteuid(Uid::from_raw(0))?;
+        setegid(Gid::from_raw(0))?;
+        nix::unistd::setgroups(&groups)
+    };
+    let done = become_owner().map_err(refused).and_then(|()| work());
+    become_root().map_err(refused)?;
+    done
+}
+
 /// If root runs this, becomes the owner of `dir`; anybody else stays who they are.
 pub(super) fn become_owner_of(dir: &Path) -> Result<(), Failure> {
     if !Uid::effective().is_root() {
         return Ok(());
     }
     let found = fs::metadata(dir).map_err(|e| {
-        Failure::new(format!("cannot look at {}: {e}", dir.display())).hint("`kbmfa-server init` makes it")
+        Failure::new(format!("cannot look at {}: {e}", dir.display())).hint(
+            "`kbmfa-server init` makes it; to restore a backup on a new host, make it first: install -d -o kbmfa -m 700 DIR",
+        )
     })?;
     let (uid, gid) = (Uid::from_raw(found.uid()), Gid::from_raw(found.gid()));
     if uid.is_root() {

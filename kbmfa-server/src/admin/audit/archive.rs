@@ -6,6 +6,7 @@ use serde_json::json;
 use std::ops::RangeInclusive;
 use std::path::{Path, PathBuf};
 
+use super::super::output::Output;
 use super::super::when::When;
 use super::super::{Admin, Failure};
 use super::export::{self, Format};
@@ -31,6 +32,8 @@ pub struct Args {
 }
 
 pub(super) fn run(admin: &Admin, args: &Args) -> Result<(), Failure> {
+    let path = std::path::absolute(&args.file).map_err(Failure::new)?;
+    let output = args.yes.then(|| Output::create(&path)).transpose()?;
     let (_, db) = admin.open()?;
     // What an interrupted one left behind.
     prune(&db)?;
@@ -40,17 +43,16 @@ pub(super) fn run(admin: &Admin, args: &Args) -> Result<(), Failure> {
             Ok::<_, db::Error>((before, part(tx, before)?))
         })
         .map_err(Failure::new)?;
-    let path = std::path::absolute(&args.file).map_err(Failure::new)?;
     let name = path.display().to_string();
     let what = format!("{} events ({} to {})", part.clone().count(), part.start(), part.end());
     if part.is_empty() {
         return admin
             .tell(&format!("there are no events before {before} to archive"), &json!({ "events": 0 }));
     }
-    if !args.yes {
+    let Some(output) = output else {
         return admin.preview(&format!("archive {what} into {name}"));
-    }
-    let written = write(&db, part, &path)?;
+    };
+    let written = write(&db, part, &output)?;
     let (archive, events) = (written.clone(), written.last.seq - written.first + 1);
     let cut = admin.change("audit.archive", move |tx, _, actor| {
         if *part_of(tx, before)?.end() < archive.last.seq {
@@ -58,7 +60,8 @@ pub(super) fn run(admin: &Admin, args: &Args) -> Result<(), Failure> {
         }
         archive::cut(tx, actor, &archive, before)
     });
-    let head = cut.inspect_err(|_| file::discard(&path))?;
+    let head = cut?;
+    output.keep();
     prune(&db)?;
     let sentence = format!(
         "{name}: {what}; the chain goes on after {}, head {head}\n\
@@ -83,22 +86,18 @@ fn part_of(tx: &Tx<'_>, before: Time) -> Result<RangeInclusive<i64>, archive::Er
 }
 
 /// Writes the file, brings it to the disk, reads it back and follows the chain through it.
-fn write(db: &Db, part: RangeInclusive<i64>, path: &Path) -> Result<Archive, Failure> {
+fn write(db: &Db, part: RangeInclusive<i64>, output: &Output) -> Result<Archive, Failure> {
     let start = db.read_blocking(archive::newest).map_err(Failure::new)?;
     let start = start.map_or(Head::EMPTY, |checkpoint| checkpoint.last);
-    let file = file::create(path)?;
-    let written = || {
-        let mut summed = Summed::new(&file);
-        export::write(db, part.clone(), Format::Jsonl, &mut summed)?;
-        file::settle(&file, path)?;
-        let read = file::verify(file::open(path)?, path, Some(start), None)?;
-        if read.sha256 != summed.sha256() || read.last.seq != *part.end() {
-            return Err(Failure::new(format!("{} does not read back as it was written", path.display())));
-        }
-        let file = Shown::from(path.display().to_string());
-        Ok(Archive { first: start.seq + 1, last: read.last, sha256: read.sha256, file })
-    };
-    written().inspect_err(|_| file::discard(path))
+    let mut summed = Summed::new(output.file());
+    export::write(db, part.clone(), Format::Jsonl, &mut summed)?;
+    output.settle()?;
+    let name = output.name();
+    let read = file::verify(output.reread()?, Path::new(&name), Some(start), None)?;
+    if read.sha256 != summed.sha256() || read.last.seq != *part.end() {
+        return Err(Failure::new(format!("{name} does not read back as it was written")));
+    }
+    Ok(Archive { first: start.seq + 1, last: read.last, sha256: read.sha256, file: Shown::from(name) })
 }
 
 fn prune(db: &Db) -> Result<(), Failure> {

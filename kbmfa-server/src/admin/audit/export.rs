@@ -6,9 +6,9 @@ use std::io::{self, BufWriter, ErrorKind, Write};
 use std::ops::RangeInclusive;
 use std::path::PathBuf;
 
+use super::super::output::Output;
 use super::super::when::When;
 use super::super::{Admin, Failure, print};
-use super::file;
 use crate::audit::chain::Link;
 use crate::audit::export::{CSV_HEADER, to_line, to_row};
 use crate::audit::store;
@@ -40,20 +40,21 @@ pub(super) enum Format {
 }
 
 pub(super) fn run(admin: &Admin, args: &Args) -> Result<(), Failure> {
+    let path = args.file.as_ref().filter(|path| path.as_os_str() != "-");
+    let output = path.map(|path| Output::create(path)).transpose()?;
     let (_, db) = admin.open()?;
     let part = db.read_blocking(|tx| {
         let moment = |when: Option<When>| when.map(|when| when.seen_from(tx.now));
         store::between(tx, moment(args.since), moment(args.until))
     });
     let part = part.map_err(Failure::new)?;
-    let Some(path) = args.file.as_ref().filter(|path| path.as_os_str() != "-") else {
+    let Some(output) = output else {
         return write(&db, part, args.format, io::stdout().lock()).map(drop);
     };
-    let file = file::create(path)?;
-    let written = write(&db, part, args.format, &file);
-    let settled = written.and_then(|events| file::settle(&file, path).map(|()| events));
-    let events = settled.inspect_err(|_| file::discard(path))?;
-    let name = path.display().to_string();
+    let events = write(&db, part, args.format, output.file())?;
+    output.settle()?;
+    let name = output.name();
+    output.keep();
     admin.tell(&format!("{name}: {events} events"), &json!({ "file": name, "events": events }))
 }
 

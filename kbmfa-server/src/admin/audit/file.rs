@@ -1,37 +1,14 @@
-//! Exports as files: made for their owner alone, never over another file, and read back line by line.
+//! Exports as files, read back line by line.
 
 use sha2::{Digest, Sha256};
-use std::fs::{self, File, OpenOptions};
+use std::fs::File;
 use std::io::{BufRead, BufReader, Read, Write};
-use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 
 use super::super::Failure;
 use crate::audit::chain::{Head, Link, Seal, Walk, Witness};
 use crate::audit::export::{LINE_MAX, from_line};
 use crate::random::to_hex;
-
-/// Makes a new file.
-pub(super) fn create(path: &Path) -> Result<File, Failure> {
-    let made = OpenOptions::new().write(true).create_new(true).mode(0o600).open(path);
-    made.map_err(|e| {
-        Failure::new(format!("cannot make {}: {e}", path.display())).hint(
-            "it is written as the owner of the state directory, not as root, and never over another file",
-        )
-    })
-}
-
-/// Brings the file, and its name, to the disk.
-pub(super) fn settle(file: &File, path: &Path) -> Result<(), Failure> {
-    let dir = path.parent().filter(|dir| !dir.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    let settled = file.sync_all().and_then(|()| File::open(dir)?.sync_all());
-    settled.map_err(|e| Failure::new(format!("cannot write {}: {e}", path.display())))
-}
-
-/// Half a file must not be taken for a whole one; what is in the way of removing it was reported.
-pub(super) fn discard(path: &Path) {
-    let _ = fs::remove_file(path);
-}
 
 /// Opens a file to be verified. Call it before root is given up.
 pub(super) fn open(path: &Path) -> Result<File, Failure> {

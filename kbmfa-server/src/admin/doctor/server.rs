@@ -65,6 +65,15 @@ pub(super) fn readable(path: &Path, state_dir: &Path) -> Vec<Finding> {
     }]
 }
 
+/// Files that others could touch: the server refuses to start with them.
+pub(super) fn files(config: &Config, path: &Path) -> Vec<Finding> {
+    let faults = config.file_faults(path);
+    if faults.is_empty() {
+        return vec![Finding::ok("files", "nobody else can write to them, or read what is secret")];
+    }
+    faults.into_iter().map(|fault| Finding::fault("files", &fault).fix(fault.fix)).collect()
+}
+
 pub(super) fn certificates(config: &Config) -> Vec<Finding> {
     if let Err(refused) = owner::check_certificate(&config.http.certificate) {
         return vec![Finding::fault("certificate", refused.found).fix(refused.fix)];

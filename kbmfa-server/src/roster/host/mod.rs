@@ -13,7 +13,7 @@ use crate::secret::SecretHash;
 /// Computers remembered for one credential, the one that was seen last first: enough for a week of daily boots.
 const REMEMBERED_MAX: usize = 8;
 
-/// How long a computer that was seen counts as alive. `kbmfa-host refresh` tells of it at least daily.
+/// How long a computer that was seen counts as alive. `kbmfa-host refresh` tells of it every quarter of an hour.
 const ALIVE: Duration = Duration::from_secs(7 * 86_400);
 
 /// How stale "last seen" may be: a write for each login would cost more than the knowledge is worth.
