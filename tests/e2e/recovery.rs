@@ -22,7 +22,7 @@ const GROUP: &str = "nogroup";
 fn commands(heading: &str) -> Vec<String> {
     let page = Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap().join("docs/operations.md");
     let page = fs::read_to_string(page).unwrap();
-    let section = page.split(&format!("\n### {heading}\n")).nth(1).unwrap();
+    let section = page.split(&format!("\n## {heading}\n")).nth(1).unwrap();
     let block = section.split("```console\n").nth(1).unwrap().split("\n```").next().unwrap();
     block.lines().map(str::to_owned).collect()
 }
@@ -101,7 +101,7 @@ fn a_server_whose_authority_is_lost_keeps_its_audit_log_under_a_new_one_as_the_p
         if line.contains("ca new") {
             let complaint = lost.world.server.start_in_vain();
             assert!(complaint.contains("`kbmfa-server ca new` makes another"), "{complaint}");
-            let would = lost.world.admin.run(&["ca", "new"]);
+            let would = lost.world.admin.dry_run(&["ca", "new"]);
             assert!(would.contains("Every machine refuses all logins until it has joined again"), "{would}");
         }
         lost.follow(line);

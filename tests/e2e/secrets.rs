@@ -1,6 +1,7 @@
 //! The machine's credential is root's alone: nothing of it is in what sshd leaves to the person who logged in.
 
 use kbmfa_tests::builder::Root;
+use kbmfa_tests::leftovers;
 use kbmfa_tests::machine::Machine;
 use kbmfa_tests::memory::holds;
 use kbmfa_tests::recipe::Phase;
@@ -13,13 +14,12 @@ fn processes(machine: &Machine) -> Vec<u32> {
     until("the person's program", || {
         let all = machine.processes();
         let of_login = all.get(1..)?.to_vec();
-        let name = |pid: &u32| fs::read_to_string(format!("/proc/{pid}/comm")).unwrap_or_default();
-        of_login.iter().any(|pid| name(pid).starts_with("sleep")).then_some(of_login)
+        of_login.iter().any(|pid| name(*pid).starts_with("sleep")).then_some(of_login)
     })
 }
 
-fn is_sshd(pid: u32) -> bool {
-    fs::read_to_string(format!("/proc/{pid}/comm")).is_ok_and(|name| name.starts_with("sshd"))
+fn name(pid: u32) -> String {
+    fs::read_to_string(format!("/proc/{pid}/comm")).unwrap_or_default()
 }
 
 /// Logs in, and looks through the memory of every process of that login.
@@ -29,17 +29,17 @@ fn nothing_is_left(root: Root, phase: Phase) {
     let credential = fs::read_to_string(machine.path("/etc/kbmfa/credential")).unwrap();
     let credential = credential.trim();
     assert!(holds(std::process::id(), credential), "whoever looks finds it where it is");
-    let mut login = machine.ssh("alice", &["sleep", "600"]);
+    let login = machine.ssh("alice", &["sleep", "600"]);
     world.admin.approve(&world.admin.pending());
     let processes = processes(&machine);
-    let sshds: Vec<u32> = processes.iter().copied().filter(|pid| is_sshd(*pid)).collect();
+    let sshds: Vec<u32> = processes.iter().copied().filter(|pid| name(*pid).starts_with("sshd")).collect();
     assert!(sshds.len() >= 2, "the monitor, and the child that runs as alice: {processes:?}");
     for pid in sshds {
         assert!(holds(pid, "alice"), "the memory of {pid} can be read");
         assert!(!holds(pid, credential), "{phase:?} on {root:?}: the credential is in the memory of {pid}");
     }
-    assert!(!processes.into_iter().any(|pid| holds(pid, credential)));
-    login.interrupt();
+    assert!(!processes.iter().any(|pid| holds(*pid, credential)));
+    processes.into_iter().filter(|pid| name(*pid).starts_with("sleep")).for_each(leftovers::kill);
     login.wait();
     machine.assert_nothing_left();
 }

@@ -180,6 +180,12 @@ impl Admin {
         serde_json::from_slice(&output.stdout).unwrap_or_else(|error| panic!("{arguments:?}: {error}"))
     }
 
+    /// All that `doctor` finds without what takes long, as JSON.
+    pub fn doctor(&self) -> String {
+        let output = self.verb(&["doctor", "--quick", "--json"]).output().unwrap();
+        String::from_utf8(output.stdout).unwrap()
+    }
+
     /// Starts `login watch`.
     pub fn watch(&self) -> Watch {
         let file = NamedTempFile::new().unwrap();

@@ -21,8 +21,7 @@ pub fn run(admin: &Admin) -> Result<(), Failure> {
         return Err(failure);
     }
     owner::check_certificate(&config.http.certificate)?;
-    let loaded = tls::load(&config.http)
-        .map_err(|error| Failure::new(error).hint(tls::NO_CERTIFICATE))?;
+    let loaded = tls::load(&config.http).map_err(|error| Failure::new(error).hint(tls::NO_CERTIFICATE))?;
     let faults = open_database(&config)?.read_blocking(|tx| config.policy_faults(tx));
     let faults = faults.map_err(Failure::new)?;
     if !faults.is_empty() {

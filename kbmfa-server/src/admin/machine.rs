@@ -119,10 +119,14 @@ impl Shown {
         vec![
             self.name.to_string(),
             pools.join(" "),
-            if self.joined { "yes" } else { "no" }.to_owned(),
+            match (self.joined, self.seen_twice) {
+                (_, Some(_)) => "twice",
+                (true, None) => "yes",
+                (false, None) => "no",
+            }
+            .to_owned(),
             admin.time_or_dash(self.last_seen),
             self.module(),
-            self.seen_twice.unwrap_or("-").to_owned(),
         ]
     }
 }
@@ -133,7 +137,6 @@ const COLUMNS: &[Column] = &[
     Column::whole("JOINED"),
     Column::whole("LAST SEEN").rank(1),
     Column::whole("MODULE").rank(2),
-    Column::whole("SEEN TWICE").rank(4),
 ];
 
 fn list(admin: &Admin, never_joined: bool) -> Result<(), Failure> {

@@ -281,7 +281,7 @@ mod tests {
     fn backup_of(fixture: &Fixture) -> (tempfile::TempDir, Db) {
         let dir = tempfile::tempdir().unwrap();
         fixture.db.backup(&dir.path().join(FILE), |_| Ok(())).unwrap();
-        let db = Db::open(dir.path()).unwrap();
+        let db = Db::with_clock(dir.path(), std::sync::Arc::new(fixture.clock.clone())).unwrap();
         (dir, db)
     }
 
@@ -409,7 +409,8 @@ mod tests {
         machine(&fixture, "web2", true);
         let token = |name: &'static str| {
             let make = move |tx: &Tx<'_>| {
-                service::make_join_token(tx, &Actor::new("console:root"), &name.parse().unwrap())
+                let (root, life) = (Actor::new("console:root"), service::JOIN_TOKEN_LIFE);
+                service::make_join_token(tx, &root, &name.parse().unwrap(), life)
             };
             fixture.db.write_blocking("test", make).unwrap().hash()
         };

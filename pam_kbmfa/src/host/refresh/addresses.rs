@@ -129,8 +129,9 @@ fn edited(text: &str, moved: &[Moved]) -> Result<String, toml_edit::TomlError> {
     let mut document: DocumentMut = text.parse()?;
     for Moved { host, addresses } in moved {
         let list: Array = addresses.iter().map(IpAddr::to_string).collect();
-        if let Some(table) = document.get_mut("addresses").and_then(|item| item.as_table_like_mut()) {
-            table.insert(host, value(list));
+        let table = document.get_mut("addresses").and_then(|item| item.as_table_like_mut());
+        if let Some(item) = table.and_then(|table| table.get_mut(host)) {
+            *item = value(list);
         }
     }
     Ok(document.to_string())
