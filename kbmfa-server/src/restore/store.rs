@@ -119,6 +119,7 @@ mod tests {
         ("join_token", Fate::Ends),
         ("login", Fate::Ends),
         ("ask", Fate::Ends),
+        ("ask_copy", Fate::Ends),
         ("answer", Fate::Ends),
         ("event", Fate::GrantsNothing("the audit log; the comparison counts what is undone")),
         ("event_words", Fate::GrantsNothing("the index of the audit log")),
