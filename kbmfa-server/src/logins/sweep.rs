@@ -54,7 +54,9 @@ async fn end_start(logins: &Logins) -> bool {
     match logins.db().write("login.start", move |tx| service::end_start(tx, &rules)).await {
         Ok(None) => false,
         Ok(Some(refused)) => {
-            refused.iter().for_each(|id| logins.ended(id));
+            for id in &refused {
+                logins.ended(id);
+            }
             refused.is_empty()
         }
         Err(error) => {

@@ -340,9 +340,8 @@ fn missing_member(settings: &Settings, facts: &Facts) -> Option<Refusal> {
         (_, Membership::Stranger, _) => Some(Refusal::NotAMember),
         (_, Membership::Unknown, Reach::Down) if settings.console_when_down => None,
         // Who answers is judged again with a list of members; nobody is let in without one.
-        (_, Membership::Unknown, Reach::Starting) => None,
+        (_, Membership::Unknown, Reach::Starting) | (_, Membership::Member, _) => None,
         (_, Membership::Unknown, _) => Some(Refusal::RelayDown),
-        (_, Membership::Member, _) => None,
     }
 }
 
