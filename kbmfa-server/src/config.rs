@@ -396,7 +396,7 @@ mod tests {
                     [policy]\napprovers = [\"root\", \"console:root\"]\n[relay]\nkind = \"pigeon\"\n[what]\n";
         insta::assert_snapshot!(parse(text).unwrap_err(), @r#"
         server.toml:2: server.listen: invalid socket address syntax
-        server.toml:3: unknown key "colour" in [server]; known: auth_token_file, auth_token_from, connections, connections_per_address, listen, names, requests_per_machine, state_dir, status_listen, tls_cert, tls_key
+        server.toml:3: unknown key "colour" in [server]; known: auth_token_file, auth_token_from, connections, connections_per_address, listen, names, requests_per_machine, state_dir, status_listen, tls_cert, tls_key, unproven_connections, unproven_per_address
         server.toml:6: login.window: write a duration from 7s to 900s, such as "60s"
         server.toml:7: login.poll_grace: write a text in quotes
         server.toml:9: policy.approvers: "root" names no approver: write relay:name with a relay of a-z, such as console:root

@@ -20,3 +20,13 @@ pub fn to_hex(bytes: &[u8]) -> String {
     let digits = bytes.iter().flat_map(|byte| [byte >> 4, byte & 0xf]);
     digits.filter_map(|digit| char::from_digit(digit.into(), 16)).collect()
 }
+
+/// A random number below `bound`; 0 if that is 0.
+///
+/// # Errors
+/// [`NoRandomness`] if the system has none to give.
+pub fn below(bound: usize) -> Result<usize, NoRandomness> {
+    let mut bytes = [0; size_of::<usize>()];
+    getrandom::fill(&mut bytes).map_err(NoRandomness)?;
+    Ok(usize::from_ne_bytes(bytes).checked_rem(bound).unwrap_or(0))
+}

@@ -18,8 +18,9 @@ use crate::audit::{Actor, Event, Kind, store as audit};
 use crate::clock::Time;
 use crate::config::{self, Config};
 use crate::db::{self, Db, lease};
+use crate::http::connections::Limits;
 use crate::http::gate::Gate;
-use crate::http::listen::{self, Door};
+use crate::http::listen::{self, Listener};
 use crate::http::strangers::{self, Strangers};
 use crate::http::{self, status, tls};
 use crate::logins::{self, Logins, Rules, feed, inbox, sweep};
@@ -31,8 +32,14 @@ use crate::retention;
 use crate::sessions::Sessions;
 use certificate::{InForce, Keeper};
 
-/// Connections that the loopback listener holds.
-const STATUS_LIMITS: listen::Limits = listen::Limits { connections: 64, per_address: 64 };
+/// Connections that the loopback listener holds. None ever proves anything, so whoever only sits there is evicted.
+const STATUS_LIMITS: Limits = Limits {
+    proven: 0,
+    proven_per_source: 0,
+    unproven: 64,
+    unproven_per_source: 64,
+    unproven_time: Duration::from_secs(5),
+};
 
 /// How often is looked whether a restore was confirmed.
 const CONFIRMATION_INTERVAL: Duration = Duration::from_millis(500);
@@ -191,20 +198,20 @@ fn doors(
     shared: Shared,
     (machines, own): (TcpListener, TcpListener),
     (settings, in_force): (watch::Receiver<http::Settings>, InForce),
-) -> (Door, Door) {
+) -> (Listener, Listener) {
     let Shared { db, logins, sessions, strangers } = shared;
     let seen = Arc::default();
     let gate = Gate::new(db.clone(), logins.clone(), strangers.clone(), http.requests_per_machine);
-    let door = Door {
-        listener: machines,
+    let door = Listener {
+        socket: machines,
         tls: Some(in_force.certificate),
         routes: http::routes(&logins, &sessions, &db, settings, &strangers),
         gate: Some(Arc::new(gate)),
         limits: http.limits,
         seen: Arc::clone(&seen),
     };
-    let status_door = Door {
-        listener: own,
+    let status_door = Listener {
+        socket: own,
         tls: None,
         routes: status::routes(db, logins, sessions, (seen, strangers), in_force.dates),
         gate: None,

@@ -5,9 +5,10 @@
 use governor::{DefaultKeyedRateLimiter, Quota, RateLimiter};
 use std::collections::HashSet;
 use std::num::NonZeroU32;
-use tokio::sync::{Semaphore, SemaphorePermit};
 
 use super::caller;
+use super::connections::ProvenCaller;
+use super::pool::{Place, Pool};
 use super::strangers::{Strangers, What};
 use crate::db::{self, Db};
 use crate::logins::Logins;
@@ -18,10 +19,14 @@ use crate::shared::Shared;
 use crate::source::{Address, Source};
 
 /// The one route that strangers may take.
-const JOIN: &str = "/v1/machines/join";
+pub(super) const JOIN: &str = "/v1/machines/join";
 
-/// Strangers who are listened to at once.
-const STRANGERS_MAX: usize = 32;
+/// Machines that join at once, and how many of them from one source.
+const JOINS: (usize, usize) = (32, 4);
+
+/// Credentials that are looked up at once for the first time, and how many of them from one source. Apart from the joins:
+/// after a restart each machine's first request needs such a place.
+const LOOK_UPS: (usize, usize) = (32, 8);
 
 /// Credentials remembered as known; beyond that they are looked up anew.
 const KNOWN_MAX: usize = 20_000;
@@ -29,21 +34,18 @@ const KNOWN_MAX: usize = 20_000;
 /// A machine may be so many seconds' worth of requests ahead of its rate.
 const BURST_SECONDS: u32 = 10;
 
+/// Connections that a machine may have besides two for each login that may wait.
+const CONNECTIONS_BESIDES: u64 = 64;
+
 /// Guards the routes under `/v1/`.
 pub struct Gate {
     db: Db,
     logins: Logins,
     known: Shared<HashSet<SecretHash>>,
-    rate: DefaultKeyedRateLimiter<Paced>,
-    strangers: Semaphore,
+    rate: DefaultKeyedRateLimiter<ProvenCaller>,
+    joins: Pool,
+    look_ups: Pool,
     turned_away: Strangers,
-}
-
-/// Whose pace is kept: a machine's, or without a credential of its own its source's.
-#[derive(Clone, PartialEq, Eq, Hash)]
-enum Paced {
-    Machine(SecretHash),
-    Source(Source),
 }
 
 /// Why a request gets no further.
@@ -52,6 +54,10 @@ pub enum Refusal {
     Unauthorized,
     /// This machine asks more often than it may.
     TooFast,
+    /// This machine, its source or all machines together have too many connections.
+    TooManyConnections,
+    /// Too many strangers ask at once.
+    Busy,
     /// The database cannot be read.
     Unavailable(db::Error),
 }
@@ -61,31 +67,29 @@ impl Gate {
     pub fn new(db: Db, logins: Logins, turned_away: Strangers, per_second: NonZeroU32) -> Self {
         let burst = per_second.saturating_mul(NonZeroU32::new(BURST_SECONDS).unwrap_or(NonZeroU32::MIN));
         let rate = RateLimiter::keyed(Quota::per_second(per_second).allow_burst(burst));
-        let (known, strangers) = (Shared::default(), Semaphore::new(STRANGERS_MAX));
-        Self { db, logins, known, rate, strangers, turned_away }
+        let (joins, look_ups) = (Pool::new(JOINS.0, JOINS.1), Pool::new(LOOK_UPS.0, LOOK_UPS.1));
+        let known = Shared::default();
+        Self { db, logins, known, rate, joins, look_ups, turned_away }
     }
 
-    /// Lets a request pass, or not. A stranger's place is held as long as the permit.
+    /// Lets a request with this header pass, or not. Says whose it is.
     ///
     /// # Errors
     /// [`Refusal`].
-    pub async fn admit(
+    pub(super) async fn admit(
         &self,
-        path: &str,
         authorization: Option<&str>,
         address: Address,
-    ) -> Result<Option<SemaphorePermit<'_>>, Refusal> {
-        if path == JOIN {
-            return Ok(self.strangers.acquire().await.ok());
-        }
+    ) -> Result<ProvenCaller, Refusal> {
         let refuse = |what| {
             self.turned_away.turned_away(what, address);
             Refusal::Unauthorized
         };
-        let paced = match authorization.and_then(|header| caller::read(header, address)) {
-            Some(Credential::Own(hash)) if self.is_known(&hash).await? => Paced::Machine(hash),
+        let source = address.source();
+        let caller = match authorization.and_then(|header| caller::read(header, address)) {
+            Some(Credential::Own(hash)) if self.is_known(&hash, source).await? => ProvenCaller::Machine(hash),
             Some(Credential::Token(claim)) if self.logins.rules().accepts(&claim) => {
-                Paced::Source(address.source())
+                ProvenCaller::Source(source)
             }
             Some(Credential::Token(_)) => return Err(refuse(What::AuthToken)),
             Some(Credential::Own(_)) | None => return Err(refuse(What::Credential)),
@@ -93,15 +97,44 @@ impl Gate {
         if self.rate.len() > KNOWN_MAX {
             self.rate.retain_recent();
         }
-        self.rate.check_key(&paced).map_err(|_| Refusal::TooFast)?;
-        Ok(None)
+        self.rate.check_key(&caller).map_err(|_| Refusal::TooFast)?;
+        Ok(caller)
     }
 
-    async fn is_known(&self, credential: &SecretHash) -> Result<bool, Refusal> {
+    /// A place for somebody who wants to join and has sent all that is needed for it.
+    ///
+    /// # Errors
+    /// [`Refusal::Busy`].
+    pub(super) async fn place_to_join(&self, source: Source) -> Result<Place, Refusal> {
+        self.joins.enter(source).await.ok_or(Refusal::Busy)
+    }
+
+    /// How many connections a caller may have: each login that waits is one, and may be made anew before the old one is
+    /// found dead.
+    pub(super) fn connections_of(&self, caller: &ProvenCaller) -> usize {
+        match caller {
+            ProvenCaller::Machine(_) => {
+                let waiting = self.logins.rules().policy.limits.pending_per_machine;
+                let at_most = waiting.saturating_mul(2).saturating_add(CONNECTIONS_BESIDES);
+                usize::try_from(at_most).unwrap_or(usize::MAX)
+            }
+            // Many machines share the token; the limit for one source holds.
+            ProvenCaller::Source(_) => usize::MAX,
+        }
+    }
+
+    /// An action has found out that this credential is not accepted any more.
+    pub(super) fn forget(&self, caller: &ProvenCaller) {
+        if let ProvenCaller::Machine(credential) = caller {
+            self.known.with(|known| known.remove(credential));
+        }
+    }
+
+    async fn is_known(&self, credential: &SecretHash, source: Source) -> Result<bool, Refusal> {
         if self.known.with(|known| known.contains(credential)) {
             return Ok(true);
         }
-        let _place = self.strangers.acquire().await;
+        let _place = self.look_ups.enter(source).await.ok_or(Refusal::Busy)?;
         let looked_up = credential.clone();
         let found = self.db.read(move |tx| authenticate_waiting(tx, &looked_up)).await;
         match found {

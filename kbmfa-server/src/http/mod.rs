@@ -1,5 +1,6 @@
 //! The doors: the route table on one screen, and the settings of both listeners.
 
+pub mod connections;
 pub mod listen;
 pub mod status;
 pub mod tls;
@@ -11,8 +12,10 @@ pub mod strangers;
 pub mod fuzz;
 
 mod caller;
+mod connection;
 mod logins;
 mod machines;
+mod pool;
 mod reply;
 mod sessions;
 
@@ -20,6 +23,7 @@ use kbmfa_proto::login::KEY_BYTES_MAX;
 use std::net::SocketAddr;
 use std::num::NonZeroU32;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 use tokio::sync::watch;
 use warp::Filter;
 use warp::filters::BoxedFilter;
@@ -41,6 +45,9 @@ fn body_bytes_max(path: &str) -> usize {
     BODY_BYTES_MAX + if has_key { KEY_BYTES_MAX } else { 0 }
 }
 
+/// How long a connection may be without a proven credential. A machine gives a server five seconds.
+const UNPROVEN_TIME: Duration = Duration::from_secs(10);
+
 /// What the operator says about listening.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Settings {
@@ -52,8 +59,8 @@ pub struct Settings {
     pub names: Vec<String>,
     /// The server's certificate.
     pub certificate: Certificate,
-    /// How many connections at once, and how many of them from one address.
-    pub limits: listen::Limits,
+    /// How many connections at once, and how many of them from one source.
+    pub limits: connections::Limits,
     /// Requests that one machine may make in a second, for a while.
     pub requests_per_machine: NonZeroU32,
 }
@@ -89,8 +96,15 @@ impl Settings {
         if !status_listen.ip().is_loopback() {
             server.fault("status_listen", "must be a loopback address: it answers anybody, without TLS");
         }
-        let connections = server.number("connections", 12_000, (1, 1_000_000));
-        let per_address = server.number("connections_per_address", 2_000, (1, 1_000_000));
+        let count =
+            |key, default| usize::try_from(server.number(key, default, (1, 1_000_000))).unwrap_or(usize::MAX);
+        let limits = connections::Limits {
+            proven: count("connections", 12_000),
+            proven_per_source: count("connections_per_address", 2_000),
+            unproven: count("unproven_connections", 4_000),
+            unproven_per_source: count("unproven_per_address", 2_000),
+            unproven_time: UNPROVEN_TIME,
+        };
         let per_machine = server.number("requests_per_machine", 50, (1, 1_000_000));
         let certificate = match (server.parsed_or_none("tls_cert"), server.parsed_or_none("tls_key")) {
             (Some(cert), Some(key)) => Certificate::Own { cert, key },
@@ -106,7 +120,7 @@ impl Settings {
             status_listen,
             names: server.list("names").unwrap_or_default(),
             certificate,
-            limits: listen::Limits { connections, per_address },
+            limits,
             requests_per_machine: u32::try_from(per_machine)
                 .ok()
                 .and_then(NonZeroU32::new)

@@ -70,8 +70,22 @@ pub(super) fn refused(refusal: &Refusal) -> Response {
     match refusal {
         Refusal::Unauthorized => explain(&Failure::Action(Error::Unauthorized)),
         Refusal::TooFast => explain(&Failure::TooFast),
+        Refusal::TooManyConnections => {
+            let title = "this machine, or its address, has too many connections";
+            come_back(problem(StatusCode::SERVICE_UNAVAILABLE, "too-many-connections", title, None))
+        }
+        Refusal::Busy => {
+            let title = "too many strangers ask at once; try again in a moment";
+            come_back(problem(StatusCode::SERVICE_UNAVAILABLE, "busy", title, None))
+        }
         Refusal::Unavailable(error) => explain(&Failure::Action(Error::Db(error.clone()))),
     }
+}
+
+/// Says that the same may be asked again in a second.
+fn come_back(mut response: Response) -> Response {
+    response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from_static("1"));
+    response
 }
 
 fn explain(failure: &Failure) -> Response {

@@ -9,7 +9,7 @@ use warp::filters::BoxedFilter;
 use warp::http::StatusCode;
 use warp::reply::{Reply, Response};
 
-use super::listen::Seen;
+use super::connections::Seen;
 use super::strangers::Strangers;
 use crate::ca::Dates;
 use crate::ca::due::{self, Standing};
@@ -139,8 +139,20 @@ fn render(db: &Db, Live { logins, sessions, seen, strangers }: &Live, stored: &S
     metric(
         "connections_refused_total",
         "counter",
-        "Connections refused for being too many.",
+        "Connections with a credential refused for being too many.",
         load(&seen.refused),
+    );
+    let unproven = seen.unproven.load(Ordering::Relaxed) as u64;
+    metric("connections_unproven", "gauge", "Connections open now without a proven credential.", unproven);
+    let help = "Connections without a proven credential closed to make room for others.";
+    metric("connections_evicted_total", "counter", help, load(&seen.evicted));
+    let help = "Connections closed since they proved no credential in time.";
+    metric("connections_overdue_total", "counter", help, load(&seen.overdue));
+    metric(
+        "strangers_busy_total",
+        "counter",
+        "Requests of strangers told to come back later.",
+        load(&seen.busy),
     );
     metric("requests_total", "counter", "HTTP requests that came.", load(&seen.requests));
     metric(

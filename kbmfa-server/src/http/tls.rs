@@ -65,7 +65,7 @@ pub fn load(settings: &super::Settings) -> Result<Loaded, Error> {
         .with_no_client_auth()
         .with_single_cert(chain, secret)
         .map_err(unfit)?;
-    config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
+    config.alpn_protocols = vec![b"http/1.1".to_vec()];
     // A login is one connection: nothing is resumed, so tickets would be bytes for nothing.
     config.send_tls13_tickets = 0;
     Ok(Loaded { config: Arc::new(config), dates, print: SecretHash::of(&texts) })

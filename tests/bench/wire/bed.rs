@@ -55,7 +55,7 @@ impl Bed {
         let (state_dir, status, port) = (self.state_dir.display(), self.status, self.port);
         format!(
             "[server]\nlisten = \"127.0.0.1:{port}\"\nstatus_listen = \"127.0.0.1:{status}\"\nstate_dir = \"{state_dir}\"\n\
-             names = [\"localhost\"]\nconnections = 1000000\nconnections_per_address = 1000000\n\
+             names = [\"localhost\"]\nconnections = 1000000\nconnections_per_address = 1000000\nunproven_connections = 1000000\nunproven_per_address = 1000000\n\
              requests_per_machine = 1000000\n[login]\nwindow = \"900s\"\npoll_grace = \"300s\"\npending_per_user = 1000000\n\
              pending_per_machine = 1000000\nasks_per_user = 1000000\nasks_per_machine = 1000000\n"
         )

@@ -1,0 +1,380 @@
+//! One connection: TLS, HTTP/1.1, and a deadline for everything that the other side may take its time with.
+//!
+//! | while | it ends after |
+//! |---|---|
+//! | the TLS handshake | [`HANDSHAKE_TIME`] |
+//! | no credential is proven, whatever else happens | the listener's `unproven_time`, or when it is evicted |
+//! | a request's head | [`HEAD_TIME`] |
+//! | a request's body | [`BODY_TIME`] |
+//! | the answer is not read, or nothing is asked | [`IDLE_TIME`], at most twice that |
+
+use http_body_util::{BodyExt, Full, LengthLimitError, Limited};
+use hyper::body::{Bytes, Incoming};
+use hyper::header::{AUTHORIZATION, CONNECTION, HeaderValue};
+use hyper::server::conn::http1;
+use hyper::service::Service;
+use hyper::{Request, StatusCode};
+use hyper_util::rt::{TokioIo, TokioTimer};
+use hyper_util::server::graceful::Watcher;
+use hyper_util::service::TowerToHyperService;
+use kbmfa_proto::{VERSION, VERSION_HEADER};
+use rustls::ServerConfig;
+use socket2::{SockRef, TcpKeepalive};
+use std::convert::Infallible;
+use std::io;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::task::{Context, Poll};
+use std::time::Duration;
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::net::TcpStream;
+use tokio::time::timeout;
+use tokio_rustls::TlsAcceptor;
+use warp::filters::BoxedFilter;
+use warp::reply::Response;
+
+use super::caller::Peer;
+use super::connections::{ConnectionPermit, MustEnd, ProvenCaller, Seen};
+use super::gate::{Gate, JOIN, Refusal};
+use super::{body_bytes_max, reply};
+
+/// Time for the TLS handshake.
+const HANDSHAKE_TIME: Duration = Duration::from_secs(5);
+/// Time for a request's head.
+const HEAD_TIME: Duration = Duration::from_secs(15);
+/// A connection without a request for so long, at the least, is closed.
+const IDLE_TIME: Duration = Duration::from_secs(15);
+/// Time for a request's body.
+const BODY_TIME: Duration = Duration::from_secs(10);
+/// Largest head of a request, in bytes.
+const HEAD_BYTES_MAX: usize = 16 * 1024;
+/// Largest body that somebody without a credential may send, in bytes: a token and a hash, several times over.
+const JOIN_BYTES_MAX: usize = 4 * 1024;
+
+/// What a connection leads to.
+#[derive(Clone)]
+pub(super) struct Inside {
+    pub(super) tls: Option<Arc<ServerConfig>>,
+    pub(super) routes: BoxedFilter<(Response,)>,
+    pub(super) gate: Option<Arc<Gate>>,
+    pub(super) seen: Arc<Seen>,
+    pub(super) peer: Peer,
+}
+
+/// How a connection ended badly. Clients vanish all the time: worth a debug line, no more.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum Ended {
+    #[error("TLS handshake: {0}")]
+    Handshake(io::Error),
+    #[error("{0}")]
+    Http(hyper::Error),
+    #[error(transparent)]
+    MustEnd(#[from] MustEnd),
+}
+
+/// Serves a connection until it ends, or has to.
+pub(super) async fn serve(
+    stream: TcpStream,
+    inside: Inside,
+    permit: ConnectionPermit,
+    watcher: Watcher,
+) -> Result<(), Ended> {
+    let permit = Arc::new(permit);
+    tokio::select! {
+        ended = serve_tls(stream, inside, Arc::clone(&permit), watcher) => ended,
+        why = permit.must_end() => Err(why.into()),
+    }
+}
+
+async fn serve_tls(
+    stream: TcpStream,
+    inside: Inside,
+    permit: Arc<ConnectionPermit>,
+    watcher: Watcher,
+) -> Result<(), Ended> {
+    let keepalive =
+        TcpKeepalive::new().with_time(Duration::from_secs(20)).with_interval(Duration::from_secs(5));
+    SockRef::from(&stream).set_tcp_keepalive(&keepalive).map_err(Ended::Handshake)?;
+    stream.set_nodelay(true).map_err(Ended::Handshake)?;
+    let stream = Heard { stream, permit: Arc::clone(&permit) };
+    let Some(config) = inside.tls.clone() else {
+        return serve_http(stream, inside, permit, watcher).await;
+    };
+    let handshake = timeout(HANDSHAKE_TIME, TlsAcceptor::from(config).accept(stream));
+    let handshake = handshake.await.map_err(|_| Ended::Handshake(io::ErrorKind::TimedOut.into()))?;
+    serve_http(handshake.map_err(Ended::Handshake)?, inside, permit, watcher).await
+}
+
+async fn serve_http(
+    stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    inside: Inside,
+    permit: Arc<ConnectionPermit>,
+    watcher: Watcher,
+) -> Result<(), Ended> {
+    let activity = Arc::<Activity>::default();
+    let of_requests = Arc::clone(&activity);
+    let service = hyper::service::service_fn(move |request| {
+        inside.seen.requests.fetch_add(1, Ordering::Relaxed);
+        let (inside, permit, in_flight) = (inside.clone(), Arc::clone(&permit), InFlight::new(&of_requests));
+        async move {
+            let response = answer(inside, &permit, request).await;
+            drop(in_flight);
+            response
+        }
+    });
+    let mut builder = http1::Builder::new();
+    builder.timer(TokioTimer::new()).header_read_timeout(HEAD_TIME).max_buf_size(HEAD_BYTES_MAX);
+    let connection = watcher.watch(builder.serve_connection(TokioIo::new(stream), service));
+    tokio::select! {
+        ended = connection => ended.map_err(Ended::Http),
+        () = activity.ceases() => Ok(()),
+    }
+}
+
+/// Notes when the other side sends something.
+struct Heard<S> {
+    stream: S,
+    permit: Arc<ConnectionPermit>,
+}
+
+impl<S: AsyncRead + Unpin> AsyncRead for Heard<S> {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        into: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        let before = into.filled().len();
+        let read = Pin::new(&mut self.stream).poll_read(cx, into);
+        if into.filled().len() > before {
+            self.permit.heard();
+        }
+        read
+    }
+}
+
+impl<S: AsyncWrite + Unpin> AsyncWrite for Heard<S> {
+    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, from: &[u8]) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.stream).poll_write(cx, from)
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_flush(cx)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_shutdown(cx)
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        from: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.stream).poll_write_vectored(cx, from)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.stream.is_write_vectored()
+    }
+}
+
+/// What a connection is being used for. One that is used for nothing, or whose answers are not read, is closed.
+#[derive(Default)]
+struct Activity {
+    begun: AtomicU64,
+    in_flight: AtomicU64,
+}
+
+impl Activity {
+    /// Waits until no request has begun and none is in flight for the idle time.
+    async fn ceases(&self) {
+        let mut begun_before = None;
+        loop {
+            let begun = Some(self.begun.load(Ordering::Relaxed));
+            if begun == begun_before && self.in_flight.load(Ordering::Relaxed) == 0 {
+                return;
+            }
+            begun_before = begun;
+            tokio::time::sleep(IDLE_TIME).await;
+        }
+    }
+}
+
+/// One request, from its head to its answer.
+struct InFlight(Arc<Activity>);
+
+impl InFlight {
+    fn new(activity: &Arc<Activity>) -> Self {
+        activity.begun.fetch_add(1, Ordering::Relaxed);
+        activity.in_flight.fetch_add(1, Ordering::Relaxed);
+        Self(Arc::clone(activity))
+    }
+}
+
+impl Drop for InFlight {
+    fn drop(&mut self) {
+        self.0.in_flight.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+/// Every answer says which protocol it is in. Whoever has proven nothing gets one, and no more.
+async fn answer(
+    inside: Inside,
+    permit: &ConnectionPermit,
+    request: Request<Incoming>,
+) -> Result<Response, Infallible> {
+    let has_gate = inside.gate.is_some();
+    let mut response = answer_or_refuse(inside, permit, request).await.unwrap_or_else(|refusal| refusal);
+    response.headers_mut().insert(VERSION_HEADER, HeaderValue::from_static(VERSION));
+    if has_gate && !permit.is_proven() {
+        response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+    }
+    Ok(response)
+}
+
+/// Nothing scarce is held while the other side sends: neither a place among strangers nor the database.
+async fn answer_or_refuse(
+    inside: Inside,
+    permit: &ConnectionPermit,
+    request: Request<Incoming>,
+) -> Result<Response, Response> {
+    let (mut head, body) = request.into_parts();
+    head.extensions.insert(inside.peer);
+    let seen = Arc::clone(&inside.seen);
+    let refused = |refusal: Refusal| {
+        if matches!(refusal, Refusal::Busy) {
+            seen.busy.fetch_add(1, Ordering::Relaxed);
+        }
+        reply::refused(&refusal)
+    };
+    let call = async |head, body| {
+        let _served = permit.serve();
+        let called =
+            TowerToHyperService::new(warp::service(inside.routes)).call(Request::from_parts(head, body));
+        called.await.unwrap_or_else(|never| match never {})
+    };
+    let bytes_max = body_bytes_max(head.uri.path());
+    let Some(gate) = &inside.gate else { return Ok(call(head, read(body, bytes_max).await?).await) };
+    if !head.uri.path().starts_with("/v1/") {
+        return Ok(call(head, Full::default()).await);
+    }
+    if head.headers.get(VERSION_HEADER).is_none_or(|version| version != VERSION) {
+        let detail = format!("send the header {VERSION_HEADER}: {VERSION}");
+        let title = "this server does not speak that version of the protocol";
+        return Err(reply::problem(StatusCode::BAD_REQUEST, "unsupported-version", title, Some(detail)));
+    }
+    if head.uri.path() == JOIN {
+        let body = read(body, JOIN_BYTES_MAX).await?;
+        let _served = permit.serve();
+        let _place = gate.place_to_join(permit.source()).await.map_err(refused)?;
+        return Ok(call(head, body).await);
+    }
+    let authorization = head.headers.get(AUTHORIZATION).and_then(|header| header.to_str().ok());
+    let caller = prove(gate, permit, authorization, inside.peer).await.map_err(refused)?;
+    let response = call(head, read(body, bytes_max).await?).await;
+    if response.status() == StatusCode::UNAUTHORIZED {
+        gate.forget(&caller);
+    }
+    Ok(response)
+}
+
+async fn prove(
+    gate: &Gate,
+    permit: &ConnectionPermit,
+    authorization: Option<&str>,
+    Peer(address): Peer,
+) -> Result<ProvenCaller, Refusal> {
+    let _served = permit.serve();
+    let caller = gate.admit(authorization, address).await?;
+    if !permit.prove(&caller, gate.connections_of(&caller)) {
+        return Err(Refusal::TooManyConnections);
+    }
+    Ok(caller)
+}
+
+/// Reads a whole body within its limits.
+async fn read(body: Incoming, bytes_max: usize) -> Result<Full<Bytes>, Response> {
+    match timeout(BODY_TIME, Limited::new(body, bytes_max).collect()).await {
+        Ok(Ok(body)) => Ok(Full::new(body.to_bytes())),
+        Ok(Err(error)) if error.is::<LengthLimitError>() => {
+            let title = "the body is larger than any that this server takes";
+            Err(reply::problem(StatusCode::PAYLOAD_TOO_LARGE, "too-large", title, None))
+        }
+        Ok(Err(_)) | Err(_) => {
+            let title = "the body did not arrive whole and in time";
+            Err(reply::problem(StatusCode::BAD_REQUEST, "bad-request", title, None))
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::http::connections::{ConnectionLimiter, Limits};
+    use crate::source::Address;
+    use hyper_util::server::graceful::GracefulShutdown;
+    use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream, duplex};
+    use tokio::time::Instant;
+    use warp::{Filter, Reply};
+
+    /// Serves one connection that is held in memory; says how long it lasted.
+    fn serve(line: DuplexStream) -> tokio::task::JoinHandle<Duration> {
+        let unproven_time = Duration::from_secs(3_600);
+        let limits =
+            Limits { proven: 9, proven_per_source: 9, unproven: 9, unproven_per_source: 9, unproven_time };
+        let address: Address = "192.0.2.1".parse().unwrap();
+        let permit = ConnectionLimiter::new(limits, Arc::default()).admit(address.source());
+        let routes = warp::any().and(warp::body::bytes()).map(|_| "x".repeat(500).into_response()).boxed();
+        let inside = Inside { tls: None, routes, gate: None, seen: Arc::default(), peer: Peer(address) };
+        tokio::spawn(async move {
+            let begun = Instant::now();
+            let _ = serve_http(line, inside, Arc::new(permit), GracefulShutdown::new().watcher()).await;
+            begun.elapsed()
+        })
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_connection_whose_answers_nobody_reads_is_closed() {
+        let (mut client, line) = duplex(1_000);
+        let served = serve(line);
+        let ask = async { while client.write_all(b"GET / HTTP/1.1\r\nhost: x\r\n\r\n").await.is_ok() {} };
+        ask.await;
+        let lasted = served.await.unwrap();
+        assert!(lasted <= IDLE_TIME * 2, "it lasted {lasted:?}");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_head_that_drips_in_is_not_waited_for() {
+        let (mut client, line) = duplex(1_000);
+        let served = serve(line);
+        client.write_all(b"GET / HTTP/1.1\r\n").await.unwrap();
+        while client.write_all(b"a: b\r\n").await.is_ok() {
+            tokio::time::sleep(Duration::from_secs(1)).await;
+        }
+        let lasted = served.await.unwrap();
+        assert!(lasted <= HEAD_TIME + Duration::from_secs(1), "it lasted {lasted:?}");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_body_that_drips_in_is_refused_in_time() {
+        let (mut client, line) = duplex(1_000);
+        let served = serve(line);
+        let begun = Instant::now();
+        client.write_all(b"PUT / HTTP/1.1\r\nhost: x\r\ncontent-length: 900\r\n\r\nbody").await.unwrap();
+        let mut answer = [0; 12];
+        client.read_exact(&mut answer).await.unwrap();
+        assert_eq!((&answer, begun.elapsed()), (b"HTTP/1.1 400", BODY_TIME));
+        drop(client);
+        served.await.unwrap();
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_connection_is_idle_only_when_nothing_begins_and_nothing_is_in_flight() {
+        let activity = Arc::<Activity>::default();
+        let request = InFlight::new(&activity);
+        assert!(timeout(IDLE_TIME * 10, activity.ceases()).await.is_err(), "a poll is held");
+        drop(request);
+        assert!(timeout(IDLE_TIME * 3, activity.ceases()).await.is_ok());
+    }
+}

@@ -1,0 +1,359 @@
+//! Who may hold a connection. Those on which a credential was proven have places of their own; the others have few,
+//! and only for a short time. Where those run out, one of them is evicted: a newcomer is never turned away for them.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use std::time::Duration;
+use tokio::sync::Notify;
+use tokio::time::{Instant, sleep, sleep_until};
+
+use crate::random;
+use crate::secret::SecretHash;
+use crate::shared::Shared;
+use crate::source::Source;
+
+/// A connection that has sent nothing for so long is evicted before those that are getting on. Longer than a round trip
+/// or a lost packet on most ways, and so short that a flood of silent connections nearly always offers some.
+const STALL_TIME: Duration = Duration::from_millis(500);
+
+/// An unproven connection whose request is being served when its time is up is looked at again after this.
+const SERVED_INTERVAL: Duration = Duration::from_millis(250);
+
+/// How many connections are held at once, and how long they may take to prove a credential.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Limits {
+    /// Connections with a proven credential, in all.
+    pub proven: usize,
+    /// Of these, from one source.
+    pub proven_per_source: usize,
+    /// Connections without one, in all.
+    pub unproven: usize,
+    /// Of these, from one source.
+    pub unproven_per_source: usize,
+    /// How long after it was accepted a connection may be without one.
+    pub unproven_time: Duration,
+}
+
+/// What has been seen of connections, for the metrics.
+#[derive(Debug, Default)]
+pub struct Seen {
+    /// Connections open now.
+    pub open: AtomicU64,
+    /// Of these, the ones that have not proven a credential.
+    pub unproven: AtomicUsize,
+    /// Connections accepted.
+    pub accepted: AtomicU64,
+    /// Connections with a credential refused, since there were too many.
+    pub refused: AtomicU64,
+    /// Unproven connections closed to make room for others.
+    pub evicted: AtomicU64,
+    /// Connections closed since they did not prove a credential in time.
+    pub overdue: AtomicU64,
+    /// Requests whose head came whole, whatever became of them.
+    pub requests: AtomicU64,
+    /// Requests of strangers told to come back later.
+    pub busy: AtomicU64,
+    /// TLS handshakes that failed or took too long.
+    pub handshakes_failed: AtomicU64,
+}
+
+/// Whose credential was proven: a machine's own or, where all share the `AUTH_TOKEN`, that of a source.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub enum ProvenCaller {
+    /// The machine with this credential.
+    Machine(SecretHash),
+    /// Whoever comes from there.
+    Source(Source),
+}
+
+/// Why the server ends a connection.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum MustEnd {
+    /// Others needed its place.
+    #[error("evicted: it has proven no credential, and there are too many such connections")]
+    Evicted,
+    /// Its time is up.
+    #[error("it proved no credential in time")]
+    Overdue,
+}
+
+/// What is known about one connection as long as it is open.
+#[derive(Debug)]
+struct Life {
+    opened: Instant,
+    /// Milliseconds after `opened` when it last sent something, plus one; 0 if it never did.
+    heard: AtomicU64,
+    /// Whether it is the server that is busy with it.
+    served: AtomicUsize,
+    proven: AtomicBool,
+    evicted: Notify,
+}
+
+impl Life {
+    fn begin() -> Self {
+        let (heard, served, proven) = (AtomicU64::new(0), AtomicUsize::new(0), AtomicBool::new(false));
+        Self { opened: Instant::now(), heard, served, proven, evicted: Notify::new() }
+    }
+
+    fn stage(&self, now: Instant) -> Stage {
+        let heard = self.heard.load(Ordering::Relaxed);
+        let last = self.opened + Duration::from_millis(heard.saturating_sub(1));
+        match (self.served.load(Ordering::Relaxed), now.saturating_duration_since(last) > STALL_TIME) {
+            (1.., _) => Stage::Served,
+            (0, false) => Stage::Active,
+            (0, true) if heard == 0 => Stage::Silent,
+            (0, true) => Stage::Stalled,
+        }
+    }
+}
+
+/// How far an unproven connection is; the first of these are the first to go.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Stage {
+    /// It has had time to send something, and has not.
+    Silent,
+    /// It has sent something, and not gone on.
+    Stalled,
+    /// It is new, or has just sent something.
+    Active,
+    /// The server is busy with its request.
+    Served,
+}
+
+/// Which of a source's unproven connections, told oldest first, has to go: one of the least stage, at random. It is the
+/// oldest only if that has sent nothing, or is alone: under a flood the oldest may be the one that is about to prove
+/// a credential, so one at least gets through however many there are.
+fn victim(stages: &[Stage], random_below: impl FnOnce(usize) -> usize) -> Option<usize> {
+    let may_go = |(n, stage): &(usize, Stage)| *n > 0 || *stage == Stage::Silent || stages.len() == 1;
+    let those: Vec<_> = stages.iter().copied().enumerate().filter(may_go).collect();
+    let least = those.iter().map(|(_, stage)| *stage).min()?;
+    let least: Vec<_> = those.into_iter().filter(|(_, stage)| *stage == least).collect();
+    least.get(random_below(least.len())).map(|(n, _)| *n)
+}
+
+/// Hands out the places of one listener.
+#[derive(Debug, Clone)]
+pub(super) struct ConnectionLimiter(Arc<Inner>);
+
+#[derive(Debug)]
+struct Inner {
+    limits: Limits,
+    seen: Arc<Seen>,
+    state: Shared<State>,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    next: u64,
+    /// By source, oldest first.
+    unproven: HashMap<Source, Vec<(u64, Arc<Life>)>>,
+    unproven_count: usize,
+    proven: HashMap<u64, ProvenCaller>,
+    proven_by_source: HashMap<Source, usize>,
+    proven_by_caller: HashMap<ProvenCaller, usize>,
+}
+
+impl ConnectionLimiter {
+    pub(super) fn new(limits: Limits, seen: Arc<Seen>) -> Self {
+        Self(Arc::new(Inner { limits, seen, state: Shared::default() }))
+    }
+
+    /// A place for a connection that was just accepted.
+    pub(super) fn admit(&self, source: Source) -> ConnectionPermit {
+        let life = Arc::new(Life::begin());
+        let limits = self.0.limits;
+        let number = self.with(|state| {
+            if state.unproven.get(&source).map_or(0, Vec::len) >= limits.unproven_per_source {
+                self.evict(state, source);
+            } else if state.unproven_count >= limits.unproven {
+                self.evict_where_most_are(state);
+            }
+            state.next += 1;
+            state.unproven.entry(source).or_default().push((state.next, Arc::clone(&life)));
+            state.unproven_count += 1;
+            state.next
+        });
+        self.0.seen.open.fetch_add(1, Ordering::Relaxed);
+        self.0.seen.accepted.fetch_add(1, Ordering::Relaxed);
+        ConnectionPermit { limiter: self.clone(), number, source, life }
+    }
+
+    /// Makes room when the system has none left, by an unproven connection of whoever has most of them.
+    pub(super) fn make_room(&self) {
+        self.with(|state| self.evict_where_most_are(state));
+    }
+
+    fn evict_where_most_are(&self, state: &mut State) {
+        let most = state.unproven.iter().max_by_key(|(_, here)| here.len()).map(|(source, _)| *source);
+        if let Some(source) = most {
+            self.evict(state, source);
+        }
+    }
+
+    fn evict(&self, state: &mut State, source: Source) {
+        let Some(here) = state.unproven.get(&source) else { return };
+        let now = Instant::now();
+        let stages: Vec<_> = here.iter().map(|(_, life)| life.stage(now)).collect();
+        // Without randomness the newest goes.
+        let random_below = |bound: usize| random::below(bound).unwrap_or(bound.saturating_sub(1));
+        let chosen = victim(&stages, random_below).and_then(|n| here.get(n));
+        if let Some((number, life)) = chosen.map(|(number, life)| (*number, Arc::clone(life))) {
+            life.evicted.notify_one();
+            state.remove_unproven(source, number);
+            self.0.seen.evicted.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
+    fn with<T>(&self, work: impl FnOnce(&mut State) -> T) -> T {
+        self.0.state.with(|state| {
+            let result = work(state);
+            self.0.seen.unproven.store(state.unproven_count, Ordering::Relaxed);
+            result
+        })
+    }
+}
+
+impl State {
+    /// True if it was there.
+    fn remove_unproven(&mut self, source: Source, number: u64) -> bool {
+        let Some(here) = self.unproven.get_mut(&source) else { return false };
+        let Some(position) = here.iter().position(|(other, _)| *other == number) else { return false };
+        here.remove(position);
+        if here.is_empty() {
+            self.unproven.remove(&source);
+        }
+        self.unproven_count -= 1;
+        true
+    }
+
+    fn remove_proven(&mut self, source: Source, number: u64) {
+        if let Some(caller) = self.proven.remove(&number) {
+            count_down(&mut self.proven_by_source, &source);
+            count_down(&mut self.proven_by_caller, &caller);
+        }
+    }
+}
+
+fn count_down<K: std::hash::Hash + Eq>(counts: &mut HashMap<K, usize>, key: &K) {
+    if let Some(count) = counts.get_mut(key) {
+        *count -= 1;
+        if *count == 0 {
+            counts.remove(key);
+        }
+    }
+}
+
+/// The place of one open connection, given back on drop.
+#[derive(Debug)]
+pub(super) struct ConnectionPermit {
+    limiter: ConnectionLimiter,
+    number: u64,
+    source: Source,
+    life: Arc<Life>,
+}
+
+impl ConnectionPermit {
+    /// Where the connection comes from.
+    pub(super) fn source(&self) -> Source {
+        self.source
+    }
+
+    /// It has sent something.
+    pub(super) fn heard(&self) {
+        let after = self.life.opened.elapsed().as_millis();
+        self.life.heard.store(u64::try_from(after).unwrap_or(u64::MAX).saturating_add(1), Ordering::Relaxed);
+    }
+
+    /// Until this is dropped it is the server that is busy with the connection.
+    pub(super) fn serve(&self) -> Served {
+        Served::new(&self.life)
+    }
+
+    /// A request on it passed the credential check. False if there is no place for it: in all, from its source, or among
+    /// the `at_most` of this caller.
+    pub(super) fn prove(&self, caller: &ProvenCaller, at_most: usize) -> bool {
+        let limits = self.limiter.0.limits;
+        let proven = self.limiter.with(|state| {
+            if state.proven.contains_key(&self.number) {
+                return true;
+            }
+            let from_source = state.proven_by_source.get(&self.source).copied().unwrap_or(0);
+            let of_caller = state.proven_by_caller.get(caller).copied().unwrap_or(0);
+            let is_room = state.proven.len() < limits.proven
+                && from_source < limits.proven_per_source
+                && of_caller < at_most;
+            // Evicted meanwhile, it has no place to change.
+            if !is_room || !state.remove_unproven(self.source, self.number) {
+                return false;
+            }
+            state.proven.insert(self.number, caller.clone());
+            *state.proven_by_source.entry(self.source).or_default() += 1;
+            *state.proven_by_caller.entry(caller.clone()).or_default() += 1;
+            true
+        });
+        if proven {
+            self.life.proven.store(true, Ordering::Relaxed);
+        } else {
+            self.limiter.0.seen.refused.fetch_add(1, Ordering::Relaxed);
+        }
+        proven
+    }
+
+    /// Whether a credential was proven on it.
+    pub(super) fn is_proven(&self) -> bool {
+        self.life.proven.load(Ordering::Relaxed)
+    }
+
+    /// Waits until the connection has to end for want of a proven credential.
+    pub(super) async fn must_end(&self) -> MustEnd {
+        tokio::select! {
+            () = self.life.evicted.notified() => MustEnd::Evicted,
+            () = self.is_overdue() => {
+                self.limiter.0.seen.overdue.fetch_add(1, Ordering::Relaxed);
+                MustEnd::Overdue
+            }
+        }
+    }
+
+    async fn is_overdue(&self) {
+        sleep_until(self.life.opened + self.limiter.0.limits.unproven_time).await;
+        while self.life.served.load(Ordering::Relaxed) > 0 && !self.is_proven() {
+            sleep(SERVED_INTERVAL).await;
+        }
+        if self.is_proven() {
+            std::future::pending::<()>().await;
+        }
+    }
+}
+
+impl Drop for ConnectionPermit {
+    fn drop(&mut self) {
+        self.limiter.with(|state| {
+            if !state.remove_unproven(self.source, self.number) {
+                state.remove_proven(self.source, self.number);
+            }
+        });
+        self.limiter.0.seen.open.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+/// Counts as being served as long as it lives.
+#[derive(Debug)]
+pub(super) struct Served(Arc<Life>);
+
+impl Served {
+    fn new(life: &Arc<Life>) -> Self {
+        life.served.fetch_add(1, Ordering::Relaxed);
+        Self(Arc::clone(life))
+    }
+}
+
+impl Drop for Served {
+    fn drop(&mut self) {
+        self.0.served.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+#[cfg(test)]
+mod tests;

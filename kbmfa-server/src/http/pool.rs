@@ -1,0 +1,111 @@
+//! Places for what strangers may make the server do, few of them for one source. A place is taken only when all that
+//! the stranger has to send is there, so that nobody holds one by being slow.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Weak};
+use std::time::Duration;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::time::timeout;
+
+use crate::shared::Shared;
+use crate::source::Source;
+
+/// How long a request waits for a place. Shorter than the five seconds after which a machine gives up.
+const WAIT_MAX: Duration = Duration::from_secs(3);
+
+/// Sources remembered before those are forgotten that hold nothing.
+const SOURCES_MAX: usize = 1_000;
+
+/// A number of places.
+#[derive(Debug)]
+pub(super) struct Pool {
+    all: Arc<Semaphore>,
+    per_source: usize,
+    by_source: Shared<HashMap<Source, Weak<Semaphore>>>,
+}
+
+/// A place, given back on drop.
+#[derive(Debug)]
+pub(super) struct Place(#[expect(dead_code, reason = "held, not read")] [OwnedSemaphorePermit; 2]);
+
+impl Pool {
+    pub(super) fn new(all: usize, per_source: usize) -> Self {
+        Self { all: Arc::new(Semaphore::new(all)), per_source, by_source: Shared::default() }
+    }
+
+    /// Waits for a place, first among those of the same source and then among all, so that the line is never full of
+    /// one source; `None` after three seconds.
+    pub(super) async fn enter(&self, source: Source) -> Option<Place> {
+        let both = async {
+            let own = self.places_of(source).acquire_owned().await.ok()?;
+            let all = Arc::clone(&self.all).acquire_owned().await.ok()?;
+            Some(Place([own, all]))
+        };
+        timeout(WAIT_MAX, both).await.ok().flatten()
+    }
+
+    fn places_of(&self, source: Source) -> Arc<Semaphore> {
+        self.by_source.with(|by_source| {
+            if by_source.len() >= SOURCES_MAX {
+                by_source.retain(|_, places| places.strong_count() > 0);
+            }
+            let known = by_source.get(&source).and_then(Weak::upgrade);
+            known.unwrap_or_else(|| {
+                let places = Arc::new(Semaphore::new(self.per_source));
+                by_source.insert(source, Arc::downgrade(&places));
+                places
+            })
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::source::Address;
+
+    fn source(text: &str) -> Source {
+        text.parse::<Address>().unwrap().source()
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn one_source_cannot_take_every_place_nor_fill_the_line() {
+        let pool = Arc::new(Pool::new(3, 2));
+        let (one, other) = (source("192.0.2.1"), source("192.0.2.2"));
+        let held = [pool.enter(one).await.unwrap(), pool.enter(one).await.unwrap()];
+        let line: Vec<_> = (0..100)
+            .map(|_| {
+                let pool = Arc::clone(&pool);
+                tokio::spawn(async move { pool.enter(one).await.is_some() })
+            })
+            .collect();
+        tokio::task::yield_now().await;
+        assert!(timeout(Duration::ZERO, pool.enter(other)).await.unwrap().is_some());
+        drop(held);
+        for waiting in line {
+            assert!(waiting.await.unwrap(), "each gets its turn when the one before has ended");
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn nobody_waits_for_a_place_for_ever() {
+        let pool = Pool::new(1, 1);
+        let _held = pool.enter(source("192.0.2.1")).await.unwrap();
+        assert!(pool.enter(source("192.0.2.2")).await.is_none());
+        assert!(pool.enter(source("192.0.2.1")).await.is_none());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn sources_that_hold_nothing_are_forgotten() {
+        let pool = Pool::new(9, 2);
+        let held = pool.enter(source("198.51.100.1")).await.unwrap();
+        for n in 0..3_000_u32 {
+            let from: Source = std::net::IpAddr::from(n.to_be_bytes()).into();
+            drop(pool.enter(from).await.unwrap());
+        }
+        let (count, is_kept) =
+            pool.by_source.with(|known| (known.len(), known.contains_key(&source("198.51.100.1"))));
+        assert!(count <= SOURCES_MAX && is_kept, "{count}");
+        drop(held);
+    }
+}
