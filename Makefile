@@ -55,8 +55,9 @@ test-double: ## proves the double of keybase against Keybase's own libraries; ne
 	$(CARGO) build --locked -p keybase-double
 	tests/keybase/prove/prove.sh
 
-soak: setup build ## kills the server at 200 random moments of a login, tries all that can fail in one, and each for ever
+soak: setup build ## kills the server at 200 random moments of a login, tries all that can fail in one, and each for ever; a flood
 	KBMFA_THOROUGH=1 $(CARGO) test --locked $(RUN_AS_ROOT) -p kbmfa-tests --test e2e -- --show-output faults::module
+	KBMFA_THOROUGH=1 $(CARGO) test --locked $(RUN_AS_ROOT) -p kbmfa-tests --test e2e -- --show-output hostile::two_thousand
 	KBMFA_KILLS=200 $(CARGO) test --locked $(RUN_AS_ROOT) -p kbmfa-tests --test e2e -- killed_at_random
 
 # AddressSanitizer is a nightly feature, which a stable compiler takes with RUSTC_BOOTSTRAP.

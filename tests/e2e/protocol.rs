@@ -18,7 +18,7 @@ fn ask(world: &World, head: &str, body: &str) -> String {
 }
 
 /// Joins as a machine that holds `secret`, and returns the header that proves it.
-fn join(world: &World, secret: &str) -> String {
+pub(crate) fn join(world: &World, secret: &str) -> String {
     let hash = Sha256::digest(secret).iter().fold(String::new(), |hex, byte| hex + &format!("{byte:02x}"));
     let token = world.admin.add_machine("raw1");
     let body = format!(r#"{{"token":"{token}","credential_sha256":"{hash}","module_version":"0"}}"#);

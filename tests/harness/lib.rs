@@ -38,8 +38,10 @@ pub mod wire;
 
 pub mod clock;
 pub mod disk;
+pub mod flood;
 pub mod lock;
 pub mod network;
+pub mod slow_line;
 
 pub mod builder;
 pub mod machine;

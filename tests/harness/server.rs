@@ -167,6 +167,11 @@ impl Server {
         self.status("/readyz").is_some_and(|answer| answer.starts_with(status))
     }
 
+    /// Where the loopback listener listens.
+    pub fn status_port(&self) -> u16 {
+        self.status.number
+    }
+
     /// The answer of the loopback listener, head and all; none while nothing listens.
     pub fn status(&self, path: &str) -> Option<String> {
         let mut stream = TcpStream::connect(("127.0.0.1", self.status.number)).ok()?;

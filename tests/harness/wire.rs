@@ -3,7 +3,7 @@
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, ServerName};
 use rustls::{ClientConfig, ClientConnection, RootCertStore, StreamOwned};
-use std::io::{Read, Write};
+use std::io::{self, Read, Write};
 use std::net::TcpStream;
 use std::sync::Arc;
 use std::time::Duration;
@@ -33,16 +33,31 @@ impl Client {
 
     /// Sends `request` and returns all that comes back until the server closes.
     pub fn send(&self, request: &str) -> String {
-        let stream = TcpStream::connect(("127.0.0.1", self.port)).unwrap();
-        stream.set_read_timeout(Some(PATIENCE)).unwrap();
-        let tls = ClientConnection::new(Arc::clone(&self.tls), name()).unwrap();
-        let mut tls = StreamOwned::new(tls, stream);
-        tls.write_all(request.as_bytes()).unwrap();
-        let mut answer = Vec::new();
-        // A server may close without TLS's goodbye; what it said before counts.
-        let _ = tls.read_to_end(&mut answer);
-        String::from_utf8_lossy(&answer).into_owned()
+        try_send(&self.tls, self.port, request).unwrap()
     }
+}
+
+/// The same to a port that leads to a server with this trust, and may fail.
+///
+/// # Errors
+/// What became of the connection before the request was sent.
+pub fn try_send(tls: &Arc<ClientConfig>, port: u16, request: &str) -> io::Result<String> {
+    let mut tls = connect(tls, port)?;
+    tls.write_all(request.as_bytes())?;
+    let mut answer = Vec::new();
+    // A server may close without TLS's goodbye; what it said before counts.
+    let _ = tls.read_to_end(&mut answer);
+    Ok(String::from_utf8_lossy(&answer).into_owned())
+}
+
+/// A connection on which nothing has been sent: TLS begins with the first byte.
+///
+/// # Errors
+/// What the system says.
+pub fn connect(tls: &Arc<ClientConfig>, port: u16) -> io::Result<StreamOwned<ClientConnection, TcpStream>> {
+    let stream = TcpStream::connect(("127.0.0.1", port))?;
+    stream.set_read_timeout(Some(PATIENCE))?;
+    Ok(StreamOwned::new(ClientConnection::new(Arc::clone(tls), name()).unwrap(), stream))
 }
 
 /// TLS that trusts this server's CA.
