@@ -180,14 +180,12 @@ fn words(report: &Report) -> String {
     for (kind, count) in &report.undone {
         let _ = write!(text, "\nundoes     {count} x {kind}");
     }
-    for thing in &report.vanishes {
-        let _ = write!(text, "\nvanishes   {thing}");
-    }
-    for thing in &report.comes_back {
-        let _ = write!(text, "\ncomes back {thing}");
-    }
-    for thing in &report.ends {
-        let _ = write!(text, "\nends       {thing}");
+    for (what, things) in
+        [("vanishes", &report.vanishes), ("comes back", &report.comes_back), ("ends", &report.ends)]
+    {
+        for group in restore::by_kind(things) {
+            let _ = write!(text, "\n{what:<11}{group}");
+        }
     }
     text
 }

@@ -73,6 +73,31 @@ impl fmt::Display for Thing {
     }
 }
 
+/// Things of one kind, by name, as one line: `machine web1`, or `2 machines: db1, web1`.
+pub fn by_kind(things: &[Thing]) -> Vec<String> {
+    let mut groups: BTreeMap<Kind, Vec<&Thing>> = BTreeMap::new();
+    for thing in things {
+        groups.entry(thing.kind).or_default().push(thing);
+    }
+    let line = |(kind, mut group): (Kind, Vec<&Thing>)| {
+        if let [one] = group.as_slice() {
+            return one.to_string();
+        }
+        group.sort_by(|one, other| one.name.cmp(&other.name));
+        let names: Vec<&str> = group.iter().map(|thing| thing.name.as_str()).collect();
+        let what = match kind {
+            Kind::Machine => "machines",
+            Kind::Credential => "credentials of the machines",
+            Kind::JoinToken => "join tokens of the machines",
+            Kind::Pool => "pools",
+            Kind::PoolMember => "machines in pools",
+            Kind::Employee => "employees",
+        };
+        format!("{} {what}: {}", group.len(), names.join(", "))
+    };
+    groups.into_iter().map(line).collect()
+}
+
 /// What stands in one database.
 #[derive(Debug, Clone)]
 pub struct Snapshot {
@@ -283,6 +308,20 @@ mod tests {
         fixture.db.backup(&dir.path().join(FILE), |_| Ok(())).unwrap();
         let db = Db::with_clock(dir.path(), std::sync::Arc::new(fixture.clock.clone())).unwrap();
         (dir, db)
+    }
+
+    #[test]
+    fn things_are_listed_by_kind_and_in_the_order_of_their_names() {
+        let thing = |kind, name: &str| Thing { kind, name: name.into() };
+        let things = [
+            thing(Kind::Employee, "bob@example.org, active"),
+            thing(Kind::Machine, "web2"),
+            thing(Kind::Pool, "web"),
+            thing(Kind::Machine, "db1"),
+        ];
+        let lines = ["2 machines: db1, web2", "pool web", "employee bob@example.org, active"];
+        assert_eq!(by_kind(&things), lines);
+        assert!(by_kind(&[]).is_empty());
     }
 
     #[test]
