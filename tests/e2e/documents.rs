@@ -47,6 +47,7 @@ impl Host {
             (built::server(), "/usr/sbin/kbmfa-server"),
             (built::server(), "/root/kbmfa-server.new"),
             (built::host(), "/usr/sbin/kbmfa-host"),
+            (built::keybase(), "/usr/bin/keybase"),
             (built::module(), &module()),
         ] {
             fs::copy(program, machine.path(place)).unwrap();
@@ -80,7 +81,7 @@ impl Host {
         if command == "kbmfa-host doctor" {
             self.turn_on();
         }
-        let printed = self.machine.exec(&["sh", "-c", &format!("cd /root && {command}")]);
+        let printed = self.run(command);
         if command.starts_with("kbmfa-server init") {
             let pin = printed.split_whitespace().find(|word| word.starts_with("sha256:"));
             self.pin = pin.unwrap().into();
@@ -88,6 +89,15 @@ impl Host {
             let edit = format!("s/0.0.0.0:8443/127.0.0.1:{port}/; s/127.0.0.1:8444/127.0.0.1:{status}/");
             self.machine.exec(&["sed", "-i", &edit, "/etc/kbmfa/server.toml"]);
         }
+        printed
+    }
+
+    /// Runs a command, which may be a dry run that finds something to change.
+    fn run(&self, command: &str) -> String {
+        let done = self.machine.try_exec(&["sh", "-c", &format!("cd /root && {command}")]);
+        let printed = String::from_utf8_lossy(&done.stdout).into_owned();
+        let is_dry_run = done.status.code() == Some(2) && printed.contains("hint: say it again with --yes");
+        assert!(done.status.success() || is_dry_run, "{command}: {done:?}");
         printed
     }
 

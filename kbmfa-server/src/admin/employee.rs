@@ -170,7 +170,7 @@ fn change(admin: &Admin, email: &Email, state: State, revokes: Option<Revocation
         let employee = service::set_state(tx, actor, &whose, state)?;
         let Some(why) = revokes else { return Ok::<_, Error>((0, Vec::new())) };
         let refused = logins::revoke_all_of(tx, &config.rules(None), &employee.unix_name, why, actor)?;
-        Ok((refused, sessions::open_of(tx, &employee.unix_name, SESSIONS_MAX)?))
+        Ok((refused, sessions::newest(tx, true, Some(&employee.unix_name), SESSIONS_MAX)?))
     })?;
     let open: Vec<_> = open.into_iter().map(session::Shown::from).collect();
     if admin.json {

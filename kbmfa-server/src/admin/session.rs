@@ -18,6 +18,9 @@ pub enum Verb {
         /// Only those that were not reported closed. A machine that crashed reports no close.
         #[arg(long)]
         open: bool,
+        /// Only those of this Unix account.
+        #[arg(long)]
+        user: Option<UserName>,
         /// Print at most this many, the newest.
         #[arg(long, default_value_t = 50, value_parser = clap::value_parser!(i64).range(1..1_000_000))]
         limit: i64,
@@ -30,13 +33,13 @@ pub enum Verb {
 /// What went wrong.
 pub fn run(admin: &Admin, verb: &Verb) -> Result<(), Failure> {
     match verb {
-        Verb::List { open, limit } => list(admin, *open, *limit),
+        Verb::List { open, user, limit } => list(admin, *open, user.as_ref(), *limit),
     }
 }
 
-fn list(admin: &Admin, only_open: bool, limit: i64) -> Result<(), Failure> {
+fn list(admin: &Admin, only_open: bool, user: Option<&UserName>, limit: i64) -> Result<(), Failure> {
     let (_, db) = admin.open()?;
-    let found = db.read_blocking(|tx| Ok::<_, Error>(store::newest(tx, only_open, limit + 1)?));
+    let found = db.read_blocking(|tx| Ok::<_, Error>(store::newest(tx, only_open, user, limit + 1)?));
     let mut sessions: Vec<Shown> = found.map_err(Failure::new)?.into_iter().map(Shown::from).collect();
     let wanted = usize::try_from(limit).unwrap_or(usize::MAX);
     let is_cut = sessions.len() > wanted;

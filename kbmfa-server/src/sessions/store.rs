@@ -153,26 +153,22 @@ pub(super) fn update(tx: &Tx<'_>, session: &Session) -> Result<(), Error> {
     Ok(())
 }
 
-/// The newest sessions first, all of them or those that are open.
+/// The newest sessions first: all of them or those that are open, of everybody or of one Unix account.
 ///
 /// # Errors
 /// What the database says.
-pub fn newest(tx: &Tx<'_>, only_open: bool, limit: i64) -> Result<Vec<Session>, Error> {
+pub fn newest(
+    tx: &Tx<'_>,
+    only_open: bool,
+    account: Option<&UserName>,
+    limit: i64,
+) -> Result<Vec<Session>, Error> {
     let sql = if only_open {
-        format!("{SESSION} WHERE {OPEN} ORDER BY heard_at DESC, id DESC LIMIT ?1")
+        format!("{SESSION} WHERE {OPEN} AND (?1 = '' OR user = ?1) ORDER BY heard_at DESC, id DESC LIMIT ?2")
     } else {
-        format!("{SESSION} ORDER BY heard_at DESC, id DESC LIMIT ?1")
+        format!("{SESSION} WHERE ?1 = '' OR user = ?1 ORDER BY heard_at DESC, id DESC LIMIT ?2")
     };
-    tx.query(&sql, &[limit.into()], session)
-}
-
-/// Sessions of a Unix account that are open on any machine, the newest first.
-///
-/// # Errors
-/// What the database says.
-pub fn open_of(tx: &Tx<'_>, account: &UserName, limit: i64) -> Result<Vec<Session>, Error> {
-    let sql = format!("{SESSION} WHERE {OPEN} AND user = ?1 ORDER BY heard_at DESC, id LIMIT ?2");
-    tx.query(&sql, &[account.as_str().into(), limit.into()], session)
+    tx.query(&sql, &[account.map_or("", UserName::as_str).into(), limit.into()], session)
 }
 
 /// The sessions of a login's connection and user, oldest first. Several logins may stand behind one session:

@@ -69,7 +69,7 @@ impl World {
 
     /// Each session: its login's first byte, whether it was opened, whether it was closed.
     pub(crate) fn sessions(&self) -> Vec<(Option<u8>, bool, bool)> {
-        let found = self.act(|tx, _| Ok(store::newest(tx, false, 1000)?));
+        let found = self.act(|tx, _| Ok(store::newest(tx, false, None, 1000)?));
         let first = |id: LoginId| u8::from_str_radix(&id.as_str()[..2], 16).unwrap();
         found.into_iter().map(|s| (s.login.map(first), s.opened.is_some(), s.closed.is_some())).collect()
     }
