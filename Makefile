@@ -24,11 +24,13 @@ setup: ## makes a Debian 12 host ready: packages, sshd 9.2 and a Debian 13 root 
 	tests/setup/setup.sh
 
 # The module is built alone, so that no other crate's features get into it, and as nothing but a cdylib: beside an
-# rlib it would be linked without link-time optimisation. The builder's home is no part of it, nor of its size.
+# rlib it would be linked without link-time optimisation. The names of source files in it begin with the crate: where
+# the builder keeps crates is no part of it, nor of its size.
 CRATES := $(or $(CARGO_HOME),$(HOME)/.cargo)/registry/src
 build: ## builds the module as it is shipped, its test build, kbmfa-host and kbmfa-server
+	$(CARGO) fetch --locked --quiet
 	$(CARGO) rustc --locked -p pam_kbmfa --release --lib --crate-type cdylib \
-		--config 'build.rustflags = ["--remap-path-prefix=$(CRATES)=/crates"]'
+		--config "build.rustflags = [$$(printf '"--remap-path-prefix=%s=",' $(CRATES)/*)]"
 	$(CARGO) build --locked -p pam_kbmfa --lib --features faults --target-dir $(KBMFA_TARGET)/faults
 	$(CARGO) build --locked -p pam_kbmfa --features host --bin kbmfa-host
 	$(CARGO) build --locked -p kbmfa-server
