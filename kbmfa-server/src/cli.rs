@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use crate::admin::{
     self, Admin, Failure, audit, backup, ca, check, doctor, employee, environment, init, login, machine,
-    policy, pool, restore, session,
+    policy, pool, reload, restore, session,
 };
 use crate::config;
 use crate::serve;
@@ -46,6 +46,8 @@ enum Command {
     /// Serve, until SIGTERM. SIGHUP reads the configuration and the certificate again. Without a configuration file,
     /// but with the old tool's variables (`KB_TYPE` and so on) and `KBMFA_NAMES`, do what init does first.
     Serve,
+    /// Have the running server read its configuration and certificate again, and fail with the reason if it does not.
+    Reload(reload::Args),
     /// Copy the database, as of this moment, into a new file.
     Backup(backup::Args),
     /// Put a backup in the place of the database; without --yes, say what that would undo.
@@ -94,6 +96,7 @@ pub fn run(cli: Cli) -> Result<(), Failure> {
                 error.fix().into_iter().fold(failure, Failure::hint)
             })
         }
+        Command::Reload(args) => reload::run(&admin, &args),
         Command::Backup(args) => backup::run(&admin, &args),
         Command::Restore(args) => restore::run(&admin, &args),
         Command::Ca(verb) => ca::run(&admin, &verb),

@@ -3,7 +3,8 @@
 use serde::{Deserialize, Serialize};
 use std::fmt;
 use std::ops::Add;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::sync::LazyLock;
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 /// A moment: microseconds since 1970, UTC.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -65,6 +66,17 @@ impl Clock for SystemClock {
         let since_1970 = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
         Time(i64::try_from(since_1970.as_micros()).unwrap_or(i64::MAX))
     }
+}
+
+/// Time since the first call in this process, by a clock that is never set. For pauses and intervals, not for dates.
+pub fn monotonic() -> Duration {
+    static BEGINNING: LazyLock<Instant> = LazyLock::new(instant);
+    instant().saturating_duration_since(*BEGINNING)
+}
+
+#[expect(clippy::disallowed_methods, reason = "this is the one place that reads the clock")]
+fn instant() -> Instant {
+    Instant::now()
 }
 
 /// A clock that stands still until it is moved, for tests.

@@ -30,6 +30,9 @@ pub mod audit;
 
 pub mod db;
 
+pub mod fault_log;
+pub mod progress;
+
 pub mod clock;
 pub mod random;
 pub mod secret;

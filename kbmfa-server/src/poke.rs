@@ -1,6 +1,8 @@
 //! The socket in the state directory: the command line rings here after it has changed the database, so that
 //! a running server looks at once. It carries no data; what changed stands in the database.
 
+pub mod reload;
+
 use nix::unistd::Uid;
 use std::io::{self, Write};
 use std::os::unix::fs::PermissionsExt;
@@ -9,6 +11,9 @@ use std::sync::Arc;
 use std::time::Duration;
 use tokio::net::UnixListener;
 use tokio::sync::Notify;
+
+use crate::fault_log::FaultLog;
+use crate::progress::Progress;
 
 /// Time between attempts to own the socket while another server on the same state does.
 const RETRY: Duration = Duration::from_secs(2);
@@ -30,14 +35,25 @@ pub fn is_heard(state_dir: &Path) -> bool {
     std::os::unix::net::UnixStream::connect(state_dir.join(NAME)).is_ok()
 }
 
+/// The process that listens for rings, which is also rung by the question.
+///
+/// # Errors
+/// If there is none.
+pub async fn listening_process(state_dir: &Path) -> io::Result<u32> {
+    let pid = tokio::net::UnixStream::connect(state_dir.join(NAME)).await?.peer_cred()?.pid();
+    pid.and_then(|pid| u32::try_from(pid).ok()).ok_or_else(|| io::Error::other("its process is not known"))
+}
+
 /// Listens for rings and passes them on. While another server on this state has the socket, that one
 /// hears them, and this one learns of changes by looking.
 ///
 /// # Errors
 /// What the system says.
-pub async fn listen(state_dir: PathBuf, poke: Arc<Notify>) -> io::Result<()> {
+pub async fn listen(state_dir: PathBuf, poke: Arc<Notify>, progress: Progress) -> io::Result<()> {
     let path = state_dir.join(NAME);
+    let mut faults = FaultLog::new("admin socket");
     let listener = loop {
+        progress.round().await;
         match own(&path) {
             Ok(listener) => break listener,
             Err(error) if error.kind() == io::ErrorKind::AddrInUse => tokio::time::sleep(RETRY).await,
@@ -45,15 +61,14 @@ pub async fn listen(state_dir: PathBuf, poke: Arc<Notify>) -> io::Result<()> {
         }
     };
     loop {
-        let caller = match listener.accept().await.and_then(|(stream, _)| stream.peer_cred()) {
-            Ok(caller) => Uid::from_raw(caller.uid()),
-            Err(error) => {
-                // Out of file descriptors, most likely. Nothing is lost: the feed looks by itself, only later.
-                log::error!("admin socket: {error}");
-                tokio::time::sleep(RETRY).await;
-                continue;
-            }
+        let accepted = progress.waiting(listener.accept()).await;
+        let caller = accepted.and_then(|(stream, _)| stream.peer_cred());
+        let Some(caller) = faults.note(caller) else {
+            // Out of file descriptors, most likely. Nothing is lost: the feed looks by itself, only later.
+            tokio::time::sleep(RETRY).await;
+            continue;
         };
+        let caller = Uid::from_raw(caller.uid());
         if caller.is_root() || caller == Uid::effective() {
             poke.notify_one();
         } else {

@@ -1,8 +1,11 @@
 //! The composition root: builds everything, starts every loop, and ends the process when one of them ends.
 
 mod certificate;
+mod loops;
+mod reload;
+mod supervision;
+mod systemd;
 
-use sd_notify::NotifyState;
 use std::future::Future;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -12,25 +15,32 @@ use std::time::Duration;
 use tokio::net::TcpListener;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::{Notify, mpsc, watch};
-use tokio::task::JoinSet;
 
 use crate::audit::{Actor, Event, Kind, store as audit};
 use crate::clock::Time;
 use crate::config::{self, Config};
+use crate::db::probe::Probe;
 use crate::db::{self, Db, lease};
+use crate::fault_log::FaultLog;
 use crate::http::connections::Limits;
 use crate::http::gate::Gate;
 use crate::http::listen::{self, Listener};
+use crate::http::status::{self, Readiness};
 use crate::http::strangers::{self, Strangers};
-use crate::http::{self, status, tls};
+use crate::http::{self, tls};
 use crate::logins::{self, Logins, Rules, feed, inbox, sweep};
 use crate::poke;
+use crate::progress::{Progress, Registry};
 use crate::relay;
 use crate::relay::console::Console;
-use crate::relay::keybase::{Fault, Keybase, Settings};
+use crate::relay::keybase::{Fault, Keybase, SUPERVISOR_BOUND, Settings};
 use crate::retention;
 use crate::sessions::Sessions;
 use certificate::{InForce, Keeper};
+use loops::{Loops, failing, forever};
+use reload::Reloadable;
+use supervision::IsWell;
+use systemd::Systemd;
 
 /// Connections that the loopback listener holds. None ever proves anything, so whoever only sits there is evicted.
 const STATUS_LIMITS: Limits = Limits {
@@ -43,6 +53,16 @@ const STATUS_LIMITS: Limits = Limits {
 
 /// How often is looked whether a restore was confirmed.
 const CONFIRMATION_INTERVAL: Duration = Duration::from_millis(500);
+
+/// Pause before what a database that fails has stopped is tried again.
+const RETRY: Duration = Duration::from_secs(2);
+
+/// Longest time for a round of a loop that waits for the database at most once or twice, each time for another program's
+/// lock.
+const BOUND: Duration = Duration::from_secs(20);
+
+/// Reloads that may wait for their turn.
+const RELOADS_MAX: usize = 4;
 
 /// Why the server ended.
 #[derive(Debug, thiserror::Error)]
@@ -72,7 +92,7 @@ pub enum Error {
     #[error("{0} have changed, which takes a restart; all else stays as it was, too")]
     Restart(&'static str),
     /// A loop ended that must not end.
-    #[error("{0} has ended; a server without it would not be one")]
+    #[error("the loop {0:?} stopped unexpectedly; the server shuts down")]
     Ended(&'static str),
 }
 
@@ -108,6 +128,17 @@ fn read(config_path: &Path) -> Result<Config, Error> {
     Err(Error::Files(told.join("\n")))
 }
 
+/// Logs what an operator should know of a configuration that can be used all the same.
+fn warn(db: &Db, config_path: &Path, config: &Config) -> Result<(), Error> {
+    for fault in db.read_blocking(|tx| config.policy_faults(tx))? {
+        log::warn!("{}: {fault}", config_path.display());
+    }
+    if config.auth_token.is_some() {
+        log::warn!("the AUTH_TOKEN is accepted: worth less than a credential for each machine");
+    }
+    Ok(())
+}
+
 async fn serve(config_path: PathBuf, config: Config) -> Result<(), Error> {
     let signals = Signals::hook()?;
     let db = Db::open_and_migrate(&config.state_dir)?;
@@ -115,12 +146,7 @@ async fn serve(config_path: PathBuf, config: Config) -> Result<(), Error> {
     let (keeper, in_force) = Keeper::begin(db.clone(), settings_in_force.clone()).await?;
     let door = listen::bind(config.http.listen)?;
     let status_door = listen::bind(config.http.status_listen)?;
-    for fault in db.read_blocking(|tx| config.policy_faults(tx))? {
-        log::warn!("{}: {fault}", config_path.display());
-    }
-    if config.auth_token.is_some() {
-        log::warn!("the AUTH_TOKEN is accepted: worth less than a credential for each machine");
-    }
+    warn(&db, &config_path, &config)?;
     let (open, opened) = watch::channel(record_start(&db).await?);
     let (close, closing) = watch::channel(false);
     let (broken_polls, broken) = mpsc::unbounded_channel();
@@ -128,32 +154,45 @@ async fn serve(config_path: PathBuf, config: Config) -> Result<(), Error> {
     let logins = Logins::new(db.clone(), rules, broken_polls, closing.clone());
     let sessions = Sessions::new(db.clone(), logins.clone());
     let (strangers, heard) = Strangers::new();
-    let (holder, bell) = (lease::Holder::this_process(), Arc::new(Notify::new()));
+    let holder = lease::Holder::this_process();
 
-    let mut loops = Loops(JoinSet::new());
-    let shared = Shared { db: db.clone(), logins: logins.clone(), sessions, strangers };
+    let systemd = Systemd::start()?;
+    let registry = Registry::default();
+    let probe = Probe::new(db.clone());
+    let readiness =
+        Readiness { logins: logins.clone(), dates: in_force.dates.clone(), probe, loops: registry.clone() };
+    let mut loops = Loops::new(registry.clone());
+    let shared = Shared { readiness: readiness.clone(), sessions, strangers };
     let (door, status_door) = doors(&config.http, shared, (door, status_door), (settings_in_force, in_force));
-    loops.start("the accept loop", forever(door.serve(closing.clone())));
-    loops.start("the loopback listener", forever(status_door.serve(closing)));
-    loops.start("the record of strangers", forever(strangers::run(db.clone(), heard)));
-    let sweep = sweep::run(logins.clone(), broken, holder.clone());
-    loops.start("the sweep", forever(once_open(opened.clone(), sweep)));
-    let pruning = retention::run(logins.clone(), holder.clone());
-    loops.start("the pruning of old logins", forever(once_open(opened.clone(), pruning)));
+    let closed = closing.clone();
+    loops.start("machine listener", BOUND, |progress| forever(door.serve(closing, progress)));
+    loops.start("status listener", BOUND, |progress| forever(status_door.serve(closed, progress)));
+    let for_record = db.clone();
+    loops.start("rejected callers", BOUND, |progress| forever(strangers::run(for_record, heard, progress)));
+    let (swept, swept_by, open_first) = (logins.clone(), holder.clone(), opened.clone());
+    loops.start("sweep", BOUND, |progress| {
+        forever(once_open(open_first, progress, |progress| sweep::run(swept, broken, swept_by, progress)))
+    });
+    let (pruned, pruned_by, open_first) = (logins.clone(), holder.clone(), opened.clone());
+    loops.start("pruning", BOUND, |progress| {
+        forever(once_open(open_first, progress, |progress| retention::run(pruned, pruned_by, progress)))
+    });
     let keybase = start_relay(&mut loops, &config, &logins, holder, &opened);
-    loops.start("the certificate's keeper", forever(keeper.run()));
-    loops.start("the opening", failing(open_in_time(db.clone(), logins.clone(), open)));
-    loops.start("the feed", failing(feed::run(logins.clone(), Arc::clone(&bell))));
-    loops.start("the admin socket", failing(poke::listen(config.state_dir.clone(), bell)));
-    loops.start("the database's writer", forever(writer_ends(db.clone())));
-    loops.start("the index of words", failing(once_open(opened.clone(), index(db.clone()))));
-    loops.start("the watchdog", forever(watchdog(db)));
+    loops.start("certificate renewal", BOUND * 2, |progress| forever(keeper.run(progress)));
+    let (confirmed, judged) = (db.clone(), logins.clone());
+    loops.start("restore confirmation", BOUND, |progress| {
+        forever(open_in_time(confirmed, judged, open, progress))
+    });
+    let reloads = start_hearing(&mut loops, &config, &logins)?;
+    start_upkeep(&mut loops, &config, (db, readiness), (&registry, opened.clone()), &systemd)?;
 
     let live = Reloadable { config_path, settings, logins, opened, config };
     // Before a restore is confirmed nobody can be asked anyway.
     let begins = keybase.clone().filter(|_| live.opened.borrow().is_some());
-    let outcome = until_told_to_end(&mut loops, live, signals, begins).await;
-    notify(&[NotifyState::Stopping]);
+    let progress = registry.register("signals", BOUND);
+    let told = Told { signals, reloads, progress, systemd: systemd.clone() };
+    let outcome = until_told_to_end(&mut loops, live, told, begins).await;
+    systemd.stopping();
     let _ = close.send(true);
     if let Some(keybase) = &keybase {
         keybase.end().await;
@@ -161,6 +200,48 @@ async fn serve(config_path: PathBuf, config: Config) -> Result<(), Error> {
     loops.drain().await;
     log::info!("ended");
     outcome
+}
+
+/// Starts what hears of changes that were made elsewhere, and of reloads, which are passed on.
+fn start_hearing(
+    loops: &mut Loops,
+    config: &Config,
+    logins: &Logins,
+) -> io::Result<mpsc::Receiver<poke::reload::Caller>> {
+    let bell = Arc::new(Notify::new());
+    let (logins, rung, state_dir) = (logins.clone(), Arc::clone(&bell), config.state_dir.clone());
+    loops.start("change feed", BOUND, |progress| failing(feed::run(logins, rung, progress)));
+    loops.start("admin socket", BOUND, |progress| failing(poke::listen(state_dir, bell, progress)));
+    let (asking, reloads) = mpsc::channel(RELOADS_MAX);
+    let socket = poke::reload::bind()?;
+    loops.start("reload socket", BOUND * 2, |progress| {
+        forever(poke::reload::listen(socket, asking, progress))
+    });
+    Ok(reloads)
+}
+
+/// Starts what keeps the server well, and the thread that watches all loops.
+fn start_upkeep(
+    loops: &mut Loops,
+    config: &Config,
+    (db, readiness): (Db, Readiness),
+    (registry, opened): (&Registry, watch::Receiver<Option<Time>>),
+    systemd: &Systemd,
+) -> io::Result<()> {
+    let indexed = db.clone();
+    loops.start("word index", BOUND, |progress| {
+        forever(once_open(opened, progress, |progress| index(indexed, progress)))
+    });
+    let (listen, shown, told) = (config.http.listen, readiness.clone(), systemd.clone());
+    loops.start("status line", BOUND * 2, |progress| {
+        forever(systemd::status_line(listen, shown, told, progress))
+    });
+    let is_well: IsWell = Arc::new(true.into());
+    let well = Arc::clone(&is_well);
+    loops.start("database writer", BOUND, |progress| {
+        forever(supervision::writer(db, readiness, well, progress))
+    });
+    supervision::start(registry.clone(), is_well, systemd.clone())
 }
 
 /// Starts the loop that carries asks, and whatever its relay needs beside it.
@@ -173,21 +254,26 @@ fn start_relay(
 ) -> Option<Keybase> {
     let (logins, opened) = (logins.clone(), opened.clone());
     let relay::Settings::Keybase(settings) = &config.relay else {
-        loops.start("the relay loop", forever(once_open(opened, inbox::run(logins, Console, holder))));
+        loops.start("relay worker", inbox::BOUND, |progress| {
+            forever(once_open(opened, progress, |progress| inbox::run(logins, Console, holder, progress)))
+        });
         return None;
     };
     let keybase = Keybase::new(Settings::clone(settings), config.destinations());
     let carried = keybase.clone();
-    loops.start("the relay loop", forever(once_open(opened, inbox::run(logins, carried, holder))));
+    loops.start("relay worker", inbox::BOUND, |progress| {
+        forever(once_open(opened, progress, |progress| inbox::run(logins, carried, holder, progress)))
+    });
     let attended = keybase.clone();
-    loops.start("the watch over Keybase", forever(async move { attended.attend().await }));
+    loops.start("keybase supervisor", SUPERVISOR_BOUND, |progress| {
+        forever(async move { attended.attend(progress).await })
+    });
     Some(keybase)
 }
 
 /// What both doors lead to.
 struct Shared {
-    db: Db,
-    logins: Logins,
+    readiness: Readiness,
     sessions: Sessions,
     strangers: Strangers,
 }
@@ -199,7 +285,8 @@ fn doors(
     (machines, own): (TcpListener, TcpListener),
     (settings, in_force): (watch::Receiver<http::Settings>, InForce),
 ) -> (Listener, Listener) {
-    let Shared { db, logins, sessions, strangers } = shared;
+    let Shared { readiness, sessions, strangers } = shared;
+    let (logins, db) = (readiness.logins.clone(), readiness.logins.db().clone());
     let seen = Arc::default();
     let gate = Gate::new(db.clone(), logins.clone(), strangers.clone(), http.requests_per_machine);
     let door = Listener {
@@ -213,40 +300,12 @@ fn doors(
     let status_door = Listener {
         socket: own,
         tls: None,
-        routes: status::routes(db, logins, sessions, (seen, strangers), in_force.dates),
+        routes: status::routes(readiness, sessions, (seen, strangers)),
         gate: None,
         limits: STATUS_LIMITS,
         seen: Arc::default(),
     };
     (door, status_door)
-}
-
-/// Everything that a SIGHUP renews.
-struct Reloadable {
-    config_path: PathBuf,
-    settings: watch::Sender<http::Settings>,
-    logins: Logins,
-    opened: watch::Receiver<Option<Time>>,
-    config: Config,
-}
-
-impl Reloadable {
-    /// A faulty configuration changes nothing.
-    fn reload(&mut self) -> Result<(), Error> {
-        let config = read(&self.config_path)?;
-        tls::load(&config.http)?;
-        let (now, then) = (&config, &self.config);
-        if now.relay != then.relay {
-            return Err(Error::Restart("[relay] and min_role"));
-        }
-        let fixed = (now.http.listen, now.http.status_listen, now.http.limits, &now.state_dir);
-        if fixed != (then.http.listen, then.http.status_listen, then.http.limits, &then.state_dir) {
-            log::warn!("listeners, limits and state_dir change only with a restart");
-        }
-        self.logins.set_rules(config.rules(*self.opened.borrow()));
-        self.settings.send_replace(config.http);
-        Ok(())
-    }
 }
 
 /// What the server is told from outside. Hooked before anybody can believe that it serves.
@@ -266,12 +325,21 @@ impl Signals {
     }
 }
 
+/// How the server is told something.
+struct Told {
+    signals: Signals,
+    reloads: mpsc::Receiver<poke::reload::Caller>,
+    progress: Progress,
+    systemd: Systemd,
+}
+
 async fn until_told_to_end(
     loops: &mut Loops,
     mut live: Reloadable,
-    mut signals: Signals,
+    told: Told,
     begins: Option<Keybase>,
 ) -> Result<(), Error> {
+    let Told { mut signals, mut reloads, progress, systemd } = told;
     let mut begun = pin!(async { if let Some(relay) = begins { relay.begun().await } else { Ok(()) } });
     let mut is_ready = false;
     loop {
@@ -280,51 +348,18 @@ async fn until_told_to_end(
                 begun?;
                 is_ready = true;
                 log::info!("serving on {}", live.config.http.listen);
-                notify(&[NotifyState::Ready]);
+                systemd.ready();
             }
             _ = signals.terminate.recv() => return Ok(()),
             _ = signals.interrupt.recv() => return Ok(()),
-            _ = signals.hang_up.recv() => match live.reload() {
-                Ok(()) => log::info!("configuration and certificate read again"),
-                Err(error) => log::error!("nothing was reloaded: {error}"),
-            },
+            _ = signals.hang_up.recv() => drop(live.reload()),
+            Some(caller) = reloads.recv() => {
+                let _ = caller.send(live.reload());
+            }
             ended = loops.next_end() => return Err(ended),
+            never = progress.waiting(std::future::pending()) => never,
         }
     }
-}
-
-/// The loops that make the server.
-struct Loops(JoinSet<Error>);
-
-impl Loops {
-    fn start(&mut self, name: &'static str, run: impl Future<Output = Result<(), Error>> + Send + 'static) {
-        self.0.spawn(async move { run.await.err().unwrap_or(Error::Ended(name)) });
-    }
-
-    async fn next_end(&mut self) -> Error {
-        match self.0.join_next().await {
-            Some(Ok(error)) => error,
-            Some(Err(panic)) => Error::Io(io::Error::other(format!("a loop died: {panic}"))),
-            None => Error::Ended("everything"),
-        }
-    }
-
-    /// The listeners end by themselves once they are told; the rest has nothing to finish.
-    async fn drain(mut self) {
-        for _listener in 0..2 {
-            self.0.join_next().await;
-        }
-        self.0.shutdown().await;
-    }
-}
-
-async fn forever(run: impl Future<Output = ()>) -> Result<(), Error> {
-    run.await;
-    Ok(())
-}
-
-async fn failing<E: Into<Error>>(run: impl Future<Output = Result<(), E>>) -> Result<(), Error> {
-    run.await.map_err(Into::into)
 }
 
 /// The start goes into the record: a machine's silence counts only from here. None while the database is
@@ -342,13 +377,15 @@ async fn record_start(db: &Db) -> Result<Option<Time>, db::Error> {
 }
 
 /// After a restore nothing is judged until that is confirmed: waits for it, then lets the loops begin.
-async fn open_in_time(db: Db, logins: Logins, open: watch::Sender<Option<Time>>) -> Result<(), db::Error> {
+async fn open_in_time(db: Db, logins: Logins, open: watch::Sender<Option<Time>>, progress: Progress) {
+    let mut faults = FaultLog::new("the confirmation of a restore cannot be recorded");
     if open.borrow().is_none() {
         log::warn!("{}: every login is refused", db::Error::ReadOnly);
     }
     while open.borrow().is_none() {
+        progress.round().await;
         tokio::time::sleep(CONFIRMATION_INTERVAL).await;
-        if let Some(now) = record_start(&db).await? {
+        if let Some(Some(now)) = faults.note(record_start(&db).await) {
             open.send_replace(Some(now));
             let mut rules = Rules::clone(&logins.rules());
             rules.grace.listening_since = Some(now);
@@ -356,43 +393,35 @@ async fn open_in_time(db: Db, logins: Logins, open: watch::Sender<Option<Time>>)
             log::info!("the restore is confirmed; logins are judged from now on");
         }
     }
-    std::future::pending().await
+    progress.finish();
+    std::future::pending::<()>().await;
 }
 
-async fn once_open<T>(mut opened: watch::Receiver<Option<Time>>, run: impl Future<Output = T>) -> T {
-    match opened.wait_for(Option::is_some).await.map(drop) {
-        Ok(()) => run.await,
-        // The opening has ended, and with it the server.
+async fn once_open<T, F: Future<Output = T>>(
+    mut opened: watch::Receiver<Option<Time>>,
+    progress: Progress,
+    run: impl FnOnce(Progress) -> F,
+) -> T {
+    match progress.waiting(opened.wait_for(Option::is_some)).await.map(drop) {
+        Ok(()) => run(progress).await,
+        // What confirms has ended, and with it the server.
         Err(_) => std::future::pending().await,
     }
 }
 
-async fn writer_ends(db: Db) {
-    db.writer_ends().await;
-}
-
 /// Makes the words of events that were there before the index was, and then has nothing more to do.
-async fn index(db: Db) -> Result<(), db::Error> {
-    while db.write_bulk("audit.index", audit::index::complete_some).await? {}
-    std::future::pending().await
-}
-
-/// Tells systemd that we are alive, as long as the database takes writes or is read-only on purpose.
-async fn watchdog(db: Db) {
-    let Some(period) = sd_notify::watchdog_enabled() else { return std::future::pending().await };
+async fn index(db: Db, progress: Progress) {
+    let mut faults = FaultLog::new("word index");
     loop {
-        match status::probe(&db).await {
-            Ok(_) | Err(logins::Error::Db(db::Error::ReadOnly)) => notify(&[NotifyState::Watchdog]),
-            Err(error) => log::error!("watchdog: {error}"),
+        progress.round().await;
+        match faults.note(db.write_bulk("audit.index", audit::index::complete_some).await) {
+            Some(true) => {}
+            Some(false) => break,
+            None => tokio::time::sleep(RETRY).await,
         }
-        tokio::time::sleep(period / 3).await;
     }
-}
-
-fn notify(state: &[NotifyState<'_>]) {
-    if let Err(error) = sd_notify::notify(state) {
-        log::warn!("systemd could not be notified: {error}");
-    }
+    progress.finish();
+    std::future::pending::<()>().await;
 }
 
 /// Each waiting login is a connection: takes as many file descriptors as the system grants.

@@ -28,7 +28,7 @@ const SHORT_WINDOW: [(&str, &str, &str); 2] =
     [("login", "window", "\"7s\""), ("login", "poll_grace", "\"6s\"")];
 
 /// alice's login at web1, asked about.
-struct Asked<'a> {
+pub(crate) struct Asked<'a> {
     world: &'a ChatWorld,
     login: Login,
     id: String,
@@ -36,7 +36,7 @@ struct Asked<'a> {
 }
 
 impl<'a> Asked<'a> {
-    fn new(world: &'a ChatWorld, machine: &Machine) -> Self {
+    pub(crate) fn new(world: &'a ChatWorld, machine: &Machine) -> Self {
         let login = machine.ssh("alice", &["echo", "in"]);
         let id = world.admin.pending();
         let message = world.chat.ask(&id);
@@ -48,7 +48,7 @@ impl<'a> Asked<'a> {
     }
 
     /// bob approves, and alice is in.
-    fn approve(self) {
+    pub(crate) fn approve(self) {
         self.answer("bob", "Approve");
         assert!(let_in(&self.login.wait()));
     }

@@ -43,6 +43,7 @@ mod policy;
 mod protocol;
 mod recovery;
 mod secrets;
+mod service;
 mod sessions;
 mod shipped_module;
 mod sudo;

@@ -34,6 +34,7 @@ pub mod between;
 pub mod impostor;
 pub mod message;
 pub mod server;
+pub mod systemd;
 pub mod wire;
 
 pub mod clock;

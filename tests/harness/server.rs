@@ -13,7 +13,7 @@ use std::thread;
 use crate::clock::FakeClock;
 use crate::ports::Port;
 use crate::process::{brief, program, run, signal};
-use crate::wait::until;
+use crate::wait::{PATIENCE, until};
 use crate::{built, files};
 
 /// A server with its own database, CA and configuration.
@@ -34,6 +34,7 @@ pub struct Server {
     /// A twin's own port, kept reserved while it is down.
     _port: Option<Port>,
     running: RefCell<Option<Child>>,
+    variables: RefCell<Vec<(String, String)>>,
 }
 
 impl Server {
@@ -48,8 +49,8 @@ impl Server {
         command.args(owner.iter().flat_map(|owner| ["--owner", owner]));
         let report: Value = serde_json::from_str(&run(&mut command)).expect("JSON from init");
         let pin = report["pin"].as_str().expect("a pin from init").to_owned();
-        let (log, running) = (dir.join("server.log"), RefCell::default());
-        Self { port, config, state_dir, pin, clock: None, log, status, running, _port: None }
+        let (log, running, variables) = (dir.join("server.log"), RefCell::default(), RefCell::default());
+        Self { port, config, state_dir, pin, clock: None, log, status, running, variables, _port: None }
     }
 
     /// A second server on the same state, on ports of its own; it does not run yet.
@@ -61,13 +62,39 @@ impl Server {
         files::set_key(&config, "server", "listen", &format!("\"127.0.0.1:{}\"", port.number));
         files::set_key(&config, "server", "status_listen", &format!("\"127.0.0.1:{}\"", status.number));
         let (state_dir, pin) = (self.state_dir.clone(), self.pin.clone());
-        let (number, running, clock) = (port.number, RefCell::default(), self.clock.clone());
-        Self { port: number, config, state_dir, pin, clock, log, status, running, _port: Some(port) }
+        let (number, running, variables) = (port.number, RefCell::default(), RefCell::default());
+        let clock = self.clock.clone();
+        Self {
+            port: number,
+            config,
+            state_dir,
+            pin,
+            clock,
+            log,
+            status,
+            running,
+            variables,
+            _port: Some(port),
+        }
     }
 
     /// Makes it read its configuration again.
     pub fn reload(&self) {
         signal(self.running.borrow().as_ref().expect("a running server"), Signal::HUP);
+    }
+
+    /// Makes it read its configuration again and waits for the outcome: what it said of that, or why it did not.
+    pub fn try_reload(&self) -> Result<String, String> {
+        let mut command = brief(built::server());
+        command.arg("reload").arg("--config").arg(&self.config);
+        let output = command.args(["--pid", &self.pid().to_string()]).output().unwrap();
+        let text = |bytes: Vec<u8>| String::from_utf8(bytes).unwrap();
+        if output.status.success() { Ok(text(output.stdout)) } else { Err(text(output.stderr)) }
+    }
+
+    /// Sets a variable of its environment, from its next start on.
+    pub fn set_variable(&self, name: &str, value: &str) {
+        self.variables.borrow_mut().push((name.to_owned(), value.to_owned()));
     }
 
     /// Changes a key of the configuration; the next start reads it.
@@ -93,6 +120,7 @@ impl Server {
         let mut command = program(built::server());
         command.arg("serve").arg("--config").arg(&self.config);
         command.stdout(log.try_clone().unwrap()).stderr(log);
+        command.envs(self.variables.borrow().iter().map(|(name, value)| (name, value)));
         command.envs(self.clock.iter().map(|clock| ("LD_PRELOAD", &clock.library)));
         *self.running.borrow_mut() = Some(command.spawn().unwrap());
         until("the server to be ready", || self.answers(status).then_some(()));
@@ -125,6 +153,12 @@ impl Server {
         signal(&child, Signal::TERM);
         let status = until("the server to stop", || child.try_wait().unwrap());
         assert!(status.success(), "SIGTERM ended the server with {status}\n{}", self.log());
+    }
+
+    /// Waits until it has ended by itself, and returns its exit code.
+    pub fn wait_for_end(&self) -> Option<i32> {
+        let mut child = self.running.take().expect("a running server");
+        until("the server to end by itself", || child.try_wait().unwrap()).code()
     }
 
     /// Kills it without warning.
@@ -174,12 +208,18 @@ impl Server {
 
     /// The answer of the loopback listener, head and all; none while nothing listens.
     pub fn status(&self, path: &str) -> Option<String> {
-        let mut stream = TcpStream::connect(("127.0.0.1", self.status.number)).ok()?;
-        write!(stream, "GET {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n").ok()?;
-        let mut answer = String::new();
-        stream.read_to_string(&mut answer).ok()?;
-        Some(answer)
+        status_at(self.status.number, path)
     }
+}
+
+/// The answer of a loopback listener at this port, head and all; none while nothing listens.
+pub fn status_at(port: u16, path: &str) -> Option<String> {
+    let mut stream = TcpStream::connect(("127.0.0.1", port)).ok()?;
+    stream.set_read_timeout(Some(PATIENCE)).ok()?;
+    write!(stream, "GET {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n").ok()?;
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).ok()?;
+    Some(answer)
 }
 
 impl Drop for Server {

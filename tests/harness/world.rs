@@ -1,6 +1,7 @@
 //! A server and whatever machines a test makes beside it.
 
 use std::cell::Cell;
+use std::path::Path;
 use tempfile::TempDir;
 
 use crate::admin::Admin;
@@ -62,6 +63,11 @@ impl World {
         let server = Server::init(dir.path(), port.number, owner);
         let admin = Admin::new(server.config.clone());
         Self { server, admin, machines: Cell::default(), dir, _port: port }
+    }
+
+    /// A directory for what a story needs beside the server, gone with it.
+    pub fn dir(&self) -> &Path {
+        self.dir.path()
     }
 
     /// A machine that joins this server when it starts.

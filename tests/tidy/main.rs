@@ -27,6 +27,7 @@ const ARROWS: &[&[&str]] = &[
     &["policy"],
     &["audit"],
     &["db"],
+    &["fault_log", "progress"],
     &["clock", "random", "secret", "settings", "shared", "source"],
 ];
 

@@ -13,6 +13,7 @@ pub mod login;
 pub mod machine;
 pub mod policy;
 pub mod pool;
+pub mod reload;
 pub mod restore;
 pub mod session;
 

@@ -5,6 +5,7 @@
 
 pub mod lease;
 pub mod meta;
+pub mod probe;
 pub mod replace;
 
 mod migrate;
@@ -74,12 +75,28 @@ pub enum Error {
     /// The database took back a whole transaction, and with it the work of several callers.
     #[error("the database took back the transaction")]
     RolledBack,
+    /// A write did not end in time.
+    #[error("the database did not take a write within {0:?}")]
+    Slow(Duration),
     /// More work waits than can be done in time.
     #[error("the database is overloaded")]
     Overloaded,
     /// The writer has ended.
     #[error("the database is closed")]
     Closed,
+}
+
+impl Error {
+    /// True if a new process may do better: not for a full disk, a lock that another program holds, or a restore that is
+    /// to be confirmed. A server that runs refuses logins then; one that ends is unreachable, which is worse.
+    pub fn may_end_by_restart(&self) -> bool {
+        let lasts = [rusqlite::ErrorCode::DiskFull, rusqlite::ErrorCode::DatabaseBusy];
+        match self {
+            Self::Sqlite(error) => error.sqlite_error_code().is_none_or(|code| !lasts.contains(&code)),
+            Self::ReadOnly | Self::RolledBack | Self::Overloaded => false,
+            _ => true,
+        }
+    }
 }
 
 impl From<rusqlite::Error> for Error {
@@ -320,6 +337,23 @@ impl Db {
     /// Jobs done and commits made since the start.
     pub fn counters(&self) -> (u64, u64) {
         self.writer.counters()
+    }
+
+    /// Jobs since the start whose commit failed.
+    pub fn failed_writes(&self) -> u64 {
+        self.writer.failed()
+    }
+
+    /// Returns when the writer has done everything that was waiting. Writes nothing.
+    ///
+    /// # Errors
+    /// What the database says; it is the writer's round all the same.
+    pub async fn writer_goes_round(&self) -> Result<(), Error> {
+        let nothing = |_: &Tx<'_>| Ok::<_, Error>(());
+        self.writer
+            .submit("round", (Priority::Urgent, When::Always), nothing)?
+            .await
+            .map_err(|_| Error::Closed)?
     }
 
     /// SQLite's own check of the file: empty if all is well.

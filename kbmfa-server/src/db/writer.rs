@@ -15,6 +15,7 @@ use tokio::sync::oneshot;
 
 use super::{Error, Tx, meta};
 use crate::clock::Clock;
+use crate::fault_log::FaultLogs;
 pub(super) use queue::Priority;
 use queue::{Queue, Sender};
 
@@ -45,6 +46,7 @@ pub(super) enum When {
 struct Counters {
     jobs: AtomicU64,
     commits: AtomicU64,
+    failed: AtomicU64,
 }
 
 impl Writer {
@@ -89,6 +91,10 @@ impl Writer {
         self.queue.closed().await;
     }
 
+    pub(super) fn failed(&self) -> u64 {
+        self.counters.failed.load(Ordering::Relaxed)
+    }
+
     pub(super) fn counters(&self) -> (u64, u64) {
         (self.counters.jobs.load(Ordering::Relaxed), self.counters.commits.load(Ordering::Relaxed))
     }
@@ -96,13 +102,25 @@ impl Writer {
 
 fn run(mut connection: Connection, mut jobs: Queue<Box<dyn Job>>, clock: &dyn Clock, counters: &Counters) {
     let mut group = Vec::with_capacity(GROUP_MAX);
+    let mut faults = FaultLogs::new("transaction ");
     while jobs.wait() {
         let outcome = commit(&mut connection, &mut jobs, &mut group, clock);
-        if outcome.is_ok() {
-            counters.jobs.fetch_add(group.len() as u64, Ordering::Relaxed);
-            counters.commits.fetch_add(1, Ordering::Relaxed);
+        match &outcome {
+            Ok(()) => {
+                counters.jobs.fetch_add(group.len() as u64, Ordering::Relaxed);
+                counters.commits.fetch_add(1, Ordering::Relaxed);
+            }
+            Err(error) => {
+                counters.failed.fetch_add(group.len() as u64, Ordering::Relaxed);
+                for job in &group {
+                    faults.failed(job.name(), error);
+                }
+            }
         }
         for job in group.drain(..) {
+            if outcome.is_ok() {
+                faults.succeeded(job.name());
+            }
             job.finish(outcome.clone());
         }
     }
@@ -159,6 +177,8 @@ fn run_one(
 
 /// One piece of work with its caller's reply channel, types erased.
 trait Job: Send {
+    /// What the work is called in the log.
+    fn name(&self) -> &'static str;
     /// Does the work, if it may be done; true if it is to be kept.
     fn run(&mut self, tx: &Tx<'_>, read_only: bool) -> bool;
     /// Tells the caller, once the commit is on disk or has failed.
@@ -179,6 +199,10 @@ where
     T: Send,
     E: From<Error> + Send,
 {
+    fn name(&self) -> &'static str {
+        self.name
+    }
+
     fn run(&mut self, tx: &Tx<'_>, read_only: bool) -> bool {
         let refused = read_only && self.when == When::Writable;
         let work = self.todo.take();
@@ -190,10 +214,7 @@ where
         let result = match (self.result, commit) {
             (Some(Err(own)), _) => Err(own),
             (Some(result), Ok(())) => result,
-            (_, Err(error)) => {
-                log::error!("transaction {}: {error}", self.name);
-                Err(error.into())
-            }
+            (_, Err(error)) => Err(error.into()),
             (None, Ok(())) => Err(Error::Closed.into()),
         };
         // A caller that has gone away needs no answer; its work is done all the same.

@@ -17,6 +17,8 @@ use super::caller::Peer;
 use super::connection::{self, Ended, Inside};
 use super::connections::{ConnectionLimiter, Limits, Seen};
 use super::gate::Gate;
+use crate::fault_log::FaultLog;
+use crate::progress::Progress;
 use crate::source::Address;
 
 /// Connections that the kernel keeps while we are busy.
@@ -60,22 +62,20 @@ pub struct Listener {
 
 impl Listener {
     /// Serves until `closing` turns true, then lets open requests end.
-    pub async fn serve(self, mut closing: watch::Receiver<bool>) {
+    pub async fn serve(self, mut closing: watch::Receiver<bool>, progress: Progress) {
+        let mut faults = FaultLog::new("accept");
         let graceful = GracefulShutdown::new();
         let limiter = ConnectionLimiter::new(self.limits, Arc::clone(&self.seen));
         loop {
             let accepted = tokio::select! {
-                accepted = self.socket.accept() => accepted,
+                accepted = progress.waiting(self.socket.accept()) => accepted,
                 _ = closing.wait_for(|closing| *closing) => break,
             };
-            let (stream, peer) = match accepted {
-                Ok(accepted) => accepted,
-                Err(error) => {
-                    log::error!("accept: {error}");
-                    limiter.make_room();
-                    tokio::time::sleep(PAUSE).await;
-                    continue;
-                }
+            let Some((stream, peer)) = faults.note(accepted) else {
+                // Out of file descriptors, most likely: whoever proves nothing makes room. A pause, or this loop would spin.
+                limiter.make_room();
+                tokio::time::sleep(PAUSE).await;
+                continue;
             };
             let address = Address::from(peer.ip());
             let permit = limiter.admit(address.source());

@@ -12,6 +12,7 @@ use warp::reply::{Reply, Response};
 use super::gate::Refusal;
 use crate::ca;
 use crate::db;
+use crate::fault_log::SharedFaultLog;
 use crate::logins::Error;
 use crate::roster;
 
@@ -88,6 +89,9 @@ fn come_back(mut response: Response) -> Response {
     response
 }
 
+/// A database that fails, fails for every machine that asks.
+static FAILED: SharedFaultLog = SharedFaultLog::new("a request failed");
+
 fn explain(failure: &Failure) -> Response {
     let say = |status, code, title: &str| problem(status, code, title, None);
     match failure {
@@ -100,7 +104,7 @@ fn explain(failure: &Failure) -> Response {
             say(StatusCode::TOO_MANY_REQUESTS, "too-many-requests", title)
         }
         Failure::Certificates(error) => {
-            log::error!("a request failed: {error}");
+            FAILED.failed(error);
             say(StatusCode::INTERNAL_SERVER_ERROR, "internal", "internal error")
         }
         Failure::Action(error) => match error {
@@ -137,11 +141,11 @@ fn explain(failure: &Failure) -> Response {
                 say(StatusCode::SERVICE_UNAVAILABLE, "unavailable", title)
             }
             Error::Db(error) | Error::Roster(roster::Error::Db(error)) => {
-                log::error!("a request failed: {error}");
+                FAILED.failed(error);
                 say(StatusCode::SERVICE_UNAVAILABLE, "unavailable", "the database cannot be used right now")
             }
             Error::Roster(_) | Error::Random(_) => {
-                log::error!("a request failed: {error}");
+                FAILED.failed(error);
                 say(StatusCode::INTERNAL_SERVER_ERROR, "internal", "internal error")
             }
         },

@@ -3,6 +3,7 @@
 use std::fmt::Write as _;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::time::Duration;
 use tokio::sync::watch;
 use warp::Filter;
 use warp::filters::BoxedFilter;
@@ -15,51 +16,102 @@ use crate::ca::Dates;
 use crate::ca::due::{self, Standing};
 use crate::clock::Time;
 use crate::db::Db;
+use crate::db::probe::Probe;
 use crate::logins::{Error, Logins, store};
+use crate::progress::{Registry, Silence};
 use crate::sessions::{self, Sessions};
+
+/// Longest time to find out whether the server is ready; then it is not.
+const READINESS_TIME: Duration = Duration::from_secs(9);
 
 /// `/healthz`, `/readyz`, `/metrics`.
 pub fn routes(
-    db: Db,
-    logins: Logins,
+    readiness: Readiness,
     sessions: Sessions,
     (seen, strangers): (Arc<Seen>, Strangers),
-    dates: watch::Receiver<Dates>,
 ) -> BoxedFilter<(Response,)> {
     let health = warp::path!("healthz").map(|| "ok\n".into_response());
-    let (writer, known, relay) = (db.clone(), dates.clone(), logins.clone());
-    let ready =
-        warp::path!("readyz").then(move || readiness(writer.clone(), relay.rules().relay, *known.borrow()));
-    let live = Live { logins, sessions, seen, strangers };
-    let metrics = warp::path!("metrics").then(move || metrics(db.clone(), live.clone(), *dates.borrow()));
+    let asked = readiness.clone();
+    let ready = warp::path!("readyz").then(move || {
+        let readiness = asked.clone();
+        async move {
+            match readiness.find_out().await {
+                Ok(notes) => format!("ready\n{notes}").into_response(),
+                Err(why) => {
+                    let text = format!("not ready: {why}\n");
+                    warp::reply::with_status(text, StatusCode::SERVICE_UNAVAILABLE).into_response()
+                }
+            }
+        }
+    });
+    let live = Live { readiness, sessions, seen, strangers };
+    let metrics = warp::path!("metrics").then(move || metrics(live.clone()));
     let all = warp::get().and(health.or(ready).unify().or(metrics).unify());
     all.recover(super::reply::no_route).unify().boxed()
 }
 
-/// A login can be served when the database takes a write, machines accept the certificate, and people can be asked.
-async fn readiness(db: Db, relay: &'static str, dates: Dates) -> Response {
-    let not_ready = |why: String| {
-        let text = format!("not ready: {why}\n");
-        warp::reply::with_status(text, StatusCode::SERVICE_UNAVAILABLE).into_response()
-    };
-    let certificates = match probe(&db).await {
-        Ok(now) => certificates(&dates, now),
-        Err(error) => return not_ready(error.to_string()),
-    };
-    match (certificates, why_down(&db, relay).await) {
-        (Ok(notes), Ok(None)) => format!("ready\n{notes}").into_response(),
-        (Ok(_), Ok(Some(why))) => not_ready(format!("the relay {relay} does not reach people: {why}")),
-        (Err(why), _) => not_ready(why),
-        (_, Err(error)) => not_ready(error.to_string()),
+/// What has to be well for a login to be served.
+#[derive(Clone)]
+pub struct Readiness {
+    /// Logins, and the rules in force.
+    pub logins: Logins,
+    /// The ends of the certificates in force.
+    pub dates: watch::Receiver<Dates>,
+    /// Whether the database takes a write.
+    pub probe: Probe,
+    /// Whether every loop gets round.
+    pub loops: Registry,
+}
+
+impl Readiness {
+    /// A login can be served when every loop gets round, the database takes a write, machines accept the certificate, and
+    /// people can be asked. Returns what is to be mentioned all the same.
+    ///
+    /// # Errors
+    /// Why no login can be served.
+    pub async fn find_out(&self) -> Result<String, String> {
+        // First, and without the database: a loop that hangs may have it hang too.
+        let late: Vec<String> = self.loops.late().iter().map(late_loop).collect();
+        if !late.is_empty() {
+            return Err(late.join("; "));
+        }
+        let found = tokio::time::timeout(READINESS_TIME, self.look()).await;
+        found.map_err(|_| format!("it could not be found out within {READINESS_TIME:?}"))?
+    }
+
+    async fn look(&self) -> Result<String, String> {
+        let now = self.probe.check().await.map_err(|error| error.to_string())?;
+        let notes = certificates(&self.dates.borrow(), now)?;
+        match self.why_relay_down().await {
+            Ok(None) => Ok(notes),
+            Ok(Some(why)) => {
+                Err(format!("the relay {} does not reach people: {why}", self.logins.rules().relay))
+            }
+            Err(error) => Err(error.to_string()),
+        }
+    }
+
+    /// The console is always there.
+    async fn why_relay_down(&self) -> Result<Option<String>, Error> {
+        let relay = self.logins.rules().relay;
+        if relay == "console" {
+            return Ok(None);
+        }
+        self.logins.db().read(move |tx| Ok::<_, Error>(store::reach::why_down(tx, relay)?)).await
+    }
+
+    /// Logins that wait for an answer.
+    ///
+    /// # Errors
+    /// What the database says.
+    pub async fn count_waiting(&self) -> Result<u64, Error> {
+        self.logins.db().read(|tx| Ok::<_, Error>(store::count_pending(tx)?)).await
     }
 }
 
-/// The console is always there.
-async fn why_down(db: &Db, relay: &'static str) -> Result<Option<String>, Error> {
-    if relay == "console" {
-        return Ok(None);
-    }
-    db.read(move |tx| Ok::<_, Error>(store::reach::why_down(tx, relay)?)).await
+/// How a loop that is past its bound is told to people.
+pub fn late_loop(silence: &Silence) -> String {
+    format!("the loop {:?} hangs: no round for {} s", silence.name, silence.silent.as_secs())
 }
 
 /// What is to be said about certificates that end soon; the error is that one has ended.
@@ -77,18 +129,10 @@ fn certificates(dates: &Dates, now: Time) -> Result<String, String> {
     Ok(notes)
 }
 
-/// Makes the writer do its round, with nothing to write; returns when that was.
-///
-/// # Errors
-/// What the database says.
-pub async fn probe(db: &Db) -> Result<Time, Error> {
-    db.write("probe", |tx| Ok::<_, Error>(tx.now)).await
-}
-
 /// What is counted in memory.
 #[derive(Clone)]
 struct Live {
-    logins: Logins,
+    readiness: Readiness,
     sessions: Sessions,
     seen: Arc<Seen>,
     strangers: Strangers,
@@ -102,15 +146,19 @@ struct Stored {
     relay_is_up: bool,
 }
 
-async fn metrics(db: Db, live: Live, dates: Dates) -> Response {
-    let relay_is_up = why_down(&db, live.logins.rules().relay).await.is_ok_and(|why| why.is_none());
+async fn metrics(live: Live) -> Response {
+    let db = live.readiness.logins.db();
+    let relay_is_up = live.readiness.why_relay_down().await.is_ok_and(|why| why.is_none());
     let stored = db.read(move |tx| {
         let (pending, sessions_open) = (store::count_pending(tx)?, sessions::store::count_open(tx)?);
         let newest_event = crate::audit::store::head(tx)?.seq;
         Ok::<_, Error>(Stored { pending, sessions_open, newest_event, relay_is_up })
     });
     match stored.await {
-        Ok(stored) => (render(&db, &live, &stored) + &render_dates(&dates)).into_response(),
+        Ok(stored) => {
+            let dates = render_dates(&live.readiness.dates.borrow());
+            (render(db, &live, &stored) + &dates + &render_loops(&live.readiness.loops.all())).into_response()
+        }
         Err(error) => {
             let text = format!("# the database cannot be read: {error}\n");
             warp::reply::with_status(text, StatusCode::SERVICE_UNAVAILABLE).into_response()
@@ -119,8 +167,8 @@ async fn metrics(db: Db, live: Live, dates: Dates) -> Response {
 }
 
 /// Prometheus's text format.
-fn render(db: &Db, Live { logins, sessions, seen, strangers }: &Live, stored: &Stored) -> String {
-    let (held, opened, told) = logins.counts();
+fn render(db: &Db, Live { readiness, sessions, seen, strangers }: &Live, stored: &Stored) -> String {
+    let (held, opened, told) = readiness.logins.counts();
     let (jobs, commits) = db.counters();
     let load = |count: &std::sync::atomic::AtomicU64| count.load(Ordering::Relaxed);
     let mut text = String::new();
@@ -163,6 +211,7 @@ fn render(db: &Db, Live { logins, sessions, seen, strangers }: &Live, stored: &S
     );
     metric("db_jobs_total", "counter", "Write transactions done.", jobs);
     metric("db_commits_total", "counter", "Commits that they shared.", commits);
+    metric("db_writes_failed_total", "counter", "Write transactions that failed.", db.failed_writes());
     metric("audit_events", "gauge", "Number of the newest audit event.", stored.newest_event.unsigned_abs());
     let _ = writeln!(text, "# HELP kbmfa_logins_told_total Final states told to machines.");
     let _ = writeln!(text, "# TYPE kbmfa_logins_told_total counter");
@@ -191,10 +240,19 @@ fn render_dates(dates: &Dates) -> String {
     text
 }
 
+fn render_loops(loops: &[Silence]) -> String {
+    let name = "kbmfa_loop_seconds_since_round";
+    let mut text =
+        format!("# HELP {name} Time since the loop last got round, in seconds.\n# TYPE {name} gauge\n");
+    for silence in loops {
+        let _ = writeln!(text, "{name}{{loop=\"{}\"}} {}", silence.name, silence.silent.as_secs_f64());
+    }
+    text
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::time::Duration;
 
     const DAY: Duration = Duration::from_secs(86_400);
 
@@ -208,6 +266,18 @@ mod tests {
         assert_eq!(said(now + DAY * 30, None), Ok(soon.to_owned()));
         assert!(said(now, None).is_err());
         assert!(said(now + DAY * 60, Some(now)).is_err());
+    }
+
+    #[test]
+    fn the_loops_are_metrics_and_a_late_one_is_named() {
+        let silence =
+            Silence { name: "sweep", silent: Duration::from_millis(20_250), bound: Duration::from_secs(20) };
+        insta::assert_snapshot!(render_loops(&[silence]), @r#"
+        # HELP kbmfa_loop_seconds_since_round Time since the loop last got round, in seconds.
+        # TYPE kbmfa_loop_seconds_since_round gauge
+        kbmfa_loop_seconds_since_round{loop="sweep"} 20.25
+        "#);
+        assert_eq!(late_loop(&silence), r#"the loop "sweep" hangs: no round for 20 s"#);
     }
 
     #[test]

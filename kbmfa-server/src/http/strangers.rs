@@ -6,10 +6,12 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 use tokio::sync::mpsc;
-use tokio::time::{Instant, sleep_until};
+use tokio::time::{Instant, timeout_at};
 
 use crate::audit::{Actor, Event, Kind, store as audit};
 use crate::db::{self, Db};
+use crate::fault_log::FaultLog;
+use crate::progress::Progress;
 use crate::source::{Address, Source};
 
 /// How long repetitions are gathered before they go on record as a number.
@@ -84,23 +86,21 @@ impl Strangers {
 }
 
 /// Puts on record who was turned away, for ever.
-pub async fn run(db: Db, mut heard: Heard) {
+pub async fn run(db: Db, mut heard: Heard, progress: Progress) {
+    let mut faults = FaultLog::new("who was turned away is not on record");
     let mut gathered = Gathered::default();
     let mut until = Instant::now() + GATHERED_FOR;
     loop {
-        let events = tokio::select! {
-            knock = heard.0.recv() => match knock {
-                Some(knock) => gathered.add(knock).into_iter().collect(),
-                None => return,
-            },
-            () = sleep_until(until) => {
+        let knock = progress.waiting(timeout_at(until, heard.0.recv())).await;
+        let events = match knock {
+            Ok(Some(knock)) => gathered.add(knock).into_iter().collect(),
+            Ok(None) => return,
+            Err(_) => {
                 until += GATHERED_FOR;
                 std::mem::take(&mut gathered).events()
             }
         };
-        if let Err(error) = record(&db, events).await {
-            log::error!("who was turned away is not on record: {error}");
-        }
+        faults.note(record(&db, events).await);
     }
 }
 

@@ -8,6 +8,8 @@ use tokio::sync::Notify;
 use super::{Error, Logins};
 use crate::audit::{Kind, journal, store as audit};
 use crate::db::Changes;
+use crate::fault_log::FaultLog;
+use crate::progress::Progress;
 
 /// How often the database's version is looked at. The command line pokes besides, so this is the bound for
 /// changes by another server.
@@ -17,39 +19,66 @@ const INTERVAL: Duration = Duration::from_millis(200);
 const ENDS: &[Kind] =
     &[Kind::LoginApproved, Kind::LoginDenied, Kind::LoginExpired, Kind::LoginCancelled, Kind::LoginLapsed];
 
-/// Runs until the database fails. A ring of `poke` makes it look at once.
+/// Runs until the process ends. A ring of `poke` makes it look at once. A database that cannot be read now, such as for
+/// want of file descriptors, is read again later: nothing is lost by that.
 ///
 /// # Errors
-/// What the database says.
-pub async fn run(logins: Logins, poke: Arc<Notify>) -> Result<(), Error> {
-    let mut changes = logins.db().watch()?;
-    let mut seen = logins.db().read(|tx| Ok::<_, Error>(audit::head(tx)?.seq)).await?;
-    let mut last = None;
+/// If the database cannot be read at the start.
+pub async fn run(logins: Logins, poke: Arc<Notify>, progress: Progress) -> Result<(), Error> {
+    let seen = logins.db().read(|tx| Ok::<_, Error>(audit::head(tx)?.seq)).await?;
+    let mut feed = Feed { logins, changes: None, seen, last: None };
+    let mut faults = FaultLog::new("changes cannot be read");
     loop {
+        progress.round().await;
         tokio::select! {
             () = tokio::time::sleep(INTERVAL) => {}
             () = poke.notified() => {}
         }
-        let version;
-        (changes, version) = version_of(changes).await?;
-        if last == Some(version) {
-            continue;
+        faults.note(feed.look().await);
+    }
+}
+
+struct Feed {
+    logins: Logins,
+    changes: Option<Changes>,
+    /// Number of the newest event that was looked at.
+    seen: i64,
+    /// The database's version then.
+    last: Option<i64>,
+}
+
+impl Feed {
+    async fn look(&mut self) -> Result<(), Error> {
+        let changes = if let Some(changes) = self.changes.take() {
+            changes
+        } else {
+            // A new connection counts versions anew.
+            self.last = None;
+            self.logins.db().watch()?
+        };
+        let (changes, version) = version_of(changes).await?;
+        self.changes = Some(changes);
+        if self.last == Some(version) {
+            return Ok(());
         }
         loop {
-            let (newest, events) = logins.db().read(move |tx| audit::since(tx, seen)).await?;
+            let seen = self.seen;
+            let (newest, events) = self.logins.db().read(move |tx| audit::since(tx, seen)).await?;
             let ended = events.iter().filter(|event| ENDS.contains(&event.kind));
             for id in ended.filter_map(|event| event.login.as_ref()?.parse().ok()) {
-                logins.ended(&id);
+                self.logins.ended(&id);
             }
             for line in events.iter().filter_map(journal::line) {
                 log::info!("{line}");
             }
-            if newest == std::mem::replace(&mut seen, newest) {
+            self.seen = newest;
+            if newest == seen {
                 break;
             }
         }
-        logins.tell_relay();
-        last = Some(version);
+        self.logins.tell_relay();
+        self.last = Some(version);
+        Ok(())
     }
 }
 

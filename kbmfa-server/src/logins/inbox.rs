@@ -22,6 +22,8 @@ use super::store::{self, Login, reach};
 use super::{Error, Logins, answering, service};
 use crate::clock::Time;
 use crate::db::{Tx, lease};
+use crate::fault_log::FaultLog;
+use crate::progress::Progress;
 use crate::relay::{self, Answer, Hint, Message, Relay, Standing, Telling};
 use crate::roster;
 use herald::Herald;
@@ -32,6 +34,12 @@ const INTERVAL: Duration = Duration::from_secs(2);
 
 /// Longest time for one thing that is asked of the relay. The lease is renewed meanwhile.
 const RELAY_TIME: Duration = Duration::from_secs(20);
+
+/// Longest time for one step of the worker: a call to the relay, with a database that makes it wait before and after.
+pub const BOUND: Duration = Duration::from_secs(45);
+
+/// Longest time for one round of the monitor: three transactions that each wait for a lock.
+const MONITOR_BOUND: Duration = Duration::from_secs(20);
 
 /// Answers that were asked for longer ago than this decide nothing: they are read again.
 const ANSWERS_FOR: Duration = Duration::from_secs(25);
@@ -48,8 +56,9 @@ const GIVE_UP_AFTER: u32 = 5;
 const ABANDON_AFTER: Duration = Duration::from_secs(600);
 
 /// Runs until the process ends.
-pub async fn run(logins: Logins, relay: impl Relay, holder: lease::Holder) {
-    let herald = Herald { logins: &logins, relay: &relay, holder: &holder };
+pub async fn run(logins: Logins, relay: impl Relay, holder: lease::Holder, progress: Progress) {
+    let monitor = progress.part("relay monitor", MONITOR_BOUND);
+    let herald = Herald { logins: &logins, relay: &relay, holder: &holder, progress: monitor };
     let mut carrier = Carrier {
         logins: &logins,
         relay: &relay,
@@ -60,6 +69,7 @@ pub async fn run(logins: Logins, relay: impl Relay, holder: lease::Holder) {
         urgent: Patience::new(URGENT_PAUSE_MAX),
         patience: Patience::new(PAUSE_MAX),
         was_up: false,
+        progress,
     };
     tokio::join!(herald.run(), carrier.run());
 }
@@ -107,19 +117,22 @@ struct Carrier<'a, R> {
     /// For what only the chat lacks.
     patience: Patience,
     was_up: bool,
+    progress: Progress,
 }
 
 impl<R: Relay> Carrier<'_, R> {
     async fn run(&mut self) {
+        let mut faults = FaultLog::new("relay worker");
         loop {
+            self.progress.round().await;
             tokio::select! {
                 hint = self.relay.hint() => self.heard(hint),
                 () = self.logins.news_for_relay() => {}
                 () = tokio::time::sleep(INTERVAL) => {}
             }
             match self.round().await {
-                Ok(()) | Err(Failure::NotMyTurn) => {}
-                Err(error) => log::error!("relay {}: {error}", self.relay.name()),
+                Err(Failure::NotMyTurn) => {}
+                outcome => drop(faults.note(outcome)),
             }
         }
     }
@@ -324,6 +337,7 @@ impl<R: Relay> Carrier<'_, R> {
 
     /// One thing that is asked of the relay, in its time and in our turn.
     async fn say<T>(&self, call: impl Future<Output = Result<T, relay::Error>>) -> Result<T, Failure> {
+        self.progress.round().await;
         let holder = self.holder.clone();
         let mine =
             self.logins.db().write("inbox.turn", move |tx| Ok::<_, Error>(lease::hold(tx, LEASE, &holder)?));

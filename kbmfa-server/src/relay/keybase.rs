@@ -28,6 +28,7 @@ mod carry;
 mod examine;
 mod find;
 
+pub use attend::SUPERVISOR_BOUND;
 pub use examine::{check_files, examine};
 pub use settings::Settings;
 pub use trouble::Fault;

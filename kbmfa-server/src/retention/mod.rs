@@ -16,6 +16,7 @@ use crate::audit::{Actor, Event, Kind, store as audit};
 use crate::clock::Time;
 use crate::db::{Error, Tx, lease};
 use crate::logins::Logins;
+use crate::progress::Progress;
 use store::{Cursor, Removed};
 
 /// Rows that are looked at in one transaction: bounds how long the next login waits for it
@@ -57,17 +58,18 @@ impl Walk {
 }
 
 /// Runs until the process ends; of several servers one walks.
-pub async fn run(logins: Logins, holder: lease::Holder) {
+pub async fn run(logins: Logins, holder: lease::Holder, progress: Progress) {
     loop {
-        walk(&logins, &holder).await;
-        tokio::time::sleep(INTERVAL).await;
+        walk(&logins, &holder, &progress).await;
+        progress.waiting(tokio::time::sleep(INTERVAL)).await;
     }
 }
 
-async fn walk(logins: &Logins, holder: &lease::Holder) {
+async fn walk(logins: &Logins, holder: &lease::Holder, progress: &Progress) {
     let db = logins.db();
     let mut walk = Walk::new(db.now().minus(logins.rules().keep));
     while !walk.is_done() {
+        progress.round().await;
         let (from, holder) = (walk.clone(), holder.clone());
         let stepped = db.write_bulk("retention.prune", move |tx| {
             if lease::hold(tx, "retention", &holder)? { prune_some(tx, from).map(Some) } else { Ok(None) }

@@ -13,6 +13,7 @@ use crate::ca::{self, Dates, owed};
 use crate::clock::Time;
 use crate::db::{self, Db, Tx};
 use crate::http::{Certificate, Settings, tls};
+use crate::progress::Progress;
 use crate::secret::SecretHash;
 
 /// How often the certificate is looked at: bounds how long after `ca rotate --switch`, or after another server
@@ -59,9 +60,10 @@ impl Keeper {
     }
 
     /// Runs until the settings' owner ends.
-    pub(super) async fn run(mut self) {
+    pub(super) async fn run(mut self, progress: Progress) {
         let mut occasion = Occasion::Passing;
         loop {
+            progress.round().await;
             let settings = self.settings.borrow_and_update().clone();
             let renewed = renew(&self.db, &settings, occasion).await;
             self.put_in_force(&settings, occasion);

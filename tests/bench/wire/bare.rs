@@ -8,6 +8,7 @@ use kbmfa_server::config::Config;
 use kbmfa_server::http::connections::Limits;
 use kbmfa_server::http::listen::{self, Listener};
 use kbmfa_server::http::tls;
+use kbmfa_server::progress::Registry;
 use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::Arc;
@@ -39,7 +40,8 @@ async fn serve(config: &Config, port: u16) {
         limits,
         seen: Arc::default(),
     };
-    door.serve(closing).await;
+    let progress = Registry::default().register("bare", Duration::MAX);
+    door.serve(closing, progress).await;
 }
 
 async fn answer(id: String, query: String, _: Bytes) -> impl Reply {

@@ -12,6 +12,7 @@ mod clock;
 mod database;
 mod hung;
 mod killed;
+mod stuck;
 
 /// Somebody approves a login that waits, and it is let in at once.
 fn is_let_in(world: &World, login: Login, id: &str) {

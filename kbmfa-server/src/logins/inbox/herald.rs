@@ -7,8 +7,10 @@ use super::LEASE;
 use crate::audit::{Actor, Event, Kind, store as audit};
 use crate::clock::Time;
 use crate::db::lease;
+use crate::fault_log::FaultLog;
 use crate::logins::store::reach;
 use crate::logins::{Error, Logins, telling};
+use crate::progress::Progress;
 use crate::relay::{Relay, State};
 
 /// How often it is looked how the relay is. The lease lasts longer.
@@ -27,6 +29,7 @@ pub(super) struct Herald<'a, R> {
     pub(super) logins: &'a Logins,
     pub(super) relay: &'a R,
     pub(super) holder: &'a lease::Holder,
+    pub(super) progress: Progress,
 }
 
 /// What was said, and when.
@@ -38,11 +41,10 @@ struct Said {
 
 impl<R: Relay> Herald<'_, R> {
     pub(super) async fn run(&self) {
-        let mut said = Said::default();
+        let (mut said, mut faults) = (Said::default(), FaultLog::new("relay monitor"));
         loop {
-            if let Err(error) = self.look(&mut said).await {
-                log::error!("relay {}: {error}", self.relay.name());
-            }
+            self.progress.round().await;
+            faults.note(self.look(&mut said).await);
             tokio::time::sleep(INTERVAL).await;
         }
     }

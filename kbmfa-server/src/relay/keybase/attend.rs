@@ -13,6 +13,7 @@ use super::trouble::{self, Trouble};
 use super::wire::Event;
 use super::{First, Health, Keybase, Turn, listener};
 use crate::clock::{Clock, SystemClock};
+use crate::progress::Progress;
 use crate::relay::{Hint, Message};
 
 /// First pause before everything is started again; each is twice as long ..
@@ -29,16 +30,27 @@ const LIST_MEMBERS: Duration = Duration::from_secs(60);
 /// Beats that fail one after the other before everything is started again.
 const BEATS_MISSED_MAX: u32 = 3;
 
+/// Longest time for one step of the supervisor: the service's start, or the log-in and a look at every room.
+pub const SUPERVISOR_BOUND: Duration = Duration::from_secs(120);
+
+/// Longest time between two heart-beats: a pause that Keybase asks for, and calls of others that are waited for.
+const HEARTBEAT_BOUND: Duration = Duration::from_secs(75);
+
 /// Time for everything to be stopped when the process ends.
 const END_TIME: Duration = Duration::from_secs(8);
 
 impl Keybase {
     /// Keeps Keybase up while it is this server's turn, until the process ends.
-    pub async fn attend(&self) {
+    pub async fn attend(&self, progress: Progress) {
         let mut turn = self.0.turn.subscribe();
         let mut pause = PAUSE_MIN;
-        while turn.wait_for(|turn| *turn != Turn::NotMine).await.is_ok_and(|turn| *turn == Turn::Mine) {
-            let trouble = self.keep_up().await;
+        loop {
+            // Copied at once: what `wait_for` returns is a lock.
+            let news = async { turn.wait_for(|turn| *turn != Turn::NotMine).await.ok().map(|turn| *turn) };
+            if progress.waiting(news).await != Some(Turn::Mine) {
+                break;
+            }
+            let trouble = self.keep_up(&progress).await;
             pause = if self.known(|known| known.up_since.is_some()) {
                 PAUSE_MIN
             } else {
@@ -68,15 +80,16 @@ impl Keybase {
     }
 
     /// Starts everything and stays with it. Returns when it has to be started anew, or it is no longer our turn.
-    async fn keep_up(&self) -> Trouble {
+    async fn keep_up(&self, progress: &Progress) -> Trouble {
         let Self(inner) = self;
         let mut turn = inner.turn.subscribe();
         let mut running = match service::start(&inner.client, &inner.settings).await {
             Ok(running) => running,
             Err(trouble) => return trouble,
         };
+        progress.round().await;
         let (trouble, how) = tokio::select! {
-            trouble = self.be_up(&mut running) => (trouble, Stop::InOrder),
+            trouble = self.be_up(&mut running, progress) => (trouble, Stop::InOrder),
             turn = turn.wait_for(|turn| *turn != Turn::Mine) => match turn.map(|turn| *turn) {
                 Ok(Turn::NotMine) => (Trouble::Passing("another server carries the asks".into()), Stop::OnlyOurs),
                 _ => (Trouble::Passing("the server has ended".into()), Stop::InOrder),
@@ -86,21 +99,21 @@ impl Keybase {
         trouble
     }
 
-    async fn be_up(&self, running: &mut Running) -> Trouble {
+    async fn be_up(&self, running: &mut Running, progress: &Progress) -> Trouble {
         tokio::select! {
             trouble = running.ends() => trouble,
-            trouble = self.work() => trouble,
+            trouble = self.work(progress) => trouble,
         }
     }
 
-    async fn work(&self) -> Trouble {
+    async fn work(&self, progress: &Progress) -> Trouble {
         let heart = match self.begin().await {
             Ok(heart) => heart,
             Err(trouble) => return trouble,
         };
         tokio::select! {
             trouble = self.listen() => trouble,
-            trouble = self.beat(heart) => trouble,
+            trouble = self.beat(heart, progress) => trouble,
             () = self.reconcile() => Trouble::Passing("nobody looks any more".into()),
             () = self.list_members() => Trouble::Passing("nobody lists members any more".into()),
         }
@@ -184,9 +197,11 @@ impl Keybase {
         }
     }
 
-    async fn beat(&self, mut heart: Heart) -> Trouble {
-        let mut missed = 0;
+    async fn beat(&self, mut heart: Heart, progress: &Progress) -> Trouble {
+        let (mut missed, beat) = (0, progress.part("keybase heartbeat", HEARTBEAT_BOUND));
         loop {
+            progress.round().await;
+            beat.round().await;
             // Somebody who was let down may want to know sooner.
             let _ = timeout(heart::INTERVAL, self.0.beat_now.notified()).await;
             let error = match heart.beat(&self.0.client).await {

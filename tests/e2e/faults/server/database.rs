@@ -3,6 +3,7 @@
 use kbmfa_tests::between::{Between, Order, Stage};
 use kbmfa_tests::disk::Disk;
 use kbmfa_tests::lock::Lock;
+use kbmfa_tests::systemd::Systemd;
 use kbmfa_tests::wait::{pass, until};
 use kbmfa_tests::world::World;
 use std::time::Duration;
@@ -88,6 +89,55 @@ fn on_a_full_disk_it_refuses_at_once_and_goes_on_when_there_is_room() {
     disk.clear();
     assert!(world.admin.logins(&[]).is_empty());
     gets_in(&world, &machine);
+    world.server.stop();
+}
+
+/// For so long the log is watched: each of the loops would have failed several times.
+const LASTING: Duration = Duration::from_secs(8);
+
+#[test]
+fn on_a_full_disk_it_is_not_ready_and_says_so_once() {
+    let (world, disk) = on_small_disk();
+    disk.fill();
+    world.server.wait_for_status("/readyz", FULL);
+    let before = world.server.log();
+    pass(LASTING);
+    let answer = world.server.status("/readyz").unwrap();
+    assert!(answer.starts_with("HTTP/1.1 503") && answer.contains(FULL), "{answer}");
+    let log = world.server.log();
+    let later: Vec<_> = log.strip_prefix(&before).unwrap().lines().collect();
+    let mut distinct = later.clone();
+    distinct.sort_unstable();
+    distinct.dedup();
+    assert_eq!(later.len(), distinct.len(), "a line came twice: {later:?}");
+    // One line for each loop that writes, where there were four a second.
+    assert!(later.len() < 10, "{later:?}");
+    let failed = world.server.status("/metrics").unwrap();
+    let failed = failed.lines().find_map(|line| line.strip_prefix("kbmfa_db_writes_failed_total "));
+    assert!(failed.unwrap().parse::<u32>().unwrap() >= 5, "{failed:?}");
+    disk.clear();
+    world.server.wait_for_status("/readyz", "HTTP/1.1 200");
+    world.server.wait_for_log("works again");
+    let machine = world.machine().start();
+    gets_in(&world, &machine);
+    world.server.stop();
+}
+
+/// A server that ends would be one that cannot be reached, and `on_unreachable` would apply.
+#[test]
+fn on_a_full_disk_it_keeps_running_and_its_watchdog_is_fed() {
+    let (world, disk) = on_small_disk();
+    world.server.stop();
+    let systemd = Systemd::over(&world.server, world.dir(), 1500);
+    world.server.start();
+    disk.fill();
+    world.server.wait_for_status("/readyz", FULL);
+    systemd.wait_for("STATUS=NOT READY: ");
+    for _ in 0..10 {
+        systemd.wait_for("WATCHDOG=1");
+    }
+    disk.clear();
+    systemd.wait_for("STATUS=ready");
     world.server.stop();
 }
 

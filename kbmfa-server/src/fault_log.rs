@@ -1,0 +1,197 @@
+//! A fault that lasts is logged when it begins, then at intervals with a number, and when it is over: not at each attempt.
+
+use std::collections::HashMap;
+use std::fmt::Display;
+use std::time::Duration;
+
+use crate::clock;
+use crate::shared::Shared;
+
+/// How often a fault that stays the same is logged again.
+const REPEAT: Duration = Duration::from_secs(300);
+
+/// Shortest time between two lines about one thing, whatever it fails by.
+const GAP: Duration = Duration::from_secs(10);
+
+/// What one loop, or one kind of work, fails by.
+pub struct FaultLog {
+    /// Such as `transaction `, or nothing.
+    kind: &'static str,
+    what: &'static str,
+    faults: Faults,
+}
+
+impl FaultLog {
+    /// Nothing has failed yet. `what` begins each line.
+    pub const fn new(what: &'static str) -> Self {
+        Self { kind: "", what, faults: Faults::NONE }
+    }
+
+    /// It failed.
+    pub fn failed(&mut self, error: impl Display) {
+        if let Some(line) = self.due(&error.to_string()) {
+            log::error!("{line}");
+        }
+    }
+
+    /// The line that is due for this failure.
+    fn due(&mut self, error: &str) -> Option<String> {
+        let line = self.faults.failed(clock::monotonic(), error)?;
+        Some(format!("{}{}: {line}", self.kind, self.what))
+    }
+
+    /// It went well.
+    pub fn succeeded(&mut self) {
+        if let Some(line) = self.faults.succeeded(clock::monotonic()) {
+            log::info!("{}{}: {line}", self.kind, self.what);
+        }
+    }
+
+    /// One or the other; returns what came of it.
+    pub fn note<T, E: Display>(&mut self, result: Result<T, E>) -> Option<T> {
+        match result {
+            Ok(done) => {
+                self.succeeded();
+                Some(done)
+            }
+            Err(error) => {
+                self.failed(error);
+                None
+            }
+        }
+    }
+}
+
+/// A [`FaultLog`] for work that many tasks do at once.
+pub struct SharedFaultLog(Shared<FaultLog>);
+
+impl SharedFaultLog {
+    /// Nothing has failed yet. `what` begins each line.
+    pub const fn new(what: &'static str) -> Self {
+        Self(Shared::new(FaultLog::new(what)))
+    }
+
+    /// It failed.
+    pub fn failed(&self, error: impl Display) {
+        // Not logged under the lock: whoever reads the log may be stuck.
+        let error = error.to_string();
+        if let Some(line) = self.0.with(|log| log.due(&error)) {
+            log::error!("{line}");
+        }
+    }
+}
+
+/// A [`FaultLog`] for each of several things with names of their own.
+pub struct FaultLogs {
+    kind: &'static str,
+    logs: HashMap<&'static str, FaultLog>,
+}
+
+impl FaultLogs {
+    /// Nothing has failed yet. `kind` begins each line, before the name.
+    pub fn new(kind: &'static str) -> Self {
+        Self { kind, logs: HashMap::new() }
+    }
+
+    /// This one failed.
+    pub fn failed(&mut self, what: &'static str, error: impl Display) {
+        let new = || FaultLog { kind: self.kind, ..FaultLog::new(what) };
+        self.logs.entry(what).or_insert_with(new).failed(error);
+    }
+
+    /// This one went well.
+    pub fn succeeded(&mut self, what: &'static str) {
+        if let Some(log) = self.logs.get_mut(what) {
+            log.succeeded();
+        }
+    }
+}
+
+/// What failed, and which line is due.
+struct Faults {
+    /// Failures since the last line.
+    unsaid: u64,
+    /// The last line about a failure, and when it was.
+    said: Option<(String, Duration)>,
+    is_failing: bool,
+}
+
+impl Faults {
+    const NONE: Self = Self { unsaid: 0, said: None, is_failing: false };
+
+    fn failed(&mut self, now: Duration, error: &str) -> Option<String> {
+        self.is_failing = true;
+        self.unsaid += 1;
+        let is_due = self.said.as_ref().is_none_or(|(said, at)| {
+            let pause = if said == error { REPEAT } else { GAP };
+            now.saturating_sub(*at) >= pause
+        });
+        if !is_due {
+            return None;
+        }
+        self.said = Some((error.to_owned(), now));
+        match std::mem::take(&mut self.unsaid) {
+            1 => Some(error.to_owned()),
+            times => Some(format!("{error} ({times} times since the last line)")),
+        }
+    }
+
+    /// What comes and goes is one fault, as long as it comes back within [`GAP`].
+    fn succeeded(&mut self, now: Duration) -> Option<String> {
+        if !self.is_failing || self.said.as_ref().is_some_and(|(_, at)| now.saturating_sub(*at) < GAP) {
+            return None;
+        }
+        let times = self.unsaid;
+        *self = Self::NONE;
+        let more =
+            if times == 0 { String::new() } else { format!("; failed {times} times since the last line") };
+        Some(format!("works again{more}"))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SECOND: Duration = Duration::from_secs(1);
+
+    /// What is logged when each second's attempt fails by this, or goes well.
+    fn lines(attempts: impl IntoIterator<Item = Option<&'static str>>) -> Vec<String> {
+        let mut faults = Faults::NONE;
+        let said = (0..).zip(attempts).filter_map(|(second, attempt)| {
+            let line = match attempt {
+                Some(error) => faults.failed(SECOND * second, error),
+                None => faults.succeeded(SECOND * second),
+            };
+            line.map(|line| format!("{second} {line}"))
+        });
+        said.collect()
+    }
+
+    #[test]
+    fn a_fault_that_lasts_is_logged_once_and_then_at_intervals() {
+        let attempts = std::iter::repeat_n(Some("full"), 650).chain([None, None]);
+        let expected = [
+            "0 full",
+            "300 full (300 times since the last line)",
+            "600 full (300 times since the last line)",
+            "650 works again; failed 49 times since the last line",
+        ];
+        assert_eq!(lines(attempts), expected);
+    }
+
+    #[test]
+    fn another_fault_is_logged_soon_and_one_that_flickers_does_not_flood() {
+        let attempts = std::iter::repeat_n(Some("full"), 20).chain([Some("locked")]);
+        assert_eq!(lines(attempts), ["0 full", "20 locked (20 times since the last line)"]);
+        let flickering = (0..3000).map(|second| (second % 2 == 0).then_some("full"));
+        assert!(lines(flickering).len() <= 2 * 3000 / 10);
+        let alternating = (0..1000).map(|second| Some(if second % 2 == 0 { "full" } else { "locked" }));
+        assert!(lines(alternating).len() <= 100);
+    }
+
+    #[test]
+    fn what_never_failed_says_nothing() {
+        assert_eq!(lines([None; 30]), Vec::<String>::new());
+    }
+}

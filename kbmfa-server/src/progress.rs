@@ -1,0 +1,266 @@
+//! Which of the server's loops still get round.
+//!
+//! Each long-lived loop holds a [`Progress`] and reports every round; a [`Registry`] knows them all. Silence is counted in
+//! ticks of the thread that checks, not in time: when the whole process was stopped (SIGSTOP, a suspended machine) no
+//! tick passed either, so no loop looks late for that.
+
+use std::future::Future;
+use std::pin::pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::Duration;
+
+use crate::shared::Shared;
+
+/// Time between two ticks of the checking thread.
+pub const TICK: Duration = Duration::from_millis(250);
+
+/// A loop that is silent for so many times its bound is given up, and the process with it.
+const GIVE_UP_AFTER: u32 = 3;
+
+/// How often a loop that waits for something outside says that it still waits; shorter than any bound.
+const WAITING_INTERVAL: Duration = Duration::from_secs(2);
+
+/// Every loop of this process. Clones share everything.
+#[derive(Clone, Default)]
+pub struct Registry(Arc<Shared<Vec<Arc<Entry>>>>);
+
+struct Entry {
+    name: &'static str,
+    bound: Duration,
+    /// Ticks since the last round.
+    silent: AtomicU32,
+}
+
+/// How long one loop has been silent.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Silence {
+    /// The loop.
+    pub name: &'static str,
+    /// Time since its last round, in which the process ran.
+    pub silent: Duration,
+    /// Longest time that a round may take.
+    pub bound: Duration,
+}
+
+impl Silence {
+    /// The loop is past its bound: a login may not be served now.
+    pub fn is_late(&self) -> bool {
+        self.silent >= self.bound
+    }
+
+    /// The loop will not come back; only a new process helps.
+    pub fn is_hopeless(&self) -> bool {
+        self.silent >= self.bound * GIVE_UP_AFTER
+    }
+}
+
+impl Registry {
+    /// Enters a loop whose rounds take no longer than `bound`. It counts until the [`Progress`] is dropped.
+    pub fn register(&self, name: &'static str, bound: Duration) -> Progress {
+        let entry = Arc::new(Entry { name, bound, silent: AtomicU32::new(0) });
+        self.0.with(|entries| entries.push(Arc::clone(&entry)));
+        Progress { entry, registry: self.clone() }
+    }
+
+    /// One [`TICK`] has passed. Only the checking thread calls this, once each time it wakes.
+    pub fn tick(&self) {
+        self.0.with(|entries| entries.iter().for_each(|entry| entry.stay_silent(1)));
+    }
+
+    /// Every loop, in the order in which they were started.
+    pub fn all(&self) -> Vec<Silence> {
+        self.0.with(|entries| entries.iter().map(|entry| entry.silence()).collect())
+    }
+
+    /// The loops that are past their bound.
+    pub fn late(&self) -> Vec<Silence> {
+        self.all().into_iter().filter(Silence::is_late).collect()
+    }
+}
+
+impl Entry {
+    fn stay_silent(&self, ticks: u32) {
+        let _ = self
+            .silent
+            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, |silent| Some(silent.saturating_add(ticks)));
+    }
+
+    fn silence(&self) -> Silence {
+        let silent = TICK * self.silent.load(Ordering::Relaxed);
+        Silence { name: self.name, silent, bound: self.bound }
+    }
+}
+
+/// One loop's own handle. A loop that does not call [`Progress::round`] is late after its bound.
+pub struct Progress {
+    entry: Arc<Entry>,
+    registry: Registry,
+}
+
+impl Progress {
+    /// The loop has got round. Called once in each round, where the next one begins.
+    pub async fn round(&self) {
+        self.entry.silent.store(0, Ordering::Relaxed);
+        #[cfg(debug_assertions)]
+        hang::while_told(&self.entry).await;
+    }
+
+    /// Waits for an event from outside, such as a caller, which may never come: reports a round now and at intervals.
+    /// What must end by itself (a query, a call with a deadline) does not belong in here, since a hang in it would not
+    /// be noticed.
+    pub async fn waiting<T>(&self, event: impl Future<Output = T>) -> T {
+        let mut event = pin!(event);
+        loop {
+            self.round().await;
+            if let Ok(happened) = tokio::time::timeout(WAITING_INTERVAL, &mut event).await {
+                return happened;
+            }
+        }
+    }
+
+    /// A handle for a part of this loop that goes round by itself.
+    #[must_use]
+    pub fn part(&self, name: &'static str, bound: Duration) -> Self {
+        self.registry.register(name, bound)
+    }
+
+    /// The loop has nothing more to do, and is no longer expected to get round.
+    pub fn finish(self) {
+        drop(self);
+    }
+}
+
+impl Drop for Progress {
+    fn drop(&mut self) {
+        self.registry.0.with(|entries| entries.retain(|entry| !Arc::ptr_eq(entry, &self.entry)));
+    }
+}
+
+/// Hangs a loop on purpose, for tests; not in a release build. The variable `KBMFA_TEST_HANG` names a file of one line:
+/// `hang LOOP` until the loop is late, `abandon LOOP` until it is hopeless, `block LOOP` to block the thread with it. So
+/// that no test takes minutes, a loop that hangs on purpose grows old quickly.
+#[cfg(debug_assertions)]
+mod hang {
+    use super::{Entry, TICK};
+    use std::path::PathBuf;
+    use std::sync::LazyLock;
+    use std::sync::atomic::Ordering;
+    use std::time::Duration;
+
+    #[expect(clippy::disallowed_methods, reason = "tests alone set it, and a release build does not read it")]
+    static FILE: LazyLock<Option<PathBuf>> =
+        LazyLock::new(|| std::env::var("KBMFA_TEST_HANG").ok().map(PathBuf::from));
+
+    const PAUSE: Duration = Duration::from_millis(100);
+
+    /// Pauses until it is late.
+    const PAUSES_TO_BOUND: u32 = 10;
+
+    pub(super) async fn while_told(entry: &Entry) {
+        let mut has_hung = false;
+        while let Some(how) = told(entry.name) {
+            has_hung = true;
+            match how {
+                How::Hang | How::Abandon => tokio::time::sleep(PAUSE).await,
+                How::Block => std::thread::park_timeout(PAUSE),
+            }
+            if how != How::Hang || !entry.silence().is_late() {
+                let ticks = (entry.bound / PAUSES_TO_BOUND).as_millis() / TICK.as_millis();
+                entry.stay_silent(u32::try_from(ticks).unwrap_or(u32::MAX).max(1));
+            }
+        }
+        if has_hung {
+            entry.silent.store(0, Ordering::Relaxed);
+        }
+    }
+
+    #[derive(PartialEq, Eq)]
+    enum How {
+        Hang,
+        Abandon,
+        Block,
+    }
+
+    fn told(name: &str) -> Option<How> {
+        let line = std::fs::read_to_string(FILE.as_ref()?).ok()?;
+        let (how, told) = line.trim().split_once(' ')?;
+        (told == name).then_some(match how {
+            "block" => How::Block,
+            "abandon" => How::Abandon,
+            _ => How::Hang,
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const BOUND: Duration = Duration::from_secs(10);
+
+    fn pass(registry: &Registry, time: Duration) {
+        (0..time.as_millis() / TICK.as_millis()).for_each(|_| registry.tick());
+    }
+
+    fn late(registry: &Registry) -> Vec<&'static str> {
+        registry.late().iter().map(|silence| silence.name).collect()
+    }
+
+    #[tokio::test]
+    async fn a_loop_that_stays_away_is_late_after_its_bound_and_hopeless_after_three() {
+        let registry = Registry::default();
+        let (slow, quick) = (registry.register("slow", BOUND), registry.register("quick", BOUND / 2));
+        pass(&registry, BOUND / 2);
+        assert_eq!(late(&registry), ["quick"]);
+        quick.round().await;
+        pass(&registry, BOUND / 2);
+        assert_eq!(late(&registry), ["slow", "quick"]);
+        quick.finish();
+        pass(&registry, (BOUND * 2).checked_sub(TICK).unwrap());
+        assert!(!registry.all()[0].is_hopeless());
+        pass(&registry, TICK);
+        assert!(registry.all()[0].is_hopeless());
+        slow.round().await;
+        assert!(registry.late().is_empty());
+    }
+
+    #[tokio::test]
+    async fn a_part_counts_until_it_is_dropped() {
+        let registry = Registry::default();
+        let whole = registry.register("whole", BOUND);
+        let part = whole.part("part", BOUND);
+        pass(&registry, BOUND);
+        whole.round().await;
+        assert_eq!(late(&registry), ["part"]);
+        drop(part);
+        assert!(late(&registry).is_empty());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_loop_that_waits_on_purpose_is_not_late() {
+        let registry = Registry::default();
+        let progress = registry.register("patient", BOUND);
+        let ticks = async {
+            for _ in 0..400 {
+                tokio::time::sleep(TICK).await;
+                registry.tick();
+                assert!(registry.late().is_empty());
+            }
+        };
+        tokio::select! {
+            () = progress.waiting(std::future::pending()) => {}
+            () = ticks => {}
+        }
+    }
+
+    /// Only the checking thread makes ticks, and it was stopped as well.
+    #[tokio::test(start_paused = true)]
+    async fn time_in_which_nobody_checked_makes_nobody_late() {
+        let registry = Registry::default();
+        let _progress = registry.register("stopped", BOUND);
+        tokio::time::sleep(BOUND * 100).await;
+        registry.tick();
+        assert!(registry.late().is_empty());
+    }
+}

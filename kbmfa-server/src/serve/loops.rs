@@ -1,0 +1,60 @@
+//! The loops that make the server: each runs with a [`Progress`], and none may end.
+
+use std::future::Future;
+use std::io;
+use std::time::Duration;
+use tokio::task::JoinSet;
+
+use super::Error;
+use crate::progress::{Progress, Registry};
+
+/// Every loop of this process.
+pub(super) struct Loops {
+    tasks: JoinSet<Error>,
+    registry: Registry,
+}
+
+impl Loops {
+    /// None yet.
+    pub(super) fn new(registry: Registry) -> Self {
+        Self { tasks: JoinSet::new(), registry }
+    }
+
+    /// Starts a loop whose rounds take no longer than `bound`. It is handed the [`Progress`] by which it reports each
+    /// round; a loop that does not is taken for one that hangs.
+    pub(super) fn start<F>(&mut self, name: &'static str, bound: Duration, run: impl FnOnce(Progress) -> F)
+    where
+        F: Future<Output = Result<(), Error>> + Send + 'static,
+    {
+        let run = run(self.registry.register(name, bound));
+        self.tasks.spawn(async move { run.await.err().unwrap_or(Error::Ended(name)) });
+    }
+
+    /// Waits for the first loop that ends, and says why it did.
+    pub(super) async fn next_end(&mut self) -> Error {
+        match self.tasks.join_next().await {
+            Some(Ok(error)) => error,
+            Some(Err(panic)) => Error::Io(io::Error::other(format!("a loop died: {panic}"))),
+            None => Error::Ended("everything"),
+        }
+    }
+
+    /// The listeners end by themselves once they are told; the rest has nothing to finish.
+    pub(super) async fn drain(mut self) {
+        for _listener in 0..2 {
+            self.tasks.join_next().await;
+        }
+        self.tasks.shutdown().await;
+    }
+}
+
+/// A loop without an error of its own.
+pub(super) async fn forever(run: impl Future<Output = ()>) -> Result<(), Error> {
+    run.await;
+    Ok(())
+}
+
+/// A loop whose error is one of the server's.
+pub(super) async fn failing<E: Into<Error>>(run: impl Future<Output = Result<(), E>>) -> Result<(), Error> {
+    run.await.map_err(Into::into)
+}

@@ -1,0 +1,49 @@
+//! Reading the configuration again: on SIGHUP, and for `kbmfa-server reload`, which waits for the outcome.
+
+use std::path::PathBuf;
+use tokio::sync::watch;
+
+use super::{Error, read};
+use crate::clock::Time;
+use crate::config::Config;
+use crate::http::{self, tls};
+use crate::logins::Logins;
+use crate::poke::reload::Outcome;
+
+/// Everything that a reload renews.
+pub(super) struct Reloadable {
+    pub(super) config_path: PathBuf,
+    pub(super) settings: watch::Sender<http::Settings>,
+    pub(super) logins: Logins,
+    pub(super) opened: watch::Receiver<Option<Time>>,
+    pub(super) config: Config,
+}
+
+impl Reloadable {
+    /// Reads everything again and logs the outcome; returns what is to be known about it. A faulty configuration changes
+    /// nothing.
+    pub(super) fn reload(&mut self) -> Outcome {
+        let outcome = self.try_reload();
+        match &outcome {
+            Ok(None) => log::info!("configuration and certificate read again"),
+            Ok(Some(note)) => log::warn!("configuration and certificate read again; {note}"),
+            Err(error) => log::error!("nothing was reloaded: {error}"),
+        }
+        outcome.map(|note| note.map(str::to_owned)).map_err(|error| error.to_string())
+    }
+
+    fn try_reload(&mut self) -> Result<Option<&'static str>, Error> {
+        let config = read(&self.config_path)?;
+        tls::load(&config.http)?;
+        let (now, then) = (&config, &self.config);
+        if now.relay != then.relay {
+            return Err(Error::Restart("[relay] and min_role"));
+        }
+        let fixed = (now.http.listen, now.http.status_listen, now.http.limits, &now.state_dir);
+        let is_fixed =
+            fixed == (then.http.listen, then.http.status_listen, then.http.limits, &then.state_dir);
+        self.logins.set_rules(config.rules(*self.opened.borrow()));
+        self.settings.send_replace(config.http);
+        Ok((!is_fixed).then_some("listeners, limits and state_dir change only with a restart"))
+    }
+}

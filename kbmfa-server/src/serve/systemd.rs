@@ -1,0 +1,121 @@
+//! What systemd is told: readiness, signs of life, and the line that `systemctl status` shows.
+
+use sd_notify::NotifyState;
+use std::io;
+use std::net::SocketAddr;
+use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
+use std::thread;
+use std::time::Duration;
+
+use crate::http::status::Readiness;
+use crate::progress::Progress;
+
+/// How often the status line is made anew. Each costs a probe of the database, and is sent only if it has changed.
+const STATUS_INTERVAL: Duration = Duration::from_secs(5);
+
+/// Reports that may wait for systemd; what is more is left out.
+const REPORTS_MAX: usize = 4;
+
+/// The way to systemd, if it started this process. A thread of its own reports, since systemd may be slow to listen: a
+/// full socket would otherwise stop whoever reports. Clones share it.
+#[derive(Clone)]
+pub(super) struct Systemd(Option<SyncSender<Report>>);
+
+enum Report {
+    Ready,
+    Stopping,
+    Alive,
+    Status(String),
+}
+
+impl Systemd {
+    /// Starts the thread.
+    ///
+    /// # Errors
+    /// What the system says.
+    pub(super) fn start() -> io::Result<Self> {
+        if !was_told_where() {
+            return Ok(Self(None));
+        }
+        let (reports, waiting) = sync_channel(REPORTS_MAX);
+        thread::Builder::new().name("systemd".into()).spawn(move || run(&waiting))?;
+        Ok(Self(Some(reports)))
+    }
+
+    pub(super) fn is_there(&self) -> bool {
+        self.0.is_some()
+    }
+
+    pub(super) fn ready(&self) {
+        self.report(Report::Ready);
+    }
+
+    pub(super) fn stopping(&self) {
+        self.report(Report::Stopping);
+    }
+
+    pub(super) fn feed(&self) {
+        self.report(Report::Alive);
+    }
+
+    fn status(&self, line: String) {
+        self.report(Report::Status(line));
+    }
+
+    fn report(&self, report: Report) {
+        if let Some(reports) = &self.0 {
+            let _ = reports.try_send(report);
+        }
+    }
+}
+
+fn run(waiting: &Receiver<Report>) {
+    for report in waiting {
+        let state = match &report {
+            Report::Ready => NotifyState::Ready,
+            Report::Stopping => NotifyState::Stopping,
+            Report::Alive => NotifyState::Watchdog,
+            Report::Status(line) => NotifyState::Status(line),
+        };
+        if let Err(error) = sd_notify::notify(&[state]) {
+            log::warn!("systemd could not be notified: {error}");
+        }
+    }
+}
+
+/// Keeps the line that `systemctl status` shows.
+pub(super) async fn status_line(
+    listen: SocketAddr,
+    readiness: Readiness,
+    systemd: Systemd,
+    progress: Progress,
+) {
+    let mut shown = String::new();
+    while systemd.is_there() {
+        progress.round().await;
+        let line = line(listen, &readiness).await;
+        if line != shown {
+            systemd.status(line.clone());
+            shown = line;
+        }
+        tokio::time::sleep(STATUS_INTERVAL).await;
+    }
+    progress.finish();
+    std::future::pending::<()>().await;
+}
+
+async fn line(listen: SocketAddr, readiness: &Readiness) -> String {
+    let state = match readiness.find_out().await {
+        Ok(_) => format!("ready, relay {} up", readiness.logins.rules().relay),
+        Err(why) => format!("NOT READY: {}", why.replace('\n', " ")),
+    };
+    match readiness.count_waiting().await {
+        Ok(waiting) => format!("{state}; listening on {listen}; logins waiting: {waiting}"),
+        Err(_) => format!("{state}; listening on {listen}"),
+    }
+}
+
+#[expect(clippy::disallowed_methods, reason = "systemd says so by a variable")]
+fn was_told_where() -> bool {
+    std::env::var("NOTIFY_SOCKET").is_ok()
+}

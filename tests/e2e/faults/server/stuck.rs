@@ -1,0 +1,176 @@
+//! One of the server's loops hangs: it is named, systemd hears nothing any more, and the process ends to be started anew.
+//! Each loop that there is hangs once, whatever loops there are: `/metrics` lists them.
+
+use kbmfa_tests::chat::ChatWorld;
+use kbmfa_tests::files::put;
+use kbmfa_tests::server::Server;
+use kbmfa_tests::systemd::Systemd;
+use kbmfa_tests::wait::{pass, until};
+use kbmfa_tests::world::World;
+use std::collections::BTreeSet;
+use std::fs;
+use std::path::PathBuf;
+use std::sync::Mutex;
+use std::thread;
+use std::time::Duration;
+
+use super::gets_in;
+use crate::keybase::Asked;
+
+/// systemd's watchdog is fed three times in this time.
+const WATCHDOG_MS: u32 = 1500;
+
+/// How a process ends that gives up a loop.
+const EXIT_HUNG: Option<i32> = Some(70);
+
+/// Longest time in which the process may still report what it knew before a loop was late.
+const SETTLING: Duration = Duration::from_millis(500);
+
+/// Worlds in which loops hang at the same time.
+const AT_ONCE: usize = 3;
+
+/// What a server is told to hang by.
+struct Hang(PathBuf);
+
+impl Hang {
+    /// Nothing hangs yet; from the server's next start on it looks here.
+    fn of(world: &World) -> Self {
+        let file = world.dir().join("hang");
+        world.server.set_variable("KBMFA_TEST_HANG", file.to_str().unwrap());
+        Self(file)
+    }
+
+    fn tell(&self, how: &str, name: &str) {
+        let whole = self.0.with_extension("new");
+        put(&whole, 0o644, format!("{how} {name}\n"));
+        fs::rename(&whole, &self.0).unwrap();
+    }
+
+    fn end(&self) {
+        fs::remove_file(&self.0).unwrap();
+    }
+}
+
+/// The loops that this server has.
+fn loops(server: &Server) -> BTreeSet<String> {
+    let metrics = server.status("/metrics").unwrap();
+    let named = |line: &str| {
+        Some(line.split_once("kbmfa_loop_seconds_since_round{loop=\"")?.1.split_once('"')?.0.to_owned())
+    };
+    metrics.lines().filter_map(named).collect()
+}
+
+/// Hangs this loop until the process ends, and leaves the server down.
+fn hang_until_it_ends(world: &World, (hang, systemd): (&Hang, &Systemd), name: &str) {
+    let hangs = format!("the loop {name:?} hangs");
+    hang.tell("hang", name);
+    world.server.wait_for_log(&hangs);
+    // What hangs here is what would answer.
+    if name != "status listener" {
+        let answer = world.server.status("/readyz").unwrap();
+        assert!(answer.starts_with("HTTP/1.1 503") && answer.contains(&hangs), "{name}: {answer}");
+    }
+    // What is on its way is not held against it.
+    systemd.reports();
+    pass(SETTLING);
+    systemd.reports();
+    pass(Duration::from_millis(WATCHDOG_MS.into()));
+    let reports = systemd.reports();
+    assert!(!reports.iter().any(|report| report.contains("WATCHDOG=1")), "{name}: {reports:?}");
+    hang.tell("abandon", name);
+    assert_eq!(world.server.wait_for_end(), EXIT_HUNG, "{name}");
+    let log = world.server.log();
+    assert!(log.contains(&format!("{hangs}: ")) && log.contains("this process ends itself"), "{name}: {log}");
+    hang.end();
+}
+
+/// Hangs each of these loops in one of some worlds.
+fn hang_each(names: BTreeSet<String>, make: impl Fn() -> World + Sync) {
+    let left = Mutex::new(names);
+    thread::scope(|scope| {
+        for _ in 0..AT_ONCE {
+            scope.spawn(|| {
+                let world = make();
+                let bed = (&Hang::of(&world), &Systemd::over(&world.server, world.dir(), WATCHDOG_MS));
+                loop {
+                    let Some(name) = left.lock().unwrap().pop_first() else { break };
+                    world.server.start();
+                    bed.1.wait_for("WATCHDOG=1");
+                    hang_until_it_ends(&world, bed, &name);
+                }
+            });
+        }
+    });
+}
+
+#[test]
+fn each_loop_that_hangs_is_named_starves_the_watchdog_and_ends_the_process() {
+    let names = {
+        let world = World::down(None);
+        let _systemd = Systemd::over(&world.server, world.dir(), WATCHDOG_MS);
+        world.server.start();
+        until("the word index to be complete", || {
+            (!loops(&world.server).contains("word index")).then_some(())
+        });
+        loops(&world.server)
+    };
+    assert!(names.len() >= 12, "this story has lost sight of the loops: {names:?}");
+    hang_each(names, || World::down(None));
+}
+
+/// What runs only while it is this server's turn to ask in Keybase.
+#[test]
+fn the_loops_of_keybase_that_hang_are_named_and_end_the_process() {
+    let world = ChatWorld::down("team = \"acme\"\nchannel = \"sudo\"\n", "");
+    let bed = (&Hang::of(&world), &Systemd::over(&world.server, world.dir(), WATCHDOG_MS));
+    world.server.start();
+    let names: Vec<_> = loops(&world.server).into_iter().filter(|name| name.contains("keybase")).collect();
+    assert_eq!(names, ["keybase heartbeat", "keybase supervisor"]);
+    for name in names {
+        hang_until_it_ends(&world, bed, &name);
+        world.server.start();
+    }
+    let machine = world.machine().start();
+    Asked::new(&world, &machine).approve();
+}
+
+#[test]
+fn a_loop_that_comes_back_in_time_makes_the_server_ready_again() {
+    let world = World::down(None);
+    let hang = Hang::of(&world);
+    world.server.start();
+    hang.tell("hang", "sweep");
+    world.server.wait_for_log("the loop \"sweep\" hangs");
+    world.server.wait_for_status("/readyz", "the loop \"sweep\" hangs");
+    hang.end();
+    world.server.wait_for_status("/readyz", "HTTP/1.1 200");
+    world.server.wait_for_log("the loop \"sweep\" gets round again");
+    let machine = world.machine().start();
+    gets_in(&world, &machine);
+}
+
+/// With one thread for all tasks, which is blocked: neither a request nor a timer gets through.
+#[test]
+fn a_runtime_that_stands_still_ends_the_process() {
+    let world = World::down(None);
+    let hang = Hang::of(&world);
+    world.server.set_variable("TOKIO_WORKER_THREADS", "1");
+    world.server.start();
+    hang.tell("block", "sweep");
+    assert_eq!(world.server.wait_for_end(), EXIT_HUNG);
+    world.server.wait_for_log("this process ends itself");
+}
+
+/// Every loop has a bound of 20 seconds at the least; the process as a whole was stopped for longer than some of them.
+#[test]
+fn a_process_that_was_stopped_goes_on_and_no_loop_is_late() {
+    let world = World::new();
+    let machine = world.machine().start();
+    world.server.hang();
+    pass(Duration::from_secs(25));
+    world.server.go_on();
+    let answer = world.server.status("/readyz").unwrap();
+    assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
+    gets_in(&world, &machine);
+    assert!(!world.server.log().contains("hangs"), "{}", world.server.log());
+}

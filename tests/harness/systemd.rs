@@ -1,0 +1,45 @@
+//! systemd's end of `Type=notify`: the socket to which a service reports.
+
+use std::os::unix::net::UnixDatagram;
+use std::path::Path;
+
+use crate::files::set_mode;
+use crate::server::Server;
+use crate::wait::until;
+
+/// Largest report, in bytes.
+const REPORT_BYTES_MAX: usize = 4096;
+
+/// What listens to a service.
+#[derive(Debug)]
+pub struct Systemd {
+    socket: UnixDatagram,
+}
+
+impl Systemd {
+    /// Listens to a server, from its next start on, and is its watchdog with this period.
+    pub fn over(server: &Server, dir: &Path, watchdog_ms: u32) -> Self {
+        let path = dir.join("notify.sock");
+        let socket = UnixDatagram::bind(&path).unwrap();
+        // The server may have an account of its own.
+        set_mode(&path, 0o666);
+        socket.set_nonblocking(true).unwrap();
+        server.set_variable("NOTIFY_SOCKET", path.to_str().unwrap());
+        server.set_variable("WATCHDOG_USEC", &(watchdog_ms * 1000).to_string());
+        Self { socket }
+    }
+
+    /// What was reported since this was last asked.
+    pub fn reports(&self) -> Vec<String> {
+        let mut bytes = [0; REPORT_BYTES_MAX];
+        let next = || self.socket.recv(&mut bytes).ok().map(|length| bytes[..length].to_vec());
+        std::iter::from_fn(next).map(|bytes| String::from_utf8(bytes).unwrap()).collect()
+    }
+
+    /// Waits for a report with this in it, and returns it.
+    pub fn wait_for(&self, what: &str) -> String {
+        until(&format!("a report of {what:?}"), || {
+            self.reports().into_iter().find(|report| report.contains(what))
+        })
+    }
+}
