@@ -57,7 +57,9 @@ test-double: ## proves the double of keybase against Keybase's own libraries; ne
 	$(CARGO) build --locked -p keybase-double
 	tests/keybase/prove/prove.sh
 
-soak: setup build ## kills the server at 200 random moments of a login, tries all that can fail in one, and each for ever; a flood
+SOAK_SECONDS ?= 1800
+soak: setup build ## honest logins among strangers and stalls for SOAK_SECONDS; then a flood, kills and faults at every moment of a login
+	KBMFA_SOAK_SECONDS=$(SOAK_SECONDS) $(CARGO) test --locked $(RUN_AS_ROOT) -p kbmfa-tests --test e2e -- --show-output soak::
 	KBMFA_THOROUGH=1 $(CARGO) test --locked $(RUN_AS_ROOT) -p kbmfa-tests --test e2e -- --show-output faults::module
 	KBMFA_THOROUGH=1 $(CARGO) test --locked $(RUN_AS_ROOT) -p kbmfa-tests --test e2e -- --show-output hostile::two_thousand
 	KBMFA_KILLS=200 $(CARGO) test --locked $(RUN_AS_ROOT) -p kbmfa-tests --test e2e -- killed_at_random

@@ -57,5 +57,6 @@ mod keybase;
 
 mod faults;
 mod kills;
+mod soak;
 
 mod harness;

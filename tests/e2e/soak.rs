@@ -1,0 +1,189 @@
+//! Honest logins one after the other, asked about in Keybase and approved there, while strangers do what they like with
+//! the server, and while processes stand still or are killed. It is random, from a seed that is printed: `KBMFA_SOAK_SEED`
+//! plays the same again, as far as the scheduler lets it. `make soak` runs it for half an hour.
+
+#![allow(clippy::disallowed_methods, reason = "it measures how long people wait")]
+
+mod dice;
+mod hostile;
+mod stalls;
+
+use kbmfa_tests::chat::{ChatWorld, ROOM};
+use kbmfa_tests::login::Login;
+use kbmfa_tests::machine::Machine;
+use kbmfa_tests::server::status_at;
+use kbmfa_tests::wait::{pass, until};
+use std::collections::BTreeSet;
+use std::env;
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use dice::Dice;
+use hostile::Target;
+use stalls::{Stalls, Victim};
+
+/// How long a login may take beyond its answer, without the time in which a process of its way stood still.
+const BEYOND_ANSWER: Duration = Duration::from_secs(5);
+
+/// How long the server may take to know and to say that it can serve again, after a process of it stood still.
+const RECOVERY: Duration = Duration::from_secs(10);
+
+/// Time between two looks at `/readyz`.
+const LOOK: Duration = Duration::from_millis(300);
+
+/// How often a login is hit by a kill of the server: once in so many.
+const KILL_ONE_IN: u64 = 6;
+
+/// What this run is told by its environment.
+fn number(name: &str) -> Option<u64> {
+    let text = env::var_os(name)?.into_string().unwrap();
+    Some(text.parse().unwrap_or_else(|_| panic!("a number in {name}")))
+}
+
+/// What the threads of a run share.
+struct Run {
+    is_over: AtomicBool,
+    /// The server's process; 0 while there is none.
+    server: AtomicU32,
+    /// The process that asks for the login under way, and waits for it; 0 while there is none.
+    module: AtomicU32,
+    stalls: Stalls,
+}
+
+impl Run {
+    fn goes_on(&self) -> bool {
+        !self.is_over.load(Ordering::Relaxed)
+    }
+}
+
+/// Ends a run even if its story fails.
+struct End<'a>(&'a Run);
+
+impl Drop for End<'_> {
+    fn drop(&mut self) {
+        self.0.is_over.store(true, Ordering::Relaxed);
+    }
+}
+
+#[test]
+fn among_strangers_and_stalls_no_honest_login_is_lost_doubled_or_late_and_readyz_is_right() {
+    let seconds = number("KBMFA_SOAK_SECONDS").unwrap_or(60);
+    let seed = number("KBMFA_SOAK_SEED").unwrap_or_else(Dice::random_seed);
+    println!("KBMFA_SOAK_SEED={seed}");
+    let limits = [("login", "asks_per_user", "1000000"), ("login", "asks_per_machine", "1000000")];
+    let world = ChatWorld::with(&limits, "");
+    let machine = world.machine().start();
+    let target = Target::of(&world);
+    let run = Run {
+        is_over: AtomicBool::new(false),
+        server: AtomicU32::new(world.server.pid()),
+        module: AtomicU32::new(0),
+        stalls: Stalls::default(),
+    };
+    let status_port = world.server.status_port();
+    let (honest, looks) = thread::scope(|scope| {
+        let mut dice = Dice::new(seed);
+        for attack in hostile::ALL {
+            let (mut dice, target, run) = (dice.fork(), &target, &run);
+            scope.spawn(move || {
+                while run.goes_on() {
+                    attack(target, &mut dice);
+                    pass(Duration::from_millis(dice.below(400)));
+                }
+            });
+        }
+        let (mut of_stalls, run) = (dice.fork(), &run);
+        scope.spawn(move || stalls::run(run, &mut of_stalls));
+        let watching = scope.spawn(move || watch_readiness(run, status_port));
+        let end = End(run);
+        let honest = log_in_honestly(&world, &machine, run, &mut dice, Duration::from_secs(seconds));
+        drop(end);
+        (honest, watching.join().unwrap())
+    });
+    let asks = asks(&world);
+    let distinct: BTreeSet<&String> = asks.iter().map(|(_, short)| short).collect();
+    assert_eq!(asks.len(), distinct.len(), "a login was asked about twice: {asks:?}");
+    assert_eq!(asks.len(), honest, "each honest login is asked about, and nobody else's");
+    world.admin.audit_verify();
+    machine.assert_nothing_left();
+    println!("{honest} honest logins, {} stalls, {looks} looks at /readyz", run.stalls.count());
+    assert!(honest as u64 >= seconds / 15, "{honest} logins in {seconds} s: this shows too little");
+}
+
+/// Every ask in the room, as its message and the login's short id.
+fn asks(world: &ChatWorld) -> Vec<(u64, String)> {
+    let messages = world.chat.messages(ROOM).unwrap();
+    let ask = |message: keybase_double::Message| {
+        let short = message.body.split_once("Login `")?.1.split_once('`')?.0.to_owned();
+        Some((message.id, short))
+    };
+    messages.into_iter().filter_map(ask).collect()
+}
+
+/// Logs alice in again and again; returns how often.
+fn log_in_honestly(
+    world: &ChatWorld,
+    machine: &Machine,
+    run: &Run,
+    dice: &mut Dice,
+    length: Duration,
+) -> usize {
+    let (begun, mut count) = (Instant::now(), 0);
+    while begun.elapsed() < length {
+        let login = machine.ssh("alice", &["echo", "in"]);
+        let message = until("the ask", || asks(world).get(count).map(|(message, _)| *message));
+        world.chat.wait_reaction(ROOM, message, "Deny", kbmfa_tests::wait::PATIENCE).unwrap();
+        run.module.store(machine.asking(), Ordering::Relaxed);
+        if dice.below(KILL_ONE_IN) == 0 {
+            kill_and_start(world, run);
+        }
+        pass(Duration::from_millis(dice.below(1500)));
+        world.chat.answer("bob", message, "Approve");
+        let answered = Instant::now();
+        collect(login, run, (count, answered));
+        run.module.store(0, Ordering::Relaxed);
+        count += 1;
+    }
+    count
+}
+
+/// Waits until an approved login is in, which it must be in time.
+fn collect(login: Login, run: &Run, (count, answered): (usize, Instant)) {
+    let finished = login.wait();
+    let ended = Instant::now();
+    assert_eq!((finished.stdout.as_str(), finished.code), ("in\n", 0), "login {count}: {}", finished.stderr);
+    let stood_still = run.stalls.within(answered, ended);
+    let took = ended.duration_since(answered).saturating_sub(stood_still);
+    assert!(
+        took <= BEYOND_ANSWER,
+        "login {count} took {took:?} beyond its answer, and {stood_still:?} in which a process stood still"
+    );
+}
+
+/// Kills the server without warning under a waiting login, and starts it.
+fn kill_and_start(world: &ChatWorld, run: &Run) {
+    let stall = run.stalls.begin(Victim::Restart);
+    run.server.store(0, Ordering::Relaxed);
+    world.server.kill();
+    world.server.start();
+    run.server.store(world.server.pid(), Ordering::Relaxed);
+    run.stalls.end(stall);
+}
+
+/// Holds `/readyz` to what is known: ready whenever no process of the server stands still or has just done so. Returns how
+/// often it was looked at.
+fn watch_readiness(run: &Run, port: u16) -> usize {
+    let mut looks = 0;
+    while run.goes_on() {
+        let asked = Instant::now();
+        let answer = status_at(port, "/readyz");
+        let is_ready = answer.as_ref().is_some_and(|answer| answer.starts_with("HTTP/1.1 200"));
+        let since = asked.checked_sub(RECOVERY).unwrap_or(asked);
+        let excused = run.stalls.has_stopped_the_server_since(since);
+        assert!(is_ready || excused || !run.goes_on(), "not ready, and nothing stands still: {answer:?}");
+        looks += 1;
+        pass(LOOK);
+    }
+    looks
+}

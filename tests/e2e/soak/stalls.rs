@@ -1,0 +1,105 @@
+//! Processes that stand still for a while: the server, Keybase's programs under it, and the one in which the module waits.
+
+use rustix::process::{Pid, Signal, kill_process};
+use std::fs;
+use std::sync::Mutex;
+use std::sync::atomic::Ordering;
+use std::time::{Duration, Instant};
+
+use kbmfa_tests::wait::pass;
+
+use super::Run;
+use super::dice::Dice;
+
+/// Pauses between two stalls, at most.
+const PAUSE_MS: u64 = 6000;
+/// Length of a stall, at most: Keybase's programs get 5 s for a reply.
+const STALL_MS: u64 = 3000;
+
+/// Who stands still.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Victim {
+    /// It is down, and started again.
+    Restart,
+    Server,
+    Keybase,
+    Module,
+}
+
+struct Stall {
+    victim: Victim,
+    begun: Instant,
+    ended: Option<Instant>,
+}
+
+/// Who stood still, and when.
+#[derive(Default)]
+pub(super) struct Stalls(Mutex<Vec<Stall>>);
+
+impl Stalls {
+    pub(super) fn begin(&self, victim: Victim) -> usize {
+        let mut all = self.0.lock().unwrap();
+        all.push(Stall { victim, begun: Instant::now(), ended: None });
+        all.len() - 1
+    }
+
+    pub(super) fn end(&self, stall: usize) {
+        self.0.lock().unwrap()[stall].ended = Some(Instant::now());
+    }
+
+    pub(super) fn count(&self) -> usize {
+        self.0.lock().unwrap().len()
+    }
+
+    /// Time between these two moments in which anything stood still. Two at once count once.
+    pub(super) fn within(&self, from: Instant, to: Instant) -> Duration {
+        let (mut total, mut counted_to) = (Duration::ZERO, from);
+        for stall in self.0.lock().unwrap().iter() {
+            let (begun, ended) = (stall.begun.max(counted_to), stall.ended.unwrap_or(to).min(to));
+            total += ended.saturating_duration_since(begun);
+            counted_to = counted_to.max(ended);
+        }
+        total
+    }
+
+    /// Whether the server, or Keybase's programs, stood still after this moment.
+    pub(super) fn has_stopped_the_server_since(&self, from: Instant) -> bool {
+        let all = self.0.lock().unwrap();
+        all.iter()
+            .any(|stall| stall.victim != Victim::Module && stall.ended.is_none_or(|ended| ended >= from))
+    }
+}
+
+/// Stops now one, now another, until the run is over.
+pub(super) fn run(run: &Run, dice: &mut Dice) {
+    while run.goes_on() {
+        pass(Duration::from_millis(dice.below(PAUSE_MS)));
+        let server = run.server.load(Ordering::Relaxed);
+        let (victim, pid) = match dice.below(3) {
+            0 => (Victim::Server, server),
+            1 => (Victim::Keybase, pick(&children(server), dice)),
+            _ => (Victim::Module, run.module.load(Ordering::Relaxed)),
+        };
+        let Some(process) = i32::try_from(pid).ok().and_then(Pid::from_raw) else { continue };
+        let stall = run.stalls.begin(victim);
+        // It may have ended by now.
+        if kill_process(process, Signal::STOP).is_ok() {
+            pass(Duration::from_millis(dice.below(STALL_MS)));
+            let _ = kill_process(process, Signal::CONT);
+        }
+        run.stalls.end(stall);
+    }
+}
+
+fn pick(pids: &[u32], dice: &mut Dice) -> u32 {
+    let count = u64::try_from(pids.len()).unwrap();
+    if count == 0 { 0 } else { pids[usize::try_from(dice.below(count)).unwrap()] }
+}
+
+/// The children of a process, of all its threads.
+fn children(pid: u32) -> Vec<u32> {
+    let Ok(threads) = fs::read_dir(format!("/proc/{pid}/task")) else { return vec![] };
+    let of_thread = |path: std::path::PathBuf| fs::read_to_string(path.join("children")).unwrap_or_default();
+    let lines: Vec<String> = threads.flatten().map(|thread| of_thread(thread.path())).collect();
+    lines.iter().flat_map(|line| line.split_whitespace()).filter_map(|pid| pid.parse().ok()).collect()
+}
