@@ -3,6 +3,7 @@
 //! careful client would not have done.
 
 mod broken;
+mod channel;
 mod console;
 mod doctor;
 mod doubled;
@@ -77,7 +78,7 @@ fn an_approval_in_the_channel_lets_in() {
     let asked = Asked::new(&world, &machine);
     assert_snapshot!(world.chat.seen(), @r"
     sshbot: Head of the record: `<head>` (`kbmfa-server audit verify --head` checks against it) `<mark>`
-    sshbot: Login `<id>`: `alice` wants to enter `web1` (`web`) by `sshd` from `127.0.0.1`. Answer within 60 s, until <time>. `<mark>`
+    sshbot: Login `<id>`: `alice` wants to enter `web1` (`web`) by `sshd` from `127.0.0.1`. Answer within 60 s, until <time>: click Approve or Deny below, or react with :+1: or :-1:. `<mark>`
       [Approve sshbot]
       [Deny sshbot]
     ");

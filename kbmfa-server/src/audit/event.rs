@@ -119,6 +119,8 @@ kinds! {
     AskPosted = "ask.posted",
     /// A second message of an ask was found.
     AskDoubled = "ask.doubled",
+    /// The message that asked was deleted while the login waited.
+    AskDeleted = "ask.deleted",
     /// An ask could not be turned into the verdict, and stays as it is.
     AskAbandoned = "ask.abandoned",
     /// A person answered, and it counted.

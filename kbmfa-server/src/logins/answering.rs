@@ -95,17 +95,23 @@ pub fn answer_at_console(
     Ok(Answered::Decided(Box::new(login)))
 }
 
-/// Decides by the answers that stand on a message at this moment: any Deny of somebody who may answer
-/// outweighs every Approve. Answers that do not count go on record once, and whose they are is told why.
+/// Decides by what a message says at this moment: any Deny of somebody who may answer outweighs every Approve. Answers that
+/// do not count go on record once, and whose they are is told why; who has not answered clearly is told `how`.
 ///
 /// # Errors
 /// [`Error::NotFound`].
-pub fn settle(tx: &Tx<'_>, rules: &Rules, id: &LoginId, standing: &[Standing]) -> Result<(), Error> {
+pub fn settle(
+    tx: &Tx<'_>,
+    rules: &Rules,
+    id: &LoginId,
+    answers: &relay::Answers,
+    how: &str,
+) -> Result<(), Error> {
     let mut login = store::by_id(tx, id)?.ok_or_else(|| Error::NotFound(id.to_string()))?;
     apply(tx, rules, &mut login, Input::Tick, &Actor::new("clock"))?;
     let ask = asks::of(tx, id)?.into_iter().next();
     let mut eligible = Vec::new();
-    for one in standing {
+    for one in &answers.standing {
         let why_not = match &one.why_not {
             Some(why_not) => Some(why_not.clone()),
             None => why_not(tx, rules, &login, ask.as_ref(), &one.person)?,
@@ -121,10 +127,30 @@ pub fn settle(tx: &Tx<'_>, rules: &Rules, id: &LoginId, standing: &[Standing]) -
             }
         }
     }
+    if let (Some(ask), State::Pending) = (&ask, login.life.state) {
+        for person in &answers.unclear {
+            if why_not(tx, rules, &login, Some(ask), person)?.is_none() {
+                telling::unclear(tx, ask, person, how)?;
+            }
+        }
+        if answers.is_gone {
+            telling::ask_deleted(tx, ask, &login, console_counts(tx, rules, &login)?)?;
+        }
+    }
     if let Some(decisive) = relay::tally(&eligible) {
         answer(tx, rules, id, &decisive.person, decisive.answer, None)?;
     }
     Ok(())
+}
+
+/// Whether answers at the console count beside the relay's, by the terms as they are now.
+///
+/// # Errors
+/// What the database says.
+pub(super) fn console_counts(tx: &Tx<'_>, rules: &Rules, login: &Login) -> Result<bool, Error> {
+    let facts = facts(tx, rules, (&login.machine_id, &login.machine), &login.opened)?;
+    let terms = policy::terms_for(&rules.policy, &facts.subject);
+    Ok(rules.relay != CONSOLE && policy::counts_at_console(terms))
 }
 
 /// Whoever said the same as what was decided need not be told that it came too late.

@@ -19,12 +19,12 @@ use super::state::State;
 use super::store::asks::{self, Ask};
 use super::store::notices::{self, Notice};
 use super::store::{self, Login, reach};
-use super::{Error, Logins, answering, service};
+use super::{Error, Logins, Rules, answering, service};
 use crate::clock::Time;
 use crate::db::{Tx, lease};
 use crate::fault_log::FaultLog;
 use crate::progress::Progress;
-use crate::relay::{self, Answer, Hint, Message, Relay, Standing, Telling};
+use crate::relay::{self, Answer, Answers, Hint, Message, Relay, Telling};
 use crate::roster;
 use herald::Herald;
 use patience::Patience;
@@ -81,14 +81,16 @@ struct Item {
     copies: Vec<Message>,
     login: Login,
     pools: Vec<PoolName>,
+    /// Whether answers at the server's console count beside the relay's.
+    console: bool,
 }
 
 impl Item {
-    fn posting(&self) -> relay::Ask {
+    fn posting(&self, how: &str) -> relay::Ask {
         relay::Ask {
             id: self.ask.id.clone(),
             destination: self.ask.destination.1.clone(),
-            text: words::ask(&self.login, &self.pools),
+            text: words::ask(&self.login, &self.pools, how, self.console),
             since: self.login.opened_at,
         }
     }
@@ -203,8 +205,9 @@ impl<R: Relay> Carrier<'_, R> {
     /// Decides by what stands on this message, if it is an ask; true if that could be done.
     async fn look_at(&mut self, message: &str) -> Result<bool, Failure> {
         let (name, wanted) = (self.relay.name(), message.to_owned());
-        let found = self.logins.db().read(move |tx| item(tx, asks::of_message(tx, name, &wanted)?)).await?;
-        let (what, settled) = match found {
+        let rules = self.logins.rules();
+        let read = self.logins.db().read(move |tx| item(tx, &rules, asks::of_message(tx, name, &wanted)?));
+        let (what, settled) = match read.await? {
             Some(item) => (format!("login {}", item.login.id.short()), self.settle(item).await),
             None => ("a message".to_owned(), self.look_at_unknown(message).await),
         };
@@ -218,8 +221,8 @@ impl<R: Relay> Carrier<'_, R> {
         let patience = self.patience_for(which);
         let Some(id) = due.into_iter().find(|id| patience.may_try(id, now)) else { return Ok(false) };
         let failures = patience.failures(&id);
-        let wanted = id.clone();
-        let found = self.logins.db().read(move |tx| item(tx, asks::by_id(tx, &wanted)?)).await?;
+        let (wanted, rules) = (id.clone(), self.logins.rules());
+        let found = self.logins.db().read(move |tx| item(tx, &rules, asks::by_id(tx, &wanted)?)).await?;
         let Some(item) = found else { return Ok(false) };
         let done = match which {
             asks::Due::Wanted => self.post(&item).await,
@@ -263,17 +266,22 @@ impl<R: Relay> Carrier<'_, R> {
         Ok(true)
     }
 
+    /// An ask as the relay posts it.
+    fn posting(&self, item: &Item) -> relay::Ask {
+        item.posting(self.relay.how_to_answer())
+    }
+
     /// What stands on all messages of an ask now. What would approve is asked for again, by the word of whoever keeps the
     /// messages.
-    async fn standing(&self, item: &Item) -> Result<Vec<Standing>, Failure> {
-        let (posting, messages) = (item.posting(), item.messages());
-        let standing = self.say(self.relay.answers(&posting, &messages)).await?;
-        let counted: Vec<_> = standing.iter().filter(|one| one.why_not.is_none()).cloned().collect();
+    async fn answers(&self, item: &Item) -> Result<Answers, Failure> {
+        let (posting, messages) = (self.posting(item), item.messages());
+        let answers = self.say(self.relay.answers(&posting, &messages)).await?;
+        let counted: Vec<_> = answers.standing.iter().filter(|one| one.why_not.is_none()).cloned().collect();
         let would_approve = relay::tally(&counted).is_some_and(|one| one.answer == Answer::Approve);
         if would_approve && item.login.life.state == State::Pending {
             return self.say(self.relay.confirmed_answers(&posting, &messages)).await;
         }
-        Ok(standing)
+        Ok(answers)
     }
 
     /// Decides by what stands on its messages now; for a login that has ended, tells who answers late.
@@ -282,11 +290,12 @@ impl<R: Relay> Carrier<'_, R> {
             self.look_for_copies(&mut item).await?;
         }
         let read_at = self.logins.db().now();
-        let standing = self.standing(&item).await?;
-        if standing.is_empty() {
+        let answers = self.answers(&item).await?;
+        if answers.is_empty() {
             return Ok(());
         }
         let login = &item.login;
+        let how = self.relay.how_to_answer();
         let (rules, id, name) = (self.logins.rules(), login.id.clone(), self.relay.name());
         let holder = self.holder.clone();
         // The list that the answers were judged by is also the one by which the login is.
@@ -296,7 +305,7 @@ impl<R: Relay> Carrier<'_, R> {
                 return Ok(false);
             }
             members.map_or(Ok(()), |members| reach::list(tx, name, &members))?;
-            answering::settle(tx, &rules, &id, &standing)?;
+            answering::settle(tx, &rules, &id, &answers, how)?;
             Ok::<_, Error>(true)
         });
         if !settled.await? {
@@ -308,7 +317,7 @@ impl<R: Relay> Carrier<'_, R> {
 
     /// Turns the message into the verdict.
     async fn end(&self, item: &Item) -> Result<(), Failure> {
-        let posting = &item.posting();
+        let posting = &self.posting(item);
         let message = match &item.ask.message {
             Some(message) => Some(Message(message.clone())),
             None => self.find(item).await?,
@@ -380,12 +389,13 @@ fn note(
 pub const LEASE: &str = "relay";
 
 /// An ask with its login and the pools of its machine.
-fn item(tx: &Tx<'_>, ask: Option<Ask>) -> Result<Option<Item>, Error> {
+fn item(tx: &Tx<'_>, rules: &Rules, ask: Option<Ask>) -> Result<Option<Item>, Error> {
     let Some(ask) = ask else { return Ok(None) };
     let Some(login) = store::by_id(tx, &ask.login)? else { return Ok(None) };
     let pools = roster::store::pools_of(tx, &login.machine_id)?;
     let copies = asks::copies(tx, &ask.id)?.into_iter().map(Message).collect();
-    Ok(Some(Item { ask, copies, login, pools }))
+    let console = answering::console_counts(tx, rules, &login)?;
+    Ok(Some(Item { ask, copies, login, pools, console }))
 }
 
 /// Why an ask could not be tended. It stays open, and is tried again.

@@ -12,7 +12,7 @@ use super::store::history;
 use super::store::notices::{self, About, Repeated, Worth};
 use crate::audit::{Actor, Event, Kind, store as audit};
 use crate::db::Tx;
-use crate::policy::Refusal;
+use crate::policy::{Approver, Refusal};
 use crate::random;
 use crate::relay::{Standing, text};
 use crate::roster::caller::Caller;
@@ -24,6 +24,8 @@ const NOTICE_PAUSE: Duration = Duration::from_secs(600);
 
 /// People are told again of a machine and its clone after this.
 const TWIN_PAUSE: Duration = Duration::from_secs(86_400);
+/// No login waits for so long: what is said once in this time about an ask is said once.
+const LONGER_THAN_ASKED: Duration = Duration::from_secs(24 * 60 * 60);
 
 /// Tells people that a limit was reached: once in a while about the same login, however often it is tried.
 pub(super) fn of_limit(tx: &Tx<'_>, rules: &Rules, login: &Login, refusal: Refusal) -> Result<(), Error> {
@@ -118,4 +120,31 @@ pub(super) fn why_not(tx: &Tx<'_>, ask: Option<&Ask>, standing: &Standing) -> Re
     let about = About { subject: &subject, worth: Worth::Alarm, repeated: Repeated::Dropped, quota: None };
     notices::raise(tx, &notice, about, Duration::ZERO)?;
     Ok(())
+}
+
+/// Tells somebody what counts whose reaction decides nothing: once for each ask and person.
+pub(super) fn unclear(tx: &Tx<'_>, ask: &Ask, person: &Approver, how: &str) -> Result<(), Error> {
+    let subject = format!("unclear {} {person}", ask.id);
+    reply(tx, ask, &subject, text::unclear(person.name(), how)).map(drop)
+}
+
+/// Tells people once that the message that asked was deleted, and puts that on record.
+pub(super) fn ask_deleted(tx: &Tx<'_>, ask: &Ask, login: &Login, console: bool) -> Result<(), Error> {
+    let (short, until) = (login.id.short(), login.life.expires_at);
+    let text = text::ask_deleted(short, login.user().as_str(), login.machine.as_str(), until, console);
+    let without_message = Ask { message: None, ..ask.clone() };
+    if reply(tx, &without_message, &format!("deleted {}", ask.id), text)? {
+        let event = about(login, Kind::AskDeleted, Actor::new(format!("relay:{}", ask.destination.0)));
+        let event = event.detail("destination", &ask.destination.1);
+        audit::append(tx, &event.maybe("message", ask.message.as_ref()))?;
+    }
+    Ok(())
+}
+
+/// Says something about an ask where it was asked, once about the same subject; true if it is said.
+fn reply(tx: &Tx<'_>, ask: &Ask, subject: &str, text: String) -> Result<bool, Error> {
+    let (id, destination, reply_to) = (random::hex::<16>()?, ask.destination.clone(), ask.message.clone());
+    let notice = notices::Notice { id, destination, text, reply_to };
+    let about = About { subject, worth: Worth::Alarm, repeated: Repeated::Dropped, quota: None };
+    Ok(notices::raise(tx, &notice, about, LONGER_THAN_ASKED)?)
 }

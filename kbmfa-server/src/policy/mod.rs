@@ -312,6 +312,12 @@ pub fn may_answer(terms: &Terms, behind: &Person, who: &Approver) -> bool {
     (terms.console || named || !who.is_at_console()) && is_among(&terms.approvers, behind, who)
 }
 
+/// True if somebody at the console may answer on these terms.
+pub fn counts_at_console(terms: &Terms) -> bool {
+    terms.console
+        || matches!(&terms.approvers, Approvers::List(people) if people.iter().any(Approver::is_at_console))
+}
+
 /// True if `who` is one of the approvers of a login of the person `behind` it.
 pub fn is_among(approvers: &Approvers, behind: &Person, who: &Approver) -> bool {
     match (approvers, behind) {

@@ -3,7 +3,7 @@
 
 use std::future;
 
-use super::{Ask, Error, Hint, Message, Relay, Standing, State, Telling};
+use super::{Answers, Ask, Error, Hint, Message, Relay, State, Telling};
 use crate::policy::Approver;
 
 /// See the module.
@@ -44,12 +44,16 @@ impl Relay for Console {
     }
 
     /// What is typed at the console is decided when it is typed: nothing ever waits here.
-    async fn answers(&self, _ask: &Ask, _messages: &[Message]) -> Result<Vec<Standing>, Error> {
-        Ok(Vec::new())
+    async fn answers(&self, _ask: &Ask, _messages: &[Message]) -> Result<Answers, Error> {
+        Ok(Answers::default())
     }
 
-    async fn confirmed_answers(&self, _ask: &Ask, _messages: &[Message]) -> Result<Vec<Standing>, Error> {
-        Ok(Vec::new())
+    async fn confirmed_answers(&self, _ask: &Ask, _messages: &[Message]) -> Result<Answers, Error> {
+        Ok(Answers::default())
+    }
+
+    fn how_to_answer(&self) -> &'static str {
+        "`kbmfa-server login approve` or `deny`"
     }
 
     async fn hint(&self) -> Hint {

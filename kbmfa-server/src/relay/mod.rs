@@ -136,6 +136,24 @@ pub struct Standing {
     pub why_not: Option<String>,
 }
 
+/// All that the messages of an ask say at this moment.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Answers {
+    /// The answers on them.
+    pub standing: Vec<Standing>,
+    /// People who may answer, and whose reaction looks like a yes and decides nothing.
+    pub unclear: Vec<Approver>,
+    /// All of them were deleted: nobody can answer any more.
+    pub is_gone: bool,
+}
+
+impl Answers {
+    /// True if nobody has said anything, and somebody still may.
+    pub fn is_empty(&self) -> bool {
+        *self == Self::default()
+    }
+}
+
 /// Where answers may have changed.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Hint {
@@ -203,11 +221,8 @@ pub trait Relay: Send + Sync + 'static {
 
     /// The answers that stand on the messages of an ask, as far as is known here. Good for a denial; an approval has to be
     /// [confirmed](Relay::confirmed_answers).
-    fn answers(
-        &self,
-        ask: &Ask,
-        messages: &[Message],
-    ) -> impl Future<Output = Result<Vec<Standing>, Error>> + Send;
+    fn answers(&self, ask: &Ask, messages: &[Message])
+    -> impl Future<Output = Result<Answers, Error>> + Send;
 
     /// The answers that stand on the messages of an ask that still waits, by the word of whoever keeps the messages, asked
     /// after this call began. An error if that word cannot be had.
@@ -215,7 +230,10 @@ pub trait Relay: Send + Sync + 'static {
         &self,
         ask: &Ask,
         messages: &[Message],
-    ) -> impl Future<Output = Result<Vec<Standing>, Error>> + Send;
+    ) -> impl Future<Output = Result<Answers, Error>> + Send;
+
+    /// What a person does to answer, as the end of a sentence; it stands in each ask.
+    fn how_to_answer(&self) -> &'static str;
 
     /// Waits for a hint that answers may have changed. The future may be dropped at any time, and must
     /// lose nothing by it. A relay that can miss a hint says [`Hint::Any`] every so often.

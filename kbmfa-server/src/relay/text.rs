@@ -37,6 +37,10 @@ pub struct AskFacts<'a> {
     pub window: Duration,
     /// Until when they have.
     pub until: Time,
+    /// What they do to answer, as the end of a sentence.
+    pub how: &'a str,
+    /// Whether answers at the server's console count as well.
+    pub console: bool,
 }
 
 /// How a login ended.
@@ -56,7 +60,30 @@ pub struct VerdictFacts<'a> {
 /// The ask itself.
 pub fn ask(facts: &AskFacts<'_>) -> String {
     let (short, window, until) = (code(facts.short), facts.window.as_secs(), facts.until);
-    format!("Login {short}: {}. Answer within {window} s, until {until}.", errand(facts, "wants"))
+    let (errand, how) = (errand(facts, "wants"), facts.how);
+    let console = if facts.console { at_console(facts.short) } else { String::new() };
+    format!("Login {short}: {errand}. Answer within {window} s, until {until}: {how}.{console}")
+}
+
+/// How the console answers.
+fn at_console(short: &str) -> String {
+    let command = code(&format!("kbmfa-server login approve {short} --reason TEXT"));
+    format!(" On the server: {command}, or {}.", code("deny"))
+}
+
+/// To somebody whose reaction looks like a yes and decides nothing.
+pub fn unclear(name: &str, how: &str) -> String {
+    format!("{}: that reaction decides nothing. To answer, {how}.", code(name))
+}
+
+/// To people, when the message that asked was deleted while the login waits.
+pub fn ask_deleted(short: &str, user: &str, machine: &str, until: Time, console: bool) -> String {
+    let console = if console { at_console(short) } else { String::new() };
+    let (short, user, machine) = (code(short), code(user), code(machine));
+    format!(
+        "The message that asked about login {short} ({user} to {machine}) was deleted. Nobody can answer it here any more; \
+         it is refused at {until} unless it was answered before.{console}"
+    )
 }
 
 /// What the ask becomes in the end.
@@ -240,14 +267,23 @@ mod tests {
         short: "0f3a9b7c",
         window: Duration::from_secs(60),
         until: Time::from_micros(1_795_262_460_000_000),
+        how: "click Approve or Deny",
+        console: false,
     };
 
     #[test]
     fn an_ask_says_who_wants_to_go_where_and_from_where() {
-        insta::assert_snapshot!(ask(&FACTS), @"Login `0f3a9b7c`: `alice` wants to enter `web1` by `sshd` from `192.0.2.7` with key `SHA256:abc`. Answer within 60 s, until 2026-11-21T12:01:00Z.");
+        insta::assert_snapshot!(ask(&FACTS), @"Login `0f3a9b7c`: `alice` wants to enter `web1` by `sshd` from `192.0.2.7` with key `SHA256:abc`. Answer within 60 s, until 2026-11-21T12:01:00Z: click Approve or Deny.");
         let pools = ["db".parse().unwrap(), "web".parse().unwrap()];
         let bare = AskFacts { pools: &pools, source: None, key: None, ..FACTS };
-        insta::assert_snapshot!(ask(&bare), @"Login `0f3a9b7c`: `alice` wants to enter `web1` (`db`, `web`) by `sshd` from an unknown address. Answer within 60 s, until 2026-11-21T12:01:00Z.");
+        insta::assert_snapshot!(ask(&bare), @"Login `0f3a9b7c`: `alice` wants to enter `web1` (`db`, `web`) by `sshd` from an unknown address. Answer within 60 s, until 2026-11-21T12:01:00Z: click Approve or Deny.");
+    }
+
+    #[test]
+    fn where_the_console_counts_the_ask_says_the_command() {
+        let said = ask(&AskFacts { console: true, ..FACTS });
+        let command = "On the server: `kbmfa-server login approve 0f3a9b7c --reason TEXT`, or `deny`.";
+        assert!(said.ends_with(command), "{said}");
     }
 
     #[test]

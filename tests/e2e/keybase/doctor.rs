@@ -41,6 +41,7 @@ fn the_whole_way_is_looked_at_and_all_of_it_is_well() {
     ok configuration
     weak approvers
     ok account
+    ok files
     ok server certificate
     ok ca certificate
     ok disk
@@ -149,7 +150,8 @@ fn a_paper_key_that_is_wrong_or_unreadable_stops_the_server_and_doctor_says_so()
     let checked = world.admin.try_run(&["check"]).unwrap_err();
     assert!(checked.contains(&unreadable) && checked.contains("hint: `chown nobody"), "{checked}");
     fs::set_permissions(world.chat.paperkey_file(), fs::Permissions::from_mode(0o644)).unwrap();
-    assert!(world.admin.try_run(&["check"]).unwrap_err().contains("hint: `chmod 600"));
+    let checked = world.admin.try_run(&["check"]).unwrap_err();
+    assert!(checked.contains("others could read it") && checked.contains("hint: chmod o-rwx"), "{checked}");
 }
 
 #[test]
@@ -160,6 +162,7 @@ fn doctor_without_a_server_starts_its_own_service_and_leaves_none_behind() {
     ok configuration
     weak approvers
     ok account
+    ok files
     ok server certificate
     ok ca certificate
     ok disk

@@ -13,7 +13,9 @@ impl<R: Relay> Carrier<'_, R> {
         let message = Message(message.to_owned());
         let Some(mark) = self.say(self.relay.identify(&message)).await? else { return Ok(()) };
         let name = self.relay.name();
-        let found = self.logins.db().read(move |tx| item(tx, asks::beginning(tx, name, &mark)?)).await?;
+        let rules = self.logins.rules();
+        let found =
+            self.logins.db().read(move |tx| item(tx, &rules, asks::beginning(tx, name, &mark)?)).await?;
         let Some(item) = found else { return Ok(()) };
         // An ask whose login has ended may be closed already: then nobody else would turn the message into the verdict.
         if item.ask.message.is_none() && item.login.life.state == State::Pending {
@@ -22,7 +24,8 @@ impl<R: Relay> Carrier<'_, R> {
             self.record_copies(&item, item.ask.message.as_deref(), std::slice::from_ref(&message)).await?;
         }
         let id = item.ask.id;
-        let found = self.logins.db().read(move |tx| self::item(tx, asks::by_id(tx, &id)?)).await?;
+        let rules = self.logins.rules();
+        let found = self.logins.db().read(move |tx| self::item(tx, &rules, asks::by_id(tx, &id)?)).await?;
         match found {
             Some(item) => self.settle(item).await,
             None => Ok(()),
@@ -31,7 +34,7 @@ impl<R: Relay> Carrier<'_, R> {
 
     /// Finds the other messages of an ask that was sent more than once.
     pub(super) async fn look_for_copies(&self, item: &mut Item) -> Result<(), Failure> {
-        let found = self.say(self.relay.find(&item.posting())).await?;
+        let found = self.say(self.relay.find(&self.posting(item))).await?;
         self.record_copies(item, item.ask.message.as_deref(), &found).await?;
         let id = item.ask.id.clone();
         let copies = self.logins.db().read(move |tx| Ok::<_, Error>(asks::copies(tx, &id)?)).await?;
@@ -67,7 +70,9 @@ impl<R: Relay> Carrier<'_, R> {
             return Ok(false);
         };
         let wanted = copy.clone();
-        let found = self.logins.db().read(move |tx| item(tx, asks::of_message(tx, name, &wanted)?)).await?;
+        let rules = self.logins.rules();
+        let found =
+            self.logins.db().read(move |tx| item(tx, &rules, asks::of_message(tx, name, &wanted)?)).await?;
         let Some(item) = found else { return Ok(false) };
         let marked = self.mark_copy(&item, &copy).await;
         let what = format!("login {}", item.login.id.short());
@@ -81,7 +86,7 @@ impl<R: Relay> Carrier<'_, R> {
         } else {
             words::verdict(self.logins, &item.login, &item.pools).await?
         };
-        self.say(self.relay.mark_copy(&item.posting(), &Message(copy.to_owned()), &text)).await?;
+        self.say(self.relay.mark_copy(&self.posting(item), &Message(copy.to_owned()), &text)).await?;
         let (name, copy) = (self.relay.name(), copy.to_owned());
         self.write("copy.told", move |tx| Ok(asks::copy_told(tx, name, &copy)?)).await
     }

@@ -14,7 +14,7 @@ impl<R: Relay> Carrier<'_, R> {
         // Whoever comes after a crash has to know that it may have been posted.
         let id = item.ask.id.clone();
         self.write("ask.sending", move |tx| Ok(asks::sending(tx, &id)?)).await?;
-        let message = self.say(self.relay.post(&item.posting())).await?;
+        let message = self.say(self.relay.post(&self.posting(item))).await?;
         self.record_post(&item.ask, &message).await?;
         self.say(self.relay.offer(&message)).await
     }
@@ -23,7 +23,7 @@ impl<R: Relay> Carrier<'_, R> {
     /// lost, put on record. An error as long as it may still arrive.
     pub(super) async fn find(&self, item: &Item) -> Result<Option<Message>, Failure> {
         let Some(sent_at) = item.ask.sent_at.filter(|_| item.ask.sends > 0) else { return Ok(None) };
-        let found = self.say(self.relay.find(&item.posting())).await?;
+        let found = self.say(self.relay.find(&self.posting(item))).await?;
         let now = self.logins.db().now();
         match found.first() {
             Some(message) => {

@@ -8,9 +8,9 @@ use crate::logins::store::{self, Login};
 use crate::logins::{Error, Logins};
 use crate::relay::text::{self, AskFacts, VerdictFacts};
 
-/// What the ask says.
-pub(super) fn ask(login: &Login, pools: &[PoolName]) -> String {
-    text::ask(&facts(login, pools))
+/// What the ask says: `how` people answer in the chat, and whether the console counts.
+pub(super) fn ask(login: &Login, pools: &[PoolName], how: &str, console: bool) -> String {
+    text::ask(&AskFacts { how, console, ..facts(login, pools) })
 }
 
 /// What a second message about the same login says while it waits.
@@ -34,6 +34,8 @@ fn facts<'a>(login: &'a Login, pools: &'a [PoolName]) -> AskFacts<'a> {
         short: login.id.short(),
         window: login.life.expires_at.since(login.opened_at),
         until: login.life.expires_at,
+        how: "",
+        console: false,
     }
 }
 

@@ -1,5 +1,7 @@
 //! What the reactions on a message amount to, given who is who. Pure.
 
+use std::collections::BTreeSet;
+
 use super::members::{Member, Role};
 use crate::policy::Approver;
 use crate::relay::{Answer, Standing};
@@ -7,13 +9,32 @@ use crate::relay::{Answer, Standing};
 /// What people click, and the bot puts on each ask.
 pub(super) const OFFERED: [&str; 2] = ["Approve", "Deny"];
 
-/// Reads a reaction. The list is closed: an emoji that a team has made may look like any of these.
+/// What a person does to answer.
+pub(super) const HOW_TO_ANSWER: &str = "click Approve or Deny below, or react with :+1: or :-1:";
+
+/// Reads a reaction. The list of yes is closed, for an emoji that a team has made may look like any; a no may be said in
+/// more ways, for the worst that it can do is to refuse (docs/decisions/0007).
 pub(super) fn answer(reaction: &str) -> Option<Answer> {
     match without_skin_tone(reaction) {
         "Approve" | ":white_check_mark:" | ":+1:" => Some(Answer::Approve),
-        "Deny" | ":no_entry_sign:" | ":-1:" => Some(Answer::Deny),
+        "Deny"
+        | ":-1:"
+        | ":thumbsdown:"
+        | ":x:"
+        | ":no_entry:"
+        | ":no_entry_sign:"
+        | ":negative_squared_cross_mark:" => Some(Answer::Deny),
         _ => None,
     }
+}
+
+/// Whether a person who reacts so believes that they have approved, and have not.
+fn looks_like_a_yes(reaction: &str) -> bool {
+    let emoji = [":thumbsup:", ":ok:", ":ok_hand:", ":heavy_check_mark:", ":ballot_box_with_check:"];
+    let words = ["approve", "approved", "yes", "ok", "okay"];
+    let reaction = without_skin_tone(reaction);
+    let word = reaction.trim_matches(|c: char| c == ':' || c.is_whitespace()).to_ascii_lowercase();
+    answer(reaction).is_none() && (emoji.contains(&reaction) || words.contains(&word.as_str()))
 }
 
 /// `:+1::skin-tone-3:` is `:+1:`.
@@ -43,6 +64,23 @@ pub(super) fn standing<'a>(
             Some(Standing { person: Approver::keybase(&name), answer, why_not: electorate.why_not(by) })
         })
         .collect()
+}
+
+/// People who may answer and have reacted with something that looks like a yes, but gave no answer.
+pub(super) fn unclear<'a>(
+    reactions: impl Iterator<Item = (&'a str, &'a str)>,
+    electorate: &Electorate<'_>,
+    bot: &str,
+) -> Vec<Approver> {
+    let (mut unclear, mut answered) = (BTreeSet::new(), BTreeSet::new());
+    for (said, by) in reactions.filter(|(_, by)| *by != bot) {
+        if answer(said).is_some() {
+            answered.insert(by);
+        } else if looks_like_a_yes(said) && electorate.why_not(by).is_none() {
+            unclear.insert(by);
+        }
+    }
+    unclear.difference(&answered).filter_map(|by| Some(Approver::keybase(&by.parse().ok()?))).collect()
 }
 
 impl Electorate<'_> {
@@ -77,7 +115,9 @@ mod tests {
         for reaction in ["Approve", ":white_check_mark:", ":+1:", ":+1::skin-tone-6:"] {
             check(reaction, Some(Answer::Approve));
         }
-        for reaction in ["Deny", ":no_entry_sign:", ":-1:", ":-1::skin-tone-1:"] {
+        for reaction in
+            ["Deny", ":no_entry_sign:", ":no_entry:", ":x:", ":thumbsdown:", ":-1:", ":-1::skin-tone-1:"]
+        {
             check(reaction, Some(Answer::Deny));
         }
         for reaction in [
@@ -93,6 +133,31 @@ mod tests {
         ] {
             check(reaction, None);
         }
+    }
+
+    #[test]
+    fn a_reaction_that_only_looks_like_a_yes_is_asked_back_about_and_talk_is_not() {
+        for reaction in
+            [":thumbsup:", ":thumbsup::skin-tone-2:", "approve", "APPROVE", "yes", ":ok:", "Approve "]
+        {
+            assert!(looks_like_a_yes(reaction), "{reaction}");
+        }
+        for reaction in ["Approve", ":+1:", "Deny", ":x:", ":eyes:", ":tada:", "", ":approver:"] {
+            assert!(!looks_like_a_yes(reaction), "{reaction}");
+        }
+        let writer = members::Standing::Person(Role::Writer);
+        let members =
+            [member("alice", writer), member("bob", writer), member("sshbot", members::Standing::Bot)];
+        let reactions = [
+            (":thumbsup:", "alice"),
+            ("yes", "alice"),
+            (":thumbsup:", "bob"),
+            ("Deny", "bob"),
+            ("yes", "mallory"),
+            ("yes", "sshbot"),
+        ];
+        let unclear = unclear(reactions.into_iter(), &Electorate::Team(&members, Role::Writer), "sshbot");
+        assert_eq!(unclear, ["keybase:alice".parse().unwrap()], "bob has answered, and mallory may not");
     }
 
     fn member(name: &str, standing: members::Standing) -> Member {

@@ -10,7 +10,7 @@ use super::settings::Place;
 use super::wire;
 use super::{First, Keybase, STARTING_TIME, Turn, program};
 use crate::policy::Approver;
-use crate::relay::{Ask, Error, Hint, Message, Relay, Standing, State, Telling};
+use crate::relay::{Answers, Ask, Error, Hint, Message, Relay, State, Telling};
 
 impl From<program::Error> for Error {
     fn from(error: program::Error) -> Self {
@@ -35,7 +35,9 @@ impl Relay for Keybase {
 
     async fn post(&self, ask: &Ask) -> Result<Message, Error> {
         let room = self.room(&ask.destination).await?;
-        let sent = self.0.client.send(&room.id, &marked(&ask.text, &ask.id), None).await;
+        // The verdict that it becomes mentions nobody: whoever was called was called once.
+        let text = format!("{}{}", ask.text, self.0.settings.mention.text());
+        let sent = self.0.client.send(&room.id, &marked(&text, &ask.id), None).await;
         if sent.is_err() {
             self.0.beat_now.notify_one();
         }
@@ -95,33 +97,40 @@ impl Relay for Keybase {
         self.send_once(&room, &notice.text, &notice.id, reply_to).await
     }
 
-    async fn answers(&self, ask: &Ask, messages: &[Message]) -> Result<Vec<Standing>, Error> {
+    async fn answers(&self, ask: &Ask, messages: &[Message]) -> Result<Answers, Error> {
         let (room, numbers) = self.room_of_all(ask, messages).await?;
-        let mut standing = Vec::new();
+        let mut all = Answers { is_gone: !numbers.is_empty(), ..Answers::default() };
         for number in numbers {
             // Who deletes an ask takes everybody's chance to answer it.
-            let Some(found) = self.0.client.get(&room.id, number).await? else { continue };
+            let found = self.0.client.get(&room.id, number).await?;
+            let Some(found) = found.filter(|found| found.body().is_some()) else { continue };
             self.check_is_ours(&found, ask)?;
-            let here = self.judge(ask, &room, &found.channel.name, found.reactions()).await?;
-            if here.iter().all(|one| one.why_not.is_some()) {
+            let here = self.judge(ask, &room, &found.channel.name, found.reactions().collect()).await?;
+            if here.standing.iter().all(|one| one.why_not.is_some()) {
                 self.offer_what_lacks(&found, &room.id).await;
             }
-            standing.extend(here);
+            all.standing.extend(here.standing);
+            all.unclear.extend(here.unclear);
+            all.is_gone = false;
         }
-        Ok(standing)
+        Ok(all)
+    }
+
+    fn how_to_answer(&self) -> &'static str {
+        answers::HOW_TO_ANSWER
     }
 
     /// The server numbers the messages of a conversation, reactions, edits and deletions among them, and a change that we
     /// make is above everything that it had before. The service knows of that change, and so of any gap below it, which it
     /// has to ask the server to fill. So a page that holds the change holds every answer, and lacks every answer that was
     /// taken back, until then.
-    async fn confirmed_answers(&self, ask: &Ask, messages: &[Message]) -> Result<Vec<Standing>, Error> {
+    async fn confirmed_answers(&self, ask: &Ask, messages: &[Message]) -> Result<Answers, Error> {
         let (room, numbers) = self.room_of_all(ask, messages).await?;
         let (Some(own), Some(oldest)) = (numbers.first().copied(), numbers.iter().min().copied()) else {
-            return Ok(Vec::new());
+            return Ok(Answers::default());
         };
         let changed = match self.0.client.edit(&room.id, own, &marked(&ask.text, &ask.id)).await {
-            Err(error) if is_gone(&error) => return Ok(Vec::new()),
+            Err(error) if is_gone(&error) => return Ok(Answers::default()),
             changed => {
                 changed?.ok_or_else(|| Error("Keybase did not say which message an edit is".into()))?
             }
@@ -136,12 +145,14 @@ impl Relay for Keybase {
         }
         let own = since.iter().filter(|found| numbers.contains(&found.id));
         let own: Vec<_> = own.filter(|found| self.check_is_ours(found, ask).is_ok()).collect();
-        let Some(name) = own.first().map(|found| found.channel.name.clone()) else { return Ok(Vec::new()) };
+        let Some(name) = own.first().map(|found| found.channel.name.clone()) else {
+            return Ok(Answers::default());
+        };
         let reactions = since.iter().filter_map(|found| {
             let (target, said) = found.reaction()?;
             own.iter().any(|ask| ask.id == target).then_some((said, found.sender.username.as_str()))
         });
-        self.judge(ask, &room, &name, reactions).await
+        self.judge(ask, &room, &name, reactions.collect()).await
     }
 
     async fn hint(&self) -> Hint {
@@ -238,13 +249,13 @@ impl Keybase {
     }
 
     /// What these reactions amount to, by the members that the server lists now.
-    async fn judge<'a>(
+    async fn judge(
         &self,
         ask: &Ask,
         room: &Room,
         team: &str,
-        reactions: impl Iterator<Item = (&'a str, &'a str)> + Send,
-    ) -> Result<Vec<Standing>, Error> {
+        reactions: Vec<(&str, &str)>,
+    ) -> Result<Answers, Error> {
         let people = match &room.people {
             People::Team(_) => self.team(room, team).await?,
             People::User(_) => self.present(room).await?,
@@ -256,7 +267,9 @@ impl Keybase {
             People::Team(_) => Electorate::Team(&people, self.0.settings.min_role),
             People::User(user) => Electorate::User(user, &people),
         };
-        Ok(answers::standing(reactions, &electorate, self.0.settings.username.as_str()))
+        let (bot, reactions) = (self.0.settings.username.as_str(), reactions.into_iter());
+        let standing = answers::standing(reactions.clone(), &electorate, bot);
+        Ok(Answers { standing, unclear: answers::unclear(reactions, &electorate, bot), is_gone: false })
     }
 
     /// Everybody whose answers may count at this place, now.

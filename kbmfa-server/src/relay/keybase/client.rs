@@ -85,7 +85,11 @@ impl Client {
     pub(super) async fn get(&self, room: &str, message: u64) -> Result<Option<Message>, Error> {
         let options =
             json!({ "conversation_id": room, "message_ids": [message], "peek": true, "fail_offline": true });
-        let found = self.online("get", &options).await?.readable();
+        let found = self.online("get", &options).await?;
+        if found.has_unreadable() {
+            return Err(Error::refused("the message cannot be read"));
+        }
+        let found = found.readable();
         Ok(found.into_iter().find(|found| found.id == message && found.conversation_id == room))
     }
 

@@ -1,6 +1,6 @@
 //! `[relay.keybase]`: which Keybase, as whom, where asks go, and who may answer.
 
-use kbmfa_proto::names::{ChannelName, KeybaseName, TeamName};
+use kbmfa_proto::names::{BadName, ChannelName, KeybaseName, TeamName};
 use std::fmt;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
@@ -33,6 +33,59 @@ pub struct Settings {
     pub post: Post,
     /// The least role whose answers count.
     pub min_role: Role,
+    /// Whom each ask mentions, so that their phones ring: nobody by default.
+    pub mention: Mention,
+}
+
+/// Whom an ask mentions.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub enum Mention {
+    /// Nobody.
+    #[default]
+    Nobody,
+    /// Everybody in the channel who is active now.
+    Here,
+    /// Everybody in the channel.
+    Channel,
+    /// These people.
+    People(Vec<KeybaseName>),
+}
+
+impl Mention {
+    /// As the client reads it in a text: `@` after a blank. Empty if it is nobody.
+    pub fn text(&self) -> String {
+        match self {
+            Self::Nobody => String::new(),
+            Self::Here => " @here".to_owned(),
+            Self::Channel => " @channel".to_owned(),
+            Self::People(people) => {
+                people.iter().fold(String::new(), |text, name| text + " @" + name.as_str())
+            }
+        }
+    }
+
+    fn read(keybase: &Section<'_>) -> Self {
+        let words = keybase.list("mention").unwrap_or_default();
+        match words.iter().map(String::as_str).collect::<Vec<_>>().as_slice() {
+            [] => Self::Nobody,
+            ["here"] => Self::Here,
+            ["channel"] => Self::Channel,
+            names => {
+                let read = |name: &&str| match name.parse() {
+                    _ if ["here", "channel", "everyone"].contains(name) => Err("stands alone".to_owned()),
+                    parsed => parsed.map_err(|error: BadName| error.to_string()),
+                };
+                let told = |name: &&str, why: String| {
+                    keybase.fault(
+                        "mention",
+                        &format!("{name:?}: {why}; write \"here\", \"channel\" or a list of users"),
+                    );
+                };
+                let people = names.iter().filter_map(|name| read(name).map_err(|why| told(name, why)).ok());
+                Self::People(people.collect())
+            }
+        }
+    }
 }
 
 /// Whose service it is.
@@ -101,7 +154,7 @@ impl Settings {
         }
         let (program, open_teams) =
             (keybase.parsed("program", PathBuf::from("keybase")), keybase.parsed_list("open_teams"));
-        let post = post(keybase);
+        let (post, mention) = (post(keybase), Mention::read(keybase));
         let settings = Self {
             program,
             service: service?,
@@ -111,6 +164,7 @@ impl Settings {
             open_teams: open_teams.unwrap_or_default(),
             post,
             min_role,
+            mention,
         };
         if settings.place == Place::Private(settings.username.clone()) {
             keybase.fault("user", "the bot would approve its own asks; name somebody else");
@@ -212,6 +266,13 @@ fn post(keybase: &Section<'_>) -> Post {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_mention_stands_where_the_client_finds_it() {
+        let people = Mention::People(vec!["alice".parse().unwrap(), "bob".parse().unwrap()]);
+        let texts = [Mention::Nobody, Mention::Here, Mention::Channel, people].map(|mention| mention.text());
+        assert_eq!(texts, ["", " @here", " @channel", " @alice @bob"]);
+    }
 
     #[test]
     fn a_place_reads_back_and_general_is_the_default() {

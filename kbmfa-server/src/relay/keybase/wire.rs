@@ -73,6 +73,11 @@ pub(super) struct Messages {
 }
 
 impl Messages {
+    /// True if one of them came as an error in its place.
+    pub(super) fn has_unreadable(&self) -> bool {
+        self.items.iter().flatten().any(|item| item.msg.is_none())
+    }
+
     /// Those that can be read.
     pub(super) fn readable(self) -> Vec<Message> {
         self.items.unwrap_or_default().into_iter().filter_map(|item| item.msg).collect()
