@@ -19,7 +19,6 @@ pub(crate) struct Resolved {
     pub(crate) uid: Option<u32>,
     /// The account to which the uid leads back, where that is another: a second name of the same person.
     pub(crate) uid_user: Option<UserName>,
-    pub(crate) expires_day: Option<i64>,
 }
 
 /// Asks the name service. An account that it does not know keeps the name that was typed.
@@ -28,8 +27,13 @@ pub(crate) struct Resolved {
 /// If the account's own name is one that nobody could be shown.
 pub(crate) fn resolve(pam: &mut impl Pam, typed: UserName) -> Result<Resolved, BadName> {
     let Some(entry) = pam.entry_of_name(typed.as_str()) else {
-        let (account, uid, uid_user, expires_day) = (Account::Missing, None, None, None);
-        return Ok(Resolved { user: typed, typed: None, account, uid, uid_user, expires_day });
+        return Ok(Resolved {
+            user: typed,
+            typed: None,
+            account: Account::Missing,
+            uid: None,
+            uid_user: None,
+        });
     };
     let user = UserName::try_from(entry.name)?;
     let uid_user = pam.entry_of_uid(entry.uid).and_then(|owner| UserName::try_from(owner.name).ok());
@@ -38,7 +42,6 @@ pub(crate) fn resolve(pam: &mut impl Pam, typed: UserName) -> Result<Resolved, B
         account: Account::Known,
         uid: Some(entry.uid),
         uid_user: uid_user.filter(|owner| *owner != user),
-        expires_day: pam.expiry_day(user.as_str()),
         user,
     })
 }
@@ -81,7 +84,6 @@ mod tests {
             account: Account::Known,
             uid: Some(1000),
             uid_user: None,
-            expires_day: None,
         };
         let folding = &[("alice", "alice", 1000), ("ALICE", "alice", 1000)];
         check(folding, "alice", &alice);

@@ -162,7 +162,9 @@ fn open_login(
     if let Some(warning) = warning {
         pam.log(Level::Warning, &warning);
     }
-    let Resolved { user, typed, account, uid, uid_user, expires_day } = account;
+    let Resolved { user, typed, account, uid, uid_user } = account;
+    // Not asked for where a session is reported: a name service that fails there must refuse nobody.
+    let expires_day = uid.and_then(|_| pam.expiry_day(user.as_str()));
     let open = OpenLogin {
         phase,
         service: facts.service.clone(),
