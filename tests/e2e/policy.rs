@@ -84,7 +84,7 @@ fn a_suspended_employee_is_out_at_once_wherever_their_login_stands() {
     let machine = world.machine().start();
     let login = log_in(&machine);
     let id = world.admin.pending();
-    assert_snapshot!(world.admin.run(&["employee", "suspend", "alice@example.com"]), @"employee alice@example.com is suspended; logins refused that were on their way: 1");
+    assert_snapshot!(world.admin.run(&["employee", "suspend", "alice@example.com"]), @"employee alice@example.com is suspended; logins refused that were waiting: 1");
     assert_snapshot!(login.wait().transcript(), @r"
     Your access is suspended.
     Connection closed by 127.0.0.1 port <port>

@@ -91,10 +91,11 @@ fn a_body_that_is_too_large_is_refused_announced_or_not() {
     let world = World::new();
     let known = join(&world, "kbmfa_raw");
     let put = format!("PUT {LOGIN} HTTP/1.1\r\nKbmfa-Version: 1\r\n{known}");
-    let large = "x".repeat(20_000);
-    let announced = ask(&world, &format!("{put}\r\nContent-Length: 20000"), &large);
+    // A login may bring a key of 64 KiB and 16 KiB besides.
+    let large = "x".repeat(90_000);
+    let announced = ask(&world, &format!("{put}\r\nContent-Length: 90000"), &large);
     assert!(announced.starts_with("HTTP/1.1 413"), "{announced}");
-    let chunked = format!("4e20\r\n{large}\r\n0\r\n\r\n");
+    let chunked = format!("15f90\r\n{large}\r\n0\r\n\r\n");
     let unannounced = ask(&world, &format!("{put}\r\nTransfer-Encoding: chunked"), &chunked);
     assert!(unannounced.starts_with("HTTP/1.1 413"), "{unannounced}");
 }
