@@ -105,7 +105,7 @@ fn default_on_unreachable() -> String {
     "deny".into()
 }
 
-fn default_spool() -> PathBuf {
+pub(crate) fn default_spool() -> PathBuf {
     "/var/lib/kbmfa-host/spool".into()
 }
 

@@ -2,16 +2,25 @@
 //! a file per verb. Nothing here runs during a login.
 
 use clap::{Parser, Subcommand};
-use std::fmt;
 use std::io::{self, Write};
+use std::path::Path;
 
+use crate::config::Config;
+
+mod cures;
 mod doctor;
+mod error;
 mod join;
+mod leave;
 mod names;
 mod pem;
 mod place;
 mod refresh;
+mod report;
 mod status;
+
+pub use error::Error;
+use report::Report;
 
 /// Prepares this machine to have its logins approved.
 #[derive(Debug, Parser)]
@@ -19,6 +28,9 @@ mod status;
 pub struct Cli {
     #[command(subcommand)]
     verb: Verb,
+    /// Print JSON, errors included
+    #[arg(long, global = true)]
+    json: bool,
 }
 
 const EXAMPLE: &str = "\
@@ -41,6 +53,8 @@ enum Verb {
     /// Look up where the servers are, and fetch the list of CAs to trust.
     #[command(alias = "refresh-ca")]
     Refresh(refresh::Args),
+    /// Remove what kbmfa has put on this machine, once no line of PAM or sshd names it.
+    Leave(leave::Args),
 }
 
 impl Cli {
@@ -49,48 +63,42 @@ impl Cli {
     /// # Errors
     /// An [`Error`] to be printed.
     pub fn run(&self, out: &mut impl Write) -> Result<(), Error> {
+        let mut report = |work: &dyn Fn(&mut Report<'_>) -> Result<(), Error>| {
+            let mut report = Report::new(out, self.json);
+            let done = work(&mut report);
+            report.finish()?;
+            done
+        };
         match &self.verb {
-            Verb::Join(args) => join::run(args, out),
-            Verb::Doctor(args) => doctor::run(args, out),
-            Verb::Status(args) => status::run(args, out),
-            Verb::Refresh(args) => refresh::run(args, out),
+            Verb::Join(args) => report(&|report| join::run(args, report)),
+            Verb::Doctor(args) => doctor::run(args, self.json, out),
+            Verb::Status(args) => status::run(args, self.json, out),
+            Verb::Refresh(args) => report(&|report| refresh::run(args, report)),
+            Verb::Leave(args) => report(&|report| leave::run(args, report)),
         }
     }
 }
 
-/// What went wrong, line by line, and what may help.
-#[derive(Debug)]
-pub struct Error {
-    what: Vec<String>,
-    hint: Option<String>,
+/// The settings of a machine that has joined.
+fn load(path: &Path) -> Result<Config, Error> {
+    if is_missing(path) {
+        return Err(Error::new(not_joined(path)).hint(JOIN_FIRST));
+    }
+    Config::load(path).map_err(|faults| Error::all(&faults))
 }
 
-impl Error {
-    fn new(what: impl fmt::Display) -> Self {
-        Self { what: vec![what.to_string()], hint: None }
-    }
-
-    fn all<T: fmt::Display>(what: &[T]) -> Self {
-        Self { what: what.iter().map(ToString::to_string).collect(), hint: None }
-    }
-
-    fn hint(self, hint: impl fmt::Display) -> Self {
-        Self { hint: Some(hint.to_string()), ..self }
-    }
+fn is_missing(path: &Path) -> bool {
+    std::fs::symlink_metadata(path).is_err_and(|error| error.kind() == io::ErrorKind::NotFound)
 }
 
-impl fmt::Display for Error {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.what.iter().try_for_each(|what| writeln!(f, "kbmfa-host: error: {what}"))?;
-        self.hint.iter().try_for_each(|hint| writeln!(f, "hint: {hint}"))
-    }
+fn not_joined(path: &Path) -> String {
+    format!("this machine has not joined a server: there is no {}", path.display())
 }
 
-impl From<io::Error> for Error {
-    fn from(error: io::Error) -> Self {
-        Self::new(error)
-    }
-}
+/// What to do about a machine that has not joined.
+const JOIN_FIRST: &str = "join first: `kbmfa-host join --server https://HOST:PORT --pin sha256:HEX --token-file FILE`; on \
+                          the server's host `kbmfa-server ca show` prints the pin, `kbmfa-server machine add NAME` and \
+                          `kbmfa-server machine join-token NAME` the token";
 
 #[cfg(test)]
 mod tests {

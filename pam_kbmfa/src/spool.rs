@@ -249,5 +249,11 @@ impl FromStr for Name {
     }
 }
 
+/// Whether the module has given a file of the spool this name, as a report or as one that is half written.
+#[cfg(feature = "host")]
+pub(crate) fn is_ours(name: &str) -> bool {
+    name.strip_prefix(HALF).unwrap_or(name).parse::<Name>().is_ok()
+}
+
 #[cfg(test)]
 pub(crate) mod tests;

@@ -33,6 +33,7 @@ mod doctor;
 mod documents;
 mod environment;
 mod fairness;
+mod host;
 mod hostile;
 mod leaving;
 mod open_connections;

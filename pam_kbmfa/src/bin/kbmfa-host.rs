@@ -3,17 +3,26 @@
 #![forbid(unsafe_code)]
 
 use clap::Parser;
-use pam_kbmfa::host::Cli;
+use pam_kbmfa::host::{Cli, Error};
 use std::io::{self, Write};
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
-    match Cli::parse().run(&mut io::stdout().lock()) {
-        Ok(()) => ExitCode::SUCCESS,
+    let wants_json = std::env::args_os().any(|argument| argument == "--json");
+    let done = match Cli::try_parse() {
+        Ok(cli) => cli.run(&mut io::stdout().lock()),
+        Err(error) if error.use_stderr() && wants_json => Err(Error::usage(error.render())),
         Err(error) => {
-            // If standard error is closed there is nobody left to tell.
-            let _ = write!(io::stderr(), "{error}");
-            ExitCode::FAILURE
+            let status = if error.use_stderr() { Error::usage("").status() } else { 0 };
+            // Nowhere to say it if both are gone.
+            let _ = error.print();
+            return status.into();
         }
+    };
+    let Err(error) = done else { return ExitCode::SUCCESS };
+    if let Some(text) = error.text(wants_json) {
+        // If standard error is closed there is nobody left to tell.
+        let _ = writeln!(io::stderr(), "{text}");
     }
+    error.status().into()
 }

@@ -44,26 +44,27 @@ pub(super) struct Args {
     /// The module's configuration; what its lines in the PAM stack say, unless given
     #[arg(long, value_name = "FILE")]
     config: Option<PathBuf>,
-    /// Print JSON
-    #[arg(long)]
-    json: bool,
 }
 
-pub(super) fn run(args: &Args, out: &mut impl Write) -> Result<(), Error> {
+pub(super) fn run(args: &Args, as_json: bool, out: &mut impl Write) -> Result<(), Error> {
     if sys::effective_uid() != 0 {
         return Err(Error::new("only root can read what has to be looked at").hint("run it as root"));
     }
     let findings = look(args);
-    let faults: Vec<String> = finding::faults(&findings).map(Finding::to_string).collect();
-    if args.json {
-        writeln!(out, "{}", json!({ "ok": faults.is_empty(), "findings": findings }))?;
+    let faults = finding::faults(&findings).count();
+    if as_json {
+        writeln!(out, "{}", json!({ "ok": faults == 0, "findings": findings }))?;
     } else {
         let mut table = Table::new();
         table.load_style(presets::NOTHING).set_header(["", "WHAT", "FOUND"]);
         table.add_rows(findings.iter().map(Finding::cells));
         writeln!(out, "{}", table.trim_fmt())?;
     }
-    if faults.is_empty() { Ok(()) } else { Err(Error::all(&faults)) }
+    match faults {
+        0 => Ok(()),
+        1 => Err(Error::new("1 fault was found")),
+        faults => Err(Error::new(format_args!("{faults} faults were found"))),
+    }
 }
 
 /// In the order of a login: sshd, its stack, the module's files, the servers, and then all of it at once.
@@ -100,6 +101,11 @@ fn look(args: &Args) -> Vec<Finding> {
         findings.push(Finding::fault("rehearsal", "there is no line of ours to rehearse").fix("see above"));
     }
     findings
+}
+
+/// Every file of sshd's configuration: this one, and what it includes.
+pub(super) fn sshd_files(config: &Path) -> Vec<PathBuf> {
+    matches::look(config).1
 }
 
 fn is_no_ok(finding: &Finding) -> bool {

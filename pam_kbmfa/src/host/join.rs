@@ -9,30 +9,30 @@ use kbmfa_proto::machine::{Join, Machine};
 use kbmfa_proto::pin::Pin;
 use kbmfa_proto::text::Shown;
 use sha2::{Digest, Sha256};
-use std::io::{self, Read, Write};
+use std::io;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
-use zeroize::Zeroizing;
 
 mod files;
+mod token;
 
+use super::cures::{self, Stage};
 use super::refresh::Outcome;
-use super::{Error, names, pem, place, refresh};
+use super::{Error, Report, names, pem, place, refresh};
 use crate::config::value::{self, Location};
 use files::NEW_CONFIG;
+use token::Token;
 
 /// Longest time for one call.
 const CALL_TIME: Duration = Duration::from_secs(10);
-
-/// Longest token read, in bytes.
-const TOKEN_BYTES_MAX: u64 = 4096;
 
 /// Trade a one-time token for a credential, and write the directory that the module reads.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "The token and the pin are printed by the server:\n  \
                         kbmfa-server machine join-token NAME\n\
-                        If it is interrupted, run the same command again.")]
+                        If it is interrupted, run the same command again. The file with the token must be \
+                        readable for its owner alone, and is removed after the machine has joined.")]
 pub(super) struct Args {
     /// The server, as https://HOST:PORT
     #[arg(long, value_name = "URL")]
@@ -54,20 +54,20 @@ pub(super) struct Args {
     force: bool,
 }
 
-pub(super) fn run(args: &Args, out: &mut impl Write) -> Result<(), Error> {
+pub(super) fn run(args: &Args, out: &mut Report<'_>) -> Result<(), Error> {
     let location = Location::parse(&args.server)
         .ok_or_else(|| Error::new(format_args!("{:?} is not https://HOST:PORT", args.server)))?;
     let dir = std::path::absolute(&args.dir)?;
     let addresses = look_up(&location)?;
     let settings = files::render(&location, &addresses, &dir, &args.deadline);
     files::check(&settings)?;
-    let token = read_token(&args.token_file)?;
+    let token = Token::read(&args.token_file)?;
 
     place::directory(&dir).map_err(|error| cannot("make", &dir, &error))?;
     let trust = Trust::in_pin(args.pin).map_err(Error::new)?;
     let trade = |credential: &str| {
         let join = Join {
-            token: token.trim().to_owned(),
+            token: token.text().to_owned(),
             credential_sha256: files::hex(&Sha256::digest(credential.as_bytes())),
             module_version: Shown::new(env!("CARGO_PKG_VERSION")),
         };
@@ -83,7 +83,7 @@ pub(super) fn run(args: &Args, out: &mut impl Write) -> Result<(), Error> {
         installed
     } else {
         let prepared = files::prepare_credential(&dir)?;
-        trade(&prepared).map_err(|error| not_joined(&args.server, &error))?;
+        trade(&prepared).map_err(|error| not_joined(&args.server, &location.host, &error))?;
         prepared
     };
 
@@ -92,15 +92,19 @@ pub(super) fn run(args: &Args, out: &mut impl Write) -> Result<(), Error> {
     let written =
         files::install(&dir, &ca, &settings, args.force).map_err(|error| cannot("write", &dir, &error))?;
     for name in written {
-        writeln!(out, "wrote      {}", dir.join(name).display())?;
+        out.item("wrote", dir.join(name).display())?;
     }
     prove(args, &location, &addresses, (&ca, &credential), out)?;
     fetch_cas(&location, &addresses, &dir, &ca, out)?;
     if written.contains(&NEW_CONFIG) {
-        writeln!(
-            out,
-            "warning: pam.toml says something else and was left alone; compare it with {NEW_CONFIG}"
-        )?;
+        out.warning(format_args!(
+            "pam.toml says something else and was left alone; compare it with {NEW_CONFIG}"
+        ))?;
+    }
+    if let Err(error) = token.remove() {
+        out.warning(format_args!("the used token stays in {}: {error}", args.token_file.display()))?;
+    } else if token.path.is_some() {
+        out.item("removed", format_args!("{} (the token is used)", args.token_file.display()))?;
     }
     advise(&dir, out)
 }
@@ -113,20 +117,6 @@ fn look_up(location: &Location) -> Result<Vec<SocketAddr>, Error> {
         return Err(Error::new(format_args!("{host} has no address")));
     }
     Ok(addresses)
-}
-
-fn read_token(path: &Path) -> Result<Zeroizing<String>, Error> {
-    let mut token = Zeroizing::new(String::new());
-    let read = if path == Path::new("-") {
-        io::stdin().lock().take(TOKEN_BYTES_MAX).read_to_string(&mut token)
-    } else {
-        std::fs::File::open(path).and_then(|file| file.take(TOKEN_BYTES_MAX).read_to_string(&mut token))
-    };
-    read.map_err(|error| cannot("read", path, &error))?;
-    if token.trim().is_empty() {
-        return Err(Error::new(format_args!("{} holds no token", path.display())));
-    }
-    Ok(token)
 }
 
 /// Calls one address after the other until one answers. The error is that of one which was there, if any was.
@@ -147,15 +137,15 @@ fn any<T>(
     Err(worst)
 }
 
-fn not_joined(server: &str, error: &CallError) -> Error {
-    let failed = Error::new(format_args!("{server} does not let this machine join: {error}"));
-    match error {
-        CallError::Refused(_) => failed.hint(
-            "a token is for one machine, one time and one hour; `kbmfa-server machine join-token NAME` makes another",
-        ),
-        CallError::Tls(_) => failed.hint("compare --pin with what `kbmfa-server init` printed"),
-        _ => failed,
-    }
+/// Says how far the call got: only a server that answers can refuse.
+fn not_joined(server: &str, host: &str, error: &CallError) -> Error {
+    let what = match error {
+        CallError::Connect(cause) => format!("cannot connect to {server}: {cause}"),
+        CallError::Tls(_) => format!("{server} did not prove that it is the right server: {error}"),
+        CallError::Refused(_) => format!("{server} does not let this machine join: {error}"),
+        _ => format!("{server} gave no usable answer: {error}"),
+    };
+    Error::new(what).hint(cures::cure(error, host, Stage::Join))
 }
 
 /// Calls the server the way a login will, with what has just been written.
@@ -164,7 +154,7 @@ fn prove(
     location: &Location,
     addresses: &[SocketAddr],
     (ca, credential): (&str, &str),
-    out: &mut impl Write,
+    out: &mut Report<'_>,
 ) -> Result<(), Error> {
     let trust = Trust::in_cas(ca.as_bytes()).map_err(Error::new)?;
     let nothing: Option<&()> = None;
@@ -174,13 +164,14 @@ fn prove(
     })
     .map_err(|error| Error::new(format_args!("joined, but the new credential does not work: {error}")))?;
     let pools: Vec<&str> = machine.pools.iter().map(kbmfa_proto::names::PoolName::as_str).collect();
-    writeln!(out, "machine    {}", machine.name)?;
-    writeln!(out, "pools      {}", if pools.is_empty() { "none".into() } else { pools.join(", ") })?;
-    writeln!(out, "window     {}s", machine.window_s)?;
-    writeln!(out, "deadline   {}", args.deadline)?;
     let deadline = value::duration(&args.deadline).unwrap_or_default();
+    out.fact("machine", &machine.name, ("machine", machine.name.as_str().into()))?;
+    let pools_text = if pools.is_empty() { "none".into() } else { pools.join(", ") };
+    out.fact("pools", pools_text, ("pools", pools.into()))?;
+    out.fact("window", format_args!("{}s", machine.window_s), ("window_s", machine.window_s.into()))?;
+    out.fact("deadline", &args.deadline, ("deadline_s", deadline.as_secs().into()))?;
     if deadline.as_secs() <= machine.window_s {
-        writeln!(out, "warning: the deadline must be longer than the window; choose a longer --deadline")?;
+        out.warning("the deadline must be longer than the window; choose a longer --deadline")?;
     }
     Ok(())
 }
@@ -191,7 +182,7 @@ fn fetch_cas(
     addresses: &[SocketAddr],
     dir: &Path,
     ca: &str,
-    out: &mut impl Write,
+    out: &mut Report<'_>,
 ) -> Result<(), Error> {
     let trust = Trust::in_cas(ca.as_bytes()).map_err(Error::new)?;
     let mut outcome = Ok(Outcome::Nothing);
@@ -207,18 +198,17 @@ fn fetch_cas(
     }
 }
 
-fn advise(dir: &Path, out: &mut impl Write) -> Result<(), Error> {
+fn advise(dir: &Path, out: &mut Report<'_>) -> Result<(), Error> {
     let config = dir.join("pam.toml");
     let argument = if config == Path::new(crate::args::CONFIG) {
         String::new()
     } else {
         format!(" config={}", config.display())
     };
-    writeln!(
-        out,
-        "\nnext: add this line to /etc/pam.d/sshd, and keep a root shell open until a login has worked:"
+    out.advice(
+        "\nnext: add this line to /etc/pam.d/sshd, and keep a root shell open until a login has worked:",
     )?;
-    writeln!(out, "  account required pam_kbmfa.so{argument}")?;
+    out.advice(format_args!("  account required pam_kbmfa.so{argument}"))?;
     Ok(())
 }
 

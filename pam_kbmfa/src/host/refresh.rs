@@ -10,12 +10,11 @@ use kbmfa_proto::machine::{Authorities, Machine, Trust};
 use kbmfa_proto::pin::Pin;
 use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject;
-use std::io::Write;
 use std::path::{Path, PathBuf};
 
-use super::{Error, place};
+use super::{Error, Report, place};
 use crate::config::access::{Access, read_credential};
-use crate::config::{ADDRESS_TIME, Ca, Config};
+use crate::config::{ADDRESS_TIME, Ca};
 use crate::files::{self, Kind};
 use crate::host_id;
 use crate::procfs::Proc;
@@ -34,12 +33,12 @@ pub(super) struct Args {
     config: PathBuf,
 }
 
-pub(super) fn run(args: &Args, out: &mut impl Write) -> Result<(), Error> {
-    let config = Config::load(&args.config).map_err(|faults| Error::all(&faults))?;
+pub(super) fn run(args: &Args, out: &mut Report<'_>) -> Result<(), Error> {
+    let config = super::load(&args.config)?;
     let access = Access::read(&config).map_err(|faults| Error::all(&faults))?;
     let config = addresses::refresh(&args.config, config, &access, out)?;
     let Ca::File(path) = &config.ca else {
-        writeln!(out, "nothing to do: pam.toml trusts the system's CAs")?;
+        out.advice("nothing to do: pam.toml trusts the system's CAs")?;
         return Ok(());
     };
     let mut failed = Vec::new();
@@ -63,18 +62,18 @@ pub(super) enum Outcome {
     Nothing,
 }
 
-pub(super) fn report(outcome: &Outcome, path: &Path, out: &mut impl Write) -> Result<(), Error> {
+pub(super) fn report(outcome: &Outcome, path: &Path, out: &mut Report<'_>) -> Result<(), Error> {
     let (word, pins) = match outcome {
         Outcome::Nothing => {
-            writeln!(out, "nothing to do: the server's certificate is not of its own making")?;
+            out.advice("nothing to do: the server's certificate is not of its own making")?;
             return Ok(());
         }
         Outcome::Unchanged(pins) => ("unchanged", pins),
         Outcome::Replaced(pins) => ("wrote", pins),
     };
-    writeln!(out, "{word:10} {}", path.display())?;
+    out.item(word, path.display())?;
     for pin in pins {
-        writeln!(out, "trusts     {pin}")?;
+        out.item("trusts", pin)?;
     }
     Ok(())
 }
@@ -166,7 +165,7 @@ mod tests {
 
     fn said(outcome: &Outcome) -> String {
         let mut out = Vec::new();
-        report(outcome, Path::new("/etc/kbmfa/ca.pem"), &mut out).unwrap();
+        report(outcome, Path::new("/etc/kbmfa/ca.pem"), &mut Report::new(&mut out, false)).unwrap();
         String::from_utf8(out).unwrap()
     }
 

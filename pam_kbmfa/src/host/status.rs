@@ -9,6 +9,7 @@ use std::io::Write;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
+use super::cures::{self, Stage};
 use super::{Error, names};
 use crate::clock::wall_us;
 use crate::config::access::Access;
@@ -24,9 +25,6 @@ pub(super) struct Args {
     /// The module's configuration
     #[arg(long, default_value = crate::args::CONFIG, value_name = "FILE")]
     config: PathBuf,
-    /// Print JSON
-    #[arg(long)]
-    json: bool,
 }
 
 /// What one address answered.
@@ -37,21 +35,27 @@ struct Answer {
     ahead_s: i64,
 }
 
-pub(super) fn run(args: &Args, out: &mut impl Write) -> Result<(), Error> {
-    let config = Config::load(&args.config).map_err(|faults| Error::all(&faults))?;
+pub(super) fn run(args: &Args, as_json: bool, out: &mut impl Write) -> Result<(), Error> {
+    let config = super::load(&args.config)?;
     let access = Access::read(&config).map_err(|faults| Error::all(&faults))?;
     let answers: Vec<Answer> = config.targets.iter().map(|target| ask(target, &access)).collect();
     let complaints: Vec<String> = answers.iter().filter_map(|answer| complain(answer, &config)).collect();
     let notes = compare_names(&config);
-    if args.json {
-        let addresses: Vec<Value> = answers.iter().map(as_json).collect();
+    if as_json {
+        let addresses: Vec<Value> = answers.iter().map(answer_json).collect();
         let ok = complaints.is_empty();
         let report = json!({ "ok": ok, "addresses": addresses, "complaints": complaints, "notes": notes });
         writeln!(out, "{report:#}")?;
     } else {
         print(&answers, &notes, out)?;
     }
-    if complaints.is_empty() { Ok(()) } else { Err(Error::all(&complaints)) }
+    if complaints.is_empty() {
+        return Ok(());
+    }
+    let mut hints: Vec<String> =
+        answers.iter().filter(|answer| complain(answer, &config).is_some()).map(fix).collect();
+    hints.dedup();
+    Err(hints.iter().fold(Error::all(&complaints), Error::hint))
 }
 
 /// The same for `doctor`.
@@ -70,21 +74,19 @@ pub(super) fn findings(config: &Config, access: &Access) -> Vec<Finding> {
 }
 
 /// What to do about an answer that is complained about.
-fn fix(answer: &Answer) -> &'static str {
+fn fix(answer: &Answer) -> String {
     match &answer.machine {
-        Err(CallError::Connect(_)) => {
-            "is the server up, and is there a firewall in between? `kbmfa-server doctor` there"
-        }
-        Err(CallError::Tls(_)) => {
-            "kbmfa-host refresh, or join again with the pin that `kbmfa-server ca show` prints"
-        }
-        Err(CallError::Refused(problem)) if problem.code.as_str() == "unauthorized" => {
-            "join again: `kbmfa-server machine rotate NAME` there prints a token, `machine add` if it was removed"
-        }
-        Err(_) => "`kbmfa-server doctor` on the server's host",
-        Ok(_) if answer.ahead_s.abs() > CLOCK_S_MAX => "set the clock, and keep it right (NTP)",
-        Ok(_) => "the times must nest: docs/recipes.md, Times",
+        Err(error) => cures::cure(error, &answer.target.host, Stage::Joined),
+        Ok(_) if answer.ahead_s.abs() > CLOCK_S_MAX => "set the clock, and keep it right (NTP)".into(),
+        Ok(_) => "the times must nest: docs/recipes.md, Times".into(),
     }
+}
+
+/// What the servers call this machine, if one of the first two answers.
+pub(super) fn machine_name(config: &Config) -> Option<String> {
+    let access = Access::read(config).ok()?;
+    let answers = config.targets.iter().take(2).map(|target| ask(target, &access));
+    answers.filter_map(|answer| answer.machine.ok()).map(|machine| machine.name.to_string()).next()
 }
 
 fn ask(target: &Target, access: &Access) -> Answer {
@@ -190,7 +192,7 @@ fn word(error: &CallError) -> &'static str {
     }
 }
 
-fn as_json(answer: &Answer) -> Value {
+fn answer_json(answer: &Answer) -> Value {
     let Target { host, address } = &answer.target;
     match &answer.machine {
         Ok(machine) => json!({

@@ -13,6 +13,7 @@ use x509_parser::prelude::FromDer;
 use crate::config::access::Access;
 use crate::config::{Ca, Config};
 use crate::files::{self, Kind};
+use crate::host;
 use crate::outcome::OnUnreachable;
 
 /// A CA that ends within so many seconds wants replacing: 30 days.
@@ -27,6 +28,10 @@ pub(super) fn configuration(path: &Path) -> (Vec<Finding>, Option<(Config, Acces
         let fix = "docs/recipes.md and the comments of pam.toml say what may stand there; `kbmfa-host join` writes it anew";
         faults.into_iter().map(|fault| Finding::fault("configuration", fault).fix(fix)).collect::<Vec<_>>()
     };
+    if host::is_missing(path) {
+        let found = host::not_joined(path);
+        return (vec![Finding::fault("configuration", found).fix(host::JOIN_FIRST)], None);
+    }
     let config = match Config::load(path) {
         Ok(config) => config,
         Err(found) => return (faults(found), None),

@@ -7,7 +7,6 @@
 use kbmfa_proto::client::{Client, Method, Target};
 use kbmfa_proto::machine::Machine;
 use std::fs;
-use std::io::Write;
 use std::net::{IpAddr, SocketAddr};
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
@@ -15,7 +14,7 @@ use toml_edit::{Array, DocumentMut, value};
 
 use crate::config::access::Access;
 use crate::config::{ADDRESS_TIME, ADDRESSES_MAX, Config};
-use crate::host::{Error, names, place};
+use crate::host::{Error, Report, names, place};
 
 /// The addresses of one server that are to stand in pam.toml from now on.
 struct Moved {
@@ -28,14 +27,14 @@ pub(super) fn refresh(
     path: &Path,
     config: Config,
     access: &Access,
-    out: &mut impl Write,
+    out: &mut Report<'_>,
 ) -> Result<Config, Error> {
     let mut moved = Vec::new();
     for (host, port, on_file) in servers(&config) {
         let looked_up = match names::look_up(&host, port) {
             Ok(found) => found.iter().map(SocketAddr::ip).collect::<Vec<_>>(),
             Err(error) => {
-                writeln!(out, "warning: cannot look up {host}, so its addresses stay: {error}")?;
+                out.warning(format_args!("cannot look up {host}, so its addresses stay: {error}"))?;
                 continue;
             }
         };
@@ -46,20 +45,19 @@ pub(super) fn refresh(
         match choose(&on_file, &looked_up, answers) {
             Some(addresses) if !same(&addresses, &on_file) => moved.push(Moved { host, addresses }),
             Some(_) => {}
-            None => writeln!(
-                out,
-                "warning: {host} is {} now, where this server does not answer, so its addresses stay",
+            None => out.warning(format_args!(
+                "{host} is {} now, where this server does not answer, so its addresses stay",
                 list(&looked_up)
-            )?,
+            ))?,
         }
     }
     if moved.is_empty() {
         return Ok(config);
     }
     let written = write(path, &moved)?;
-    writeln!(out, "wrote      {}", path.display())?;
+    out.item("wrote", path.display())?;
     for Moved { host, addresses } in &moved {
-        writeln!(out, "address    {host}: {}", list(addresses))?;
+        out.item("address", format_args!("{host}: {}", list(addresses)))?;
     }
     Ok(written)
 }
