@@ -35,6 +35,7 @@ mod environment;
 mod fairness;
 mod host;
 mod hostile;
+mod identity;
 mod leaving;
 mod open_connections;
 mod operator;

@@ -31,6 +31,8 @@ fn a_password_and_an_approval_make_root() {
         let id = world.admin.pending();
         let login = world.admin.login(&id);
         assert_eq!((&login["service"], &login["user"]), (&"sudo".into(), &"bob".into()));
+        // sudo keeps its caller's real uid, and names the caller; it tells PAM neither the target nor the command.
+        assert_eq!((&login["caller"]["uid"], &login["caller"]["ruser"]), (&2002.into(), &"bob".into()));
         world.admin.approve(&id);
     });
     assert_eq!((finished.stdout.as_str(), finished.code), ("0\n", 0), "{}", finished.stderr);

@@ -8,7 +8,7 @@ use std::process::Child;
 
 use crate::built;
 use crate::clock::FakeClock;
-use crate::files::{make_dir, put};
+use crate::files::{make_dir, put, set_mode};
 use crate::leftovers::Baseline;
 use crate::machine::Machine;
 use crate::ports::Port;
@@ -56,6 +56,7 @@ pub struct MachineBuilder {
     sudoers: Option<String>,
     sshd_lines: String,
     own_clock: bool,
+    folding_names: bool,
     before_sshd: String,
     module: Module,
     watcher: Option<Watcher>,
@@ -82,6 +83,7 @@ impl MachineBuilder {
             sudoers: None,
             sshd_lines: String::new(),
             own_clock: false,
+            folding_names: false,
             before_sshd: String::new(),
             module: Module::Absent,
             watcher: None,
@@ -128,6 +130,11 @@ impl MachineBuilder {
     /// More lines of `sshd_config`, which win over the recipe's.
     pub fn sshd_lines(self, lines: &str) -> Self {
         Self { sshd_lines: lines.to_owned(), ..self }
+    }
+
+    /// Has a name service that finds an account in any case and with a domain. On Debian 12 only.
+    pub fn folding_names(self) -> Self {
+        Self { folding_names: true, ..self }
     }
 
     /// Has a wall clock of its own, set by [`Machine::set_clock`].
@@ -195,11 +202,12 @@ impl MachineBuilder {
         put(&seed.join("etc/ssh/sshd_config"), 0o644, config);
         put(&seed.join("etc/hostname"), 0o644, format!("{}\n", self.name));
         put(&seed.join("etc/hosts"), 0o644, format!("127.0.0.1 localhost {}\n", self.name));
-        put(
-            &seed.join("etc/nsswitch.conf"),
-            0o644,
-            "passwd: files\ngroup: files\nshadow: files\nhosts: files\n",
-        );
+        let names = if self.folding_names { "files fold" } else { "files" };
+        let services = format!("passwd: {names}\ngroup: files\nshadow: {names}\nhosts: files\n");
+        put(&seed.join("etc/nsswitch.conf"), 0o644, services);
+        if self.folding_names {
+            seed_name_service(&seed);
+        }
         if let Some(sudoers) = &self.sudoers {
             put(&seed.join("etc/sudoers"), 0o440, sudoers);
             put(&seed.join("etc/pam.d/sudo"), 0o644, recipe::SUDO);
@@ -253,6 +261,16 @@ impl MachineBuilder {
         command.stdout(log.try_clone().unwrap()).stderr(log);
         command.spawn().unwrap()
     }
+}
+
+/// Compiles the name service `fold`.
+fn seed_name_service(seed: &Path) {
+    let (source, library) = (seed.join("etc/nss_fold.c"), "libnss_fold.so.2");
+    put(&source, 0o644, include_str!("nss_fold.c"));
+    let place = seed.join(format!("usr/lib/{}-linux-gnu", std::env::consts::ARCH)).join(library);
+    make_dir(place.parent().unwrap());
+    run(brief("gcc").args(["-shared", "-fPIC", "-O1", "-Wall", "-Werror", "-o"]).arg(&place).arg(&source));
+    set_mode(&place, 0o644);
 }
 
 /// A key for the host, one for the person, and the files in which each side finds the other's.
