@@ -101,7 +101,7 @@ pub fn cancel(tx: &Tx<'_>, rules: &Rules, caller: &Caller, id: &LoginId) -> Resu
     Ok(reply(&login, tx, rules))
 }
 
-/// Lets time pass for logins to which it matters, [`SWEPT_MAX`] of each kind at the most; returns those that it
+/// Lets time pass for logins to which it matters, `SWEPT_MAX` of each kind at the most; returns those that it
 /// changed. If it changed any there may be more.
 ///
 /// # Errors
