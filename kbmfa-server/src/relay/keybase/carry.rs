@@ -129,6 +129,8 @@ impl Relay for Keybase {
         let (Some(own), Some(oldest)) = (numbers.first().copied(), numbers.iter().min().copied()) else {
             return Ok(Answers::default());
         };
+        // Without the mention of the post: an edit that mentions people notifies them again
+        // (`IsNotifiableChatMessageType` in keybase/client).
         let changed = match self.0.client.edit(&room.id, own, &marked(&ask.text, &ask.id)).await {
             Err(error) if is_gone(&error) => return Ok(Answers::default()),
             changed => {
