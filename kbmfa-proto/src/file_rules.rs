@@ -86,7 +86,7 @@ fn owned_and_closed(metadata: &Metadata, own: u32) -> Result<(), Distrust> {
 /// Every directory on the way to this file, link and target, in which somebody else could put another file in its place.
 ///
 /// # Errors
-/// What stands in the way of looking.
+/// Why the file cannot be examined.
 pub fn check_way(path: &Path, own: u32) -> io::Result<Vec<(PathBuf, Distrust)>> {
     let mut found: Vec<(PathBuf, Distrust)> = Vec::new();
     for end in [std::path::absolute(path)?, fs::canonicalize(path)?] {

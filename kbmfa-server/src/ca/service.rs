@@ -145,7 +145,7 @@ pub fn rotate(tx: &Tx<'_>, files: &Files, actor: &Actor) -> Result<Pin, Error> {
 /// certificate. That may be done while the database is read-only, too.
 ///
 /// # Errors
-/// [`Error::NotLost`] if there is one that signs; what stands in the way of reading one that is there.
+/// [`Error::NotLost`] if there is one that signs; [`Error::File`] if one is there and cannot be read.
 pub fn start_over(tx: &Tx<'_>, files: &Files, actor: &Actor) -> Result<(Pin, PathBuf), Error> {
     if let Some(pin) = files.signer_in_order()? {
         return Err(Error::NotLost(pin));

@@ -94,7 +94,7 @@ fn refuses_and_doctor_knows_why(world: &ChatWorld, found: &str, fix: &str) {
     let faults = faults(world);
     assert!(faults.contains(&format!("{found} -> {fix}")), "{faults}");
     assert_eq!(faults.matches(found).count(), 1, "each fault once: {faults}");
-    assert!(faults.contains("server: none runs on this state -> fix what stands above first"), "{faults}");
+    assert!(faults.contains("server: none runs on this state -> fix the faults listed above"), "{faults}");
 }
 
 #[test]

@@ -81,7 +81,7 @@ fn none_runs(is_well: bool) -> Finding {
     if is_well {
         fault.fix("`systemctl start kbmfa-server`; if it ends again, the end of `journalctl -u kbmfa-server` says why")
     } else {
-        fault.fix("fix what stands above first; then `systemctl start kbmfa-server`")
+        fault.fix("fix the faults listed above; then `systemctl start kbmfa-server`")
     }
 }
 
@@ -117,6 +117,6 @@ mod tests {
     fn a_server_that_does_not_start_is_not_told_to_start_while_something_stands_in_its_way() {
         let fix = |is_well| none_runs(is_well).fix.unwrap();
         assert!(fix(true).starts_with("`systemctl start kbmfa-server`"));
-        assert!(fix(false).starts_with("fix what stands above first"));
+        assert!(fix(false).starts_with("fix the faults listed above"));
     }
 }

@@ -122,7 +122,7 @@ impl<'a> Watch<'a> {
         lines.iter().try_for_each(|line| print::say(line))
     }
 
-    /// What people are told besides, since the last look.
+    /// The notices since the last look, as lines.
     fn notices(&mut self, db: &Db) -> Result<Vec<String>, Failure> {
         let after = self.noticed;
         let notices = db.read_blocking(|tx| store::notices::after(tx, after)).map_err(Failure::new)?;
