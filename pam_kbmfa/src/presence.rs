@@ -32,7 +32,7 @@ impl Local {
         let parent = getppid();
         let watched = terminals().into_iter().map(|terminal| (terminal, PollFlags::empty()));
         let processes = processes(proc, parent).into_iter().map(|process| (process, PollFlags::IN));
-        let outputs = [1, 2].into_iter().filter_map(|fd| sys::duplicate(fd).ok()).collect();
+        let outputs = read([1, 2].into_iter().filter_map(|fd| sys::duplicate(fd).ok()).collect());
         Self { watched: watched.chain(processes).collect(), parent, outputs, signals: signals.list() }
     }
 }
@@ -69,6 +69,11 @@ fn processes(proc: &Proc, parent: Option<Pid>) -> Vec<OwnedFd> {
     others.filter_map(|pid| pidfd_open(pid, PidfdFlags::empty()).ok()).collect()
 }
 
+/// These outputs, or none if nobody reads them already: a program may be started that way.
+fn read(outputs: Vec<OwnedFd>) -> Vec<OwnedFd> {
+    if nobody_reads(&outputs) { Vec::new() } else { outputs }
+}
+
 /// True if both outputs lead to pipes or sockets whose far ends are closed. One alone says nothing: `sudo cmd | true`.
 fn nobody_reads(outputs: &[OwnedFd]) -> bool {
     let mut polled: Vec<PollFd<'_>> = outputs.iter().map(|fd| PollFd::new(fd, PollFlags::empty())).collect();
@@ -97,9 +102,22 @@ mod tests {
     }
 
     #[test]
+    fn outputs_that_nobody_read_from_the_start_are_not_missed() {
+        let ends = [std::io::pipe().unwrap(), std::io::pipe().unwrap()];
+        let (readers, writers): (Vec<_>, Vec<_>) = ends.into_iter().unzip();
+        let outputs = || writers.iter().map(|writer| writer.try_clone().unwrap().into()).collect();
+        assert_eq!(read(outputs()).len(), 2);
+        drop(readers);
+        assert!(read(outputs()).is_empty());
+    }
+
+    #[test]
     fn whoever_runs_the_tests_is_still_there() {
         let held = HeldSignals::hold();
         let local = Local::find(&Proc::default(), &held);
+        assert_eq!(local.parent, getppid(), "another parent");
+        assert!(!sys::is_pending(&local.signals), "a signal came");
+        assert!(!nobody_reads(&local.outputs), "nobody reads");
         assert!(!local.has_left());
         drop(held);
     }
