@@ -119,9 +119,9 @@ impl<'a> Place<'a> {
 
     fn swap(&self, scratch: &Scratch, kept: Option<&str>) -> Result<(), db::Error> {
         let (new, current) = (scratch.0.join(db::FILE), self.state_dir.join(db::FILE));
-        replace::settle(&new)?;
+        replace::checkpoint_wal(&new)?;
         if kept.is_some() {
-            replace::settle(&current)?;
+            replace::checkpoint_wal(&current)?;
         }
         replace::swap(&current, &new, &self.state_dir.join(&self.kept))
     }

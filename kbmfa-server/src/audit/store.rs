@@ -40,7 +40,7 @@ pub fn append(tx: &Tx<'_>, event: &Event) -> Result<Head, Error> {
         .map_err(|e| Error::BadValue(e.to_string()))?;
     let seal = before.seal.next(body.as_bytes());
     tx.execute(
-        "INSERT INTO event (seq, at, kind, actor, claim, login, machine, user, body, prev, seal, version)
+        "INSERT INTO event (seq, at, kind, actor, claim, login, machine, account, body, prev, seal, version)
          VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12)",
         &[
             seq.into(),
@@ -115,7 +115,7 @@ pub fn verify_on(tx: &Tx<'_>, mut walk: Walk) -> Result<Result<Head, Broken>, Er
 /// What the database says.
 pub fn links(tx: &Tx<'_>, seq: i64, last: i64) -> Result<Vec<Link>, Error> {
     tx.query(
-        "SELECT seq, at, kind, actor, claim, login, machine, user, body, prev, seal, version FROM event
+        "SELECT seq, at, kind, actor, claim, login, machine, account, body, prev, seal, version FROM event
          WHERE seq > ?1 AND seq <= ?2 ORDER BY seq LIMIT ?3",
         &[seq.into(), last.into(), PAGE.into()],
         link,
@@ -133,7 +133,7 @@ pub fn between(
 ) -> Result<std::ops::RangeInclusive<i64>, Error> {
     let kept = archive::newest(tx)?.map_or(0, |checkpoint| checkpoint.last.seq);
     let (mut first, mut last) = (kept + 1, head(tx)?.seq);
-    let number = |row: &Row<'_, '_>| row.integer_or_null("seq");
+    let number = |row: &Row<'_>| row.integer_or_null("seq");
     if let Some(since) = since {
         let sql = "SELECT min(seq) AS seq FROM event WHERE at >= ?1";
         first = first.max(tx.query_one(sql, &[since.into()], number)?.flatten().unwrap_or(last + 1));
@@ -145,7 +145,7 @@ pub fn between(
     Ok(first..=last)
 }
 
-fn link(row: &Row<'_, '_>) -> Result<Link, Error> {
+fn link(row: &Row<'_>) -> Result<Link, Error> {
     let body = row.text("body")?;
     let columns_match = columns_match(row, &body)?;
     Ok(Link {
@@ -158,7 +158,7 @@ fn link(row: &Row<'_, '_>) -> Result<Link, Error> {
 }
 
 /// The columns exist for searching; an edit of one of them must not go unnoticed.
-fn columns_match(row: &Row<'_, '_>, body: &str) -> Result<bool, Error> {
+fn columns_match(row: &Row<'_>, body: &str) -> Result<bool, Error> {
     let Ok(sealed) = serde_json::from_str::<serde_json::Value>(body) else { return Ok(false) };
     let text = |pointer: &str| sealed.pointer(pointer).and_then(|value| value.as_str()).map(str::to_owned);
     let number = |name: &str| sealed.get(name).and_then(serde_json::Value::as_i64);
@@ -170,7 +170,7 @@ fn columns_match(row: &Row<'_, '_>, body: &str) -> Result<bool, Error> {
         && text("/actor/claim") == row.text_or_null("claim")?
         && text("/login") == row.text_or_null("login")?
         && text("/machine") == row.text_or_null("machine")?
-        && text("/user") == row.text_or_null("user")?)
+        && text("/user") == row.text_or_null("account")?)
 }
 
 /// An event as its columns have it.
@@ -196,7 +196,7 @@ pub struct Recorded {
 /// What the database says.
 pub fn since(tx: &Tx<'_>, seq: i64) -> Result<(i64, Vec<Recorded>), Error> {
     let rows = tx.query(
-        "SELECT seq, kind, actor, login, machine, user, body FROM event WHERE seq > ?1 ORDER BY seq LIMIT ?2",
+        "SELECT seq, kind, actor, login, machine, account, body FROM event WHERE seq > ?1 ORDER BY seq LIMIT ?2",
         &[seq.into(), PAGE.into()],
         |row| {
             let event = Recorded {
@@ -204,7 +204,7 @@ pub fn since(tx: &Tx<'_>, seq: i64) -> Result<(i64, Vec<Recorded>), Error> {
                 actor: row.text("actor")?,
                 login: row.text_or_null("login")?,
                 machine: row.text_or_null("machine")?,
-                account: row.text_or_null("user")?,
+                account: row.text_or_null("account")?,
                 body: row.text("body")?,
             };
             Ok((row.integer("seq")?, event))

@@ -19,11 +19,12 @@ impl Holder {
         Self(identity(std::process::id()).unwrap_or_else(|| format!("unknown {}", std::process::id())))
     }
 
-    /// False only if it is certain: a process that cannot be seen from here may well be alive.
+    /// False only if it is certain: a process on another host, or in another pid namespace, cannot be seen from here. The
+    /// initial namespace has the same number on every host, so the boot id is compared first.
     fn may_be_alive(&self) -> bool {
         let words: Vec<&str> = self.0.split(' ').collect();
-        let [_, namespace, pid, _] = words.as_slice() else { return true };
-        if pid_namespace().as_deref() != Some(*namespace) {
+        let [boot, namespace, pid, _] = words.as_slice() else { return true };
+        if boot_id().as_deref() != Some(*boot) || pid_namespace().as_deref() != Some(*namespace) {
             return true;
         }
         let now = pid.parse().ok().and_then(identity);
@@ -58,12 +59,15 @@ pub fn hold(tx: &Tx<'_>, name: &str, me: &Holder) -> Result<bool, Error> {
 
 /// `boot-id pid-namespace pid start-time`, the last from field 22 of `/proc/PID/stat` (proc(5)).
 fn identity(pid: u32) -> Option<String> {
-    let boot = fs::read_to_string("/proc/sys/kernel/random/boot_id").ok()?;
     let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
     // The command's name, in parentheses, may itself hold anything.
     let (_, after_name) = stat.rsplit_once(')')?;
     let started = after_name.split_ascii_whitespace().nth(19)?;
-    Some(format!("{} {} {pid} {started}", boot.trim(), pid_namespace()?))
+    Some(format!("{} {} {pid} {started}", boot_id()?, pid_namespace()?))
+}
+
+fn boot_id() -> Option<String> {
+    Some(fs::read_to_string("/proc/sys/kernel/random/boot_id").ok()?.trim().to_owned())
 }
 
 fn pid_namespace() -> Option<String> {
@@ -100,6 +104,18 @@ mod tests {
         let mine = Holder::this_process();
         let dead = Holder(mine.0.replace(&format!(" {} ", std::process::id()), " 4194305 "));
         assert!(holds(&fixture, &dead));
+        assert!(holds(&fixture, &mine));
+    }
+
+    #[test]
+    fn a_holder_on_another_host_keeps_the_lease_though_no_such_process_is_here() {
+        let fixture = fixture();
+        let mine = Holder::this_process();
+        let gone = mine.0.replace(&format!(" {} ", std::process::id()), " 4194305 ");
+        let elsewhere = Holder(gone.replace(&boot_id().unwrap(), "00000000-0000-4000-8000-000000000000"));
+        assert!(holds(&fixture, &elsewhere));
+        assert!(!holds(&fixture, &mine), "it may be alive on its own host");
+        fixture.clock.advance(TERM);
         assert!(holds(&fixture, &mine));
     }
 }

@@ -1,37 +1,39 @@
-//! The database: one writer with group commit, a few readers, named transactions, migrations.
+//! The database: one writer with group commit, a pool of readers, transactions, leases, the schema.
 //!
-//! `rusqlite` is named in this folder only. Stores speak to [`Tx`] in the SQL that SQLite and PostgreSQL
-//! share, so no store may assume that this process is the only one.
+//! `sqlite` is the only file that knows which database program this is. Stores speak to [`Tx`] in the SQL that SQLite and
+//! PostgreSQL share, and no store may assume that this process is the only one.
 
 pub mod lease;
 pub mod meta;
 pub mod probe;
 pub mod replace;
 
-mod migrate;
+mod engine;
+mod error;
+mod sqlite;
 mod tx;
 mod writer;
 
-pub use migrate::SCHEMA_VERSION;
+pub use engine::Dialect;
+pub use error::Error;
+pub use sqlite::SCHEMA_VERSION;
 #[cfg(test)]
-pub(crate) use tx::steps;
+pub(crate) use sqlite::steps;
 pub use tx::{Row, Tx, Value};
 
-use rusqlite::config::DbConfig;
-use rusqlite::{Connection, OpenFlags};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
+use tokio::sync::Semaphore;
 
 use crate::clock::{Clock, SystemClock, Time};
 use crate::shared::Shared;
+use engine::{Access, Connection, Engine};
+use sqlite::Sqlite;
 use writer::{Priority, When};
 
 /// Name of the database file inside the state directory.
 pub const FILE: &str = "kbmfa.db";
-
-/// How long a transaction waits for another process's lock before it fails.
-const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// How long one piece of bulk work should take at the most ([`Db::write_bulk`]): the next login waits for it.
 pub const BULK_WORK: Duration = writer::BULK_TIME;
@@ -39,86 +41,23 @@ pub const BULK_WORK: Duration = writer::BULK_TIME;
 /// Longest rest between two turns of work that another process may be waiting for.
 const REST_MAX: Duration = Duration::from_millis(200);
 
-/// Why the database did not do what it was asked.
-#[derive(Debug, Clone, thiserror::Error)]
-pub enum Error {
-    /// SQLite's own words.
-    #[error("database: {0}")]
-    Sqlite(Arc<rusqlite::Error>),
-    /// The schema is not the one this program was written for.
-    #[error("{path} has schema version {found}, and this program needs version {SCHEMA_VERSION}")]
-    WrongVersion {
-        /// The database file.
-        path: String,
-        /// The version that it has.
-        found: i64,
-    },
-    /// A row holds a value that no version of this program wrote.
-    #[error("database holds a value that makes no sense: {0}")]
-    BadValue(String),
-    /// A restored database takes nothing until somebody has confirmed the restore.
-    #[error(
-        "the database was restored from a backup and is read-only until `kbmfa-server restore --confirm`"
-    )]
-    ReadOnly,
-    /// Another program has the file open.
-    #[error("{0} is in use; stop every server on it first")]
-    InUse(String),
-    /// A file could not be copied or moved.
-    #[error("{path}: {cause}")]
-    File {
-        /// The file.
-        path: String,
-        /// Why.
-        cause: Arc<std::io::Error>,
-    },
-    /// The database took back a whole transaction, and with it the work of several callers.
-    #[error("the database took back the transaction")]
-    RolledBack,
-    /// A write did not end in time.
-    #[error("the database did not take a write within {0:?}")]
-    Slow(Duration),
-    /// More work waits than can be done in time.
-    #[error("the database is overloaded")]
-    Overloaded,
-    /// The writer has ended.
-    #[error("the database is closed")]
-    Closed,
-}
-
-impl Error {
-    /// True if a new process may do better: not for a full disk, a lock that another program holds, or a restore that is
-    /// to be confirmed. A server that runs refuses logins then; one that ends is unreachable, which is worse.
-    pub fn may_end_by_restart(&self) -> bool {
-        let lasts = [rusqlite::ErrorCode::DiskFull, rusqlite::ErrorCode::DatabaseBusy];
-        match self {
-            Self::Sqlite(error) => error.sqlite_error_code().is_none_or(|code| !lasts.contains(&code)),
-            Self::ReadOnly | Self::RolledBack | Self::Overloaded => false,
-            _ => true,
-        }
-    }
-}
-
-impl From<rusqlite::Error> for Error {
-    fn from(error: rusqlite::Error) -> Self {
-        Self::Sqlite(Arc::new(error))
-    }
-}
+/// Connections for reading that a server uses at once. Each is a page cache of 2 MiB at the most and three descriptors.
+const READERS_MAX: usize = 16;
 
 /// A handle to the database. Clones share everything.
 #[derive(Clone)]
 pub struct Db {
-    path: Arc<PathBuf>,
-    clock: Arc<dyn Clock>,
+    engine: Arc<dyn Engine>,
     writer: writer::Writer,
-    idle_readers: Arc<Shared<Vec<Connection>>>,
+    idle_readers: Arc<Shared<Vec<Box<dyn Connection>>>>,
+    reader_permits: Arc<Semaphore>,
 }
 
 impl Db {
     /// Opens the database in `state_dir`, which must be at [`SCHEMA_VERSION`].
     ///
     /// # Errors
-    /// [`Error::WrongVersion`] for any other version; [`Error::Sqlite`] if there is no database.
+    /// [`Error::WrongVersion`] for any other version; [`Error::Engine`] if there is no database.
     pub fn open(state_dir: &Path) -> Result<Self, Error> {
         Self::with_clock(state_dir, Arc::new(SystemClock))
     }
@@ -129,15 +68,9 @@ impl Db {
     /// # Errors
     /// [`Error::WrongVersion`] if it was written by a newer program.
     pub fn open_and_migrate(state_dir: &Path) -> Result<Self, Error> {
-        let mut connection = connect(&state_dir.join(FILE), OpenFlags::SQLITE_OPEN_CREATE)?;
-        migrate::run(&mut connection, &state_dir.join(FILE))?;
-        drop(connection);
-        Self::open(state_dir)
-    }
-
-    /// The moment now, by the clock of the transactions.
-    pub fn now(&self) -> Time {
-        self.clock.now()
+        let engine = Sqlite::new(state_dir.join(FILE), Arc::new(SystemClock));
+        engine.migrate()?;
+        Self::start(Arc::new(engine))
     }
 
     /// [`Self::open`] with another clock.
@@ -145,14 +78,19 @@ impl Db {
     /// # Errors
     /// As [`Self::open`].
     pub fn with_clock(state_dir: &Path, clock: Arc<dyn Clock>) -> Result<Self, Error> {
-        let path = state_dir.join(FILE);
-        let connection = connect(&path, OpenFlags::empty())?;
-        migrate::expect_current(&connection, &path)?;
-        // 64 MB: an event goes to the end of its table and to a random place in each index. With the default of
-        // 2 MB a long record's commits would write most pages more than once.
-        connection.pragma_update(None, "cache_size", -65_536)?;
-        let writer = writer::Writer::start(connection, Arc::clone(&clock))?;
-        Ok(Self { path: Arc::new(path), clock, writer, idle_readers: Arc::default() })
+        Self::start(Arc::new(Sqlite::new(state_dir.join(FILE), clock)))
+    }
+
+    fn start(engine: Arc<dyn Engine>) -> Result<Self, Error> {
+        engine.expect_current_schema()?;
+        let writer = writer::Writer::start(engine.connect(Access::Write)?)?;
+        let reader_permits = Arc::new(Semaphore::new(READERS_MAX));
+        Ok(Self { engine, writer, idle_readers: Arc::default(), reader_permits })
+    }
+
+    /// The moment now, by the clock of the transactions.
+    pub fn now(&self) -> Time {
+        self.engine.now()
     }
 
     /// Runs `work` in a write transaction and returns after its commit is on disk. Work that fails leaves
@@ -266,13 +204,16 @@ impl Db {
         let idle = self.idle_readers.with(Vec::pop);
         let connection = match idle {
             Some(connection) => connection,
-            None => reader(&self.path)?,
+            None => self.engine.connect(Access::Read)?,
         };
-        let result = {
-            let snapshot = connection.unchecked_transaction().map_err(Error::from)?;
-            work(&Tx::new(&snapshot, self.clock.now()))
-        };
-        self.idle_readers.with(|idle| idle.push(connection));
+        connection.begin_read()?;
+        let result = work(&Tx::new(connection.as_ref(), connection.now()));
+        connection.roll_back();
+        self.idle_readers.with(|idle| {
+            if idle.len() < READERS_MAX {
+                idle.push(connection);
+            }
+        });
         result
     }
 
@@ -288,19 +229,22 @@ impl Db {
         T: Send + 'static,
         E: From<Error> + Send + 'static,
     {
+        let permit = Arc::clone(&self.reader_permits).acquire_owned().await.map_err(|_| Error::Closed)?;
         let db = self.clone();
-        let joined = tokio::task::spawn_blocking(move || db.read_blocking(work)).await;
-        joined.map_err(|_| E::from(Error::Closed))?
+        let read = move || {
+            let result = db.read_blocking(work);
+            drop(permit);
+            result
+        };
+        tokio::task::spawn_blocking(read).await.map_err(|_| E::from(Error::Closed))?
     }
 
-    /// What SQLite finds wrong with the file; nothing if it is sound. Reads all of it.
+    /// Reads everything and says what is damaged; empty if nothing is.
     ///
     /// # Errors
-    /// [`Error::Sqlite`] if it cannot be read at all.
-    pub fn faults(&self) -> Result<Vec<String>, Error> {
-        let found = self
-            .read_blocking(|tx| tx.query("PRAGMA integrity_check", &[], |row| row.text("integrity_check")))?;
-        Ok(found.into_iter().filter(|line| line != "ok").collect())
+    /// If it cannot be read at all.
+    pub fn check(&self) -> Result<Vec<String>, Error> {
+        self.engine.check()
     }
 
     /// Closes the database and returns when its files are closed, if this is the last handle.
@@ -313,20 +257,18 @@ impl Db {
     /// look at the copy. Writers go on meanwhile, and cannot hold it up.
     ///
     /// # Errors
-    /// [`Error::Sqlite`] if the file cannot be written; what `look` says.
+    /// [`Error::Engine`] if the file cannot be written; what `look` says.
     pub fn backup<T>(&self, to: &Path, look: impl FnOnce(&Tx<'_>) -> Result<T, Error>) -> Result<T, Error> {
-        let source = connect(&self.path, OpenFlags::empty())?;
-        source.execute("VACUUM INTO ?1", [to.display().to_string()])?;
-        let copy = Connection::open_with_flags(to, OpenFlags::SQLITE_OPEN_READ_ONLY)?;
-        look(&Tx::new(&copy, self.clock.now()))
+        let copy = self.engine.backup(to)?;
+        look(&Tx::new(copy.as_ref(), copy.now()))
     }
 
     /// A number that changes whenever anybody commits.
     ///
     /// # Errors
-    /// [`Error::Sqlite`] if the file cannot be read.
+    /// [`Error::Engine`] if the file cannot be read.
     pub fn watch(&self) -> Result<Changes, Error> {
-        Ok(Changes { connection: reader(&self.path)? })
+        Ok(Changes(self.engine.changes()?))
     }
 
     /// Waits until the writer has ended, which it does only by a fault.
@@ -355,87 +297,24 @@ impl Db {
             .await
             .map_err(|_| Error::Closed)?
     }
-
-    /// SQLite's own check of the file: empty if all is well.
-    ///
-    /// # Errors
-    /// [`Error::Sqlite`] if the file cannot be read.
-    pub fn integrity(&self) -> Result<Vec<String>, Error> {
-        let connection = reader(&self.path)?;
-        let mut check = connection.prepare("PRAGMA integrity_check")?;
-        let lines = check.query_map([], |row| row.get::<_, String>(0))?.collect::<Result<Vec<_>, _>>()?;
-        Ok(lines.into_iter().filter(|line| line != "ok").collect())
-    }
 }
 
 /// Tells whether anybody, in any process, has committed.
-pub struct Changes {
-    connection: Connection,
-}
+pub struct Changes(Box<dyn engine::Changes>);
 
 impl Changes {
     /// A number that differs from the one before if there was a commit in between.
     ///
     /// # Errors
-    /// [`Error::Sqlite`] if the file cannot be read.
+    /// What the database says.
     pub fn version(&self) -> Result<i64, Error> {
-        Ok(self.connection.query_row("PRAGMA data_version", [], |row| row.get(0))?)
+        self.0.version()
     }
-}
-
-fn connect(path: &Path, more: OpenFlags) -> Result<Connection, Error> {
-    let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX | more;
-    let connection = Connection::open_with_flags(path, flags)?;
-    connection.busy_timeout(BUSY_TIMEOUT)?;
-    // WAL: readers never wait for the writer. FULL: an approval survives a power cut.
-    connection.pragma_update(None, "journal_mode", "WAL")?;
-    connection.pragma_update(None, "synchronous", "FULL")?;
-    connection.pragma_update(None, "foreign_keys", true)?;
-    connection.pragma_update(None, "trusted_schema", false)?;
-    // A plan does not depend on the values that a statement is run with. Otherwise SQLite parses whatever sorts or joins
-    // anew each time, lest another plan fit them better; no statement of ours is written to gain by that.
-    connection.set_db_config(DbConfig::SQLITE_DBCONFIG_ENABLE_QPSG, true)?;
-    Ok(connection)
-}
-
-fn reader(path: &Path) -> Result<Connection, Error> {
-    let connection = connect(path, OpenFlags::empty())?;
-    connection.pragma_update(None, "query_only", true)?;
-    Ok(connection)
 }
 
 #[cfg(test)]
-mod plans;
-
+mod statements;
 #[cfg(test)]
-pub(crate) mod testing {
-    //! A database in a directory of its own.
-
-    use super::*;
-    use crate::clock::ManualClock;
-
-    /// Noon of a plain day.
-    pub(crate) const START: i64 = 1_795_262_400_000_000;
-
-    /// A fresh database with a clock that the test moves.
-    pub(crate) struct Fixture {
-        /// The database.
-        pub(crate) db: Db,
-        /// Its clock.
-        pub(crate) clock: ManualClock,
-        /// Its directory, removed at the end.
-        pub(crate) dir: tempfile::TempDir,
-    }
-
-    /// Makes one.
-    pub(crate) fn fixture() -> Fixture {
-        let dir = tempfile::tempdir().unwrap();
-        Db::open_and_migrate(dir.path()).unwrap().close();
-        let clock = ManualClock::new(Time::from_micros(START));
-        let db = Db::with_clock(dir.path(), Arc::new(clock.clone())).unwrap();
-        Fixture { db, clock, dir }
-    }
-}
-
+pub(crate) mod testing;
 #[cfg(test)]
 mod tests;

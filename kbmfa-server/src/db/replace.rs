@@ -14,7 +14,7 @@ use super::Error;
 ///
 /// # Errors
 /// [`Error::InUse`].
-pub fn settle(path: &Path) -> Result<(), Error> {
+pub fn checkpoint_wal(path: &Path) -> Result<(), Error> {
     let in_use = || Error::InUse(path.display().to_string());
     let connection = Connection::open(path)?;
     let switched: Result<String, _> =
@@ -83,11 +83,11 @@ mod tests {
 
     #[test]
     fn a_database_that_somebody_has_open_is_not_settled() {
-        let fixture = testing::fixture();
+        let fixture = testing::sqlite_fixture();
         let path = fixture.dir.path().join(FILE);
-        assert!(matches!(settle(&path), Err(Error::InUse(_))));
+        assert!(matches!(checkpoint_wal(&path), Err(Error::InUse(_))));
         fixture.db.close();
-        settle(&path).unwrap();
+        checkpoint_wal(&path).unwrap();
         assert!(!fixture.dir.path().join("kbmfa.db-wal").exists());
     }
 
@@ -107,7 +107,7 @@ mod tests {
 
     #[test]
     fn a_copy_that_would_lack_its_log_is_not_made() {
-        let fixture = testing::fixture();
+        let fixture = testing::sqlite_fixture();
         fixture.db.write_blocking("row", |tx| crate::db::meta::set(tx, "x", "y")).unwrap();
         let to = fixture.dir.path().join("copy");
         assert!(matches!(open(&fixture.dir.path().join(FILE)), Err(Error::InUse(_))));

@@ -1,10 +1,10 @@
 //! The thin transaction that stores speak to: statements, values, rows, and one `now` for all of it.
 
-use rusqlite::types::{ToSqlOutput, ValueRef};
-use rusqlite::{Connection, Statement, ToSql};
+use std::cell::RefCell;
 use std::str::FromStr;
 
 use super::Error;
+use super::engine::{Columns, Connection, Dialect};
 use crate::clock::Time;
 
 /// A value for a statement's `?1`, `?2` ..
@@ -18,17 +18,6 @@ pub enum Value {
     Text(String),
     /// Bytes.
     Blob(Vec<u8>),
-}
-
-impl ToSql for Value {
-    fn to_sql(&self) -> rusqlite::Result<ToSqlOutput<'_>> {
-        Ok(ToSqlOutput::Borrowed(match self {
-            Self::Null => ValueRef::Null,
-            Self::Integer(number) => ValueRef::Integer(*number),
-            Self::Text(text) => ValueRef::Text(text.as_bytes()),
-            Self::Blob(bytes) => ValueRef::Blob(bytes),
-        }))
-    }
 }
 
 impl From<&str> for Value {
@@ -67,16 +56,30 @@ impl<T: Into<Self>> From<Option<T>> for Value {
     }
 }
 
+/// Statements that run before a commit, after all work that shares it.
+pub(super) type Deferred = RefCell<Vec<(&'static str, Vec<Value>)>>;
+
 /// One transaction.
 pub struct Tx<'a> {
-    connection: &'a Connection,
+    connection: &'a dyn Connection,
     /// The moment of this transaction: everything in it happens at once.
     pub now: Time,
+    /// None where every transaction has its own commit.
+    deferred: Option<&'a Deferred>,
 }
 
 impl<'a> Tx<'a> {
-    pub(super) fn new(connection: &'a Connection, now: Time) -> Self {
-        Self { connection, now }
+    pub(super) fn new(connection: &'a dyn Connection, now: Time) -> Self {
+        Self { connection, now, deferred: None }
+    }
+
+    pub(super) fn in_group(connection: &'a dyn Connection, now: Time, deferred: &'a Deferred) -> Self {
+        Self { connection, now, deferred: Some(deferred) }
+    }
+
+    /// For the few statements that have no common form.
+    pub fn dialect(&self) -> Dialect {
+        self.connection.dialect()
     }
 
     /// Runs one statement; returns how many rows it changed.
@@ -84,10 +87,32 @@ impl<'a> Tx<'a> {
     /// # Errors
     /// What the database says.
     pub fn execute(&self, sql: &str, values: &[Value]) -> Result<usize, Error> {
-        let mut statement = self.connection.prepare_cached(sql)?;
-        let changed = statement.execute(rusqlite::params_from_iter(values))?;
-        count_steps(&statement);
-        Ok(changed)
+        self.connection.execute(sql, values)
+    }
+
+    /// Runs one statement right before the commit, together with those of all work that shares it. Nothing in this
+    /// transaction may read what it writes. If it fails, all that work fails.
+    ///
+    /// # Errors
+    /// What the database says.
+    pub fn execute_before_commit(&self, sql: &'static str, values: Vec<Value>) -> Result<(), Error> {
+        match self.deferred {
+            Some(deferred) => deferred.borrow_mut().push((sql, values)),
+            None => drop(self.execute(sql, &values)?),
+        }
+        Ok(())
+    }
+
+    /// Runs now what was to run before the commit.
+    ///
+    /// # Errors
+    /// What the database says.
+    pub fn execute_deferred(&self) -> Result<(), Error> {
+        let deferred = self.deferred.map(RefCell::take).unwrap_or_default();
+        for (sql, values) in deferred {
+            self.execute(sql, &values)?;
+        }
+        Ok(())
     }
 
     /// All rows of a query.
@@ -98,16 +123,13 @@ impl<'a> Tx<'a> {
         &self,
         sql: &str,
         values: &[Value],
-        mut read: impl FnMut(&Row<'_, '_>) -> Result<T, Error>,
+        mut read: impl FnMut(&Row<'_>) -> Result<T, Error>,
     ) -> Result<Vec<T>, Error> {
-        let mut statement = self.connection.prepare_cached(sql)?;
-        let mut rows = statement.query(rusqlite::params_from_iter(values))?;
         let mut all = Vec::new();
-        while let Some(row) = rows.next()? {
+        self.connection.query(sql, values, &mut |row| {
             all.push(read(&Row(row))?);
-        }
-        drop(rows);
-        count_steps(&statement);
+            Ok(true)
+        })?;
         Ok(all)
     }
 
@@ -119,81 +141,73 @@ impl<'a> Tx<'a> {
         &self,
         sql: &str,
         values: &[Value],
-        read: impl FnOnce(&Row<'_, '_>) -> Result<T, Error>,
+        read: impl FnOnce(&Row<'_>) -> Result<T, Error>,
     ) -> Result<Option<T>, Error> {
-        let mut statement = self.connection.prepare_cached(sql)?;
-        let mut rows = statement.query(rusqlite::params_from_iter(values))?;
-        let first = rows.next()?.map(|row| read(&Row(row))).transpose();
-        drop(rows);
-        count_steps(&statement);
-        first
+        let (mut read, mut first) = (Some(read), None);
+        self.connection.query(sql, values, &mut |row| {
+            first = read.take().map(|read| read(&Row(row))).transpose()?;
+            Ok(false)
+        })?;
+        Ok(first)
     }
 }
 
-#[cfg(not(test))]
-fn count_steps(_: &Statement<'_>) {}
-
-#[cfg(test)]
-fn count_steps(statement: &Statement<'_>) {
-    steps::add(statement);
-}
-
 /// One row, read by the names of its columns.
-pub struct Row<'a, 'b>(&'a rusqlite::Row<'b>);
+pub struct Row<'a>(&'a dyn Columns);
 
-impl Row<'_, '_> {
+impl Row<'_> {
     /// A whole number.
     ///
     /// # Errors
-    /// [`Error::Sqlite`] if the column is not one.
+    /// If the column is not one.
     pub fn integer(&self, column: &str) -> Result<i64, Error> {
-        Ok(self.0.get(column)?)
+        self.integer_or_null(column)?.ok_or_else(|| is_null(column))
     }
 
     /// A whole number, or NULL.
     ///
     /// # Errors
-    /// [`Error::Sqlite`] if the column is neither.
+    /// If the column is neither.
     pub fn integer_or_null(&self, column: &str) -> Result<Option<i64>, Error> {
-        Ok(self.0.get(column)?)
+        self.0.integer(column)
     }
 
     /// A text.
     ///
     /// # Errors
-    /// [`Error::Sqlite`] if the column is not one.
+    /// If the column is not one.
     pub fn text(&self, column: &str) -> Result<String, Error> {
-        Ok(self.0.get(column)?)
+        self.text_or_null(column)?.ok_or_else(|| is_null(column))
     }
 
     /// A text, or NULL.
     ///
     /// # Errors
-    /// [`Error::Sqlite`] if the column is neither.
+    /// If the column is neither.
     pub fn text_or_null(&self, column: &str) -> Result<Option<String>, Error> {
-        Ok(self.0.get(column)?)
+        self.0.text(column)
     }
 
     /// Bytes.
     ///
     /// # Errors
-    /// [`Error::Sqlite`] if the column is not of bytes.
+    /// If the column is not of bytes.
     pub fn blob(&self, column: &str) -> Result<Vec<u8>, Error> {
-        Ok(self.0.get(column)?)
+        self.blob_or_null(column)?.ok_or_else(|| is_null(column))
     }
 
     /// Bytes, or NULL.
     ///
     /// # Errors
-    /// [`Error::Sqlite`] if the column is neither.
+    /// If the column is neither.
     pub fn blob_or_null(&self, column: &str) -> Result<Option<Vec<u8>>, Error> {
-        Ok(self.0.get(column)?)
+        self.0.blob(column)
     }
 
     /// A moment.
     ///
     /// # Errors
-    /// [`Error::Sqlite`] if the column is not a whole number.
+    /// If the column is not a whole number.
     pub fn time(&self, column: &str) -> Result<Time, Error> {
         self.integer(column).map(Time::from_micros)
     }
@@ -201,10 +215,9 @@ impl Row<'_, '_> {
     /// A moment, or NULL.
     ///
     /// # Errors
-    /// [`Error::Sqlite`] if the column is neither.
+    /// If the column is neither.
     pub fn time_or_null(&self, column: &str) -> Result<Option<Time>, Error> {
-        let micros: Option<i64> = self.0.get(column)?;
-        Ok(micros.map(Time::from_micros))
+        Ok(self.integer_or_null(column)?.map(Time::from_micros))
     }
 
     /// A text that stands for something else: a name, a state.
@@ -230,23 +243,6 @@ impl Row<'_, '_> {
     }
 }
 
-/// How much work statements were, in steps of SQLite's virtual machine: the same on every computer.
-#[cfg(test)]
-pub(crate) mod steps {
-    use rusqlite::{Statement, StatementStatus};
-    use std::cell::Cell;
-
-    thread_local!(static STEPS: Cell<i64> = const { Cell::new(0) });
-
-    pub(super) fn add(statement: &Statement<'_>) {
-        let taken = i64::from(statement.reset_status(StatementStatus::VmStep));
-        STEPS.set(STEPS.get() + taken);
-    }
-
-    /// Steps that `work` takes on this thread.
-    pub(crate) fn of<T>(work: impl FnOnce() -> T) -> (T, i64) {
-        let before = STEPS.get();
-        let done = work();
-        (done, STEPS.get() - before)
-    }
+fn is_null(column: &str) -> Error {
+    Error::BadValue(format!("{column} is NULL"))
 }

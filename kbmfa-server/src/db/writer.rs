@@ -6,15 +6,16 @@
 
 mod queue;
 
-use rusqlite::{Connection, Transaction, TransactionBehavior};
+use std::mem;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread::JoinHandle;
 use std::time::Duration;
 use tokio::sync::oneshot;
 
-use super::{Error, Tx, meta};
-use crate::clock::Clock;
+use super::engine::Connection;
+use super::tx::Deferred;
+use super::{Error, Tx, Value, meta};
 use crate::fault_log::FaultLogs;
 pub(super) use queue::Priority;
 use queue::{Queue, Sender};
@@ -50,13 +51,13 @@ struct Counters {
 }
 
 impl Writer {
-    pub(super) fn start(connection: Connection, clock: Arc<dyn Clock>) -> Result<Self, Error> {
+    pub(super) fn start(connection: Box<dyn Connection>) -> Result<Self, Error> {
         let (queue, jobs) = queue::new();
         let counters = Arc::<Counters>::default();
         let counted = Arc::clone(&counters);
         let thread = std::thread::Builder::new()
             .name("db-writer".into())
-            .spawn(move || run(connection, jobs, clock.as_ref(), &counted))
+            .spawn(move || run(connection.as_ref(), jobs, &counted))
             .map_err(|_| Error::Closed)?;
         Ok(Self { queue, counters, thread: Arc::new(thread) })
     }
@@ -100,17 +101,18 @@ impl Writer {
     }
 }
 
-fn run(mut connection: Connection, mut jobs: Queue<Box<dyn Job>>, clock: &dyn Clock, counters: &Counters) {
+fn run(connection: &dyn Connection, mut jobs: Queue<Box<dyn Job>>, counters: &Counters) {
     let mut group = Vec::with_capacity(GROUP_MAX);
     let mut faults = FaultLogs::new("transaction ");
     while jobs.wait() {
-        let outcome = commit(&mut connection, &mut jobs, &mut group, clock);
+        let outcome = commit(connection, &mut jobs, &mut group);
         match &outcome {
             Ok(()) => {
                 counters.jobs.fetch_add(group.len() as u64, Ordering::Relaxed);
                 counters.commits.fetch_add(1, Ordering::Relaxed);
             }
             Err(error) => {
+                connection.roll_back();
                 counters.failed.fetch_add(group.len() as u64, Ordering::Relaxed);
                 for job in &group {
                     faults.failed(job.name(), error);
@@ -128,51 +130,66 @@ fn run(mut connection: Connection, mut jobs: Queue<Box<dyn Job>>, clock: &dyn Cl
 
 /// Does the work of one commit; what it took up is in `group` afterwards, also if the commit failed.
 fn commit(
-    connection: &mut Connection,
+    connection: &dyn Connection,
     jobs: &mut Queue<Box<dyn Job>>,
     group: &mut Vec<Box<dyn Job>>,
-    clock: &dyn Clock,
 ) -> Result<(), Error> {
     // Taken up before anything can fail, so that whatever fails has callers to be told.
     jobs.take_urgent(group, GROUP_MAX);
     let urgent = group.len();
     group.extend(jobs.next_bulk());
-    // IMMEDIATE: a deferred transaction that reads first fails with SQLITE_BUSY_SNAPSHOT if another
-    // process writes in between, whatever the busy timeout.
-    let mut transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
-    let read_only = meta::get(&Tx::new(&transaction, clock.now()), meta::READ_ONLY)?.is_some();
+    connection.begin_write()?;
+    let read_only = meta::get(&Tx::new(connection, connection.now()), meta::READ_ONLY)?.is_some();
+    let mut transaction = Transaction { connection, read_only, deferred: Vec::new() };
     for job in group.iter_mut().take(urgent) {
-        run_one(&mut transaction, job.as_mut(), clock, read_only)?;
+        transaction.run(job.as_mut())?;
     }
-    let bulk_until = clock.now() + BULK_TIME;
+    let bulk_until = connection.now() + BULK_TIME;
     let mut next = urgent;
     while let Some(job) = group.get_mut(next) {
-        run_one(&mut transaction, job.as_mut(), clock, read_only)?;
+        transaction.run(job.as_mut())?;
         next += 1;
-        if clock.now() < bulk_until && group.len() < GROUP_MAX && !jobs.has_urgent() {
+        if connection.now() < bulk_until && group.len() < GROUP_MAX && !jobs.has_urgent() {
             group.extend(jobs.next_bulk());
         }
     }
-    Ok(transaction.commit()?)
+    transaction.commit()
 }
 
-fn run_one(
-    transaction: &mut Transaction<'_>,
-    job: &mut dyn Job,
-    clock: &dyn Clock,
+/// The transaction that a group of jobs shares.
+struct Transaction<'a> {
+    connection: &'a dyn Connection,
     read_only: bool,
-) -> Result<(), Error> {
-    let savepoint = transaction.savepoint()?;
-    let keep = job.run(&Tx::new(&savepoint, clock.now()), read_only);
-    // After a full disk or an I/O error SQLite may have taken back everything: nothing of this group may
-    // then be committed by itself.
-    if savepoint.is_autocommit() {
-        return Err(Error::RolledBack);
+    /// Of the jobs that are kept.
+    deferred: Vec<(&'static str, Vec<Value>)>,
+}
+
+impl Transaction<'_> {
+    /// Runs a job in a savepoint, so that one that fails takes back only its own work.
+    fn run(&mut self, job: &mut dyn Job) -> Result<(), Error> {
+        self.connection.savepoint()?;
+        let deferred = Deferred::new(mem::take(&mut self.deferred));
+        let before = deferred.borrow().len();
+        let keep = job.run(&Tx::in_group(self.connection, self.connection.now(), &deferred), self.read_only);
+        self.deferred = deferred.into_inner();
+        // After a full disk or an I/O error SQLite may have taken back everything: nothing of this group may
+        // then be committed by itself.
+        if !self.connection.is_in_transaction() {
+            return Err(Error::RolledBack);
+        }
+        if keep {
+            return self.connection.release_savepoint();
+        }
+        self.deferred.truncate(before);
+        self.connection.roll_back_to_savepoint()
     }
-    if keep {
-        savepoint.commit()?;
+
+    fn commit(self) -> Result<(), Error> {
+        for (sql, values) in &self.deferred {
+            self.connection.execute(sql, values)?;
+        }
+        self.connection.commit()
     }
-    Ok(())
 }
 
 /// One piece of work with its caller's reply channel, types erased.

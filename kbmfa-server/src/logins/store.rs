@@ -72,7 +72,7 @@ const LOGIN: &str =
 
 const UNCOLLECTED: &str = "state = 'approved' AND collected_at IS NULL AND lapsed_at IS NULL";
 
-fn login(row: &Row<'_, '_>) -> Result<Login, Error> {
+fn login(row: &Row<'_>) -> Result<Login, Error> {
     let opened = row.text("opened")?;
     Ok(Login {
         id: row.parsed("id")?,
@@ -136,7 +136,7 @@ pub struct Filter {
 pub fn newest(tx: &Tx<'_>, filter: &Filter, limit: i64) -> Result<Vec<Login>, Error> {
     let sql = format!(
         "{LOGIN} WHERE opened_at >= ?1 AND (?2 = '' OR ?2 LIKE '%,' || state || ',%')
-         AND (?3 = '' OR user = ?3) AND (?4 = '' OR machine_name = ?4) ORDER BY opened_at DESC, id DESC LIMIT ?5"
+         AND (?3 = '' OR account = ?3) AND (?4 = '' OR machine_name = ?4) ORDER BY opened_at DESC, id DESC LIMIT ?5"
     );
     let states = filter.states.iter().fold(String::new(), |list, state| list + "," + state.as_str());
     let states = if states.is_empty() { states } else { states + "," };
@@ -225,7 +225,7 @@ pub fn newest_collected(
     user: &UserName,
 ) -> Result<Option<LoginId>, Error> {
     tx.query_one(
-        "SELECT id FROM login WHERE connection = ?1 AND machine_id = ?2 AND user = ?3 AND collected_at IS NOT NULL
+        "SELECT id FROM login WHERE connection = ?1 AND machine_id = ?2 AND account = ?3 AND collected_at IS NOT NULL
          ORDER BY collected_at DESC, id DESC LIMIT 1",
         &[connection.into(), machine_id.into(), user.as_str().into()],
         |row| row.parsed("id"),
@@ -245,7 +245,7 @@ pub fn count_pending(tx: &Tx<'_>) -> Result<u64, Error> {
 pub(super) fn insert(tx: &Tx<'_>, login: &Login) -> Result<(), Error> {
     let opened = serde_json::to_string(&login.opened).map_err(|e| Error::BadValue(e.to_string()))?;
     tx.execute(
-        "INSERT INTO login (id, machine_id, machine_name, opened, user, service, source, connection,
+        "INSERT INTO login (id, machine_id, machine_name, opened, account, service, source, connection,
              key_fingerprint, verdict, state, reason, opened_at, expires_at, lapses_at, poll, decided_at, decided_by,
              secret_hash, source_key, quota)
          VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, 0, ?16, ?17, ?18, ?19, ?20)",
@@ -333,9 +333,9 @@ pub(super) mod testing {
     ) -> Result<(), Error> {
         tx.execute(
             "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < ?1)
-             INSERT INTO login (id, machine_id, machine_name, opened, user, service, source, connection, verdict, state,
+             INSERT INTO login (id, machine_id, machine_name, opened, account, service, source, connection, verdict, state,
                  reason, opened_at, expires_at, lapses_at, poll, decided_at, collected_at, source_key, quota)
-             SELECT ?4 || i, ?2, machine_name, opened, user, service, source, ?3, 'refuse', ?4, 'x', opened_at + i, 0, 0,
+             SELECT ?4 || i, ?2, machine_name, opened, account, service, source, ?3, 'refuse', ?4, 'x', opened_at + i, 0, 0,
                  0, opened_at + i, CASE WHEN ?4 = 'approved' THEN opened_at + i END, source_key, ?2
              FROM n, (SELECT * FROM login ORDER BY opened_at, id LIMIT 1)",
             &[count.into(), machine_id.into(), connection.into(), state.into()],

@@ -17,8 +17,8 @@ use crate::audit::Actor;
 use crate::audit::store as audit;
 use crate::audit::store::search::{Filter, search};
 use crate::clock::{Clock, Time};
+use crate::db::Tx;
 use crate::db::testing::{Fixture, fixture};
-use crate::db::{Db, Tx};
 use crate::policy::{Approvers, Limits, Rule, Says, Scope, Settings, Terms};
 use crate::relay::Answer;
 use crate::roster;
@@ -117,7 +117,7 @@ impl World {
     fn restart(&mut self) {
         let clock = self.fixture.clock.clone();
         self.rules.grace.listening_since = Some(clock.now());
-        self.fixture.db = Db::with_clock(self.fixture.dir.path(), std::sync::Arc::new(clock)).unwrap();
+        self.fixture.db = self.fixture.reopen();
     }
 
     /// The kinds of the events about a login, after its opening.

@@ -138,7 +138,7 @@ pub struct Report {
 /// # Errors
 /// [`Error::Broken`], [`Error::Damaged`].
 pub fn report(backup: &Db, current: Option<&Db>) -> Result<Report, Error> {
-    if let Some(damage) = backup.integrity()?.into_iter().next() {
+    if let Some(damage) = backup.check()?.into_iter().next() {
         return Err(Error::Damaged(damage));
     }
     backup.read_blocking(|old| {
@@ -284,7 +284,7 @@ mod tests {
     use crate::audit::store::archive::{self, Archive};
     use crate::audit::store::search::{Filter, search};
     use crate::db::FILE;
-    use crate::db::testing::{Fixture, fixture};
+    use crate::db::testing::{Fixture, sqlite_fixture};
     use crate::roster::employee::store::Employee;
     use crate::roster::employee::{self, Email, State};
     use crate::roster::service;
@@ -326,7 +326,7 @@ mod tests {
 
     #[test]
     fn a_report_says_what_happened_since_what_vanishes_and_what_comes_back() {
-        let fixture = fixture();
+        let fixture = sqlite_fixture();
         machine(&fixture, "web1", true);
         machine(&fixture, "web2", true);
         let (_dir, backup) = backup_of(&fixture);
@@ -343,7 +343,7 @@ mod tests {
 
     #[test]
     fn employees_come_back_in_the_state_in_which_they_were() {
-        let fixture = fixture();
+        let fixture = sqlite_fixture();
         let actor = || Actor::new("console:root");
         let email: Email = "alice@example.com".parse().unwrap();
         let alice = Employee {
@@ -384,7 +384,7 @@ mod tests {
 
     #[test]
     fn an_archive_does_not_make_a_backup_foreign_and_one_that_hides_where_they_part_is_told() {
-        let fixture = fixture();
+        let fixture = sqlite_fixture();
         for name in ["web1", "web2", "web3"] {
             machine(&fixture, name, true);
         }
@@ -400,7 +400,7 @@ mod tests {
 
     #[test]
     fn a_backup_that_is_no_earlier_state_is_told_from_one_that_is() {
-        let fixture = fixture();
+        let fixture = sqlite_fixture();
         machine(&fixture, "web1", true);
         let (_dir, backup) = backup_of(&fixture);
         let elsewhere = |tx: &Tx<'_>| service::add_machine(tx, &Actor::new("x"), &"db1".parse().unwrap());
@@ -412,7 +412,7 @@ mod tests {
 
     #[test]
     fn a_backup_whose_record_was_edited_is_refused() {
-        let fixture = fixture();
+        let fixture = sqlite_fixture();
         machine(&fixture, "web1", true);
         let (_dir, backup) = backup_of(&fixture);
         backup.write_blocking("tamper", |tx| tx.execute("UPDATE event SET at = 0", &[])).unwrap();
@@ -421,7 +421,7 @@ mod tests {
 
     #[test]
     fn a_restored_database_takes_nothing_until_the_gap_is_on_record() {
-        let fixture = fixture();
+        let fixture = sqlite_fixture();
         let (before, after) = (Some("9:aaaaaaaaaaaa".to_owned()), "0:000000000000".to_owned());
         let (file, by, at) = ("b".to_owned(), "console:root".to_owned(), Time::from_micros(0));
         let notice = Notice { file, before, after, kept: None, by, at, tokens_ended: 0 };
@@ -443,7 +443,7 @@ mod tests {
 
     #[test]
     fn join_tokens_end_at_a_restore_used_or_not_and_the_comparison_lists_the_open_ones() {
-        let fixture = fixture();
+        let fixture = sqlite_fixture();
         machine(&fixture, "web1", true);
         machine(&fixture, "web2", true);
         let token = |name: &'static str| {

@@ -57,7 +57,7 @@ pub fn end_join_tokens(tx: &Tx<'_>) -> Result<(), Error> {
     Ok(())
 }
 
-fn id(kind: Kind, row: &Row<'_, '_>) -> Result<String, Error> {
+fn id(kind: Kind, row: &Row<'_>) -> Result<String, Error> {
     match kind {
         Kind::Credential => Ok(to_hex(&row.blob("hash")?)),
         Kind::Machine | Kind::JoinToken | Kind::Pool | Kind::PoolMember | Kind::Employee => row.text("id"),

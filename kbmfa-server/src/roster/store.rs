@@ -37,7 +37,7 @@ const MACHINE: &str = "SELECT id, name, created_at, last_seen_at, module_version
     resolves_accounts, (SELECT count(*) FROM credential WHERE machine_id = machine.id AND retired_at IS NULL) AS credentials
     FROM machine WHERE removed_at IS NULL";
 
-fn machine(row: &Row<'_, '_>) -> Result<Machine, Error> {
+fn machine(row: &Row<'_>) -> Result<Machine, Error> {
     Ok(Machine {
         id: row.text("id")?,
         name: row.parsed("name")?,

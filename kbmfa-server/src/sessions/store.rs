@@ -58,13 +58,13 @@ pub(super) enum Moment {
 }
 
 const SESSION: &str =
-    "SELECT id, machine_id, machine_name, login_id, connection, user, service, source, tty, key_fingerprint,
+    "SELECT id, machine_id, machine_name, login_id, connection, account, service, source, tty, key_fingerprint,
     heard_at, opened_at, opened_reported_at, closed_at, closed_reported_at FROM session";
 
 /// Open, as the partial index has it.
 const OPEN: &str = "opened_at IS NOT NULL AND closed_at IS NULL";
 
-fn session(row: &Row<'_, '_>) -> Result<Session, Error> {
+fn session(row: &Row<'_>) -> Result<Session, Error> {
     let both = |at: &str, reported_at: &str| {
         let reported = row.time_or_null(reported_at)?;
         Ok::<_, Error>(row.time_or_null(at)?.map(|at| (at, reported.unwrap_or(at))))
@@ -75,7 +75,7 @@ fn session(row: &Row<'_, '_>) -> Result<Session, Error> {
         machine: row.parsed("machine_name")?,
         login: row.parsed_or_null("login_id")?,
         connection: row.text("connection")?,
-        user: row.parsed("user")?,
+        user: row.parsed("account")?,
         service: row.text("service")?.into(),
         source: row.text_or_null("source")?,
         tty: row.text_or_null("tty")?.map(Shown::from),
@@ -104,7 +104,7 @@ pub(super) fn without(
         Moment::Close => "closed_at IS NULL",
     };
     let sql = format!(
-        "{SESSION} WHERE connection = ?1 AND machine_id = ?2 AND user = ?3 AND service = ?4 AND {lacks}
+        "{SESSION} WHERE connection = ?1 AND machine_id = ?2 AND account = ?3 AND service = ?4 AND {lacks}
          ORDER BY heard_at DESC LIMIT 1"
     );
     let values = [
@@ -118,7 +118,7 @@ pub(super) fn without(
 
 pub(super) fn insert(tx: &Tx<'_>, session: &Session) -> Result<(), Error> {
     tx.execute(
-        "INSERT INTO session (id, machine_id, machine_name, connection, user, service, source, tty, key_fingerprint,
+        "INSERT INTO session (id, machine_id, machine_name, connection, account, service, source, tty, key_fingerprint,
              heard_at) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10)",
         &[
             session.id.as_str().into(),
@@ -164,9 +164,11 @@ pub fn newest(
     limit: i64,
 ) -> Result<Vec<Session>, Error> {
     let sql = if only_open {
-        format!("{SESSION} WHERE {OPEN} AND (?1 = '' OR user = ?1) ORDER BY heard_at DESC, id DESC LIMIT ?2")
+        format!(
+            "{SESSION} WHERE {OPEN} AND (?1 = '' OR account = ?1) ORDER BY heard_at DESC, id DESC LIMIT ?2"
+        )
     } else {
-        format!("{SESSION} WHERE ?1 = '' OR user = ?1 ORDER BY heard_at DESC, id DESC LIMIT ?2")
+        format!("{SESSION} WHERE ?1 = '' OR account = ?1 ORDER BY heard_at DESC, id DESC LIMIT ?2")
     };
     tx.query(&sql, &[account.map_or("", UserName::as_str).into(), limit.into()], session)
 }
@@ -178,7 +180,7 @@ pub fn newest(
 /// What the database says.
 pub fn of(tx: &Tx<'_>, login: &Login) -> Result<Vec<Session>, Error> {
     let sql = format!(
-        "{SESSION} WHERE connection = ?1 AND machine_id = ?2 AND user = ?3 ORDER BY heard_at, id LIMIT 100"
+        "{SESSION} WHERE connection = ?1 AND machine_id = ?2 AND account = ?3 ORDER BY heard_at, id LIMIT 100"
     );
     let connection = login.opened.connection.id.as_str();
     tx.query(
@@ -197,7 +199,7 @@ pub fn unopened(tx: &Tx<'_>, limit: i64) -> Result<Vec<LoginId>, Error> {
     tx.query(
         "SELECT id FROM login WHERE collected_at <= ?1
              AND NOT EXISTS (SELECT 1 FROM session AS own WHERE own.connection = login.connection
-                 AND own.machine_id = login.machine_id AND own.user = login.user)
+                 AND own.machine_id = login.machine_id AND own.account = login.account)
              AND EXISTS (SELECT 1 FROM session AS any_one WHERE any_one.machine_id = login.machine_id
                  AND any_one.service = login.service AND any_one.heard_at <= login.collected_at)
          ORDER BY opened_at DESC, id DESC LIMIT ?2",

@@ -113,7 +113,7 @@ pub(super) fn database(db: &Db, quick: bool) -> Vec<Finding> {
     if quick {
         return vec![Finding::ok("database", "opens; not read through")];
     }
-    let faults = match db.faults() {
+    let faults = match db.check() {
         Ok(faults) => faults,
         Err(error) => vec![error.to_string()],
     };

@@ -52,7 +52,7 @@ pub enum Error {
 const CHECKPOINT: &str =
     "SELECT seq, seal, first_seq, sha256, file, archived_at, archived_by, event FROM checkpoint";
 
-fn checkpoint(row: &Row<'_, '_>) -> Result<Checkpoint, DbError> {
+fn checkpoint(row: &Row<'_>) -> Result<Checkpoint, DbError> {
     let bad = || DbError::BadValue("a seal of the wrong length".into());
     let seal = Seal::from_bytes(&row.blob("seal")?).ok_or_else(bad)?;
     let last = Head { seq: row.integer("seq")?, seal };

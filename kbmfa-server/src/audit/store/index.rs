@@ -7,11 +7,13 @@ use crate::audit::words::{self, Wanted};
 /// Events whose words are made in one transaction, so that nobody else waits long for a turn.
 const BATCH: i64 = 100;
 
-/// Writes the words of an event.
+const ADD: &str = "INSERT INTO event_words (rowid, words) VALUES (?1, ?2)";
+
+/// Writes the words of an event, together with those of all events of the same commit: between savepoints SQLite would
+/// write its index out after each.
 pub(super) fn add(tx: &Tx<'_>, seq: i64, body: &str) -> Result<(), Error> {
     let words = words::of_event(body);
-    tx.execute("INSERT INTO event_words (rowid, words) VALUES (?1, ?2)", &[seq.into(), words.into()])?;
-    Ok(())
+    tx.execute_before_commit(ADD, vec![seq.into(), words.into()])
 }
 
 /// Takes away the words of the events up to `last`.
@@ -67,6 +69,7 @@ pub fn complete_some(tx: &Tx<'_>) -> Result<bool, Error> {
 /// # Errors
 /// What the database says.
 pub fn reset(tx: &Tx<'_>) -> Result<i64, Error> {
+    tx.execute_deferred()?;
     tx.execute("INSERT INTO event_words (event_words) VALUES ('delete-all')", &[])?;
     let missing_before = super::head(tx)?.seq + 1;
     tx.execute(

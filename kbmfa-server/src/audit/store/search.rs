@@ -119,7 +119,7 @@ fn conditions<'a>(
         let found = value.map(|value| Condition { of, column, comparison: "=", value: value.into(), word });
         conditions.extend(found);
     };
-    is(Driver::User, "user", filter.user.as_deref());
+    is(Driver::User, "account", filter.user.as_deref());
     if let Some((column, value)) = person {
         is(Driver::Person, column, Some(value));
     }
@@ -345,9 +345,9 @@ mod tests {
         plan(none(), "SCAN event USING INDEX event_at");
         plan(Filter { since, ..none() }, "event_at (at>?)");
         plan(Filter { since, until: since, ..none() }, "event_at (at>? AND at<?)");
-        plan(Filter { user: some("a"), ..none() }, "event_user (user=?)");
-        plan(Filter { user: some("a"), since, ..none() }, "event_user (user=? AND at>?)");
-        plan(Filter { user: some("a"), machine: some("b"), ..none() }, "event_user (user=?)");
+        plan(Filter { user: some("a"), ..none() }, "event_user (account=?)");
+        plan(Filter { user: some("a"), since, ..none() }, "event_user (account=? AND at>?)");
+        plan(Filter { user: some("a"), machine: some("b"), ..none() }, "event_user (account=?)");
         plan(Filter { machine: some("a"), kinds: Kind::ALL.to_vec(), ..none() }, "event_machine (machine=?)");
         plan(Filter { person: some("console:a"), ..none() }, "event_actor (actor=?)");
         plan(Filter { kinds: Kind::ALL.to_vec(), until: since, ..none() }, "event_kind (kind=? AND at<?)");

@@ -29,7 +29,7 @@ pub struct Ask {
 
 const ASK: &str = "SELECT id, login_id, relay, destination, approvers, message, sends, sent_at FROM ask";
 
-fn ask(row: &Row<'_, '_>) -> Result<Ask, Error> {
+fn ask(row: &Row<'_>) -> Result<Ask, Error> {
     Ok(Ask {
         id: row.text("id")?,
         login: row.parsed("login_id")?,

@@ -54,7 +54,7 @@ pub(in crate::logins) fn counts(tx: &Tx<'_>, key: Key<'_>, limits: &Limits) -> R
         pending_same_user: count(
             tx,
             "SELECT count(*) AS n FROM (SELECT 1 FROM login WHERE state = 'pending' AND machine_id = ?2
-                 AND user = ?3 AND source_key IN (?4, ?5) LIMIT ?1) AS found",
+                 AND account = ?3 AND source_key IN (?4, ?5) LIMIT ?1) AS found",
             limits.pending_per_user,
             &[machine.into(), user.into(), source.clone(), exact.clone()],
         )?,
@@ -67,7 +67,7 @@ pub(in crate::logins) fn counts(tx: &Tx<'_>, key: Key<'_>, limits: &Limits) -> R
         asks_same_user: count(
             tx,
             "SELECT count(*) AS n FROM (SELECT 1 FROM login WHERE verdict = 'ask' AND quota = ?2 AND opened_at > ?3
-                 AND opened_at <= ?4 AND user = ?5 AND source_key IN (?6, ?7) LIMIT ?1) AS found",
+                 AND opened_at <= ?4 AND account = ?5 AND source_key IN (?6, ?7) LIMIT ?1) AS found",
             limits.asks_per_user,
             &[quota.into(), since.into(), now.into(), user.into(), source.clone(), exact.clone()],
         )?,
@@ -80,7 +80,7 @@ pub(in crate::logins) fn counts(tx: &Tx<'_>, key: Key<'_>, limits: &Limits) -> R
         )?,
         asks_everywhere: count(
             tx,
-            "SELECT count(*) AS n FROM (SELECT 1 FROM login WHERE verdict = 'ask' AND user = ?2
+            "SELECT count(*) AS n FROM (SELECT 1 FROM login WHERE verdict = 'ask' AND account = ?2
                  AND source_key IN (?3, ?4) AND opened_at > ?5 AND opened_at <= ?6 LIMIT ?1) AS found",
             limits.asks_per_user_everywhere,
             &[user.into(), source, exact, since.into(), now.into()],
@@ -113,7 +113,7 @@ pub(in crate::logins) fn before(
     let (machine, user, [source, exact]) = (key.machine_id, key.user.as_str(), key.sources());
     let denied = exists(
         tx,
-        "SELECT 1 FROM login WHERE state = 'denied' AND reason = 'denied' AND machine_id = ?1 AND user = ?2
+        "SELECT 1 FROM login WHERE state = 'denied' AND reason = 'denied' AND machine_id = ?1 AND account = ?2
              AND source_key IN (?5, ?6) AND decided_at > ?3 AND decided_at <= ?4 LIMIT 1",
         &[machine.into(), user.into(), denied_since.into(), tx.now.into(), source, exact],
     )?;
@@ -134,7 +134,7 @@ fn approved_on_connection(tx: &Tx<'_>, key: Key<'_>, opened: &OpenLogin) -> Resu
     exists(
         tx,
         "SELECT 1 FROM login WHERE state = 'approved' AND verdict = 'ask' AND machine_id = ?1 AND connection = ?2
-             AND user = ?3 AND service = ?4 AND collected_at > ?5 LIMIT 1",
+             AND account = ?3 AND service = ?4 AND collected_at > ?5 LIMIT 1",
         &[
             key.machine_id.into(),
             opened.connection.id.as_str().into(),

@@ -168,7 +168,7 @@ pub(in crate::logins) fn posted(tx: &Tx<'_>, id: &str) -> Result<(), Error> {
     Ok(())
 }
 
-fn notice(row: &Row<'_, '_>) -> Result<Notice, Error> {
+fn notice(row: &Row<'_>) -> Result<Notice, Error> {
     let destination = (row.text("relay")?, row.text("destination")?);
     let reply_to = row.text_or_null("reply_to")?;
     let text = text::with_others(&row.text("text")?, row.integer("others")?);

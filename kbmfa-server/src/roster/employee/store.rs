@@ -31,7 +31,7 @@ pub struct Employee {
 const EMPLOYEE: &str =
     "SELECT id, email, name, unix_name, keybase_name, state, created_at, changed_at FROM employee";
 
-fn employee(row: &Row<'_, '_>) -> Result<Employee, Error> {
+fn employee(row: &Row<'_>) -> Result<Employee, Error> {
     Ok(Employee {
         id: row.text("id")?,
         email: row.parsed("email")?,

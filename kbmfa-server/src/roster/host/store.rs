@@ -8,7 +8,7 @@ use crate::secret::SecretHash;
 
 const SIGHTING: &str = "SELECT machine, boot, last_seen_at, returned_at FROM credential_host";
 
-fn sighting(row: &Row<'_, '_>) -> Result<Sighting, Error> {
+fn sighting(row: &Row<'_>) -> Result<Sighting, Error> {
     Ok(Sighting {
         host: Host { machine: row.parsed("machine")?, boot: row.parsed("boot")? },
         last_seen_at: row.time("last_seen_at")?,

@@ -1,26 +1,8 @@
-//! Reads every SQL statement out of the sources and holds it to a plan: whatever looks into a table that grows with use
-//! finds its rows by an index and in the index's order, so that no statement costs more because there is more.
+//! Every SQL statement in the sources, for the tests that hold them to something.
 
-use rusqlite::Connection;
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
-
-use super::{FILE, connect, testing};
-
-/// Tables that grow with every login, report or message.
-const GROWING: &[&str] = &[
-    "login",
-    "ask",
-    "ask_copy",
-    "answer",
-    "event",
-    "session",
-    "report",
-    "notice",
-    "event_words",
-    "event_words_docsize",
-];
 
 /// What a statement is put together from besides constants: the file, the name, and all that it can be.
 const PARTS: &[(&str, &str, &[&str])] = &[
@@ -28,24 +10,8 @@ const PARTS: &[(&str, &str, &[&str])] = &[
     ("sessions/store.rs", "lacks", &["opened_at IS NULL", "closed_at IS NULL"]),
 ];
 
-/// Statements that look at much on purpose: the file, a piece of the statement, and why that is no harm.
-const MEANT: &[(&str, &str, &str)] = &[
-    ("logins/store.rs", "count(*) AS n FROM login WHERE state = 'pending'", "by an index of those that wait"),
-    ("audit/store/index.rs", "DELETE FROM event_words WHERE rowid <= ?1", "it goes by the rows' numbers"),
-    (
-        "logins/store.rs",
-        "UNION ALL SELECT login_id",
-        "an archive is made, in a reader: all that is unfinished",
-    ),
-    ("restore/store.rs", "GROUP BY kind", "a restore is made: the backup's rest of the record, read once"),
-    ("sessions/store.rs", "WHERE ?1 = '' OR user = ?1", "the operator's list, in a reader, newest first"),
-    ("sessions/store.rs", "own.connection = login.connection", "the operator's list, in a reader"),
-    (
-        "sessions/store.rs",
-        "FROM session WHERE opened_at IS NOT NULL AND closed_at IS NULL",
-        "by the index of open ones",
-    ),
-];
+/// These quote pieces of statements.
+const TESTS: &[&str] = &["db/statements.rs", "db/sqlite/plans.rs"];
 
 /// Their statements depend on what was asked for; each of these files has a test of its own that reads the plans.
 const WITH_OWN_TEST: &[&str] = &["audit/store/search.rs"];
@@ -156,73 +122,21 @@ fn sources() -> Vec<(String, String)> {
     found
 }
 
-/// The steps of a plan at which a growing table is read from end to end, or sorted.
-fn costly_steps(connection: &Connection, sql: &str) -> rusqlite::Result<Vec<String>> {
-    let words: Vec<&str> =
-        sql.split(|c: char| !c.is_alphanumeric() && c != '_').filter(|w| !w.is_empty()).collect();
-    let is_growing = |name: &str| {
-        let stands_for =
-            words.windows(3).find(|three| three[1] == "AS" && three[2] == name).map(|three| three[0]);
-        GROWING.contains(&stands_for.unwrap_or(name))
-    };
-    let touches_growing = words.iter().any(|word| GROWING.contains(word));
-    let mut explain = connection.prepare(&format!("EXPLAIN QUERY PLAN {sql}"))?;
-    let (mut rows, mut steps) = (explain.raw_query(), Vec::new());
-    while let Some(row) = rows.next()? {
-        steps.push(row.get::<_, String>("detail")?);
-    }
-    // Without a condition the limit ends the scan.
-    let is_limited = !words.contains(&"WHERE") && words.contains(&"LIMIT");
-    let scans = |step: &str| {
-        step.strip_prefix("SCAN ").is_some_and(|rest| is_growing(rest.split(' ').next().unwrap()))
-    };
-    Ok(steps
-        .into_iter()
-        .filter(|step| scans(step) && !is_limited || touches_growing && step.contains("TEMP B-TREE"))
-        .collect())
+/// Every statement of every store, with the file that it is in.
+pub(super) fn all() -> Vec<(String, String)> {
+    let read =
+        sources().into_iter().filter(|(file, _)| ![TESTS, WITH_OWN_TEST].concat().contains(&file.as_str()));
+    read.flat_map(|(file, source)| {
+        let found = statements(&file, &source);
+        found.into_iter().map(move |sql| (file.clone(), sql))
+    })
+    .collect()
 }
 
 #[test]
-fn every_statement_finds_what_it_looks_for_by_an_index() {
-    let fixture = testing::fixture();
-    let connection = connect(&fixture.dir.path().join(FILE), rusqlite::OpenFlags::empty()).unwrap();
-    let (mut seen, mut faults, mut meant) = (0, Vec::new(), BTreeSet::new());
-    for (file, source) in sources() {
-        if file == "db/plans.rs" || WITH_OWN_TEST.contains(&file.as_str()) {
-            continue;
-        }
-        for sql in statements(&file, &source) {
-            seen += 1;
-            let steps =
-                costly_steps(&connection, &sql).unwrap_or_else(|error| panic!("{file}: {sql}: {error}"));
-            let excuse = MEANT.iter().position(|(of, piece, _)| *of == file && sql.contains(piece));
-            match (steps.is_empty(), excuse) {
-                (true, _) => {}
-                (false, Some(excuse)) => drop(meant.insert(excuse)),
-                (false, None) => faults.push(format!("{file}: {}\n    {sql}", steps.join(", "))),
-            }
-        }
-    }
-    let idle = MEANT.iter().enumerate().filter(|(n, _)| !meant.contains(n));
-    faults.extend(idle.map(|(_, (file, piece, _))| format!("{file}: {piece:?} needs no excuse any more")));
-    assert!(seen > 100, "this test has lost sight of the statements: it sees {seen}");
-    assert!(faults.is_empty(), "\n{}", faults.join("\n"));
-}
-
-#[test]
-fn this_test_sees_scans_and_sorting_and_statements_in_every_form() {
+fn statements_are_seen_in_every_form() {
     let source = "const ASK: &str =\n    \"SELECT id FROM ask\"; // \"SELECT 'a comment'\"\n\
         let c = '\"'; f(&format!(\"{ASK} WHERE state = ?1 \\\n   ORDER BY id\")); g(\"DELETE FROM login\");";
     let found = statements("x.rs", source);
     assert_eq!(found, ["SELECT id FROM ask WHERE state = ?1 ORDER BY id", "DELETE FROM login"]);
-    let fixture = testing::fixture();
-    let connection = connect(&fixture.dir.path().join(FILE), rusqlite::OpenFlags::empty()).unwrap();
-    let costly = |sql: &str| costly_steps(&connection, sql).unwrap().len();
-    assert_eq!(costly("SELECT machine_name FROM login WHERE machine_name = ?1"), 1);
-    assert_eq!(
-        costly("SELECT own.user FROM login AS own WHERE own.reason = ?1 ORDER BY own.reason, own.opened"),
-        2
-    );
-    assert_eq!(costly("SELECT name FROM machine ORDER BY created_at"), 0);
-    assert_eq!(costly("SELECT user FROM login WHERE id = ?1"), 0);
 }

@@ -1,0 +1,96 @@
+//! What this folder needs of a database program. SQLite is the only one that ships; the unit tests also run on PostgreSQL,
+//! so that no store comes to depend on either.
+
+use std::path::Path;
+
+use super::{Error, Value};
+use crate::clock::Time;
+
+/// Which SQL an engine speaks, for the few statements that have no common form.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Dialect {
+    /// SQLite 3.
+    Sqlite,
+    /// PostgreSQL 15 or newer.
+    Postgres,
+}
+
+/// What a connection is for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Access {
+    Write,
+    Read,
+}
+
+/// One database.
+pub(super) trait Engine: Send + Sync {
+    /// The moment now, by the clock of the transactions. Does not block.
+    fn now(&self) -> Time;
+
+    fn connect(&self, access: Access) -> Result<Box<dyn Connection>, Error>;
+
+    /// A new counter of commits.
+    fn changes(&self) -> Result<Box<dyn Changes>, Error>;
+
+    /// Takes the steps of the schema that are missing, all in one transaction.
+    fn migrate(&self) -> Result<(), Error>;
+
+    /// Refuses a schema of any other version than [`super::SCHEMA_VERSION`].
+    fn expect_current_schema(&self) -> Result<(), Error>;
+
+    /// Reads everything and says what is damaged; empty if nothing is.
+    fn check(&self) -> Result<Vec<String>, Error>;
+
+    /// Copies everything, as of one moment, into a file that is not there or empty, and opens the copy for reading.
+    fn backup(&self, to: &Path) -> Result<Box<dyn Connection>, Error>;
+}
+
+/// One connection. At most one transaction is open in it.
+pub(super) trait Connection: Send {
+    fn dialect(&self) -> Dialect;
+
+    /// The moment now, by the clock of the transactions. Does not block.
+    fn now(&self) -> Time;
+
+    /// Begins a transaction that holds the lock of all writers, in every process, from its first statement on.
+    fn begin_write(&self) -> Result<(), Error>;
+
+    /// Begins a transaction that sees one state of the database.
+    fn begin_read(&self) -> Result<(), Error>;
+
+    /// False after an error that took back the whole transaction.
+    fn is_in_transaction(&self) -> bool;
+
+    fn commit(&self) -> Result<(), Error>;
+
+    fn roll_back(&self);
+
+    /// Begins a part of the transaction that can be taken back alone. Not nested.
+    fn savepoint(&self) -> Result<(), Error>;
+
+    fn release_savepoint(&self) -> Result<(), Error>;
+
+    fn roll_back_to_savepoint(&self) -> Result<(), Error>;
+
+    /// Runs one statement; returns how many rows it changed.
+    fn execute(&self, sql: &str, values: &[Value]) -> Result<usize, Error>;
+
+    /// Hands each row to `read` until that wants no more.
+    fn query(&self, sql: &str, values: &[Value], read: &mut ReadRow<'_>) -> Result<(), Error>;
+}
+
+/// Reads one row; false ends the query.
+pub(super) type ReadRow<'a> = dyn FnMut(&dyn Columns) -> Result<bool, Error> + 'a;
+
+/// One row. A column that is NULL is `None`; one of another type, or none of that name, is an error.
+pub(super) trait Columns {
+    fn integer(&self, column: &str) -> Result<Option<i64>, Error>;
+    fn text(&self, column: &str) -> Result<Option<String>, Error>;
+    fn blob(&self, column: &str) -> Result<Option<Vec<u8>>, Error>;
+}
+
+/// Counts commits by anybody.
+pub(super) trait Changes: Send {
+    /// A number that differs from the one before if there was a commit in between.
+    fn version(&self) -> Result<i64, Error>;
+}

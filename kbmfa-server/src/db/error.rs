@@ -1,0 +1,89 @@
+//! Why the database did not do what it was asked.
+
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::SCHEMA_VERSION;
+
+/// Why the database did not do what it was asked. Cloned for each caller whose work shared a commit.
+#[derive(Debug, Clone, thiserror::Error)]
+pub enum Error {
+    /// The engine's own error.
+    #[error("database: {0}")]
+    Engine(EngineError),
+    /// The schema is not the one this program was written for.
+    #[error("{path} has schema version {found}, and this program needs version {SCHEMA_VERSION}")]
+    WrongVersion {
+        /// The database file.
+        path: String,
+        /// The version that it has.
+        found: i64,
+    },
+    /// A row holds a value that no version of this program wrote.
+    #[error("database holds a value that makes no sense: {0}")]
+    BadValue(String),
+    /// A restored database takes nothing until somebody has confirmed the restore.
+    #[error(
+        "the database was restored from a backup and is read-only until `kbmfa-server restore --confirm`"
+    )]
+    ReadOnly,
+    /// Another program has the file open.
+    #[error("{0} is in use; stop every server on it first")]
+    InUse(String),
+    /// A file could not be copied or moved.
+    #[error("{path}: {cause}")]
+    File {
+        /// The file.
+        path: String,
+        /// Why.
+        cause: Arc<std::io::Error>,
+    },
+    /// The database took back a whole transaction, and with it the work of several callers.
+    #[error("the database took back the transaction")]
+    RolledBack,
+    /// A write did not end in time.
+    #[error("the database did not take a write within {0:?}")]
+    Slow(Duration),
+    /// More work waits than can be done in time.
+    #[error("the database is overloaded")]
+    Overloaded,
+    /// The writer has ended.
+    #[error("the database is closed")]
+    Closed,
+}
+
+impl Error {
+    /// True if a new process may do better: not for a full disk, a lock that another program holds, or a restore that is
+    /// to be confirmed. A server that runs refuses logins then; one that ends is unreachable, which is worse.
+    pub fn may_end_by_restart(&self) -> bool {
+        match self {
+            Self::Engine(error) => !error.outlasts_a_restart,
+            Self::ReadOnly | Self::RolledBack | Self::Overloaded => false,
+            _ => true,
+        }
+    }
+}
+
+/// What an engine says of a failure.
+#[derive(Debug, Clone)]
+pub struct EngineError {
+    cause: Arc<dyn std::error::Error + Send + Sync>,
+    /// A full disk, a lock of another program: a new process meets the same.
+    outlasts_a_restart: bool,
+}
+
+impl EngineError {
+    pub(super) fn new(
+        cause: impl std::error::Error + Send + Sync + 'static,
+        outlasts_a_restart: bool,
+    ) -> Self {
+        Self { cause: Arc::new(cause), outlasts_a_restart }
+    }
+}
+
+impl fmt::Display for EngineError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.cause.fmt(f)
+    }
+}
