@@ -38,8 +38,9 @@ build: ## builds the module as it is shipped, its test build, kbmfa-host and kbm
 
 test: setup build unit e2e ## sets up, builds, and runs every test
 
-unit: ## runs the tests that need neither root nor sshd
+unit: ## runs the tests that need neither root nor sshd, the server's on PostgreSQL as well
 	$(CARGO) test --locked --workspace --exclude kbmfa-tests --all-features
+	tests/setup/postgres.sh $(CARGO) test --locked -p kbmfa-server --lib --all-features
 	$(CARGO) test --locked -p kbmfa-tests --test tidy
 
 e2e: ## runs the whole stories with real sshd (after setup and build)

@@ -1,6 +1,6 @@
 #!/bin/bash
-# Makes a Debian 12 host ready to build and test kbmfa: packages, OpenSSH 9.2's sshd and sudo (unpacked, never installed,
-# never started) and a Debian 13 root with OpenSSH 10. All but the packages lies in .cache. Again is harmless and quick.
+# Makes a Debian 12 host ready to build and test kbmfa: packages, OpenSSH 9.2's sshd, sudo and PostgreSQL (unpacked, never
+# installed) and a Debian 13 root with OpenSSH 10. All but the packages lies in .cache. Again is harmless and quick.
 # Usage: setup.sh [matrix] [sanitize]; `matrix` makes a Debian 14 root as well, `sanitize` installs valgrind.
 # KBMFA_NO_TRIXIE=1 leaves the Debian 13 root out.
 set -euo pipefail
@@ -19,6 +19,7 @@ packages=(
   python3                           # an auditor's own program, from docs/audit.md
   strace                            # system calls that fail on purpose
   ansible-core python3-paramiko     # clients with times of their own
+  libpq5 libxml2                    # libraries of PostgreSQL's server
   debian-archive-keyring mmdebstrap # to make the Debian 13 root
 )
 
@@ -37,6 +38,7 @@ main() {
   install_packages
   unpack sshd-9.2 usr/sbin/sshd openssh-server openssh-sftp-server
   unpack sudo-1.9 usr/bin/sudo sudo
+  unpack postgresql-15 usr/lib/postgresql/15/bin/postgres postgresql-15
   unpack_fail2ban
   if [ -z "${KBMFA_NO_TRIXIE:-}" ]; then make_root trixie "Debian 13"; fi
   if [ -n "$matrix" ]; then make_root forky "Debian 14"; fi

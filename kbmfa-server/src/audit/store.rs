@@ -219,10 +219,13 @@ mod tests {
     use super::*;
     use crate::audit::chain::Fault;
     use crate::audit::event::Actor;
-    use crate::db::testing::{Fixture, fixture};
+    use crate::db::testing::{Fixture, fixture, sqlite_fixture};
 
     fn with_events() -> Fixture {
-        let fixture = fixture();
+        events_in(fixture())
+    }
+
+    fn events_in(fixture: Fixture) -> Fixture {
         for name in ["web1", "web2", "db1"] {
             fixture
                 .db
@@ -271,7 +274,7 @@ mod tests {
 
     #[test]
     fn an_event_before_the_first_is_one_too_many() {
-        let fixture = with_events();
+        let fixture = events_in(sqlite_fixture());
         let smuggled = "INSERT INTO event (seq, at, kind, actor, body, prev, seal, version)
              SELECT -1, at, kind, actor, body, prev, seal, version FROM event WHERE seq = 1";
         tamper(&fixture, "PRAGMA ignore_check_constraints = ON");

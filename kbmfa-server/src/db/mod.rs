@@ -10,6 +10,8 @@ pub mod replace;
 
 mod engine;
 mod error;
+#[cfg(test)]
+mod postgres;
 mod sqlite;
 mod tx;
 mod writer;
@@ -25,6 +27,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::Semaphore;
+use tokio::sync::oneshot::error::RecvError;
 
 use crate::clock::{Clock, SystemClock, Time};
 use crate::shared::Shared;
@@ -107,10 +110,7 @@ impl Db {
         T: Send + 'static,
         E: From<Error> + Send + 'static,
     {
-        self.writer
-            .submit(name, (Priority::Urgent, When::Writable), work)?
-            .await
-            .map_err(|_| E::from(Error::Closed))?
+        answered(self.writer.submit(name, (Priority::Urgent, When::Writable), work)?.await)
     }
 
     /// [`Self::write`] for work that no login waits for: reports, clearing up, indexing. It comes behind all other
@@ -128,8 +128,7 @@ impl Db {
         T: Send + 'static,
         E: From<Error> + Send + 'static,
     {
-        let answer = self.writer.submit(name, (Priority::Bulk, When::Writable), work)?;
-        answer.await.map_err(|_| E::from(Error::Closed))?
+        answered(self.writer.submit(name, (Priority::Bulk, When::Writable), work)?.await)
     }
 
     /// [`Self::write`] for programs without an async runtime.
@@ -145,10 +144,7 @@ impl Db {
         T: Send + 'static,
         E: From<Error> + Send + 'static,
     {
-        self.writer
-            .submit(name, (Priority::Urgent, When::Writable), work)?
-            .blocking_recv()
-            .map_err(|_| E::from(Error::Closed))?
+        answered(self.writer.submit(name, (Priority::Urgent, When::Writable), work)?.blocking_recv())
     }
 
     /// Does `work` again and again, each time in a transaction of its own, until it says that there is no more. In between it
@@ -187,10 +183,7 @@ impl Db {
         T: Send + 'static,
         E: From<Error> + Send + 'static,
     {
-        self.writer
-            .submit(name, (Priority::Urgent, When::Always), work)?
-            .blocking_recv()
-            .map_err(|_| E::from(Error::Closed))?
+        answered(self.writer.submit(name, (Priority::Urgent, When::Always), work)?.blocking_recv())
     }
 
     /// Runs `work` on a consistent snapshot. Blocks its thread: async code uses [`Self::read`].
@@ -297,6 +290,11 @@ impl Db {
             .await
             .map_err(|_| Error::Closed)?
     }
+}
+
+/// What the writer said of a piece of work; a writer that ends says nothing.
+fn answered<T, E: From<Error>>(answer: Result<Result<T, E>, RecvError>) -> Result<T, E> {
+    answer.unwrap_or_else(|_| Err(E::from(Error::Closed)))
 }
 
 /// Tells whether anybody, in any process, has committed.

@@ -73,41 +73,47 @@ impl Probe {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::db::testing::fixture;
+    use crate::db::testing::{block_on, fixture};
 
-    #[tokio::test]
-    async fn it_writes_at_most_once_a_second_whoever_asks() {
+    #[test]
+    fn it_writes_at_most_once_a_second_whoever_asks() {
         let fixture = fixture();
-        let probe = Probe::new(fixture.db.clone());
-        let first = probe.check().await.unwrap();
-        let askers = [probe.clone(), probe.clone()];
-        for asker in askers {
-            fixture.clock.advance(Duration::from_millis(1));
-            assert_eq!(asker.check().await.unwrap(), first);
-        }
-        let (jobs, _) = fixture.db.counters();
-        assert_eq!(jobs, 1);
+        block_on(async {
+            let probe = Probe::new(fixture.db.clone());
+            let first = probe.check().await.unwrap();
+            let askers = [probe.clone(), probe.clone()];
+            for asker in askers {
+                fixture.clock.advance(Duration::from_millis(1));
+                assert_eq!(asker.check().await.unwrap(), first);
+            }
+            let (jobs, _) = fixture.db.counters();
+            assert_eq!(jobs, 1);
+        });
     }
 
-    #[tokio::test]
-    async fn what_it_writes_is_in_the_database_and_does_not_grow() {
+    #[test]
+    fn what_it_writes_is_in_the_database_and_does_not_grow() {
         let fixture = fixture();
-        let mut sizes = Vec::new();
-        for _ in 0..3 {
-            fixture.clock.advance(Duration::from_secs(1));
-            Probe::new(fixture.db.clone()).check().await.unwrap();
-            let note = fixture.db.read_blocking(|tx| meta::get(tx, NOTE)).unwrap().unwrap();
-            assert!(note.len() > SIZE * 9 / 10);
-            sizes.push(note.len());
-        }
-        assert!(sizes.iter().all(|size| *size == sizes[0]));
+        block_on(async {
+            let mut sizes = Vec::new();
+            for _ in 0..3 {
+                fixture.clock.advance(Duration::from_secs(1));
+                Probe::new(fixture.db.clone()).check().await.unwrap();
+                let note = fixture.db.read(|tx| meta::get(tx, NOTE)).await.unwrap().unwrap();
+                assert!(note.len() > SIZE * 9 / 10);
+                sizes.push(note.len());
+            }
+            assert!(sizes.iter().all(|size| *size == sizes[0]));
+        });
     }
 
-    #[tokio::test]
-    async fn a_read_only_database_is_told_from_one_that_fails() {
+    #[test]
+    fn a_read_only_database_is_told_from_one_that_fails() {
         let fixture = fixture();
-        fixture.db.write("note", |tx| meta::set(tx, meta::READ_ONLY, "yes")).await.unwrap();
-        let probe = Probe::new(fixture.db.clone());
-        assert!(matches!(probe.check().await, Err(Error::ReadOnly)));
+        block_on(async {
+            fixture.db.write("note", |tx| meta::set(tx, meta::READ_ONLY, "yes")).await.unwrap();
+            let probe = Probe::new(fixture.db.clone());
+            assert!(matches!(probe.check().await, Err(Error::ReadOnly)));
+        });
     }
 }

@@ -1,5 +1,8 @@
-//! A database of one test's own.
+//! A database of one test's own: in SQLite, or in PostgreSQL if `KBMFA_TEST_POSTGRES` says where one is.
 
+use std::sync::atomic::{AtomicU32, Ordering};
+
+use super::postgres::Postgres;
 use super::*;
 use crate::clock::ManualClock;
 
@@ -14,9 +17,32 @@ pub(crate) struct Fixture {
     pub(crate) clock: ManualClock,
     /// A directory, removed at the end. SQLite has its file in it.
     pub(crate) dir: tempfile::TempDir,
+    /// Where the database is if it is not in the directory.
+    schema: Option<Schema>,
+}
+
+/// A schema of a PostgreSQL database, dropped at the end.
+struct Schema {
+    url: String,
+    name: String,
+}
+
+impl Drop for Schema {
+    fn drop(&mut self) {
+        let dropped = ::postgres::Client::connect(&self.url, ::postgres::NoTls)
+            .and_then(|mut client| client.batch_execute(&format!("DROP SCHEMA {} CASCADE", self.name)));
+        if let Err(error) = dropped {
+            log::warn!("{}: {error}", self.name);
+        }
+    }
 }
 
 impl Fixture {
+    /// Name of its schema in PostgreSQL.
+    pub(super) fn schema_name(&self) -> String {
+        self.schema.as_ref().unwrap().name.clone()
+    }
+
     /// The same database, as another process has it.
     pub(crate) fn reopen(&self) -> Db {
         self.reopen_with(&self.clock)
@@ -24,13 +50,33 @@ impl Fixture {
 
     /// The same database, with another clock.
     pub(crate) fn reopen_with(&self, clock: &ManualClock) -> Db {
-        Db::with_clock(self.dir.path(), Arc::new(clock.clone())).unwrap()
+        match &self.schema {
+            None => Db::with_clock(self.dir.path(), Arc::new(clock.clone())).unwrap(),
+            Some(schema) => {
+                let clock = Arc::new(clock.clone());
+                Db::start(Arc::new(Postgres::new(&schema.url, &schema.name, clock))).unwrap()
+            }
+        }
     }
+}
+
+/// Where a PostgreSQL database is, if the tests are to run on one.
+#[expect(clippy::disallowed_methods, reason = "tests/setup/postgres.sh hands it over so")]
+pub(super) fn postgres_url() -> Option<String> {
+    std::env::var("KBMFA_TEST_POSTGRES").ok()
+}
+
+/// Runs async work of a test whose fixture was made before and ends after it: PostgreSQL's client blocks.
+pub(super) fn block_on(work: impl Future<Output = ()>) {
+    tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap().block_on(work);
 }
 
 /// Makes one.
 pub(crate) fn fixture() -> Fixture {
-    sqlite_fixture()
+    match postgres_url() {
+        None => sqlite_fixture(),
+        Some(url) => postgres_fixture(url),
+    }
 }
 
 /// Makes one in SQLite, for what other engines do not have.
@@ -39,5 +85,16 @@ pub(crate) fn sqlite_fixture() -> Fixture {
     Db::open_and_migrate(dir.path()).unwrap().close();
     let clock = ManualClock::new(Time::from_micros(START));
     let db = Db::with_clock(dir.path(), Arc::new(clock.clone())).unwrap();
-    Fixture { db, clock, dir }
+    Fixture { db, clock, dir, schema: None }
+}
+
+/// Makes one in PostgreSQL.
+pub(super) fn postgres_fixture(url: String) -> Fixture {
+    static MADE: AtomicU32 = AtomicU32::new(0);
+    let name = format!("test_{}_{}", std::process::id(), MADE.fetch_add(1, Ordering::Relaxed));
+    let clock = ManualClock::new(Time::from_micros(START));
+    let engine = Postgres::new(&url, &name, Arc::new(clock.clone()));
+    engine.migrate().unwrap();
+    let db = Db::start(Arc::new(engine)).unwrap();
+    Fixture { db, clock, dir: tempfile::tempdir().unwrap(), schema: Some(Schema { url, name }) }
 }

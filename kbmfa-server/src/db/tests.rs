@@ -26,28 +26,33 @@ fn work_that_fails_leaves_nothing_behind_and_spoils_nobody_elses() {
     assert_eq!(pools(&fixture.db), ["good"]);
 }
 
-#[tokio::test]
-async fn many_writers_share_commits_and_each_gets_its_own_answer() {
+#[test]
+fn many_writers_share_commits_and_each_gets_its_own_answer() {
     let fixture = testing::fixture();
-    let writes: Vec<_> = (0..200_i64)
-        .map(|n| {
-            let db = fixture.db.clone();
-            tokio::spawn(async move {
-                db.write("row", move |tx| {
-                    let name = format!("p{n}");
-                    tx.execute("INSERT INTO pool (id, name, created_at) VALUES (?1, ?1, 0)", &[name.into()])?;
-                    Ok::<_, Error>(n)
+    testing::block_on(async {
+        let writes: Vec<_> = (0..200_i64)
+            .map(|n| {
+                let db = fixture.db.clone();
+                tokio::spawn(async move {
+                    db.write("row", move |tx| {
+                        let name = format!("p{n}");
+                        tx.execute(
+                            "INSERT INTO pool (id, name, created_at) VALUES (?1, ?1, 0)",
+                            &[name.into()],
+                        )?;
+                        Ok::<_, Error>(n)
+                    })
+                    .await
                 })
-                .await
             })
-        })
-        .collect();
-    for (n, write) in (0..).zip(writes) {
-        assert_eq!(write.await.unwrap().unwrap(), n);
-    }
-    let (jobs, commits) = fixture.db.counters();
-    assert_eq!(jobs, 200);
-    assert!(commits < jobs, "{commits} commits for {jobs} jobs");
+            .collect();
+        for (n, write) in (0..).zip(writes) {
+            assert_eq!(write.await.unwrap().unwrap(), n);
+        }
+        let (jobs, commits) = fixture.db.counters();
+        assert_eq!(jobs, 200);
+        assert!(commits < jobs, "{commits} commits for {jobs} jobs");
+    });
 }
 
 /// Notes its name when it is done, and brings more work as it ends.
@@ -74,7 +79,12 @@ fn urgent_work_passes_bulk_work_that_waits_and_neither_starves() {
     let fixture = testing::fixture();
     let (db, done) = (&fixture.db, Done::default());
     let (open, opened) = std::sync::mpsc::channel::<()>();
-    noted(db, &done, Priority::Urgent, "first", move |_| opened.recv().unwrap());
+    let (begin, begun) = std::sync::mpsc::channel::<()>();
+    noted(db, &done, Priority::Urgent, "first", move |_| {
+        begin.send(()).unwrap();
+        opened.recv().unwrap();
+    });
+    begun.recv().unwrap();
     for name in ["b1", "b2", "b3", "b4"] {
         noted(db, &done, Priority::Bulk, name, |_| ());
     }

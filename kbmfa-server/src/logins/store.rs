@@ -299,7 +299,8 @@ pub(super) fn update(tx: &Tx<'_>, login: &Login) -> Result<(), Error> {
 /// Brings the end of a pending login's time forward, unless a newer poll is under way.
 pub(super) fn shorten(tx: &Tx<'_>, id: &LoginId, poll: i64, lapses_at: Time) -> Result<(), Error> {
     tx.execute(
-        "UPDATE login SET lapses_at = min(lapses_at, ?3) WHERE id = ?1 AND poll = ?2 AND state = 'pending'",
+        "UPDATE login SET lapses_at = CASE WHEN lapses_at < ?3 THEN lapses_at ELSE ?3 END
+         WHERE id = ?1 AND poll = ?2 AND state = 'pending'",
         &[id.as_str().into(), poll.into(), lapses_at.into()],
     )?;
     Ok(())
@@ -337,7 +338,7 @@ pub(super) mod testing {
                  reason, opened_at, expires_at, lapses_at, poll, decided_at, collected_at, source_key, quota)
              SELECT ?4 || i, ?2, machine_name, opened, account, service, source, ?3, 'refuse', ?4, 'x', opened_at + i, 0, 0,
                  0, opened_at + i, CASE WHEN ?4 = 'approved' THEN opened_at + i END, source_key, ?2
-             FROM n, (SELECT * FROM login ORDER BY opened_at, id LIMIT 1)",
+             FROM n, (SELECT * FROM login ORDER BY opened_at, id LIMIT 1) AS first",
             &[count.into(), machine_id.into(), connection.into(), state.into()],
         )?;
         Ok(())

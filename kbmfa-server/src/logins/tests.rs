@@ -48,7 +48,10 @@ struct World {
 
 impl World {
     fn new() -> Self {
-        let fixture = fixture();
+        Self::of(fixture())
+    }
+
+    fn of(fixture: Fixture) -> Self {
         let caller = enter_machine(&fixture, "web1");
         let default = Terms {
             approvers: Approvers::Anyone,

@@ -96,7 +96,7 @@ pub fn events_after(tx: &Tx<'_>, seq: i64) -> Result<BTreeMap<String, i64>, Erro
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::db::testing::fixture;
+    use crate::db::testing::sqlite_fixture;
 
     /// What becomes of a table's rows at a restore. A table that grants somebody something must not just come back.
     #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -143,7 +143,7 @@ mod tests {
 
     #[test]
     fn every_table_that_grants_something_is_known_to_the_comparison() {
-        let fixture = fixture();
+        let fixture = sqlite_fixture();
         let sql =
             "SELECT name FROM sqlite_master WHERE type = 'table' AND name NOT LIKE 'sqlite\\_%' ESCAPE '\\'
                    AND name NOT LIKE 'event\\_words\\_%' ESCAPE '\\'";

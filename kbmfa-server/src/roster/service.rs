@@ -464,7 +464,7 @@ mod tests {
     #[test]
     fn many_writers_in_two_programs_make_one_chain_with_an_event_for_each_change() {
         let fixture = fixture();
-        let other = Db::open(fixture.dir.path()).unwrap();
+        let other = fixture.reopen();
         let added = std::thread::scope(|scope| {
             let writers: Vec<_> = [&fixture.db, &other, &fixture.db, &other]
                 .into_iter()

@@ -296,7 +296,11 @@ mod tests {
             assert_eq!(verified(&fixture), Err(Broken { seq, fault }), "{sql}");
         };
         check("DELETE FROM checkpoint", 1, Fault::Missing);
-        check("UPDATE checkpoint SET seal = zeroblob(32)", 3, Fault::OutOfPlace);
+        check(
+            "UPDATE checkpoint SET seal = (SELECT prev FROM event WHERE seq = checkpoint.event)",
+            3,
+            Fault::OutOfPlace,
+        );
         check("UPDATE checkpoint SET sha256 = '11'", 2, Fault::CheckpointDiffers);
         check("UPDATE checkpoint SET event = 4", 2, Fault::CheckpointDiffers);
         check("UPDATE checkpoint SET event = 1", 2, Fault::CheckpointDiffers);

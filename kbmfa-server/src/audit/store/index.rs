@@ -1,19 +1,59 @@
-//! The index of words: full-text search behind three statements. It is a convenience and no evidence: what
-//! it finds is read from the sealed rows, and it can be made anew at any time.
+//! The index of words: full-text search behind four statements, the only ones that differ between database engines. It is a
+//! convenience and no evidence: what it finds is read from the sealed rows, and it can be made anew at any time.
 
 use super::{Error, Tx};
 use crate::audit::words::{self, Wanted};
+use crate::db::Dialect;
 
 /// Events whose words are made in one transaction, so that nobody else waits long for a turn.
 const BATCH: i64 = 100;
 
-const ADD: &str = "INSERT INTO event_words (rowid, words) VALUES (?1, ?2)";
+/// What an engine's full-text search is asked in.
+struct Statements {
+    add: &'static str,
+    clear: &'static str,
+    /// True for a row of `event_words` in which the expression `?1` is found.
+    matches: &'static str,
+    /// A word at whose end the word may go on.
+    beginning: &'static str,
+    and: &'static str,
+    /// Counts the events that should be in the index and are not, by the index's own table of rows: asking the index
+    /// itself for each of millions would take minutes.
+    hidden: &'static str,
+}
+
+const SQLITE: Statements = Statements {
+    add: "INSERT INTO event_words (rowid, words) VALUES (?1, ?2)",
+    clear: "INSERT INTO event_words (event_words) VALUES ('delete-all')",
+    matches: "event_words MATCH ?1",
+    beginning: " *",
+    and: " AND ",
+    hidden: "SELECT count(*) AS n FROM event WHERE seq >= (SELECT missing_before FROM event_words_state)
+             AND seq NOT IN (SELECT id FROM event_words_docsize)",
+};
+
+const POSTGRES: Statements = Statements {
+    add: "INSERT INTO event_words (rowid, words) VALUES (?1, array_to_tsvector(string_to_array(?2, ' ')))",
+    clear: "DELETE FROM event_words",
+    matches: "event_words.words @@ ?1::text::tsquery",
+    beginning: ":*",
+    and: " & ",
+    hidden: "SELECT count(*) AS n FROM event WHERE seq >= (SELECT missing_before FROM event_words_state)
+             AND seq NOT IN (SELECT rowid FROM event_words)",
+};
+
+fn statements(tx: &Tx<'_>) -> &'static Statements {
+    match tx.dialect() {
+        Dialect::Sqlite => &SQLITE,
+        Dialect::Postgres => &POSTGRES,
+    }
+}
 
 /// Writes the words of an event, together with those of all events of the same commit: between savepoints SQLite would
 /// write its index out after each.
 pub(super) fn add(tx: &Tx<'_>, seq: i64, body: &str) -> Result<(), Error> {
     let words = words::of_event(body);
-    tx.execute_before_commit(ADD, vec![seq.into(), words.into()])
+    tx.execute_before_commit(statements(tx).add, vec![seq.into(), words.into()])
 }
 
 /// Takes away the words of the events up to `last`.
@@ -22,13 +62,25 @@ pub(super) fn remove_to(tx: &Tx<'_>, last: i64) -> Result<(), Error> {
     Ok(())
 }
 
-/// A search in the index's own language. Each word stands in quotation marks, which no word contains.
-pub(super) fn expression(wanted: &[Wanted]) -> String {
+/// The condition for rows of `event_words`, and its value `?1`: all these words.
+pub(super) fn matching(dialect: Dialect, wanted: &[Wanted]) -> (&'static str, String) {
+    let (statements, quote) = match dialect {
+        Dialect::Sqlite => (&SQLITE, '"'),
+        Dialect::Postgres => (&POSTGRES, '\''),
+    };
     let terms = wanted.iter().map(|wanted| {
-        let open = if wanted.beginning { " *" } else { "" };
-        format!("\"{}\"{open}", wanted.word)
+        let end = if wanted.beginning { statements.beginning } else { "" };
+        format!("{quote}{}{quote}{end}", escaped(dialect, &wanted.word))
     });
-    terms.collect::<Vec<_>>().join(" AND ")
+    (statements.matches, terms.collect::<Vec<_>>().join(statements.and))
+}
+
+/// No word contains SQLite's quotation mark.
+fn escaped(dialect: Dialect, word: &str) -> String {
+    match dialect {
+        Dialect::Sqlite => word.to_owned(),
+        Dialect::Postgres => word.replace('\\', "\\\\").replace('\'', "''"),
+    }
 }
 
 /// True if every event can be found by its words.
@@ -70,7 +122,7 @@ pub fn complete_some(tx: &Tx<'_>) -> Result<bool, Error> {
 /// What the database says.
 pub fn reset(tx: &Tx<'_>) -> Result<i64, Error> {
     tx.execute_deferred()?;
-    tx.execute("INSERT INTO event_words (event_words) VALUES ('delete-all')", &[])?;
+    tx.execute(statements(tx).clear, &[])?;
     let missing_before = super::head(tx)?.seq + 1;
     tx.execute(
         "UPDATE event_words_state SET form = ?1, missing_before = ?2",
@@ -84,10 +136,7 @@ pub fn reset(tx: &Tx<'_>) -> Result<i64, Error> {
 /// # Errors
 /// What the database says.
 pub fn hidden(tx: &Tx<'_>) -> Result<i64, Error> {
-    // The index's own table of rows; asking the index itself for each of millions would take minutes.
-    let sql = "SELECT count(*) AS n FROM event WHERE seq >= (SELECT missing_before FROM event_words_state)
-               AND seq NOT IN (SELECT id FROM event_words_docsize)";
-    Ok(tx.query_one(sql, &[], |row| row.integer("n"))?.unwrap_or(0))
+    Ok(tx.query_one(statements(tx).hidden, &[], |row| row.integer("n"))?.unwrap_or(0))
 }
 
 fn state(tx: &Tx<'_>) -> Result<(i64, i64), Error> {

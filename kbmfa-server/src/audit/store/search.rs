@@ -8,7 +8,7 @@ use super::{Error, Tx};
 use crate::audit::event::Kind;
 use crate::audit::words::{self, Wanted};
 use crate::clock::Time;
-use crate::db::Value;
+use crate::db::{Dialect, Value};
 
 /// Ways in which a person acts; the name follows the colon.
 const DOORS: &[&str] = &["console", "keybase"];
@@ -53,7 +53,7 @@ pub struct Found {
 /// What the database says.
 pub fn search(tx: &Tx<'_>, filter: &Filter) -> Result<Vec<Found>, Error> {
     let mut found = Vec::new();
-    for (sql, values) in statements(filter) {
+    for (sql, values) in statements(tx.dialect(), filter) {
         found.extend(tx.query(&sql, &values, |row| {
             let seal = crate::random::to_hex(&row.blob("seal")?);
             Ok(Found { seq: row.integer("seq")?, body: row.text("body")?, seal })
@@ -90,7 +90,7 @@ struct Condition<'a> {
 
 /// One statement for each kind and each way to be the person: an OR would make the database sort all that it
 /// finds, however much, before the newest are known.
-fn statements(filter: &Filter) -> Vec<(String, Vec<Value>)> {
+fn statements(dialect: Dialect, filter: &Filter) -> Vec<(String, Vec<Value>)> {
     let kinds: Vec<_> = if filter.kinds.is_empty() {
         vec![None]
     } else {
@@ -105,7 +105,7 @@ fn statements(filter: &Filter) -> Vec<(String, Vec<Value>)> {
         }
     };
     let pairs = kinds.iter().flat_map(|kind| people.iter().map(move |person| (*kind, person.as_ref())));
-    pairs.map(|(kind, person)| statement(filter, &conditions(filter, kind, person))).collect()
+    pairs.map(|(kind, person)| statement(dialect, filter, &conditions(filter, kind, person))).collect()
 }
 
 fn conditions<'a>(
@@ -144,7 +144,7 @@ fn conditions<'a>(
     conditions
 }
 
-fn statement(filter: &Filter, conditions: &[Condition<'_>]) -> (String, Vec<Value>) {
+fn statement(dialect: Dialect, filter: &Filter, conditions: &[Condition<'_>]) -> (String, Vec<Value>) {
     let mut values = Vec::new();
     let wanted = filter.text.as_deref().map(words::of_search).filter(|wanted| !wanted.is_empty());
     let driver = match &wanted {
@@ -153,16 +153,18 @@ fn statement(filter: &Filter, conditions: &[Condition<'_>]) -> (String, Vec<Valu
     };
     let mut sql = String::from("SELECT seq, body, seal FROM event");
     if let Some(wanted) = wanted {
-        sql.push_str(" JOIN event_words ON event_words.rowid = seq AND event_words MATCH ?1");
-        values.push(index::expression(&all_words(wanted, conditions)).into());
+        let (condition, expression) = index::matching(dialect, &all_words(wanted, conditions));
+        let _ = write!(sql, " JOIN event_words ON event_words.rowid = seq AND {condition}");
+        values.push(expression.into());
     }
+    // A plus keeps SQLite from using the column's index (sqlite.org/optoverview.html).
+    let unindexed = if dialect == Dialect::Sqlite { "+" } else { "" };
     // Rows that an archive holds may still be here, about to be deleted.
-    sql.push_str(" WHERE +seq > (SELECT coalesce(max(seq), 0) FROM checkpoint)");
+    let _ = write!(sql, " WHERE {unindexed}seq > (SELECT coalesce(max(seq), 0) FROM checkpoint)");
     for condition in conditions {
-        // A plus keeps the database from using the column's index (sqlite.org/optoverview.html). The time
-        // stands behind the driver in most indexes, and is used there.
+        // The time comes after the driver in most indexes, and is used there.
         let by_time = condition.of == Driver::Time && driver > Driver::Login;
-        let plus = if condition.of == driver || by_time { "" } else { "+" };
+        let plus = if condition.of == driver || by_time { "" } else { unindexed };
         values.push(condition.value.clone());
         let _ = write!(sql, " AND {plus}{} {} ?{}", condition.column, condition.comparison, values.len());
     }
@@ -195,7 +197,7 @@ mod tests {
     use super::super::append;
     use super::*;
     use crate::audit::event::{Actor, Event};
-    use crate::db::testing::{Fixture, START, fixture};
+    use crate::db::testing::{Fixture, START, fixture, sqlite_fixture};
     use kbmfa_proto::text::Shown;
     use proptest::prelude::*;
     use std::time::Duration;
@@ -324,10 +326,10 @@ mod tests {
     #[test]
     fn no_search_reads_the_whole_record_or_sorts_it() {
         let some = |text: &str| Some(text.to_owned());
-        let fixture = with_events();
+        let fixture = sqlite_fixture();
         let plan = |filter: Filter, expected: &str| {
             let filter = Filter { limit: 10, ..filter };
-            for (sql, values) in statements(&filter) {
+            for (sql, values) in statements(Dialect::Sqlite, &filter) {
                 let sql = format!("EXPLAIN QUERY PLAN {sql}");
                 let plan = fixture.db.read_blocking(|tx| tx.query(&sql, &values, |row| row.text("detail")));
                 let plan = plan.unwrap().join("; ");

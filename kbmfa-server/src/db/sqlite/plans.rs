@@ -5,7 +5,7 @@ use rusqlite::{Connection, OpenFlags};
 use std::collections::BTreeSet;
 
 use super::open;
-use crate::db::{FILE, statements, testing};
+use crate::db::{Dialect, FILE, statements, testing};
 
 /// Tables that grow with every login, report or message.
 const GROWING: &[&str] = &[
@@ -71,7 +71,7 @@ fn every_statement_finds_what_it_looks_for_by_an_index() {
     let fixture = testing::sqlite_fixture();
     let connection = open(&fixture.dir.path().join(FILE), OpenFlags::empty()).unwrap();
     let (mut seen, mut faults, mut meant) = (0, Vec::new(), BTreeSet::new());
-    for (file, sql) in statements::all() {
+    for (file, sql) in statements::all(Dialect::Sqlite) {
         seen += 1;
         let steps = costly_steps(&connection, &sql).unwrap_or_else(|error| panic!("{file}: {sql}: {error}"));
         let excuse = MEANT.iter().position(|(of, piece, _)| *of == file && sql.contains(piece));

@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::db::steps;
+use crate::db::testing::sqlite_fixture;
 
 /// Rows that were there before, of each state.
 const MANY: i64 = 20_000;
@@ -24,7 +25,7 @@ fn steps_of_a_login(world: &World, id: u8) -> i64 {
 
 /// A login costs no more beside ended ones of the same account, address and connection: at `machine`, in these states.
 fn costs_no_more_beside(machine: &'static str, states: [&'static str; 3]) {
-    let mut world = World::new();
+    let mut world = World::of(sqlite_fixture());
     world.rules.cool_down = Duration::from_secs(30);
     let most = 1_000_000;
     world.rules.policy.limits = Limits {
