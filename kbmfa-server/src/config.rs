@@ -16,11 +16,12 @@ use crate::db::{self, Tx};
 use crate::http;
 use crate::logins::Rules;
 use crate::logins::state::Grace;
+use crate::machines::caller::AuthToken;
+use crate::machines::store;
 use crate::policy::{self, Approvers, Known, Limits, Rule, Says, Scope, Terms};
+use crate::pools;
 use crate::relay::keybase::members::Role;
 use crate::relay::{self, keybase};
-use crate::roster::caller::AuthToken;
-use crate::roster::store;
 use crate::secret::SecretHash;
 use crate::settings::{Faults, File, Section};
 use crate::source::Range;
@@ -116,14 +117,14 @@ impl Config {
         Ok(config)
     }
 
-    /// What is wrong with the policy although every key is right, by what the roster knows.
+    /// What is wrong with the policy although every key is right, by the machines and pools that there are.
     ///
     /// # Errors
     /// What the database says.
     pub fn policy_faults(&self, tx: &Tx<'_>) -> Result<Vec<String>, db::Error> {
         let known = Known {
             machines: store::machines(tx)?.into_iter().map(|machine| machine.name).collect(),
-            pools: store::pools(tx)?.into_iter().map(|pool| pool.name).collect(),
+            pools: pools::store::all(tx)?.into_iter().map(|pool| pool.name).collect(),
             relays: vec!["console".to_owned(), self.relay.name().to_owned()],
         };
         Ok(policy::lint(&self.policy, &known))

@@ -20,11 +20,17 @@ pub mod restore;
 pub mod retention;
 pub mod sessions;
 
+pub mod usecases;
+
 pub mod logins;
+
+pub mod employees;
+pub mod pools;
+
+pub mod machines;
 
 pub mod policy;
 pub mod relay;
-pub mod roster;
 
 pub mod audit;
 

@@ -20,10 +20,12 @@ const ARROWS: &[&[&str]] = &[
     &["serve", "admin"],
     &["config"],
     &["http", "poke"],
+    &["usecases"],
     &["ca", "restore", "retention"],
     &["sessions"],
     &["logins"],
-    &["roster", "relay"],
+    &["employees", "pools", "relay"],
+    &["machines"],
     &["policy"],
     &["audit"],
     &["db"],
@@ -61,6 +63,10 @@ fn shipped(text: &str) -> &str {
     text.split("#[cfg(test)]\nmod tests").next().unwrap()
 }
 
+fn is_test(file: &str) -> bool {
+    file.ends_with("/tests.rs") || file.ends_with("/testing.rs") || file.contains("/tests/")
+}
+
 fn none(faults: &[String]) {
     assert!(faults.is_empty(), "\n{}", faults.join("\n"));
 }
@@ -70,6 +76,9 @@ fn arrows_in_the_server_point_downward() {
     let rank = |module: &str| ARROWS.iter().position(|line| line.contains(&module));
     let mut faults = Vec::new();
     for (file, text) in files("kbmfa-server/src", "rs") {
+        if is_test(&file) {
+            continue; // a test may enter what it needs by the use cases
+        }
         let module = file.trim_start_matches("kbmfa-server/src/").split(['/', '.']).next().unwrap();
         let Some(own) = rank(module) else {
             assert!(["main", "lib"].contains(&module), "{file}: {module} is not in the list of arrows");

@@ -9,12 +9,11 @@ use serde_json::json;
 use super::print::{self, Column, Moment};
 use super::{Admin, Failure, session};
 use crate::clock::{Clock, SystemClock};
-use crate::logins::state::Revocation;
-use crate::logins::{Error, service as logins};
+use crate::employees::store::{self, Employee};
+use crate::employees::{Email, State, service};
 use crate::random;
-use crate::roster::employee::store::{self, Employee};
-use crate::roster::employee::{Email, State, service};
 use crate::sessions::store as sessions;
+use crate::usecases::{self, employees as usecase};
 
 /// The verbs.
 #[derive(Subcommand)]
@@ -77,9 +76,9 @@ pub fn run(admin: &Admin, verb: Verb) -> Result<(), Failure> {
         Verb::Add(new) => add(admin, new),
         Verb::List { removed } => list(admin, removed),
         Verb::Show { email } => show(admin, &email),
-        Verb::Suspend { email } => change(admin, &email, State::Suspended, Some(Revocation::Suspended)),
-        Verb::Resume { email } => change(admin, &email, State::Active, None),
-        Verb::Remove { email, yes: true } => change(admin, &email, State::Removed, Some(Revocation::Removed)),
+        Verb::Suspend { email } => change(admin, &email, State::Suspended),
+        Verb::Resume { email } => change(admin, &email, State::Active),
+        Verb::Remove { email, yes: true } => change(admin, &email, State::Removed),
         Verb::Remove { email, yes: false } => preview(admin, &email),
     }
 }
@@ -139,7 +138,7 @@ fn add(admin: &Admin, new: Add) -> Result<(), Failure> {
     let employee =
         Employee { id, email, name, unix_name, keybase_name, state, created_at: now, changed_at: now };
     let email = employee.email.clone();
-    admin.change("employee.add", move |tx, _, actor| service::add(tx, actor, &employee))?;
+    admin.change("employee.add", move |tx, _, actor| usecase::add(tx, actor, &employee))?;
     admin.tell(&format!("employee {email} is entered"), &json!({ "email": email }))
 }
 
@@ -164,13 +163,15 @@ fn show(admin: &Admin, email: &Email) -> Result<(), Failure> {
 const SESSIONS_MAX: i64 = 100;
 
 /// The new state and the end of everything that waits: one transaction.
-fn change(admin: &Admin, email: &Email, state: State, revokes: Option<Revocation>) -> Result<(), Failure> {
+fn change(admin: &Admin, email: &Email, state: State) -> Result<(), Failure> {
     let whose = email.clone();
     let (refused, open) = admin.change("employee.state", move |tx, config, actor| {
-        let employee = service::set_state(tx, actor, &whose, state)?;
-        let Some(why) = revokes else { return Ok::<_, Error>((0, Vec::new())) };
-        let refused = logins::revoke_all_of(tx, &config.rules(None), &employee.unix_name, why, actor)?;
-        Ok((refused, sessions::newest(tx, true, Some(&employee.unix_name), SESSIONS_MAX)?))
+        let changed = usecase::set_state(tx, &config.rules(None), actor, &whose, state)?;
+        let open = match state {
+            State::Active => Vec::new(),
+            _ => sessions::newest(tx, true, Some(&changed.employee.unix_name), SESSIONS_MAX)?,
+        };
+        Ok::<_, usecases::Error>((changed.refused, open))
     })?;
     let open: Vec<_> = open.into_iter().map(session::Shown::from).collect();
     if admin.json {

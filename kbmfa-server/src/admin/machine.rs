@@ -11,10 +11,11 @@ use serde_json::json;
 use super::print::{self, Column, Moment};
 use super::{Admin, Failure};
 use crate::db::{self, Tx};
-use crate::logins;
-use crate::roster::host::{self, Twin};
-use crate::roster::store::{self, Machine};
-use crate::roster::{Error, service};
+use crate::machines::hosts::{self, Twin};
+use crate::machines::store::{self, Machine};
+use crate::machines::{Error, service};
+use crate::pools::store::of_machine;
+use crate::usecases::machines;
 
 /// The verbs.
 #[derive(Subcommand)]
@@ -89,8 +90,8 @@ struct Shown {
 
 impl Shown {
     fn of(tx: &Tx<'_>, machine: Machine) -> Result<Self, db::Error> {
-        let pools = store::pools_of(tx, &machine.id)?;
-        let twin = host::twin(&host::store::sightings_of(tx, &machine.id)?, tx.now);
+        let pools = of_machine(tx, &machine.id)?;
+        let twin = hosts::twin(&hosts::store::sightings_of(tx, &machine.id)?, tx.now);
         Ok(Self::new(machine, pools, twin))
     }
 
@@ -151,7 +152,7 @@ fn list(admin: &Admin, never_joined: bool) -> Result<(), Failure> {
 
 fn show(admin: &Admin, name: &MachineName) -> Result<(), Failure> {
     let (_, db) = admin.open()?;
-    let found = db.read_blocking(|tx| Ok::<_, Error>(Shown::of(tx, service::machine(tx, name)?)?));
+    let found = db.read_blocking(|tx| Ok::<_, Error>(Shown::of(tx, service::find(tx, name)?)?));
     let found = found.map_err(Failure::new)?;
     if admin.json {
         print::print_json(&found)
@@ -162,7 +163,7 @@ fn show(admin: &Admin, name: &MachineName) -> Result<(), Failure> {
 
 fn rotate(admin: &Admin, name: &MachineName) -> Result<(), Failure> {
     let (_, db) = admin.open()?;
-    let joined = db.read_blocking(|tx| Ok::<_, Error>(service::machine(tx, name)?.credentials > 0));
+    let joined = db.read_blocking(|tx| Ok::<_, Error>(service::find(tx, name)?.credentials > 0));
     if !joined.map_err(Failure::new)? {
         return Err(Failure::new(format!("machine {name} has no credential to replace"))
             .hint(format!("kbmfa-server machine join-token {name}")));
@@ -173,7 +174,7 @@ fn rotate(admin: &Admin, name: &MachineName) -> Result<(), Failure> {
 fn rename(admin: &Admin, name: &MachineName, new_name: &MachineName) -> Result<(), Failure> {
     let (from, to) = (name.clone(), new_name.clone());
     let rules = admin.change("machine.rename", move |tx, config, actor| {
-        service::rename_machine(tx, actor, &from, &to)?;
+        machines::rename(tx, actor, &from, &to)?;
         Ok::<_, Error>(config.policy.rules_that_name(&from))
     })?;
     let hint = if rules == 0 {
@@ -192,15 +193,14 @@ fn rename(admin: &Admin, name: &MachineName, new_name: &MachineName) -> Result<(
 fn remove(admin: &Admin, name: &MachineName, yes: bool) -> Result<(), Failure> {
     if !yes {
         let (_, db) = admin.open()?;
-        db.read_blocking(|tx| service::machine(tx, name)).map_err(Failure::new)?;
+        db.read_blocking(|tx| service::find(tx, name)).map_err(Failure::new)?;
         return admin.preview(&format!(
             "remove machine {name}: nobody can log in there any more while its PAM stack names the module"
         ));
     }
     let machine = name.clone();
     admin.change("machine.remove", move |tx, config, actor| {
-        let removed = service::remove_machine(tx, actor, &machine).map_err(logins::Error::from)?;
-        logins::service::revoke_all_at(tx, &config.rules(None), &removed.id, actor)
+        machines::remove(tx, &config.rules(None), actor, &machine)
     })?;
     admin.tell(&format!("machine {name} is removed"), &json!({ "machine": name }))
 }

@@ -7,12 +7,13 @@ use serde::Serialize;
 
 use super::{Admin, Failure, print};
 use crate::config::Config;
+use crate::employees::service as employee;
 use crate::logins::service as logins;
+use crate::machines::{Error, service};
 use crate::policy::{
     self, Before, Counts, Facts, Grounds, Membership, Person, Reach, Rule, Says, Subject, Terms, Verdict,
 };
-use crate::roster::employee::service as employee;
-use crate::roster::{Error, service, store};
+use crate::pools::store::of_machine;
 use crate::source::Address;
 
 /// The verbs.
@@ -47,10 +48,10 @@ pub fn run(admin: &Admin, verb: Verb) -> Result<(), Failure> {
     let Verb::Explain(login) = verb;
     let (config, db) = admin.open()?;
     let facts = db.read_blocking(|tx| {
-        let machine = service::machine(tx, &login.machine)?;
+        let machine = service::find(tx, &login.machine)?;
         let subject = Subject {
             machine: machine.name,
-            pools: store::pools_of(tx, &machine.id)?,
+            pools: of_machine(tx, &machine.id)?,
             user: login.user,
             also: None,
             service: login.service,

@@ -7,8 +7,9 @@ use serde_json::json;
 
 use super::print::{self, Column, Moment};
 use super::{Admin, Failure};
-use crate::roster::store::{self, Pool};
-use crate::roster::{Error, service};
+use crate::pools::service;
+use crate::pools::store::{self, Pool};
+use crate::usecases::pools;
 
 /// The verbs.
 #[derive(Subcommand)]
@@ -81,26 +82,21 @@ fn names(machines: &[MachineName]) -> String {
 
 fn add(admin: &Admin, name: &PoolName, machines: Vec<MachineName>) -> Result<(), Failure> {
     let pool = name.clone();
-    let shown = admin.change("pool.add", move |tx, _, actor| {
-        service::add_pool(tx, actor, &pool)?;
-        for machine in &machines {
-            service::put_in_pool(tx, actor, &pool, machine)?;
-        }
-        Ok::<_, Error>(Shown::from(service::pool(tx, &pool)?))
-    })?;
+    let shown = admin.change("pool.add", move |tx, _, actor| pools::put_all(tx, actor, &pool, &machines))?;
+    let shown = Shown::from(shown);
     admin.tell(&format!("pool {name} has the machines: {}", names(&shown.machines)), &shown)
 }
 
 fn list(admin: &Admin) -> Result<(), Failure> {
     let (_, db) = admin.open()?;
-    let pools = db.read_blocking(store::pools).map_err(Failure::new)?;
+    let pools = db.read_blocking(store::all).map_err(Failure::new)?;
     let pools: Vec<Shown> = pools.into_iter().map(Shown::from).collect();
     admin.print(&pools, COLUMNS, Shown::cells)
 }
 
 fn show(admin: &Admin, name: &PoolName) -> Result<(), Failure> {
     let (_, db) = admin.open()?;
-    let pool = db.read_blocking(|tx| service::pool(tx, name)).map_err(Failure::new)?;
+    let pool = db.read_blocking(|tx| service::find(tx, name)).map_err(Failure::new)?;
     let pool = Shown::from(pool);
     if admin.json { print::print_json(&pool) } else { admin.print(&[pool], COLUMNS, Shown::cells) }
 }
@@ -112,15 +108,10 @@ fn remove(admin: &Admin, name: &PoolName, machines: Vec<MachineName>, yes: bool)
     };
     if !yes {
         let (_, db) = admin.open()?;
-        db.read_blocking(|tx| service::pool(tx, name)).map_err(Failure::new)?;
+        db.read_blocking(|tx| service::find(tx, name)).map_err(Failure::new)?;
         return admin.preview(&format!("remove {what}"));
     }
     let pool = name.clone();
-    admin.change("pool.remove", move |tx, _, actor| {
-        for machine in &machines {
-            service::take_out_of_pool(tx, actor, &pool, machine)?;
-        }
-        if machines.is_empty() { service::remove_pool(tx, actor, &pool) } else { Ok(()) }
-    })?;
+    admin.change("pool.remove", move |tx, _, actor| pools::take_out_all(tx, actor, &pool, &machines))?;
     admin.tell(&format!("removed {what}"), &json!({ "pool": name }))
 }

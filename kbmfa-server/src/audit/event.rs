@@ -228,6 +228,13 @@ impl Event {
         self
     }
 
+    /// With these names as a detail, with blanks between them; `-` for none.
+    #[must_use]
+    pub fn list<N: fmt::Display>(self, name: &'static str, names: &[N]) -> Self {
+        let names: Vec<_> = names.iter().map(N::to_string).collect();
+        if names.is_empty() { self.detail(name, "-") } else { self.detail(name, names.join(" ")) }
+    }
+
     /// With this detail, if there is one.
     #[must_use]
     pub fn maybe(self, name: &'static str, value: Option<impl fmt::Display>) -> Self {

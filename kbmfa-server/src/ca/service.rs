@@ -14,8 +14,8 @@ use crate::audit::store::search::{Filter, search};
 use crate::audit::{Actor, Event, Kind, store as audit};
 use crate::clock::Time;
 use crate::db::{self, Tx};
-use crate::roster::caller::Caller;
-use crate::roster::store as roster;
+use crate::machines::caller::Caller;
+use crate::machines::store as machines;
 
 /// A certificate that is about to end is on record at most once in this time.
 const ALARM_INTERVAL: Duration = Duration::from_secs(86_400);
@@ -123,7 +123,7 @@ pub fn joined(tx: &Tx<'_>, machine_id: &str) -> Result<(), db::Error> {
 /// What the database says.
 pub fn untrusting(tx: &Tx<'_>, pin: Pin) -> Result<Vec<String>, Error> {
     let trusting = store::machines_trusting(tx, pin)?;
-    let joined = roster::machines(tx)?.into_iter().filter(|machine| machine.credentials > 0);
+    let joined = machines::machines(tx)?.into_iter().filter(|machine| machine.credentials > 0);
     Ok(joined.filter(|one| !trusting.contains(&one.id)).map(|one| one.name.to_string()).collect())
 }
 
@@ -151,7 +151,7 @@ pub fn start_over(tx: &Tx<'_>, files: &Files, actor: &Actor) -> Result<(Pin, Pat
         return Err(Error::NotLost(pin));
     }
     let authority = issue::authority(tx.now)?;
-    let machines = roster::machines(tx)?.into_iter().filter(|machine| machine.credentials > 0).count();
+    let machines = machines::machines(tx)?.into_iter().filter(|machine| machine.credentials > 0).count();
     let (by, claim) = (actor.who.clone(), actor.claim.clone());
     owed::record(tx, Owed::Authority { pin: authority.pin, machines, by, claim })?;
     let number = files.newest_number()? + 1;
@@ -220,8 +220,9 @@ fn signer(known: Vec<Known>, files: &Files) -> Result<Known, Error> {
 mod tests {
     use super::*;
     use crate::db::testing::{Fixture, fixture};
-    use crate::roster::service as machines;
+    use crate::machines::service::authenticate;
     use crate::secret::SecretHash;
+    use crate::usecases::machines;
 
     const DAY: Duration = Duration::from_secs(86_400);
 
@@ -270,11 +271,11 @@ mod tests {
                 .db
                 .write_blocking("test", move |tx| {
                     let (name, credential) = ("web1".parse().unwrap(), SecretHash::of("a"));
-                    machines::add_machine(tx, &root, &name)?;
+                    machines::add(tx, &root, &name, &[])?;
                     let token =
                         machines::make_join_token(tx, &root, &name, machines::JOIN_TOKEN_LIFE)?.hash();
                     machines::join(tx, &token, &credential, "0")?;
-                    Ok::<_, crate::roster::Error>(machines::authenticate(tx, &credential, None)?.unwrap())
+                    Ok::<_, crate::usecases::Error>(authenticate(tx, &credential, None)?.unwrap())
                 })
                 .unwrap()
         }

@@ -8,7 +8,7 @@ use super::Dialect;
 
 /// What a statement is put together from besides constants: the file, the name, and all that it can be.
 const PARTS: &[(&str, &str, &[&str])] = &[
-    ("roster/employee/store.rs", "which", &["", "WHERE state <> 'removed'"]),
+    ("employees/store.rs", "which", &["", "WHERE state <> 'removed'"]),
     ("sessions/store.rs", "lacks", &["opened_at IS NULL", "closed_at IS NULL"]),
 ];
 

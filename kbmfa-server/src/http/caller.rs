@@ -6,7 +6,7 @@ use std::convert::Infallible;
 use warp::Filter;
 
 use crate::logins::Error;
-use crate::roster::caller::{Claim, Credential};
+use crate::machines::caller::{Claim, Credential};
 use crate::secret::SecretHash;
 use crate::source::Address;
 

@@ -15,7 +15,7 @@ use std::time::Duration;
 
 use super::{caller, logins, reply, sessions};
 use crate::logins::key;
-use crate::roster::caller::Credential;
+use crate::machines::caller::Credential;
 use crate::secret::SecretHash;
 
 /// A request: the value of `Authorization` on a line, an id with a query on the next, and a body.

@@ -12,8 +12,8 @@ use super::pool::{Place, Pool};
 use super::strangers::{Strangers, What};
 use crate::db::{self, Db};
 use crate::logins::Logins;
-use crate::roster::caller::Credential;
-use crate::roster::{self, service::authenticate_waiting};
+use crate::machines::caller::Credential;
+use crate::machines::{self, service::authenticate_waiting};
 use crate::secret::SecretHash;
 use crate::shared::Shared;
 use crate::source::{Address, Source};
@@ -148,7 +148,7 @@ impl Gate {
                 });
                 Ok(true)
             }
-            Err(roster::Error::Db(error)) => Err(Refusal::Unavailable(error)),
+            Err(machines::Error::Db(error)) => Err(Refusal::Unavailable(error)),
             Ok(None) | Err(_) => Ok(false),
         }
     }

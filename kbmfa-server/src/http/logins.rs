@@ -10,7 +10,7 @@ use warp::reply::Response;
 
 use super::reply;
 use crate::logins::{Error, Logins};
-use crate::roster::caller::Credential;
+use crate::machines::caller::Credential;
 
 pub(super) async fn open(id: String, who: Option<Credential>, logins: Logins, body: Bytes) -> Response {
     let result = async {

@@ -15,9 +15,11 @@ use crate::ca;
 use crate::clock::Time;
 use crate::db::{Db, Tx};
 use crate::logins::{Error, Logins, telling};
-use crate::roster::caller::Credential;
-use crate::roster::{self, service, store};
+use crate::machines::caller::Credential;
+use crate::machines::{self, service};
+use crate::pools::store::of_machine;
 use crate::secret::SecretHash;
+use crate::usecases;
 
 pub(super) async fn this_machine(who: Option<Credential>, (db, logins): (Db, Logins)) -> Response {
     let result = async {
@@ -32,7 +34,7 @@ pub(super) async fn this_machine(who: Option<Credential>, (db, logins): (Db, Log
         };
         let found = db.write("machine.self", move |tx| {
             let caller = service::authenticate(tx, &hash, None)?.ok_or(Error::Unauthorized)?;
-            let pools = store::pools_of(tx, &caller.machine_id)?;
+            let pools = of_machine(tx, &caller.machine_id)?;
             Ok::<_, Error>(times.told_to(caller.name, pools, tx.now))
         });
         Ok::<_, Failure>(found.await?)
@@ -88,10 +90,10 @@ pub(super) async fn join(
         // Strangers' guesses are read and not written, so that no number of them holds up a login.
         let joined = match db.read(move |tx| service::is_join_token(tx, &token)).await {
             Ok(true) => db.write("machine.join", move |tx| do_join(tx, &asked, &hash, times)).await,
-            Ok(false) => Err(roster::Error::TokenRefused.into()),
+            Ok(false) => Err(machines::Error::TokenRefused.into()),
             Err(error) => Err(error.into()),
         };
-        if let (Err(Error::Roster(roster::Error::TokenRefused)), Some(Peer(address))) = (&joined, peer) {
+        if let (Err(Error::Machine(machines::Error::TokenRefused)), Some(Peer(address))) = (&joined, peer) {
             strangers.turned_away(What::JoinToken, address);
         }
         Ok::<_, Failure>(joined?)
@@ -120,8 +122,7 @@ impl Times {
 
 fn do_join(tx: &Tx<'_>, asked: &Join, hash: &SecretHash, times: Times) -> Result<Machine, Error> {
     let token = SecretHash::of(&asked.token);
-    let machine = service::join(tx, &token, hash, asked.module_version.as_str())?;
-    ca::service::joined(tx, &machine.id)?;
-    let pools = store::pools_of(tx, &machine.id)?;
+    let machine = usecases::machines::join(tx, &token, hash, asked.module_version.as_str())?;
+    let pools = of_machine(tx, &machine.id)?;
     Ok(times.told_to(machine.name, pools, tx.now))
 }

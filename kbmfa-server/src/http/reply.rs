@@ -14,7 +14,7 @@ use crate::ca;
 use crate::db;
 use crate::fault_log::SharedFaultLog;
 use crate::logins::Error;
-use crate::roster;
+use crate::machines;
 
 /// Why a request failed.
 #[derive(Debug, thiserror::Error)]
@@ -116,7 +116,7 @@ fn explain(failure: &Failure) -> Response {
                 let title = "the AUTH_TOKEN opens logins and does nothing else; join this machine";
                 say(StatusCode::FORBIDDEN, "only-logins", title)
             }
-            Error::Roster(roster::Error::TooManyClaimed) => {
+            Error::Machine(machines::Error::TooManyClaimed) => {
                 let title = "too many machines go by AUTH_TOKEN already";
                 say(StatusCode::TOO_MANY_REQUESTS, "too-many-requests", title)
             }
@@ -133,18 +133,18 @@ fn explain(failure: &Failure) -> Response {
             Error::TooManyPolls => {
                 say(StatusCode::TOO_MANY_REQUESTS, "too-many-requests", "too many polls wait for this login")
             }
-            Error::Roster(roster::Error::TokenRefused) => {
+            Error::Machine(machines::Error::TokenRefused) => {
                 say(StatusCode::FORBIDDEN, "token-refused", "the join token is unknown, used or expired")
             }
-            Error::Db(db::Error::ReadOnly) | Error::Roster(roster::Error::Db(db::Error::ReadOnly)) => {
+            Error::Db(db::Error::ReadOnly) | Error::Machine(machines::Error::Db(db::Error::ReadOnly)) => {
                 let title = "the server was restored from a backup and waits until that is confirmed";
                 say(StatusCode::SERVICE_UNAVAILABLE, "unavailable", title)
             }
-            Error::Db(error) | Error::Roster(roster::Error::Db(error)) => {
+            Error::Db(error) | Error::Machine(machines::Error::Db(error)) => {
                 FAILED.failed(error);
                 say(StatusCode::SERVICE_UNAVAILABLE, "unavailable", "the database cannot be used right now")
             }
-            Error::Roster(_) | Error::Random(_) => {
+            Error::Machine(_) | Error::Random(_) => {
                 FAILED.failed(error);
                 say(StatusCode::INTERNAL_SERVER_ERROR, "internal", "internal error")
             }

@@ -11,7 +11,7 @@ use warp::reply::Response;
 use super::reply::{self, Failure};
 use super::{BODY_BYTES_MAX, caller};
 use crate::logins::Error;
-use crate::roster::caller::Credential;
+use crate::machines::caller::Credential;
 use crate::secret::SecretHash;
 use crate::sessions::Sessions;
 

@@ -23,9 +23,9 @@ use super::{Error, Logins, Rules, answering, service};
 use crate::clock::Time;
 use crate::db::{Tx, lease};
 use crate::fault_log::FaultLog;
+use crate::pools;
 use crate::progress::Progress;
 use crate::relay::{self, Answer, Answers, Hint, Message, Relay, Telling};
-use crate::roster;
 use herald::Herald;
 use patience::Patience;
 
@@ -392,7 +392,7 @@ pub const LEASE: &str = "relay";
 fn item(tx: &Tx<'_>, rules: &Rules, ask: Option<Ask>) -> Result<Option<Item>, Error> {
     let Some(ask) = ask else { return Ok(None) };
     let Some(login) = store::by_id(tx, &ask.login)? else { return Ok(None) };
-    let pools = roster::store::pools_of(tx, &login.machine_id)?;
+    let pools = pools::store::of_machine(tx, &login.machine_id)?;
     let copies = asks::copies(tx, &ask.id)?.into_iter().map(Message).collect();
     let console = answering::console_counts(tx, rules, &login)?;
     Ok(Some(Item { ask, copies, login, pools, console }))

@@ -11,8 +11,8 @@ use tokio::sync::{Notify, mpsc, watch};
 use super::waiters::Waiters;
 use super::{Error, Rules, service, telling};
 use crate::db::{Db, Tx};
-use crate::roster::caller::{Caller, Credential};
-use crate::roster::service::{authenticate, authenticate_waiting, claimed};
+use crate::machines::caller::{Caller, Credential};
+use crate::machines::service::{authenticate, authenticate_waiting, claimed};
 use crate::shared::Shared;
 
 /// The logins of this server.

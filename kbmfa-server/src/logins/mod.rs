@@ -28,8 +28,8 @@ pub use service::Rules;
 use kbmfa_proto::names::LoginId;
 
 use crate::db;
+use crate::machines;
 use crate::random::NoRandomness;
-use crate::roster;
 
 /// Why a login action was not done.
 #[derive(Debug, thiserror::Error)]
@@ -37,9 +37,9 @@ pub enum Error {
     /// The database failed.
     #[error(transparent)]
     Db(#[from] db::Error),
-    /// The roster failed.
+    /// The machine is not known, or not accepted.
     #[error(transparent)]
-    Roster(#[from] roster::Error),
+    Machine(#[from] machines::Error),
     /// No random bytes.
     #[error(transparent)]
     Random(#[from] NoRandomness),

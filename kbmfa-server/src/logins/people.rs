@@ -1,5 +1,5 @@
 //! Everybody whom a login is about: whose account is entered, under each of its names, and who asks for it. What machines
-//! report is looked up in the roster here; a name as it was typed never is, but for what a module does not resolve.
+//! report is looked up among the employees here; a name as it was typed never is, but for what a module does not resolve.
 
 use kbmfa_proto::login::{Account, OpenLogin};
 use kbmfa_proto::names::UserName;
@@ -7,13 +7,13 @@ use kbmfa_proto::names::UserName;
 use super::service::{Rules, by_the_relay};
 use crate::clock::Time;
 use crate::db::{Error, Tx};
+use crate::employees::service::behind;
 use crate::policy::{Membership, Person, Reach};
-use crate::roster::employee::service::behind;
 
 /// Microseconds of a day, the unit of the shadow file.
 const DAY_US: i64 = 86_400_000_000;
 
-/// The people, each once, as the roster has them now.
+/// The people, each once, as the database has them now.
 pub(super) fn about(tx: &Tx<'_>, opened: &OpenLogin) -> Result<Vec<Person>, Error> {
     let mut names: Vec<&UserName> = opened.accounts().collect();
     names.sort();

@@ -16,11 +16,12 @@ use super::store::{self, Login, history, reach};
 use super::telling;
 use crate::audit::{Actor, Event, Kind, store as audit};
 use crate::db::{self, Tx};
+use crate::machines;
+use crate::machines::caller::{AuthToken, Caller, Claim};
 use crate::policy::{self, Facts, Grounds, Membership, Person, Reach, Refusal, Subject, Verdict};
+use crate::pools;
 use crate::random;
 use crate::relay::{Post, text};
-use crate::roster;
-use crate::roster::caller::{AuthToken, Caller, Claim};
 use crate::source::Origin;
 
 /// Logins whose time is up that are ended in one transaction: bounds how long the next login waits for that.
@@ -298,7 +299,7 @@ fn enter(
         poll: 0,
     };
     store::insert(tx, &login)?;
-    roster::store::set_resolves(tx, &caller.machine_id, opened)?;
+    machines::store::set_resolves(tx, &caller.machine_id, opened)?;
     record_opening(tx, &login, &verdict)?;
     match verdict {
         Verdict::Ask(terms) => {
@@ -382,7 +383,7 @@ pub(super) fn facts(
     Ok(Facts {
         subject: Subject {
             machine: machine.clone(),
-            pools: roster::store::pools_of(tx, machine_id)?,
+            pools: pools::store::of_machine(tx, machine_id)?,
             user: opened.user.clone(),
             also: opened.uid_user.clone(),
             service: opened.service.to_string(),

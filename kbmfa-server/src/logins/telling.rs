@@ -12,11 +12,11 @@ use super::store::history;
 use super::store::notices::{self, About, Repeated, Worth};
 use crate::audit::{Actor, Event, Kind, store as audit};
 use crate::db::Tx;
+use crate::machines::caller::Caller;
+use crate::machines::hosts;
 use crate::policy::{Approver, Refusal};
 use crate::random;
 use crate::relay::{Standing, text};
-use crate::roster::caller::Caller;
-use crate::roster::host;
 use crate::secret::SecretHash;
 
 /// People are told again of a limit that goes on being reached after this.
@@ -63,7 +63,7 @@ pub fn of_host(
     caller: &Caller,
     (credential, told): (&SecretHash, &Host),
 ) -> Result<(), Error> {
-    let Some(twin) = host::note(tx, credential, told)? else { return Ok(()) };
+    let Some(twin) = hosts::note(tx, credential, told)? else { return Ok(()) };
     let subject = format!("seen-twice {}", caller.machine_id);
     let text = text::seen_twice(caller.name.as_str(), twin.sentence());
     let destination = (rules.relay.to_owned(), rules.policy.default.destination.clone());

@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use super::answering::{self, Answered};
 use super::service::{self, Rules};
-use super::state::{Grace, Revocation};
+use super::state::Grace;
 use super::{Error, store};
 use crate::audit::Actor;
 use crate::audit::store as audit;
@@ -19,14 +19,15 @@ use crate::audit::store::search::{Filter, search};
 use crate::clock::{Clock, Time};
 use crate::db::Tx;
 use crate::db::testing::{Fixture, fixture};
+use crate::employees;
+use crate::employees::store::Employee;
+use crate::machines;
+use crate::machines::caller::{Caller, Claim};
 use crate::policy::{Approvers, Limits, Rule, Says, Scope, Settings, Terms};
 use crate::relay::Answer;
-use crate::roster;
-use crate::roster::caller::{Caller, Claim};
-use crate::roster::employee;
-use crate::roster::employee::store::Employee;
-use crate::roster::testing::enter_machine;
 use crate::secret::SecretHash;
+use crate::usecases::employees as employment;
+use crate::usecases::testing::enter_machine;
 
 mod accounts;
 mod answers;
@@ -187,30 +188,19 @@ fn employ(world: &World, unix_name: &'static str) {
         name: unix_name.into(),
         unix_name: unix_name.parse().unwrap(),
         keybase_name: None,
-        state: employee::State::Active,
+        state: employees::State::Active,
         created_at: Time::from_micros(0),
         changed_at: Time::from_micros(0),
     };
-    world
-        .act(move |tx, _, _| Ok(employee::service::add(tx, &Actor::new("console:root"), &employee)?))
-        .unwrap();
+    let add = move |tx: &Tx<'_>| employment::add(tx, &Actor::new("console:root"), &employee);
+    world.fixture.db.write_blocking("test", add).unwrap();
 }
 
 /// Suspends, resumes or removes alice, as the command line does.
-fn set_alice(world: &World, state: employee::State) {
-    let revokes = match state {
-        employee::State::Active => None,
-        employee::State::Suspended => Some(Revocation::Suspended),
-        employee::State::Removed => Some(Revocation::Removed),
+fn set_alice(world: &World, state: employees::State) {
+    let (rules, actor) = (world.rules.clone(), Actor::new("console:root"));
+    let set = move |tx: &Tx<'_>| {
+        employment::set_state(tx, &rules, &actor, &"alice@example.com".parse().unwrap(), state)
     };
-    world
-        .act(move |tx, rules, _| {
-            let actor = Actor::new("console:root");
-            employee::service::set_state(tx, &actor, &"alice@example.com".parse().unwrap(), state)?;
-            if let Some(why) = revokes {
-                service::revoke_all_of(tx, rules, &"alice".parse().unwrap(), why, &actor)?;
-            }
-            Ok(())
-        })
-        .unwrap();
+    world.fixture.db.write_blocking("test", set).unwrap();
 }

@@ -65,7 +65,7 @@ pub struct Counts {
 pub struct Facts {
     /// Who wants to go where.
     pub subject: Subject,
-    /// The person behind the Unix account, if the roster knows one.
+    /// The person behind the Unix account, if an employee has it.
     pub person: Person,
     /// Whether the account exists on the machine.
     pub account: Account,
@@ -84,7 +84,7 @@ pub struct Facts {
 /// The person behind a Unix account.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Person {
-    /// The roster knows nobody by this account.
+    /// No employee has this account.
     Unknown,
     /// An employee, who answers under these names.
     Employee(Vec<Approver>),
@@ -231,7 +231,7 @@ pub enum Refusal {
     NotAMember,
     /// Nobody can be asked, since the relay does not reach them.
     RelayDown,
-    /// Nobody may approve their own login here, and the roster does not know whose this is.
+    /// Nobody may approve their own login here, and no employee has this account.
     UnknownPerson,
 }
 

@@ -285,19 +285,19 @@ mod tests {
     use crate::audit::store::search::{Filter, search};
     use crate::db::FILE;
     use crate::db::testing::{Fixture, sqlite_fixture};
-    use crate::roster::employee::store::Employee;
-    use crate::roster::employee::{self, Email, State};
-    use crate::roster::service;
+    use crate::employees::store::Employee;
+    use crate::employees::{Email, State};
     use crate::secret::SecretHash;
+    use crate::usecases;
     use proptest::prelude::*;
 
     fn machine(fixture: &Fixture, name: &'static str, present: bool) {
         let work = move |tx: &Tx<'_>| {
             let (actor, name) = (Actor::new("console:root"), name.parse().unwrap());
             if present {
-                service::add_machine(tx, &actor, &name)
+                usecases::machines::add(tx, &actor, &name, &[])
             } else {
-                service::remove_machine(tx, &actor, &name).map(drop)
+                usecases::machines::remove(tx, &rules(), &actor, &name).map(drop)
             }
         };
         fixture.db.write_blocking("test", work).unwrap();
@@ -356,11 +356,12 @@ mod tests {
             created_at: Time::from_micros(0),
             changed_at: Time::from_micros(0),
         };
-        let add = move |tx: &Tx<'_>| employee::service::add(tx, &actor(), &alice);
+        let add = move |tx: &Tx<'_>| usecases::employees::add(tx, &actor(), &alice);
         fixture.db.write_blocking("test", add).unwrap();
         let (_dir, backup) = backup_of(&fixture);
-        let suspend =
-            move |tx: &Tx<'_>| employee::service::set_state(tx, &actor(), &email, State::Suspended).map(drop);
+        let suspend = move |tx: &Tx<'_>| {
+            usecases::employees::set_state(tx, &rules(), &actor(), &email, State::Suspended).map(drop)
+        };
         fixture.db.write_blocking("test", suspend).unwrap();
         let report = report(&backup, Some(&fixture.db)).unwrap();
         let names = |things: &[Thing]| things.iter().map(Thing::to_string).collect::<Vec<_>>();
@@ -403,7 +404,8 @@ mod tests {
         let fixture = sqlite_fixture();
         machine(&fixture, "web1", true);
         let (_dir, backup) = backup_of(&fixture);
-        let elsewhere = |tx: &Tx<'_>| service::add_machine(tx, &Actor::new("x"), &"db1".parse().unwrap());
+        let elsewhere =
+            |tx: &Tx<'_>| usecases::machines::add(tx, &Actor::new("x"), &"db1".parse().unwrap(), &[]);
         backup.write_blocking("test", elsewhere).unwrap();
         machine(&fixture, "web2", true);
         let report = report(&backup, Some(&fixture.db)).unwrap();
@@ -428,7 +430,7 @@ mod tests {
         let confirm = |db: &Db| confirm(db, &rules(), Actor::new("console:root"));
         assert!(matches!(confirm(&fixture.db), Err(Error::NothingToConfirm)));
         halt(&fixture.db, &notice).unwrap();
-        let add = |tx: &Tx<'_>| service::add_machine(tx, &Actor::new("x"), &"db1".parse().unwrap());
+        let add = |tx: &Tx<'_>| usecases::machines::add(tx, &Actor::new("x"), &"db1".parse().unwrap(), &[]);
         assert!(fixture.db.write_blocking("test", add).is_err());
         assert_eq!(confirm(&fixture.db).unwrap(), notice);
         fixture.db.write_blocking("test", add).unwrap();
@@ -448,15 +450,15 @@ mod tests {
         machine(&fixture, "web2", true);
         let token = |name: &'static str| {
             let make = move |tx: &Tx<'_>| {
-                let (root, life) = (Actor::new("console:root"), service::JOIN_TOKEN_LIFE);
-                service::make_join_token(tx, &root, &name.parse().unwrap(), life)
+                let (root, life) = (Actor::new("console:root"), usecases::machines::JOIN_TOKEN_LIFE);
+                usecases::machines::make_join_token(tx, &root, &name.parse().unwrap(), life)
             };
             fixture.db.write_blocking("test", make).unwrap().hash()
         };
         let (first, second) = (token("web1"), token("web2"));
         let join = |db: &Db, token: &SecretHash, credential: &str| {
             let (token, credential) = (token.clone(), SecretHash::of(credential));
-            db.write_blocking("test", move |tx| service::join(tx, &token, &credential, "0"))
+            db.write_blocking("test", move |tx| usecases::machines::join(tx, &token, &credential, "0"))
         };
         join(&fixture.db, &first, "a").unwrap();
         let (dir, backup) = backup_of(&fixture);
@@ -473,7 +475,7 @@ mod tests {
         confirm(&backup, &rules(), Actor::new("console:root")).unwrap();
         for (token, credential) in [(&first, "a"), (&first, "c"), (&second, "b"), (&second, "d")] {
             let refused = join(&backup, token, credential);
-            assert!(matches!(refused, Err(crate::roster::Error::TokenRefused)), "{credential}");
+            assert!(matches!(refused, Err(crate::machines::Error::TokenRefused)), "{credential}");
         }
         drop(dir);
     }

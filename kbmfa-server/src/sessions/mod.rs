@@ -15,7 +15,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use crate::db::Db;
 use crate::logins::{Error, Logins};
-use crate::roster::service::authenticate;
+use crate::machines::service::authenticate;
 use crate::secret::SecretHash;
 use crate::shared::Shared;
 

@@ -10,9 +10,9 @@ use crate::db::Tx;
 use crate::logins::service::Rules;
 use crate::logins::store::notices::{About, Repeated, Worth};
 use crate::logins::{Error, key, store as logins, telling};
+use crate::machines::caller::Caller;
 use crate::random;
 use crate::relay::text;
-use crate::roster::caller::Caller;
 use crate::source::Origin;
 
 /// Puts a report on record, unless it is there already.

@@ -18,11 +18,11 @@ use crate::db::testing::{Fixture, fixture};
 use crate::logins::service::{self as logins, Rules};
 use crate::logins::state::Grace;
 use crate::logins::{Error, Logins, answering, store as login_store};
+use crate::machines::caller::Caller;
 use crate::policy::{Approvers, Limits, Settings, Terms};
 use crate::relay::Answer;
-use crate::roster::caller::Caller;
-use crate::roster::testing::{enter_machine, join_machine};
 use crate::secret::SecretHash;
+use crate::usecases::testing::{enter_machine, join_machine};
 use SessionEvent::{Closed, LetInUnreachable, Opened};
 
 pub(crate) struct World {

@@ -3,8 +3,8 @@
 use kbmfa_proto::names::MachineName;
 use kbmfa_server::audit::Actor;
 use kbmfa_server::db::Db;
-use kbmfa_server::roster::{self, service};
 use kbmfa_server::secret::SecretHash;
+use kbmfa_server::usecases::{self, machines};
 use std::env;
 use std::fs;
 use std::io::{Read, Write};
@@ -66,10 +66,10 @@ impl Bed {
         let added = db.write_blocking("bench", |tx| {
             (0..MACHINES).try_for_each(|n| {
                 let (actor, name) = (Actor::new("bench"), name(n));
-                service::add_machine(tx, &actor, &name)?;
-                let token = service::make_join_token(tx, &actor, &name, service::JOIN_TOKEN_LIFE)?;
-                service::join(tx, &token.hash(), &SecretHash::of(&credential(n)), "bench")?;
-                Ok::<_, roster::Error>(())
+                machines::add(tx, &actor, &name, &[])?;
+                let token = machines::make_join_token(tx, &actor, &name, machines::JOIN_TOKEN_LIFE)?;
+                machines::join(tx, &token.hash(), &SecretHash::of(&credential(n)), "bench")?;
+                Ok::<_, usecases::Error>(())
             })
         });
         added.unwrap();

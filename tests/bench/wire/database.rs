@@ -5,9 +5,9 @@ use kbmfa_proto::names::LoginId;
 use kbmfa_server::config::Config;
 use kbmfa_server::db::Db;
 use kbmfa_server::logins::{Error, answering, service};
+use kbmfa_server::machines::service::authenticate_waiting;
 use kbmfa_server::random;
 use kbmfa_server::relay::Answer;
-use kbmfa_server::roster::service::authenticate_waiting;
 use kbmfa_server::secret::SecretHash;
 use std::fs::File;
 use std::io::Write;
@@ -74,7 +74,7 @@ type Act = Box<
     dyn FnOnce(
             &kbmfa_server::db::Tx<'_>,
             &kbmfa_server::logins::Rules,
-            &kbmfa_server::roster::caller::Caller,
+            &kbmfa_server::machines::caller::Caller,
             &LoginId,
         ) -> Result<(), Error>
         + Send,

@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use crate::clock::{Clock, SystemClock, Time};
 use crate::db::{Db, Tx};
-use crate::roster::host;
-use crate::roster::store::{self, Machine};
+use crate::machines::hosts;
+use crate::machines::store::{self, Machine};
 
 /// A machine that was not heard of for so long is worth a look.
 const SILENT: Duration = Duration::from_secs(7 * 86_400);
@@ -30,7 +30,7 @@ pub(super) fn heard_of(db: &Db) -> Vec<Finding> {
 fn clones(tx: &Tx<'_>, machines: &[Machine]) -> Result<Vec<Finding>, crate::db::Error> {
     let mut findings = Vec::new();
     for Machine { id, name, .. } in machines {
-        if let Some(twin) = host::twin(&host::store::sightings_of(tx, id)?, tx.now) {
+        if let Some(twin) = hosts::twin(&hosts::store::sightings_of(tx, id)?, tx.now) {
             let found = format!("{name} was cloned, or its /etc/kbmfa copied: {}", twin.sentence());
             let fix = format!("`kbmfa-server machine rotate {name}`, and `kbmfa-host join` on the right one");
             findings.push(Finding::fault("machines", found).fix(fix));

@@ -9,9 +9,9 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use super::super::{Admin, Failure};
-use crate::audit::Actor;
 use crate::db::Tx;
-use crate::roster::{Error, service, store};
+use crate::machines::{Error, store};
+use crate::usecases::{self, machines as usecase};
 
 /// Largest file of machines that is read: some 100,000 lines.
 const FILE_MAX: u64 = 8 << 20;
@@ -71,9 +71,11 @@ pub(super) fn run(admin: &Admin, args: Args) -> Result<(), Failure> {
     let taken = admin.change("machine.add", move |tx, _, actor| {
         let taken = taken(tx, &wanted)?;
         if taken.is_empty() {
-            wanted.iter().try_for_each(|new| enter(tx, actor, new))?;
+            for new in &wanted {
+                usecase::add(tx, actor, &new.name, &new.pools)?;
+            }
         }
-        Ok::<_, Error>(taken)
+        Ok::<_, usecases::Error>(taken)
     })?;
     refuse(from.as_deref(), taken)?;
     let names: Vec<&MachineName> = machines.iter().map(|new| &new.name).collect();
@@ -99,15 +101,6 @@ fn sentence(machines: &[New]) -> Option<String> {
             Some(format!("{} machines: {}{more}", many.len(), names.join(", ")))
         }
     }
-}
-
-fn enter(tx: &Tx<'_>, actor: &Actor, new: &New) -> Result<(), Error> {
-    service::add_machine(tx, actor, &new.name)?;
-    for pool in &new.pools {
-        service::add_pool(tx, actor, pool)?;
-        service::put_in_pool(tx, actor, pool, &new.name)?;
-    }
-    Ok(())
 }
 
 /// What is wrong with the list as a whole: a name that is taken, or given twice.

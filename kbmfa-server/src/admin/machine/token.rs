@@ -9,9 +9,10 @@ use super::super::print::{self, Moment};
 use super::super::{Admin, Failure, when};
 use crate::clock::Time;
 use crate::db::Tx;
-use crate::roster::service::{self, JOIN_TOKEN_LIFE, JOIN_TOKEN_LIFE_MAX};
-use crate::roster::{Error, store};
+use crate::machines::store;
+use crate::pools;
 use crate::secret::Secret;
+use crate::usecases::machines::{JOIN_TOKEN_LIFE, JOIN_TOKEN_LIFE_MAX, make_join_token};
 
 /// Shortest life of a token: somebody has to carry it to the machine.
 const LIFE_MIN: Duration = Duration::from_secs(60);
@@ -63,10 +64,10 @@ pub(super) fn run(admin: &Admin, args: &Args) -> Result<(), Failure> {
     let made = admin.change("machine.join-token", move |tx, _, actor| {
         let names = if names.is_empty() { never_joined(tx, pool.as_ref())? } else { names };
         let make = |name: MachineName| {
-            let token = service::make_join_token(tx, actor, &name, life)?;
+            let token = make_join_token(tx, actor, &name, life)?;
             Ok((name, token, tx.now + life))
         };
-        names.into_iter().map(make).collect::<Result<Vec<(MachineName, Secret, Time)>, Error>>()
+        names.into_iter().map(make).collect::<Result<Vec<(MachineName, Secret, Time)>, pools::Error>>()
     })?;
     let made: Vec<Made> = made
         .into_iter()
@@ -93,8 +94,8 @@ pub(super) fn run(admin: &Admin, args: &Args) -> Result<(), Failure> {
 }
 
 /// Machines that have never had a credential, of one pool or of all.
-fn never_joined(tx: &Tx<'_>, pool: Option<&PoolName>) -> Result<Vec<MachineName>, Error> {
-    let of_pool = pool.map(|pool| service::pool(tx, pool)).transpose()?.map(|pool| pool.machines);
+fn never_joined(tx: &Tx<'_>, pool: Option<&PoolName>) -> Result<Vec<MachineName>, pools::Error> {
+    let of_pool = pool.map(|pool| pools::service::find(tx, pool)).transpose()?.map(|pool| pool.machines);
     let is_wanted = |name: &MachineName| of_pool.as_ref().is_none_or(|machines| machines.contains(name));
     let machines = store::machines(tx)?.into_iter();
     let waiting = machines.filter(|machine| !machine.has_joined() && !machine.name.is_claimed());

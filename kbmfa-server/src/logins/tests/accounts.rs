@@ -29,7 +29,7 @@ fn not_self(world: &mut World) {
 fn a_suspended_employee_is_out_under_every_spelling_and_every_name_of_the_uid() {
     let world = World::new();
     employ(&world, "alice");
-    set_alice(&world, employee::State::Suspended);
+    set_alice(&world, employees::State::Suspended);
     let second_name = OpenLogin { user: name("deploy"), uid_user: Some(name("alice")), ..alice(3) };
     for (id, opened) in [(1, spelled(1, "ALICE")), (2, spelled(2, "alice@example.com")), (3, second_name)] {
         check(&world.open(id, opened).unwrap(), WireState::Denied, Some("suspended"));
@@ -40,7 +40,7 @@ fn a_suspended_employee_is_out_under_every_spelling_and_every_name_of_the_uid() 
 fn a_module_that_does_not_resolve_accounts_lets_no_spelling_of_a_suspended_employee_pass() {
     let world = World::new();
     employ(&world, "alice");
-    set_alice(&world, employee::State::Suspended);
+    set_alice(&world, employees::State::Suspended);
     for (id, typed) in [(1, "Alice"), (2, "alice@example.com"), (3, "EXAMPLE\\alice")] {
         let old = OpenLogin { user: name(typed), uid: None, ..alice(id.into()) };
         check(&world.open(id, old).unwrap(), WireState::Denied, Some("suspended"));
@@ -53,7 +53,7 @@ fn a_suspension_ends_what_waits_under_another_spelling_or_was_asked_for_by_su() 
     employ(&world, "alice");
     world.open(1, spelled(1, "ALICE")).unwrap();
     world.open(2, su(2, "root", "alice")).unwrap();
-    set_alice(&world, employee::State::Suspended);
+    set_alice(&world, employees::State::Suspended);
     for id in [1, 2] {
         check(&world.poll(id, 0), WireState::Denied, Some("suspended"));
     }
@@ -166,7 +166,7 @@ fn an_answer_without_a_login_uid_does_not_count_where_approvers_are_told_apart()
 fn a_machine_whose_module_tells_no_more_than_a_spelling_is_known() {
     let world = World::new();
     let resolves =
-        || world.fixture.db.read_blocking(roster::store::machines).unwrap().pop().unwrap().resolves;
+        || world.fixture.db.read_blocking(machines::store::machines).unwrap().pop().unwrap().resolves;
     assert_eq!(resolves(), None);
     world.open(1, OpenLogin { account: Account::Missing, uid: None, ..alice(1) }).unwrap();
     assert_eq!(resolves(), None, "an account that does not exist shows nothing");

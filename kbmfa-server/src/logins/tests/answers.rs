@@ -39,16 +39,16 @@ fn a_suspension_ends_what_waits_and_what_was_approved_and_refuses_what_comes() {
     world.answer(2, "console:root", Answer::Approve);
     world.answer(3, "console:root", Answer::Approve);
     check(&world.poll(3, 0), WireState::Approved, None);
-    set_alice(&world, employee::State::Suspended);
+    set_alice(&world, employees::State::Suspended);
     check(&world.poll(1, 0), WireState::Denied, Some("suspended"));
     check(&world.poll(2, 0), WireState::Denied, Some("suspended"));
     check(&world.poll(3, 0), WireState::Denied, Some("suspended"));
     check(&world.open(4, alice(4)).unwrap(), WireState::Denied, Some("suspended"));
     let session = OpenLogin { phase: Phase::Session, ..alice(3) };
     check(&world.open(5, session).unwrap(), WireState::Denied, Some("suspended"));
-    set_alice(&world, employee::State::Active);
+    set_alice(&world, employees::State::Active);
     check(&world.open(6, alice(6)).unwrap(), WireState::Pending, None);
-    set_alice(&world, employee::State::Removed);
+    set_alice(&world, employees::State::Removed);
     check(&world.poll(6, 0), WireState::Denied, Some("removed"));
     check(&world.open(7, alice(7)).unwrap(), WireState::Denied, Some("removed"));
 }

@@ -49,8 +49,8 @@ proptest! {
                 Act::Sweep => world.sweep(),
                 Act::OpenAgain => let_in |= world.open(1, alice(1)).unwrap().state == WireState::Approved,
                 Act::Restart => world.restart(),
-                Act::Suspend if !suspended => set_alice(&world, employee::State::Suspended),
-                Act::Resume if suspended => set_alice(&world, employee::State::Active),
+                Act::Suspend if !suspended => set_alice(&world, employees::State::Suspended),
+                Act::Resume if suspended => set_alice(&world, employees::State::Active),
                 Act::Suspend | Act::Resume => {}
             }
             suspended = match act {

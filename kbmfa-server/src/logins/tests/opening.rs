@@ -163,7 +163,7 @@ fn machines_that_go_by_the_auth_token_share_one_cap_and_no_login() {
         let caller = world
             .fixture
             .db
-            .write_blocking("test", move |tx| roster::service::claimed(tx, &claim, Some("0.1.0")));
+            .write_blocking("test", move |tx| machines::service::claimed(tx, &claim, Some("0.1.0")));
         caller.unwrap().unwrap()
     };
     let callers = [claimed("web1", "a"), claimed("web1", "b"), claimed("web2", "a")];

@@ -1,22 +1,16 @@
-//! Who and what takes part: machines with their credentials, the pools that they are in, and employees.
+//! Machines: which there are, with which credential each proves itself, and on which computers that is used.
 
 pub mod caller;
-
+pub mod hosts;
 pub mod service;
 pub mod store;
 
-pub mod employee;
-pub mod host;
-
-#[cfg(test)]
-pub(crate) mod testing;
-
-use kbmfa_proto::names::{MachineName, PoolName};
+use kbmfa_proto::names::MachineName;
 
 use crate::db;
 use crate::random::NoRandomness;
 
-/// Why a roster action was not done.
+/// Why something was not done to a machine.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// The database failed.
@@ -31,21 +25,6 @@ pub enum Error {
     /// There is one already.
     #[error("there is a machine {0} already")]
     MachineExists(MachineName),
-    /// There is no such pool.
-    #[error("there is no pool {0}")]
-    NoSuchPool(PoolName),
-    /// The machine is not in the pool.
-    #[error("machine {0} is not in pool {1}")]
-    NotInPool(MachineName, PoolName),
-    /// There is no such employee.
-    #[error("there is no employee {0}")]
-    NoSuchEmployee(String),
-    /// There is one already.
-    #[error("that address, account or Keybase name is {0}'s already")]
-    EmployeeExists(String),
-    /// Nothing to change.
-    #[error("{0} is {1} already")]
-    SameState(String, &'static str),
     /// The name is one that machines claim with the `AUTH_TOKEN`.
     #[error(
         "{0} is only claimed with the AUTH_TOKEN; enter the machine under its plain name and let it join"
@@ -54,7 +33,7 @@ pub enum Error {
     /// Too many names are claimed with the `AUTH_TOKEN`.
     #[error("too many machines go by AUTH_TOKEN; remove claimed names that are not needed")]
     TooManyClaimed,
-    /// The token is unknown, expired, or was traded for another credential. Which, is nobody's business.
+    /// The token is unknown, expired, or was traded for another credential. The caller is not told which.
     #[error("the join token is unknown, used or expired")]
     TokenRefused,
 }

@@ -1,12 +1,15 @@
-//! Machines for the tests of what stands above the roster.
+//! Machines for tests.
 
 use kbmfa_proto::names::MachineName;
 
-use super::caller::Caller;
-use super::service::{JOIN_TOKEN_LIFE, add_machine, join, machine, make_join_token};
+use super::machines::{JOIN_TOKEN_LIFE, add, join, make_join_token};
 use crate::audit::Actor;
+use crate::clock::Time;
 use crate::db::Db;
-use crate::db::testing::Fixture;
+use crate::db::testing::{Fixture, START};
+use crate::logins::Rules;
+use crate::machines::caller::Caller;
+use crate::machines::service::find;
 use crate::secret::SecretHash;
 
 /// Enters a machine; returns the caller that it is.
@@ -14,8 +17,8 @@ pub(crate) fn enter_machine(fixture: &Fixture, name: &str) -> Caller {
     let name: MachineName = name.parse().unwrap();
     let added = name.clone();
     let entered = fixture.db.write_blocking("test", move |tx| {
-        add_machine(tx, &Actor::new("console:root"), &added)?;
-        machine(tx, &added)
+        add(tx, &Actor::new("console:root"), &added, &[])?;
+        Ok::<_, super::Error>(find(tx, &added)?)
     });
     Caller { machine_id: entered.unwrap().id, name, login: None }
 }
@@ -38,10 +41,15 @@ pub(crate) fn joined(db: &Db, name: &str) -> SecretHash {
     let given = credential.clone();
     let entered = db.write_blocking("test", move |tx| {
         let root = Actor::new("console:root");
-        add_machine(tx, &root, &name)?;
+        add(tx, &root, &name, &[])?;
         let token = make_join_token(tx, &root, &name, JOIN_TOKEN_LIFE)?.hash();
-        join(tx, &token, &given, "0")
+        Ok::<_, super::Error>(join(tx, &token, &given, "0")?)
     });
     entered.unwrap();
     credential
+}
+
+/// Rules that ask anybody at the console.
+pub(crate) fn rules() -> Rules {
+    crate::sessions::tests::rules(Time::from_micros(START))
 }

@@ -114,7 +114,7 @@ pub fn note(tx: &Tx<'_>, credential: &SecretHash, told: &Host) -> Result<Option<
 mod tests {
     use super::*;
     use crate::db::testing::fixture;
-    use crate::roster::testing::joined;
+    use crate::usecases::testing::joined;
     use kbmfa_proto::names::HostHash;
 
     fn host(machine: u8, boot: u8) -> Host {

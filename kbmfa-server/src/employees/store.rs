@@ -7,7 +7,7 @@ use super::{Email, State};
 use crate::clock::Time;
 use crate::db::{Error, Row, Tx};
 
-/// An employee as they stand in the roster.
+/// An employee.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Employee {
     /// Opaque id.
@@ -72,7 +72,7 @@ pub fn by_unix_name(tx: &Tx<'_>, name: &UserName) -> Result<Option<Employee>, Er
 }
 
 /// An employee, not removed, with this address, account or Keybase name.
-pub(super) fn holder_of(tx: &Tx<'_>, new: &Employee) -> Result<Option<Employee>, Error> {
+pub(crate) fn holder_of(tx: &Tx<'_>, new: &Employee) -> Result<Option<Employee>, Error> {
     let sql = format!(
         "{EMPLOYEE} WHERE state <> 'removed' AND (email = ?1 OR unix_name = ?2 OR keybase_name = ?3) LIMIT 1"
     );
@@ -80,7 +80,7 @@ pub(super) fn holder_of(tx: &Tx<'_>, new: &Employee) -> Result<Option<Employee>,
     tx.query_one(&sql, &[new.email.as_str().into(), new.unix_name.as_str().into(), keybase.into()], employee)
 }
 
-pub(super) fn insert(tx: &Tx<'_>, new: &Employee) -> Result<(), Error> {
+pub(crate) fn insert(tx: &Tx<'_>, new: &Employee) -> Result<(), Error> {
     tx.execute(
         "INSERT INTO employee (id, email, name, unix_name, keybase_name, state, created_at, changed_at)
          VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?7)",
@@ -97,7 +97,7 @@ pub(super) fn insert(tx: &Tx<'_>, new: &Employee) -> Result<(), Error> {
     Ok(())
 }
 
-pub(super) fn set_state(tx: &Tx<'_>, id: &str, state: State) -> Result<(), Error> {
+pub(crate) fn set_state(tx: &Tx<'_>, id: &str, state: State) -> Result<(), Error> {
     let sql = "UPDATE employee SET state = ?2, changed_at = ?3 WHERE id = ?1";
     tx.execute(sql, &[id.into(), state.as_str().into(), tx.now.into()])?;
     Ok(())

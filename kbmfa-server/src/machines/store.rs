@@ -1,7 +1,7 @@
-//! The SQL of machines, credentials, join tokens and pools.
+//! The SQL of machines, their credentials and join tokens.
 
 use kbmfa_proto::login::{Account, OpenLogin};
-use kbmfa_proto::names::{MachineName, PoolName};
+use kbmfa_proto::names::MachineName;
 
 use crate::clock::Time;
 use crate::db::{Error, Row, Tx};
@@ -65,7 +65,7 @@ pub fn machine_by_name(tx: &Tx<'_>, name: &MachineName) -> Result<Option<Machine
     tx.query_one(&format!("{MACHINE} AND name = ?1"), &[name.as_str().into()], machine)
 }
 
-pub(super) fn insert_machine(tx: &Tx<'_>, id: &str, name: &MachineName) -> Result<(), Error> {
+pub(crate) fn insert_machine(tx: &Tx<'_>, id: &str, name: &MachineName) -> Result<(), Error> {
     tx.execute(
         "INSERT INTO machine (id, name, created_at) VALUES (?1, ?2, ?3)",
         &[id.into(), name.as_str().into(), tx.now.into()],
@@ -73,12 +73,12 @@ pub(super) fn insert_machine(tx: &Tx<'_>, id: &str, name: &MachineName) -> Resul
     Ok(())
 }
 
-pub(super) fn rename_machine(tx: &Tx<'_>, id: &str, name: &MachineName) -> Result<(), Error> {
+pub(crate) fn rename_machine(tx: &Tx<'_>, id: &str, name: &MachineName) -> Result<(), Error> {
     tx.execute("UPDATE machine SET name = ?2 WHERE id = ?1", &[id.into(), name.as_str().into()])?;
     Ok(())
 }
 
-pub(super) fn remove_machine(tx: &Tx<'_>, id: &str) -> Result<(), Error> {
+pub(crate) fn remove_machine(tx: &Tx<'_>, id: &str) -> Result<(), Error> {
     tx.execute("UPDATE machine SET removed_at = ?2 WHERE id = ?1", &[id.into(), tx.now.into()])?;
     tx.execute(
         "UPDATE credential SET retired_at = ?2 WHERE machine_id = ?1 AND retired_at IS NULL",
@@ -89,7 +89,7 @@ pub(super) fn remove_machine(tx: &Tx<'_>, id: &str) -> Result<(), Error> {
     Ok(())
 }
 
-pub(super) fn seen(tx: &Tx<'_>, id: &str, module_version: Option<&str>) -> Result<(), Error> {
+pub(crate) fn seen(tx: &Tx<'_>, id: &str, module_version: Option<&str>) -> Result<(), Error> {
     tx.execute(
         "UPDATE machine SET last_seen_at = ?2, module_version = coalesce(?3, module_version) WHERE id = ?1",
         &[id.into(), tx.now.into(), module_version.into()],
@@ -112,16 +112,16 @@ pub fn set_resolves(tx: &Tx<'_>, id: &str, opened: &OpenLogin) -> Result<(), Err
 }
 
 /// A credential that is accepted, and the machine that it stands for.
-pub(super) struct Credential {
-    pub(super) machine_id: String,
-    pub(super) name: MachineName,
-    pub(super) created_at: Time,
-    pub(super) first_used_at: Option<Time>,
-    pub(super) last_seen_at: Option<Time>,
+pub(crate) struct Credential {
+    pub(crate) machine_id: String,
+    pub(crate) name: MachineName,
+    pub(crate) created_at: Time,
+    pub(crate) first_used_at: Option<Time>,
+    pub(crate) last_seen_at: Option<Time>,
 }
 
 /// A credential that is accepted, or that was until no longer ago than `retired_since`.
-pub(super) fn credential(
+pub(crate) fn credential(
     tx: &Tx<'_>,
     hash: &SecretHash,
     retired_since: Time,
@@ -143,7 +143,7 @@ pub(super) fn credential(
     )
 }
 
-pub(super) fn insert_credential(tx: &Tx<'_>, hash: &SecretHash, machine_id: &str) -> Result<bool, Error> {
+pub(crate) fn insert_credential(tx: &Tx<'_>, hash: &SecretHash, machine_id: &str) -> Result<bool, Error> {
     let added = tx.execute(
         "INSERT INTO credential (hash, machine_id, created_at) VALUES (?1, ?2, ?3) ON CONFLICT DO NOTHING",
         &[hash.as_bytes().into(), machine_id.into(), tx.now.into()],
@@ -152,7 +152,7 @@ pub(super) fn insert_credential(tx: &Tx<'_>, hash: &SecretHash, machine_id: &str
 }
 
 /// Notes the first use, and retires the machine's older credentials; returns how many.
-pub(super) fn first_use(tx: &Tx<'_>, hash: &SecretHash, credential: &Credential) -> Result<usize, Error> {
+pub(crate) fn first_use(tx: &Tx<'_>, hash: &SecretHash, credential: &Credential) -> Result<usize, Error> {
     tx.execute(
         "UPDATE credential SET first_used_at = ?2 WHERE hash = ?1",
         &[hash.as_bytes().into(), tx.now.into()],
@@ -169,13 +169,13 @@ pub(super) fn first_use(tx: &Tx<'_>, hash: &SecretHash, credential: &Credential)
     )
 }
 
-pub(super) struct JoinToken {
-    pub(super) machine: Machine,
-    pub(super) expires_at: Time,
-    pub(super) credential_hash: Option<Vec<u8>>,
+pub(crate) struct JoinToken {
+    pub(crate) machine: Machine,
+    pub(crate) expires_at: Time,
+    pub(crate) credential_hash: Option<Vec<u8>>,
 }
 
-pub(super) fn insert_join_token(
+pub(crate) fn insert_join_token(
     tx: &Tx<'_>,
     hash: &SecretHash,
     machine_id: &str,
@@ -189,7 +189,7 @@ pub(super) fn insert_join_token(
     Ok(())
 }
 
-pub(super) fn join_token(tx: &Tx<'_>, hash: &SecretHash) -> Result<Option<JoinToken>, Error> {
+pub(crate) fn join_token(tx: &Tx<'_>, hash: &SecretHash) -> Result<Option<JoinToken>, Error> {
     let sql = "SELECT machine_id, expires_at, credential_hash FROM join_token WHERE hash = ?1";
     let found = tx.query_one(sql, &[hash.as_bytes().into()], |row| {
         Ok((row.text("machine_id")?, row.time("expires_at")?, row.blob_or_null("credential_hash")?))
@@ -199,87 +199,10 @@ pub(super) fn join_token(tx: &Tx<'_>, hash: &SecretHash) -> Result<Option<JoinTo
     Ok(machine.map(|machine| JoinToken { machine, expires_at, credential_hash }))
 }
 
-pub(super) fn trade(tx: &Tx<'_>, token: &SecretHash, credential: &SecretHash) -> Result<(), Error> {
+pub(crate) fn trade(tx: &Tx<'_>, token: &SecretHash, credential: &SecretHash) -> Result<(), Error> {
     tx.execute(
         "UPDATE join_token SET credential_hash = ?2 WHERE hash = ?1",
         &[token.as_bytes().into(), credential.as_bytes().into()],
     )?;
     Ok(())
-}
-
-/// A pool and its machines.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Pool {
-    /// Opaque id.
-    pub id: String,
-    /// Its name.
-    pub name: PoolName,
-    /// When it was made.
-    pub created_at: Time,
-    /// The machines in it, by name.
-    pub machines: Vec<MachineName>,
-}
-
-/// All pools, by name.
-///
-/// # Errors
-/// What the database says.
-pub fn pools(tx: &Tx<'_>) -> Result<Vec<Pool>, Error> {
-    let mut pools = tx.query("SELECT id, name, created_at FROM pool ORDER BY name", &[], |row| {
-        let (id, name) = (row.text("id")?, row.parsed("name")?);
-        Ok(Pool { id, name, created_at: row.time("created_at")?, machines: Vec::new() })
-    })?;
-    for pool in &mut pools {
-        pool.machines = tx.query(
-            "SELECT name FROM pool_machine JOIN machine ON machine.id = machine_id
-             WHERE pool_id = ?1 ORDER BY name",
-            &[pool.id.as_str().into()],
-            |row| row.parsed("name"),
-        )?;
-    }
-    Ok(pools)
-}
-
-/// One pool.
-///
-/// # Errors
-/// What the database says.
-pub fn pool_by_name(tx: &Tx<'_>, name: &PoolName) -> Result<Option<Pool>, Error> {
-    Ok(pools(tx)?.into_iter().find(|pool| &pool.name == name))
-}
-
-/// Names of the pools that a machine is in.
-///
-/// # Errors
-/// What the database says.
-pub fn pools_of(tx: &Tx<'_>, machine_id: &str) -> Result<Vec<PoolName>, Error> {
-    tx.query(
-        "SELECT name FROM pool_machine JOIN pool ON pool.id = pool_id WHERE machine_id = ?1 ORDER BY name",
-        &[machine_id.into()],
-        |row| row.parsed("name"),
-    )
-}
-
-pub(super) fn insert_pool(tx: &Tx<'_>, id: &str, name: &PoolName) -> Result<(), Error> {
-    tx.execute(
-        "INSERT INTO pool (id, name, created_at) VALUES (?1, ?2, ?3)",
-        &[id.into(), name.as_str().into(), tx.now.into()],
-    )?;
-    Ok(())
-}
-
-pub(super) fn remove_pool(tx: &Tx<'_>, id: &str) -> Result<(), Error> {
-    tx.execute("DELETE FROM pool_machine WHERE pool_id = ?1", &[id.into()])?;
-    tx.execute("DELETE FROM pool WHERE id = ?1", &[id.into()])?;
-    Ok(())
-}
-
-pub(super) fn put_in_pool(tx: &Tx<'_>, pool_id: &str, machine_id: &str) -> Result<bool, Error> {
-    let sql = "INSERT INTO pool_machine (pool_id, machine_id) VALUES (?1, ?2) ON CONFLICT DO NOTHING";
-    Ok(tx.execute(sql, &[pool_id.into(), machine_id.into()])? == 1)
-}
-
-pub(super) fn take_out_of_pool(tx: &Tx<'_>, pool_id: &str, machine_id: &str) -> Result<bool, Error> {
-    let sql = "DELETE FROM pool_machine WHERE pool_id = ?1 AND machine_id = ?2";
-    Ok(tx.execute(sql, &[pool_id.into(), machine_id.into()])? == 1)
 }

@@ -8,6 +8,25 @@ use kbmfa_proto::text::is_invisible;
 use std::fmt;
 use std::str::FromStr;
 
+use crate::db;
+
+/// Why something was not done about an employee.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The database failed.
+    #[error(transparent)]
+    Db(#[from] db::Error),
+    /// There is no such employee.
+    #[error("there is no employee {0}")]
+    NoSuchEmployee(String),
+    /// There is one already.
+    #[error("that address, account or Keybase name is {0}'s already")]
+    EmployeeExists(String),
+    /// Nothing to change.
+    #[error("{0} is {1} already")]
+    SameState(String, &'static str),
+}
+
 /// An e-mail address, as far as this program cares: one `@`, no blanks, nothing invisible.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, serde::Serialize)]
 #[serde(transparent)]

@@ -1,14 +1,16 @@
-//! What can be done to the roster: each function is one action inside the caller's transaction, with its
-//! audit entry.
+//! What can be done to machines: each function is one action inside the caller's transaction, with its audit event.
 
 use kbmfa_proto::names::{MachineName, PoolName};
 use std::time::Duration;
 
-use super::Error;
-use super::caller::{Caller, Claim};
-use super::store::{self, Machine, Pool};
 use crate::audit::{Actor, Event, Kind, store as audit};
+use crate::ca::service as ca;
 use crate::db::Tx;
+use crate::logins::Rules;
+use crate::logins::service::revoke_all_at;
+use crate::machines::store::{self, Machine};
+use crate::machines::{Error, service};
+use crate::pools::store as pools;
 use crate::random;
 use crate::secret::{Secret, SecretHash};
 
@@ -18,110 +20,21 @@ pub const JOIN_TOKEN_LIFE: Duration = Duration::from_secs(60 * 60);
 /// Longest life of a join token: enough to roll out a fleet over a long weekend.
 pub const JOIN_TOKEN_LIFE_MAX: Duration = Duration::from_secs(7 * 24 * 60 * 60);
 
-/// How stale "last seen" may be: a write for each login would cost more than the knowledge is worth.
-const SEEN_GRAIN: Duration = Duration::from_secs(60);
-
-/// Names that may be claimed at once: enough for a fleet that is being moved, and no flood.
-const CLAIMED_MAX: usize = 1000;
-
-/// No login waits longer than this.
-const LONGEST_WAIT: Duration = Duration::from_secs(900);
-
-/// Finds out who calls; `None` if the credential is not accepted.
-///
-/// The first use of a new credential retires the machine's older ones.
-///
-/// # Errors
-/// What the database says.
-pub fn authenticate(
-    tx: &Tx<'_>,
-    hash: &SecretHash,
-    module_version: Option<&str>,
-) -> Result<Option<Caller>, Error> {
-    let Some(credential) = store::credential(tx, hash, tx.now)? else { return Ok(None) };
-    if credential.first_used_at.is_none() {
-        let retired = store::first_use(tx, hash, &credential)?;
-        if retired > 0 {
-            let event = Event::new(Kind::MachineRotated, Actor::machine(&credential.name));
-            audit::append(tx, &event.machine(&credential.name).detail("retired", retired))?;
-        }
-    }
-    if credential.last_seen_at.is_none_or(|seen| tx.now.since(seen) >= SEEN_GRAIN) {
-        store::seen(tx, &credential.machine_id, module_version)?;
-    }
-    Ok(Some(Caller { machine_id: credential.machine_id, name: credential.name, login: None }))
-}
-
-/// [`authenticate`] for a machine that waits for a login which it opened before its credential was
-/// replaced: the old one still does for that, and for nothing else.
-///
-/// # Errors
-/// What the database says.
-pub fn authenticate_waiting(tx: &Tx<'_>, hash: &SecretHash) -> Result<Option<Caller>, Error> {
-    let retired_since = tx.now.minus(LONGEST_WAIT);
-    let found = store::credential(tx, hash, retired_since)?;
-    Ok(found.map(|credential| Caller {
-        machine_id: credential.machine_id,
-        name: credential.name,
-        login: None,
-    }))
-}
-
-/// The machine that a claim made with the `AUTH_TOKEN` stands for; `None` if nobody has claimed that name. Opening a
-/// login, which tells the module's version, enters it under the name that it claims.
-///
-/// # Errors
-/// [`Error::TooManyClaimed`].
-pub fn claimed(tx: &Tx<'_>, claim: &Claim, module_version: Option<&str>) -> Result<Option<Caller>, Error> {
-    let known = match (store::machine_by_name(tx, &claim.name)?, module_version) {
-        (None, None) => return Ok(None),
-        (None, Some(_)) => enter_claimed(tx, claim)?,
-        (Some(known), _) => known,
-    };
-    if known.last_seen_at.is_none_or(|seen| tx.now.since(seen) >= SEEN_GRAIN) {
-        store::seen(tx, &known.id, module_version)?;
-    }
-    Ok(Some(Caller { machine_id: known.id, name: known.name, login: Some(claim.login.clone()) }))
-}
-
-fn enter_claimed(tx: &Tx<'_>, claim: &Claim) -> Result<Machine, Error> {
-    let claimed = store::machines(tx)?.iter().filter(|machine| machine.name.is_claimed()).count();
-    if claimed >= CLAIMED_MAX {
-        return Err(Error::TooManyClaimed);
-    }
-    store::insert_machine(tx, &random::hex::<16>()?, &claim.name)?;
-    let event = Event::new(Kind::MachineClaimed, Actor::machine(&claim.name)).machine(&claim.name);
-    audit::append(tx, &event.detail("address", claim.address))?;
-    machine(tx, &claim.name)
-}
-
-/// The machine of this name.
-///
-/// # Errors
-/// [`Error::NoSuchMachine`].
-pub fn machine(tx: &Tx<'_>, name: &MachineName) -> Result<Machine, Error> {
-    store::machine_by_name(tx, name)?.ok_or_else(|| Error::NoSuchMachine(name.clone()))
-}
-
-/// The pool of this name.
-///
-/// # Errors
-/// [`Error::NoSuchPool`].
-pub fn pool(tx: &Tx<'_>, name: &PoolName) -> Result<Pool, Error> {
-    store::pool_by_name(tx, name)?.ok_or_else(|| Error::NoSuchPool(name.clone()))
-}
-
-/// Enters a machine.
+/// Enters a machine, and puts it into these pools, which are made if there are none of their names.
 ///
 /// # Errors
 /// [`Error::MachineExists`], [`Error::OnlyClaimed`].
-pub fn add_machine(tx: &Tx<'_>, actor: &Actor, name: &MachineName) -> Result<(), Error> {
-    proven(name)?;
+pub fn add(tx: &Tx<'_>, actor: &Actor, name: &MachineName, pools: &[PoolName]) -> Result<(), super::Error> {
+    service::refuse_claimed(name)?;
     if store::machine_by_name(tx, name)?.is_some() {
-        return Err(Error::MachineExists(name.clone()));
+        return Err(Error::MachineExists(name.clone()).into());
     }
-    store::insert_machine(tx, &random::hex::<16>()?, name)?;
+    store::insert_machine(tx, &random::hex::<16>().map_err(Error::from)?, name)?;
     audit::append(tx, &Event::new(Kind::MachineAdded, actor.clone()).machine(name))?;
+    for pool in pools {
+        super::pools::add(tx, actor, pool)?;
+        super::pools::put_in(tx, actor, pool, name)?;
+    }
     Ok(())
 }
 
@@ -129,15 +42,10 @@ pub fn add_machine(tx: &Tx<'_>, actor: &Actor, name: &MachineName) -> Result<(),
 ///
 /// # Errors
 /// [`Error::NoSuchMachine`], [`Error::MachineExists`], [`Error::OnlyClaimed`].
-pub fn rename_machine(
-    tx: &Tx<'_>,
-    actor: &Actor,
-    name: &MachineName,
-    new_name: &MachineName,
-) -> Result<(), Error> {
-    proven(name)?;
-    proven(new_name)?;
-    let known = machine(tx, name)?;
+pub fn rename(tx: &Tx<'_>, actor: &Actor, name: &MachineName, new_name: &MachineName) -> Result<(), Error> {
+    service::refuse_claimed(name)?;
+    service::refuse_claimed(new_name)?;
+    let known = service::find(tx, name)?;
     if store::machine_by_name(tx, new_name)?.is_some() {
         return Err(Error::MachineExists(new_name.clone()));
     }
@@ -145,11 +53,6 @@ pub fn rename_machine(
     let event = Event::new(Kind::MachineRenamed, actor.clone()).machine(new_name);
     audit::append(tx, &event.detail("before", name).detail("after", new_name))?;
     Ok(())
-}
-
-/// A name that a machine merely claims gets nothing that is worth having.
-fn proven(name: &MachineName) -> Result<(), Error> {
-    if name.is_claimed() { Err(Error::OnlyClaimed(name.clone())) } else { Ok(()) }
 }
 
 /// Makes a token with which the machine can join, or join again to replace its credential.
@@ -162,8 +65,8 @@ pub fn make_join_token(
     name: &MachineName,
     life: Duration,
 ) -> Result<Secret, Error> {
-    proven(name)?;
-    let machine = machine(tx, name)?;
+    service::refuse_claimed(name)?;
+    let machine = service::find(tx, name)?;
     let token = Secret::new(format!("kbmfa-join-{}", random::hex::<32>()?));
     let expires_at = tx.now + life.min(JOIN_TOKEN_LIFE_MAX);
     store::insert_join_token(tx, &token.hash(), &machine.id, expires_at)?;
@@ -201,32 +104,31 @@ pub fn join(
     let event = Event::new(Kind::MachineJoined, Actor::machine(&found.machine.name));
     let event = event.machine(&found.machine.name).detail("module", module_version);
     audit::append(tx, &event.detail("joined", joined(&found.machine)))?;
+    ca::joined(tx, &found.machine.id)?;
     Ok(found.machine)
 }
 
-/// True if somebody can join with this token, or did: a look that costs the writer nothing.
-///
-/// # Errors
-/// What the database says.
-pub fn is_join_token(tx: &Tx<'_>, token: &SecretHash) -> Result<bool, Error> {
-    Ok(store::join_token(tx, token)?.is_some_and(|token| tx.now < token.expires_at))
-}
-
-/// Removes a machine: its credentials are refused from now on.
+/// Removes a machine: its credentials are refused from now on, and so is every login that waits there.
 ///
 /// # Errors
 /// [`Error::NoSuchMachine`].
-pub fn remove_machine(tx: &Tx<'_>, actor: &Actor, name: &MachineName) -> Result<Machine, Error> {
-    let machine = machine(tx, name)?;
-    let pools = store::pools_of(tx, &machine.id)?;
+pub fn remove(
+    tx: &Tx<'_>,
+    rules: &Rules,
+    actor: &Actor,
+    name: &MachineName,
+) -> Result<Machine, super::Error> {
+    let machine = service::find(tx, name)?;
+    let pools = pools::of_machine(tx, &machine.id)?;
     store::remove_machine(tx, &machine.id)?;
     let event = Event::new(Kind::MachineRemoved, actor.clone())
         .machine(name)
-        .detail("pools", list(&pools))
+        .list("pools", &pools)
         .detail("joined", joined(&machine))
         .maybe("last-seen", machine.last_seen_at)
         .maybe("module", machine.module_version.as_ref());
     audit::append(tx, &event)?;
+    revoke_all_at(tx, rules, &machine.id, actor)?;
     Ok(machine)
 }
 
@@ -235,100 +137,20 @@ fn joined(machine: &Machine) -> &'static str {
     if machine.credentials > 0 { "yes" } else { "no" }
 }
 
-/// Names with blanks between them; `-` for none.
-fn list<N: std::fmt::Display>(names: &[N]) -> String {
-    let names: Vec<_> = names.iter().map(N::to_string).collect();
-    if names.is_empty() { "-".to_owned() } else { names.join(" ") }
-}
-
-/// Makes a pool if there is none of this name; true if it was made.
-///
-/// # Errors
-/// What the database says.
-pub fn add_pool(tx: &Tx<'_>, actor: &Actor, name: &PoolName) -> Result<bool, Error> {
-    if store::pool_by_name(tx, name)?.is_some() {
-        return Ok(false);
-    }
-    store::insert_pool(tx, &random::hex::<16>()?, name)?;
-    audit::append(tx, &Event::new(Kind::PoolAdded, actor.clone()).detail("pool", name))?;
-    Ok(true)
-}
-
-/// Puts a machine into a pool; false if it was there already.
-///
-/// # Errors
-/// [`Error::NoSuchPool`], [`Error::NoSuchMachine`], [`Error::OnlyClaimed`].
-pub fn put_in_pool(
-    tx: &Tx<'_>,
-    actor: &Actor,
-    pool_name: &PoolName,
-    machine_name: &MachineName,
-) -> Result<bool, Error> {
-    proven(machine_name)?;
-    let (pool, machine) = (pool(tx, pool_name)?, machine(tx, machine_name)?);
-    let before = store::pools_of(tx, &machine.id)?;
-    let added = store::put_in_pool(tx, &pool.id, &machine.id)?;
-    if added {
-        record_pools(tx, Event::new(Kind::PoolMachineAdded, actor.clone()), &pool, &machine, &before)?;
-    }
-    Ok(added)
-}
-
-/// Takes a machine out of a pool.
-///
-/// # Errors
-/// [`Error::NotInPool`], [`Error::NoSuchPool`], [`Error::NoSuchMachine`].
-pub fn take_out_of_pool(
-    tx: &Tx<'_>,
-    actor: &Actor,
-    pool_name: &PoolName,
-    machine_name: &MachineName,
-) -> Result<(), Error> {
-    let (pool, machine) = (pool(tx, pool_name)?, machine(tx, machine_name)?);
-    let before = store::pools_of(tx, &machine.id)?;
-    if !store::take_out_of_pool(tx, &pool.id, &machine.id)? {
-        return Err(Error::NotInPool(machine_name.clone(), pool_name.clone()));
-    }
-    record_pools(tx, Event::new(Kind::PoolMachineRemoved, actor.clone()), &pool, &machine, &before)
-}
-
-/// The machine's pools have changed: from `before` to what they are now.
-fn record_pools(
-    tx: &Tx<'_>,
-    event: Event,
-    pool: &Pool,
-    machine: &Machine,
-    before: &[PoolName],
-) -> Result<(), Error> {
-    let after = store::pools_of(tx, &machine.id)?;
-    let event = event.machine(&machine.name).detail("pool", &pool.name);
-    audit::append(tx, &event.detail("before", list(before)).detail("after", list(&after)))?;
-    Ok(())
-}
-
-/// Removes a pool. Its machines stay.
-///
-/// # Errors
-/// [`Error::NoSuchPool`].
-pub fn remove_pool(tx: &Tx<'_>, actor: &Actor, name: &PoolName) -> Result<(), Error> {
-    let pool = pool(tx, name)?;
-    store::remove_pool(tx, &pool.id)?;
-    let event = Event::new(Kind::PoolRemoved, actor.clone()).detail("pool", name);
-    audit::append(tx, &event.detail("machines", list(&pool.machines)))?;
-    Ok(())
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::audit::store::search::{Filter, Found, search};
-    use crate::db::Db;
     use crate::db::testing::{Fixture, fixture};
+    use crate::db::{self, Db};
+    use crate::machines::service::{LONGEST_WAIT, authenticate, authenticate_waiting};
+    use crate::usecases::testing::rules;
+    use crate::usecases::{self, pools};
 
-    fn act<T: Send + 'static>(
+    fn act<T: Send + 'static, E: From<db::Error> + Send + 'static>(
         fixture: &Fixture,
-        work: impl FnOnce(&Tx<'_>) -> Result<T, Error> + Send + 'static,
-    ) -> Result<T, Error> {
+        work: impl FnOnce(&Tx<'_>) -> Result<T, E> + Send + 'static,
+    ) -> Result<T, E> {
         fixture.db.write_blocking("test", work)
     }
 
@@ -342,7 +164,7 @@ mod tests {
 
     fn with_token() -> (Fixture, SecretHash) {
         let fixture = fixture();
-        act(&fixture, |tx| add_machine(tx, &root(), &web1())).unwrap();
+        act(&fixture, |tx| add(tx, &root(), &web1(), &[])).unwrap();
         let token = act(&fixture, |tx| make_join_token(tx, &root(), &web1(), JOIN_TOKEN_LIFE)).unwrap();
         (fixture, token.hash())
     }
@@ -421,10 +243,10 @@ mod tests {
     fn a_removed_machine_is_refused_and_its_name_is_free_again() {
         let (fixture, token) = with_token();
         join_as(&fixture, &token, "a").unwrap();
-        act(&fixture, |tx| remove_machine(tx, &root(), &web1())).unwrap();
+        act(&fixture, |tx| remove(tx, &rules(), &root(), &web1())).unwrap();
         assert!(!accepted(&fixture, "a"));
         assert!(matches!(join_as(&fixture, &token, "a"), Err(Error::TokenRefused)));
-        act(&fixture, |tx| add_machine(tx, &root(), &web1())).unwrap();
+        act(&fixture, |tx| add(tx, &root(), &web1(), &[])).unwrap();
         assert!(!accepted(&fixture, "a"));
     }
 
@@ -435,13 +257,13 @@ mod tests {
         act(&fixture, |tx| {
             let (web, db): (PoolName, PoolName) = ("web".parse().unwrap(), "db".parse().unwrap());
             for pool in [&web, &db] {
-                add_pool(tx, &root(), pool)?;
-                put_in_pool(tx, &root(), pool, &web1())?;
-                put_in_pool(tx, &root(), pool, &web1())?;
+                pools::add(tx, &root(), pool)?;
+                pools::put_in(tx, &root(), pool, &web1())?;
+                pools::put_in(tx, &root(), pool, &web1())?;
             }
-            take_out_of_pool(tx, &root(), &web, &web1())?;
-            remove_machine(tx, &root(), &web1())?;
-            remove_pool(tx, &root(), &db)
+            pools::take_out(tx, &root(), &web, &web1())?;
+            remove(tx, &rules(), &root(), &web1())?;
+            Ok::<_, usecases::Error>(pools::remove(tx, &root(), &db)?)
         })
         .unwrap();
         let filter = Filter { limit: 99, ..Filter::default() };
@@ -489,9 +311,9 @@ mod tests {
     /// True if this call entered the machine.
     fn added_once(db: &Db, number: i64) -> bool {
         let name: MachineName = format!("m{number}").parse().unwrap();
-        match db.write_blocking("add", move |tx| add_machine(tx, &root(), &name)) {
+        match db.write_blocking("add", move |tx| add(tx, &root(), &name, &[])) {
             Ok(()) => true,
-            Err(Error::MachineExists(_)) => false,
+            Err(usecases::Error::Machine(Error::MachineExists(_))) => false,
             Err(error) => panic!("{error}"),
         }
     }
@@ -507,7 +329,7 @@ mod tests {
         let (fixture, token) = with_token();
         join_as(&fixture, &token, "a").unwrap();
         let db1: MachineName = "db1".parse().unwrap();
-        act(&fixture, move |tx| add_machine(tx, &root(), &"db1".parse().unwrap())).unwrap();
+        act(&fixture, move |tx| add(tx, &root(), &"db1".parse().unwrap(), &[])).unwrap();
         let other =
             act(&fixture, move |tx| make_join_token(tx, &root(), &db1, JOIN_TOKEN_LIFE)).unwrap().hash();
         assert!(matches!(join_as(&fixture, &other, "a"), Err(Error::TokenRefused)));

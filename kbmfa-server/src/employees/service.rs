@@ -1,0 +1,38 @@
+//! Who is behind a Unix account.
+
+use kbmfa_proto::names::UserName;
+
+use super::store::{self, Employee};
+use super::{Email, Error, State};
+use crate::db::{self, Tx};
+use crate::policy::{Approver, Person};
+
+/// Who is behind a Unix account.
+///
+/// # Errors
+/// What the database says.
+pub fn behind(tx: &Tx<'_>, account: &UserName) -> Result<Person, db::Error> {
+    Ok(match store::by_unix_name(tx, account)? {
+        None => Person::Unknown,
+        Some(employee) => match employee.state {
+            State::Active => Person::Employee(names(&employee)),
+            State::Suspended => Person::Suspended,
+            State::Removed => Person::Removed,
+        },
+    })
+}
+
+/// The names under which an employee answers.
+fn names(employee: &Employee) -> Vec<Approver> {
+    let console = Approver::console(employee.unix_name.as_str()).ok();
+    let keybase = employee.keybase_name.as_ref().map(Approver::keybase);
+    console.into_iter().chain(keybase).collect()
+}
+
+/// The employee with this address.
+///
+/// # Errors
+/// [`Error::NoSuchEmployee`].
+pub fn find(tx: &Tx<'_>, email: &Email) -> Result<Employee, Error> {
+    store::by_email(tx, email)?.ok_or_else(|| Error::NoSuchEmployee(email.to_string()))
+}

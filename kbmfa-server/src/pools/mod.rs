@@ -1,0 +1,30 @@
+//! Pools: named groups of machines, for rules.
+
+pub mod service;
+pub mod store;
+
+use kbmfa_proto::names::{MachineName, PoolName};
+
+use crate::db;
+use crate::machines;
+use crate::random::NoRandomness;
+
+/// Why something was not done to a pool.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The database failed.
+    #[error(transparent)]
+    Db(#[from] db::Error),
+    /// No random bytes.
+    #[error(transparent)]
+    Random(#[from] NoRandomness),
+    /// There is no such pool.
+    #[error("there is no pool {0}")]
+    NoSuchPool(PoolName),
+    /// The machine is not in the pool.
+    #[error("machine {0} is not in pool {1}")]
+    NotInPool(MachineName, PoolName),
+    /// The machine cannot be put into one, or is not there.
+    #[error(transparent)]
+    Machine(#[from] machines::Error),
+}

@@ -1,0 +1,83 @@
+//! The SQL of pools.
+
+use kbmfa_proto::names::{MachineName, PoolName};
+
+use crate::clock::Time;
+use crate::db::{Error, Tx};
+
+/// A pool and its machines.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Pool {
+    /// Opaque id.
+    pub id: String,
+    /// Its name.
+    pub name: PoolName,
+    /// When it was made.
+    pub created_at: Time,
+    /// The machines in it, by name.
+    pub machines: Vec<MachineName>,
+}
+
+/// All pools, by name.
+///
+/// # Errors
+/// What the database says.
+pub fn all(tx: &Tx<'_>) -> Result<Vec<Pool>, Error> {
+    let mut pools = tx.query("SELECT id, name, created_at FROM pool ORDER BY name", &[], |row| {
+        let (id, name) = (row.text("id")?, row.parsed("name")?);
+        Ok(Pool { id, name, created_at: row.time("created_at")?, machines: Vec::new() })
+    })?;
+    for pool in &mut pools {
+        pool.machines = tx.query(
+            "SELECT name FROM pool_machine JOIN machine ON machine.id = machine_id
+             WHERE pool_id = ?1 ORDER BY name",
+            &[pool.id.as_str().into()],
+            |row| row.parsed("name"),
+        )?;
+    }
+    Ok(pools)
+}
+
+/// One pool.
+///
+/// # Errors
+/// What the database says.
+pub fn by_name(tx: &Tx<'_>, name: &PoolName) -> Result<Option<Pool>, Error> {
+    Ok(all(tx)?.into_iter().find(|pool| &pool.name == name))
+}
+
+/// Names of the pools that a machine is in.
+///
+/// # Errors
+/// What the database says.
+pub fn of_machine(tx: &Tx<'_>, machine_id: &str) -> Result<Vec<PoolName>, Error> {
+    tx.query(
+        "SELECT name FROM pool_machine JOIN pool ON pool.id = pool_id WHERE machine_id = ?1 ORDER BY name",
+        &[machine_id.into()],
+        |row| row.parsed("name"),
+    )
+}
+
+pub(crate) fn insert(tx: &Tx<'_>, id: &str, name: &PoolName) -> Result<(), Error> {
+    tx.execute(
+        "INSERT INTO pool (id, name, created_at) VALUES (?1, ?2, ?3)",
+        &[id.into(), name.as_str().into(), tx.now.into()],
+    )?;
+    Ok(())
+}
+
+pub(crate) fn remove(tx: &Tx<'_>, id: &str) -> Result<(), Error> {
+    tx.execute("DELETE FROM pool_machine WHERE pool_id = ?1", &[id.into()])?;
+    tx.execute("DELETE FROM pool WHERE id = ?1", &[id.into()])?;
+    Ok(())
+}
+
+pub(crate) fn put_in(tx: &Tx<'_>, pool_id: &str, machine_id: &str) -> Result<bool, Error> {
+    let sql = "INSERT INTO pool_machine (pool_id, machine_id) VALUES (?1, ?2) ON CONFLICT DO NOTHING";
+    Ok(tx.execute(sql, &[pool_id.into(), machine_id.into()])? == 1)
+}
+
+pub(crate) fn take_out(tx: &Tx<'_>, pool_id: &str, machine_id: &str) -> Result<bool, Error> {
+    let sql = "DELETE FROM pool_machine WHERE pool_id = ?1 AND machine_id = ?2";
+    Ok(tx.execute(sql, &[pool_id.into(), machine_id.into()])? == 1)
+}

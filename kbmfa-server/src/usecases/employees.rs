@@ -1,0 +1,68 @@
+//! What can be done about employees: each function is one action inside the caller's transaction, with its audit event.
+
+use super::Error;
+use crate::audit::{Actor, Event, Kind, store as audit};
+use crate::db::Tx;
+use crate::employees::store::{self, Employee};
+use crate::employees::{self, Email, State, service};
+use crate::logins::Rules;
+use crate::logins::service::revoke_all_of;
+use crate::logins::state::Revocation;
+
+/// Enters an employee.
+///
+/// # Errors
+/// [`employees::Error::EmployeeExists`] if the address, the account or the Keybase name is somebody's already.
+pub fn add(tx: &Tx<'_>, actor: &Actor, new: &Employee) -> Result<(), employees::Error> {
+    if let Some(holder) = store::holder_of(tx, new)? {
+        return Err(employees::Error::EmployeeExists(holder.email.to_string()));
+    }
+    store::insert(tx, new)?;
+    let event = about(new, Kind::EmployeeAdded, actor).detail("name", &new.name);
+    audit::append(tx, &event.maybe("keybase", new.keybase_name.as_ref()))?;
+    Ok(())
+}
+
+/// An employee whose state has changed.
+#[derive(Debug)]
+pub struct Changed {
+    /// As they were before.
+    pub employee: Employee,
+    /// How many of their logins were waiting and are refused now.
+    pub refused: usize,
+}
+
+/// Suspends, resumes or removes an employee. Unless they are resumed, whatever they wait for is refused.
+///
+/// # Errors
+/// [`employees::Error::NoSuchEmployee`]; [`employees::Error::SameState`] if there is nothing to change.
+pub fn set_state(
+    tx: &Tx<'_>,
+    rules: &Rules,
+    actor: &Actor,
+    email: &Email,
+    state: State,
+) -> Result<Changed, Error> {
+    let employee = service::find(tx, email)?;
+    if employee.state == state {
+        return Err(employees::Error::SameState(email.to_string(), state.as_str()).into());
+    }
+    store::set_state(tx, &employee.id, state)?;
+    let (kind, revocation) = match state {
+        State::Active => (Kind::EmployeeResumed, None),
+        State::Suspended => (Kind::EmployeeSuspended, Some(Revocation::Suspended)),
+        State::Removed => (Kind::EmployeeRemoved, Some(Revocation::Removed)),
+    };
+    let event = about(&employee, kind, actor).detail("before", employee.state.as_str());
+    audit::append(tx, &event.detail("after", state.as_str()))?;
+    let refused = match revocation {
+        Some(why) => revoke_all_of(tx, rules, &employee.unix_name, why, actor)?,
+        None => 0,
+    };
+    Ok(Changed { employee, refused })
+}
+
+fn about(employee: &Employee, kind: Kind, actor: &Actor) -> Event {
+    let user = Some(employee.unix_name.clone());
+    Event { user, ..Event::new(kind, actor.clone()).detail("email", &employee.email) }
+}

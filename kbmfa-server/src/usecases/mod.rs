@@ -1,0 +1,36 @@
+//! Every write that an operator would name, across domains: one function on a transaction, with its audit event inside.
+//! The command line, the listener and the loops write only by these.
+
+pub mod employees;
+pub mod machines;
+pub mod pools;
+
+#[cfg(test)]
+pub(crate) mod testing;
+
+use crate::ca;
+use crate::db;
+use crate::logins;
+
+/// Why something was not done. Each domain says it in its own words.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The database failed.
+    #[error(transparent)]
+    Db(#[from] db::Error),
+    /// A machine.
+    #[error(transparent)]
+    Machine(#[from] crate::machines::Error),
+    /// A pool.
+    #[error(transparent)]
+    Pool(#[from] crate::pools::Error),
+    /// An employee.
+    #[error(transparent)]
+    Employee(#[from] crate::employees::Error),
+    /// A login.
+    #[error(transparent)]
+    Login(#[from] logins::Error),
+    /// The certificate authority.
+    #[error(transparent)]
+    Ca(#[from] ca::Error),
+}
