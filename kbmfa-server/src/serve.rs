@@ -16,7 +16,6 @@ use tokio::net::TcpListener;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::{Notify, mpsc, watch};
 
-use crate::audit::{Actor, Event, Kind, store as audit};
 use crate::clock::Time;
 use crate::config::{self, Config};
 use crate::db::probe::Probe;
@@ -36,6 +35,7 @@ use crate::relay::console::Console;
 use crate::relay::keybase::{Fault, Keybase, SUPERVISOR_BOUND, Settings};
 use crate::retention;
 use crate::sessions::Sessions;
+use crate::usecases;
 use certificate::{InForce, Keeper};
 use loops::{Loops, failing, forever};
 use reload::Reloadable;
@@ -365,11 +365,7 @@ async fn until_told_to_end(
 /// The start goes into the record: a machine's silence counts only from here. None while the database is
 /// read-only.
 async fn record_start(db: &Db) -> Result<Option<Time>, db::Error> {
-    let started = db.write("server.started", |tx| {
-        let event = Event::new(Kind::ServerStarted, Actor::new("server"));
-        audit::append(tx, &event.detail("version", env!("CARGO_PKG_VERSION")))?;
-        Ok(Some(tx.now))
-    });
+    let started = db.write("server.started", |tx| usecases::server::started(tx).map(Some));
     match started.await {
         Err(db::Error::ReadOnly) => Ok(None),
         started => started,
@@ -414,7 +410,7 @@ async fn index(db: Db, progress: Progress) {
     let mut faults = FaultLog::new("word index");
     loop {
         progress.round().await;
-        match faults.note(db.write_bulk("audit.index", audit::index::complete_some).await) {
+        match faults.note(db.write_bulk("audit.index", usecases::audit::index_some).await) {
             Some(true) => {}
             Some(false) => break,
             None => tokio::time::sleep(RETRY).await,

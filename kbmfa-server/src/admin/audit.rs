@@ -9,12 +9,10 @@ mod verify;
 
 use clap::Subcommand;
 use serde_json::json;
-use std::time::Duration;
 
 use super::{Admin, Failure};
-use crate::audit::store::{self, index};
 use crate::db::Db;
-use crate::logins::{Error, telling};
+use crate::usecases::audit as usecase;
 
 /// The verbs.
 #[derive(Subcommand)]
@@ -49,23 +47,21 @@ pub fn run(admin: &Admin, verb: Verb) -> Result<(), Failure> {
 }
 
 fn post_head(admin: &Admin) -> Result<(), Failure> {
-    let head = admin.change("audit.post-head", |tx, config, _| {
-        telling::head(tx, &config.rules(None), Duration::ZERO)?;
-        Ok::<_, Error>(store::head(tx)?)
-    })?;
+    let head =
+        admin.change("audit.post-head", |tx, config, _| usecase::post_head(tx, &config.rules(None)))?;
     let words = format!("the head of the record is {head}; a running server posts it at once");
     admin.tell(&words, &json!({ "head": format!("{}:{}", head.seq, head.seal) }))
 }
 
 fn reindex(admin: &Admin) -> Result<(), Failure> {
     let (_, db) = admin.open()?;
-    let events = db.write_blocking("audit.reindex", index::reset).map_err(Failure::new)? - 1;
+    let events = db.write_blocking("audit.reindex", usecase::reset_index).map_err(Failure::new)? - 1;
     complete(&db)?;
     admin.tell("the index of words is made anew", &json!({ "events_up_to": events }))
 }
 
 /// Makes the words that are missing, in many short transactions.
 fn complete(db: &Db) -> Result<(), Failure> {
-    db.write_in_turns("audit.index", index::complete_some).map_err(Failure::new)?;
+    db.write_in_turns("audit.index", usecase::index_some).map_err(Failure::new)?;
     Ok(())
 }

@@ -10,9 +10,10 @@ use std::path::{Path, PathBuf};
 
 use super::output::Output;
 use super::{Admin, Failure};
-use crate::audit::{Event, Kind, store};
+use crate::audit::store;
 use crate::db;
 use crate::random;
+use crate::usecases::audit as usecase;
 
 /// Space that a copy leaves to the running server, in bytes.
 const SPACE_LEFT: u64 = 100 * 1024 * 1024;
@@ -38,8 +39,7 @@ pub fn run(admin: &Admin, args: &Args) -> Result<(), Failure> {
     output.settle()?;
     let name = output.name();
     let (actor, file) = (admin.actor.clone(), name.clone());
-    let event = Event::new(Kind::BackupMade, actor).detail("file", file).detail("head", head);
-    let recorded = db.write_blocking("backup", move |tx| store::append(tx, &event));
+    let recorded = db.write_blocking("backup", move |tx| usecase::backup_made(tx, &actor, &file, &head));
     recorded.map_err(|error: db::Error| Failure::new(error))?;
     output.keep();
     let sentence = format!("{name}: the database up to event {head}; keep the CA and TLS keys apart from it");

@@ -14,6 +14,7 @@ use crate::ca::{Error, issue};
 use crate::config::Config;
 use crate::db::Tx;
 use crate::http::Certificate;
+use crate::usecases::ca as usecase;
 
 /// The verbs.
 #[derive(Subcommand)]
@@ -110,7 +111,7 @@ fn rotate(admin: &Admin, yes: bool) -> Result<(), Failure> {
         let years = issue::CA_LIFE.as_secs() / (365 * 86_400);
         return admin.preview(&format!("make a second certificate authority, good for {years} years"));
     }
-    let pin = act(admin, "ca.rotate", service::rotate)?;
+    let pin = act(admin, "ca.rotate", usecase::rotate)?;
     let sentence = format!(
         "made       {pin}\nIt does not sign yet. Machines learn it with kbmfa-host refresh; see who has not with\n\
          kbmfa-server ca show, and then: kbmfa-server ca rotate --switch --yes"
@@ -123,7 +124,7 @@ fn switch(admin: &Admin, force: bool, yes: bool) -> Result<(), Failure> {
         return admin.preview("sign with the newer certificate authority from now on");
     }
     let stragglers = if force { Stragglers::LeaveBehind } else { Stragglers::Wait };
-    let pin = act(admin, "ca.switch", move |tx, files, actor| service::switch(tx, files, actor, stragglers))?;
+    let pin = act(admin, "ca.switch", move |tx, files, actor| usecase::switch(tx, files, actor, stragglers))?;
     let sentence = format!(
         "signs      {pin}\nA running server has its new certificate within seconds. Join machines with this pin from\n\
          now on. The old authority goes with: kbmfa-server ca retire --yes"
@@ -135,7 +136,7 @@ fn retire(admin: &Admin, yes: bool) -> Result<(), Failure> {
     if !yes {
         return admin.preview("drop the old certificate authority and destroy its key");
     }
-    let pin = act(admin, "ca.retire", service::retire)?;
+    let pin = act(admin, "ca.retire", usecase::retire)?;
     admin.tell(&format!("retired    {pin}"), &json!({ "pin": pin }))
 }
 
@@ -151,7 +152,7 @@ fn start_over(admin: &Admin, yes: bool) -> Result<(), Failure> {
              until it has joined again, or was given the new ca.pem.\nMachines, employees and the audit log stay",
         );
     }
-    let made = db.write_even_read_only("ca.new", move |tx| service::start_over(tx, &files, &actor));
+    let made = db.write_even_read_only("ca.new", move |tx| usecase::start_over(tx, &files, &actor));
     let (pin, path) = made.map_err(|error| explain(&error))?;
     let path = path.display().to_string();
     let sentence = format!(

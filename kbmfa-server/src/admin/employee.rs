@@ -12,8 +12,7 @@ use crate::clock::{Clock, SystemClock};
 use crate::employees::store::{self, Employee};
 use crate::employees::{Email, State, service};
 use crate::random;
-use crate::sessions::store as sessions;
-use crate::usecases::{self, employees as usecase};
+use crate::usecases::employees as usecase;
 
 /// The verbs.
 #[derive(Subcommand)]
@@ -159,20 +158,13 @@ fn show(admin: &Admin, email: &Email) -> Result<(), Failure> {
     }
 }
 
-/// Open sessions that are listed when somebody may not log in any more.
-const SESSIONS_MAX: i64 = 100;
-
 /// The new state and the end of everything that waits: one transaction.
 fn change(admin: &Admin, email: &Email, state: State) -> Result<(), Failure> {
     let whose = email.clone();
-    let (refused, open) = admin.change("employee.state", move |tx, config, actor| {
-        let changed = usecase::set_state(tx, &config.rules(None), actor, &whose, state)?;
-        let open = match state {
-            State::Active => Vec::new(),
-            _ => sessions::newest(tx, true, Some(&changed.employee.unix_name), SESSIONS_MAX)?,
-        };
-        Ok::<_, usecases::Error>((changed.refused, open))
+    let changed = admin.change("employee.state", move |tx, config, actor| {
+        usecase::set_state(tx, &config.rules(None), actor, &whose, state)
     })?;
+    let usecase::Changed { refused, open, .. } = changed;
     let open: Vec<_> = open.into_iter().map(session::Shown::from).collect();
     if admin.json {
         return print::print_json(

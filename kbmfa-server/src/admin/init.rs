@@ -12,7 +12,7 @@ use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, PermissionsE
 use std::path::{Path, PathBuf};
 
 use super::{Admin, Failure, owner};
-use crate::audit::{Actor, Event, Kind, store};
+use crate::audit::Actor;
 use crate::ca::files::Files;
 use crate::ca::issue::Authority;
 use crate::ca::{self, issue};
@@ -20,6 +20,7 @@ use crate::clock::{Clock, SystemClock};
 use crate::config::Config;
 use crate::db::{self, Db};
 use crate::secret::Secret;
+use crate::usecases;
 use draft::{Draft, Relay};
 
 /// Where everything is kept unless told otherwise.
@@ -257,11 +258,11 @@ impl Made {
         let beside = ["-wal", "-shm"].map(|suffix| state_dir.join(format!("{}{suffix}", db::FILE)));
         self.paths.extend(beside);
         let db = Db::open_and_migrate(state_dir).map_err(Failure::new)?;
-        let event = Event::new(Kind::ServerInitialised, actor.clone()).detail("pin", pin);
-        let written = db.write_blocking("init", move |tx| store::append(tx, &event));
+        let (actor, pin) = (actor.clone(), pin.to_owned());
+        let written = db.write_blocking("init", move |tx| usecases::server::initialised(tx, &actor, &pin));
         // Its files beside the database are gone before anything is handed over.
         db.close();
-        written.map(drop).map_err(|error: db::Error| Failure::new(error))
+        written.map_err(|error: db::Error| Failure::new(error))
     }
 
     fn keep(&mut self) {

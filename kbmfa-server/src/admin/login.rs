@@ -15,12 +15,13 @@ use super::print::{Column, Moment};
 use super::{Admin, Failure, session};
 use crate::config::Config;
 use crate::db::Tx;
-use crate::logins::answering::{self, Answered, AtConsole};
+use crate::logins::Error;
+use crate::logins::answering::{Answered, AtConsole};
 use crate::logins::store::Login;
-use crate::logins::{Error, service};
 use crate::policy::Approver;
 use crate::relay::{self, Answer};
 use crate::sessions::store as sessions;
+use crate::usecases::logins as usecase;
 
 /// Digits of an id that a decision needs: fewer are mistyped too easily.
 const DIGITS_TO_DECIDE: usize = 8;
@@ -205,8 +206,7 @@ fn decide(admin: &Admin, decision: Decision, answer: Answer) -> Result<Shown, Fa
         return Err(Failure::new(error).hint("add --reason TEXT"));
     }
     let answered = admin.change("login.answer", move |tx, config, _| {
-        let login = service::find(tx, &id)?;
-        answering::answer_at_console(tx, &config.rules(None), &login.id, &who, answer, reason.as_ref())
+        usecase::decide(tx, &config.rules(None), &id, &who, answer, reason.as_ref())
     })?;
     match answered {
         Answered::Decided(login) => Ok(Shown::from(*login)),

@@ -9,11 +9,11 @@ use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 
 use super::{Admin, Failure};
-use crate::ca;
 use crate::clock::{Clock, SystemClock, Time};
 use crate::db::{self, Db, replace};
 use crate::poke;
 use crate::restore::{self, Notice, Report};
+use crate::usecases::restore as usecase;
 
 /// `restore` and its arguments.
 #[derive(ClapArgs)]
@@ -52,7 +52,9 @@ pub fn run(admin: &Admin, args: &Args) -> Result<(), Failure> {
     }
     let place = Place::at(&config.state_dir, SystemClock.now());
     let notice = notice(admin, file, &report, current.as_ref(), &place)?;
-    restore::halt(&backup, &notice).map_err(Failure::new)?;
+    let halting = notice.clone();
+    let halted = backup.write_even_read_only("restore.halt", move |tx| usecase::halt(tx, &halting));
+    halted.map_err(Failure::new)?;
     backup.close();
     if let Some(current) = current {
         current.close();
@@ -192,8 +194,10 @@ fn words(report: &Report) -> String {
 
 fn confirm(admin: &Admin) -> Result<(), Failure> {
     let (config, db) = admin.open()?;
-    let notice = restore::confirm(&db, &config.rules(None), admin.actor.clone()).map_err(Failure::new)?;
-    db.write_blocking("ca.owed", ca::owed::settle).map_err(Failure::new)?;
+    let (rules, actor) = (config.rules(None), admin.actor.clone());
+    let confirmed =
+        db.write_even_read_only("restore.confirm", move |tx| usecase::confirm(tx, &rules, &actor));
+    let notice = confirmed.map_err(Failure::new)?;
     poke::ring(&config.state_dir);
     let sentence =
         format!("confirmed: the database goes on after event {}; the gap is on record", notice.after);

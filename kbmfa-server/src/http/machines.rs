@@ -11,15 +11,14 @@ use super::caller::{self, Peer};
 use super::reply::{self, Failure};
 use super::strangers::{Strangers, What};
 use super::{Certificate, Settings};
-use crate::ca;
 use crate::clock::Time;
 use crate::db::{Db, Tx};
-use crate::logins::{Error, Logins, telling};
+use crate::logins::{Error, Logins};
 use crate::machines::caller::Credential;
 use crate::machines::{self, service};
 use crate::pools::store::of_machine;
 use crate::secret::SecretHash;
-use crate::usecases;
+use crate::usecases::machines as usecase;
 
 pub(super) async fn this_machine(who: Option<Credential>, (db, logins): (Db, Logins)) -> Response {
     let result = async {
@@ -33,9 +32,8 @@ pub(super) async fn this_machine(who: Option<Credential>, (db, logins): (Db, Log
             Credential::Token(_) => return Err(Error::Unauthorized.into()),
         };
         let found = db.write("machine.self", move |tx| {
-            let caller = service::authenticate(tx, &hash, None)?.ok_or(Error::Unauthorized)?;
-            let pools = of_machine(tx, &caller.machine_id)?;
-            Ok::<_, Error>(times.told_to(caller.name, pools, tx.now))
+            let (name, pools) = usecase::identify(tx, &hash)?.ok_or(Error::Unauthorized)?;
+            Ok::<_, Error>(times.told_to(name, pools, tx.now))
         });
         Ok::<_, Failure>(found.await?)
     };
@@ -54,13 +52,11 @@ pub(super) async fn trust(
         }
         let rules = logins.rules();
         let noted = db.write("machine.trust", move |tx| {
-            let caller = service::authenticate(tx, &who, None)?.ok_or(Error::Unauthorized)?;
-            if let Some(host) = &told.host {
-                telling::of_host(tx, &rules, &caller, (&who, host))?;
-            }
-            Ok::<_, Error>(ca::service::reported(tx, &caller, &told.pins)?)
+            usecase::report_trust(tx, &rules, &who, (told.host.as_ref(), &told.pins))
         });
-        noted.await?;
+        if !noted.await? {
+            return Err(Error::Unauthorized.into());
+        }
         authorities(&settings.borrow().certificate)
     };
     reply::from(result.await)
@@ -122,7 +118,7 @@ impl Times {
 
 fn do_join(tx: &Tx<'_>, asked: &Join, hash: &SecretHash, times: Times) -> Result<Machine, Error> {
     let token = SecretHash::of(&asked.token);
-    let machine = usecases::machines::join(tx, &token, hash, asked.module_version.as_str())?;
+    let machine = usecase::join(tx, &token, hash, asked.module_version.as_str())?;
     let pools = of_machine(tx, &machine.id)?;
     Ok(times.told_to(machine.name, pools, tx.now))
 }

@@ -8,11 +8,12 @@ use std::time::Duration;
 use tokio::sync::mpsc;
 use tokio::time::{Instant, timeout_at};
 
-use crate::audit::{Actor, Event, Kind, store as audit};
+use crate::audit::{Actor, Event, Kind};
 use crate::db::{self, Db};
 use crate::fault_log::FaultLog;
 use crate::progress::Progress;
 use crate::source::{Address, Source};
+use crate::usecases::server::callers_refused;
 
 /// How long repetitions are gathered before they go on record as a number.
 const GATHERED_FOR: Duration = Duration::from_secs(600);
@@ -108,10 +109,7 @@ async fn record(db: &Db, events: Vec<Event>) -> Result<(), db::Error> {
     if events.is_empty() {
         return Ok(());
     }
-    db.write_bulk("caller.refused", move |tx| {
-        events.iter().try_for_each(|event| audit::append(tx, event).map(drop))
-    })
-    .await
+    db.write_bulk("caller.refused", move |tx| callers_refused(tx, &events)).await
 }
 
 /// Who was turned away, and how often after the first time was put on record.

@@ -7,11 +7,10 @@ use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::fmt;
 
-use crate::audit::store::append;
-use crate::audit::{Actor, Broken, Event, Head, Kind as EventKind, store as audit};
+use crate::audit::{Broken, Head, store as audit};
 use crate::clock::Time;
 use crate::db::{self, Db, Tx, meta};
-use crate::logins::{self, Rules};
+use crate::logins;
 
 /// Why a restore was not done or confirmed.
 #[derive(Debug, thiserror::Error)]
@@ -231,19 +230,6 @@ pub struct Notice {
     pub tokens_ended: usize,
 }
 
-/// Makes a database read-only until [`confirm`], and ends what may have been used or taken back since the backup: the
-/// tokens to join with. Logins that wait in it end with the confirmation, each on record.
-///
-/// # Errors
-/// What the database says.
-pub fn halt(db: &Db, notice: &Notice) -> Result<(), Error> {
-    let text = serde_json::to_string(notice).map_err(|error| db::Error::BadValue(error.to_string()))?;
-    Ok(db.write_even_read_only("restore.halt", move |tx| {
-        store::end_join_tokens(tx)?;
-        meta::set(tx, meta::READ_ONLY, &text)
-    })?)
-}
-
 /// The notice in a database that waits for its confirmation.
 ///
 /// # Errors
@@ -254,41 +240,20 @@ pub fn pending(tx: &Tx<'_>) -> Result<Option<Notice>, Error> {
     Ok(read.map_err(|error| db::Error::BadValue(error.to_string()))?)
 }
 
-/// Lets a restored database be written again, and puts on record what was undone.
-///
-/// # Errors
-/// [`Error::NothingToConfirm`].
-pub fn confirm(db: &Db, rules: &Rules, actor: Actor) -> Result<Notice, Error> {
-    let rules = rules.clone();
-    db.write_even_read_only("restore.confirm", move |tx| {
-        let notice = pending(tx)?.ok_or(Error::NothingToConfirm)?;
-        meta::remove(tx, meta::READ_ONLY)?;
-        let event = Event::new(EventKind::DatabaseRestored, actor.clone())
-            .maybe("before", notice.before.as_ref())
-            .detail("after", &notice.after)
-            .detail("file", &notice.file)
-            .maybe("kept", notice.kept.as_ref())
-            .detail("restored-by", &notice.by)
-            .detail("restored-at", notice.at)
-            .detail("join-tokens-ended", notice.tokens_ended);
-        append(tx, &event)?;
-        logins::service::revoke_all_restored(tx, &rules, &actor)?;
-        Ok(notice)
-    })
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::audit::chain::Seal;
     use crate::audit::store::archive::{self, Archive};
     use crate::audit::store::search::{Filter, search};
+    use crate::audit::{Actor, Kind as EventKind};
     use crate::db::FILE;
     use crate::db::testing::{Fixture, sqlite_fixture};
     use crate::employees::store::Employee;
     use crate::employees::{Email, State};
     use crate::secret::SecretHash;
     use crate::usecases;
+    use crate::usecases::testing::rules;
     use proptest::prelude::*;
 
     fn machine(fixture: &Fixture, name: &'static str, present: bool) {
@@ -427,20 +392,25 @@ mod tests {
         let (before, after) = (Some("9:aaaaaaaaaaaa".to_owned()), "0:000000000000".to_owned());
         let (file, by, at) = ("b".to_owned(), "console:root".to_owned(), Time::from_micros(0));
         let notice = Notice { file, before, after, kept: None, by, at, tokens_ended: 0 };
-        let confirm = |db: &Db| confirm(db, &rules(), Actor::new("console:root"));
-        assert!(matches!(confirm(&fixture.db), Err(Error::NothingToConfirm)));
-        halt(&fixture.db, &notice).unwrap();
+        assert!(matches!(confirmed(&fixture.db), Err(Error::NothingToConfirm)));
+        halted(&fixture.db, &notice).unwrap();
         let add = |tx: &Tx<'_>| usecases::machines::add(tx, &Actor::new("x"), &"db1".parse().unwrap(), &[]);
         assert!(fixture.db.write_blocking("test", add).is_err());
-        assert_eq!(confirm(&fixture.db).unwrap(), notice);
+        assert_eq!(confirmed(&fixture.db).unwrap(), notice);
         fixture.db.write_blocking("test", add).unwrap();
         let filter = Filter { kinds: vec![EventKind::DatabaseRestored], limit: 9, ..Default::default() };
         let found = fixture.db.read_blocking(|tx| search(tx, &filter)).unwrap();
         assert!(found.len() == 1 && found[0].seq == 1 && found[0].body.contains("9:aaaaaaaaaaaa"));
     }
 
-    fn rules() -> Rules {
-        crate::config::Config::parse(std::path::Path::new("server.toml"), "").unwrap().rules(None)
+    fn halted(db: &Db, notice: &Notice) -> Result<(), Error> {
+        let notice = notice.clone();
+        db.write_even_read_only("restore.halt", move |tx| usecases::restore::halt(tx, &notice))
+    }
+
+    fn confirmed(db: &Db) -> Result<Notice, Error> {
+        let (rules, actor) = (rules(), Actor::new("console:root"));
+        db.write_even_read_only("restore.confirm", move |tx| usecases::restore::confirm(tx, &rules, &actor))
     }
 
     #[test]
@@ -471,8 +441,8 @@ mod tests {
         let (by, at, tokens_ended) = ("console:root".to_owned(), Time::from_micros(0), report.ends.len());
         let (file, after) = ("b".to_owned(), report.backup);
         let notice = Notice { file, before: None, after, kept: None, by, at, tokens_ended };
-        halt(&backup, &notice).unwrap();
-        confirm(&backup, &rules(), Actor::new("console:root")).unwrap();
+        halted(&backup, &notice).unwrap();
+        confirmed(&backup).unwrap();
         for (token, credential) in [(&first, "a"), (&first, "c"), (&second, "b"), (&second, "d")] {
             let refused = join(&backup, token, credential);
             assert!(matches!(refused, Err(crate::machines::Error::TokenRefused)), "{credential}");

@@ -15,6 +15,7 @@ use crate::db::{self, Db, Tx};
 use crate::http::{Certificate, Settings, tls};
 use crate::progress::Progress;
 use crate::secret::SecretHash;
+use crate::usecases::ca as usecase;
 
 /// How often the certificate is looked at: bounds how long after `ca rotate --switch`, or after another server
 /// on this state has renewed it, this one goes on with the old one.
@@ -116,7 +117,7 @@ impl Keeper {
         }
         for (which, end) in ending {
             log::error!("ALARM: the {which} certificate ends on {end}; after that no machine gets an answer");
-            let noted = self.db.write("certificate.alarm", move |tx| service::alarm(tx, which, end));
+            let noted = self.db.write("certificate.alarm", move |tx| usecase::alarm(tx, which, end));
             if let Err(error) = noted.await {
                 log::error!("the alarm could not be put on record: {error}");
             }
@@ -150,7 +151,7 @@ async fn renew(db: &Db, settings: &Settings, occasion: Occasion) -> Result<(), c
         return Ok(());
     }
     let db = db.clone();
-    let renew = move |tx: &Tx<'_>| service::renew(tx, &files, &names);
+    let renew = move |tx: &Tx<'_>| usecase::renew(tx, &files, &names);
     // Also while the database is read-only: a restored server that has no certificate could not even say so.
     let renewed = spawn_blocking(move || db.write_even_read_only("certificate.renew", renew));
     if let Some(why) = renewed.await.map_err(|_| db::Error::Closed)?? {
@@ -164,7 +165,7 @@ async fn settle_owed(db: &Db) -> Result<(), db::Error> {
     if !db.read(owed::is_any).await? {
         return Ok(());
     }
-    match db.write("certificate.owed", owed::settle).await {
+    match db.write("certificate.owed", usecase::settle_owed).await {
         Err(db::Error::ReadOnly) => Ok(()),
         settled => settled,
     }

@@ -8,6 +8,7 @@ use crate::employees::{self, Email, State, service};
 use crate::logins::Rules;
 use crate::logins::service::revoke_all_of;
 use crate::logins::state::Revocation;
+use crate::sessions::store::{self as sessions, Session};
 
 /// Enters an employee.
 ///
@@ -23,6 +24,9 @@ pub fn add(tx: &Tx<'_>, actor: &Actor, new: &Employee) -> Result<(), employees::
     Ok(())
 }
 
+/// Open sessions that are listed when somebody may not log in any more.
+pub const SESSIONS_MAX: i64 = 100;
+
 /// An employee whose state has changed.
 #[derive(Debug)]
 pub struct Changed {
@@ -30,6 +34,8 @@ pub struct Changed {
     pub employee: Employee,
     /// How many of their logins were waiting and are refused now.
     pub refused: usize,
+    /// Their sessions that are still open, newest first; at most [`SESSIONS_MAX`], and none if they may log in.
+    pub open: Vec<Session>,
 }
 
 /// Suspends, resumes or removes an employee. Unless they are resumed, whatever they wait for is refused.
@@ -55,11 +61,10 @@ pub fn set_state(
     };
     let event = about(&employee, kind, actor).detail("before", employee.state.as_str());
     audit::append(tx, &event.detail("after", state.as_str()))?;
-    let refused = match revocation {
-        Some(why) => revoke_all_of(tx, rules, &employee.unix_name, why, actor)?,
-        None => 0,
-    };
-    Ok(Changed { employee, refused })
+    let Some(why) = revocation else { return Ok(Changed { employee, refused: 0, open: Vec::new() }) };
+    let refused = revoke_all_of(tx, rules, &employee.unix_name, why, actor)?;
+    let open = sessions::newest(tx, true, Some(&employee.unix_name), SESSIONS_MAX)?;
+    Ok(Changed { employee, refused, open })
 }
 
 fn about(employee: &Employee, kind: Kind, actor: &Actor) -> Event {

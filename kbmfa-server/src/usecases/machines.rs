@@ -1,13 +1,15 @@
 //! What can be done to machines: each function is one action inside the caller's transaction, with its audit event.
 
+use kbmfa_proto::machine::Host;
 use kbmfa_proto::names::{MachineName, PoolName};
+use kbmfa_proto::pin::Pin;
 use std::time::Duration;
 
 use crate::audit::{Actor, Event, Kind, store as audit};
 use crate::ca::service as ca;
 use crate::db::Tx;
-use crate::logins::Rules;
 use crate::logins::service::revoke_all_at;
+use crate::logins::{self, Rules, telling};
 use crate::machines::store::{self, Machine};
 use crate::machines::{Error, service};
 use crate::pools::store as pools;
@@ -130,6 +132,34 @@ pub fn remove(
     audit::append(tx, &event)?;
     revoke_all_at(tx, rules, &machine.id, actor)?;
     Ok(machine)
+}
+
+/// A machine asks which one it is; returns its name and pools. `None` if its credential is not accepted.
+///
+/// # Errors
+/// What the database says.
+pub fn identify(tx: &Tx<'_>, credential: &SecretHash) -> Result<Option<(MachineName, Vec<PoolName>)>, Error> {
+    let Some(caller) = service::authenticate(tx, credential, None)? else { return Ok(None) };
+    let pools = pools::of_machine(tx, &caller.machine_id)?;
+    Ok(Some((caller.name, pools)))
+}
+
+/// A machine tells on which computer it runs and which authorities it trusts; false if its credential is not accepted.
+///
+/// # Errors
+/// What the database says.
+pub fn report_trust(
+    tx: &Tx<'_>,
+    rules: &Rules,
+    credential: &SecretHash,
+    (host, pins): (Option<&Host>, &[Pin]),
+) -> Result<bool, logins::Error> {
+    let Some(caller) = service::authenticate(tx, credential, None)? else { return Ok(false) };
+    if let Some(host) = host {
+        telling::of_host(tx, rules, &caller, (credential, host))?;
+    }
+    ca::reported(tx, &caller, pins)?;
+    Ok(true)
 }
 
 /// Whether a machine had a credential before what is put on record.

@@ -1,16 +1,19 @@
 //! Every write that an operator would name, across domains: one function on a transaction, with its audit event inside.
 //! The command line, the listener and the loops write only by these.
 
+pub mod audit;
+pub mod ca;
 pub mod employees;
+pub mod logins;
 pub mod machines;
 pub mod pools;
+pub mod restore;
+pub mod server;
 
 #[cfg(test)]
 pub(crate) mod testing;
 
-use crate::ca;
 use crate::db;
-use crate::logins;
 
 /// Why something was not done. Each domain says it in its own words.
 #[derive(Debug, thiserror::Error)]
@@ -29,8 +32,8 @@ pub enum Error {
     Employee(#[from] crate::employees::Error),
     /// A login.
     #[error(transparent)]
-    Login(#[from] logins::Error),
+    Login(#[from] crate::logins::Error),
     /// The certificate authority.
     #[error(transparent)]
-    Ca(#[from] ca::Error),
+    Ca(#[from] crate::ca::Error),
 }

@@ -13,9 +13,8 @@ use super::export::{self, Format};
 use super::file::{self, Summed};
 use crate::audit::chain::Head;
 use crate::audit::store::archive::{self, Archive};
-use crate::clock::Time;
-use crate::db::{self, Db, Tx};
-use crate::logins;
+use crate::db::{self, Db};
+use crate::usecases::audit as usecase;
 
 /// What to archive, and where.
 #[derive(ClapArgs)]
@@ -40,7 +39,7 @@ pub(super) fn run(admin: &Admin, args: &Args) -> Result<(), Failure> {
     let (before, part) = db
         .read_blocking(|tx| {
             let before = args.before.seen_from(tx.now);
-            Ok::<_, db::Error>((before, part(tx, before)?))
+            Ok::<_, db::Error>((before, usecase::archivable(tx, before)?))
         })
         .map_err(Failure::new)?;
     let name = path.display().to_string();
@@ -54,12 +53,8 @@ pub(super) fn run(admin: &Admin, args: &Args) -> Result<(), Failure> {
     };
     let written = write(&db, part, &output)?;
     let (archive, events) = (written.clone(), written.last.seq - written.first + 1);
-    let cut = admin.change("audit.archive", move |tx, _, actor| {
-        if *part_of(tx, before)?.end() < archive.last.seq {
-            return Err(archive::Error::Changed);
-        }
-        archive::cut(tx, actor, &archive, before)
-    });
+    let cut =
+        admin.change("audit.archive", move |tx, _, actor| usecase::archive(tx, actor, &archive, before));
     let head = cut?;
     output.keep();
     prune(&db)?;
@@ -74,15 +69,6 @@ pub(super) fn run(admin: &Admin, args: &Args) -> Result<(), Failure> {
         &json!({ "file": name, "events": events, "first": first, "last": last.seq, "sha256": sha256,
             "checkpoint": last.to_string(), "head": head.to_string() }),
     )
-}
-
-fn part(tx: &Tx<'_>, before: Time) -> Result<RangeInclusive<i64>, db::Error> {
-    archive::part(tx, before, logins::store::first_unfinished_event(tx)?)
-}
-
-/// [`part`], with the error of the cut.
-fn part_of(tx: &Tx<'_>, before: Time) -> Result<RangeInclusive<i64>, archive::Error> {
-    Ok(part(tx, before)?)
 }
 
 /// Writes the file, brings it to the disk, reads it back and follows the chain through it.
@@ -101,5 +87,5 @@ fn write(db: &Db, part: RangeInclusive<i64>, output: &Output) -> Result<Archive,
 }
 
 fn prune(db: &Db) -> Result<(), Failure> {
-    db.write_in_turns("audit.prune", archive::prune_some).map_err(Failure::new)
+    db.write_in_turns("audit.prune", usecase::prune_some).map_err(Failure::new)
 }

@@ -1,0 +1,51 @@
+//! What can be done with the audit log besides reading it.
+
+use kbmfa_proto::text::Shown;
+
+use crate::audit::store::archive::{self, Archive};
+use crate::audit::{Actor, Event, Head, Kind, store as audit};
+use crate::clock::Time;
+use crate::db::{self, Tx};
+use crate::logins::{self, Rules, telling};
+use std::ops::RangeInclusive;
+use std::time::Duration;
+
+pub use crate::audit::store::archive::prune_some;
+pub use crate::audit::store::index::{complete_some as index_some, reset as reset_index};
+
+/// The events before this moment that no unfinished login needs: what an archive may take.
+///
+/// # Errors
+/// What the database says.
+pub fn archivable(tx: &Tx<'_>, before: Time) -> Result<RangeInclusive<i64>, db::Error> {
+    archive::part(tx, before, logins::store::first_unfinished_event(tx)?)
+}
+
+/// Lets the chain begin after an archive that was written and read back. [`prune_some`] then removes the rows.
+///
+/// # Errors
+/// [`archive::Error::Changed`] if it holds events that a login has come to need meanwhile.
+pub fn archive(tx: &Tx<'_>, actor: &Actor, archive: &Archive, before: Time) -> Result<Head, archive::Error> {
+    if *archivable(tx, before)?.end() < archive.last.seq {
+        return Err(archive::Error::Changed);
+    }
+    archive::cut(tx, actor, archive, before)
+}
+
+/// Records that the database was copied, as of this head, into this file.
+///
+/// # Errors
+/// What the database says.
+pub fn backup_made(tx: &Tx<'_>, actor: &Actor, file: &str, head: &Head) -> Result<(), db::Error> {
+    let event = Event::new(Kind::BackupMade, actor.clone()).detail("file", Shown::new(file));
+    audit::append(tx, &event.detail("head", head)).map(drop)
+}
+
+/// Has the head of the audit log posted where people are asked; returns it.
+///
+/// # Errors
+/// What the database says.
+pub fn post_head(tx: &Tx<'_>, rules: &Rules) -> Result<Head, logins::Error> {
+    telling::head(tx, rules, Duration::ZERO)?;
+    Ok(audit::head(tx)?)
+}

@@ -1,0 +1,24 @@
+//! What an operator can do with a login.
+
+use kbmfa_proto::text::Shown;
+
+use crate::db::Tx;
+use crate::logins::answering::{Answered, AtConsole, answer_at_console};
+use crate::logins::{Error, Rules, service};
+use crate::relay::Answer;
+
+/// Somebody at the console answers the login whose id begins with `prefix`.
+///
+/// # Errors
+/// [`Error::NotFound`], [`Error::Ambiguous`].
+pub fn decide(
+    tx: &Tx<'_>,
+    rules: &Rules,
+    prefix: &str,
+    who: &AtConsole,
+    answer: Answer,
+    reason: Option<&Shown>,
+) -> Result<Answered, Error> {
+    let login = service::find(tx, prefix)?;
+    answer_at_console(tx, rules, &login.id, who, answer, reason)
+}

@@ -1,0 +1,40 @@
+//! Putting a backup in the place of the database, and letting it be written again.
+
+use super::ca;
+use crate::audit::store::append;
+use crate::audit::{Actor, Event, Kind};
+use crate::db::{self, Tx, meta};
+use crate::logins::{Rules, service as logins};
+use crate::restore::{Error, Notice, pending, store};
+
+/// Makes the database read-only until [`confirm`], and ends what may have been used or taken back since the backup: the
+/// tokens to join with. Logins that wait in it end with the confirmation, each on record.
+///
+/// # Errors
+/// What the database says.
+pub fn halt(tx: &Tx<'_>, notice: &Notice) -> Result<(), Error> {
+    let text = serde_json::to_string(notice).map_err(|error| db::Error::BadValue(error.to_string()))?;
+    store::end_join_tokens(tx)?;
+    Ok(meta::set(tx, meta::READ_ONLY, &text)?)
+}
+
+/// Lets a restored database be written again, and records what was undone.
+///
+/// # Errors
+/// [`Error::NothingToConfirm`].
+pub fn confirm(tx: &Tx<'_>, rules: &Rules, actor: &Actor) -> Result<Notice, Error> {
+    let notice = pending(tx)?.ok_or(Error::NothingToConfirm)?;
+    meta::remove(tx, meta::READ_ONLY)?;
+    let event = Event::new(Kind::DatabaseRestored, actor.clone())
+        .maybe("before", notice.before.as_ref())
+        .detail("after", &notice.after)
+        .detail("file", &notice.file)
+        .maybe("kept", notice.kept.as_ref())
+        .detail("restored-by", &notice.by)
+        .detail("restored-at", notice.at)
+        .detail("join-tokens-ended", notice.tokens_ended);
+    append(tx, &event)?;
+    logins::revoke_all_restored(tx, rules, actor)?;
+    ca::settle_owed(tx)?;
+    Ok(notice)
+}

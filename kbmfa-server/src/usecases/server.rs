@@ -1,0 +1,31 @@
+//! What the server records of itself.
+
+use crate::audit::{Actor, Event, Kind, store as audit};
+use crate::clock::Time;
+use crate::db::{Error, Tx};
+
+/// The database was made, with an authority of this pin.
+///
+/// # Errors
+/// What the database says.
+pub fn initialised(tx: &Tx<'_>, actor: &Actor, pin: &str) -> Result<(), Error> {
+    audit::append(tx, &Event::new(Kind::ServerInitialised, actor.clone()).detail("pin", pin)).map(drop)
+}
+
+/// The server has started; returns when. A machine's silence counts only from here.
+///
+/// # Errors
+/// What the database says.
+pub fn started(tx: &Tx<'_>) -> Result<Time, Error> {
+    let event = Event::new(Kind::ServerStarted, Actor::new("server"));
+    audit::append(tx, &event.detail("version", env!("CARGO_PKG_VERSION")))?;
+    Ok(tx.now)
+}
+
+/// Callers without an accepted credential were turned away.
+///
+/// # Errors
+/// What the database says.
+pub fn callers_refused(tx: &Tx<'_>, events: &[Event]) -> Result<(), Error> {
+    events.iter().try_for_each(|event| audit::append(tx, event).map(drop))
+}
