@@ -11,7 +11,16 @@ use serde::Serialize;
 use super::chain::{Broken, Fault, Head, Link, Seal, Walk, Witness};
 use super::event::{Event, Kind};
 use crate::clock::Time;
+use crate::db::at_restore::Table;
 use crate::db::{Error, Row, Tx};
+
+/// What becomes of the audit log's tables at a restore.
+pub const TABLES: &[Table] = &[
+    Table::grants_nothing("event", "the audit log; the comparison counts what is undone"),
+    Table::grants_nothing("event_words", "the index of the audit log"),
+    Table::grants_nothing("event_words_state", "the index of the audit log"),
+    Table::grants_nothing("checkpoint", "what was archived; the comparison says how far"),
+];
 
 /// Form of the canonical bytes.
 const BODY_VERSION: i64 = 1;

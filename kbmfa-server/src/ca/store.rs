@@ -2,7 +2,14 @@
 
 use kbmfa_proto::pin::Pin;
 
+use crate::db::at_restore::Table;
 use crate::db::{Error, Tx};
+
+/// What becomes of this table at a restore.
+pub const TABLES: &[Table] = &[Table::grants_nothing(
+    "machine_ca",
+    "what machines said that they trust; each says it anew with its next refresh",
+)];
 
 /// Pins of the authorities that a machine says it trusts, in order.
 pub(super) fn pins_of(tx: &Tx<'_>, machine_id: &str) -> Result<Vec<Pin>, Error> {

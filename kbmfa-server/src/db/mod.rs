@@ -3,6 +3,7 @@
 //! `sqlite` is the only file that knows which database program this is. Stores speak to [`Tx`] in the SQL that SQLite and
 //! PostgreSQL share, and no store may assume that this process is the only one.
 
+pub mod at_restore;
 pub mod lease;
 pub mod meta;
 pub mod probe;
@@ -31,9 +32,16 @@ use tokio::sync::oneshot::error::RecvError;
 
 use crate::clock::{Clock, SystemClock, Time};
 use crate::shared::Shared;
+use at_restore::Table;
 use engine::{Access, Connection, Engine};
 use sqlite::Sqlite;
 use writer::{Priority, When};
+
+/// What becomes of this module's own tables at a restore.
+pub const TABLES: &[Table] = &[
+    Table::grants_nothing("lease", "expires by itself, and is taken from a process that is gone"),
+    Table::grants_nothing("meta", "what the database says of itself"),
+];
 
 /// Name of the database file inside the state directory.
 pub const FILE: &str = "kbmfa.db";

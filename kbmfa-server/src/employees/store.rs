@@ -5,7 +5,21 @@ use kbmfa_proto::text::Shown;
 
 use super::{Email, State};
 use crate::clock::Time;
+use crate::db::at_restore::{Listing, Table, text_id};
 use crate::db::{Error, Row, Tx};
+
+/// What becomes of this table at a restore. The state is part of a row's id: somebody who was suspended since would be let
+/// in again. So is that of those who were removed: their account is refused for it.
+pub const TABLES: &[Table] = &[Table::listed(
+    "employee",
+    Listing {
+        kind: "employee",
+        one: "employee",
+        many: "employees",
+        sql: "SELECT id || ' ' || state AS id, email || ', ' || state AS label FROM employee",
+        id: text_id,
+    },
+)];
 
 /// An employee.
 #[derive(Debug, Clone, PartialEq, Eq)]

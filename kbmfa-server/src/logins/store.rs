@@ -14,8 +14,20 @@ use std::time::Duration;
 use super::key::{self, Certificate};
 use super::state::{Life, State};
 use crate::clock::Time;
+use crate::db::at_restore::Table;
 use crate::db::{Error, Row, Tx};
 use crate::secret::SecretHash;
+
+/// What becomes of the tables of logins at a restore.
+pub const TABLES: &[Table] = &[
+    Table::ends("login"),
+    Table::ends("ask"),
+    Table::ends("ask_copy"),
+    Table::ends("answer"),
+    Table::grants_nothing("notice", "what people are told; at worst a second time"),
+    Table::grants_nothing("relay_state", "what was said half a minute ago does not count"),
+    Table::grants_nothing("relay_member", "what was said half a minute ago does not count"),
+];
 
 /// No approval is collected later than this: the grace, and what a server takes to start again.
 const COLLECTED_WITHIN: Duration = Duration::from_secs(86_400);

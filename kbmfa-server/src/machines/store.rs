@@ -4,8 +4,46 @@ use kbmfa_proto::login::{Account, OpenLogin};
 use kbmfa_proto::names::MachineName;
 
 use crate::clock::Time;
+use crate::db::at_restore::{AtRestore, Listing, Table, text_id};
 use crate::db::{Error, Row, Tx};
+use crate::random::to_hex;
 use crate::secret::SecretHash;
+
+/// What becomes of these tables at a restore.
+pub const TABLES: &[Table] = &[
+    Table::listed(
+        "machine",
+        Listing {
+            kind: "machine",
+            one: "machine",
+            many: "machines",
+            sql: "SELECT id, name AS label FROM machine WHERE removed_at IS NULL",
+            id: text_id,
+        },
+    ),
+    Table::listed(
+        "credential",
+        Listing {
+            kind: "credential",
+            one: "a credential of machine",
+            many: "credentials of the machines",
+            sql: "SELECT hash, name AS label FROM credential JOIN machine ON machine.id = machine_id
+                  WHERE retired_at IS NULL AND removed_at IS NULL",
+            id: |row| Ok(to_hex(&row.blob("hash")?)),
+        },
+    ),
+    Table {
+        name: "join_token",
+        at_restore: AtRestore::Ends(Some(Listing {
+            kind: "join-token",
+            one: "a join token of machine",
+            many: "join tokens of the machines",
+            sql: "SELECT hash, name AS label FROM join_token JOIN machine ON machine.id = machine_id
+                  WHERE expires_at > ?1 AND credential_hash IS NULL AND removed_at IS NULL",
+            id: |row| Ok(to_hex(&row.blob("hash")?)),
+        })),
+    },
+];
 
 /// A machine that has not been removed.
 #[derive(Debug, Clone, PartialEq, Eq)]

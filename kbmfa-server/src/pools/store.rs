@@ -3,7 +3,33 @@
 use kbmfa_proto::names::{MachineName, PoolName};
 
 use crate::clock::Time;
+use crate::db::at_restore::{Listing, Table, text_id};
 use crate::db::{Error, Tx};
+
+/// What becomes of these tables at a restore.
+pub const TABLES: &[Table] = &[
+    Table::listed(
+        "pool",
+        Listing {
+            kind: "pool",
+            one: "pool",
+            many: "pools",
+            sql: "SELECT id, name AS label FROM pool",
+            id: text_id,
+        },
+    ),
+    Table::listed(
+        "pool_machine",
+        Listing {
+            kind: "pool-member",
+            one: "machine",
+            many: "machines in pools",
+            sql: "SELECT pool_id || ' ' || machine_id AS id, machine.name || ' in ' || pool.name AS label
+                  FROM pool_machine JOIN pool ON pool.id = pool_id JOIN machine ON machine.id = machine_id",
+            id: text_id,
+        },
+    ),
+];
 
 /// A pool and its machines.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -3,12 +3,14 @@
 
 pub mod store;
 
-use serde::{Deserialize, Serialize};
+use serde::ser::SerializeStruct;
+use serde::{Deserialize, Serialize, Serializer};
 use std::collections::BTreeMap;
 use std::fmt;
 
 use crate::audit::{Broken, Head, store as audit};
 use crate::clock::Time;
+use crate::db::at_restore::Listing;
 use crate::db::{self, Db, Tx, meta};
 use crate::logins;
 
@@ -32,67 +34,55 @@ pub enum Error {
     NothingToConfirm,
 }
 
-/// What can come back or vanish with a restore.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum Kind {
-    /// A machine.
-    Machine,
-    /// A machine's credential.
-    Credential,
-    /// A token with which a machine could join.
-    JoinToken,
-    /// A pool.
-    Pool,
-    /// A machine in a pool.
-    PoolMember,
-    /// An employee in one state.
-    Employee,
-}
-
-/// One such thing.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+/// One thing that can come back or vanish with a restore.
+#[derive(Debug, Clone)]
 pub struct Thing {
-    /// Of which kind.
-    pub kind: Kind,
+    /// Which rows it is one of.
+    pub listing: &'static Listing,
     /// As people call it.
     pub name: String,
 }
 
-impl fmt::Display for Thing {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let name = &self.name;
-        match self.kind {
-            Kind::Machine | Kind::PoolMember => write!(f, "machine {name}"),
-            Kind::Credential => write!(f, "a credential of machine {name}"),
-            Kind::JoinToken => write!(f, "a join token of machine {name}"),
-            Kind::Pool => write!(f, "pool {name}"),
-            Kind::Employee => write!(f, "employee {name}"),
-        }
+impl PartialEq for Thing {
+    fn eq(&self, other: &Self) -> bool {
+        (self.listing.kind, &self.name) == (other.listing.kind, &other.name)
     }
 }
 
-/// Things of one kind, by name, as one line: `machine web1`, or `2 machines: db1, web1`.
-pub fn by_kind(things: &[Thing]) -> Vec<String> {
-    let mut groups: BTreeMap<Kind, Vec<&Thing>> = BTreeMap::new();
-    for thing in things {
-        groups.entry(thing.kind).or_default().push(thing);
+impl Eq for Thing {}
+
+impl Serialize for Thing {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let mut thing = serializer.serialize_struct("Thing", 2)?;
+        thing.serialize_field("kind", self.listing.kind)?;
+        thing.serialize_field("name", &self.name)?;
+        thing.end()
     }
-    let line = |(kind, mut group): (Kind, Vec<&Thing>)| {
-        if let [one] = group.as_slice() {
-            return one.to_string();
+}
+
+impl fmt::Display for Thing {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} {}", self.listing.one, self.name)
+    }
+}
+
+/// Things in their order, those of one kind as one line by their names: `machine web1`, or `2 machines: db1, web1`.
+pub fn by_kind(things: &[Thing]) -> Vec<String> {
+    let mut groups: Vec<Vec<&Thing>> = Vec::new();
+    for thing in things {
+        match groups.iter_mut().find(|group| group.iter().any(|one| one.listing.kind == thing.listing.kind)) {
+            Some(group) => group.push(thing),
+            None => groups.push(vec![thing]),
         }
+    }
+    let line = |mut group: Vec<&Thing>| {
         group.sort_by(|one, other| one.name.cmp(&other.name));
         let names: Vec<&str> = group.iter().map(|thing| thing.name.as_str()).collect();
-        let what = match kind {
-            Kind::Machine => "machines",
-            Kind::Credential => "credentials of the machines",
-            Kind::JoinToken => "join tokens of the machines",
-            Kind::Pool => "pools",
-            Kind::PoolMember => "machines in pools",
-            Kind::Employee => "employees",
-        };
-        format!("{} {what}: {}", group.len(), names.join(", "))
+        match group.as_slice() {
+            [] => String::new(),
+            [one] => one.to_string(),
+            [one, ..] => format!("{} {}: {}", group.len(), one.listing.many, names.join(", ")),
+        }
     };
     groups.into_iter().map(line).collect()
 }
@@ -102,8 +92,8 @@ pub fn by_kind(things: &[Thing]) -> Vec<String> {
 pub struct Snapshot {
     /// Its last event.
     pub head: Head,
-    /// Everything that counts, by kind and id.
-    pub things: BTreeMap<(Kind, String), Thing>,
+    /// Everything that counts, by its table's place in the order and its id.
+    pub things: BTreeMap<(usize, String), Thing>,
     /// What no restore keeps.
     pub ends: Vec<Thing>,
 }
@@ -204,7 +194,7 @@ fn common<E>(mut known: i64, last: i64, same: impl Fn(i64) -> Result<bool, E>) -
     Ok(known)
 }
 
-type Things = BTreeMap<(Kind, String), Thing>;
+type Things = BTreeMap<(usize, String), Thing>;
 
 fn missing(from: &Things, others: &Things) -> Vec<Thing> {
     from.iter().filter(|(key, _)| !others.contains_key(key)).map(|(_, thing)| thing.clone()).collect()
@@ -248,9 +238,12 @@ mod tests {
     use crate::audit::store::search::{Filter, search};
     use crate::audit::{Actor, Kind as EventKind};
     use crate::db::FILE;
+    use crate::db::at_restore::{AtRestore, Table};
     use crate::db::testing::{Fixture, sqlite_fixture};
-    use crate::employees::store::Employee;
+    use crate::employees::store::{self as employees, Employee};
     use crate::employees::{Email, State};
+    use crate::machines::store as machines;
+    use crate::pools::store as pools;
     use crate::secret::SecretHash;
     use crate::usecases;
     use crate::usecases::testing::rules;
@@ -277,12 +270,18 @@ mod tests {
 
     #[test]
     fn things_are_listed_by_kind_and_in_the_order_of_their_names() {
-        let thing = |kind, name: &str| Thing { kind, name: name.into() };
+        let thing = |table: &'static Table, name: &str| match &table.at_restore {
+            AtRestore::Listed(listing) => Thing { listing, name: name.into() },
+            other => panic!("{other:?}"),
+        };
+        let [machine, ..] = machines::TABLES else { panic!("no table of machines") };
+        let [pool, ..] = pools::TABLES else { panic!("no table of pools") };
+        let [employee, ..] = employees::TABLES else { panic!("no table of employees") };
         let things = [
-            thing(Kind::Employee, "bob@example.org, active"),
-            thing(Kind::Machine, "web2"),
-            thing(Kind::Pool, "web"),
-            thing(Kind::Machine, "db1"),
+            thing(machine, "web2"),
+            thing(pool, "web"),
+            thing(machine, "db1"),
+            thing(employee, "bob@example.org, active"),
         ];
         let lines = ["2 machines: db1, web2", "pool web", "employee bob@example.org, active"];
         assert_eq!(by_kind(&things), lines);

@@ -2,50 +2,62 @@
 
 use std::collections::BTreeMap;
 
-use super::{Kind, Snapshot, Thing};
-use crate::audit::store::{archive, head};
-use crate::db::{Error, Row, Tx};
-use crate::random::to_hex;
+use super::{Snapshot, Thing};
+use crate::audit::store::{self as audit, archive, head};
+use crate::ca::store as ca;
+use crate::db::at_restore::{AtRestore, Listing, Table};
+use crate::db::{self, Error, Tx};
+use crate::employees::store as employees;
+use crate::logins::store as logins;
+use crate::machines::hosts::store as hosts;
+use crate::machines::store as machines;
+use crate::pools::store as pools;
+use crate::sessions::store as sessions;
 
-/// All that can come back or vanish, each with the rows that stand for it. A table that grants somebody something belongs
-/// here, or ends with a restore; the tests below hold every table of the schema to that.
-const THINGS: &[(Kind, &str)] = &[
-    (Kind::Machine, "SELECT id, name AS label FROM machine WHERE removed_at IS NULL"),
-    (
-        Kind::Credential,
-        "SELECT hash, name AS label FROM credential JOIN machine ON machine.id = machine_id
-         WHERE retired_at IS NULL AND removed_at IS NULL",
-    ),
-    (Kind::Pool, "SELECT id, name AS label FROM pool"),
-    (
-        Kind::PoolMember,
-        "SELECT pool_id || ' ' || machine_id AS id, machine.name || ' in ' || pool.name AS label
-         FROM pool_machine JOIN pool ON pool.id = pool_id JOIN machine ON machine.id = machine_id",
-    ),
-    // The state is part of what stands: somebody who was suspended since would be let in again. So is that of
-    // those who were removed: their account is refused for it.
-    (Kind::Employee, "SELECT id || ' ' || state AS id, email || ', ' || state AS label FROM employee"),
+/// Every table, and what becomes of its rows; lists are printed in this order.
+const TABLES: &[&[Table]] = &[
+    machines::TABLES,
+    pools::TABLES,
+    employees::TABLES,
+    logins::TABLES,
+    hosts::TABLES,
+    sessions::TABLES,
+    ca::TABLES,
+    audit::TABLES,
+    db::TABLES,
 ];
 
-/// What stands in a database now.
+fn tables() -> impl Iterator<Item = &'static Table> {
+    TABLES.iter().copied().flatten()
+}
+
+/// What a database holds now that could come back or vanish.
 ///
 /// # Errors
 /// What the database says.
 pub fn snapshot(tx: &Tx<'_>) -> Result<Snapshot, Error> {
-    let mut things = BTreeMap::new();
-    for (kind, sql) in THINGS {
-        for (id, label) in tx.query(sql, &[], |row| Ok((id(*kind, row)?, row.text("label")?)))? {
-            things.insert((*kind, id), Thing { kind: *kind, name: label });
+    let (mut things, mut ends) = (BTreeMap::new(), Vec::new());
+    for (order, table) in tables().enumerate() {
+        match &table.at_restore {
+            AtRestore::Listed(listing) => {
+                for (id, label) in rows(tx, listing)? {
+                    things.insert((order, id), Thing { listing, name: label });
+                }
+            }
+            AtRestore::Ends(Some(listing)) => {
+                ends.extend(rows(tx, listing)?.into_iter().map(|(_, name)| Thing { listing, name }));
+            }
+            AtRestore::Ends(None) | AtRestore::GrantsNothing(_) => {}
         }
     }
-    Ok(Snapshot { head: head(tx)?, things, ends: open_join_tokens(tx)? })
+    ends.sort_by(|one, other| one.name.cmp(&other.name));
+    Ok(Snapshot { head: head(tx)?, things, ends })
 }
 
-/// Tokens with which a machine could join now.
-fn open_join_tokens(tx: &Tx<'_>) -> Result<Vec<Thing>, Error> {
-    let sql = "SELECT name FROM join_token JOIN machine ON machine.id = machine_id
-               WHERE expires_at > ?1 AND credential_hash IS NULL AND removed_at IS NULL ORDER BY name";
-    tx.query(sql, &[tx.now.into()], |row| Ok(Thing { kind: Kind::JoinToken, name: row.text("name")? }))
+fn rows(tx: &Tx<'_>, listing: &Listing) -> Result<Vec<(String, String)>, Error> {
+    let now = [tx.now.into()];
+    let values = if listing.sql.contains("?1") { now.as_slice() } else { &[] };
+    tx.query(listing.sql, values, |row| Ok(((listing.id)(row)?, row.text("label")?)))
 }
 
 /// Ends all tokens to join with, also those that were used: the same trade again would revive a credential.
@@ -55,13 +67,6 @@ fn open_join_tokens(tx: &Tx<'_>) -> Result<Vec<Thing>, Error> {
 pub fn end_join_tokens(tx: &Tx<'_>) -> Result<(), Error> {
     tx.execute("DELETE FROM join_token", &[])?;
     Ok(())
-}
-
-fn id(kind: Kind, row: &Row<'_>) -> Result<String, Error> {
-    match kind {
-        Kind::Credential => Ok(to_hex(&row.blob("hash")?)),
-        Kind::Machine | Kind::JoinToken | Kind::Pool | Kind::PoolMember | Kind::Employee => row.text("id"),
-    }
 }
 
 /// The last event that was archived: which ones came before it, the database does not tell. 0 without any.
@@ -98,49 +103,6 @@ mod tests {
     use super::*;
     use crate::db::testing::sqlite_fixture;
 
-    /// What becomes of a table's rows at a restore. A table that grants somebody something must not just come back.
-    #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-    enum Fate {
-        /// They count, and the comparison lists those that come back.
-        Listed,
-        /// They end with the restore or its confirmation.
-        Ends,
-        /// They grant nobody anything, for this reason.
-        GrantsNothing(&'static str),
-    }
-
-    /// Every table, and what becomes of it. A test holds this to the schema.
-    const TABLES: &[(&str, Fate)] = &[
-        ("machine", Fate::Listed),
-        ("credential", Fate::Listed),
-        ("pool", Fate::Listed),
-        ("pool_machine", Fate::Listed),
-        ("employee", Fate::Listed),
-        ("join_token", Fate::Ends),
-        ("login", Fate::Ends),
-        ("ask", Fate::Ends),
-        ("ask_copy", Fate::Ends),
-        ("answer", Fate::Ends),
-        ("event", Fate::GrantsNothing("the audit log; the comparison counts what is undone")),
-        ("event_words", Fate::GrantsNothing("the index of the audit log")),
-        ("event_words_state", Fate::GrantsNothing("the index of the audit log")),
-        ("checkpoint", Fate::GrantsNothing("what was archived; the comparison says how far")),
-        ("lease", Fate::GrantsNothing("runs out by itself, and is taken from a process that is gone")),
-        ("notice", Fate::GrantsNothing("what people are told; at worst a second time")),
-        ("session", Fate::GrantsNothing("what machines reported")),
-        ("report", Fate::GrantsNothing("which reports are known; at worst one is taken twice")),
-        (
-            "machine_ca",
-            Fate::GrantsNothing(
-                "what machines said that they trust; each says it anew with its next refresh",
-            ),
-        ),
-        ("credential_host", Fate::GrantsNothing("where credentials were used; noted anew with each login")),
-        ("meta", Fate::GrantsNothing("what the database says of itself")),
-        ("relay_state", Fate::GrantsNothing("what was said half a minute ago does not count")),
-        ("relay_member", Fate::GrantsNothing("what was said half a minute ago does not count")),
-    ];
-
     #[test]
     fn every_table_that_grants_something_is_known_to_the_comparison() {
         let fixture = sqlite_fixture();
@@ -151,14 +113,19 @@ mod tests {
             fixture.db.read_blocking(|tx| tx.query(sql, &[], |row| row.text("name"))).unwrap();
         there.push("event_words_state".to_owned());
         there.sort_unstable();
-        let mut known: Vec<&str> = TABLES.iter().map(|(name, _)| *name).collect();
+        let mut known: Vec<&str> = tables().map(|table| table.name).collect();
         known.sort_unstable();
-        assert_eq!(there, known, "say in TABLES what becomes of a new table at a restore");
-        for (name, fate) in TABLES {
-            let is_listed =
-                THINGS.iter().any(|(_, sql)| sql.contains(&format!(" FROM {name} ")) || sql.ends_with(name));
-            assert_eq!(is_listed, *fate == Fate::Listed, "{name}");
-            assert!(!matches!(fate, Fate::GrantsNothing("")), "{name}");
+        assert_eq!(there, known, "say in the TABLES of its module what becomes of a new table at a restore");
+        for table in tables() {
+            let is_well_said = match &table.at_restore {
+                AtRestore::Listed(listing) | AtRestore::Ends(Some(listing)) => {
+                    let sql = format!("{} ", listing.sql);
+                    sql.contains(&format!(" FROM {} ", table.name))
+                }
+                AtRestore::Ends(None) => true,
+                AtRestore::GrantsNothing(why) => !why.is_empty(),
+            };
+            assert!(is_well_said, "{table:?}");
         }
     }
 }

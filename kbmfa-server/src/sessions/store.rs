@@ -6,8 +6,15 @@ use kbmfa_proto::text::Shown;
 use std::time::Duration;
 
 use crate::clock::Time;
+use crate::db::at_restore::Table;
 use crate::db::{Error, Row, Tx};
 use crate::logins::store::Login;
+
+/// What becomes of these tables at a restore.
+pub const TABLES: &[Table] = &[
+    Table::grants_nothing("session", "what machines reported"),
+    Table::grants_nothing("report", "which reports are known; at worst one is taken twice"),
+];
 
 /// How long after the approval was collected a session may take to open before it is missed.
 pub const OPENS_WITHIN: Duration = Duration::from_secs(60);

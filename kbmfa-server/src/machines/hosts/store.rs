@@ -3,8 +3,13 @@
 use kbmfa_proto::machine::Host;
 
 use super::Sighting;
+use crate::db::at_restore::Table;
 use crate::db::{Error, Row, Tx};
 use crate::secret::SecretHash;
+
+/// What becomes of this table at a restore.
+pub const TABLES: &[Table] =
+    &[Table::grants_nothing("credential_host", "where credentials were used; noted anew with each login")];
 
 const SIGHTING: &str = "SELECT machine, boot, last_seen_at, returned_at FROM credential_host";
 
