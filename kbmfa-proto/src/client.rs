@@ -18,6 +18,8 @@ use crate::{VERSION, VERSION_HEADER};
 mod certificate_words;
 #[cfg(any(test, fuzzing))]
 pub mod fuzz;
+#[cfg(any(test, fuzzing))]
+pub(crate) mod hidden;
 mod tls;
 mod waiting;
 mod wire;

@@ -9,12 +9,13 @@ use ureq::unversioned::transport::{
     Buffers, ConnectionDetails, Connector, LazyBuffers, NextTimeout, Transport,
 };
 
+use super::hidden::deceives;
 use super::{Client, Error, Method, REPLY_BYTES_MAX, Target, read};
 use crate::login::{LoginReply, State};
 use crate::machine::{Authorities, Machine};
 use crate::problem::Problem;
 use crate::session::Taken;
-use crate::text::{Shown, is_invisible};
+use crate::text::Shown;
 
 /// Plenty: nothing here waits.
 const TIME: Duration = Duration::from_secs(10);
@@ -84,7 +85,7 @@ fn refusal(problem: &Problem) {
 }
 
 fn is_clean(text: &Shown) -> bool {
-    !text.as_str().contains(is_invisible)
+    !text.as_str().contains(deceives)
 }
 
 /// Connections that bring these bytes, then end.

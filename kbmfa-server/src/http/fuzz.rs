@@ -7,7 +7,7 @@ use kbmfa_proto::caller::Authorization;
 use kbmfa_proto::login::{FirstFactor, OpenLogin, WAIT_S_MAX};
 use kbmfa_proto::machine::{Join, Trust};
 use kbmfa_proto::session::{REPORTS_MAX, SessionReport};
-use kbmfa_proto::text::{Shown, is_invisible};
+use kbmfa_proto::text::Shown;
 use serde::{Deserialize, Serialize};
 use std::fmt::Debug;
 use std::net::IpAddr;
@@ -17,6 +17,10 @@ use super::{caller, logins, reply, sessions};
 use crate::logins::key;
 use crate::machines::caller::Credential;
 use crate::secret::SecretHash;
+
+#[path = "../../../kbmfa-proto/src/client/hidden.rs"]
+mod hidden;
+use hidden::deceives;
 
 /// A request: the value of `Authorization` on a line, an id with a query on the next, and a body.
 pub fn requests(bytes: &[u8]) {
@@ -54,7 +58,7 @@ fn body(bytes: &[u8]) {
     if let Some(login) = read::<OpenLogin>(bytes) {
         let texts = [Some(login.service), login.rhost, login.tty, Some(login.connection.id)];
         assert!(texts.iter().flatten().chain([&login.module_version]).all(is_clean), "an unclean text");
-        assert!(!login.user.as_str().contains(is_invisible), "{}", login.user);
+        assert!(!login.user.as_str().contains(deceives), "{}", login.user);
         if let FirstFactor::Publickey { key } = login.first_factor {
             let read = key::read(&key);
             let certificate = read.as_ref().and_then(|key| key.certificate.as_ref());
@@ -87,7 +91,7 @@ fn read<T: for<'de> Deserialize<'de> + Serialize + PartialEq + Debug>(bytes: &[u
 }
 
 fn is_clean(text: &Shown) -> bool {
-    !text.as_str().contains(is_invisible)
+    !text.as_str().contains(deceives)
 }
 
 #[cfg(test)]
