@@ -69,7 +69,8 @@ pub fn of_host(
     let destination = (rules.relay.to_owned(), rules.policy.default.destination.clone());
     let notice = notices::Notice { id: random::hex::<16>()?, destination, text, reply_to: None };
     let (worth, repeated) = (Worth::Alarm, Repeated::Dropped);
-    let about = About { subject: &subject, worth, repeated, quota: Some(&caller.machine_id) };
+    // No quota: whoever copied the credential could use the machine's up, and nobody would hear of the copy.
+    let about = About { subject: &subject, worth, repeated, quota: None };
     if notices::raise(tx, &notice, about, TWIN_PAUSE)? {
         let event = Event::new(Kind::MachineSeenTwice, Actor::machine(&caller.name)).machine(&caller.name);
         let event = event.detail("why", twin.as_str()).detail("host", told.machine.as_str());

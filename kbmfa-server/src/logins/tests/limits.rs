@@ -1,8 +1,14 @@
 //! How much is too much.
 
+use kbmfa_proto::machine::Host;
+use kbmfa_proto::names::HostHash;
 use std::net::IpAddr;
 
 use super::*;
+use crate::logins::store::notices::{About, Repeated, Worth};
+use crate::logins::telling;
+use crate::roster::service::authenticate;
+use crate::roster::testing::joined;
 
 #[test]
 fn too_many_that_wait_are_refused_per_user_and_address_and_per_machine() {
@@ -211,4 +217,28 @@ fn a_denial_at_one_machine_cools_down_no_other_and_denies_no_connection_of_anoth
     at_another(&mut world, "web2");
     check(&world.open(4, alice(1)).unwrap(), WireState::Pending, None);
     check(&world.open(5, alice(2)).unwrap(), WireState::Pending, None);
+}
+
+#[test]
+fn a_machine_that_has_used_its_quota_up_still_raises_the_alarm_about_its_clone() {
+    let world = World::new();
+    let credential = joined(&world.fixture.db, "web2");
+    let raised = world.act(move |tx, rules, _| {
+        let caller = authenticate(tx, &credential, None)?.unwrap();
+        let mut told = Vec::new();
+        for n in 0..40 {
+            let subject = format!("noise {n}");
+            let quota = Some(caller.machine_id.as_str());
+            let about = About { subject: &subject, worth: Worth::Alarm, repeated: Repeated::Dropped, quota };
+            told.push(telling::notice(tx, rules, about, subject.clone())?);
+        }
+        assert!(told.contains(&true) && told.last() == Some(&false), "its quota is not used up: {told:?}");
+        for computer in [1, 2, 1] {
+            let [machine, boot] = [[computer; 16]; 2].map(HostHash::from_bytes);
+            telling::of_host(tx, rules, &caller, (&credential, &Host { machine, boot }))?;
+        }
+        let events = search(tx, &Filter { limit: 1000, ..Filter::default() })?;
+        Ok(events.iter().filter(|event| event.body.contains("machine.seen-twice")).count())
+    });
+    assert_eq!(raised.unwrap(), 1);
 }
