@@ -96,11 +96,12 @@ pub fn verdict(facts: &AskFacts<'_>, end: &VerdictFacts<'_>) -> String {
     format!("Login {short} was *{}*{reason}{by} after {after} s: {errand}. Record {head}", end.state)
 }
 
-/// A second message about the same login.
-pub fn copy(short: &str) -> String {
+/// A second message about the same login. `sent_at` is when the server last began to send the ask.
+pub fn copy(short: &str, sent_at: Option<Time>) -> String {
     let short = code(short);
+    let sent = sent_at.map(|at| format!(", sent about {at}")).unwrap_or_default();
     format!(
-        "Login {short} was asked about twice by accident: please answer the other message about it. What was answered here counts as well."
+        "Login {short} was asked about twice by accident: please answer the other message about it{sent}. What was answered here counts as well."
     )
 }
 

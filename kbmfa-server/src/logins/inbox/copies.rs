@@ -82,7 +82,7 @@ impl<R: Relay> Carrier<'_, R> {
 
     async fn mark_copy(&self, item: &Item, copy: &str) -> Result<(), Failure> {
         let text = if item.login.life.state == State::Pending {
-            words::copy(&item.login)
+            words::copy(&item.login, &item.ask)
         } else {
             words::verdict(self.logins, &item.login, &item.pools).await?
         };

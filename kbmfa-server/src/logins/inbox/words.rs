@@ -4,6 +4,7 @@ use kbmfa_proto::account::LocalCaller;
 use kbmfa_proto::names::{PoolName, UserName};
 
 use crate::audit::{Head, Seal};
+use crate::logins::store::asks::Ask;
 use crate::logins::store::{self, Login};
 use crate::logins::{Error, Logins};
 use crate::relay::text::{self, AskFacts, VerdictFacts};
@@ -14,8 +15,8 @@ pub(super) fn ask(login: &Login, pools: &[PoolName], how: &str, console: bool) -
 }
 
 /// What a second message about the same login says while it waits.
-pub(super) fn copy(login: &Login) -> String {
-    text::copy(login.id.short())
+pub(super) fn copy(login: &Login, ask: &Ask) -> String {
+    text::copy(login.id.short(), ask.sent_at)
 }
 
 fn facts<'a>(login: &'a Login, pools: &'a [PoolName]) -> AskFacts<'a> {
