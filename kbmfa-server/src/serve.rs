@@ -1,6 +1,7 @@
 //! The composition root: builds everything, starts every loop, and ends the process when one of them ends.
 
 mod certificate;
+mod files;
 mod loops;
 mod reload;
 mod supervision;
@@ -37,6 +38,7 @@ use crate::retention;
 use crate::sessions::Sessions;
 use crate::usecases;
 use certificate::{InForce, Keeper};
+pub use files::shortage as file_shortage;
 use loops::{Loops, failing, forever};
 use reload::Reloadable;
 use supervision::IsWell;
@@ -112,7 +114,7 @@ impl Error {
 /// [`Error`], when it cannot begin or go on.
 pub fn run(config_path: PathBuf) -> Result<(), Error> {
     let config = read(&config_path)?;
-    raise_file_limit();
+    files::raise_limit(config.http.files_needed());
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     runtime.block_on(serve(config_path, config))
 }
@@ -418,14 +420,4 @@ async fn index(db: Db, progress: Progress) {
     }
     progress.finish();
     std::future::pending::<()>().await;
-}
-
-/// Each waiting login is a connection: takes as many file descriptors as the system grants.
-fn raise_file_limit() {
-    use nix::sys::resource::{Resource, getrlimit, setrlimit};
-    let raised = getrlimit(Resource::RLIMIT_NOFILE)
-        .and_then(|(_, hard)| setrlimit(Resource::RLIMIT_NOFILE, hard, hard));
-    if let Err(error) = raised {
-        log::warn!("the limit on open files stays as it is: {error}");
-    }
 }

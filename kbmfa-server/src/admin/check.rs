@@ -6,6 +6,7 @@ use super::{Admin, Failure, open_database, owner};
 use crate::config::Config;
 use crate::http::tls;
 use crate::relay::{self, keybase};
+use crate::serve;
 
 /// Reports everything that is wrong, as the account that the server runs as sees it.
 ///
@@ -31,6 +32,9 @@ pub fn run(admin: &Admin) -> Result<(), Failure> {
         );
     }
     check_relay(&config)?;
+    if let Some(why) = serve::file_shortage(config.http.files_needed()) {
+        log::warn!("{why}");
+    }
     let ends = loaded.dates.server.to_string();
     let sentence = format!("{path}: no fault found; the server's certificate ends on {ends}");
     admin.tell(&sentence, &json!({ "config": path, "faults": [], "certificate_ends": ends }))

@@ -127,7 +127,17 @@ impl Settings {
                 .unwrap_or(NonZeroU32::MIN),
         }
     }
+
+    /// Files that the server may have open at once: each connection, and [`OTHER_FILES`].
+    pub fn files_needed(&self) -> u64 {
+        let connections = self.limits.proven.saturating_add(self.limits.unproven);
+        u64::try_from(connections.saturating_add(OTHER_FILES)).unwrap_or(u64::MAX)
+    }
 }
+
+/// Files beside the machines' connections: readers of the database (three files each, at most one for each of tokio's 512
+/// blocking threads), local connections, the relay's pipes, and connections that are being closed.
+const OTHER_FILES: usize = 2_048;
 
 /// Every route that a machine can take.
 pub fn routes(

@@ -1,0 +1,42 @@
+//! The limit on open files: each waiting login is a connection, and each connection is a file.
+
+use nix::sys::resource::{Resource, getrlimit, setrlimit};
+
+/// Raises the soft limit to the hard one, and says in the log when that is less than the settings need.
+pub(super) fn raise_limit(needed: u64) {
+    let raised = getrlimit(Resource::RLIMIT_NOFILE)
+        .and_then(|(_, hard)| setrlimit(Resource::RLIMIT_NOFILE, hard, hard));
+    if let Err(error) = raised {
+        log::warn!("the limit on open files stays as it is: {error}");
+    }
+    if let Some(why) = shortage(needed) {
+        log::warn!("{why}");
+    }
+}
+
+/// What is wrong with the hard limit of this process, if so many files are needed.
+pub fn shortage(needed: u64) -> Option<String> {
+    let (_, hard) = getrlimit(Resource::RLIMIT_NOFILE).ok()?;
+    too_few(hard, needed)
+}
+
+fn too_few(hard: u64, needed: u64) -> Option<String> {
+    (hard < needed).then(|| {
+        format!(
+            "this process may open {hard} files, and the connections that [server] allows need {needed}: beyond the limit \
+             logins are not served; set LimitNOFILE={needed} in the unit, or lower connections and unproven_connections"
+        )
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_limit_on_open_files_below_what_the_connections_need_is_named_with_the_number() {
+        let why = too_few(4096, 18_048).unwrap();
+        assert!(why.contains("may open 4096 files") && why.contains("LimitNOFILE=18048"), "{why}");
+        assert_eq!(too_few(18_048, 18_048), None);
+    }
+}
