@@ -7,6 +7,7 @@ use super::super::Failure;
 use crate::config::Config;
 use crate::db::{Db, lease};
 use crate::logins::inbox;
+use crate::policy::{Approvers, Says};
 use crate::relay::{self, keybase};
 
 /// How often the lease is renewed while it is held.
@@ -17,7 +18,7 @@ const RENEW: Duration = Duration::from_secs(3);
 pub(super) fn examine(config: &Config, db: Option<&Db>, runs: bool) -> Result<Vec<Finding>, Failure> {
     let relay::Settings::Keybase(settings) = &config.relay else { return Ok(Vec::new()) };
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(Failure::new)?;
-    let destinations = config.destinations();
+    let destinations = destinations(config);
     Ok(runtime.block_on(async {
         let holder = lease::Holder::this_process();
         let may_start = match db {
@@ -33,6 +34,25 @@ pub(super) fn examine(config: &Config, db: Option<&Db>, runs: bool) -> Result<Ve
             _ => examined.await,
         }
     }))
+}
+
+/// Where asks go, each with those whom a rule for it names.
+fn destinations(config: &Config) -> Vec<keybase::Destination> {
+    let ruled = config.policy.rules.iter().filter_map(|rule| match &rule.says {
+        Says::Ask(terms) => Some(terms),
+        Says::Exempt => None,
+    });
+    let terms: Vec<_> = ruled.chain([&config.policy.default]).collect();
+    let named = |place: &str| {
+        let here = terms.iter().filter(|terms| terms.destination == place);
+        let people = here.flat_map(|terms| match &terms.approvers {
+            Approvers::List(people) => people.as_slice(),
+            Approvers::Anyone | Approvers::NotSelf => &[],
+        });
+        people.filter(|person| person.relay() == "keybase").map(|person| person.name().to_owned()).collect()
+    };
+    let places = config.destinations().into_iter();
+    places.map(|place| keybase::Destination { approvers: named(&place), place }).collect()
 }
 
 async fn hold(db: &Db, holder: &lease::Holder) -> bool {

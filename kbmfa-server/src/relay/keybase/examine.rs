@@ -1,7 +1,7 @@
 //! Examines the whole way to Keybase, step by step, for `doctor`; and what of it needs no network, for `check`.
 
 use kbmfa_proto::finding::{Finding, Level};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::env;
 use std::path::{Path, PathBuf};
 
@@ -38,9 +38,17 @@ fn program(name: &Path) -> Option<PathBuf> {
     env::split_paths(&path).map(|dir| dir.join(name)).find(may_run)
 }
 
+/// Where asks go, and whom the rules for it name as approvers.
+pub struct Destination {
+    /// Such as `acme#logins`.
+    pub place: String,
+    /// Their names in Keybase.
+    pub approvers: BTreeSet<String>,
+}
+
 /// Examines program, login, conversations and their people, and a message that goes there and back. With `may_start` a
 /// service of our own is started where none answers, and stopped at the end; else only one that runs is used.
-pub async fn examine(settings: &Settings, destinations: &[String], may_start: bool) -> Vec<Finding> {
+pub async fn examine(settings: &Settings, destinations: &[Destination], may_start: bool) -> Vec<Finding> {
     let faults = check_files(settings);
     if !faults.is_empty() {
         return faults.into_iter().map(|(what, fault)| fault.finding(&format!("keybase: {what}"))).collect();
@@ -76,7 +84,7 @@ async fn version(client: &Client) -> Result<String, Fault> {
 async fn with_service(
     client: &Client,
     settings: &Settings,
-    destinations: &[String],
+    destinations: &[Destination],
     may_start: bool,
 ) -> Vec<Finding> {
     let running = if may_start { service::borrow(client, settings).await } else { Ok(Running::Ambient) };
@@ -96,7 +104,7 @@ async fn with_service(
 async fn logged_in(
     client: &Client,
     settings: &Settings,
-    destinations: &[String],
+    destinations: &[Destination],
     is_ours: bool,
 ) -> Vec<Finding> {
     if !is_ours && will_be_logged_in(client, settings).await {
@@ -123,15 +131,18 @@ async fn will_be_logged_in(client: &Client, settings: &Settings) -> bool {
 }
 
 /// Each fault once: several channels of one team lack the same thing.
-async fn rooms(client: &Client, settings: &Settings, destinations: &[String]) -> Vec<Finding> {
+async fn rooms(client: &Client, settings: &Settings, destinations: &[Destination]) -> Vec<Finding> {
     let mut findings = Vec::new();
     let mut faulty: BTreeMap<String, (Fault, Vec<&str>)> = BTreeMap::new();
     for destination in destinations {
         match room(client, settings, destination).await {
-            Ok(found) => findings.push(finding(destination, Ok(found))),
+            Ok((found, strangers)) => {
+                findings.push(finding(&destination.place, Ok(found)));
+                findings.extend(strangers);
+            }
             Err(fault) => {
                 let entry = faulty.entry(fault.to_string()).or_insert((fault, Vec::new()));
-                entry.1.push(destination);
+                entry.1.push(&destination.place);
             }
         }
     }
@@ -140,14 +151,20 @@ async fn rooms(client: &Client, settings: &Settings, destinations: &[String]) ->
     findings
 }
 
-async fn room(client: &Client, settings: &Settings, destination: &str) -> Result<String, Fault> {
-    let place: Place = destination.parse().map_err(|why: String| Fault::from(why))?;
+async fn room(
+    client: &Client,
+    settings: &Settings,
+    destination: &Destination,
+) -> Result<(String, Option<Finding>), Fault> {
+    let place: Place = destination.place.parse().map_err(|why: String| Fault::from(why))?;
     let room = rooms::find(client, settings, &place, None).await.map_err(Trouble::into_fault)?;
-    let People::Team(team) = room.people else { return Ok(format!("conversation {}", room.id)) };
+    let People::Team(team) = room.people else { return Ok((format!("conversation {}", room.id), None)) };
     let members = client.team(&team).await.map_err(|error| Fault::from(error.to_string()))?.members;
     // The bot answers nothing, whatever role it has.
     let may = members.iter().filter(|member| member.name != settings.username);
-    match may.filter(|member| member.why_not(settings.min_role).is_none()).count() {
+    let strangers =
+        not_in_team(&team, destination, &members.iter().map(|member| member.name.to_string()).collect());
+    let found = match may.filter(|member| member.why_not(settings.min_role).is_none()).count() {
         0 => Err(Fault::new(
             format!("nobody in {team} may answer: that takes a {}", settings.min_role),
             format!(
@@ -158,6 +175,35 @@ async fn room(client: &Client, settings: &Settings, destination: &str) -> Result
         )),
         1 => Ok("one person may answer; under \"not-self\" nobody could answer for them".to_owned()),
         count => Ok(format!("{count} people may answer")),
+    };
+    Ok((found?, strangers))
+}
+
+/// Approvers whom a rule names and who can never answer.
+fn not_in_team(team: &str, destination: &Destination, members: &BTreeSet<String>) -> Option<Finding> {
+    let missing: Vec<_> = destination.approvers.difference(members).map(String::as_str).collect();
+    (!missing.is_empty()).then(|| {
+        let found =
+            format!("rules name approvers who are not in {team} and cannot answer: {}", missing.join(", "));
+        let fix = format!(
+            "correct the name in [policy], or `keybase team add-member {team} --user NAME --role writer`"
+        );
+        Finding::weak(format!("keybase: {}", destination.place), found).fix(fix)
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_approver_whom_a_rule_names_and_who_is_not_in_the_team_is_told() {
+        let set = |names: &[&str]| names.iter().map(|name| (*name).to_owned()).collect::<BTreeSet<_>>();
+        let destination = |approvers| Destination { place: "acme#logins".to_owned(), approvers };
+        let members = set(&["alice", "bob"]);
+        assert!(not_in_team("acme", &destination(set(&["alice"])), &members).is_none());
+        let told = not_in_team("acme", &destination(set(&["alice", "blob"])), &members).unwrap().to_string();
+        assert!(told.contains("not in acme and cannot answer: blob"), "{told}");
     }
 }
 
