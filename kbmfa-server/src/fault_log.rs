@@ -42,9 +42,15 @@ impl FaultLog {
 
     /// It went well.
     pub fn succeeded(&mut self) {
-        if let Some(line) = self.faults.succeeded(clock::monotonic()) {
-            log::info!("{}{}: {line}", self.kind, self.what);
+        if let Some(line) = self.over() {
+            log::info!("{line}");
         }
+    }
+
+    /// The line that is due when it goes well.
+    fn over(&mut self) -> Option<String> {
+        let line = self.faults.succeeded(clock::monotonic())?;
+        Some(format!("{}{}: {line}", self.kind, self.what))
     }
 
     /// One or the other; returns what came of it.
@@ -77,6 +83,13 @@ impl SharedFaultLog {
         let error = error.to_string();
         if let Some(line) = self.0.with(|log| log.due(&error)) {
             log::error!("{line}");
+        }
+    }
+
+    /// It went well.
+    pub fn succeeded(&self) {
+        if let Some(line) = self.0.with(FaultLog::over) {
+            log::info!("{line}");
         }
     }
 }

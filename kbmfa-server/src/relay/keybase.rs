@@ -29,7 +29,7 @@ mod examine;
 mod find;
 
 pub use attend::SUPERVISOR_BOUND;
-pub use examine::{check_files, examine};
+pub use examine::{Destination, check_files, examine};
 pub use settings::Settings;
 pub use trouble::Fault;
 
@@ -41,6 +41,7 @@ use tokio::time::Instant;
 
 use super::Hint;
 use crate::clock::Time;
+use crate::fault_log::SharedFaultLog;
 use crate::policy::Approver;
 use crate::shared::Shared;
 use client::Client;
@@ -73,6 +74,28 @@ struct Inner {
     first: watch::Sender<First>,
     ended: watch::Sender<bool>,
     beat_now: Notify,
+    faults: FaultLogs,
+}
+
+/// What the relay fails by. Kept across restarts of the service: a restart is one more attempt.
+struct FaultLogs {
+    down: SharedFaultLog,
+    destination: SharedFaultLog,
+    listener: SharedFaultLog,
+    heart: SharedFaultLog,
+    members: SharedFaultLog,
+    buttons: SharedFaultLog,
+}
+
+impl FaultLogs {
+    const NONE: Self = Self {
+        down: SharedFaultLog::new("relay keybase is down"),
+        destination: SharedFaultLog::new("relay keybase: destination"),
+        listener: SharedFaultLog::new("relay keybase: listener"),
+        heart: SharedFaultLog::new("relay keybase: heart-beat"),
+        members: SharedFaultLog::new("relay keybase: list of members"),
+        buttons: SharedFaultLog::new("relay keybase: reactions on an ask"),
+    };
 }
 
 /// Whose turn it is.
@@ -167,6 +190,7 @@ impl Keybase {
             first: watch::Sender::new(First::UnderWay),
             ended: watch::Sender::new(false),
             beat_now: Notify::new(),
+            faults: FaultLogs::NONE,
         }))
     }
 

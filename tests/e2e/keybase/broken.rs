@@ -1,8 +1,9 @@
 //! What goes wrong between the server and Keybase, and what comes of it: never an answer that was not given, never two asks.
 
 use kbmfa_tests::chat::{BOT, ChatWorld, ROOM};
-use kbmfa_tests::wait::{PATIENCE, until};
+use kbmfa_tests::wait::{PATIENCE, pass, until};
 use keybase_double::{FaultKind, Role};
+use std::time::Duration;
 
 use super::{Asked, let_in, verdict};
 
@@ -211,4 +212,28 @@ fn the_server_that_is_left_goes_on_with_keybase_and_posts_nothing_twice() {
     let seen = verdict(&world, "approved");
     assert_eq!(seen.matches("Login").count(), 1, "{seen}");
     machine.assert_nothing_left();
+}
+
+/// Several heart-beats and several starts of the service fail meanwhile.
+const LASTING: Duration = Duration::from_secs(20);
+
+#[test]
+fn an_outage_of_keybase_that_lasts_is_not_logged_at_each_attempt() {
+    let world = ChatWorld::new();
+    for method in ["get", "send", "edit"] {
+        world.chat.fault_always(FaultKind::UnknownError, method).unwrap();
+    }
+    world.server.wait_for_log("relay keybase is down");
+    pass(LASTING);
+    let log = world.server.log();
+    for what in ["relay keybase is down: ", "relay keybase: heart-beat: ", "relay keybase: list of members: "]
+    {
+        // Another cause may be told once ten seconds have passed; there is one attempt a second at first.
+        assert!(log.matches(what).count() <= 3, "{what}: {log}");
+    }
+    world.chat.clear_faults().unwrap();
+    world.server.wait_for_log("relay keybase is down: works again");
+    assert_eq!(world.server.log().matches("relay keybase is down: works again").count(), 1);
+    let machine = world.machine().start();
+    Asked::new(&world, &machine).approve();
 }

@@ -125,12 +125,19 @@ impl Keybase {
         let bot = service::log_in(client, settings).await?;
         self.find_room(&settings.place).await?;
         let is_first = *self.0.first.borrow() == First::UnderWay;
+        let mut is_each_found = true;
         for destination in &self.0.destinations {
             let place: Place = destination.parse().map_err(|why: String| Trouble::Fatal(why.into()))?;
             match self.find_room(&place).await {
-                Err(trouble) if !is_first => log::error!("relay keybase: {destination}: {}", trouble.fault()),
+                Err(trouble) if !is_first => {
+                    is_each_found = false;
+                    self.0.faults.destination.failed(format_args!("{destination}: {}", trouble.fault()));
+                }
                 found => drop(found?),
             }
+        }
+        if is_each_found {
+            self.0.faults.destination.succeeded();
         }
         let heart = Heart::begin(client, settings.username.as_str()).await?;
         let listener = Some((Instant::now(), "the listener is starting".to_owned()));
@@ -156,12 +163,15 @@ impl Keybase {
                 known.health.listener = None;
                 known.up_since.get_or_insert(now);
             });
-            log::info!("relay keybase: listening");
+            if *self.0.first.borrow() == First::UnderWay {
+                log::info!("relay keybase: listening");
+            }
+            self.0.faults.listener.succeeded();
             self.first_ended(First::Done);
             self.hint(Hint::Any);
         };
         let lost = |error: &Error| {
-            log::warn!("relay {error}");
+            self.0.faults.listener.failed(error);
             let since = (Instant::now(), error.to_string());
             self.known(|known| {
                 known.health.listener.get_or_insert(since);
@@ -212,7 +222,7 @@ impl Keybase {
                 }
                 Err(error) => error,
             };
-            log::warn!("relay keybase: the heart-beat failed: {error}");
+            self.0.faults.heart.failed(&error);
             let pause = if let Error::Refused { pause: Some(pause), .. } = &error {
                 // Asking again, or starting anew, would only make it longer.
                 Some((*pause).min(PAUSE_MAX))
@@ -234,8 +244,9 @@ impl Keybase {
     }
 
     fn heart_is_well(&self) {
+        self.0.faults.heart.succeeded();
+        self.0.faults.down.succeeded();
         if self.known(|known| known.health.heart.take()).is_some() {
-            log::info!("relay keybase: the heart-beat is back");
             self.hint(Hint::Any);
         }
     }
@@ -254,13 +265,14 @@ impl Keybase {
             match self.electors(&self.0.settings.place).await {
                 Ok(members) => {
                     failures = 0;
+                    self.0.faults.members.succeeded();
                     self.note_members(&members);
                     self.known(|known| known.health.members = None);
                     sleep(LIST_MEMBERS).await;
                 }
                 Err(error) => {
                     failures += 1;
-                    log::warn!("relay keybase: the members cannot be listed: {error}");
+                    self.0.faults.members.failed(&error);
                     if failures > 1 {
                         let why = format!("the members cannot be listed: {error}");
                         self.known(|known| known.health.members = Some(why));
@@ -277,7 +289,7 @@ impl Keybase {
             known.health = Health::down(&fault.to_string());
             known.up_since = None;
         });
-        log::warn!("relay keybase is down: {fault}");
+        self.0.faults.down.failed(fault);
         self.first_ended(match trouble {
             Trouble::Fatal(fault) => First::Fatal(fault.clone()),
             Trouble::Passing(_) => First::Done,

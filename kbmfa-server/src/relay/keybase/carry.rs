@@ -345,9 +345,10 @@ impl Keybase {
         let has = |offered: &str| found.reactions().any(|(said, by)| said == offered && by == bot);
         for reaction in OFFERED.iter().filter(|reaction| !has(reaction)) {
             if let Err(error) = self.0.client.toggle(room, found.id, reaction).await {
-                return log::warn!("relay keybase: {reaction} cannot be put on an ask: {error}");
+                return self.0.faults.buttons.failed(format_args!("{reaction}: {error}"));
             }
         }
+        self.0.faults.buttons.succeeded();
     }
 }
 

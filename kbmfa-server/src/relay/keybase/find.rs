@@ -75,17 +75,42 @@ impl Keybase {
         is_too_old: impl Fn(&wire::Message) -> bool + Send,
         is_wanted: impl Fn(&wire::Message) -> bool + Send,
     ) -> Result<Vec<wire::Message>, Error> {
-        let (mut wanted, mut from) = (Vec::new(), None);
-        for _ in 0..PAGES_MAX {
+        let (mut back, mut from) = (LookBack::new(is_too_old, is_wanted), None);
+        loop {
             let (messages, next) = self.0.client.page(room, from.as_deref()).await?;
-            let is_end = messages.iter().any(&is_too_old);
-            wanted.extend(messages.into_iter().filter(|found| !is_too_old(found) && is_wanted(found)));
-            from = next;
-            if is_end || from.is_none() {
-                return Ok(wanted);
+            if let Some(found) = back.page(messages, next.is_none()) {
+                return found;
             }
+            from = next;
         }
-        Err(Error("more messages have come since the ask than can be looked through".into()))
+    }
+}
+
+/// What was read of a conversation so far, the newest page first.
+struct LookBack<M, Old, Wanted> {
+    is_too_old: Old,
+    is_wanted: Wanted,
+    wanted: Vec<M>,
+    pages: usize,
+}
+
+impl<M, Old: Fn(&M) -> bool, Wanted: Fn(&M) -> bool> LookBack<M, Old, Wanted> {
+    const fn new(is_too_old: Old, is_wanted: Wanted) -> Self {
+        Self { is_too_old, is_wanted, wanted: Vec::new(), pages: 0 }
+    }
+
+    /// Takes the next page; what came of the look, once no further page is to be read.
+    fn page(&mut self, messages: Vec<M>, is_last: bool) -> Option<Result<Vec<M>, Error>> {
+        self.pages += 1;
+        let is_end = is_last || messages.iter().any(&self.is_too_old);
+        let is_found = |found: &M| !(self.is_too_old)(found) && (self.is_wanted)(found);
+        self.wanted.extend(messages.into_iter().filter(is_found));
+        if is_end {
+            return Some(Ok(std::mem::take(&mut self.wanted)));
+        }
+        let is_beyond = self.pages >= PAGES_MAX;
+        is_beyond
+            .then(|| Err(Error("more messages have come since the ask than can be looked through".into())))
     }
 }
 
@@ -96,4 +121,44 @@ fn remember(all: &mut HashMap<String, Unsure>, id: &str, unsure: Unsure) {
         oldest.and_then(|oldest| all.remove(&oldest));
     }
     all.insert(id.to_owned(), unsure);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::client::PAGE;
+    use super::*;
+
+    /// The messages that are looked for in a conversation of so many that came since the ask and some that are older; the
+    /// newest has the highest number.
+    fn look(since: usize, older: usize, wanted: &[usize]) -> Result<Vec<usize>, Error> {
+        let all: Vec<_> = (0..since + older).rev().collect();
+        let page_size = usize::try_from(PAGE).unwrap();
+        let mut back = LookBack::new(|one| *one < older, |one| wanted.contains(one));
+        let mut pages = all.chunks(page_size).peekable();
+        while let Some(page) = pages.next() {
+            if let Some(found) = back.page(page.to_vec(), pages.peek().is_none()) {
+                return found;
+            }
+        }
+        Ok(Vec::new())
+    }
+
+    #[test]
+    fn an_ask_below_nearly_ten_thousand_newer_messages_is_found() {
+        let reach = PAGES_MAX * usize::try_from(PAGE).unwrap();
+        assert_eq!(reach, 10_000);
+        // The ask itself is the oldest that counts, and stands on the last page that is read.
+        assert_eq!(look(reach - 1, 5_000, &[5_000]).unwrap(), [5_000]);
+        assert_eq!(look(reach, 0, &[0, 9_999]).unwrap(), [9_999, 0]);
+        assert_eq!(look(3, 50_000, &[2]).unwrap(), [] as [usize; 0], "what is older than the ask is not it");
+    }
+
+    #[test]
+    fn what_is_out_of_reach_is_not_taken_for_what_is_not_there() {
+        let reach = PAGES_MAX * usize::try_from(PAGE).unwrap();
+        // Neither where the ask was not seen, nor where one copy was and another may be further down.
+        for wanted in [vec![0], vec![0, reach]] {
+            assert!(look(reach + 1, 0, &wanted).is_err(), "{wanted:?}");
+        }
+    }
 }
