@@ -40,6 +40,26 @@ fn a_password_and_an_approval_make_root() {
     machine.assert_nothing_left();
 }
 
+/// What the documents say that an ask at sudo can show, with a target that is neither root nor the caller.
+#[test]
+fn sudo_tells_pam_neither_the_command_nor_whose_it_runs_as() {
+    let world = World::new();
+    let machine = machine(&world, SUDOERS);
+    let typed = format!("printf '{PASSWORD_OF_BOB}\\n' | sudo -S -p '' -u alice id -un");
+    let login = machine.ssh("bob", &[&typed]);
+    let id = world.admin.pending();
+    let told = world.admin.login(&id);
+    // The account that PAM hears of is the caller's, whose real uid sudo keeps meanwhile.
+    assert_eq!((&told["user"], &told["caller"]["ruser"]), (&"bob".into(), &"bob".into()));
+    assert_eq!(told["caller"]["uid"], 2002);
+    let told = told.to_string();
+    assert!(!told.contains("alice") && !told.contains("id -un"), "{told}");
+    world.admin.approve(&id);
+    let finished = login.wait();
+    assert_eq!((finished.stdout.as_str(), finished.code), ("alice\n", 0), "{}", finished.stderr);
+    machine.assert_nothing_left();
+}
+
 #[test]
 fn a_wrong_password_asks_nobody() {
     let world = World::new();
