@@ -1,7 +1,6 @@
 //! The composition root: builds everything, starts every loop, and ends the process when one of them ends.
 
 mod certificate;
-mod files;
 mod loops;
 mod reload;
 mod supervision;
@@ -25,6 +24,7 @@ use crate::fault_log::FaultLog;
 use crate::http::connections::Limits;
 use crate::http::gate::Gate;
 use crate::http::listen::{self, Listener};
+use crate::http::open_files;
 use crate::http::status::{self, Readiness};
 use crate::http::strangers::{self, Strangers};
 use crate::http::{self, tls};
@@ -38,7 +38,6 @@ use crate::retention;
 use crate::sessions::Sessions;
 use crate::usecases;
 use certificate::{InForce, Keeper};
-pub use files::shortage as file_shortage;
 use loops::{Loops, failing, forever};
 use reload::Reloadable;
 use supervision::IsWell;
@@ -114,7 +113,7 @@ impl Error {
 /// [`Error`], when it cannot begin or go on.
 pub fn run(config_path: PathBuf) -> Result<(), Error> {
     let config = read(&config_path)?;
-    files::raise_limit(config.http.files_needed());
+    open_files::raise_limit(config.http.files_needed());
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     runtime.block_on(serve(config_path, config))
 }

@@ -4,9 +4,9 @@ use serde_json::json;
 
 use super::{Admin, Failure, open_database, owner};
 use crate::config::Config;
+use crate::http::open_files;
 use crate::http::tls;
 use crate::relay::{self, keybase};
-use crate::serve;
 
 /// Reports everything that is wrong, as the account that the server runs as sees it.
 ///
@@ -32,7 +32,7 @@ pub fn run(admin: &Admin) -> Result<(), Failure> {
         );
     }
     check_relay(&config)?;
-    if let Some(why) = serve::file_shortage(config.http.files_needed()) {
+    if let Some(why) = open_files::shortage(config.http.files_needed()) {
         log::warn!("{why}");
     }
     let ends = loaded.dates.server.to_string();

@@ -2,6 +2,7 @@
 
 pub mod connections;
 pub mod listen;
+pub mod open_files;
 pub mod status;
 pub mod tls;
 
@@ -135,9 +136,9 @@ impl Settings {
     }
 }
 
-/// Files beside the machines' connections: readers of the database (three files each, at most one for each of tokio's 512
-/// blocking threads), local connections, the relay's pipes, and connections that are being closed.
-const OTHER_FILES: usize = 2_048;
+/// Files beside the machines' connections: the database's (three for each of 16 readers and the writer), local
+/// connections, the pipes of Keybase's programs, and connections that are being closed.
+const OTHER_FILES: usize = 512;
 
 /// Every route that a machine can take.
 pub fn routes(

@@ -7,8 +7,8 @@ use std::net::IpAddr;
 use super::*;
 use crate::logins::store::notices::{About, Repeated, Worth};
 use crate::logins::telling;
-use crate::roster::service::authenticate;
-use crate::roster::testing::joined;
+use crate::machines::service::authenticate;
+use crate::usecases::testing::joined;
 
 #[test]
 fn too_many_that_wait_are_refused_per_user_and_address_and_per_machine() {
