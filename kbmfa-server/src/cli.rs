@@ -68,8 +68,7 @@ enum Command {
     #[command(subcommand)]
     Policy(policy::Verb),
     /// Logins: list, show, watch, approve, deny.
-    #[command(subcommand)]
-    Login(login::Verb),
+    Login(login::Args),
     /// Sessions: list.
     #[command(subcommand)]
     Session(session::Verb),
@@ -104,7 +103,7 @@ pub fn run(cli: Cli) -> Result<(), Failure> {
         Command::Pool(verb) => pool::run(&admin, verb),
         Command::Employee(verb) => employee::run(&admin, verb),
         Command::Policy(verb) => policy::run(&admin, verb),
-        Command::Login(verb) => login::run(&admin, verb),
+        Command::Login(args) => login::run(&admin, args),
         Command::Session(verb) => session::run(&admin, &verb),
         Command::Audit(verb) => audit::run(&admin, verb),
     }

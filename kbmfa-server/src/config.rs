@@ -11,6 +11,7 @@ use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use crate::admin_socket;
 use crate::clock::Time;
 use crate::db::{self, Tx};
 use crate::http;
@@ -77,6 +78,8 @@ pub struct Config {
     pub auth_token: Option<AuthToken>,
     /// The file that holds it.
     pub auth_token_file: Option<PathBuf>,
+    /// Who may see and answer logins without root.
+    pub admin: admin_socket::Settings,
 }
 
 /// Why there is no configuration.
@@ -164,6 +167,10 @@ fn gather<'a>(file: &'a File<'a>) -> Config {
     let auth_token = auth_token(&server, auth_token_file.as_deref());
     server.finish();
 
+    let admin = file.section("admin");
+    let people = admin_socket::Settings::read(&admin, &state_dir);
+    admin.finish();
+
     let login = file.section("login");
     let window = login.duration("window", Duration::from_secs(60), WINDOW);
     let poll_grace = login.duration("poll_grace", Duration::from_secs(15), POLL_GRACE);
@@ -193,7 +200,18 @@ fn gather<'a>(file: &'a File<'a>) -> Config {
     policy.finish();
 
     let policy = policy::Settings { rules, default, limits, require_member, console_when_down };
-    Config { state_dir, http, policy, poll_grace, cool_down, keep, relay, auth_token, auth_token_file }
+    Config {
+        state_dir,
+        http,
+        policy,
+        poll_grace,
+        cool_down,
+        keep,
+        relay,
+        auth_token,
+        auth_token_file,
+        admin: people,
+    }
 }
 
 /// `[relay]`. One that is wrong reads as the console, beside the faults.

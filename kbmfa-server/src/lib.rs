@@ -12,8 +12,8 @@ pub mod serve;
 
 pub mod config;
 
+pub mod admin_socket;
 pub mod http;
-pub mod poke;
 
 pub mod ca;
 pub mod restore;

@@ -6,6 +6,7 @@ mod reload;
 mod supervision;
 mod systemd;
 
+use nix::unistd::Uid;
 use std::future::Future;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -16,6 +17,7 @@ use tokio::net::TcpListener;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::{Notify, mpsc, watch};
 
+use crate::admin_socket::{self, Server, listener as admin_listener};
 use crate::clock::Time;
 use crate::config::{self, Config};
 use crate::db::probe::Probe;
@@ -29,7 +31,6 @@ use crate::http::status::{self, Readiness};
 use crate::http::strangers::{self, Strangers};
 use crate::http::{self, tls};
 use crate::logins::{self, Logins, Rules, feed, inbox, sweep};
-use crate::poke;
 use crate::progress::{Progress, Registry};
 use crate::relay;
 use crate::relay::console::Console;
@@ -134,6 +135,9 @@ fn warn(db: &Db, config_path: &Path, config: &Config) -> Result<(), Error> {
     for fault in db.read_blocking(|tx| config.policy_faults(tx))? {
         log::warn!("{}: {fault}", config_path.display());
     }
+    for fault in config.admin.faults(Uid::effective()) {
+        log::warn!("{}: {fault}", config_path.display());
+    }
     if config.auth_token.is_some() {
         log::warn!("the AUTH_TOKEN is accepted: worth less than a credential for each machine");
     }
@@ -184,7 +188,7 @@ async fn serve(config_path: PathBuf, config: Config) -> Result<(), Error> {
     loops.start("restore confirmation", BOUND, |progress| {
         forever(open_in_time(confirmed, judged, open, progress))
     });
-    let reloads = start_hearing(&mut loops, &config, &logins)?;
+    let reloads = start_hearing(&mut loops, &config, &logins);
     start_upkeep(&mut loops, &config, (db, readiness), (&registry, opened.clone()), &systemd)?;
 
     let live = Reloadable { config_path, settings, logins, opened, config };
@@ -203,22 +207,32 @@ async fn serve(config_path: PathBuf, config: Config) -> Result<(), Error> {
     outcome
 }
 
-/// Starts what hears of changes that were made elsewhere, and of reloads, which are passed on.
+/// Starts the admin sockets and the change feed. Reloads are passed on.
 fn start_hearing(
     loops: &mut Loops,
     config: &Config,
     logins: &Logins,
-) -> io::Result<mpsc::Receiver<poke::reload::Caller>> {
-    let bell = Arc::new(Notify::new());
-    let (logins, rung, state_dir) = (logins.clone(), Arc::clone(&bell), config.state_dir.clone());
-    loops.start("change feed", BOUND, |progress| failing(feed::run(logins, rung, progress)));
-    loops.start("admin socket", BOUND, |progress| failing(poke::listen(state_dir, bell, progress)));
+) -> mpsc::Receiver<admin_socket::Reload> {
+    let changed = Arc::new(Notify::new());
     let (asking, reloads) = mpsc::channel(RELOADS_MAX);
-    let socket = poke::reload::bind()?;
-    loops.start("reload socket", BOUND * 2, |progress| {
-        forever(poke::reload::listen(socket, asking, progress))
+    let server = Server::new(logins.clone(), Arc::clone(&changed), asking, config.admin.group.clone());
+    let (logins, state_dir) = (logins.clone(), config.state_dir.clone());
+    loops.start("change feed", BOUND, |progress| failing(feed::run(logins, changed, progress)));
+    let of_state = server.clone();
+    loops.start("admin socket", BOUND, |progress| {
+        failing(admin_listener::serve_state(state_dir, of_state, progress))
     });
-    Ok(reloads)
+    let of_process = server.clone();
+    loops.start("admin socket of the process", BOUND, |progress| {
+        failing(admin_listener::serve_process(of_process, progress))
+    });
+    if config.admin.group.is_some() {
+        let settings = config.admin.clone();
+        loops.start("admin socket for the group", BOUND, |progress| {
+            failing(admin_listener::serve_group(settings, server, progress))
+        });
+    }
+    reloads
 }
 
 /// Starts what keeps the server well, and the thread that watches all loops.
@@ -329,7 +343,7 @@ impl Signals {
 /// How the server is told something.
 struct Told {
     signals: Signals,
-    reloads: mpsc::Receiver<poke::reload::Caller>,
+    reloads: mpsc::Receiver<admin_socket::Reload>,
     progress: Progress,
     systemd: Systemd,
 }

@@ -19,7 +19,7 @@ const ARROWS: &[&[&str]] = &[
     &["cli"],
     &["serve", "admin"],
     &["config"],
-    &["http", "poke"],
+    &["admin_socket", "http"],
     &["usecases"],
     &["restore", "retention"],
     &["ca"],

@@ -1,5 +1,6 @@
 //! `check`: is the configuration right, do the files that it names fit, and can its policy work? It asks no network.
 
+use nix::unistd::Uid;
 use serde_json::json;
 
 use super::{Admin, Failure, open_database, owner};
@@ -32,12 +33,23 @@ pub fn run(admin: &Admin) -> Result<(), Failure> {
         );
     }
     check_relay(&config)?;
+    check_admin(&config, &path)?;
     if let Some(why) = open_files::shortage(config.http.files_needed()) {
         log::warn!("{why}");
     }
     let ends = loaded.dates.server.to_string();
     let sentence = format!("{path}: no fault found; the server's certificate ends on {ends}");
     admin.tell(&sentence, &json!({ "config": path, "faults": [], "certificate_ends": ends }))
+}
+
+/// Whether the group of `[admin]` is there, and can be given its socket.
+fn check_admin(config: &Config, path: &str) -> Result<(), Failure> {
+    let faults: Vec<_> =
+        config.admin.faults(Uid::effective()).iter().map(|fault| format!("{path}: {fault}")).collect();
+    if faults.is_empty() {
+        return Ok(());
+    }
+    Err(Failure::new(faults.join("\n")).hint("until then only root sees and answers logins here"))
 }
 
 /// What the relay needs that can be seen without asking Keybase.

@@ -8,6 +8,7 @@ use serde_json::json;
 
 use super::print::{self, Column, Moment};
 use super::{Admin, Failure, session};
+use crate::admin_socket::rows::SessionRow;
 use crate::clock::{Clock, SystemClock};
 use crate::employees::store::{self, Employee};
 use crate::employees::{Email, State, service};
@@ -165,7 +166,7 @@ fn change(admin: &Admin, email: &Email, state: State) -> Result<(), Failure> {
         usecase::set_state(tx, &config.rules(None), actor, &whose, state)
     })?;
     let usecase::Changed { refused, open, .. } = changed;
-    let open: Vec<_> = open.into_iter().map(session::Shown::from).collect();
+    let open: Vec<_> = open.into_iter().map(SessionRow::from).collect();
     if admin.json {
         return print::print_json(
             &json!({ "email": email, "state": state, "refused": refused, "open": open }),
@@ -178,7 +179,7 @@ fn change(admin: &Admin, email: &Email, state: State) -> Result<(), Failure> {
         return Ok(());
     }
     print::say("\nThese sessions are still open; end them on their machines (loginctl terminate-user):")?;
-    admin.print(&open, session::COLUMNS, |session| session.cells(admin))
+    admin.print(&open, session::COLUMNS, |session| session::cells(admin, session))
 }
 
 fn preview(admin: &Admin, email: &Email) -> Result<(), Failure> {

@@ -1,5 +1,5 @@
 //! The verbs of the command line: one file for each noun. They change the database themselves, in their own
-//! transactions, and then poke a running server; so they work with the server up or down.
+//! transactions, and then notify a running server; so they work with the server up or down.
 
 pub mod audit;
 pub mod backup;
@@ -28,10 +28,10 @@ use std::fmt;
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
+use crate::admin_socket::{Refusal, client};
 use crate::audit::Actor;
 use crate::config::{self, Config};
 use crate::db::{self, Db, Tx};
-use crate::poke;
 
 /// What to do about a missing configuration.
 const NOT_INITIALISED: &str = "`kbmfa-server init` makes it; or `serve`, from the old tool's variables: KB_TYPE and so \
@@ -90,7 +90,7 @@ impl Admin {
         let (config, db) = self.open()?;
         let (state_dir, actor) = (config.state_dir.clone(), self.actor.clone());
         let done = db.write_blocking(name, move |tx| work(tx, &config, &actor)).map_err(Failure::new)?;
-        poke::ring(&state_dir);
+        client::notify_server(&state_dir);
         Ok(done)
     }
 }
@@ -128,6 +128,12 @@ pub struct Failure {
     error: String,
     hints: Vec<String>,
     exit: Exit,
+}
+
+impl From<Refusal> for Failure {
+    fn from(Refusal { error, hints }: Refusal) -> Self {
+        Self { error, hints, exit: Exit::Failed }
+    }
 }
 
 /// How the program ends when a verb did not do its work.

@@ -4,7 +4,7 @@ use clap::Args as ClapArgs;
 use serde_json::json;
 
 use super::{Admin, Failure};
-use crate::poke::reload;
+use crate::admin_socket::client;
 
 /// Which server.
 #[derive(ClapArgs)]
@@ -20,7 +20,7 @@ pub struct Args {
 /// What is wrong with it, or why the server did not take it. The old one then stays in force.
 pub fn run(admin: &Admin, args: &Args) -> Result<(), Failure> {
     let config = admin.become_owner()?;
-    let note = reload::ask(args.pid, &config.state_dir).map_err(|why| {
+    let note = client::reload(args.pid, &config.state_dir).map_err(|why| {
         Failure::new(why).hint("nothing was reloaded: what was in force before is in force now")
     })?;
     let sentence = note.as_ref().map_or_else(

@@ -9,9 +9,9 @@ use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 
 use super::{Admin, Failure};
+use crate::admin_socket::client;
 use crate::clock::{Clock, SystemClock, Time};
 use crate::db::{self, Db, replace};
-use crate::poke;
 use crate::restore::{self, Notice, Report};
 use crate::usecases::restore as usecase;
 
@@ -47,7 +47,7 @@ pub fn run(admin: &Admin, args: &Args) -> Result<(), Failure> {
         admin.tell(&sentence, &json!({ "done": false, "undoes": report }))?;
         return Err(Failure::would_change());
     }
-    if poke::is_heard(&config.state_dir) {
+    if client::is_running(&config.state_dir) {
         return Err(Failure::new("a server runs on this database").hint("systemctl stop kbmfa-server"));
     }
     let place = Place::at(&config.state_dir, SystemClock.now());
@@ -198,7 +198,7 @@ fn confirm(admin: &Admin) -> Result<(), Failure> {
     let confirmed =
         db.write_even_read_only("restore.confirm", move |tx| usecase::confirm(tx, &rules, &actor));
     let notice = confirmed.map_err(Failure::new)?;
-    poke::ring(&config.state_dir);
+    client::notify_server(&config.state_dir);
     let sentence =
         format!("confirmed: the database goes on after event {}; the gap is on record", notice.after);
     admin.tell(&sentence, &json!({ "before": notice.before, "after": notice.after, "kept": notice.kept }))

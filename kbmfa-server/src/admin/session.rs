@@ -1,14 +1,13 @@
 //! `session ..`: see who is in, and who was.
 
 use clap::Subcommand;
-use kbmfa_proto::names::{LoginId, MachineName, UserName};
-use kbmfa_proto::text::Shown as Text;
-use serde::Serialize;
+use kbmfa_proto::names::{LoginId, UserName};
 
 use super::print::{Column, Moment};
 use super::{Admin, Failure, print};
+use crate::admin_socket::rows::SessionRow;
 use crate::logins::Error;
-use crate::sessions::store::{self, Session};
+use crate::sessions::store;
 
 /// The verbs.
 #[derive(Subcommand)]
@@ -40,53 +39,16 @@ pub fn run(admin: &Admin, verb: &Verb) -> Result<(), Failure> {
 fn list(admin: &Admin, only_open: bool, user: Option<&UserName>, limit: i64) -> Result<(), Failure> {
     let (_, db) = admin.open()?;
     let found = db.read_blocking(|tx| Ok::<_, Error>(store::newest(tx, only_open, user, limit + 1)?));
-    let mut sessions: Vec<Shown> = found.map_err(Failure::new)?.into_iter().map(Shown::from).collect();
+    let mut sessions: Vec<SessionRow> =
+        found.map_err(Failure::new)?.into_iter().map(SessionRow::from).collect();
     let wanted = usize::try_from(limit).unwrap_or(usize::MAX);
     let is_cut = sessions.len() > wanted;
     sessions.truncate(wanted);
-    admin.print(&sessions, COLUMNS, |session| session.cells(admin))?;
+    admin.print(&sessions, COLUMNS, |session| cells(admin, session))?;
     if is_cut {
         print::note_cut(limit);
     }
     Ok(())
-}
-
-/// A session as it is printed, here and below its login.
-#[derive(Serialize)]
-pub(super) struct Shown {
-    id: String,
-    machine: MachineName,
-    user: UserName,
-    service: Text,
-    source: Option<String>,
-    tty: Option<Text>,
-    key: Option<String>,
-    login: Option<LoginId>,
-    open: bool,
-    opened: Option<Moment>,
-    opened_reported: Option<Moment>,
-    closed: Option<Moment>,
-    closed_reported: Option<Moment>,
-}
-
-impl From<Session> for Shown {
-    fn from(session: Session) -> Self {
-        Self {
-            open: session.is_open(),
-            id: session.id,
-            machine: session.machine,
-            user: session.user,
-            service: session.service,
-            source: session.source,
-            tty: session.tty,
-            key: session.key,
-            login: session.login,
-            opened: session.opened.map(|(at, _)| Moment(at)),
-            opened_reported: session.opened.map(|(_, reported_at)| Moment(reported_at)),
-            closed: session.closed.map(|(at, _)| Moment(at)),
-            closed_reported: session.closed.map(|(_, reported_at)| Moment(reported_at)),
-        }
-    }
 }
 
 /// The times are those that the machine reports: a report from its spool comes late.
@@ -102,21 +64,18 @@ pub(super) const COLUMNS: &[Column] = &[
     Column::whole("LOGIN").rank(3),
 ];
 
-impl Shown {
-    pub(super) fn cells(&self, admin: &Admin) -> Vec<String> {
-        let or = |text: &Option<String>| text.clone().unwrap_or_else(|| "-".to_owned());
-        let time =
-            |moment: Option<Moment>, none: &str| moment.map_or_else(|| none.into(), |at| admin.time(at));
-        vec![
-            self.id.chars().take(8).collect(),
-            time(self.opened_reported, "?"),
-            time(self.closed_reported, if self.open { "-" } else { "?" }),
-            self.user.to_string(),
-            self.machine.to_string(),
-            self.service.to_string(),
-            or(&self.source),
-            or(&self.key),
-            self.login.as_ref().map_or("-", LoginId::short).to_owned(),
-        ]
-    }
+pub(super) fn cells(admin: &Admin, session: &SessionRow) -> Vec<String> {
+    let or = |text: &Option<String>| text.clone().unwrap_or_else(|| "-".to_owned());
+    let time = |moment: Option<Moment>, none: &str| moment.map_or_else(|| none.into(), |at| admin.time(at));
+    vec![
+        session.id.chars().take(8).collect(),
+        time(session.opened_reported, "?"),
+        time(session.closed_reported, if session.open { "-" } else { "?" }),
+        session.user.to_string(),
+        session.machine.to_string(),
+        session.service.to_string(),
+        or(&session.source),
+        or(&session.key),
+        session.login.as_ref().map_or("-", LoginId::short).to_owned(),
+    ]
 }

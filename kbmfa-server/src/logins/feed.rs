@@ -11,20 +11,20 @@ use crate::db::Changes;
 use crate::fault_log::FaultLog;
 use crate::progress::Progress;
 
-/// How often the database's version is looked at. The command line pokes besides, so this is the bound for
-/// changes by another server.
+/// How often the database's version is looked at. The command line notifies the server besides, so this is the bound
+/// for changes by another server.
 const INTERVAL: Duration = Duration::from_millis(200);
 
 /// What a waiting machine must hear of.
 const ENDS: &[Kind] =
     &[Kind::LoginApproved, Kind::LoginDenied, Kind::LoginExpired, Kind::LoginCancelled, Kind::LoginLapsed];
 
-/// Runs until the process ends. A ring of `poke` makes it look at once. A database that cannot be read now, such as for
+/// Runs until the process ends. A `notify` on the admin socket makes it look at once. A database that cannot be read now, such as for
 /// want of file descriptors, is read again later: nothing is lost by that.
 ///
 /// # Errors
 /// If the database cannot be read at the start.
-pub async fn run(logins: Logins, poke: Arc<Notify>, progress: Progress) -> Result<(), Error> {
+pub async fn run(logins: Logins, changed: Arc<Notify>, progress: Progress) -> Result<(), Error> {
     let seen = logins.db().read(|tx| Ok::<_, Error>(audit::head(tx)?.seq)).await?;
     let mut feed = Feed { logins, changes: None, seen, last: None };
     let mut faults = FaultLog::new("changes cannot be read");
@@ -32,7 +32,7 @@ pub async fn run(logins: Logins, poke: Arc<Notify>, progress: Progress) -> Resul
         progress.round().await;
         tokio::select! {
             () = tokio::time::sleep(INTERVAL) => {}
-            () = poke.notified() => {}
+            () = changed.notified() => {}
         }
         faults.note(feed.look().await);
     }

@@ -4,11 +4,11 @@ use std::path::PathBuf;
 use tokio::sync::watch;
 
 use super::{Error, read};
+use crate::admin_socket::ReloadOutcome;
 use crate::clock::Time;
 use crate::config::Config;
 use crate::http::{self, tls};
 use crate::logins::Logins;
-use crate::poke::reload::Outcome;
 
 /// Everything that a reload renews.
 pub(super) struct Reloadable {
@@ -22,7 +22,7 @@ pub(super) struct Reloadable {
 impl Reloadable {
     /// Reads everything again and logs the outcome; returns what is to be known about it. A faulty configuration changes
     /// nothing.
-    pub(super) fn reload(&mut self) -> Outcome {
+    pub(super) fn reload(&mut self) -> ReloadOutcome {
         let outcome = self.try_reload();
         match &outcome {
             Ok(None) => log::info!("configuration and certificate read again"),
@@ -39,11 +39,13 @@ impl Reloadable {
         if now.relay != then.relay {
             return Err(Error::Restart("[relay] and min_role"));
         }
-        let fixed = (now.http.listen, now.http.status_listen, now.http.limits, &now.state_dir);
-        let is_fixed =
-            fixed == (then.http.listen, then.http.status_listen, then.http.limits, &then.state_dir);
+        let fixed = |config: &Config| {
+            let Config { http, state_dir, admin, .. } = config;
+            (http.listen, http.status_listen, http.limits, state_dir.clone(), admin.clone())
+        };
+        let is_fixed = fixed(now) == fixed(then);
         self.logins.set_rules(config.rules(*self.opened.borrow()));
         self.settings.send_replace(config.http);
-        Ok((!is_fixed).then_some("listeners, limits and state_dir change only with a restart"))
+        Ok((!is_fixed).then_some("listeners, limits, state_dir and [admin] change only with a restart"))
     }
 }

@@ -1,12 +1,12 @@
 //! Somebody who approves at once, by the way that `kbmfa-server login approve` takes: in the database, from another
-//! process than the server's, with a ring at its door. Only that no program is started for each.
+//! process than the server's, and notifies the server. Only that no program is started for each.
 
 use kbmfa_proto::names::LoginId;
+use kbmfa_server::admin_socket::client;
 use kbmfa_server::config::Config;
 use kbmfa_server::db::Db;
 use kbmfa_server::logins::answering::{self, Answered};
 use kbmfa_server::logins::{Error, Rules};
-use kbmfa_server::poke;
 use kbmfa_server::policy::Approver as Person;
 use kbmfa_server::relay::Answer;
 use std::os::unix::net::UnixDatagram;
@@ -47,9 +47,9 @@ impl Approver {
         approved.unwrap();
     }
 
-    /// Rings at the server's door.
-    pub(crate) fn ring(&self) {
-        poke::ring(&self.state_dir);
+    /// Tells the server that the database was changed.
+    pub(crate) fn notify_server(&self) {
+        client::notify_server(&self.state_dir);
     }
 
     /// Approves whatever login is named at this socket, until [`end`].
@@ -62,7 +62,7 @@ impl Approver {
                 ids.extend(std::iter::from_fn(|| next(&socket)).take(BATCH - 1));
                 socket.set_nonblocking(false).unwrap();
                 self.approve(ids);
-                self.ring();
+                self.notify_server();
             }
         })
     }

@@ -74,7 +74,7 @@ fn one_by_one(approver: &Approver, held: &mut Held) {
         .map(|n| {
             approver.approve(vec![id(n)]);
             let decided = now_us();
-            approver.ring();
+            approver.notify_server();
             ms(decided, held.answered(n))
         })
         .collect();
@@ -92,7 +92,7 @@ fn all_at_once(approver: &Approver, held: &mut Held, rest: std::ops::Range<usize
     for batch in numbers.chunks(BATCH) {
         approver.approve(batch.iter().map(|n| id(*n)).collect());
         let now = now_us();
-        approver.ring();
+        approver.notify_server();
         decided.extend(batch.iter().map(|n| (*n, now)));
     }
     let all_decided = now_us();

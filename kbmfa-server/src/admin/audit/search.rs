@@ -3,7 +3,7 @@
 use clap::Args as ClapArgs;
 use kbmfa_proto::names::{MachineName, UserName};
 use kbmfa_proto::text::Shown;
-use serde_json::{Value, json};
+use serde_json::Value;
 
 use super::super::print::{self, Column, Moment};
 use super::super::when::When;
@@ -73,7 +73,7 @@ pub(super) fn run(admin: &Admin, args: Args) -> Result<(), Failure> {
     let wanted = usize::try_from(args.limit).unwrap_or(usize::MAX);
     let is_cut = found.len() > wanted;
     found.truncate(wanted);
-    let rows: Vec<Value> = found.iter().map(with_seal).collect();
+    let rows: Vec<Value> = found.iter().map(Found::row).collect();
     admin.print(&rows, COLUMNS, |event| cells(admin, event))?;
     if is_cut {
         print::note_cut(args.limit);
@@ -91,17 +91,6 @@ const COLUMNS: &[Column] = &[
     Column::short("USER", 6).rank(2),
     Column::short("DETAIL", 8).rank(4),
 ];
-
-/// The sealed body, with its seal and a time that people can read beside it.
-pub(in crate::admin) fn with_seal(event: &Found) -> Value {
-    let mut body = serde_json::from_str(&event.body).unwrap_or_else(|_| json!({ "unreadable": event.body }));
-    if let Some(fields) = body.as_object_mut() {
-        let at = fields.get("at").and_then(Value::as_i64).map(Time::from_micros);
-        fields.insert("seal".into(), event.seal.clone().into());
-        fields.insert("time".into(), at.map(|at| at.to_string()).into());
-    }
-    body
-}
 
 fn cells(admin: &Admin, event: &Value) -> Vec<String> {
     let login = text(event, "/login").chars().take(8).collect();

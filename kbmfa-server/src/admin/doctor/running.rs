@@ -6,10 +6,10 @@ use std::net::{SocketAddr, TcpStream};
 use std::time::Duration;
 
 use super::is_well;
+use crate::admin_socket::client;
 use crate::config::Config;
 use crate::db::Db;
 use crate::logins::store::reach;
-use crate::poke;
 use crate::relay;
 
 /// Longest time for `/readyz` to answer.
@@ -20,7 +20,7 @@ const ANSWER_BYTES_MAX: u64 = 16 * 1024;
 
 /// What a server that runs on this state answers at `/readyz`; `None` if none runs.
 pub(super) fn find(config: &Config) -> Option<io::Result<Ready>> {
-    poke::is_heard(&config.state_dir).then(|| ask(config.http.status_listen))
+    client::is_running(&config.state_dir).then(|| ask(config.http.status_listen))
 }
 
 /// An answer of `/readyz`.

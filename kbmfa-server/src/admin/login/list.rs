@@ -5,18 +5,18 @@ use kbmfa_proto::names::{MachineName, UserName};
 
 use super::super::when::When;
 use super::super::{Admin, Failure, csv, print};
-use super::{COLUMNS, Shown, WithSessions};
-use crate::logins::Error;
-use crate::logins::state::State;
-use crate::logins::store::{self, Filter};
-use crate::sessions::store as sessions;
+use super::{COLUMNS, Presence, Source, cells};
+use crate::admin_socket::logins::LoginList;
+use crate::admin_socket::request::ListQuery;
+use crate::admin_socket::rows::{LoginRow, StateName};
+use crate::clock::{Clock, SystemClock};
 
 /// Which logins.
 #[derive(ClapArgs)]
-pub struct Args {
+pub(super) struct Args {
     /// Only those in one of these states, such as pending or denied,expired.
     #[arg(long = "state", value_name = "STATE", value_delimiter = ',')]
-    states: Vec<State>,
+    states: Vec<StateName>,
     /// Only those to this Unix account.
     #[arg(long)]
     user: Option<UserName>,
@@ -38,29 +38,15 @@ pub struct Args {
     csv: bool,
 }
 
-pub(super) fn run(admin: &Admin, args: Args) -> Result<(), Failure> {
-    let (_, db) = admin.open()?;
+pub(super) fn run(admin: &Admin, source: &Source, args: Args) -> Result<(), Failure> {
     let Args { states, user, machine, since, unopened, limit, csv: wants_csv } = args;
-    let found: Result<Vec<Shown>, Error> = db.read_blocking(|tx| {
-        // One more than is printed tells whether there are more.
-        let found = if unopened {
-            let ids = sessions::unopened(tx, limit + 1)?;
-            let found: Result<Vec<_>, _> = ids.iter().map(|id| store::by_id(tx, id)).collect();
-            found?.into_iter().flatten().collect()
-        } else {
-            let since = since.map(|since| since.seen_from(tx.now));
-            store::newest(tx, &Filter { states, user, machine, since }, limit + 1)?
-        };
-        found.into_iter().map(|login| Ok(WithSessions::read(tx, login)?.login)).collect()
-    });
-    let mut logins = found.map_err(Failure::new)?;
-    let wanted = usize::try_from(limit).unwrap_or(usize::MAX);
-    let is_cut = logins.len() > wanted;
-    logins.truncate(wanted);
+    let since = since.map(|since| since.seen_from(SystemClock.now()));
+    let LoginList { logins, is_cut } =
+        source.list(ListQuery { states, user, machine, since, unopened, limit })?;
     if wants_csv {
         csv::print(HEADER, logins.iter().map(fields))?;
     } else {
-        admin.print(&logins, &COLUMNS, |login| login.cells(admin))?;
+        admin.print(&logins, &COLUMNS, |login| cells(admin, login))?;
     }
     if is_cut {
         print::note_cut(limit);
@@ -85,7 +71,7 @@ const HEADER: [&str; 14] = [
     "session",
 ];
 
-fn fields(login: &Shown) -> [String; 14] {
+fn fields(login: &LoginRow) -> [String; 14] {
     let text = |field: &Option<String>| field.clone().unwrap_or_default();
     let time = |moment: Option<print::Moment>| moment.map(|moment| moment.0.to_string()).unwrap_or_default();
     [
@@ -96,12 +82,12 @@ fn fields(login: &Shown) -> [String; 14] {
         login.service.to_string(),
         text(&login.source),
         text(&login.key),
-        login.state.to_owned(),
+        login.state.to_string(),
         text(&login.reason),
         text(&login.decided_by),
         time(Some(login.expires)),
         time(login.collected),
         time(login.lapsed),
-        login.session.unwrap_or_default().to_owned(),
+        login.session.map_or("", Presence::as_str).to_owned(),
     ]
 }

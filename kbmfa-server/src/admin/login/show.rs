@@ -1,98 +1,76 @@
 //! `login show`: one login's whole story in the order of time.
 
-mod pruned;
-
 use jiff::SignedDuration;
-use serde::Serialize;
 use serde_json::Value;
 use std::time::Duration;
 
-use super::super::audit::search::{actor, details, time, with_seal};
+use super::super::audit::search::{actor, details, time};
 use super::super::print::{self, Column};
 use super::super::{Admin, Failure, session};
-use super::{Shown, WithSessions};
-use crate::audit::store::archive;
-use crate::audit::store::search::{Filter, Found, search};
-use crate::clock::Time;
-use crate::logins::store::Login;
-use crate::logins::{Error, service};
+use super::{Source, account};
+use crate::admin_socket::logins::{LoginStory, PrunedLogin, Shown};
 
-/// Events of one login that are shown: far more than one has, unless somebody answers again and again.
-const EVENTS_MAX: i64 = 10_000;
-
-/// The login as `list` has it, with what happened to it.
-#[derive(Serialize)]
-struct Told {
-    #[serde(flatten)]
-    login: Shown,
-    sessions: Vec<session::Shown>,
-    verdict: String,
-    window_ms: u64,
-    story: Vec<Value>,
+pub(super) fn run(admin: &Admin, source: &Source, id: &str) -> Result<(), Failure> {
+    match source.show(id)? {
+        Shown::Known(story) => print_story(admin, *story),
+        Shown::Pruned(login) => print_pruned(admin, &login),
+    }
 }
 
-pub(super) fn run(admin: &Admin, id: &str) -> Result<(), Failure> {
-    let (_, db) = admin.open()?;
-    let read = db.read_blocking(|tx| {
-        let login = match service::find(tx, id) {
-            Err(Error::NotFound(_)) => return Ok(None),
-            found => found?,
-        };
-        let filter = Filter { login: Some(login.id.to_string()), limit: EVENTS_MAX, ..Filter::default() };
-        let events = search(tx, &filter)?;
-        Ok::<_, Error>(Some((WithSessions::read(tx, login.clone())?, login, events, archive::newest(tx)?)))
-    });
-    let Some((WithSessions { login: shown, sessions }, login, events, archived)) =
-        read.map_err(Failure::new)?
-    else {
-        return pruned::tell(admin, &db, id);
-    };
-    let story: Vec<Value> = events.iter().map(|event| with_time_since(event, login.opened_at)).collect();
+fn print_story(admin: &Admin, mut login: LoginStory) -> Result<(), Failure> {
+    let archive = login.archive.take();
     if admin.json {
-        return print::print_json(&Told {
-            verdict: login.verdict.clone(),
-            window_ms: u64::try_from(window(&login).as_millis()).unwrap_or(u64::MAX),
-            login: shown,
-            sessions,
-            story,
-        });
+        return print::print_json(&login);
     }
     print::say(&facts(admin, &login))?;
-    if let Some(cut) = archived.filter(|_| story.is_empty()) {
-        print::say(&format!("its events are archived; the newest archive is {}", cut.archive.file))?;
+    if let Some(file) = archive {
+        print::say(&format!("its events are archived; the newest archive is {file}"))?;
     } else {
-        let rows: Vec<_> = story.iter().map(|event| cells(admin, event)).collect();
-        print::say(&print::table(COLUMNS, &rows, print::screen()))?;
+        print_events(admin, &login.story)?;
     }
-    if sessions.is_empty() {
+    if login.sessions.is_empty() {
         return Ok(());
     }
     print::say("")?;
-    admin.print(&sessions, session::COLUMNS, |session| session.cells(admin))
+    admin.print(&login.sessions, session::COLUMNS, |session| session::cells(admin, session))
 }
 
-fn window(login: &Login) -> Duration {
-    login.life.expires_at.since(login.opened_at)
+/// What is left of a login that was pruned.
+fn print_pruned(admin: &Admin, login: &PrunedLogin) -> Result<(), Failure> {
+    if admin.json {
+        return print::print_json(login);
+    }
+    print::say(&format!(
+        "login {} was pruned: it is older than [login] keep, and only its events are left\n",
+        login.id
+    ))?;
+    print_events(admin, &login.story)
+}
+
+fn print_events(admin: &Admin, story: &[Value]) -> Result<(), Failure> {
+    let rows: Vec<_> = story.iter().map(|event| cells(admin, event)).collect();
+    print::say(&print::table(COLUMNS, &rows, print::screen()))
 }
 
 /// What is known of it, a line for each thing.
-fn facts(admin: &Admin, login: &Login) -> String {
-    let shown = Shown::from(login.clone());
-    let or_dash = |text: Option<String>| text.unwrap_or_else(|| "-".into());
-    let why = shown.reason.as_ref().map(|reason| format!(" ({reason})")).unwrap_or_default();
-    let by = shown.decided_by.as_ref().map(|by| format!(" by {by}")).unwrap_or_default();
+fn facts(admin: &Admin, story: &LoginStory) -> String {
+    let login = &story.login;
+    let or_dash = |text: &Option<String>| text.clone().unwrap_or_else(|| "-".into());
+    let why = login.reason.as_ref().map(|reason| format!(" ({reason})")).unwrap_or_default();
+    let by = login.decided_by.as_ref().map(|by| format!(" by {by}")).unwrap_or_default();
+    let window = rounded(Duration::from_millis(story.window_ms));
     let lines = [
         ("login", login.id.to_string()),
-        ("user", shown.account()),
-        ("from", or_dash(shown.source)),
-        ("machine", shown.machine.to_string()),
-        ("service", shown.service.to_string()),
-        ("key", or_dash(shown.key)),
-        ("signed", or_dash(login.certificate().map(|certificate| certificate.to_string()))),
-        ("opened", admin.time(shown.opened)),
-        ("verdict", login.verdict.clone()),
-        ("window", format!("{:#}, to {}", rounded(window(login)), admin.time(shown.expires))),
-        ("state", format!("{}{by}{why}", shown.state)),
+        ("user", account(login)),
+        ("from", or_dash(&login.source)),
+        ("machine", login.machine.to_string()),
+        ("service", login.service.to_string()),
+        ("key", or_dash(&login.key)),
+        ("signed", or_dash(&login.certificate.as_ref().map(ToString::to_string))),
+        ("opened", admin.time(login.opened)),
+        ("verdict", story.verdict.clone()),
+        ("window", format!("{window:#}, to {}", admin.time(login.expires))),
+        ("state", format!("{}{by}{why}", login.state)),
     ];
     lines.iter().fold(String::new(), |text, (name, value)| text + &format!("{name:<9}{value}\n"))
 }
@@ -122,14 +100,4 @@ fn cells(admin: &Admin, event: &Value) -> Vec<String> {
 /// `4s 12ms`, when it is printed with `#`.
 fn rounded(length: Duration) -> SignedDuration {
     SignedDuration::from_millis(i64::try_from(length.as_millis()).unwrap_or(i64::MAX))
-}
-
-fn with_time_since(event: &Found, opened: Time) -> Value {
-    let mut told = with_seal(event);
-    if let Some(fields) = told.as_object_mut() {
-        let at = fields.get("at").and_then(Value::as_i64).map(Time::from_micros);
-        let after = at.and_then(|at| u64::try_from(at.since(opened).as_millis()).ok());
-        fields.insert("after_ms".into(), after.into());
-    }
-    told
 }

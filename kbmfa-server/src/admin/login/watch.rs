@@ -10,42 +10,80 @@ use kbmfa_proto::names::LoginId;
 use super::super::print::{self, Column, Screen};
 use super::super::{Admin, Failure};
 use super::dialog::{Dialog, Step, Waiting};
-use super::{COLUMNS, Decision, Shown, decide, needs_reason};
-use crate::clock::{Clock, SystemClock, Time};
-use crate::db::Db;
-use crate::logins::Error;
+use super::source::Source;
+use super::{COLUMNS, cells};
+use crate::admin_socket::logins::{News, NoticeRow};
+use crate::admin_socket::request::{Decision, WatchQuery};
+use crate::admin_socket::rows::LoginRow;
+use crate::clock::{self, Clock, SystemClock, Time};
+use crate::db::Changes;
 use crate::logins::state::State;
-use crate::logins::store::{self, Filter};
-use crate::relay::Answer;
 
 /// How often it looks for changes.
 const INTERVAL: Duration = Duration::from_millis(200);
 
-/// Logins that it looks at: those that changed lately are among the newest.
-const NEWEST_MAX: i64 = 1000;
+/// How often it asks a server: each time it is a connection, and a look at who asks.
+const SERVER_INTERVAL: Duration = Duration::from_secs(1);
 
 /// Widths of the columns of `list`, but for the session: rows to come cannot be measured.
 const WIDTHS: [usize; 9] = [8, 20, 12, 16, 8, 15, 50, 9, 20];
 
-pub(super) fn run(admin: &Admin) -> Result<(), Failure> {
-    let (config, db) = admin.open()?;
-    let changes = db.watch().map_err(Failure::new)?;
-    let mut watch = Watch::new(admin, needs_reason(&config));
-    let mut version = None;
+pub(super) fn run(admin: &Admin, source: &Source) -> Result<(), Failure> {
+    let mut pace = Pace::of(source)?;
+    let mut watch = Watch::new(admin);
     watch.print_heading()?;
     loop {
-        let now = Some(changes.version().map_err(Failure::new)?);
-        if now != version {
-            version = now;
-            watch.print_news(&db)?;
+        if pace.is_due()? {
+            let news = source.news(WatchQuery { seen: watch.seen, noticed: watch.noticed })?;
+            watch.print_news(news)?;
         }
         match watch.wait()? {
             Some(Step::Quit) => return Ok(()),
-            Some(Step::Decide(answer, id, reason)) => watch.decide(answer, &id, reason)?,
+            Some(Step::Decide(answer, id, reason)) => {
+                let decision = Decision { id: id.to_string(), reason: reason.map(Into::into) };
+                // What came of it is told by the login's own line.
+                if let Err(failure) = source.decide(admin, decision, answer) {
+                    print::say(&failure.to_string())?;
+                }
+            }
             Some(Step::Say(text)) if !text.is_empty() => print::say(&text)?,
             Some(Step::Say(_)) | None => {}
         }
         watch.print_question()?;
+    }
+}
+
+/// When it is worth looking again: after each change of the database, or now and then at a server's.
+enum Pace {
+    Database { changes: Changes, version: Option<i64> },
+    Server { looked: Option<Duration> },
+}
+
+impl Pace {
+    fn of(source: &Source) -> Result<Self, Failure> {
+        Ok(match source {
+            Source::Database(_, db) => {
+                Self::Database { changes: db.watch().map_err(Failure::new)?, version: None }
+            }
+            Source::Server(_) => Self::Server { looked: None },
+        })
+    }
+
+    fn is_due(&mut self) -> Result<bool, Failure> {
+        Ok(match self {
+            Self::Database { changes, version } => {
+                let now = Some(changes.version().map_err(Failure::new)?);
+                std::mem::replace(version, now) != now
+            }
+            Self::Server { looked } => {
+                let now = clock::monotonic();
+                let is_due = looked.is_none_or(|looked| now.saturating_sub(looked) >= SERVER_INTERVAL);
+                if is_due {
+                    *looked = Some(now);
+                }
+                is_due
+            }
+        })
     }
 }
 
@@ -58,6 +96,8 @@ struct Watch<'a> {
     /// Logins that wait, the oldest first.
     waiting: Vec<Waiting>,
     noticed: Time,
+    /// Number of the newest event at the last look.
+    seen: Option<i64>,
     keyboard: Option<Keyboard>,
     dialog: Dialog,
     /// The question that is on the screen.
@@ -66,7 +106,7 @@ struct Watch<'a> {
 }
 
 impl<'a> Watch<'a> {
-    fn new(admin: &'a Admin, needs_reason: bool) -> Self {
+    fn new(admin: &'a Admin) -> Self {
         Self {
             admin,
             columns: COLUMNS.into_iter().zip(WIDTHS).collect(),
@@ -74,10 +114,11 @@ impl<'a> Watch<'a> {
             printed: None,
             waiting: Vec::new(),
             noticed: SystemClock.now(),
+            seen: None,
             keyboard: Keyboard::open(admin),
             dialog: Dialog::default(),
             asked: None,
-            needs_reason,
+            needs_reason: false,
         }
     }
 
@@ -92,49 +133,54 @@ impl<'a> Watch<'a> {
     }
 
     /// Prints each login that is new or has changed, and each notice.
-    fn print_news(&mut self, db: &Db) -> Result<(), Failure> {
-        let is_first = self.printed.is_none();
-        let printed = self.printed.get_or_insert_default();
-        let mut newest = db
-            .read_blocking(|tx| Ok::<_, Error>(store::newest(tx, &Filter::default(), NEWEST_MAX)?))
-            .map_err(Failure::new)?;
-        newest.reverse();
-        self.waiting =
-            newest.iter().filter(|login| login.life.state == State::Pending).map(waiting).collect();
+    fn print_news(&mut self, news: News) -> Result<(), Failure> {
+        (self.seen, self.needs_reason) = (Some(news.head), news.needs_reason);
         let mut lines = Vec::new();
-        for login in newest {
-            let state = login.life.state;
-            let is_news = printed.insert(login.id.clone(), state) != Some(state);
-            // What had ended before the watch began is history, not news.
-            if is_news && !(is_first && state != State::Pending) {
-                let login = Shown::from(login);
-                lines.push(if self.admin.json {
-                    serde_json::to_string(&login).map_err(Failure::new)?
-                } else {
-                    print::row(&self.columns, &login.cells(self.admin), self.screen)
-                });
-            }
+        if let Some(mut newest) = news.logins {
+            newest.reverse();
+            self.waiting =
+                newest.iter().filter(|login| login.state.0 == State::Pending).map(waiting).collect();
+            lines = self.changed(&newest)?;
         }
-        lines.extend(self.notices(db)?);
+        lines.extend(self.notices(&news.notices));
         if !lines.is_empty() {
             self.interrupt_question()?;
         }
         lines.iter().try_for_each(|line| print::say(line))
     }
 
+    /// The logins that are new or have changed, as lines.
+    fn changed(&mut self, newest: &[LoginRow]) -> Result<Vec<String>, Failure> {
+        let is_first = self.printed.is_none();
+        let printed = self.printed.get_or_insert_default();
+        let mut lines = Vec::new();
+        for login in newest {
+            let state = login.state.0;
+            let is_news = printed.insert(login.id.clone(), state) != Some(state);
+            // What had ended before the watch began is history, not news.
+            if is_news && !(is_first && state != State::Pending) {
+                lines.push(if self.admin.json {
+                    serde_json::to_string(login).map_err(Failure::new)?
+                } else {
+                    print::row(&self.columns, &cells(self.admin, login), self.screen)
+                });
+            }
+        }
+        Ok(lines)
+    }
+
     /// The notices since the last look, as lines.
-    fn notices(&mut self, db: &Db) -> Result<Vec<String>, Failure> {
-        let after = self.noticed;
-        let notices = db.read_blocking(|tx| store::notices::after(tx, after)).map_err(Failure::new)?;
-        let line = |(at, notice): (Time, store::notices::Notice)| {
+    fn notices(&mut self, notices: &[NoticeRow]) -> Vec<String> {
+        let line = |NoticeRow { at, text }: &NoticeRow| {
             if self.admin.json {
-                serde_json::json!({ "notice": notice.text, "at": at.to_string() }).to_string()
+                serde_json::json!({ "notice": text, "at": at.to_string() }).to_string()
             } else {
-                format!("!  {}  {}", self.admin.time(at.into()), notice.text)
+                format!("!  {}  {text}", self.admin.time((*at).into()))
             }
         };
-        self.noticed = notices.last().map_or(after, |(at, _)| *at);
-        Ok(notices.into_iter().map(line).collect())
+        let lines = notices.iter().map(line).collect();
+        self.noticed = notices.last().map_or(self.noticed, |notice| notice.at);
+        lines
     }
 
     /// Waits for the next look; returns what was typed meanwhile.
@@ -150,14 +196,6 @@ impl<'a> Watch<'a> {
                 self.asked = None;
                 Ok(Some(self.dialog.take(&line, &self.waiting, self.needs_reason)))
             }
-        }
-    }
-
-    fn decide(&self, answer: Answer, id: &LoginId, reason: Option<String>) -> Result<(), Failure> {
-        match decide(self.admin, Decision { id: id.to_string(), reason }, answer) {
-            // The line of the login says what came of it.
-            Ok(_) => Ok(()),
-            Err(failure) => print::say(&failure.to_string()),
         }
     }
 
@@ -177,9 +215,9 @@ impl<'a> Watch<'a> {
 }
 
 /// A login that waits, as the dialog names it.
-fn waiting(login: &store::Login) -> Waiting {
+fn waiting(login: &LoginRow) -> Waiting {
     let source = login.source.as_ref().map(|source| format!(" from {source}")).unwrap_or_default();
-    let what = format!("{} on {} by {}{source}", login.user(), login.machine, login.opened.service);
+    let what = format!("{} on {} by {}{source}", login.user, login.machine, login.service);
     Waiting { id: login.id.clone(), what }
 }
 

@@ -6,35 +6,19 @@ mod table;
 use indicatif::ProgressBar;
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
-use serde::{Serialize, Serializer};
+use serde::Serialize;
 use std::io::{self, ErrorKind, IsTerminal, Write};
 
 pub(super) use table::{Column, Screen, heading, row, table};
 
 use super::{Admin, Failure};
-use crate::clock::Time;
+pub(super) use crate::admin_socket::rows::Moment;
 
 /// Events from which on somebody at a terminal is shown how far it is.
 const PROGRESS_FROM: i64 = 50_000;
 
 /// Width of a terminal that does not tell its own.
 const WIDTH_DEFAULT: usize = 80;
-
-/// A time in a row: RFC 3339 in JSON, the operator's own time zone in a table.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct Moment(pub(super) Time);
-
-impl Serialize for Moment {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.collect_str(&self.0)
-    }
-}
-
-impl From<Time> for Moment {
-    fn from(time: Time) -> Self {
-        Self(time)
-    }
-}
 
 impl Admin {
     /// Prints `rows` as a JSON array, or as a table.

@@ -47,6 +47,20 @@ pub struct Found {
     pub seal: String,
 }
 
+impl Found {
+    /// The sealed body, with its seal and a time that people can read beside it.
+    pub fn row(&self) -> serde_json::Value {
+        let unreadable = |_| serde_json::json!({ "unreadable": self.body });
+        let mut body = serde_json::from_str(&self.body).unwrap_or_else(unreadable);
+        if let Some(fields) = body.as_object_mut() {
+            let at = fields.get("at").and_then(serde_json::Value::as_i64).map(Time::from_micros);
+            fields.insert("seal".into(), self.seal.clone().into());
+            fields.insert("time".into(), at.map(|at| at.to_string()).into());
+        }
+        body
+    }
+}
+
 /// Finds events, oldest first.
 ///
 /// # Errors

@@ -1,0 +1,44 @@
+//! The admin socket: a request, framed JSON, and its reply. The command line uses it to tell a running server that the
+//! database changed, to have it reload, and - for a group that the operator names - to see and answer logins without root.
+//!
+//! Who asks is what the kernel says of the other end (`SO_PEERCRED`), never a field of the request.
+
+pub mod client;
+mod frame;
+#[cfg(any(test, fuzzing))]
+pub mod fuzz;
+pub mod listener;
+pub mod logins;
+mod peer;
+mod permits;
+mod refusal;
+pub mod request;
+pub mod rows;
+mod server;
+mod settings;
+
+use std::io;
+use std::os::linux::net::SocketAddrExt;
+use std::os::unix::net::SocketAddr;
+use std::path::{Path, PathBuf};
+
+pub use refusal::Refusal;
+pub use server::{Reload, Server};
+pub use settings::{DEFAULT_PATH, Settings};
+
+/// Name of the socket in the state directory: for root and the server's own account.
+const NAME: &str = "admin.sock";
+
+/// What came of a reload: what the operator should know about it, or why nothing has changed.
+pub type ReloadOutcome = Result<Option<String>, String>;
+
+/// The socket of whichever server works on this state.
+fn path_in(state_dir: &Path) -> PathBuf {
+    state_dir.join(NAME)
+}
+
+/// The socket of one process, in no directory: two servers may share a state directory, and a killed one leaves nothing
+/// behind.
+fn address_of(pid: u32) -> io::Result<SocketAddr> {
+    SocketAddr::from_abstract_name(format!("kbmfa-server/admin/{pid}"))
+}

@@ -1,0 +1,114 @@
+//! The command line's end.
+
+use serde::de::DeserializeOwned;
+use std::io::{self, Write};
+use std::os::unix::net::UnixStream as StdStream;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+use tokio::net::UnixStream;
+
+use super::frame::{self, REPLY_MAX, REQUEST_MAX};
+use super::request::{self, Request};
+use super::{Refusal, ReloadOutcome, address_of, path_in};
+
+/// Longest time for a reply; the server gives up its work before.
+const TIME: Duration = Duration::from_secs(30);
+
+/// Longest time to hand over a notification: it is a hint, and the server finds out by itself.
+const NOTIFY_TIME: Duration = Duration::from_secs(1);
+
+/// Tells a running server that the database was changed, if there is one. Does not wait for the reply.
+pub fn notify_server(state_dir: &Path) {
+    let told = StdStream::connect(path_in(state_dir)).and_then(|mut stream| {
+        stream.set_write_timeout(Some(NOTIFY_TIME))?;
+        stream.write_all(&frame::encode(&Request::Notify {}.write(), REQUEST_MAX)?)
+    });
+    if let Err(error) = told {
+        log::debug!("no server to notify: {error}");
+    }
+}
+
+/// Whether a server works on this state.
+pub fn is_running(state_dir: &Path) -> bool {
+    StdStream::connect(path_in(state_dir)).is_ok()
+}
+
+/// A server that can be asked.
+#[derive(Debug, Clone)]
+pub enum Client {
+    /// At this path.
+    At(PathBuf),
+    /// This process.
+    Process(u32),
+}
+
+/// Has the server that is this process, or else the one that works on this state, read its configuration and certificate
+/// again, and waits for the outcome.
+///
+/// # Errors
+/// Why it did not, or that it cannot be reached.
+pub fn reload(pid: Option<u32>, state_dir: &Path) -> ReloadOutcome {
+    #[derive(serde::Deserialize)]
+    struct Reloaded {
+        note: Option<String>,
+    }
+    let client = pid.map_or_else(|| Client::At(path_in(state_dir)), Client::Process);
+    let reloaded: Result<Reloaded, Refusal> = client.ask(&Request::Reload {});
+    reloaded.map(|Reloaded { note }| note).map_err(|refusal| refusal.error)
+}
+
+impl Client {
+    /// Asks, and waits for the reply.
+    ///
+    /// # Errors
+    /// Why it was not done, or that the server cannot be reached.
+    pub fn ask<T: DeserializeOwned>(&self, request: &Request) -> Result<T, Refusal> {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+        let text = runtime.and_then(|runtime| {
+            runtime.block_on(async { tokio::time::timeout(TIME, self.converse(request)).await? })
+        });
+        request::read_reply(&text.map_err(|error| self.unreachable(&error))?)
+    }
+
+    async fn converse(&self, request: &Request) -> io::Result<Vec<u8>> {
+        let mut stream = self.connect().await?;
+        frame::write(&mut stream, &request.write(), REQUEST_MAX).await?;
+        let reply = frame::read(&mut stream, REPLY_MAX).await?;
+        reply.ok_or_else(|| {
+            io::Error::new(io::ErrorKind::UnexpectedEof, "it gave no reply; its log says more")
+        })
+    }
+
+    async fn connect(&self) -> io::Result<UnixStream> {
+        let pid = match self {
+            Self::At(path) => return UnixStream::connect(path).await,
+            Self::Process(pid) => *pid,
+        };
+        let stream = StdStream::connect_addr(&address_of(pid)?)?;
+        stream.set_nonblocking(true)?;
+        let stream = UnixStream::from_std(stream)?;
+        // Anybody may bind a name that is in no directory.
+        if stream.peer_cred()?.pid().is_none_or(|answers| u32::try_from(answers) != Ok(pid)) {
+            return Err(io::Error::other(format!("it is not process {pid} that answers")));
+        }
+        Ok(stream)
+    }
+
+    fn unreachable(&self, error: &io::Error) -> Refusal {
+        let Self::At(path) = self else {
+            return Refusal::new(format!("the running server cannot be asked: {error}"));
+        };
+        let refusal =
+            Refusal::new(format!("the running server cannot be asked at {}: {error}", path.display()));
+        match error.kind() {
+            io::ErrorKind::PermissionDenied => refusal.hint(
+                "root and the members of the group that [admin] group names reach it; whoever was entered in the group only now \
+                 logs in once more",
+            ),
+            io::ErrorKind::NotFound | io::ErrorKind::ConnectionRefused => {
+                refusal.hint("does the server run, with [admin] group set? --socket names another path")
+            }
+            _ => refusal,
+        }
+    }
+}

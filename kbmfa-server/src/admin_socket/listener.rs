@@ -1,0 +1,121 @@
+//! The sockets: one in the state directory, one of this process, and one for the group if there is one. All take the same
+//! requests; who may ask what depends on the peer, not on the socket.
+
+use nix::unistd::chown;
+use std::io;
+use std::os::unix::fs::PermissionsExt;
+use std::os::unix::net::{UnixListener as StdListener, UnixStream as StdStream};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+use tokio::net::UnixListener;
+
+use super::server::Server;
+use super::{Settings, address_of, path_in, settings};
+use crate::fault_log::FaultLog;
+use crate::progress::Progress;
+
+/// Time between attempts to bind a socket that another server has, and before the next connection is taken when the
+/// system is out of file descriptors.
+const RETRY: Duration = Duration::from_secs(2);
+
+/// Serves the socket in the state directory. While another server on this state has it, that one hears of changes, and this
+/// one learns of them by looking.
+///
+/// # Errors
+/// What the system says.
+pub async fn serve_state(state_dir: PathBuf, server: Server, progress: Progress) -> io::Result<()> {
+    let path = path_in(&state_dir);
+    let listener = loop {
+        progress.round().await;
+        match bind(&path) {
+            Ok(listener) => break listener,
+            Err(error) if error.kind() == io::ErrorKind::AddrInUse => tokio::time::sleep(RETRY).await,
+            Err(error) => return Err(error),
+        }
+    };
+    accept(&listener, &server, "admin socket", &progress).await
+}
+
+/// Serves the socket for the group. Logins do not wait for it: where it cannot be made, that is logged and tried again.
+pub async fn serve_group(settings: Settings, server: Server, progress: Progress) -> io::Result<()> {
+    let mut faults = FaultLog::new("the admin socket for the group");
+    let Settings { group: Some(group), socket } = settings else { return std::future::pending().await };
+    let listener = loop {
+        progress.round().await;
+        match bind(&socket) {
+            Ok(listener) => break listener,
+            Err(error) => faults.failed(format!("{}: {error}", socket.display())),
+        }
+        tokio::time::sleep(RETRY).await;
+    };
+    faults.succeeded();
+    let (path, of) = (socket.clone(), group.clone());
+    let opened = tokio::task::spawn_blocking(move || open_to(&path, &of)).await.map_err(io::Error::other);
+    if let Err(why) = opened? {
+        // Nobody gets in who should not; `check` says the same with its fix.
+        log::error!("{} stays closed to the group {group}: {why}", socket.display());
+    }
+    accept(&listener, &server, "admin socket for the group", &progress).await
+}
+
+/// Serves the socket of this process, for `reload --pid`. Its name is in no directory, so that any account on the host can
+/// take it first; logins do not wait for that.
+pub async fn serve_process(server: Server, progress: Progress) -> io::Result<()> {
+    let mut faults = FaultLog::new("the admin socket of this process");
+    let listener = loop {
+        progress.round().await;
+        if let Some(listener) = faults.note(bind_process()) {
+            break listener;
+        }
+        tokio::time::sleep(RETRY).await;
+    };
+    accept(&listener, &server, "admin socket of the process", &progress).await
+}
+
+fn bind_process() -> io::Result<UnixListener> {
+    let listener = StdListener::bind_addr(&address_of(std::process::id())?)?;
+    listener.set_nonblocking(true)?;
+    UnixListener::from_std(listener)
+}
+
+/// Hands each connection to a task of its own, for ever: who is silent or slow holds up nobody.
+async fn accept(
+    listener: &UnixListener,
+    server: &Server,
+    what: &'static str,
+    progress: &Progress,
+) -> io::Result<()> {
+    let mut faults = FaultLog::new(what);
+    loop {
+        let accepted = progress.waiting(listener.accept()).await;
+        let taken = accepted.and_then(|(stream, _)| server.take(stream));
+        if faults.note(taken).is_none() {
+            tokio::time::sleep(RETRY).await;
+        }
+    }
+}
+
+/// Binds a socket for its owner alone. One that nobody listens on was left behind, and is replaced.
+fn bind(path: &Path) -> io::Result<UnixListener> {
+    if StdStream::connect(path).is_ok() {
+        return Err(io::ErrorKind::AddrInUse.into());
+    }
+    match std::fs::remove_file(path) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+        _ => {}
+    }
+    let listener = UnixListener::bind(path)?;
+    set_mode(path, 0o600)?;
+    Ok(listener)
+}
+
+/// Lets the group connect. Nothing is opened before it has the right owner.
+fn open_to(path: &Path, group: &str) -> io::Result<()> {
+    let gid = settings::gid(group)?.ok_or_else(|| io::Error::other("there is no such group"))?;
+    chown(path, None, Some(gid))?;
+    set_mode(path, 0o660)
+}
+
+fn set_mode(path: &Path, mode: u32) -> io::Result<()> {
+    std::fs::set_permissions(path, std::fs::Permissions::from_mode(mode))
+}

@@ -1,0 +1,133 @@
+//! Who is at the other end, and what they may ask. The look-up blocks; the decision is pure.
+
+use nix::unistd::{Uid, User};
+
+use super::request::Request;
+use super::settings;
+use crate::policy::Approver;
+
+/// The uid that the kernel shows for one that has none here, as from a foreign user namespace: several people, or nobody.
+const OVERFLOW_UID: u32 = 65_534;
+
+/// What somebody may ask of the server.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Access {
+    /// Root and the server's own account: everything but to answer a login. That they do in the database, where the login
+    /// uid says who they are.
+    Full,
+    /// A member of the group, as this person: to see and answer logins.
+    Logins(Approver),
+    /// Anybody else: nothing.
+    Nothing,
+}
+
+/// Why a request is not for this peer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Denial {
+    /// Only root and the server's account may.
+    NotRoot,
+    /// The peer is in no group that may.
+    NotInGroup,
+    /// Root is nobody in particular here.
+    NoPerson,
+}
+
+impl Access {
+    /// Whether this request may be done, and for an answer as whom.
+    ///
+    /// # Errors
+    /// Why it may not.
+    pub(super) fn to(&self, request: &Request) -> Result<Option<&Approver>, Denial> {
+        match (self, request) {
+            (Self::Nothing, _) => Err(Denial::NotInGroup),
+            (Self::Full, Request::Approve(_) | Request::Deny(_)) => Err(Denial::NoPerson),
+            (Self::Full, _) => Ok(None),
+            (Self::Logins(_), Request::Notify {} | Request::Reload {}) => Err(Denial::NotRoot),
+            (
+                Self::Logins(person),
+                Request::List(_)
+                | Request::Show { .. }
+                | Request::Watch(_)
+                | Request::Approve(_)
+                | Request::Deny(_),
+            ) => Ok(Some(person)),
+        }
+    }
+}
+
+/// Whether this is root or the account that the server runs as.
+pub(super) fn is_own(uid: Uid) -> bool {
+    uid.is_root() || uid == Uid::effective()
+}
+
+/// Looks up what this uid may, in the name service as it is at this moment. Blocks for as long as that takes.
+///
+/// # Errors
+/// What the name service says. Who cannot be looked up may nothing.
+pub(super) fn look_up(uid: Uid, group: Option<&str>) -> nix::Result<Access> {
+    if is_own(uid) {
+        return Ok(Access::Full);
+    }
+    let Some(group) = group.filter(|_| uid.as_raw() != OVERFLOW_UID) else { return Ok(Access::Nothing) };
+    let (Some(user), Some(gid)) = (User::from_uid(uid)?, settings::gid(group)?) else {
+        return Ok(Access::Nothing);
+    };
+    if user.uid != uid || !settings::is_in_group(&user, gid)? {
+        return Ok(Access::Nothing);
+    }
+    // A name that no approver can have would count nowhere.
+    Ok(Approver::console(&user.name).map_or(Access::Nothing, Access::Logins))
+}
+
+/// A uid with its account's name, for the log. Blocks like [`look_up`].
+pub(super) fn describe(uid: Uid) -> String {
+    match User::from_uid(uid) {
+        Ok(Some(user)) => format!("uid {uid} ({})", kbmfa_proto::text::Shown::new(&user.name)),
+        _ => format!("uid {uid}"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::admin_socket::request::{Decision, ListQuery, WatchQuery};
+    use crate::clock::Time;
+
+    #[test]
+    fn each_verb_is_for_whom_the_table_says() {
+        let decision = Decision { id: "3f9a2c1e".into(), reason: None };
+        let watch = WatchQuery { seen: None, noticed: Time::from_micros(0) };
+        let alice = Approver::console("alice").unwrap();
+        let member = Access::Logins(alice.clone());
+        let table = [
+            (Request::Notify {}, Ok(None), Err(Denial::NotRoot)),
+            (Request::Reload {}, Ok(None), Err(Denial::NotRoot)),
+            (Request::List(ListQuery::default()), Ok(None), Ok(Some(&alice))),
+            (Request::Show { id: String::new() }, Ok(None), Ok(Some(&alice))),
+            (Request::Watch(watch), Ok(None), Ok(Some(&alice))),
+            (Request::Approve(decision.clone()), Err(Denial::NoPerson), Ok(Some(&alice))),
+            (Request::Deny(decision), Err(Denial::NoPerson), Ok(Some(&alice))),
+        ];
+        for (request, by_root, by_member) in table {
+            assert_eq!(Access::Full.to(&request), by_root, "{request:?}");
+            assert_eq!(member.to(&request), by_member, "{request:?}");
+            assert_eq!(Access::Nothing.to(&request), Err(Denial::NotInGroup), "{request:?}");
+        }
+    }
+
+    #[test]
+    fn who_is_in_no_group_or_has_no_account_may_nothing() {
+        let stranger = Uid::from_raw(4_000_123);
+        assert_eq!(look_up(Uid::from_raw(0), None), Ok(Access::Full));
+        assert_eq!(look_up(Uid::effective(), None), Ok(Access::Full));
+        for group in [None, Some("root"), Some("no-such-group")] {
+            assert_eq!(look_up(stranger, group), Ok(Access::Nothing), "{group:?}");
+            assert_eq!(look_up(Uid::from_raw(OVERFLOW_UID), group), Ok(Access::Nothing), "{group:?}");
+        }
+        // `daemon` is an account of every Debian, in its own primary group.
+        let daemon = User::from_name("daemon").unwrap().unwrap().uid;
+        let person = Approver::console("daemon").unwrap();
+        assert_eq!(look_up(daemon, Some("daemon")), Ok(Access::Logins(person)));
+        assert_eq!(look_up(daemon, Some("root")), Ok(Access::Nothing));
+    }
+}

@@ -1,0 +1,59 @@
+//! Why a request was not done, as the other end is told it.
+
+use serde::{Deserialize, Serialize};
+use std::fmt;
+
+use crate::db;
+use crate::logins;
+use crate::usecases;
+
+/// Why something was not done, and what to do about it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Refusal {
+    /// What went wrong, a sentence.
+    pub error: String,
+    /// What to do about it.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub hints: Vec<String>,
+}
+
+impl Refusal {
+    /// Without a hint.
+    pub fn new(error: impl fmt::Display) -> Self {
+        Self { error: error.to_string(), hints: Vec::new() }
+    }
+
+    /// With a hint.
+    #[must_use]
+    pub fn hint(mut self, hint: impl Into<String>) -> Self {
+        self.hints.push(hint.into());
+        self
+    }
+}
+
+impl fmt::Display for Refusal {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.error)
+    }
+}
+
+impl std::error::Error for Refusal {}
+
+impl From<db::Error> for Refusal {
+    fn from(error: db::Error) -> Self {
+        Self::new(error)
+    }
+}
+
+impl From<logins::Error> for Refusal {
+    fn from(error: logins::Error) -> Self {
+        Self::new(error)
+    }
+}
+
+impl From<usecases::Error> for Refusal {
+    fn from(error: usecases::Error) -> Self {
+        Self::new(error)
+    }
+}

@@ -1,0 +1,226 @@
+//! What can be asked, and how it is read and answered. Pure.
+
+use kbmfa_proto::names::{MachineName, UserName};
+use kbmfa_proto::text::Shown;
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
+
+use super::Refusal;
+use super::rows::StateName;
+use crate::clock::Time;
+
+/// The version of the protocol: `"v"` in each request and reply.
+const VERSION: u64 = 1;
+
+/// One request. There is no field for who asks.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "verb", deny_unknown_fields)]
+pub enum Request {
+    /// The database was changed; look now.
+    #[serde(rename = "notify")]
+    Notify {},
+    /// Read the configuration and the certificate again.
+    #[serde(rename = "reload")]
+    Reload {},
+    /// List logins, newest first.
+    #[serde(rename = "login.list")]
+    List(ListQuery),
+    /// Show one login.
+    #[serde(rename = "login.show")]
+    Show {
+        /// Its id, or the beginning of it.
+        id: String,
+    },
+    /// What has changed among the newest logins, and the notices since.
+    #[serde(rename = "login.watch")]
+    Watch(WatchQuery),
+    /// Approve a login.
+    #[serde(rename = "login.approve")]
+    Approve(Decision),
+    /// Deny a login.
+    #[serde(rename = "login.deny")]
+    Deny(Decision),
+}
+
+/// Which logins to list; what is absent leaves nothing out.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ListQuery {
+    /// In one of these states.
+    #[serde(default)]
+    pub states: Vec<StateName>,
+    /// To this Unix account.
+    #[serde(default)]
+    pub user: Option<UserName>,
+    /// On the machine that was called so then.
+    #[serde(default)]
+    pub machine: Option<MachineName>,
+    /// Opened at or after this moment, in microseconds since 1970.
+    #[serde(default)]
+    pub since: Option<Time>,
+    /// Let in over a minute ago without opening a session.
+    #[serde(default)]
+    pub unopened: bool,
+    /// Maximum number of rows.
+    pub limit: i64,
+}
+
+/// What the asker of `login.watch` knows already.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct WatchQuery {
+    /// The `head` of the last reply; absent in the first request.
+    #[serde(default)]
+    pub seen: Option<i64>,
+    /// Notices are wanted that came due after this moment, in microseconds since 1970.
+    pub noticed: Time,
+}
+
+/// Which login, and why.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Decision {
+    /// Its id, or the beginning of it.
+    pub id: String,
+    /// Why, for the audit log.
+    #[serde(default)]
+    pub reason: Option<Shown>,
+}
+
+impl Request {
+    /// The name of what is asked.
+    pub(super) fn verb(&self) -> &'static str {
+        match self {
+            Self::Notify {} => "notify",
+            Self::Reload {} => "reload",
+            Self::List(_) => "login.list",
+            Self::Show { .. } => "login.show",
+            Self::Watch(_) => "login.watch",
+            Self::Approve(_) => "login.approve",
+            Self::Deny(_) => "login.deny",
+        }
+    }
+
+    /// Reads the text of a request.
+    ///
+    /// # Errors
+    /// What is wrong with it, for whoever sent it.
+    pub(super) fn read(text: &[u8]) -> Result<Self, Refusal> {
+        let fields = versioned(text).map_err(|why| Refusal::new(format!("the request {why}")))?;
+        serde_json::from_value(Value::Object(fields)).map_err(|error| {
+            Refusal::new(format!("the request makes no sense: {}", Shown::new(&error.to_string())))
+        })
+    }
+
+    /// The text of this request.
+    pub(super) fn write(&self) -> Vec<u8> {
+        with_version(serde_json::to_value(self))
+    }
+}
+
+/// The text of a reply: `{"v":1,"done":..}` or `{"v":1,"refused":{..}}`.
+pub(super) fn write_reply(outcome: &Result<Value, Refusal>) -> Vec<u8> {
+    with_version(match outcome {
+        Ok(done) => Ok(serde_json::json!({ "done": done })),
+        Err(refusal) => {
+            serde_json::to_value(refusal).map(|refusal| serde_json::json!({ "refused": refusal }))
+        }
+    })
+}
+
+/// Reads the text of a reply.
+///
+/// # Errors
+/// Why the request was not done, or that the reply cannot be read.
+pub(super) fn read_reply<T: DeserializeOwned>(text: &[u8]) -> Result<T, Refusal> {
+    let unreadable = |why: String| Refusal::new(format!("the server's reply {why}"));
+    let mut fields = versioned(text).map_err(unreadable)?;
+    let bad = |error: serde_json::Error| unreadable(format!("makes no sense: {error}"));
+    if let Some(refused) = fields.remove("refused") {
+        return Err(serde_json::from_value(refused).unwrap_or_else(bad));
+    }
+    let done = fields.remove("done").ok_or_else(|| unreadable("says neither done nor refused".to_owned()))?;
+    serde_json::from_value(done).map_err(bad)
+}
+
+/// The fields of a JSON object of our version, without the version.
+fn versioned(text: &[u8]) -> Result<Map<String, Value>, String> {
+    let mut fields: Map<String, Value> =
+        serde_json::from_slice(text).map_err(|_| "is no JSON object".to_owned())?;
+    match fields.remove("v") {
+        Some(version) if version.as_u64() == Some(VERSION) => Ok(fields),
+        Some(version) => Err(format!(
+            "is of version {}, and this program speaks version {VERSION}",
+            Shown::new(&version.to_string())
+        )),
+        None => Err("names no version".to_owned()),
+    }
+}
+
+fn with_version(fields: serde_json::Result<Value>) -> Vec<u8> {
+    // Nothing of ours has a map whose keys are no texts, which is all that can fail here.
+    let mut fields = fields.unwrap_or_default();
+    if let Some(fields) = fields.as_object_mut() {
+        fields.insert("v".to_owned(), VERSION.into());
+    }
+    fields.to_string().into_bytes()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn refused(text: &str) -> String {
+        Request::read(text.as_bytes()).unwrap_err().error
+    }
+
+    #[test]
+    fn each_request_reads_back_as_it_was_written() {
+        let decision = Decision { id: "3f9a2c1e".into(), reason: Some("on call".into()) };
+        for request in [
+            Request::Notify {},
+            Request::Reload {},
+            Request::List(ListQuery { limit: 50, since: Some(Time::from_micros(7)), ..ListQuery::default() }),
+            Request::Show { id: "3f".into() },
+            Request::Watch(WatchQuery { seen: Some(12), noticed: Time::from_micros(1) }),
+            Request::Approve(decision.clone()),
+            Request::Deny(decision),
+        ] {
+            let text = request.write();
+            assert!(str::from_utf8(&text).unwrap().contains(&format!("\"verb\":{:?}", request.verb())));
+            assert_eq!(Request::read(&text), Ok(request));
+        }
+    }
+
+    #[test]
+    fn an_unknown_version_verb_or_field_is_refused_by_name() {
+        assert_eq!(refused("\n"), "the request is no JSON object");
+        assert_eq!(refused("[1]"), "the request is no JSON object");
+        assert_eq!(refused(r#"{"verb":"notify"}"#), "the request names no version");
+        let other = refused(r#"{"v":2,"verb":"notify"}"#);
+        assert_eq!(other, "the request is of version 2, and this program speaks version 1");
+        assert!(refused(r#"{"v":1,"verb":"machine.remove"}"#).contains("unknown variant `machine.remove`"));
+        assert!(refused(r#"{"v":1,"verb":"notify","at":1}"#).contains("unknown field `at`"));
+        let list = refused(r#"{"v":1,"verb":"login.list","limit":1,"states":["let-in"]}"#);
+        assert!(list.contains("let-in"), "{list}");
+    }
+
+    #[test]
+    fn a_request_cannot_say_who_asks() {
+        for field in ["actor", "person", "uid", "who", "claim"] {
+            let text = format!(r#"{{"v":1,"verb":"login.approve","id":"3f9a2c1e","{field}":"root"}}"#);
+            assert!(refused(&text).contains(&format!("unknown field `{field}`")), "{field}");
+        }
+    }
+
+    #[test]
+    fn a_reply_reads_back_and_so_does_a_refusal() {
+        let done = write_reply(&Ok(serde_json::json!({ "note": null })));
+        assert_eq!(read_reply::<Value>(&done), Ok(serde_json::json!({ "note": null })));
+        let refusal = Refusal::new("there is no login 00").hint("look again");
+        assert_eq!(read_reply::<Value>(&write_reply(&Err(refusal.clone()))), Err(refusal));
+        let neither = read_reply::<Value>(br#"{"v":1}"#).unwrap_err();
+        assert_eq!(neither.error, "the server's reply says neither done nor refused");
+    }
+}

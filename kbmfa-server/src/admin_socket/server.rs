@@ -1,0 +1,325 @@
+//! The server's end: one connection, from the look at who it is to the reply.
+
+use nix::unistd::Uid;
+use serde::Serialize;
+use serde_json::{Value, json};
+use std::io;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::io::AsyncWriteExt;
+use tokio::net::UnixStream;
+use tokio::sync::{Notify, mpsc, oneshot};
+use tokio::time::timeout;
+
+use super::frame::{self, REPLY_MAX, REQUEST_MAX};
+use super::peer::{self, Access, Denial};
+use super::permits::{Permit, Permits, Pool};
+use super::request::{self, Decision, ListQuery, Request};
+use super::{Refusal, ReloadOutcome, logins as verbs};
+use crate::fault_log::FaultLog;
+use crate::logins::Logins;
+use crate::logins::answering::AtConsole;
+use crate::policy::Approver;
+use crate::relay::Answer;
+use crate::shared::Shared;
+use crate::usecases;
+
+/// Time for a whole request to arrive, however slowly it comes, and for a reply to be taken.
+const TRANSFER_TIME: Duration = Duration::from_secs(5);
+
+/// Time for the name service to say who somebody is.
+const LOOK_UP_TIME: Duration = Duration::from_secs(5);
+
+/// Time for what is asked to be done. A reload waits for its turn, an answer for the database.
+const WORK_TIME: Duration = Duration::from_secs(15);
+
+/// Rows of `login.list`: what fits into one reply.
+const LIST_MAX: i64 = 1000;
+
+/// Lines about refusals in one [`REFUSALS_PERIOD`].
+const REFUSALS_LOGGED: u32 = 20;
+/// See [`REFUSALS_LOGGED`].
+const REFUSALS_PERIOD: Duration = Duration::from_secs(60);
+
+/// Somebody who waits for a reload.
+pub type Reload = oneshot::Sender<ReloadOutcome>;
+
+/// Does what is asked. Clones share everything.
+#[derive(Clone)]
+pub struct Server(Arc<Inner>);
+
+struct Inner {
+    logins: Logins,
+    changed: Arc<Notify>,
+    reloads: mpsc::Sender<Reload>,
+    group: Option<String>,
+    permits: Permits,
+    refusals: Shared<RefusalLog>,
+    faults: Shared<FaultLog>,
+}
+
+impl Server {
+    /// Tells `changed` that the database was changed, hands reloads to `reloads`, and lets members of `group` see and
+    /// answer logins.
+    pub fn new(
+        logins: Logins,
+        changed: Arc<Notify>,
+        reloads: mpsc::Sender<Reload>,
+        group: Option<String>,
+    ) -> Self {
+        let refusals = Shared::new(RefusalLog::default());
+        let faults = Shared::new(FaultLog::new("admin socket: who asks cannot be looked up"));
+        Self(Arc::new(Inner {
+            logins,
+            changed,
+            reloads,
+            group,
+            permits: Permits::default(),
+            refusals,
+            faults,
+        }))
+    }
+
+    /// Serves this connection on a task of its own, unless there are too many.
+    ///
+    /// # Errors
+    /// If the kernel does not say who the other end is.
+    pub(super) fn take(&self, stream: UnixStream) -> io::Result<()> {
+        let uid = Uid::from_raw(stream.peer_cred()?.uid());
+        let pool = if peer::is_own(uid) { Pool::Own } else { Pool::Others };
+        if let Some(permit) = self.0.permits.take(pool, uid) {
+            let server = self.clone();
+            tokio::spawn(async move { server.serve(stream, uid, permit).await });
+        } else {
+            self.log_refusal(uid, "a connection", "too many are open");
+            refuse_at_once(&stream);
+        }
+        Ok(())
+    }
+
+    async fn serve(self, mut stream: UnixStream, uid: Uid, permit: Permit) {
+        let Some((access, permit)) = self.look_up(uid, permit).await else { return refuse_at_once(&stream) };
+        let text = match timeout(TRANSFER_TIME, frame::read(&mut stream, REQUEST_MAX)).await {
+            // Only looked whether a server is there.
+            Ok(Ok(None)) => return,
+            Ok(Ok(Some(text))) => Ok(text),
+            Ok(Err(error)) => Err(Refusal::new(format!("the request cannot be read: {error}"))),
+            Err(_) => Err(Refusal::new("the request did not come in time")),
+        };
+        let outcome = match text {
+            Ok(text) => self.answer(&text, uid, &access).await,
+            Err(refusal) => {
+                self.log_refusal(uid, "something", &refusal.error);
+                Err(refusal)
+            }
+        };
+        let reply = frame::encode(&request::write_reply(&outcome), REPLY_MAX).or_else(|_| {
+            let hint = "ask for less, such as with --limit; as root there is no such bound";
+            let refusal = Refusal::new("the reply is too long for the admin socket").hint(hint);
+            frame::encode(&request::write_reply(&Err(refusal)), REPLY_MAX)
+        });
+        if let Ok(reply) = reply {
+            // Whoever only tells of a change does not wait for the reply.
+            let _ = timeout(TRANSFER_TIME, stream.write_all(&reply)).await;
+        }
+        drop(permit);
+    }
+
+    /// What the peer may ask, with the permit that is left to it. A name service that hangs keeps the permit of its
+    /// victim, so that those who hang in it are bounded, too.
+    async fn look_up(&self, uid: Uid, permit: Permit) -> Option<(Access, Permit)> {
+        let group = self.0.group.clone();
+        let looking = tokio::task::spawn_blocking(move || (peer::look_up(uid, group.as_deref()), permit));
+        let found = match timeout(LOOK_UP_TIME, looking).await {
+            Ok(Ok((Ok(access), permit))) => Ok((access, permit)),
+            Ok(Ok((Err(error), _))) => Err(format!("uid {uid}: {error}")),
+            Ok(Err(panic)) => Err(format!("uid {uid}: {panic}")),
+            Err(_) => Err(format!("uid {uid}: the name service does not answer")),
+        };
+        let (access, permit) = match found {
+            Ok(found) => {
+                self.0.faults.with(FaultLog::succeeded);
+                found
+            }
+            Err(why) => {
+                self.0.faults.with(|faults| faults.failed(why));
+                return None;
+            }
+        };
+        let permit = if access == Access::Nothing { permit.exchange(Pool::Strangers) } else { Some(permit) };
+        if permit.is_none() {
+            self.log_refusal(uid, "a connection", "too many are open");
+        }
+        Some((access, permit?))
+    }
+
+    async fn answer(&self, text: &[u8], uid: Uid, access: &Access) -> Result<Value, Refusal> {
+        let request = Request::read(text).inspect_err(|refusal| {
+            self.log_refusal(uid, "something", &refusal.error);
+        })?;
+        let person = match access.to(&request) {
+            Ok(person) => person.cloned(),
+            Err(denial) => {
+                self.log_refusal(uid, request.verb(), "not allowed");
+                return Err(self.denied(denial, request.verb()));
+            }
+        };
+        let verb = request.verb();
+        match timeout(WORK_TIME, self.act(request, person)).await {
+            Ok(done) => done,
+            Err(_) => {
+                Err(Refusal::new(format!("the server did not finish {verb} in time; it may still do it"))
+                    .hint("`kbmfa-server login show ID` says what came of an answer"))
+            }
+        }
+    }
+
+    async fn act(&self, request: Request, person: Option<Approver>) -> Result<Value, Refusal> {
+        let Inner { logins, changed, .. } = &*self.0;
+        let db = logins.db();
+        match (request, person) {
+            (Request::Notify {}, _) => {
+                changed.notify_one();
+                Ok(json!({}))
+            }
+            (Request::Reload {}, _) => self.reload().await,
+            (Request::List(query), _) => {
+                let query = within_bounds(query)?;
+                to_json(&db.read(move |tx| verbs::list(tx, &query)).await?)
+            }
+            (Request::Show { id }, _) => to_json(&db.read(move |tx| verbs::show(tx, &id)).await?),
+            (Request::Watch(query), _) => {
+                let rules = logins.rules();
+                to_json(&db.read(move |tx| verbs::news(tx, &rules, &query)).await?)
+            }
+            (Request::Approve(decision), Some(person)) => {
+                self.decide(decision, person, Answer::Approve).await
+            }
+            (Request::Deny(decision), Some(person)) => self.decide(decision, person, Answer::Deny).await,
+            (Request::Approve(_) | Request::Deny(_), None) => Err(Refusal::new("an answer is some person's")),
+        }
+    }
+
+    async fn reload(&self) -> Result<Value, Refusal> {
+        let gone = |_| Refusal::new("the server ends");
+        let (caller, outcome) = oneshot::channel();
+        self.0.reloads.send(caller).await.map_err(|_| Refusal::new("the server ends"))?;
+        outcome.await.map_err(gone)?.map(|note| json!({ "note": note })).map_err(Refusal::new)
+    }
+
+    async fn decide(&self, decision: Decision, person: Approver, answer: Answer) -> Result<Value, Refusal> {
+        let rules = self.0.logins.rules();
+        verbs::check(&decision, &rules)?;
+        // The kernel says who it is, and it is not root, whom everybody with sudo can be.
+        let who = AtConsole { person, claim: None, has_login: true };
+        let Decision { id, reason } = decision;
+        let decided = self.0.logins.db().write("login.answer", move |tx| {
+            usecases::logins::decide(tx, &rules, &id, &who, answer, reason.as_ref())
+        });
+        let answered = decided.await?;
+        self.0.changed.notify_one();
+        to_json(&verbs::decided(answered)?)
+    }
+
+    fn denied(&self, denial: Denial, verb: &str) -> Refusal {
+        match (denial, &self.0.group) {
+            (Denial::NotInGroup, Some(group)) => {
+                Refusal::new(format!("you may not ask for {verb}: your account is not in the group {group}"))
+                    .hint(format!("an administrator can enter you: usermod -aG {group} ACCOUNT"))
+            }
+            (Denial::NotInGroup, None) => Refusal::new(format!(
+                "you may not ask for {verb}: only root may, and no group is set"
+            ))
+            .hint("an administrator can let a group see and answer logins: [admin] group in server.toml"),
+            (Denial::NotRoot, _) => Refusal::new(format!("you may not ask for {verb}: only root may")),
+            (Denial::NoPerson, _) => {
+                Refusal::new("root and the server's account do not answer logins over the socket")
+                    .hint("say it without --socket: the login uid then tells who you are")
+            }
+        }
+    }
+
+    fn log_refusal(&self, uid: Uid, verb: &'static str, why: &str) {
+        let lines = self.0.refusals.with(|refusals| refusals.next(crate::clock::monotonic()));
+        let Some(unlogged) = lines else { return };
+        let why = why.to_owned();
+        // The name comes from the name service, which may take its time.
+        tokio::task::spawn_blocking(move || {
+            let who = peer::describe(uid);
+            log::warn!("admin socket: {who} asked for {verb} and was refused: {why}");
+            if unlogged > 0 {
+                log::warn!("admin socket: {unlogged} more refusals before this one were not logged");
+            }
+        });
+    }
+}
+
+/// A reply of at most [`LIST_MAX`] rows.
+fn within_bounds(query: ListQuery) -> Result<ListQuery, Refusal> {
+    if (1..=LIST_MAX).contains(&query.limit) {
+        Ok(query)
+    } else {
+        Err(Refusal::new(format!("the admin socket lists 1 to {LIST_MAX} logins"))
+            .hint("--limit N; as root there is no such bound"))
+    }
+}
+
+fn to_json(reply: &impl Serialize) -> Result<Value, Refusal> {
+    serde_json::to_value(reply).map_err(Refusal::new)
+}
+
+/// Says that there is no place, if that can be said without waiting.
+fn refuse_at_once(stream: &UnixStream) {
+    let refusal = Refusal::new("the server cannot take your request now").hint("try again in a moment");
+    if let Ok(reply) = frame::encode(&request::write_reply(&Err(refusal)), REPLY_MAX) {
+        let _ = stream.try_write(&reply);
+    }
+}
+
+/// Keeps refusals from flooding the log.
+#[derive(Default)]
+struct RefusalLog {
+    period_began: Duration,
+    logged: u32,
+    unlogged: u64,
+}
+
+impl RefusalLog {
+    /// If this refusal is to be logged: how many before it were not.
+    fn next(&mut self, now: Duration) -> Option<u64> {
+        if now.saturating_sub(self.period_began) >= REFUSALS_PERIOD {
+            (self.period_began, self.logged) = (now, 0);
+        }
+        if self.logged >= REFUSALS_LOGGED {
+            self.unlogged += 1;
+            return None;
+        }
+        self.logged += 1;
+        Some(std::mem::take(&mut self.unlogged))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn refusals_do_not_flood_the_log_and_the_rest_is_counted() {
+        let mut log = RefusalLog::default();
+        let at = Duration::from_secs;
+        let logged = (0..1000).filter(|_| log.next(at(1)).is_some()).count();
+        assert_eq!(logged, 20);
+        assert_eq!(log.next(at(59)), None);
+        assert_eq!(log.next(at(61)), Some(981));
+        assert_eq!(log.next(at(61)), Some(0));
+    }
+
+    #[test]
+    fn a_list_over_the_socket_is_bounded() {
+        let of = |limit| within_bounds(ListQuery { limit, ..ListQuery::default() });
+        assert!(of(1).is_ok() && of(1000).is_ok());
+        for limit in [i64::MIN, -1, 0, 1001, i64::MAX] {
+            assert!(of(limit).is_err(), "{limit}");
+        }
+    }
+}
