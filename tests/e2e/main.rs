@@ -19,6 +19,7 @@ mod session;
 
 mod versions;
 
+mod approvers;
 mod audit;
 mod auth_token;
 mod broken_module;

@@ -1,0 +1,410 @@
+//! People who see and answer logins without root: real accounts of the server's host, in a group or not, at its socket.
+
+use insta::assert_snapshot;
+use kbmfa_tests::builder::Root;
+use kbmfa_tests::built;
+use kbmfa_tests::files;
+use kbmfa_tests::machine::Machine;
+use kbmfa_tests::ports::Port;
+use kbmfa_tests::process::program;
+use kbmfa_tests::recipe::{Phase, USERS, pam_stack};
+use kbmfa_tests::server::status_at;
+use kbmfa_tests::wait::until;
+use kbmfa_tests::world::World;
+use serde_json::Value;
+use std::fs::{self, File};
+use std::io::Write;
+use std::os::linux::net::SocketAddrExt;
+use std::os::unix::net::{SocketAddr, UnixListener};
+use std::process::{Output, Stdio};
+
+const CONFIG: &str = "/etc/kbmfa/server.toml";
+const SOCKET: &str = "/run/kbmfa/admin.sock";
+
+/// What a peer of perl's does: it sends a frame with this text and prints what comes back.
+const ASK: &str = "use IO::Socket::UNIX; my $s = IO::Socket::UNIX->new(Peer => $ARGV[0]) or die \"connect: $!\\n\"; \
+    syswrite $s, pack('N', length $ARGV[1]) . $ARGV[1]; local $/; print substr(<$s>, 4);";
+
+/// One that connects so many times and sends so many bytes, one a second.
+const DRIP: &str = "use IO::Socket::UNIX; my @s = map { IO::Socket::UNIX->new(Peer => $ARGV[0]) } 1 .. $ARGV[1]; \
+    $SIG{PIPE} = 'IGNORE'; for my $n (0 .. 600) { my $byte = substr \"\\0\\0\\xff\\xff\" . '{' x 600, $n, 1; \
+    for (@s) { syswrite $_, $byte if $_ && $ARGV[2] } sleep 1 }";
+
+/// The server's host, which is a machine as well: alice is in the group, bob has it as his primary group, carol is in
+/// none.
+struct Host {
+    machine: Machine,
+    ports: [Port; 2],
+}
+
+impl Host {
+    fn new(policy: &str) -> Self {
+        let machine = Machine::stand_in(Root::Debian12, Phase::Account, &pam_stack(Phase::Account, ""));
+        let module = format!("/usr/lib/{}-linux-gnu/security/pam_kbmfa.so", std::env::consts::ARCH);
+        for (program, place) in [
+            (built::server(), "/usr/sbin/kbmfa-server"),
+            (built::host(), "/usr/sbin/kbmfa-host"),
+            (built::module(), &module),
+        ] {
+            fs::copy(program, machine.path(place)).unwrap();
+        }
+        let host = Self { machine, ports: [Port::reserve(), Port::reserve()] };
+        host.add_lines("/etc/passwd", "kbmfa:x:990:990::/var/lib/kbmfa:/usr/sbin/nologin\n");
+        host.add_lines("/etc/group", "kbmfa:x:990:\n");
+        host.machine.exec(&["sed", "-i", "s/^bob:x:2002:2002/bob:x:2002:991/", "/etc/passwd"]);
+        host.set_members("kbmfa,alice");
+        let [port, status] = host.ports.each_ref().map(|port| format!("127.0.0.1:{}", port.number));
+        let init = ["init", "--owner", "kbmfa", "--name", "127.0.0.1", "--listen", &port];
+        let made: Value = host.json(&[&init[..], &["--status-listen", &status]].concat());
+        for (section, key, value) in
+            [("admin", "group", "\"kbmfa-approvers\""), ("policy", "approvers", policy)]
+        {
+            files::set_key(&host.machine.path(CONFIG), section, key, value);
+        }
+        // Members need not read it.
+        host.machine.exec(&[
+            "sh",
+            "-c",
+            "chown kbmfa: /etc/kbmfa/server.toml && chmod 600 /etc/kbmfa/server.toml",
+        ]);
+        // As RuntimeDirectory= makes it.
+        host.machine.exec(&["install", "-d", "-o", "kbmfa", "-g", "kbmfa", "-m", "755", "/run/kbmfa"]);
+        host.start();
+        host.run_ok(&["machine", "add", "web1"]);
+        let token = host.run_ok(&["machine", "join-token", "web1"]);
+        files::put(&host.machine.path("/run/token"), 0o600, token.trim());
+        let (url, pin) = (format!("https://{port}"), made["pin"].as_str().unwrap());
+        let join = ["kbmfa-host", "join", "--server", &url, "--pin", pin, "--token-file", "/run/token"];
+        host.machine.exec(&join);
+        host
+    }
+
+    fn add_lines(&self, file: &str, lines: &str) {
+        let path = self.machine.path(file);
+        fs::write(&path, fs::read_to_string(&path).unwrap() + lines).unwrap();
+    }
+
+    /// Who is in the group by `/etc/group`. bob is in it as well, by `/etc/passwd`.
+    fn set_members(&self, members: &str) {
+        let path = self.machine.path("/etc/group");
+        let groups = fs::read_to_string(&path).unwrap();
+        let others = groups.lines().filter(|line| !line.starts_with("kbmfa-approvers:"));
+        let lines: Vec<_> =
+            others.map(str::to_owned).chain([format!("kbmfa-approvers:x:991:{members}")]).collect();
+        fs::write(&path, lines.join("\n") + "\n").unwrap();
+    }
+
+    fn start(&self) {
+        self.machine.exec(&["sh", "-c", "kbmfa-server serve </dev/null >>/run/serve.log 2>&1 &"]);
+        let socket = self.machine.path(SOCKET);
+        until("the server to serve", || (self.log().contains("serving on") && socket.exists()).then_some(()));
+    }
+
+    fn log(&self) -> String {
+        fs::read_to_string(self.machine.path("/run/serve.log")).unwrap_or_default()
+    }
+
+    fn wait_for_log(&self, what: &str) {
+        until(&format!("the log to say {what:?}"), || self.log().contains(what).then_some(()));
+    }
+
+    /// What root's command line prints.
+    fn run_ok(&self, arguments: &[&str]) -> String {
+        self.machine.exec(&[&["kbmfa-server"], arguments].concat())
+    }
+
+    fn json(&self, arguments: &[&str]) -> Value {
+        let printed = self.run_ok(&[arguments, &["--json"]].concat());
+        serde_json::from_str(&printed).unwrap_or_else(|error| panic!("{arguments:?}: {error}\n{printed}"))
+    }
+
+    /// A program as this user, with the groups that the user has now.
+    fn as_user(&self, user: &str, command: &[&str]) -> Output {
+        let id = USERS.iter().find(|(name, _)| *name == user).unwrap().1.to_string();
+        let gid = if user == "bob" { "991" } else { &id };
+        let become_user = ["setpriv", "--reuid", &id, "--regid", gid, "--init-groups"];
+        self.machine.try_exec(&[&become_user[..], command].concat())
+    }
+
+    /// The command line as this user: what it printed, or what it complained about.
+    fn by(&self, user: &str, arguments: &[&str]) -> Result<String, String> {
+        let output = self.as_user(user, &[&["kbmfa-server"], arguments].concat());
+        let text = |bytes: Vec<u8>| String::from_utf8(bytes).unwrap();
+        if output.status.success() {
+            Ok(text(output.stdout))
+        } else {
+            assert_eq!(output.status.code(), Some(1), "{arguments:?}: {output:?}");
+            Err(text(output.stderr))
+        }
+    }
+
+    /// The reply to a request as this user sends it, bare.
+    fn ask(&self, user: &str, request: &str) -> String {
+        let output = self.as_user(user, &["perl", "-e", ASK, SOCKET, request]);
+        String::from_utf8(output.stdout).unwrap() + &String::from_utf8(output.stderr).unwrap()
+    }
+
+    /// Connects so many times as this user, and sends nothing or too little.
+    fn stall(&self, user: &str, connections: u32, drips: bool) {
+        let drips = if drips { "1" } else { "" };
+        let script = format!("perl -e \"$0\" {SOCKET} {connections} '{drips}' </dev/null >/dev/null 2>&1 &");
+        assert!(self.as_user(user, &["sh", "-c", &script, DRIP]).status.success());
+    }
+
+    /// Waits for the only login that waits, and returns its id.
+    fn pending(&self) -> String {
+        until("one pending login", || {
+            let logins = self.json(&["login", "list", "--state", "pending"]);
+            <[Value; 1]>::try_from(logins.as_array().unwrap().clone())
+                .ok()
+                .map(|[login]| login["id"].as_str().unwrap().to_owned())
+        })
+    }
+
+    fn who_answered(&self, id: &str) -> Vec<String> {
+        let events = self.json(&["audit", "search", "--login", id]);
+        let answers = events
+            .as_array()
+            .unwrap()
+            .iter()
+            .filter(|event| event["kind"].as_str().unwrap().starts_with("answer."));
+        answers.map(|event| format!("{} {}", event["kind"].as_str().unwrap(), event["actor"])).collect()
+    }
+}
+
+const APPROVE_UNKNOWN: &str = r#"{"v":1,"verb":"login.approve","id":"00000000"}"#;
+
+#[test]
+fn a_member_of_the_group_approves_without_root() {
+    let host = Host::new("\"anyone\"");
+    let mode =
+        host.machine.exec(&["stat", "-c", "%a %U:%G", SOCKET, "/var/lib/kbmfa", "/var/lib/kbmfa/admin.sock"]);
+    assert_eq!(mode, "660 kbmfa:kbmfa-approvers\n700 kbmfa:kbmfa\n600 kbmfa:kbmfa\n");
+    let login = host.machine.ssh("carol", &["echo", "in"]);
+    let id = host.pending();
+    for arguments in [
+        &["login", "list"][..],
+        &["login", "list", "--json", "--user", "carol"],
+        &["login", "list", "--csv", "--since", "1h"],
+        &["login", "show", &id],
+        &["login", "show", &id, "--json"],
+    ] {
+        assert_eq!(host.by("alice", arguments).unwrap(), host.run_ok(arguments), "{arguments:?}");
+    }
+    let printed = host.by("alice", &["login", "approve", &id, "--reason", "on call"]).unwrap();
+    assert_snapshot!(printed.replace(&id[..8], "ID"), @"login ID is approved");
+    let finished = login.wait();
+    assert_eq!((finished.code, finished.stdout.as_str()), (0, "in\n"));
+    assert_eq!(host.who_answered(&id), [r#"answer.given {"who":"console:alice"}"#]);
+    // By the primary group alone.
+    let login = host.machine.ssh("carol", &["true"]);
+    let id = host.pending();
+    assert!(host.by("bob", &["login", "deny", &id, "--json"]).unwrap().contains("\"state\":\"denied\""));
+    assert_eq!(login.wait().code, 255);
+    assert_eq!(host.who_answered(&id), [r#"answer.given {"who":"console:bob"}"#]);
+    host.run_ok(&["audit", "verify"]);
+}
+
+#[test]
+fn a_member_watches_and_hears_why_an_answer_does_not_count() {
+    let host = Host::new("[\"console:bob\"]");
+    host.machine.exec(&[
+        "sh",
+        "-c",
+        "setpriv --reuid 2001 --regid 2001 --init-groups kbmfa-server login watch </dev/null >/run/watched 2>&1 &",
+    ]);
+    let watched = || fs::read_to_string(host.machine.path("/run/watched")).unwrap();
+    until("the watch to begin", || watched().contains("LOGIN").then_some(()));
+    let login = host.machine.ssh("carol", &["true"]);
+    let id = host.pending();
+    until("the login to be shown", || watched().contains("pending").then_some(()));
+    let complaint = host.by("alice", &["login", "approve", &id]).unwrap_err();
+    assert_snapshot!(complaint, @"kbmfa-server: error: your answer did not count: console:alice is not among the approvers of this login");
+    let short = host.by("bob", &["login", "approve", &id[..4]]).unwrap_err();
+    assert!(short.contains("too short to decide") && short.contains("hint: give 8 digits"), "{short}");
+    host.by("bob", &["login", "approve", &id]).unwrap();
+    assert_eq!(login.wait().code, 0);
+    until("its end to be shown", || watched().contains("approved").then_some(()));
+    let of = |kind: &str, who: &str| format!("{kind} {{\"who\":\"console:{who}\"}}");
+    assert_eq!(host.who_answered(&id), [of("answer.rejected", "alice"), of("answer.given", "bob")]);
+}
+
+#[test]
+fn a_member_can_do_nothing_else() {
+    let host = Host::new("\"anyone\"");
+    let before = host.json(&["audit", "search", "--limit", "1000000"]);
+    for (request, refusal) in [
+        (r#"{"v":1,"verb":"reload"}"#, "you may not ask for reload: only root may"),
+        (r#"{"v":1,"verb":"notify"}"#, "you may not ask for notify: only root may"),
+        (r#"{"v":1,"verb":"machine.remove","name":"web1"}"#, "unknown variant `machine.remove`"),
+        (r#"{"v":1,"verb":"login.approve","id":"00000000","actor":"console:root"}"#, "unknown field `actor`"),
+        (r#"{"v":2,"verb":"login.list","limit":1}"#, "is of version 2"),
+        (r#"{"v":1,"verb":"login.list","limit":1000000}"#, "lists 1 to 1000 logins"),
+        ("\n", "is no JSON object"),
+    ] {
+        let reply = host.ask("alice", request);
+        assert!(reply.contains("\"refused\"") && reply.contains(refusal), "{request}: {reply}");
+    }
+    host.wait_for_log("uid 2001 (alice) asked for reload and was refused: not allowed");
+    for verb in [
+        &["machine", "list"][..],
+        &["employee", "list"],
+        &["audit", "search"],
+        &["session", "list"],
+        &["policy", "explain", "--user", "alice", "--machine", "web1"],
+        &["backup", "/tmp/copy.db"],
+        &["ca", "show"],
+        &["reload"],
+        &["check"],
+    ] {
+        host.by("alice", verb).unwrap_err();
+    }
+    assert_eq!(host.json(&["audit", "search", "--limit", "1000000"]), before, "nothing was done");
+    // Root, whom everybody with sudo can be, is nobody in particular at the socket; the database asks for the login uid.
+    let by_root =
+        host.machine.try_exec(&["kbmfa-server", "login", "approve", "00000000", "--socket", SOCKET]);
+    let complaint = String::from_utf8(by_root.stderr).unwrap();
+    assert!(complaint.contains("do not answer logins over the socket"), "{complaint}");
+    assert!(host.run_ok(&["login", "list", "--socket", SOCKET]).starts_with("LOGIN"));
+}
+
+#[test]
+fn a_stranger_is_refused_and_named() {
+    let host = Host::new("\"anyone\"");
+    let complaint = host.by("carol", &["login", "list"]).unwrap_err();
+    assert_snapshot!(complaint, @r"
+    kbmfa-server: error: the running server cannot be asked at /run/kbmfa/admin.sock: Permission denied (os error 13)
+    hint: root and the members of the group that [admin] group names reach it; whoever was entered in the group only now logs in once more
+    ");
+    // The mode of the socket is not what keeps strangers out.
+    host.machine.exec(&["chmod", "666", SOCKET]);
+    let complaint = host.by("carol", &["login", "list"]).unwrap_err();
+    assert_snapshot!(complaint, @r"
+    kbmfa-server: error: you may not ask for login.list: your account is not in the group kbmfa-approvers
+    hint: an administrator can enter you: usermod -aG kbmfa-approvers ACCOUNT
+    ");
+    host.wait_for_log("uid 2003 (carol) asked for login.list and was refused: not allowed");
+    assert!(host.ask("carol", APPROVE_UNKNOWN).contains("you may not ask for login.approve"));
+    host.wait_for_log("uid 2003 (carol) asked for login.approve and was refused: not allowed");
+}
+
+#[test]
+fn whoever_leaves_the_group_is_refused_at_the_next_request() {
+    let host = Host::new("\"anyone\"");
+    // A session that goes on: it keeps the group for as long as it lives, and the kernel lets it connect.
+    let script = format!(
+        "$| = 1; {ASK} print \"\\n\"; while (!-e '/run/left') {{ select undef, undef, undef, 0.1 }} \
+         $s = IO::Socket::UNIX->new(Peer => $ARGV[0]) or die \"connect: $!\\n\"; \
+         syswrite $s, pack('N', length $ARGV[1]) . $ARGV[1]; print substr(<$s>, 4);"
+    );
+    files::put(&host.machine.path("/run/session.pl"), 0o644, script);
+    let list = r#"{"v":1,"verb":"login.list","limit":1}"#;
+    files::put(&host.machine.path("/run/request"), 0o644, list);
+    host.machine.exec(&[
+        "sh",
+        "-c",
+        "setpriv --reuid 2001 --regid 2001 --init-groups perl /run/session.pl /run/kbmfa/admin.sock \"$(cat /run/request)\" \
+         </dev/null >/run/replies 2>&1 &",
+    ]);
+    let replies = || fs::read_to_string(host.machine.path("/run/replies")).unwrap();
+    until("the first reply", || replies().ends_with('\n').then_some(()));
+    assert!(replies().contains("\"done\""), "{}", replies());
+    host.set_members("kbmfa");
+    files::put(&host.machine.path("/run/left"), 0o644, "");
+    until("the second reply", || replies().lines().nth(1).map(drop));
+    assert!(replies().lines().nth(1).unwrap().contains("not in the group kbmfa-approvers"), "{}", replies());
+    host.wait_for_log("uid 2001 (alice) asked for login.list and was refused");
+    host.set_members("kbmfa,alice");
+    assert!(host.by("alice", &["login", "list"]).is_ok(), "and without a restart lets in whoever comes back");
+}
+
+#[test]
+fn a_silent_or_dripping_peer_blocks_nobody() {
+    let host = Host::new("\"anyone\"");
+    host.machine.exec(&["chmod", "666", SOCKET]);
+    for (user, drips) in [("carol", false), ("carol", true), ("bob", false), ("bob", true)] {
+        host.stall(user, 100, drips);
+    }
+    host.wait_for_log("asked for a connection and was refused: too many are open");
+    let login = host.machine.ssh("carol", &["true"]);
+    let id = host.pending();
+    host.by("alice", &["login", "approve", &id]).unwrap();
+    assert_eq!(login.wait().code, 0);
+    assert!(host.run_ok(&["reload"]).contains("read again"));
+    let ready = status_at(host.ports[1].number, "/readyz").unwrap();
+    assert!(ready.starts_with("HTTP/1.1 200"), "{ready}");
+    until("bob, whose own connections were closed in time", || host.by("bob", &["login", "list"]).ok());
+}
+
+#[test]
+fn nobody_approves_their_own_login_over_the_socket_under_not_self() {
+    let host = Host::new("\"not-self\"");
+    host.run_ok(&["employee", "add", "alice@example.com", "--name", "Alice", "--unix-name", "alice"]);
+    let login = host.machine.ssh("alice", &["true"]);
+    let id = host.pending();
+    let complaint = host.by("alice", &["login", "approve", &id]).unwrap_err();
+    assert_snapshot!(complaint, @"kbmfa-server: error: your answer did not count: console:alice is not among the approvers of this login");
+    host.by("bob", &["login", "approve", &id]).unwrap();
+    assert_eq!(login.wait().code, 0);
+    let of = |kind: &str, who: &str| format!("{kind} {{\"who\":\"console:{who}\"}}");
+    assert_eq!(host.who_answered(&id), [of("answer.rejected", "alice"), of("answer.given", "bob")]);
+}
+
+#[test]
+fn a_rule_without_the_console_counts_no_answer_over_the_socket() {
+    let host = Host::new("\"anyone\"");
+    host.add_lines(CONFIG, "[[policy.rule]]\nusers = [\"carol\"]\nconsole = false\n");
+    host.run_ok(&["reload"]);
+    let login = host.machine.ssh("carol", &["true"]);
+    let id = host.pending();
+    let complaint = host.by("alice", &["login", "approve", &id]).unwrap_err();
+    assert!(complaint.contains("console:alice is not among the approvers of this login"), "{complaint}");
+    login.kill();
+    assert_eq!(host.who_answered(&id), [r#"answer.rejected {"who":"console:alice"}"#]);
+}
+
+#[test]
+fn a_name_that_somebody_else_took_keeps_no_server_from_starting() {
+    let world = World::down(None);
+    let log = world.dir().join("serve.log");
+    // Its number is known before it is the server.
+    let mut serve = program("sh");
+    serve.args(["-c", "read go && exec \"$0\" serve --config \"$1\""]).arg(built::server());
+    serve.arg(&world.server.config).stdin(Stdio::piped()).stderr(File::create(&log).unwrap());
+    let mut serve = serve.spawn().unwrap();
+    let pid = serve.id().to_string();
+    let name = SocketAddr::from_abstract_name(format!("kbmfa-server/admin/{pid}")).unwrap();
+    let taken = UnixListener::bind_addr(&name).unwrap();
+    serve.stdin.take().unwrap().write_all(b"\n").unwrap();
+    world.server.wait_for_status("/readyz", "HTTP/1.1 200");
+    let why = world.admin.try_run(&["reload", "--pid", &pid]).unwrap_err();
+    assert!(why.contains(&format!("it is not process {pid} that answers")), "{why}");
+    let said = fs::read_to_string(&log).unwrap();
+    assert!(said.contains("the admin socket of this process: Address already in use"), "{said}");
+    assert!(world.admin.run(&["reload"]).contains("read again"), "the one in the state directory is its own");
+    drop(taken);
+    until("the name to be the server's", || world.admin.try_run(&["reload", "--pid", &pid]).ok());
+    serve.kill().unwrap();
+    serve.wait().unwrap();
+}
+
+#[test]
+fn check_names_a_group_that_is_not_there_or_cannot_be_given_the_socket() {
+    let host = Host::new("\"anyone\"");
+    host.run_ok(&["check"]);
+    let complaint = |members: &str| {
+        host.set_members(members);
+        let output = host.machine.try_exec(&["kbmfa-server", "check"]);
+        assert_eq!(output.status.code(), Some(1), "{output:?}");
+        String::from_utf8(output.stderr).unwrap()
+    };
+    assert_snapshot!(complaint("alice"), @r#"
+    kbmfa-server: error: /etc/kbmfa/server.toml: admin.group: kbmfa is not in the group "kbmfa-approvers" and cannot give it the socket: usermod -aG kbmfa-approvers kbmfa, then restart the server
+    hint: until then only root sees and answers logins here
+    "#);
+    files::set_key(&host.machine.path(CONFIG), "admin", "group", "\"approvers\"");
+    assert_snapshot!(complaint("kbmfa,alice"), @r#"
+    kbmfa-server: error: /etc/kbmfa/server.toml: admin.group: there is no group "approvers", so nobody is in it: groupadd approvers
+    hint: until then only root sees and answers logins here
+    "#);
+}
