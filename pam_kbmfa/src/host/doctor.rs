@@ -5,7 +5,6 @@ use comfy_table::{Table, presets};
 use kbmfa_proto::finding::{self, Finding, Level};
 use serde_json::json;
 use std::io::Write;
-use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -23,6 +22,7 @@ use super::{Error, status};
 use crate::clock::wall_us;
 use crate::sys;
 use bypass::Ours;
+use rehearsal::Who;
 use service::Service;
 use stack::Line;
 
@@ -72,11 +72,12 @@ fn look(args: &Args) -> Vec<Finding> {
     let mut findings = Vec::new();
     let effective = of_sshd(args, &mut findings);
     let Some(service) = service(args, effective.as_ref(), &mut findings) else { return findings };
-    let stack = stack::read(&PAM_DIRS.map(PathBuf::from), service.as_str()).unwrap_or_else(|error| {
+    let mut stack = stack::read(&PAM_DIRS.map(PathBuf::from), service.as_str()).unwrap_or_else(|error| {
         let fix = "mend it by pam.conf(5): libpam makes of it what it can, and may ask nobody";
         findings.push(Finding::fault("PAM stack", error).fix(fix));
         Vec::new()
     });
+    stack::note_missing(&mut stack, files::has_module);
     let (ours, faults) = bypass::ours(&stack);
     findings.extend(faults);
     findings.extend(bypass::judge(service.as_str(), &stack, &ours));
@@ -85,7 +86,7 @@ fn look(args: &Args) -> Vec<Finding> {
     let mut deadline: Option<Duration> = None;
     let mut of_lines = Vec::new();
     for (ours, config) in &lines {
-        let (found, of_line) = look_at_line(ours, config, &service, (&args.sshd.user, args.sshd.from));
+        let (found, of_line) = look_at_line(ours, config, &service, args.sshd.who());
         of_lines.extend(found);
         deadline = deadline.max(of_line);
     }
@@ -97,9 +98,7 @@ fn look(args: &Args) -> Vec<Finding> {
         findings.extend(files::roots_alone(files.iter().map(PathBuf::as_path)).into_iter().filter(is_no_ok));
     }
     findings.extend(of_lines);
-    if lines.is_empty() {
-        findings.push(Finding::fault("rehearsal", "there is no line of ours to rehearse").fix("see above"));
-    }
+    findings.extend(files::program());
     findings
 }
 
@@ -132,7 +131,7 @@ fn look_at_line(
     line: &Line,
     config: &Path,
     service: &Service,
-    who: (&str, IpAddr),
+    who: Who<'_>,
 ) -> (Vec<Finding>, Option<Duration>) {
     let mut findings = files::module(&line.module);
     let (of_files, usable) = files::configuration(config);
@@ -141,7 +140,14 @@ fn look_at_line(
         findings.extend(files::authorities(&config.ca, wall_us() / 1_000_000));
         findings.extend(status::findings(config, access));
     }
-    findings.push(rehearsal::look(line, config, service, who));
+    let has_fault = finding::faults(&findings).next().is_some();
+    let rehearsed = if usable.is_some() && !line.is_missing {
+        rehearsal::look(line, config, service, who)
+    } else {
+        rehearsal::not_tried()
+    };
+    // What stands in the way of every login was said by itself.
+    findings.push(if has_fault { rehearsed.no_worse_than_weak() } else { rehearsed });
     (findings, usable.map(|(config, _)| config.deadline))
 }
 

@@ -50,6 +50,8 @@ unsafe extern "C" {
 /// What an application was told.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Told {
+    /// The name service knows the account.
+    pub(crate) is_known: bool,
     /// PAM let the account in.
     pub(crate) success: bool,
     /// What PAM's code means, in libpam's words.
@@ -75,7 +77,8 @@ pub(crate) fn account(service: &CStr, user: &CStr, rhost: &CStr, confdir: &CStr)
         )
     };
     if started != SUCCESS {
-        return Told { success: false, meaning: format!("libpam does not begin: code {started}"), texts };
+        let meaning = format!("libpam does not begin: code {started}");
+        return Told { is_known: true, success: false, meaning, texts };
     }
     // SAFETY: the handle comes from a start that went well; libpam copies the string.
     let set = unsafe { pam_set_item(handle, RHOST, rhost.as_ptr().cast()) };
@@ -84,7 +87,20 @@ pub(crate) fn account(service: &CStr, user: &CStr, rhost: &CStr, confdir: &CStr)
     let meaning = meaning(handle, code);
     // SAFETY: as above; it is not used again.
     unsafe { pam_end(handle, code) };
-    Told { success: code == SUCCESS, meaning, texts }
+    Told { is_known: is_known(user), success: code == SUCCESS, meaning, texts }
+}
+
+/// Whether the name service knows an account. What libpam has for this is for modules only: an application that calls it
+/// waits for ever.
+fn is_known(user: &CStr) -> bool {
+    let mut entry = std::mem::MaybeUninit::<libc::passwd>::uninit();
+    let mut texts = vec![0; 64 * 1024];
+    let mut found = ptr::null_mut();
+    // SAFETY: the name ends in a zero byte, and all that is written to outlives the call.
+    let code = unsafe {
+        libc::getpwnam_r(user.as_ptr(), entry.as_mut_ptr(), texts.as_mut_ptr(), texts.len(), &raw mut found)
+    };
+    code == 0 && !found.is_null()
 }
 
 fn meaning(handle: *mut PamHandle, code: c_int) -> String {

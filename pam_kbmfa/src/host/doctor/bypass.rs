@@ -8,6 +8,7 @@ mod ways;
 
 use super::stack::{Action, Group, Line};
 use crate::args::{Args, Proof, Purpose};
+use modules::MODULE_UNKNOWN;
 
 /// Where people are asked.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -75,13 +76,37 @@ pub(super) fn judge(service: &str, stack: &[Line], ours: &[Ours<'_>]) -> Vec<Fin
         }
         findings.extend(faults);
     }
-    if hooks(ours) == Hooks::default() {
+    let missing: Vec<&Line> = stack.iter().filter(|line| line.is_missing).collect();
+    findings.extend(missing.iter().filter_map(|line| not_there(line)));
+    let is_closed = missing.iter().any(|line| line.group == Group::Account && ends_in_failure(line));
+    if hooks(ours) == Hooks::default() && !is_closed {
         findings.push(
             Finding::fault("PAM stack", "no line of it asks: nobody needs an approval")
                 .fix("docs/recipes.md has the lines; `account required pam_kbmfa.so` is the usual one"),
         );
     }
     findings
+}
+
+/// Whether a line whose module is not there makes its stack fail, whatever else is called.
+fn ends_in_failure(line: &Line) -> bool {
+    matches!(line.action(MODULE_UNKNOWN), None | Some(Action::Bad | Action::Die))
+}
+
+/// A line whose module is not there, unless its control says that this does not matter.
+fn not_there(line: &Line) -> Option<Finding> {
+    if line.is_ours() || !ends_in_failure(line) {
+        return None; // ours is looked for by itself
+    }
+    let (found, fix) = (
+        format!("{line}: there is no such module, and nobody gets past that line"),
+        format!("correct the name at {}, or install the package that has it", line.place()),
+    );
+    match line.group {
+        // sshd asks for no password where a key does, and changes none.
+        Group::Auth | Group::Password => Some(Finding::weak("PAM stack", found).fix(fix)),
+        Group::Account | Group::Session => Some(Finding::fault("PAM stack", found).fix(fix)),
+    }
 }
 
 /// What can be said of a line without the others of its group.

@@ -17,7 +17,17 @@ use crate::host;
 use crate::outcome::OnUnreachable;
 
 /// A CA that ends within so many seconds wants replacing: 30 days.
-const SOON_S: i64 = 30 * 86_400;
+const SOON_S: i64 = 30 * DAY_S;
+
+const DAY_S: i64 = 86_400;
+
+/// Where systemd looks for our units, and for what changes them (systemd.unit(5)).
+const UNITS: [&str; 4] = [
+    "/etc/systemd/system/kbmfa-host-*",
+    "/etc/systemd/system/kbmfa-host-*.d/*",
+    "/usr/lib/systemd/system/kbmfa-host-*",
+    "/usr/lib/systemd/system/kbmfa-host-*.d/*",
+];
 
 /// A module that is everywhere, where libpam looks for all of them.
 const EVERYWHERE: &str = "pam_unix.so";
@@ -37,10 +47,14 @@ pub(super) fn configuration(path: &Path) -> (Vec<Finding>, Option<(Config, Acces
         Err(found) => return (faults(found), None),
     };
     let mut findings = vec![Finding::ok("configuration", format!("{}: every key is right", path.display()))];
-    findings.extend(roots_alone(named(path, &config).iter().map(PathBuf::as_path)));
+    let access = Access::read(&config);
+    let mut files = named(path, &config);
+    // What is wrong with the credential's mode was said when it could not be used for it.
+    files.retain(|file| access.is_ok() || *file != config.credential);
+    findings.extend(roots_alone(files.iter().map(PathBuf::as_path)));
     findings.extend(settings(&config));
     findings.extend(spool(&config.spool));
-    match Access::read(&config) {
+    match access {
         Ok(access) => (findings, Some((config, access))),
         Err(found) => {
             findings.extend(faults(found));
@@ -130,8 +144,7 @@ fn spool(dir: &Path) -> Option<Finding> {
 
 /// The module's file, where the stack says or where libpam looks.
 pub(super) fn module(named: &str) -> Vec<Finding> {
-    let dir = if named.starts_with('/') { Some(PathBuf::new()) } else { module_dir(named) };
-    let Some(path) = dir.map(|dir| dir.join(named)) else {
+    let Some(path) = module_path(named) else {
         return vec![Finding::weak(
             "module",
             format!("{EVERYWHERE} is nowhere, so we cannot tell where {named} belongs"),
@@ -145,6 +158,26 @@ pub(super) fn module(named: &str) -> Vec<Finding> {
     findings.retain(|finding| finding.level == Level::Fault);
     findings.push(Finding::ok("module", path.display()));
     findings
+}
+
+fn module_path(named: &str) -> Option<PathBuf> {
+    let dir = if named.starts_with('/') { Some(PathBuf::new()) } else { module_dir(named) };
+    dir.map(|dir| dir.join(named))
+}
+
+/// Whether libpam finds this module; true where we cannot tell.
+pub(super) fn has_module(named: &str) -> bool {
+    module_path(named).is_none_or(|path| path.exists())
+}
+
+/// Whether anybody but root can change this program, or the units that run it.
+pub(super) fn program() -> Vec<Finding> {
+    let units = UNITS.iter().filter_map(|pattern| glob::glob(pattern).ok()).flatten().flatten();
+    let files: Vec<PathBuf> = std::env::current_exe().into_iter().chain(units).collect();
+    roots_alone(files.iter().map(PathBuf::as_path))
+        .into_iter()
+        .filter(|finding| finding.level == Level::Fault)
+        .collect()
 }
 
 /// Where libpam looks for modules. Of several architectures' it is the one that has ours.
@@ -171,23 +204,37 @@ pub(super) fn authorities(ca: &Ca, now_s: i64) -> Vec<Finding> {
         Ok(text) => text,
         Err(error) => return vec![Finding::fault("CA", format!("{}: {error}", path.display()))],
     };
-    let ends: Vec<i64> =
-        CertificateDer::pem_slice_iter(text.as_bytes()).flatten().filter_map(|der| end(&der)).collect();
-    let last = ends.iter().max().copied().unwrap_or_default();
-    ends.iter().map(|&end_s| standing(end_s, last, now_s)).collect()
+    let terms: Vec<Term> =
+        CertificateDer::pem_slice_iter(text.as_bytes()).flatten().filter_map(|der| term(&der)).collect();
+    let last = terms.iter().map(|term| term.end_s).max().unwrap_or_default();
+    terms.iter().map(|&term| validity(term, last, now_s)).collect()
 }
 
-fn end(der: &CertificateDer<'_>) -> Option<i64> {
+/// When a CA is valid, in seconds since 1970.
+#[derive(Clone, Copy)]
+struct Term {
+    begin_s: i64,
+    end_s: i64,
+}
+
+fn term(der: &CertificateDer<'_>) -> Option<Term> {
     let (_, certificate) = X509Certificate::from_der(der).ok()?;
-    Some(certificate.validity().not_after.timestamp())
+    let validity = certificate.validity();
+    Some(Term { begin_s: validity.not_before.timestamp(), end_s: validity.not_after.timestamp() })
 }
 
-/// An end matters if nothing on file lasts longer.
-fn standing(end_s: i64, last_s: i64, now_s: i64) -> Finding {
+/// An end matters if nothing on file lasts longer. What no server can be asked about, for want of a valid CA, is whether
+/// this machine's clock is right.
+fn validity(Term { begin_s, end_s }: Term, last_s: i64, now_s: i64) -> Finding {
     const FIX: &str = "`kbmfa-server ca rotate`, then `kbmfa-host refresh`; docs/operations.md has the whole";
     let days = (end_s - now_s) / 86_400;
-    if end_s <= now_s && end_s == last_s {
-        Finding::fault("CA", format!("ended {} days ago: every server is refused", -days)).fix(FIX)
+    if now_s < begin_s - DAY_S {
+        let found = format!("begins in {} days by this machine's clock", (begin_s - now_s) / DAY_S);
+        Finding::fault("CA", format!("{found}: every server is refused"))
+            .fix("set the clock, and keep it right (NTP); `date` shows it")
+    } else if end_s <= now_s && end_s == last_s {
+        let found = format!("ended {} days ago by this machine's clock: every server is refused", -days);
+        Finding::fault("CA", found).fix(format!("see whether `date` is right; if it is: {FIX}"))
     } else if end_s <= now_s {
         Finding::weak("CA", format!("one ended {} days ago; another lasts", -days)).fix("kbmfa-host refresh")
     } else if end_s - now_s < SOON_S && end_s == last_s {
@@ -204,12 +251,26 @@ mod tests {
     #[test]
     fn the_end_of_the_last_ca_is_a_fault_and_said_a_month_ahead() {
         let day = 86_400;
-        let level = |end: i64, last: i64| standing(end * day, last * day, 1000 * day).level;
+        let found = |begin: i64, end: i64, last: i64| {
+            validity(Term { begin_s: begin * day, end_s: end * day }, last * day, 1000 * day)
+        };
+        let level = |end, last| found(0, end, last).level;
         assert_eq!(level(1031, 1031), Level::Ok);
         assert_eq!(level(1029, 1029), Level::Weak);
         assert_eq!(level(1029, 2000), Level::Ok);
         assert_eq!(level(999, 999), Level::Fault);
         assert_eq!(level(999, 2000), Level::Weak);
+    }
+
+    #[test]
+    fn where_the_clock_may_be_wrong_it_comes_before_a_new_ca() {
+        let day = 86_400;
+        let fix = |begin: i64, end: i64| {
+            let term = Term { begin_s: begin * day, end_s: end * day };
+            validity(term, end * day, 1000 * day).fix.unwrap()
+        };
+        assert!(fix(0, 999).starts_with("see whether `date` is right"));
+        assert!(fix(1002, 2000).starts_with("set the clock"));
     }
 
     #[test]

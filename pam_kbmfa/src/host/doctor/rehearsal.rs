@@ -18,12 +18,27 @@ use crate::sys::application::{self, Told};
 
 const WHAT: &str = "rehearsal";
 
-/// Rehearses a login of this user by a line of the installed stack.
-pub(super) fn look(line: &Line, config: &Path, service: &Service, (user, from): (&str, IpAddr)) -> Finding {
-    match rehearse(Path::new("/run"), line, config, service, (user, from)) {
-        Ok(told) => judge(&told, user),
+/// Whose login is rehearsed.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Who<'a> {
+    /// The account; root's, unless the administrator named one.
+    pub(super) user: &'a str,
+    pub(super) is_named: bool,
+    /// Where they come from.
+    pub(super) from: IpAddr,
+}
+
+/// Rehearses a login by a line of the installed stack.
+pub(super) fn look(line: &Line, config: &Path, service: &Service, who: Who<'_>) -> Finding {
+    match rehearse(Path::new("/run"), line, config, service, (who.user, who.from)) {
+        Ok(told) => judge(&told, who),
         Err(error) => Finding::fault(WHAT, format!("cannot be made ready: {error}")),
     }
+}
+
+/// What is said in the place of a rehearsal that could only repeat the faults before it.
+pub(super) fn not_tried() -> Finding {
+    Finding::weak(WHAT, "not tried because of what stands above").fix("run doctor again after that")
 }
 
 /// PAM reads its stack from a directory of root's alone, below `place`, that is gone afterwards.
@@ -50,7 +65,7 @@ fn rehearse(
     Ok(application::account(&service, &user, &CString::new(from.to_string())?, &confdir))
 }
 
-fn judge(told: &Told, user: &str) -> Finding {
+fn judge(told: &Told, Who { user, is_named, .. }: Who<'_>) -> Finding {
     let texts: Vec<Shown> = told.texts.iter().map(|text| Shown::new(text)).collect();
     if told.success {
         return Finding::fault(WHAT, format!("the module let {user} in, which a rehearsal must never do"))
@@ -61,12 +76,23 @@ fn judge(told: &Told, user: &str) -> Finding {
             format!("the installed module asked the server about a login of {user}, and let nobody in");
         return Finding::ok(WHAT, found);
     }
+    if !told.is_known {
+        let found = format!("there is no account {user} here, so a login of it would be refused");
+        return Finding::fault(WHAT, found).fix("name somebody who logs in here: --user NAME");
+    }
     let said: Vec<&str> = texts.iter().map(Shown::as_str).collect();
-    let said = if said.is_empty() { told.meaning.clone() } else { said.join(" ") };
-    Finding::fault(WHAT, format!("a login of {user} would be refused: {said}")).fix(format!(
-        "see the lines above, and what pam_kbmfa has just written to the system log; if {user} is not to log in here, \
-         name somebody who is with --user"
-    ))
+    let refused = |why: &str| format!("a login of {user} would be refused: {why}");
+    if said.is_empty() {
+        let fix = "see what pam_kbmfa, or libpam, has just written to the system log";
+        return Finding::fault(WHAT, refused(&told.meaning)).fix(fix);
+    }
+    let found = refused(&said.join(" "));
+    if is_named {
+        Finding::fault(WHAT, found).fix("see what pam_kbmfa has just written to the system log")
+    } else {
+        // Nobody said that root is to log in here.
+        Finding::weak(WHAT, found).fix("name somebody who is to log in here: --user NAME")
+    }
 }
 
 #[cfg(test)]
@@ -74,9 +100,35 @@ mod tests {
     use super::*;
     use kbmfa_proto::finding::Level;
 
-    fn level(success: bool, texts: &[&str]) -> Level {
+    fn who(user: &str, is_named: bool) -> Who<'_> {
+        Who { user, is_named, from: [127, 0, 0, 1].into() }
+    }
+
+    fn told(success: bool, texts: &[&str]) -> Told {
         let texts = texts.iter().map(|&text| text.to_owned()).collect();
-        judge(&Told { success, meaning: "Permission denied".into(), texts }, "alice").level
+        Told { is_known: true, success, meaning: "Permission denied".into(), texts }
+    }
+
+    fn level(success: bool, texts: &[&str]) -> Level {
+        judge(&told(success, texts), who("alice", true)).level
+    }
+
+    #[test]
+    fn that_root_may_not_log_in_is_no_fault_where_nobody_said_that_it_should() {
+        let denied = told(false, &["It is not known whose account this is."]);
+        let found = judge(&denied, who("root", false));
+        assert_eq!(found.level, Level::Weak);
+        assert!(found.fix.unwrap().contains("--user NAME"));
+        assert_eq!(judge(&denied, who("root", true)).level, Level::Fault);
+        assert_eq!(judge(&told(true, &[]), who("root", false)).level, Level::Fault);
+        assert_eq!(judge(&told(false, &[]), who("root", false)).level, Level::Fault);
+    }
+
+    #[test]
+    fn an_account_that_is_not_there_is_a_fault_that_says_so() {
+        let found = judge(&Told { is_known: false, ..told(false, &["Denied."]) }, who("alicia", true));
+        assert_eq!(found.level, Level::Fault);
+        assert!(found.found.contains("there is no account alicia"), "{}", found.found);
     }
 
     #[test]
@@ -101,7 +153,7 @@ mod tests {
             ("root", [127, 0, 0, 1].into()),
         )
         .unwrap();
-        let finding = judge(&told, "root");
+        let finding = judge(&told, who("root", true));
         assert_eq!(finding.level, Level::Fault);
         assert!(finding.found.contains("would be refused: Module is unknown"), "{}", finding.found);
         assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 1, "something was left behind");

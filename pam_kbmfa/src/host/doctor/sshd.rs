@@ -9,6 +9,7 @@ use std::process::Command;
 use std::time::Duration;
 
 use super::bypass::{self, Ours};
+use super::rehearsal::Who;
 use super::stack::Group;
 use crate::args::Proof;
 
@@ -31,9 +32,9 @@ pub(super) struct Question {
     /// Its configuration
     #[arg(long, default_value = "/etc/ssh/sshd_config", value_name = "FILE")]
     pub(super) sshd_config: PathBuf,
-    /// Whose login is rehearsed, and for whom sshd's `Match` blocks are looked at
-    #[arg(long, default_value = "root", value_name = "NAME")]
-    pub(super) user: String,
+    /// Whose login is rehearsed, and for whom sshd's `Match` blocks are looked at; root, unless given
+    #[arg(long, value_name = "NAME")]
+    user: Option<String>,
     /// Where that person comes from, for the same
     #[arg(long, default_value = "127.0.0.1", value_name = "ADDRESS")]
     pub(super) from: IpAddr,
@@ -45,13 +46,19 @@ pub(super) struct Question {
 impl Question {
     /// For whom the answer holds.
     fn whom(&self) -> String {
-        format!("for {} from {}", self.user, self.from)
+        format!("for {} from {}", self.who().user, self.from)
+    }
+
+    /// Whose login is looked at.
+    pub(super) fn who(&self) -> Who<'_> {
+        Who { user: self.user.as_deref().unwrap_or("root"), is_named: self.user.is_some(), from: self.from }
     }
 }
 
 /// Asks sshd what is in force.
 pub(super) fn effective(question: &Question) -> Result<Effective, String> {
-    let Question { sshd, sshd_config, user, from, port } = question;
+    let Question { sshd, sshd_config, from, port, .. } = question;
+    let user = question.who().user;
     let who = format!("user={user},host={from},addr={from},laddr=127.0.0.1,lport={port}");
     let config = sshd_config.display().to_string();
     let output = run(sshd, &["-T", "-f", &config, "-C", &who]);

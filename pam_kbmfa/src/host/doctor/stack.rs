@@ -47,6 +47,8 @@ pub(super) struct Line {
     pub(super) args: Vec<String>,
     /// How many `substack`s it stands in.
     pub(super) level: usize,
+    /// Its module's file is not there: libpam takes that for the result `module_unknown`.
+    pub(super) is_missing: bool,
     file: PathBuf,
     number: usize,
 }
@@ -114,6 +116,13 @@ pub(super) fn read(dirs: &[PathBuf], service: &str) -> Result<Vec<Line>, Error> 
     Ok(stack)
 }
 
+/// Notes which modules are not there; `is_there` is asked of each as the stack names it.
+pub(super) fn note_missing(stack: &mut [Line], is_there: impl Fn(&str) -> bool) {
+    for line in stack.iter_mut().filter(|line| !line.is_substack()) {
+        line.is_missing = !is_there(&line.module);
+    }
+}
+
 /// Where a reading is.
 #[derive(Clone, Copy)]
 struct Reader<'a> {
@@ -158,6 +167,7 @@ impl Reader<'_> {
                 module: module.clone(),
                 args: args.iter().map(|arg| unbracketed(arg).to_owned()).collect(),
                 level: self.level,
+                is_missing: false,
                 file: file.clone(),
                 number,
                 control,

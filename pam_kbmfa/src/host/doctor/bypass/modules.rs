@@ -56,6 +56,9 @@ pub(super) const NO_CHECK: [&str; 28] = [
     "pam_wheel.so",
 ];
 
+/// What libpam makes of a module whose file is not there.
+pub(super) const MODULE_UNKNOWN: &str = "module_unknown";
+
 /// Results that are failures, as pam.conf(5) names them; the first stands for all that nobody mentions.
 pub(super) const FAILURES: [&str; 26] = [
     "system_err",
@@ -83,7 +86,7 @@ pub(super) const FAILURES: [&str; 26] = [
     "try_again",
     "abort",
     "authtok_expired",
-    "module_unknown",
+    MODULE_UNKNOWN,
 ];
 
 /// Services of programs that keep the user who called them as the real one, as `pam_rootok` looks at it.

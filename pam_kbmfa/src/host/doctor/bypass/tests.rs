@@ -133,6 +133,31 @@ fn a_stack_that_asks_nobody_is_a_fault() {
 }
 
 #[test]
+fn a_module_that_is_not_there_fails_its_line_and_is_named() {
+    let look = |sshd: &str| {
+        let dir = tempfile::tempdir().unwrap();
+        fs::write(dir.path().join("sshd"), sshd).unwrap();
+        let mut stack = stack::read(&[dir.path().to_owned()], "sshd").unwrap();
+        stack::note_missing(&mut stack, |module| !module.contains("nowhere"));
+        let (ours, _) = ours(&stack);
+        let faults = judge("sshd", &stack, &ours).into_iter().filter(|finding| finding.level == Level::Fault);
+        faults.map(|fault| fault.found).collect::<Vec<_>>()
+    };
+    let ours = "account required pam_kbmfa.so\n";
+    let permit = "account required pam_permit.so\n";
+    let closed = look("account required pam_nowhere.so\n");
+    assert_eq!(closed.len(), 1, "{closed:?}");
+    assert!(closed[0].contains("there is no such module"), "{closed:?}");
+    assert_eq!(look(&format!("{ours}account required pam_nowhere.so\n")).len(), 1);
+    assert!(look(&format!("{ours}-account optional pam_nowhere.so\n{permit}")).is_empty());
+    assert!(look(&format!("{ours}account [default=ignore] pam_nowhere.so\n{permit}")).is_empty());
+    let past = look(&format!("account [module_unknown=done default=ignore] pam_nowhere.so\n{ours}"));
+    assert!(past.is_empty(), "a failure that is `done` lets nobody in: {past:?}");
+    let jumps = look(&format!("account [module_unknown=1 default=ignore] pam_nowhere.so\n{ours}{permit}"));
+    assert!(jumps[0].contains("lets somebody past it on module_unknown"), "{jumps:?}");
+}
+
+#[test]
 fn arguments_that_are_not_understood_are_a_fault() {
     ill(Level::Fault, "account required pam_kbmfa.so log-only\n", "argument \"log-only\" is not known");
 }

@@ -6,7 +6,7 @@ use kbmfa_proto::finding::Finding;
 use super::super::dispatch::{self, End, Returned, Way};
 use super::super::stack::{Action, Group, Line};
 use super::Ours;
-use super::modules::{CALLED_BY_ANYBODY, CHECK, FAILURES, NO_CHECK, STEP_ASIDE};
+use super::modules::{CALLED_BY_ANYBODY, CHECK, FAILURES, MODULE_UNKNOWN, NO_CHECK, STEP_ASIDE};
 use crate::args::{Proof, Purpose};
 
 /// The lines of one group that has lines of ours, by every way through it.
@@ -21,7 +21,9 @@ pub(super) fn judge(service: &str, stack: &[Line], ours: &[Ours<'_>], group: Gro
         End::Failure => false,
     };
     let mut findings: Vec<Finding> = ways.iter().filter(is_in).filter_map(|way| group.unasked(way)).collect();
-    if !ways.iter().any(|way| is_in(&way)) {
+    // Where a module is not there, that was said by itself.
+    let is_said = group.all.iter().any(|line| line.is_missing);
+    if !is_said && !ways.iter().any(|way| is_in(&way)) {
         let found =
             format!("{:?} lines: whatever the modules say, nobody gets in", group.group).to_lowercase();
         findings.push(Finding::fault("PAM stack", found).fix("docs/recipes.md has whole stacks"));
@@ -94,6 +96,9 @@ impl<'a> Lines<'a> {
     /// What the module of a line may return: one of each kind of result that the line tells apart.
     fn returns(&self, at: usize) -> Vec<Returned> {
         let Some(line) = self.line(at) else { return Vec::new() };
+        if line.is_missing {
+            return vec![Returned::Failure(MODULE_UNKNOWN)];
+        }
         let failures = || {
             let mut told_apart = Vec::new();
             let mut kinds = FAILURES.map(|name| (name, line.action(name))).to_vec();
@@ -111,11 +116,7 @@ impl<'a> Lines<'a> {
             (_, Some(Purpose::LogOnly)) => vec![Returned::Ignore],
             (_, Some(Purpose::Rehearse)) => vec![Returned::Failure(self.refusal())],
             (_, Some(Purpose::Hold)) => {
-                vec![
-                    Returned::Success,
-                    Returned::Failure(self.refusal()),
-                    Returned::Failure("module_unknown"),
-                ]
+                vec![Returned::Success, Returned::Failure(self.refusal()), Returned::Failure(MODULE_UNKNOWN)]
             }
             ("pam_permit.so", None) => vec![Returned::Success],
             ("pam_deny.so", None) => failures().collect(),
