@@ -74,13 +74,6 @@ impl Finding {
         Self { fix: Some(fix.into()), ..self }
     }
 
-    /// The same where it only follows from another fault.
-    #[must_use]
-    pub fn no_worse_than_weak(self) -> Self {
-        let level = if self.level == Level::Fault { Level::Weak } else { self.level };
-        Self { level, ..self }
-    }
-
     /// For a table; the fix stands below what was found.
     pub fn cells(&self) -> Vec<String> {
         let mark = match self.level {

@@ -99,7 +99,20 @@ fn look(args: &Args) -> Vec<Finding> {
     }
     findings.extend(of_lines);
     findings.extend(files::program());
-    findings
+    each_once(findings)
+}
+
+/// A folder that others can write to is found on the way to each file in it.
+fn each_once(findings: Vec<Finding>) -> Vec<Finding> {
+    let mut said = Vec::new();
+    let is_new = |finding: &Finding| {
+        let told = (finding.what.clone(), finding.found.clone());
+        let is_new = !said.contains(&told);
+        said.push(told);
+        is_new
+    };
+    let mut is_new = is_new;
+    findings.into_iter().filter(|finding| is_new(finding)).collect()
 }
 
 /// Every file of sshd's configuration: this one, and what it includes.
@@ -142,12 +155,11 @@ fn look_at_line(
     }
     let has_fault = finding::faults(&findings).next().is_some();
     let rehearsed = if usable.is_some() && !line.is_missing {
-        rehearsal::look(line, config, service, who)
+        rehearsal::look(line, config, service, (who, has_fault))
     } else {
         rehearsal::not_tried()
     };
-    // What stands in the way of every login was said by itself.
-    findings.push(if has_fault { rehearsed.no_worse_than_weak() } else { rehearsed });
+    findings.push(rehearsed);
     (findings, usable.map(|(config, _)| config.deadline))
 }
 

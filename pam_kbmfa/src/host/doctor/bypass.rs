@@ -76,10 +76,14 @@ pub(super) fn judge(service: &str, stack: &[Line], ours: &[Ours<'_>]) -> Vec<Fin
         }
         findings.extend(faults);
     }
-    let missing: Vec<&Line> = stack.iter().filter(|line| line.is_missing).collect();
-    findings.extend(missing.iter().filter_map(|line| not_there(line)));
-    let is_closed = missing.iter().any(|line| line.group == Group::Account && ends_in_failure(line));
-    if hooks(ours) == Hooks::default() && !is_closed {
+    findings.extend(stack.iter().filter_map(|line| not_there(service, line)));
+    // A misspelt line that everybody fails at is a fault of another kind than one that nobody is held by.
+    let called: &[Group] = if service == "sshd" { &[Group::Account] } else { &[Group::Auth, Group::Account] };
+    let is_misspelt = |group: Group| {
+        stack.iter().any(|line| line.group == group && line.is_missing)
+            && ways::is_closed(service, stack, group)
+    };
+    if hooks(ours) == Hooks::default() && !called.iter().any(|&group| is_misspelt(group)) {
         findings.push(
             Finding::fault("PAM stack", "no line of it asks: nobody needs an approval")
                 .fix("docs/recipes.md has the lines; `account required pam_kbmfa.so` is the usual one"),
@@ -94,19 +98,16 @@ fn ends_in_failure(line: &Line) -> bool {
 }
 
 /// A line whose module is not there, unless its control says that this does not matter.
-fn not_there(line: &Line) -> Option<Finding> {
-    if line.is_ours() || !ends_in_failure(line) {
+fn not_there(service: &str, line: &Line) -> Option<Finding> {
+    if !line.is_missing || line.is_ours() || !ends_in_failure(line) {
         return None; // ours is looked for by itself
     }
-    let (found, fix) = (
-        format!("{line}: there is no such module, and nobody gets past that line"),
-        format!("correct the name at {}, or install the package that has it", line.place()),
-    );
-    match line.group {
-        // sshd asks for no password where a key does, and changes none.
-        Group::Auth | Group::Password => Some(Finding::weak("PAM stack", found).fix(fix)),
-        Group::Account | Group::Session => Some(Finding::fault("PAM stack", found).fix(fix)),
-    }
+    let found = format!("{line}: there is no such module: a login that gets to this line is refused");
+    let fix = format!("correct the name at {}, or install the package that has it", line.place());
+    // sshd calls no auth line where a key does, and nobody's login changes a password.
+    let is_called = line.group != Group::Password && (service != "sshd" || line.group != Group::Auth);
+    let finding = if is_called { Finding::fault } else { Finding::weak };
+    Some(finding("PAM stack", found).fix(fix))
 }
 
 /// What can be said of a line without the others of its group.

@@ -22,11 +22,11 @@ const SOON_S: i64 = 30 * DAY_S;
 const DAY_S: i64 = 86_400;
 
 /// Where systemd looks for our units, and for what changes them (systemd.unit(5)).
-const UNITS: [&str; 4] = [
-    "/etc/systemd/system/kbmfa-host-*",
-    "/etc/systemd/system/kbmfa-host-*.d/*",
-    "/usr/lib/systemd/system/kbmfa-host-*",
-    "/usr/lib/systemd/system/kbmfa-host-*.d/*",
+const UNIT_DIRS: [&str; 4] = [
+    "/etc/systemd/system",
+    "/run/systemd/system",
+    "/usr/local/lib/systemd/system",
+    "/usr/lib/systemd/system",
 ];
 
 /// A module that is everywhere, where libpam looks for all of them.
@@ -172,12 +172,26 @@ pub(super) fn has_module(named: &str) -> bool {
 
 /// Whether anybody but root can change this program, or the units that run it.
 pub(super) fn program() -> Vec<Finding> {
-    let units = UNITS.iter().filter_map(|pattern| glob::glob(pattern).ok()).flatten().flatten();
-    let files: Vec<PathBuf> = std::env::current_exe().into_iter().chain(units).collect();
+    let patterns = UNIT_DIRS
+        .iter()
+        .flat_map(|dir| ["kbmfa-host-*", "kbmfa-host-*.d/*"].map(|name| format!("{dir}/{name}")));
+    let units = patterns.filter_map(|pattern| glob::glob(&pattern).ok()).flatten().flatten();
+    let units: Vec<PathBuf> = units.collect();
+    let run = units.iter().filter_map(|unit| fs::read_to_string(unit).ok()).flat_map(|text| programs(&text));
+    let files: Vec<PathBuf> = std::env::current_exe().into_iter().chain(run).chain(units.clone()).collect();
     roots_alone(files.iter().map(PathBuf::as_path))
         .into_iter()
         .filter(|finding| finding.level == Level::Fault)
         .collect()
+}
+
+/// The programs that a unit runs, where it names them in full (systemd.service(5)).
+fn programs(unit: &str) -> Vec<PathBuf> {
+    let commands = unit.lines().filter_map(|line| line.trim().strip_prefix("ExecStart="));
+    let programs = commands.filter_map(|command| {
+        command.trim_start_matches(['-', '@', ':', '+', '!']).split_whitespace().next()
+    });
+    programs.filter(|program| program.starts_with('/')).map(PathBuf::from).collect()
 }
 
 /// Where libpam looks for modules. Of several architectures' it is the one that has ours.
@@ -226,7 +240,10 @@ fn term(der: &CertificateDer<'_>) -> Option<Term> {
 /// An end matters if nothing on file lasts longer. What no server can be asked about, for want of a valid CA, is whether
 /// this machine's clock is right.
 fn validity(Term { begin_s, end_s }: Term, last_s: i64, now_s: i64) -> Finding {
-    const FIX: &str = "`kbmfa-server ca rotate`, then `kbmfa-host refresh`; docs/operations.md has the whole";
+    let fix = || {
+        "see whether `date` is right; if it is: `kbmfa-server ca rotate`, then `kbmfa-host refresh`; docs/operations.md has \
+         the whole"
+    };
     let days = (end_s - now_s) / 86_400;
     if now_s < begin_s - DAY_S {
         let found = format!("begins in {} days by this machine's clock", (begin_s - now_s) / DAY_S);
@@ -234,11 +251,11 @@ fn validity(Term { begin_s, end_s }: Term, last_s: i64, now_s: i64) -> Finding {
             .fix("set the clock, and keep it right (NTP); `date` shows it")
     } else if end_s <= now_s && end_s == last_s {
         let found = format!("ended {} days ago by this machine's clock: every server is refused", -days);
-        Finding::fault("CA", found).fix(format!("see whether `date` is right; if it is: {FIX}"))
+        Finding::fault("CA", found).fix(fix())
     } else if end_s <= now_s {
         Finding::weak("CA", format!("one ended {} days ago; another lasts", -days)).fix("kbmfa-host refresh")
     } else if end_s - now_s < SOON_S && end_s == last_s {
-        Finding::weak("CA", format!("ends in {days} days")).fix(FIX)
+        Finding::weak("CA", format!("ends in {days} days by this machine's clock")).fix(fix())
     } else {
         Finding::ok("CA", format!("good for {days} days"))
     }
@@ -271,6 +288,12 @@ mod tests {
         };
         assert!(fix(0, 999).starts_with("see whether `date` is right"));
         assert!(fix(1002, 2000).starts_with("set the clock"));
+    }
+
+    #[test]
+    fn the_programs_of_a_unit_are_those_that_it_names_in_full() {
+        let unit = "[Service]\nExecStart=-/usr/sbin/kbmfa-host refresh\nExecStart=kbmfa-host x\n#ExecStart=/bin/no\n";
+        assert_eq!(programs(unit), [PathBuf::from("/usr/sbin/kbmfa-host")]);
     }
 
     #[test]

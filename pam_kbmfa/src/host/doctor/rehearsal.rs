@@ -1,7 +1,7 @@
 //! A login without a login: a real PAM transaction through the installed module, which the server ends as
 //! rehearsed. It lets nobody in, whatever comes of it, and asks nobody.
 
-use kbmfa_proto::finding::Finding;
+use kbmfa_proto::finding::{Finding, Level};
 use kbmfa_proto::text::Shown;
 use std::ffi::CString;
 use std::fs::{self, Permissions};
@@ -28,12 +28,66 @@ pub(super) struct Who<'a> {
     pub(super) from: IpAddr,
 }
 
-/// Rehearses a login by a line of the installed stack.
-pub(super) fn look(line: &Line, config: &Path, service: &Service, who: Who<'_>) -> Finding {
-    match rehearse(Path::new("/run"), line, config, service, (who.user, who.from)) {
-        Ok(told) => judge(&told, who),
-        Err(error) => Finding::fault(WHAT, format!("cannot be made ready: {error}")),
+/// Rehearses a login by a line of the installed stack. `has_fault`: something that stands in the way of every login was said
+/// before, so that a refusal is no news.
+pub(super) fn look(
+    line: &Line,
+    config: &Path,
+    service: &Service,
+    (who, has_fault): (Who<'_>, bool),
+) -> Finding {
+    let rehearse = |user: &str| rehearse(Path::new("/run"), line, config, service, (user, who.from));
+    let told = match rehearse(who.user) {
+        Ok(told) => told,
+        Err(error) => return Finding::fault(WHAT, format!("cannot be made ready: {error}")),
+    };
+    match judge(&told, who.user) {
+        Verdict::Finding(finding) => finding,
+        Verdict::Refused(found) if has_fault => {
+            Finding::weak(WHAT, found).fix("see the faults above; run doctor again after that")
+        }
+        // Nobody said that root is to log in here: somebody else may be.
+        Verdict::Refused(found) if !who.is_named => {
+            let is_taken = |user: &String| {
+                let told = rehearse(user).ok();
+                told.is_some_and(
+                    |told| matches!(judge(&told, user), Verdict::Finding(found) if found.level == Level::Ok),
+                )
+            };
+            match people().into_iter().take(PEOPLE_MAX).find(is_taken) {
+                Some(user) => {
+                    let fix =
+                        "if root is to log in here, see what pam_kbmfa has just written to the system log";
+                    Finding::weak(WHAT, format!("{found} One of {user} would be asked about.")).fix(fix)
+                }
+                None => refused(found),
+            }
+        }
+        Verdict::Refused(found) => refused(found),
     }
+}
+
+fn refused(found: String) -> Finding {
+    Finding::fault(WHAT, found).fix(
+        "see what pam_kbmfa, or libpam, has just written to the system log; name somebody who is to log in here: --user NAME",
+    )
+}
+
+/// Whose logins are rehearsed besides, at most, to tell root from everybody: each is on record at the server.
+const PEOPLE_MAX: usize = 3;
+
+/// Accounts of people, as far as this machine's own file tells (login.defs(5), nologin(8)).
+fn people() -> Vec<String> {
+    let text = fs::read_to_string("/etc/passwd").unwrap_or_default();
+    text.lines().filter_map(person).map(str::to_owned).collect()
+}
+
+fn person(line: &str) -> Option<&str> {
+    let fields: Vec<&str> = line.split(':').collect();
+    let [name, _, uid, _, _, _, shell] = fields.as_slice() else { return None };
+    let uid: u32 = uid.parse().ok()?;
+    let may_log_in = !shell.ends_with("/nologin") && !shell.ends_with("/false");
+    ((1000..60_000).contains(&uid) && may_log_in).then_some(name)
 }
 
 /// What is said in the place of a rehearsal that could only repeat the faults before it.
@@ -65,78 +119,82 @@ fn rehearse(
     Ok(application::account(&service, &user, &CString::new(from.to_string())?, &confdir))
 }
 
-fn judge(told: &Told, Who { user, is_named, .. }: Who<'_>) -> Finding {
+/// What a rehearsal has shown.
+#[derive(Debug)]
+enum Verdict {
+    Finding(Finding),
+    /// The login would be refused, in these words.
+    Refused(String),
+}
+
+fn judge(told: &Told, user: &str) -> Verdict {
     let texts: Vec<Shown> = told.texts.iter().map(|text| Shown::new(text)).collect();
     if told.success {
-        return Finding::fault(WHAT, format!("the module let {user} in, which a rehearsal must never do"))
-            .fix("is it kbmfa's own pam_kbmfa.so? Install the package again");
+        return Verdict::Finding(
+            Finding::fault(WHAT, format!("the module let {user} in, which a rehearsal must never do"))
+                .fix("is it kbmfa's own pam_kbmfa.so? Install the package again"),
+        );
+    }
+    // The server judges names, and knows none of this machine's accounts.
+    if !told.is_known {
+        let found = format!("there is no account {user} here, and none that could log in by this name");
+        return Verdict::Finding(
+            Finding::fault(WHAT, found).fix("name somebody who is to log in here: --user NAME"),
+        );
     }
     if texts.iter().any(|text| text.as_str() == REHEARSED) {
         let found =
             format!("the installed module asked the server about a login of {user}, and let nobody in");
-        return Finding::ok(WHAT, found);
-    }
-    if !told.is_known {
-        let found = format!("there is no account {user} here, so a login of it would be refused");
-        return Finding::fault(WHAT, found).fix("name somebody who logs in here: --user NAME");
+        return Verdict::Finding(Finding::ok(WHAT, found));
     }
     let said: Vec<&str> = texts.iter().map(Shown::as_str).collect();
-    let refused = |why: &str| format!("a login of {user} would be refused: {why}");
-    if said.is_empty() {
-        let fix = "see what pam_kbmfa, or libpam, has just written to the system log";
-        return Finding::fault(WHAT, refused(&told.meaning)).fix(fix);
-    }
-    let found = refused(&said.join(" "));
-    if is_named {
-        Finding::fault(WHAT, found).fix("see what pam_kbmfa has just written to the system log")
-    } else {
-        // Nobody said that root is to log in here.
-        Finding::weak(WHAT, found).fix("name somebody who is to log in here: --user NAME")
-    }
+    let said = if said.is_empty() { told.meaning.clone() } else { said.join(" ") };
+    Verdict::Refused(format!("a login of {user} would be refused: {said}"))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use kbmfa_proto::finding::Level;
-
-    fn who(user: &str, is_named: bool) -> Who<'_> {
-        Who { user, is_named, from: [127, 0, 0, 1].into() }
-    }
 
     fn told(success: bool, texts: &[&str]) -> Told {
         let texts = texts.iter().map(|&text| text.to_owned()).collect();
         Told { is_known: true, success, meaning: "Permission denied".into(), texts }
     }
 
-    fn level(success: bool, texts: &[&str]) -> Level {
-        judge(&told(success, texts), who("alice", true)).level
+    fn level(told: &Told) -> Option<Level> {
+        match judge(told, "alice") {
+            Verdict::Finding(finding) => Some(finding.level),
+            Verdict::Refused(_) => None,
+        }
     }
 
     #[test]
-    fn that_root_may_not_log_in_is_no_fault_where_nobody_said_that_it_should() {
-        let denied = told(false, &["It is not known whose account this is."]);
-        let found = judge(&denied, who("root", false));
-        assert_eq!(found.level, Level::Weak);
-        assert!(found.fix.unwrap().contains("--user NAME"));
-        assert_eq!(judge(&denied, who("root", true)).level, Level::Fault);
-        assert_eq!(judge(&told(true, &[]), who("root", false)).level, Level::Fault);
-        assert_eq!(judge(&told(false, &[]), who("root", false)).level, Level::Fault);
+    fn an_account_that_is_not_there_is_a_fault_whatever_the_server_says() {
+        for texts in [[REHEARSED], ["Your login was denied."]] {
+            assert_eq!(level(&Told { is_known: false, ..told(false, &texts) }), Some(Level::Fault));
+        }
     }
 
     #[test]
-    fn an_account_that_is_not_there_is_a_fault_that_says_so() {
-        let found = judge(&Told { is_known: false, ..told(false, &["Denied."]) }, who("alicia", true));
-        assert_eq!(found.level, Level::Fault);
-        assert!(found.found.contains("there is no account alicia"), "{}", found.found);
+    fn people_are_those_with_a_uid_and_a_shell_of_theirs() {
+        assert_eq!(person("alice:x:2001:2001::/home/alice:/bin/bash"), Some("alice"));
+        for line in [
+            "root:x:0:0:root:/root:/bin/bash",
+            "sshd:x:102:65534::/run/sshd:/usr/sbin/nologin",
+            "nobody:x:65534:65534:nobody:/nonexistent:/usr/sbin/nologin",
+            "gone:x:2002:2002::/home/gone:/bin/false",
+            "",
+        ] {
+            assert_eq!(person(line), None, "{line}");
+        }
     }
 
     #[test]
     fn only_the_modules_own_words_and_a_refusal_make_a_rehearsal_that_went_well() {
-        assert_eq!(level(false, &["debug", REHEARSED]), Level::Ok);
-        assert_eq!(level(true, &[REHEARSED]), Level::Fault);
-        assert_eq!(level(false, &["Your login was denied."]), Level::Fault);
-        assert_eq!(level(false, &[]), Level::Fault);
+        assert_eq!(level(&told(false, &["debug", REHEARSED])), Some(Level::Ok));
+        assert_eq!(level(&told(true, &[REHEARSED])), Some(Level::Fault));
+        assert_eq!(level(&told(false, &["Your login was denied."])), None);
+        assert_eq!(level(&told(false, &[])), None);
     }
 
     #[test]
@@ -153,9 +211,8 @@ mod tests {
             ("root", [127, 0, 0, 1].into()),
         )
         .unwrap();
-        let finding = judge(&told, who("root", true));
-        assert_eq!(finding.level, Level::Fault);
-        assert!(finding.found.contains("would be refused: Module is unknown"), "{}", finding.found);
+        let Verdict::Refused(found) = judge(&told, "root") else { panic!("{told:?}") };
+        assert!(found.contains("would be refused: Module is unknown"), "{found}");
         assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 1, "something was left behind");
     }
 

@@ -151,8 +151,12 @@ fn a_module_that_is_not_there_fails_its_line_and_is_named() {
     assert_eq!(look(&format!("{ours}account required pam_nowhere.so\n")).len(), 1);
     assert!(look(&format!("{ours}-account optional pam_nowhere.so\n{permit}")).is_empty());
     assert!(look(&format!("{ours}account [default=ignore] pam_nowhere.so\n{permit}")).is_empty());
+    let denied = format!("{ours}account requisite pam_deny.so\n-account optional pam_nowhere.so\n");
+    assert!(look(&denied)[0].contains("nobody gets in"), "a missing module that is ignored hides nothing");
+    let unheld = look("account sufficient pam_localuser.so\naccount required pam_nowhere.so\n");
+    assert!(unheld.iter().any(|fault| fault.contains("nobody needs an approval")), "{unheld:?}");
     let past = look(&format!("account [module_unknown=done default=ignore] pam_nowhere.so\n{ours}"));
-    assert!(past.is_empty(), "a failure that is `done` lets nobody in: {past:?}");
+    assert!(past[0].contains("nobody gets in"), "a failure that is `done` is one: {past:?}");
     let jumps = look(&format!("account [module_unknown=1 default=ignore] pam_nowhere.so\n{ours}{permit}"));
     assert!(jumps[0].contains("lets somebody past it on module_unknown"), "{jumps:?}");
 }

@@ -21,8 +21,8 @@ pub(super) fn judge(service: &str, stack: &[Line], ours: &[Ours<'_>], group: Gro
         End::Failure => false,
     };
     let mut findings: Vec<Finding> = ways.iter().filter(is_in).filter_map(|way| group.unasked(way)).collect();
-    // Where a module is not there, that was said by itself.
-    let is_said = group.all.iter().any(|line| line.is_missing);
+    // Where a module is not there that ends every login, that is said by itself.
+    let is_said = group.all.iter().any(|line| line.is_missing && super::ends_in_failure(line));
     if !is_said && !ways.iter().any(|way| is_in(&way)) {
         let found =
             format!("{:?} lines: whatever the modules say, nobody gets in", group.group).to_lowercase();
@@ -38,6 +38,14 @@ pub(super) fn judge(service: &str, stack: &[Line], ours: &[Ours<'_>], group: Gro
         new
     });
     findings
+}
+
+/// Whether no way through the lines of this group lets anybody in.
+pub(super) fn is_closed(service: &str, stack: &[Line], group: Group) -> bool {
+    let group = Lines::of(service, stack, &[], group);
+    let ways =
+        dispatch::ways(&group.all, Seen::default(), |at| group.returns(at), |s, at, r| group.note(s, at, r));
+    !group.all.is_empty() && ways.iter().all(|way| way.end == End::Failure)
 }
 
 /// What is remembered of a way.
