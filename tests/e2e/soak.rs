@@ -1,5 +1,5 @@
 //! Honest logins one after the other, asked about in Keybase and approved there, while strangers do what they like with
-//! the server, and while processes stand still or are killed. It is random, from a seed that is printed: `KBMFA_SOAK_SEED`
+//! the server, while processes stand still or are killed, and while Keybase is slow or loses replies. It is random, from a seed that is printed: `KBMFA_SOAK_SEED`
 //! plays the same again, as far as the scheduler lets it. `make soak` runs it for half an hour.
 
 #![allow(clippy::disallowed_methods, reason = "it measures how long people wait")]
@@ -13,6 +13,7 @@ use kbmfa_tests::login::Login;
 use kbmfa_tests::machine::Machine;
 use kbmfa_tests::server::status_at;
 use kbmfa_tests::wait::{pass, until};
+use keybase_double::FaultKind;
 use std::collections::BTreeSet;
 use std::env;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
@@ -67,7 +68,8 @@ impl Drop for End<'_> {
 }
 
 #[test]
-fn among_strangers_and_stalls_no_honest_login_is_lost_doubled_or_late_and_readyz_is_right() {
+fn among_strangers_stalls_and_lost_replies_no_honest_login_is_lost_doubled_or_late_and_the_server_says_that_it_is_ready()
+ {
     let seconds = number("KBMFA_SOAK_SECONDS").unwrap_or(60);
     let seed = number("KBMFA_SOAK_SEED").unwrap_or_else(Dice::random_seed);
     println!("KBMFA_SOAK_SEED={seed}");
@@ -131,9 +133,11 @@ fn log_in_honestly(
 ) -> usize {
     let (begun, mut count) = (Instant::now(), 0);
     while begun.elapsed() < length {
+        let trouble = trouble_keybase(world, run, dice);
         let login = machine.ssh("alice", &["echo", "in"]);
         let message = until("the ask", || asks(world).get(count).map(|(message, _)| *message));
         world.chat.wait_reaction(ROOM, message, "Deny", kbmfa_tests::wait::PATIENCE).unwrap();
+        run.stalls.end(trouble);
         run.module.store(machine.asking(), Ordering::Relaxed);
         if dice.below(KILL_ONE_IN) == 0 {
             kill_and_start(world, run);
@@ -146,6 +150,25 @@ fn log_in_honestly(
         count += 1;
     }
     count
+}
+
+/// What Keybase may do with the next thing that the server asks of it.
+const TROUBLE: [FaultKind; 4] =
+    [FaultKind::RequestSlow, FaultKind::ReplySlow, FaultKind::ReplyDies, FaultKind::ReplyGarbage];
+
+/// Longest time for which Keybase is slow. Its programs get 5 s for a reply.
+const SLOW_MS: u64 = 4000;
+
+/// Makes Keybase slow, or lose the reply, when the next ask is posted or gets its buttons; half of the time nothing.
+fn trouble_keybase(world: &ChatWorld, run: &Run, dice: &mut Dice) -> usize {
+    let stall = run.stalls.begin(Victim::Chat);
+    let Some(kind) = TROUBLE.get(usize::try_from(dice.below(2 * TROUBLE.len() as u64)).unwrap()) else {
+        return stall;
+    };
+    let method = if dice.below(2) == 0 { "send" } else { "reaction" };
+    let length = Duration::from_millis(dice.below(SLOW_MS));
+    world.chat.slow_times(*kind, Some(method), 1, length).unwrap();
+    stall
 }
 
 /// Waits until an approved login is in, which it must be in time.
@@ -171,7 +194,7 @@ fn kill_and_start(world: &ChatWorld, run: &Run) {
     run.stalls.end(stall);
 }
 
-/// Holds `/readyz` to what is known: ready whenever no process of the server stands still or has just done so. Returns how
+/// Holds `/readyz` to what is known: it says ready whenever no process of the server stands still or has just done so. Returns how
 /// often it was looked at.
 fn watch_readiness(run: &Run, port: u16) -> usize {
     let mut looks = 0;

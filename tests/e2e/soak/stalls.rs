@@ -23,6 +23,8 @@ pub(super) enum Victim {
     Restart,
     Server,
     Keybase,
+    /// Keybase is slow, or loses a reply.
+    Chat,
     Module,
 }
 
