@@ -127,6 +127,21 @@ fn the_unit_never_gives_up_and_backs_off_between_starts_that_fail() {
     assert_eq!(after("watchdog"), "0");
 }
 
+/// Without it the first `chown` ends the server, and there is no systemd here that would show it.
+#[test]
+fn the_unit_lets_the_server_give_its_socket_to_a_group_that_it_is_in() {
+    let unit = unit();
+    let filters: Vec<_> = unit.lines().filter_map(|line| line.strip_prefix("SystemCallFilter=")).collect();
+    // The later of two lines wins. Which call it is depends on the processor.
+    let forbidden =
+        filters.iter().position(|filter| filter.starts_with('~') && filter.contains("@privileged"));
+    let allowed = filters.iter().position(|filter| *filter == "chown fchownat");
+    assert!(forbidden.unwrap() < allowed.unwrap(), "{filters:?}");
+    assert_eq!(setting(&unit, "RuntimeDirectory"), "kbmfa");
+    assert_eq!(setting(&unit, "RuntimeDirectoryMode"), "0755", "members come to the socket in it");
+    assert_eq!(setting(&unit, "StateDirectoryMode"), "0700");
+}
+
 #[test]
 fn a_reload_by_systemd_is_the_verb_that_waits_for_the_outcome() {
     assert_eq!(setting(&unit(), "ExecReload"), "/usr/sbin/kbmfa-server reload --pid $MAINPID");
