@@ -39,6 +39,8 @@ pub(super) fn settings(config: &Config) -> Vec<Finding> {
         );
     }
     findings.extend(login_uid(config, owner::has_login()));
+    let faults = config.admin.faults(Uid::effective()).into_iter();
+    findings.extend(faults.map(|fault| Finding::fault("admin group", fault)));
     if let relay::Settings::Keybase(keybase) = &config.relay {
         if keybase.min_role == Role::Reader {
             findings.push(Finding::weak("min_role", "readers may approve").fix("set min_role = \"writer\""));
@@ -65,7 +67,7 @@ fn login_uid(config: &Config, has_login: bool) -> Option<Finding> {
     (!has_login && ruled.chain([&policy.default]).any(at_console)).then(|| {
         let found = "no login uid is set in this session, and a rule tells approvers at the console apart: answers from here do not count";
         let fix = "log in to the server by ssh with pam_loginuid in its session lines, and answer from there; a container's \
-                   exec sets none";
+                   exec sets none. Members of [admin] group answer as themselves without one";
         Finding::weak("login uid", found).fix(fix)
     })
 }

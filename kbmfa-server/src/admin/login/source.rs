@@ -34,7 +34,12 @@ impl Source {
         if let Some(path) = socket.or_else(|| socket_of_others(admin.config_path())) {
             return Ok(Self::Server(Client::At(path)));
         }
-        let (config, db) = admin.open()?;
+        let (config, db) = admin.open().map_err(|failure| {
+            let is_somebody_else = !Uid::effective().is_root() && admin.config_path().exists();
+            let hint =
+                "[admin] group in server.toml names a group that may see and answer logins without root";
+            if is_somebody_else { failure.hint(hint) } else { failure }
+        })?;
         Ok(Self::Database(Box::new(config), db))
     }
 

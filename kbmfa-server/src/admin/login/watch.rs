@@ -29,11 +29,11 @@ const SERVER_INTERVAL: Duration = Duration::from_secs(1);
 const WIDTHS: [usize; 9] = [8, 20, 12, 16, 8, 15, 50, 9, 20];
 
 pub(super) fn run(admin: &Admin, source: &Source) -> Result<(), Failure> {
-    let mut pace = Pace::of(source)?;
+    let mut polling = Polling::of(source)?;
     let mut watch = Watch::new(admin);
     watch.print_heading()?;
     loop {
-        if pace.is_due()? {
+        if polling.is_due()? {
             let news = source.news(WatchQuery { seen: watch.seen, noticed: watch.noticed })?;
             watch.print_news(news)?;
         }
@@ -54,12 +54,12 @@ pub(super) fn run(admin: &Admin, source: &Source) -> Result<(), Failure> {
 }
 
 /// When it is worth looking again: after each change of the database, or now and then at a server's.
-enum Pace {
+enum Polling {
     Database { changes: Changes, version: Option<i64> },
     Server { looked: Option<Duration> },
 }
 
-impl Pace {
+impl Polling {
     fn of(source: &Source) -> Result<Self, Failure> {
         Ok(match source {
             Source::Database(_, db) => {
