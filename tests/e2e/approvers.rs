@@ -404,7 +404,7 @@ fn check_names_a_group_that_is_not_there_or_cannot_be_given_the_socket() {
     "#);
     files::set_key(&host.machine.path(CONFIG), "admin", "group", "\"approvers\"");
     assert_snapshot!(complaint("kbmfa,alice"), @r#"
-    kbmfa-server: error: /etc/kbmfa/server.toml: admin.group: there is no group "approvers", so nobody is in it: groupadd approvers
+    kbmfa-server: error: /etc/kbmfa/server.toml: admin.group: there is no group "approvers", so nobody is in it: groupadd approvers, then restart the server
     hint: until then only root sees and answers logins here
     "#);
 }

@@ -44,11 +44,12 @@ pub async fn serve_group(settings: Settings, server: Server, progress: Progress)
         progress.round().await;
         match bind(&socket) {
             Ok(listener) => break listener,
+            // Another server on this state: it answers here.
+            Err(error) if error.kind() == io::ErrorKind::AddrInUse => {}
             Err(error) => faults.failed(format!("{}: {error}", socket.display())),
         }
         tokio::time::sleep(RETRY).await;
     };
-    faults.succeeded();
     let (path, of) = (socket.clone(), group.clone());
     let opened = tokio::task::spawn_blocking(move || open_to(&path, &of)).await.map_err(io::Error::other);
     if let Err(why) = opened? {

@@ -113,12 +113,7 @@ impl Server {
                 Err(refusal)
             }
         };
-        let reply = frame::encode(&request::write_reply(&outcome), REPLY_MAX).or_else(|_| {
-            let hint = "ask for less, such as with --limit; as root there is no such bound";
-            let refusal = Refusal::new("the reply is too long for the admin socket").hint(hint);
-            frame::encode(&request::write_reply(&Err(refusal)), REPLY_MAX)
-        });
-        if let Ok(reply) = reply {
+        if let Ok(reply) = reply_frame(&outcome) {
             // Whoever only tells of a change does not wait for the reply.
             let _ = timeout(TRANSFER_TIME, stream.write_all(&reply)).await;
         }
@@ -268,10 +263,19 @@ fn to_json(reply: &impl Serialize) -> Result<Value, Refusal> {
     serde_json::to_value(reply).map_err(Refusal::new)
 }
 
+/// The reply as it is sent; one that is too long becomes a refusal that says so.
+fn reply_frame(outcome: &Result<Value, Refusal>) -> io::Result<Vec<u8>> {
+    frame::encode(&request::write_reply(outcome), REPLY_MAX).or_else(|_| {
+        let hint = "ask for less, such as with --limit; as root there is no such bound";
+        let refusal = Refusal::new("the reply is too long for the admin socket").hint(hint);
+        frame::encode(&request::write_reply(&Err(refusal)), REPLY_MAX)
+    })
+}
+
 /// Says that there is no place, if that can be said without waiting.
 fn refuse_at_once(stream: &UnixStream) {
     let refusal = Refusal::new("the server cannot take your request now").hint("try again in a moment");
-    if let Ok(reply) = frame::encode(&request::write_reply(&Err(refusal)), REPLY_MAX) {
+    if let Ok(reply) = reply_frame(&Err(refusal)) {
         let _ = stream.try_write(&reply);
     }
 }
@@ -300,26 +304,4 @@ impl RefusalLog {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn refusals_do_not_flood_the_log_and_the_rest_is_counted() {
-        let mut log = RefusalLog::default();
-        let at = Duration::from_secs;
-        let logged = (0..1000).filter(|_| log.next(at(1)).is_some()).count();
-        assert_eq!(logged, 20);
-        assert_eq!(log.next(at(59)), None);
-        assert_eq!(log.next(at(61)), Some(981));
-        assert_eq!(log.next(at(61)), Some(0));
-    }
-
-    #[test]
-    fn a_list_over_the_socket_is_bounded() {
-        let of = |limit| within_bounds(ListQuery { limit, ..ListQuery::default() });
-        assert!(of(1).is_ok() && of(1000).is_ok());
-        for limit in [i64::MIN, -1, 0, 1001, i64::MAX] {
-            assert!(of(limit).is_err(), "{limit}");
-        }
-    }
-}
+mod tests;

@@ -57,7 +57,9 @@ impl Settings {
                 )]
             }
             Ok(None) => {
-                vec![format!("admin.group: there is no group {name:?}, so nobody is in it: groupadd {name}")]
+                vec![format!(
+                    "admin.group: there is no group {name:?}, so nobody is in it: groupadd {name}, then restart the server"
+                )]
             }
             Err(error) => vec![format!("admin.group: the group {name:?} cannot be looked up: {error}")],
         }
@@ -132,7 +134,9 @@ mod tests {
         let faults = settings.faults(Uid::from_raw(0));
         assert_eq!(
             faults,
-            ["admin.group: there is no group \"no-such-group\", so nobody is in it: groupadd no-such-group"]
+            [
+                "admin.group: there is no group \"no-such-group\", so nobody is in it: groupadd no-such-group, then restart the server"
+            ]
         );
         let root = Settings { group: Some("root".into()), ..settings };
         assert_eq!(root.faults(Uid::from_raw(0)), Vec::<String>::new());
