@@ -51,10 +51,13 @@ pub async fn serve_group(settings: Settings, server: Server, progress: Progress)
         tokio::time::sleep(RETRY).await;
     };
     let (path, of) = (socket.clone(), group.clone());
-    let opened = tokio::task::spawn_blocking(move || open_to(&path, &of)).await.map_err(io::Error::other);
-    if let Err(why) = opened? {
-        // Nobody gets in who should not; `check` says the same with its fix.
-        log::error!("{} stays closed to the group {group}: {why}", socket.display());
+    // The name service may take its time.
+    let opened = progress.waiting(tokio::task::spawn_blocking(move || open_to(&path, &of))).await;
+    if let Err(why) = opened.unwrap_or_else(|panic| Err(io::Error::other(panic))) {
+        log::error!(
+            "{} stays closed to the group {group}: {why}; `kbmfa-server check` names the fix",
+            socket.display()
+        );
     }
     accept(&listener, &server, "admin socket for the group", &progress).await
 }

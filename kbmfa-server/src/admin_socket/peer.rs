@@ -1,5 +1,6 @@
 //! Who is at the other end, and what they may ask. The look-up blocks; the decision is pure.
 
+use kbmfa_proto::text::Shown;
 use nix::unistd::{Uid, User};
 
 use super::request::Request;
@@ -8,6 +9,14 @@ use crate::policy::Approver;
 
 /// The uid that the kernel shows for one that has none here, as from a foreign user namespace: several people, or nobody.
 const OVERFLOW_UID: u32 = 65_534;
+
+/// The other end of a connection.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Peer {
+    /// The uid, with the account's name where that was looked up, for the log.
+    pub(super) who: String,
+    pub(super) access: Access,
+}
 
 /// What somebody may ask of the server.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -60,30 +69,31 @@ pub(super) fn is_own(uid: Uid) -> bool {
     uid.is_root() || uid == Uid::effective()
 }
 
-/// Looks up what this uid may, in the name service as it is at this moment. Blocks for as long as that takes.
-///
-/// # Errors
-/// What the name service says. Who cannot be looked up may nothing.
-pub(super) fn look_up(uid: Uid, group: Option<&str>) -> nix::Result<Access> {
-    if is_own(uid) {
-        return Ok(Access::Full);
+impl Peer {
+    /// Root or the server's account, for whom nothing is looked up.
+    pub(super) fn own(uid: Uid) -> Option<Self> {
+        is_own(uid).then(|| Self { who: format!("uid {uid}"), access: Access::Full })
     }
-    let Some(group) = group.filter(|_| uid.as_raw() != OVERFLOW_UID) else { return Ok(Access::Nothing) };
-    let (Some(user), Some(gid)) = (User::from_uid(uid)?, settings::gid(group)?) else {
-        return Ok(Access::Nothing);
-    };
-    if user.uid != uid || !settings::is_in_group(&user, gid)? {
-        return Ok(Access::Nothing);
-    }
-    // A name that no approver can have would count nowhere.
-    Ok(Approver::console(&user.name).map_or(Access::Nothing, Access::Logins))
-}
 
-/// A uid with its account's name, for the log. Blocks like [`look_up`].
-pub(super) fn describe(uid: Uid) -> String {
-    match User::from_uid(uid) {
-        Ok(Some(user)) => format!("uid {uid} ({})", kbmfa_proto::text::Shown::new(&user.name)),
-        _ => format!("uid {uid}"),
+    /// Looks up what this uid may, in the name service as it is at this moment. Blocks for as long as that takes.
+    ///
+    /// # Errors
+    /// What the name service says. Who cannot be looked up may nothing.
+    pub(super) fn look_up(uid: Uid, group: Option<&str>) -> nix::Result<Self> {
+        if let Some(own) = Self::own(uid) {
+            return Ok(own);
+        }
+        let nobody = Self { who: format!("uid {uid}"), access: Access::Nothing };
+        let user = User::from_uid(uid)?.filter(|user| user.uid == uid && uid.as_raw() != OVERFLOW_UID);
+        let Some(user) = user else { return Ok(nobody) };
+        let stranger = Self { who: format!("uid {uid} ({})", Shown::new(&user.name)), ..nobody };
+        let Some(gid) = group.map(settings::gid).transpose()?.flatten() else { return Ok(stranger) };
+        if !settings::is_in_group(&user, gid)? {
+            return Ok(stranger);
+        }
+        // A name that no approver can have would count nowhere.
+        let access = Approver::console(&user.name).map_or(Access::Nothing, Access::Logins);
+        Ok(Self { access, ..stranger })
     }
 }
 
@@ -117,17 +127,19 @@ mod tests {
 
     #[test]
     fn who_is_in_no_group_or_has_no_account_may_nothing() {
+        let access = |uid, group| Peer::look_up(uid, group).map(|peer| peer.access);
         let stranger = Uid::from_raw(4_000_123);
-        assert_eq!(look_up(Uid::from_raw(0), None), Ok(Access::Full));
-        assert_eq!(look_up(Uid::effective(), None), Ok(Access::Full));
+        assert_eq!(access(Uid::from_raw(0), None), Ok(Access::Full));
+        assert_eq!(access(Uid::effective(), None), Ok(Access::Full));
         for group in [None, Some("root"), Some("no-such-group")] {
-            assert_eq!(look_up(stranger, group), Ok(Access::Nothing), "{group:?}");
-            assert_eq!(look_up(Uid::from_raw(OVERFLOW_UID), group), Ok(Access::Nothing), "{group:?}");
+            assert_eq!(access(stranger, group), Ok(Access::Nothing), "{group:?}");
+            assert_eq!(access(Uid::from_raw(OVERFLOW_UID), group), Ok(Access::Nothing), "{group:?}");
         }
         // `daemon` is an account of every Debian, in its own primary group.
         let daemon = User::from_name("daemon").unwrap().unwrap().uid;
         let person = Approver::console("daemon").unwrap();
-        assert_eq!(look_up(daemon, Some("daemon")), Ok(Access::Logins(person)));
-        assert_eq!(look_up(daemon, Some("root")), Ok(Access::Nothing));
+        assert_eq!(access(daemon, Some("daemon")), Ok(Access::Logins(person)));
+        assert_eq!(access(daemon, Some("root")), Ok(Access::Nothing));
+        assert_eq!(Peer::look_up(daemon, None).unwrap().who, format!("uid {daemon} (daemon)"));
     }
 }

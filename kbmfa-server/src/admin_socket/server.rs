@@ -12,7 +12,7 @@ use tokio::sync::{Notify, mpsc, oneshot};
 use tokio::time::timeout;
 
 use super::frame::{self, REPLY_MAX, REQUEST_MAX};
-use super::peer::{self, Access, Denial};
+use super::peer::{self, Access, Denial, Peer};
 use super::permits::{Permit, Permits, Pool};
 use super::request::{self, Decision, ListQuery, Request};
 use super::{Refusal, ReloadOutcome, logins as verbs};
@@ -91,14 +91,14 @@ impl Server {
             let server = self.clone();
             tokio::spawn(async move { server.serve(stream, uid, permit).await });
         } else {
-            self.log_refusal(uid, "a connection", "too many are open");
+            self.log_refusal(&format!("uid {uid}"), "a connection", "too many are open");
             refuse_at_once(&stream);
         }
         Ok(())
     }
 
     async fn serve(self, mut stream: UnixStream, uid: Uid, permit: Permit) {
-        let Some((access, permit)) = self.look_up(uid, permit).await else { return refuse_at_once(&stream) };
+        let Some((peer, permit)) = self.look_up(uid, permit).await else { return refuse_at_once(&stream) };
         let text = match timeout(TRANSFER_TIME, frame::read(&mut stream, REQUEST_MAX)).await {
             // Only looked whether a server is there.
             Ok(Ok(None)) => return,
@@ -107,9 +107,9 @@ impl Server {
             Err(_) => Err(Refusal::new("the request did not come in time")),
         };
         let outcome = match text {
-            Ok(text) => self.answer(&text, uid, &access).await,
+            Ok(text) => self.answer(&text, &peer).await,
             Err(refusal) => {
-                self.log_refusal(uid, "something", &refusal.error);
+                self.log_refusal(&peer.who, "something", &refusal.error);
                 Err(refusal)
             }
         };
@@ -120,42 +120,39 @@ impl Server {
         drop(permit);
     }
 
-    /// What the peer may ask, with the permit that is left to it. A name service that hangs keeps the permit of its
-    /// victim, so that those who hang in it are bounded, too.
-    async fn look_up(&self, uid: Uid, permit: Permit) -> Option<(Access, Permit)> {
+    /// The peer, with the permit that is left to it. While a name service hangs, the permit is not free, so that few
+    /// connections at once wait for it.
+    async fn look_up(&self, uid: Uid, permit: Permit) -> Option<(Peer, Permit)> {
+        if let Some(own) = Peer::own(uid) {
+            return Some((own, permit));
+        }
         let group = self.0.group.clone();
-        let looking = tokio::task::spawn_blocking(move || (peer::look_up(uid, group.as_deref()), permit));
+        let looking = tokio::task::spawn_blocking(move || (Peer::look_up(uid, group.as_deref()), permit));
         let found = match timeout(LOOK_UP_TIME, looking).await {
-            Ok(Ok((Ok(access), permit))) => Ok((access, permit)),
+            Ok(Ok((Ok(peer), permit))) => Ok((peer, permit)),
             Ok(Ok((Err(error), _))) => Err(format!("uid {uid}: {error}")),
             Ok(Err(panic)) => Err(format!("uid {uid}: {panic}")),
             Err(_) => Err(format!("uid {uid}: the name service does not answer")),
         };
-        let (access, permit) = match found {
-            Ok(found) => {
-                self.0.faults.with(FaultLog::succeeded);
-                found
-            }
-            Err(why) => {
-                self.0.faults.with(|faults| faults.failed(why));
-                return None;
-            }
+        let (peer, permit) = self.0.faults.with(|faults| faults.note(found))?;
+        let permit = match peer.access {
+            Access::Nothing => permit.exchange(Pool::Strangers),
+            Access::Full | Access::Logins(_) => Some(permit),
         };
-        let permit = if access == Access::Nothing { permit.exchange(Pool::Strangers) } else { Some(permit) };
         if permit.is_none() {
-            self.log_refusal(uid, "a connection", "too many are open");
+            self.log_refusal(&peer.who, "a connection", "too many are open");
         }
-        Some((access, permit?))
+        Some((peer, permit?))
     }
 
-    async fn answer(&self, text: &[u8], uid: Uid, access: &Access) -> Result<Value, Refusal> {
+    async fn answer(&self, text: &[u8], peer: &Peer) -> Result<Value, Refusal> {
         let request = Request::read(text).inspect_err(|refusal| {
-            self.log_refusal(uid, "something", &refusal.error);
+            self.log_refusal(&peer.who, "something", &refusal.error);
         })?;
-        let person = match access.to(&request) {
+        let person = match peer.access.to(&request) {
             Ok(person) => person.cloned(),
             Err(denial) => {
-                self.log_refusal(uid, request.verb(), "not allowed");
+                self.log_refusal(&peer.who, request.verb(), "not allowed");
                 return Err(self.denied(denial, request.verb()));
             }
         };
@@ -234,18 +231,13 @@ impl Server {
         }
     }
 
-    fn log_refusal(&self, uid: Uid, verb: &'static str, why: &str) {
-        let lines = self.0.refusals.with(|refusals| refusals.next(crate::clock::monotonic()));
-        let Some(unlogged) = lines else { return };
-        let why = why.to_owned();
-        // The name comes from the name service, which may take its time.
-        tokio::task::spawn_blocking(move || {
-            let who = peer::describe(uid);
-            log::warn!("admin socket: {who} asked for {verb} and was refused: {why}");
-            if unlogged > 0 {
-                log::warn!("admin socket: {unlogged} more refusals before this one were not logged");
-            }
-        });
+    fn log_refusal(&self, who: &str, verb: &str, why: &str) {
+        let line = self.0.refusals.with(|refusals| refusals.next(crate::clock::monotonic()));
+        let Some(unlogged) = line else { return };
+        log::warn!("admin socket: {who} asked for {verb} and was refused: {why}");
+        if unlogged > 0 {
+            log::warn!("admin socket: {unlogged} more refusals before this one were not logged");
+        }
     }
 }
 

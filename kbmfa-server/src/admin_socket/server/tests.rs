@@ -66,8 +66,9 @@ async fn a_decision_needs_a_person_and_enough_of_the_id() {
     let bed = Bed::new();
     let alice = Access::Logins(Approver::console("alice").unwrap());
     let ask = async |access: &Access, id: &str| {
+        let peer = Peer { who: "uid 2001".to_owned(), access: access.clone() };
         let text = format!(r#"{{"v":1,"verb":"login.approve","id":"{id}"}}"#);
-        bed.server.answer(text.as_bytes(), Uid::from_raw(2001), access).await.unwrap_err().error
+        bed.server.answer(text.as_bytes(), &peer).await.unwrap_err().error
     };
     assert_eq!(ask(&alice, "3f9a").await, "\"3f9a\" is too short to decide about a login");
     assert_eq!(ask(&alice, "3f9a2c1e").await, "there is no login 3f9a2c1e");
