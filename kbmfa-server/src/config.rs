@@ -167,9 +167,9 @@ fn gather<'a>(file: &'a File<'a>) -> Config {
     let auth_token = auth_token(&server, auth_token_file.as_deref());
     server.finish();
 
-    let admin = file.section("admin");
-    let people = admin_socket::Settings::read(&admin, &state_dir);
-    admin.finish();
+    let section = file.section("admin");
+    let admin = admin_socket::Settings::read(&section, &state_dir);
+    section.finish();
 
     let login = file.section("login");
     let window = login.duration("window", Duration::from_secs(60), WINDOW);
@@ -200,18 +200,7 @@ fn gather<'a>(file: &'a File<'a>) -> Config {
     policy.finish();
 
     let policy = policy::Settings { rules, default, limits, require_member, console_when_down };
-    Config {
-        state_dir,
-        http,
-        policy,
-        poll_grace,
-        cool_down,
-        keep,
-        relay,
-        auth_token,
-        auth_token_file,
-        admin: people,
-    }
+    Config { state_dir, http, policy, poll_grace, cool_down, keep, relay, auth_token, auth_token_file, admin }
 }
 
 /// `[relay]`. One that is wrong reads as the console, beside the faults.

@@ -100,6 +100,13 @@ impl Host {
         until("the server to serve", || (self.log().contains("serving on") && socket.exists()).then_some(()));
     }
 
+    /// After a kill.
+    fn start_again(&self) {
+        self.machine.exec(&["truncate", "--size", "0", "/run/serve.log"]);
+        self.start();
+        until("the socket to be its own", || self.by("alice", &["login", "list"]).ok());
+    }
+
     fn log(&self) -> String {
         fs::read_to_string(self.machine.path("/run/serve.log")).unwrap_or_default()
     }
@@ -361,6 +368,27 @@ fn a_rule_without_the_console_counts_no_answer_over_the_socket() {
     assert!(complaint.contains("console:alice is not among the approvers of this login"), "{complaint}");
     login.kill();
     assert_eq!(host.who_answered(&id), [r#"answer.rejected {"who":"console:alice"}"#]);
+}
+
+#[test]
+fn while_the_server_is_down_root_goes_on_and_a_member_is_told() {
+    let host = Host::new("\"anyone\"");
+    let login = host.machine.ssh("carol", &["true"]);
+    let id = host.pending();
+    host.machine.exec(&["pkill", "-KILL", "-f", "kbmfa-server serve"]);
+    let complaint = until("the server to be gone", || host.by("alice", &["login", "list"]).err());
+    assert_snapshot!(complaint, @r"
+    kbmfa-server: error: the running server cannot be asked at /run/kbmfa/admin.sock: Connection refused (os error 111)
+    hint: does the server run, with [admin] group set? --socket names another path
+    ");
+    assert!(host.run_ok(&["login", "approve", &id]).contains("is approved"));
+    host.start_again();
+    assert_eq!(
+        login.wait().code,
+        0,
+        "the socket that was left behind is replaced, and what root decided counts"
+    );
+    assert!(host.by("alice", &["login", "show", &id]).unwrap().contains("approved"));
 }
 
 #[test]
