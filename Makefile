@@ -27,12 +27,12 @@ setup: ## makes a Debian 12 host ready: packages, sshd 9.2 and a Debian 13 root 
 # rlib it would be linked without link-time optimisation. The names of source files in it begin with the crate: where
 # the builder keeps crates is no part of it, nor of its size.
 CRATES := $(or $(CARGO_HOME),$(HOME)/.cargo)/registry/src
-build: ## builds the module as it is shipped, its test build, kbmfa-host and kbmfa-server
+build: ## builds the module as it ships, its test build, and kbmfa-host and kbmfa-server for the tests
 	$(CARGO) fetch --locked --quiet
-	$(CARGO) rustc --locked -p pam_kbmfa --release --lib --crate-type cdylib \
+	$(CARGO) rustc --locked -p pam_kbmfa --profile module --lib --crate-type cdylib \
 		--config "build.rustflags = [$$(printf '"--remap-path-prefix=%s=",' $(CRATES)/*)]"
 	$(CARGO) build --locked -p pam_kbmfa --lib --features faults --target-dir $(KBMFA_TARGET)/faults
-	$(CARGO) build --locked -p pam_kbmfa --features host --bin kbmfa-host
+	$(CARGO) build --locked -p kbmfa-host
 	$(CARGO) build --locked -p kbmfa-server
 	$(CARGO) build --locked -p keybase-double
 
@@ -77,23 +77,23 @@ demo: setup build ## shows a login approved, one denied, and the record; RELAY=k
 	$(CARGO) build --locked -p kbmfa-tests --bin demo
 	RELAY=$(RELAY) $(AS_ROOT) tests/demo/demo.sh
 
-# All of it with an optimised server and the module as it is shipped. Each part prints its figures, and judges nothing.
+# All of it with the server and the module as they ship. Each part prints its figures, and judges nothing.
 bench: setup build bench-record bench-keybase bench-wire bench-module ## measures all of the following, one after the other
 
 bench-record: ## a record of a million events (BENCH_ARGS=N)
-	$(CARGO) run --locked -p kbmfa-server --profile bench --example bench -- $(BENCH_ARGS)
+	$(CARGO) run --locked -p kbmfa-server --release --example bench -- $(BENCH_ARGS)
 
 bench-keybase: ## logins approved in Keybase (BENCH_LOGINS=N), beside the old way; after setup and build
 	tests/bench/old/setup.sh
-	$(CARGO) build --locked -p kbmfa-server --profile bench --bin kbmfa-server
-	$(CARGO) build --locked -p keybase-double --profile bench
+	$(CARGO) build --locked -p kbmfa-server --release --bin kbmfa-server
+	$(CARGO) build --locked -p keybase-double --release
 	KBMFA_PROFILE=release $(CARGO) run --locked $(RUN_AS_ROOT) -p kbmfa-tests --bin bench-keybase -- $(BENCH_LOGINS)
 
 bench-wire: ## logins a second, and ten thousand polls held (WIRE_ARGS='SECONDS POLLS'), beside what bounds them
-	$(CARGO) run --locked -p kbmfa-server --profile bench --example wire -- $(WIRE_ARGS)
+	$(CARGO) run --locked -p kbmfa-server --release --example wire -- $(WIRE_ARGS)
 
 bench-module: ## the module in a fresh process, answers on their way, one login's cost (BENCH_LOGINS=N); after setup and build
-	$(CARGO) build --locked -p kbmfa-server --profile bench --bin kbmfa-server
+	$(CARGO) build --locked -p kbmfa-server --release --bin kbmfa-server
 	KBMFA_PROFILE=release $(CARGO) run --locked $(RUN_AS_ROOT) -p kbmfa-tests --bin bench-module -- $(BENCH_LOGINS)
 
 FUZZ_SECONDS ?= 60

@@ -16,7 +16,6 @@ pub mod problem;
 pub mod session;
 
 pub mod file_rules;
-pub mod finding;
 pub mod pin;
 
 #[cfg(feature = "client")]

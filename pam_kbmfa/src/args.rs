@@ -6,11 +6,11 @@ use std::ffi::CStr;
 use std::path::{Path, PathBuf};
 
 /// Where the configuration is, unless `config=` says otherwise.
-pub(crate) const CONFIG: &str = "/etc/kbmfa/pam.toml";
+pub const CONFIG: &str = "/etc/kbmfa/pam.toml";
 
 /// What proves a first factor in the auth phase: `first_factor=`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub(crate) enum Proof {
+pub enum Proof {
     /// sshd must tell the public key that was used.
     #[default]
     Publickey,
@@ -20,7 +20,7 @@ pub(crate) enum Proof {
 
 /// What a line is for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub(crate) enum Purpose {
+pub enum Purpose {
     /// To hold each login until it is decided.
     #[default]
     Hold,
@@ -32,19 +32,19 @@ pub(crate) enum Purpose {
 
 /// Valid arguments.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Args {
-    pub(crate) config: PathBuf,
-    pub(crate) first_factor: Proof,
-    pub(crate) purpose: Purpose,
-    pub(crate) silent: bool,
-    pub(crate) debug: bool,
+pub struct Args {
+    pub config: PathBuf,
+    pub first_factor: Proof,
+    pub purpose: Purpose,
+    pub silent: bool,
+    pub debug: bool,
     #[cfg(feature = "faults")]
     pub(crate) fault: Option<crate::faults::Fault>,
 }
 
 /// The first argument that cannot stand.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub(crate) enum BadArg {
+pub enum BadArg {
     #[error("argument {0:?} is not known")]
     Unknown(String),
     #[error("argument {0:?} is given twice")]
@@ -58,7 +58,7 @@ pub(crate) enum BadArg {
 }
 
 impl Args {
-    pub(crate) fn parse(words: &[&CStr]) -> Result<Self, BadArg> {
+    pub fn parse(words: &[&CStr]) -> Result<Self, BadArg> {
         let mut args = Self {
             config: CONFIG.into(),
             first_factor: Proof::default(),

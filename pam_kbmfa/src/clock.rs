@@ -6,7 +6,7 @@ use kbmfa_proto::client::{Event, HungUp, Watch, wait};
 use std::time::{Duration, Instant};
 
 /// Time, and waiting for it to pass.
-pub(crate) trait Clock {
+pub trait Clock {
     fn now(&self) -> Instant;
 
     /// Waits for `time`, unless the watched person leaves first.
@@ -20,8 +20,8 @@ pub(crate) trait Clock {
 
 /// The monotonic clock, and the person to watch meanwhile.
 #[derive(Debug, Clone, Default)]
-pub(crate) struct Monotonic {
-    pub(crate) watch: Option<Watch>,
+pub struct Monotonic {
+    pub watch: Option<Watch>,
 }
 
 impl Clock for Monotonic {
@@ -44,7 +44,7 @@ impl Clock for Monotonic {
 }
 
 /// Microseconds since 1970 (UTC), to be shown or compared with the server's clock; it decides nothing.
-pub(crate) fn wall_us() -> i64 {
+pub fn wall_us() -> i64 {
     let since = std::time::SystemTime::UNIX_EPOCH.elapsed().unwrap_or_default();
     i64::try_from(since.as_micros()).unwrap_or(i64::MAX)
 }

@@ -12,47 +12,46 @@ use std::net::{IpAddr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-pub(crate) mod access;
-pub(crate) mod value;
+pub mod access;
+pub mod value;
 
 use crate::files::{self, Kind};
-pub(crate) use crate::outcome::OnUnreachable;
+pub use crate::outcome::OnUnreachable;
 use value::Location;
 
 /// Longest time that one address may take to answer. It nests: this times the servers is less than
 /// the deadline, so that the last server gets its turn.
-pub(crate) const ADDRESS_TIME: Duration = Duration::from_secs(5);
+pub const ADDRESS_TIME: Duration = Duration::from_secs(5);
 
 /// Most servers, and most addresses of one server.
 const SERVERS_MAX: usize = 8;
 /// Most addresses of one server.
-#[cfg(feature = "host")]
-pub(crate) const ADDRESSES_MAX: usize = SERVERS_MAX;
+pub const ADDRESSES_MAX: usize = SERVERS_MAX;
 const DEADLINE_MIN: Duration = Duration::from_secs(1);
-pub(crate) const DEADLINE_MAX: Duration = Duration::from_secs(600);
+pub const DEADLINE_MAX: Duration = Duration::from_secs(600);
 
 /// A configuration that can be used.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Config {
+pub struct Config {
     /// Every address of every server, in the order in which they are tried.
-    pub(crate) targets: Vec<Target>,
+    pub targets: Vec<Target>,
     /// `ca`
-    pub(crate) ca: Ca,
+    pub ca: Ca,
     /// `credential`: the file that holds it.
-    pub(crate) credential: PathBuf,
+    pub credential: PathBuf,
     /// `claims`: the name to go by with the old tool's `AUTH_TOKEN` as credential; none if this machine has joined.
-    pub(crate) claims: Option<MachineName>,
+    pub claims: Option<MachineName>,
     /// `deadline`: how long a login may take in all.
-    pub(crate) deadline: Duration,
+    pub deadline: Duration,
     /// `on_unreachable`
-    pub(crate) on_unreachable: OnUnreachable,
+    pub on_unreachable: OnUnreachable,
     /// `spool`: the directory for reports that could not be sent.
-    pub(crate) spool: PathBuf,
+    pub spool: PathBuf,
 }
 
 /// Whom to trust.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) enum Ca {
+pub enum Ca {
     /// The certificates in this file, and no other.
     File(PathBuf),
     /// Every CA that the system trusts.
@@ -62,7 +61,7 @@ pub(crate) enum Ca {
 /// One thing that is wrong, with its file and key.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{}: {place}{what}", .file.display())]
-pub(crate) struct Fault {
+pub struct Fault {
     file: PathBuf,
     place: String,
     what: String,
@@ -105,7 +104,7 @@ fn default_on_unreachable() -> String {
     "deny".into()
 }
 
-pub(crate) fn default_spool() -> PathBuf {
+pub fn default_spool() -> PathBuf {
     "/var/lib/kbmfa-host/spool".into()
 }
 
@@ -114,13 +113,13 @@ impl Config {
     ///
     /// # Errors
     /// Every [`Fault`] in it.
-    pub(crate) fn load(path: &Path) -> Result<Self, Vec<Fault>> {
+    pub fn load(path: &Path) -> Result<Self, Vec<Fault>> {
         let text = files::read(path, Kind::Public).map_err(|error| vec![Fault::new(path, error)])?;
         Self::parse(path, &text)
     }
 
     /// Reads the text of a file; `path` is for the faults.
-    pub(crate) fn parse(path: &Path, text: &str) -> Result<Self, Vec<Fault>> {
+    pub fn parse(path: &Path, text: &str) -> Result<Self, Vec<Fault>> {
         let mut faults = Faults { file: path, found: Vec::new() };
         let raw: Raw = toml::from_str(text).map_err(|error| {
             let line = error

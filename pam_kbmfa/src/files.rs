@@ -11,14 +11,14 @@ use zeroize::Zeroizing;
 use crate::sys;
 
 /// Largest file of our own, in bytes.
-pub(crate) const BYTES_MAX: u64 = 64 * 1024;
+pub const BYTES_MAX: u64 = 64 * 1024;
 
 /// Largest list of the system's CAs, in bytes.
 const SYSTEM_BYTES_MAX: u64 = 4 * 1024 * 1024;
 
 /// What is demanded of a file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Kind {
+pub enum Kind {
     /// Anybody may read it.
     Public,
     /// Only its owner may.
@@ -29,7 +29,7 @@ pub(crate) enum Kind {
 
 /// Why a file is not read.
 #[derive(Debug, thiserror::Error)]
-pub(crate) enum Error {
+pub enum Error {
     #[error("{0}")]
     Io(#[from] io::Error),
     #[error("it is a symbolic link")]
@@ -43,12 +43,12 @@ pub(crate) enum Error {
 }
 
 /// The whole file as text. The buffer is wiped when it is dropped, whatever the file was.
-pub(crate) fn read(path: &Path, kind: Kind) -> Result<Zeroizing<String>, Error> {
+pub fn read(path: &Path, kind: Kind) -> Result<Zeroizing<String>, Error> {
     read_open(open(path, kind)?, kind)
 }
 
 /// [`read`], of a file that is open already.
-pub(crate) fn read_open(file: File, kind: Kind) -> Result<Zeroizing<String>, Error> {
+pub fn read_open(file: File, kind: Kind) -> Result<Zeroizing<String>, Error> {
     let size_max = if kind == Kind::System { SYSTEM_BYTES_MAX } else { BYTES_MAX };
     let metadata = file.metadata()?;
     let readers = if kind == Kind::Secret { Readers::Owner } else { Readers::All };

@@ -11,13 +11,13 @@ use crate::files::{self, Kind};
 use crate::procfs::Proc;
 
 /// Where systemd and D-Bus keep the machine id.
-pub(crate) const MACHINE_ID: &str = "/etc/machine-id";
+pub const MACHINE_ID: &str = "/etc/machine-id";
 
 /// Our own key, of `sd_id128_get_machine_app_specific`'s kind: what another program hashes cannot be matched with it.
 const APPLICATION: &[u8; 16] = b"kbmfa host id v1";
 
 /// This computer; `None` where it has no machine id, as in a container or before its first boot is over.
-pub(crate) fn read(machine_id: &Path, proc: &Proc) -> Option<Host> {
+pub fn read(machine_id: &Path, proc: &Proc) -> Option<Host> {
     let machine = files::read(machine_id, Kind::System).ok()?;
     let machine = machine.trim();
     let is_set = machine.len() == 32 && machine.bytes().all(|byte| byte.is_ascii_hexdigit());

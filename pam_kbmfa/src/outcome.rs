@@ -10,11 +10,11 @@ use pam::constants::PamResultCode;
 use std::fmt;
 
 /// What a rehearsal that went well ends with. No login does, so `kbmfa-host doctor` knows it by this.
-pub(crate) const REHEARSED: &str = "The rehearsal went well. Nobody is let in.";
+pub const REHEARSED: &str = "The rehearsal went well. Nobody is let in.";
 
 /// What to do when no server can be reached: `on_unreachable` in pam.toml.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum OnUnreachable {
+pub enum OnUnreachable {
     /// Refuse the login.
     Deny,
     /// Let the person in, and raise an alarm in the log.
@@ -24,7 +24,7 @@ pub(crate) enum OnUnreachable {
 /// How a login ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[must_use]
-pub(crate) enum Outcome {
+pub enum Outcome {
     /// Somebody approved it, and the server said so just now.
     Approved,
     /// Somebody, or policy, said no.
@@ -60,7 +60,7 @@ pub(crate) enum Outcome {
 impl Outcome {
     /// What PAM is told.
     #[expect(clippy::match_same_arms, reason = "the exception stands by itself")]
-    pub(crate) fn code(self, phase: Phase) -> PamResultCode {
+    pub fn code(self, phase: Phase) -> PamResultCode {
         match self {
             Self::Approved => PamResultCode::PAM_SUCCESS,
             Self::Unreachable(OnUnreachable::Allow) => PamResultCode::PAM_SUCCESS, // fail-open: only here
@@ -87,7 +87,7 @@ impl Outcome {
     }
 
     /// What the person is told, unless the server found better words.
-    pub(crate) fn sentence(self) -> Option<&'static str> {
+    pub fn sentence(self) -> Option<&'static str> {
         Some(match self {
             Self::Denied => "Your login was denied.",
             Self::Expired | Self::TimedOut => "Nobody approved your login in time.",
@@ -112,13 +112,13 @@ impl Outcome {
     }
 
     /// True if PAM is told to go on.
-    pub(crate) fn lets_in(self) -> bool {
+    pub fn lets_in(self) -> bool {
         matches!(self, Self::Approved | Self::Unreachable(OnUnreachable::Allow))
     }
 
     /// True if we stopped asking while the server may still hold the login open and people may still
     /// be looking at it.
-    pub(crate) fn abandons(self) -> bool {
+    pub fn abandons(self) -> bool {
         matches!(self, Self::HungUp | Self::TimedOut | Self::Fault)
     }
 }
@@ -151,19 +151,19 @@ impl fmt::Display for Outcome {
 /// An outcome, and what is worth telling about it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[must_use]
-pub(crate) struct End {
+pub struct End {
     /// How it ended.
-    pub(crate) outcome: Outcome,
+    pub outcome: Outcome,
     /// Why, for the log; may be empty.
-    pub(crate) why: String,
+    pub why: String,
     /// The server's words for the person.
-    pub(crate) say: Option<Shown>,
+    pub say: Option<Shown>,
     /// The login at the server, if it came to that.
-    pub(crate) login: Option<LoginId>,
+    pub login: Option<LoginId>,
 }
 
 impl End {
-    pub(crate) fn new(outcome: Outcome, why: impl fmt::Display) -> Self {
+    pub fn new(outcome: Outcome, why: impl fmt::Display) -> Self {
         Self { outcome, why: why.to_string(), say: None, login: None }
     }
 }

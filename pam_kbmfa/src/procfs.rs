@@ -10,17 +10,17 @@ const NEVER_SET: u32 = u32::MAX;
 
 /// `/proc`, or a model of it in a test.
 #[derive(Debug, Clone)]
-pub(crate) struct Proc {
+pub struct Proc {
     root: PathBuf,
 }
 
 /// One process.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Process {
-    pub(crate) pid: u32,
-    pub(crate) parent: u32,
+pub struct Process {
+    pub pid: u32,
+    pub parent: u32,
     /// Clock ticks since boot; tells it from a later process with the same pid.
-    pub(crate) start: u64,
+    pub start: u64,
 }
 
 impl Default for Proc {
@@ -30,29 +30,29 @@ impl Default for Proc {
 }
 
 impl Proc {
-    pub(crate) fn at(root: impl AsRef<Path>) -> Self {
+    pub fn at(root: impl AsRef<Path>) -> Self {
         Self { root: root.as_ref().to_owned() }
     }
 
     /// A random text that is new at each boot.
-    pub(crate) fn boot_id(&self) -> io::Result<String> {
+    pub fn boot_id(&self) -> io::Result<String> {
         Ok(fs::read_to_string(self.root.join("sys/kernel/random/boot_id"))?.trim().to_owned())
     }
 
-    pub(crate) fn process(&self, pid: u32) -> io::Result<Process> {
+    pub fn process(&self, pid: u32) -> io::Result<Process> {
         let stat = fs::read(self.root.join(pid.to_string()).join("stat"))?;
         parse_stat(&String::from_utf8_lossy(&stat)).ok_or_else(|| io::ErrorKind::InvalidData.into())
     }
 
     /// The login uid of this process, which the kernel keeps from the login on; `None` if none was ever set.
-    pub(crate) fn login_uid(&self) -> io::Result<Option<u32>> {
+    pub fn login_uid(&self) -> io::Result<Option<u32>> {
         let text = fs::read_to_string(self.root.join("self/loginuid"))?;
         let uid = text.trim().parse::<u32>().map_err(|_| io::Error::from(io::ErrorKind::InvalidData))?;
         Ok((uid != NEVER_SET).then_some(uid))
     }
 
     /// The sockets that a process holds, each as its descriptor there and its inode.
-    pub(crate) fn sockets(&self, pid: u32) -> io::Result<impl Iterator<Item = (RawFd, u64)>> {
+    pub fn sockets(&self, pid: u32) -> io::Result<impl Iterator<Item = (RawFd, u64)>> {
         let entries = fs::read_dir(self.root.join(pid.to_string()).join("fd"))?;
         Ok(entries.filter_map(|entry| {
             let entry = entry.ok()?;
@@ -64,7 +64,7 @@ impl Proc {
 
 /// Reads pid, parent (field 4) and start time (field 22) of `/proc/PID/stat`. Field 2 is the program's name
 /// in parentheses, and a program may be called `x) S 1 (y`.
-pub(crate) fn parse_stat(text: &str) -> Option<Process> {
+pub fn parse_stat(text: &str) -> Option<Process> {
     let pid = text.split(' ').next()?.parse().ok()?;
     let (_name, rest) = text.rsplit_once(')')?;
     let mut fields = rest.split_ascii_whitespace();
@@ -74,7 +74,7 @@ pub(crate) fn parse_stat(text: &str) -> Option<Process> {
 }
 
 /// The inode in `socket:[12345]`.
-pub(crate) fn parse_socket(link: &str) -> Option<u64> {
+pub fn parse_socket(link: &str) -> Option<u64> {
     link.strip_prefix("socket:[")?.strip_suffix(']')?.parse().ok()
 }
 

@@ -3,10 +3,10 @@
 /// Random bytes from the kernel are not to be had. No login can be opened without them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("the kernel gives no random bytes")]
-pub(crate) struct NoRandomness;
+pub struct NoRandomness;
 
 /// `N` random bytes, fit for secrets.
-pub(crate) fn bytes<const N: usize>() -> Result<[u8; N], NoRandomness> {
+pub fn bytes<const N: usize>() -> Result<[u8; N], NoRandomness> {
     let mut bytes = [0; N];
     let provider = kbmfa_proto::client::provider();
     provider.secure_random.fill(&mut bytes).map_err(|_| NoRandomness)?;

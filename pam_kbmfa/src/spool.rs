@@ -36,7 +36,7 @@ const FRAME_BYTES: usize = r#"{"reports":[]}"#.len();
 
 /// Why the spool cannot be used, or one file of it.
 #[derive(Debug, thiserror::Error)]
-pub(crate) enum Error {
+pub enum Error {
     #[error("{0}")]
     Io(#[from] io::Error),
     #[error("it belongs to user {0}, not to root")]
@@ -57,15 +57,15 @@ impl From<Errno> for Error {
 
 /// The directory, open: it cannot be swapped between check and use.
 #[derive(Debug)]
-pub(crate) struct Spool {
+pub struct Spool {
     dir: OwnedFd,
     kept_max: usize,
 }
 
 /// What one request can carry of the reports that are kept, oldest first.
 #[derive(Debug)]
-pub(crate) struct Batch {
-    pub(crate) reports: Reports<Box<RawValue>>,
+pub struct Batch {
+    pub reports: Reports<Box<RawValue>>,
     files: Vec<Name>,
 }
 
@@ -79,7 +79,7 @@ struct Head {
 
 impl Spool {
     /// The spool at `path`; `None` if nothing was ever kept there.
-    pub(crate) fn open(path: &Path) -> Result<Option<Self>, Error> {
+    pub fn open(path: &Path) -> Result<Option<Self>, Error> {
         let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
         let dir = match open(path, flags, Mode::empty()) {
             Err(Errno::NOENT) => return Ok(None),
@@ -96,13 +96,13 @@ impl Spool {
     }
 
     /// The spool at `path`, made if it is not there.
-    pub(crate) fn make(path: &Path) -> Result<Self, Error> {
+    pub fn make(path: &Path) -> Result<Self, Error> {
         DirBuilder::new().recursive(true).mode(0o700).create(path)?;
         Self::open(path)?.ok_or_else(|| Error::Io(io::ErrorKind::NotFound.into()))
     }
 
     /// Keeps a report, and returns how many older ones had to go; the report itself tells the server of them.
-    pub(crate) fn keep(&self, mut report: SessionReport) -> Result<u64, Error> {
+    pub fn keep(&self, mut report: SessionReport) -> Result<u64, Error> {
         let mut kept = self.names()?;
         kept.sort_by_key(|name| (name.alarm, name.clone()));
         let too_many = (kept.len() + 1).saturating_sub(self.kept_max);
@@ -120,7 +120,7 @@ impl Spool {
 
     /// The oldest reports, as many as one request can carry. What is in the way of that is removed, and named
     /// in `complaints`.
-    pub(crate) fn batch(&self, complaints: &mut Vec<String>) -> Result<Batch, Error> {
+    pub fn batch(&self, complaints: &mut Vec<String>) -> Result<Batch, Error> {
         let mut batch = Batch { reports: Reports { reports: Vec::new() }, files: Vec::new() };
         let mut room = REPORTS_BYTES_MAX - FRAME_BYTES;
         let mut names = self.names()?;
@@ -152,7 +152,7 @@ impl Spool {
     }
 
     /// The server has taken these.
-    pub(crate) fn handed_in(&self, batch: &Batch) {
+    pub fn handed_in(&self, batch: &Batch) {
         self.remove_all(&batch.files);
     }
 
@@ -250,10 +250,9 @@ impl FromStr for Name {
 }
 
 /// Whether the module has given a file of the spool this name, as a report or as one that is half written.
-#[cfg(feature = "host")]
-pub(crate) fn is_ours(name: &str) -> bool {
+pub fn is_ours(name: &str) -> bool {
     name.strip_prefix(HALF).unwrap_or(name).parse::<Name>().is_ok()
 }
 
 #[cfg(test)]
-pub(crate) mod tests;
+pub mod tests;

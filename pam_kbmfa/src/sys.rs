@@ -8,8 +8,6 @@ use std::io;
 use std::os::fd::{BorrowedFd, OwnedFd, RawFd};
 
 mod allocator;
-#[cfg(feature = "host")]
-pub(crate) mod application;
 
 use crate::ssh::Origin;
 

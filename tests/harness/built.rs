@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 /// The module as it is shipped.
 pub fn module() -> PathBuf {
-    existing(target().join("release/libpam_kbmfa.so"), "make build")
+    existing(target().join("module/libpam_kbmfa.so"), "make build")
 }
 
 /// The module with the argument `fault=`.

@@ -12,7 +12,8 @@ const PAGE: &str = "docs/threat-model.md";
 const PAUSED: &str = "#[tokio::test(start_paused = true)]";
 
 /// Where the tests of a crate are.
-const CRATES: [(&str, &str); 3] = [
+const CRATES: [(&str, &str); 4] = [
+    ("kbmfa_host", "kbmfa-host/src"),
     ("pam_kbmfa", "pam_kbmfa/src"),
     ("kbmfa_proto", "kbmfa-proto/src"),
     ("kbmfa_server", "kbmfa-server/src"),

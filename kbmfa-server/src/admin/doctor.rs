@@ -6,7 +6,7 @@ mod running;
 mod server;
 
 use clap::Args as ClapArgs;
-use kbmfa_proto::finding::{self, Finding, Level};
+use kbmfa_finding::{Finding, Level};
 use serde_json::json;
 
 use super::print::{self, Column, Screen};
@@ -56,7 +56,7 @@ const COLUMNS: &[Column] = &[Column::whole(""), Column::whole("WHAT"), Column::w
 
 /// The table holds each fault once; stderr says only how many there are.
 fn report(admin: &Admin, findings: &[Finding]) -> Result<(), Failure> {
-    let faults = finding::faults(findings).count();
+    let faults = kbmfa_finding::faults(findings).count();
     if admin.json {
         print::print_json(&json!({ "ok": faults == 0, "findings": findings }))?;
     } else {

@@ -23,7 +23,7 @@ mod owner;
 mod print;
 mod when;
 
-use kbmfa_proto::finding::Finding;
+use kbmfa_finding::Finding;
 use std::fmt;
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};

@@ -17,21 +17,21 @@ use crate::random;
 const SYSTEM_CAS: [&str; 2] = ["/etc/ssl/certs/ca-certificates.crt", "/etc/pki/tls/certs/ca-bundle.crt"];
 
 /// What a server is called with.
-pub(crate) struct Access {
-    pub(crate) trust: Trust,
-    pub(crate) credential: Zeroizing<String>,
-    pub(crate) claim: Option<Claim>,
+pub struct Access {
+    pub trust: Trust,
+    pub credential: Zeroizing<String>,
+    pub claim: Option<Claim>,
 }
 
 /// What goes with the `AUTH_TOKEN`.
-pub(crate) struct Claim {
+pub struct Claim {
     name: MachineName,
     secret: Zeroizing<String>,
 }
 
 impl Access {
     /// Reads both files; the error is every fault in them.
-    pub(crate) fn read(config: &Config) -> Result<Self, Vec<Fault>> {
+    pub fn read(config: &Config) -> Result<Self, Vec<Fault>> {
         let claim = config.claims.as_ref().map(Claim::new).transpose();
         match (read_ca(&config.ca), read_credential(&config.credential), claim) {
             (Ok(trust), Ok(credential), Ok(claim)) => Ok(Self { trust, credential, claim }),
@@ -43,7 +43,7 @@ impl Access {
     }
 
     /// How to call.
-    pub(crate) fn authorization(&self) -> Authorization<'_> {
+    pub fn authorization(&self) -> Authorization<'_> {
         match &self.claim {
             None => Authorization::Bearer(&self.credential),
             Some(Claim { name, secret }) => {
@@ -74,7 +74,7 @@ fn system_cas() -> &'static Path {
 }
 
 /// Reads a credential: one line of visible characters.
-pub(crate) fn read_credential(path: &Path) -> Result<Zeroizing<String>, Fault> {
+pub fn read_credential(path: &Path) -> Result<Zeroizing<String>, Fault> {
     let text = files::read(path, Kind::Secret).map_err(|error| Fault::new(path, error))?;
     let credential = text.trim();
     if credential.is_empty() || !credential.bytes().all(|byte| byte.is_ascii_graphic()) {

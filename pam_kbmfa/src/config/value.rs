@@ -8,7 +8,7 @@ use std::time::Duration;
 const PORT: u16 = 443;
 
 /// A whole number of seconds or minutes, as `75s` or `2m`.
-pub(crate) fn duration(text: &str) -> Option<Duration> {
+pub fn duration(text: &str) -> Option<Duration> {
     let (digits, unit_s) = match (text.strip_suffix('s'), text.strip_suffix('m')) {
         (Some(digits), _) => (digits, 1),
         (_, Some(digits)) => (digits, 60),
@@ -23,14 +23,14 @@ pub(crate) fn duration(text: &str) -> Option<Duration> {
 
 /// Where a URL points: host name or IP address, and port.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Location {
-    pub(crate) host: String,
-    pub(crate) port: u16,
+pub struct Location {
+    pub host: String,
+    pub port: u16,
 }
 
 impl Location {
     /// Reads `https://host` or `https://host:port`, and nothing more.
-    pub(crate) fn parse(url: &str) -> Option<Self> {
+    pub fn parse(url: &str) -> Option<Self> {
         let rest = url.strip_prefix("https://")?;
         let (host, port) = match rest.strip_prefix('[') {
             Some(rest) => {
@@ -45,7 +45,7 @@ impl Location {
     }
 
     /// The address, if that is what the URL names.
-    pub(crate) fn address(&self) -> Option<IpAddr> {
+    pub fn address(&self) -> Option<IpAddr> {
         self.host.parse().ok()
     }
 }

@@ -1,6 +1,6 @@
 //! Machines that say nothing, in as few lines as there are reasons.
 
-use kbmfa_proto::finding::Finding;
+use kbmfa_finding::Finding;
 use std::time::Duration;
 
 use crate::clock::{Clock, SystemClock, Time};

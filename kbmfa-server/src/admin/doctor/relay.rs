@@ -1,6 +1,6 @@
 //! The way to Keybase, as `doctor` examines it: through the service of the server that runs, or through one of its own.
 
-use kbmfa_proto::finding::Finding;
+use kbmfa_finding::Finding;
 use std::time::Duration;
 
 use super::super::Failure;

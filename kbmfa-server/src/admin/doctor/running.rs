@@ -1,6 +1,6 @@
 //! The server that runs: whether there is one, and what it says of itself.
 
-use kbmfa_proto::finding::Finding;
+use kbmfa_finding::Finding;
 use std::io::{self, Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::time::Duration;

@@ -1,6 +1,6 @@
 //! What `doctor` can see without leaving the server: settings, files, certificates, database, policy.
 
-use kbmfa_proto::finding::Finding;
+use kbmfa_finding::Finding;
 use nix::sys::statvfs::statvfs;
 use nix::unistd::Uid;
 use std::path::Path;

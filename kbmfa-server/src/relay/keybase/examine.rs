@@ -1,6 +1,6 @@
 //! Examines the whole way to Keybase, step by step, for `doctor`; and what of it needs no network, for `check`.
 
-use kbmfa_proto::finding::{Finding, Level};
+use kbmfa_finding::{Finding, Level};
 use std::collections::{BTreeMap, BTreeSet};
 use std::env;
 use std::path::{Path, PathBuf};

@@ -1,6 +1,6 @@
 //! Why the relay is not up, and what to do about it: the sentences that `doctor`, `check`, the log and `/readyz` share.
 
-use kbmfa_proto::finding::Finding;
+use kbmfa_finding::Finding;
 use kbmfa_proto::names::KeybaseName;
 use std::fmt;
 

@@ -1,0 +1,186 @@
+//! Whether a PAM stack asks everybody: what would let a person in without our line, or in spite of it.
+
+use kbmfa_finding::Finding;
+use std::ffi::CString;
+
+mod modules;
+mod ways;
+
+use super::stack::{Action, Group, Line};
+use modules::MODULE_UNKNOWN;
+use pam_kbmfa::args::{Args, Proof, Purpose};
+
+/// Where people are asked.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(super) struct Hooks {
+    pub(super) auth: bool,
+    pub(super) account: bool,
+    pub(super) session: bool,
+}
+
+/// One line of ours.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Ours<'a> {
+    pub(super) line: &'a Line,
+    /// Its place among all lines.
+    index: usize,
+    pub(super) args: Args,
+}
+
+impl Ours<'_> {
+    /// True if it asks; otherwise it only looks on.
+    pub(super) fn asks(&self) -> bool {
+        self.args.purpose == Purpose::Hold && self.line.group != Group::Password
+    }
+}
+
+/// Our lines, and faults for those whose arguments are not understood.
+pub(super) fn ours(stack: &[Line]) -> (Vec<Ours<'_>>, Vec<Finding>) {
+    let (mut found, mut faults) = (Vec::new(), Vec::new());
+    for (index, line) in stack.iter().enumerate().filter(|(_, line)| line.is_ours()) {
+        match parse(&line.args) {
+            Ok(args) => found.push(Ours { line, index, args }),
+            Err(why) => faults.push(
+                Finding::fault("PAM arguments", format!("{line}: {why}: it refuses every login"))
+                    .fix("docs/recipes.md has the list of arguments"),
+            ),
+        }
+    }
+    (found, faults)
+}
+
+fn parse(words: &[String]) -> Result<Args, String> {
+    let words: Result<Vec<CString>, _> = words.iter().map(|word| CString::new(word.as_str())).collect();
+    let words = words.map_err(|error| error.to_string())?;
+    let words: Vec<_> = words.iter().map(CString::as_c_str).collect();
+    Args::parse(&words).map_err(|bad| bad.to_string())
+}
+
+/// Where our lines ask.
+pub(super) fn hooks(ours: &[Ours<'_>]) -> Hooks {
+    let asks = |group| ours.iter().any(|ours| ours.asks() && ours.line.group == group);
+    Hooks { auth: asks(Group::Auth), account: asks(Group::Account), session: asks(Group::Session) }
+}
+
+/// Looks at every line of ours, and at what stands around it.
+pub(super) fn judge(service: &str, stack: &[Line], ours: &[Ours<'_>]) -> Vec<Finding> {
+    let mut findings: Vec<Finding> = ours.iter().flat_map(|one| by_itself(stack, one, ours)).collect();
+    for group in [Group::Auth, Group::Account, Group::Session] {
+        let mut in_group = ours.iter().filter(|ours| ours.line.group == group).peekable();
+        if in_group.peek().is_none() {
+            continue;
+        }
+        let faults = ways::judge(service, stack, ours, group);
+        if let (true, Some(first)) = (faults.is_empty(), in_group.find(|ours| ours.asks())) {
+            findings.push(Finding::ok("PAM stack", format!("no way through it leads past {}", first.line)));
+        }
+        findings.extend(faults);
+    }
+    findings.extend(stack.iter().filter_map(|line| not_there(service, line)));
+    // A misspelt line that everybody fails at is a fault of another kind than one that nobody is held by.
+    let called: &[Group] = if service == "sshd" { &[Group::Account] } else { &[Group::Auth, Group::Account] };
+    let is_misspelt = |group: Group| {
+        stack.iter().any(|line| line.group == group && line.is_missing)
+            && ways::is_closed(service, stack, group)
+    };
+    if hooks(ours) == Hooks::default() && !called.iter().any(|&group| is_misspelt(group)) {
+        findings.push(
+            Finding::fault("PAM stack", "no line of it asks: nobody needs an approval")
+                .fix("docs/recipes.md has the lines; `account required pam_kbmfa.so` is the usual one"),
+        );
+    }
+    findings
+}
+
+/// Whether a line whose module is not there makes its stack fail, whatever else is called.
+fn ends_in_failure(line: &Line) -> bool {
+    matches!(line.action(MODULE_UNKNOWN), None | Some(Action::Bad | Action::Die))
+}
+
+/// A line whose module is not there, unless its control says that this does not matter.
+fn not_there(service: &str, line: &Line) -> Option<Finding> {
+    if !line.is_missing || line.is_ours() || !ends_in_failure(line) {
+        return None; // ours is looked for by itself
+    }
+    let found = format!("{line}: there is no such module: a login that gets to this line is refused");
+    let fix = format!("correct the name at {}, or install the package that has it", line.place());
+    // sshd calls no auth line where a key does, and nobody's login changes a password.
+    let is_called = line.group != Group::Password && (service != "sshd" || line.group != Group::Auth);
+    let finding = if is_called { Finding::fault } else { Finding::weak };
+    Some(finding("PAM stack", found).fix(fix))
+}
+
+/// What can be said of a line without the others of its group.
+fn by_itself(stack: &[Line], one: &Ours<'_>, all: &[Ours<'_>]) -> Vec<Finding> {
+    let (what, line) = ("PAM stack", one.line);
+    match (one.args.purpose, line.group) {
+        (_, Group::Password) => vec![
+            Finding::fault(what, format!("{line} changes no password: it refuses them all"))
+                .fix("take the line out"),
+        ],
+        (Purpose::LogOnly, Group::Session) => reporting(one, all),
+        (Purpose::LogOnly, _) => vec![
+            Finding::fault(what, format!("{line} only looks on: log_only asks nobody"))
+                .fix("take log_only away when you have seen enough"),
+        ],
+        (Purpose::Rehearse, _) => vec![
+            Finding::fault("PAM arguments", format!("{line}: under rehearsal nobody is let in"))
+                .fix("take rehearsal away; only `kbmfa-host doctor` needs it"),
+        ],
+        (Purpose::Hold, Group::Session) => {
+            let before = stack.iter().take(one.index).filter(|other| other.group == Group::Session);
+            environment(before, line).into_iter().collect()
+        }
+        (Purpose::Hold, Group::Auth) if one.args.first_factor == Proof::Publickey => {
+            let mut before = stack.iter().take(one.index).filter(|other| other.group == Group::Auth);
+            before
+                .find(|other| reads_peoples_files(other))
+                .map(|env| forged_key(line, env))
+                .into_iter()
+                .collect()
+        }
+        (Purpose::Hold, _) => Vec::new(),
+    }
+}
+
+/// `pam_env` before a session line can dress up what the ask says about the key.
+fn environment<'a>(mut before: impl Iterator<Item = &'a Line>, line: &Line) -> Option<Finding> {
+    let env = before.find(|other| other.name() == "pam_env.so")?;
+    let found = format!("{line}: before it, {env} may read variables that people write themselves");
+    Some(Finding::weak("PAM stack", found).fix(format!("put our line before {}", env.place())))
+}
+
+/// `pam_env` that takes variables from a file in people's homes.
+fn reads_peoples_files(line: &Line) -> bool {
+    line.name() == "pam_env.so" && line.args.iter().any(|word| word == "user_readenv=1")
+}
+
+/// Before an auth line it could set `SSH_AUTH_INFO_0`, which there stands for a first factor and cannot be checked.
+fn forged_key(line: &Line, env: &Line) -> Finding {
+    let found =
+        format!("{line}: before it, {env} lets people claim in SSH_AUTH_INFO_0 that they have proven a key");
+    Finding::fault("PAM stack", found).fix(format!("take user_readenv=1 out of {}", env.place()))
+}
+
+/// A line that reports sessions.
+fn reporting(ours: &Ours<'_>, all: &[Ours<'_>]) -> Vec<Finding> {
+    let asks = |other: &&Ours<'_>| other.asks() && other.line.group == Group::Session;
+    let Some(asking) = all.iter().find(asks) else {
+        return vec![Finding::ok("sessions", format!("{} reports them", ours.line))];
+    };
+    if asking.index > ours.index {
+        let found =
+            format!("{} comes before {}: it reports sessions that are then refused", ours.line, asking.line);
+        return vec![Finding::weak("sessions", found).fix("write them the other way round")];
+    }
+    if asking.line.action("session_err") != Some(Action::Die) {
+        let found = format!("after {} PAM goes on: refused sessions are reported as opened", asking.line);
+        return vec![
+            Finding::weak("sessions", found).fix(format!("write `requisite` at {}", asking.line.place())),
+        ];
+    }
+    vec![Finding::ok("sessions", format!("{} reports them", ours.line))]
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,228 @@
+//! Stacks as people write them, and what is wrong with each.
+
+use super::super::stack;
+use super::*;
+use kbmfa_finding::Level;
+use std::fs;
+
+const COMMON_AUTH: &str = "auth [success=1 default=ignore] pam_unix.so nullok\nauth requisite pam_deny.so\n\
+                           auth required pam_permit.so\n";
+const COMMON_ACCOUNT: &str = "account [success=1 new_authtok_reqd=done default=ignore] pam_unix.so\n\
+                              account requisite pam_deny.so\naccount required pam_permit.so\n";
+
+fn look(sshd: &str) -> Vec<Finding> {
+    look_at("sshd", sshd)
+}
+
+fn look_at(service: &str, sshd: &str) -> Vec<Finding> {
+    let dir = tempfile::tempdir().unwrap();
+    for (name, text) in [("sshd", sshd), ("common-auth", COMMON_AUTH), ("common-account", COMMON_ACCOUNT)] {
+        fs::write(dir.path().join(name), text).unwrap();
+    }
+    let stack = stack::read(&[dir.path().to_owned()], "sshd").unwrap();
+    let (ours, mut findings) = ours(&stack);
+    findings.extend(judge(service, &stack, &ours));
+    findings
+}
+
+#[track_caller]
+fn well(sshd: &str) {
+    let findings = look(sshd);
+    assert!(findings.iter().all(|finding| finding.level == Level::Ok), "{findings:?}");
+}
+
+#[track_caller]
+fn ill(level: Level, sshd: &str, found: &str) {
+    let findings = look(sshd);
+    let is_it = |finding: &&Finding| finding.level == level && finding.found.contains(found);
+    let finding = findings.iter().find(is_it).unwrap_or_else(|| panic!("no {found:?} in {findings:?}"));
+    assert!(finding.fix.is_some(), "{finding:?}");
+}
+
+#[test]
+fn the_lines_of_the_recipes_in_their_places_are_well() {
+    well("account required pam_nologin.so\naccount required pam_kbmfa.so\n@include common-account\n");
+    well("auth required pam_kbmfa.so\naccount required pam_nologin.so\n@include common-account\n");
+    well("auth requisite pam_unix.so\nauth required pam_kbmfa.so first_factor=stack\n");
+    well("session required pam_kbmfa.so silent\nsession required pam_env.so\n");
+    well(
+        "account required pam_kbmfa.so\nsession required pam_unix.so\nsession optional pam_kbmfa.so log_only\n",
+    );
+    well("session requisite pam_kbmfa.so silent\nsession optional pam_kbmfa.so log_only\n");
+    well("account [success=ok default=die] pam_kbmfa.so\n");
+    well(
+        "account required pam_nologin.so\naccount required pam_access.so\naccount required pam_kbmfa.so\n@include common-account\n",
+    );
+}
+
+#[test]
+fn a_refusal_that_does_not_end_the_login_is_a_fault() {
+    for control in
+        ["optional", "sufficient", "[success=1 default=ignore]", "[default=bad perm_denied=ignore]"]
+    {
+        let stack = format!("account {control} pam_kbmfa.so\naccount required pam_permit.so\n");
+        ill(Level::Fault, &stack, "does not end a login that it refuses");
+    }
+}
+
+#[test]
+fn a_refusal_that_is_forgotten_or_hidden_is_a_fault() {
+    let reset = "account [success=reset] pam_permit.so\naccount required pam_permit.so\n";
+    ill(Level::Fault, &format!("account required pam_kbmfa.so\n{reset}"), "makes PAM forget");
+    well(&format!("account requisite pam_kbmfa.so\n{reset}"));
+    let expired = "account [success=ok default=bad] pam_unix.so\naccount required pam_kbmfa.so\n";
+    ill(Level::Fault, expired, "an expired password there hides");
+    well("account required pam_unix.so\naccount required pam_kbmfa.so\n");
+}
+
+#[test]
+fn a_stack_that_lets_nobody_in_is_a_fault() {
+    ill(Level::Fault, "account required pam_kbmfa.so\naccount requisite pam_deny.so\n", "nobody gets in");
+    // PAM needs somebody to say yes.
+    ill(Level::Fault, "auth required pam_kbmfa.so log_only\n", "nobody gets in");
+    let findings = look("account sufficient pam_kbmfa.so\naccount required pam_deny.so\n");
+    assert!(findings.iter().all(|finding| finding.level == Level::Ok), "{findings:?}");
+}
+
+#[test]
+fn what_lets_in_before_our_line_is_a_fault() {
+    let ours = "auth required pam_kbmfa.so first_factor=stack\n";
+    ill(Level::Fault, &format!("auth sufficient pam_unix.so\n{ours}"), "lets somebody past it on success");
+    let jumping = format!("auth [success=1 default=die] pam_unix.so\n{ours}auth required pam_permit.so\n");
+    ill(Level::Fault, &jumping, "lets somebody past it on success");
+    let after = "@include common-account\naccount required pam_kbmfa.so\n";
+    ill(Level::Fault, after, "lets somebody past it on new_authtok_reqd");
+    let far = "account [success=2 default=ignore] a.so\naccount optional b.so\naccount required pam_kbmfa.so\naccount required c.so\n";
+    ill(Level::Fault, far, "lets somebody past it on success");
+}
+
+#[test]
+fn what_ends_or_jumps_elsewhere_is_none() {
+    // The jump lands on our line, or before it.
+    well(
+        "account [success=1 default=ignore] a.so\naccount requisite pam_deny.so\naccount required pam_kbmfa.so\n",
+    );
+    // The end of a substack is not the end of the stack.
+    well("account substack common-account\naccount required pam_kbmfa.so\n");
+    // Another kind of line.
+    well("session sufficient a.so\naccount required pam_kbmfa.so\n");
+    // After ours it is too late.
+    well("account required pam_kbmfa.so\naccount sufficient a.so\n");
+}
+
+#[test]
+fn a_jump_counts_the_lines_of_a_substack_as_one() {
+    let before = |jump: usize| {
+        format!(
+            "account [success={jump} default=ignore] a.so\naccount substack common-account\n\
+             account required pam_kbmfa.so\naccount required pam_permit.so\n"
+        )
+    };
+    well(&before(1));
+    ill(Level::Fault, &before(2), "lets somebody past it");
+}
+
+#[test]
+fn a_stack_that_asks_nobody_is_a_fault() {
+    ill(Level::Fault, "@include common-account\n", "no line of it asks");
+    ill(Level::Fault, "account required pam_kbmfa.so log_only\n", "only looks on");
+    ill(Level::Fault, "account required pam_kbmfa.so log_only\n", "no line of it asks");
+    ill(Level::Fault, "session optional pam_kbmfa.so log_only\n", "no line of it asks");
+    ill(Level::Fault, "account required pam_kbmfa.so rehearsal\n", "nobody is let in");
+    ill(Level::Fault, "password required pam_kbmfa.so\n", "changes no password");
+}
+
+#[test]
+fn a_module_that_is_not_there_fails_its_line_and_is_named() {
+    let look = |sshd: &str| {
+        let dir = tempfile::tempdir().unwrap();
+        fs::write(dir.path().join("sshd"), sshd).unwrap();
+        let mut stack = stack::read(&[dir.path().to_owned()], "sshd").unwrap();
+        stack::note_missing(&mut stack, |module| !module.contains("nowhere"));
+        let (ours, _) = ours(&stack);
+        let faults = judge("sshd", &stack, &ours).into_iter().filter(|finding| finding.level == Level::Fault);
+        faults.map(|fault| fault.found).collect::<Vec<_>>()
+    };
+    let ours = "account required pam_kbmfa.so\n";
+    let permit = "account required pam_permit.so\n";
+    let closed = look("account required pam_nowhere.so\n");
+    assert_eq!(closed.len(), 1, "{closed:?}");
+    assert!(closed[0].contains("there is no such module"), "{closed:?}");
+    assert_eq!(look(&format!("{ours}account required pam_nowhere.so\n")).len(), 1);
+    assert!(look(&format!("{ours}-account optional pam_nowhere.so\n{permit}")).is_empty());
+    assert!(look(&format!("{ours}account [default=ignore] pam_nowhere.so\n{permit}")).is_empty());
+    let denied = format!("{ours}account requisite pam_deny.so\n-account optional pam_nowhere.so\n");
+    assert!(look(&denied)[0].contains("nobody gets in"), "a missing module that is ignored hides nothing");
+    let unheld = look("account sufficient pam_localuser.so\naccount required pam_nowhere.so\n");
+    assert!(unheld.iter().any(|fault| fault.contains("nobody needs an approval")), "{unheld:?}");
+    let past = look(&format!("account [module_unknown=done default=ignore] pam_nowhere.so\n{ours}"));
+    assert!(past[0].contains("nobody gets in"), "a failure that is `done` is one: {past:?}");
+    let jumps = look(&format!("account [module_unknown=1 default=ignore] pam_nowhere.so\n{ours}{permit}"));
+    assert!(jumps[0].contains("lets somebody past it on module_unknown"), "{jumps:?}");
+}
+
+#[test]
+fn arguments_that_are_not_understood_are_a_fault() {
+    ill(Level::Fault, "account required pam_kbmfa.so log-only\n", "argument \"log-only\" is not known");
+}
+
+#[test]
+fn whoever_trusts_the_stack_needs_something_on_it_that_checks_and_ends_the_login() {
+    let ours = "auth required pam_kbmfa.so first_factor=stack\n";
+    let unchecked = "whom none of them has checked";
+    ill(Level::Fault, ours, unchecked);
+    ill(Level::Fault, &format!("auth required pam_env.so\nauth required pam_permit.so\n{ours}"), unchecked);
+    ill(Level::Fault, &format!("auth requisite pam_shells.so\n{ours}"), unchecked);
+    ill(Level::Fault, &format!("auth optional pam_unix.so\n{ours}"), unchecked);
+    ill(Level::Weak, &format!("auth requisite pam_of_our_own.so\n{ours}"), "we cannot tell");
+    ill(Level::Weak, &format!("auth required pam_unix.so\n{ours}"), "a wrong password rings people");
+    // A wrong password meets pam_deny.
+    well(&format!("@include common-auth\n{ours}"));
+    // It may have no opinion.
+    ill(Level::Fault, &format!("auth requisite pam_sss.so ignore_unknown_user\n{ours}"), unchecked);
+    ill(Level::Fault, &format!("auth requisite pam_google_authenticator.so nullok\n{ours}"), unchecked);
+    well(&format!("auth requisite pam_unix.so nullok\n{ours}"));
+    well(&format!("auth requisite pam_sss.so\n{ours}"));
+}
+
+#[test]
+fn root_needs_nobodys_leave_for_su_and_is_everybody_to_sshd() {
+    let stack = "auth sufficient pam_rootok.so\nauth requisite pam_unix.so\nauth required pam_kbmfa.so first_factor=stack\n";
+    let su = look_at("su", stack);
+    assert!(su.iter().all(|finding| finding.level == Level::Ok), "{su:?}");
+    ill(Level::Fault, stack, "lets somebody past it on success");
+    ill(
+        Level::Fault,
+        "account sufficient pam_rootok.so\naccount required pam_kbmfa.so\n",
+        "lets somebody past it",
+    );
+}
+
+#[test]
+fn the_fix_is_one_that_lets_people_in_who_may() {
+    let fix = |stack: &str| {
+        let ours = "auth required pam_kbmfa.so first_factor=stack\n";
+        let findings = look(&format!("{stack}{ours}"));
+        findings.into_iter().find_map(|finding| finding.fix).unwrap()
+    };
+    assert!(fix("").contains("such as `auth requisite pam_unix.so`"));
+    assert!(fix("auth required pam_sss.so\n").starts_with("write `requisite` at /"));
+    let jumping = "auth [success=1 default=ignore] pam_unix.so\nauth optional pam_warn.so\n";
+    assert!(fix(jumping).starts_with("see to it that the stack ends where /"));
+}
+
+#[test]
+fn a_key_that_people_may_claim_in_their_own_files_is_a_fault() {
+    let ours = "auth required pam_kbmfa.so\n";
+    ill(Level::Fault, &format!("auth required pam_env.so user_readenv=1\n{ours}"), "SSH_AUTH_INFO_0");
+    well(&format!("auth required pam_env.so\n{ours}"));
+    well(&format!("{ours}auth required pam_env.so user_readenv=1\n"));
+}
+
+#[test]
+fn the_order_of_session_lines_counts() {
+    ill(Level::Weak, "session required pam_env.so\nsession required pam_kbmfa.so\n", "variables");
+    let (asking, reporting) = ("session required pam_kbmfa.so\n", "session optional pam_kbmfa.so log_only\n");
+    ill(Level::Weak, &format!("{reporting}{asking}"), "comes before");
+    ill(Level::Weak, &format!("{asking}{reporting}"), "reported as opened");
+}

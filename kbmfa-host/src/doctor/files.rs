@@ -1,0 +1,304 @@
+//! The files that decide who may log in: what they say, whose they are, and when the CAs end.
+
+use kbmfa_finding::{Finding, Level};
+use rustls::pki_types::CertificateDer;
+use rustls::pki_types::pem::PemObject;
+use std::collections::BTreeSet;
+use std::fs;
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+use x509_parser::certificate::X509Certificate;
+use x509_parser::prelude::FromDer;
+
+use pam_kbmfa::config::access::Access;
+use pam_kbmfa::config::{Ca, Config};
+use pam_kbmfa::files::{self, Kind};
+use pam_kbmfa::outcome::OnUnreachable;
+
+/// A CA that ends within so many seconds wants replacing: 30 days.
+const SOON_S: i64 = 30 * DAY_S;
+
+const DAY_S: i64 = 86_400;
+
+/// Where systemd looks for our units, and for what changes them (systemd.unit(5)).
+const UNIT_DIRS: [&str; 4] = [
+    "/etc/systemd/system",
+    "/run/systemd/system",
+    "/usr/local/lib/systemd/system",
+    "/usr/lib/systemd/system",
+];
+
+/// A module that is everywhere, where libpam looks for all of them.
+const EVERYWHERE: &str = "pam_unix.so";
+
+/// The configuration and what it points to; both if they can be used.
+pub(super) fn configuration(path: &Path) -> (Vec<Finding>, Option<(Config, Access)>) {
+    let faults = |faults: Vec<pam_kbmfa::config::Fault>| {
+        let fix = "docs/recipes.md and the comments of pam.toml say what may stand there; `kbmfa-host join` writes it anew";
+        faults.into_iter().map(|fault| Finding::fault("configuration", fault).fix(fix)).collect::<Vec<_>>()
+    };
+    if crate::is_missing(path) {
+        let found = crate::not_joined(path);
+        return (vec![Finding::fault("configuration", found).fix(crate::JOIN_FIRST)], None);
+    }
+    let config = match Config::load(path) {
+        Ok(config) => config,
+        Err(found) => return (faults(found), None),
+    };
+    let mut findings = vec![Finding::ok("configuration", format!("{}: every key is right", path.display()))];
+    let access = Access::read(&config);
+    let mut files = named(path, &config);
+    // What is wrong with the credential's mode was said when it could not be used for it.
+    files.retain(|file| access.is_ok() || *file != config.credential);
+    findings.extend(roots_alone(files.iter().map(PathBuf::as_path)));
+    findings.extend(settings(&config));
+    findings.extend(spool(&config.spool));
+    match access {
+        Ok(access) => (findings, Some((config, access))),
+        Err(found) => {
+            findings.extend(faults(found));
+            (findings, None)
+        }
+    }
+}
+
+/// What works, and could be safer.
+fn settings(config: &Config) -> Vec<Finding> {
+    let mut findings = Vec::new();
+    if config.on_unreachable == OnUnreachable::Allow {
+        let found = "is allow: whoever can cut this machine off from the servers needs no approval";
+        findings.push(Finding::weak("on_unreachable", found).fix("on_unreachable = \"deny\" in pam.toml"));
+    }
+    if config.claims.is_some() {
+        let found =
+            "this machine has not joined: it goes by the old tool's AUTH_TOKEN, under a name that it claims";
+        findings.push(Finding::weak("credential", found).fix("kbmfa-host join"));
+    }
+    findings
+}
+
+/// Whether anybody but root can write to these files, or put others in their place.
+pub(super) fn roots_alone<'a>(files: impl IntoIterator<Item = &'a Path>) -> Vec<Finding> {
+    // A file is as safe as every directory above it, also where a link leads.
+    let files: BTreeSet<PathBuf> = files
+        .into_iter()
+        .flat_map(|file| [Some(file.to_owned()), file.canonicalize().ok()])
+        .flatten()
+        .collect();
+    let all: BTreeSet<&Path> = files.iter().flat_map(|file| file.ancestors()).collect();
+    let bad: Vec<Finding> = all.into_iter().filter_map(not_roots_alone).collect();
+    if bad.is_empty() {
+        vec![Finding::ok("files", "only root can write to them, or put others in their place")]
+    } else {
+        bad
+    }
+}
+
+fn not_roots_alone(path: &Path) -> Option<Finding> {
+    // What is not there yet, the module makes for root alone.
+    let metadata = fs::symlink_metadata(path).ok().filter(|metadata| !metadata.is_symlink())?;
+    let mode = metadata.mode() & 0o7777;
+    let shown = path.display();
+    let fix = if metadata.is_dir() {
+        format!(
+            "keep such files in a directory that only root can write to, as all above it: {shown} is none"
+        )
+    } else {
+        format!("chown root: {shown} && chmod go-w {shown}, after you have looked what is in it")
+    };
+    if metadata.uid() != 0 {
+        let found = format!("{shown} belongs to user {}, who can change what is in it", metadata.uid());
+        return Some(Finding::fault("files", found).fix(fix));
+    }
+    let found = || format!("{shown} has mode {mode:04o}: others can change what is in it");
+    (mode & 0o022 != 0).then(|| Finding::fault("files", found()).fix(fix))
+}
+
+/// The files that pam.toml names.
+fn named(path: &Path, config: &Config) -> Vec<PathBuf> {
+    let mut files = vec![path.to_owned(), config.credential.clone(), config.spool.clone()];
+    if let Ca::File(ca) = &config.ca {
+        files.push(ca.clone());
+    }
+    files
+}
+
+/// Reports that no server has taken yet.
+fn spool(dir: &Path) -> Option<Finding> {
+    let kept = fs::read_dir(dir)
+        .ok()?
+        .flatten()
+        .filter(|entry| !entry.file_name().as_encoded_bytes().starts_with(b"."));
+    match kept.count() {
+        0 => None,
+        count => Some(
+            Finding::weak(
+                "spool",
+                format!("{count} reports wait in {} for a server to take them", dir.display()),
+            )
+            .fix("they go with the next login; if they stay, the system log says why"),
+        ),
+    }
+}
+
+/// The module's file, where the stack says or where libpam looks.
+pub(super) fn module(named: &str) -> Vec<Finding> {
+    let Some(path) = module_path(named) else {
+        return vec![Finding::weak(
+            "module",
+            format!("{EVERYWHERE} is nowhere, so we cannot tell where {named} belongs"),
+        )];
+    };
+    if !path.exists() {
+        let found = format!("{} is not there: every login is refused", path.display());
+        return vec![Finding::fault("module", found).fix("install the package again")];
+    }
+    let mut findings = roots_alone([path.as_path()]);
+    findings.retain(|finding| finding.level == Level::Fault);
+    findings.push(Finding::ok("module", path.display()));
+    findings
+}
+
+fn module_path(named: &str) -> Option<PathBuf> {
+    let dir = if named.starts_with('/') { Some(PathBuf::new()) } else { module_dir(named) };
+    dir.map(|dir| dir.join(named))
+}
+
+/// Whether libpam finds this module; true where we cannot tell.
+pub(super) fn has_module(named: &str) -> bool {
+    module_path(named).is_none_or(|path| path.exists())
+}
+
+/// Whether anybody but root can change this program, or the units that run it.
+pub(super) fn program() -> Vec<Finding> {
+    let patterns = UNIT_DIRS
+        .iter()
+        .flat_map(|dir| ["kbmfa-host-*", "kbmfa-host-*.d/*"].map(|name| format!("{dir}/{name}")));
+    let units = patterns.filter_map(|pattern| glob::glob(&pattern).ok()).flatten().flatten();
+    let units: Vec<PathBuf> = units.collect();
+    let run = units.iter().filter_map(|unit| fs::read_to_string(unit).ok()).flat_map(|text| programs(&text));
+    let files: Vec<PathBuf> = std::env::current_exe().into_iter().chain(run).chain(units.clone()).collect();
+    roots_alone(files.iter().map(PathBuf::as_path))
+        .into_iter()
+        .filter(|finding| finding.level == Level::Fault)
+        .collect()
+}
+
+/// The programs that a unit runs, where it names them in full (systemd.service(5)).
+fn programs(unit: &str) -> Vec<PathBuf> {
+    let commands = unit.lines().filter_map(|line| line.trim().strip_prefix("ExecStart="));
+    let programs = commands.filter_map(|command| {
+        command.trim_start_matches(['-', '@', ':', '+', '!']).split_whitespace().next()
+    });
+    programs.filter(|program| program.starts_with('/')).map(PathBuf::from).collect()
+}
+
+/// Where libpam looks for modules. Of several architectures' it is the one that has ours.
+fn module_dir(named: &str) -> Option<PathBuf> {
+    let patterns = [
+        "/usr/lib/*/security",
+        "/usr/lib64/security",
+        "/usr/lib/security",
+        "/lib/*/security",
+        "/lib64/security",
+        "/lib/security",
+    ];
+    let dirs = patterns.iter().filter_map(|pattern| glob::glob(pattern).ok()).flatten().flatten();
+    let dirs: Vec<PathBuf> = dirs.filter(|dir| dir.join(EVERYWHERE).exists()).collect();
+    dirs.iter().find(|dir| dir.join(named).exists()).or(dirs.first()).cloned()
+}
+
+/// When each CA on file ends. `now_s` is in seconds since 1970.
+pub(super) fn authorities(ca: &Ca, now_s: i64) -> Vec<Finding> {
+    let Ca::File(path) = ca else {
+        return vec![Finding::ok("CA", "every CA that the system trusts")];
+    };
+    let text = match files::read(path, Kind::Public) {
+        Ok(text) => text,
+        Err(error) => return vec![Finding::fault("CA", format!("{}: {error}", path.display()))],
+    };
+    let terms: Vec<Term> =
+        CertificateDer::pem_slice_iter(text.as_bytes()).flatten().filter_map(|der| term(&der)).collect();
+    let last = terms.iter().map(|term| term.end_s).max().unwrap_or_default();
+    terms.iter().map(|&term| validity(term, last, now_s)).collect()
+}
+
+/// When a CA is valid, in seconds since 1970.
+#[derive(Clone, Copy)]
+struct Term {
+    begin_s: i64,
+    end_s: i64,
+}
+
+fn term(der: &CertificateDer<'_>) -> Option<Term> {
+    let (_, certificate) = X509Certificate::from_der(der).ok()?;
+    let validity = certificate.validity();
+    Some(Term { begin_s: validity.not_before.timestamp(), end_s: validity.not_after.timestamp() })
+}
+
+/// An end matters if nothing on file lasts longer. What no server can be asked about, for want of a valid CA, is whether
+/// this machine's clock is right.
+fn validity(Term { begin_s, end_s }: Term, last_s: i64, now_s: i64) -> Finding {
+    let fix = || {
+        "see whether `date` is right; if it is: `kbmfa-server ca rotate`, then `kbmfa-host refresh`; docs/operations.md has \
+         the whole"
+    };
+    let days = (end_s - now_s) / 86_400;
+    if now_s < begin_s - DAY_S {
+        let found = format!("begins in {} days by this machine's clock", (begin_s - now_s) / DAY_S);
+        Finding::fault("CA", format!("{found}: every server is refused"))
+            .fix("set the clock, and keep it right (NTP); `date` shows it")
+    } else if end_s <= now_s && end_s == last_s {
+        let found = format!("ended {} days ago by this machine's clock: every server is refused", -days);
+        Finding::fault("CA", found).fix(fix())
+    } else if end_s <= now_s {
+        Finding::weak("CA", format!("one ended {} days ago; another lasts", -days)).fix("kbmfa-host refresh")
+    } else if end_s - now_s < SOON_S && end_s == last_s {
+        Finding::weak("CA", format!("ends in {days} days by this machine's clock")).fix(fix())
+    } else {
+        Finding::ok("CA", format!("good for {days} days"))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_end_of_the_last_ca_is_a_fault_and_said_a_month_ahead() {
+        let day = 86_400;
+        let found = |begin: i64, end: i64, last: i64| {
+            validity(Term { begin_s: begin * day, end_s: end * day }, last * day, 1000 * day)
+        };
+        let level = |end, last| found(0, end, last).level;
+        assert_eq!(level(1031, 1031), Level::Ok);
+        assert_eq!(level(1029, 1029), Level::Weak);
+        assert_eq!(level(1029, 2000), Level::Ok);
+        assert_eq!(level(999, 999), Level::Fault);
+        assert_eq!(level(999, 2000), Level::Weak);
+    }
+
+    #[test]
+    fn where_the_clock_may_be_wrong_it_comes_before_a_new_ca() {
+        let day = 86_400;
+        let fix = |begin: i64, end: i64| {
+            let term = Term { begin_s: begin * day, end_s: end * day };
+            validity(term, end * day, 1000 * day).fix.unwrap()
+        };
+        assert!(fix(0, 999).starts_with("see whether `date` is right"));
+        assert!(fix(1002, 2000).starts_with("set the clock"));
+    }
+
+    #[test]
+    fn the_programs_of_a_unit_are_those_that_it_names_in_full() {
+        let unit = "[Service]\nExecStart=-/usr/sbin/kbmfa-host refresh\nExecStart=kbmfa-host x\n#ExecStart=/bin/no\n";
+        assert_eq!(programs(unit), [PathBuf::from("/usr/sbin/kbmfa-host")]);
+    }
+
+    #[test]
+    fn a_module_that_is_nowhere_is_a_fault() {
+        for named in ["pam_kbmfa_nowhere.so", "/nonexistent/pam_kbmfa.so"] {
+            assert_eq!(module(named)[0].level, Level::Fault, "{named}");
+        }
+    }
+}

@@ -1,0 +1,229 @@
+//! A login without a login: a real PAM transaction through the installed module, which the server ends as
+//! rehearsed. It lets nobody in, whatever comes of it, and asks nobody.
+
+use kbmfa_finding::{Finding, Level};
+use kbmfa_proto::text::Shown;
+use std::ffi::CString;
+use std::fs::{self, Permissions};
+use std::io;
+use std::net::IpAddr;
+use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
+
+use super::application::{self, Told};
+use super::service::Service;
+use super::stack::Line;
+use pam_kbmfa::outcome::REHEARSED;
+
+const WHAT: &str = "rehearsal";
+
+/// Whose login is rehearsed.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Who<'a> {
+    /// The account; root's, unless the administrator named one.
+    pub(super) user: &'a str,
+    pub(super) is_named: bool,
+    /// Where they come from.
+    pub(super) from: IpAddr,
+}
+
+/// Rehearses a login by a line of the installed stack. `has_fault`: something that stands in the way of every login was said
+/// before, so that a refusal is no news.
+pub(super) fn look(
+    line: &Line,
+    config: &Path,
+    service: &Service,
+    (who, has_fault): (Who<'_>, bool),
+) -> Finding {
+    let rehearse = |user: &str| rehearse(Path::new("/run"), line, config, service, (user, who.from));
+    let told = match rehearse(who.user) {
+        Ok(told) => told,
+        Err(error) => return Finding::fault(WHAT, format!("cannot be made ready: {error}")),
+    };
+    match judge(&told, who.user) {
+        Verdict::Finding(finding) => finding,
+        Verdict::Refused(found) if has_fault => {
+            Finding::weak(WHAT, found).fix("see the faults above; run doctor again after that")
+        }
+        // Nobody said that root is to log in here: somebody else may be.
+        Verdict::Refused(found) if !who.is_named => {
+            let is_taken = |user: &String| {
+                let told = rehearse(user).ok();
+                told.is_some_and(
+                    |told| matches!(judge(&told, user), Verdict::Finding(found) if found.level == Level::Ok),
+                )
+            };
+            match people().into_iter().take(PEOPLE_MAX).find(is_taken) {
+                Some(user) => {
+                    let fix =
+                        "if root is to log in here, see what pam_kbmfa has just written to the system log";
+                    Finding::weak(WHAT, format!("{found} One of {user} would be asked about.")).fix(fix)
+                }
+                None => refused(found),
+            }
+        }
+        Verdict::Refused(found) => refused(found),
+    }
+}
+
+fn refused(found: String) -> Finding {
+    Finding::fault(WHAT, found).fix(
+        "see what pam_kbmfa, or libpam, has just written to the system log; name somebody who is to log in here: --user NAME",
+    )
+}
+
+/// Whose logins are rehearsed besides, at most, to tell root from everybody: each is on record at the server.
+const PEOPLE_MAX: usize = 3;
+
+/// Accounts of people, as far as this machine's own file tells (login.defs(5), nologin(8)).
+fn people() -> Vec<String> {
+    let text = fs::read_to_string("/etc/passwd").unwrap_or_default();
+    text.lines().filter_map(person).map(str::to_owned).collect()
+}
+
+fn person(line: &str) -> Option<&str> {
+    let fields: Vec<&str> = line.split(':').collect();
+    let [name, _, uid, _, _, _, shell] = fields.as_slice() else { return None };
+    let uid: u32 = uid.parse().ok()?;
+    let may_log_in = !shell.ends_with("/nologin") && !shell.ends_with("/false");
+    ((1000..60_000).contains(&uid) && may_log_in).then_some(name)
+}
+
+/// What is said in the place of a rehearsal that could only repeat the faults before it.
+pub(super) fn not_tried() -> Finding {
+    Finding::weak(WHAT, "not tried because of what stands above").fix("run doctor again after that")
+}
+
+/// PAM reads its stack from a directory of root's alone, below `place`, that is gone afterwards.
+fn rehearse(
+    place: &Path,
+    line: &Line,
+    config: &Path,
+    service: &Service,
+    (user, from): (&str, IpAddr),
+) -> io::Result<Told> {
+    let config = config.display().to_string();
+    if config.contains(['[', ']', '#', '\n', '\\']) {
+        return Err(io::Error::other(format!("PAM could not read the path {config} in a line of its own")));
+    }
+    let alone = Permissions::from_mode(0o700);
+    let dir = tempfile::Builder::new().prefix("kbmfa-host-").permissions(alone).tempdir_in(place)?;
+    // What proves a first factor is sshd's part of a login, and there is no sshd here.
+    let stack = format!("account required {} [config={config}] first_factor=stack rehearsal\n", line.module);
+    fs::write(dir.path().join(service.as_str()), stack)?;
+    // libpam wants one; nothing asks it.
+    fs::write(dir.path().join("other"), "account required pam_deny.so\n")?;
+    let confdir = CString::new(dir.path().as_os_str().as_bytes())?;
+    let (service, user) = (CString::new(service.as_str())?, CString::new(user)?);
+    Ok(application::account(&service, &user, &CString::new(from.to_string())?, &confdir))
+}
+
+/// What a rehearsal has shown.
+#[derive(Debug)]
+enum Verdict {
+    Finding(Finding),
+    /// The login would be refused, in these words.
+    Refused(String),
+}
+
+fn judge(told: &Told, user: &str) -> Verdict {
+    let texts: Vec<Shown> = told.texts.iter().map(|text| Shown::new(text)).collect();
+    if told.success {
+        return Verdict::Finding(
+            Finding::fault(WHAT, format!("the module let {user} in, which a rehearsal must never do"))
+                .fix("is it kbmfa's own pam_kbmfa.so? Install the package again"),
+        );
+    }
+    // The server judges names, and knows none of this machine's accounts.
+    if !told.is_known {
+        let found = format!("there is no account {user} here, and none that could log in by this name");
+        return Verdict::Finding(
+            Finding::fault(WHAT, found).fix("name somebody who is to log in here: --user NAME"),
+        );
+    }
+    if texts.iter().any(|text| text.as_str() == REHEARSED) {
+        let found =
+            format!("the installed module asked the server about a login of {user}, and let nobody in");
+        return Verdict::Finding(Finding::ok(WHAT, found));
+    }
+    let said: Vec<&str> = texts.iter().map(Shown::as_str).collect();
+    let said = if said.is_empty() { told.meaning.clone() } else { said.join(" ") };
+    Verdict::Refused(format!("a login of {user} would be refused: {said}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn told(success: bool, texts: &[&str]) -> Told {
+        let texts = texts.iter().map(|&text| text.to_owned()).collect();
+        Told { is_known: true, success, meaning: "Permission denied".into(), texts }
+    }
+
+    fn level(told: &Told) -> Option<Level> {
+        match judge(told, "alice") {
+            Verdict::Finding(finding) => Some(finding.level),
+            Verdict::Refused(_) => None,
+        }
+    }
+
+    #[test]
+    fn an_account_that_is_not_there_is_a_fault_whatever_the_server_says() {
+        for texts in [[REHEARSED], ["Your login was denied."]] {
+            assert_eq!(level(&Told { is_known: false, ..told(false, &texts) }), Some(Level::Fault));
+        }
+    }
+
+    #[test]
+    fn people_are_those_with_a_uid_and_a_shell_of_theirs() {
+        assert_eq!(person("alice:x:2001:2001::/home/alice:/bin/bash"), Some("alice"));
+        for line in [
+            "root:x:0:0:root:/root:/bin/bash",
+            "sshd:x:102:65534::/run/sshd:/usr/sbin/nologin",
+            "nobody:x:65534:65534:nobody:/nonexistent:/usr/sbin/nologin",
+            "gone:x:2002:2002::/home/gone:/bin/false",
+            "",
+        ] {
+            assert_eq!(person(line), None, "{line}");
+        }
+    }
+
+    #[test]
+    fn only_the_modules_own_words_and_a_refusal_make_a_rehearsal_that_went_well() {
+        assert_eq!(level(&told(false, &["debug", REHEARSED])), Some(Level::Ok));
+        assert_eq!(level(&told(true, &[REHEARSED])), Some(Level::Fault));
+        assert_eq!(level(&told(false, &["Your login was denied."])), None);
+        assert_eq!(level(&told(false, &[])), None);
+    }
+
+    #[test]
+    fn a_module_that_is_not_there_is_a_fault_that_says_so() {
+        let dir = tempfile::tempdir().unwrap();
+        fs::write(dir.path().join("sshd"), "account required /nonexistent/pam_kbmfa.so\n").unwrap();
+        let stack = super::super::stack::read(&[dir.path().to_owned()], "sshd").unwrap();
+        let service = "sshd".parse().unwrap();
+        let told = rehearse(
+            dir.path(),
+            &stack[0],
+            Path::new("/nonexistent"),
+            &service,
+            ("root", [127, 0, 0, 1].into()),
+        )
+        .unwrap();
+        let Verdict::Refused(found) = judge(&told, "root") else { panic!("{told:?}") };
+        assert!(found.contains("would be refused: Module is unknown"), "{found}");
+        assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 1, "something was left behind");
+    }
+
+    #[test]
+    fn a_path_that_would_break_the_line_is_refused() {
+        let dir = tempfile::tempdir().unwrap();
+        fs::write(dir.path().join("sshd"), "account required pam_permit.so\n").unwrap();
+        let stack = super::super::stack::read(&[dir.path().to_owned()], "sshd").unwrap();
+        let (service, who) = ("sshd".parse().unwrap(), ("root", [127, 0, 0, 1].into()));
+        for path in ["/etc/a]b", "/etc/a\nb", "/etc/a\\", "/etc/a#b"] {
+            assert!(rehearse(dir.path(), &stack[0], Path::new(path), &service, who).is_err(), "{path:?}");
+        }
+    }
+}

@@ -1,0 +1,96 @@
+//! The three files that `join` leaves behind: the CA, the credential and pam.toml.
+
+use std::fmt::Write;
+use std::io;
+use std::net::SocketAddr;
+use std::path::Path;
+use zeroize::Zeroizing;
+
+use super::cannot;
+use crate::{Error, place};
+use pam_kbmfa::config::Config;
+use pam_kbmfa::config::access::read_credential;
+use pam_kbmfa::config::value::Location;
+use pam_kbmfa::random;
+
+/// The credential until the server has accepted it.
+const NEW_CREDENTIAL: &str = "credential.new";
+
+/// Ours, beside an operator's own.
+pub(super) const NEW_CONFIG: &str = "pam.toml.new";
+
+/// The text of a new pam.toml.
+pub(super) fn render(location: &Location, addresses: &[SocketAddr], dir: &Path, deadline: &str) -> String {
+    let Location { host, port } = location;
+    let authority = if host.contains(':') { format!("[{host}]:{port}") } else { format!("{host}:{port}") };
+    let dir = dir.display();
+    let mut text = format!(
+        "# What pam_kbmfa.so reads at each login. Unknown keys are refused; `kbmfa-host status` checks it.\n\
+         servers = [\"https://{authority}\"]\n\
+         ca = \"{dir}/ca.pem\"\n\
+         credential = \"{dir}/credential\"\n\
+         # Longer than the server's window, shorter than sshd's LoginGraceTime.\n\
+         deadline = \"{deadline}\"\n\
+         # \"allow\" lets people in without approval when no server can be reached, and logs an alert.\n\
+         on_unreachable = \"deny\"\n"
+    );
+    if location.address().is_none() {
+        let list: Vec<String> = addresses.iter().map(|address| format!("\"{}\"", address.ip())).collect();
+        // No fault can come of writing to a string.
+        let _ = write!(
+            text,
+            "\n# No name is looked up during a login.\n[addresses]\n\"{host}\" = [{}]\n",
+            list.join(", ")
+        );
+    }
+    text
+}
+
+/// Refuses settings that the module would refuse, before anything is done.
+pub(super) fn check(settings: &str) -> Result<(), Error> {
+    Config::parse(Path::new("pam.toml"), settings).map(|_| ()).map_err(|faults| Error::all(&faults))
+}
+
+/// The credential of an earlier run that got to its end, unless another is under way.
+pub(super) fn installed_credential(dir: &Path) -> Option<Zeroizing<String>> {
+    if dir.join(NEW_CREDENTIAL).exists() {
+        return None;
+    }
+    read_credential(&dir.join("credential")).ok()
+}
+
+/// The credential that an earlier run prepared, or a new one.
+pub(super) fn prepare_credential(dir: &Path) -> Result<Zeroizing<String>, Error> {
+    let path = dir.join(NEW_CREDENTIAL);
+    if !path.exists() {
+        let secret: Zeroizing<[u8; 32]> = Zeroizing::new(random::bytes().map_err(Error::new)?);
+        let text = Zeroizing::new(format!("kbmfa_{}\n", *Zeroizing::new(hex(secret.as_slice()))));
+        place::create(dir, NEW_CREDENTIAL, place::SECRET, &text)
+            .map_err(|error| cannot("write", &path, &error))?;
+    }
+    read_credential(&path)
+        .map_err(|fault| Error::new(fault).hint(format_args!("remove {} and try again", path.display())))
+}
+
+/// Puts the files in place; returns their names. An operator's own pam.toml is left alone.
+pub(super) fn install(dir: &Path, ca: &str, settings: &str, force: bool) -> io::Result<[&'static str; 3]> {
+    place::replace(dir, "ca.pem", place::PUBLIC, ca)?;
+    let name = match std::fs::read_to_string(dir.join("pam.toml")) {
+        Ok(present) if present != settings && !force => NEW_CONFIG,
+        _ => "pam.toml",
+    };
+    place::replace(dir, name, place::PUBLIC, settings)?;
+    // Last of all: until then `join` picks up where it stopped.
+    if dir.join(NEW_CREDENTIAL).exists() {
+        place::rename(dir, NEW_CREDENTIAL, "credential")?;
+    }
+    Ok(["ca.pem", "credential", name])
+}
+
+pub(super) fn hex(bytes: &[u8]) -> String {
+    let digit = |nibble: u8| char::from_digit(nibble.into(), 16).unwrap_or('?');
+    bytes.iter().flat_map(|byte| [digit(byte >> 4), digit(byte & 15)]).collect()
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,118 @@
+//! What `leave` removes: files by the names that we give them, and directories only once they are empty. A file that
+//! pam.toml names elsewhere may be somebody else's, and is left.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use pam_kbmfa::config::{Ca, Config, default_spool};
+use pam_kbmfa::spool;
+
+/// The timer that `kbmfa-host refresh` is run by.
+pub(super) const TIMER: &str = "kbmfa-host-refresh.timer";
+
+/// It and its service.
+pub(super) const UNITS: [&str; 2] = [TIMER, "kbmfa-host-refresh.service"];
+
+/// What `join` and `refresh` write beside pam.toml, which goes last: it says where the spool is.
+const NAMES: [&str; 5] = ["credential", "credential.new", "ca.pem", "pam.toml.new", "pam.toml"];
+
+/// What is to go, in its order.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(super) struct Plan {
+    pub(super) files: Vec<PathBuf>,
+    pub(super) directories: Vec<PathBuf>,
+    /// What pam.toml names elsewhere.
+    pub(super) left: Vec<PathBuf>,
+    /// Reports in the spool that no server has taken.
+    pub(super) reports: usize,
+}
+
+impl Plan {
+    /// `root` is the directory in which systemd's units lie as in `/`.
+    pub(super) fn new(root: &Path, config_file: &Path, config: Option<&Config>) -> Self {
+        let units = root.join("etc/systemd/system");
+        let mut files = vec![units.join("timers.target.wants").join(TIMER)];
+        files.extend(UNITS.map(|unit| units.join(unit)));
+        files.push(root.join("var/lib/systemd/timers").join(format!("stamp-{TIMER}")));
+        let spool = config.map_or_else(default_spool, |config| config.spool.clone());
+        let kept = in_spool(&spool);
+        let is_report =
+            |file: &&PathBuf| file.file_name().is_some_and(|name| !name.as_encoded_bytes().starts_with(b"."));
+        let reports = kept.iter().filter(is_report).count();
+        files.extend(kept);
+        let dir = config_file.parent().unwrap_or(config_file);
+        for name in NAMES {
+            files.extend([dir.join(format!(".{name}.tmp")), dir.join(name)]);
+        }
+        if !files.iter().any(|file| file == config_file) {
+            files.push(config_file.to_owned());
+        }
+        files.retain(|file| fs::symlink_metadata(file).is_ok_and(|metadata| !metadata.is_dir()));
+        let mut directories = vec![spool.clone()];
+        // The module makes it for the spool alone.
+        directories
+            .extend(spool.parent().filter(|parent| parent.ends_with("kbmfa-host")).map(Path::to_owned));
+        directories.push(dir.to_owned());
+        directories.retain(|directory| directory.is_dir());
+        if files.is_empty() {
+            // Whoever wrote something else there keeps the directory.
+            directories.retain(|directory| fs::read_dir(directory).is_ok_and(|mut all| all.next().is_none()));
+        }
+        let named = config.into_iter().flat_map(|config| {
+            let ca = if let Ca::File(ca) = &config.ca { Some(ca.clone()) } else { None };
+            [Some(config.credential.clone()), ca].into_iter().flatten()
+        });
+        let left = named.filter(|file| !files.contains(file) && file.exists()).collect();
+        Self { files, directories, left, reports }
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.files.is_empty() && self.directories.is_empty()
+    }
+}
+
+/// What the module has put there, and nothing else.
+fn in_spool(dir: &Path) -> Vec<PathBuf> {
+    let entries = fs::read_dir(dir).into_iter().flatten().flatten();
+    let ours = entries.filter(|entry| entry.file_name().to_str().is_some_and(spool::is_ours));
+    ours.map(|entry| entry.path()).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_ours_goes_by_name_and_what_is_somebody_elses_stays() {
+        let dir = tempfile::tempdir().unwrap();
+        let root = dir.path();
+        let (etc, spool) = (root.join("etc/kbmfa"), root.join("var/lib/kbmfa-host/spool"));
+        for directory in [&etc, &spool, &root.join("etc/systemd/system")] {
+            fs::create_dir_all(directory).unwrap();
+        }
+        let config_file = etc.join("pam.toml");
+        let text = format!(
+            "servers = [\"https://192.0.2.7\"]\nca = \"{0}/shared.pem\"\ncredential = \"{1}/credential\"\nspool = \"{2}\"\n",
+            root.display(),
+            etc.display(),
+            spool.display()
+        );
+        fs::write(&config_file, &text).unwrap();
+        let report = spool.join(format!("{:020}-{}.report", 1, "ab".repeat(16)));
+        let others = [etc.join("server.toml"), spool.join("letter.txt"), root.join("shared.pem")];
+        let unit = root.join("etc/systemd/system").join(TIMER);
+        for file in [&etc.join("credential"), &report, &unit].into_iter().chain(&others) {
+            fs::write(file, "").unwrap();
+        }
+        let config = Config::parse(&config_file, &text).unwrap();
+        let plan = Plan::new(root, &config_file, Some(&config));
+        assert_eq!(plan.files, [unit, report, etc.join("credential"), config_file.clone()]);
+        assert_eq!(plan.left, [root.join("shared.pem")]);
+        assert_eq!(plan.directories, [spool.clone(), root.join("var/lib/kbmfa-host"), etc]);
+        assert_eq!(plan.reports, 1);
+        for file in &plan.files {
+            fs::remove_file(file).unwrap();
+        }
+        assert!(Plan::new(root, &config_file, Some(&config)).is_empty(), "the rest is not ours");
+    }
+}

@@ -1,0 +1,187 @@
+//! `kbmfa-host refresh`: looks the servers' addresses up anew, asks a server which CAs to trust, over a connection to one
+//! that is trusted already, and puts both on file.
+//!
+//! A list is put on file only after the server that gave it has been reached with that list alone, so that a
+//! refresh cannot lock the machine out. The server hears last what the machine trusts.
+
+use kbmfa_proto::caller::Authorization;
+use kbmfa_proto::client::{BadCa, Client, Error as CallError, Method, Target, Trust as Trusted, pin_of};
+use kbmfa_proto::machine::{Authorities, Machine, Trust};
+use kbmfa_proto::pin::Pin;
+use rustls::pki_types::CertificateDer;
+use rustls::pki_types::pem::PemObject;
+use std::path::{Path, PathBuf};
+
+use super::{Error, Report, place};
+use pam_kbmfa::config::access::{Access, read_credential};
+use pam_kbmfa::config::{ADDRESS_TIME, Ca};
+use pam_kbmfa::files::{self, Kind};
+use pam_kbmfa::host_id;
+use pam_kbmfa::procfs::Proc;
+
+mod addresses;
+
+const ROUTE: &str = "/v1/machines/self/trust";
+
+/// Look up where the servers are and learn from them which CAs to trust; write both into the files that a login reads.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "kbmfa-host-refresh.timer runs it every quarter of an hour: a login looks no \
+                        name up, and `kbmfa-server ca rotate` waits for it.")]
+pub(super) struct Args {
+    /// The module's configuration
+    #[arg(long, default_value = pam_kbmfa::args::CONFIG, value_name = "FILE")]
+    config: PathBuf,
+}
+
+pub(super) fn run(args: &Args, out: &mut Report<'_>) -> Result<(), Error> {
+    let config = super::load(&args.config)?;
+    let access = Access::read(&config).map_err(|faults| Error::all(&faults))?;
+    let config = addresses::refresh(&args.config, config, &access, out)?;
+    let Ca::File(path) = &config.ca else {
+        out.advice("nothing to do: pam.toml trusts the system's CAs")?;
+        return Ok(());
+    };
+    let mut failed = Vec::new();
+    for target in &config.targets {
+        match refresh(target, &access.trust, &access.authorization(), path) {
+            Ok(outcome) => return report(&outcome, path, out),
+            Err(error) => failed.push(format!("{}: {error}", target.address)),
+        }
+    }
+    Err(Error::all(&failed))
+}
+
+/// What came of it.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Outcome {
+    /// The file said so already.
+    Unchanged(Vec<Pin>),
+    /// The file is new.
+    Replaced(Vec<Pin>),
+    /// The server gives none out.
+    Nothing,
+}
+
+pub(super) fn report(outcome: &Outcome, path: &Path, out: &mut Report<'_>) -> Result<(), Error> {
+    let (word, pins) = match outcome {
+        Outcome::Nothing => {
+            out.advice("nothing to do: the server's certificate is not of its own making")?;
+            return Ok(());
+        }
+        Outcome::Unchanged(pins) => ("unchanged", pins),
+        Outcome::Replaced(pins) => ("wrote", pins),
+    };
+    out.item(word, path.display())?;
+    for pin in pins {
+        out.item("trusts", pin)?;
+    }
+    Ok(())
+}
+
+/// Why there is no new list.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum Failure {
+    #[error("{0}")]
+    Call(#[from] CallError),
+    #[error("the server's CAs cannot be used: {0}")]
+    Unusable(#[from] BadCa),
+    #[error("the server's CAs do not vouch for the server itself, so the file stays: {0}")]
+    Unproven(CallError),
+    #[error("cannot read {path}: {cause}")]
+    Unreadable { path: String, cause: files::Error },
+    #[error("cannot write {path}: {cause}")]
+    Unwritable { path: String, cause: std::io::Error },
+}
+
+pub(super) fn refresh(
+    target: &Target,
+    trust: &Trusted,
+    authorization: &Authorization<'_>,
+    path: &Path,
+) -> Result<Outcome, Failure> {
+    let on_file = files::read(path, Kind::Public)
+        .map_err(|cause| Failure::Unreadable { path: path.display().to_string(), cause })?;
+    let given = tell(target, trust, authorization, pins(on_file.as_bytes()))?;
+    if given.cas.is_empty() {
+        return Ok(Outcome::Nothing);
+    }
+    let list = given.cas.concat();
+    let found = pins(list.as_bytes());
+    if list == *on_file {
+        return Ok(Outcome::Unchanged(found));
+    }
+    let new_trust = Trusted::in_cas(list.as_bytes())?;
+    let nothing: Option<&()> = None;
+    let _: Machine = Client::new(target, &new_trust, Some(authorization), None)?
+        .call(Method::GET, "/v1/machines/self", nothing, ADDRESS_TIME)
+        .map_err(Failure::Unproven)?;
+    write(path, &list).map_err(|cause| Failure::Unwritable { path: path.display().to_string(), cause })?;
+    tell(target, &new_trust, authorization, found.clone())?;
+    Ok(Outcome::Replaced(found))
+}
+
+fn tell(
+    target: &Target,
+    trust: &Trusted,
+    authorization: &Authorization<'_>,
+    pins: Vec<Pin>,
+) -> Result<Authorities, CallError> {
+    let client = Client::new(target, trust, Some(authorization), None)?;
+    let host = host_id::read(Path::new(host_id::MACHINE_ID), &Proc::default());
+    client.call(Method::POST, ROUTE, Some(&Trust { pins, host }), ADDRESS_TIME)
+}
+
+fn write(path: &Path, list: &str) -> std::io::Result<()> {
+    let name = path.file_name().and_then(|name| name.to_str());
+    match (path.parent(), name) {
+        (Some(dir), Some(name)) => place::replace(dir, name, place::PUBLIC, list),
+        _ => Err(std::io::ErrorKind::InvalidInput.into()),
+    }
+}
+
+fn pins(pem: &[u8]) -> Vec<Pin> {
+    CertificateDer::pem_slice_iter(pem).filter_map(|certificate| pin_of(&certificate.ok()?)).collect()
+}
+
+/// The same right after joining, with what was just written.
+pub(super) fn after_join(target: &Target, trust: &Trusted, dir: &Path) -> Result<Outcome, Error> {
+    let credential = read_credential(&dir.join("credential")).map_err(Error::new)?;
+    match refresh(target, trust, &Authorization::Bearer(&credential), &dir.join("ca.pem")) {
+        Ok(outcome) => Ok(outcome),
+        // A server of an older version: what was pinned is all there is.
+        Err(Failure::Call(CallError::Refused(problem))) if problem.code.as_str() == "not-found" => {
+            Ok(Outcome::Nothing)
+        }
+        Err(error) => {
+            Err(Error::new(format_args!("joined, but the list of CAs could not be fetched: {error}"))
+                .hint("kbmfa-host refresh"))
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn said(outcome: &Outcome) -> String {
+        let mut out = Vec::new();
+        report(outcome, Path::new("/etc/kbmfa/ca.pem"), &mut Report::new(&mut out, false)).unwrap();
+        String::from_utf8(out).unwrap()
+    }
+
+    #[test]
+    fn each_outcome_is_told_with_the_pins_that_are_trusted_now() {
+        let pin = Pin::from_sha256([0xa7; 32]);
+        let trusts = format!("trusts     {pin}\n");
+        let wrote = said(&Outcome::Replaced(vec![pin, pin]));
+        assert_eq!(wrote, format!("wrote      /etc/kbmfa/ca.pem\n{trusts}{trusts}"));
+        assert_eq!(said(&Outcome::Unchanged(vec![pin])), format!("unchanged  /etc/kbmfa/ca.pem\n{trusts}"));
+        assert!(said(&Outcome::Nothing).starts_with("nothing to do"));
+    }
+
+    #[test]
+    fn a_text_without_certificates_has_no_pins() {
+        assert!(pins(b"words").is_empty());
+        assert!(pins(b"-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n").is_empty());
+    }
+}
