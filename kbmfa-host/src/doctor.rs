@@ -11,9 +11,9 @@ use std::time::Duration;
 
 mod application;
 mod bypass;
-mod dispatch;
 mod files;
-mod matches;
+mod match_blocks;
+mod pam_model;
 mod rehearsal;
 mod service;
 mod sockets;
@@ -93,7 +93,7 @@ fn look(args: &Args) -> Vec<Finding> {
     }
     if let Some(effective) = &effective {
         findings.extend(sshd::judge(effective, &args.sshd, &ours, deadline));
-        let (blocks, files) = matches::look(&args.sshd.sshd_config);
+        let (blocks, files) = match_blocks::look(&args.sshd.sshd_config);
         findings.extend(blocks);
         findings.extend(sockets::look(&sockets::UNIT_DIRS.map(PathBuf::from)));
         findings.extend(files::roots_alone(files.iter().map(PathBuf::as_path)).into_iter().filter(is_no_ok));
@@ -118,7 +118,7 @@ fn each_once(findings: Vec<Finding>) -> Vec<Finding> {
 
 /// Every file of sshd's configuration: this one, and what it includes.
 pub(super) fn sshd_files(config: &Path) -> Vec<PathBuf> {
-    matches::look(config).1
+    match_blocks::look(config).1
 }
 
 fn is_no_ok(finding: &Finding) -> bool {

@@ -64,7 +64,7 @@ pub(crate) fn caller(pam: &mut impl Pam, proc: &Proc, ssh: Option<SshConnection>
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::enter::tests::TestPam;
+    use crate::attempt::tests::TestPam;
 
     fn name(text: &str) -> UserName {
         text.parse().unwrap()

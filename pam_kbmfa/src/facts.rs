@@ -60,7 +60,7 @@ impl Facts {
         let authenticated = phase != Phase::Auth && self.ssh.is_some();
         match (&self.publickey, proof) {
             (Some(Publickey::Told(key)), _) => Ok(FirstFactor::Publickey { key: key.clone() }),
-            (Some(Publickey::Unspeakable), _) => Ok(FirstFactor::Sshd),
+            (Some(Publickey::Unsupported), _) => Ok(FirstFactor::Sshd),
             (None, _) if authenticated => Ok(FirstFactor::Sshd),
             (None, Proof::Stack) => Ok(FirstFactor::Stack),
             (None, Proof::Publickey) => Err(self.unproven()),
@@ -116,7 +116,7 @@ mod tests {
             check(phase, &with_key, Proof::Publickey, Some(&key));
             check(phase, &with_key, Proof::Stack, Some(&key));
         }
-        let long = facts(true, Some(Publickey::Unspeakable));
+        let long = facts(true, Some(Publickey::Unsupported));
         check(Phase::Auth, &long, Proof::Publickey, Some(&FirstFactor::Sshd));
     }
 

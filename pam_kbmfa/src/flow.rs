@@ -27,7 +27,7 @@ pub(crate) struct Ask {
 }
 
 /// Holds the login until it is decided, the person leaves, or time is up.
-pub(crate) fn hold(pam: &impl Pam, server: &mut impl Server, clock: &impl Clock, ask: &Ask) -> End {
+pub(crate) fn await_decision(pam: &impl Pam, server: &mut impl Server, clock: &impl Clock, ask: &Ask) -> End {
     let mut end = decide(pam, server, clock, ask).unwrap_or_else(|end| end);
     if end.outcome.abandons() {
         server.cancel();
@@ -53,10 +53,10 @@ fn decide(pam: &impl Pam, server: &mut impl Server, clock: &impl Clock, ask: &As
         pam.tell(Tone::Info, say);
     }
     loop {
-        if let Some(end) = read(reply, ask) {
+        if let Some(end) = outcome_of(reply, ask) {
             return Ok(end);
         }
-        reply = next(pam, server, clock, ask)?;
+        reply = next_reply(pam, server, clock, ask)?;
     }
 }
 
@@ -69,7 +69,7 @@ fn not_opened(failure: Failure, ask: &Ask) -> End {
 }
 
 /// What the server's answer means; `None` while nobody has decided.
-fn read(reply: LoginReply, ask: &Ask) -> Option<End> {
+fn outcome_of(reply: LoginReply, ask: &Ask) -> Option<End> {
     if reply.id != ask.id {
         return Some(End::new(Outcome::Fault, "the server answered about another login"));
     }
@@ -92,8 +92,13 @@ fn read(reply: LoginReply, ask: &Ask) -> Option<End> {
 }
 
 /// The next answer, however often the connection breaks meanwhile.
-fn next(pam: &impl Pam, server: &mut impl Server, clock: &impl Clock, ask: &Ask) -> Result<LoginReply, End> {
-    let mut pause = PAUSE_MIN;
+fn next_reply(
+    pam: &impl Pam,
+    server: &mut impl Server,
+    clock: &impl Clock,
+    ask: &Ask,
+) -> Result<LoginReply, End> {
+    let mut length = PAUSE_MIN;
     loop {
         let start = clock.now();
         if start >= ask.until {
@@ -103,7 +108,7 @@ fn next(pam: &impl Pam, server: &mut impl Server, clock: &impl Clock, ask: &Ask)
             Ok(reply) => {
                 // A server that does not hold the call must not be asked without end.
                 if reply.state == State::Pending && clock.now() - start < PAUSE_MIN {
-                    rest(clock, ask, PAUSE_MIN)?;
+                    pause(clock, ask, PAUSE_MIN)?;
                 }
                 return Ok(reply);
             }
@@ -113,13 +118,13 @@ fn next(pam: &impl Pam, server: &mut impl Server, clock: &impl Clock, ask: &Ask)
                 pam.log(Level::Debug, &format!("login {}: asking again: {why}", ask.id.short()));
             }
         }
-        rest(clock, ask, pause)?;
-        pause = (pause * 2).min(PAUSE_MAX);
+        pause(clock, ask, length)?;
+        length = (length * 2).min(PAUSE_MAX);
     }
 }
 
-fn rest(clock: &impl Clock, ask: &Ask, pause: Duration) -> Result<(), End> {
-    clock.pause(pause.min(clock.left(ask.until))).map_err(|_| End::new(Outcome::HungUp, ""))
+fn pause(clock: &impl Clock, ask: &Ask, length: Duration) -> Result<(), End> {
+    clock.pause(length.min(clock.left(ask.until))).map_err(|_| End::new(Outcome::HungUp, ""))
 }
 
 #[cfg(test)]

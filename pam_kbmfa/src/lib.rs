@@ -9,8 +9,8 @@
 )]
 
 mod account;
+mod attempt;
 mod connection;
-mod enter;
 mod facts;
 mod flow;
 mod pam;
@@ -78,7 +78,7 @@ impl PamHooks for Module {
             if let Ok(args) = Args::parse(&args)
                 && args.purpose == Purpose::LogOnly
             {
-                enter::close(&mut Handle::new(pamh, true, args.debug), &args);
+                attempt::close(&mut Handle::new(pamh, true, args.debug), &args);
             }
         };
         // The session is over, whatever became of the report.
@@ -103,7 +103,7 @@ fn guarded(pamh: &mut PamHandle, args: &[&CStr], flags: PamFlag, phase: Phase) -
         let args = Args::parse(args);
         let (silent, debug) = args.as_ref().map_or((false, false), |args| (args.silent, args.debug));
         let mut handle = Handle::new(&mut *pamh, silent || flags & PAM_SILENT != 0, debug);
-        enter::enter(&mut handle, phase, args)
+        attempt::run(&mut handle, phase, args)
     });
     let outcome = outcome.unwrap_or_else(|panic| {
         Handle::new(pamh, true, false).log(Level::Critical, &format!("refused after a fault: {panic}"));

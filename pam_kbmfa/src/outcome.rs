@@ -44,7 +44,7 @@ pub enum Outcome {
     /// Nothing proves that the person gave a first factor.
     NoFirstFactor,
     /// What PAM tells about the connection is not borne out by a socket.
-    Doubtful,
+    OriginUnverified,
     /// The account's name cannot be shown to anybody.
     BadUser,
     /// The server took part in a rehearsal: all is well, and nobody comes in.
@@ -73,7 +73,7 @@ impl Outcome {
             | Self::Unreachable(OnUnreachable::Deny)
             | Self::Fault
             | Self::NoFirstFactor
-            | Self::Doubtful
+            | Self::OriginUnverified
             | Self::BadUser
             | Self::Rehearsed
             | Self::Misconfigured
@@ -97,7 +97,7 @@ impl Outcome {
             }
             Self::Fault => "Your login needs an approval, and the approval server does not work properly.",
             Self::NoFirstFactor => "Your login needs a proof of identity before it can be approved.",
-            Self::Doubtful => "It cannot be made out where you come from.",
+            Self::OriginUnverified => "It cannot be made out where you come from.",
             Self::BadUser => "This account name cannot be used.",
             Self::Rehearsed => REHEARSED,
             Self::Misconfigured => {
@@ -138,7 +138,7 @@ impl fmt::Display for Outcome {
             }
             Self::Fault => "refused, no decision",
             Self::NoFirstFactor => "refused, no first factor proven",
-            Self::Doubtful => "refused, doubtful connection",
+            Self::OriginUnverified => "refused, doubtful connection",
             Self::BadUser => "refused, bad user name",
             Self::Rehearsed => "rehearsed, and nobody let in",
             Self::Misconfigured => "refused, not configured properly",
@@ -184,7 +184,7 @@ mod tests {
         Outcome::Unreachable(OnUnreachable::Allow),
         Outcome::Fault,
         Outcome::NoFirstFactor,
-        Outcome::Doubtful,
+        Outcome::OriginUnverified,
         Outcome::BadUser,
         Outcome::Rehearsed,
         Outcome::Misconfigured,

@@ -25,7 +25,7 @@ use crate::panics;
 use crate::peer;
 use crate::procfs::Proc;
 use crate::random::{self, NoRandomness};
-use crate::server::{Handover, Https, Post};
+use crate::server::{Https, Post, ReportBatch};
 use crate::spool::Spool;
 use crate::ssh::{Origin, Publickey};
 
@@ -33,15 +33,15 @@ use crate::ssh::{Origin, Publickey};
 pub(crate) const REPORT_TIME: Duration = Duration::from_millis(300);
 
 /// Where reports are handed in: the addresses, the likeliest first, and when to give up.
-pub(crate) struct Desk<'a, A, C> {
+pub(crate) struct ReportSender<'a, A, C> {
     pub(crate) addresses: Vec<&'a A>,
     pub(crate) clock: &'a C,
     pub(crate) until: Instant,
 }
 
-impl<A: Post, C: Clock> Desk<'_, A, C> {
+impl<A: Post, C: Clock> ReportSender<'_, A, C> {
     /// Each address gets an equal share of the time that is left.
-    fn hand_in(&self, handover: Handover<'_>) -> Result<Taken, Error> {
+    fn hand_in(&self, handover: ReportBatch<'_>) -> Result<Taken, Error> {
         let count = self.addresses.len();
         let mut why = Error::Timeout;
         for (turn, address) in self.addresses.iter().enumerate() {
@@ -112,7 +112,8 @@ fn try_session(
     let report = of_facts(pam, event, facts)?;
     match connect(&config) {
         Ok(addresses) => {
-            let desk = Desk { addresses: addresses.iter().collect(), clock: &Monotonic::default(), until };
+            let desk =
+                ReportSender { addresses: addresses.iter().collect(), clock: &Monotonic::default(), until };
             deliver(pam, &desk, &config.spool, report);
         }
         Err(why) => keep(pam, &config.spool, report, &why),
@@ -134,8 +135,13 @@ fn join<T: ToString>(faults: &[T]) -> String {
 }
 
 /// Sends a report, and what is kept besides if that went well; or keeps it too.
-fn deliver<A: Post, C: Clock>(pam: &impl Pam, desk: &Desk<'_, A, C>, spool: &Path, report: SessionReport) {
-    match desk.hand_in(Handover::One(&report)) {
+fn deliver<A: Post, C: Clock>(
+    pam: &impl Pam,
+    desk: &ReportSender<'_, A, C>,
+    spool: &Path,
+    report: SessionReport,
+) {
+    match desk.hand_in(ReportBatch::One(&report)) {
         Ok(_) => empty(pam, desk, spool),
         Err(error) => keep(pam, spool, report, &error.to_string()),
     }
@@ -152,7 +158,7 @@ pub(crate) fn after_login<A: Post, C: Clock>(
 ) {
     guarded(pam, |pam| match outcome {
         Outcome::Approved | Outcome::Denied | Outcome::Expired | Outcome::Cancelled => {
-            empty(pam, &Desk { addresses, clock, until: clock.now() + REPORT_TIME }, spool);
+            empty(pam, &ReportSender { addresses, clock, until: clock.now() + REPORT_TIME }, spool);
         }
         Outcome::Unreachable(OnUnreachable::Allow) => match of_login(SessionEvent::LetInUnreachable, open) {
             Ok(report) => keep(pam, spool, report, "no server can be reached"),
@@ -170,7 +176,7 @@ fn guarded<P: Pam>(pam: &mut P, work: impl FnOnce(&mut P)) {
 }
 
 /// Hands in what the spool holds, as far as time allows.
-fn empty<A: Post, C: Clock>(pam: &impl Pam, desk: &Desk<'_, A, C>, path: &Path) {
+fn empty<A: Post, C: Clock>(pam: &impl Pam, desk: &ReportSender<'_, A, C>, path: &Path) {
     let spool = match Spool::open(path) {
         Ok(Some(spool)) => spool,
         Ok(None) => return,
@@ -180,7 +186,7 @@ fn empty<A: Post, C: Clock>(pam: &impl Pam, desk: &Desk<'_, A, C>, path: &Path) 
     while !desk.clock.left(desk.until).is_zero() {
         match spool.batch(&mut complaints) {
             Ok(batch) if batch.reports.reports.is_empty() => break,
-            Ok(batch) => match desk.hand_in(Handover::Kept(&batch.reports)) {
+            Ok(batch) => match desk.hand_in(ReportBatch::Kept(&batch.reports)) {
                 Ok(taken) => {
                     spool.handed_in(&batch);
                     let Taken { taken, refused } = taken;
@@ -225,7 +231,7 @@ fn of_facts(pam: &mut impl Pam, event: SessionEvent, facts: &Facts) -> Result<Se
     let (connection, _) = connection::identify(&proc, std::process::id(), facts.ssh, inode);
     let key = match &facts.publickey {
         Some(Publickey::Told(key)) => Some(key.clone()),
-        Some(Publickey::Unspeakable) | None => None,
+        Some(Publickey::Unsupported) | None => None,
     };
     let (service, rhost, tty) = (facts.service.clone(), facts.rhost.clone(), facts.tty.clone());
     let blank = blank(event, user, connection).map_err(|error| error.to_string())?;

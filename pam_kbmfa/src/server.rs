@@ -63,18 +63,18 @@ pub(crate) trait Address {
 
 /// What is handed in at once about sessions.
 #[derive(Debug, Clone, Copy)]
-pub(crate) enum Handover<'a> {
+pub(crate) enum ReportBatch<'a> {
     One(&'a SessionReport),
     Kept(&'a Reports<Box<RawValue>>),
 }
 
 /// One address of one server, as reports see it.
 pub(crate) trait Post {
-    fn post(&self, handover: Handover<'_>, time: Duration) -> Result<Taken, Error>;
+    fn post(&self, handover: ReportBatch<'_>, time: Duration) -> Result<Taken, Error>;
 }
 
 /// All addresses of all servers, as one server.
-pub(crate) struct Fleet<A, C> {
+pub(crate) struct Failover<A, C> {
     addresses: Vec<A>,
     clock: C,
     path: String,
@@ -84,7 +84,7 @@ pub(crate) struct Fleet<A, C> {
     warm: bool,
 }
 
-impl<A: Address, C: Clock> Fleet<A, C> {
+impl<A: Address, C: Clock> Failover<A, C> {
     pub(crate) fn new(addresses: Vec<A>, clock: C, id: &LoginId) -> Self {
         Self { addresses, clock, path: format!("/v1/logins/{id}"), first: 0, warm: false }
     }
@@ -120,7 +120,7 @@ impl<A: Address, C: Clock> Fleet<A, C> {
     }
 }
 
-impl<A: Address, C: Clock> Server for Fleet<A, C> {
+impl<A: Address, C: Clock> Server for Failover<A, C> {
     /// A connection that broke may have carried the login, or not; to open it again is harmless.
     fn open(&mut self, login: &OpenLogin, until: Instant) -> Result<LoginReply, Failure> {
         match self.round(Call::Open(login), until) {

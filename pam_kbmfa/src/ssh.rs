@@ -10,7 +10,7 @@ pub(crate) enum Publickey {
     /// With this key: `algorithm base64`.
     Told(String),
     /// With a key that we cannot pass on: too long, or not in the usual form.
-    Unspeakable,
+    Unsupported,
 }
 
 /// Where a login was found to come from, when PAM's environment had not been in other hands yet.
@@ -84,7 +84,7 @@ pub(crate) fn publickey(text: &str) -> Option<Publickey> {
     if usual && key.len() <= KEY_BYTES_MAX {
         Some(Publickey::Told(key.to_owned()))
     } else {
-        Some(Publickey::Unspeakable)
+        Some(Publickey::Unsupported)
     }
 }
 
@@ -156,7 +156,7 @@ mod tests {
         for text in
             [long.as_str(), "publickey ssh-rsa\n", "publickey ssh-rsa A\u{1b}[2J\n", "publickey a b c\n"]
         {
-            assert_eq!(publickey(text), Some(Publickey::Unspeakable), "{text}");
+            assert_eq!(publickey(text), Some(Publickey::Unsupported), "{text}");
         }
     }
 

@@ -4,7 +4,7 @@ use kbmfa_finding::Finding;
 use std::ffi::CString;
 
 mod modules;
-mod ways;
+mod paths;
 
 use super::stack::{Action, Group, Line};
 use modules::MODULE_UNKNOWN;
@@ -70,7 +70,7 @@ pub(super) fn judge(service: &str, stack: &[Line], ours: &[Ours<'_>]) -> Vec<Fin
         if in_group.peek().is_none() {
             continue;
         }
-        let faults = ways::judge(service, stack, ours, group);
+        let faults = paths::judge(service, stack, ours, group);
         if let (true, Some(first)) = (faults.is_empty(), in_group.find(|ours| ours.asks())) {
             findings.push(Finding::ok("PAM stack", format!("no way through it leads past {}", first.line)));
         }
@@ -81,7 +81,7 @@ pub(super) fn judge(service: &str, stack: &[Line], ours: &[Ours<'_>]) -> Vec<Fin
     let called: &[Group] = if service == "sshd" { &[Group::Account] } else { &[Group::Auth, Group::Account] };
     let is_misspelt = |group: Group| {
         stack.iter().any(|line| line.group == group && line.is_missing)
-            && ways::is_closed(service, stack, group)
+            && paths::is_closed(service, stack, group)
     };
     if hooks(ours) == Hooks::default() && !called.iter().any(|&group| is_misspelt(group)) {
         findings.push(

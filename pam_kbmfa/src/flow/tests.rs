@@ -1,8 +1,8 @@
 //! Whole logins against a scripted server, with a clock that moves only when somebody waits.
 
 use super::*;
+use crate::attempt::tests::TestPam;
 use crate::clock::Monotonic;
-use crate::enter::tests::TestPam;
 use kbmfa_proto::client::HungUp;
 use kbmfa_proto::login::{Account, Capabilities, Connection, FirstFactor};
 use kbmfa_proto::text::Shown;
@@ -125,7 +125,7 @@ fn run(
     let clock = TestClock { now: Rc::new(Cell::new(now)), hang_up: Rc::default() };
     let mut script = Script { steps: steps.into_iter().collect(), clock: clock.clone() };
     let ask = Ask { id: id(), open, until: now + Duration::from_secs(73), on_unreachable };
-    let end = hold(&pam, &mut script, &clock, &ask);
+    let end = await_decision(&pam, &mut script, &clock, &ask);
     (look_again(&mut script, &clock, end), pam)
 }
 

@@ -1,7 +1,7 @@
 //! Which reports are sent, which are kept, and that their time is bounded.
 
 use super::*;
-use crate::enter::tests::TestPam;
+use crate::attempt::tests::TestPam;
 use crate::flow::tests::open_login;
 use kbmfa_proto::client::{HungUp, Target, Trust};
 use kbmfa_proto::pin::Pin;
@@ -37,14 +37,14 @@ struct Address<'a> {
 }
 
 impl Post for Address<'_> {
-    fn post(&self, handover: Handover<'_>, time: Duration) -> Result<Taken, Error> {
+    fn post(&self, handover: ReportBatch<'_>, time: Duration) -> Result<Taken, Error> {
         self.clock.0.set(self.clock.now() + time.min(self.takes));
         if !self.there || self.takes > time {
             return Err(Error::Timeout);
         }
         let count = match handover {
-            Handover::One(_) => 1,
-            Handover::Kept(reports) => reports.reports.len(),
+            ReportBatch::One(_) => 1,
+            ReportBatch::Kept(reports) => reports.reports.len(),
         };
         self.taken.borrow_mut().push(count);
         Ok(Taken { taken: count as u64, refused: 0 })
@@ -72,7 +72,7 @@ impl World {
 
     fn deliver(&self, id: u8, addresses: &[Address<'_>]) {
         let until = self.clock.now() + REPORT_TIME;
-        let desk = Desk { addresses: addresses.iter().collect(), clock: &self.clock, until };
+        let desk = ReportSender { addresses: addresses.iter().collect(), clock: &self.clock, until };
         deliver(&TestPam::default(), &desk, &self.spool, report(id, SessionEvent::Opened));
         assert!(self.clock.now() <= until, "a report took longer than it may");
     }
@@ -177,7 +177,7 @@ fn on_a_real_socket_a_server_that_says_nothing_costs_no_more_either() {
     let access = Rc::new(Access { trust, credential: "secret".to_owned().into(), claim: None });
     let (address, world) = (Https::new(target, access, None).unwrap(), World::new());
     let clock = Monotonic::default();
-    let desk = Desk { addresses: vec![&address], clock: &clock, until: world.start + REPORT_TIME };
+    let desk = ReportSender { addresses: vec![&address], clock: &clock, until: world.start + REPORT_TIME };
     deliver(&TestPam::default(), &desk, &world.spool, report(1, SessionEvent::Closed));
     assert_eq!(world.kept(), 1);
     // Far from any other limit that the client has, and loose enough for a busy host.
@@ -188,7 +188,7 @@ fn on_a_real_socket_a_server_that_says_nothing_costs_no_more_either() {
 struct Bomb;
 
 impl Post for Bomb {
-    fn post(&self, _: Handover<'_>, _: Duration) -> Result<Taken, Error> {
+    fn post(&self, _: ReportBatch<'_>, _: Duration) -> Result<Taken, Error> {
         panic!("a fault in a report")
     }
 }

@@ -6,7 +6,7 @@ use kbmfa_proto::session::Taken;
 use std::rc::Rc;
 use std::time::Duration;
 
-use super::{Address, Call, Handover, Post};
+use super::{Address, Call, Post, ReportBatch};
 use crate::config::access::Access;
 
 /// An address that is called for real.
@@ -42,10 +42,10 @@ impl Address for Https {
 }
 
 impl Post for Https {
-    fn post(&self, handover: Handover<'_>, time: Duration) -> Result<Taken, Error> {
+    fn post(&self, handover: ReportBatch<'_>, time: Duration) -> Result<Taken, Error> {
         match handover {
-            Handover::One(report) => self.client.call(Method::POST, "/v1/sessions", Some(report), time),
-            Handover::Kept(reports) => self.client.call(Method::POST, "/v1/reports", Some(reports), time),
+            ReportBatch::One(report) => self.client.call(Method::POST, "/v1/sessions", Some(report), time),
+            ReportBatch::Kept(reports) => self.client.call(Method::POST, "/v1/reports", Some(reports), time),
         }
     }
 }

@@ -80,14 +80,14 @@ fn pending() -> LoginReply {
     LoginReply { id: id(), state: State::Pending, reason: None, say: None, prompt: None, expires_in_ms: None }
 }
 
-fn fleet(scripts: &[&[Answer]]) -> (Fleet<Scripted, Stopped>, Instant) {
+fn fleet(scripts: &[&[Answer]]) -> (Failover<Scripted, Stopped>, Instant) {
     let now = Monotonic::default().now();
     let address = |script: &&[Answer]| Scripted {
         answers: RefCell::new(script.iter().copied().collect()),
         times: RefCell::default(),
     };
     let addresses = scripts.iter().map(address).collect();
-    (Fleet::new(addresses, Stopped(Cell::new(now)), &id()), now + Duration::from_secs(73))
+    (Failover::new(addresses, Stopped(Cell::new(now)), &id()), now + Duration::from_secs(73))
 }
 
 /// What a failure comes to, as one word.

@@ -3,7 +3,7 @@
 
 use kbmfa_finding::Finding;
 
-use super::super::dispatch::{self, End, Returned, Way};
+use super::super::pam_model::{self, End, Returned, Way};
 use super::super::stack::{Action, Group, Line};
 use super::Ours;
 use super::modules::{CALLED_BY_ANYBODY, CHECK, FAILURES, MODULE_UNKNOWN, NO_CHECK, STEP_ASIDE};
@@ -12,8 +12,12 @@ use pam_kbmfa::args::{Proof, Purpose};
 /// The lines of one group that has lines of ours, by every way through it.
 pub(super) fn judge(service: &str, stack: &[Line], ours: &[Ours<'_>], group: Group) -> Vec<Finding> {
     let group = Lines::of(service, stack, ours, group);
-    let ways =
-        dispatch::ways(&group.all, Seen::default(), |at| group.returns(at), |s, at, r| group.note(s, at, r));
+    let ways = pam_model::paths(
+        &group.all,
+        Seen::default(),
+        |at| group.returns(at),
+        |s, at, r| group.note(s, at, r),
+    );
     let is_in = |way: &&Way<Seen>| match way.end {
         End::Success => true,
         // sshd goes on with somebody whose password has expired.
@@ -43,8 +47,12 @@ pub(super) fn judge(service: &str, stack: &[Line], ours: &[Ours<'_>], group: Gro
 /// Whether no way through the lines of this group lets anybody in.
 pub(super) fn is_closed(service: &str, stack: &[Line], group: Group) -> bool {
     let group = Lines::of(service, stack, &[], group);
-    let ways =
-        dispatch::ways(&group.all, Seen::default(), |at| group.returns(at), |s, at, r| group.note(s, at, r));
+    let ways = pam_model::paths(
+        &group.all,
+        Seen::default(),
+        |at| group.returns(at),
+        |s, at, r| group.note(s, at, r),
+    );
     !group.all.is_empty() && ways.iter().all(|way| way.end == End::Failure)
 }
 

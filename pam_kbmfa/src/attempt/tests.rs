@@ -74,7 +74,7 @@ fn entry(name: &str, uid: u32) -> Entry {
 
 fn run(pam: TestPam, phase: Phase, words: &[&CStr]) -> (Outcome, Vec<(Level, String)>, Vec<String>) {
     let mut pam = pam;
-    let outcome = enter(&mut pam, phase, Args::parse(words));
+    let outcome = super::run(&mut pam, phase, Args::parse(words));
     (outcome, pam.logged.take(), pam.told.take())
 }
 
@@ -112,7 +112,7 @@ fn from_nowhere(origin: Option<Origin>) -> Vec<String> {
     let env = vec![(c"SSH_CONNECTION", "198.51.100.9 50000 198.51.100.10 22")];
     let mut pam = TestPam { env, origin, ..alice() };
     let args = || Args::parse(&[c"log_only", c"config=/nonexistent"]);
-    assert_eq!(enter(&mut pam, Phase::Session, args()), Outcome::Ignored);
+    assert_eq!(super::run(&mut pam, Phase::Session, args()), Outcome::Ignored);
     close(&mut pam, &args().unwrap());
     pam.logged().into_iter().map(|(_, line)| line).filter(|line| !line.contains("/nonexistent")).collect()
 }
@@ -164,7 +164,7 @@ fn an_ssh_connection_that_no_sshd_writes_is_doubtful_and_not_taken_for_none() {
     let mut pam = alice();
     pam.env = vec![(c"SSH_CONNECTION", "nonsense")];
     let (outcome, logged, _) = run(pam, Phase::Auth, &[c"first_factor=stack"]);
-    assert_eq!(outcome, Outcome::Doubtful);
+    assert_eq!(outcome, Outcome::OriginUnverified);
     assert!(logged[0].1.ends_with("(SSH_CONNECTION is set to what no sshd writes)"), "{logged:?}");
 }
 

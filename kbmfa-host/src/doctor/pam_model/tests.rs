@@ -105,7 +105,7 @@ fn as_the_walk_has_it(dir: &std::path::Path) -> Vec<End> {
         let says = |returned: &&Returned| lines[at].args == [format!("acct={}", returned.name())];
         vec![*RESULTS.iter().find(says).unwrap()]
     };
-    ways(&lines, (), returns, |(), _, _| ()).into_iter().map(|way| way.end).collect()
+    paths(&lines, (), returns, |(), _, _| ()).into_iter().map(|way| way.end).collect()
 }
 
 proptest! {

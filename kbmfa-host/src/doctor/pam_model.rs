@@ -73,7 +73,7 @@ struct State<T> {
 /// Every way through these lines, which are of one group: one for each end and each thing noted.
 ///
 /// `returns` says what a line's module may return, `note` what is to be remembered of its call.
-pub(super) fn ways<T: Copy + Eq + Hash>(
+pub(super) fn paths<T: Copy + Eq + Hash>(
     lines: &[&Line],
     begin: T,
     returns: impl Fn(usize) -> Vec<Returned>,

@@ -26,7 +26,7 @@ use crate::presence::Local;
 use crate::procfs::Proc;
 use crate::random;
 use crate::report;
-use crate::server::{CANCEL_TIME, Fleet, Https};
+use crate::server::{CANCEL_TIME, Failover, Https};
 use crate::ssh::Origin;
 use crate::sys::HeldSignals;
 
@@ -37,7 +37,7 @@ const USER_SHOWN_MAX: usize = 256;
 const SOURCE_SHOWN_MAX: usize = 64;
 
 /// Decides one login, logs how it ended and tells the person.
-pub(crate) fn enter(pam: &mut impl Pam, phase: Phase, args: Result<Args, BadArg>) -> Outcome {
+pub(crate) fn run(pam: &mut impl Pam, phase: Phase, args: Result<Args, BadArg>) -> Outcome {
     let start = Monotonic::default().now();
     let reports = phase == Phase::Session && args.as_ref().is_ok_and(|args| args.purpose == Purpose::LogOnly);
     let facts = if reports { report::facts(pam, SessionEvent::Opened) } else { Facts::gather(pam) };
@@ -45,7 +45,7 @@ pub(crate) fn enter(pam: &mut impl Pam, phase: Phase, args: Result<Args, BadArg>
     let held = (facts.ssh.is_none() && !reports).then(HeldSignals::hold);
     let end = attempt(pam, phase, args, &facts, (start, held.as_ref())).unwrap_or_else(|end| end);
     pam.log(level(end.outcome), &line(phase, &facts, &end));
-    if let (true, Some(text)) = (phase != Phase::Session, last_words(&end)) {
+    if let (true, Some(text)) = (phase != Phase::Session, user_message(&end)) {
         pam.tell(Tone::Error, &text);
     }
     end.outcome
@@ -79,7 +79,7 @@ fn attempt(
     }
     let user = user_name(facts)?;
     if facts.ssh_is_malformed {
-        return Err(End::new(Outcome::Doubtful, "SSH_CONNECTION is set to what no sshd writes"));
+        return Err(End::new(Outcome::OriginUnverified, "SSH_CONNECTION is set to what no sshd writes"));
     }
     let first_factor = facts.first_factor(phase, args.first_factor)?;
     let config = Config::load(&args.config).map_err(|faults| misconfigured(pam, Level::Alert, &faults))?;
@@ -117,8 +117,8 @@ fn hold(
     let address = |target| Https::new(target, Rc::clone(&access), clock.watch.clone());
     let addresses: Result<Vec<_>, _> = config.targets.into_iter().map(address).collect();
     let addresses = addresses.map_err(|error| End::new(Outcome::Misconfigured, error))?;
-    let mut server = Fleet::new(addresses, clock.clone(), &ask.id);
-    let end = flow::hold(pam, &mut server, &clock, ask);
+    let mut server = Failover::new(addresses, clock.clone(), &ask.id);
+    let end = flow::await_decision(pam, &mut server, &clock, ask);
     // A server takes no reports from a machine that has not joined.
     if config.claims.is_none() {
         report::after_login(pam, server.addresses(), &clock, &config.spool, (&ask.open, end.outcome));
@@ -142,7 +142,7 @@ fn user_name(facts: &Facts) -> Result<UserName, End> {
 /// reads their files): what no socket here bears out is refused.
 fn find_peer(proc: &Proc, facts: &Facts) -> Result<Option<Peer>, End> {
     let Some(client) = facts.ssh.map(|ssh| ssh.client) else { return Ok(None) };
-    let doubtful = |why: &dyn std::fmt::Display| End::new(Outcome::Doubtful, why);
+    let doubtful = |why: &dyn std::fmt::Display| End::new(Outcome::OriginUnverified, why);
     let found = peer::find(proc, client);
     let found =
         found.map_err(|error| doubtful(&format_args!("cannot look for the ssh client's socket: {error}")))?;
@@ -231,7 +231,7 @@ fn line(phase: Phase, facts: &Facts, end: &End) -> String {
 
 /// What the person reads last: the server's words if it has any, else ours. Nothing on success, so that
 /// git, rsync and scp stay quiet.
-fn last_words(end: &End) -> Option<Shown> {
+fn user_message(end: &End) -> Option<Shown> {
     let ours = end.outcome.sentence()?;
     Some(end.say.clone().unwrap_or_else(|| Shown::new(ours)))
 }
