@@ -73,7 +73,7 @@ sanitize: ## looks at the module with valgrind and AddressSanitizer in logins th
 		--target $(shell uname -m)-unknown-linux-gnu --target-dir $(KBMFA_TARGET)/asan
 	$(CARGO) test --locked $(RUN_AS_ROOT) -p kbmfa-tests --test e2e -- --include-ignored faults::module::sanitizers
 
-demo: setup build ## shows a login approved, one denied, and the record; RELAY=keybase asks there; HOLD=1 keeps it up
+demo: setup build ## shows a login approved, one denied, and the audit log; RELAY=keybase asks there; HOLD=1 keeps it up
 	$(CARGO) build --locked -p kbmfa-tests --bin demo
 	RELAY=$(RELAY) $(AS_ROOT) tests/demo/demo.sh
 

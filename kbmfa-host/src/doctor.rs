@@ -74,7 +74,7 @@ fn look(args: &Args) -> Vec<Finding> {
     let effective = of_sshd(args, &mut findings);
     let Some(service) = service(args, effective.as_ref(), &mut findings) else { return findings };
     let mut stack = stack::read(&PAM_DIRS.map(PathBuf::from), service.as_str()).unwrap_or_else(|error| {
-        let fix = "mend it by pam.conf(5): libpam makes of it what it can, and may ask nobody";
+        let fix = "fix the syntax (see pam.conf(5)); libpam ignores what it cannot parse and may skip kbmfa";
         findings.push(Finding::fault("PAM stack", error).fix(fix));
         Vec::new()
     });

@@ -10,7 +10,7 @@ use crate::admin::{
 use crate::config;
 use crate::serve;
 
-/// Judges SSH logins, asks people about them, and keeps the record.
+/// Judges SSH logins, asks people about them, and keeps the audit log.
 ///
 /// A login reaches a machine whose sshd has `pam_kbmfa.so`; it waits there until somebody approves it here.
 #[derive(Parser)]

@@ -338,7 +338,7 @@ fn rule(section: Section<'_>, default: &Terms, relay: &relay::Settings, poll_gra
     Rule { line, scope, says }
 }
 
-/// Nobody is let in unasked from everywhere, or everywhere.
+/// An exemption must name a source range, and machines or pools.
 fn exemption(section: &Section<'_>, scope: &Scope) {
     if scope.from.is_empty() || (scope.pools.is_empty() && scope.machines.is_empty()) {
         section.fault("exempt", "an exemption needs a source range (from), and machines or pools");

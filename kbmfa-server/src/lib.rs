@@ -1,4 +1,4 @@
-//! kbmfa's server: judges logins, asks people, keeps the record.
+//! kbmfa's server: judges logins, asks people, keeps the audit log.
 //!
 //! `docs/architecture.md` says which room is which; the modules stand here in reading order, and each
 //! may use only those that stand below it.

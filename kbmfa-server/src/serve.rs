@@ -379,7 +379,7 @@ async fn until_told_to_end(
     }
 }
 
-/// The start goes into the record: a machine's silence counts only from here. None while the database is
+/// The start goes into the audit log: a machine's silence counts only from here. None while the database is
 /// read-only.
 async fn record_start(db: &Db) -> Result<Option<Time>, db::Error> {
     let started = db.write("server.started", |tx| usecases::server::started(tx).map(Some));

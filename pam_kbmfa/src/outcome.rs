@@ -97,7 +97,9 @@ impl Outcome {
             }
             Self::Fault => "Your login needs an approval, and the approval server does not work properly.",
             Self::NoFirstFactor => "Your login needs a proof of identity before it can be approved.",
-            Self::OriginUnverified => "It cannot be made out where you come from.",
+            Self::OriginUnverified => {
+                "The origin of this connection could not be verified. Ask your administrator."
+            }
             Self::BadUser => "This account name cannot be used.",
             Self::Rehearsed => REHEARSED,
             Self::Misconfigured => {

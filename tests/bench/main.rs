@@ -1,4 +1,4 @@
-//! How fast the record is when it is long: fills a database with a million events through the door that
+//! How fast the audit log is when it is long: fills a database with a million events through the door that
 //! everything uses, then searches, verifies and exports it, beside plain scans of the same rows. It measures
 //! and judges nothing.
 

@@ -1,4 +1,4 @@
-//! The main job, shown: a login that waits and is approved, one that is denied, and the record of both. Real
+//! The main job, shown: a login that waits and is approved, one that is denied, and the events of both. Real
 //! sshd, real PAM, a real server; in namespaces of its own, with nothing of the host's changed.
 
 #![allow(

@@ -239,10 +239,10 @@ fn each_fault_of_the_files_names_its_fix() {
     let world = World::new();
     let machine = machine(&world).start();
     let module = format!("/usr/lib/{}-linux-gnu/security/pam_kbmfa.so", std::env::consts::ARCH);
-    let looked = |fault: &[&str], mended: &[&str], level: &str, found: &str| {
+    let looked = |fault: &[&str], repair: &[&str], level: &str, found: &str| {
         machine.exec(fault);
         doctor(&machine, &[]).has(level, found);
-        machine.exec(mended);
+        machine.exec(repair);
     };
     looked(
         &["chmod", "644", "/etc/kbmfa/credential"],
@@ -267,7 +267,7 @@ fn each_fault_of_the_files_names_its_fix() {
     looked(&["mv", &module, "/tmp/away"], &["mv", "/tmp/away", &module], "fault", "every login is refused");
     let config = "/etc/kbmfa/pam.toml";
     machine.exec(&["cp", "-p", config, "/tmp/pam.toml"]);
-    let mend = ["cp", "-p", "/tmp/pam.toml", config];
+    let repair = ["cp", "-p", "/tmp/pam.toml", config];
     let set = |key: &str, value: &str| machine.set(key, value);
     for (key, value, level, found) in [
         ("on_unreachable", "\"allow\"", "weak", "needs no approval"),
@@ -277,7 +277,7 @@ fn each_fault_of_the_files_names_its_fix() {
     ] {
         set(key, value);
         doctor(&machine, &[]).has(level, found);
-        machine.exec(&mend);
+        machine.exec(&repair);
     }
     put(&machine.path("/var/lib/kbmfa-host/spool/1-x"), 0o600, "{}");
     doctor(&machine, &[]).has("weak", "1 reports wait");

@@ -55,7 +55,7 @@ impl Network {
     }
 
     /// Loses no packet any more.
-    pub fn mend(&self) {
+    pub fn repair(&self) {
         nft("delete table ip lost");
     }
 }

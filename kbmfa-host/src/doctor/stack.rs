@@ -60,7 +60,9 @@ pub(super) enum Error {
     Unreadable(PathBuf, io::Error),
     #[error("{0}:{1}: {2}")]
     Line(PathBuf, usize, String),
-    #[error("{0}:{1}: a line that goes on is followed by none; versions of libpam differ about the next one")]
+    #[error(
+        "{0}:{1}: the line ends in `\\` and none follows it; versions of libpam differ about the next one"
+    )]
     Unfinished(PathBuf, usize),
     #[error("{0}: files include each other without end")]
     Deep(PathBuf),
@@ -342,7 +344,7 @@ mod tests {
             ("auth perhaps pam_unix.so\n", "\"perhaps\" is no control"),
             ("auth [success=sometimes] pam_unix.so\n", "is no control"),
             ("auth [success=1 pam_unix.so\n", "a [ is not closed"),
-            ("auth required \\\n# words\nauth required pam_unix.so\n", "sshd:1: a line that goes on"),
+            ("auth required \\\n# words\nauth required pam_unix.so\n", "sshd:1: the line ends in `\\`"),
             ("@include gone\n", "gone: No such file"),
             ("@include sshd\n", "without end"),
         ] {

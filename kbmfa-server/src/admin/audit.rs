@@ -1,4 +1,4 @@
-//! `audit ..`: look things up in the record, prove that nobody has edited it, take copies of it, and put old
+//! `audit ..`: look things up in the audit log, prove that nobody has edited it, take copies of it, and put old
 //! events away.
 
 mod archive;
@@ -25,7 +25,7 @@ pub enum Verb {
     Export(export::Args),
     /// Put old events into a file and go on without them.
     Archive(archive::Args),
-    /// Post the head of the record where people are asked, now; a server does so once a day by itself.
+    /// Post the head of the audit log where people are asked, now; a server does so once a day by itself.
     PostHead,
     /// Make the index of words anew, if `verify` says that events are missing in it.
     Reindex,
@@ -49,7 +49,7 @@ pub fn run(admin: &Admin, verb: Verb) -> Result<(), Failure> {
 fn post_head(admin: &Admin) -> Result<(), Failure> {
     let head =
         admin.change("audit.post-head", |tx, config, _| usecase::post_head(tx, &config.rules(None)))?;
-    let words = format!("the head of the record is {head}; a running server posts it at once");
+    let words = format!("the head of the audit log is {head}; a running server posts it at once");
     admin.tell(&words, &json!({ "head": format!("{}:{}", head.seq, head.seal) }))
 }
 

@@ -52,7 +52,7 @@ enum Verb {
 struct Decision {
     /// Its id, or the beginning of it.
     id: String,
-    /// Why, for the record.
+    /// Why, for the audit log.
     #[arg(long, value_name = "TEXT")]
     reason: Option<String>,
 }

@@ -1,5 +1,5 @@
 //! Who was turned away, on record: the first time from an address at once, and after a while how often. Strangers
-//! must not be able to flood the record, so it holds only so many of them; all are counted.
+//! must not be able to flood the audit log, so it holds only so many of them; all are counted.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -21,7 +21,7 @@ const GATHERED_FOR: Duration = Duration::from_secs(600);
 /// Sources told apart in that time; the rest are put together.
 const SOURCES_MAX: usize = 64;
 
-/// Refusals that may wait for the record. What is more is counted, and not recorded.
+/// Refusals that may wait for the audit log. What is more is counted, and not recorded.
 const WAITING_MAX: usize = 256;
 
 /// What was not accepted.
@@ -39,7 +39,7 @@ impl What {
     /// Each of them.
     pub const ALL: [Self; 3] = [Self::Credential, Self::AuthToken, Self::JoinToken];
 
-    /// One word for the record.
+    /// One word for the audit log.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Credential => "credential",
@@ -74,7 +74,7 @@ impl Strangers {
         if let Some(count) = self.counts.get(what as usize) {
             count.fetch_add(1, Ordering::Relaxed);
         }
-        // If too many wait for the record already, this one is in the count.
+        // If too many wait for the audit log already, this one is in the count.
         let _ = self.record.try_send((what, address));
     }
 

@@ -210,7 +210,7 @@ pub(super) fn unfinished(tx: &Tx<'_>) -> Result<Vec<Login>, Error> {
 }
 
 /// The first event about a login that has not ended, was approved and may yet be collected, or whose ask has
-/// yet to become the verdict: from there on the record is still being worked with.
+/// yet to become the verdict: from there on its events are still needed.
 ///
 /// # Errors
 /// What the database says.

@@ -188,7 +188,7 @@ impl Settings {
 }
 
 impl Verdict {
-    /// One word for the record.
+    /// One word for the audit log.
     pub fn as_str(&self) -> &'static str {
         match self {
             Self::Refuse(_) => "refuse",

@@ -200,7 +200,7 @@ fn missing(from: &Things, others: &Things) -> Vec<Thing> {
     from.iter().filter(|(key, _)| !others.contains_key(key)).map(|(_, thing)| thing.clone()).collect()
 }
 
-/// What a restored database carries until it is confirmed: all that the record has to say about it.
+/// What a restored database carries until it is confirmed: all that the audit log has to say about it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Notice {
     /// The backup's file.

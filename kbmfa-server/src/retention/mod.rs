@@ -125,7 +125,7 @@ fn event(before: Time, removed: &Removed) -> Event {
     counts.fold(event, |event, (name, count)| event.detail(name, count))
 }
 
-/// Before when rows were pruned the last time that any were, as the record has it.
+/// Before when rows were pruned the last time that any were, as the audit log has it.
 ///
 /// # Errors
 /// What the database says.

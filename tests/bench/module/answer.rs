@@ -1,5 +1,5 @@
 //! From an answer to what it lets in: until the module returns, and until the shell of a real ssh, beside sshd alone. The
-//! answer counts from the moment that the record has of it, before its commit is on disk.
+//! answer counts from the moment that the audit log has of it, before its commit is on disk.
 
 use kbmfa_tests::builder::Root;
 use kbmfa_tests::machine::Machine;

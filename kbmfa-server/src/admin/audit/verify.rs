@@ -56,7 +56,7 @@ fn database(admin: &Admin, args: &Args) -> Result<(), Failure> {
     tell(admin, start, head, pruned.as_deref())?;
     if hidden > 0 {
         let sentence =
-            format!("the record is untouched, but a search by words would not find {hidden} events");
+            format!("the audit log is untouched, but a search by words would not find {hidden} events");
         return Err(Failure::new(sentence).hint("kbmfa-server audit reindex"));
     }
     Ok(())
@@ -92,7 +92,7 @@ fn follow(
 }
 
 fn broken(broken: Broken) -> Failure {
-    Failure::new(format!("the record is broken: {broken}"))
+    Failure::new(format!("the audit log is broken: {broken}"))
         .hint("compare with a backup, or with the heads in the chat")
 }
 

@@ -141,7 +141,9 @@ pub(super) fn database(db: &Db, quick: bool) -> Vec<Finding> {
         Err(error) => vec![error.to_string()],
     };
     match faults.first() {
-        None => vec![Finding::ok("database", "sound; `kbmfa-server audit verify` checks the record in it")],
+        None => {
+            vec![Finding::ok("database", "sound; `kbmfa-server audit verify` checks the audit log in it")]
+        }
         Some(first) => vec![Finding::fault("database", first).fix("stop the server and restore a backup")],
     }
 }

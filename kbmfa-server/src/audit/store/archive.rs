@@ -45,7 +45,7 @@ pub enum Error {
     #[error(transparent)]
     Db(#[from] DbError),
     /// The record is not what it was when the file was written.
-    #[error("the record has changed meanwhile: somebody else archives, or a login has come back to life")]
+    #[error("the audit log has changed meanwhile: somebody else archives, or a login has come back to life")]
     Changed,
 }
 

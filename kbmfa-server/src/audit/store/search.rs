@@ -32,7 +32,7 @@ pub struct Filter {
     pub until: Option<Time>,
     /// With all these words in it.
     pub text: Option<String>,
-    /// So many at the most, the newest of them.
+    /// Maximum number of events; the newest count.
     pub limit: i64,
 }
 

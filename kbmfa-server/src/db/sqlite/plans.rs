@@ -30,7 +30,7 @@ const MEANT: &[(&str, &str, &str)] = &[
         "UNION ALL SELECT login_id",
         "an archive is made, in a reader: all that is unfinished",
     ),
-    ("restore/store.rs", "GROUP BY kind", "a restore is made: the backup's rest of the record, read once"),
+    ("restore/store.rs", "GROUP BY kind", "a restore is made: the backup's rest of the audit log, read once"),
     ("sessions/store.rs", "WHERE ?1 = '' OR account = ?1", "the operator's list, in a reader, newest first"),
     ("sessions/store.rs", "own.connection = login.connection", "the operator's list, in a reader"),
     (

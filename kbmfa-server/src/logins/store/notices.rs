@@ -6,7 +6,7 @@ use crate::clock::Time;
 use crate::db::{Error, Row, Tx, Value};
 use crate::relay::text;
 
-/// What could not be told for so long is in the record, and is not told any more.
+/// What could not be told for so long is in the audit log, and is not told any more.
 const WORTH_TELLING: Duration = Duration::from_secs(6 * 60 * 60);
 
 /// What a notice is worth.

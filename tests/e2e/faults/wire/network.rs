@@ -90,7 +90,7 @@ fn a_connection_whose_server_vanished_without_a_word_is_made_anew_within_seconds
         world.server.kill();
         network.wait_until_forgotten(world.server.port);
         world.server.start();
-        network.mend();
+        network.repair();
         world.admin.approve(&id);
         let (finished, took) = timed(|| login.wait());
         assert_eq!(finished.stdout, "in\n", "{}", finished.stderr);
@@ -118,7 +118,7 @@ fn a_wire_that_goes_dead_under_a_waiting_login_ends_it_at_the_deadline() {
         machine.syslog.lines_with(log);
         world.admin.assert_story(&id, &CANCELLED);
         assert_eq!(world.admin.login(&id)["reason"], "machine-gone");
-        network.mend();
+        network.repair();
         world.server.stop();
         machine.assert_nothing_left();
     });
@@ -136,7 +136,7 @@ fn a_client_that_vanishes_without_a_word_is_waited_for_until_the_window_ends() {
         world.admin.assert_story(&id, &["login.opened", "ask.posted", "login.expired"]);
         machine.syslog.lines_with("expired (no-answer)");
         until("sshd to end", || (machine.processes().len() == 1).then_some(()));
-        network.mend();
+        network.repair();
         machine.assert_nothing_left();
     });
 }
