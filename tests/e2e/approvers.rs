@@ -332,7 +332,7 @@ fn a_silent_or_dripping_peer_blocks_nobody() {
     for (user, drips) in [("carol", false), ("carol", true), ("bob", false), ("bob", true)] {
         host.stall(user, 100, drips);
     }
-    host.wait_for_log("asked for a connection and was refused: too many are open");
+    host.wait_for_log("asked for a connection and was refused: there are too many");
     let login = host.machine.ssh("carol", &["true"]);
     let id = host.pending();
     host.by("alice", &["login", "approve", &id]).unwrap();

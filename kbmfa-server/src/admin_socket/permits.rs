@@ -1,11 +1,21 @@
-//! How many connections the admin socket holds at once: root's own cannot be used up by anybody else, members' not by
-//! strangers, and nobody's by one uid.
+//! How many connections the admin socket takes, at once and in a second: root's own cannot be used up by anybody else,
+//! members' not by strangers, and nobody's by one uid.
 
+use governor::{DefaultKeyedRateLimiter, Quota, RateLimiter};
 use nix::unistd::Uid;
 use std::collections::BTreeMap;
+use std::num::NonZeroU32;
 use std::sync::Arc;
 
 use crate::shared::Shared;
+
+/// Connections of one uid in a second, and at once after a pause. Each answer is an event in the audit log, whether it
+/// counts or not; a person with several terminals needs less. Root has no such limit: each change notifies the server.
+const PER_SECOND: NonZeroU32 = NonZeroU32::MIN.saturating_add(9);
+const BURST: NonZeroU32 = NonZeroU32::MIN.saturating_add(29);
+
+/// Uids from which on those that did not come lately are forgotten.
+const UIDS_MAX: usize = 1000;
 
 /// Who a permit is counted for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -30,15 +40,34 @@ impl Pool {
 }
 
 /// Counts the connections of this process. Clones share everything.
-#[derive(Clone, Default)]
-pub(super) struct Permits(Arc<Shared<BTreeMap<(Pool, u32), usize>>>);
+#[derive(Clone)]
+pub(super) struct Permits {
+    held: Arc<Shared<BTreeMap<(Pool, u32), usize>>>,
+    rate: Arc<DefaultKeyedRateLimiter<u32>>,
+}
+
+impl Default for Permits {
+    fn default() -> Self {
+        let rate = RateLimiter::keyed(Quota::per_second(PER_SECOND).allow_burst(BURST));
+        Self { held: Arc::default(), rate: Arc::new(rate) }
+    }
+}
 
 impl Permits {
+    /// A permit for one that has come, unless there are too many of its uid in a short time.
+    pub(super) fn admit(&self, pool: Pool, uid: Uid) -> Option<Permit> {
+        if self.rate.len() > UIDS_MAX {
+            self.rate.retain_recent();
+        }
+        let is_slow_enough = pool == Pool::Own || self.rate.check_key(&uid.as_raw()).is_ok();
+        if is_slow_enough { self.take(pool, uid) } else { None }
+    }
+
     /// A permit for one connection, unless there are too many.
-    pub(super) fn take(&self, pool: Pool, uid: Uid) -> Option<Permit> {
+    fn take(&self, pool: Pool, uid: Uid) -> Option<Permit> {
         let (in_all, of_one) = pool.limits();
         let key = (pool, uid.as_raw());
-        let is_free = self.0.with(|held| {
+        let is_free = self.held.with(|held| {
             let all: usize = held.iter().filter(|((of, _), _)| *of == pool).map(|(_, count)| count).sum();
             let own = held.get(&key).copied().unwrap_or_default();
             let is_free = all < in_all && own < of_one;
@@ -66,7 +95,7 @@ impl Permit {
 
 impl Drop for Permit {
     fn drop(&mut self) {
-        self.permits.0.with(|held| {
+        self.permits.held.with(|held| {
             if let Some(count) = held.get_mut(&self.key) {
                 *count -= 1;
                 if *count == 0 {
@@ -97,6 +126,17 @@ mod tests {
         assert!(permits.take(Pool::Own, Uid::from_raw(0)).is_some());
         drop(held);
         assert!(permits.take(Pool::Others, Uid::from_raw(2000)).is_some());
+    }
+
+    #[test]
+    fn one_uid_that_comes_again_and_again_is_slowed_down_and_root_is_not() {
+        let permits = Permits::default();
+        let admitted =
+            |pool, uid| (0..100).filter(|_| permits.admit(pool, Uid::from_raw(uid)).is_some()).count();
+        let of_alice = admitted(Pool::Others, 2001);
+        assert!((30..60).contains(&of_alice), "{of_alice}");
+        assert_eq!(admitted(Pool::Own, 0), 100);
+        assert!(permits.admit(Pool::Others, Uid::from_raw(2002)).is_some());
     }
 
     #[test]

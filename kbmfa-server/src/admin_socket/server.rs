@@ -87,11 +87,11 @@ impl Server {
     pub(super) fn take(&self, stream: UnixStream) -> io::Result<()> {
         let uid = Uid::from_raw(stream.peer_cred()?.uid());
         let pool = if peer::is_own(uid) { Pool::Own } else { Pool::Others };
-        if let Some(permit) = self.0.permits.take(pool, uid) {
+        if let Some(permit) = self.0.permits.admit(pool, uid) {
             let server = self.clone();
             tokio::spawn(async move { server.serve(stream, uid, permit).await });
         } else {
-            self.log_refusal(&format!("uid {uid}"), "a connection", "too many are open");
+            self.log_refusal(&format!("uid {uid}"), "a connection", "there are too many");
             refuse_at_once(&stream);
         }
         Ok(())
@@ -140,7 +140,7 @@ impl Server {
             Access::Full | Access::Logins(_) => Some(permit),
         };
         if permit.is_none() {
-            self.log_refusal(&peer.who, "a connection", "too many are open");
+            self.log_refusal(&peer.who, "a connection", "there are too many");
         }
         Some((peer, permit?))
     }
