@@ -8,6 +8,7 @@ mod frame;
 #[cfg(any(test, fuzzing))]
 pub mod fuzz;
 pub mod listener;
+mod login_uid;
 pub mod logins;
 mod peer;
 mod permits;
@@ -22,6 +23,7 @@ use std::os::linux::net::SocketAddrExt;
 use std::os::unix::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
+pub use login_uid::LoginUid;
 pub use refusal::Refusal;
 pub use server::{Reload, Server};
 pub use settings::{DEFAULT_PATH, Settings};

@@ -30,6 +30,15 @@ const DRIP: &str = "use IO::Socket::UNIX; my @s = map { IO::Socket::UNIX->new(Pe
     $SIG{PIPE} = 'IGNORE'; for my $n (0 .. 600) { my $byte = substr \"\\0\\0\\xff\\xff\" . '{' x 600, $n, 1; \
     for (@s) { syswrite $_, $byte if $_ && $ARGV[2] } sleep 1 }";
 
+/// Becomes a user as a login does, pam_loginuid included: as-user UID LOGIN-UID COMMAND. A kernel without audit has no login
+/// uid.
+const AS_USER: &str = "#!/bin/sh
+uid=$1 login=$2
+shift 2
+{ echo \"$login\" >/proc/self/loginuid; } 2>/dev/null
+exec setpriv --reuid \"$uid\" --regid \"$(id -g \"$uid\")\" --init-groups \"$@\"
+";
+
 /// The server's host, which is a machine as well: alice is in the group, bob has it as his primary group, carol is in
 /// none.
 struct Host {
@@ -67,6 +76,7 @@ impl Host {
             "-c",
             "chown kbmfa: /etc/kbmfa/server.toml && chmod 600 /etc/kbmfa/server.toml",
         ]);
+        files::put(&host.machine.path("/run/as-user"), 0o755, AS_USER);
         // As RuntimeDirectory= makes it.
         host.machine.exec(&["install", "-d", "-o", "kbmfa", "-g", "kbmfa", "-m", "755", "/run/kbmfa"]);
         host.start();
@@ -125,12 +135,10 @@ impl Host {
         serde_json::from_str(&printed).unwrap_or_else(|error| panic!("{arguments:?}: {error}\n{printed}"))
     }
 
-    /// A program as this user, with the groups that the user has now.
+    /// A program as this user, who has logged in here, with the groups that the user has now.
     fn as_user(&self, user: &str, command: &[&str]) -> Output {
-        let id = USERS.iter().find(|(name, _)| *name == user).unwrap().1.to_string();
-        let gid = if user == "bob" { "991" } else { &id };
-        let become_user = ["setpriv", "--reuid", &id, "--regid", gid, "--init-groups"];
-        self.machine.try_exec(&[&become_user[..], command].concat())
+        let id = uid(user).to_string();
+        self.machine.try_exec(&[&["env", "--chdir=/", "/run/as-user", &id, &id], command].concat())
     }
 
     /// The command line as this user: what it printed, or what it complained about.
@@ -179,6 +187,10 @@ impl Host {
     }
 }
 
+fn uid(user: &str) -> u32 {
+    USERS.iter().find(|(name, _)| *name == user).unwrap().1
+}
+
 const APPROVE_UNKNOWN: &str = r#"{"v":1,"verb":"login.approve","id":"00000000"}"#;
 
 #[test]
@@ -218,7 +230,7 @@ fn a_member_watches_and_hears_why_an_answer_does_not_count() {
     host.machine.exec(&[
         "sh",
         "-c",
-        "setpriv --reuid 2001 --regid 2001 --init-groups kbmfa-server login watch </dev/null >/run/watched 2>&1 &",
+        "cd / && /run/as-user 2001 2001 kbmfa-server login watch </dev/null >/run/watched 2>&1 &",
     ]);
     let watched = || fs::read_to_string(host.machine.path("/run/watched")).unwrap();
     until("the watch to begin", || watched().contains("LOGIN").then_some(()));
@@ -310,7 +322,7 @@ fn whoever_leaves_the_group_is_refused_at_the_next_request() {
     host.machine.exec(&[
         "sh",
         "-c",
-        "setpriv --reuid 2001 --regid 2001 --init-groups perl /run/session.pl /run/kbmfa/admin.sock \"$(cat /run/request)\" \
+        "cd / && /run/as-user 2001 2001 perl /run/session.pl /run/kbmfa/admin.sock \"$(cat /run/request)\" \
          </dev/null >/run/replies 2>&1 &",
     ]);
     let replies = || fs::read_to_string(host.machine.path("/run/replies")).unwrap();
@@ -355,6 +367,38 @@ fn nobody_approves_their_own_login_over_the_socket_under_not_self() {
     assert_eq!(login.wait().code, 0);
     let of = |kind: &str, who: &str| format!("{kind} {{\"who\":\"console:{who}\"}}");
     assert_eq!(host.who_answered(&id), [of("answer.rejected", "alice"), of("answer.given", "bob")]);
+}
+
+#[test]
+fn whoever_became_a_member_by_sudo_sees_and_does_not_answer() {
+    let host = Host::new("\"not-self\"");
+    host.run_ok(&["employee", "add", "alice@example.com", "--name", "Alice", "--unix-name", "alice"]);
+    let login = host.machine.ssh("alice", &["true"]);
+    let id = host.pending();
+    let (alice, bob) = (uid("alice").to_string(), uid("bob").to_string());
+    let as_bob = |login_uid: &str, verb: &str| {
+        let output = host.machine.try_exec(&[
+            "env",
+            "--chdir=/",
+            "/run/as-user",
+            &bob,
+            login_uid,
+            "kbmfa-server",
+            "login",
+            verb,
+            &id,
+        ]);
+        String::from_utf8(output.stdout).unwrap() + &String::from_utf8(output.stderr).unwrap()
+    };
+    assert!(as_bob(&alice, "show").contains("pending"));
+    assert_snapshot!(as_bob(&alice, "approve"), @r"
+    kbmfa-server: error: you run as another account than the one that logged in, so it is not clear whose answer this is
+    hint: log in as the account that is to answer (ssh), and do not use su or sudo
+    ");
+    host.wait_for_log("uid 2002 (bob) asked for login.approve and was refused: not allowed");
+    assert_eq!(host.who_answered(&id), [] as [&str; 0]);
+    assert!(as_bob(&bob, "approve").contains("is approved"));
+    assert_eq!(login.wait().code, 0);
 }
 
 #[test]

@@ -8,6 +8,7 @@ use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 use super::Failure;
+use crate::admin_socket::LoginUid;
 use crate::audit::Actor;
 use crate::db;
 use crate::http::Certificate;
@@ -28,9 +29,10 @@ pub(super) fn has_login() -> bool {
 }
 
 fn login_uid() -> Option<u32> {
-    let uid = fs::read_to_string("/proc/self/loginuid").ok()?.trim().parse().ok()?;
-    // (uid_t)-1 stands for "never logged in".
-    Some(uid).filter(|uid| *uid != u32::MAX)
+    match LoginUid::own() {
+        LoginUid::Set(uid) => Some(uid),
+        LoginUid::Unset | LoginUid::Gone => None,
+    }
 }
 
 /// Does this work with the rights of that account, and is root again afterwards. What is made in a directory of theirs is

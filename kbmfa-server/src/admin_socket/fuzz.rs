@@ -22,6 +22,8 @@ pub fn frames(bytes: &[u8]) {
         assert!(Access::Nothing.to(&request).is_err(), "a stranger may ask for {request:?}");
         let decides = matches!(request, Request::Approve(_) | Request::Deny(_));
         assert_eq!(Access::Full.to(&request).is_err(), decides, "{request:?}");
+        let is_for_members = matches!(request, Request::List(_) | Request::Show { .. } | Request::Watch(_));
+        assert_eq!(Access::View.to(&request).is_ok(), is_for_members, "{request:?}");
         if let Ok(person) = Approver::console("alice") {
             let is_for_root = matches!(request, Request::Notify {} | Request::Reload {});
             assert_eq!(Access::Logins(person).to(&request).is_err(), is_for_root, "{request:?}");

@@ -3,6 +3,7 @@
 use kbmfa_proto::text::Shown;
 use nix::unistd::{Uid, User};
 
+use super::LoginUid;
 use super::request::Request;
 use super::settings;
 use crate::policy::Approver;
@@ -26,6 +27,8 @@ pub(super) enum Access {
     Full,
     /// A member of the group, as this person: to see and answer logins.
     Logins(Approver),
+    /// A member's account in a session of somebody else, by su or sudo: to see logins, and not to answer.
+    View,
     /// Anybody else: nothing.
     Nothing,
 }
@@ -39,6 +42,8 @@ pub(super) enum Denial {
     NotInGroup,
     /// Root is nobody in particular here.
     NoPerson,
+    /// Somebody else logged in, and became this account.
+    OtherLogin,
 }
 
 impl Access {
@@ -50,8 +55,11 @@ impl Access {
         match (self, request) {
             (Self::Nothing, _) => Err(Denial::NotInGroup),
             (Self::Full, Request::Approve(_) | Request::Deny(_)) => Err(Denial::NoPerson),
-            (Self::Full, _) => Ok(None),
-            (Self::Logins(_), Request::Notify {} | Request::Reload {}) => Err(Denial::NotRoot),
+            (Self::View, Request::Approve(_) | Request::Deny(_)) => Err(Denial::OtherLogin),
+            (Self::Logins(_) | Self::View, Request::Notify {} | Request::Reload {}) => Err(Denial::NotRoot),
+            (Self::Full, _) | (Self::View, Request::List(_) | Request::Show { .. } | Request::Watch(_)) => {
+                Ok(None)
+            }
             (
                 Self::Logins(person),
                 Request::List(_)
@@ -79,7 +87,7 @@ impl Peer {
     ///
     /// # Errors
     /// What the name service says. Who cannot be looked up may nothing.
-    pub(super) fn look_up(uid: Uid, group: Option<&str>) -> nix::Result<Self> {
+    pub(super) fn look_up(uid: Uid, login: LoginUid, group: Option<&str>) -> nix::Result<Self> {
         if let Some(own) = Self::own(uid) {
             return Ok(own);
         }
@@ -91,8 +99,14 @@ impl Peer {
         if !settings::is_in_group(&user, gid)? {
             return Ok(stranger);
         }
-        // A name that no approver can have would count nowhere.
-        let access = Approver::console(&user.name).map_or(Access::Nothing, Access::Logins);
+        let access = match login {
+            LoginUid::Set(login) if login != uid.as_raw() => Access::View,
+            LoginUid::Gone => Access::View,
+            // A name that no approver can have would count nowhere.
+            LoginUid::Set(_) | LoginUid::Unset => {
+                Approver::console(&user.name).map_or(Access::View, Access::Logins)
+            }
+        };
         Ok(Self { access, ..stranger })
     }
 }
@@ -119,6 +133,11 @@ mod tests {
             (Request::Deny(decision), Err(Denial::NoPerson), Ok(Some(&alice))),
         ];
         for (request, by_root, by_member) in table {
+            let in_a_session_of_another = match request {
+                Request::Approve(_) | Request::Deny(_) => Err(Denial::OtherLogin),
+                _ => by_member.map(|_| None),
+            };
+            assert_eq!(Access::View.to(&request), in_a_session_of_another, "{request:?}");
             assert_eq!(Access::Full.to(&request), by_root, "{request:?}");
             assert_eq!(member.to(&request), by_member, "{request:?}");
             assert_eq!(Access::Nothing.to(&request), Err(Denial::NotInGroup), "{request:?}");
@@ -127,7 +146,7 @@ mod tests {
 
     #[test]
     fn who_is_in_no_group_or_has_no_account_may_nothing() {
-        let access = |uid, group| Peer::look_up(uid, group).map(|peer| peer.access);
+        let access = |uid, group| Peer::look_up(uid, LoginUid::Unset, group).map(|peer| peer.access);
         let stranger = Uid::from_raw(4_000_123);
         assert_eq!(access(Uid::from_raw(0), None), Ok(Access::Full));
         assert_eq!(access(Uid::effective(), None), Ok(Access::Full));
@@ -140,6 +159,14 @@ mod tests {
         let person = Approver::console("daemon").unwrap();
         assert_eq!(access(daemon, Some("daemon")), Ok(Access::Logins(person)));
         assert_eq!(access(daemon, Some("root")), Ok(Access::Nothing));
-        assert_eq!(Peer::look_up(daemon, None).unwrap().who, format!("uid {daemon} (daemon)"));
+        let logged_in = |login| Peer::look_up(daemon, login, Some("daemon")).map(|peer| peer.access);
+        assert!(matches!(logged_in(LoginUid::Set(daemon.as_raw())), Ok(Access::Logins(_))));
+        for other in [LoginUid::Set(0), LoginUid::Set(2001), LoginUid::Gone] {
+            assert_eq!(logged_in(other), Ok(Access::View), "{other:?}");
+        }
+        assert_eq!(
+            Peer::look_up(daemon, LoginUid::Unset, None).unwrap().who,
+            format!("uid {daemon} (daemon)")
+        );
     }
 }

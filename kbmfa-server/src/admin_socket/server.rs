@@ -15,7 +15,7 @@ use super::frame::{self, REPLY_MAX, REQUEST_MAX};
 use super::peer::{self, Access, Denial, Peer};
 use super::permits::{Permit, Permits, Pool};
 use super::request::{self, Decision, ListQuery, Request};
-use super::{Refusal, ReloadOutcome, logins as verbs};
+use super::{LoginUid, Refusal, ReloadOutcome, logins as verbs};
 use crate::fault_log::FaultLog;
 use crate::logins::Logins;
 use crate::logins::answering::AtConsole;
@@ -85,11 +85,12 @@ impl Server {
     /// # Errors
     /// If the kernel does not say who the other end is.
     pub(super) fn take(&self, stream: UnixStream) -> io::Result<()> {
-        let uid = Uid::from_raw(stream.peer_cred()?.uid());
+        let peer = stream.peer_cred()?;
+        let (uid, pid) = (Uid::from_raw(peer.uid()), peer.pid());
         let pool = if peer::is_own(uid) { Pool::Own } else { Pool::Others };
         if let Some(permit) = self.0.permits.admit(pool, uid) {
             let server = self.clone();
-            tokio::spawn(async move { server.serve(stream, uid, permit).await });
+            tokio::spawn(async move { server.serve(stream, (uid, pid), permit).await });
         } else {
             self.log_refusal(&format!("uid {uid}"), "a connection", "there are too many");
             refuse_at_once(&stream);
@@ -97,8 +98,10 @@ impl Server {
         Ok(())
     }
 
-    async fn serve(self, mut stream: UnixStream, uid: Uid, permit: Permit) {
-        let Some((peer, permit)) = self.look_up(uid, permit).await else { return refuse_at_once(&stream) };
+    async fn serve(self, mut stream: UnixStream, (uid, pid): (Uid, Option<i32>), permit: Permit) {
+        let Some((peer, permit)) = self.look_up(uid, pid, permit).await else {
+            return refuse_at_once(&stream);
+        };
         let text = match timeout(TRANSFER_TIME, frame::read(&mut stream, REQUEST_MAX)).await {
             // Only looked whether a server is there.
             Ok(Ok(None)) => return,
@@ -122,12 +125,14 @@ impl Server {
 
     /// The peer, with the permit that is left to it. While a name service hangs, the permit is not free, so that few
     /// connections at once wait for it.
-    async fn look_up(&self, uid: Uid, permit: Permit) -> Option<(Peer, Permit)> {
+    async fn look_up(&self, uid: Uid, pid: Option<i32>, permit: Permit) -> Option<(Peer, Permit)> {
         if let Some(own) = Peer::own(uid) {
             return Some((own, permit));
         }
         let group = self.0.group.clone();
-        let looking = tokio::task::spawn_blocking(move || (Peer::look_up(uid, group.as_deref()), permit));
+        let looking = tokio::task::spawn_blocking(move || {
+            (Peer::look_up(uid, LoginUid::of_peer(pid), group.as_deref()), permit)
+        });
         let found = match timeout(LOOK_UP_TIME, looking).await {
             Ok(Ok((Ok(peer), permit))) => Ok((peer, permit)),
             Ok(Ok((Err(error), _))) => Err(format!("uid {uid}: {error}")),
@@ -137,7 +142,7 @@ impl Server {
         let (peer, permit) = self.0.faults.with(|faults| faults.note(found))?;
         let permit = match peer.access {
             Access::Nothing => permit.exchange(Pool::Strangers),
-            Access::Full | Access::Logins(_) => Some(permit),
+            Access::Full | Access::Logins(_) | Access::View => Some(permit),
         };
         if permit.is_none() {
             self.log_refusal(&peer.who, "a connection", "there are too many");
@@ -224,6 +229,10 @@ impl Server {
             ))
             .hint("an administrator can let a group see and answer logins: [admin] group in server.toml"),
             (Denial::NotRoot, _) => Refusal::new(format!("you may not ask for {verb}: only root may")),
+            (Denial::OtherLogin, _) => Refusal::new(
+                "you run as another account than the one that logged in, so it is not clear whose answer this is",
+            )
+            .hint("log in as the account that is to answer (ssh), and do not use su or sudo"),
             (Denial::NoPerson, _) => {
                 Refusal::new("root and the server's account do not answer logins over the socket")
                     .hint("say it without --socket: the login uid then tells who you are")
