@@ -12,6 +12,8 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use crate::admin_socket;
+use crate::channels::keybase::members::Role;
+use crate::channels::{self, keybase};
 use crate::clock::Time;
 use crate::db::{self, Tx};
 use crate::http;
@@ -21,8 +23,6 @@ use crate::machines::caller::AuthToken;
 use crate::machines::store;
 use crate::policy::{self, Approvers, Known, Limits, Rule, Says, Scope, Terms};
 use crate::pools;
-use crate::relay::keybase::members::Role;
-use crate::relay::{self, keybase};
 use crate::secret::SecretHash;
 use crate::settings::{Faults, File, Section};
 use crate::source::Range;
@@ -73,7 +73,7 @@ pub struct Config {
     /// How long ended logins and closed sessions are kept.
     pub keep: Duration,
     /// Where asks go.
-    pub relay: relay::Settings,
+    pub relay: channels::Settings,
     /// The old tool's `AUTH_TOKEN`, if it is accepted.
     pub auth_token: Option<AuthToken>,
     /// The file that holds it.
@@ -183,7 +183,7 @@ fn gather<'a>(file: &'a File<'a>) -> Config {
     let policy = file.section("policy");
     let min_role = policy.parsed("min_role", Role::Writer);
     let relay = relay_settings(file, &state_dir, min_role);
-    let at_console = relay == relay::Settings::Console;
+    let at_console = relay == channels::Settings::Console;
     let default = Terms {
         approvers: approvers(&policy, &relay).unwrap_or(Approvers::Anyone),
         console: policy.flag("console", at_console),
@@ -204,7 +204,7 @@ fn gather<'a>(file: &'a File<'a>) -> Config {
 }
 
 /// `[relay]`. One that is wrong reads as the console, beside the faults.
-fn relay_settings(file: &File<'_>, state_dir: &Path, min_role: Role) -> relay::Settings {
+fn relay_settings(file: &File<'_>, state_dir: &Path, min_role: Role) -> channels::Settings {
     let relay = file.section("relay");
     let kind = relay.parsed("kind", "console".to_owned());
     if !["console", "keybase"].contains(&kind.as_str()) {
@@ -220,8 +220,8 @@ fn relay_settings(file: &File<'_>, state_dir: &Path, min_role: Role) -> relay::S
     });
     relay.finish();
     match settings.flatten() {
-        Some(settings) if kind == "keybase" => relay::Settings::Keybase(Box::new(settings)),
-        _ => relay::Settings::Console,
+        Some(settings) if kind == "keybase" => channels::Settings::Keybase(Box::new(settings)),
+        _ => channels::Settings::Console,
     }
 }
 
@@ -302,7 +302,7 @@ fn limits(login: &Section<'_>) -> Limits {
 }
 
 /// One `[[policy.rule]]`. What it does not say is as in `[policy]` and `[login]`.
-fn rule(section: Section<'_>, default: &Terms, relay: &relay::Settings, poll_grace: Duration) -> Rule {
+fn rule(section: Section<'_>, default: &Terms, relay: &channels::Settings, poll_grace: Duration) -> Rule {
     let scope = Scope {
         pools: section.parsed_list("pools").unwrap_or_default(),
         machines: section.parsed_list("machines").unwrap_or_default(),
@@ -361,7 +361,7 @@ fn nest(section: &Section<'_>, key: &'static str, poll_grace: Duration, window: 
     }
 }
 
-fn approvers(section: &Section<'_>, relay: &relay::Settings) -> Option<Approvers> {
+fn approvers(section: &Section<'_>, relay: &channels::Settings) -> Option<Approvers> {
     let names = section.list("approvers")?;
     if let [one] = names.as_slice()
         && let Ok(word @ (Approvers::Anyone | Approvers::NotSelf)) = one.parse()

@@ -18,19 +18,21 @@ pub mod http;
 pub mod ca;
 pub mod restore;
 pub mod retention;
-pub mod sessions;
 
 pub mod usecases;
 
+pub mod outbox;
+pub mod sessions;
+
 pub mod logins;
 
+pub mod channels;
 pub mod employees;
 pub mod pools;
 
 pub mod machines;
 
 pub mod policy;
-pub mod relay;
 
 pub mod audit;
 

@@ -17,6 +17,9 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::{Notify, mpsc, watch};
 
 use crate::admin_socket::{self, Server, listener as admin_listener};
+use crate::channels;
+use crate::channels::console::Console;
+use crate::channels::keybase::{Fault, Keybase, SUPERVISOR_BOUND, Settings};
 use crate::clock::Time;
 use crate::config::{self, Config};
 use crate::db::probe::Probe;
@@ -29,11 +32,9 @@ use crate::http::open_files;
 use crate::http::status::{self, Readiness};
 use crate::http::strangers::{self, Strangers};
 use crate::http::{self, tls};
-use crate::logins::{self, Logins, Rules, feed, inbox, sweep};
+use crate::logins::{self, Logins, Rules, feed, sweep};
+use crate::outbox;
 use crate::progress::{Progress, Registry};
-use crate::relay;
-use crate::relay::console::Console;
-use crate::relay::keybase::{Fault, Keybase, SUPERVISOR_BOUND, Settings};
 use crate::retention;
 use crate::sessions::Sessions;
 use crate::usecases;
@@ -270,20 +271,20 @@ fn start_relay(
     opened: &watch::Receiver<Option<Time>>,
 ) -> Option<Keybase> {
     let (logins, opened) = (logins.clone(), opened.clone());
-    let relay::Settings::Keybase(settings) = &config.relay else {
-        loops.start("relay worker", inbox::BOUND, |progress| {
-            forever(once_open(opened, progress, |progress| inbox::run(logins, Console, holder, progress)))
+    let channels::Settings::Keybase(settings) = &config.relay else {
+        loops.start("relay worker", outbox::BOUND, |progress| {
+            forever(once_open(opened, progress, |progress| outbox::run(logins, Console, holder, progress)))
         });
         return None;
     };
     let keybase = Keybase::new(Settings::clone(settings), config.destinations());
     let carried = keybase.clone();
-    loops.start("relay worker", inbox::BOUND, |progress| {
-        forever(once_open(opened, progress, |progress| inbox::run(logins, carried, holder, progress)))
+    loops.start("relay worker", outbox::BOUND, |progress| {
+        forever(once_open(opened, progress, |progress| outbox::run(logins, carried, holder, progress)))
     });
     let attended = keybase.clone();
     loops.start("keybase supervisor", SUPERVISOR_BOUND, |progress| {
-        forever(async move { attended.attend(progress).await })
+        forever(async move { attended.supervise(progress).await })
     });
     Some(keybase)
 }
@@ -357,7 +358,7 @@ async fn until_told_to_end(
     begins: Option<Keybase>,
 ) -> Result<(), Error> {
     let Told { mut signals, mut reloads, progress, systemd } = told;
-    let mut begun = pin!(async { if let Some(relay) = begins { relay.begun().await } else { Ok(()) } });
+    let mut begun = pin!(async { if let Some(relay) = begins { relay.started().await } else { Ok(()) } });
     let mut is_ready = false;
     loop {
         tokio::select! {

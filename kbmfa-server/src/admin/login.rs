@@ -14,7 +14,7 @@ use super::print::Column;
 use super::{Admin, Failure};
 use crate::admin_socket::request;
 use crate::admin_socket::rows::{LoginRow, Presence};
-use crate::relay::Answer;
+use crate::channels::Answer;
 use source::Source;
 
 /// What to do, and where.

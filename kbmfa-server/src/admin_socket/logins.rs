@@ -11,13 +11,13 @@ use super::rows::{LoginRow, Presence, SessionRow, StateName};
 use crate::audit::store as audit;
 use crate::audit::store::archive;
 use crate::audit::store::search::{Filter as EventFilter, Found, search};
+use crate::channels::Chat;
+use crate::channels::console::Console;
 use crate::clock::Time;
 use crate::db::Tx;
-use crate::logins::answering::Answered;
+use crate::logins::decide::Answered;
 use crate::logins::store::{self, Filter, Login};
 use crate::logins::{Error, Rules, service};
-use crate::relay::Relay;
-use crate::relay::console::Console;
 use crate::retention::pruned_before;
 use crate::sessions::store as sessions;
 

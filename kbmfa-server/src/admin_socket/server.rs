@@ -16,11 +16,11 @@ use super::peer::{self, Access, Denial, Peer};
 use super::permits::{Permit, Permits, Pool};
 use super::request::{self, Decision, ListQuery, Request};
 use super::{LoginUid, Refusal, ReloadOutcome, logins as verbs};
+use crate::channels::Answer;
 use crate::fault_log::FaultLog;
 use crate::logins::Logins;
-use crate::logins::answering::AtConsole;
+use crate::logins::decide::AtConsole;
 use crate::policy::Approver;
-use crate::relay::Answer;
 use crate::shared::Shared;
 use crate::usecases;
 

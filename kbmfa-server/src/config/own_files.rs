@@ -9,9 +9,9 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use super::Config;
+use crate::channels;
 use crate::db;
 use crate::http::Certificate;
-use crate::relay;
 
 /// One file or directory that the server does not believe.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -58,7 +58,7 @@ impl Config {
             }
         }
         files.extend(self.auth_token_file.clone().map(|path| (path, Readers::Group)));
-        if let relay::Settings::Keybase(keybase) = &self.relay {
+        if let channels::Settings::Keybase(keybase) = &self.relay {
             files.extend(keybase.paperkey_file.clone().map(|path| (path, Readers::Group)));
         }
         files

@@ -76,7 +76,7 @@ impl Feed {
                 break;
             }
         }
-        self.logins.tell_relay();
+        self.logins.notify_outbox();
         self.last = Some(version);
         Ok(())
     }

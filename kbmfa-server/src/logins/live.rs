@@ -9,7 +9,7 @@ use std::time::Duration;
 use tokio::sync::{Notify, mpsc, watch};
 
 use super::waiters::Waiters;
-use super::{Error, Rules, service, telling};
+use super::{Error, Rules, notifications, service};
 use crate::db::{Db, Tx};
 use crate::machines::caller::{Caller, Credential};
 use crate::machines::service::{authenticate, authenticate_waiting, claimed};
@@ -23,7 +23,7 @@ struct Inner {
     db: Db,
     rules: Shared<Arc<Rules>>,
     waiters: Arc<Waiters>,
-    relay_bell: Notify,
+    outbox_bell: Notify,
     broken_polls: mpsc::UnboundedSender<BrokenPoll>,
     closing: watch::Receiver<bool>,
     counts: Counts,
@@ -55,8 +55,8 @@ impl Logins {
         closing: watch::Receiver<bool>,
     ) -> Self {
         let rules = Shared::new(Arc::new(rules));
-        let (waiters, relay_bell, counts) = (Arc::default(), Notify::new(), Counts::default());
-        Self(Arc::new(Inner { db, rules, waiters, relay_bell, broken_polls, closing, counts }))
+        let (waiters, outbox_bell, counts) = (Arc::default(), Notify::new(), Counts::default());
+        Self(Arc::new(Inner { db, rules, waiters, outbox_bell, broken_polls, closing, counts }))
     }
 
     /// The rules in force.
@@ -88,13 +88,13 @@ impl Logins {
         let reply = self
             .act("login.open", credential, Some(version), move |tx, rules, caller| {
                 if let Some(used) = own.as_ref().zip(opened.host.as_ref()) {
-                    telling::of_host(tx, rules, caller, used)?;
+                    notifications::of_host(tx, rules, caller, used)?;
                 }
                 service::open(tx, rules, caller, &id, &opened)
             })
             .await?;
         self.0.counts.opened.fetch_add(1, Ordering::Relaxed);
-        self.tell_relay();
+        self.notify_outbox();
         Ok(self.told(reply))
     }
 
@@ -147,20 +147,20 @@ impl Logins {
         Ok(self.told(reply))
     }
 
-    /// This login has ended: wakes whoever waits for it, and the relay's loop.
+    /// This login has ended: wakes whoever waits for it, and the outbox.
     pub fn ended(&self, id: &LoginId) {
         self.0.waiters.wake(id);
-        self.tell_relay();
+        self.notify_outbox();
     }
 
-    /// There is something for the relay's loop to look at.
-    pub(super) fn tell_relay(&self) {
-        self.0.relay_bell.notify_one();
+    /// The outbox has something to do.
+    pub fn notify_outbox(&self) {
+        self.0.outbox_bell.notify_one();
     }
 
-    /// Waits until there is something for the relay's loop to look at.
-    pub(super) async fn news_for_relay(&self) {
-        self.0.relay_bell.notified().await;
+    /// Waits until the outbox has something to do.
+    pub async fn outbox_work(&self) {
+        self.0.outbox_bell.notified().await;
     }
 
     /// The database.

@@ -6,13 +6,12 @@ pub mod state;
 
 pub mod service;
 
-pub mod answering;
-pub mod telling;
+pub mod decide;
+pub mod notifications;
 
 pub mod store;
 
 pub mod feed;
-pub mod inbox;
 pub mod live;
 pub mod sweep;
 

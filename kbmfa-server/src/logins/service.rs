@@ -9,19 +9,19 @@ use std::time::Duration;
 
 use super::Error;
 use super::key;
+use super::notifications;
 use super::people;
 use super::state::{self, Change, Grace, Input, Life, Revocation, State};
 use super::store::asks::{self, Ask};
 use super::store::{self, Login, history, reach};
-use super::telling;
 use crate::audit::{Actor, Event, Kind, store as audit};
+use crate::channels::{Post, text};
 use crate::db::{self, Tx};
 use crate::machines;
 use crate::machines::caller::{AuthToken, Caller, Claim};
 use crate::policy::{self, Facts, Grounds, Membership, Person, Reach, Refusal, Subject, Verdict};
 use crate::pools;
 use crate::random;
-use crate::relay::{Post, text};
 use crate::source::Origin;
 
 /// Logins whose time is up that are ended in one transaction: bounds how long the next login waits for that.
@@ -310,8 +310,12 @@ fn enter(
         }
         // It is on record, and nobody is told of what was no login.
         Verdict::Refuse(_) if opened.rehearsal => {}
-        Verdict::Refuse(refusal) if refusal.is_limit() => telling::of_limit(tx, rules, &login, refusal)?,
-        Verdict::Refuse(refusal) if rules.post.refusals => telling::of_refusal(tx, rules, &login, refusal)?,
+        Verdict::Refuse(refusal) if refusal.is_limit() => {
+            notifications::of_limit(tx, rules, &login, refusal)?;
+        }
+        Verdict::Refuse(refusal) if rules.post.refusals => {
+            notifications::of_refusal(tx, rules, &login, refusal)?;
+        }
         _ => {}
     }
     Ok(login)

@@ -5,8 +5,8 @@ use std::fmt;
 use std::str::FromStr;
 use std::time::Duration;
 
+use crate::channels::Answer;
 use crate::clock::Time;
-use crate::relay::Answer;
 
 /// Where a login stands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]

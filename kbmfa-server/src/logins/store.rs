@@ -319,7 +319,7 @@ pub(super) fn shorten(tx: &Tx<'_>, id: &LoginId, poll: i64, lapses_at: Time) -> 
 }
 
 /// Newest seal over an event about this login: what a posted verdict carries.
-pub(super) fn last_event(tx: &Tx<'_>, login: &LoginId) -> Result<Option<(i64, Vec<u8>)>, Error> {
+pub fn last_event(tx: &Tx<'_>, login: &LoginId) -> Result<Option<(i64, Vec<u8>)>, Error> {
     tx.query_one(
         "SELECT seq, seal FROM event WHERE login = ?1 ORDER BY seq DESC LIMIT 1",
         &[login.as_str().into()],

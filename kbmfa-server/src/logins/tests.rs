@@ -9,13 +9,14 @@ use proptest::prelude::*;
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use super::answering::{self, Answered};
+use super::decide::{self, Answered};
 use super::service::{self, Rules};
 use super::state::Grace;
 use super::{Error, store};
 use crate::audit::Actor;
 use crate::audit::store as audit;
 use crate::audit::store::search::{Filter, search};
+use crate::channels::Answer;
 use crate::clock::{Clock, Time};
 use crate::db::Tx;
 use crate::db::testing::{Fixture, fixture};
@@ -24,7 +25,6 @@ use crate::employees::store::Employee;
 use crate::machines;
 use crate::machines::caller::{Caller, Claim};
 use crate::policy::{Approvers, Limits, Rule, Says, Scope, Settings, Terms};
-use crate::relay::Answer;
 use crate::secret::SecretHash;
 use crate::usecases::employees as employment;
 use crate::usecases::testing::enter_machine;
@@ -76,7 +76,7 @@ impl World {
             cool_down: Duration::ZERO,
             grace,
             auth_token: None,
-            post: crate::relay::Post::default(),
+            post: crate::channels::Post::default(),
             keep: Duration::MAX,
         };
         Self { fixture, rules, caller }
@@ -105,8 +105,7 @@ impl World {
 
     fn answer(&self, id: u8, person: &'static str, answer: Answer) -> Answered {
         let person = person.parse().unwrap();
-        self.act(move |tx, rules, _| answering::answer(tx, rules, &login_id(id), &person, answer, None))
-            .unwrap()
+        self.act(move |tx, rules, _| decide::answer(tx, rules, &login_id(id), &person, answer, None)).unwrap()
     }
 
     fn sweep(&self) {

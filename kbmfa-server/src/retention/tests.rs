@@ -7,8 +7,8 @@ use super::store::testing::close_asks;
 use super::{Walk, prune_some, pruned_before};
 use crate::audit::Kind;
 use crate::audit::store as audit;
-use crate::logins::{answering, service, store as logins};
-use crate::relay::Answer;
+use crate::channels::Answer;
+use crate::logins::{decide, service, store as logins};
 use crate::sessions::tests::{World, open_login, rules};
 use std::time::Duration;
 
@@ -42,7 +42,7 @@ fn open(world: &World, id: u8, connection: u16) -> String {
 fn answer(world: &World, id: u8, answer: Answer) {
     world.act(move |tx, _| {
         let root = "console:root".parse().unwrap();
-        answering::answer(tx, &rules(tx.now), &login_id(id), &root, answer, None)
+        decide::answer(tx, &rules(tx.now), &login_id(id), &root, answer, None)
     });
 }
 

@@ -5,14 +5,14 @@ use kbmfa_proto::text::Shown;
 
 use super::store::{self, Moment, Session};
 use crate::audit::{Actor, Event, Kind, store as audit};
+use crate::channels::text;
 use crate::clock::Time;
 use crate::db::Tx;
 use crate::logins::service::Rules;
 use crate::logins::store::notices::{About, Repeated, Worth};
-use crate::logins::{Error, key, store as logins, telling};
+use crate::logins::{Error, key, notifications, store as logins};
 use crate::machines::caller::Caller;
 use crate::random;
-use crate::relay::text;
 use crate::source::Origin;
 
 /// Puts a report on record, unless it is there already.
@@ -34,7 +34,7 @@ pub fn take(tx: &Tx<'_>, rules: &Rules, caller: &Caller, report: &SessionReport)
             let (subject, quota) =
                 (format!("let-in {}", caller.machine_id), Some(caller.machine_id.as_str()));
             let (worth, repeated) = (Worth::Alarm, Repeated::Counted);
-            telling::notice(tx, rules, About { subject: &subject, worth, repeated, quota }, text)?;
+            notifications::notice(tx, rules, About { subject: &subject, worth, repeated, quota }, text)?;
             (Kind::LoginLetInUnreachable, heard(tx, caller, report)?)
         }
     };
@@ -53,7 +53,7 @@ fn tell(tx: &Tx<'_>, rules: &Rules, kind: Kind, session: &Session) -> Result<(),
     let text = text::session(what, user, machine, session.source.as_deref());
     let (subject, quota) = (format!("session {what} {}", session.id), Some(session.machine_id.as_str()));
     let about = About { subject: &subject, worth: Worth::News, repeated: Repeated::Dropped, quota };
-    telling::notice(tx, rules, about, text).map(drop)
+    notifications::notice(tx, rules, about, text).map(drop)
 }
 
 /// One end of a session. Either may come first; the other then finds the session and lacks nothing.

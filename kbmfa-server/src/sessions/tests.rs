@@ -12,15 +12,15 @@ use super::{Sessions, service, store};
 use crate::audit::Kind;
 use crate::audit::store as audit;
 use crate::audit::store::search::{Filter, search};
+use crate::channels::Answer;
 use crate::clock::Time;
 use crate::db::Tx;
 use crate::db::testing::{Fixture, fixture};
 use crate::logins::service::{self as logins, Rules};
 use crate::logins::state::Grace;
-use crate::logins::{Error, Logins, answering, store as login_store};
+use crate::logins::{Error, Logins, decide, store as login_store};
 use crate::machines::caller::Caller;
 use crate::policy::{Approvers, Limits, Settings, Terms};
-use crate::relay::Answer;
 use crate::secret::SecretHash;
 use crate::usecases::testing::{enter_machine, join_machine};
 use SessionEvent::{Closed, LetInUnreachable, Opened};
@@ -54,7 +54,7 @@ impl World {
         self.act(move |tx, caller| {
             let (rules, id) = (rules(tx.now), LoginId::from_random([id; 16]));
             logins::open(tx, &rules, caller, &id, &open_login(connection))?;
-            answering::answer(tx, &rules, &id, &"console:root".parse().unwrap(), Answer::Approve, None)?;
+            decide::answer(tx, &rules, &id, &"console:root".parse().unwrap(), Answer::Approve, None)?;
             logins::poll(tx, &rules, caller, &id, Duration::ZERO)
         });
     }
@@ -108,7 +108,7 @@ pub(crate) fn rules(now: Time) -> Rules {
         cool_down: Duration::ZERO,
         grace,
         auth_token: None,
-        post: crate::relay::Post::default(),
+        post: crate::channels::Post::default(),
         keep: Duration::MAX,
     }
 }

@@ -6,7 +6,7 @@ use crate::audit::store::archive::{self, Archive};
 use crate::audit::{Actor, Event, Head, Kind, store as audit};
 use crate::clock::Time;
 use crate::db::{self, Tx};
-use crate::logins::{self, Rules, telling};
+use crate::logins::{self, Rules, notifications};
 use std::ops::RangeInclusive;
 use std::time::Duration;
 
@@ -46,6 +46,6 @@ pub fn backup_made(tx: &Tx<'_>, actor: &Actor, file: &str, head: &Head) -> Resul
 /// # Errors
 /// What the database says.
 pub fn post_head(tx: &Tx<'_>, rules: &Rules) -> Result<Head, logins::Error> {
-    telling::head(tx, rules, Duration::ZERO)?;
+    notifications::head(tx, rules, Duration::ZERO)?;
     Ok(audit::head(tx)?)
 }

@@ -2,10 +2,10 @@
 
 use kbmfa_proto::text::Shown;
 
+use crate::channels::Answer;
 use crate::db::Tx;
-use crate::logins::answering::{Answered, AtConsole, answer_at_console};
+use crate::logins::decide::{Answered, AtConsole, answer_at_console};
 use crate::logins::{Error, Rules, service};
-use crate::relay::Answer;
 
 /// Somebody at the console answers the login whose id begins with `prefix`.
 ///

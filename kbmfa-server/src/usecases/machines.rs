@@ -9,7 +9,7 @@ use crate::audit::{Actor, Event, Kind, store as audit};
 use crate::ca::service as ca;
 use crate::db::Tx;
 use crate::logins::service::revoke_all_at;
-use crate::logins::{self, Rules, telling};
+use crate::logins::{self, Rules, notifications};
 use crate::machines::store::{self, Machine};
 use crate::machines::{Error, service};
 use crate::pools::store as pools;
@@ -156,7 +156,7 @@ pub fn report_trust(
 ) -> Result<bool, logins::Error> {
     let Some(caller) = service::authenticate(tx, credential, None)? else { return Ok(false) };
     if let Some(host) = host {
-        telling::of_host(tx, rules, &caller, (credential, host))?;
+        notifications::of_host(tx, rules, &caller, (credential, host))?;
     }
     ca::reported(tx, &caller, pins)?;
     Ok(true)

@@ -3,12 +3,12 @@
 
 use kbmfa_proto::names::LoginId;
 use kbmfa_server::admin_socket::client;
+use kbmfa_server::channels::Answer;
 use kbmfa_server::config::Config;
 use kbmfa_server::db::Db;
-use kbmfa_server::logins::answering::{self, Answered};
+use kbmfa_server::logins::decide::{self, Answered};
 use kbmfa_server::logins::{Error, Rules};
 use kbmfa_server::policy::Approver as Person;
-use kbmfa_server::relay::Answer;
 use std::os::unix::net::UnixDatagram;
 use std::path::{Path, PathBuf};
 use std::thread;
@@ -39,7 +39,7 @@ impl Approver {
         let person: Person = "console:bench".parse().unwrap();
         let approved = self.db.write_blocking("bench", move |tx| {
             for id in &ids {
-                let answered = answering::answer(tx, &rules, id, &person, Answer::Approve, None)?;
+                let answered = decide::answer(tx, &rules, id, &person, Answer::Approve, None)?;
                 assert!(matches!(answered, Answered::Decided(_)), "{id}: {answered:?}");
             }
             Ok::<_, Error>(())

@@ -2,12 +2,12 @@
 //! disk takes of the smallest thing that can be written safely.
 
 use kbmfa_proto::names::LoginId;
+use kbmfa_server::channels::Answer;
 use kbmfa_server::config::Config;
 use kbmfa_server::db::Db;
-use kbmfa_server::logins::{Error, answering, service};
+use kbmfa_server::logins::{Error, decide, service};
 use kbmfa_server::machines::service::authenticate_waiting;
 use kbmfa_server::random;
-use kbmfa_server::relay::Answer;
 use kbmfa_server::secret::SecretHash;
 use std::fs::File;
 use std::io::Write;
@@ -63,7 +63,7 @@ async fn login(db: &Db, rules: &Arc<kbmfa_server::logins::Rules>, n: usize) -> R
     }))
     .await?;
     step(Box::new(move |tx, rules, _, id| {
-        answering::answer(tx, rules, id, &person, Answer::Approve, None).map(drop)
+        decide::answer(tx, rules, id, &person, Answer::Approve, None).map(drop)
     }))
     .await?;
     step(Box::new(|tx, rules, caller, id| service::poll(tx, rules, caller, id, Duration::ZERO).map(drop)))

@@ -4,11 +4,11 @@ use kbmfa_finding::Finding;
 use std::time::Duration;
 
 use super::super::Failure;
+use crate::channels::{self, keybase};
 use crate::config::Config;
 use crate::db::{Db, lease};
-use crate::logins::inbox;
+use crate::outbox;
 use crate::policy::{Approvers, Says};
-use crate::relay::{self, keybase};
 
 /// How often the lease is renewed while it is held.
 const RENEW: Duration = Duration::from_secs(3);
@@ -16,7 +16,7 @@ const RENEW: Duration = Duration::from_secs(3);
 /// Examines the whole way, up to a message in the bot's own conversation. A service is started only while this process
 /// holds the lease of the server that carries asks: so it never disturbs one, and one that starts meanwhile waits.
 pub(super) fn examine(config: &Config, db: Option<&Db>, runs: bool) -> Result<Vec<Finding>, Failure> {
-    let relay::Settings::Keybase(settings) = &config.relay else { return Ok(Vec::new()) };
+    let channels::Settings::Keybase(settings) = &config.relay else { return Ok(Vec::new()) };
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(Failure::new)?;
     let destinations = destinations(config);
     Ok(runtime.block_on(async {
@@ -25,7 +25,7 @@ pub(super) fn examine(config: &Config, db: Option<&Db>, runs: bool) -> Result<Ve
             Some(db) if !runs => hold(db, &holder).await,
             _ => false,
         };
-        let examined = keybase::examine(settings, &destinations, may_start);
+        let examined = keybase::diagnose(settings, &destinations, may_start);
         match db {
             Some(db) if may_start => tokio::select! {
                 findings = examined => findings,
@@ -57,7 +57,7 @@ fn destinations(config: &Config) -> Vec<keybase::Destination> {
 
 async fn hold(db: &Db, holder: &lease::Holder) -> bool {
     let holder = holder.clone();
-    let held = db.write("doctor.lease", move |tx| lease::hold(tx, inbox::LEASE, &holder));
+    let held = db.write("doctor.lease", move |tx| lease::hold(tx, outbox::LEASE, &holder));
     held.await.unwrap_or(false)
 }
 

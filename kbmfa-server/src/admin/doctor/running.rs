@@ -7,10 +7,10 @@ use std::time::Duration;
 
 use super::is_well;
 use crate::admin_socket::client;
+use crate::channels;
 use crate::config::Config;
 use crate::db::Db;
 use crate::logins::store::reach;
-use crate::relay;
 
 /// Longest time for `/readyz` to answer.
 const READY_TIME: Duration = Duration::from_secs(5);
@@ -86,8 +86,8 @@ fn none_runs(is_well: bool) -> Finding {
 }
 
 /// Whether people can be asked; that they cannot is among the reasons why a server is not ready.
-fn reached(db: &Db, relay: &relay::Settings) -> Option<Finding> {
-    if *relay == relay::Settings::Console {
+fn reached(db: &Db, relay: &channels::Settings) -> Option<Finding> {
+    if *relay == channels::Settings::Console {
         return Some(Finding::ok("relay", "console: `kbmfa-server login approve|deny` answers"));
     }
     let name = relay.name();

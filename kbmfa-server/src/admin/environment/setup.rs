@@ -10,8 +10,8 @@ use super::reading::{Fault, Given, Reading};
 use super::variables::Variables;
 use crate::admin::init::draft::{AuthToken, Draft, Relay};
 use crate::admin::init::{LISTEN, STATE_DIR, STATUS_LISTEN};
+use crate::channels::keybase::settings::Place;
 use crate::config;
-use crate::relay::keybase::settings::Place;
 use crate::secret::Secret;
 use crate::source::Range;
 

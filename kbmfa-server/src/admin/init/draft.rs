@@ -6,7 +6,7 @@ use std::fmt::Display;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
-use crate::relay::keybase::settings::Place;
+use crate::channels::keybase::settings::Place;
 use crate::source::Range;
 
 /// What the file is to say.
@@ -114,8 +114,8 @@ fn quoted(text: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::channels;
     use crate::config::Config;
-    use crate::relay;
 
     fn draft(relay: Relay) -> Draft {
         Draft {
@@ -138,7 +138,7 @@ mod tests {
         let config = read_back(&draft);
         assert_eq!((config.state_dir, config.http.names), (draft.state_dir, draft.names));
         assert_eq!((config.http.listen, config.http.status_listen), (draft.listen, draft.status_listen));
-        assert_eq!(config.relay, relay::Settings::Console);
+        assert_eq!(config.relay, channels::Settings::Console);
     }
 
     #[test]
@@ -149,7 +149,7 @@ mod tests {
             let paperkey_file = PathBuf::from("/run/secrets/paperkey");
             let config = read_back(&draft(Relay::Keybase { username, place, paperkey_file }));
             assert_eq!(config.policy.default.destination, text);
-            let relay::Settings::Keybase(settings) = config.relay else { panic!("{text}") };
+            let channels::Settings::Keybase(settings) = config.relay else { panic!("{text}") };
             assert_eq!(settings.username.as_str(), "sshbot");
             assert_eq!(settings.paperkey_file.as_deref(), Some(Path::new("/run/secrets/paperkey")));
         }

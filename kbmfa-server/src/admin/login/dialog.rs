@@ -5,7 +5,7 @@
 
 use kbmfa_proto::names::LoginId;
 
-use crate::relay::Answer;
+use crate::channels::Answer;
 
 /// A login that waits, as the dialog names it.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -12,11 +12,11 @@ use crate::admin_socket::client::{self, Client};
 use crate::admin_socket::logins::{self as verbs, LoginList, News, Shown};
 use crate::admin_socket::request::{Decision, ListQuery, Request, WatchQuery};
 use crate::admin_socket::rows::LoginRow;
+use crate::channels::Answer;
 use crate::config::{self, Config};
 use crate::db::Db;
-use crate::logins::answering::AtConsole;
+use crate::logins::decide::AtConsole;
 use crate::policy::Approver;
-use crate::relay::Answer;
 use crate::usecases::logins as usecase;
 
 /// See the module.

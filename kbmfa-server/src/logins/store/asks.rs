@@ -3,10 +3,10 @@
 use kbmfa_proto::names::LoginId;
 use std::collections::HashMap;
 
+use crate::channels::Answer;
 use crate::clock::Time;
 use crate::db::{Error, Row, Tx, Value};
 use crate::policy::{Approver, Approvers};
-use crate::relay::Answer;
 
 /// An ask as it stands.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -68,7 +68,7 @@ pub fn of(tx: &Tx<'_>, login: &LoginId) -> Result<Vec<Ask>, Error> {
 
 /// What an ask needs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(in crate::logins) enum Due {
+pub enum Due {
     /// To be posted.
     Wanted,
     /// To become the verdict.
@@ -77,7 +77,7 @@ pub(in crate::logins) enum Due {
 
 /// Ids of the asks of a relay that need this: of each machine the longest waiting first, and the machines in turns, so that
 /// no machine's many asks stand before another's one.
-pub(in crate::logins) fn due(tx: &Tx<'_>, relay: &str, which: Due) -> Result<Vec<String>, Error> {
+pub fn due(tx: &Tx<'_>, relay: &str, which: Due) -> Result<Vec<String>, Error> {
     // A statement for each: only then SQLite sees that the partial index of that state fits.
     let sql = match which {
         Due::Wanted => {
@@ -107,18 +107,18 @@ fn in_turns(found: Vec<(String, String)>) -> Vec<String> {
 }
 
 /// One ask.
-pub(in crate::logins) fn by_id(tx: &Tx<'_>, id: &str) -> Result<Option<Ask>, Error> {
+pub fn by_id(tx: &Tx<'_>, id: &str) -> Result<Option<Ask>, Error> {
     tx.query_one(&format!("{ASK} WHERE id = ?1"), &[id.into()], ask)
 }
 
-/// The messages of a relay that stand unanswered.
-pub(in crate::logins) fn standing(tx: &Tx<'_>, relay: &str) -> Result<Vec<String>, Error> {
+/// The messages of a chat whose login still waits for an answer.
+pub fn list_posted(tx: &Tx<'_>, relay: &str) -> Result<Vec<String>, Error> {
     let sql = "SELECT message FROM ask WHERE relay = ?1 AND state = 'posted' AND message IS NOT NULL";
     tx.query(sql, &[relay.into()], |row| row.text("message"))
 }
 
 /// The ask that this message is about, answered or not: its own or a copy.
-pub(in crate::logins) fn of_message(tx: &Tx<'_>, relay: &str, message: &str) -> Result<Option<Ask>, Error> {
+pub fn of_message(tx: &Tx<'_>, relay: &str, message: &str) -> Result<Option<Ask>, Error> {
     let values = [relay.into(), message.into()];
     let own = tx.query_one(&format!("{ASK} WHERE relay = ?1 AND message = ?2"), &values, ask)?;
     if own.is_some() {
@@ -130,20 +130,20 @@ pub(in crate::logins) fn of_message(tx: &Tx<'_>, relay: &str, message: &str) -> 
 }
 
 /// The ask of a relay whose id begins like this.
-pub(in crate::logins) fn beginning(tx: &Tx<'_>, relay: &str, id: &str) -> Result<Option<Ask>, Error> {
+pub fn beginning(tx: &Tx<'_>, relay: &str, id: &str) -> Result<Option<Ask>, Error> {
     // Ids are hexadecimal: none that begins so is behind `g`.
     let values = [relay.into(), id.into(), format!("{id}g").into()];
     tx.query_one(&format!("{ASK} WHERE relay = ?1 AND id >= ?2 AND id < ?3 LIMIT 1"), &values, ask)
 }
 
 /// The other messages of an ask.
-pub(in crate::logins) fn copies(tx: &Tx<'_>, ask: &str) -> Result<Vec<String>, Error> {
+pub fn copies(tx: &Tx<'_>, ask: &str) -> Result<Vec<String>, Error> {
     let sql = "SELECT message FROM ask_copy WHERE ask_id = ?1 ORDER BY relay, message LIMIT 100";
     tx.query(sql, &[ask.into()], |row| row.text("message"))
 }
 
 /// Another message of an ask was found; false if that is known.
-pub(in crate::logins) fn add_copy(tx: &Tx<'_>, ask: &Ask, message: &str) -> Result<bool, Error> {
+pub fn add_copy(tx: &Tx<'_>, ask: &Ask, message: &str) -> Result<bool, Error> {
     let sql =
         "INSERT INTO ask_copy (ask_id, relay, message, state, found_at) VALUES (?1, ?2, ?3, 'found', ?4)
                ON CONFLICT DO NOTHING";
@@ -152,26 +152,26 @@ pub(in crate::logins) fn add_copy(tx: &Tx<'_>, ask: &Ask, message: &str) -> Resu
 }
 
 /// Copies that do not say yet where the ask is.
-pub(in crate::logins) fn found_copies(tx: &Tx<'_>, relay: &str) -> Result<Vec<String>, Error> {
+pub fn found_copies(tx: &Tx<'_>, relay: &str) -> Result<Vec<String>, Error> {
     let sql = "SELECT message FROM ask_copy WHERE relay = ?1 AND state = 'found' ORDER BY message LIMIT 200";
     tx.query(sql, &[relay.into()], |row| row.text("message"))
 }
 
 /// A copy says where the ask is, or what became of it.
-pub(in crate::logins) fn copy_told(tx: &Tx<'_>, relay: &str, message: &str) -> Result<(), Error> {
+pub fn copy_told(tx: &Tx<'_>, relay: &str, message: &str) -> Result<(), Error> {
     let sql = "UPDATE ask_copy SET state = 'told' WHERE relay = ?1 AND message = ?2";
     tx.execute(sql, &[relay.into(), message.into()])?;
     Ok(())
 }
 
 /// Sending the ask is about to begin.
-pub(in crate::logins) fn sending(tx: &Tx<'_>, ask: &str) -> Result<(), Error> {
+pub fn sending(tx: &Tx<'_>, ask: &str) -> Result<(), Error> {
     tx.execute("UPDATE ask SET sends = sends + 1, sent_at = ?2 WHERE id = ?1", &[ask.into(), tx.now.into()])?;
     Ok(())
 }
 
 /// Records the message; false if that was done before. The login may have ended meanwhile.
-pub(in crate::logins) fn posted(tx: &Tx<'_>, ask: &str, message: &str) -> Result<bool, Error> {
+pub fn posted(tx: &Tx<'_>, ask: &str, message: &str) -> Result<bool, Error> {
     let sql = "UPDATE ask SET state = CASE state WHEN 'wanted' THEN 'posted' ELSE state END, message = ?2,
                    posted_at = ?3 WHERE id = ?1 AND message IS NULL";
     Ok(tx.execute(sql, &[ask.into(), message.into(), tx.now.into()])? == 1)
@@ -184,7 +184,8 @@ pub(in crate::logins) fn end_all(tx: &Tx<'_>, login: &LoginId) -> Result<(), Err
     Ok(())
 }
 
-pub(in crate::logins) fn close(tx: &Tx<'_>, ask: &str) -> Result<(), Error> {
+/// The ask is done with: its message says how the login ended, or nobody can change it.
+pub fn close(tx: &Tx<'_>, ask: &str) -> Result<(), Error> {
     tx.execute(
         "UPDATE ask SET state = 'closed', closed_at = ?2 WHERE id = ?1",
         &[ask.into(), tx.now.into()],
@@ -199,12 +200,12 @@ pub(in crate::logins) struct Given<'a> {
     pub(in crate::logins) ask: &'a str,
     pub(in crate::logins) person: &'a Approver,
     pub(in crate::logins) answer: Answer,
-    pub(in crate::logins) why_not: Option<&'a str>,
+    pub(in crate::logins) rejection: Option<&'a str>,
     pub(in crate::logins) note: Option<&'a str>,
 }
 
 pub(in crate::logins) fn insert_answer(tx: &Tx<'_>, given: &Given<'_>) -> Result<(), Error> {
-    let counted = i64::from(given.why_not.is_none());
+    let counted = i64::from(given.rejection.is_none());
     tx.execute(
         "INSERT INTO answer (id, ask_id, person, answer, counted, why_not, note, answered_at)
          VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)",
@@ -214,7 +215,7 @@ pub(in crate::logins) fn insert_answer(tx: &Tx<'_>, given: &Given<'_>) -> Result
             given.person.to_string().into(),
             given.answer.as_str().into(),
             Value::from(counted),
-            given.why_not.into(),
+            given.rejection.into(),
             given.note.into(),
             tx.now.into(),
         ],

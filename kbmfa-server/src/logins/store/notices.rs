@@ -2,9 +2,9 @@
 
 use std::time::Duration;
 
+use crate::channels::text;
 use crate::clock::Time;
 use crate::db::{Error, Row, Tx, Value};
-use crate::relay::text;
 
 /// What could not be told for so long is in the audit log, and is not told any more.
 const WORTH_TELLING: Duration = Duration::from_secs(6 * 60 * 60);
@@ -147,7 +147,7 @@ fn insert(
 }
 
 /// Notices of a relay that are due and that nobody was told yet, the oldest first, but none that says nothing any more.
-pub(in crate::logins) fn due(tx: &Tx<'_>, relay: &str) -> Result<Vec<Notice>, Error> {
+pub fn due(tx: &Tx<'_>, relay: &str) -> Result<Vec<Notice>, Error> {
     let sql = "SELECT id, relay, destination, text, reply_to, others FROM notice
                WHERE relay = ?1 AND posted_at IS NULL AND due_at > ?2 AND due_at <= ?3 ORDER BY due_at LIMIT 1000";
     tx.query(sql, &[relay.into(), tx.now.minus(WORTH_TELLING).into(), tx.now.into()], notice)
@@ -163,7 +163,8 @@ pub fn after(tx: &Tx<'_>, after: Time) -> Result<Vec<(Time, Notice)>, Error> {
     tx.query(sql, &[after.into(), tx.now.into()], |row| Ok((row.time("due_at")?, notice(row)?)))
 }
 
-pub(in crate::logins) fn posted(tx: &Tx<'_>, id: &str) -> Result<(), Error> {
+/// The notice was posted.
+pub fn posted(tx: &Tx<'_>, id: &str) -> Result<(), Error> {
     tx.execute("UPDATE notice SET posted_at = ?2 WHERE id = ?1", &[id.into(), tx.now.into()])?;
     Ok(())
 }

@@ -138,9 +138,9 @@ fn an_answer_without_a_login_uid_does_not_count_where_approvers_are_told_apart()
     employ(&world, "alice");
     let answer = |world: &World, id, has_login| {
         let claim = Some(Shown::new("alice"));
-        let who = answering::AtConsole { person: "console:root".parse().unwrap(), claim, has_login };
+        let who = decide::AtConsole { person: "console:root".parse().unwrap(), claim, has_login };
         world.act(move |tx, rules, _| {
-            answering::answer_at_console(tx, rules, &login_id(id), &who, Answer::Approve, None)
+            decide::answer_at_console(tx, rules, &login_id(id), &who, Answer::Approve, None)
         })
     };
     let list = Approvers::List(vec!["console:root".parse().unwrap()]);

@@ -5,8 +5,8 @@ use kbmfa_proto::names::HostHash;
 use std::net::IpAddr;
 
 use super::*;
+use crate::logins::notifications;
 use crate::logins::store::notices::{About, Repeated, Worth};
-use crate::logins::telling;
 use crate::machines::service::authenticate;
 use crate::usecases::testing::joined;
 
@@ -230,12 +230,12 @@ fn a_machine_that_has_used_its_quota_up_still_raises_the_alarm_about_its_clone()
             let subject = format!("noise {n}");
             let quota = Some(caller.machine_id.as_str());
             let about = About { subject: &subject, worth: Worth::Alarm, repeated: Repeated::Dropped, quota };
-            told.push(telling::notice(tx, rules, about, subject.clone())?);
+            told.push(notifications::notice(tx, rules, about, subject.clone())?);
         }
         assert!(told.contains(&true) && told.last() == Some(&false), "its quota is not used up: {told:?}");
         for computer in [1, 2, 1] {
             let [machine, boot] = [[computer; 16]; 2].map(HostHash::from_bytes);
-            telling::of_host(tx, rules, &caller, (&credential, &Host { machine, boot }))?;
+            notifications::of_host(tx, rules, &caller, (&credential, &Host { machine, boot }))?;
         }
         let events = search(tx, &Filter { limit: 1000, ..Filter::default() })?;
         Ok(events.iter().filter(|event| event.body.contains("machine.seen-twice")).count())

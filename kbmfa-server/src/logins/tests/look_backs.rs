@@ -14,7 +14,7 @@ fn steps_of_a_login(world: &World, id: u8) -> i64 {
             let (done, steps) = steps::of(|| {
                 service::open(tx, rules, caller, &login_id(id), &alice(id.into()))?;
                 let root = "console:root".parse().unwrap();
-                answering::answer(tx, rules, &login_id(id), &root, Answer::Approve, None)?;
+                decide::answer(tx, rules, &login_id(id), &root, Answer::Approve, None)?;
                 service::poll(tx, rules, caller, &login_id(id), Duration::ZERO)
             });
             check(&done?.1, WireState::Approved, None);

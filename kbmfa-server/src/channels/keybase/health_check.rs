@@ -1,0 +1,46 @@
+//! The health check: edits a message in the bot's own conversation, which notifies nobody, and reads it back. It takes the
+//! path that asks take, through the service and Keybase's server.
+
+use std::time::Duration;
+
+use super::client::Client;
+use super::process::program::Error;
+
+/// Time between two checks.
+pub(super) const INTERVAL: Duration = Duration::from_secs(15);
+
+/// One check in this many edits the message, the others only read it: the server keeps each edit for ever.
+const EDIT_EVERY: u64 = 4;
+
+/// The message that is edited and read.
+pub(super) struct HealthCheck {
+    conversation: String,
+    message: u64,
+    runs: u64,
+}
+
+impl HealthCheck {
+    /// Posts the message.
+    pub(super) async fn begin(client: &Client, bot: &str) -> Result<Self, Error> {
+        let conversation = client.private(bot).await?;
+        let message = client.send(&conversation, &text(0), None).await?;
+        Ok(Self { conversation, message, runs: 0 })
+    }
+
+    /// One check.
+    pub(super) async fn run(&mut self, client: &Client) -> Result<(), Error> {
+        self.runs += 1;
+        let edited = self.runs - self.runs % EDIT_EVERY;
+        if edited == self.runs {
+            client.edit(&self.conversation, self.message, &text(edited)).await?;
+        }
+        match client.get(&self.conversation, self.message).await? {
+            Some(_) => Ok(()),
+            None => Err(Error::refused("the heart-beat is gone from the bot's own conversation")),
+        }
+    }
+}
+
+fn text(runs: u64) -> String {
+    format!("heart-beat {runs} of kbmfa-server")
+}

@@ -1,0 +1,101 @@
+//! Lines as the client prints them, and lines as it should not.
+
+use proptest::prelude::*;
+use std::fs;
+use std::path::Path;
+
+use super::*;
+
+/// What the fuzzer begins with, and what it has found; each line is read here too.
+const CORPUS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../tests/fuzz/corpus/keybase_lines");
+
+fn corpus() -> Vec<String> {
+    let files = fs::read_dir(Path::new(CORPUS)).unwrap().map(|entry| entry.unwrap().path());
+    files.map(|path| String::from_utf8_lossy(&fs::read(path).unwrap()).into_owned()).collect()
+}
+
+fn line(name: &str) -> String {
+    fs::read_to_string(Path::new(CORPUS).join(name)).unwrap()
+}
+
+#[test]
+fn an_event_is_a_reaction_a_text_a_deletion_nothing_or_unclear() {
+    let conversation = "0000aa".to_owned();
+    let reaction = Event::Reaction { conversation: conversation.clone(), target: 2, by: "b0b0".into() };
+    assert_eq!(event(&line("event-reaction")), reaction);
+    assert_eq!(event(&line("event-removal")), Event::Deletion { conversation: conversation.clone() });
+    let text = Event::Text { conversation, message: 3, by: "b0b0".into() };
+    assert_eq!(event(&line("event-text")), text);
+    assert_eq!(event(r#"{"type":"chat_conv","conv":{}}"#), Event::Other);
+    for unclear in ["", "{", "nonsense", r#"{"type":"chat","source":"remote","error":"cannot unbox"}"#] {
+        assert_eq!(event(unclear), Event::Unclear, "{unclear:?}");
+    }
+}
+
+#[test]
+fn a_request_has_its_whole_envelope() {
+    insta::assert_snapshot!(request(7, "get", &json!({ "message_ids": [2] })), @r#"{"id":7,"jsonrpc":"2.0","method":"get","params":{"options":{"message_ids":[2]},"version":1}}"#);
+}
+
+#[test]
+fn a_reply_is_to_its_own_request_or_is_none() {
+    assert!(reply(r#"{"jsonrpc":"2.0","id":7,"result":{}}"#, 7).is_ok());
+    for broken in [
+        r#"{"jsonrpc":"2.0","id":8,"result":{}}"#,
+        r#"{"jsonrpc":"2.0","result":{}}"#,
+        r#"{"jsonrpc":"2.0","id":8,"error":{"code":0,"message":"x"}}"#,
+        r#"{"id":7}"#,
+        "",
+        "[]",
+    ] {
+        assert!(matches!(reply(broken, 7), Err(Error::Broken(_))), "{broken}");
+    }
+    let refused =
+        r#"{"id":7,"error":{"code":0,"message":"slow down","data":{"name":"chat","windowReset":30}}}"#;
+    let pause = Some(Duration::from_secs(30));
+    assert_eq!(reply(refused, 7), Err(Error::Refused { message: "slow down".into(), pause }));
+}
+
+#[test]
+fn a_message_tells_its_text_and_whose_reactions_stand() {
+    let value = reply(&line("reply-get"), 7).unwrap();
+    let messages = serde_json::from_value::<Messages>(value).unwrap().readable();
+    let [message] = messages.as_slice() else { panic!("{messages:?}") };
+    assert_eq!(message.body(), Some("Login"));
+    let reactions: Vec<_> = message.reactions().collect();
+    assert_eq!(reactions, [(":+1:", "bob"), ("Approve", "alice"), ("Approve", "sshbot")]);
+}
+
+#[test]
+fn a_team_is_listed_by_buckets_and_only_working_accounts_are_people() {
+    let value = reply(&line("reply-team"), 7).unwrap();
+    let listed: Listed = serde_json::from_value(value).unwrap();
+    assert!(!listed.is_open());
+    let told = listed.members().into_iter().map(|member| format!("{} {:?}", member.name, member.kind));
+    insta::assert_snapshot!(told.collect::<Vec<_>>().join("\n"), @r"
+    alice Person(Owner)
+    bob Person(Writer)
+    dave Keyless
+    erin Keyless
+    carol Person(Reader)
+    sshbot Bot
+    ");
+}
+
+#[test]
+fn nothing_that_the_fuzzer_knows_upsets_it() {
+    assert!(corpus().len() >= 6);
+    for line in corpus() {
+        in_every_way(&line);
+    }
+}
+
+proptest! {
+    #[test]
+    fn no_line_upsets_it(seed in prop::sample::select(corpus()), at in 0..4096_usize, with in "\\PC{0,6}", cut in 0..8_usize) {
+        let at = (0..=at.min(seed.len())).rev().find(|at| seed.is_char_boundary(*at)).unwrap();
+        let (before, after) = seed.split_at(at);
+        let rest: String = after.chars().skip(cut).collect();
+        in_every_way(&format!("{before}{with}{rest}"));
+    }
+}

@@ -1,0 +1,419 @@
+//! Posts asks and notices to the chat, reads the answers, and edits each ask into the verdict. One server at a time does
+//! this, by a lease; what it leaves undone, the next one finds in the database.
+//!
+//! Single-threaded. Each round rechecks all messages with events, then handles one post, one recheck, one edit and one notice,
+//! so that no backlog and no failing item starves the others.
+
+mod backoff;
+mod copies;
+mod messages;
+mod posting;
+mod relay_monitor;
+
+use kbmfa_proto::names::PoolName;
+use std::collections::{BTreeSet, VecDeque};
+use std::future::Future;
+use std::time::Duration;
+
+use crate::channels::{self, Answer, Answers, Chat, ChatEvent, Message};
+use crate::clock::Time;
+use crate::db::{Tx, lease};
+use crate::fault_log::FaultLog;
+use crate::logins::state::State;
+use crate::logins::store::asks::{self, Ask};
+use crate::logins::store::notices::{self, Notice};
+use crate::logins::store::{self, Login, reach};
+use crate::logins::{Error, Logins, Rules, decide, service};
+use crate::pools;
+use crate::progress::Progress;
+use backoff::Backoff;
+use relay_monitor::RelayMonitor;
+
+/// How often what is due is looked for, news or not: a step that failed is tried again after this.
+const INTERVAL: Duration = Duration::from_secs(2);
+
+/// Longest time for one thing that is asked of the relay. The lease is renewed meanwhile.
+const RELAY_TIME: Duration = Duration::from_secs(20);
+
+/// Longest time for one step of the worker: a call to the relay, with a database that makes it wait before and after.
+pub const BOUND: Duration = Duration::from_secs(45);
+
+/// Longest time for one round of the monitor: three transactions that each wait for a lock.
+const MONITOR_BOUND: Duration = Duration::from_secs(20);
+
+/// Answers that were asked for longer ago than this decide nothing: they are read again.
+const ANSWERS_FOR: Duration = Duration::from_secs(25);
+
+/// Longest pause before a post, or reading answers, is tried again: people wait for it.
+const URGENT_PAUSE_MAX: Duration = Duration::from_secs(4);
+/// The same for what only the chat lacks.
+const PAUSE_MAX: Duration = Duration::from_secs(60);
+
+/// Failures after which a message that cannot be changed is given up, if its login is long over.
+const GIVE_UP_AFTER: u32 = 5;
+
+/// An ask whose login ended so long ago, and whose message cannot be changed, stays as it is.
+const ABANDON_AFTER: Duration = Duration::from_secs(600);
+
+/// Runs until the process ends.
+pub async fn run(logins: Logins, relay: impl Chat, holder: lease::Holder, progress: Progress) {
+    let monitor = progress.part("relay monitor", MONITOR_BOUND);
+    let monitor = RelayMonitor { logins: &logins, relay: &relay, holder: &holder, progress: monitor };
+    let mut carrier = Worker {
+        logins: &logins,
+        relay: &relay,
+        holder: &holder,
+        changed: BTreeSet::new(),
+        standing: VecDeque::new(),
+        recheck_all: false,
+        urgent: Backoff::new(URGENT_PAUSE_MAX),
+        backoff: Backoff::new(PAUSE_MAX),
+        was_up: false,
+        progress,
+    };
+    tokio::join!(monitor.run(), carrier.run());
+}
+
+/// An ask with all that is said about it.
+struct Item {
+    ask: Ask,
+    /// Its other messages, if it was posted more than once.
+    copies: Vec<Message>,
+    login: Login,
+    pools: Vec<PoolName>,
+    /// Whether answers at the server's console count beside the relay's.
+    console: bool,
+}
+
+impl Item {
+    fn posting(&self, how: &str) -> channels::Ask {
+        channels::Ask {
+            id: self.ask.id.clone(),
+            destination: self.ask.destination.1.clone(),
+            text: messages::ask(&self.login, &self.pools, how, self.console),
+            since: self.login.opened_at,
+        }
+    }
+
+    /// Every message on which somebody may have answered, the ask's own first.
+    fn messages(&self) -> Vec<Message> {
+        let own = self.ask.message.iter().map(|message| Message(message.clone()));
+        own.chain(self.copies.iter().cloned()).collect()
+    }
+}
+
+/// Does what is due, one thing at a time. Before every word to the relay it makes sure that it is still its
+/// turn, so that a slow relay never lets two servers say the same.
+struct Worker<'a, R> {
+    logins: &'a Logins,
+    relay: &'a R,
+    holder: &'a lease::Holder,
+    /// Messages on which somebody may have answered.
+    changed: BTreeSet<String>,
+    /// Messages that are looked at because something may have been missed.
+    standing: VecDeque<String>,
+    /// Something may have been missed since those were gathered.
+    recheck_all: bool,
+    /// For what people wait for.
+    urgent: Backoff,
+    /// For what only the chat lacks.
+    backoff: Backoff,
+    was_up: bool,
+    progress: Progress,
+}
+
+impl<R: Chat> Worker<'_, R> {
+    async fn run(&mut self) {
+        let mut faults = FaultLog::new("relay worker");
+        loop {
+            self.progress.round().await;
+            tokio::select! {
+                event = self.relay.next_event() => self.note_event(event),
+                () = self.logins.outbox_work() => {}
+                () = tokio::time::sleep(INTERVAL) => {}
+            }
+            match self.round().await {
+                Err(Failure::NotMyTurn) => {}
+                outcome => drop(faults.note(outcome)),
+            }
+        }
+    }
+
+    fn note_event(&mut self, event: ChatEvent) {
+        match event {
+            ChatEvent::Changed(Message(message)) => {
+                self.changed.insert(message);
+            }
+            ChatEvent::Missed => self.recheck_all = true,
+        }
+    }
+
+    /// Does everything that can be done now: events first, then one of each kind in turns. While the relay is down answers
+    /// may be readable although nothing can be posted.
+    async fn round(&mut self) -> Result<(), Failure> {
+        loop {
+            let state = self.relay.state();
+            let is_up = state == channels::State::Up;
+            if is_up && !self.was_up {
+                // What failed before may go well now.
+                (self.urgent, self.backoff) = (Backoff::new(URGENT_PAUSE_MAX), Backoff::new(PAUSE_MAX));
+            }
+            self.was_up = is_up;
+            if state == channels::State::Starting {
+                return Ok(());
+            }
+            self.recheck_changed().await?;
+            let posted = is_up && self.handle_one_ask(asks::Due::Wanted).await?;
+            self.recheck_changed().await?;
+            let looked = self.recheck_one().await?;
+            let ended = is_up && self.handle_one_ask(asks::Due::Ended).await?;
+            let told = is_up && (self.post_one_notice().await? | self.edit_one_copy().await?);
+            if !(posted || looked || ended || told) {
+                return Ok(());
+            }
+        }
+    }
+
+    /// Looks at the messages on which somebody may have answered. One that could not be looked at is tried again.
+    async fn recheck_changed(&mut self) -> Result<(), Failure> {
+        while let Some(event) = self.relay.try_next_event() {
+            self.note_event(event);
+        }
+        let now = self.logins.db().now();
+        let due: Vec<_> = self.changed.iter().filter(|id| self.urgent.may_try(id, now)).cloned().collect();
+        for message in due {
+            if self.recheck(&message).await? {
+                self.changed.remove(&message);
+            }
+        }
+        Ok(())
+    }
+
+    /// Looks at one of those that stand, if something may have been missed; false if there is none.
+    async fn recheck_one(&mut self) -> Result<bool, Failure> {
+        if self.standing.is_empty() && std::mem::take(&mut self.recheck_all) {
+            let name = self.relay.name();
+            let standing =
+                self.logins.db().read(move |tx| Ok::<_, Error>(asks::list_posted(tx, name)?)).await;
+            self.recheck_all = standing.is_err();
+            self.standing = standing?.into();
+        }
+        let Some(message) = self.standing.pop_front() else { return Ok(false) };
+        self.recheck(&message).await?;
+        Ok(true)
+    }
+
+    /// Decides by what stands on this message, if it is an ask; true if that could be done.
+    async fn recheck(&mut self, message: &str) -> Result<bool, Failure> {
+        let (name, wanted) = (self.relay.name(), message.to_owned());
+        let rules = self.logins.rules();
+        let read = self.logins.db().read(move |tx| item(tx, &rules, asks::of_message(tx, name, &wanted)?));
+        let (what, settled) = match read.await? {
+            Some(item) => (format!("login {}", item.login.id.short()), self.apply_answers(item).await),
+            None => ("a message".to_owned(), self.identify_message(message).await),
+        };
+        note(&mut self.urgent, (message, &what), self.logins.db().now(), settled)
+    }
+
+    /// Posts an ask, or turns one into the verdict; false if there is none to be tried now.
+    async fn handle_one_ask(&mut self, which: asks::Due) -> Result<bool, Failure> {
+        let (name, now) = (self.relay.name(), self.logins.db().now());
+        let due = self.logins.db().read(move |tx| Ok::<_, Error>(asks::due(tx, name, which)?)).await?;
+        let backoff = self.backoff_for(which);
+        let Some(id) = due.into_iter().find(|id| backoff.may_try(id, now)) else { return Ok(false) };
+        let failures = backoff.failures(&id);
+        let (wanted, rules) = (id.clone(), self.logins.rules());
+        let found = self.logins.db().read(move |tx| item(tx, &rules, asks::by_id(tx, &wanted)?)).await?;
+        let Some(item) = found else { return Ok(false) };
+        let done = match which {
+            asks::Due::Wanted => self.post(&item).await,
+            asks::Due::Ended => match self.end(&item).await {
+                Err(error @ (Failure::Relay(_) | Failure::TooSlow))
+                    if failures >= GIVE_UP_AFTER && self.is_long_over(&item.login) =>
+                {
+                    self.abandon(&item, &error).await
+                }
+                done => done,
+            },
+        };
+        let (what, now) = (format!("login {}", item.login.id.short()), self.logins.db().now());
+        note(self.backoff_for(which), (&id, &what), now, done)?;
+        Ok(true)
+    }
+
+    fn backoff_for(&mut self, which: asks::Due) -> &mut Backoff {
+        match which {
+            asks::Due::Wanted => &mut self.urgent,
+            asks::Due::Ended => &mut self.backoff,
+        }
+    }
+
+    /// Tells one thing; false if there is nothing to be told now.
+    async fn post_one_notice(&mut self) -> Result<bool, Failure> {
+        let (name, now) = (self.relay.name(), self.logins.db().now());
+        let due = self.logins.db().read(move |tx| Ok::<_, Error>(notices::due(tx, name)?)).await?;
+        let next = due.into_iter().find(|notice| self.backoff.may_try(&notice.id, now));
+        let Some(Notice { id, destination: (_, destination), text, reply_to }) = next else {
+            return Ok(false);
+        };
+        let posted = channels::Notice { id: id.clone(), destination, text, reply_to: reply_to.map(Message) };
+        let told = async {
+            self.call(self.relay.notify(&posted)).await?;
+            let posted = id.clone();
+            self.write("notice.posted", move |tx| Ok(notices::posted(tx, &posted)?)).await
+        };
+        let told = told.await;
+        note(&mut self.backoff, (&id, "a notice"), self.logins.db().now(), told)?;
+        Ok(true)
+    }
+
+    /// An ask as the relay posts it.
+    fn posting(&self, item: &Item) -> channels::Ask {
+        item.posting(self.relay.how_to_answer())
+    }
+
+    /// What stands on all messages of an ask now. What would approve is asked for again, by the word of whoever keeps the
+    /// messages.
+    async fn answers(&self, item: &Item) -> Result<Answers, Failure> {
+        let (posting, messages) = (self.posting(item), item.messages());
+        let answers = self.call(self.relay.answers(&posting, &messages)).await?;
+        let counted: Vec<_> = answers.live.iter().filter(|one| one.rejection.is_none()).cloned().collect();
+        let would_approve = channels::tally(&counted).is_some_and(|one| one.answer == Answer::Approve);
+        if would_approve && item.login.life.state == State::Pending {
+            return self.call(self.relay.confirmed_answers(&posting, &messages)).await;
+        }
+        Ok(answers)
+    }
+
+    /// Decides by what stands on its messages now; for a login that has ended, tells who answers late.
+    async fn apply_answers(&self, mut item: Item) -> Result<(), Failure> {
+        if item.ask.sends > 1 && item.login.life.state == State::Pending {
+            self.find_copies(&mut item).await?;
+        }
+        let read_at = self.logins.db().now();
+        let answers = self.answers(&item).await?;
+        if answers.is_empty() {
+            return Ok(());
+        }
+        let login = &item.login;
+        let how = self.relay.how_to_answer();
+        let (rules, id, name) = (self.logins.rules(), login.id.clone(), self.relay.name());
+        let holder = self.holder.clone();
+        // The list that the answers were judged by is also the one by which the login is.
+        let members = self.relay.members();
+        let settled = self.logins.db().write("ask.settle", move |tx| {
+            if !lease::hold(tx, LEASE, &holder)? || tx.now.since(read_at) > ANSWERS_FOR {
+                return Ok(false);
+            }
+            members.map_or(Ok(()), |members| reach::list(tx, name, &members))?;
+            decide::apply_answers(tx, &rules, &id, &answers, how)?;
+            Ok::<_, Error>(true)
+        });
+        if !settled.await? {
+            return Err(Failure::TooOld);
+        }
+        self.logins.ended(&login.id);
+        Ok(())
+    }
+
+    /// Turns the message into the verdict.
+    async fn end(&self, item: &Item) -> Result<(), Failure> {
+        let posting = &self.posting(item);
+        let message = match &item.ask.message {
+            Some(message) => Some(Message(message.clone())),
+            None => self.find(item).await?,
+        };
+        if let Some(message) = message {
+            let verdict = messages::verdict(self.logins, &item.login, &item.pools).await?;
+            self.call(self.relay.edit(posting, &message, &verdict)).await?;
+            for copy in &item.copies {
+                self.call(self.relay.edit_copy(posting, copy, &verdict)).await?;
+            }
+        }
+        let id = item.ask.id.clone();
+        self.write("ask.closed", move |tx| Ok(asks::close(tx, &id)?)).await
+    }
+
+    fn is_long_over(&self, login: &Login) -> bool {
+        let ended = login.life.decided_at.unwrap_or(login.life.expires_at);
+        self.logins.db().now().since(ended) > ABANDON_AFTER
+    }
+
+    /// Leaves a message as it is that cannot be changed. The login has its end; only the chat lacks it.
+    async fn abandon(&self, item: &Item, why: &Failure) -> Result<(), Failure> {
+        let (ask, why) = (item.ask.clone(), why.to_string());
+        self.write("ask.abandoned", move |tx| service::abandon_ask(tx, &ask, &why)).await
+    }
+
+    /// One thing that is asked of the relay, in its time and in our turn.
+    async fn call<T>(&self, call: impl Future<Output = Result<T, channels::Error>>) -> Result<T, Failure> {
+        self.progress.round().await;
+        let holder = self.holder.clone();
+        let mine = self
+            .logins
+            .db()
+            .write("outbox.lease", move |tx| Ok::<_, Error>(lease::hold(tx, LEASE, &holder)?));
+        if !mine.await? {
+            return Err(Failure::NotMyTurn);
+        }
+        tokio::time::timeout(RELAY_TIME, call).await.map_err(|_| Failure::TooSlow)?.map_err(Failure::Relay)
+    }
+
+    async fn write(
+        &self,
+        name: &'static str,
+        work: impl FnOnce(&Tx<'_>) -> Result<(), Error> + Send + 'static,
+    ) -> Result<(), Failure> {
+        Ok(self.logins.db().write(name, work).await?)
+    }
+}
+
+/// What failed is left for a while, and told once. True if it went well.
+fn note(
+    backoff: &mut Backoff,
+    (id, what): (&str, &str),
+    now: Time,
+    done: Result<(), Failure>,
+) -> Result<bool, Failure> {
+    match done {
+        Err(Failure::NotMyTurn) => return Err(Failure::NotMyTurn),
+        Err(error) => {
+            if backoff.failed(id, now) {
+                log::error!("relay: {what}: {error}");
+            }
+            return Ok(false);
+        }
+        Ok(()) => backoff.succeeded(id),
+    }
+    Ok(true)
+}
+
+/// The lease of whoever carries asks.
+pub const LEASE: &str = "relay";
+
+/// An ask with its login and the pools of its machine.
+fn item(tx: &Tx<'_>, rules: &Rules, ask: Option<Ask>) -> Result<Option<Item>, Error> {
+    let Some(ask) = ask else { return Ok(None) };
+    let Some(login) = store::by_id(tx, &ask.login)? else { return Ok(None) };
+    let pools = pools::store::of_machine(tx, &login.machine_id)?;
+    let copies = asks::copies(tx, &ask.id)?.into_iter().map(Message).collect();
+    let console = decide::console_counts(tx, rules, &login)?;
+    Ok(Some(Item { ask, copies, login, pools, console }))
+}
+
+/// Why an ask could not be tended. It stays open, and is tried again.
+#[derive(Debug, thiserror::Error)]
+enum Failure {
+    #[error(transparent)]
+    Ours(#[from] Error),
+    #[error(transparent)]
+    Relay(channels::Error),
+    #[error("the relay did not answer within {RELAY_TIME:?}")]
+    TooSlow,
+    #[error("answers were read too long ago to decide anything")]
+    TooOld,
+    #[error("it may have been posted, and may still arrive")]
+    MayArrive,
+    #[error("another server carries the asks")]
+    NotMyTurn,
+}

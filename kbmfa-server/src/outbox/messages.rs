@@ -1,0 +1,57 @@
+//! A login in the relay's words: the ask, and the verdict that it becomes.
+
+use kbmfa_proto::account::LocalCaller;
+use kbmfa_proto::names::{PoolName, UserName};
+
+use crate::audit::{Head, Seal};
+use crate::channels::text::{self, AskFacts, VerdictFacts};
+use crate::logins::store::asks::Ask;
+use crate::logins::store::{self, Login};
+use crate::logins::{Error, Logins};
+
+/// What the ask says: `how` people answer in the chat, and whether the console counts.
+pub(super) fn ask(login: &Login, pools: &[PoolName], how: &str, console: bool) -> String {
+    text::ask(&AskFacts { how, console, ..facts(login, pools) })
+}
+
+/// What a second message about the same login says while it waits.
+pub(super) fn copy(login: &Login, ask: &Ask) -> String {
+    text::copy(login.id.short(), ask.sent_at)
+}
+
+fn facts<'a>(login: &'a Login, pools: &'a [PoolName]) -> AskFacts<'a> {
+    let caller = login.opened.caller.as_ref();
+    AskFacts {
+        user: login.user().as_str(),
+        typed: login.opened.typed.as_ref().map(UserName::as_str),
+        caller: caller.and_then(LocalCaller::account).map(UserName::as_str),
+        logged_in: caller.and_then(LocalCaller::other_login).map(UserName::as_str),
+        certificate: login.certificate().map(|certificate| certificate.to_string()),
+        machine: login.machine.as_str(),
+        pools,
+        service: login.opened.service.as_str(),
+        source: login.source.as_deref(),
+        key: login.key.as_deref(),
+        short: login.id.short(),
+        window: login.life.expires_at.since(login.opened_at),
+        until: login.life.expires_at,
+        how: "",
+        console: false,
+    }
+}
+
+/// What the ask becomes, with number and seal of the newest event about the login.
+pub(super) async fn verdict(logins: &Logins, login: &Login, pools: &[PoolName]) -> Result<String, Error> {
+    let id = login.id.clone();
+    let event = logins.db().read(move |tx| Ok::<_, Error>(store::last_event(tx, &id)?)).await?;
+    let head = event.and_then(|(seq, seal)| Some(Head { seq, seal: Seal::from_bytes(&seal)? }));
+    let head = head.unwrap_or(Head::EMPTY).to_string();
+    let end = VerdictFacts {
+        state: login.life.state.as_str(),
+        reason: login.reason.as_deref(),
+        by: login.decided_by.as_deref().filter(|by| !by.starts_with("machine:") && *by != "clock"),
+        after: login.life.decided_at.map_or_else(Default::default, |at| at.since(login.opened_at)),
+        head: &head,
+    };
+    Ok(text::verdict(&facts(login, pools), &end))
+}

@@ -1,0 +1,115 @@
+//! Publishes the chat's health to `relay_state`, renews the outbox lease and posts the audit head daily. A separate task, so
+//! that a slow call to the chat does not make the chat look dead.
+
+use std::time::Duration;
+
+use super::LEASE;
+use crate::audit::{Actor, Event, Kind, store as audit};
+use crate::channels::{Chat, State};
+use crate::clock::Time;
+use crate::db::lease;
+use crate::fault_log::FaultLog;
+use crate::logins::store::reach;
+use crate::logins::{Error, Logins, notifications};
+use crate::progress::Progress;
+
+/// How often it is looked how the relay is. The lease lasts longer.
+const INTERVAL: Duration = Duration::from_secs(1);
+
+/// How often it is published that the relay is as it was; [`reach::SAID_FOR`] is longer.
+const SAY_AGAIN: Duration = Duration::from_secs(10);
+
+/// How often people are told the head of the record ..
+const TELL_HEAD: Duration = Duration::from_secs(24 * 60 * 60);
+/// .. and how often it is looked whether that is due.
+const LOOK_AT_HEAD: Duration = Duration::from_secs(600);
+
+/// See the module.
+pub(super) struct RelayMonitor<'a, R> {
+    pub(super) logins: &'a Logins,
+    pub(super) relay: &'a R,
+    pub(super) holder: &'a lease::Holder,
+    pub(super) progress: Progress,
+}
+
+/// What was published, and when.
+#[derive(Default)]
+struct Published {
+    state: Option<(Option<String>, Time)>,
+    head: Option<Time>,
+}
+
+impl<R: Chat> RelayMonitor<'_, R> {
+    pub(super) async fn run(&self) {
+        let (mut published, mut faults) = (Published::default(), FaultLog::new("relay monitor"));
+        loop {
+            self.progress.round().await;
+            faults.note(self.look(&mut published).await);
+            tokio::time::sleep(INTERVAL).await;
+        }
+    }
+
+    async fn look(&self, published: &mut Published) -> Result<(), Error> {
+        let holder = self.holder.clone();
+        let turn =
+            self.logins.db().write("relay.turn", move |tx| Ok::<_, Error>(lease::hold(tx, LEASE, &holder)?));
+        let is_mine = turn.await?;
+        self.relay.set_leader(is_mine);
+        if !is_mine {
+            *published = Published::default();
+            return Ok(());
+        }
+        // The console is always there, and needs no witness: who sits there can read the record itself.
+        if self.relay.name() == "console" {
+            return Ok(());
+        }
+        let why_down = match self.relay.state() {
+            State::Starting => return Ok(()),
+            State::Up => None,
+            State::Down(why) => Some(why),
+        };
+        let is_up = why_down.is_none();
+        self.record_state(why_down, published).await?;
+        if is_up { self.post_head(published).await } else { Ok(()) }
+    }
+
+    async fn record_state(&self, why_down: Option<String>, published: &mut Published) -> Result<(), Error> {
+        let (name, now) = (self.relay.name(), self.logins.db().now());
+        let before = published.state.as_ref();
+        let is_old = before.is_none_or(|(was, at)| *was != why_down || now.since(*at) >= SAY_AGAIN);
+        let members = if why_down.is_none() { self.relay.members() } else { None };
+        if !is_old && members.is_none() {
+            return Ok(());
+        }
+        let news = why_down.clone();
+        let write = self.logins.db().write("relay.state", move |tx| {
+            if reach::say(tx, name, news.as_deref())? {
+                let kind = if news.is_none() { Kind::RelayUp } else { Kind::RelayDown };
+                let event = Event::new(kind, Actor::new(format!("relay:{name}")));
+                audit::append(tx, &event.maybe("why", news.as_ref()))?;
+            }
+            members.map_or(Ok(()), |members| Ok::<_, Error>(reach::list(tx, name, &members)?))
+        });
+        write.await?;
+        if before.is_none_or(|(was, _)| *was != why_down) {
+            // There may be much to carry.
+            self.logins.notify_outbox();
+        }
+        published.state = Some((why_down, now));
+        Ok(())
+    }
+
+    async fn post_head(&self, published: &mut Published) -> Result<(), Error> {
+        let now = self.logins.db().now();
+        if published.head.is_some_and(|at| now.since(at) < LOOK_AT_HEAD) {
+            return Ok(());
+        }
+        published.head = Some(now);
+        let rules = self.logins.rules();
+        let told = self.logins.db().write("head.told", move |tx| notifications::head(tx, &rules, TELL_HEAD));
+        if told.await? {
+            self.logins.notify_outbox();
+        }
+        Ok(())
+    }
+}
