@@ -30,7 +30,7 @@ const DRIP: &str = "use IO::Socket::UNIX; my @s = map { IO::Socket::UNIX->new(Pe
     $SIG{PIPE} = 'IGNORE'; for my $n (0 .. 600) { my $byte = substr \"\\0\\0\\xff\\xff\" . '{' x 600, $n, 1; \
     for (@s) { syswrite $_, $byte if $_ && $ARGV[2] } sleep 1 }";
 
-/// Becomes a user as a login does, pam_loginuid included: as-user UID LOGIN-UID COMMAND. A kernel without audit has no login
+/// Becomes a user as a login does, `pam_loginuid` included: `as-user UID LOGIN-UID COMMAND`. A kernel without audit has no login
 /// uid.
 const AS_USER: &str = "#!/bin/sh
 uid=$1 login=$2
