@@ -4,6 +4,7 @@
 //! Single-threaded. Each round rechecks all messages with events, then handles one post, one recheck, one edit and one notice,
 //! so that no backlog and no failing item starves the others.
 
+mod ask_text;
 mod backoff;
 mod copies;
 mod messages;

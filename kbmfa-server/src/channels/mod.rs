@@ -3,7 +3,7 @@
 
 pub mod console;
 pub mod keybase;
-pub mod text;
+pub mod quote;
 
 use std::future::Future;
 use std::time::Duration;

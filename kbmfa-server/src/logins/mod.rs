@@ -4,6 +4,9 @@
 pub mod key;
 pub mod state;
 
+pub mod notice_texts;
+pub mod prompt_texts;
+
 pub mod service;
 
 pub mod decide;

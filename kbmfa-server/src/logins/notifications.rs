@@ -5,13 +5,14 @@ use kbmfa_proto::machine::Host;
 use std::time::Duration;
 
 use super::Error;
+use super::notice_texts;
 use super::service::{Rules, about};
 use super::store::Login;
 use super::store::asks::Ask;
 use super::store::history;
 use super::store::notices::{self, About, Repeated, Worth};
 use crate::audit::{Actor, Event, Kind, store as audit};
-use crate::channels::{LiveAnswer, text};
+use crate::channels::LiveAnswer;
 use crate::db::Tx;
 use crate::machines::caller::Caller;
 use crate::machines::hosts;
@@ -31,7 +32,8 @@ const LONGER_THAN_ASKED: Duration = Duration::from_secs(24 * 60 * 60);
 pub(super) fn of_limit(tx: &Tx<'_>, rules: &Rules, login: &Login, refusal: Refusal) -> Result<(), Error> {
     let from = login.source.as_deref().unwrap_or("an unknown address");
     let subject = subject(login, refusal);
-    let text = text::limit_reached(login.user().as_str(), login.machine.as_str(), from, refusal.code());
+    let text =
+        notice_texts::limit_reached(login.user().as_str(), login.machine.as_str(), from, refusal.code());
     if notice(tx, rules, about_login(login, &subject, Worth::Alarm), text)? {
         let event = about(login, Kind::LimitReached, Actor::new("policy"));
         audit::append(tx, &event.detail("limit", refusal.code()).detail("source", from))?;
@@ -43,7 +45,7 @@ pub(super) fn of_limit(tx: &Tx<'_>, rules: &Rules, login: &Login, refusal: Refus
 pub(super) fn of_refusal(tx: &Tx<'_>, rules: &Rules, login: &Login, refusal: Refusal) -> Result<(), Error> {
     let from = login.source.as_deref().unwrap_or("an unknown address");
     let subject = subject(login, refusal);
-    let text = text::refused(login.user().as_str(), login.machine.as_str(), from, refusal.code());
+    let text = notice_texts::refused(login.user().as_str(), login.machine.as_str(), from, refusal.code());
     notice(tx, rules, about_login(login, &subject, Worth::News), text).map(drop)
 }
 
@@ -65,7 +67,7 @@ pub fn of_host(
 ) -> Result<(), Error> {
     let Some(twin) = hosts::note(tx, credential, told)? else { return Ok(()) };
     let subject = format!("seen-twice {}", caller.machine_id);
-    let text = text::seen_twice(caller.name.as_str(), twin.sentence());
+    let text = notice_texts::seen_twice(caller.name.as_str(), twin.sentence());
     let destination = (rules.relay.to_owned(), rules.policy.default.destination.clone());
     let notice = notices::Notice { id: random::hex::<16>()?, destination, text, reply_to: None };
     let (worth, repeated) = (Worth::Alarm, Repeated::Dropped);
@@ -104,7 +106,7 @@ pub fn notice(tx: &Tx<'_>, rules: &Rules, about: About<'_>, text: String) -> Res
 /// What the database says.
 pub fn head(tx: &Tx<'_>, rules: &Rules, pause: Duration) -> Result<bool, Error> {
     let newest = audit::head(tx)?;
-    let text = text::head(&format!("{}:{}", newest.seq, newest.seal));
+    let text = notice_texts::head(&format!("{}:{}", newest.seq, newest.seal));
     let destination = (rules.relay.to_owned(), rules.policy.default.destination.clone());
     let notice = notices::Notice { id: random::hex::<16>()?, destination, text, reply_to: None };
     let (worth, repeated) = (Worth::Alarm, Repeated::Dropped);
@@ -114,7 +116,7 @@ pub fn head(tx: &Tx<'_>, rules: &Rules, pause: Duration) -> Result<bool, Error> 
 /// A short reply to the ask.
 pub(super) fn rejection(tx: &Tx<'_>, ask: Option<&Ask>, answer: &LiveAnswer) -> Result<(), Error> {
     let (Some(ask), Some(rejection)) = (ask, &answer.rejection) else { return Ok(()) };
-    let text = text::did_not_count(answer.person.name(), answer.answer, rejection);
+    let text = notice_texts::did_not_count(answer.person.name(), answer.answer, rejection);
     let (id, destination, reply_to) = (random::hex::<16>()?, ask.destination.clone(), ask.message.clone());
     let subject = format!("reply {id}");
     let notice = notices::Notice { id, destination, text, reply_to };
@@ -126,13 +128,14 @@ pub(super) fn rejection(tx: &Tx<'_>, ask: Option<&Ask>, answer: &LiveAnswer) -> 
 /// Tells somebody what counts whose reaction decides nothing: once for each ask and person.
 pub(super) fn unclear(tx: &Tx<'_>, ask: &Ask, person: &Approver, how: &str) -> Result<(), Error> {
     let subject = format!("unclear {} {person}", ask.id);
-    reply(tx, ask, &subject, text::unclear(person.name(), how)).map(drop)
+    reply(tx, ask, &subject, notice_texts::unclear(person.name(), how)).map(drop)
 }
 
 /// Tells people once that the message that asked was deleted, and puts that on record.
 pub(super) fn ask_deleted(tx: &Tx<'_>, ask: &Ask, login: &Login, console: bool) -> Result<(), Error> {
     let (short, until) = (login.id.short(), login.life.expires_at);
-    let text = text::ask_deleted(short, login.user().as_str(), login.machine.as_str(), until, console);
+    let text =
+        notice_texts::ask_deleted(short, login.user().as_str(), login.machine.as_str(), until, console);
     let without_message = Ask { message: None, ..ask.clone() };
     if reply(tx, &without_message, &format!("deleted {}", ask.id), text)? {
         let event = about(login, Kind::AskDeleted, Actor::new(format!("relay:{}", ask.destination.0)));

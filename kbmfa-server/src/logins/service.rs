@@ -11,11 +11,12 @@ use super::Error;
 use super::key;
 use super::notifications;
 use super::people;
+use super::prompt_texts;
 use super::state::{self, Change, Grace, Input, Life, Revocation, State};
 use super::store::asks::{self, Ask};
 use super::store::{self, Login, history, reach};
 use crate::audit::{Actor, Event, Kind, store as audit};
-use crate::channels::{Post, text};
+use crate::channels::Post;
 use crate::db::{self, Tx};
 use crate::machines;
 use crate::machines::caller::{AuthToken, Caller, Claim};
@@ -451,7 +452,7 @@ fn code_of(why: Revocation) -> &'static str {
 /// What the machine is told about an approval that is worth nothing any more.
 fn refusal(login: &Login, why: Revocation) -> LoginReply {
     let code = code_of(why);
-    let say = Some(text::say_refused(code, login.id.short()).into());
+    let say = Some(prompt_texts::refused(code, login.id.short()).into());
     let (id, reason) = (login.id.clone(), Some(code.into()));
     LoginReply { id, state: WireState::Denied, reason, say, prompt: None, expires_in_ms: None }
 }
@@ -510,14 +511,15 @@ fn reply(login: &Login, tx: &Tx<'_>, rules: &Rules) -> LoginReply {
     let (life, short) = (&login.life, login.id.short());
     let left = life.expires_at.since(tx.now);
     let (state, say) = match life.state {
-        State::Pending => (WireState::Pending, Some(text::say_pending(short, left))),
+        State::Pending => (WireState::Pending, Some(prompt_texts::pending(short, left))),
         State::Approved if state::lets_in(life, tx.now, rules.grace.length) => (WireState::Approved, None),
-        State::Approved => (WireState::Expired, Some(text::say_lapsed(short))),
-        State::Denied => {
-            (WireState::Denied, Some(text::say_refused(login.reason.as_deref().unwrap_or_default(), short)))
-        }
-        State::Expired => (WireState::Expired, Some(text::say_no_answer(short))),
-        State::Cancelled => (WireState::Cancelled, Some(text::say_cancelled(short))),
+        State::Approved => (WireState::Expired, Some(prompt_texts::approval_expired(short))),
+        State::Denied => (
+            WireState::Denied,
+            Some(prompt_texts::refused(login.reason.as_deref().unwrap_or_default(), short)),
+        ),
+        State::Expired => (WireState::Expired, Some(prompt_texts::no_answer(short))),
+        State::Cancelled => (WireState::Cancelled, Some(prompt_texts::cancelled(short))),
         State::Rehearsed => (WireState::Rehearsed, None),
     };
     let reason = if state == WireState::Expired && life.state == State::Approved {

@@ -3,20 +3,20 @@
 use kbmfa_proto::account::LocalCaller;
 use kbmfa_proto::names::{PoolName, UserName};
 
+use super::ask_text::{self, AskFacts, VerdictFacts};
 use crate::audit::{Head, Seal};
-use crate::channels::text::{self, AskFacts, VerdictFacts};
 use crate::logins::store::asks::Ask;
 use crate::logins::store::{self, Login};
 use crate::logins::{Error, Logins};
 
 /// What the ask says: `how` people answer in the chat, and whether the console counts.
 pub(super) fn ask(login: &Login, pools: &[PoolName], how: &str, console: bool) -> String {
-    text::ask(&AskFacts { how, console, ..facts(login, pools) })
+    ask_text::ask(&AskFacts { how, console, ..facts(login, pools) })
 }
 
 /// What a second message about the same login says while it waits.
 pub(super) fn copy(login: &Login, ask: &Ask) -> String {
-    text::copy(login.id.short(), ask.sent_at)
+    ask_text::copy(login.id.short(), ask.sent_at)
 }
 
 fn facts<'a>(login: &'a Login, pools: &'a [PoolName]) -> AskFacts<'a> {
@@ -53,5 +53,5 @@ pub(super) async fn verdict(logins: &Logins, login: &Login, pools: &[PoolName]) 
         after: login.life.decided_at.map_or_else(Default::default, |at| at.since(login.opened_at)),
         head: &head,
     };
-    Ok(text::verdict(&facts(login, pools), &end))
+    Ok(ask_text::verdict(&facts(login, pools), &end))
 }

@@ -5,12 +5,11 @@ use kbmfa_proto::text::Shown;
 
 use super::store::{self, Moment, Session};
 use crate::audit::{Actor, Event, Kind, store as audit};
-use crate::channels::text;
 use crate::clock::Time;
 use crate::db::Tx;
 use crate::logins::service::Rules;
 use crate::logins::store::notices::{About, Repeated, Worth};
-use crate::logins::{Error, key, notifications, store as logins};
+use crate::logins::{Error, key, notice_texts, notifications, store as logins};
 use crate::machines::caller::Caller;
 use crate::random;
 use crate::source::Origin;
@@ -30,7 +29,7 @@ pub fn take(tx: &Tx<'_>, rules: &Rules, caller: &Caller, report: &SessionReport)
         SessionEvent::LetInUnreachable => {
             let (user, at) = (&report.user, reported(report));
             log::error!("machine {} let {user} in without approval at {at}: no server reached", caller.name);
-            let text = text::let_in_unreachable(user.as_str(), caller.name.as_str(), &at.to_string());
+            let text = notice_texts::let_in_unreachable(user.as_str(), caller.name.as_str(), &at.to_string());
             let (subject, quota) =
                 (format!("let-in {}", caller.machine_id), Some(caller.machine_id.as_str()));
             let (worth, repeated) = (Worth::Alarm, Repeated::Counted);
@@ -50,7 +49,7 @@ fn tell(tx: &Tx<'_>, rules: &Rules, kind: Kind, session: &Session) -> Result<(),
         _ => return Ok(()),
     };
     let (user, machine) = (session.user.as_str(), session.machine.as_str());
-    let text = text::session(what, user, machine, session.source.as_deref());
+    let text = notice_texts::session(what, user, machine, session.source.as_deref());
     let (subject, quota) = (format!("session {what} {}", session.id), Some(session.machine_id.as_str()));
     let about = About { subject: &subject, worth: Worth::News, repeated: Repeated::Dropped, quota };
     notifications::notice(tx, rules, about, text).map(drop)

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::channels::text;
+use super::super::notice_texts;
 use crate::clock::Time;
 use crate::db::{Error, Row, Tx, Value};
 
@@ -172,7 +172,7 @@ pub fn posted(tx: &Tx<'_>, id: &str) -> Result<(), Error> {
 fn notice(row: &Row<'_>) -> Result<Notice, Error> {
     let destination = (row.text("relay")?, row.text("destination")?);
     let reply_to = row.text_or_null("reply_to")?;
-    let text = text::with_others(&row.text("text")?, row.integer("others")?);
+    let text = notice_texts::with_others(&row.text("text")?, row.integer("others")?);
     Ok(Notice { id: row.text("id")?, destination, text, reply_to })
 }
 

@@ -1,0 +1,44 @@
+//! The sentences that a person reads at the ssh prompt.
+
+use std::time::Duration;
+
+/// At the prompt, while nobody has answered. sshd before 10.3 shows it only at the end, so it must read well
+/// beside any end.
+pub fn pending(short: &str, left: Duration) -> String {
+    format!("Login {short} needs an approval; asked for one (up to {} s).", left.as_secs().max(1))
+}
+
+/// At the prompt, when it was refused for the reason with this code.
+pub fn refused(code: &str, short: &str) -> String {
+    match code {
+        "denied-before" => "This connection was denied already.".into(),
+        "denied-recently" => "This was denied a moment ago. Try again later.".into(),
+        "too-many-pending" => "Too many logins wait for an approval already. Try again in a minute.".into(),
+        "too-many-asks" => {
+            "Too many logins asked for an approval in the last minute. Try again later.".into()
+        }
+        "suspended" => "Your access is suspended.".into(),
+        "removed" => "Your access has ended.".into(),
+        "machine-removed" => "This machine may not ask for approvals any more.".into(),
+        "restored" => "The approval server was restored from a backup meanwhile. Try again.".into(),
+        "relay-down" => "Nobody can be asked for an approval right now. Try again later.".into(),
+        "not-a-member" => "Only members of the team may log in here.".into(),
+        "unknown-person" => "It is not known whose account this is, so nobody may approve the login.".into(),
+        _ => format!("Login {short} was denied."),
+    }
+}
+
+/// At the prompt, when nobody answered.
+pub fn no_answer(short: &str) -> String {
+    format!("Nobody approved login {short} in time.")
+}
+
+/// At the prompt, when the approval came and was not collected in time.
+pub fn approval_expired(short: &str) -> String {
+    format!("Login {short} was approved, but this machine collected the approval too late. Try again.")
+}
+
+/// At the prompt, when the login was given up.
+pub fn cancelled(short: &str) -> String {
+    format!("Login {short} was cancelled.")
+}

@@ -1,0 +1,190 @@
+//! The sentences of an ask in a chat: the ask itself, a second message about it, and the verdict that it becomes. Names are
+//! quoted.
+
+use kbmfa_proto::names::PoolName;
+use std::fmt::Write as _;
+use std::time::Duration;
+
+use crate::channels::quote::code;
+use crate::clock::Time;
+use crate::logins::notice_texts::at_console;
+
+/// What an ask says.
+pub(super) struct AskFacts<'a> {
+    /// The Unix account.
+    pub(super) user: &'a str,
+    /// As the person typed it, where that differs.
+    pub(super) typed: Option<&'a str>,
+    /// The account that asks to become it, by su or sudo.
+    pub(super) caller: Option<&'a str>,
+    /// The account that once logged in, and now acts as another.
+    pub(super) logged_in: Option<&'a str>,
+    /// The machine, by name.
+    pub(super) machine: &'a str,
+    /// The pools that it is in.
+    pub(super) pools: &'a [PoolName],
+    /// The PAM service.
+    pub(super) service: &'a str,
+    /// Where the person comes from, if known.
+    pub(super) source: Option<&'a str>,
+    /// Fingerprint of the key that was used, if known.
+    pub(super) key: Option<&'a str>,
+    /// What the key's certificate says, if it has one.
+    pub(super) certificate: Option<String>,
+    /// The first digits of the login's id.
+    pub(super) short: &'a str,
+    /// How long people have to answer.
+    pub(super) window: Duration,
+    /// Until when they have.
+    pub(super) until: Time,
+    /// What they do to answer, as the end of a sentence.
+    pub(super) how: &'a str,
+    /// Whether answers at the server's console count as well.
+    pub(super) console: bool,
+}
+
+/// How a login ended.
+pub(super) struct VerdictFacts<'a> {
+    /// The state's word.
+    pub(super) state: &'a str,
+    /// Code for why, if there is one.
+    pub(super) reason: Option<&'a str>,
+    /// Who decided.
+    pub(super) by: Option<&'a str>,
+    /// After how long.
+    pub(super) after: Duration,
+    /// Number and beginning of the seal of the event that says so.
+    pub(super) head: &'a str,
+}
+
+/// The ask itself.
+pub(super) fn ask(facts: &AskFacts<'_>) -> String {
+    let (short, window, until) = (code(facts.short), facts.window.as_secs(), facts.until);
+    let (errand, how) = (errand(facts, "wants"), facts.how);
+    let console = if facts.console { at_console(facts.short) } else { String::new() };
+    format!("Login {short}: {errand}. Answer within {window} s, until {until}: {how}.{console}")
+}
+
+/// What the ask becomes in the end.
+pub(super) fn verdict(facts: &AskFacts<'_>, end: &VerdictFacts<'_>) -> String {
+    let by = end.by.map(|by| format!(" by {}", code(by))).unwrap_or_default();
+    let reason =
+        end.reason.filter(|reason| *reason != end.state).map(|why| format!(" ({why})")).unwrap_or_default();
+    let (short, after, head) = (code(facts.short), end.after.as_secs(), code(end.head));
+    let errand = errand(facts, "wanted");
+    format!("Login {short} was *{}*{reason}{by} after {after} s: {errand}. Record {head}", end.state)
+}
+
+/// A second message about the same login. `sent_at` is when the server last began to send the ask.
+pub(super) fn copy(short: &str, sent_at: Option<Time>) -> String {
+    let short = code(short);
+    let sent = sent_at.map(|at| format!(", sent about {at}")).unwrap_or_default();
+    format!(
+        "Login {short} was asked about twice by accident: please answer the other message about it{sent}. What was answered here counts as well."
+    )
+}
+
+/// Who wants to go where, and from where.
+fn errand(facts: &AskFacts<'_>, wants: &str) -> String {
+    let AskFacts {
+        user, typed, caller, logged_in, machine, pools, service, source, key, certificate, ..
+    } = facts;
+    let typed = typed.map(|typed| format!(" (typed {})", code(typed))).unwrap_or_default();
+    let logged_in = logged_in.map(|name| format!(" (logged in as {})", code(name))).unwrap_or_default();
+    let mut errand = match caller.filter(|caller| caller != user) {
+        Some(caller) => format!(
+            "{}{logged_in} {wants} to become {}{typed} at {}",
+            code(caller),
+            code(user),
+            code(machine)
+        ),
+        None => format!("{}{typed}{logged_in} {wants} to enter {}", code(user), code(machine)),
+    };
+    if !pools.is_empty() {
+        let pools: Vec<_> = pools.iter().map(|pool| code(pool.as_str())).collect();
+        let _ = write!(errand, " ({})", pools.join(", "));
+    }
+    let source = source.map_or_else(|| "an unknown address".to_owned(), code);
+    let _ = write!(errand, " by {} from {source}", code(service));
+    if let Some(key) = key {
+        let _ = write!(errand, " with key {}", code(key));
+    }
+    if let Some(certificate) = certificate {
+        let _ = write!(errand, " certified as {}", code(certificate));
+    }
+    errand
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const FACTS: AskFacts<'_> = AskFacts {
+        user: "alice",
+        typed: None,
+        caller: None,
+        logged_in: None,
+        certificate: None,
+        machine: "web1",
+        pools: &[],
+        service: "sshd",
+        source: Some("192.0.2.7"),
+        key: Some("SHA256:abc"),
+        short: "0f3a9b7c",
+        window: Duration::from_secs(60),
+        until: Time::from_micros(1_795_262_460_000_000),
+        how: "click Approve or Deny",
+        console: false,
+    };
+
+    #[test]
+    fn an_ask_says_who_wants_to_go_where_and_from_where() {
+        insta::assert_snapshot!(ask(&FACTS), @"Login `0f3a9b7c`: `alice` wants to enter `web1` by `sshd` from `192.0.2.7` with key `SHA256:abc`. Answer within 60 s, until 2026-11-21T12:01:00Z: click Approve or Deny.");
+        let pools = ["db".parse().unwrap(), "web".parse().unwrap()];
+        let bare = AskFacts { pools: &pools, source: None, key: None, ..FACTS };
+        insta::assert_snapshot!(ask(&bare), @"Login `0f3a9b7c`: `alice` wants to enter `web1` (`db`, `web`) by `sshd` from an unknown address. Answer within 60 s, until 2026-11-21T12:01:00Z: click Approve or Deny.");
+    }
+
+    #[test]
+    fn where_the_console_counts_the_ask_says_the_command() {
+        let said = ask(&AskFacts { console: true, ..FACTS });
+        let command = "On the server: `kbmfa-server login approve 0f3a9b7c --reason TEXT`, or `deny`.";
+        assert!(said.ends_with(command), "{said}");
+    }
+
+    #[test]
+    fn an_ask_says_who_wants_to_become_whom_how_a_name_was_typed_and_what_is_certified() {
+        let su =
+            AskFacts { user: "root", caller: Some("bob"), service: "su", source: None, key: None, ..FACTS };
+        assert!(
+            ask(&su).starts_with("Login `0f3a9b7c`: `bob` wants to become `root` at `web1` by `su` from ")
+        );
+        let su = AskFacts { caller: Some("root"), logged_in: Some("carol"), user: "bob", ..su };
+        assert!(ask(&su).contains(": `root` (logged in as `carol`) wants to become `bob` at `web1`"));
+        let sudo = AskFacts { caller: Some("bob"), user: "bob", logged_in: None, service: "sudo", ..su };
+        assert!(ask(&sudo).contains(": `bob` wants to enter `web1` by `sudo`"));
+        let certificate = Some("laptop serial 7 by SHA256:ca".to_owned());
+        let typed = ask(&AskFacts { typed: Some("ALICE"), certificate, ..FACTS });
+        assert!(typed.contains(": `alice` (typed `ALICE`) wants to enter `web1`"), "{typed}");
+        assert!(
+            typed.contains(" with key `SHA256:abc` certified as `laptop serial 7 by SHA256:ca`. "),
+            "{typed}"
+        );
+    }
+
+    #[test]
+    fn a_verdict_says_how_it_ended_by_whom_and_after_how_long() {
+        let after = Duration::from_secs(12);
+        let end = VerdictFacts {
+            state: "approved",
+            reason: None,
+            by: Some("keybase:bob"),
+            after,
+            head: "7:0a1b2c",
+        };
+        insta::assert_snapshot!(verdict(&FACTS, &end), @"Login `0f3a9b7c` was *approved* by `keybase:bob` after 12 s: `alice` wanted to enter `web1` by `sshd` from `192.0.2.7` with key `SHA256:abc`. Record `7:0a1b2c`");
+        let end =
+            VerdictFacts { state: "denied", reason: Some("suspended"), by: Some("console:root"), ..end };
+        insta::assert_snapshot!(verdict(&FACTS, &end), @"Login `0f3a9b7c` was *denied* (suspended) by `console:root` after 12 s: `alice` wanted to enter `web1` by `sshd` from `192.0.2.7` with key `SHA256:abc`. Record `7:0a1b2c`");
+    }
+}
