@@ -129,7 +129,7 @@ impl Settings {
         }
     }
 
-    /// Files that the server may have open at once: each connection, and [`OTHER_FILES`].
+    /// Files that the server may have open at once: each connection, and some 500 others.
     pub fn files_needed(&self) -> u64 {
         let connections = self.limits.proven.saturating_add(self.limits.unproven);
         u64::try_from(connections.saturating_add(OTHER_FILES)).unwrap_or(u64::MAX)

@@ -54,7 +54,7 @@ pub fn take_out_all(
 /// Puts a machine into a pool; false if it was there already.
 ///
 /// # Errors
-/// [`Error::NoSuchPool`], [`Error::NoSuchMachine`], [`Error::OnlyClaimed`].
+/// [`Error::NoSuchPool`]; [`Error::Machine`] if it is not there, or only claimed.
 pub fn put_in(
     tx: &Tx<'_>,
     actor: &Actor,
@@ -74,7 +74,7 @@ pub fn put_in(
 /// Takes a machine out of a pool.
 ///
 /// # Errors
-/// [`Error::NotInPool`], [`Error::NoSuchPool`], [`Error::NoSuchMachine`].
+/// [`Error::NotInPool`], [`Error::NoSuchPool`]; [`Error::Machine`] if it is not there.
 pub fn take_out(
     tx: &Tx<'_>,
     actor: &Actor,
