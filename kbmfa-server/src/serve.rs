@@ -29,8 +29,8 @@ use crate::http::connections::Limits;
 use crate::http::gate::Gate;
 use crate::http::listen::{self, Listener};
 use crate::http::open_files;
+use crate::http::rejected_callers::{self, RejectedCallers};
 use crate::http::status::{self, Readiness};
-use crate::http::strangers::{self, Strangers};
 use crate::http::{self, tls};
 use crate::logins::{self, Logins, Rules, feed, sweep};
 use crate::outbox;
@@ -161,7 +161,7 @@ async fn serve(config_path: PathBuf, config: Config) -> Result<(), Error> {
     let rules = config.rules(*opened.borrow());
     let logins = Logins::new(db.clone(), rules, broken_polls, closing.clone());
     let sessions = Sessions::new(db.clone(), logins.clone());
-    let (strangers, heard) = Strangers::new();
+    let (strangers, heard) = RejectedCallers::new();
     let holder = lease::Holder::this_process();
 
     let systemd = Systemd::start()?;
@@ -175,8 +175,9 @@ async fn serve(config_path: PathBuf, config: Config) -> Result<(), Error> {
     let closed = closing.clone();
     loops.start("machine listener", BOUND, |progress| forever(door.serve(closing, progress)));
     loops.start("status listener", BOUND, |progress| forever(status_door.serve(closed, progress)));
-    let for_record = db.clone();
-    loops.start("rejected callers", BOUND, |progress| forever(strangers::run(for_record, heard, progress)));
+    let log_db = db.clone();
+    loops
+        .start("rejected callers", BOUND, |progress| forever(rejected_callers::run(log_db, heard, progress)));
     let (swept, swept_by, open_first) = (logins.clone(), holder.clone(), opened.clone());
     loops.start("sweep", BOUND, |progress| {
         forever(once_open(open_first, progress, |progress| sweep::run(swept, broken, swept_by, progress)))
@@ -293,7 +294,7 @@ fn start_relay(
 struct Shared {
     readiness: Readiness,
     sessions: Sessions,
-    strangers: Strangers,
+    strangers: RejectedCallers,
 }
 
 /// The door for machines, and the one for the operator's own tools.

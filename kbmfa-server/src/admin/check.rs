@@ -3,7 +3,7 @@
 use nix::unistd::Uid;
 use serde_json::json;
 
-use super::{Admin, Failure, open_database, owner};
+use super::{Admin, Failure, open_database, privileges};
 use crate::channels::{self, keybase};
 use crate::config::Config;
 use crate::http::open_files;
@@ -18,11 +18,11 @@ pub fn run(admin: &Admin) -> Result<(), Failure> {
     let path = admin.config_path().display().to_string();
     // Root may have read it a moment ago; the server has to.
     let config = Config::read(admin.config_path())
-        .map_err(|error| Failure::new(error).hint(owner::let_read(admin.config_path())))?;
+        .map_err(|error| Failure::new(error).hint(privileges::let_read(admin.config_path())))?;
     if let Some(failure) = files(admin, &config) {
         return Err(failure);
     }
-    owner::check_certificate(&config.http.certificate)?;
+    privileges::check_certificate(&config.http.certificate)?;
     let loaded = tls::load(&config.http).map_err(|error| Failure::new(error).hint(tls::NO_CERTIFICATE))?;
     let faults = open_database(&config)?.read_blocking(|tx| config.policy_faults(tx));
     let faults = faults.map_err(Failure::new)?;

@@ -11,7 +11,7 @@ use std::net::SocketAddr;
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
-use super::{Admin, Failure, owner};
+use super::{Admin, Failure, privileges};
 use crate::audit::Actor;
 use crate::ca::files::Files;
 use crate::ca::issue::Authority;
@@ -112,7 +112,7 @@ pub(super) fn make(admin: &Admin, plan: &Plan) -> Result<(), Failure> {
 /// Does the work as the account that is to own what it makes; as whoever runs this, if that is the same.
 fn acting<T>(owner: Option<Owner>, work: impl FnOnce() -> Result<T, Failure>) -> Result<T, Failure> {
     match owner {
-        Some(Owner { uid, gid }) => owner::as_owner((uid, gid), work),
+        Some(Owner { uid, gid }) => privileges::as_owner((uid, gid), work),
         None => work(),
     }
 }

@@ -19,9 +19,9 @@ pub mod session;
 
 mod csv;
 mod output;
-mod owner;
 mod print;
-mod when;
+mod privileges;
+mod time_arg;
 
 use kbmfa_finding::Finding;
 use std::fmt;
@@ -48,7 +48,7 @@ pub struct Admin {
 impl Admin {
     /// With this configuration file, printing tables or JSON, with times in local time or in UTC.
     pub fn new(config: PathBuf, json: bool, utc: bool) -> Self {
-        Self { config, json, utc, actor: owner::actor() }
+        Self { config, json, utc, actor: privileges::actor() }
     }
 
     /// Where the configuration is.
@@ -67,7 +67,7 @@ impl Admin {
             }
             error => Failure::new(error),
         })?;
-        owner::become_owner_of(&config.state_dir)?;
+        privileges::become_owner_of(&config.state_dir)?;
         Ok(config)
     }
 
@@ -97,7 +97,7 @@ impl Admin {
 
 /// Opens the database as it is. No hint is to make anew what is there.
 fn open_database(config: &Config) -> Result<Db, Failure> {
-    owner::check_database(&config.state_dir)?;
+    privileges::check_database(&config.state_dir)?;
     Db::open(&config.state_dir).map_err(|error| {
         let is_there = config.state_dir.join(db::FILE).exists();
         let hint = match error {
@@ -119,7 +119,7 @@ fn open_database(config: &Config) -> Result<Db, Failure> {
 /// # Errors
 /// What is wrong, and the fix.
 pub fn check_database(config: &Config) -> Result<(), Failure> {
-    Ok(owner::check_database(&config.state_dir)?)
+    Ok(privileges::check_database(&config.state_dir)?)
 }
 
 /// What went wrong, and perhaps what to do about it.

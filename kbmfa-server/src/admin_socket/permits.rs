@@ -25,7 +25,7 @@ pub(super) enum Pool {
     /// Everybody else: members, and whoever has not been looked up yet.
     Others,
     /// Whoever was looked up and may nothing.
-    Strangers,
+    RejectedCallers,
 }
 
 impl Pool {
@@ -34,7 +34,7 @@ impl Pool {
         match self {
             Self::Own => (64, 64),
             Self::Others => (64, 8),
-            Self::Strangers => (8, 2),
+            Self::RejectedCallers => (8, 2),
         }
     }
 }
@@ -144,7 +144,7 @@ mod tests {
         let permits = Permits::default();
         let strangers: Vec<Permit> = (1000..1100)
             .flat_map(|uid| [uid; 4])
-            .filter_map(|uid| permits.take(Pool::Others, Uid::from_raw(uid))?.exchange(Pool::Strangers))
+            .filter_map(|uid| permits.take(Pool::Others, Uid::from_raw(uid))?.exchange(Pool::RejectedCallers))
             .collect();
         assert_eq!(strangers.len(), 8);
         assert_eq!(take_all(&permits, Pool::Others, 100).len(), 64);

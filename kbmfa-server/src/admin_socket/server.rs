@@ -141,7 +141,7 @@ impl Server {
         };
         let (peer, permit) = self.0.faults.with(|faults| faults.note(found))?;
         let permit = match peer.access {
-            Access::Nothing => permit.exchange(Pool::Strangers),
+            Access::Nothing => permit.exchange(Pool::RejectedCallers),
             Access::Full | Access::Logins(_) | Access::View => Some(permit),
         };
         if permit.is_none() {

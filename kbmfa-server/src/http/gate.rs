@@ -9,7 +9,7 @@ use std::num::NonZeroU32;
 use super::caller;
 use super::connections::ProvenCaller;
 use super::pool::{Place, Pool};
-use super::strangers::{Strangers, What};
+use super::rejected_callers::{RejectedCallers, What};
 use crate::db::{self, Db};
 use crate::logins::Logins;
 use crate::machines::caller::Credential;
@@ -45,7 +45,7 @@ pub struct Gate {
     rate: DefaultKeyedRateLimiter<ProvenCaller>,
     joins: Pool,
     look_ups: Pool,
-    turned_away: Strangers,
+    turned_away: RejectedCallers,
 }
 
 /// Why a request gets no further.
@@ -64,7 +64,7 @@ pub enum Refusal {
 
 impl Gate {
     /// A gate at which each machine may pass so many times a second.
-    pub fn new(db: Db, logins: Logins, turned_away: Strangers, per_second: NonZeroU32) -> Self {
+    pub fn new(db: Db, logins: Logins, turned_away: RejectedCallers, per_second: NonZeroU32) -> Self {
         let burst = per_second.saturating_mul(NonZeroU32::new(BURST_SECONDS).unwrap_or(NonZeroU32::MIN));
         let rate = RateLimiter::keyed(Quota::per_second(per_second).allow_burst(burst));
         let (joins, look_ups) = (Pool::new(JOINS.0, JOINS.1), Pool::new(LOOK_UPS.0, LOOK_UPS.1));

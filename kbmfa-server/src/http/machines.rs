@@ -8,8 +8,8 @@ use warp::hyper::body::Bytes;
 use warp::reply::Response;
 
 use super::caller::{self, Peer};
+use super::rejected_callers::{RejectedCallers, What};
 use super::reply::{self, Failure};
-use super::strangers::{Strangers, What};
 use super::{Certificate, Settings};
 use crate::clock::Time;
 use crate::db::{Db, Tx};
@@ -74,7 +74,7 @@ fn authorities(certificate: &Certificate) -> Result<Authorities, Failure> {
 pub(super) async fn join(
     peer: Option<Peer>,
     (db, logins): (Db, Logins),
-    strangers: Strangers,
+    strangers: RejectedCallers,
     body: Bytes,
 ) -> Response {
     let result = async {
@@ -83,7 +83,7 @@ pub(super) async fn join(
         let hash = hash.ok_or(Error::Bad("credential_sha256 is 64 lower-case hexadecimal digits"))?;
         let times = Times::of(&logins);
         let token = SecretHash::of(&asked.token);
-        // Strangers' guesses are read and not written, so that no number of them holds up a login.
+        // RejectedCallers' guesses are read and not written, so that no number of them holds up a login.
         let joined = match db.read(move |tx| service::is_join_token(tx, &token)).await {
             Ok(true) => db.write("machine.join", move |tx| do_join(tx, &asked, &hash, times)).await,
             Ok(false) => Err(machines::Error::TokenRefused.into()),

@@ -7,7 +7,7 @@ pub mod status;
 pub mod tls;
 
 pub mod gate;
-pub mod strangers;
+pub mod rejected_callers;
 
 #[cfg(any(test, fuzzing))]
 pub mod fuzz;
@@ -35,7 +35,7 @@ use crate::db::Db;
 use crate::logins::Logins;
 use crate::sessions::Sessions;
 use crate::settings::Section;
-use strangers::Strangers;
+use rejected_callers::RejectedCallers;
 
 /// Largest request body, in bytes, apart from its key.
 const BODY_BYTES_MAX: usize = 16 * 1024;
@@ -146,7 +146,7 @@ pub fn routes(
     sessions: &Sessions,
     db: &Db,
     settings: watch::Receiver<Settings>,
-    strangers: &Strangers,
+    strangers: &RejectedCallers,
 ) -> BoxedFilter<(Response,)> {
     let per_machine = settings.borrow().requests_per_machine;
     let with_logins = logins.clone();

@@ -11,7 +11,7 @@ use warp::http::StatusCode;
 use warp::reply::{Reply, Response};
 
 use super::connections::Seen;
-use super::strangers::Strangers;
+use super::rejected_callers::RejectedCallers;
 use crate::ca::Dates;
 use crate::ca::due::{self, Standing};
 use crate::clock::Time;
@@ -28,7 +28,7 @@ const READINESS_TIME: Duration = Duration::from_secs(9);
 pub fn routes(
     readiness: Readiness,
     sessions: Sessions,
-    (seen, strangers): (Arc<Seen>, Strangers),
+    (seen, strangers): (Arc<Seen>, RejectedCallers),
 ) -> BoxedFilter<(Response,)> {
     let health = warp::path!("healthz").map(|| "ok\n".into_response());
     let asked = readiness.clone();
@@ -135,7 +135,7 @@ struct Live {
     readiness: Readiness,
     sessions: Sessions,
     seen: Arc<Seen>,
-    strangers: Strangers,
+    strangers: RejectedCallers,
 }
 
 /// What is counted in the database.

@@ -7,7 +7,7 @@ use std::ops::RangeInclusive;
 use std::path::{Path, PathBuf};
 
 use super::super::output::Output;
-use super::super::when::When;
+use super::super::time_arg::When;
 use super::super::{Admin, Failure};
 use super::export::{self, Format};
 use super::file::{self, Summed};

@@ -7,7 +7,7 @@ use std::ops::RangeInclusive;
 use std::path::PathBuf;
 
 use super::super::output::Output;
-use super::super::when::When;
+use super::super::time_arg::When;
 use super::super::{Admin, Failure, print};
 use crate::audit::chain::Link;
 use crate::audit::export::{CSV_HEADER, to_line, to_row};

@@ -6,7 +6,7 @@ use kbmfa_proto::text::Shown;
 use serde_json::Value;
 
 use super::super::print::{self, Column, Moment};
-use super::super::when::When;
+use super::super::time_arg::When;
 use super::super::{Admin, Failure};
 use crate::audit::event::Kind;
 use crate::audit::store::index;

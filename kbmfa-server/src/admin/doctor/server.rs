@@ -5,7 +5,7 @@ use nix::sys::statvfs::statvfs;
 use nix::unistd::Uid;
 use std::path::Path;
 
-use super::super::owner;
+use super::super::privileges;
 use crate::ca::due::{self, Standing};
 use crate::channels;
 use crate::channels::keybase::members::Role;
@@ -38,7 +38,7 @@ pub(super) fn settings(config: &Config) -> Vec<Finding> {
             Finding::weak("approvers", found).fix("set approvers = \"not-self\" and enter your employees"),
         );
     }
-    findings.extend(login_uid(config, owner::has_login()));
+    findings.extend(login_uid(config, privileges::has_login()));
     let faults = config.admin.faults(Uid::effective()).into_iter();
     findings.extend(faults.map(|fault| Finding::fault("admin group", fault)));
     if let channels::Settings::Keybase(keybase) = &config.relay {
@@ -80,11 +80,11 @@ pub(super) fn readable(path: &Path, state_dir: &Path) -> Vec<Finding> {
                    `chown -R kbmfa: DIR`";
         return vec![Finding::weak("account", found).fix(fix)];
     }
-    let account = owner::account();
+    let account = privileges::account();
     vec![match Config::read(path) {
         Ok(_) => Finding::ok("account", account),
         Err(error) => Finding::fault("account", format!("{account} cannot use the configuration: {error}"))
-            .fix(owner::let_read(path)),
+            .fix(privileges::let_read(path)),
     }]
 }
 
@@ -98,7 +98,7 @@ pub(super) fn files(config: &Config, path: &Path) -> Vec<Finding> {
 }
 
 pub(super) fn certificates(config: &Config) -> Vec<Finding> {
-    if let Err(refused) = owner::check_certificate(&config.http.certificate) {
+    if let Err(refused) = privileges::check_certificate(&config.http.certificate) {
         return vec![Finding::fault("certificate", refused.found).fix(refused.fix)];
     }
     let dates = match tls::load(&config.http) {

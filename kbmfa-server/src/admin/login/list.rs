@@ -3,7 +3,7 @@
 use clap::Args as ClapArgs;
 use kbmfa_proto::names::{MachineName, UserName};
 
-use super::super::when::When;
+use super::super::time_arg::When;
 use super::super::{Admin, Failure, csv, print};
 use super::{COLUMNS, Presence, Source, cells};
 use crate::admin_socket::logins::LoginList;

@@ -6,7 +6,7 @@ use std::fs;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
-use super::super::{Admin, Failure, owner};
+use super::super::{Admin, Failure, privileges};
 use crate::admin_socket::DEFAULT_PATH;
 use crate::admin_socket::client::{self, Client};
 use crate::admin_socket::logins::{self as verbs, LoginList, News, Shown};
@@ -92,7 +92,7 @@ fn decide_in_database(
 ) -> Result<LoginRow, Failure> {
     let name = admin.actor.who.strip_prefix("console:").unwrap_or(&admin.actor.who);
     let person = Approver::console(name).map_err(Failure::new)?;
-    let who = AtConsole { person, claim: admin.actor.claim.clone(), has_login: owner::has_login() };
+    let who = AtConsole { person, claim: admin.actor.claim.clone(), has_login: privileges::has_login() };
     let rules = config.rules(None);
     verbs::check(&decision, &rules)?;
     let Decision { id, reason } = decision;

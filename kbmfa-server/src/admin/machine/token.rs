@@ -6,7 +6,7 @@ use serde::Serialize;
 use std::time::Duration;
 
 use super::super::print::{self, Moment};
-use super::super::{Admin, Failure, when};
+use super::super::{Admin, Failure, time_arg};
 use crate::clock::Time;
 use crate::db::Tx;
 use crate::machines::store;
@@ -46,7 +46,7 @@ impl Args {
 }
 
 fn life(text: &str) -> Result<Duration, String> {
-    let life = when::length(text).ok_or("write a length of time such as 24h or 7d")?;
+    let life = time_arg::length(text).ok_or("write a length of time such as 24h or 7d")?;
     let is_fit = life >= LIFE_MIN && life <= JOIN_TOKEN_LIFE_MAX;
     is_fit.then_some(life).ok_or_else(|| "a token is good for at least 1m and at most 7d".into())
 }

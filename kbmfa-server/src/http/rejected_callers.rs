@@ -1,5 +1,5 @@
-//! Who was turned away, on record: the first time from an address at once, and after a while how often. Strangers
-//! must not be able to flood the audit log, so it holds only so many of them; all are counted.
+//! Records callers that were turned away: the first time from an address at once, repetitions as a number after a while.
+//! They must not be able to flood the audit log, so only so many are recorded; all are counted.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -54,7 +54,7 @@ type Knock = (What, Address);
 
 /// Hears of everybody who is turned away.
 #[derive(Clone)]
-pub struct Strangers {
+pub struct RejectedCallers {
     counts: Arc<[AtomicU64; What::ALL.len()]>,
     record: mpsc::Sender<Knock>,
 }
@@ -62,7 +62,7 @@ pub struct Strangers {
 /// What is to go on record.
 pub struct Heard(mpsc::Receiver<Knock>);
 
-impl Strangers {
+impl RejectedCallers {
     /// Nobody was turned away yet.
     pub fn new() -> (Self, Heard) {
         let (record, heard) = mpsc::channel(WAITING_MAX);
