@@ -7,6 +7,7 @@
 mod ask_text;
 mod backoff;
 mod copies;
+mod lease_token;
 mod messages;
 mod posting;
 mod relay_monitor;
@@ -28,6 +29,7 @@ use crate::logins::{Error, Logins, Rules, decide, service};
 use crate::pools;
 use crate::progress::Progress;
 use backoff::Backoff;
+use lease_token::LeaseToken;
 use relay_monitor::RelayMonitor;
 
 /// How often what is due is looked for, news or not: a step that failed is tried again after this.
@@ -59,11 +61,12 @@ const ABANDON_AFTER: Duration = Duration::from_secs(600);
 /// Runs until the process ends.
 pub async fn run(logins: Logins, relay: impl Chat, holder: lease::Holder, progress: Progress) {
     let monitor = progress.part("relay monitor", MONITOR_BOUND);
-    let monitor = RelayMonitor { logins: &logins, relay: &relay, holder: &holder, progress: monitor };
-    let mut carrier = Worker {
+    let token = LeaseToken::new(logins.db().clone(), holder);
+    let monitor = RelayMonitor { logins: &logins, relay: &relay, token: &token, progress: monitor };
+    let mut worker = Worker {
         logins: &logins,
         relay: &relay,
-        holder: &holder,
+        token: &token,
         changed: BTreeSet::new(),
         standing: VecDeque::new(),
         recheck_all: false,
@@ -72,7 +75,7 @@ pub async fn run(logins: Logins, relay: impl Chat, holder: lease::Holder, progre
         was_up: false,
         progress,
     };
-    tokio::join!(monitor.run(), carrier.run());
+    tokio::join!(monitor.run(), worker.run());
 }
 
 /// An ask with all that is said about it.
@@ -108,7 +111,7 @@ impl Item {
 struct Worker<'a, R> {
     logins: &'a Logins,
     relay: &'a R,
-    holder: &'a lease::Holder,
+    token: &'a LeaseToken,
     /// Messages on which somebody may have answered.
     changed: BTreeSet<String>,
     /// Messages that are looked at because something may have been missed.
@@ -299,7 +302,7 @@ impl<R: Chat> Worker<'_, R> {
         let login = &item.login;
         let how = self.relay.how_to_answer();
         let (rules, id, name) = (self.logins.rules(), login.id.clone(), self.relay.name());
-        let holder = self.holder.clone();
+        let holder = self.token.holder().clone();
         // The list that the answers were judged by is also the one by which the login is.
         let members = self.relay.members();
         let settled = self.logins.db().write("ask.settle", move |tx| {
@@ -349,12 +352,7 @@ impl<R: Chat> Worker<'_, R> {
     /// One thing that is asked of the relay, in its time and in our turn.
     async fn call<T>(&self, call: impl Future<Output = Result<T, channels::Error>>) -> Result<T, Failure> {
         self.progress.round().await;
-        let holder = self.holder.clone();
-        let mine = self
-            .logins
-            .db()
-            .write("outbox.lease", move |tx| Ok::<_, Error>(lease::hold(tx, LEASE, &holder)?));
-        if !mine.await? {
+        if !self.token.is_held().await.map_err(Error::from)? {
             return Err(Failure::NotMyTurn);
         }
         tokio::time::timeout(RELAY_TIME, call).await.map_err(|_| Failure::TooSlow)?.map_err(Failure::Relay)

@@ -19,6 +19,12 @@ impl Holder {
         Self(identity(std::process::id()).unwrap_or_else(|| format!("unknown {}", std::process::id())))
     }
 
+    /// A process on another host.
+    #[cfg(test)]
+    pub(crate) fn elsewhere() -> Self {
+        Self("another-host".to_owned())
+    }
+
     /// False only if it is certain: a process on another host, or in another pid namespace, cannot be seen from here. The
     /// initial namespace has the same number on every host, so the boot id is compared first.
     fn may_be_alive(&self) -> bool {

@@ -3,11 +3,10 @@
 
 use std::time::Duration;
 
-use super::LEASE;
+use super::lease_token::LeaseToken;
 use crate::audit::{Actor, Event, Kind, store as audit};
 use crate::channels::{Chat, State};
 use crate::clock::Time;
-use crate::db::lease;
 use crate::fault_log::FaultLog;
 use crate::logins::store::reach;
 use crate::logins::{Error, Logins, notifications};
@@ -28,7 +27,7 @@ const LOOK_AT_HEAD: Duration = Duration::from_secs(600);
 pub(super) struct RelayMonitor<'a, R> {
     pub(super) logins: &'a Logins,
     pub(super) relay: &'a R,
-    pub(super) holder: &'a lease::Holder,
+    pub(super) token: &'a LeaseToken,
     pub(super) progress: Progress,
 }
 
@@ -50,10 +49,7 @@ impl<R: Chat> RelayMonitor<'_, R> {
     }
 
     async fn look(&self, published: &mut Published) -> Result<(), Error> {
-        let holder = self.holder.clone();
-        let turn =
-            self.logins.db().write("relay.turn", move |tx| Ok::<_, Error>(lease::hold(tx, LEASE, &holder)?));
-        let is_mine = turn.await?;
+        let is_mine = self.token.renew().await?;
         self.relay.set_leader(is_mine);
         if !is_mine {
             *published = Published::default();

@@ -1,0 +1,105 @@
+//! The outbox's hold on its lease, remembered for a moment: the monitor renews it each second, so that the worker need not open
+//! a write transaction before each call to the chat.
+
+use std::time::Duration;
+
+use super::LEASE;
+use crate::clock::Time;
+use crate::db::{Db, Error, lease};
+use crate::shared::Shared;
+
+/// How long a look at the lease is good for. After a successful look the lease lasts at least 5 s ([`lease::hold`]), so a call
+/// to the chat begins with half of that left.
+const GOOD_FOR: Duration = Duration::from_millis(2_500);
+
+/// See the module.
+pub(super) struct LeaseToken {
+    db: Db,
+    holder: lease::Holder,
+    /// When the lease was last seen to be ours. By the same clock as the lease itself: it goes on while a computer sleeps.
+    held_at: Shared<Option<Time>>,
+}
+
+impl LeaseToken {
+    pub(super) fn new(db: Db, holder: lease::Holder) -> Self {
+        Self { db, holder, held_at: Shared::new(None) }
+    }
+
+    /// Takes or renews the lease; false while another server holds it.
+    pub(super) async fn renew(&self) -> Result<bool, Error> {
+        let (holder, asked_at) = (self.holder.clone(), self.db.now());
+        let is_held = self.db.write("outbox.lease", move |tx| lease::hold(tx, LEASE, &holder)).await?;
+        self.held_at.with(|held_at| *held_at = is_held.then_some(asked_at));
+        Ok(is_held)
+    }
+
+    /// True if the lease is ours now; asks the database only if the last look is too old.
+    pub(super) async fn is_held(&self) -> Result<bool, Error> {
+        let now = self.db.now();
+        match self.held_at.get() {
+            Some(at) if is_good(at, now) => Ok(true),
+            _ => self.renew().await,
+        }
+    }
+
+    /// Whose lease it is, for a transaction that looks itself.
+    pub(super) fn holder(&self) -> &lease::Holder {
+        &self.holder
+    }
+}
+
+/// A look in the future was made before the clock was set back.
+fn is_good(at: Time, now: Time) -> bool {
+    at <= now && now.since(at) < GOOD_FOR
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::db::testing::{Fixture, fixture};
+
+    fn is_held(token: &LeaseToken) -> bool {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        runtime.block_on(token.is_held()).unwrap()
+    }
+
+    fn transactions(fixture: &Fixture) -> u64 {
+        fixture.db.counters().0
+    }
+
+    #[test]
+    fn calls_in_quick_succession_look_at_the_lease_once_and_later_ones_again() {
+        let fixture = fixture();
+        let token = LeaseToken::new(fixture.db.clone(), lease::Holder::this_process());
+        assert!(is_held(&token));
+        let once = transactions(&fixture);
+        for _ in 0..4 {
+            assert!(is_held(&token));
+        }
+        assert_eq!(transactions(&fixture), once, "a fresh look opens no write transaction");
+        fixture.clock.advance(GOOD_FOR);
+        assert!(is_held(&token));
+        assert_eq!(transactions(&fixture), once + 1);
+    }
+
+    #[test]
+    fn a_lease_that_another_server_holds_is_looked_at_each_time() {
+        let fixture = fixture();
+        let other = LeaseToken::new(fixture.db.clone(), lease::Holder::this_process());
+        assert!(is_held(&other));
+        let elsewhere = lease::Holder::elsewhere();
+        let token = LeaseToken::new(fixture.db.clone(), elsewhere);
+        assert!(!is_held(&token));
+        let once = transactions(&fixture);
+        assert!(!is_held(&token));
+        assert_eq!(transactions(&fixture), once + 1, "a refusal is not remembered");
+    }
+
+    #[test]
+    fn a_look_from_before_the_clock_was_set_back_is_worth_nothing() {
+        let now = Time::from_micros(10_000_000);
+        assert!(is_good(now, now));
+        assert!(!is_good(now + Duration::from_micros(1), now));
+        assert!(!is_good(now, now + GOOD_FOR));
+    }
+}
