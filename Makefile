@@ -80,7 +80,7 @@ demo: setup build ## shows a login approved, one denied, and the audit log; RELA
 # All of it with the server and the module as they ship. Each part prints its figures, and judges nothing.
 bench: setup build bench-record bench-keybase bench-wire bench-module ## measures all of the following, one after the other
 
-bench-record: ## a record of a million events (BENCH_ARGS=N)
+bench-record: ## an audit log of a million events (BENCH_ARGS=N)
 	$(CARGO) run --locked -p kbmfa-server --release --example bench -- $(BENCH_ARGS)
 
 bench-keybase: ## logins approved in Keybase (BENCH_LOGINS=N), beside the old way; after setup and build

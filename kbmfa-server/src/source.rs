@@ -142,14 +142,17 @@ impl Origin {
     }
 }
 
+/// Where this address counts as coming from, for tests.
+#[cfg(test)]
+pub(crate) fn of_address(text: &str) -> Source {
+    text.parse::<Address>().unwrap().source()
+}
+
 #[cfg(test)]
 mod tests {
+    use super::of_address as source;
     use super::*;
     use proptest::prelude::*;
-
-    fn source(text: &str) -> Source {
-        text.parse::<Address>().unwrap().source()
-    }
 
     #[test]
     fn an_ipv6_host_counts_by_its_network() {

@@ -62,11 +62,7 @@ impl Pool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::source::Address;
-
-    fn source(text: &str) -> Source {
-        text.parse::<Address>().unwrap().source()
-    }
+    use crate::source::of_address as source;
 
     #[tokio::test(start_paused = true)]
     async fn one_source_cannot_take_every_place_nor_fill_the_line() {

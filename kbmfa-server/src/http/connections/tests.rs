@@ -5,7 +5,7 @@ use proptest::prelude::*;
 use tokio::time::advance;
 
 use super::*;
-use crate::source::Address;
+use crate::source::of_address as source;
 
 mod futures_like {
     use std::future::Future;
@@ -16,10 +16,6 @@ mod futures_like {
     pub(super) fn is_ready(future: impl Future) -> bool {
         matches!(pin!(future).poll(&mut Context::from_waker(Waker::noop())), Poll::Ready(_))
     }
-}
-
-fn source(text: &str) -> Source {
-    text.parse::<Address>().unwrap().source()
 }
 
 fn limits(unproven: usize, unproven_per_source: usize) -> Limits {
