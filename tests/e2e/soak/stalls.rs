@@ -64,11 +64,12 @@ impl Stalls {
         total
     }
 
-    /// Whether the server, or Keybase's programs, stood still after this moment.
+    /// Whether the server, or Keybase's programs, stood still after this moment. One slow or lost reply is no reason to be
+    /// not ready.
     pub(super) fn has_stopped_the_server_since(&self, from: Instant) -> bool {
         let all = self.0.lock().unwrap();
-        all.iter()
-            .any(|stall| stall.victim != Victim::Module && stall.ended.is_none_or(|ended| ended >= from))
+        let excuses = |victim| !matches!(victim, Victim::Module | Victim::Chat);
+        all.iter().any(|stall| excuses(stall.victim) && stall.ended.is_none_or(|ended| ended >= from))
     }
 }
 
