@@ -1,6 +1,7 @@
 //! Honest logins one after the other, asked about in Keybase and approved there, while strangers do what they like with
-//! the server, while processes stand still or are killed, and while Keybase is slow or loses replies. It is random, from a seed that is printed: `KBMFA_SOAK_SEED`
-//! plays the same again, as far as the scheduler lets it. `make soak` runs it for half an hour.
+//! the server, while processes stand still or are killed, and while Keybase is slow or loses replies. It is random, from a
+//! seed that is printed: `KBMFA_SOAK_SEED` plays the same again, as far as the scheduler lets it. `make soak` runs it for
+//! half an hour.
 
 #![allow(clippy::disallowed_methods, reason = "it measures how long people wait")]
 
@@ -194,8 +195,8 @@ fn kill_and_start(world: &ChatWorld, run: &Run) {
     run.stalls.end(stall);
 }
 
-/// Holds `/readyz` to what is known, which is little while something stands still every few seconds: it says ready whenever no process of the server stands still or has just done so. Returns
-/// how often it was looked at while nothing excused it.
+/// Holds `/readyz` to what is known: it says ready whenever no process of the server stands still or has just done so,
+/// which is rare while something is stopped every few seconds. Returns how often it was looked at without such an excuse.
 fn watch_readiness(run: &Run, port: u16) -> usize {
     let mut looks = 0;
     while run.goes_on() {
