@@ -102,7 +102,7 @@ fn people_read_a_table_and_the_number_of_faults_below_it() {
     assert_eq!(output.status.code(), Some(1));
     assert!(table.contains("FAULT  configuration") && table.contains(" -> "), "{table}");
     assert_eq!(below, "kbmfa-host: error: 1 fault was found\n");
-    assert!(table.contains("weak   rehearsal      not tried because of what stands above"), "{table}");
+    assert!(table.contains("weak   rehearsal      not tried because of the faults above"), "{table}");
     machine.exec(&["chmod", "666", "/etc/kbmfa/credential"]);
     let output = machine.try_exec(&["kbmfa-host", "doctor"]);
     assert_eq!(String::from_utf8_lossy(&output.stderr), "kbmfa-host: error: 1 fault was found\n");

@@ -90,9 +90,9 @@ fn person(line: &str) -> Option<&str> {
     ((1000..60_000).contains(&uid) && may_log_in).then_some(name)
 }
 
-/// What is said in the place of a rehearsal that could only repeat the faults before it.
+/// Replaces a rehearsal that could only repeat the faults before it.
 pub(super) fn not_tried() -> Finding {
-    Finding::weak(WHAT, "not tried because of what stands above").fix("run doctor again after that")
+    Finding::weak(WHAT, "not tried because of the faults above").fix("run doctor again after that")
 }
 
 /// PAM reads its stack from a directory of root's alone, below `place`, that is gone afterwards.

@@ -52,7 +52,7 @@ pub const BULK_WORK: Duration = writer::BULK_TIME;
 /// Longest rest between two turns of work that another process may be waiting for.
 const REST_MAX: Duration = Duration::from_millis(200);
 
-/// Connections for reading that a server uses at once. Each is a page cache of 2 MiB at the most and three descriptors.
+/// Maximum number of read connections in use at once. Each has a page cache of up to 2 MiB and three file descriptors.
 const READERS_MAX: usize = 16;
 
 /// A handle to the database. Clones share everything.

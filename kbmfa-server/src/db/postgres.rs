@@ -104,7 +104,7 @@ impl Connection {
     }
 }
 
-/// `?1` as `$1`, but for what stands in quotes.
+/// Turns `?1` into `$1`, except inside quotes.
 fn numbered(sql: &str) -> String {
     let mut quoted = false;
     let replaced = sql.chars().map(|c| {

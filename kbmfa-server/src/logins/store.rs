@@ -24,7 +24,7 @@ pub const TABLES: &[Table] = &[
     Table::ends("ask"),
     Table::ends("ask_copy"),
     Table::ends("answer"),
-    Table::grants_nothing("notice", "what people are told; at worst a second time"),
+    Table::grants_nothing("notice", "a message to people; at worst it is posted twice"),
     Table::grants_nothing("relay_state", "what was said half a minute ago does not count"),
     Table::grants_nothing("relay_member", "what was said half a minute ago does not count"),
 ];

@@ -195,8 +195,12 @@ mod tests {
     fn with_token() -> (Fixture, SecretHash) {
         let fixture = fixture();
         act(&fixture, |tx| add(tx, &root(), &web1(), &[])).unwrap();
-        let token = act(&fixture, |tx| make_join_token(tx, &root(), &web1(), JOIN_TOKEN_LIFE)).unwrap();
-        (fixture, token.hash())
+        let token = new_token(&fixture);
+        (fixture, token)
+    }
+
+    fn new_token(fixture: &Fixture) -> SecretHash {
+        act(fixture, |tx| make_join_token(tx, &root(), &web1(), JOIN_TOKEN_LIFE)).unwrap().hash()
     }
 
     fn join_as(fixture: &Fixture, token: &SecretHash, credential: &'static str) -> Result<Machine, Error> {
@@ -230,8 +234,7 @@ mod tests {
         join_as(&fixture, &token, "old").unwrap();
         assert!(accepted(&fixture, "old"));
         fixture.clock.advance(Duration::from_secs(1));
-        let second =
-            act(&fixture, |tx| make_join_token(tx, &root(), &web1(), JOIN_TOKEN_LIFE)).unwrap().hash();
+        let second = new_token(&fixture);
         join_as(&fixture, &second, "new").unwrap();
         assert!(accepted(&fixture, "old"));
         assert!(accepted(&fixture, "new"));
@@ -243,12 +246,10 @@ mod tests {
         let (fixture, token) = with_token();
         join_as(&fixture, &token, "a").unwrap();
         fixture.clock.advance(JOIN_TOKEN_LIFE);
-        let again =
-            act(&fixture, |tx| make_join_token(tx, &root(), &web1(), JOIN_TOKEN_LIFE)).unwrap().hash();
+        let again = new_token(&fixture);
         assert_eq!(join_as(&fixture, &again, "a").unwrap().name, web1());
         assert!(accepted(&fixture, "a"));
-        let third =
-            act(&fixture, |tx| make_join_token(tx, &root(), &web1(), JOIN_TOKEN_LIFE)).unwrap().hash();
+        let third = new_token(&fixture);
         assert!(matches!(join_as(&fixture, &third, "a"), Err(Error::TokenRefused)), "it is in use by now");
     }
 
@@ -258,8 +259,7 @@ mod tests {
         join_as(&fixture, &token, "old").unwrap();
         assert!(accepted(&fixture, "old"));
         fixture.clock.advance(Duration::from_secs(1));
-        let second =
-            act(&fixture, |tx| make_join_token(tx, &root(), &web1(), JOIN_TOKEN_LIFE)).unwrap().hash();
+        let second = new_token(&fixture);
         join_as(&fixture, &second, "new").unwrap();
         assert!(accepted(&fixture, "new"));
         let waits =

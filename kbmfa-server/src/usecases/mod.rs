@@ -33,7 +33,4 @@ pub enum Error {
     /// A login.
     #[error(transparent)]
     Login(#[from] crate::logins::Error),
-    /// The certificate authority.
-    #[error(transparent)]
-    Ca(#[from] crate::ca::Error),
 }
