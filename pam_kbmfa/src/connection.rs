@@ -20,7 +20,9 @@ pub(crate) fn identify(
 ) -> (Connection, Option<String>) {
     let (owner, mut warning) = match proc.process(pid) {
         Ok(own) => inode.map_or((own, None), |inode| monitor(proc, own, inode)),
-        Err(error) => (Process { pid, parent: 0, start: 0 }, Some(format!("cannot read /proc: {error}"))),
+        Err(error) => {
+            (Process { pid, parent: 0, session: 0, start: 0 }, Some(format!("cannot read /proc: {error}")))
+        }
     };
     let boot = proc.boot_id().unwrap_or_else(|error| {
         warning = Some(format!("cannot read the boot id: {error}"));

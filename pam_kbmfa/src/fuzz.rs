@@ -91,8 +91,8 @@ pub fn ssh_environment(bytes: &[u8]) {
     assert!(!matches!(proven, Ok(FirstFactor::Stack)), "nobody vouched");
 }
 
-/// `/proc/PID/stat`, and below its line where a descriptor leads. Whatever a program is called, its parent and its
-/// start are the kernel's.
+/// `/proc/PID/stat`, and below its line where a descriptor leads. Whatever a program is called, its parent, session
+/// and start are the kernel's.
 pub fn proc_files(bytes: &[u8]) {
     let text = String::from_utf8_lossy(bytes);
     let (stat, link) = text.rsplit_once('\n').unwrap_or((&text, ""));
@@ -100,9 +100,9 @@ pub fn proc_files(bytes: &[u8]) {
         assert_eq!(stat.split(' ').next().map(str::parse), Some(Ok(process.pid)));
         assert!(stat.contains(')'), "{stat:?}");
     }
-    let numbers = "S 41 42 42 0 -1 4194560 1 2 3 4 5 6 7 8 20 0 1 0 98765 1000 200";
+    let numbers = "S 41 42 40 0 -1 4194560 1 2 3 4 5 6 7 8 20 0 1 0 98765 1000 200";
     let named = procfs::parse_stat(&format!("42 ({text}) {numbers}\n"));
-    assert_eq!(named, Some(Process { pid: 42, parent: 41, start: 98765 }), "{text:?}");
+    assert_eq!(named, Some(Process { pid: 42, parent: 41, session: 40, start: 98765 }), "{text:?}");
     if let Some(inode) = procfs::parse_socket(link) {
         assert_eq!(procfs::parse_socket(&format!("socket:[{inode}]")), Some(inode), "{link:?}");
     }

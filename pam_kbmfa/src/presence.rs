@@ -8,7 +8,7 @@
 use kbmfa_proto::client::Presence;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::fs::{Mode, OFlags, open};
-use rustix::process::{Pid, PidfdFlags, getpid, getppid, getsid, pidfd_open};
+use rustix::process::{Pid, PidfdFlags, getpid, getppid, pidfd_open};
 use std::ffi::c_int;
 use std::io::IsTerminal;
 use std::os::fd::OwnedFd;
@@ -56,17 +56,23 @@ fn terminals() -> Vec<OwnedFd> {
 }
 
 /// The parent, the leader of the session, and the leader's parent, as far as they are others than this process and
-/// the machine's first one, which adopts orphans.
+/// the machine's first one, which adopts orphans, and in this pid namespace. The leader is looked up in `/proc`:
+/// `getsid(2)` returns 0 for one outside, which no `Pid` can hold.
 fn processes(proc: &Proc, parent: Option<Pid>) -> Vec<OwnedFd> {
-    let leader = getsid(None).ok();
-    let of_leader = leader.and_then(|leader| {
-        let parent = proc.process(leader.as_raw_nonzero().get().unsigned_abs()).ok()?.parent;
-        Pid::from_raw(i32::try_from(parent).ok()?)
-    });
     let own = getpid();
-    let pids = [parent, leader, of_leader].into_iter().flatten();
-    let others = pids.filter(|pid| *pid != own && *pid != Pid::INIT);
+    let leader = proc.process(number(own)).ok().and_then(|process| pid(process.session));
+    let of_leader = leader.and_then(|leader| pid(proc.process(number(leader)).ok()?.parent));
+    let others =
+        [parent, leader, of_leader].into_iter().flatten().filter(|pid| *pid != own && *pid != Pid::INIT);
     others.filter_map(|pid| pidfd_open(pid, PidfdFlags::empty()).ok()).collect()
+}
+
+fn number(pid: Pid) -> u32 {
+    pid.as_raw_nonzero().get().unsigned_abs()
+}
+
+fn pid(number: u32) -> Option<Pid> {
+    Pid::from_raw(i32::try_from(number).ok()?)
 }
 
 /// These outputs, or none if nobody reads them already: a program may be started that way.

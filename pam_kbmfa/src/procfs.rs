@@ -18,7 +18,10 @@ pub struct Proc {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Process {
     pub pid: u32,
+    /// 0 if it is outside this process's pid namespace, as where `docker exec` or `nsenter` started this one.
     pub parent: u32,
+    /// The process that leads its session; 0 as for the parent.
+    pub session: u32,
     /// Clock ticks since boot; tells it from a later process with the same pid.
     pub start: u64,
 }
@@ -62,15 +65,16 @@ impl Proc {
     }
 }
 
-/// Reads pid, parent (field 4) and start time (field 22) of `/proc/PID/stat`. Field 2 is the program's name
+/// Reads pid, parent (field 4), session (field 6) and start time (field 22) of `/proc/PID/stat`. Field 2 is the program's name
 /// in parentheses, and a program may be called `x) S 1 (y`.
 pub fn parse_stat(text: &str) -> Option<Process> {
     let pid = text.split(' ').next()?.parse().ok()?;
     let (_name, rest) = text.rsplit_once(')')?;
     let mut fields = rest.split_ascii_whitespace();
     let parent = fields.nth(1)?.parse().ok()?;
-    let start = fields.nth(17)?.parse().ok()?;
-    Some(Process { pid, parent, start })
+    let session = fields.nth(1)?.parse().ok()?;
+    let start = fields.nth(15)?.parse().ok()?;
+    Some(Process { pid, parent, session, start })
 }
 
 /// The inode in `socket:[12345]`.
@@ -85,9 +89,9 @@ mod tests {
 
     #[test]
     fn a_program_name_cannot_deceive_the_parser() {
-        let tail = "S 41 42 42 0 -1 4194560 1 2 3 4 5 6 7 8 20 0 1 0 98765 1000 200";
+        let tail = "S 41 42 40 0 -1 4194560 1 2 3 4 5 6 7 8 20 0 1 0 98765 1000 200";
         for name in ["sshd", "x) S 1 (y", ") (", "a b"] {
-            let expected = Process { pid: 42, parent: 41, start: 98765 };
+            let expected = Process { pid: 42, parent: 41, session: 40, start: 98765 };
             assert_eq!(parse_stat(&format!("42 ({name}) {tail}")), Some(expected), "{name}");
         }
         assert_eq!(parse_stat("42 (sshd) S 41"), None);
@@ -109,7 +113,8 @@ mod tests {
         let proc = Proc::default();
         let process = proc.process(own).unwrap();
         assert_eq!(process.pid, own);
-        assert!(process.parent > 0 && process.start > 0);
+        assert_eq!(process.parent, std::os::unix::process::parent_id());
+        assert!(process.start > 0);
         assert_eq!(proc.boot_id().unwrap().len(), 36);
     }
 
@@ -121,9 +126,9 @@ mod tests {
         }
 
         #[test]
-        fn any_name_and_numbers_read_back(name in "[^\0]{0,20}", pid: u32, parent: u32, start: u64) {
-            let text = format!("{pid} ({name}) S {parent} 0 0 0 0 0 0 0 0 0 0 0 0 0 0 0 0 0 {start} 0");
-            prop_assert_eq!(parse_stat(&text), Some(Process { pid, parent, start }));
+        fn any_name_and_numbers_read_back(name in "[^\0]{0,20}", pid: u32, parent: u32, session: u32, start: u64) {
+            let text = format!("{pid} ({name}) S {parent} 0 {session} 0 0 0 0 0 0 0 0 0 0 0 0 0 0 0 {start} 0");
+            prop_assert_eq!(parse_stat(&text), Some(Process { pid, parent, session, start }));
         }
     }
 }

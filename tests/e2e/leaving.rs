@@ -31,7 +31,10 @@ const PIPED_SUDO: &str = "printf 'open sesame\\n' | sudo -S -p '' touch /tmp/ran
 const PIPED_SU: &str = "printf 'open sesame\\n' | su bob -c 'touch /tmp/ran'; true";
 
 fn machine(world: &World) -> Machine {
-    let machine = world.machine().pam_stack(FREE).sudo(SUDOERS).start();
+    with_su(world.machine().pam_stack(FREE).sudo(SUDOERS).start())
+}
+
+fn with_su(machine: Machine) -> Machine {
     put(&machine.path("/etc/pam.d/su"), 0o644, SU);
     machine
 }
@@ -157,6 +160,23 @@ fn a_signal_that_is_ignored_does_not_end_the_ask() {
     let login = machine.ssh("bob", &["printf 'open sesame\\n' | nohup sudo -S -p '' touch /tmp/ran"]);
     let id = world.admin.pending();
     machine.exec(&["pkill", "-HUP", "-x", "sudo"]);
+    world.admin.approve(&id);
+    assert_eq!(login.wait().code, 0);
+    assert!(machine.path("/tmp/ran").exists());
+    machine.assert_nothing_left();
+}
+
+/// The leader of its session is in another pid namespace, where nobody here can watch it.
+#[test]
+fn a_command_that_was_started_inside_a_container_from_outside_is_held_and_runs_once_approved() {
+    let world = World::new();
+    // Built with the checks of the standard library and of rustix against undefined behaviour.
+    let machine = with_su(world.machine().pam_stack(FREE).faulty_module().start());
+    let login = machine.entered("alice", &["sh", "-c", PIPED_SU]);
+    let id = world.admin.pending();
+    let leaders = machine.exec(&["ps", "-o", "sid=", "-C", "su"]);
+    assert_eq!(leaders.trim(), "0", "the leader is inside");
+    assert!(!machine.path("/tmp/ran").exists(), "it ran before");
     world.admin.approve(&id);
     assert_eq!(login.wait().code, 0);
     assert!(machine.path("/tmp/ran").exists());

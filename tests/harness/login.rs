@@ -64,21 +64,18 @@ impl Machine {
 
     /// A command of this user in a terminal of the machine itself, as on its console: script(1) holds the other end.
     pub fn console(&self, user: &str, command: &str) -> Login {
+        self.entered(user, &["script", "--quiet", "--return", "--command", command, "/dev/null"])
+    }
+
+    /// A command of this user as `docker exec` starts it: the leader of its session is outside the machine's pid
+    /// namespace.
+    pub fn entered(&self, user: &str, command: &[&str]) -> Login {
         let id = USERS.iter().find(|(name, _)| *name == user).expect("a user of the machine").1.to_string();
-        let mut console = program("nsenter");
-        console.args([
-            "--target",
-            &self.pid.to_string(),
-            "--mount",
-            "--pid",
-            "--uts",
-            "--ipc",
-            "--root",
-            "--",
-        ]);
-        console.args(["setpriv", "--reuid", &id, "--regid", &id, "--clear-groups"]);
-        console.args(["script", "--quiet", "--return", "--command", command, "/dev/null"]);
-        self.client_of(console.stdin(Stdio::piped()))
+        let pid = self.pid.to_string();
+        let mut entered = program("nsenter");
+        entered.args(["--target", &pid, "--mount", "--pid", "--uts", "--ipc", "--root", "--"]);
+        entered.args(["setpriv", "--reuid", &id, "--regid", &id, "--clear-groups"]).args(command);
+        self.client_of(entered.stdin(Stdio::piped()))
     }
 
     /// `ssh user@machine command`, not started, for whoever wants to read along.
