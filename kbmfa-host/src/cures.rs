@@ -87,7 +87,7 @@ fn of_refusal(code: &str, stage: Stage) -> &'static str {
 mod tests {
     use super::*;
     use kbmfa_proto::problem::Problem;
-    use kbmfa_proto::text::Shown;
+    use kbmfa_proto::text::SafeText;
 
     fn check(error: impl Into<CallError>, stage: Stage, expected: &str) {
         let cure = cure(&error.into(), "kbmfa.example", stage);
@@ -120,9 +120,9 @@ mod tests {
     fn a_refused_token_and_a_refused_credential_are_told_apart() {
         let refused = |code: &str| {
             CallError::Refused(Problem {
-                code: Shown::new(code),
+                code: SafeText::new(code),
                 status: 403,
-                title: Shown::new("No"),
+                title: SafeText::new("No"),
                 detail: None,
             })
         };

@@ -7,7 +7,7 @@ use kbmfa_proto::caller::Authorization;
 use kbmfa_proto::client::{Client, Error as CallError, Method, Target, Trust};
 use kbmfa_proto::machine::{Join, Machine};
 use kbmfa_proto::pin::Pin;
-use kbmfa_proto::text::Shown;
+use kbmfa_proto::text::SafeText;
 use sha2::{Digest, Sha256};
 use std::io;
 use std::net::SocketAddr;
@@ -69,7 +69,7 @@ pub(super) fn run(args: &Args, out: &mut Report<'_>) -> Result<(), Error> {
         let join = Join {
             token: token.text().to_owned(),
             credential_sha256: files::hex(&Sha256::digest(credential.as_bytes())),
-            module_version: Shown::new(env!("CARGO_PKG_VERSION")),
+            module_version: SafeText::new(env!("CARGO_PKG_VERSION")),
         };
         any(&location, &addresses, |target| {
             let client = Client::new(target, &trust, None, None)?;

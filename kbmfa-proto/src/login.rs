@@ -8,7 +8,7 @@ use std::net::SocketAddr;
 use crate::account::{self, LocalCaller};
 use crate::machine::Host;
 use crate::names::{LoginId, UserName};
-use crate::text::Shown;
+use crate::text::SafeText;
 
 /// Longest time, in seconds, that the server holds one `GET /v1/logins/{id}?wait=N`.
 pub const WAIT_S_MAX: u64 = 30;
@@ -24,7 +24,7 @@ pub struct OpenLogin {
     /// The PAM phase that asks.
     pub phase: Phase,
     /// The PAM service, such as `sshd` or `sudo`.
-    pub service: Shown,
+    pub service: SafeText,
     /// The Unix account to be entered, as the machine's name service spells it (`pw_name`). A module that reports no
     /// `uid` knows it only as it was typed.
     pub user: UserName,
@@ -46,9 +46,9 @@ pub struct OpenLogin {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub caller: Option<LocalCaller>,
     /// `PAM_RHOST`, where it is set.
-    pub rhost: Option<Shown>,
+    pub rhost: Option<SafeText>,
     /// `PAM_TTY`, where it is set.
-    pub tty: Option<Shown>,
+    pub tty: Option<SafeText>,
     /// The connection that the login belongs to.
     pub connection: Connection,
     /// What proves that a first factor was given.
@@ -59,7 +59,7 @@ pub struct OpenLogin {
     #[serde(default)]
     pub rehearsal: bool,
     /// Version of the module.
-    pub module_version: Shown,
+    pub module_version: SafeText,
     /// On which computer; none from an older module, or where there is no machine id.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub host: Option<Host>,
@@ -112,7 +112,7 @@ pub enum Account {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Connection {
     /// Opaque: boot id, pid and start time of the process that owns the connection, and its addresses.
-    pub id: Shown,
+    pub id: SafeText,
     /// The two ends, when `SSH_CONNECTION` told them. Only such a connection carries a decision from
     /// one phase to the next: a process that is not an ssh connection may serve many people.
     pub ssh: Option<SshConnection>,
@@ -160,13 +160,13 @@ pub struct LoginReply {
     pub state: State,
     /// A stable code for why, such as `denied` or `too-many-pending`; see `docs/protocol.md`.
     #[serde(default)]
-    pub reason: Option<Shown>,
+    pub reason: Option<SafeText>,
     /// A sentence for the person who logs in.
     #[serde(default)]
-    pub say: Option<Shown>,
+    pub say: Option<SafeText>,
     /// A question for the person who logs in. No server of this version puts one.
     #[serde(default)]
-    pub prompt: Option<Shown>,
+    pub prompt: Option<SafeText>,
     /// Milliseconds until a pending login expires.
     #[serde(default)]
     pub expires_in_ms: Option<u64>,
@@ -209,7 +209,7 @@ mod tests {
             id: LoginId::from_random([1; 16]),
             state: State::Pending,
             reason: None,
-            say: Some(Shown::new("wait")),
+            say: Some(SafeText::new("wait")),
             prompt: None,
             expires_in_ms: Some(60_000),
         };

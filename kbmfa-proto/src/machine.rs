@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::names::{HostHash, MachineName, PoolName};
 use crate::pin::Pin;
-use crate::text::Shown;
+use crate::text::SafeText;
 
 /// Most pins that a machine may tell.
 pub const PINS_MAX: usize = 16;
@@ -18,7 +18,7 @@ pub struct Join {
     /// never leaves the machine but as proof of who calls.
     pub credential_sha256: String,
     /// Version of the module.
-    pub module_version: Shown,
+    pub module_version: SafeText,
 }
 
 /// Who the server says the caller is: the answer to [`Join`] and to `GET /v1/machines/self`.

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::text::Shown;
+use crate::text::SafeText;
 
 /// Media type of a [`Problem`].
 pub const MEDIA_TYPE: &str = "application/problem+json";
@@ -11,12 +11,12 @@ pub const MEDIA_TYPE: &str = "application/problem+json";
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Problem {
     /// Stable code for programs, such as `unauthorized`; `docs/protocol.md` lists them.
-    pub code: Shown,
+    pub code: SafeText,
     /// HTTP status, repeated.
     pub status: u16,
     /// What went wrong, in one sentence.
-    pub title: Shown,
+    pub title: SafeText,
     /// What was wrong with this request, and what to do.
     #[serde(default)]
-    pub detail: Option<Shown>,
+    pub detail: Option<SafeText>,
 }

@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 use crate::account;
 use crate::login::Connection;
 use crate::names::{ReportId, UserName};
-use crate::text::Shown;
+use crate::text::SafeText;
 
 /// Most reports in one `POST /v1/reports`.
 pub const REPORTS_MAX: usize = 64;
@@ -28,7 +28,7 @@ pub struct SessionReport {
     /// What happened.
     pub event: SessionEvent,
     /// The PAM service, such as `sshd`.
-    pub service: Shown,
+    pub service: SafeText,
     /// The Unix account, as in [`OpenLogin`](crate::login::OpenLogin).
     pub user: UserName,
     /// As the person typed it, where that differs.
@@ -38,9 +38,9 @@ pub struct SessionReport {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub uid: Option<u32>,
     /// `PAM_RHOST`, where it is set.
-    pub rhost: Option<Shown>,
+    pub rhost: Option<SafeText>,
     /// `PAM_TTY`, where it is set.
-    pub tty: Option<Shown>,
+    pub tty: Option<SafeText>,
     /// The connection: ties a close to its open, and both to the login.
     pub connection: Connection,
     /// The public key line that sshd told, at most [`KEY_BYTES_MAX`](crate::login::KEY_BYTES_MAX) bytes, and
@@ -53,7 +53,7 @@ pub struct SessionReport {
     #[serde(default)]
     pub lost: u64,
     /// Version of the module.
-    pub module_version: Shown,
+    pub module_version: SafeText,
 }
 
 impl SessionReport {
@@ -98,7 +98,7 @@ pub struct Taken {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::text::SHOWN_MAX;
+    use crate::text::SAFE_TEXT_MAX;
 
     fn report(text: &str, key: usize) -> SessionReport {
         SessionReport {
@@ -133,7 +133,7 @@ mod tests {
     #[test]
     fn the_longest_report_fits_alone_into_a_batch() {
         for widest in ["\u{10348}", "\\", "\""] {
-            let report = report(&widest.repeat(SHOWN_MAX), KEPT_KEY_BYTES_MAX);
+            let report = report(&widest.repeat(SAFE_TEXT_MAX), KEPT_KEY_BYTES_MAX);
             let user: UserName = "\"".repeat(256).parse().unwrap();
             let batch = Reports {
                 reports: vec![SessionReport {

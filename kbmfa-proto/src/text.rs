@@ -4,24 +4,27 @@ use serde::{Deserialize, Serialize};
 use std::fmt;
 
 /// Longest text kept, in characters; the rest is cut and marked with an ellipsis.
-pub const SHOWN_MAX: usize = 400;
+pub const SAFE_TEXT_MAX: usize = 400;
 
-/// A text of at most [`SHOWN_MAX`] characters in which every control and invisible character is
+/// A text of at most [`SAFE_TEXT_MAX`] characters in which every control and invisible character is
 /// spelled out, as `\u{1b}`. Reading one from JSON cleans it, so an unclean one cannot exist.
 #[derive(Debug, Clone, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(from = "String", into = "String")]
-pub struct Shown(String);
+pub struct SafeText(String);
 
-impl Shown {
+/// The former name of [`SafeText`], until its last users are renamed.
+pub type Shown = SafeText;
+
+impl SafeText {
     /// Cleans `text`. Cleaning twice changes nothing more.
     pub fn new(text: &str) -> Self {
         let spelled = text
             .chars()
-            .take(SHOWN_MAX + 1)
+            .take(SAFE_TEXT_MAX + 1)
             .map(|c| if is_invisible(c) { c.escape_unicode().to_string() } else { c.to_string() });
         let mut clean: String = spelled.collect();
-        if clean.chars().count() > SHOWN_MAX {
-            clean = clean.chars().take(SHOWN_MAX - 1).chain(['…']).collect();
+        if clean.chars().count() > SAFE_TEXT_MAX {
+            clean = clean.chars().take(SAFE_TEXT_MAX - 1).chain(['…']).collect();
         }
         Self(clean)
     }
@@ -32,25 +35,25 @@ impl Shown {
     }
 }
 
-impl From<String> for Shown {
+impl From<String> for SafeText {
     fn from(text: String) -> Self {
         Self::new(&text)
     }
 }
 
-impl From<&str> for Shown {
+impl From<&str> for SafeText {
     fn from(text: &str) -> Self {
         Self::new(text)
     }
 }
 
-impl From<Shown> for String {
-    fn from(text: Shown) -> Self {
+impl From<SafeText> for String {
+    fn from(text: SafeText) -> Self {
         text.0
     }
 }
 
-impl fmt::Display for Shown {
+impl fmt::Display for SafeText {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.0)
     }
@@ -112,9 +115,9 @@ mod tests {
 
     #[test]
     fn escape_codes_and_bidi_tricks_are_spelled_out() {
-        assert_eq!(Shown::new("a\u{1b}[2Jb").as_str(), "a\\u{1b}[2Jb");
-        assert_eq!(Shown::new("root\u{202e}txt").as_str(), "root\\u{202e}txt");
-        assert_eq!(Shown::new("Zoë 日本").as_str(), "Zoë 日本");
+        assert_eq!(SafeText::new("a\u{1b}[2Jb").as_str(), "a\\u{1b}[2Jb");
+        assert_eq!(SafeText::new("root\u{202e}txt").as_str(), "root\\u{202e}txt");
+        assert_eq!(SafeText::new("Zoë 日本").as_str(), "Zoë 日本");
     }
 
     #[test]
@@ -144,7 +147,7 @@ mod tests {
             '\u{1d159}',
         ];
         for c in hidden {
-            assert_eq!(Shown::new(&format!("a{c}b")).as_str(), format!("a\\u{{{:x}}}b", u32::from(c)));
+            assert_eq!(SafeText::new(&format!("a{c}b")).as_str(), format!("a\\u{{{:x}}}b", u32::from(c)));
         }
         for c in [' ', '~', 'é', 'ß', '日', '\u{301}', '€', '\u{1f512}', '\u{ac00}'] {
             assert!(!is_invisible(c), "{c:?}");
@@ -176,18 +179,18 @@ mod tests {
 
     #[test]
     fn a_text_of_just_the_longest_length_is_kept_whole_and_one_more_is_cut() {
-        let full = "x".repeat(SHOWN_MAX);
-        assert_eq!(Shown::new(&full).as_str(), full);
-        assert!(Shown::new(&format!("{full}x")).as_str().ends_with('…'));
+        let full = "x".repeat(SAFE_TEXT_MAX);
+        assert_eq!(SafeText::new(&full).as_str(), full);
+        assert!(SafeText::new(&format!("{full}x")).as_str().ends_with('…'));
     }
 
     proptest! {
         #[test]
         fn any_text_becomes_short_and_visible_and_cleaning_again_changes_nothing(text in "\\PC*|.{0,600}") {
-            let shown = Shown::new(&text);
-            prop_assert!(shown.as_str().chars().count() <= SHOWN_MAX);
+            let shown = SafeText::new(&text);
+            prop_assert!(shown.as_str().chars().count() <= SAFE_TEXT_MAX);
             prop_assert!(!shown.as_str().contains(crate::client::hidden::deceives));
-            prop_assert_eq!(Shown::new(shown.as_str()), shown);
+            prop_assert_eq!(SafeText::new(shown.as_str()), shown);
         }
     }
 }

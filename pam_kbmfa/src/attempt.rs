@@ -4,7 +4,7 @@ use kbmfa_proto::client::Watch;
 use kbmfa_proto::login::{Capabilities, FirstFactor, OpenLogin, Phase};
 use kbmfa_proto::names::{LoginId, UserName};
 use kbmfa_proto::session::SessionEvent;
-use kbmfa_proto::text::Shown;
+use kbmfa_proto::text::SafeText;
 use std::path::Path;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -184,7 +184,7 @@ fn open_login(
             prompt: pam.shows_text() && phase == Phase::Auth,
         },
         rehearsal: false,
-        module_version: Shown::new(env!("CARGO_PKG_VERSION")),
+        module_version: SafeText::new(env!("CARGO_PKG_VERSION")),
         host: host_id::read(Path::new(host_id::MACHINE_ID), proc),
     };
     // Here too, for a server that does not know that uid 0 is root.
@@ -206,7 +206,7 @@ fn who(facts: &Facts) -> String {
 }
 
 fn cut(text: &str, chars_max: usize) -> String {
-    let clean = Shown::new(text);
+    let clean = SafeText::new(text);
     match clean.as_str().char_indices().nth(chars_max) {
         Some((end, _)) => clean.as_str().get(..end).unwrap_or_default().to_owned() + "…",
         None => clean.to_string(),
@@ -231,9 +231,9 @@ fn line(phase: Phase, facts: &Facts, end: &End) -> String {
 
 /// What the person reads last: the server's words if it has any, else ours. Nothing on success, so that
 /// git, rsync and scp stay quiet.
-fn user_message(end: &End) -> Option<Shown> {
+fn user_message(end: &End) -> Option<SafeText> {
     let ours = end.outcome.sentence()?;
-    Some(end.say.clone().unwrap_or_else(|| Shown::new(ours)))
+    Some(end.say.clone().unwrap_or_else(|| SafeText::new(ours)))
 }
 
 #[cfg(test)]

@@ -2,7 +2,7 @@
 //! again. What `/proc` does not tell degrades it to this process; that is no reason to refuse a login.
 
 use kbmfa_proto::login::{Connection, SshConnection};
-use kbmfa_proto::text::Shown;
+use kbmfa_proto::text::SafeText;
 use std::io;
 
 use crate::procfs::{Proc, Process};
@@ -29,7 +29,7 @@ pub(crate) fn identify(
         "unknown".into()
     });
     let ends = ssh.map(|ssh| format!(".{}-{}", ssh.client, ssh.server)).unwrap_or_default();
-    let id = Shown::new(&format!("{boot}.{}.{}{ends}", owner.pid, owner.start));
+    let id = SafeText::new(&format!("{boot}.{}.{}{ends}", owner.pid, owner.start));
     (Connection { id, ssh }, warning)
 }
 

@@ -3,7 +3,7 @@
 //! Nothing here is trusted for who the person is; the one decision taken is whether a first factor was given.
 
 use kbmfa_proto::login::{FirstFactor, Phase, SshConnection};
-use kbmfa_proto::text::Shown;
+use kbmfa_proto::text::SafeText;
 
 use crate::args::Proof;
 use crate::outcome::{End, Outcome};
@@ -14,9 +14,9 @@ use crate::ssh::{self, Ends, Publickey};
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) struct Facts {
     pub(crate) user: Option<String>,
-    pub(crate) service: Shown,
-    pub(crate) rhost: Option<Shown>,
-    pub(crate) tty: Option<Shown>,
+    pub(crate) service: SafeText,
+    pub(crate) rhost: Option<SafeText>,
+    pub(crate) tty: Option<SafeText>,
     pub(crate) ssh: Option<SshConnection>,
     /// `SSH_CONNECTION` is set to what no sshd writes.
     pub(crate) ssh_is_malformed: bool,
@@ -42,8 +42,8 @@ impl Facts {
         Self {
             user: pam.user(),
             service: pam.item(Item::Service).unwrap_or_default().into(),
-            rhost: pam.item(Item::RHost).map(Shown::from),
-            tty: pam.item(Item::Tty).map(Shown::from),
+            rhost: pam.item(Item::RHost).map(SafeText::from),
+            tty: pam.item(Item::Tty).map(SafeText::from),
             ssh: ends.known(),
             ssh_is_malformed: ends == Ends::Malformed,
             publickey: ssh::publickey(&methods),
@@ -70,7 +70,7 @@ impl Facts {
     /// What is missing, as exactly as can be told.
     fn unproven(&self) -> End {
         let end = |why: &str, say: Option<&str>| End {
-            say: say.map(Shown::new),
+            say: say.map(SafeText::new),
             ..End::new(Outcome::NoFirstFactor, why)
         };
         if self.without_addresses {

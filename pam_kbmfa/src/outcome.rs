@@ -5,7 +5,7 @@
 
 use kbmfa_proto::login::Phase;
 use kbmfa_proto::names::LoginId;
-use kbmfa_proto::text::Shown;
+use kbmfa_proto::text::SafeText;
 use pam::constants::PamResultCode;
 use std::fmt;
 
@@ -159,7 +159,7 @@ pub struct End {
     /// Why, for the log; may be empty.
     pub why: String,
     /// The server's words for the person.
-    pub say: Option<Shown>,
+    pub say: Option<SafeText>,
     /// The login at the server, if it came to that.
     pub login: Option<LoginId>,
 }

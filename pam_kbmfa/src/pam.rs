@@ -3,7 +3,7 @@
 //! Every text that leaves through here is cleaned first. A text that cannot be shown is not shown; that
 //! must never decide a login.
 
-use kbmfa_proto::text::Shown;
+use kbmfa_proto::text::SafeText;
 use pam::constants::{PAM_ERROR_MSG, PAM_TEXT_INFO};
 use pam::conv::Conv;
 use pam::items::{RHost, RUser, Service, Tty};
@@ -62,7 +62,7 @@ pub(crate) trait Pam {
     /// Whether the application wants texts shown at all.
     fn shows_text(&self) -> bool;
     /// Shows a text to the person, if that can be done.
-    fn tell(&self, tone: Tone, text: &Shown);
+    fn tell(&self, tone: Tone, text: &SafeText);
     /// Writes one line to the system log.
     fn log(&self, level: Level, line: &str);
 }
@@ -123,7 +123,7 @@ impl Pam for Handle<'_> {
         !self.silent
     }
 
-    fn tell(&self, tone: Tone, text: &Shown) {
+    fn tell(&self, tone: Tone, text: &SafeText) {
         let style = match tone {
             Tone::Info => PAM_TEXT_INFO,
             Tone::Error => PAM_ERROR_MSG,
@@ -138,7 +138,7 @@ impl Pam for Handle<'_> {
         if level == Level::Debug && !self.debug {
             return;
         }
-        if let Ok(line) = CString::new(Shown::new(line).as_str()) {
+        if let Ok(line) = CString::new(SafeText::new(line).as_str()) {
             sys::syslog(self.pamh, priority(level), &line);
         }
     }

@@ -7,7 +7,7 @@ use kbmfa_proto::client::Error;
 use kbmfa_proto::login::{Connection, OpenLogin, SshConnection};
 use kbmfa_proto::names::{ReportId, UserName};
 use kbmfa_proto::session::{SessionEvent, SessionReport, Taken};
-use kbmfa_proto::text::Shown;
+use kbmfa_proto::text::SafeText;
 use std::path::Path;
 use std::rc::Rc;
 use std::time::{Duration, Instant};
@@ -249,7 +249,7 @@ fn blank(event: SessionEvent, user: UserName, connection: Connection) -> Result<
     Ok(SessionReport {
         id: ReportId::from_random(random::bytes()?),
         event,
-        service: Shown::default(),
+        service: SafeText::default(),
         user,
         typed: None,
         uid: None,
@@ -259,7 +259,7 @@ fn blank(event: SessionEvent, user: UserName, connection: Connection) -> Result<
         key: None,
         at_us: wall_us(),
         lost: 0,
-        module_version: Shown::new(env!("CARGO_PKG_VERSION")),
+        module_version: SafeText::new(env!("CARGO_PKG_VERSION")),
     })
 }
 

@@ -2,7 +2,7 @@
 //! rehearsed. It lets nobody in, whatever comes of it, and asks nobody.
 
 use kbmfa_finding::{Finding, Level};
-use kbmfa_proto::text::Shown;
+use kbmfa_proto::text::SafeText;
 use std::ffi::CString;
 use std::fs::{self, Permissions};
 use std::io;
@@ -128,7 +128,7 @@ enum Verdict {
 }
 
 fn judge(told: &Told, user: &str) -> Verdict {
-    let texts: Vec<Shown> = told.texts.iter().map(|text| Shown::new(text)).collect();
+    let texts: Vec<SafeText> = told.texts.iter().map(|text| SafeText::new(text)).collect();
     if told.success {
         return Verdict::Finding(
             Finding::fault(WHAT, format!("the module let {user} in, which a rehearsal must never do"))
@@ -147,7 +147,7 @@ fn judge(told: &Told, user: &str) -> Verdict {
             format!("the installed module asked the server about a login of {user}, and let nobody in");
         return Verdict::Finding(Finding::ok(WHAT, found));
     }
-    let said: Vec<&str> = texts.iter().map(Shown::as_str).collect();
+    let said: Vec<&str> = texts.iter().map(SafeText::as_str).collect();
     let said = if said.is_empty() { told.meaning.clone() } else { said.join(" ") };
     Verdict::Refused(format!("a login of {user} would be refused: {said}"))
 }

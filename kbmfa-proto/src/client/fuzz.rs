@@ -15,7 +15,7 @@ use crate::login::{LoginReply, State};
 use crate::machine::{Authorities, Machine};
 use crate::problem::Problem;
 use crate::session::Taken;
-use crate::text::Shown;
+use crate::text::SafeText;
 
 /// Plenty: nothing here waits.
 const TIME: Duration = Duration::from_secs(10);
@@ -84,7 +84,7 @@ fn refusal(problem: &Problem) {
     assert!(texts.into_iter().flatten().all(is_clean), "an unclean text");
 }
 
-fn is_clean(text: &Shown) -> bool {
+fn is_clean(text: &SafeText) -> bool {
     !text.as_str().contains(deceives)
 }
 

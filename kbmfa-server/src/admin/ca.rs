@@ -64,7 +64,7 @@ pub fn run(admin: &Admin, verb: &Verb) -> Result<(), Failure> {
 }
 
 #[derive(Serialize)]
-struct Shown {
+struct AuthorityRow {
     pin: Pin,
     not_before: Moment,
     not_after: Moment,
@@ -72,7 +72,7 @@ struct Shown {
     untrusting: Vec<String>,
 }
 
-impl Shown {
+impl AuthorityRow {
     fn cells(&self, admin: &Admin) -> Vec<String> {
         let list = if self.untrusting.is_empty() { "-".to_owned() } else { self.untrusting.join(" ") };
         let signs = if self.signs { "yes" } else { "no" }.to_owned();
@@ -93,7 +93,7 @@ fn show(admin: &Admin) -> Result<(), Failure> {
     let files = ours(&config)?;
     let shown = db.read_blocking(|tx| {
         let of = |known: crate::ca::files::Known| {
-            Ok(Shown {
+            Ok(AuthorityRow {
                 pin: known.facts.pin,
                 not_before: known.facts.not_before.into(),
                 not_after: known.facts.not_after.into(),

@@ -2,7 +2,7 @@
 
 use clap::{Args as ClapArgs, Subcommand};
 use kbmfa_proto::names::{KeybaseName, UserName};
-use kbmfa_proto::text::Shown as Text;
+use kbmfa_proto::text::SafeText;
 use serde::Serialize;
 use serde_json::json;
 
@@ -58,7 +58,7 @@ pub struct Add {
     email: Email,
     /// Their name, for people to read.
     #[arg(long)]
-    name: Text,
+    name: SafeText,
     /// Their Unix account, the same on every machine.
     #[arg(long)]
     unix_name: UserName,
@@ -84,9 +84,9 @@ pub fn run(admin: &Admin, verb: Verb) -> Result<(), Failure> {
 }
 
 #[derive(Serialize)]
-struct Shown {
+struct EmployeeRow {
     email: Email,
-    name: Text,
+    name: SafeText,
     unix_name: UserName,
     keybase_name: Option<KeybaseName>,
     state: State,
@@ -94,7 +94,7 @@ struct Shown {
     changed: Moment,
 }
 
-impl From<Employee> for Shown {
+impl From<Employee> for EmployeeRow {
     fn from(employee: Employee) -> Self {
         Self {
             email: employee.email,
@@ -108,7 +108,7 @@ impl From<Employee> for Shown {
     }
 }
 
-impl Shown {
+impl EmployeeRow {
     fn cells(&self, admin: &Admin) -> Vec<String> {
         vec![
             self.email.to_string(),
@@ -145,13 +145,13 @@ fn add(admin: &Admin, new: Add) -> Result<(), Failure> {
 fn list(admin: &Admin, removed: bool) -> Result<(), Failure> {
     let (_, db) = admin.open()?;
     let found = db.read_blocking(|tx| store::all(tx, removed)).map_err(Failure::new)?;
-    let employees: Vec<Shown> = found.into_iter().map(Shown::from).collect();
+    let employees: Vec<EmployeeRow> = found.into_iter().map(EmployeeRow::from).collect();
     admin.print(&employees, COLUMNS, |employee| employee.cells(admin))
 }
 
 fn show(admin: &Admin, email: &Email) -> Result<(), Failure> {
     let (_, db) = admin.open()?;
-    let found = Shown::from(db.read_blocking(|tx| service::find(tx, email)).map_err(Failure::new)?);
+    let found = EmployeeRow::from(db.read_blocking(|tx| service::find(tx, email)).map_err(Failure::new)?);
     if admin.json {
         print::print_json(&found)
     } else {

@@ -75,7 +75,7 @@ pub fn run(admin: &Admin, verb: Verb) -> Result<(), Failure> {
 }
 
 #[derive(Serialize)]
-struct Shown {
+struct MachineRow {
     name: MachineName,
     pools: Vec<PoolName>,
     joined: bool,
@@ -88,7 +88,7 @@ struct Shown {
     seen_twice: Option<&'static str>,
 }
 
-impl Shown {
+impl MachineRow {
     fn of(tx: &Tx<'_>, machine: Machine) -> Result<Self, db::Error> {
         let pools = of_machine(tx, &machine.id)?;
         let twin = hosts::twin(&hosts::store::sightings_of(tx, &machine.id)?, tx.now);
@@ -145,14 +145,14 @@ fn list(admin: &Admin, never_joined: bool) -> Result<(), Failure> {
     let machines = db.read_blocking(move |tx| {
         let wanted = |machine: &Machine| !never_joined || !machine.has_joined();
         let machines = store::machines(tx)?.into_iter().filter(wanted);
-        machines.map(|machine| Shown::of(tx, machine)).collect::<Result<Vec<_>, db::Error>>()
+        machines.map(|machine| MachineRow::of(tx, machine)).collect::<Result<Vec<_>, db::Error>>()
     });
     admin.print(&machines.map_err(Failure::new)?, COLUMNS, |machine| machine.cells(admin))
 }
 
 fn show(admin: &Admin, name: &MachineName) -> Result<(), Failure> {
     let (_, db) = admin.open()?;
-    let found = db.read_blocking(|tx| Ok::<_, Error>(Shown::of(tx, service::find(tx, name)?)?));
+    let found = db.read_blocking(|tx| Ok::<_, Error>(MachineRow::of(tx, service::find(tx, name)?)?));
     let found = found.map_err(Failure::new)?;
     if admin.json {
         print::print_json(&found)

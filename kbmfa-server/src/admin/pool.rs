@@ -56,19 +56,19 @@ pub fn run(admin: &Admin, verb: Verb) -> Result<(), Failure> {
 }
 
 #[derive(Serialize)]
-struct Shown {
+struct PoolRow {
     name: PoolName,
     machines: Vec<MachineName>,
     created: Moment,
 }
 
-impl From<Pool> for Shown {
+impl From<Pool> for PoolRow {
     fn from(pool: Pool) -> Self {
         Self { name: pool.name, machines: pool.machines, created: pool.created_at.into() }
     }
 }
 
-impl Shown {
+impl PoolRow {
     fn cells(&self) -> Vec<String> {
         vec![self.name.to_string(), names(&self.machines)]
     }
@@ -83,22 +83,22 @@ fn names(machines: &[MachineName]) -> String {
 fn add(admin: &Admin, name: &PoolName, machines: Vec<MachineName>) -> Result<(), Failure> {
     let pool = name.clone();
     let shown = admin.change("pool.add", move |tx, _, actor| pools::put_all(tx, actor, &pool, &machines))?;
-    let shown = Shown::from(shown);
+    let shown = PoolRow::from(shown);
     admin.tell(&format!("pool {name} has the machines: {}", names(&shown.machines)), &shown)
 }
 
 fn list(admin: &Admin) -> Result<(), Failure> {
     let (_, db) = admin.open()?;
     let pools = db.read_blocking(store::all).map_err(Failure::new)?;
-    let pools: Vec<Shown> = pools.into_iter().map(Shown::from).collect();
-    admin.print(&pools, COLUMNS, Shown::cells)
+    let pools: Vec<PoolRow> = pools.into_iter().map(PoolRow::from).collect();
+    admin.print(&pools, COLUMNS, PoolRow::cells)
 }
 
 fn show(admin: &Admin, name: &PoolName) -> Result<(), Failure> {
     let (_, db) = admin.open()?;
     let pool = db.read_blocking(|tx| service::find(tx, name)).map_err(Failure::new)?;
-    let pool = Shown::from(pool);
-    if admin.json { print::print_json(&pool) } else { admin.print(&[pool], COLUMNS, Shown::cells) }
+    let pool = PoolRow::from(pool);
+    if admin.json { print::print_json(&pool) } else { admin.print(&[pool], COLUMNS, PoolRow::cells) }
 }
 
 fn remove(admin: &Admin, name: &PoolName, machines: Vec<MachineName>, yes: bool) -> Result<(), Failure> {

@@ -1,6 +1,6 @@
 //! Who runs the command line: who is put on record, and whose rights are used.
 
-use kbmfa_proto::text::Shown;
+use kbmfa_proto::text::SafeText;
 use nix::unistd::{AccessFlags, Gid, Group, Uid, User, access, initgroups, setegid, seteuid, setgid, setuid};
 use std::fs;
 use std::io::ErrorKind;
@@ -19,8 +19,8 @@ pub(super) fn actor() -> Actor {
     let uid = login_uid().map_or_else(Uid::current, Uid::from_raw);
     let name = User::from_uid(uid).ok().flatten().map_or_else(|| uid.to_string(), |user| user.name);
     #[expect(clippy::disallowed_methods, reason = "sudo tells its caller's name nowhere else")]
-    let claim = std::env::var("SUDO_USER").ok().map(Shown::from);
-    Actor { who: format!("console:{}", Shown::new(&name)), claim }
+    let claim = std::env::var("SUDO_USER").ok().map(SafeText::from);
+    Actor { who: format!("console:{}", SafeText::new(&name)), claim }
 }
 
 /// True if the kernel knows who logged in. In a container it often does not, and everybody with sudo is root there.

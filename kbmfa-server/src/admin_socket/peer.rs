@@ -1,6 +1,6 @@
 //! Who is at the other end, and what they may ask. The look-up blocks; the decision is pure.
 
-use kbmfa_proto::text::Shown;
+use kbmfa_proto::text::SafeText;
 use nix::unistd::{Uid, User};
 
 use super::LoginUid;
@@ -94,7 +94,7 @@ impl Peer {
         let nobody = Self { who: format!("uid {uid}"), access: Access::Nothing };
         let user = User::from_uid(uid)?.filter(|user| user.uid == uid && uid.as_raw() != OVERFLOW_UID);
         let Some(user) = user else { return Ok(nobody) };
-        let stranger = Self { who: format!("uid {uid} ({})", Shown::new(&user.name)), ..nobody };
+        let stranger = Self { who: format!("uid {uid} ({})", SafeText::new(&user.name)), ..nobody };
         let Some(gid) = group.map(settings::gid).transpose()?.flatten() else { return Ok(stranger) };
         if !settings::is_in_group(&user, gid)? {
             return Ok(stranger);

@@ -1,7 +1,7 @@
 //! What can be asked, and how it is read and answered. Pure.
 
 use kbmfa_proto::names::{MachineName, UserName};
-use kbmfa_proto::text::Shown;
+use kbmfa_proto::text::SafeText;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
@@ -85,7 +85,7 @@ pub struct Decision {
     pub id: String,
     /// Why, for the audit log.
     #[serde(default)]
-    pub reason: Option<Shown>,
+    pub reason: Option<SafeText>,
 }
 
 impl Request {
@@ -109,7 +109,7 @@ impl Request {
     pub(super) fn read(text: &[u8]) -> Result<Self, Refusal> {
         let fields = versioned(text).map_err(|why| Refusal::new(format!("the request {why}")))?;
         serde_json::from_value(Value::Object(fields)).map_err(|error| {
-            Refusal::new(format!("the request makes no sense: {}", Shown::new(&error.to_string())))
+            Refusal::new(format!("the request makes no sense: {}", SafeText::new(&error.to_string())))
         })
     }
 
@@ -152,7 +152,7 @@ fn versioned(text: &[u8]) -> Result<Map<String, Value>, String> {
         Some(version) if version.as_u64() == Some(VERSION) => Ok(fields),
         Some(version) => Err(format!(
             "is of version {}, and this program speaks version {VERSION}",
-            Shown::new(&version.to_string())
+            SafeText::new(&version.to_string())
         )),
         None => Err("names no version".to_owned()),
     }

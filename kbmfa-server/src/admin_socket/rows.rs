@@ -4,7 +4,7 @@
 use jiff::Timestamp;
 use kbmfa_proto::account::LocalCaller;
 use kbmfa_proto::names::{LoginId, MachineName, UserName};
-use kbmfa_proto::text::Shown;
+use kbmfa_proto::text::SafeText;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use std::fmt;
 use std::str::FromStr;
@@ -104,13 +104,13 @@ pub struct LoginRow {
     /// Who asks, by su or sudo.
     pub caller: Option<LocalCaller>,
     /// The PAM service.
-    pub service: Shown,
+    pub service: SafeText,
     /// The ssh client's address, or what `PAM_RHOST` said.
     pub source: Option<String>,
     /// Fingerprint of the key that was used.
     pub key: Option<String>,
     /// What the key's certificate says.
-    pub certificate: Option<Shown>,
+    pub certificate: Option<SafeText>,
     /// Where it is.
     pub state: StateName,
     /// Code for why it ended as it did.
@@ -163,11 +163,11 @@ pub struct SessionRow {
     /// The Unix account.
     pub user: UserName,
     /// The PAM service.
-    pub service: Shown,
+    pub service: SafeText,
     /// The ssh client's address, or what `PAM_RHOST` said.
     pub source: Option<String>,
     /// `PAM_TTY`.
-    pub tty: Option<Shown>,
+    pub tty: Option<SafeText>,
     /// Fingerprint of the key that was used.
     pub key: Option<String>,
     /// The login that let the person in, if one did.

@@ -1,7 +1,7 @@
 //! What can happen: a closed list of kinds, and the facts that go with one of them.
 
 use kbmfa_proto::names::{LoginId, MachineName, UserName};
-use kbmfa_proto::text::Shown;
+use kbmfa_proto::text::SafeText;
 use serde::Serialize;
 use std::collections::BTreeMap;
 use std::fmt;
@@ -172,7 +172,7 @@ pub struct Actor {
     pub who: String,
     /// Who `SUDO_USER` says it was: a claim, no more.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub claim: Option<Shown>,
+    pub claim: Option<SafeText>,
 }
 
 impl Actor {
@@ -205,7 +205,7 @@ pub struct Event {
     pub user: Option<UserName>,
     /// Whatever else is worth knowing.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
-    pub detail: BTreeMap<&'static str, Shown>,
+    pub detail: BTreeMap<&'static str, SafeText>,
 }
 
 impl Event {
@@ -224,7 +224,7 @@ impl Event {
     /// With this detail.
     #[must_use]
     pub fn detail(mut self, name: &'static str, value: impl fmt::Display) -> Self {
-        self.detail.insert(name, Shown::new(&value.to_string()));
+        self.detail.insert(name, SafeText::new(&value.to_string()));
         self
     }
 

@@ -5,7 +5,7 @@ pub mod index;
 pub mod search;
 
 use kbmfa_proto::names::{LoginId, MachineName, UserName};
-use kbmfa_proto::text::Shown;
+use kbmfa_proto::text::SafeText;
 use serde::Serialize;
 
 use super::chain::{Broken, Fault, Head, Link, Seal, Walk, Witness};
@@ -56,7 +56,7 @@ pub fn append(tx: &Tx<'_>, event: &Event) -> Result<Head, Error> {
             tx.now.into(),
             event.kind.as_str().into(),
             event.actor.who.as_str().into(),
-            event.actor.claim.as_ref().map(Shown::as_str).into(),
+            event.actor.claim.as_ref().map(SafeText::as_str).into(),
             event.login.as_ref().map(LoginId::as_str).into(),
             event.machine.as_ref().map(MachineName::as_str).into(),
             event.user.as_ref().map(UserName::as_str).into(),

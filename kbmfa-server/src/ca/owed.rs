@@ -2,7 +2,7 @@
 //! soon as something may.
 
 use kbmfa_proto::pin::Pin;
-use kbmfa_proto::text::Shown;
+use kbmfa_proto::text::SafeText;
 use serde::{Deserialize, Serialize};
 
 use crate::audit::{Actor, Event, Kind, store as audit};
@@ -18,7 +18,7 @@ pub(super) enum Owed {
     /// The server's certificate was made.
     Certificate { why: String, names: String, ca: Pin, not_after: Option<Time> },
     /// An authority was made in the place of one that is lost.
-    Authority { pin: Pin, machines: usize, by: String, claim: Option<Shown> },
+    Authority { pin: Pin, machines: usize, by: String, claim: Option<SafeText> },
 }
 
 impl Owed {

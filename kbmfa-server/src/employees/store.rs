@@ -1,7 +1,7 @@
 //! The SQL of employees.
 
 use kbmfa_proto::names::{KeybaseName, UserName};
-use kbmfa_proto::text::Shown;
+use kbmfa_proto::text::SafeText;
 
 use super::{Email, State};
 use crate::clock::Time;
@@ -29,7 +29,7 @@ pub struct Employee {
     /// How the operator names them.
     pub email: Email,
     /// For people to read.
-    pub name: Shown,
+    pub name: SafeText,
     /// The account that is theirs.
     pub unix_name: UserName,
     /// Who they are in Keybase.

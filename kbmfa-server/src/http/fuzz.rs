@@ -7,7 +7,7 @@ use kbmfa_proto::caller::Authorization;
 use kbmfa_proto::login::{FirstFactor, OpenLogin, WAIT_S_MAX};
 use kbmfa_proto::machine::{Join, Trust};
 use kbmfa_proto::session::{REPORTS_MAX, SessionReport};
-use kbmfa_proto::text::Shown;
+use kbmfa_proto::text::SafeText;
 use serde::{Deserialize, Serialize};
 use std::fmt::Debug;
 use std::net::IpAddr;
@@ -90,7 +90,7 @@ fn read<T: for<'de> Deserialize<'de> + Serialize + PartialEq + Debug>(bytes: &[u
     Some(found)
 }
 
-fn is_clean(text: &Shown) -> bool {
+fn is_clean(text: &SafeText) -> bool {
     !text.as_str().contains(deceives)
 }
 

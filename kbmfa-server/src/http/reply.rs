@@ -2,7 +2,7 @@
 //! an unforeseen error is "internal error" there and complete in the log.
 
 use kbmfa_proto::problem::{MEDIA_TYPE, Problem};
-use kbmfa_proto::text::Shown;
+use kbmfa_proto::text::SafeText;
 use serde::{Deserialize, Serialize};
 use std::convert::Infallible;
 use warp::http::{HeaderValue, StatusCode, header};
@@ -58,8 +58,8 @@ pub(super) async fn no_route(rejection: Rejection) -> Result<Response, Infallibl
 
 /// A problem document.
 pub(super) fn problem(status: StatusCode, code: &str, title: &str, detail: Option<String>) -> Response {
-    let (code, title) = (Shown::new(code), Shown::new(title));
-    let body = Problem { code, status: status.as_u16(), title, detail: detail.map(Shown::from) };
+    let (code, title) = (SafeText::new(code), SafeText::new(title));
+    let body = Problem { code, status: status.as_u16(), title, detail: detail.map(SafeText::from) };
     let mut response = warp::reply::json(&body).into_response();
     *response.status_mut() = status;
     response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static(MEDIA_TYPE));

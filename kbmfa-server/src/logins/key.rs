@@ -3,7 +3,7 @@
 
 use base64::Engine as _;
 use base64::engine::general_purpose::{STANDARD, STANDARD_NO_PAD};
-use kbmfa_proto::text::Shown;
+use kbmfa_proto::text::SafeText;
 use sha2::{Digest, Sha256};
 use ssh_encoding::{Decode, Encode, Reader};
 use std::fmt;
@@ -21,7 +21,7 @@ pub struct Key {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Certificate {
     /// The name that its authority gave it.
-    pub key_id: Shown,
+    pub key_id: SafeText,
     /// The number that its authority gave it.
     pub serial: u64,
     /// Fingerprint of the authority's key.
@@ -86,7 +86,7 @@ fn certified(rest: &mut &[u8], plain: &str, fields: usize) -> ssh_encoding::Resu
         rest.drain_prefixed()?;
     }
     let ca = fingerprint(&Vec::<u8>::decode(rest)?);
-    let key_id = Shown::new(&String::from_utf8_lossy(&key_id));
+    let key_id = SafeText::new(&String::from_utf8_lossy(&key_id));
     Ok(Key { fingerprint: fingerprint(&blob), certificate: Some(Certificate { key_id, serial, ca }) })
 }
 

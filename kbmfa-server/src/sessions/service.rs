@@ -1,7 +1,7 @@
 //! What a report does: one action inside the caller's transaction, with its audit entry.
 
 use kbmfa_proto::session::{SessionEvent, SessionReport};
-use kbmfa_proto::text::Shown;
+use kbmfa_proto::text::SafeText;
 
 use super::store::{self, Moment, Session};
 use crate::audit::{Actor, Event, Kind, store as audit};
@@ -78,7 +78,7 @@ fn end(tx: &Tx<'_>, caller: &Caller, report: &SessionReport, end: Moment) -> Res
 /// A session of which nothing is known but what this report tells of the person.
 fn heard(tx: &Tx<'_>, caller: &Caller, report: &SessionReport) -> Result<Session, Error> {
     let client = report.connection.ssh.map(|ssh| ssh.client.ip());
-    let source = Origin::of(client, report.rhost.as_ref().map(Shown::as_str));
+    let source = Origin::of(client, report.rhost.as_ref().map(SafeText::as_str));
     Ok(Session {
         id: random::hex::<16>()?,
         machine_id: caller.machine_id.clone(),

@@ -2,7 +2,7 @@
 
 use kbmfa_proto::names::{LoginId, MachineName, ReportId, UserName};
 use kbmfa_proto::session::SessionReport;
-use kbmfa_proto::text::Shown;
+use kbmfa_proto::text::SafeText;
 use std::time::Duration;
 
 use crate::clock::Time;
@@ -35,11 +35,11 @@ pub struct Session {
     /// The Unix account.
     pub user: UserName,
     /// The PAM service.
-    pub service: Shown,
+    pub service: SafeText,
     /// The ssh client's address, or what `PAM_RHOST` said.
     pub source: Option<String>,
     /// `PAM_TTY`.
-    pub tty: Option<Shown>,
+    pub tty: Option<SafeText>,
     /// Fingerprint of the key that was used, where sshd told it.
     pub key: Option<String>,
     /// When the first report of it came.
@@ -85,7 +85,7 @@ fn session(row: &Row<'_>) -> Result<Session, Error> {
         user: row.parsed("account")?,
         service: row.text("service")?.into(),
         source: row.text_or_null("source")?,
-        tty: row.text_or_null("tty")?.map(Shown::from),
+        tty: row.text_or_null("tty")?.map(SafeText::from),
         key: row.text_or_null("key_fingerprint")?,
         heard_at: row.time("heard_at")?,
         opened: both("opened_at", "opened_reported_at")?,
@@ -135,7 +135,7 @@ pub(super) fn insert(tx: &Tx<'_>, session: &Session) -> Result<(), Error> {
             session.user.as_str().into(),
             session.service.as_str().into(),
             session.source.clone().into(),
-            session.tty.as_ref().map(Shown::as_str).into(),
+            session.tty.as_ref().map(SafeText::as_str).into(),
             session.key.clone().into(),
             session.heard_at.into(),
         ],

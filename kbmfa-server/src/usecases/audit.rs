@@ -1,6 +1,6 @@
 //! What can be done with the audit log besides reading it.
 
-use kbmfa_proto::text::Shown;
+use kbmfa_proto::text::SafeText;
 
 use crate::audit::store::archive::{self, Archive};
 use crate::audit::{Actor, Event, Head, Kind, store as audit};
@@ -37,7 +37,7 @@ pub fn archive(tx: &Tx<'_>, actor: &Actor, archive: &Archive, before: Time) -> R
 /// # Errors
 /// What the database says.
 pub fn backup_made(tx: &Tx<'_>, actor: &Actor, file: &str, head: &Head) -> Result<(), db::Error> {
-    let event = Event::new(Kind::BackupMade, actor.clone()).detail("file", Shown::new(file));
+    let event = Event::new(Kind::BackupMade, actor.clone()).detail("file", SafeText::new(file));
     audit::append(tx, &event.detail("head", head)).map(drop)
 }
 

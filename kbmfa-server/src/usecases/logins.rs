@@ -1,6 +1,6 @@
 //! What an operator can do with a login.
 
-use kbmfa_proto::text::Shown;
+use kbmfa_proto::text::SafeText;
 
 use crate::channels::Answer;
 use crate::db::Tx;
@@ -17,7 +17,7 @@ pub fn decide(
     prefix: &str,
     who: &AtConsole,
     answer: Answer,
-    reason: Option<&Shown>,
+    reason: Option<&SafeText>,
 ) -> Result<Answered, Error> {
     let login = service::find(tx, prefix)?;
     answer_at_console(tx, rules, &login.id, who, answer, reason)

@@ -60,7 +60,7 @@ impl Pam for TestPam {
     fn shows_text(&self) -> bool {
         true
     }
-    fn tell(&self, tone: Tone, text: &Shown) {
+    fn tell(&self, tone: Tone, text: &SafeText) {
         self.told.borrow_mut().push(format!("{tone:?}: {text}"));
     }
     fn log(&self, level: Level, line: &str) {
@@ -138,7 +138,7 @@ fn a_session_of_which_nothing_is_known_is_not_believed_to_come_from_where_no_soc
 fn no_name_is_so_long_that_the_log_does_not_say_what_became_of_it() {
     let user: &'static str = "\u{1b}[2J".repeat(400).leak();
     let (outcome, logged, _) = run(TestPam { user: Some(user), ..TestPam::default() }, Phase::Auth, &[]);
-    let line = Shown::new(&logged[0].1);
+    let line = SafeText::new(&logged[0].1);
     assert_eq!(outcome, Outcome::BadUser);
     assert!(line.as_str().contains("… from 192.0.2.1: refused, bad user name"), "{line}");
 }

@@ -5,7 +5,7 @@ use crate::attempt::tests::TestPam;
 use crate::clock::Monotonic;
 use kbmfa_proto::client::HungUp;
 use kbmfa_proto::login::{Account, Capabilities, Connection, FirstFactor};
-use kbmfa_proto::text::Shown;
+use kbmfa_proto::text::SafeText;
 use std::cell::Cell;
 use std::collections::VecDeque;
 use std::rc::Rc;
@@ -247,7 +247,7 @@ fn a_server_that_does_not_hold_the_call_is_not_asked_without_end() {
 
 #[test]
 fn the_servers_words_are_shown_once_in_the_auth_phase_only() {
-    let saying = |state| Ok(LoginReply { say: Some(Shown::new("ask Bob")), ..reply(state).unwrap() });
+    let saying = |state| Ok(LoginReply { say: Some(SafeText::new("ask Bob")), ..reply(state).unwrap() });
     let script = || {
         [Open(saying(State::Pending)), Wait(900, saying(State::Pending)), Wait(900, reply(State::Approved))]
     };

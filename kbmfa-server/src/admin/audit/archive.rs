@@ -1,7 +1,7 @@
 //! `audit archive`: writes the oldest events into a file, makes sure of it, and cuts them off the chain.
 
 use clap::Args as ClapArgs;
-use kbmfa_proto::text::Shown;
+use kbmfa_proto::text::SafeText;
 use serde_json::json;
 use std::ops::RangeInclusive;
 use std::path::{Path, PathBuf};
@@ -83,7 +83,7 @@ fn write(db: &Db, part: RangeInclusive<i64>, output: &Output) -> Result<Archive,
     if read.sha256 != summed.sha256() || read.last.seq != *part.end() {
         return Err(Failure::new(format!("{name} does not read back as it was written")));
     }
-    Ok(Archive { first: start.seq + 1, last: read.last, sha256: read.sha256, file: Shown::from(name) })
+    Ok(Archive { first: start.seq + 1, last: read.last, sha256: read.sha256, file: SafeText::from(name) })
 }
 
 fn prune(db: &Db) -> Result<(), Failure> {

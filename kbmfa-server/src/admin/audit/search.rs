@@ -2,7 +2,7 @@
 
 use clap::Args as ClapArgs;
 use kbmfa_proto::names::{MachineName, UserName};
-use kbmfa_proto::text::Shown;
+use kbmfa_proto::text::SafeText;
 use serde_json::Value;
 
 use super::super::print::{self, Column, Moment};
@@ -108,7 +108,7 @@ fn cells(admin: &Admin, event: &Value) -> Vec<String> {
 
 fn text(event: &Value, pointer: &str) -> String {
     // A record that was tampered with may hold anything.
-    Shown::new(event.pointer(pointer).and_then(Value::as_str).unwrap_or("-")).to_string()
+    SafeText::new(event.pointer(pointer).and_then(Value::as_str).unwrap_or("-")).to_string()
 }
 
 /// When it was, for people.
@@ -129,7 +129,7 @@ pub(in crate::admin) fn actor(event: &Value) -> String {
 pub(in crate::admin) fn details(event: &Value) -> String {
     let detail = event.get("detail").and_then(Value::as_object).map(|detail| {
         let pair = |(name, value): (&String, &Value)| format!("{name}={}", value.as_str().unwrap_or("?"));
-        let pairs = detail.iter().map(|one| Shown::new(&pair(one)).to_string());
+        let pairs = detail.iter().map(|one| SafeText::new(&pair(one)).to_string());
         pairs.collect::<Vec<_>>().join(" ")
     });
     detail.unwrap_or_default()

@@ -1,7 +1,7 @@
 //! Archives: the cut between the events in a file and those that stay. A checkpoint says where the chain goes
 //! on, and a sealed event says the same, so that a forged cut is noticed.
 
-use kbmfa_proto::text::Shown;
+use kbmfa_proto::text::SafeText;
 use serde_json::Value as Json;
 use std::ops::RangeInclusive;
 
@@ -23,7 +23,7 @@ pub struct Archive {
     /// SHA-256 of the file's bytes, in hex.
     pub sha256: String,
     /// Where the file was written.
-    pub file: Shown,
+    pub file: SafeText,
 }
 
 /// A cut, as recorded.
@@ -57,7 +57,7 @@ fn checkpoint(row: &Row<'_>) -> Result<Checkpoint, DbError> {
     let seal = Seal::from_bytes(&row.blob("seal")?).ok_or_else(bad)?;
     let last = Head { seq: row.integer("seq")?, seal };
     let (first, sha256, file) =
-        (row.integer("first_seq")?, row.text("sha256")?, Shown::from(row.text("file")?));
+        (row.integer("first_seq")?, row.text("sha256")?, SafeText::from(row.text("file")?));
     Ok(Checkpoint {
         last,
         archive: Archive { first, last, sha256, file },

@@ -212,7 +212,7 @@ mod tests {
     use super::*;
     use crate::audit::event::{Actor, Event};
     use crate::db::testing::{Fixture, START, fixture, sqlite_fixture};
-    use kbmfa_proto::text::Shown;
+    use kbmfa_proto::text::SafeText;
     use proptest::prelude::*;
     use std::time::Duration;
 
@@ -316,7 +316,7 @@ mod tests {
         #![proptest_config(ProptestConfig::with_cases(64))]
         #[test]
         fn whatever_was_put_on_record_is_found_by_copying_it(note in "\\PC{0,30}|[ -~]{0,30}", user in "[ -~]{1,9}") {
-            let note = Shown::new(&note);
+            let note = SafeText::new(&note);
             let fixture = fixture();
             let by = Event::new(Kind::AnswerGiven, Actor::new("console:root"));
             let event = Event { user: Some(user.parse().unwrap()), ..by.detail("note", &note) };

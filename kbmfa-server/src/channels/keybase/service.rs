@@ -2,7 +2,7 @@
 //! the bot and as nobody else.
 
 use kbmfa_proto::names::KeybaseName;
-use kbmfa_proto::text::Shown;
+use kbmfa_proto::text::SafeText;
 use nix::unistd::{Uid, User};
 use std::fs;
 use std::future;
@@ -174,7 +174,7 @@ impl Own {
 async fn drain<R: AsyncRead + Unpin>(from: Option<&mut Lines<R>>, mut heard: impl FnMut(String)) {
     let Some(lines) = from else { return };
     while let Ok(Some(line)) = lines.next().await {
-        log::debug!("keybase service: {}", Shown::new(&line));
+        log::debug!("keybase service: {}", SafeText::new(&line));
         heard(line);
     }
 }

@@ -2,7 +2,7 @@
 //! be read is never an answer.
 
 use kbmfa_proto::names::KeybaseName;
-use kbmfa_proto::text::Shown;
+use kbmfa_proto::text::SafeText;
 use serde::Deserialize;
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
@@ -30,7 +30,7 @@ pub(super) fn reply(line: &str, id: u64) -> Result<Value, Error> {
     match (reply.error, reply.result) {
         (Some(error), _) => {
             let pause = error.data.and_then(|data| data.window_reset).map(Duration::from_secs);
-            Err(Error::Refused { message: Shown::new(&error.message).to_string(), pause })
+            Err(Error::Refused { message: SafeText::new(&error.message).to_string(), pause })
         }
         (None, Some(result)) => Ok(result),
         (None, None) => Err(Error::broken("a reply without a result")),

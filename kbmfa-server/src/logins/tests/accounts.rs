@@ -2,7 +2,7 @@
 
 use kbmfa_proto::account::LocalCaller;
 use kbmfa_proto::names::UserName;
-use kbmfa_proto::text::Shown;
+use kbmfa_proto::text::SafeText;
 
 use super::*;
 
@@ -137,7 +137,7 @@ fn an_answer_without_a_login_uid_does_not_count_where_approvers_are_told_apart()
     let mut world = World::new();
     employ(&world, "alice");
     let answer = |world: &World, id, has_login| {
-        let claim = Some(Shown::new("alice"));
+        let claim = Some(SafeText::new("alice"));
         let who = decide::AtConsole { person: "console:root".parse().unwrap(), claim, has_login };
         world.act(move |tx, rules, _| {
             decide::answer_at_console(tx, rules, &login_id(id), &who, Answer::Approve, None)

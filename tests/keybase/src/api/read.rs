@@ -17,7 +17,7 @@ const PAGE_DEFAULT: usize = 20;
 
 #[derive(Serialize)]
 struct Thread {
-    messages: Vec<Shown>,
+    messages: Vec<ListedMessage>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pagination: Option<Pages>,
     #[serde(skip_serializing_if = "std::ops::Not::not")]
@@ -27,7 +27,7 @@ struct Thread {
 }
 
 #[derive(Serialize)]
-struct Shown {
+struct ListedMessage {
     msg: Summary,
 }
 
@@ -50,8 +50,9 @@ pub(crate) fn read(context: &mut Context<'_>, options: &Options) -> Outcome {
         let is_wanted = |message: &&Message| !options.unread_only || message.id > read_up_to;
         let all: Vec<&Message> = visible(chat, conversation, &me).filter(is_wanted).collect();
         let (page, pages) = turn(&all, options.pagination.as_ref());
-        let show =
-            |message: &&Message| Shown { msg: summary(chat, conversation, message, &me, Moment::Read) };
+        let show = |message: &&Message| ListedMessage {
+            msg: summary(chat, conversation, message, &me, Moment::Read),
+        };
         (page.iter().map(show).collect(), pages, conversation.id.clone())
     };
     finish(
@@ -73,7 +74,7 @@ pub(crate) fn get(context: &mut Context<'_>, options: &Options) -> Outcome {
     let (messages, id) = {
         let (chat, conversation) = opened(context, options)?;
         let is_wanted = |message: &&Message| options.message_ids.contains(&message.id);
-        let show = |message| Shown { msg: summary(chat, conversation, message, &me, Moment::Read) };
+        let show = |message| ListedMessage { msg: summary(chat, conversation, message, &me, Moment::Read) };
         (visible(chat, conversation, &me).filter(is_wanted).map(show).collect(), conversation.id.clone())
     };
     finish(

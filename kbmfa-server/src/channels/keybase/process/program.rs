@@ -149,7 +149,7 @@ pub(in crate::channels::keybase) fn last_line(complaint: &str) -> String {
     let line = complaint.lines().rev().find(|line| !line.trim().is_empty()).unwrap_or("it did not say why");
     let after_place = line.split_once("] ").map_or(line, |(_, rest)| rest);
     let words = after_place.split_once(' ').filter(|(number, _)| number.parse::<u32>().is_ok());
-    kbmfa_proto::text::Shown::new(words.map_or(after_place, |(_, rest)| rest)).to_string()
+    kbmfa_proto::text::SafeText::new(words.map_or(after_place, |(_, rest)| rest)).to_string()
 }
 
 #[cfg(test)]
