@@ -34,7 +34,8 @@ touch dev/log
 mount --bind "$dir/syslog" dev/log
 if [ "$host" != none ]; then
   touch usr/bin/kbmfa-host
-  mount --bind "$host" usr/bin/kbmfa-host
+  # The very file that was built, which every machine shares: none may change it.
+  mount -o bind,ro "$host" usr/bin/kbmfa-host
 fi
 
 hostname "$(cat etc/hostname)"
