@@ -1,4 +1,4 @@
-//! What a `doctor` has found, in one form for both programs: for people, and as JSON for programs.
+//! The findings of a `doctor`, in one form for both programs: as text for people and as JSON for programs.
 
 #![forbid(unsafe_code)]
 

@@ -1,4 +1,4 @@
-//! What to do about a call that failed, by what made it fail.
+//! Suggests a fix for a failed call to the server, by the cause of the failure.
 
 use kbmfa_proto::client::Error as CallError;
 use rustls::{CertificateError, Error as TlsError};

@@ -1,5 +1,5 @@
-//! `kbmfa-host doctor`: looks at everything that a login needs on this machine, rehearses one, and names the fix for
-//! each fault.
+//! `kbmfa-host doctor`: checks everything that a login needs on this machine, does a dry run of one, and
+//! names the fix for each fault.
 
 use comfy_table::{Table, presets};
 use kbmfa_finding::{Finding, Level};

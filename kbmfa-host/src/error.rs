@@ -1,4 +1,4 @@
-//! What went wrong, with what to do about it, for people and for programs; and the exit status that goes with it.
+//! An error with its fix, for people and for programs, and the exit status that goes with it.
 
 use serde_json::json;
 use std::fmt;

@@ -1,7 +1,7 @@
-//! `kbmfa-host join`: trades a one-time token for a credential that this machine makes itself.
+//! `kbmfa-host join`: exchanges a one-time token for a credential that this machine makes itself.
 //!
-//! The credential is on disk before the server hears of it, so that running `join` again after a crash picks
-//! up where it stopped. The token is never an argument and never printed.
+//! The credential is on disk before its hash is sent to the server, so `join` can be run again after a crash
+//! and goes on from there. The token is never an argument and never printed.
 
 use kbmfa_proto::caller::Authorization;
 use kbmfa_proto::client::{Client, Error as CallError, Method, Target, Trust};

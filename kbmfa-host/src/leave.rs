@@ -1,5 +1,5 @@
-//! `kbmfa-host leave`: removes what `join` and the module have put on this machine, and nothing as long as a line of PAM or
-//! sshd names us: without its files the module refuses every login.
+//! `kbmfa-host leave`: removes the files that `join` and the module wrote. It removes nothing while a line of
+//! PAM or sshd names the module, because without its files the module refuses every login.
 
 use rustix::process::geteuid;
 use std::fs;

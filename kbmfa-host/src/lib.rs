@@ -1,5 +1,6 @@
-//! `kbmfa-host`, the program that sets a machine up and looks after it: its command line and its errors, and a file for each
-//! verb. Nothing here runs during a login. How a machine's files are read is the module's own code, so that both agree.
+//! `kbmfa-host` sets a machine up and maintains it: the command line, its errors, and a file for each verb.
+//! Nothing here runs during a login. Files of the machine are read by the module's own code, so both always
+//! agree.
 
 use clap::{Parser, Subcommand};
 use std::io::{self, Write};

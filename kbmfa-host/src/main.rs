@@ -1,4 +1,4 @@
-//! Sets a machine up for kbmfa and looks after it; see `kbmfa-host --help`.
+//! Sets a machine up for kbmfa and maintains it; see `kbmfa-host --help`.
 
 #![forbid(unsafe_code)]
 

@@ -1,4 +1,4 @@
-//! Looking names up: here, by an administrator, and never in a login.
+//! Name look-ups, for `join` and `refresh`. A login never looks a name up.
 
 use std::io;
 use std::net::{IpAddr, SocketAddr, ToSocketAddrs};

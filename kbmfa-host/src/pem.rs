@@ -1,4 +1,4 @@
-//! One certificate as PEM. Reading PEM is the TLS library's work.
+//! Writes one certificate as PEM. The TLS library reads PEM.
 
 const ALPHABET: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
 const LINE: usize = 64;

@@ -1,4 +1,4 @@
-//! Putting files in their place so that a crash leaves either the old one or the new one, on disk.
+//! Replaces files atomically: after a crash either the old file or the new one is on disk.
 
 use std::fs::{self, DirBuilder, File, OpenOptions, Permissions};
 use std::io::{self, Write};

@@ -1,8 +1,8 @@
-//! `kbmfa-host refresh`: looks the servers' addresses up anew, asks a server which CAs to trust, over a connection to one
-//! that is trusted already, and puts both on file.
+//! `kbmfa-host refresh`: looks up the servers' addresses again, and fetches the list of CAs to trust over a
+//! connection that is trusted already. Both are written to the machine's files.
 //!
-//! A list is put on file only after the server that gave it has been reached with that list alone, so that a
-//! refresh cannot lock the machine out. The server hears last what the machine trusts.
+//! A list is written only after its server has been reached with that list alone, so a refresh cannot lock
+//! the machine out. The last step reports to the server what the machine trusts.
 
 use kbmfa_proto::caller::Authorization;
 use kbmfa_proto::client::{BadCa, Client, Error as CallError, Method, Target, Trust as Trusted, pin_of};

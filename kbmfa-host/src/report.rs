@@ -1,4 +1,4 @@
-//! What a verb says: lines as it goes for people, or one JSON object at its end for programs.
+//! Output of a verb: lines as it runs for people, or one JSON object at the end for programs.
 
 use serde_json::{Map, Value};
 use std::fmt::Display;

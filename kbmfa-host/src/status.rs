@@ -1,4 +1,4 @@
-//! `kbmfa-host status`: calls every address as a login would, and says what is wrong.
+//! `kbmfa-host status`: calls every address as a login would, and reports what is wrong.
 
 use kbmfa_finding::Finding;
 use kbmfa_proto::client::{Client, Error as CallError, Method, Target};

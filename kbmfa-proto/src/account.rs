@@ -1,4 +1,4 @@
-//! The Unix account that a machine reports: what its name service says it is, not how somebody spelled it.
+//! The Unix account that a machine reports: as its name service has it, not as somebody typed it.
 
 use serde::{Deserialize, Serialize};
 

@@ -1,8 +1,8 @@
-//! Who calls: the `Authorization` header of every request but `join`.
+//! Identity of the caller: the `Authorization` header of every request but `join`.
 //!
 //! A machine that has joined sends its own credential. One that has not may open logins with the `AUTH_TOKEN`
-//! that the old tool gave to all hosts alike: with it goes a name that the machine merely claims, and a secret
-//! of this one login, for anybody else who has the token must not be able to read or to cancel it.
+//! that the old tool gave to all hosts. It then also sends a name, which nothing proves, and a secret for
+//! this one login, so that other holders of the token can neither read nor cancel the login.
 
 use std::str::FromStr;
 

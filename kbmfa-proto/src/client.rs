@@ -1,8 +1,8 @@
-//! The one blocking HTTPS client: TLS 1.3 to a pinned CA, one total deadline for each call, a cap on
-//! the reply, no redirects, no proxy, nothing read from the environment, no thread, no name look-up.
+//! The one blocking HTTPS client: TLS 1.3 to a pinned CA, one total deadline for each call, a size limit on
+//! the reply, no redirects, no proxy, no environment variables, no threads, no name look-up.
 //!
-//! It can watch a person while it waits ([`Presence`]), which is how the module hears an ssh client
-//! hang up. It never retries: the caller knows what may be repeated.
+//! It can watch whether the person is still there while it waits ([`Presence`]); so the module notices when
+//! an ssh client hangs up. It never retries, because only the caller knows which requests may be repeated.
 
 use serde::{Deserialize, Serialize};
 use std::net::SocketAddr;

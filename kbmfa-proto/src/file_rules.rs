@@ -1,5 +1,5 @@
-//! Which files a program of ours believes: the rules that the module and the server share. Pure, but for reading modes and
-//! owners.
+//! Rules for trusting a file, shared by the module and the server: type, owner and mode. Pure, but for
+//! reading modes and owners.
 
 use std::fs::{self, Metadata};
 use std::io;

@@ -1,6 +1,6 @@
-//! What crosses the wire between a machine and the server, and what both say alike.
+//! The wire format between a machine and the server, and rules that both share.
 //!
-//! Types here cannot hold a bad value, and an answer that is not understood reads as a refusal.
+//! A type here cannot hold an invalid value, and an answer that is not understood reads as a refusal.
 //! `docs/protocol.md` describes the same for people.
 
 #![forbid(unsafe_code)]

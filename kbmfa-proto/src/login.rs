@@ -1,6 +1,6 @@
-//! One login, between a machine and the server: open it, wait for it, cancel it.
+//! One login between a machine and the server: open it, wait for it, cancel it.
 //!
-//! `PUT /v1/logins/{id}` carries [`OpenLogin`]; every verb on that path answers with [`LoginReply`].
+//! `PUT /v1/logins/{id}` carries [`OpenLogin`]; every method on that path answers with [`LoginReply`].
 
 use serde::{Deserialize, Serialize};
 use std::net::SocketAddr;

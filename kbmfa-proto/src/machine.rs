@@ -1,4 +1,4 @@
-//! A machine's own affairs with the server: joining, and asking who it is.
+//! Requests of a machine about itself: joining, and reading its own name.
 
 use serde::{Deserialize, Serialize};
 

@@ -1,4 +1,4 @@
-//! Names and ids as types that cannot hold a bad value. Parsing is the only way in.
+//! Names and ids as types that cannot hold an invalid value. The only way to make one is to parse it.
 
 use serde::{Deserialize, Serialize};
 use std::fmt;

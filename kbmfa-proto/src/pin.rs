@@ -1,4 +1,4 @@
-//! The pin: which certificate authority a machine trusts on first contact.
+//! The pin: the hash of the certificate authority that a machine trusts at first contact.
 
 use serde::{Deserialize, Serialize};
 use std::fmt;

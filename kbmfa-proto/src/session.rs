@@ -1,8 +1,8 @@
-//! What became of a login on the machine: a session opened, a session closed, somebody let in while no
-//! server could be reached.
+//! Reports of a machine after a login: a session opened, a session closed, somebody let in while no server
+//! could be reached.
 //!
 //! `POST /v1/sessions` carries one [`SessionReport`] as it happens, `POST /v1/reports` those that could not
-//! be sent then; both answer with [`Taken`]. The same report again is harmless.
+//! be sent then; both answer with [`Taken`]. Sending a report again has no effect.
 
 use serde::{Deserialize, Serialize};
 

@@ -1,4 +1,4 @@
-//! Text from outside, made safe to show. Nothing else may reach a terminal, a log or a chat.
+//! Text from outside, made safe to display. No other text from outside may reach a terminal, a log or a chat.
 
 use serde::{Deserialize, Serialize};
 use std::fmt;

@@ -1,7 +1,8 @@
-//! The admin socket: a request, framed JSON, and its reply. The command line uses it to tell a running server that the
-//! database changed, to have it reload, and - for a group that the operator names - to see and answer logins without root.
+//! The admin socket: one request and one reply, as framed JSON. By it the command line notifies a running
+//! server that the database changed, and has it reload. A group that the operator names sees and answers
+//! logins by it without root.
 //!
-//! Who asks is what the kernel says of the other end (`SO_PEERCRED`), never a field of the request.
+//! The caller is the uid that the kernel reports for the peer (`SO_PEERCRED`), never a field of the request.
 
 pub mod client;
 mod frame;

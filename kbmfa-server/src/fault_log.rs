@@ -1,4 +1,5 @@
-//! A fault that lasts is logged when it begins, then at intervals with a number, and when it is over: not at each attempt.
+//! Logs a lasting fault when it begins, then at intervals with a count, and once when it is over; not at each
+//! attempt.
 
 use std::collections::HashMap;
 use std::fmt::Display;

@@ -1,7 +1,7 @@
 //! kbmfa's server: judges logins, asks people, keeps the audit log.
 //!
-//! `docs/architecture.md` says which room is which; the modules stand here in reading order, and each
-//! may use only those that stand below it.
+//! `docs/architecture.md` describes each module. They are declared here in reading order, and each may use
+//! only those below it.
 
 #![forbid(unsafe_code)]
 

@@ -1,8 +1,8 @@
-//! Which of the server's loops still get round.
+//! Reports which of the server's loops are making progress.
 //!
-//! Each long-lived loop holds a [`Progress`] and reports every round; a [`Registry`] knows them all. Silence is counted in
-//! ticks of the thread that checks, not in time: when the whole process was stopped (SIGSTOP, a suspended machine) no
-//! tick passed either, so no loop looks late for that.
+//! Each long-lived loop holds a [`Progress`] and reports every round; a [`Registry`] knows them all. Silence
+//! is counted in ticks of the checking thread, not in time. While the whole process is stopped (SIGSTOP, a
+//! suspended machine) there are no ticks, so no loop looks late because of it.
 
 use std::future::Future;
 use std::pin::pin;

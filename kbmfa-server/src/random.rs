@@ -1,4 +1,4 @@
-//! The only maker of random values.
+//! The only source of random values.
 
 /// The system gave no random bytes.
 #[derive(Debug, thiserror::Error)]

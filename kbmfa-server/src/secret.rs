@@ -1,4 +1,4 @@
-//! Values that must not be printed, and the hashes that stand for them in the database.
+//! Values that must not be printed, and their hashes, which the database stores.
 
 use sha2::{Digest, Sha256};
 use std::fmt;

@@ -1,5 +1,5 @@
-//! The server's only lock. State that several tasks use lies in a [`Shared`], and the lock is held for the length of one
-//! closure: no guard can be kept across another call, an await or a second lock.
+//! The server's only lock. State that several tasks use is in a [`Shared`]. The lock is held for one closure
+//! only: no guard can be kept across another call, an await or a second lock.
 
 use std::cell::Cell;
 use std::fmt;

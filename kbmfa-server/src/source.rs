@@ -1,7 +1,9 @@
-//! Where somebody comes from: the one notion of it for the listener, limits, cool-down and policy ranges. Pure.
+//! Addresses of callers and people: the one definition for the listener, limits, cool-down and policy ranges.
+//! Pure.
 //!
-//! An [`Address`] is one exact address and is what ranges are compared with. A [`Source`] is what limits count by: an
-//! IPv4 address or an IPv6 /64, since one IPv6 host may use every address of its /64. Neither knows ports or zones.
+//! An [`Address`] is one exact address and is compared with ranges. A [`Source`] is what limits count by: an
+//! IPv4 address or an IPv6 /64, since one IPv6 host may use every address of its /64. Neither includes ports
+//! or zones.
 
 use ipnet::{IpNet, Ipv4Net};
 use std::fmt;

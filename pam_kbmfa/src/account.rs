@@ -1,5 +1,5 @@
-//! Which account a login is about, by the machine's own name service, and who asks for it where that is a local
-//! program. Names as typed are for people to read: a name service may fold case, or take `name@domain`.
+//! The account that a login is about, by the machine's own name service, and for local programs the account
+//! of the caller. The name as typed is only displayed: a name service may fold case or accept `name@domain`.
 
 use kbmfa_proto::account::LocalCaller;
 use kbmfa_proto::login::{Account, SshConnection};

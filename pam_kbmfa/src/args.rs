@@ -1,6 +1,6 @@
-//! The module's arguments, as they stand on its line in `/etc/pam.d`.
+//! The module's arguments on its line in `/etc/pam.d`.
 //!
-//! A word that is not understood refuses every login of that line: a typing error must never weaken it.
+//! An unknown word refuses every login of that line, so that a typing error never weakens it.
 
 use std::ffi::CStr;
 use std::path::{Path, PathBuf};

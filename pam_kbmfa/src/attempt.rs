@@ -1,4 +1,4 @@
-//! One call by PAM, from arguments and files to the login, and the one line that is logged about it.
+//! One call by PAM: reads arguments and files, runs the login, and logs one line about it.
 
 use kbmfa_proto::client::Watch;
 use kbmfa_proto::login::{Capabilities, FirstFactor, OpenLogin, Phase};

@@ -1,6 +1,6 @@
 //! The only reader of clocks, and the only place that waits without a server's socket.
 //!
-//! A login is timed by the monotonic clock alone: setting the machine's date must not stretch it.
+//! A login is timed by the monotonic clock alone, so that setting the machine's date cannot extend it.
 
 use kbmfa_proto::client::{Event, HungUp, Watch, wait};
 use std::time::{Duration, Instant};

@@ -1,7 +1,7 @@
-//! `/etc/kbmfa/pam.toml`: what it may say, and the CA list and credential that it points to.
+//! `/etc/kbmfa/pam.toml`, and the CA list and credential that it names.
 //!
-//! Unknown keys are faults, and all faults are found before anything is used. It must never look a name
-//! up: every server's addresses stand in the file.
+//! Unknown keys are faults, and all faults are found before anything is used. Reading the file never looks a
+//! name up: it contains every server's addresses.
 
 use kbmfa_proto::client::Target;
 use kbmfa_proto::names::MachineName;

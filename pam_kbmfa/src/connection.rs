@@ -1,5 +1,5 @@
-//! The connection's id: the same in every phase and every process of one ssh connection, and never the same
-//! again. What `/proc` does not tell degrades it to this process; that is no reason to refuse a login.
+//! The connection id: the same in every phase and every process of one ssh connection, and never used again.
+//! Facts that `/proc` lacks make it an id of this process only; that is no reason to refuse a login.
 
 use kbmfa_proto::login::{Connection, SshConnection};
 use kbmfa_proto::text::SafeText;

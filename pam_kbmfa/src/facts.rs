@@ -1,6 +1,6 @@
-//! What PAM tells about one login, gathered once. Everything but the user may be missing.
+//! The facts of one login that PAM has, gathered once. All but the user may be missing.
 //!
-//! Nothing here is trusted for who the person is; the one decision taken is whether a first factor was given.
+//! None of them proves who the person is. They decide one thing: whether a first factor was given.
 
 use kbmfa_proto::login::{FirstFactor, Phase, SshConnection};
 use kbmfa_proto::text::SafeText;

@@ -1,5 +1,4 @@
-//! Faults on purpose, to show that sshd lets nobody in when the module breaks. Only in test builds: this
-//! file is not compiled into a release.
+//! Injected faults, to show that sshd lets nobody in when the module breaks. Compiled into test builds only.
 
 use std::hint::black_box;
 use std::str::FromStr;

@@ -1,5 +1,5 @@
-//! Reading the files that decide who may log in. A file that somebody else could have written is not read,
-//! and all checks are made on the open file, so that it cannot be swapped between check and use.
+//! Reads the files that decide who may log in. A file that others could have written is refused. All checks
+//! are made on the open file, so that it cannot be swapped between check and use.
 
 use kbmfa_proto::file_rules::{self, Distrust, Readers};
 use std::fs::{File, OpenOptions};

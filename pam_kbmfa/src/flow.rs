@@ -1,4 +1,5 @@
-//! One login, from opening it at the server to its end. It names no PAM code and reads no clock of its own.
+//! One login, from opening it at the server to its end. It knows no PAM code, and reads time only by the
+//! clock that it is given.
 //!
 //! Only an answer about this very login that says "approved" ends in [`Outcome::Approved`].
 

@@ -1,6 +1,6 @@
-//! Every parser of the module, for the fuzzer: what it makes of any bytes must hold what the rest relies on.
+//! Fuzz entry points for every parser of the module, with the invariants that the rest relies on.
 //!
-//! None of this is in the module. What the fuzzer begins with and has found is read here in the unit tests too.
+//! None of this is compiled into the module. The unit tests run the corpus, too.
 #![expect(clippy::missing_panics_doc, reason = "a fuzz target fails by a loud panic")]
 
 use kbmfa_proto::login::{FirstFactor, KEY_BYTES_MAX, Phase};

@@ -1,6 +1,7 @@
-//! Which computer this is, so that the server notices when a machine was cloned together with its credential.
+//! Identifies the computer, so that the server notices when a machine was cloned together with its
+//! credential.
 //!
-//! machine-id(5) asks programs not to show the machine id to others, and to hash it with a key of their own.
+//! machine-id(5) asks programs to keep the machine id private, and to hash it with a key of their own.
 
 use kbmfa_proto::machine::Host;
 use kbmfa_proto::names::HostHash;

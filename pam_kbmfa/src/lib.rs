@@ -1,6 +1,6 @@
 //! The PAM module: six entry points that read their arguments, catch every panic and return a code.
 //!
-//! A file per step, in reading order. Nothing here may print, leave a thread, a signal handler or an
+//! One file for each step, in reading order. Nothing here may print, leave a thread, a signal handler or an
 //! open descriptor behind, or end in success without a fresh approval; `outcome` holds the one exception.
 
 #![allow(

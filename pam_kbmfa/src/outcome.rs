@@ -1,4 +1,4 @@
-//! How a login can end, what PAM is told about each end, and what the person is told.
+//! The ways in which a login can end, and for each the PAM code and the sentence for the person.
 //!
 //! Everything fails closed. The one place in the project where a login may go on without an approval is
 //! marked in [`Outcome::code`]; nothing may be added beside it.

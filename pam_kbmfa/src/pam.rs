@@ -1,7 +1,7 @@
-//! What the login needs from PAM, as a trait, and its implementation over pam-bindings.
+//! What a login needs from PAM, as a trait, and its implementation with pam-bindings.
 //!
-//! Every text that leaves through here is cleaned first. A text that cannot be shown is not shown; that
-//! must never decide a login.
+//! Every text is cleaned before it is passed on. A text that cannot be displayed is dropped; that never
+//! decides a login.
 
 use kbmfa_proto::text::SafeText;
 use pam::constants::{PAM_ERROR_MSG, PAM_TEXT_INFO};

@@ -1,5 +1,5 @@
-//! Panics, turned into a text for the log. Nothing of a panic may reach standard error, which belongs to
-//! sshd, and none may unwind into C.
+//! Turns panics into a text for the log. No part of a panic may reach standard error, which belongs to sshd,
+//! and no panic may unwind into C.
 
 use std::panic::{self, AssertUnwindSafe, PanicHookInfo};
 use std::sync::Mutex;

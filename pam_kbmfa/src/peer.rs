@@ -1,6 +1,6 @@
-//! Finds the ssh client's socket among this process's own descriptors, so that a hang-up can be heard.
+//! Finds the ssh client's socket among this process's own descriptors, so that the module notices a hang-up.
 //!
-//! The socket is watched and nothing else: not a byte of it is read or written here.
+//! The socket is only watched: no byte of it is read or written here.
 
 use kbmfa_proto::client::{self, Watch};
 use std::io;

@@ -1,9 +1,9 @@
-//! Whether somebody who waits without an ssh connection - at sudo, su or login - is still there.
+//! Notices when a person who waits at sudo, su or login, without an ssh connection, leaves.
 //!
-//! No socket of an ssh client tells of them, so whatever they cannot leave without ending is watched: their terminal,
-//! the process that started this one, the leader of their session and its parent (over ssh without a terminal that
-//! is sshd), both ends that could show them anything, and the signals by which people break something off. What is
-//! not there when the wait begins is not missed later.
+//! No ssh client's socket shows that, so everything that ends when the person leaves is watched: their
+//! terminal, the process that started this one, the leader of their session and its parent (sshd, for ssh
+//! without a terminal), both ends of the streams that could show them anything, and the signals that
+//! interrupt a program. What is missing when the wait begins is not watched.
 
 use kbmfa_proto::client::Presence;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};

@@ -1,4 +1,4 @@
-//! The few facts read from `/proc`: a process's parent and start time, and which sockets it holds.
+//! Facts from `/proc`: a process's parent and start time, and its sockets.
 
 use std::fs;
 use std::io;

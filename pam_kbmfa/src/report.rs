@@ -1,7 +1,8 @@
-//! Tells the server what became of a login: a session opened or closed, somebody let in without it.
+//! Reports to the server what followed a login: a session opened or closed, or somebody let in without the
+//! server.
 //!
-//! All of it takes [`REPORT_TIME`] at the most, is never shown to anybody, and decides nothing. What cannot
-//! be told in that time goes into the spool, and goes out with the next login.
+//! A report takes at most [`REPORT_TIME`], is never displayed, and decides nothing. One that cannot be sent
+//! in that time goes into the spool and is sent with the next login.
 
 use kbmfa_proto::client::Error;
 use kbmfa_proto::login::{Connection, OpenLogin, SshConnection};

@@ -1,7 +1,7 @@
-//! The server as the login sees it, and fail-over between every address of every server behind it.
+//! The server as a login sees it: fail-over between every address of every server.
 //!
-//! The difference that matters is drawn here: unreachable is only what gave no TCP connection at any address.
-//! A server that can be reached and then fails is never taken for that.
+//! A server counts as unreachable only if no address gave a TCP connection. One that can be reached and then
+//! fails never counts as unreachable.
 
 use kbmfa_proto::client::Error;
 use kbmfa_proto::login::{LoginReply, OpenLogin};

@@ -1,7 +1,7 @@
-//! Reports that could not be sent, kept until they can be: one file each, in a directory of root's alone.
+//! The spool: reports that could not be sent, one file each, in a directory that only root can read.
 //!
-//! A file appears whole or not at all, and nothing needs tidying up if the process dies at any point. Nothing
-//! is synced: what a crash of the machine takes with it are reports of its last seconds, never a login.
+//! A file appears whole or not at all, so a process that dies at any point leaves nothing to clean up. Files
+//! are not synced: a crash of the machine can lose reports of its last seconds, never a login.
 
 use kbmfa_proto::names::ReportId;
 use kbmfa_proto::session::{

@@ -1,5 +1,5 @@
-//! What sshd tells its PAM modules in PAM's environment, parsed. Pure functions; sshd wrote these texts, but
-//! parts of them come from the network.
+//! Parses the values that sshd puts into PAM's environment. Pure. sshd wrote these texts, but parts of them
+//! come from the network.
 
 use kbmfa_proto::login::{KEY_BYTES_MAX, SshConnection};
 use std::net::{IpAddr, SocketAddr};

@@ -1,5 +1,5 @@
 //! The few calls to libpam and libc that pam-bindings and the standard library lack, each behind a safe
-//! function. No decision is taken here, and no pointer leaves this file.
+//! function. Nothing is decided here, and no pointer leaves this file.
 #![expect(unsafe_code, reason = "calls into C; everything else in the crate is safe code")]
 
 use pam::module::PamHandle;

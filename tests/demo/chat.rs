@@ -1,4 +1,4 @@
-//! The same with Keybase, modelled: people answer by a click in their team's channel.
+//! The demo with Keybase, modelled: people answer by a click in their team's channel.
 
 use kbmfa_tests::chat::{ChatWorld, ROOM};
 

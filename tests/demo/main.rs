@@ -1,5 +1,5 @@
-//! The main job, shown: a login that waits and is approved, one that is denied, and the events of both. Real
-//! sshd, real PAM, a real server; in namespaces of its own, with nothing of the host's changed.
+//! The demo: a login that waits and is approved, one that is denied, and the audit events of both. Real sshd,
+//! real PAM and a real server, in their own namespaces; nothing on the host changes.
 
 #![allow(
     clippy::disallowed_methods,

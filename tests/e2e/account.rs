@@ -1,5 +1,5 @@
-//! The module in the account phase: key + approval, for everything that ssh carries. A person sees nothing
-//! until it is over, and nothing at all when it ends well.
+//! The module in the account phase: key and approval, for every use of ssh. The person sees nothing until it
+//! is over, and nothing at all if they are let in.
 
 use insta::assert_snapshot;
 use kbmfa_tests::builder::Root;

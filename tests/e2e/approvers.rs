@@ -1,4 +1,5 @@
-//! People who see and answer logins without root: real accounts of the server's host, in a group or not, at its socket.
+//! People who list and answer logins without root: accounts of the server's host, in the group or not, at its
+//! socket.
 
 use insta::assert_snapshot;
 use kbmfa_tests::builder::Root;

@@ -1,5 +1,5 @@
-//! The record, with real programs: many writers at once, a login's whole story, files that anybody can verify,
-//! and what is cut off.
+//! The audit log with real programs: many writers at once, all events of a login, files that anybody can
+//! verify, and archived events.
 
 use kbmfa_tests::process::brief;
 use kbmfa_tests::world::World;

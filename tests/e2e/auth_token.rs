@@ -1,5 +1,5 @@
-//! Machines that have not joined, and open logins with the `AUTH_TOKEN` that the old tool gave to all its hosts; and
-//! what is on record of those who are turned away.
+//! Machines that have not joined and open logins with the `AUTH_TOKEN` that the old tool gave to all its
+//! hosts; and the audit events about callers that are rejected.
 
 use insta::assert_snapshot;
 use kbmfa_tests::files::put;

@@ -1,5 +1,5 @@
-//! A module that breaks in the middle of a login lets nobody in and does not take sshd with it, in a build of
-//! the module that can be told to break.
+//! A module that panics or crashes during a login lets nobody in and does not take sshd down. Uses a build of
+//! the module with injected faults.
 
 use kbmfa_tests::recipe::Phase;
 use kbmfa_tests::world::World;

@@ -1,4 +1,5 @@
-//! Programs with times and counts of their own, as the table in `docs/recipes.md` has them: paramiko, Ansible, fail2ban.
+//! Programs with their own time-outs and retries, from the table in `docs/recipes.md`: paramiko, Ansible,
+//! fail2ban.
 
 use kbmfa_tests::built;
 use kbmfa_tests::files::put;

@@ -1,5 +1,4 @@
-//! What a machine's administrator writes decides what happens without a server, and a mistake in it lets
-//! nobody in.
+//! The configuration of a machine decides what happens without a server, and a mistake in it lets nobody in.
 
 use insta::assert_snapshot;
 use kbmfa_tests::impostor::{Babbler, Stranger};

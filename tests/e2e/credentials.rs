@@ -1,6 +1,6 @@
 //! The life of credentials: the server's certificate is renewed under a waiting login, its authority is
-//! replaced under machines that go on working, an end that comes near is told, and a restored database takes
-//! nothing until somebody has confirmed it.
+//! replaced while machines work, an expiry is announced, and a restored database is read-only until somebody
+//! has confirmed it.
 
 use kbmfa_tests::certificate::{Made, foreign_authority};
 use kbmfa_tests::files::put;

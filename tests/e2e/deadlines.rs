@@ -1,5 +1,5 @@
-//! The module's own deadline, which the server hears of; and sshd's grace time where it does not count. Where it does
-//! is in `faults/machine/sshd.rs`.
+//! The module's own deadline, which it reports to the server; and sshd's grace time in the phases where it
+//! does not apply. The phase where it does is tested in `faults/machine/sshd.rs`.
 
 use crate::story::CANCELLED;
 use kbmfa_tests::recipe::Phase;

@@ -1,4 +1,4 @@
-//! What the module leaves in a process that lives on: sshd's monitor, in which the account phase runs, while the
+//! What the module leaves in a process that lives on: sshd's monitor, which runs the account phase, while the
 //! session that it let in is open.
 
 use kbmfa_tests::wait::until;

@@ -1,5 +1,5 @@
-//! `kbmfa-host doctor` on real machines: well where everything is as the recipes say, and a fault with its fix for each
-//! thing that is not.
+//! `kbmfa-host doctor` on real machines: no fault where everything follows the recipes, and a fault with its
+//! fix for each deviation.
 
 use kbmfa_tests::builder::{MachineBuilder, Root};
 use kbmfa_tests::built;

@@ -1,5 +1,5 @@
-//! What the documents tell people to type: done in its order on a machine that is the server's host as well, so that
-//! every path is the documents' own; and every other command, looked up in the programs' own help.
+//! Runs the commands of the documentation in their order, on a machine that is also the server's host, so
+//! that every path is the documented one. Every other command is checked against the programs' own help.
 
 use kbmfa_tests::builder::Root;
 use kbmfa_tests::built;

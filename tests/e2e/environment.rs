@@ -1,6 +1,7 @@
-//! A server that starts from the old tool's variables and nothing else, as whoever moves from that tool starts it.
+//! A server that starts from the old tool's variables and nothing else, as people who move from that tool
+//! start it.
 //!
-//! Whether Keybase can be reached plays no part here.
+//! Whether Keybase can be reached makes no difference here.
 
 use insta::assert_snapshot;
 use kbmfa_tests::built;

@@ -1,5 +1,5 @@
-//! One machine's credential in a thief's hands: what it says must neither keep people out of other machines, nor make
-//! their logins slow, nor flood those who answer. And what is old goes, without a trace being lost.
+//! A thief with the credential of one machine can neither keep people out of other machines, nor slow their
+//! logins down, nor flood the approvers. And old rows are removed without losing an event.
 
 use kbmfa_tests::machine::Machine;
 use kbmfa_tests::wait::{timed, until};

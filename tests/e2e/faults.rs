@@ -1,4 +1,4 @@
-//! The fault matrix: a story for each row of docs/threat-model.md, by where the fault is.
+//! The fault matrix: a test for each row of docs/threat-model.md, grouped by where the fault is.
 
 use kbmfa_tests::login::Login;
 use kbmfa_tests::machine::Machine;

@@ -1,4 +1,4 @@
-//! The harness itself tells the truth, shown with PAM modules of Debian's own in place of ours.
+//! Tests of the harness itself, with PAM modules of Debian in place of ours.
 
 use insta::{allow_duplicates, assert_snapshot};
 use kbmfa_tests::builder::{MachineBuilder, Root};

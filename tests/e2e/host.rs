@@ -1,4 +1,4 @@
-//! `kbmfa-host` as people and scripts use it: what it says when something is not as it should be, and what it leaves.
+//! `kbmfa-host` as people and scripts use it: its errors, and the files that it leaves.
 
 use kbmfa_tests::files::put;
 use kbmfa_tests::impostor::Stranger;

@@ -1,4 +1,4 @@
-//! Strangers who hold connections, and take their time: machines get through to the server all the same.
+//! Strangers who hold connections and send slowly: machines still reach the server.
 
 use kbmfa_tests::flood::Flood;
 use kbmfa_tests::machine::Machine;

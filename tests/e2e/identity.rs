@@ -1,4 +1,5 @@
-//! Who it really is: an account under another spelling, the account behind su and sudo, the key inside a certificate.
+//! Who logs in: an account under another spelling, the account behind su and sudo, the key inside a
+//! certificate.
 
 use kbmfa_tests::files::put;
 use kbmfa_tests::machine::Machine;

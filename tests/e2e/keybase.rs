@@ -1,6 +1,6 @@
-//! Asked and answered in Keybase, with a real sshd at the one end and a model of Keybase at the other. Each story checks
-//! the shell, what the channel's members see, and the record; at its end the model holds against the server whatever a
-//! careful client would not have done.
+//! Asks and answers in Keybase, with a real sshd at one end and a model of Keybase at the other. Each test
+//! checks the shell, what the channel's members see, and the audit log. At its end the model reports every
+//! call that a careful client would not have made.
 
 mod broken;
 mod channel;

@@ -1,4 +1,5 @@
-//! The server killed at any moment of a login: nothing may be lost, doubled, or missing from the audit log.
+//! The server is killed at any moment of a login: no login may be lost, doubled, or missing from the audit
+//! log.
 
 use kbmfa_tests::wait;
 use kbmfa_tests::world::World;

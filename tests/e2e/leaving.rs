@@ -1,5 +1,5 @@
-//! People who leave while they wait at sudo or su, where no ssh client's socket tells of it: a later approval must
-//! run nothing.
+//! People who leave while they wait at sudo or su, where no ssh client's socket shows it: a later approval
+//! must run nothing.
 
 use kbmfa_tests::files::put;
 use kbmfa_tests::login::Login;

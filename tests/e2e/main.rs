@@ -1,7 +1,7 @@
-//! Whole stories: a person logs in with real ssh, the module holds the login, somebody answers.
+//! End-to-end tests: a person logs in with real ssh, the module holds the login, somebody answers.
 //!
-//! Needs root, for the machines' namespaces; `make test` sees to it. A file per place where the module
-//! stands, or per topic; what is common to all phases is told once, in `story.rs`.
+//! Needs root, for the machines' namespaces; `make test` sees to it. One file for each place where the module
+//! is configured, or for each topic; tests that are the same in all phases are in `story.rs`.
 
 #![forbid(unsafe_code)]
 #![allow(

@@ -1,4 +1,5 @@
-//! What a suspension does to a connection that is open already: `ControlMaster`, and what an operator does about it.
+//! The effect of a suspension on a connection that is open already: `ControlMaster`, and how an operator ends
+//! it.
 
 use kbmfa_tests::login::Login;
 use kbmfa_tests::machine::Machine;

@@ -1,4 +1,4 @@
-//! The administrator's side: watching, reloading, taking away.
+//! The administrator's side: watching logins, reloading, removing machines.
 
 use kbmfa_tests::built;
 use kbmfa_tests::files::put;

@@ -1,4 +1,5 @@
-//! The server's own files: what others could touch is not believed, and what root makes by name harms nobody else's.
+//! The server's own files: it does not trust a file that others could change, and a file that root makes by
+//! name does not replace somebody else's.
 
 use kbmfa_tests::files::{put, set_mode};
 use kbmfa_tests::process::brief;

@@ -1,4 +1,4 @@
-//! The module in a program that is not sshd and has no privilege: it needs neither root nor an ssh
+//! The module in a program that is not sshd and has no privileges: it needs neither root nor an ssh
 //! connection.
 
 use kbmfa_tests::built;

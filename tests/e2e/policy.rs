@@ -1,4 +1,4 @@
-//! Policy, limits and employees, each met by a real person at a real sshd.
+//! Policy, limits and employees, each with a real login at a real sshd.
 
 use insta::assert_snapshot;
 use kbmfa_tests::login::{Finished, Login};

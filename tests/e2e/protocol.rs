@@ -1,4 +1,4 @@
-//! The server as a stranger on the network meets it: what `docs/protocol.md` promises, byte by byte.
+//! The server as a stranger on the network sees it: the promises of `docs/protocol.md`, byte by byte.
 
 use insta::assert_snapshot;
 use kbmfa_tests::wire::{send, send_plainly};

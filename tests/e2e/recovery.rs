@@ -1,5 +1,5 @@
-//! The server's host is lost, or moves: the commands of docs/operations.md on an empty host, word for word, with the
-//! authority's keys and without; and machines that find a server at its new address.
+//! The server's host is lost, or moves: the commands of docs/operations.md on an empty host, word for word,
+//! with the authority's keys and without; and machines that find a server at its new address.
 
 use kbmfa_tests::builder::{Enrolment, MachineBuilder};
 use kbmfa_tests::built;

@@ -1,4 +1,5 @@
-//! The machine's credential is root's alone: nothing of it is in what sshd leaves to the person who logged in.
+//! Only root can read the machine's credential: no part of it is in what sshd leaves to the person who logged
+//! in.
 
 use kbmfa_tests::builder::Root;
 use kbmfa_tests::leftovers;

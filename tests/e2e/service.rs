@@ -1,4 +1,4 @@
-//! The server as a service of systemd: what a reload comes to, and what `systemctl status` shows.
+//! The server as a service of systemd: the result of a reload, and the line in `systemctl status`.
 
 use kbmfa_tests::built;
 use kbmfa_tests::chat::ChatWorld;

@@ -1,5 +1,5 @@
-//! Sessions as the machine reports them: opened, closed, tied to the login; kept while no server is there;
-//! never in anybody's way.
+//! Sessions as the machine reports them: opened, closed, tied to the login; kept while no server is
+//! reachable; never a reason to delay or refuse anybody.
 
 use kbmfa_tests::builder::Root;
 use kbmfa_tests::machine::Machine;

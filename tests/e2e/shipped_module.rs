@@ -1,4 +1,4 @@
-//! What the shipped library looks like from outside: exports, flags, size, and nothing of the test builds.
+//! The shipped library from outside: exports, flags, size, and no code of the test builds.
 
 use kbmfa_tests::built;
 use kbmfa_tests::process::{brief, run};

@@ -1,7 +1,7 @@
-//! Honest logins one after the other, asked about in Keybase and approved there, while strangers do what they like with
-//! the server, while processes stand still or are killed, and while Keybase is slow or loses replies. It is random, from a
-//! seed that is printed: `KBMFA_SOAK_SEED` plays the same again, as far as the scheduler lets it. `make soak` runs it for
-//! half an hour.
+//! Honest logins one after the other, asked about in Keybase and approved there, while strangers attack the
+//! server, processes are stopped or killed, and Keybase is slow or loses replies. Random, from a seed that is
+//! printed: `KBMFA_SOAK_SEED` repeats a run as far as the scheduler allows. `make soak` runs it for half an
+//! hour.
 
 #![allow(clippy::disallowed_methods, reason = "it measures how long people wait")]
 

@@ -1,5 +1,5 @@
-//! The stories that go the same way in every phase and with every OpenSSH. Each checks what the person saw, the
-//! audit, and that nothing is left behind.
+//! Tests that are the same in every phase and with every OpenSSH. Each checks what the person saw, the audit
+//! log, and that nothing is left behind.
 
 use kbmfa_tests::admin::Admin;
 use kbmfa_tests::builder::Root;

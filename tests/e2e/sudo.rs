@@ -1,4 +1,5 @@
-//! sudo, asking for a password first and for an approval then: `first_factor=stack`, in a real terminal-less ssh session.
+//! sudo, which asks for a password first and for an approval then: `first_factor=stack`, in a real ssh
+//! session without a terminal.
 
 use insta::assert_snapshot;
 use kbmfa_tests::login::Finished;

@@ -1,4 +1,4 @@
-//! Two servers on one state directory: machines may talk to either, there is never a second ask, and when one
+//! Two servers on one state directory: machines may use either, there is never a second ask, and when one
 //! dies the other goes on.
 
 use kbmfa_tests::machine::Machine;

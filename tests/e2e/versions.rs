@@ -1,6 +1,6 @@
-//! OpenSSH by OpenSSH: the stories of every phase end the same way with each. What 9.2 does stands in `account.rs`,
-//! `auth.rs` and `session.rs`; `make test` tells the shorter ones with 10.0 too, `make test-matrix` all of them with
-//! all three.
+//! Versions of OpenSSH: the tests of every phase end the same way with each. The tests with 9.2 are in
+//! `account.rs`, `auth.rs` and `session.rs`; `make test` runs the shorter ones with 10.0 too, `make
+//! test-matrix` all of them with all three.
 
 use kbmfa_tests::builder::Root;
 use kbmfa_tests::recipe::Phase;

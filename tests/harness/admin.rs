@@ -1,4 +1,4 @@
-//! The person at the server's console: runs the admin verbs of `kbmfa-server` and reads their JSON.
+//! The operator at the server's console: runs the admin verbs of `kbmfa-server` and parses their JSON.
 
 use serde_json::Value;
 use std::fs;

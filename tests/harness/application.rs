@@ -1,4 +1,4 @@
-//! A small PAM application of our own in place of sshd, run as nobody: many times a second, under strace, and with
+//! A small PAM application in place of sshd, run as user nobody: many times a second, under strace, and with
 //! allocations that fail.
 
 use std::path::PathBuf;

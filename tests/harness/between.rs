@@ -1,5 +1,5 @@
-//! Somebody between a machine and its server, who reads along and stops one exchange at a known point, so that a
-//! story can do there what it is about.
+//! A proxy between a machine and its server that reads the traffic and stops one exchange at a known point,
+//! where the test then acts.
 
 use rustls::{ClientConfig, ClientConnection, ServerConfig, ServerConnection, StreamOwned};
 use std::io::{self, Write};

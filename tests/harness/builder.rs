@@ -1,4 +1,4 @@
-//! Describes a machine, lays out its files and starts it.
+//! Builds a machine from a description: writes its files and starts it.
 
 use std::cell::Cell;
 use std::fs::{self, File};

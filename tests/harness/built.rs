@@ -1,4 +1,4 @@
-//! Where the programs under test lie, as `make build` leaves them, and what `make setup` made.
+//! Paths of the programs under test, as `make build` leaves them, and of what `make setup` made.
 
 use std::env;
 use std::path::{Path, PathBuf};

@@ -1,4 +1,4 @@
-//! Certificates that the server would not make: of any age, signed by its own authority.
+//! Certificates that the server itself would not make: of any age, signed by its own authority.
 
 use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair, date_time_ymd};
 use std::fs;

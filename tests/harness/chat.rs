@@ -1,5 +1,5 @@
-//! Keybase, modelled: a team with its people, a bot, and a server that asks there. Whatever a careful client would not do
-//! is held against the server at the end.
+//! Keybase, modelled: a team with its people, a bot, and a server that asks there. At its end a test fails
+//! for every call that a careful client would not make.
 
 use keybase_double::{Cloud, Role};
 use std::fs;

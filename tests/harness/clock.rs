@@ -1,5 +1,5 @@
-//! A wall clock that a story sets, for a server and its console or for a machine. The host's stays as it is, and so
-//! does the monotonic one.
+//! A wall clock that a test sets, for a server and its console or for a machine. The host's clock is not
+//! changed, nor is the monotonic one.
 
 use std::fs;
 use std::path::{Path, PathBuf};

@@ -1,4 +1,4 @@
-//! A small disk for a server's state, which a story fills up.
+//! A small disk for a server's state, which a test fills up.
 
 use std::fs::{self, File};
 use std::io::{ErrorKind, Write};

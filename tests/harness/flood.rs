@@ -1,5 +1,5 @@
-//! Connections that are good for nothing: many that are simply there, and more at a steady rate. Every other one sends
-//! a first byte, as a client would that has begun a TLS handshake, and nothing after it.
+//! Useless connections: many that stay idle, and more at a steady rate. Every other one sends one byte, like
+//! a client that has begun a TLS handshake, and nothing after it.
 
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use std::collections::VecDeque;

@@ -1,4 +1,4 @@
-//! Servers that are not what they should be: one that another CA vouches for, and one that plays a part.
+//! False servers: one with a certificate of another CA, and one that plays a script.
 
 use rustix::net::sockopt::set_socket_linger;
 use rustls::pki_types::pem::PemObject;

@@ -1,4 +1,4 @@
-//! What a login left behind in a machine, as the kernel tells it: processes, descriptors of sshd,
+//! What a login left behind in a machine, as the kernel reports it: processes, descriptors of sshd,
 //! connections.
 
 use rustix::process::{Pid, Signal, kill_process};

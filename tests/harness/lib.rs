@@ -1,9 +1,8 @@
-//! A test bed of real programs: throw-away machines with a real sshd and real PAM, and a real server beside
-//! them.
+//! A test bed of real programs: temporary machines with a real sshd and real PAM, and a real server.
 //!
-//! Nothing of it touches the host: a machine is an overlay in its own mount and process namespaces, and dies
-//! with the test that made it. Only the loopback network is shared, with ports that no two tests share, unless a
-//! story has a network of its own; and a story about a full disk has that mounted in its temporary directory.
+//! Nothing touches the host: a machine is an overlay in its own mount and process namespaces, and ends with
+//! the test that made it. Only the loopback network is shared, with ports that no two tests share, unless a
+//! test has its own network. A test about a full disk mounts that disk in its temporary directory.
 //!
 //! ```text
 //! let world = World::new();

@@ -1,4 +1,4 @@
-//! The person at the other end: real ssh, scp, sftp and rsync, and what they show.
+//! The ssh user: real ssh, scp, sftp and rsync, and their output.
 
 use rustix::process::Signal;
 use std::ffi::OsStr;

@@ -1,7 +1,7 @@
-//! A throw-away machine: a root file system of its own, sshd as its first process, and nothing else.
+//! A temporary machine: its own root file system, with sshd as its first process.
 //!
-//! All mounts live in the machine's own namespace and vanish with its last process, so there is nothing to
-//! undo.
+//! All mounts are in the machine's own namespace and vanish with its last process, so nothing has to be
+//! undone.
 
 use std::cell::Cell;
 use std::fs;

@@ -1,4 +1,4 @@
-//! What lies in a process's memory, as root can read it.
+//! Reads a process's memory, as root can.
 
 use std::fs::{self, File};
 use std::os::unix::fs::FileExt;

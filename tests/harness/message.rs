@@ -1,4 +1,4 @@
-//! HTTP/1.1 for those who stand in for a server: whole messages, and reading that ends when the test does.
+//! HTTP/1.1 for false servers: whole messages, and reading that ends when the test does.
 
 use rustix::net::sockopt::set_socket_linger;
 use std::io::{self, ErrorKind, Read, Write};

@@ -1,6 +1,6 @@
-//! A network of a story's own: a loopback and nothing else, in which packets can be lost.
+//! A separate network for one test: only a loopback, on which packets can be lost.
 //!
-//! The host's network and its firewall stay as they are.
+//! The host's network and its firewall are not changed.
 
 use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
 use std::fs::{self, File};

@@ -1,5 +1,5 @@
-//! What an administrator writes: sshd's configuration and PAM stack for each of the three phases, word for
-//! word as the documentation has it, and the accounts of a machine.
+//! The configuration that an administrator writes: sshd's configuration and PAM stack for each of the three
+//! phases, word for word as documented, and the accounts of a machine.
 
 /// Where the module stands in sshd's PAM stack.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -1,4 +1,4 @@
-//! A line between a machine and its server on which every byte takes its time, either way.
+//! A proxy between a machine and its server that delays every byte in both directions.
 
 use std::io::{self, Read, Write};
 use std::net::{Shutdown, TcpListener, TcpStream};

@@ -1,4 +1,4 @@
-//! System calls that fail on purpose, and the record of those that a process made: strace.
+//! strace: makes system calls fail on purpose, and records those that a process made.
 
 use rustix::process::Signal;
 use std::collections::BTreeMap;

@@ -1,4 +1,4 @@
-//! systemd's end of `Type=notify`: the socket to which a service reports.
+//! systemd's end of `Type=notify`: the socket on which a service reports its state.
 
 use std::os::unix::net::UnixDatagram;
 use std::path::Path;

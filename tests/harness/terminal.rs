@@ -1,4 +1,4 @@
-//! A terminal of 80 columns at which a program runs, with somebody who reads and types.
+//! A terminal of 80 columns in which a program runs, with functions to read and type.
 
 use rustix::fs::{Mode, OFlags, open};
 use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};

@@ -1,4 +1,4 @@
-//! Makes a transcript comparable: whatever differs from run to run gets a name in angle brackets.
+//! Makes transcripts comparable: replaces whatever differs between runs by a name in angle brackets.
 
 /// Replaces ports, seconds that are left (`up to 59 s`), login ids, fingerprints and temporary paths.
 pub fn normalised(text: &str) -> String {

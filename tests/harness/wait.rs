@@ -1,4 +1,4 @@
-//! The one place that waits: for a condition, with a deadline, never for luck.
+//! The one place that waits: for a condition, until a deadline.
 
 use std::thread;
 use std::time::{Duration, Instant};

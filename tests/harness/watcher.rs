@@ -1,5 +1,5 @@
-//! sshd under a program that sees what is wrong with memory: valgrind, or AddressSanitizer with a module that is built
-//! for it. For Debian 12, whose sshd can do without its sandbox.
+//! Runs sshd under a memory checker: valgrind, or AddressSanitizer with a module that is built for it. On
+//! Debian 12 only, whose sshd can run without its sandbox.
 
 use std::fs;
 use std::path::{Path, PathBuf};

@@ -1,4 +1,4 @@
-//! A server and whatever machines a test makes beside it.
+//! A server and the machines that a test makes beside it.
 
 use std::cell::Cell;
 use std::path::Path;

@@ -1,4 +1,4 @@
-//! The repository's own laws, as tests: what clippy cannot hold. Reads files, runs nothing.
+//! Rules of the repository that clippy cannot check, as tests. They read files and run nothing.
 
 #![allow(
     clippy::expect_used,

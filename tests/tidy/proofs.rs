@@ -1,5 +1,5 @@
-//! What docs/threat-model.md claims is shown by the tests that it names: each row names one at least, and each of
-//! those is there.
+//! Checks that every row of docs/threat-model.md names at least one test, and that each of those tests
+//! exists.
 
 use std::fs;
 use std::path::PathBuf;

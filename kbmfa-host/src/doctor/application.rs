@@ -1,4 +1,4 @@
-//! PAM from the application's side: the one transaction of `kbmfa-host doctor`'s rehearsal.
+//! The application's side of PAM: runs the one transaction of the dry run.
 
 #![expect(unsafe_code, reason = "calls into C; everything else in the crate is safe code")]
 

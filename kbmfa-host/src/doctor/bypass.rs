@@ -1,4 +1,5 @@
-//! Whether a PAM stack asks everybody: what would let a person in without our line, or in spite of it.
+//! Finds ways around the module: lines of a PAM stack that let a person in without our line, or after it
+//! refused.
 
 use kbmfa_finding::Finding;
 use std::ffi::CString;

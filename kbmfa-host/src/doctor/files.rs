@@ -1,4 +1,4 @@
-//! The files that decide who may log in: what they say, whose they are, and when the CAs end.
+//! Checks the files that decide who may log in: contents, owners and modes, and when the CAs expire.
 
 use kbmfa_finding::{Finding, Level};
 use rustls::pki_types::CertificateDer;

@@ -1,5 +1,5 @@
-//! `Match` blocks of sshd's configuration that change how somebody logs in: `sshd -T` answers for one connection at a
-//! time, so the others are named.
+//! `Match` blocks in sshd's configuration that change how somebody logs in. `sshd -T` answers for one
+//! connection only, so the blocks that it did not apply are listed.
 
 use kbmfa_finding::Finding;
 use std::fs;

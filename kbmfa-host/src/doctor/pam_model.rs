@@ -1,7 +1,7 @@
-//! What libpam makes of a stack: every way through it, by the rules of pam.conf(5) and of libpam's dispatcher.
+//! A model of libpam: every path through a stack, by the rules of pam.conf(5) and of libpam's dispatcher.
 //!
-//! A module may return what it likes, so a stack is not one path but many. They are all walked, by the few states that
-//! libpam keeps, and one witness is kept for each end.
+//! A module may return any result, so a stack has many paths. All of them are walked, over the few states
+//! that libpam keeps, and one example is kept for each way to end.
 
 use std::collections::HashMap;
 use std::hash::Hash;

@@ -1,5 +1,5 @@
-//! A login without a login: a real PAM transaction through the installed module, which the server ends as
-//! rehearsed. It lets nobody in, whatever comes of it, and asks nobody.
+//! The dry run of a login: a real PAM transaction through the installed module, which the server always ends
+//! as `rehearsed`. It asks nobody and lets nobody in.
 
 use kbmfa_finding::{Finding, Level};
 use kbmfa_proto::text::SafeText;

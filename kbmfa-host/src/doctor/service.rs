@@ -1,4 +1,4 @@
-//! The name of a PAM service: a file in PAM's directory, and never a way out of it.
+//! The name of a PAM service: a file in PAM's directory. A name that leads out of that directory is refused.
 
 use std::str::FromStr;
 

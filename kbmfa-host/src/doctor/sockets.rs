@@ -1,5 +1,5 @@
-//! Sockets of systemd on which sshd serves connections without addresses: unix sockets and vsocks. The module refuses
-//! what comes through them, and whoever counts on such a way in should hear of it before.
+//! Finds systemd sockets on which sshd serves connections without addresses (unix sockets and vsocks). The
+//! module refuses every login through them, so `doctor` warns people who rely on one.
 
 use kbmfa_finding::Finding;
 use std::fs;

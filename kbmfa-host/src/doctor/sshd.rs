@@ -1,4 +1,4 @@
-//! What sshd itself would do: its effective configuration (`sshd -T`), and which ways in do not lead past our lines.
+//! sshd's effective configuration (`sshd -T`), and the ways to log in that do not pass our PAM lines.
 
 use kbmfa_finding::Finding;
 use std::collections::BTreeMap;

@@ -1,4 +1,4 @@
-//! Reads a PAM stack as libpam does (pam.conf(5)): every line in its order, with what it includes in its place.
+//! Reads a PAM stack as libpam does (pam.conf(5)): every line in order, included files in place.
 
 use std::fmt;
 use std::fs;

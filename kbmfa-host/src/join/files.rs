@@ -1,4 +1,4 @@
-//! The three files that `join` leaves behind: the CA, the credential and pam.toml.
+//! The three files that `join` writes: the CA list, the credential and pam.toml.
 
 use std::fmt::Write;
 use std::io;

@@ -1,4 +1,4 @@
-//! The one-time token: read from a file that nobody else can read, and removed once it is used.
+//! The one-time token: read from a file that only its owner can read, and removed after use.
 
 use rustix::process::geteuid;
 use std::fs::{self, File, Metadata};

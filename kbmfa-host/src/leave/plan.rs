@@ -1,5 +1,5 @@
-//! What `leave` removes: files by the names that we give them, and directories only once they are empty. A file that
-//! pam.toml names elsewhere may be somebody else's, and is left.
+//! The list of what `leave` removes: files with the names that we give them, then directories that are empty.
+//! A file elsewhere that pam.toml names may belong to somebody else and is kept.
 
 use std::fs;
 use std::path::{Path, PathBuf};

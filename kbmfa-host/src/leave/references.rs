@@ -1,4 +1,5 @@
-//! The lines of PAM and sshd that name us. What cannot be read is an error: it might name us.
+//! Finds the lines of PAM and sshd that name the module. A file that cannot be read is an error, because it
+//! might name it.
 
 use std::collections::BTreeSet;
 use std::fmt;

@@ -1,8 +1,8 @@
-//! The servers' addresses in pam.toml, looked up anew: no login looks a name up, so a server that has moved would shut
-//! everybody out.
+//! Updates the servers' addresses in pam.toml. A login never looks a name up, so without this a server that
+//! moved would lock everybody out.
 //!
-//! An address is put on file only after the server has answered there as it answers a login: over TLS that the CAs on file
-//! vouch for, to this machine's credential. So whoever forges a name's addresses gains nothing.
+//! An address is written only after the server has answered there with a certificate that the current CAs
+//! vouch for, and has accepted this machine's credential. So forged DNS replies gain an attacker nothing.
 
 use kbmfa_proto::client::{Client, Method, Target};
 use kbmfa_proto::machine::Machine;

@@ -1,4 +1,4 @@
-//! Why TLS failed, for people: rustls tells the dates of a certificate in seconds since 1970.
+//! Explains TLS failures to people. rustls prints the dates of a certificate in seconds since 1970.
 
 use rustls::pki_types::UnixTime;
 use rustls::{CertificateError, Error};

@@ -1,6 +1,6 @@
-//! What a server answers, for the fuzzer: as raw bytes of HTTP, through the client's own reader, and as a body.
+//! Fuzz entry points for a server's answers: raw bytes of HTTP through the client's reader, and bodies.
 //!
-//! What the fuzzer begins with and has found is read here in the unit tests too.
+//! The unit tests run the corpus, too.
 
 use std::net::SocketAddr;
 use std::time::Duration;

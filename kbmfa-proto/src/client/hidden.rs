@@ -1,5 +1,5 @@
-//! Characters that deceive who reads, as the fuzz targets know them: a list of their own, so that a hole in the code's list is
-//! found and not shared. The server's target includes this file too.
+//! Invisible and deceptive characters, for the fuzz targets. A separate list, so that a gap in the list of
+//! `text` is found and not copied. The server's fuzz targets include this file, too.
 
 /// Characters of which each hides, or stands for a blank: what standards and reports name, one by one.
 const HIDDEN: &str = "\u{34f}\u{61c}\u{ad}\u{115f}\u{1160}\u{1680}\u{17b4}\u{17b5}\u{180b}\u{180c}\u{180d}\u{180e}\

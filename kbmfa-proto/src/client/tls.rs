@@ -1,4 +1,5 @@
-//! Whom the client trusts: a list of pinned CAs, the system's list, or - for the first contact - a pin.
+//! The certificates that the client trusts: a list of pinned CAs, the system's list, or, at first contact, a
+//! pin.
 
 use rustls::client::WebPkiServerVerifier;
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};

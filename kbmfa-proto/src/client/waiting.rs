@@ -1,7 +1,7 @@
-//! The one place that waits for a descriptor, and notices meanwhile that the person has left.
+//! The one place that waits for a descriptor, and for the person to leave meanwhile.
 //!
-//! The clock is never asked before the descriptor: a process that was stopped or suspended finds its time used
-//! up when it runs again, and what it waits for may have come long ago.
+//! It checks the descriptor before the clock. A process that was stopped or suspended finds its time used up
+//! when it runs again, although the data that it waits for may have arrived long before.
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;

@@ -1,6 +1,6 @@
-//! ureq's seam for sockets: connect, TLS and every wait in one thread.
+//! ureq's transport: connect, TLS and every wait on the calling thread.
 //!
-//! ureq hands each step the time that is left of the call; no step here waits without it.
+//! ureq passes the remaining time of the call to each step, and no step waits longer.
 
 use rustix::event::{PollFd, PollFlags};
 use rustix::io::Errno;

@@ -1,5 +1,4 @@
-//! `audit ..`: look things up in the audit log, prove that nobody has edited it, take copies of it, and put old
-//! events away.
+//! `audit ..`: search the audit log, verify it, export it, and archive old events.
 
 mod archive;
 mod export;

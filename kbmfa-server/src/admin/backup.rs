@@ -1,5 +1,5 @@
-//! `backup`: a copy of the database as of one moment, made while the server runs. It holds no secrets:
-//! credentials are stored as hashes, and private keys are files of their own.
+//! `backup`: a consistent copy of the database, made while the server runs. It holds no secrets: credentials
+//! are stored as hashes, and private keys are separate files.
 
 use clap::Args as ClapArgs;
 use nix::sys::statvfs::statvfs;

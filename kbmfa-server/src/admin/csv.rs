@@ -1,4 +1,4 @@
-//! CSV (RFC 4180) as spreadsheets write and read it: lists that are printed, and files of machines that are read.
+//! CSV (RFC 4180) as spreadsheets write and read it: printed lists, and files of machines to add.
 
 use super::{Failure, print};
 use crate::audit::export::defused;

@@ -1,4 +1,4 @@
-//! `doctor`: examines everything that a login needs on the server's side, and names the fix for each fault.
+//! `doctor`: checks everything that a login needs on the server's side, and names the fix for each fault.
 
 mod machines;
 mod relay;

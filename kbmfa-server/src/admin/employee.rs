@@ -1,4 +1,4 @@
-//! `employee ..`: who may log in at all.
+//! `employee ..`: the people who may log in.
 
 use clap::{Args as ClapArgs, Subcommand};
 use kbmfa_proto::names::{KeybaseName, UserName};

@@ -1,5 +1,6 @@
-//! The old tool's variables: the first start makes what `init` makes from them. They are read here, once, and a
-//! process that has seen a secret among them never serves: it makes way for one that has not.
+//! Set-up from the old tool's environment variables: the first start does from them what `init` does. They
+//! are read once, here. A process that has seen a secret among them never serves; it starts a new process,
+//! without the secret, in its place.
 
 mod setup;
 

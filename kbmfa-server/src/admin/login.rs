@@ -1,4 +1,4 @@
-//! `login ..`: see who waits, and decide.
+//! `login ..`: list the logins that wait, and approve or deny them.
 
 mod dialog;
 mod list;

@@ -1,4 +1,4 @@
-//! `machine ..`: enter machines, let them join, take them away.
+//! `machine ..`: add machines, make their join tokens, rename and remove them.
 
 mod add;
 mod token;

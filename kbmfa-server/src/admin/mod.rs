@@ -1,5 +1,5 @@
 //! The verbs of the command line: one file for each noun. They change the database themselves, in their own
-//! transactions, and then notify a running server; so they work with the server up or down.
+//! transactions, and then notify a running server. So they work with the server up or down.
 
 pub mod audit;
 pub mod backup;

@@ -1,6 +1,6 @@
-//! A file that a verb makes for whoever runs it: made with their rights, before root is given up for the owner of the state
-//! directory, and written through its descriptor afterwards. So root can write into a folder of its own, and no database
-//! is read with root's rights.
+//! An output file of a verb: created with the caller's rights, before root is given up for the owner of the
+//! state directory, and written by its descriptor afterwards. So root can write into a folder of its own, and
+//! no database is read with root's rights.
 
 use nix::errno::Errno;
 use nix::fcntl::{AtFlags, OFlag, openat};

@@ -1,4 +1,4 @@
-//! `pool ..`: sort machines into pools.
+//! `pool ..`: put machines into pools.
 
 use clap::Subcommand;
 use kbmfa_proto::names::{MachineName, PoolName};

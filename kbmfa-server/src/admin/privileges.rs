@@ -1,4 +1,4 @@
-//! Who runs the command line: who is put on record, and whose rights are used.
+//! Who runs the command line: the name for the audit log, and the rights that a verb runs with.
 
 use kbmfa_proto::text::SafeText;
 use nix::unistd::{AccessFlags, Gid, Group, Uid, User, access, initgroups, setegid, seteuid, setgid, setuid};

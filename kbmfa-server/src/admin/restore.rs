@@ -1,5 +1,5 @@
-//! `restore`: puts a backup in the place of the database, with the server down. Without `--yes` it only says
-//! what that would undo; after it nothing is written until `--confirm`.
+//! `restore`: replaces the database by a backup, with the server down. Without `--yes` it only prints what
+//! that would undo. After a restore the database is read-only until `--confirm`.
 
 use clap::Args as ClapArgs;
 use serde_json::json;

@@ -1,4 +1,4 @@
-//! `session ..`: see who is in, and who was.
+//! `session ..`: list the sessions that are open, and those that were.
 
 use clap::Subcommand;
 use kbmfa_proto::names::{LoginId, UserName};

@@ -1,4 +1,4 @@
-//! A moment as people write it: `2026-11-21T21:00:00Z`, `2026-11-21`, or how long ago: `2h`, `7d`.
+//! A time on the command line: `2026-11-21T21:00:00Z`, `2026-11-21`, or how long ago: `2h`, `7d`.
 
 use jiff::civil::Date;
 use jiff::tz::TimeZone;

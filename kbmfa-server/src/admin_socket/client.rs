@@ -1,4 +1,4 @@
-//! The command line's end.
+//! The client, for the command line.
 
 use serde::de::DeserializeOwned;
 use std::io::{self, Write};

@@ -1,6 +1,7 @@
-//! Frames, requests and replies, for the fuzzer: what is read is read again from what would be written of it.
+//! Fuzz entry points for frames, requests and replies: what was parsed must parse the same after it is
+//! written again.
 //!
-//! What the fuzzer begins with and has found is read here in the unit tests too.
+//! The unit tests run the corpus, too.
 #![expect(clippy::missing_panics_doc, reason = "a fuzz target fails by a loud panic")]
 
 use serde_json::Value;

@@ -1,5 +1,5 @@
-//! The sockets: one in the state directory, one of this process, and one for the group if there is one. All take the same
-//! requests; who may ask what depends on the peer, not on the socket.
+//! The listening sockets: one in the state directory, an abstract one of this process, and one for the group
+//! if there is one. All accept the same requests. The peer, not the socket, decides which are allowed.
 
 use nix::unistd::chown;
 use std::io;

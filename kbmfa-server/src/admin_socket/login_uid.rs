@@ -1,4 +1,4 @@
-//! The kernel's login uid: who once logged in, whatever the process has become by su or sudo since.
+//! The kernel's login uid: the account that logged in, even after su or sudo.
 
 use std::fs;
 use std::path::Path;

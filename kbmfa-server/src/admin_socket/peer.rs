@@ -1,4 +1,5 @@
-//! Who is at the other end, and what they may ask. The look-up blocks; the decision is pure.
+//! The peer of a connection, and the requests that it may make. The account look-up blocks; the decision is
+//! pure.
 
 use kbmfa_proto::text::SafeText;
 use nix::unistd::{Uid, User};

@@ -1,5 +1,5 @@
-//! How many connections the admin socket takes, at once and in a second: root's own cannot be used up by anybody else,
-//! members' not by strangers, and nobody's by one uid.
+//! Connection limits of the admin socket, at one time and in a second. Strangers cannot use up the share of
+//! the group's members, neither can use up root's, and no single uid can use up a share.
 
 use governor::{DefaultKeyedRateLimiter, Quota, RateLimiter};
 use nix::unistd::Uid;

@@ -1,4 +1,4 @@
-//! Why a request was not done, as the other end is told it.
+//! The error reply to a request that was not done.
 
 use serde::{Deserialize, Serialize};
 use std::fmt;

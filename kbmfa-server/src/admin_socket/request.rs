@@ -1,4 +1,4 @@
-//! What can be asked, and how it is read and answered. Pure.
+//! The requests and their replies, as types with their JSON. Pure.
 
 use kbmfa_proto::names::{MachineName, UserName};
 use kbmfa_proto::text::SafeText;

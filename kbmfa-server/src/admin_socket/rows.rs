@@ -1,5 +1,5 @@
-//! Logins and sessions as they are printed: the command line prints these, whether it has read them from the database or was
-//! sent them over the socket.
+//! Logins and sessions as they are printed. The command line prints the same rows whether they come from the
+//! database or over the socket.
 
 use jiff::Timestamp;
 use kbmfa_proto::account::LocalCaller;

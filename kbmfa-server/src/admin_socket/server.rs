@@ -1,4 +1,4 @@
-//! The server's end: one connection, from the look at who it is to the reply.
+//! Serves one connection of the admin socket, from the check of the peer to the reply.
 
 use nix::unistd::Uid;
 use serde::Serialize;

@@ -1,4 +1,4 @@
-//! `[admin]` of the configuration.
+//! The `[admin]` section of the configuration.
 
 use nix::unistd::{Gid, Group, Uid, User, getgrouplist};
 use std::ffi::CString;

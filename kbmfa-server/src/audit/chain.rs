@@ -1,4 +1,4 @@
-//! The hash chain: each seal covers its event's canonical bytes and the seal before, so no event can be
+//! The hash chain: each seal covers its event's canonical bytes and the previous seal, so an event cannot be
 //! edited, removed or moved without breaking every seal after it. Pure: no database, no clock.
 
 use sha2::{Digest, Sha256};

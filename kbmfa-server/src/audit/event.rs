@@ -1,4 +1,4 @@
-//! What can happen: a closed list of kinds, and the facts that go with one of them.
+//! Audit events: a closed list of kinds, and the details of each event.
 
 use kbmfa_proto::names::{LoginId, MachineName, UserName};
 use kbmfa_proto::text::SafeText;

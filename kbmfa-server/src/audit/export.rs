@@ -1,4 +1,5 @@
-//! Events in files: lines of JSON with which anybody can verify the chain, and CSV for spreadsheets. Pure.
+//! The formats of exports: JSON lines, with which anybody can verify the chain, and CSV for spreadsheets.
+//! Pure.
 
 use serde::{Deserialize, Serialize};
 use serde_json::Value;

@@ -1,5 +1,5 @@
-//! What of the audit log an operator also sees in the server's own log (`journalctl -u kbmfa-server`): who asks to get in, how that
-//! ended, who joined, and who was refused. Pure.
+//! The events that also go to the server's own log (`journalctl -u kbmfa-server`): login attempts and how
+//! they ended, machines that joined, callers that were refused. Pure.
 
 use serde_json::Value;
 

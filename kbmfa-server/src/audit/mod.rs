@@ -1,5 +1,5 @@
-//! The record of everything that happened: one sealed row for each event, written in the transaction that
-//! makes it happen. If it cannot be written, the thing does not happen.
+//! The audit log: one sealed row for each event, written in the same transaction as the action. If the event
+//! cannot be written, the action does not happen.
 
 pub mod chain;
 pub mod event;

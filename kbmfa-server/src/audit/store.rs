@@ -1,4 +1,4 @@
-//! The SQL of the audit: append and walk; below it search, the index of words, and archives.
+//! The SQL of the audit log: append and read in order. Below it: search, the word index, and archives.
 
 pub mod archive;
 pub mod index;

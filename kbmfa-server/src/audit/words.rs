@@ -1,5 +1,5 @@
-//! Which words an event can be found by, and how a search is read: the whole of our full-text search but for
-//! the index itself. Pure. What a person types is words and nothing else, never a query language.
+//! Tokenizes events and searches: all of our full-text search but the index itself. Pure. A search is a list
+//! of words, never an expression of a query language.
 
 use serde_json::Value;
 use std::collections::BTreeSet;

@@ -1,4 +1,4 @@
-//! When a certificate is due: pure decisions about dates, names and who signed.
+//! Decides when a certificate must be renewed or announced, from dates, names and issuer. Pure.
 
 use std::collections::BTreeSet;
 use std::fmt;

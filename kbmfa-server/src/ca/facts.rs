@@ -1,4 +1,4 @@
-//! Reads what a certificate says: dates, names, pin, and by whom it is signed. It judges nothing.
+//! Reads a certificate: dates, names, pin and issuer. It judges nothing.
 
 use kbmfa_proto::pin::Pin;
 use rustls::pki_types::CertificateDer;

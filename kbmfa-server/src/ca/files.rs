@@ -1,8 +1,8 @@
-//! Where authorities and the server's certificate lie in the state directory. Each change is one rename, so
-//! that a crash leaves either the old state or the new one:
+//! The files of authorities and of the server's certificate in the state directory. Each change is one
+//! rename, so a crash leaves either the old state or the new one:
 //!
 //! ```text
-//! ca/1/ca.pem ca.key   an authority, numbered as they were made; a number is never given again
+//! ca/1/ca.pem ca.key   an authority, numbered in the order of creation; numbers are never reused
 //! ca/signs -> 1        the one that signs
 //! tls/server.pem       the server's key, its certificate, the authority's, in one file
 //! ```

@@ -1,4 +1,4 @@
-//! Makes authorities and server certificates. Reads no file and no clock.
+//! Creates authorities and server certificates. Reads neither files nor clocks.
 
 use kbmfa_proto::pin::Pin;
 use rcgen::{

@@ -1,5 +1,6 @@
-//! The private certificate authority and the server's certificate that it signs: made by `init`, renewed by
-//! the server, replaced by `ca rotate`. Machines trust the authorities that they are handed, and no other.
+//! The private certificate authority and the server certificate that it signs. `init` makes both, the server
+//! renews its certificate, and `ca rotate` replaces the authority. Machines trust the authorities on their
+//! own list and no other.
 
 pub mod due;
 pub mod facts;

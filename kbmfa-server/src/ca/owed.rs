@@ -1,5 +1,5 @@
-//! What was done about certificates while the database was read-only. It is noted in the database, and goes on record as
-//! soon as something may.
+//! Certificate actions while the database was read-only. They are noted in the database, and become audit
+//! events as soon as it can be written again.
 
 use kbmfa_proto::pin::Pin;
 use kbmfa_proto::text::SafeText;

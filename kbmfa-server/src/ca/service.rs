@@ -1,5 +1,5 @@
-//! What can be done about certificates: each function is one action inside the caller's transaction, with its
-//! audit entry. The file is changed last in it: if that fails, nothing has happened.
+//! Actions on certificates: each function is one action inside the caller's transaction, with its audit
+//! event. Files change last: if that fails, nothing has happened.
 
 use kbmfa_proto::pin::Pin;
 use std::collections::BTreeSet;

@@ -1,5 +1,5 @@
-//! What becomes of a table's rows when a backup takes the place of the database. Each module says it of its own tables, and
-//! `restore` gathers that; a test fails for a table of which nobody has said it.
+//! What a restore does to the rows of each table. Each module declares it for its own tables, and `restore`
+//! collects the declarations. A test fails for a table without one.
 
 use super::{Error, Row};
 

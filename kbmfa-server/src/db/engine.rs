@@ -1,5 +1,5 @@
-//! What this folder needs of a database program. SQLite is the only one that ships; the unit tests also run on PostgreSQL,
-//! so that no store comes to depend on either.
+//! The trait of a database engine. Only SQLite ships. The unit tests also run on PostgreSQL, so that no store
+//! depends on one engine.
 
 use std::path::Path;
 

@@ -1,4 +1,5 @@
-//! Leases: a loop that may run only once among several servers on one state runs while it holds its row.
+//! Leases: with several servers on one state, some loops may run only once. Such a loop runs while its server
+//! holds the lease row.
 
 use std::fs;
 use std::time::Duration;

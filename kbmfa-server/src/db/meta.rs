@@ -1,4 +1,4 @@
-//! Notes about the database itself, in the database.
+//! Facts about the database itself, stored in it.
 
 use super::{Error, Tx};
 

@@ -1,7 +1,7 @@
 //! The database: one writer with group commit, a pool of readers, transactions, leases, the schema.
 //!
-//! `sqlite` is the only file that knows which database program this is. Stores speak to [`Tx`] in the SQL that SQLite and
-//! PostgreSQL share, and no store may assume that this process is the only one.
+//! Only `sqlite` knows which database engine this is. Stores use [`Tx`] with SQL that SQLite and PostgreSQL
+//! share, and none may assume that this process is the only one.
 
 pub mod at_restore;
 pub mod lease;

@@ -1,4 +1,4 @@
-//! PostgreSQL behind the same trait, for the unit tests alone: what every store asks of a database is asked of two.
+//! PostgreSQL behind the trait of an engine, for unit tests only: every store test runs on both engines.
 
 use ::postgres::types::{FromSql, IsNull, ToSql, Type, to_sql_checked};
 use ::postgres::{Client, NoTls, Statement};

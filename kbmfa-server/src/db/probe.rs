@@ -1,4 +1,4 @@
-//! Does the database take what a login writes? Found out by writing, at most once a second whoever asks.
+//! Checks by a test write whether the database accepts writes, at most once a second for all callers.
 
 use std::sync::Arc;
 use std::time::Duration;

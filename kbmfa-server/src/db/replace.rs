@@ -1,4 +1,4 @@
-//! Putting another database file in the place of the one in use. The server must be down.
+//! Replaces the database file by another. The server must be down.
 
 use rusqlite::Connection;
 use std::fs::{self, File, OpenOptions};

@@ -1,4 +1,4 @@
-//! Every SQL statement in the sources, for the tests that hold them to something.
+//! Collects every SQL statement in the sources, for tests.
 
 use std::collections::BTreeMap;
 use std::fs;

@@ -1,4 +1,4 @@
-//! A database of one test's own: in SQLite, or in PostgreSQL if `KBMFA_TEST_POSTGRES` says where one is.
+//! A temporary database for one test: SQLite, or PostgreSQL if `KBMFA_TEST_POSTGRES` says where one runs.
 
 use std::sync::atomic::{AtomicU32, Ordering};
 

@@ -1,4 +1,4 @@
-//! What every caller of the database relies on.
+//! Guarantees of the database that every caller relies on.
 
 use super::*;
 

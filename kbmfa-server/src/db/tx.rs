@@ -1,4 +1,4 @@
-//! The thin transaction that stores speak to: statements, values, rows, and one `now` for all of it.
+//! The transaction that stores use: statements, values, rows, and one `now` for the whole transaction.
 
 use std::cell::RefCell;
 use std::str::FromStr;

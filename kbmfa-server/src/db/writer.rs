@@ -1,8 +1,8 @@
-//! The one thread that writes, with group commit: work that waits while a commit is under way shares the
-//! next one. Each piece of work runs in its own savepoint, so a failure takes back only itself.
+//! The single writer thread, with group commit: work that arrives during a commit shares the next one. Each
+//! piece of work has its own savepoint, so a failure undoes only itself.
 //!
-//! There are two priorities. Every commit takes the urgent work that waits, then bulk work until its time is up
-//! or urgent work arrives, and always one piece of bulk work, so that neither starves the other.
+//! There are two priorities. Every commit takes the urgent work that waits, then bulk work until its time is
+//! up or urgent work arrives, and always at least one piece of bulk work, so that neither starves the other.
 
 mod queue;
 

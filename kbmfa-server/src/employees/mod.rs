@@ -1,5 +1,5 @@
-//! Employees in their smallest form: who is behind a Unix account, under which names they answer, and
-//! whether they may still log in.
+//! Employees: the person behind a Unix account, the names that they answer asks under, and whether they may
+//! log in.
 
 pub mod service;
 pub mod store;

@@ -1,4 +1,4 @@
-//! Who is behind a Unix account.
+//! Finds the employee behind a Unix account.
 
 use kbmfa_proto::names::UserName;
 

@@ -1,5 +1,5 @@
-//! Who calls: the credential in the request's head, as the hashes under which the rest knows it. Whether it is
-//! accepted is decided in the transaction that it is used in.
+//! The credential in a request's head, as the hashes by which the database knows it. Whether it is accepted
+//! is decided in the transaction that uses it.
 
 use kbmfa_proto::caller::Authorization;
 use std::convert::Infallible;

@@ -1,4 +1,4 @@
-//! One connection: TLS, HTTP/1.1, and a deadline for everything that the other side may take its time with.
+//! One connection: TLS, HTTP/1.1, and a deadline for everything that depends on the other side.
 //!
 //! | while | it ends after |
 //! |---|---|

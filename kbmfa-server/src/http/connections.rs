@@ -1,5 +1,6 @@
-//! Who may hold a connection. Those on which a credential was proven have places of their own; the others have few,
-//! and only for a short time. Where those run out, one of them is evicted: a newcomer is never turned away for them.
+//! The connection limiter. Connections with a proven credential have their own permits. The others have few
+//! permits, and only for a short time. When those run out one of them is evicted, so a new connection is
+//! never rejected because of them.
 
 use std::collections::HashMap;
 use std::sync::Arc;

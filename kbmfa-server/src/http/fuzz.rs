@@ -1,6 +1,6 @@
-//! What a machine sends, for the fuzzer: whatever is read of it must hold what the rest relies on.
+//! Fuzz entry points for what a machine sends, with the invariants that the rest relies on.
 //!
-//! What the fuzzer begins with and has found is read here in the unit tests too.
+//! The unit tests run the corpus, too.
 #![expect(clippy::missing_panics_doc, reason = "a fuzz target fails by a loud panic")]
 
 use kbmfa_proto::caller::Authorization;

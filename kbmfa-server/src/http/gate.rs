@@ -1,6 +1,7 @@
-//! Who gets as far as a route: a caller whose credential is known, at a rate that one machine may have. It
-//! comes before the body is read and before the database's writer is troubled, so that strangers cost next to
-//! nothing. It decides nothing: every action looks its credential up again, in its own transaction.
+//! Lets requests through to a route if the caller's credential is known, within the rate limit of one
+//! machine. It runs before the body is read and before the database's writer has work, so that unknown
+//! callers cost next to nothing. It is no access check: every action looks its credential up again, in its
+//! own transaction.
 
 use governor::{DefaultKeyedRateLimiter, Quota, RateLimiter};
 use std::collections::HashSet;

@@ -1,4 +1,4 @@
-//! The accept loop: a place for each connection, and a task that serves it.
+//! The accept loop: a permit and a task for each connection.
 
 use hyper_util::server::graceful::GracefulShutdown;
 use rustls::ServerConfig;

@@ -1,4 +1,4 @@
-//! `/v1/machines`: join, who am I, and whom to trust.
+//! `/v1/machines`: join, read the own name, and fetch and report the CAs to trust.
 
 use kbmfa_proto::machine::{Authorities, Join, Machine, Trust};
 use kbmfa_proto::names::{MachineName, PoolName};

@@ -1,4 +1,4 @@
-//! The doors: the route table on one screen, and the settings of both listeners.
+//! The route table, and the settings of both listeners.
 
 pub mod connections;
 pub mod listen;

@@ -1,5 +1,5 @@
-//! Places for what strangers may make the server do, few of them for one source. A place is taken only when all that
-//! the stranger has to send is there, so that nobody holds one by being slow.
+//! Limits on work for callers that are not proven yet, with a lower limit for each source. A request takes
+//! its permit only when its body is complete, so nobody can hold one by sending slowly.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Weak};

@@ -1,5 +1,5 @@
-//! Records callers that were turned away: the first time from an address at once, repetitions as a number after a while.
-//! They must not be able to flood the audit log, so only so many are recorded; all are counted.
+//! Records rejected callers: the first rejection from an address at once, repetitions later as a number. So
+//! that they cannot flood the audit log, the number of records is limited; all rejections are counted.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;

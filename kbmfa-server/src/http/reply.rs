@@ -1,5 +1,5 @@
-//! What goes back: JSON, or a problem. The one table from what went wrong inside to what is said outside;
-//! an unforeseen error is "internal error" there and complete in the log.
+//! Responses: JSON, or a problem. The one table from internal errors to HTTP errors. An unforeseen error is
+//! answered as "internal error"; its details go to the log only.
 
 use kbmfa_proto::problem::{MEDIA_TYPE, Problem};
 use kbmfa_proto::text::SafeText;

@@ -1,4 +1,4 @@
-//! The server's side of TLS: 1.3 only, one provider, certificates from files.
+//! TLS of the server: version 1.3 only, one provider, certificates from files.
 
 use rustls::ServerConfig;
 use rustls::crypto::ring;

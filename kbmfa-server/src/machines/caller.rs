@@ -1,5 +1,5 @@
-//! Who calls, as far as a request tells: by a machine's own credential, or by the `AUTH_TOKEN` that the old tool
-//! gave to all of its hosts. Pure; whether it is accepted is decided in the transaction that it is used in.
+//! The caller of a request: a machine with its own credential, or a host with the `AUTH_TOKEN` that the old
+//! tool gave to all of its hosts. Pure. Whether it is accepted is decided in the transaction that uses it.
 
 use kbmfa_proto::names::MachineName;
 

@@ -1,4 +1,4 @@
-//! Machines: which there are, with which credential each proves itself, and on which computers that is used.
+//! Machines: their names and credentials, and the computers on which these are used.
 
 pub mod caller;
 pub mod hosts;

@@ -1,4 +1,4 @@
-//! Which machine a request comes from.
+//! Finds the machine that a request comes from.
 
 use kbmfa_proto::names::MachineName;
 use std::time::Duration;

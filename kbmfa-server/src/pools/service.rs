@@ -1,4 +1,4 @@
-//! Finding pools.
+//! Finds pools.
 
 use kbmfa_proto::names::PoolName;
 

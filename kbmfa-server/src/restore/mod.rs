@@ -1,5 +1,5 @@
-//! Restoring a backup: what that undoes, and the state in between: a restored database takes nothing until
-//! somebody has confirmed that it is the right one. The confirmation puts the gap on record.
+//! Restoring a backup: what it undoes, and the read-only state after it, until somebody confirms that it is
+//! the right backup. The confirmation writes the gap to the audit log.
 
 pub mod store;
 

@@ -1,4 +1,4 @@
-//! The SQL of what a restore would change.
+//! The SQL that finds what a restore would change.
 
 use std::collections::BTreeMap;
 

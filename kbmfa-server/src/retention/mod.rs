@@ -1,8 +1,8 @@
-//! Removes what is older than the operator keeps: ended logins with their asks and answers, closed sessions, and what was
-//! remembered of reports and notices. The audit log is not touched: `audit archive` puts old events away.
+//! Removes what is older than the operator keeps: ended logins with their asks and answers, closed sessions,
+//! and old records of reports and notices. The audit log is not touched: `audit archive` does that.
 //!
-//! A walk goes through the tables from the oldest row on, a few rows in each transaction, each with its audit event.
-//! What is not over stays, however old, and is passed by.
+//! The walk goes through each table from the oldest row on, a few rows in each transaction, each with its
+//! audit event. Rows of logins and sessions that have not ended are skipped, however old they are.
 
 pub mod store;
 

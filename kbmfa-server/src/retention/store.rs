@@ -1,4 +1,4 @@
-//! The SQL that finds what is old and over, and removes it.
+//! The SQL that finds and removes old rows of what has ended.
 
 use crate::clock::Time;
 use crate::db::{Error, Tx};

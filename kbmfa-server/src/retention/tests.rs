@@ -1,4 +1,4 @@
-//! What goes and what stays, on a real database with a clock that the test moves.
+//! What is removed and what is kept, on a real database with a clock that the test sets.
 
 use kbmfa_proto::names::LoginId;
 use kbmfa_proto::session::SessionEvent::{Closed, LetInUnreachable, Opened};

@@ -1,5 +1,5 @@
-//! The loop that looks after the server's certificate: replaces our own in time, puts whatever lies on disk in
-//! force, and raises the alarm when an end comes near.
+//! The loop that maintains the server's certificate: renews it in time, loads a changed certificate from
+//! disk, and raises an alarm before one expires.
 
 use rustls::ServerConfig;
 use std::sync::Arc;

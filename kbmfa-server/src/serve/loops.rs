@@ -1,4 +1,4 @@
-//! The loops that make the server: each runs with a [`Progress`], and none may end.
+//! The server's loops: each runs with a [`Progress`], and the server ends if one of them ends.
 
 use std::future::Future;
 use std::io;

@@ -1,5 +1,5 @@
-//! Who watches the loops: a plain thread, which a stalled runtime does not stop. While all is well it feeds systemd's
-//! watchdog; it ends the process when a loop is past hope.
+//! Watches the loops from a plain thread, which a stalled runtime does not stop. While every loop makes
+//! progress it feeds systemd's watchdog. It ends the process when a loop has hung for too long.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};

@@ -1,6 +1,7 @@
-//! Sessions: what machines report about the people whom they let in, tied to the login that let them in.
+//! Sessions that machines report, tied to the login that let the person in.
 //!
-//! Nothing here decides anything. Reports may come late, twice and in any order, and end in the same rows.
+//! Nothing is decided here. Reports may arrive late, twice and in any order, and always lead to the same
+//! rows.
 
 pub mod service;
 pub mod store;

@@ -1,4 +1,4 @@
-//! What a report does: one action inside the caller's transaction, with its audit entry.
+//! Takes a report: one action inside the caller's transaction, with its audit event.
 
 use kbmfa_proto::session::{SessionEvent, SessionReport};
 use kbmfa_proto::text::SafeText;

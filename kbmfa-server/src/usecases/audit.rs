@@ -1,4 +1,4 @@
-//! What can be done with the audit log besides reading it.
+//! Actions on the audit log besides reading it.
 
 use kbmfa_proto::text::SafeText;
 

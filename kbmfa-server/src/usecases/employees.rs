@@ -1,4 +1,4 @@
-//! What can be done about employees: each function is one action inside the caller's transaction, with its audit event.
+//! Actions on employees: each function is one action inside the caller's transaction, with its audit event.
 
 use super::Error;
 use crate::audit::{Actor, Event, Kind, store as audit};

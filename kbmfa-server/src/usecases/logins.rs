@@ -1,4 +1,4 @@
-//! What an operator can do with a login.
+//! Actions of an operator on a login.
 
 use kbmfa_proto::text::SafeText;
 

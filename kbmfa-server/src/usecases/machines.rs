@@ -1,4 +1,4 @@
-//! What can be done to machines: each function is one action inside the caller's transaction, with its audit event.
+//! Actions on machines: each function is one action inside the caller's transaction, with its audit event.
 
 use kbmfa_proto::machine::Host;
 use kbmfa_proto::names::{MachineName, PoolName};

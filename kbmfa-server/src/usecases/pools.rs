@@ -1,4 +1,4 @@
-//! What can be done to pools: each function is one action inside the caller's transaction, with its audit event.
+//! Actions on pools: each function is one action inside the caller's transaction, with its audit event.
 
 use kbmfa_proto::names::{MachineName, PoolName};
 

@@ -1,4 +1,4 @@
-//! Putting a backup in the place of the database, and letting it be written again.
+//! Replaces the database by a backup, and confirms it so that it can be written again.
 
 use super::ca;
 use crate::audit::store::append;

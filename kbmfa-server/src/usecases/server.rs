@@ -1,4 +1,4 @@
-//! What the server records of itself.
+//! Audit events of the server about itself.
 
 use crate::audit::{Actor, Event, Kind, store as audit};
 use crate::clock::Time;

@@ -1,4 +1,4 @@
-//! What is refused before any server is asked, what is logged about it, and what the person reads.
+//! Logins that are refused before any server is asked: the log line, and what the person reads.
 
 use super::*;
 use crate::pam::Item;

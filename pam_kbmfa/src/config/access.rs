@@ -1,7 +1,7 @@
-//! What a server is called with: the CA list and the credential that pam.toml points to. Where pam.toml `claims` a
-//! name, the credential is the old tool's `AUTH_TOKEN`, and a secret of this one login goes with it.
+//! Access to a server: the CA list and the credential that pam.toml names. If pam.toml `claims` a name, the
+//! credential is the old tool's `AUTH_TOKEN`, and each login sends a secret of its own with it.
 //!
-//! Secrets are wiped from memory when they are dropped, and never shown.
+//! Secrets are wiped from memory when they are dropped, and never printed.
 
 use kbmfa_proto::caller::Authorization;
 use kbmfa_proto::client::Trust;

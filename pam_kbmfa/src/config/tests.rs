@@ -1,4 +1,4 @@
-//! What pam.toml may and may not say.
+//! Valid and invalid contents of pam.toml.
 
 use super::*;
 use proptest::prelude::*;

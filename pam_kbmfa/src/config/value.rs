@@ -1,4 +1,4 @@
-//! Values inside pam.toml that need parsing of their own: durations and server URLs.
+//! Values in pam.toml that need a parser: durations and server URLs.
 
 use rustls::pki_types::ServerName;
 use std::net::IpAddr;

@@ -1,4 +1,4 @@
-//! Whole logins against a scripted server, with a clock that moves only when somebody waits.
+//! Whole logins against a scripted server, with a clock that advances only while somebody waits.
 
 use super::*;
 use crate::attempt::tests::TestPam;

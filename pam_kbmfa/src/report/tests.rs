@@ -1,4 +1,4 @@
-//! Which reports are sent, which are kept, and that their time is bounded.
+//! Reports that are sent and reports that are kept, within their time limit.
 
 use super::*;
 use crate::attempt::tests::TestPam;

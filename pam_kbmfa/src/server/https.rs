@@ -1,4 +1,4 @@
-//! One address, called for real. It neither retries nor judges an answer.
+//! Calls one address over HTTPS. It neither retries nor interprets an answer.
 
 use kbmfa_proto::client::{Client, Error, Method, Target, Watch};
 use kbmfa_proto::login::LoginReply;

@@ -1,4 +1,5 @@
-//! Fail-over: which failures move on to the next address, which may pass, and which end the login.
+//! Fail-over: failures that move on to the next address, failures that may pass, and failures that end the
+//! login.
 
 use super::*;
 use crate::clock::Monotonic;

@@ -1,4 +1,4 @@
-//! What the spool keeps, drops and refuses to read.
+//! Reports that the spool keeps, drops and refuses to read.
 
 use super::*;
 use crate::report::tests::report;

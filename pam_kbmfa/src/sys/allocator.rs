@@ -1,8 +1,8 @@
-//! The module's allocator: the system's, but each block is wiped before it is given back.
+//! The module's allocator: the system's, but each block is wiped before it is freed.
 //!
-//! sshd goes on after a login in children that run as the person who logged in and inherit its heap. Whatever the module
-//! freed - the credential in a header, in a buffer of the HTTP client, in a vector that grew - must not be in there. To
-//! wipe in one place covers the libraries too, which know nothing of secrets.
+//! After a login sshd goes on in children that run as the person who logged in and inherit its heap. No freed
+//! block may still contain the credential, for example in a header, in a buffer of the HTTP client or in a
+//! vector that grew. Wiping here covers the libraries, too, which do not know about secrets.
 #![expect(unsafe_code, reason = "an allocator is an unsafe trait")]
 
 use std::alloc::{GlobalAlloc, Layout, System};

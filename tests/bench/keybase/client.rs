@@ -1,4 +1,4 @@
-//! The person's end of a login, and the clocks that it is timed by.
+//! The ssh client of a measured login, and the clocks that time it.
 
 use kbmfa_tests::machine::Machine;
 use rustix::time::{ClockId, clock_gettime};

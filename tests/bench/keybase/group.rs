@@ -1,4 +1,5 @@
-//! Counts the CPU of some processes and of all that they start, also after they have ended: by a cgroup of their own.
+//! Counts the CPU time of some processes and all their children, including those that ended, by a cgroup of
+//! their own.
 
 use kbmfa_tests::wait::until_within;
 use std::fs;

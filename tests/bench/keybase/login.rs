@@ -1,4 +1,4 @@
-//! One login, measured from outside, the same way whoever asks about it.
+//! One login, measured from outside in the same way for every variant.
 
 use kbmfa_tests::chat::{Chat, ROOM};
 use kbmfa_tests::machine::Machine;

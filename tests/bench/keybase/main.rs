@@ -1,6 +1,6 @@
-//! How long a login waits after somebody has approved it in Keybase, and what it costs: through kbmfa, and beside it
-//! through a re-creation of the old tool, at the same kind of machine, with the same double of Keybase. It measures and
-//! judges nothing. Usage: bench-keybase [LOGINS]
+//! Measures how long a login waits after somebody has approved it in Keybase, and what it costs: through
+//! kbmfa, and through a re-creation of the old tool on the same kind of machine with the same double of
+//! Keybase. It reports figures and has no pass or fail. Usage: bench-keybase [LOGINS]
 
 #![allow(
     clippy::disallowed_methods,

@@ -1,5 +1,5 @@
-//! Through the old tool, re-created in `tests/bench/old`: `pam_exec` in the session phase, bash and curl, Flask, and a
-//! `keybase` for each call.
+//! Logins through the old tool, re-created in `tests/bench/old`: `pam_exec` in the session phase, bash and
+//! curl, Flask, and a `keybase` process for each call.
 
 use kbmfa_tests::builder::MachineBuilder;
 use kbmfa_tests::built;

@@ -1,4 +1,5 @@
-//! Through kbmfa: the module in the account phase, the server with its defaults but for the limits on asks.
+//! Logins through kbmfa: the module in the account phase, the server with its defaults except for the limits
+//! on asks.
 
 use kbmfa_tests::chat::{Chat, ChatWorld, ROOM};
 use kbmfa_tests::machine::Machine;

@@ -1,4 +1,4 @@
-//! Nobody asks: sshd alone, so that one sees what a login costs anyway.
+//! Logins through sshd alone, without any approval: the baseline.
 
 use kbmfa_tests::builder::Root;
 use kbmfa_tests::chat::Chat;

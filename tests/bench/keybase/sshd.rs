@@ -1,4 +1,4 @@
-//! sshd alone: what it takes from the account phase, where our module would stand, to the shell.
+//! The time that sshd alone takes from the account phase, where our module would run, to the shell.
 
 use kbmfa_tests::files::put;
 use kbmfa_tests::machine::Machine;

@@ -1,5 +1,5 @@
-//! From an answer to what it lets in: until the module returns, and until the shell of a real ssh, beside sshd alone. The
-//! answer counts from the moment that the audit log has of it, before its commit is on disk.
+//! Measures the time from an answer to its effect: until the module returns, and until a real ssh has its
+//! shell, beside sshd alone. The time starts when the audit log has the answer, before its commit is on disk.
 
 use kbmfa_tests::builder::Root;
 use kbmfa_tests::machine::Machine;

@@ -1,5 +1,5 @@
-//! What one login costs the server: CPU by a cgroup, bytes by a proxy in between, and what is forced to the disk by
-//! strace, each in logins of their own, since strace and the proxy cost something themselves.
+//! Measures what one login costs the server: CPU by a cgroup, bytes by a proxy, and syncs to disk by strace.
+//! Each has its own logins, since strace and the proxy have a cost of their own.
 
 use kbmfa_tests::process::{program, signal};
 use kbmfa_tests::wait::{pass, until};

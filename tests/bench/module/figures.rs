@@ -1,4 +1,4 @@
-//! How figures are put: a line for each, the middle one with the least and the most.
+//! Formats figures: one line each, with the median, the minimum and the maximum.
 
 /// One line of several columns, each the values of one way.
 pub(crate) fn row(name: &str, columns: &[&[f64]]) {

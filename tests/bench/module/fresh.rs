@@ -1,5 +1,5 @@
-//! The module in a process that has done nothing yet: loading it, and one login that the server answers at once, beside
-//! `pam_unix`, which asks nobody, and the old tool's script, whose server answers at once, too.
+//! Measures the module in a new process: loading it, and one login that the server answers at once, beside
+//! `pam_unix`, which asks nobody, and the old tool's script with a server that answers at once.
 
 use kbmfa_tests::built;
 use kbmfa_tests::process::program;

@@ -1,5 +1,5 @@
-//! A directory in place of /etc/kbmfa and /etc/pam.d: a machine that has joined, and PAM services with and without the
-//! module.
+//! A directory in place of /etc/kbmfa and /etc/pam.d: a machine that has joined, and PAM services with and
+//! without the module.
 
 use kbmfa_tests::built;
 use kbmfa_tests::files::{make_dir, put, set_key};

@@ -1,6 +1,6 @@
-//! What the module does to a process and to a login: its size and memory, the time from an answer to its return, and what
-//! one login costs the server - each beside sshd alone, `pam_unix` or the old tool's script. It measures and judges
-//! nothing. Usage: bench-module [LOGINS]
+//! Measures what the module adds to a process and to a login: its size and memory, the time from an answer to
+//! its return, and what one login costs the server, each beside sshd alone, `pam_unix` or the old tool's
+//! script. It reports figures and has no pass or fail. Usage: bench-module [LOGINS]
 
 #![allow(
     clippy::disallowed_methods,

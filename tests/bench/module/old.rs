@@ -1,4 +1,4 @@
-//! A server that says `approved` to the old tool's script at once, and counts its requests.
+//! A server that answers `approved` to the old tool's script at once, and counts its requests.
 
 use kbmfa_tests::files::put;
 use std::io::{BufRead, BufReader, Read, Write};

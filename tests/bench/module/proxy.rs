@@ -1,4 +1,5 @@
-//! Stands between a machine and the server, and counts the bytes that go each way: those of TLS, without TCP's own.
+//! A proxy between a machine and the server that counts the bytes of TLS in each direction, without TCP's
+//! headers.
 
 use std::io::{Read, Write};
 use std::net::{Shutdown, TcpListener, TcpStream};

@@ -1,5 +1,6 @@
-//! Somebody who approves at once, by the way that `kbmfa-server login approve` takes: in the database, from another
-//! process than the server's, and notifies the server. Only that no program is started for each.
+//! Approves logins at once, in the same way as `kbmfa-server login approve`: in the database, from another
+//! process than the server's, and then notifies the server. Unlike the command line, it starts no program for
+//! each login.
 
 use kbmfa_proto::names::LoginId;
 use kbmfa_server::admin_socket::client;

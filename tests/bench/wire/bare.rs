@@ -1,5 +1,5 @@
-//! A handler that does nothing but sleep as long as it is told, behind the server's own accept loop: what TLS, HTTP and
-//! the loop cost without any login in it.
+//! A handler that only sleeps as long as it is asked to, behind the server's own accept loop: the cost of
+//! TLS, HTTP and the loop without a login.
 
 use hyper::body::Bytes;
 use kbmfa_proto::login::{LoginReply, State};

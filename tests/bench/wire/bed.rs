@@ -1,4 +1,4 @@
-//! A server in a process and a directory of its own, with machines that have joined.
+//! A server in its own process and directory, with machines that have joined.
 
 use kbmfa_proto::names::MachineName;
 use kbmfa_server::audit::Actor;

@@ -1,4 +1,4 @@
-//! A machine as the load generators play it: HTTP/1.1 over TLS 1.3, written by hand so that it costs little.
+//! A machine for the load generators: HTTP/1.1 over TLS 1.3, written by hand so that it costs little.
 
 use kbmfa_proto::login::{Account, Capabilities, Connection, FirstFactor, LoginReply, OpenLogin, Phase};
 use kbmfa_proto::names::LoginId;

@@ -1,5 +1,5 @@
-//! The database alone: the same transactions as those of a login, from as many tasks, without any HTTP; and what the
-//! disk takes of the smallest thing that can be written safely.
+//! Measures the database alone: the transactions of a login, from as many tasks, without HTTP; and how fast
+//! the disk syncs the smallest write.
 
 use kbmfa_proto::names::LoginId;
 use kbmfa_server::channels::Answer;

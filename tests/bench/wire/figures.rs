@@ -1,4 +1,4 @@
-//! What is read of processes, and how figures are put.
+//! Reads figures of processes, and formats them.
 
 use std::fs;
 use std::time::SystemTime;

@@ -1,5 +1,5 @@
-//! Polls that the server holds: what each takes of memory, beside a handler that sleeps; and how long a decision takes
-//! to reach one of them, and all.
+//! Measures polls that the server holds: the memory of each, beside a handler that sleeps, and how long a
+//! decision takes to reach one of them, and all.
 
 use kbmfa_proto::login::State;
 use kbmfa_proto::names::LoginId;

@@ -1,5 +1,5 @@
-//! Logins a second: over connections that stay and over a new one for each, and each beside the same requests to a
-//! handler that does nothing.
+//! Measures logins per second, over lasting connections and over a new one for each, beside the same requests
+//! to a handler that does nothing.
 
 use kbmfa_proto::login::State;
 use kbmfa_proto::names::LoginId;

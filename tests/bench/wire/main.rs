@@ -1,6 +1,6 @@
-//! What the server bears: logins a second over connections that stay and over new ones, and ten thousand polls that it
-//! holds, each beside what bounds it: the database alone, and a handler that does nothing behind the same accept loop.
-//! It measures and judges nothing. Usage: wire [SECONDS [POLLS]]
+//! Measures the server's capacity: logins per second over lasting and over new connections, and ten thousand
+//! polls that it holds, each beside its lower bound: the database alone, and a handler that does nothing
+//! behind the same accept loop. It reports figures and has no pass or fail. Usage: wire [SECONDS [POLLS]]
 
 #![allow(
     clippy::cast_precision_loss,

@@ -1,4 +1,4 @@
-//! Faults on the machine: in what surrounds the module, and in the programs that call it.
+//! Faults on the machine: around the module, and in the programs that call it.
 
 mod callers;
 mod files;

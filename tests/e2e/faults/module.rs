@@ -1,5 +1,5 @@
-//! Faults of the module and of the process that it is loaded into: what it asks of the kernel fails or takes very
-//! long, memory runs out, it is loaded a thousand times.
+//! Faults of the module and of the process that loads it: system calls fail or take very long, memory runs
+//! out, it is loaded a thousand times.
 
 mod calls;
 mod delays;

@@ -1,4 +1,4 @@
-//! Faults on the way to the server, and servers that answer what they should not.
+//! Faults on the network path to the server, and servers that answer what they should not.
 
 use kbmfa_tests::impostor::{Act, Babbler, right};
 use kbmfa_tests::machine::Machine;

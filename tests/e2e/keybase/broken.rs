@@ -1,4 +1,5 @@
-//! What goes wrong between the server and Keybase, and what comes of it: never an answer that was not given, never two asks.
+//! Faults between the server and Keybase, and their outcome: never an answer that was not given, never two
+//! asks.
 
 use kbmfa_tests::chat::{BOT, ChatWorld, ROOM};
 use kbmfa_tests::wait::{PATIENCE, pass, until};

@@ -1,4 +1,5 @@
-//! What people in the channel are told: how to answer, that a reaction decides nothing, that an ask is gone.
+//! What people in the channel are told: how to answer, that a reaction has no effect, that an ask was
+//! deleted.
 
 use kbmfa_tests::chat::{ChatWorld, ROOM};
 

@@ -1,4 +1,4 @@
-//! What `doctor` and `check` see of the way to Keybase, with and without a server that runs.
+//! What `doctor` and `check` find on the way to Keybase, with and without a running server.
 
 use insta::assert_snapshot;
 use kbmfa_tests::chat::{BOT, ChatWorld};

@@ -1,5 +1,6 @@
-//! An ask whose post nobody heard of: it is looked for as far back as it goes, and if it arrives after it was posted again,
-//! one of the two messages is the ask, the other says so, and answers on either count.
+//! An ask whose post was never confirmed. The server searches for it without a limit on its age. If it
+//! appears after it was posted again, one of the two messages is the ask, the other says so, and answers to
+//! either count.
 
 use kbmfa_tests::chat::{ChatWorld, ROOM};
 use kbmfa_tests::login::Login;

@@ -1,4 +1,4 @@
-//! Who may answer, and who may log in, by what they are in the team at that moment.
+//! Who may answer, and who may log in, by their membership in the team at that moment.
 
 use insta::assert_snapshot;
 use kbmfa_tests::chat::{BOT, ChatWorld};

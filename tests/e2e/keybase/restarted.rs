@@ -1,4 +1,4 @@
-//! What a login meets right after the server's start, and what a killed server leaves behind.
+//! Logins right after the server's start, and what a killed server leaves behind.
 
 use kbmfa_tests::chat::ChatWorld;
 use kbmfa_tests::machine::Machine;

@@ -1,5 +1,5 @@
-//! What the client's service says of a message may be old without a word of it: it answers from its own store. An approval
-//! counts only by what Keybase's server said after it was looked for.
+//! The client's service may answer from its own store, without saying so, when it has lost Keybase's server.
+//! An approval counts only if Keybase's server confirmed it after the server looked for it.
 
 use kbmfa_tests::chat::{ChatWorld, ROOM};
 use kbmfa_tests::wait::until;

@@ -1,4 +1,4 @@
-//! A server that would ask in the wrong way, or nobody, does not start, and says what to do.
+//! A server that would ask in the wrong way, or would ask nobody, does not start, and reports what to do.
 
 use kbmfa_tests::chat::{BOT, ChatWorld};
 use keybase_double::Role;

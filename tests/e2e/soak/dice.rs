@@ -1,4 +1,4 @@
-//! Chance that can be played again: `SplitMix64`.
+//! Random numbers from a seed: `SplitMix64`.
 
 use std::fs::File;
 use std::io::Read;

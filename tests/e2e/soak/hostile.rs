@@ -1,5 +1,5 @@
-//! What strangers, and the thief of a machine's credential, do to the server, a little at a time: a host has bounds, and
-//! beyond them it is the bounds that are tested.
+//! Attacks by strangers, and by the thief of a machine's credential, at a low rate: one host's resources are
+//! bounded, and a higher rate would test those bounds instead.
 
 use kbmfa_tests::chat::ChatWorld;
 use kbmfa_tests::wait::pass;

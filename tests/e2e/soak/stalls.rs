@@ -1,4 +1,5 @@
-//! Processes that stand still for a while: the server, Keybase's programs under it, and the one in which the module waits.
+//! Processes that are stopped for a while: the server, Keybase's programs under it, and the one in which the
+//! module waits.
 
 use rustix::process::{Pid, Signal, kill_process};
 use std::fs;

@@ -1,4 +1,4 @@
-//! What comes in at the admin socket.
+//! Input of the admin socket.
 
 #![no_main]
 

@@ -1,4 +1,4 @@
-//! What the module reads of a server: the answer as it comes over the wire, and its body.
+//! What the module reads from a server: the answer as it comes over the wire, and its body.
 
 #![no_main]
 

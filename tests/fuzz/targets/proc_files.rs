@@ -1,4 +1,4 @@
-//! What the kernel tells in `/proc/PID/stat` and `/proc/PID/fd`.
+//! The contents of `/proc/PID/stat` and `/proc/PID/fd`.
 
 #![no_main]
 

@@ -1,4 +1,4 @@
-//! What the server reads of a machine: who calls, which login, and the body of every route.
+//! What the server reads from a machine: credential, login id, and the body of every route.
 
 #![no_main]
 

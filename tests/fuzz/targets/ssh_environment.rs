@@ -1,4 +1,4 @@
-//! What sshd tells in `SSH_CONNECTION` and `SSH_AUTH_INFO_0`.
+//! The values that sshd puts into `SSH_CONNECTION` and `SSH_AUTH_INFO_0`.
 
 #![no_main]
 

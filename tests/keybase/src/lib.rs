@@ -1,8 +1,8 @@
 //! A model of Keybase behind a program that is used like the real `keybase` client.
 //!
-//! One process is the *cloud*: it knows all users, teams and messages, decides everything, and keeps a list of
-//! complaints about what it is sent. A *service* stands between it and the clients, as the real one does. Tests
-//! steer the cloud with [`Cloud`].
+//! One process is the *cloud*: it knows all users, teams and messages, decides everything, and keeps a list
+//! of complaints about its clients' requests. A *service* stands between it and the clients, as the real one
+//! does. Tests control the cloud with [`Cloud`].
 
 #![forbid(unsafe_code)]
 

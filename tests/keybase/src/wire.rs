@@ -1,4 +1,4 @@
-//! What clients, services and the cloud say to each other. How it gets there is `link.rs`'s business.
+//! The messages between clients, services and the cloud. `link.rs` transports them.
 
 use serde::{Deserialize, Serialize};
 use serde_json::Value;

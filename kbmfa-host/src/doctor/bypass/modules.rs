@@ -1,4 +1,4 @@
-//! What is known of other people's modules, and of the results that any may return.
+//! What is known about the modules of others, and about the results that any module may return.
 
 /// Modules that succeed only if somebody has proven who they are.
 pub(super) const CHECK: [&str; 20] = [

@@ -1,5 +1,5 @@
-//! The lines of one group by every way through them: none may let in somebody whom our lines were not asked about, or
-//! refused, or about whom nothing was found out before.
+//! Checks every path through the lines of one group. A fault is a path that lets somebody in although our
+//! line was not reached, or refused them, or no line before it identified them.
 
 use kbmfa_finding::Finding;
 

@@ -1,4 +1,4 @@
-//! Stacks as people write them, and what is wrong with each.
+//! PAM stacks as people write them, and the faults of each.
 
 use super::super::stack;
 use super::*;

@@ -1,4 +1,5 @@
-//! The walk beside the real libpam: stacks of `pam_debug`, which returns what it is told.
+//! Compares the model with the real libpam, by stacks of `pam_debug`, which returns the results in its
+//! arguments.
 
 use super::super::stack::{self, Group};
 use super::*;

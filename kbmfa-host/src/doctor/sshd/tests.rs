@@ -1,4 +1,4 @@
-//! Effective configurations, and what each means for a login.
+//! Effective configurations of sshd, and what each means for a login.
 
 use super::super::stack;
 use super::*;

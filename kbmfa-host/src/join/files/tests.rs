@@ -1,4 +1,4 @@
-//! What `join` writes, without a server; `tests/` runs it against a real one.
+//! The files that `join` writes, without a server. `tests/` runs `join` against a real one.
 
 use super::*;
 use std::fs;

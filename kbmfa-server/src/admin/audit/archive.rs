@@ -1,4 +1,5 @@
-//! `audit archive`: writes the oldest events into a file, makes sure of it, and cuts them off the chain.
+//! `audit archive`: writes the oldest events to a file, verifies the file, and then removes these events from
+//! the database.
 
 use clap::Args as ClapArgs;
 use kbmfa_proto::text::SafeText;

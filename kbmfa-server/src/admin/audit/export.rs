@@ -1,4 +1,4 @@
-//! `audit export`: the events, or those of a time, as lines of JSON or as CSV.
+//! `audit export`: all events, or those of a time range, as JSON lines or as CSV.
 
 use clap::{Args as ClapArgs, ValueEnum};
 use serde_json::json;

@@ -1,4 +1,4 @@
-//! Exports as files, read back line by line.
+//! Reads export files line by line.
 
 use sha2::{Digest, Sha256};
 use std::fs::File;

@@ -1,4 +1,4 @@
-//! `audit verify`: the chain in the database, in exports, or in both together.
+//! `audit verify`: verifies the chain in the database, in exports, or in both together.
 
 use clap::Args as ClapArgs;
 use serde_json::json;

@@ -1,4 +1,4 @@
-//! Machines that say nothing, in as few lines as there are reasons.
+//! Machines that never joined or have been silent for long, grouped by the reason.
 
 use kbmfa_finding::Finding;
 use std::time::Duration;

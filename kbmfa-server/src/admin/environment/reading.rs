@@ -1,4 +1,4 @@
-//! Takes values out of the variables and remembers everything that is wrong with them, as `settings` does for a file.
+//! Takes values from the variables and collects all faults in them, as `settings` does for a file.
 
 use std::fmt;
 use std::mem;

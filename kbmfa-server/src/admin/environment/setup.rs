@@ -1,5 +1,4 @@
-//! What the variables say: a pure function from them to what `init` is to make, or to everything that is wrong with
-//! them.
+//! A pure function from the variables to what `init` is to make, or to the list of all faults in them.
 
 use kbmfa_proto::names::{ChannelName, KeybaseName, TeamName};
 use rustls::pki_types::ServerName;

@@ -1,5 +1,5 @@
-//! The variables by name, from the process's environment and from the text of a `.env` file. Reads neither itself.
-//! What it holds can be secret, so it never prints.
+//! The variables by name, from the process's environment and from the text of a `.env` file; both are passed
+//! in. Values can be secret, so this type never prints them.
 
 use std::collections::BTreeMap;
 

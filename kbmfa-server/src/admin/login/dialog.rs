@@ -1,7 +1,7 @@
-//! What somebody types while `login watch` runs at a terminal, and what follows from it. Pure.
+//! The keyboard dialog of `login watch` at a terminal: from input to action. Pure.
 //!
-//! An answer is always about a login that was named on the screen before it was confirmed: one that comes or ends meanwhile
-//! never takes its place.
+//! An answer always applies to the login that the screen named before the answer was confirmed. A login that
+//! appears or ends meanwhile never takes its place.
 
 use kbmfa_proto::names::LoginId;
 

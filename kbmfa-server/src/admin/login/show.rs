@@ -1,4 +1,4 @@
-//! `login show`: one login's whole story in the order of time.
+//! `login show`: all events of one login in the order of time.
 
 use jiff::SignedDuration;
 use serde_json::Value;

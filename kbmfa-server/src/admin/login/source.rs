@@ -1,5 +1,5 @@
-//! Where logins are seen and answered: in the database, by root and the owner of the state directory, whether a server runs
-//! or not; by anybody else at the running server's socket.
+//! Where the `login` verbs read and decide. Root and the owner of the state directory use the database, with
+//! or without a running server; everybody else uses the running server's socket.
 
 use nix::unistd::Uid;
 use std::fs;

@@ -1,4 +1,5 @@
-//! `login watch`: a line for each login that comes or ends, and for each notice. At a terminal it also takes answers.
+//! `login watch`: prints a line for each login that begins or ends, and for each notice. At a terminal it
+//! also takes answers.
 
 use nix::unistd::{getpgrp, tcgetpgrp};
 use std::collections::HashMap;

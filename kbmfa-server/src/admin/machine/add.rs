@@ -1,4 +1,4 @@
-//! `machine add`: some names, or a CSV file of many.
+//! `machine add`: takes names as arguments, or a CSV file.
 
 use clap::Args as ClapArgs;
 use csv::StringRecord;

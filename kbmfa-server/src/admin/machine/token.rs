@@ -1,4 +1,4 @@
-//! `machine join-token`: for one machine, or for many at once.
+//! `machine join-token`: makes the join token of one machine or of many.
 
 use clap::{ArgGroup, Args as ClapArgs};
 use kbmfa_proto::names::{MachineName, PoolName};

@@ -1,5 +1,5 @@
-//! Printing, in one place: JSON for programs, tables for people. Nothing from outside is printed that a
-//! type has not cleaned.
+//! Output of the command line: JSON for programs, tables for people. Text from outside is printed only in
+//! types that have cleaned it.
 
 mod table;
 

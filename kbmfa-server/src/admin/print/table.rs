@@ -1,5 +1,5 @@
-//! Tables for people: aligned columns that fit the terminal. On a narrow one, columns get shorter, then the least important
-//! ones are left out; no line ever wraps. Pure.
+//! Tables for people: aligned columns that fit the terminal. On a narrow one, columns are shortened, then the
+//! least important ones are omitted; a line never wraps. Pure.
 
 use std::fmt::Write as _;
 use unicode_width::{UnicodeWidthChar, UnicodeWidthStr};

@@ -1,4 +1,4 @@
-//! The server's end over pairs of sockets, as root: who else asks is told in the stories of `tests/e2e`.
+//! The server over socket pairs, as root. Other peers are tested in `tests/e2e`.
 
 use super::*;
 use crate::db::testing::{Fixture, sqlite_fixture};

@@ -1,5 +1,5 @@
-//! Archives: the cut between the events in a file and those that stay. A checkpoint says where the chain goes
-//! on, and a sealed event says the same, so that a forged cut is noticed.
+//! Archives: the cut between archived events and those in the database. A checkpoint row says where the chain
+//! goes on, and a sealed event says the same, so that a forged cut is detected.
 
 use kbmfa_proto::text::SafeText;
 use serde_json::Value as Json;

@@ -1,5 +1,6 @@
-//! The index of words: full-text search behind four statements, the only ones that differ between database engines. It is a
-//! convenience and no evidence: what it finds is read from the sealed rows, and it can be made anew at any time.
+//! The word index: full-text search behind four statements, the only ones that differ between database
+//! engines. The index is not evidence: search results are read from the sealed rows, and the index can be
+//! rebuilt at any time.
 
 use super::{Error, Tx};
 use crate::audit::words::{self, Wanted};

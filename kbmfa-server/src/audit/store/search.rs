@@ -1,5 +1,5 @@
-//! Finding events. Every search is one or a few statements of one shape, each driven by the most telling
-//! thing that was given, so that the newest of millions come at once.
+//! Searches for events. Every search is one statement or a few of the same form, each driven by the most
+//! selective criterion, so that the newest matches of millions of events are found at once.
 
 use std::fmt::Write as _;
 

@@ -1,4 +1,4 @@
-//! The schema, step by step. A step is frozen once released: a test holds its checksum.
+//! The schema, step by step. A released step never changes: a test compares its checksum.
 
 use rusqlite::{Connection, TransactionBehavior};
 use std::path::Path;

@@ -1,5 +1,5 @@
-//! Holds every SQL statement in the sources to a plan: whatever looks into a table that grows with use
-//! finds its rows by an index and in the index's order, so that no statement costs more because there is more.
+//! Checks the query plan of every SQL statement in the sources. A statement on a table that grows with use
+//! must find its rows by an index and in the index's order, so that no statement slows down as tables grow.
 
 use rusqlite::{Connection, OpenFlags};
 use std::collections::BTreeSet;

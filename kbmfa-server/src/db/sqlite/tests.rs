@@ -1,4 +1,4 @@
-//! What this engine alone has.
+//! Tests of what only SQLite has.
 
 use rusqlite::{Connection, OpenFlags, StatementStatus};
 

@@ -1,4 +1,4 @@
-//! The writer's queue: two priorities, each with a bound of its own, in one channel that wakes one thread.
+//! The writer's queue: two priorities, each with its own limit, on one channel that wakes one thread.
 
 use std::collections::VecDeque;
 use std::sync::Arc;

@@ -1,4 +1,4 @@
-//! Who gets a place, and who has to go.
+//! Which connection gets a permit, and which is evicted.
 
 use futures_like::is_ready;
 use proptest::prelude::*;

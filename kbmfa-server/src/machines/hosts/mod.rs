@@ -1,5 +1,5 @@
-//! On which computers a machine's credential is used. A machine that was cloned together with `/etc/kbmfa` answers as the
-//! first one does: nothing but the computer tells them apart.
+//! Detects that a machine's credential is used on several computers. A machine that was cloned together with
+//! `/etc/kbmfa` sends the same requests as the original; only the id of its computer differs.
 
 pub mod store;
 

@@ -1,4 +1,4 @@
-//! The SQL of where credentials are used.
+//! The SQL of the computers on which credentials are used.
 
 use kbmfa_proto::machine::Host;
 

@@ -1,4 +1,4 @@
-//! The module's three files on the machine, each broken in every way that an administrator may come up with.
+//! The module's three files on the machine, each broken in all the ways that an administrator may break it.
 
 use kbmfa_tests::files::{put, set_mode};
 use kbmfa_tests::machine::Machine;

@@ -1,4 +1,4 @@
-//! Limits of the calling process, and what else it hands on: umask and directory.
+//! Resource limits of the calling process, and what else a module inherits: umask and working directory.
 
 use kbmfa_tests::leftovers::connected_to;
 use kbmfa_tests::process::{brief, run};

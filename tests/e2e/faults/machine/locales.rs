@@ -1,4 +1,4 @@
-//! Other languages: sshd and su where letters, numbers, times and errors are written otherwise.
+//! Other languages: sshd and su where letters, numbers, times and errors are written differently.
 
 use kbmfa_tests::syslog::severity;
 use kbmfa_tests::world::World;

@@ -1,4 +1,5 @@
-//! Names that are made to deceive a shell, a terminal, a log or a chat: of accounts that nobody has, and of hosts.
+//! Names that are made to deceive a shell, a terminal, a log or a chat: of accounts that do not exist, and of
+//! hosts.
 
 use kbmfa_tests::pamtester::Unprivileged;
 use kbmfa_tests::recipe::Phase;

@@ -1,4 +1,4 @@
-//! What sshd does of itself to logins that wait: its grace time, and its limit on connections.
+//! What sshd itself does to logins that wait: its grace time, and its limit on connections.
 
 use kbmfa_tests::builder::Root;
 use kbmfa_tests::login::Login;

@@ -1,4 +1,4 @@
-//! The environment: that of sshd, and PAM's own.
+//! Environments: that of sshd, and PAM's own.
 
 use kbmfa_tests::builder::Root;
 use kbmfa_tests::impostor::Stranger;

@@ -1,4 +1,4 @@
-//! Every system call that the module makes fails once, and then from there on, in a small application.
+//! Every system call of the module fails once, and then from there on, in a small application.
 
 use super::{
     APPROVED, DENIED, Due, FIRST_FILE, LONGEST, STACK, SYSLOG, decided_at_once, is_thorough, logins,

@@ -1,7 +1,7 @@
-//! System calls that take very long, as they do in a process that is stopped or on a machine that is paused.
+//! System calls that take very long, as in a process that is stopped or on a machine that is paused.
 //!
-//! Nothing fails here. But whoever looks at the time before the event takes a server that answered long ago for
-//! one that cannot be reached, and where `on_unreachable` is allow that lets people in.
+//! Nothing fails here. But a program that checks the time before the event takes a server that answered long
+//! ago for one that cannot be reached, and where `on_unreachable` is allow that would let people in.
 
 use super::{APPROVED, DENIED, Due, FIRST_FILE, SYSLOG, decided_at_once, is_thorough, logins};
 use kbmfa_tests::strace::{Calls, Injection, Trace, calls_between};

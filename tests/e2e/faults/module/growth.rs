@@ -1,5 +1,5 @@
-//! A process that lives on, such as a display manager: a thousand logins, each of which
-//! loads and drops the module.
+//! A process that lives on, such as a display manager: a thousand logins, each of which loads and unloads the
+//! module.
 
 use super::{APPROVED, decided_at_once, is_thorough};
 use kbmfa_tests::application::Application;

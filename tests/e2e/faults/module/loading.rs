@@ -1,4 +1,4 @@
-//! A module that libpam cannot load: its line stands in the stack, and what it names is not there, or not whole.
+//! A module that libpam cannot load: its line is in the stack, and the file is missing or incomplete.
 
 use kbmfa_tests::built;
 use kbmfa_tests::files::put;

@@ -1,4 +1,4 @@
-//! Memory runs out: each allocation fails once, and the process may have less and less of it.
+//! Memory runs out: each allocation fails once, and the process may use less and less of it.
 
 use super::{APPROVED, DENIED, Due, Ends, decided_at_once, logins};
 use kbmfa_tests::application::Application;

@@ -1,4 +1,4 @@
-//! What valgrind and AddressSanitizer see of the module during logins through a real sshd, which ends well and badly.
+//! Logins through a real sshd, allowed and refused, with the module under valgrind and AddressSanitizer.
 
 use kbmfa_tests::builder::MachineBuilder;
 use kbmfa_tests::machine::Machine;

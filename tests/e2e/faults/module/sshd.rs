@@ -1,5 +1,5 @@
-//! The same in a real sshd: a system call of the process in which the module works fails. In the
-//! auth phase that is a fresh one, whose calls have the same numbers as those of sshd itself; there it is left alone.
+//! System calls of a real sshd fail while the module works in it. In the auth phase the module runs in a new
+//! process, whose calls have the same numbers as those of sshd itself; that phase is left out.
 
 use super::{FIRST_FILE, SYSLOG, calls, is_thorough, world_of_rules};
 use kbmfa_tests::machine::Machine;

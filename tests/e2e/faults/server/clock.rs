@@ -1,5 +1,5 @@
-//! Wall clocks that jump while a login waits: the server's, which counts for the window, and the machine's, which counts
-//! for nothing but certificates.
+//! Wall clocks that jump while a login waits: the server's, which times the window, and the machine's, which
+//! only matters for certificates.
 
 use kbmfa_tests::wait::{timed, until};
 use kbmfa_tests::world::World;

@@ -1,4 +1,4 @@
-//! One of two servers hangs: it is there, and does nothing.
+//! One of two servers hangs: it accepts connections and does nothing.
 
 use kbmfa_tests::server::Server;
 use kbmfa_tests::wait::{timed, until};

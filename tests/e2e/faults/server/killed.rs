@@ -1,4 +1,4 @@
-//! The server killed at a known point of a login. Random ones are in `kills.rs`.
+//! The server is killed at a known point of a login. Random points are in `kills.rs`.
 
 use kbmfa_tests::between::{Between, Order, Stage};
 use kbmfa_tests::lock::Lock;

@@ -1,5 +1,5 @@
-//! One of the server's loops hangs: it is named, systemd hears nothing any more, and the process ends to be started anew.
-//! Each loop that there is hangs once, whatever loops there are: `/metrics` lists them.
+//! One of the server's loops hangs: `/readyz` names it, systemd's watchdog is no longer fed, and the process
+//! ends and is started again. Each loop hangs once; `/metrics` lists the loops.
 
 use kbmfa_tests::chat::ChatWorld;
 use kbmfa_tests::files::put;

@@ -1,4 +1,4 @@
-//! Answers by a server with the right certificate. Each would be an approval but for one fault.
+//! Answers by a server with the right certificate. Each would be an approval if it did not have one fault.
 
 use kbmfa_tests::impostor::{Act, Babbler};
 use kbmfa_tests::message::{self, answer, answer_with, login, problem};

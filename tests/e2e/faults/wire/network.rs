@@ -1,4 +1,4 @@
-//! Packets that get lost without a word to anybody, in a network of the story's own.
+//! Packets that are lost silently, in a separate network of the test.
 
 use kbmfa_tests::network::{Network, apart};
 use kbmfa_tests::recipe::Phase;

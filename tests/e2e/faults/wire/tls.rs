@@ -1,4 +1,4 @@
-//! Servers that cannot prove who they are, or do not get that far. Each would approve.
+//! Servers that cannot prove their identity, or fail before that. Each would approve.
 
 use kbmfa_tests::certificate::Made;
 use kbmfa_tests::impostor::{Act, Babbler, Stranger, tls};

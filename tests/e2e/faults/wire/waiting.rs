@@ -1,4 +1,4 @@
-//! What happens to a connection, or comes back over it, while a login waits for its decision.
+//! Faults of a connection, and unexpected data on it, while a login waits for its decision.
 
 use kbmfa_tests::between::{Between, Order, Stage};
 use kbmfa_tests::message::{answer, login, problem};

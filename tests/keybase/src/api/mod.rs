@@ -1,5 +1,5 @@
-//! The JSON API's methods: from options to a result or the real client's error text.
-//! Knows the model, not sockets or faults. Leaves notes about bad style in [`Context::objections`].
+//! The methods of the JSON API: from options to a result or the real client's error text. Knows the model,
+//! not sockets or faults. Notes bad style of a client in [`Context::objections`].
 
 pub(crate) mod options;
 pub(crate) mod summary;

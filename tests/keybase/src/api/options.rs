@@ -1,5 +1,5 @@
 //! The options of all methods, read as Go does: names in any case, null as if absent, unknown ones ignored.
-//! What is ignored is reported, for the complaints.
+//! Ignored options become complaints.
 
 use serde::Deserialize;
 use serde_json::{Map, Value};

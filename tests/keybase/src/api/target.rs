@@ -1,4 +1,4 @@
-//! Which conversation a request means.
+//! Finds the conversation that a request means.
 
 use super::Context;
 use super::options::{Channel, Options};

@@ -1,4 +1,4 @@
-//! `team api`: always fresh from the servers, never from what a service remembers.
+//! `team api`: always fresh from the servers, never from the store of a service.
 
 use serde::Serialize;
 use serde_json::{Map, Value, json};

@@ -1,4 +1,4 @@
-//! What tests let people do: post, react, edit, delete, each from their laptop.
+//! Actions of people that tests order: post, react, edit, delete, each from the person's laptop.
 
 use crate::clock::wall_ms;
 use crate::control::order::Order;

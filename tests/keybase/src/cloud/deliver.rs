@@ -1,4 +1,4 @@
-//! What listeners are told: who hears what, and what goes wrong with it.
+//! Events for listeners: who receives what, and which faults apply to it.
 
 use serde::Serialize;
 use serde_json::{Value, json};

@@ -1,4 +1,4 @@
-//! What has been ordered to go wrong, and when it is used up.
+//! Faults that tests have ordered, until they are used up.
 
 use std::time::Duration;
 

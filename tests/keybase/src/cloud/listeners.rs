@@ -1,4 +1,4 @@
-//! Those who listen: how they subscribe, and what they tell of the lines that they wrote.
+//! Listeners: how they subscribe, and how they confirm the lines that they wrote.
 
 use serde_json::Value;
 use std::sync::Arc;

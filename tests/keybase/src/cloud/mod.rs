@@ -1,5 +1,5 @@
-//! The cloud: one process that stands for Keybase's servers. It knows everything, decides everything,
-//! and forgets everything when it ends.
+//! The cloud: one process in place of Keybase's servers. It holds all state in memory and loses it when it
+//! ends.
 
 mod acts;
 mod deliver;

@@ -1,4 +1,4 @@
-//! Obeys the orders of tests: which of them goes where.
+//! Executes the orders of tests: passes each to its module.
 
 use serde::Serialize;
 use serde_json::Value;

@@ -1,4 +1,4 @@
-//! API requests: faults that strike before, the method itself, faults that strike after.
+//! API requests: faults that apply before, the method itself, faults that apply after.
 
 use serde_json::Value;
 use serde_json::value::{RawValue, to_raw_value};

@@ -1,4 +1,4 @@
-//! The cloud's socket: one thread for each connection, which obeys its lines in order.
+//! The cloud's socket: one thread for each connection, which executes its lines in order.
 
 use std::fs::Permissions;
 use std::io;

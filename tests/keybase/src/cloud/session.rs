@@ -1,4 +1,4 @@
-//! Services and their logins. A login lives as long as its service's connection.
+//! Services and their logins. A login lasts as long as its service's connection.
 
 use serde_json::Value;
 use std::os::unix::net::UnixStream;

@@ -1,4 +1,4 @@
-//! What a service's own store holds when it has heard nothing from its servers for a while, and does not know it.
+//! The store of a service that has lost its servers without noticing, and so is out of date.
 
 use serde_json::Value;
 use std::collections::{BTreeMap, BTreeSet};

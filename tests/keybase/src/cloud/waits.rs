@@ -1,4 +1,4 @@
-//! Orders that wait for something to come true.
+//! Orders that wait until a condition is true.
 
 use serde_json::Value;
 use std::time::Duration;

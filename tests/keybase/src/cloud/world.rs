@@ -1,4 +1,4 @@
-//! All that the cloud holds, behind one lock, and the bell that rings at each change.
+//! The state of the cloud behind one lock, and the condition variable that is notified at each change.
 
 use std::collections::BTreeMap;
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};

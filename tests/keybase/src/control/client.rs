@@ -1,4 +1,4 @@
-//! The typed client with which tests steer a cloud. All calls block; those that wait do so in the cloud.
+//! The typed client with which tests control a cloud. All calls block; those that wait do so in the cloud.
 
 use serde::de::DeserializeOwned;
 use serde_json::Value;

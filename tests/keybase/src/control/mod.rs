@@ -1,4 +1,4 @@
-//! Steers the cloud: the orders, the typed client that tests use, and what they get to see.
+//! Controls the cloud: the orders, the typed client that tests use, and the views that tests get.
 
 pub(crate) mod client;
 pub(crate) mod order;

@@ -1,4 +1,4 @@
-//! What a test gets to see of the cloud.
+//! Views of the cloud for tests.
 
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;

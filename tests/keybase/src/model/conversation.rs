@@ -1,4 +1,4 @@
-//! A conversation and what its messages come to: deleted, edited, reacted to.
+//! A conversation, with the current state of its messages: deleted, edited, reacted to.
 
 use std::collections::{BTreeMap, BTreeSet};
 

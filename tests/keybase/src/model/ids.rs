@@ -1,4 +1,4 @@
-//! Ids that look like Keybase's and follow from names, so that a test run gives the same ones each time.
+//! Ids that look like Keybase's and are derived from names, so that every test run has the same ones.
 
 use std::fmt::Write;
 

@@ -1,4 +1,4 @@
-//! What people and bots do to a conversation. Each act appends a message and returns its id.
+//! Actions of people and bots in a conversation. Each appends a message and returns its id.
 
 use super::conversation::Conversation;
 use super::message::{Content, Message};

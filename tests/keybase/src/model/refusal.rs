@@ -1,4 +1,4 @@
-//! Every text with which something is refused, in one place. The words are the real client's.
+//! Every refusal text, in the real client's words.
 
 use serde_json::{Value, json};
 

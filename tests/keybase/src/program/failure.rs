@@ -1,4 +1,4 @@
-//! How a command ends badly: what stands on stderr, and the exit code.
+//! Failures of a command: the text on stderr, and the exit code.
 
 use std::io::{self, IsTerminal, Write};
 use std::process::ExitCode;

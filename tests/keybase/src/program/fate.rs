@@ -1,4 +1,4 @@
-//! What becomes of this program besides what it does, as the cloud was ordered.
+//! Faults of this program itself that the cloud has ordered.
 
 use std::sync::{Once, OnceLock};
 use std::thread;

@@ -1,4 +1,4 @@
-//! How the program was called: global flags, the command, and what the cloud is told of it.
+//! How the program was called: global flags, the command, and what is sent to the cloud about it.
 
 use super::environment::{cloud_socket, get, is_on};
 use super::failure::{Failure, Result};

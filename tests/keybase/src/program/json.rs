@@ -1,4 +1,4 @@
-//! JSON as Go prints it: letters that HTML could mistake are escaped, and indented if asked for.
+//! JSON as Go prints it: characters with a meaning in HTML are escaped, and it is indented on request.
 
 /// Go's default: these letters stand only in strings, so a replacement in the text is enough.
 pub(crate) fn escape(json: &str) -> String {

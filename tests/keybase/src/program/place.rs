@@ -1,4 +1,4 @@
-//! Where a home's service has its socket and files.
+//! The socket and files of a home's service.
 
 use std::fs;
 use std::path::{Path, PathBuf};

@@ -1,5 +1,5 @@
-//! The service: keeps the login of its home, and carries calls between clients and the cloud.
-//! Its state is its connection to the cloud: when that ends, so does the login, and the service.
+//! The service: keeps the login of its home, and passes calls between clients and the cloud. Its state is its
+//! connection to the cloud: when that ends, so do the login and the service.
 
 use std::fs::{self, File};
 use std::io;

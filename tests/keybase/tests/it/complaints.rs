@@ -1,4 +1,4 @@
-//! What the cloud finds wrong with its clients.
+//! Complaints of the cloud about its clients.
 
 use serde_json::json;
 

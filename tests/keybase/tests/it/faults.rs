@@ -1,4 +1,4 @@
-//! What can be made to go wrong.
+//! Faults that tests can order.
 
 use keybase_double::FaultKind;
 use serde_json::{Value, json};

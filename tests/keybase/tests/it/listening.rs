@@ -1,4 +1,4 @@
-//! `chat api-listen`: what is heard, what is not, and how it ends.
+//! `chat api-listen`: which events arrive, which do not, and how it ends.
 
 use serde_json::{Value, json};
 

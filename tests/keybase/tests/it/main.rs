@@ -1,4 +1,4 @@
-//! The double's main story and its traps, through the real binary.
+//! Tests of the double through its real binary.
 
 #![allow(
     clippy::disallowed_methods,

@@ -1,4 +1,5 @@
-//! Programs that run beside a test: a service, an API stream, a listener. Each ends with its value.
+//! Programs that run beside a test: a service, an API stream, a listener. Each ends when its value is
+//! dropped.
 
 use serde_json::{Value, json};
 use std::io::{BufRead, BufReader, Read, Write};

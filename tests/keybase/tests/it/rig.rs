@@ -1,4 +1,4 @@
-//! One cloud for one test, in a folder of its own, and the programs that use it. All of it ends with the test.
+//! One cloud for one test, in its own directory, and the programs that use it. All of it ends with the test.
 
 use keybase_double::{Cloud, Role, User};
 use serde_json::{Value, json};

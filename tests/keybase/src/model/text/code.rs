@@ -1,4 +1,4 @@
-//! Takes code out of a text: what stands in backticks or fences mentions nobody and pays nobody.
+//! Removes code from a text: names in backticks or fences mention nobody and pay nobody.
 
 /// Stands where code was; no mention and no payment begins with it.
 const MARK: char = '$';

@@ -1,4 +1,4 @@
-//! What the sender's client makes of a text before it posts it: commands, payments, mentions, reactions.
+//! What the sender's client does with a text before it posts it: commands, payments, mentions, reactions.
 
 pub(crate) mod code;
 pub(crate) mod mentions;
