@@ -4,7 +4,7 @@ use clap::{Parser, Subcommand};
 use std::path::PathBuf;
 
 use crate::admin::{
-    self, Admin, Failure, audit, backup, ca, check, doctor, employee, environment, init, login, machine,
+    self, Admin, Failure, audit, backup, ca, check, doctor, employee, init, legacy_env, login, machine,
     policy, pool, reload, restore, session,
 };
 use crate::config;
@@ -88,7 +88,7 @@ pub fn run(cli: Cli) -> Result<(), Failure> {
         Command::Check => check::run(&admin),
         Command::Doctor(args) => doctor::run(&admin, &args),
         Command::Serve => {
-            environment::take(&admin)?;
+            legacy_env::take(&admin)?;
             admin::check_database(&admin.become_owner()?)?;
             serve::run(admin.config_path().to_owned()).map_err(|error| {
                 let failure = Failure::new(&error);
