@@ -19,9 +19,10 @@ use crate::ca::{self, issue};
 use crate::clock::{Clock, SystemClock};
 use crate::config::Config;
 use crate::db::{self, Db};
+use crate::http;
 use crate::secret::Secret;
 use crate::usecases;
-use draft::{Draft, Relay};
+use draft::Draft;
 
 /// Where everything is kept unless told otherwise.
 pub(super) const STATE_DIR: &str = "/var/lib/kbmfa";
@@ -55,14 +56,13 @@ pub struct Args {
 /// # Errors
 /// If something of it exists already or cannot be made.
 pub fn run(admin: &Admin, args: &Args) -> Result<(), Failure> {
-    let draft = Draft {
-        listen: args.listen,
-        status_listen: args.status_listen,
-        state_dir: std::path::absolute(&args.state_dir).map_err(Failure::new)?,
-        names: args.names.clone(),
-        auth_token: None,
-        relay: Relay::Console,
-    };
+    let state_dir = std::path::absolute(&args.state_dir).map_err(Failure::new)?;
+    let mut draft = Draft::new();
+    draft.set(("server", "listen"), args.listen.to_string());
+    draft.set(("server", "status_listen"), args.status_listen.to_string());
+    draft.set(("server", "state_dir"), state_dir.display().to_string());
+    draft.set(("server", "names"), args.names.clone());
+    draft.set(("relay", "kind"), "console");
     let owner = owner_named(args.owner.as_deref())?;
     make(admin, &Plan { draft, secrets: Vec::new(), owner })
 }
@@ -82,23 +82,23 @@ pub(super) struct Plan {
 /// # Errors
 /// If something of it exists already or cannot be made; then nothing is left behind.
 pub(super) fn make(admin: &Admin, plan: &Plan) -> Result<(), Failure> {
-    let (config, draft) = (admin.config_path(), &plan.draft);
-    must_be_new(config, plan)?;
-    must_be_valid(config, draft)?;
+    let config = admin.config_path();
+    let settings = must_be_valid(config, &plan.draft)?;
+    must_be_new(config, &settings.state_dir, &plan.secrets)?;
     if let Some(parent) = config.parent().filter(|parent| !parent.as_os_str().is_empty()) {
         fs::create_dir_all(parent)
             .map_err(|e| Failure::new(format!("cannot make {}: {e}", parent.display())))?;
     }
-    let issued = Issued::new(&draft.names).map_err(Failure::new)?;
+    let issued = Issued::new(&settings.http.names).map_err(Failure::new)?;
     let mut by_us = Made::default();
-    let owner = state_dir(&draft.state_dir, plan.owner, &mut by_us)?;
+    let owner = state_dir(&settings.state_dir, plan.owner, &mut by_us)?;
     // What one account owns is filled with that account's rights. All of it goes again with the same rights.
     let mut by_owner = acting(owner, || {
         let mut made = Made::default();
-        fill(plan, &issued, &admin.actor, &mut made)?;
+        fill(&settings.state_dir, &plan.secrets, &issued, &admin.actor, &mut made)?;
         Ok(made)
     })?;
-    if let Err(failed) = by_us.file(config, &draft.toml(), 0o644) {
+    if let Err(failed) = by_us.file(config, &plan.draft.toml(), 0o644) {
         return acting(owner, move || {
             drop(by_owner);
             Err(failed)
@@ -106,7 +106,7 @@ pub(super) fn make(admin: &Admin, plan: &Plan) -> Result<(), Failure> {
     }
     by_owner.keep();
     by_us.keep();
-    tell(admin, draft, &issued.authority.pin.to_string())
+    tell(admin, &settings, &issued.authority.pin.to_string())
 }
 
 /// Does the work as the account that is to own what it makes; as whoever runs this, if that is the same.
@@ -144,11 +144,10 @@ fn state_dir(path: &Path, wanted: Option<Owner>, made: &mut Made) -> Result<Opti
     Ok((!wanted.uid.is_root()).then_some(wanted))
 }
 
-fn must_be_new(config: &Path, plan: &Plan) -> Result<(), Failure> {
-    let state_dir = &plan.draft.state_dir;
+fn must_be_new(config: &Path, state_dir: &Path, secrets: &[(PathBuf, Secret)]) -> Result<(), Failure> {
     let files = Files::of(state_dir);
     let made = [config.to_owned(), state_dir.join(db::FILE), files.ca_dir(), files.certificate()];
-    let secrets = plan.secrets.iter().map(|(path, _)| path);
+    let secrets = secrets.iter().map(|(path, _)| path);
     match made.iter().chain(secrets).find(|path| path.exists()) {
         None => Ok(()),
         Some(existing) => Err(Failure::new(format!("{} exists already", existing.display()))
@@ -156,20 +155,21 @@ fn must_be_new(config: &Path, plan: &Plan) -> Result<(), Failure> {
     }
 }
 
-fn must_be_valid(config: &Path, draft: &Draft) -> Result<(), Failure> {
-    // The token's file may be one of those that are still to be made.
-    let draft = Draft { auth_token: None, ..draft.clone() };
-    let read = Config::parse(config, &draft.toml());
-    read.map(drop).map_err(|faults| Failure::new(faults).hint("nothing was made; choose other values"))
+fn must_be_valid(config: &Path, draft: &Draft) -> Result<Config, Failure> {
+    // Reading the configuration reads the token's file, which may be one that is still to be made.
+    let mut draft = draft.clone();
+    draft.remove_auth_token();
+    Config::parse(config, &draft.toml())
+        .map_err(|faults| Failure::new(faults).hint("nothing was made; choose other values"))
 }
 
-fn tell(admin: &Admin, draft: &Draft, pin: &str) -> Result<(), Failure> {
-    let (config, state_dir) = (admin.config_path().display().to_string(), draft.state_dir.display());
+fn tell(admin: &Admin, settings: &Config, pin: &str) -> Result<(), Failure> {
+    let (config, state_dir) = (admin.config_path().display().to_string(), settings.state_dir.display());
     let sentence = format!(
         "configuration  {config}\nstate          {state_dir}\npin            {pin}\n\n\
          Next: kbmfa-server machine add NAME, kbmfa-server machine join-token NAME, and on that machine\n\
          kbmfa-host join --server https://{} --pin {pin} --token-file FILE",
-        url(draft)
+        url(&settings.http)
     );
     admin.tell(&sentence, &json!({ "config": config, "state_dir": state_dir.to_string(), "pin": pin }))
 }
@@ -191,15 +191,20 @@ impl Issued {
 }
 
 /// Makes everything that lies in the state directory.
-fn fill(plan: &Plan, issued: &Issued, actor: &Actor, made: &mut Made) -> Result<(), Failure> {
-    let state_dir = &plan.draft.state_dir;
+fn fill(
+    state_dir: &Path,
+    secrets: &[(PathBuf, Secret)],
+    issued: &Issued,
+    actor: &Actor,
+    made: &mut Made,
+) -> Result<(), Failure> {
     // It may be a link of the operator's to a larger disk.
     fs::set_permissions(state_dir, Permissions::from_mode(0o700))
         .map_err(|e| Failure::new(format!("cannot close {} to others: {e}", state_dir.display())))?;
     for dir in ["ca", "tls"] {
         made.dir(&state_dir.join(dir))?;
     }
-    for (path, secret) in &plan.secrets {
+    for (path, secret) in secrets {
         made.file(path, secret.reveal(), 0o600)?;
     }
     made.certificates(&Files::of(state_dir), issued).map_err(Failure::new)?;
@@ -280,10 +285,10 @@ impl Drop for Made {
     }
 }
 
-fn url(draft: &Draft) -> String {
-    let host = draft.names.first().map_or("localhost", String::as_str);
+fn url(settings: &http::Settings) -> String {
+    let host = settings.names.first().map_or("localhost", String::as_str);
     let host = if host.contains(':') { format!("[{host}]") } else { host.to_owned() };
-    format!("{host}:{}", draft.listen.port())
+    format!("{host}:{}", settings.listen.port())
 }
 
 /// Who is to own the state directory.

@@ -2,17 +2,18 @@
 //! are read once, here. A process that has seen a secret among them never serves; it starts a new process,
 //! without the secret, in its place.
 
-mod setup;
-
-mod reading;
+mod convert;
+mod table;
 mod variables;
 
+use kbmfa_proto::file_rules::{self, Distrust, Readers};
 use log::LevelFilter;
+use nix::fcntl::OFlag;
 use nix::unistd::Uid;
 use std::env::{self, VarError};
-use std::fs::{self, File, Metadata};
-use std::io::{ErrorKind, Read};
-use std::os::unix::fs::MetadataExt;
+use std::fs::{self, File};
+use std::io::{self, ErrorKind, Read};
+use std::os::unix::fs::OpenOptionsExt;
 use std::os::unix::process::CommandExt;
 use std::path::Path;
 use std::process::Command;
@@ -20,18 +21,19 @@ use std::process::Command;
 use super::init::{self, Plan};
 use super::{Admin, Failure};
 use crate::config;
-use reading::Fault;
-use setup::Setup;
-use variables::{NAMES, Variables};
+use convert::{Setup, convert};
+use table::{LOG_LEVEL, TABLE};
+use variables::Variables;
 
 /// The old tool's file, in the directory from which the server is started.
 const DOTENV: &str = ".env";
-/// As much of that file as is read.
+/// How much of that file is read.
 const DOTENV_BYTES_MAX: u64 = 64 * 1024;
+const OTHERS_CAN_WRITE: &str = "others can write to it; chown it to whoever starts the server, and chmod 600";
 /// Tells the process that takes this one's place that the variables have been dealt with.
 const DONE: &str = "KBMFA_VARIABLES_TAKEN";
 
-/// Does what the variables ask for before the server starts; returns in a process that holds no secret of theirs.
+/// Does what the variables say before the server starts. Returns only in a process that holds no secret of theirs.
 ///
 /// # Errors
 /// Everything that is wrong with them, or why what they describe cannot be made.
@@ -45,10 +47,16 @@ pub fn take(admin: &Admin) -> Result<(), Failure> {
     if is_done {
         return Ok(());
     }
-    if is_absent(admin.config_path()) {
+    let config = admin.config_path();
+    // What else keeps the file from being read, whoever reads it next says.
+    let is_absent = fs::metadata(config).is_err_and(|error| error.kind() == ErrorKind::NotFound);
+    let ignored = vars.ignored_beside_a_file().join(", ");
+    if !is_absent && !ignored.is_empty() {
+        let config = config.display();
+        log::warn!("{config} is there and decides alone; remove these variables, which are void: {ignored}");
+    }
+    if is_absent && vars.get("KB_TYPE").is_some() {
         initialise(admin, &vars)?;
-    } else {
-        warn_of_void(admin.config_path(), &vars);
     }
     if vars.hold_a_secret() { Err(start_over_without(&vars)) } else { Ok(()) }
 }
@@ -56,64 +64,45 @@ pub fn take(admin: &Admin) -> Result<(), Failure> {
 #[expect(clippy::disallowed_methods, reason = "the old tool was configured by its environment alone")]
 fn variable(name: &str) -> Option<String> {
     match env::var(name) {
-        Ok(value) => Some(value),
-        Err(VarError::NotPresent) => None,
         // What takes the place of a strange byte is refused wherever it matters.
         Err(VarError::NotUnicode(value)) => Some(value.to_string_lossy().into_owned()),
+        value => value.ok(),
     }
 }
 
-/// A file that somebody else could have put there or changed says nothing here: it could name other approvers.
+/// A file that somebody else could have put there or changed is ignored: it could name other approvers.
 fn dotenv() -> Variables {
-    let nothing = |why: &str| {
-        log::warn!("{DOTENV} in this directory is not read: {why}");
-        Variables::default()
+    let read = || {
+        // Opening a pipe does not wait for its other end.
+        let file = File::options().read(true).custom_flags(OFlag::O_NONBLOCK.bits()).open(DOTENV)?;
+        match file_rules::check(&file.metadata()?, Readers::All, Uid::effective().as_raw()) {
+            Ok(()) => {}
+            Err(Distrust::NotAFile) => return Err(io::Error::other(Distrust::NotAFile)),
+            Err(_) => return Err(io::Error::other(OTHERS_CAN_WRITE)),
+        }
+        io::read_to_string(file.take(DOTENV_BYTES_MAX))
     };
-    match fs::metadata(DOTENV) {
-        Err(error) if error.kind() == ErrorKind::NotFound => Variables::default(),
-        Err(error) => nothing(&error.to_string()),
-        Ok(found) if !found.is_file() => nothing("it is no file"),
-        Ok(_) => read_dotenv().map_or_else(|why| nothing(&why), |text| Variables::from_dotenv(&text)),
+    match read() {
+        Ok(text) => return Variables::from_dotenv(&text),
+        Err(error) if error.kind() == ErrorKind::NotFound => {}
+        Err(error) => log::warn!("{DOTENV} in this directory is not read: {error}"),
     }
+    Variables::default()
 }
 
-fn read_dotenv() -> Result<String, String> {
-    let file = File::open(DOTENV).map_err(|error| error.to_string())?;
-    let found = file.metadata().map_err(|error| error.to_string())?;
-    if !is_only_ours(&found) {
-        return Err("others can write to it; chown it to whoever starts the server, and chmod 600".to_owned());
-    }
-    let mut text = String::new();
-    file.take(DOTENV_BYTES_MAX).read_to_string(&mut text).map_err(|error| error.to_string())?;
-    Ok(text)
-}
-
-fn is_only_ours(found: &Metadata) -> bool {
-    let owner = Uid::from_raw(found.uid());
-    (owner.is_root() || owner == Uid::effective()) && found.mode() & 0o022 == 0
-}
-
-/// False if that cannot be told; whoever reads the file then says why.
-fn is_absent(path: &Path) -> bool {
-    fs::metadata(path).is_err_and(|error| error.kind() == ErrorKind::NotFound)
-}
-
-fn warn_of_void(config: &Path, vars: &Variables) {
-    let names = vars.void_beside_a_file().join(", ");
-    if !names.is_empty() {
-        log::warn!(
-            "{} is there and decides alone; remove these variables, which are void: {names}",
-            config.display()
-        );
-    }
-}
-
-/// Does nothing unless the variables name a set-up in Keybase.
 fn initialise(admin: &Admin, vars: &Variables) -> Result<(), Failure> {
-    if vars.get("KB_TYPE").is_none() {
-        return Ok(());
-    }
-    let mut setup = read(vars)?;
+    let unreadable = ["KEYBASE_PAPERKEY_FILE", "AUTH_TOKEN_FILE"].into_iter().filter_map(|name| {
+        let path = vars.get(name)?;
+        let error = File::open(path).err()?;
+        Some(format!("{name}: cannot read {path}: {error}"))
+    });
+    let (setup, mut faults) =
+        convert(vars).map_or_else(|faults| (None, faults), |setup| (Some(setup), Vec::new()));
+    faults.extend(unreadable);
+    let Some(mut setup) = setup.filter(|_| faults.is_empty()) else {
+        let hint = "nothing was made; docs/operations.md has the table of the variables";
+        return Err(Failure::new(faults.join("\n")).hint(hint));
+    };
     check_token_file(vars, &mut setup);
     let Setup { draft, secrets, token_left_out } = setup;
     init::make(admin, &Plan { draft, secrets, owner: None })?;
@@ -127,46 +116,22 @@ fn initialise(admin: &Admin, vars: &Variables) -> Result<(), Failure> {
     Ok(())
 }
 
-fn read(vars: &Variables) -> Result<Setup, Failure> {
-    let unreadable = unreadable(vars);
-    match setup::read(vars) {
-        Ok(setup) if unreadable.is_empty() => Ok(setup),
-        read => {
-            let faults = read.err().unwrap_or_default().into_iter().chain(unreadable);
-            let lines: Vec<_> = faults.map(|fault| fault.to_string()).collect();
-            let hint = "nothing was made; docs/operations.md has the table of the variables";
-            Err(Failure::new(lines.join("\n")).hint(hint))
-        }
-    }
-}
-
-fn unreadable(vars: &Variables) -> Vec<Fault> {
-    let fault = |variable| {
-        let path = Path::new(vars.get(variable)?);
-        let error = File::open(path).err()?;
-        Some(Fault { variable, what: format!("cannot read {}: {error}", path.display()) })
-    };
-    ["KEYBASE_PAPERKEY_FILE", "AUTH_TOKEN_FILE"].into_iter().filter_map(fault).collect()
-}
-
-/// A token in a file of the operator's is looked at as the server will.
+/// Checks a token in a file of the operator's as the server will.
 fn check_token_file(vars: &Variables, setup: &mut Setup) {
-    let is_theirs = vars.get("AUTH_TOKEN_FILE").is_some();
-    let Some(token) = setup.draft.auth_token.as_ref().filter(|_| is_theirs) else { return };
-    if let Err(why) = config::read_auth_token(&token.file) {
-        let why = format!("{}: {why}", token.file.display());
-        setup.leave_token_out(why);
+    let file = vars.get("AUTH_TOKEN_FILE").filter(|_| setup.token_left_out.is_none());
+    if let Some((file, Err(why))) = file.map(|file| (file, config::read_auth_token(Path::new(file)))) {
+        setup.leave_token_out(format!("{file}: {why}"));
     }
 }
 
 /// Becomes the same program with the same arguments, and an environment without the variables: taking them out of
-/// one's own leaves them in memory and in /proc/self/environ. Returns only if that fails. `FLASK_ENV` stays, for the
-/// log.
+/// one's own leaves them in memory and in /proc/self/environ. Returns only if that fails.
+/// What says how much is logged stays.
 #[expect(clippy::disallowed_methods, reason = "no other process: this one, once more")]
 fn start_over_without(vars: &Variables) -> Failure {
     let program = match env::current_exe() {
         Ok(program) => program,
-        Err(error) => return Failure::new(format!("cannot tell where this program lies: {error}")),
+        Err(error) => return Failure::new(format!("cannot find the file of this program: {error}")),
     };
     let mut args = env::args_os();
     let mut command = Command::new(&program);
@@ -174,11 +139,11 @@ fn start_over_without(vars: &Variables) -> Failure {
         command.arg0(name);
     }
     command.args(args).env(DONE, "1");
-    for name in NAMES {
-        command.env_remove(name);
+    for row in &TABLE {
+        command.env_remove(row.name);
     }
-    if let Some(level) = vars.get("FLASK_ENV") {
-        command.env("FLASK_ENV", level);
+    if let Some(level) = vars.get(LOG_LEVEL) {
+        command.env(LOG_LEVEL, level);
     }
     let error = command.exec();
     Failure::new(format!("cannot start {} again without its secrets: {error}", program.display()))
