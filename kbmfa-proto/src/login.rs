@@ -170,6 +170,10 @@ pub struct LoginReply {
     /// Milliseconds until a pending login expires.
     #[serde(default)]
     pub expires_in_ms: Option<u64>,
+    /// Milliseconds for which the server held the call before it looked this up; none from an older server. The rest of
+    /// the time that the call took is how old the reply is at most.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub held_ms: Option<u64>,
 }
 
 /// Where a login stands. All but [`State::Pending`] are final.
@@ -212,6 +216,7 @@ mod tests {
             say: Some(SafeText::new("wait")),
             prompt: None,
             expires_in_ms: Some(60_000),
+            held_ms: None,
         };
         assert_eq!(
             serde_json::to_string(&reply).unwrap(),

@@ -123,7 +123,7 @@ fn hold(
     if config.claims.is_none() {
         report::after_login(pam, server.addresses(), &clock, &config.spool, (&ask.open, end.outcome));
     }
-    Ok(flow::look_again(&mut server, &clock, end))
+    Ok(flow::look_again(pam, &mut server, &clock, ask, end))
 }
 
 fn misconfigured<F: std::fmt::Display>(pam: &impl Pam, level: Level, faults: &[F]) -> End {

@@ -8,6 +8,7 @@ use kbmfa_proto::names::LoginId;
 use kbmfa_proto::text::SafeText;
 use pam::constants::PamResultCode;
 use std::fmt;
+use std::time::Instant;
 
 /// What a rehearsal that went well ends with. No login does, so `kbmfa-host doctor` knows it by this.
 pub const REHEARSED: &str = "The rehearsal went well. Nobody is let in.";
@@ -162,11 +163,13 @@ pub struct End {
     pub say: Option<SafeText>,
     /// The login at the server, if it came to that.
     pub login: Option<LoginId>,
+    /// When the server looked the decision up, at the earliest; none where it took none.
+    pub as_of: Option<Instant>,
 }
 
 impl End {
     pub fn new(outcome: Outcome, why: impl fmt::Display) -> Self {
-        Self { outcome, why: why.to_string(), say: None, login: None }
+        Self { outcome, why: why.to_string(), say: None, login: None, as_of: None }
     }
 }
 

@@ -38,12 +38,21 @@ pub(crate) enum Failure {
     HungUp,
 }
 
+/// What the server said, and when that was true.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct TimedReply {
+    pub(crate) reply: LoginReply,
+    /// The server looked it up at this moment or later. A process that stood still finds answers in its socket that may be
+    /// much older than the moment at which it reads them.
+    pub(crate) as_of: Instant,
+}
+
 /// One login at the server.
 pub(crate) trait Server {
     /// Opens it.
-    fn open(&mut self, login: &OpenLogin, until: Instant) -> Result<LoginReply, Failure>;
+    fn open(&mut self, login: &OpenLogin, until: Instant) -> Result<TimedReply, Failure>;
     /// Waits a while for its decision.
-    fn wait(&mut self, until: Instant) -> Result<LoginReply, Failure>;
+    fn wait(&mut self, until: Instant) -> Result<TimedReply, Failure>;
     /// Tells that nobody waits for it any more, if that can be told.
     fn cancel(&mut self);
 }
@@ -96,17 +105,19 @@ impl<A: Address, C: Clock> Failover<A, C> {
     }
 
     /// Tries each address once.
-    fn round(&mut self, mut call: Call<'_>, until: Instant) -> Result<LoginReply, Failure> {
+    fn round(&mut self, mut call: Call<'_>, until: Instant) -> Result<TimedReply, Failure> {
         let count = self.addresses.len();
         let mut tally = Tally::default();
         for turn in 0..count {
             let index = (self.first + turn) % count;
             let Some(address) = self.addresses.get(index) else { break };
             let time = time_for(call, self.clock.left(until), count - turn);
+            let asked = self.clock.now();
             match address.call(&self.path, call, time) {
                 Ok(reply) => {
                     (self.first, self.warm) = (index, true);
-                    return Ok(reply);
+                    let as_of = as_of(&reply, asked, self.clock.now());
+                    return Ok(TimedReply { reply, as_of });
                 }
                 Err(error) => tally.add(call, error)?,
             }
@@ -122,7 +133,7 @@ impl<A: Address, C: Clock> Failover<A, C> {
 
 impl<A: Address, C: Clock> Server for Failover<A, C> {
     /// A connection that broke may have carried the login, or not; to open it again is harmless.
-    fn open(&mut self, login: &OpenLogin, until: Instant) -> Result<LoginReply, Failure> {
+    fn open(&mut self, login: &OpenLogin, until: Instant) -> Result<TimedReply, Failure> {
         match self.round(Call::Open(login), until) {
             Err(Failure::Passing(_)) => {
                 self.round(Call::Open(login), until).map_err(|failure| match failure {
@@ -135,7 +146,7 @@ impl<A: Address, C: Clock> Server for Failover<A, C> {
         }
     }
 
-    fn wait(&mut self, until: Instant) -> Result<LoginReply, Failure> {
+    fn wait(&mut self, until: Instant) -> Result<TimedReply, Failure> {
         let left_s = self.clock.left(until).as_secs();
         let hold_s = if self.warm { left_s.min(HOLD_MAX_S) } else { 0 };
         self.round(Call::Wait { hold_s }, until)
@@ -146,6 +157,12 @@ impl<A: Address, C: Clock> Server for Failover<A, C> {
         // If it cannot be told, the server finds out by itself when the polls stop.
         let _ = self.round(Call::Cancel, until);
     }
+}
+
+/// The moment at which the server looked this up, at the earliest: it held the call that long after it had been made.
+fn as_of(reply: &LoginReply, asked: Instant, now: Instant) -> Instant {
+    let held = Duration::from_millis(reply.held_ms.unwrap_or(0));
+    asked.checked_add(held).map_or(now, |as_of| as_of.min(now))
 }
 
 /// An address gets its usual time, but leaves an equal share to those that come after it.

@@ -3,6 +3,7 @@
 use insta::assert_snapshot;
 use kbmfa_tests::wire::{send, send_plainly};
 use kbmfa_tests::world::World;
+use serde_json::Value;
 use sha2::{Digest, Sha256};
 
 const LOGIN: &str = "/v1/logins/00112233445566778899aabbccddeeff";
@@ -84,6 +85,34 @@ fn each_way_of_asking_wrongly_has_its_own_answer() {
     {"code":"method-not-allowed","status":405,"title":"this route does not take that method","detail":null}
     "#);
     world.admin.audit_verify();
+}
+
+/// By this the module tells an approval that it reads at once from one that has lain in its socket.
+#[test]
+fn a_poll_says_for_how_long_it_was_held() {
+    let world = World::new();
+    let known = join(&world, "kbmfa_raw");
+    let open = r#"{"phase":"account","service":"sshd","user":"alice","account":"known","rhost":null,"tty":null,
+        "connection":{"id":"x","ssh":null},"first_factor":{"kind":"sshd"},
+        "capabilities":{"text":false,"prompt":false},"module_version":"0"}"#;
+    let call = |request: &str, body: &str| -> Value {
+        let length = body.len();
+        let answer = ask(
+            &world,
+            &format!("{request} HTTP/1.1\r\nKbmfa-Version: 1\r\n{known}\r\nContent-Length: {length}"),
+            body,
+        );
+        let (_, body) = answer.split_once('\n').unwrap();
+        serde_json::from_str(body).unwrap_or_else(|error| panic!("{error}: {answer}"))
+    };
+    assert_eq!(call(&format!("PUT {LOGIN}"), open)["held_ms"], Value::Null);
+    assert_eq!(call(&format!("GET {LOGIN}"), "")["held_ms"], 0);
+    let held = call(&format!("GET {LOGIN}?wait=2"), "");
+    assert_eq!(held["state"], "pending");
+    assert!(held["held_ms"].as_u64().unwrap() >= 2000, "{held}");
+    world.admin.approve(&world.admin.pending());
+    let decided = call(&format!("GET {LOGIN}?wait=2"), "");
+    assert_eq!((&decided["state"], &decided["held_ms"]), (&"approved".into(), &0.into()));
 }
 
 #[test]

@@ -38,3 +38,25 @@ pub fn signal(child: &Child, signal: Signal) {
     let pid = Pid::from_child(child);
     kill_process(pid, signal).unwrap_or_else(|error| panic!("signal {signal:?} to {pid:?}: {error}"));
 }
+
+/// A process that stands still until this is dropped.
+#[derive(Debug)]
+pub struct Stopped(Pid);
+
+impl Stopped {
+    /// Stops the process with this number, which must exist.
+    pub fn stop(pid: u32) -> Self {
+        let pid = i32::try_from(pid).ok().and_then(Pid::from_raw).expect("the number of a process");
+        kill_process(pid, Signal::STOP).unwrap_or_else(|error| panic!("SIGSTOP to {pid:?}: {error}"));
+        Self(pid)
+    }
+
+    /// Lets it go on, if it is still there.
+    pub fn go_on(self) {}
+}
+
+impl Drop for Stopped {
+    fn drop(&mut self) {
+        kill_process(self.0, Signal::CONT).ok();
+    }
+}

@@ -10,6 +10,7 @@ use tokio::sync::{Notify, mpsc, watch};
 
 use super::waiters::Waiters;
 use super::{Error, Rules, notifications, service};
+use crate::clock;
 use crate::db::{Db, Tx};
 use crate::machines::caller::{Caller, Credential};
 use crate::machines::service::{authenticate, authenticate_waiting, claimed};
@@ -108,6 +109,7 @@ impl Logins {
         id: LoginId,
         wait: Duration,
     ) -> Result<LoginReply, Error> {
+        let begun = clock::monotonic();
         let waiter = self.0.waiters.join(&id).ok_or(Error::TooManyPolls)?;
         let mut rung = pin!(waiter.bell().notified());
         rung.as_mut().enable();
@@ -117,7 +119,7 @@ impl Logins {
         let until_expiry = reply.expires_in_ms.map_or(Duration::ZERO, Duration::from_millis);
         let mut time_is_up = pin!(tokio::time::sleep(wait.min(until_expiry)));
         let mut closing = self.0.closing.clone();
-        let mut waiting = !wait.is_zero();
+        let (mut waiting, mut held) = (!wait.is_zero(), Duration::ZERO);
         while waiting && reply.state == State::Pending {
             tokio::select! {
                 () = &mut rung => {}
@@ -126,9 +128,11 @@ impl Logins {
             }
             rung.set(waiter.bell().notified());
             rung.as_mut().enable();
+            held = clock::monotonic().saturating_sub(begun);
             reply = self.poll(&credential, &id, Duration::ZERO).await?.1;
         }
         guard.disarm();
+        reply.held_ms = u64::try_from(held.as_millis()).ok();
         Ok(self.told(reply))
     }
 

@@ -4,7 +4,7 @@ use super::*;
 use crate::attempt::tests::TestPam;
 use crate::clock::Monotonic;
 use kbmfa_proto::client::HungUp;
-use kbmfa_proto::login::{Account, Capabilities, Connection, FirstFactor};
+use kbmfa_proto::login::{Account, Capabilities, Connection, FirstFactor, LoginReply};
 use kbmfa_proto::text::SafeText;
 use std::cell::Cell;
 use std::collections::VecDeque;
@@ -38,11 +38,13 @@ enum Step {
     Open(Result<LoginReply, Failure>),
     /// Answers after so many milliseconds.
     Wait(u64, Result<LoginReply, Failure>),
+    /// The answer before was read so many milliseconds after it was given.
+    Late(u64),
     /// The ssh client hangs up during the next pause.
     HangUp,
     Cancel,
 }
-use Step::{Cancel, HangUp, Open, Wait};
+use Step::{Cancel, HangUp, Late, Open, Wait};
 
 /// Server and clock in one: the script, and the time.
 struct Script {
@@ -68,6 +70,12 @@ impl Clock for TestClock {
 }
 
 impl Script {
+    /// What is heard now was true so many milliseconds ago.
+    fn heard(&self, ms: u64, answer: Result<LoginReply, Failure>) -> Result<TimedReply, Failure> {
+        let as_of = self.clock.now().checked_sub(Duration::from_millis(ms)).unwrap();
+        Ok(TimedReply { reply: answer?, as_of })
+    }
+
     fn take(&mut self) -> Step {
         let step = self.steps.pop_front().expect("the script has ended");
         self.clock.hang_up.set(matches!(self.steps.front(), Some(HangUp)));
@@ -79,15 +87,19 @@ impl Script {
 }
 
 impl Server for Script {
-    fn open(&mut self, _: &OpenLogin, _: Instant) -> Result<LoginReply, Failure> {
+    fn open(&mut self, _: &OpenLogin, _: Instant) -> Result<TimedReply, Failure> {
         let Open(answer) = self.take() else { panic!("opened out of turn") };
-        answer
+        self.heard(0, answer)
     }
-    fn wait(&mut self, until: Instant) -> Result<LoginReply, Failure> {
+    fn wait(&mut self, until: Instant) -> Result<TimedReply, Failure> {
         assert!(self.clock.now() < until, "asked after the deadline");
         let Wait(ms, answer) = self.take() else { panic!("asked out of turn") };
         self.clock.now.set(self.clock.now() + Duration::from_millis(ms));
-        answer
+        let late = if let Some(Late(ms)) = self.steps.front() { *ms } else { 0 };
+        if late > 0 {
+            self.steps.pop_front();
+        }
+        self.heard(late, answer)
     }
     fn cancel(&mut self) {
         assert!(matches!(self.take(), Cancel), "cancelled out of turn");
@@ -104,7 +116,15 @@ impl Drop for Script {
 
 #[expect(clippy::unnecessary_wraps, reason = "as a step of a script takes it")]
 fn reply(state: State) -> Result<LoginReply, Failure> {
-    Ok(LoginReply { id: id(), state, reason: None, say: None, prompt: None, expires_in_ms: None })
+    Ok(LoginReply {
+        id: id(),
+        state,
+        reason: None,
+        say: None,
+        prompt: None,
+        expires_in_ms: None,
+        held_ms: None,
+    })
 }
 
 fn lost() -> Result<LoginReply, Failure> {
@@ -126,7 +146,8 @@ fn run(
     let mut script = Script { steps: steps.into_iter().collect(), clock: clock.clone() };
     let ask = Ask { id: id(), open, until: now + Duration::from_secs(73), on_unreachable };
     let end = await_decision(&pam, &mut script, &clock, &ask);
-    (look_again(&mut script, &clock, end), pam)
+    let end = look_again(&pam, &mut script, &clock, &ask, end);
+    (end, pam)
 }
 
 #[track_caller]
@@ -189,6 +210,32 @@ fn whoever_left_before_pam_is_told_does_not_get_in() {
     let nobody = Err(Failure::Unreachable("refused".into()));
     let (end, _) = run(OnUnreachable::Allow, open_login(), [Open(nobody), HangUp, Cancel]);
     assert_eq!(end.outcome, Outcome::HungUp);
+}
+
+#[test]
+fn an_approval_that_is_read_late_is_asked_for_again() {
+    let late = |ms| [Open(reply(State::Pending)), Wait(9000, reply(State::Approved)), Late(ms)];
+    let then = |ms, steps: Vec<Step>| {
+        run(OnUnreachable::Deny, open_login(), late(ms).into_iter().chain(steps)).0.outcome
+    };
+    assert_eq!(then(5000, vec![]), Outcome::Approved);
+    assert_eq!(then(5001, vec![Wait(10, reply(State::Approved))]), Outcome::Approved);
+    let late_again = vec![Wait(10, reply(State::Approved)), Late(9000), Wait(10, reply(State::Approved))];
+    assert_eq!(then(5001, late_again), Outcome::Approved);
+    assert_eq!(then(30_000, vec![Wait(10, reply(State::Expired))]), Outcome::Expired);
+    assert_eq!(then(30_000, vec![Wait(10, reply(State::Denied))]), Outcome::Denied);
+    assert_eq!(then(30_000, vec![Wait(10, Err(Failure::HungUp)), Cancel]), Outcome::HungUp);
+    let failed = Err(Failure::Final("unauthorized".into()));
+    assert_eq!(then(30_000, vec![Wait(10, failed), Cancel]), Outcome::Fault);
+    let lost_once = vec![Wait(10, lost()), Wait(10, reply(State::Approved))];
+    assert_eq!(then(30_000, lost_once), Outcome::Approved);
+}
+
+/// A process that stood still beyond its own deadline does not ask any more.
+#[test]
+fn an_approval_that_is_read_after_the_deadline_lets_nobody_in() {
+    let steps = [Open(reply(State::Pending)), Wait(80_000, reply(State::Approved)), Late(70_000), Cancel];
+    assert_eq!(run(OnUnreachable::Allow, open_login(), steps).0.outcome, Outcome::TimedOut);
 }
 
 #[test]

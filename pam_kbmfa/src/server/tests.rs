@@ -78,7 +78,15 @@ fn id() -> LoginId {
 }
 
 fn pending() -> LoginReply {
-    LoginReply { id: id(), state: State::Pending, reason: None, say: None, prompt: None, expires_in_ms: None }
+    LoginReply {
+        id: id(),
+        state: State::Pending,
+        reason: None,
+        say: None,
+        prompt: None,
+        expires_in_ms: None,
+        held_ms: None,
+    }
 }
 
 fn fleet(scripts: &[&[Answer]]) -> (Failover<Scripted, Stopped>, Instant) {
@@ -92,7 +100,7 @@ fn fleet(scripts: &[&[Answer]]) -> (Failover<Scripted, Stopped>, Instant) {
 }
 
 /// What a failure comes to, as one word.
-fn word(result: &Result<LoginReply, Failure>) -> &'static str {
+fn word(result: &Result<TimedReply, Failure>) -> &'static str {
     match result {
         Ok(_) => "answer",
         Err(Failure::Unreachable(_)) => "unreachable",
@@ -161,7 +169,7 @@ fn while_waiting_a_busy_or_absent_server_may_come_back() {
     waiting(&[&[Untrusted], &[NoConnection]], "passing");
 }
 
-fn fleet_of_one(answer: Answer) -> Result<LoginReply, Failure> {
+fn fleet_of_one(answer: Answer) -> Result<TimedReply, Failure> {
     let (mut fleet, until) = fleet(&[&[answer]]);
     fleet.wait(until)
 }
@@ -204,4 +212,19 @@ fn a_cancellation_is_short_and_its_failure_ignored() {
     let (mut fleet, _) = fleet(&[&[NoConnection], &[Lost]]);
     fleet.cancel();
     assert!(fleet.addresses.iter().all(|address| address.times.borrow()[0] <= 2));
+}
+
+#[test]
+fn a_reply_is_as_old_as_the_call_without_the_time_for_which_the_server_held_it() {
+    let asked = Monotonic::default().now();
+    let after = |ms| asked + Duration::from_millis(ms);
+    let held = |held_ms| LoginReply { held_ms, ..pending() };
+    assert_eq!(as_of(&held(Some(9_000)), asked, after(9_020)), after(9_000));
+    assert_eq!(as_of(&held(Some(9_000)), asked, after(39_000)), after(9_000));
+    // An older server does not say it: then it may have answered at once.
+    assert_eq!(as_of(&held(None), asked, after(9_020)), asked);
+    // However long it claims to have held it: no reply is younger than the moment at which it is read.
+    for too_long in [9_021, u64::MAX] {
+        assert_eq!(as_of(&held(Some(too_long)), asked, after(9_020)), after(9_020));
+    }
 }

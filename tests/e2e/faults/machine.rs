@@ -7,6 +7,7 @@ mod locales;
 mod names;
 mod signals;
 mod sshd;
+mod stopped;
 mod surroundings;
 
 use crate::story::{CANCELLED, SHORT_GRACE};

@@ -1,0 +1,230 @@
+//! The process in which the module waits stands still for a while (SIGSTOP, SIGCONT). What arrives meanwhile lies in
+//! its socket until it runs again, an approval too, however long ago that was given.
+//!
+//! In the auth phase sshd ends the attempt itself: there that process is a child of its monitor, which takes a child that
+//! was stopped for one that is lost, and sends it SIGTERM.
+
+use kbmfa_tests::builder::Root;
+use kbmfa_tests::login::{Finished, Login};
+use kbmfa_tests::machine::Machine;
+use kbmfa_tests::process::Stopped;
+use kbmfa_tests::recipe::Phase;
+use kbmfa_tests::wait::{pass, timed};
+use kbmfa_tests::world::World;
+use std::time::Duration;
+
+use super::{CANCELLED, SHORT_GRACE, su, with_su};
+use crate::faults::SSHD;
+use crate::story::LET_IN;
+
+/// The grace of [`SHORT_GRACE`], and a little more.
+const BEYOND_THE_GRACE: Duration = Duration::from_secs(8);
+
+/// Longer than an approval counts without asking for it again, and within the grace that a server has unless told.
+const WITHIN_THE_GRACE: Duration = Duration::from_secs(7);
+
+/// For so long the server may hold a poll, and takes the machine for alive.
+const HELD: Duration = Duration::from_secs(25);
+
+/// LoginGraceTime of 3 s, with the 4 s that OpenSSH 10.0 may add, and a little more.
+const BEYOND_LOGIN_GRACE_TIME: Duration = Duration::from_secs(8);
+
+const TOO_LATE: &str = "was approved, but this machine collected the approval too late.";
+
+/// A login that waits, and whose process stands still.
+struct Standing<'a> {
+    machine: &'a Machine,
+    login: Login,
+    id: String,
+    stopped: Stopped,
+}
+
+impl Standing<'_> {
+    fn goes_on(self) -> Finished {
+        self.stopped.go_on();
+        let (finished, took) = timed(|| self.login.wait());
+        // sshd keeps who fails in the auth phase waiting for up to as long as that has taken (`ensure_minimum_time_since`).
+        let phase = self.machine.phase;
+        assert!(took <= SSHD || phase == Phase::Auth, "{phase:?}: it took {took:?}");
+        finished
+    }
+
+    /// It runs again, and nobody gets in.
+    fn ends_refused(self, told: &str, log: &str) {
+        let (machine, phase) = (self.machine, self.machine.phase);
+        let finished = self.goes_on();
+        assert_eq!(finished.stdout, "", "{phase:?}: let in");
+        assert_ne!(finished.code, 0, "{phase:?}");
+        // Dead of sshd's signal, it says and logs nothing.
+        if phase != Phase::Auth {
+            machine.syslog.lines_with(log);
+            // sshd has let them in already, and there are no words.
+            assert!(finished.stderr.contains(told) || phase == Phase::Session, "{phase:?}: {finished:?}");
+        }
+    }
+}
+
+/// A machine for each of these phases in both sshds.
+fn machines(world: &World, phases: &[Phase], sshd_lines: &str) -> Vec<Machine> {
+    let cases =
+        [Root::Debian12, Root::Debian13].into_iter().flat_map(|root| phases.iter().map(move |p| (root, *p)));
+    cases
+        .map(|(root, phase)| world.machine().root(root).phase(phase).sshd_lines(sshd_lines).start())
+        .collect()
+}
+
+/// A login at each of these waits, and stands still.
+fn stand_still<'a>(world: &World, machines: &'a [Machine]) -> Vec<Standing<'a>> {
+    let mut known = vec![];
+    let stop = |machine: &'a Machine| {
+        let login = machine.ssh("alice", &["echo", "in"]);
+        let all = world.admin.pending_logins(known.len() + 1);
+        let id = all.into_iter().map(|(id, _)| id).find(|id| !known.contains(id)).unwrap();
+        known.push(id.clone());
+        Standing { machine, login, id, stopped: Stopped::stop(machine.asking()) }
+    };
+    machines.iter().map(stop).collect()
+}
+
+/// Somebody approves while it stands still, and the server hands the approval to its socket.
+fn approve(world: &World, id: &str) {
+    world.admin.approve(id);
+    world.admin.assert_story(id, &LET_IN);
+}
+
+fn assert_nothing_left(machines: &[Machine]) {
+    for machine in machines {
+        machine.assert_nothing_left();
+    }
+}
+
+const ALL: [Phase; 3] = [Phase::Account, Phase::Auth, Phase::Session];
+
+#[test]
+fn beyond_the_poll_grace_the_ask_ends_and_nobody_gets_in() {
+    let world = World::with(&SHORT_GRACE);
+    let machines = machines(&world, &ALL, "");
+    let standing = stand_still(&world, &machines);
+    pass(HELD);
+    for one in standing {
+        let id = one.id.clone();
+        world.admin.wait_for_state(&id, "cancelled");
+        assert_eq!(world.admin.login(&id)["reason"], "machine-gone");
+        assert!(world.admin.try_run(&["login", "approve", &id]).is_err(), "approved after all");
+        one.ends_refused("was cancelled.", "cancelled (machine-gone)");
+        world.admin.assert_story(&id, &[&CANCELLED[..], &["answer.rejected"]].concat());
+    }
+    assert_nothing_left(&machines);
+}
+
+#[test]
+fn an_approval_that_was_given_meanwhile_lets_in_once_within_the_grace() {
+    let world = World::new();
+    let machines = machines(&world, &[Phase::Account, Phase::Session], "");
+    let standing = stand_still(&world, &machines);
+    for one in &standing {
+        approve(&world, &one.id);
+    }
+    pass(WITHIN_THE_GRACE);
+    for one in standing {
+        let (machine, id) = (one.machine, one.id.clone());
+        assert_eq!(one.goes_on().transcript(), "in\nexit 0\n");
+        machine.syslog.lines_with("the approval comes late, asking again");
+        world.admin.assert_story(&id, &LET_IN);
+    }
+    assert_nothing_left(&machines);
+    assert_eq!(world.admin.count(["login.opened", "login.collected"]), [machines.len(); 2]);
+}
+
+#[test]
+fn an_approval_that_was_given_meanwhile_is_worth_nothing_beyond_the_grace() {
+    let world = World::with(&SHORT_GRACE);
+    let machines = machines(&world, &ALL, "");
+    let standing = stand_still(&world, &machines);
+    for one in &standing {
+        approve(&world, &one.id);
+    }
+    pass(BEYOND_THE_GRACE);
+    for one in standing {
+        one.ends_refused(TOO_LATE, "expired (lapsed)");
+    }
+    assert_nothing_left(&machines);
+}
+
+/// Somebody who may not log in any more must not get in by what lies in the socket.
+#[test]
+fn a_suspension_meanwhile_undoes_an_approval_that_was_given_before() {
+    let world = World::new();
+    let machines = machines(&world, &[Phase::Account], "");
+    world.admin.run(&["employee", "add", "alice@example.com", "--name", "Alice", "--unix-name", "alice"]);
+    let standing = stand_still(&world, &machines);
+    for one in &standing {
+        approve(&world, &one.id);
+    }
+    world.admin.run(&["employee", "suspend", "alice@example.com"]);
+    pass(WITHIN_THE_GRACE);
+    for one in standing {
+        one.ends_refused("Your access is suspended.", "denied (suspended)");
+    }
+    assert_nothing_left(&machines);
+}
+
+#[test]
+fn in_the_auth_phase_sshd_itself_ends_a_login_whose_process_was_stopped() {
+    let world = World::new();
+    let machines = machines(&world, &[Phase::Auth], "");
+    for one in stand_still(&world, &machines) {
+        approve(&world, &one.id);
+        one.ends_refused("", "");
+    }
+    assert_nothing_left(&machines);
+}
+
+#[test]
+fn beyond_login_grace_time_sshd_ends_the_login_whatever_was_approved() {
+    let world = World::new();
+    let machines = machines(&world, &[Phase::Account, Phase::Auth], "LoginGraceTime 3");
+    let standing = stand_still(&world, &machines);
+    pass(BEYOND_LOGIN_GRACE_TIME);
+    for one in standing {
+        approve(&world, &one.id);
+        let phase = one.machine.phase;
+        let finished = one.goes_on();
+        assert_eq!((finished.stdout.as_str(), finished.code), ("", 255), "{phase:?}");
+    }
+    assert_nothing_left(&machines);
+}
+
+#[test]
+fn in_the_session_phase_login_grace_time_is_over_and_a_fresh_approval_lets_in() {
+    let world = World::new();
+    let machines = machines(&world, &[Phase::Session], "LoginGraceTime 3");
+    let standing = stand_still(&world, &machines);
+    pass(BEYOND_LOGIN_GRACE_TIME);
+    for one in standing {
+        let id = one.id.clone();
+        approve(&world, &id);
+        assert_eq!(one.goes_on().transcript(), "in\nexit 0\n");
+        world.admin.assert_story(&id, &LET_IN);
+    }
+    assert_nothing_left(&machines);
+}
+
+/// People may stop a su that they have started, and let it go on when it suits them.
+#[test]
+fn who_stops_their_su_cannot_keep_an_approval_for_later() {
+    let world = World::with(&SHORT_GRACE);
+    let machine = with_su(world.machine());
+    let login = su(&machine, "");
+    let id = world.admin.pending();
+    let signal = |signal| assert_eq!(machine.entered("alice", &["pkill", signal, "-x", "su"]).wait().code, 0);
+    signal("-STOP");
+    approve(&world, &id);
+    pass(BEYOND_THE_GRACE);
+    signal("-CONT");
+    let finished = login.wait();
+    assert!(!finished.stdout.contains("bob"), "{finished:?}");
+    assert!(finished.stdout.contains(TOO_LATE) || finished.stderr.contains(TOO_LATE), "{finished:?}");
+    machine.syslog.lines_with("expired (lapsed)");
+    machine.assert_nothing_left();
+}
