@@ -12,6 +12,7 @@ mod clock;
 mod database;
 mod hung;
 mod killed;
+mod stopped;
 mod stuck;
 
 /// Somebody approves a login that waits, and it is let in at once.

@@ -17,7 +17,7 @@ const LEASE: Duration = Duration::from_secs(10);
 const POLL: Duration = Duration::from_secs(30);
 
 /// Makes a server hang while it holds no lock on the database, which the other could not wait out.
-fn hang(world: &World, server: &Server) {
+pub(super) fn hang(world: &World, server: &Server) {
     until("the server to hang at rest", || {
         server.hang();
         let is_free = world.admin.try_run(&["pool", "add", "probe"]).is_ok();
