@@ -17,21 +17,24 @@ pub(super) enum Stage {
 pub(super) fn cure(error: &CallError, host: &str, stage: Stage) -> String {
     match error {
         CallError::Connect(cause) if cause.kind() == ErrorKind::ConnectionRefused => {
-            "nothing listens at that address and port: `systemctl status kbmfa-server` on the server's host, and \
-             compare the port with `listen` in its server.toml"
+            "nothing listens at that address and port: run `systemctl status kbmfa-server` on the server's \
+             host, and compare the port with `listen` in its server.toml"
                 .into()
         }
         CallError::Connect(_) => {
-            "is the address right, and no firewall in between? `kbmfa-server doctor` on the server's host".into()
+            "check the address and firewalls on the way, then run `kbmfa-server doctor` on the server's \
+             host"
+                .into()
         }
         CallError::Tls(error) => of_tls(error, host, stage),
         CallError::Refused(problem) => of_refusal(problem.code.as_str(), stage).into(),
         CallError::Garbage(_) => {
-            "is it kbmfa-server that listens there, of the same version or a newer one? `kbmfa-server doctor` on its host"
+            "check that kbmfa-server listens there, in this version or a newer one; run `kbmfa-server \
+             doctor` on its host"
                 .into()
         }
         CallError::Timeout | CallError::StoodStill | CallError::Lost(_) | CallError::HungUp => {
-            "try again; if it stays so, `kbmfa-server doctor` on the server's host".into()
+            "try again; if it fails again, run `kbmfa-server doctor` on the server's host".into()
         }
     }
 }
@@ -40,17 +43,17 @@ fn of_tls(error: &TlsError, host: &str, stage: Stage) -> String {
     let TlsError::InvalidCertificate(invalid) = error else {
         return match (error, stage) {
             (TlsError::General(_), Stage::Join) => {
-                "compare --pin with what `kbmfa-server ca show` prints on the server's host; if they are the same, \
-                 something else answers at that address"
+                "compare --pin with the output of `kbmfa-server ca show` on the server's host; if they are \
+                 equal, another program answers at that address"
                     .into()
             }
-            _ => "is it kbmfa-server that listens there? `kbmfa-server doctor` on its host".into(),
+            _ => "check that kbmfa-server listens there; run `kbmfa-server doctor` on its host".into(),
         };
     };
     match invalid {
         CertificateError::Expired | CertificateError::ExpiredContext { .. } => {
-            "compare this clock (`date -u`) with the server's and set the one that is wrong; if both are right, the \
-             server has not renewed its certificate: `kbmfa-server doctor` on its host"
+            "compare this clock (`date -u`) with the server's and set the one that is wrong; if both are \
+             right, the server has not renewed its certificate: run `kbmfa-server doctor` on its host"
                 .into()
         }
         CertificateError::NotValidYet | CertificateError::NotValidYetContext { .. } => {
@@ -59,13 +62,16 @@ fn of_tls(error: &TlsError, host: &str, stage: Stage) -> String {
         CertificateError::NotValidForName | CertificateError::NotValidForNameContext { .. } => {
             let place = if stage == Stage::Join { "in --server" } else { "in pam.toml" };
             format!(
-                "add \"{host}\" to `names` below [server] in server.toml and `systemctl reload kbmfa-server`; or use a \
-                 name that the certificate has {place}"
+                "add \"{host}\" to `names` below [server] in server.toml and run `systemctl reload \
+                 kbmfa-server`; or use a name of the certificate {place}"
             )
         }
-        _ if stage == Stage::Join => "`kbmfa-server doctor` on the server's host looks at its certificate".into(),
-        _ => "something else answers at that address, or the server has a CA that this machine never heard of: then join \
-              again, with a token from `kbmfa-server machine rotate NAME` and the pin from `kbmfa-server ca show`"
+        _ if stage == Stage::Join => "run `kbmfa-server doctor` on the server's host, which checks its \
+                                      certificate"
+            .into(),
+        _ => "another program answers at that address, or the server has a CA that this machine does not \
+              know; in that case join again, with a token from `kbmfa-server machine rotate NAME` and the \
+              pin from `kbmfa-server ca show`"
             .into(),
     }
 }
@@ -73,10 +79,12 @@ fn of_tls(error: &TlsError, host: &str, stage: Stage) -> String {
 fn of_refusal(code: &str, stage: Stage) -> &'static str {
     match (code, stage) {
         ("token-refused", _) => {
-            "a token is for one machine, one time and one hour; `kbmfa-server machine join-token NAME` makes another"
+            "a token is valid for one machine, once, for one hour; `kbmfa-server machine join-token NAME` \
+             makes another"
         }
         ("unauthorized", Stage::Joined) => {
-            "join again: `kbmfa-server machine rotate NAME` there prints a token, `machine add` if it was removed"
+            "join again: `kbmfa-server machine rotate NAME` on the server's host prints a token; if the \
+             machine was removed, run `machine add` first"
         }
         ("too-many-requests", _) => "try again in a minute",
         _ => "`kbmfa-server doctor` on the server's host",
@@ -108,8 +116,8 @@ mod tests {
             check(tls(CertificateError::Expired), stage, "date -u");
             check(tls(CertificateError::NotValidYet), stage, "date -u");
             check(tls(CertificateError::NotValidForName), stage, "add \"kbmfa.example\" to `names`");
-            check(CallError::Tls(TlsError::DecryptError), stage, "is it kbmfa-server");
-            check(CallError::Garbage("html".into()), stage, "is it kbmfa-server");
+            check(CallError::Tls(TlsError::DecryptError), stage, "check that kbmfa-server listens");
+            check(CallError::Garbage("html".into()), stage, "check that kbmfa-server listens");
             check(CallError::Timeout, stage, "try again");
         }
         check(CallError::Tls(TlsError::General("no such pin".into())), Stage::Join, "compare --pin");

@@ -30,26 +30,27 @@ use stack::Line;
 /// Where libpam of a distribution looks for stacks, in its order.
 const PAM_DIRS: [&str; 2] = ["/etc/pam.d", "/usr/lib/pam.d"];
 
-/// Look at everything that a login needs here, and rehearse one.
+/// Check everything that a login needs on this machine, and do a dry run of one.
 #[derive(Debug, clap::Args)]
 #[command(
-    after_help = "It changes nothing, asks nobody and lets nobody in; the rehearsal is on record at the server.\n\
-                        Ends with exit code 0 if there is no fault; what is weak is said and is none."
+    after_help = "It changes nothing, asks nobody and lets nobody in. The server records the dry run in its \
+                  audit log.\n\
+                        Exit code 0 means no fault was found; weak points are listed but are not faults."
 )]
 pub(super) struct Args {
     #[command(flatten)]
     sshd: sshd::Question,
-    /// The PAM service; sshd's own, unless given. For others sshd's settings are left out
+    /// The PAM service; by default that of sshd. For other services sshd's settings are not checked
     #[arg(long, value_name = "NAME")]
     service: Option<Service>,
-    /// The module's configuration; what its lines in the PAM stack say, unless given
+    /// The module's configuration; by default the file that its lines in the PAM stack name
     #[arg(long, value_name = "FILE")]
     config: Option<PathBuf>,
 }
 
 pub(super) fn run(args: &Args, as_json: bool, out: &mut impl Write) -> Result<(), Error> {
     if geteuid().as_raw() != 0 {
-        return Err(Error::new("only root can read what has to be looked at").hint("run it as root"));
+        return Err(Error::new("only root can read the files that have to be checked").hint("run it as root"));
     }
     let findings = look(args);
     let faults = kbmfa_finding::faults(&findings).count();
@@ -175,7 +176,7 @@ fn of_sshd(args: &Args, findings: &mut Vec<Finding>) -> Option<sshd::Effective> 
     match sshd::effective(&args.sshd) {
         Ok(effective) => Some(effective),
         Err(error) => {
-            let fix = "`sshd -t` says more; --sshd and --sshd-config name others";
+            let fix = "`sshd -t` prints details; --sshd and --sshd-config select another program and file";
             findings.push(Finding::fault("sshd -T", error).fix(fix));
             None
         }

@@ -27,12 +27,12 @@ use token::Token;
 /// Longest time for one call.
 const CALL_TIME: Duration = Duration::from_secs(10);
 
-/// Trade a one-time token for a credential, and write the directory that the module reads.
+/// Exchange a one-time token for a credential, and write the module's configuration.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "The token and the pin are printed by the server:\n  \
                         kbmfa-server machine join-token NAME\n\
-                        If it is interrupted, run the same command again. The file with the token must be \
-                        readable for its owner alone, and is removed after the machine has joined.")]
+                        If it is interrupted, run the same command again. Only its owner may be able to \
+                        read the token file. It is removed after the machine has joined.")]
 pub(super) struct Args {
     /// The server, as https://HOST:PORT
     #[arg(long, value_name = "URL")]
@@ -46,10 +46,10 @@ pub(super) struct Args {
     /// Where to write ca.pem, credential and pam.toml
     #[arg(long, default_value = "/etc/kbmfa", value_name = "DIR")]
     dir: PathBuf,
-    /// How long a login may take in all; must be longer than the server's window
+    /// Longest time for a whole login; must be longer than the server's window
     #[arg(long, default_value = "75s", value_name = "TIME")]
     deadline: String,
-    /// Replace a pam.toml that says something else
+    /// Replace a pam.toml with other contents
     #[arg(long)]
     force: bool,
 }
@@ -87,7 +87,7 @@ pub(super) fn run(args: &Args, out: &mut Report<'_>) -> Result<(), Error> {
         prepared
     };
 
-    let ca = trust.pinned_ca().ok_or_else(|| Error::new("the server showed no CA"))?;
+    let ca = trust.pinned_ca().ok_or_else(|| Error::new("the server sent no CA certificate"))?;
     let ca = pem::encode(&ca);
     let written =
         files::install(&dir, &ca, &settings, args.force).map_err(|error| cannot("write", &dir, &error))?;
@@ -98,11 +98,14 @@ pub(super) fn run(args: &Args, out: &mut Report<'_>) -> Result<(), Error> {
     fetch_cas(&location, &addresses, &dir, &ca, out)?;
     if written.contains(&NEW_CONFIG) {
         out.warning(format_args!(
-            "pam.toml says something else and was left alone; compare it with {NEW_CONFIG}"
+            "pam.toml has other contents and was not changed; compare it with {NEW_CONFIG}"
         ))?;
     }
     if let Err(error) = token.remove() {
-        out.warning(format_args!("the used token stays in {}: {error}", args.token_file.display()))?;
+        out.warning(format_args!(
+            "the used token cannot be removed from {}: {error}",
+            args.token_file.display()
+        ))?;
     } else if token.path.is_some() {
         out.item("removed", format_args!("{} (the token is used)", args.token_file.display()))?;
     }
@@ -141,8 +144,8 @@ fn any<T>(
 fn not_joined(server: &str, host: &str, error: &CallError) -> Error {
     let what = match error {
         CallError::Connect(cause) => format!("cannot connect to {server}: {cause}"),
-        CallError::Tls(_) => format!("{server} did not prove that it is the right server: {error}"),
-        CallError::Refused(_) => format!("{server} does not let this machine join: {error}"),
+        CallError::Tls(_) => format!("{server} did not prove its identity: {error}"),
+        CallError::Refused(_) => format!("{server} refused to let this machine join: {error}"),
         _ => format!("{server} gave no usable answer: {error}"),
     };
     Error::new(what).hint(cures::cure(error, host, Stage::Join))

@@ -19,10 +19,8 @@ const SYSTEMD: &str = "/run/systemd/system";
 
 /// Remove this machine's configuration, credential, spool and refresh timer.
 #[derive(Debug, clap::Args)]
-#[command(
-    after_help = "Without --yes it says what it would remove, and ends with exit code 2 if that is anything. \
-                        docs/removal.md has the order in which to remove kbmfa from a machine."
-)]
+#[command(after_help = "Without --yes it only lists what it would remove; exit code 2 means that there is \
+                  something. docs/removal.md has the order in which to remove kbmfa from a machine.")]
 pub(super) struct Args {
     /// The module's configuration
     #[arg(long, default_value = pam_kbmfa::args::CONFIG, value_name = "FILE")]
@@ -44,15 +42,15 @@ pub(super) fn run(args: &Args, out: &mut Report<'_>) -> Result<(), Error> {
         let lines: Vec<String> =
             references.iter().map(|one| format!("this line still names kbmfa: {one}")).collect();
         return Err(Error::all(&lines).hint(
-            "without its files the module refuses every login, so nothing was removed; take these lines out, \
-             `sshd -t && systemctl reload ssh`, and log in from a second terminal: docs/removal.md",
+            "without its files the module refuses every login, so nothing was removed; remove these lines, \
+             run `sshd -t && systemctl reload ssh`, and log in from a second terminal: docs/removal.md",
         ));
     }
     let config_file = std::path::absolute(&args.config)?;
     let config = Config::load(&config_file).ok();
     let plan = Plan::new(Path::new("/"), &config_file, config.as_ref());
     if plan.is_empty() {
-        out.advice("nothing to do: there is nothing of kbmfa's here")?;
+        out.advice("nothing to do: kbmfa has no files here")?;
         return Ok(());
     }
     let name = config.as_ref().and_then(status::machine_name);
@@ -64,10 +62,13 @@ pub(super) fn run(args: &Args, out: &mut Report<'_>) -> Result<(), Error> {
         }
     }
     for path in &plan.left {
-        out.item("left", format_args!("{}: pam.toml names it, and it lies elsewhere", path.display()))?;
+        out.item(
+            "left",
+            format_args!("{}: pam.toml names it, but it is in another directory", path.display()),
+        )?;
     }
     if plan.reports > 0 {
-        out.warning(format_args!("{} reports that no server has taken go with the spool", plan.reports))?;
+        out.warning(format_args!("{} unsent reports are removed with the spool", plan.reports))?;
     }
     advise(name.as_deref(), args.yes, out)?;
     if args.yes { Ok(()) } else { Err(Error::would_change()) }
@@ -87,7 +88,7 @@ fn remove(plan: &Plan, out: &mut Report<'_>) -> Result<(), Error> {
         match fs::remove_dir(directory) {
             Ok(()) => out.item("removed", directory.display())?,
             Err(error) if error.kind() == io::ErrorKind::DirectoryNotEmpty => {
-                out.item("left", format_args!("{}: it holds something else", directory.display()))?;
+                out.item("left", format_args!("{}: it contains other files", directory.display()))?;
             }
             Err(error) => is_gone(error).map_err(|error| cannot(directory, &error))?,
         }
@@ -104,13 +105,10 @@ fn is_gone(error: io::Error) -> io::Result<()> {
 
 fn cannot(path: &Path, error: &io::Error) -> Error {
     Error::new(format_args!("cannot remove {}: {error}", path.display()))
-        .hint("run the same command again: it goes on where it stopped")
+        .hint("run the same command again: it continues where it stopped")
 }
 
-#[expect(
-    clippy::disallowed_methods,
-    reason = "systemd forgets a unit that is still loaded only if it is told"
-)]
+#[expect(clippy::disallowed_methods, reason = "systemd keeps a unit loaded until it is reloaded")]
 fn systemctl(words: &[&str]) -> Result<(), Error> {
     let failed = |why: String| Error::new(format_args!("`systemctl {}`: {why}", words.join(" ")));
     let output = Command::new("systemctl").args(words).output().map_err(|error| failed(error.to_string()))?;

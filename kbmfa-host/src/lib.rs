@@ -23,7 +23,7 @@ mod status;
 pub use error::Error;
 use report::Report;
 
-/// Prepares this machine to have its logins approved.
+/// Sets this machine up to have its logins approved.
 #[derive(Debug, Parser)]
 #[command(name = "kbmfa-host", version, after_help = EXAMPLE)]
 pub struct Cli {
@@ -40,21 +40,21 @@ Example, with a token and the pin that the server printed:
   kbmfa-host status
 Then add to /etc/pam.d/sshd, and keep a root shell open until a login has worked:
   account required pam_kbmfa.so
-and let it all be looked at:
+and check everything:
   kbmfa-host doctor";
 
 #[derive(Debug, Subcommand)]
 enum Verb {
-    /// Trade a one-time token for a credential, and write /etc/kbmfa.
+    /// Exchange a one-time token for a credential, and write /etc/kbmfa.
     Join(join::Args),
-    /// Look at everything that a login needs here, and rehearse one.
+    /// Check everything that a login needs on this machine, and do a dry run of one.
     Doctor(doctor::Args),
     /// Show whether every server can be reached and knows this machine.
     Status(status::Args),
-    /// Look up where the servers are, and fetch the list of CAs to trust.
+    /// Update the servers' addresses, and the list of CAs to trust.
     #[command(alias = "refresh-ca")]
     Refresh(refresh::Args),
-    /// Remove what kbmfa has put on this machine, once no line of PAM or sshd names it.
+    /// Remove kbmfa's files from this machine, once no line of PAM or sshd names it.
     Leave(leave::Args),
 }
 

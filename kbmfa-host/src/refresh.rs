@@ -23,10 +23,12 @@ mod addresses;
 
 const ROUTE: &str = "/v1/machines/self/trust";
 
-/// Look up where the servers are and learn from them which CAs to trust; write both into the files that a login reads.
+/// Look up the servers' addresses, fetch the CAs to trust, and write both into the files that a login reads.
 #[derive(Debug, clap::Args)]
-#[command(after_help = "kbmfa-host-refresh.timer runs it every quarter of an hour: a login looks no \
-                        name up, and `kbmfa-server ca rotate` waits for it.")]
+#[command(
+    after_help = "kbmfa-host-refresh.timer runs it every quarter of an hour: logins use the addresses in \
+                  pam.toml, and `kbmfa-server ca rotate --switch` waits until every machine has refreshed."
+)]
 pub(super) struct Args {
     /// The module's configuration
     #[arg(long, default_value = pam_kbmfa::args::CONFIG, value_name = "FILE")]
@@ -65,7 +67,7 @@ pub(super) enum Outcome {
 pub(super) fn report(outcome: &Outcome, path: &Path, out: &mut Report<'_>) -> Result<(), Error> {
     let (word, pins) = match outcome {
         Outcome::Nothing => {
-            out.advice("nothing to do: the server's certificate is not of its own making")?;
+            out.advice("nothing to do: the server does not use a CA of its own")?;
             return Ok(());
         }
         Outcome::Unchanged(pins) => ("unchanged", pins),
@@ -85,7 +87,7 @@ pub(super) enum Failure {
     Call(#[from] CallError),
     #[error("the server's CAs cannot be used: {0}")]
     Unusable(#[from] BadCa),
-    #[error("the server's CAs do not vouch for the server itself, so the file stays: {0}")]
+    #[error("the server's CAs do not vouch for the server itself, so the file was not changed: {0}")]
     Unproven(CallError),
     #[error("cannot read {path}: {cause}")]
     Unreadable { path: String, cause: files::Error },

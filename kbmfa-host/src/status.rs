@@ -20,7 +20,7 @@ const CLOCK_S_MAX: i64 = 30;
 
 /// Show whether every server can be reached and knows this machine.
 #[derive(Debug, clap::Args)]
-#[command(after_help = "Ends with exit code 0 only if a server knows this machine and nothing is broken.")]
+#[command(after_help = "Exit code 0 means that a server knows this machine and nothing is wrong.")]
 pub(super) struct Args {
     /// The module's configuration
     #[arg(long, default_value = pam_kbmfa::args::CONFIG, value_name = "FILE")]
@@ -77,7 +77,7 @@ pub(super) fn findings(config: &Config, access: &Access) -> Vec<Finding> {
 fn fix(answer: &Answer) -> String {
     match &answer.machine {
         Err(error) => cures::cure(error, &answer.target.host, Stage::Joined),
-        Ok(_) if answer.ahead_s.abs() > CLOCK_S_MAX => "set the clock, and keep it right (NTP)".into(),
+        Ok(_) if answer.ahead_s.abs() > CLOCK_S_MAX => "set the clock and synchronise it (NTP)".into(),
         Ok(_) => "the times must nest: docs/recipes.md, Times".into(),
     }
 }
@@ -112,7 +112,7 @@ fn complain(answer: &Answer, config: &Config) -> Option<String> {
             machine.window_s
         )),
         Ok(machine) if failing_over_s(config) >= machine.poll_grace_s => Some(format!(
-            "{address}: trying every server takes up to {}s, but this one gives a silent machine up after {}s",
+            "{address}: trying every server takes up to {}s, but this one drops a silent machine after {}s",
             failing_over_s(config),
             machine.poll_grace_s
         )),

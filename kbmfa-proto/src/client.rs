@@ -60,7 +60,7 @@ pub enum Error {
     Timeout,
     /// No TCP connection came about, but this process was stopped, or its machine suspended, for most of the time
     /// that it had: that says nothing about the server.
-    #[error("this process stood still while it had to connect")]
+    #[error("this process was stopped while it was connecting")]
     StoodStill,
     /// The watched person left.
     #[error("the person has left")]

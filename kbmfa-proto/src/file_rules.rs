@@ -47,7 +47,7 @@ impl Distrust {
     pub fn fix(self, path: &Path, owner: &str) -> String {
         let path = path.display();
         match self {
-            Self::NotAFile => format!("put a regular file in the place of {path}"),
+            Self::NotAFile => format!("replace {path} by a regular file"),
             Self::Owner(_) => format!("chown {owner} {path}"),
             Self::Writable(_) => format!("chmod go-w {path}"),
             Self::Readable(_, readers) => format!("chmod {} {path}", chmod(readers)),

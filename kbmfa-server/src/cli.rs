@@ -12,15 +12,15 @@ use crate::serve;
 
 /// Judges SSH logins, asks people about them, and keeps the audit log.
 ///
-/// A login reaches a machine whose sshd has `pam_kbmfa.so`; it waits there until somebody approves it here.
+/// A login to a machine whose sshd uses `pam_kbmfa.so` waits until somebody approves it here.
 #[derive(Parser)]
 #[command(name = "kbmfa-server", version, arg_required_else_help = true)]
 #[command(after_help = "First steps:
   kbmfa-server init --name kbmfa.example         make the database, the CA and the configuration
-  kbmfa-server machine add web1                  enter a machine
+  kbmfa-server machine add web1                  add a machine
   kbmfa-server machine join-token web1           a token for `kbmfa-host join` on that machine
   kbmfa-server serve                             (or: systemctl start kbmfa-server)
-  kbmfa-server login watch                       see logins as they come")]
+  kbmfa-server login watch                       show logins as they arrive")]
 pub struct Cli {
     /// The configuration file.
     #[arg(long, global = true, default_value = config::DEFAULT_PATH, value_name = "FILE")]
@@ -39,18 +39,20 @@ pub struct Cli {
 enum Command {
     /// Make the database, the CA, the server's certificate and a configuration file.
     Init(init::Args),
-    /// Check the configuration file and report everything that is wrong with it, and rules that can never speak.
+    /// Check the configuration file, and report all faults in it and rules that never apply.
     Check,
-    /// Look at everything that a login needs on this side, and name the fix for each fault.
+    /// Check everything that a login needs on the server's side, and name the fix for each fault.
     Doctor(doctor::Args),
-    /// Serve, until SIGTERM. SIGHUP reads the configuration and the certificate again. Without a configuration file,
-    /// but with the old tool's variables (`KB_TYPE` and so on) and `KBMFA_NAMES`, do what init does first.
+    /// Serve until SIGTERM. SIGHUP reads the configuration and the certificate again. Without a configuration
+    /// file, but with the old tool's variables (`KB_TYPE` and others) and `KBMFA_NAMES`, first do what init
+    /// does.
     Serve,
-    /// Have the running server read its configuration and certificate again, and fail with the reason if it does not.
+    /// Have the running server read its configuration and certificate again; fail with the reason if it
+    /// refuses.
     Reload(reload::Args),
-    /// Copy the database, as of this moment, into a new file.
+    /// Copy the database into a new file.
     Backup(backup::Args),
-    /// Put a backup in the place of the database; without --yes, say what that would undo.
+    /// Replace the database by a backup; without --yes, print what that would undo.
     Restore(restore::Args),
     /// The certificate authority: show, rotate, retire.
     #[command(subcommand)]
@@ -72,7 +74,7 @@ enum Command {
     /// Sessions: list.
     #[command(subcommand)]
     Session(session::Verb),
-    /// The record: search, verify, export, archive, reindex.
+    /// The audit log: search, verify, export, archive, reindex.
     #[command(subcommand)]
     Audit(audit::Verb),
 }

@@ -79,7 +79,7 @@ fn attempt(
     }
     let user = user_name(facts)?;
     if facts.ssh_is_malformed {
-        return Err(End::new(Outcome::OriginUnverified, "SSH_CONNECTION is set to what no sshd writes"));
+        return Err(End::new(Outcome::OriginUnverified, "SSH_CONNECTION has a value that sshd never writes"));
     }
     let first_factor = facts.first_factor(phase, args.first_factor)?;
     let config = Config::load(&args.config).map_err(|faults| misconfigured(pam, Level::Alert, &faults))?;
@@ -134,7 +134,8 @@ fn misconfigured<F: std::fmt::Display>(pam: &impl Pam, level: Level, faults: &[F
 }
 
 fn user_name(facts: &Facts) -> Result<UserName, End> {
-    let user = facts.user.clone().ok_or_else(|| End::new(Outcome::BadUser, "PAM names none in UTF-8"))?;
+    let user =
+        facts.user.clone().ok_or_else(|| End::new(Outcome::BadUser, "PAM has no user name in UTF-8"))?;
     UserName::try_from(user).map_err(|bad| End::new(Outcome::BadUser, bad))
 }
 
@@ -146,7 +147,11 @@ fn find_peer(proc: &Proc, facts: &Facts) -> Result<Option<Peer>, End> {
     let found = peer::find(proc, client);
     let found =
         found.map_err(|error| doubtful(&format_args!("cannot look for the ssh client's socket: {error}")))?;
-    let none = || doubtful(&format_args!("SSH_CONNECTION names {client}, and no socket here leads there"));
+    let none = || {
+        doubtful(&format_args!(
+            "SSH_CONNECTION names {client}, but no socket of this process is connected to it"
+        ))
+    };
     found.map(Some).ok_or_else(none)
 }
 

@@ -25,12 +25,12 @@ pub struct Monotonic {
 }
 
 impl Clock for Monotonic {
-    #[expect(clippy::disallowed_methods, reason = "here is where time is read")]
+    #[expect(clippy::disallowed_methods, reason = "the one place that reads time")]
     fn now(&self) -> Instant {
         Instant::now()
     }
 
-    #[expect(clippy::disallowed_methods, reason = "it sleeps only where waiting for an event fails")]
+    #[expect(clippy::disallowed_methods, reason = "sleeps only if waiting for an event fails")]
     fn pause(&self, time: Duration) -> Result<(), HungUp> {
         let end = self.now() + time;
         match wait(None, self.watch.as_ref(), end) {

@@ -186,7 +186,7 @@ fn addresses(location: &Location, raw: &Raw, faults: &mut Faults<'_>) -> Vec<IpA
         (_, None) => {
             faults.add(
                 "addresses",
-                format_args!("{host:?} needs 1 to {SERVERS_MAX} addresses; no name is looked up"),
+                format_args!("{host:?} needs 1 to {SERVERS_MAX} addresses: a login never looks names up"),
             );
             Vec::new()
         }
@@ -207,7 +207,7 @@ fn ca(text: &str, faults: &mut Faults<'_>) -> Ca {
 fn claims(name: &str, faults: &mut Faults<'_>) -> Option<MachineName> {
     match name.parse::<MachineName>() {
         Ok(name) if !name.is_claimed() => return Some(name),
-        Ok(_) => faults.add("claims", "leave out the \"claimed:\""),
+        Ok(_) => faults.add("claims", "leave out \"claimed:\""),
         Err(bad) => faults.add("claims", bad),
     }
     None

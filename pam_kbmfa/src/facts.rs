@@ -74,11 +74,11 @@ impl Facts {
             ..End::new(Outcome::NoFirstFactor, why)
         };
         if self.without_addresses {
-            let why = "SSH_CONNECTION tells no address: sshd serves a unix socket, a vsock or a pipe";
+            let why = "SSH_CONNECTION has no address: sshd serves a unix socket, a vsock or a pipe";
             return end(why, Some(SAY_WITHOUT_ADDRESSES));
         }
         if self.hostbased {
-            return end("host-based authentication proves a host and no person", Some(SAY_HOSTBASED));
+            return end("host-based authentication proves a host, not a person", Some(SAY_HOSTBASED));
         }
         end("see first_factor=stack", None)
     }

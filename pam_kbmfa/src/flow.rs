@@ -128,10 +128,13 @@ fn outcome_of(TimedReply { reply, as_of }: TimedReply, ask: &Ask) -> Option<End>
         State::Expired => Outcome::Expired,
         State::Cancelled => Outcome::Cancelled,
         State::Pending | State::Approved => {
-            return Some(End::new(Outcome::Fault, "the server took the rehearsal for a login"));
+            return Some(End::new(Outcome::Fault, "the server treated the dry run as a login"));
         }
         State::Rehearsed | State::Unknown => {
-            return Some(End::new(Outcome::Fault, "the server answered with a state that decides nothing"));
+            return Some(End::new(
+                Outcome::Fault,
+                "the server answered with a state that does not belong here",
+            ));
         }
     };
     let why = reply.reason.unwrap_or_default();

@@ -3,10 +3,7 @@
 //! One file for each step, in reading order. Nothing here may print, leave a thread, a signal handler or an
 //! open descriptor behind, or end in success without a fresh approval; `outcome` holds the one exception.
 
-#![allow(
-    missing_docs,
-    reason = "only kbmfa-host uses what is public, and a name that says all needs no sentence"
-)]
+#![allow(missing_docs, reason = "only kbmfa-host uses the public items, and their names are clear")]
 
 mod account;
 mod attempt;
@@ -89,7 +86,7 @@ impl PamHooks for Module {
     fn sm_chauthtok(pamh: &mut PamHandle, _: Vec<&CStr>, _: PamFlag) -> PamResultCode {
         let log = || {
             let handle = Handle::new(pamh, true, false);
-            handle.log(Level::Error, "this module has no place on a password line");
+            handle.log(Level::Error, "this module does not work on a password line");
         };
         // Refused with or without that line in the log.
         let _ = panics::catch(log);

@@ -11,7 +11,7 @@ use std::fmt;
 use std::time::Instant;
 
 /// What a rehearsal that went well ends with. No login does, so `kbmfa-host doctor` knows it by this.
-pub const REHEARSED: &str = "The rehearsal went well. Nobody is let in.";
+pub const REHEARSED: &str = "The dry run succeeded. Nobody is let in.";
 
 /// What to do when no server can be reached: `on_unreachable` in pam.toml.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -60,7 +60,7 @@ pub enum Outcome {
 
 impl Outcome {
     /// What PAM is told.
-    #[expect(clippy::match_same_arms, reason = "the exception stands by itself")]
+    #[expect(clippy::match_same_arms, reason = "the exception is a line of its own")]
     pub fn code(self, phase: Phase) -> PamResultCode {
         match self {
             Self::Approved => PamResultCode::PAM_SUCCESS,
@@ -141,9 +141,9 @@ impl fmt::Display for Outcome {
             }
             Self::Fault => "refused, no decision",
             Self::NoFirstFactor => "refused, no first factor proven",
-            Self::OriginUnverified => "refused, doubtful connection",
+            Self::OriginUnverified => "refused, origin of the connection not verified",
             Self::BadUser => "refused, bad user name",
-            Self::Rehearsed => "rehearsed, and nobody let in",
+            Self::Rehearsed => "dry run, nobody let in",
             Self::Misconfigured => "refused, not configured properly",
             Self::Panicked => "refused after a fault",
             Self::Ignored => "log_only",

@@ -2,7 +2,7 @@
 
 /// Random bytes from the kernel are not to be had. No login can be opened without them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("the kernel gives no random bytes")]
+#[error("the kernel returned no random bytes")]
 pub struct NoRandomness;
 
 /// `N` random bytes, fit for secrets.

@@ -76,14 +76,17 @@ fn origin(
         return known;
     }
     if malformed {
-        pam.log(Level::Warning, "SSH_CONNECTION is set to what no sshd writes");
+        pam.log(Level::Warning, "SSH_CONNECTION has a value that sshd never writes");
     }
     let leads_there = |ssh: &SshConnection| matches!(peer::find(&Proc::default(), ssh.client), Ok(Some(_)));
     // At the close the socket may have no peer any more.
     let found = told.filter(|ssh| event == SessionEvent::Closed || leads_there(ssh));
     if let (Some(ssh), None) = (told, found) {
         let client = ssh.client;
-        pam.log(Level::Warning, &format!("SSH_CONNECTION names {client}, and no socket here leads there"));
+        pam.log(
+            Level::Warning,
+            &format!("SSH_CONNECTION names {client}, but no socket of this process is connected to it"),
+        );
     }
     pam.remember(Origin(found));
     found
@@ -107,7 +110,7 @@ fn try_session(
     let config = Config::load(&args.config).map_err(|faults| join(&faults))?;
     if config.claims.is_some() {
         return Err(
-            "this machine goes by AUTH_TOKEN; a server takes reports from machines that have joined".into()
+            "this machine uses AUTH_TOKEN; a server only takes reports from machines that have joined".into(),
         );
     }
     let report = of_facts(pam, event, facts)?;
@@ -163,7 +166,7 @@ pub(crate) fn after_login<A: Post, C: Clock>(
         }
         Outcome::Unreachable(OnUnreachable::Allow) => match of_login(SessionEvent::LetInUnreachable, open) {
             Ok(report) => keep(pam, spool, report, "no server can be reached"),
-            Err(error) => pam.log(Level::Warning, &format!("the alarm is not reported: {error}")),
+            Err(error) => pam.log(Level::Warning, &format!("the alarm cannot be reported: {error}")),
         },
         _ => {}
     });
@@ -195,7 +198,7 @@ fn empty<A: Post, C: Clock>(pam: &impl Pam, desk: &ReportSender<'_, A, C>, path:
                     pam.log(level, &format!("late reports: the server took {taken}, refused {refused}"));
                 }
                 Err(error) => {
-                    pam.log(Level::Debug, &format!("the spool keeps its reports: {error}"));
+                    pam.log(Level::Debug, &format!("reports stay in the spool: {error}"));
                     break;
                 }
             },

@@ -1,6 +1,6 @@
 //! The few calls to libpam and libc that pam-bindings and the standard library lack, each behind a safe
 //! function. Nothing is decided here, and no pointer leaves this file.
-#![expect(unsafe_code, reason = "calls into C; everything else in the crate is safe code")]
+#![expect(unsafe_code, reason = "calls into C; the rest of the crate is safe code")]
 
 use pam::module::PamHandle;
 use std::ffi::{CStr, CString, c_char, c_int};

@@ -80,7 +80,7 @@ fn a_machine_that_follows_the_recipes_is_well_and_the_rehearsal_lets_nobody_in_a
             assert_eq!(world.admin.state(&rehearsed), "rehearsed");
             world.admin.assert_story(&rehearsed, &["login.opened", "login.rehearsed"]);
             assert_eq!(world.admin.login(&rehearsed)["user"], "alice");
-            machine.syslog.lines_with("rehearsed, and nobody let in");
+            machine.syslog.lines_with("dry run, nobody let in");
             machine.assert_nothing_left();
         }
     }
@@ -93,7 +93,7 @@ fn people_read_a_table_and_the_number_of_faults_below_it() {
     let world = World::new();
     let machine = machine(&world).start();
     let table = machine.exec(&["kbmfa-host", "doctor"]);
-    assert!(table.contains("WHAT") && table.contains("no way through it leads past"), "{table}");
+    assert!(table.contains("WHAT") && table.contains("no path through it avoids"), "{table}");
     assert!(table.lines().last().unwrap().trim_start().starts_with("ok  rehearsal"), "{table}");
     machine.exec(&["chmod", "644", "/etc/kbmfa/credential"]);
     let output = machine.try_exec(&["kbmfa-host", "doctor"]);
@@ -120,7 +120,7 @@ fn the_place_in_debians_own_stack_decides() {
         };
         look(Phase::Account, &with("@include common-account", account)).is_well();
         look(Phase::Account, &with("@include common-session", account))
-            .has("fault", "lets somebody past it on new_authtok_reqd");
+            .has("fault", "lets somebody in before it on new_authtok_reqd");
         look(Phase::Auth, &debians().replace("@include common-auth", "auth required pam_kbmfa.so")).is_well();
         look(Phase::Session, &with("session [success=ok", "session required pam_kbmfa.so silent")).is_well();
         // common-auth ends a login whose password is wrong.
@@ -141,24 +141,25 @@ fn each_fault_of_sshd_and_its_stack_names_its_fix() {
     stack(&format!("account [success=ok default=ignore] pam_kbmfa.so\n{permit}"))
         .has("fault", "does not end a login that it refuses");
     stack(&format!("account sufficient pam_localuser.so\n{ours}")).has("fault", "is not always asked");
-    stack(&format!("{ours}account [success=reset] pam_permit.so\n{permit}")).has("fault", "makes PAM forget");
+    stack(&format!("{ours}account [success=reset] pam_permit.so\n{permit}"))
+        .has("fault", "discards the refusal");
     stack("account required pam_unix.so\n").has("fault", "nobody needs an approval");
-    stack("account required pam_kbmfa.so log_only\n").has("fault", "only looks on");
+    stack("account required pam_kbmfa.so log_only\n").has("fault", "log_only, which asks nobody");
     stack("account required pam_kbmfa.so log-only\n").has("fault", "\"log-only\" is not known");
     stack("account required /opt/pam_kbmfa.so\n").has("fault", "/opt/pam_kbmfa.so is not there");
     let misspelt = stack("account required pam_kbmfaa.so\n");
-    misspelt.has("fault", "`required pam_kbmfaa.so` (/etc/pam.d/sshd:1): there is no such module");
+    misspelt.has("fault", "`required pam_kbmfaa.so` (/etc/pam.d/sshd:1): the module is missing");
     misspelt.has_no("nobody needs an approval");
-    stack(&format!("{ours}account required pam_kbmfaa.so\n")).has("fault", "there is no such module");
-    stack(&format!("{ours}-account optional pam_nowhere.so\n")).has_no("there is no such module");
+    stack(&format!("{ours}account required pam_kbmfaa.so\n")).has("fault", "the module is missing");
+    stack(&format!("{ours}-account optional pam_nowhere.so\n")).has_no("the module is missing");
     let closed = stack("account required pam_unix.so\n");
     assert_eq!(closed.faults(), 1, "{:#?}", closed.findings);
-    stack("account required\n").has("fault", "it is not complete");
+    stack("account required\n").has("fault", "the line is incomplete");
     sshd("").has("weak", "while 10 logins wait");
     sshd("LoginGraceTime 60").has("fault", "ends logins that could still be approved");
     sshd("UsePAM no").has("fault", "never calls the module");
-    auth("AuthenticationMethods any").has("fault", "publickey alone leads past");
-    auth("AuthenticationMethods publickey publickey,keyboard-interactive").has("fault", "leads past");
+    auth("AuthenticationMethods any").has("fault", "publickey alone avoids");
+    auth("AuthenticationMethods publickey publickey,keyboard-interactive").has("fault", "avoids");
     auth(
         "AuthenticationMethods publickey,password publickey,keyboard-interactive\nPasswordAuthentication yes",
     )
@@ -177,8 +178,8 @@ fn a_match_block_is_named_and_looked_at_for_whom_it_is_about() {
     assert!(alice.ok);
     alice.has("weak", "`Match User bob` (/etc/ssh/sshd_config:");
     alice.has("weak", "`Match Address 192.0.2.0/24`");
-    doctor(&machine, &["--user", "bob"]).has("fault", "leads past the auth line");
-    doctor(&machine, &["--user", "alice", "--from", "192.0.2.7"]).has("fault", "leads past the auth line");
+    doctor(&machine, &["--user", "bob"]).has("fault", "avoids the auth line");
+    doctor(&machine, &["--user", "alice", "--from", "192.0.2.7"]).has("fault", "avoids the auth line");
 }
 
 #[test]
@@ -274,7 +275,7 @@ fn each_fault_of_the_files_names_its_fix() {
     for (key, value, level, found) in [
         ("on_unreachable", "\"allow\"", "weak", "needs no approval"),
         ("deadline", "\"60s\"", "fault", "the deadline here is 60s"),
-        ("deadline", "\"110s\"", "weak", "little is left"),
+        ("deadline", "\"110s\"", "weak", "has little time left"),
         ("deadlin", "\"60s\"", "fault", "unknown field `deadlin`"),
     ] {
         set(key, value);
@@ -326,7 +327,7 @@ fn sudos_stack_is_looked_at_by_its_name_without_sshd() {
     let machine = world.machine().sudo("").start();
     doctor(&machine, &["--service", "sudo"]).is_well();
     machine.exec(&["sed", "-i", "s/requisite/required/", "/etc/pam.d/sudo"]);
-    doctor(&machine, &["--service", "sudo"]).has("weak", "a wrong password rings people");
+    doctor(&machine, &["--service", "sudo"]).has("weak", "so a wrong password asks the approvers");
 }
 
 #[test]

@@ -96,7 +96,8 @@ impl Host {
     fn run(&self, command: &str) -> String {
         let done = self.machine.try_exec(&["sh", "-c", &format!("cd /root && {command}")]);
         let printed = String::from_utf8_lossy(&done.stdout).into_owned();
-        let is_dry_run = done.status.code() == Some(2) && printed.contains("hint: say it again with --yes");
+        let is_dry_run =
+            done.status.code() == Some(2) && printed.contains("hint: repeat the command with --yes");
         assert!(done.status.success() || is_dry_run, "{command}: {done:?}");
         printed
     }

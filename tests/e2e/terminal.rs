@@ -155,7 +155,7 @@ fn machines_come_from_a_file_all_or_none_and_get_their_tokens_at_once() {
     let refused = from(&[]);
     let said = String::from_utf8_lossy(&refused.stderr);
     assert!(said.contains("machines.csv:3: ") && said.contains("machines.csv:5: "), "{said}");
-    assert!(said.contains("nothing was entered"), "{said}");
+    assert!(said.contains("nothing was added"), "{said}");
     assert_eq!(world.admin.json(&["machine", "list"]).as_array().unwrap().len(), 0);
     fs::write(&file, "name,pools\nweb1,web\nweb2,web\nweb2,db\n").unwrap();
     assert!(

@@ -1,6 +1,6 @@
 //! The application's side of PAM: runs the one transaction of the dry run.
 
-#![expect(unsafe_code, reason = "calls into C; everything else in the crate is safe code")]
+#![expect(unsafe_code, reason = "calls into C; the rest of the crate is safe code")]
 
 use pam::constants::{PAM_ERROR_MSG, PAM_TEXT_INFO, PamResultCode};
 use pam::module::PamHandle;
@@ -79,7 +79,7 @@ pub(super) fn account(service: &CStr, user: &CStr, rhost: &CStr, confdir: &CStr)
         )
     };
     if started != SUCCESS {
-        let meaning = format!("libpam does not begin: code {started}");
+        let meaning = format!("libpam cannot start a transaction: code {started}");
         return Told { is_known: true, success: false, meaning, texts };
     }
     // SAFETY: the handle comes from a start that went well; libpam copies the string.

@@ -73,7 +73,7 @@ pub(super) fn judge(service: &str, stack: &[Line], ours: &[Ours<'_>]) -> Vec<Fin
         }
         let faults = paths::judge(service, stack, ours, group);
         if let (true, Some(first)) = (faults.is_empty(), in_group.find(|ours| ours.asks())) {
-            findings.push(Finding::ok("PAM stack", format!("no way through it leads past {}", first.line)));
+            findings.push(Finding::ok("PAM stack", format!("no path through it avoids {}", first.line)));
         }
         findings.extend(faults);
     }
@@ -86,7 +86,7 @@ pub(super) fn judge(service: &str, stack: &[Line], ours: &[Ours<'_>]) -> Vec<Fin
     };
     if hooks(ours) == Hooks::default() && !called.iter().any(|&group| is_misspelt(group)) {
         findings.push(
-            Finding::fault("PAM stack", "no line of it asks: nobody needs an approval")
+            Finding::fault("PAM stack", "no line of it asks the server: nobody needs an approval")
                 .fix("docs/recipes.md has the lines; `account required pam_kbmfa.so` is the usual one"),
         );
     }
@@ -103,7 +103,7 @@ fn not_there(service: &str, line: &Line) -> Option<Finding> {
     if !line.is_missing || line.is_ours() || !ends_in_failure(line) {
         return None; // ours is looked for by itself
     }
-    let found = format!("{line}: there is no such module: a login that gets to this line is refused");
+    let found = format!("{line}: the module is missing: a login that reaches this line is refused");
     let fix = format!("correct the name at {}, or install the package that has it", line.place());
     // sshd calls no auth line where a key does, and nobody's login changes a password.
     let is_called = line.group != Group::Password && (service != "sshd" || line.group != Group::Auth);
@@ -117,16 +117,16 @@ fn by_itself(stack: &[Line], one: &Ours<'_>, all: &[Ours<'_>]) -> Vec<Finding> {
     match (one.args.purpose, line.group) {
         (_, Group::Password) => vec![
             Finding::fault(what, format!("{line} changes no password: it refuses them all"))
-                .fix("take the line out"),
+                .fix("remove the line"),
         ],
         (Purpose::LogOnly, Group::Session) => reporting(one, all),
         (Purpose::LogOnly, _) => vec![
-            Finding::fault(what, format!("{line} only looks on: log_only asks nobody"))
-                .fix("take log_only away when you have seen enough"),
+            Finding::fault(what, format!("{line} has log_only, which asks nobody"))
+                .fix("remove log_only when you have finished the trial"),
         ],
         (Purpose::Rehearse, _) => vec![
-            Finding::fault("PAM arguments", format!("{line}: under rehearsal nobody is let in"))
-                .fix("take rehearsal away; only `kbmfa-host doctor` needs it"),
+            Finding::fault("PAM arguments", format!("{line}: the argument rehearsal lets nobody in"))
+                .fix("remove rehearsal; only `kbmfa-host doctor` needs it"),
         ],
         (Purpose::Hold, Group::Session) => {
             let before = stack.iter().take(one.index).filter(|other| other.group == Group::Session);
@@ -147,7 +147,7 @@ fn by_itself(stack: &[Line], one: &Ours<'_>, all: &[Ours<'_>]) -> Vec<Finding> {
 /// `pam_env` before a session line can dress up what the ask says about the key.
 fn environment<'a>(mut before: impl Iterator<Item = &'a Line>, line: &Line) -> Option<Finding> {
     let env = before.find(|other| other.name() == "pam_env.so")?;
-    let found = format!("{line}: before it, {env} may read variables that people write themselves");
+    let found = format!("{line}: {env} comes before it and may read variables that people write themselves");
     Some(Finding::weak("PAM stack", found).fix(format!("put our line before {}", env.place())))
 }
 
@@ -158,9 +158,10 @@ fn reads_peoples_files(line: &Line) -> bool {
 
 /// Before an auth line it could set `SSH_AUTH_INFO_0`, which there stands for a first factor and cannot be checked.
 fn forged_key(line: &Line, env: &Line) -> Finding {
-    let found =
-        format!("{line}: before it, {env} lets people claim in SSH_AUTH_INFO_0 that they have proven a key");
-    Finding::fault("PAM stack", found).fix(format!("take user_readenv=1 out of {}", env.place()))
+    let found = format!(
+        "{line}: {env} comes before it, and lets people claim in SSH_AUTH_INFO_0 that they have proven a key"
+    );
+    Finding::fault("PAM stack", found).fix(format!("remove user_readenv=1 from {}", env.place()))
 }
 
 /// A line that reports sessions.
@@ -172,7 +173,7 @@ fn reporting(ours: &Ours<'_>, all: &[Ours<'_>]) -> Vec<Finding> {
     if asking.index > ours.index {
         let found =
             format!("{} comes before {}: it reports sessions that are then refused", ours.line, asking.line);
-        return vec![Finding::weak("sessions", found).fix("write them the other way round")];
+        return vec![Finding::weak("sessions", found).fix("swap the two lines")];
     }
     if asking.line.action("session_err") != Some(Action::Die) {
         let found = format!("after {} PAM goes on: refused sessions are reported as opened", asking.line);

@@ -34,7 +34,8 @@ const EVERYWHERE: &str = "pam_unix.so";
 /// The configuration and what it points to; both if they can be used.
 pub(super) fn configuration(path: &Path) -> (Vec<Finding>, Option<(Config, Access)>) {
     let faults = |faults: Vec<pam_kbmfa::config::Fault>| {
-        let fix = "docs/recipes.md and the comments of pam.toml say what may stand there; `kbmfa-host join` writes it anew";
+        let fix = "docs/recipes.md and the comments in pam.toml describe the keys; `kbmfa-host join` writes \
+                   a new file";
         faults.into_iter().map(|fault| Finding::fault("configuration", fault).fix(fix)).collect::<Vec<_>>()
     };
     if crate::is_missing(path) {
@@ -66,12 +67,12 @@ pub(super) fn configuration(path: &Path) -> (Vec<Finding>, Option<(Config, Acces
 fn settings(config: &Config) -> Vec<Finding> {
     let mut findings = Vec::new();
     if config.on_unreachable == OnUnreachable::Allow {
-        let found = "is allow: whoever can cut this machine off from the servers needs no approval";
+        let found = "is allow: somebody who can cut this machine off from the servers needs no approval";
         findings.push(Finding::weak("on_unreachable", found).fix("on_unreachable = \"deny\" in pam.toml"));
     }
     if config.claims.is_some() {
         let found =
-            "this machine has not joined: it goes by the old tool's AUTH_TOKEN, under a name that it claims";
+            "this machine has not joined: it uses the old tool's AUTH_TOKEN, and a name that nothing proves";
         findings.push(Finding::weak("credential", found).fix("kbmfa-host join"));
     }
     findings
@@ -88,7 +89,7 @@ pub(super) fn roots_alone<'a>(files: impl IntoIterator<Item = &'a Path>) -> Vec<
     let all: BTreeSet<&Path> = files.iter().flat_map(|file| file.ancestors()).collect();
     let bad: Vec<Finding> = all.into_iter().filter_map(not_roots_alone).collect();
     if bad.is_empty() {
-        vec![Finding::ok("files", "only root can write to them, or put others in their place")]
+        vec![Finding::ok("files", "only root can write to them or replace them")]
     } else {
         bad
     }
@@ -101,16 +102,17 @@ fn not_roots_alone(path: &Path) -> Option<Finding> {
     let shown = path.display();
     let fix = if metadata.is_dir() {
         format!(
-            "keep such files in a directory that only root can write to, as all above it: {shown} is none"
+            "keep such files in a directory that only root can write to, and all directories above it \
+             likewise; {shown} is not one"
         )
     } else {
-        format!("chown root: {shown} && chmod go-w {shown}, after you have looked what is in it")
+        format!("check the contents of {shown}, then run: chown root: {shown} && chmod go-w {shown}")
     };
     if metadata.uid() != 0 {
-        let found = format!("{shown} belongs to user {}, who can change what is in it", metadata.uid());
+        let found = format!("{shown} belongs to user {}, who can change its contents", metadata.uid());
         return Some(Finding::fault("files", found).fix(fix));
     }
-    let found = || format!("{shown} has mode {mode:04o}: others can change what is in it");
+    let found = || format!("{shown} has mode {mode:04o}: others can change its contents");
     (mode & 0o022 != 0).then(|| Finding::fault("files", found()).fix(fix))
 }
 
@@ -134,9 +136,9 @@ fn spool(dir: &Path) -> Option<Finding> {
         count => Some(
             Finding::weak(
                 "spool",
-                format!("{count} reports wait in {} for a server to take them", dir.display()),
+                format!("{count} reports wait in {} to be sent to a server", dir.display()),
             )
-            .fix("they go with the next login; if they stay, the system log says why"),
+            .fix("they are sent with the next login; if not, the system log has the reason"),
         ),
     }
 }
@@ -146,7 +148,9 @@ pub(super) fn module(named: &str) -> Vec<Finding> {
     let Some(path) = module_path(named) else {
         return vec![Finding::weak(
             "module",
-            format!("{EVERYWHERE} is nowhere, so we cannot tell where {named} belongs"),
+            format!(
+                "{EVERYWHERE} is in none of the module directories, so the directory of {named} is unknown"
+            ),
         )];
     };
     if !path.exists() {
@@ -240,23 +244,25 @@ fn term(der: &CertificateDer<'_>) -> Option<Term> {
 /// this machine's clock is right.
 fn validity(Term { begin_s, end_s }: Term, last_s: i64, now_s: i64) -> Finding {
     let fix = || {
-        "see whether `date` is right; if it is: `kbmfa-server ca rotate`, then `kbmfa-host refresh`; docs/operations.md has \
-         the whole"
+        "check `date`; if it is right, run `kbmfa-server ca rotate`, then `kbmfa-host refresh`; \
+                  docs/operations.md has all steps"
     };
     let days = (end_s - now_s) / 86_400;
     if now_s < begin_s - DAY_S {
-        let found = format!("begins in {} days by this machine's clock", (begin_s - now_s) / DAY_S);
+        let found =
+            format!("is not valid for another {} days by this machine's clock", (begin_s - now_s) / DAY_S);
         Finding::fault("CA", format!("{found}: every server is refused"))
-            .fix("set the clock, and keep it right (NTP); `date` shows it")
+            .fix("set the clock and synchronise it (NTP); `date` shows it")
     } else if end_s <= now_s && end_s == last_s {
-        let found = format!("ended {} days ago by this machine's clock: every server is refused", -days);
+        let found = format!("expired {} days ago by this machine's clock: every server is refused", -days);
         Finding::fault("CA", found).fix(fix())
     } else if end_s <= now_s {
-        Finding::weak("CA", format!("one ended {} days ago; another lasts", -days)).fix("kbmfa-host refresh")
+        Finding::weak("CA", format!("one expired {} days ago; another is valid", -days))
+            .fix("kbmfa-host refresh")
     } else if end_s - now_s < SOON_S && end_s == last_s {
-        Finding::weak("CA", format!("ends in {days} days by this machine's clock")).fix(fix())
+        Finding::weak("CA", format!("expires in {days} days by this machine's clock")).fix(fix())
     } else {
-        Finding::ok("CA", format!("good for {days} days"))
+        Finding::ok("CA", format!("valid for {days} days"))
     }
 }
 
@@ -285,7 +291,7 @@ mod tests {
             let term = Term { begin_s: begin * day, end_s: end * day };
             validity(term, end * day, 1000 * day).fix.unwrap()
         };
-        assert!(fix(0, 999).starts_with("see whether `date` is right"));
+        assert!(fix(0, 999).starts_with("check `date`"));
         assert!(fix(1002, 2000).starts_with("set the clock"));
     }
 

@@ -27,10 +27,13 @@ pub(super) fn look(config: &Path) -> (Vec<Finding>, Vec<PathBuf>) {
     read(config, None, 0, (&mut blocks, &mut files));
     blocks.dedup();
     let told = |block: &String| {
-        let found =
-            format!("{block} has ways in of its own, which were looked at only if it is about --user");
-        Finding::weak("Match", found)
-            .fix("look again with --user, --from and --port of somebody whom it fits; what goes by the name of a host, or by the address that they come to, look at by hand")
+        let found = format!(
+            "{block} has its own authentication settings, which were checked only if it applies to --user"
+        );
+        Finding::weak("Match", found).fix(
+            "run doctor again with --user, --from and --port of somebody to whom it applies; check \
+                  blocks for host names or local addresses by hand",
+        )
     };
     (blocks.iter().map(told).collect(), files)
 }

@@ -39,12 +39,12 @@ pub(super) fn look(
     let rehearse = |user: &str| rehearse(Path::new("/run"), line, config, service, (user, who.from));
     let told = match rehearse(who.user) {
         Ok(told) => told,
-        Err(error) => return Finding::fault(WHAT, format!("cannot be made ready: {error}")),
+        Err(error) => return Finding::fault(WHAT, format!("cannot be prepared: {error}")),
     };
     match judge(&told, who.user) {
         Verdict::Finding(finding) => finding,
         Verdict::Refused(found) if has_fault => {
-            Finding::weak(WHAT, found).fix("see the faults above; run doctor again after that")
+            Finding::weak(WHAT, found).fix("fix the faults above and run doctor again")
         }
         // Nobody said that root is to log in here: somebody else may be.
         Verdict::Refused(found) if !who.is_named => {
@@ -56,9 +56,8 @@ pub(super) fn look(
             };
             match people().into_iter().take(PEOPLE_MAX).find(is_taken) {
                 Some(user) => {
-                    let fix =
-                        "if root is to log in here, see what pam_kbmfa has just written to the system log";
-                    Finding::weak(WHAT, format!("{found} One of {user} would be asked about.")).fix(fix)
+                    let fix = "if root is to log in here, read the new line of pam_kbmfa in the system log";
+                    Finding::weak(WHAT, format!("{found} A login of {user} would be asked about.")).fix(fix)
                 }
                 None => refused(found),
             }
@@ -69,7 +68,8 @@ pub(super) fn look(
 
 fn refused(found: String) -> Finding {
     Finding::fault(WHAT, found).fix(
-        "see what pam_kbmfa, or libpam, has just written to the system log; name somebody who is to log in here: --user NAME",
+        "read the new line of pam_kbmfa, or of libpam, in the system log; or name another account that may \
+         log in here: --user NAME",
     )
 }
 
@@ -92,7 +92,7 @@ fn person(line: &str) -> Option<&str> {
 
 /// Replaces a rehearsal that could only repeat the faults before it.
 pub(super) fn not_tried() -> Finding {
-    Finding::weak(WHAT, "not tried because of the faults above").fix("run doctor again after that")
+    Finding::weak(WHAT, "not tried because of the faults above").fix("fix them and run doctor again")
 }
 
 /// PAM reads its stack from a directory of root's alone, below `place`, that is gone afterwards.
@@ -105,7 +105,7 @@ fn rehearse(
 ) -> io::Result<Told> {
     let config = config.display().to_string();
     if config.contains(['[', ']', '#', '\n', '\\']) {
-        return Err(io::Error::other(format!("PAM could not read the path {config} in a line of its own")));
+        return Err(io::Error::other(format!("a PAM line cannot contain the path {config}")));
     }
     let alone = Permissions::from_mode(0o700);
     let dir = tempfile::Builder::new().prefix("kbmfa-host-").permissions(alone).tempdir_in(place)?;
@@ -131,15 +131,15 @@ fn judge(told: &Told, user: &str) -> Verdict {
     let texts: Vec<SafeText> = told.texts.iter().map(|text| SafeText::new(text)).collect();
     if told.success {
         return Verdict::Finding(
-            Finding::fault(WHAT, format!("the module let {user} in, which a rehearsal must never do"))
-                .fix("is it kbmfa's own pam_kbmfa.so? Install the package again"),
+            Finding::fault(WHAT, format!("the module let {user} in, which a dry run must never do"))
+                .fix("install the package again; pam_kbmfa.so may not be kbmfa's"),
         );
     }
     // The server judges names, and knows none of this machine's accounts.
     if !told.is_known {
-        let found = format!("there is no account {user} here, and none that could log in by this name");
+        let found = format!("there is no account {user} here, and no account that could log in by this name");
         return Verdict::Finding(
-            Finding::fault(WHAT, found).fix("name somebody who is to log in here: --user NAME"),
+            Finding::fault(WHAT, found).fix("name an account that may log in here: --user NAME"),
         );
     }
     if texts.iter().any(|text| text.as_str() == REHEARSED) {

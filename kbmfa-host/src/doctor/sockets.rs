@@ -24,7 +24,8 @@ pub(super) fn look(dirs: &[PathBuf]) -> Vec<Finding> {
         let text = read(&unit);
         if let Some(listens) = text.lines().find_map(without_address) {
             let found = format!("{} has sshd listen on {listens}: logins there are refused", unit.display());
-            let fix = format!("`systemctl mask --now {name}`, or use it for nothing; see recipes.md");
+            let fix =
+                format!("run `systemctl mask --now {name}`, or do not log in through it; see recipes.md");
             findings.push(Finding::weak("sshd without addresses", found).fix(fix));
         }
         seen.push(name);

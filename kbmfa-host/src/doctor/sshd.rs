@@ -26,19 +26,19 @@ pub(super) struct Effective(BTreeMap<String, String>);
 /// Which sshd, and whose connection it is asked about.
 #[derive(Debug, clap::Args)]
 pub(super) struct Question {
-    /// The sshd whose settings count
+    /// The sshd program to check
     #[arg(long, default_value = "/usr/sbin/sshd", value_name = "FILE")]
     pub(super) sshd: PathBuf,
-    /// Its configuration
+    /// sshd's configuration
     #[arg(long, default_value = "/etc/ssh/sshd_config", value_name = "FILE")]
     pub(super) sshd_config: PathBuf,
-    /// Whose login is rehearsed, and for whom sshd's `Match` blocks are looked at; root, unless given
+    /// The account for the dry run and for sshd's `Match` blocks; root by default
     #[arg(long, value_name = "NAME")]
     user: Option<String>,
-    /// Where that person comes from, for the same
+    /// The address that this person logs in from, for `Match` blocks
     #[arg(long, default_value = "127.0.0.1", value_name = "ADDRESS")]
     pub(super) from: IpAddr,
-    /// The port of sshd that they come to, for the same
+    /// The port of sshd that they connect to, for `Match` blocks
     #[arg(long, default_value = "22", value_name = "PORT")]
     pub(super) port: u16,
 }
@@ -124,8 +124,11 @@ pub(super) fn judge(
         let methods = Methods::of(sshd);
         let found = methods.judge(sshd, hooks.account || hooks.session, by_stack);
         if found.is_empty() {
-            let found =
-                format!("{}: every way in leads through the module, {}", methods.value, question.whom());
+            let found = format!(
+                "{}: every authentication method leads through the module, {}",
+                methods.value,
+                question.whom()
+            );
             findings.push(Finding::ok(METHODS, found));
         }
         findings.extend(found);
@@ -142,12 +145,15 @@ fn grace_time(sshd: &Effective, deadline: Duration) -> Finding {
     let found = format!("is {grace_s}s; the module takes up to {deadline_s}s (deadline in pam.toml)");
     let fix = format!("LoginGraceTime {} in sshd_config", (deadline + GRACE_REST).as_secs().max(120));
     if grace_s == 0 {
-        Finding::ok("LoginGraceTime", "is off: sshd waits for ever, and the module ends each wait itself")
+        Finding::ok(
+            "LoginGraceTime",
+            "is off: sshd has no limit of its own, and the module ends each wait itself",
+        )
     } else if grace <= deadline {
         Finding::fault("LoginGraceTime", format!("{found}: sshd ends logins that could still be approved"))
             .fix(fix)
     } else if grace < deadline + GRACE_REST {
-        Finding::weak("LoginGraceTime", format!("{found}: little is left for the rest of a login")).fix(fix)
+        Finding::weak("LoginGraceTime", format!("{found}: the rest of a login has little time left")).fix(fix)
     } else {
         Finding::ok("LoginGraceTime", found)
     }
@@ -202,13 +208,13 @@ impl<'a> Methods<'a> {
         let mut findings = Vec::new();
         let past = self.lists.iter().find(|list| !list.iter().any(|method| by_pam(method)));
         if let (Some(past), false) = (past, elsewhere) {
-            let found = format!("{}: {} alone leads past the auth line", self.value, past.join(","));
+            let found = format!("{}: {} alone avoids the auth line", self.value, past.join(","));
             findings.push(Finding::fault(METHODS, found).fix(FIX));
         }
         let said = !matches!(self.value, "" | "any");
         if said && !by_stack && self.lists.iter().any(|list| list.first() != Some(&"publickey")) {
             let found = format!(
-                "is {}: who begins without a key is refused, since nothing proves who that is",
+                "is {}: a login that begins without a key is refused, since nothing proves who it is",
                 self.value
             );
             findings.push(Finding::weak(METHODS, found).fix(FIX));
@@ -225,8 +231,8 @@ impl<'a> Methods<'a> {
         }
         let passwords = self.lists.iter().flatten().any(|method| *method == "password");
         if passwords && interactive && sshd.is_on("passwordauthentication") {
-            let found =
-                "is on beside keyboard-interactive: people are asked twice about one login, and see nothing";
+            let found = "is on beside keyboard-interactive: approvers are asked twice about one login, and \
+                         the person sees nothing";
             findings.push(
                 Finding::weak("PasswordAuthentication", found)
                     .fix("PasswordAuthentication no in sshd_config"),

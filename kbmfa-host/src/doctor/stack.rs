@@ -64,7 +64,7 @@ pub(super) enum Error {
         "{0}:{1}: the line ends in `\\` and none follows it; versions of libpam differ about the next one"
     )]
     Unfinished(PathBuf, usize),
-    #[error("{0}: files include each other without end")]
+    #[error("{0}: files include each other in a loop")]
     Deep(PathBuf),
 }
 
@@ -148,12 +148,14 @@ impl Reader<'_> {
             let words = words(&line).ok_or_else(|| bad("a [ is not closed"))?;
             let [first, rest @ ..] = words.as_slice() else { continue };
             if first == "@include" {
-                let [name] = rest else { return Err(bad("@include takes one name")) };
+                let [name] = rest else { return Err(bad("@include takes exactly one file name")) };
                 Self { depth: self.depth + 1, ..self }.file(Path::new(name), stack)?;
                 continue;
             }
-            let group = group(first).ok_or_else(|| bad(&format!("{first:?} is no type of line")))?;
-            let [control, module, args @ ..] = rest else { return Err(bad("it is not complete")) };
+            let group = group(first).ok_or_else(|| {
+                bad(&format!("{first:?} is not a type (auth, account, password or session)"))
+            })?;
+            let [control, module, args @ ..] = rest else { return Err(bad("the line is incomplete")) };
             if self.only.is_some_and(|only| only != group) {
                 continue;
             }
@@ -165,7 +167,7 @@ impl Reader<'_> {
             }
             stack.push(Line {
                 group,
-                actions: actions(&control).ok_or_else(|| bad(&format!("{control:?} is no control")))?,
+                actions: actions(&control).ok_or_else(|| bad(&format!("{control:?} is not a control")))?,
                 module: module.clone(),
                 args: args.iter().map(|arg| unbracketed(arg).to_owned()).collect(),
                 level: self.level,
@@ -339,14 +341,14 @@ mod tests {
     #[test]
     fn a_line_that_libpam_would_not_understand_is_named() {
         for (text, place) in [
-            ("auth required pam_unix.so\nauth\n", "sshd:2: it is not complete"),
-            ("what required pam_unix.so\n", "\"what\" is no type of line"),
-            ("auth perhaps pam_unix.so\n", "\"perhaps\" is no control"),
-            ("auth [success=sometimes] pam_unix.so\n", "is no control"),
+            ("auth required pam_unix.so\nauth\n", "sshd:2: the line is incomplete"),
+            ("what required pam_unix.so\n", "\"what\" is not a type"),
+            ("auth perhaps pam_unix.so\n", "\"perhaps\" is not a control"),
+            ("auth [success=sometimes] pam_unix.so\n", "is not a control"),
             ("auth [success=1 pam_unix.so\n", "a [ is not closed"),
             ("auth required \\\n# words\nauth required pam_unix.so\n", "sshd:1: the line ends in `\\`"),
             ("@include gone\n", "gone: No such file"),
-            ("@include sshd\n", "without end"),
+            ("@include sshd\n", "in a loop"),
         ] {
             let error = stack(&[("sshd", text)]).unwrap_err().to_string();
             assert!(error.contains(place), "{error}");

@@ -55,9 +55,9 @@ impl Token {
 fn check(path: &Path, metadata: &Metadata, uid: u32) -> Result<(), Error> {
     let (shown, mode) = (path.display(), metadata.mode() & 0o7777);
     let what = if metadata.uid() != uid {
-        format!("{shown} belongs to user {}, who can read the token in it", metadata.uid())
+        format!("{shown} belongs to user {}, who can read the token", metadata.uid())
     } else if mode & 0o077 != 0 {
-        format!("{shown} has mode {mode:04o}: others can read the token in it")
+        format!("{shown} has mode {mode:04o}: others can read the token")
     } else {
         return Ok(());
     };

@@ -34,7 +34,9 @@ pub(super) fn refresh(
         let looked_up = match names::look_up(&host, port) {
             Ok(found) => found.iter().map(SocketAddr::ip).collect::<Vec<_>>(),
             Err(error) => {
-                out.warning(format_args!("cannot look up {host}, so its addresses stay: {error}"))?;
+                out.warning(format_args!(
+                    "cannot look up {host}, so its addresses were not changed: {error}"
+                ))?;
                 continue;
             }
         };
@@ -46,7 +48,7 @@ pub(super) fn refresh(
             Some(addresses) if !same(&addresses, &on_file) => moved.push(Moved { host, addresses }),
             Some(_) => {}
             None => out.warning(format_args!(
-                "{host} is {} now, where this server does not answer, so its addresses stay",
+                "{host} is {} now, but this server does not answer there, so its addresses were not changed",
                 list(&looked_up)
             ))?,
         }

@@ -9,14 +9,14 @@ pub(super) fn why(error: &Error) -> String {
     match invalid {
         CertificateError::ExpiredContext { time, not_after } => {
             format!(
-                "the server's certificate ended on {}, and this clock says {}",
+                "the server's certificate expired on {}, and this clock says {}",
                 utc(*not_after),
                 utc(*time)
             )
         }
         CertificateError::NotValidYetContext { time, not_before } => {
             format!(
-                "the server's certificate begins on {}, and this clock says {}",
+                "the server's certificate is valid from {}, and this clock says {}",
                 utc(*not_before),
                 utc(*time)
             )

@@ -42,7 +42,7 @@ pub struct HungUp;
 
 /// Marks the error of a connection that did not come about in its time, in which this process hardly ran.
 #[derive(Debug, thiserror::Error)]
-#[error("this process stood still")]
+#[error("this process was stopped")]
 struct StoodStill;
 
 /// Marks an error that came before there was a TCP connection.

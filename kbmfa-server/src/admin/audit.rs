@@ -16,17 +16,17 @@ use crate::usecases::audit as usecase;
 /// The verbs.
 #[derive(Subcommand)]
 pub enum Verb {
-    /// Find events, oldest first; everything that is given must hold.
+    /// Find events, oldest first; all given conditions must match.
     Search(search::Args),
     /// Check the whole chain and name the first event that was edited, removed or moved.
     Verify(verify::Args),
-    /// Write events into a file that anybody can verify, or that a spreadsheet reads.
+    /// Write events to a file that anybody can verify, or to CSV for spreadsheets.
     Export(export::Args),
-    /// Put old events into a file and go on without them.
+    /// Move old events to a file.
     Archive(archive::Args),
-    /// Post the head of the audit log where people are asked, now; a server does so once a day by itself.
+    /// Post the head of the audit log to the chat now; a server does so once a day.
     PostHead,
-    /// Make the index of words anew, if `verify` says that events are missing in it.
+    /// Rebuild the word index, if `verify` reports that events are missing in it.
     Reindex,
 }
 
@@ -48,7 +48,7 @@ pub fn run(admin: &Admin, verb: Verb) -> Result<(), Failure> {
 fn post_head(admin: &Admin) -> Result<(), Failure> {
     let head =
         admin.change("audit.post-head", |tx, config, _| usecase::post_head(tx, &config.rules(None)))?;
-    let words = format!("the head of the audit log is {head}; a running server posts it at once");
+    let words = format!("the head of the audit log is {head}; a running server posts it now");
     admin.tell(&words, &json!({ "head": format!("{}:{}", head.seq, head.seal) }))
 }
 
@@ -56,7 +56,7 @@ fn reindex(admin: &Admin) -> Result<(), Failure> {
     let (_, db) = admin.open()?;
     let events = db.write_blocking("audit.reindex", usecase::reset_index).map_err(Failure::new)? - 1;
     complete(&db)?;
-    admin.tell("the index of words is made anew", &json!({ "events_up_to": events }))
+    admin.tell("the word index was rebuilt", &json!({ "events_up_to": events }))
 }
 
 /// Makes the words that are missing, in many short transactions.

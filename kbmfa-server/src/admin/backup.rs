@@ -21,7 +21,7 @@ const SPACE_LEFT: u64 = 100 * 1024 * 1024;
 /// `backup` and its arguments.
 #[derive(ClapArgs)]
 pub struct Args {
-    /// The file to make. It must not exist.
+    /// The file to create. It must not exist.
     file: PathBuf,
 }
 
@@ -42,7 +42,7 @@ pub fn run(admin: &Admin, args: &Args) -> Result<(), Failure> {
     let recorded = db.write_blocking("backup", move |tx| usecase::backup_made(tx, &actor, &file, &head));
     recorded.map_err(|error: db::Error| Failure::new(error))?;
     output.keep();
-    let sentence = format!("{name}: the database up to event {head}; keep the CA and TLS keys apart from it");
+    let sentence = format!("{name}: the database up to event {head}; store the CA and TLS keys separately");
     admin.tell(&sentence, &json!({ "file": name, "head": head.to_string() }))
 }
 
@@ -56,7 +56,7 @@ fn must_fit(state_dir: &Path) -> Result<(), Failure> {
     }
     let (needed, free) = ((size + SPACE_LEFT) / 1_048_576, free / 1_048_576);
     Err(Failure::new(format!("{} has {free} MB free, and a copy needs {needed} MB", state_dir.display()))
-        .hint("make room there; `kbmfa-server audit archive` puts old events away"))
+        .hint("free space there; `kbmfa-server audit archive` moves old events to a file"))
 }
 
 /// The copy while it is made. The name is our own: nothing that others have made is in its way or removed with it.

@@ -21,29 +21,29 @@ use crate::usecases::ca as usecase;
 pub enum Verb {
     /// Show each certificate authority, and which machines do not trust it yet.
     Show,
-    /// Replace the authority: first make another one, which machines learn with `kbmfa-host refresh`;
-    /// then, with --switch, let it sign.
+    /// Replace the authority: first create another one, which machines fetch with `kbmfa-host refresh`; then,
+    /// with --switch, let it sign.
     Rotate {
         /// Let the newer authority sign. Refused while a machine that has joined does not trust it.
         #[arg(long)]
         switch: bool,
-        /// Switch all the same: machines that are left behind refuse every login.
+        /// Switch even if some machines do not trust the newer authority: those refuse every login.
         #[arg(long, requires = "switch")]
         force: bool,
-        /// Really do it; without this, only say what would be done.
+        /// Do it; without this, only print what would be done.
         #[arg(long)]
         yes: bool,
     },
-    /// Make another authority because the old one is lost. No machine trusts it: each has to join again, or to be given
-    /// its certificate. Machines, employees and the audit log stay.
+    /// Create another authority because the old one is lost. No machine trusts it: each must join again, or
+    /// get its certificate by hand. Machines, employees and the audit log are kept.
     New {
-        /// Really do it; without this, only say what would be done.
+        /// Do it; without this, only print what would be done.
         #[arg(long)]
         yes: bool,
     },
     /// Drop the old authority after a switch. Its key is destroyed.
     Retire {
-        /// Really do it; without this, only say what would be done.
+        /// Do it; without this, only print what would be done.
         #[arg(long)]
         yes: bool,
     },
@@ -109,12 +109,12 @@ fn show(admin: &Admin) -> Result<(), Failure> {
 fn rotate(admin: &Admin, yes: bool) -> Result<(), Failure> {
     if !yes {
         let years = issue::CA_LIFE.as_secs() / (365 * 86_400);
-        return admin.preview(&format!("make a second certificate authority, good for {years} years"));
+        return admin.preview(&format!("create a second certificate authority, valid for {years} years"));
     }
     let pin = act(admin, "ca.rotate", usecase::rotate)?;
     let sentence = format!(
-        "made       {pin}\nIt does not sign yet. Machines learn it with kbmfa-host refresh; see who has not with\n\
-         kbmfa-server ca show, and then: kbmfa-server ca rotate --switch --yes"
+        "made       {pin}\nIt does not sign yet. Machines fetch it with kbmfa-host refresh; kbmfa-server ca show lists\n\
+         those that have not. Next: kbmfa-server ca rotate --switch --yes"
     );
     admin.tell(&sentence, &json!({ "pin": pin }))
 }
@@ -127,7 +127,7 @@ fn switch(admin: &Admin, force: bool, yes: bool) -> Result<(), Failure> {
     let pin = act(admin, "ca.switch", move |tx, files, actor| usecase::switch(tx, files, actor, stragglers))?;
     let sentence = format!(
         "signs      {pin}\nA running server has its new certificate within seconds. Join machines with this pin from\n\
-         now on. The old authority goes with: kbmfa-server ca retire --yes"
+         now on. Remove the old authority with: kbmfa-server ca retire --yes"
     );
     admin.tell(&sentence, &json!({ "pin": pin }))
 }
@@ -148,8 +148,9 @@ fn start_over(admin: &Admin, yes: bool) -> Result<(), Failure> {
             return Err(explain(&Error::NotLost(pin)));
         }
         return admin.preview(
-            "make a new certificate authority in the place of the one that is lost.\nEvery machine refuses all logins \
-             until it has joined again, or was given the new ca.pem.\nMachines, employees and the audit log stay",
+            "create a new certificate authority in place of the one that is lost.\nEvery machine refuses \
+             all logins \
+             until it has joined again, or has the new ca.pem.\nMachines, employees and the audit log stay",
         );
     }
     let made = db.write_even_read_only("ca.new", move |tx| usecase::start_over(tx, &files, &actor));
@@ -177,7 +178,7 @@ fn ours(config: &Config) -> Result<Files, Failure> {
     match &config.http.certificate {
         Certificate::Ours(files) => Ok(files.clone()),
         Certificate::Own { .. } => Err(Failure::new(
-            "tls_cert in server.toml names a certificate of your own: its authority is yours",
+            "tls_cert in server.toml names a certificate of your own, so kbmfa has no authority to manage",
         )),
     }
 }
@@ -186,11 +187,14 @@ fn explain(error: &Error) -> Failure {
     let failed = Failure::new(error);
     match error {
         Error::NotYetTrusted(_) => failed
-            .hint("run `kbmfa-host refresh` there; --force leaves them behind, and they refuse every login"),
+            .hint("run `kbmfa-host refresh` there; with --force they are skipped, and refuse every login"),
         Error::UnderWay => failed.hint("kbmfa-server ca show"),
-        Error::NothingNewer => failed.hint("kbmfa-server ca rotate --yes makes one"),
-        Error::NothingOlder => failed.hint("kbmfa-server ca rotate --switch --yes comes first"),
-        Error::StillSigned => failed.hint("a running server replaces it within seconds; start it, or wait"),
+        Error::NothingNewer => failed.hint("`kbmfa-server ca rotate --yes` creates one"),
+        Error::NothingOlder => failed.hint("run `kbmfa-server ca rotate --switch --yes` first"),
+        Error::StillSigned => failed.hint(
+            "a running server replaces it within seconds; start the server, \
+                                           or wait",
+        ),
         _ => failed,
     }
 }

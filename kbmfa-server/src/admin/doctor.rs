@@ -15,11 +15,12 @@ use super::{Admin, Failure, open_database};
 /// `doctor` and its arguments.
 #[derive(ClapArgs)]
 #[command(
-    after_help = "Ends with exit code 0 if there is no fault; what is weak is said and is none. While no server runs, \
+    after_help = "Exit code 0 means no fault was found; weak points are listed but are not faults. While no \
+                  server runs, \
 the Keybase service is started for the examination and stopped again."
 )]
 pub struct Args {
-    /// Leave out what takes long: reading the whole database, and the way to Keybase.
+    /// Skip slow checks: reading the whole database, and the connection to Keybase.
     #[arg(long)]
     quick: bool,
 }

@@ -18,7 +18,7 @@ use crate::usecases::employees as usecase;
 /// The verbs.
 #[derive(Subcommand)]
 pub enum Verb {
-    /// Enter an employee: whose Unix account it is, and under which names they answer.
+    /// Add an employee: their Unix account, and the names under which they answer.
     Add(Add),
     /// List the employees.
     List {
@@ -31,21 +31,21 @@ pub enum Verb {
         /// Their e-mail address.
         email: Email,
     },
-    /// Refuse an employee's logins from now on, also those that wait or were just approved.
+    /// Refuse an employee's logins from now on, including those that wait or were just approved.
     Suspend {
         /// Their e-mail address.
         email: Email,
     },
-    /// Let an employee log in again, if it is approved.
+    /// Let an employee log in again, with an approval.
     Resume {
         /// Their e-mail address.
         email: Email,
     },
-    /// Remove an employee. Their account's logins stay refused until it is somebody else's.
+    /// Remove an employee. Logins of their account stay refused until it belongs to another employee.
     Remove {
         /// Their e-mail address.
         email: Email,
-        /// Really do it; without this, only say what would be done.
+        /// Do it; without this, only print what would be done.
         #[arg(long)]
         yes: bool,
     },
@@ -56,7 +56,7 @@ pub enum Verb {
 pub struct Add {
     /// Their e-mail address.
     email: Email,
-    /// Their name, for people to read.
+    /// Their full name.
     #[arg(long)]
     name: SafeText,
     /// Their Unix account, the same on every machine.
@@ -139,7 +139,7 @@ fn add(admin: &Admin, new: Add) -> Result<(), Failure> {
         Employee { id, email, name, unix_name, keybase_name, state, created_at: now, changed_at: now };
     let email = employee.email.clone();
     admin.change("employee.add", move |tx, _, actor| usecase::add(tx, actor, &employee))?;
-    admin.tell(&format!("employee {email} is entered"), &json!({ "email": email }))
+    admin.tell(&format!("employee {email} was added"), &json!({ "email": email }))
 }
 
 fn list(admin: &Admin, removed: bool) -> Result<(), Failure> {

@@ -26,7 +26,7 @@ use draft::Draft;
 
 /// Where everything is kept unless told otherwise.
 pub(super) const STATE_DIR: &str = "/var/lib/kbmfa";
-/// Where machines connect.
+/// Address and port for machines.
 pub(super) const LISTEN: &str = "0.0.0.0:8443";
 /// Where the operator's own tools ask.
 pub(super) const STATUS_LISTEN: &str = "127.0.0.1:8444";
@@ -34,19 +34,19 @@ pub(super) const STATUS_LISTEN: &str = "127.0.0.1:8444";
 /// `init` and its arguments.
 #[derive(ClapArgs)]
 pub struct Args {
-    /// A DNS name or IP address under which machines reach this server; give it once for each.
+    /// A DNS name or IP address at which machines reach this server; repeat it for each.
     #[arg(long = "name", required = true, value_name = "NAME")]
     names: Vec<String>,
-    /// Where everything is kept.
+    /// Directory for the database, keys and certificates.
     #[arg(long, default_value = STATE_DIR, value_name = "DIR")]
     state_dir: PathBuf,
-    /// Where machines connect.
+    /// Address and port for machines.
     #[arg(long, default_value = LISTEN, value_name = "ADDRESS")]
     listen: SocketAddr,
-    /// Where /healthz, /readyz and /metrics answer; a loopback address.
+    /// Loopback address and port for /healthz, /readyz and /metrics.
     #[arg(long, default_value = STATUS_LISTEN, value_name = "ADDRESS")]
     status_listen: SocketAddr,
-    /// The Unix account that is to own the state directory and run the server.
+    /// Unix account that will own the state directory and run the server.
     #[arg(long, value_name = "USER")]
     owner: Option<String>,
 }
@@ -136,7 +136,7 @@ fn state_dir(path: &Path, wanted: Option<Owner>, made: &mut Made) -> Result<Opti
     if present != wanted.uid {
         if present != own {
             let whose = format!("{} belongs to uid {present}", path.display());
-            return Err(Failure::new(whose).hint("choose another --state-dir, or that --owner"));
+            return Err(Failure::new(whose).hint("choose another --state-dir, or that account as --owner"));
         }
         std::os::unix::fs::fchown(&dir, Some(wanted.uid.as_raw()), Some(wanted.gid.as_raw()))
             .map_err(|error| cannot("give away", error))?;
@@ -151,7 +151,7 @@ fn must_be_new(config: &Path, state_dir: &Path, secrets: &[(PathBuf, Secret)]) -
     match made.iter().chain(secrets).find(|path| path.exists()) {
         None => Ok(()),
         Some(existing) => Err(Failure::new(format!("{} exists already", existing.display()))
-            .hint("init never replaces anything; choose other places, or move it away yourself")),
+            .hint("init never replaces anything; choose other paths, or move the file away")),
     }
 }
 
@@ -160,7 +160,7 @@ fn must_be_valid(config: &Path, draft: &Draft) -> Result<Config, Failure> {
     let mut draft = draft.clone();
     draft.remove_auth_token();
     Config::parse(config, &draft.toml())
-        .map_err(|faults| Failure::new(faults).hint("nothing was made; choose other values"))
+        .map_err(|faults| Failure::new(faults).hint("nothing was created; choose other values"))
 }
 
 fn tell(admin: &Admin, settings: &Config, pin: &str) -> Result<(), Failure> {
@@ -200,7 +200,7 @@ fn fill(
 ) -> Result<(), Failure> {
     // It may be a link of the operator's to a larger disk.
     fs::set_permissions(state_dir, Permissions::from_mode(0o700))
-        .map_err(|e| Failure::new(format!("cannot close {} to others: {e}", state_dir.display())))?;
+        .map_err(|e| Failure::new(format!("cannot restrict the mode of {}: {e}", state_dir.display())))?;
     for dir in ["ca", "tls"] {
         made.dir(&state_dir.join(dir))?;
     }
@@ -301,7 +301,7 @@ pub(super) struct Owner {
 fn owner_named(name: Option<&str>) -> Result<Option<Owner>, Failure> {
     let Some(name) = name else { return Ok(None) };
     if !Uid::effective().is_root() {
-        return Err(Failure::new("only root can give the state directory to somebody else"));
+        return Err(Failure::new("only root can give the state directory to another account"));
     }
     match User::from_name(name) {
         Ok(Some(user)) => Ok(Some(Owner { uid: user.uid, gid: user.gid })),

@@ -33,13 +33,13 @@ pub struct Args {
 enum Verb {
     /// List logins, newest first.
     List(list::Args),
-    /// Show one login: what is known of it, and its whole story in the order of time.
+    /// Show one login: its details, and all its events in the order of time.
     Show {
-        /// Its id, or the beginning of it.
+        /// The login's id, or the beginning of it.
         id: String,
     },
-    /// Print each login as it comes and as it ends, until interrupted. At a terminal, `a` and Enter approves a login that
-    /// waits, `d` and Enter denies one, `?` and Enter explains.
+    /// Print each login when it begins and when it ends, until interrupted. At a terminal, `a` and Enter
+    /// approves a login that waits, `d` and Enter denies one, `?` and Enter prints help.
     Watch,
     /// Approve a login that waits.
     Approve(Decision),
@@ -50,9 +50,9 @@ enum Verb {
 /// Which login, and why.
 #[derive(ClapArgs)]
 struct Decision {
-    /// Its id, or the beginning of it.
+    /// The login's id, or the beginning of it.
     id: String,
-    /// Why, for the audit log.
+    /// The reason, for the audit log.
     #[arg(long, value_name = "TEXT")]
     reason: Option<String>,
 }

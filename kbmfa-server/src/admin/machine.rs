@@ -20,7 +20,7 @@ use crate::usecases::machines;
 /// The verbs.
 #[derive(Subcommand)]
 pub enum Verb {
-    /// Enter machines. Each can join once it has a token.
+    /// Add machines. A machine can join once it has a token.
     Add(add::Args),
     /// List the machines.
     List {
@@ -33,7 +33,7 @@ pub enum Verb {
         /// Its name.
         name: MachineName,
     },
-    /// Print a token for each machine with which it can join, once.
+    /// Print a one-time token for each machine, with which it can join.
     JoinToken(token::Args),
     /// Print a token with which the machine can replace its credential; the old one works until the new
     /// one is used.
@@ -41,18 +41,18 @@ pub enum Verb {
         /// The machine's name.
         name: MachineName,
     },
-    /// Give a machine another name. Its credential, pools and logins stay; events keep the name of their time.
+    /// Rename a machine. Its credential, pools and logins are kept; earlier events keep the old name.
     Rename {
         /// Its name.
         name: MachineName,
         /// Its new name.
         new_name: MachineName,
     },
-    /// Remove a machine: its credential is refused at once, and so is every login that it waits for.
+    /// Remove a machine: its credential and all its waiting logins are refused at once.
     Remove {
         /// Its name.
         name: MachineName,
-        /// Really do it; without this, only say what would be done.
+        /// Do it; without this, only print what would be done.
         #[arg(long)]
         yes: bool,
     },
@@ -195,7 +195,7 @@ fn remove(admin: &Admin, name: &MachineName, yes: bool) -> Result<(), Failure> {
         let (_, db) = admin.open()?;
         db.read_blocking(|tx| service::find(tx, name)).map_err(Failure::new)?;
         return admin.preview(&format!(
-            "remove machine {name}: nobody can log in there any more while its PAM stack names the module"
+            "remove machine {name}: while its PAM stack names the module, nobody can log in there"
         ));
     }
     let machine = name.clone();

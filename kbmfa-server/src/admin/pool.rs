@@ -14,11 +14,11 @@ use crate::usecases::pools;
 /// The verbs.
 #[derive(Subcommand)]
 pub enum Verb {
-    /// Make a pool, or put machines into one that exists.
+    /// Create a pool, or add machines to an existing one.
     Add {
-        /// Its name, such as web.
+        /// The pool's name, such as web.
         name: PoolName,
-        /// A machine to put into it. Give it once for each.
+        /// A machine to put into it; repeat it for each.
         #[arg(long = "machine", value_name = "MACHINE")]
         machines: Vec<MachineName>,
     },
@@ -29,14 +29,14 @@ pub enum Verb {
         /// Its name.
         name: PoolName,
     },
-    /// Take machines out of a pool, or remove the pool itself. Machines stay in any case.
+    /// Remove machines from a pool, or remove the pool itself. The machines themselves are kept.
     Remove {
         /// Its name.
         name: PoolName,
-        /// A machine to take out of it. Give it once for each; without any, the pool itself is removed.
+        /// A machine to remove from it; repeat it for each. Without one, the pool itself is removed.
         #[arg(long = "machine", value_name = "MACHINE")]
         machines: Vec<MachineName>,
-        /// Really do it; without this, only say what would be done.
+        /// Do it; without this, only print what would be done.
         #[arg(long)]
         yes: bool,
     },

@@ -18,7 +18,7 @@ use crate::http::Certificate;
 pub(super) fn actor() -> Actor {
     let uid = login_uid().map_or_else(Uid::current, Uid::from_raw);
     let name = User::from_uid(uid).ok().flatten().map_or_else(|| uid.to_string(), |user| user.name);
-    #[expect(clippy::disallowed_methods, reason = "sudo tells its caller's name nowhere else")]
+    #[expect(clippy::disallowed_methods, reason = "only this variable has the name of sudo's caller")]
     let claim = std::env::var("SUDO_USER").ok().map(SafeText::from);
     Actor { who: format!("console:{}", SafeText::new(&name)), claim }
 }
@@ -65,7 +65,7 @@ pub(super) fn become_owner_of(dir: &Path) -> Result<(), Failure> {
         return Ok(());
     }
     let found = fs::metadata(dir).map_err(|e| {
-        Failure::new(format!("cannot look at {}: {e}", dir.display())).hint(
+        Failure::new(format!("cannot access {}: {e}", dir.display())).hint(
             "`kbmfa-server init` makes it; to restore a backup on a new host, make it first: install -d -o kbmfa -m 700 DIR",
         )
     })?;
@@ -122,7 +122,7 @@ pub(super) fn check_own(path: &Path, needed: AccessFlags) -> Result<(), Refused>
         Ok(found) => found,
         Err(error) if error.kind() == ErrorKind::PermissionDenied => {
             return Err(Refused {
-                found: format!("{account} cannot look at {shown}: {error}"),
+                found: format!("{account} cannot access {shown}: {error}"),
                 fix: "run this as root, or as the account that owns the state directory".to_owned(),
             });
         }
@@ -137,7 +137,7 @@ pub(super) fn check_own(path: &Path, needed: AccessFlags) -> Result<(), Refused>
             "{shown} belongs to {owner} (mode {:o}), and {account} cannot use it",
             found.mode() & 0o7777
         ),
-        fix: format!("`chown {account}: {shown} && chmod 600 {shown}`; do not make it anew"),
+        fix: format!("`chown {account}: {shown} && chmod 600 {shown}`; do not create it again"),
     })
 }
 

@@ -9,7 +9,7 @@ use crate::admin_socket::client;
 /// Which server.
 #[derive(ClapArgs)]
 pub struct Args {
-    /// The server's process; without it, the one that runs on this configuration's `state_dir`.
+    /// The server's process id; by default the server that runs on this configuration's `state_dir`.
     #[arg(long, value_name = "PID")]
     pid: Option<u32>,
 }
@@ -21,7 +21,7 @@ pub struct Args {
 pub fn run(admin: &Admin, args: &Args) -> Result<(), Failure> {
     let config = admin.become_owner()?;
     let note = client::reload(args.pid, &config.state_dir).map_err(|why| {
-        Failure::new(why).hint("nothing was reloaded: what was in force before is in force now")
+        Failure::new(why).hint("nothing was reloaded: the old configuration stays in force")
     })?;
     let sentence = note.as_ref().map_or_else(
         || "the configuration and the certificate were read again".to_owned(),

@@ -21,10 +21,10 @@ pub struct Args {
     /// The file that `backup` made.
     #[arg(required_unless_present = "confirm")]
     file: Option<PathBuf>,
-    /// Really do it; without this, only say what it would undo.
+    /// Do it; without this, only print what it would undo.
     #[arg(long)]
     yes: bool,
-    /// Let the restored database be written again, and put on record what was undone.
+    /// Make the restored database writable again, and record in the audit log what was undone.
     #[arg(long, conflicts_with_all = ["file", "yes"])]
     confirm: bool,
 }
@@ -43,7 +43,8 @@ pub fn run(admin: &Admin, args: &Args) -> Result<(), Failure> {
     let current = open_current(&config.state_dir)?;
     let report = restore::report(&backup, current.as_ref()).map_err(Failure::new)?;
     if !args.yes {
-        let sentence = format!("{}\nhint: say it again with --yes, while the server is down", words(&report));
+        let sentence =
+            format!("{}\nhint: repeat the command with --yes, while the server is down", words(&report));
         admin.tell(&sentence, &json!({ "done": false, "undoes": report }))?;
         return Err(Failure::would_change());
     }

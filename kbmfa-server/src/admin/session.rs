@@ -14,7 +14,7 @@ use crate::sessions::store;
 pub enum Verb {
     /// List sessions that machines have reported, newest first.
     List {
-        /// Only those that were not reported closed. A machine that crashed reports no close.
+        /// Only sessions that were not reported as closed. A machine that crashed does not report it.
         #[arg(long)]
         open: bool,
         /// Only those of this Unix account.

@@ -165,7 +165,7 @@ fn an_ssh_connection_that_no_sshd_writes_is_doubtful_and_not_taken_for_none() {
     pam.env = vec![(c"SSH_CONNECTION", "nonsense")];
     let (outcome, logged, _) = run(pam, Phase::Auth, &[c"first_factor=stack"]);
     assert_eq!(outcome, Outcome::OriginUnverified);
-    assert!(logged[0].1.ends_with("(SSH_CONNECTION is set to what no sshd writes)"), "{logged:?}");
+    assert!(logged[0].1.ends_with("(SSH_CONNECTION has a value that sshd never writes)"), "{logged:?}");
 }
 
 #[test]

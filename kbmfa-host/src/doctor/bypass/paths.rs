@@ -29,8 +29,9 @@ pub(super) fn judge(service: &str, stack: &[Line], ours: &[Ours<'_>], group: Gro
     let is_said = group.all.iter().any(|line| line.is_missing && super::ends_in_failure(line));
     if !is_said && !ways.iter().any(|way| is_in(&way)) {
         let found =
-            format!("{:?} lines: whatever the modules say, nobody gets in", group.group).to_lowercase();
-        findings.push(Finding::fault("PAM stack", found).fix("docs/recipes.md has whole stacks"));
+            format!("{:?} lines: nobody can log in, whatever result each module returns", group.group)
+                .to_lowercase();
+        findings.push(Finding::fault("PAM stack", found).fix("docs/recipes.md has complete stacks"));
     }
     if group.trusts_the_stack() {
         findings.extend(group.first_factor(&ways));
@@ -192,7 +193,7 @@ impl<'a> Lines<'a> {
                     return fault(format!("{ours} is never called"), "put it first".into());
                 };
                 let found = format!(
-                    "{ours} is not always asked: {line} lets somebody past it on {}",
+                    "{ours} is not always reached: {line} lets somebody in before it on {}",
                     returned.name()
                 );
                 fault(found, format!("put our line before {}", line.place()))
@@ -206,18 +207,18 @@ impl<'a> Lines<'a> {
                     matches!(refusing.action(refusal.name()), None | Some(Action::Bad | Action::Die));
                 if !is_final {
                     let found = format!("{refusing} does not end a login that it refuses");
-                    return fault(found, "write `required` in the place of the control".into());
+                    return fault(found, "use `required` as its control".into());
                 }
                 let forgets = |(_, line, returned): &(usize, &Line, Returned)| {
                     line.action(returned.name()) == Some(Action::Reset)
                 };
                 if let Some((_, line, _)) = called().skip_while(|(other, ..)| *other <= at).find(forgets) {
-                    let found = format!("{line} makes PAM forget that {refusing} refused");
-                    return fault(found, format!("take `reset` out of {}", line.place()));
+                    let found = format!("{line} discards the refusal of {refusing}");
+                    return fault(found, format!("remove `reset` from {}", line.place()));
                 }
                 let hides = |(_, _, returned): &(usize, &Line, Returned)| *returned == Returned::NewPassword;
                 let (_, line, _) = called().find(hides)?;
-                let found = format!("{line}: an expired password there hides that {refusing} refused");
+                let found = format!("{line}: an expired password there hides the refusal of {refusing}");
                 fault(found, format!("put our line before {}", line.place()))
             }
         }
@@ -238,16 +239,18 @@ impl<'a> Lines<'a> {
         };
         if lets_in(&[Checked::Nothing, Checked::Failed]) {
             let found = format!(
-                "{ours} trusts the modules before it, and an approval lets in whom none of them has checked"
+                "{ours} trusts the modules before it, and none of them authenticates: an approval lets in \
+                 anybody"
             );
             return Some(Finding::fault(WHAT, found).fix(self.check_first()));
         }
         if lets_in(&[Checked::Perhaps]) {
             let found = format!(
-                "{ours} trusts the modules before it, of which we cannot tell whether they check anybody"
+                "{ours} trusts the modules before it, and it is unknown whether any of them authenticates"
             );
             return Some(
-                Finding::weak(WHAT, found).fix("see that one of them does, and ends the login if it fails"),
+                Finding::weak(WHAT, found)
+                    .fix("make sure that one of them does, and ends the login if it fails"),
             );
         }
         let rings =
@@ -255,7 +258,10 @@ impl<'a> Lines<'a> {
         let way = ways.iter().find(rings)?;
         let (at, _) =
             way.calls.iter().find(|(at, _)| self.line(*at).is_some_and(|l| CHECK.contains(&l.name())))?;
-        let found = format!("{ours}: after {} PAM goes on: a wrong password rings people", self.line(*at)?);
+        let found = format!(
+            "{ours}: PAM continues after {}, so a wrong password asks the approvers",
+            self.line(*at)?
+        );
         Some(Finding::weak(WHAT, found).fix(self.check_first()))
     }
 
@@ -263,15 +269,12 @@ impl<'a> Lines<'a> {
     fn check_first(&self) -> String {
         let mut before = self.all.iter().enumerate().take_while(|(at, _)| !self.is_asking(*at));
         match before.find(|(_, line)| CHECK.contains(&line.name())).map(|(_, line)| line) {
-            None => "put a module before it that checks, such as `auth requisite pam_unix.so`".into(),
+            None => "put a module before it that authenticates, such as `auth requisite pam_unix.so`".into(),
             Some(check) if ["required", "optional"].contains(&check.control.as_str()) => {
                 format!("write `requisite` at {}", check.place())
             }
             Some(check) => {
-                format!(
-                    "see to it that the stack ends where {} fails; docs/recipes.md has one that does",
-                    check.place()
-                )
+                format!("make the stack end where {} fails; docs/recipes.md has an example", check.place())
             }
         }
     }

@@ -68,18 +68,18 @@ fn a_refusal_that_does_not_end_the_login_is_a_fault() {
 #[test]
 fn a_refusal_that_is_forgotten_or_hidden_is_a_fault() {
     let reset = "account [success=reset] pam_permit.so\naccount required pam_permit.so\n";
-    ill(Level::Fault, &format!("account required pam_kbmfa.so\n{reset}"), "makes PAM forget");
+    ill(Level::Fault, &format!("account required pam_kbmfa.so\n{reset}"), "discards the refusal");
     well(&format!("account requisite pam_kbmfa.so\n{reset}"));
     let expired = "account [success=ok default=bad] pam_unix.so\naccount required pam_kbmfa.so\n";
-    ill(Level::Fault, expired, "an expired password there hides");
+    ill(Level::Fault, expired, "an expired password there hides the refusal");
     well("account required pam_unix.so\naccount required pam_kbmfa.so\n");
 }
 
 #[test]
 fn a_stack_that_lets_nobody_in_is_a_fault() {
-    ill(Level::Fault, "account required pam_kbmfa.so\naccount requisite pam_deny.so\n", "nobody gets in");
+    ill(Level::Fault, "account required pam_kbmfa.so\naccount requisite pam_deny.so\n", "nobody can log in");
     // PAM needs somebody to say yes.
-    ill(Level::Fault, "auth required pam_kbmfa.so log_only\n", "nobody gets in");
+    ill(Level::Fault, "auth required pam_kbmfa.so log_only\n", "nobody can log in");
     let findings = look("account sufficient pam_kbmfa.so\naccount required pam_deny.so\n");
     assert!(findings.iter().all(|finding| finding.level == Level::Ok), "{findings:?}");
 }
@@ -87,13 +87,17 @@ fn a_stack_that_lets_nobody_in_is_a_fault() {
 #[test]
 fn what_lets_in_before_our_line_is_a_fault() {
     let ours = "auth required pam_kbmfa.so first_factor=stack\n";
-    ill(Level::Fault, &format!("auth sufficient pam_unix.so\n{ours}"), "lets somebody past it on success");
+    ill(
+        Level::Fault,
+        &format!("auth sufficient pam_unix.so\n{ours}"),
+        "lets somebody in before it on success",
+    );
     let jumping = format!("auth [success=1 default=die] pam_unix.so\n{ours}auth required pam_permit.so\n");
-    ill(Level::Fault, &jumping, "lets somebody past it on success");
+    ill(Level::Fault, &jumping, "lets somebody in before it on success");
     let after = "@include common-account\naccount required pam_kbmfa.so\n";
-    ill(Level::Fault, after, "lets somebody past it on new_authtok_reqd");
+    ill(Level::Fault, after, "lets somebody in before it on new_authtok_reqd");
     let far = "account [success=2 default=ignore] a.so\naccount optional b.so\naccount required pam_kbmfa.so\naccount required c.so\n";
-    ill(Level::Fault, far, "lets somebody past it on success");
+    ill(Level::Fault, far, "lets somebody in before it on success");
 }
 
 #[test]
@@ -119,16 +123,16 @@ fn a_jump_counts_the_lines_of_a_substack_as_one() {
         )
     };
     well(&before(1));
-    ill(Level::Fault, &before(2), "lets somebody past it");
+    ill(Level::Fault, &before(2), "lets somebody in before it");
 }
 
 #[test]
 fn a_stack_that_asks_nobody_is_a_fault() {
     ill(Level::Fault, "@include common-account\n", "no line of it asks");
-    ill(Level::Fault, "account required pam_kbmfa.so log_only\n", "only looks on");
+    ill(Level::Fault, "account required pam_kbmfa.so log_only\n", "log_only, which asks nobody");
     ill(Level::Fault, "account required pam_kbmfa.so log_only\n", "no line of it asks");
     ill(Level::Fault, "session optional pam_kbmfa.so log_only\n", "no line of it asks");
-    ill(Level::Fault, "account required pam_kbmfa.so rehearsal\n", "nobody is let in");
+    ill(Level::Fault, "account required pam_kbmfa.so rehearsal\n", "lets nobody in");
     ill(Level::Fault, "password required pam_kbmfa.so\n", "changes no password");
 }
 
@@ -147,18 +151,18 @@ fn a_module_that_is_not_there_fails_its_line_and_is_named() {
     let permit = "account required pam_permit.so\n";
     let closed = look("account required pam_nowhere.so\n");
     assert_eq!(closed.len(), 1, "{closed:?}");
-    assert!(closed[0].contains("there is no such module"), "{closed:?}");
+    assert!(closed[0].contains("the module is missing"), "{closed:?}");
     assert_eq!(look(&format!("{ours}account required pam_nowhere.so\n")).len(), 1);
     assert!(look(&format!("{ours}-account optional pam_nowhere.so\n{permit}")).is_empty());
     assert!(look(&format!("{ours}account [default=ignore] pam_nowhere.so\n{permit}")).is_empty());
     let denied = format!("{ours}account requisite pam_deny.so\n-account optional pam_nowhere.so\n");
-    assert!(look(&denied)[0].contains("nobody gets in"), "a missing module that is ignored hides nothing");
+    assert!(look(&denied)[0].contains("nobody can log in"), "a missing module that is ignored hides nothing");
     let unheld = look("account sufficient pam_localuser.so\naccount required pam_nowhere.so\n");
     assert!(unheld.iter().any(|fault| fault.contains("nobody needs an approval")), "{unheld:?}");
     let past = look(&format!("account [module_unknown=done default=ignore] pam_nowhere.so\n{ours}"));
-    assert!(past[0].contains("nobody gets in"), "a failure that is `done` is one: {past:?}");
+    assert!(past[0].contains("nobody can log in"), "a failure that is `done` is one: {past:?}");
     let jumps = look(&format!("account [module_unknown=1 default=ignore] pam_nowhere.so\n{ours}{permit}"));
-    assert!(jumps[0].contains("lets somebody past it on module_unknown"), "{jumps:?}");
+    assert!(jumps[0].contains("lets somebody in before it on module_unknown"), "{jumps:?}");
 }
 
 #[test]
@@ -169,13 +173,13 @@ fn arguments_that_are_not_understood_are_a_fault() {
 #[test]
 fn whoever_trusts_the_stack_needs_something_on_it_that_checks_and_ends_the_login() {
     let ours = "auth required pam_kbmfa.so first_factor=stack\n";
-    let unchecked = "whom none of them has checked";
+    let unchecked = "none of them authenticates";
     ill(Level::Fault, ours, unchecked);
     ill(Level::Fault, &format!("auth required pam_env.so\nauth required pam_permit.so\n{ours}"), unchecked);
     ill(Level::Fault, &format!("auth requisite pam_shells.so\n{ours}"), unchecked);
     ill(Level::Fault, &format!("auth optional pam_unix.so\n{ours}"), unchecked);
-    ill(Level::Weak, &format!("auth requisite pam_of_our_own.so\n{ours}"), "we cannot tell");
-    ill(Level::Weak, &format!("auth required pam_unix.so\n{ours}"), "a wrong password rings people");
+    ill(Level::Weak, &format!("auth requisite pam_of_our_own.so\n{ours}"), "it is unknown");
+    ill(Level::Weak, &format!("auth required pam_unix.so\n{ours}"), "so a wrong password asks the approvers");
     // A wrong password meets pam_deny.
     well(&format!("@include common-auth\n{ours}"));
     // It may have no opinion.
@@ -190,11 +194,11 @@ fn root_needs_nobodys_leave_for_su_and_is_everybody_to_sshd() {
     let stack = "auth sufficient pam_rootok.so\nauth requisite pam_unix.so\nauth required pam_kbmfa.so first_factor=stack\n";
     let su = look_at("su", stack);
     assert!(su.iter().all(|finding| finding.level == Level::Ok), "{su:?}");
-    ill(Level::Fault, stack, "lets somebody past it on success");
+    ill(Level::Fault, stack, "lets somebody in before it on success");
     ill(
         Level::Fault,
         "account sufficient pam_rootok.so\naccount required pam_kbmfa.so\n",
-        "lets somebody past it",
+        "lets somebody in before it",
     );
 }
 
@@ -208,7 +212,7 @@ fn the_fix_is_one_that_lets_people_in_who_may() {
     assert!(fix("").contains("such as `auth requisite pam_unix.so`"));
     assert!(fix("auth required pam_sss.so\n").starts_with("write `requisite` at /"));
     let jumping = "auth [success=1 default=ignore] pam_unix.so\nauth optional pam_warn.so\n";
-    assert!(fix(jumping).starts_with("see to it that the stack ends where /"));
+    assert!(fix(jumping).starts_with("make the stack end where /"));
 }
 
 #[test]

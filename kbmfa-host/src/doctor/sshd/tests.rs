@@ -62,7 +62,7 @@ fn without_pam_nothing_else_matters() {
 #[test]
 fn sshd_has_to_be_more_patient_than_the_module_but_in_the_session_phase() {
     ill(Level::Fault, ACCOUNT, "logingracetime 75", "could still be approved");
-    ill(Level::Weak, AUTH, "logingracetime 94", "little is left");
+    ill(Level::Weak, AUTH, "logingracetime 94", "has little time left");
     well(ACCOUNT, "logingracetime 95");
     well(ACCOUNT, "logingracetime 0");
     well(SESSION, "logingracetime 10");
@@ -78,7 +78,7 @@ fn the_default_of_maxstartups_is_weak_where_a_waiting_login_takes_a_slot() {
 fn a_way_in_that_leads_past_the_auth_line_is_a_fault_unless_another_line_asks() {
     let past = "authenticationmethods publickey publickey,keyboard-interactive";
     for (methods, found) in
-        [(past, "publickey alone leads past"), ("authenticationmethods any", "publickey alone leads past")]
+        [(past, "publickey alone avoids"), ("authenticationmethods any", "publickey alone avoids")]
     {
         ill(Level::Fault, AUTH, methods, found);
         well(&format!("{AUTH}{ACCOUNT}"), methods);
@@ -118,7 +118,7 @@ fn a_password_that_kerberos_checks_is_none_that_pam_sees() {
     let password = "authenticationmethods password\npasswordauthentication yes";
     let stack = "auth requisite pam_unix.so\nauth required pam_kbmfa.so first_factor=stack\n";
     well(stack, password);
-    ill(Level::Fault, stack, &format!("{password}\nkerberosauthentication yes"), "password alone leads past");
+    ill(Level::Fault, stack, &format!("{password}\nkerberosauthentication yes"), "password alone avoids");
 }
 
 #[test]

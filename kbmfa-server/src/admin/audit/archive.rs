@@ -20,13 +20,13 @@ use crate::usecases::audit as usecase;
 /// What to archive, and where.
 #[derive(ClapArgs)]
 pub struct Args {
-    /// Events before this time: 2026-11-21, 2026-11-21T21:00:00Z, or so long ago: 90d. Those from the first
-    /// event of an unfinished login on stay in any case.
+    /// Events before this time: 2026-11-21, 2026-11-21T21:00:00Z, or how long ago: 90d. Events from the first
+    /// one of an unfinished login on are always kept.
     #[arg(long, value_name = "TIME")]
     before: When,
-    /// The file to make; it must not exist.
+    /// The file to create; it must not exist.
     file: PathBuf,
-    /// Really do it; without this, only say what would be done.
+    /// Do it; without this, only print what would be done.
     #[arg(long)]
     yes: bool,
 }
@@ -82,7 +82,7 @@ fn write(db: &Db, part: RangeInclusive<i64>, output: &Output) -> Result<Archive,
     let name = output.name();
     let read = file::verify(output.reread()?, Path::new(&name), Some(start), None)?;
     if read.sha256 != summed.sha256() || read.last.seq != *part.end() {
-        return Err(Failure::new(format!("{name} does not read back as it was written")));
+        return Err(Failure::new(format!("{name} does not have the contents that were written")));
     }
     Ok(Archive { first: start.seq + 1, last: read.last, sha256: read.sha256, file: SafeText::from(name) })
 }

@@ -26,11 +26,11 @@ pub struct Args {
     /// To the last event before this time.
     #[arg(long, value_name = "TIME")]
     until: Option<When>,
-    /// The file to make; it must not exist. Without one, or with -, standard output.
+    /// The file to create; it must not exist. Without one, or with -, standard output.
     file: Option<PathBuf>,
 }
 
-/// In which form.
+/// The format.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub(super) enum Format {
     /// One JSON object in each line.

@@ -16,10 +16,10 @@ use crate::clock::Time;
 /// What to look for.
 #[derive(ClapArgs)]
 pub struct Args {
-    /// Words that the event must have, all of them: names, addresses, key fingerprints, ids; web* finds
-    /// every word that begins so.
+    /// Words that the event must contain, all of them: names, addresses, key fingerprints, ids; web* matches
+    /// every word that begins with web.
     text: Vec<String>,
-    /// About this login: its id, or the beginning of it.
+    /// About this login, by its id or the beginning of the id.
     #[arg(long)]
     login: Option<String>,
     /// About this machine.
@@ -28,10 +28,10 @@ pub struct Args {
     /// About this Unix account.
     #[arg(long)]
     user: Option<UserName>,
-    /// Done by this person: console:alice, or just alice, which also finds whom sudo's caller claimed to be.
+    /// Done by this person: console:alice, or just alice, which also matches what SUDO_USER claimed.
     #[arg(long, alias = "actor")]
     person: Option<String>,
-    /// Of this kind, such as login.approved. Give it once for each.
+    /// Of this kind, such as login.approved; repeat it for each.
     #[arg(long = "kind", value_name = "KIND")]
     kinds: Vec<Kind>,
     /// Not before this time: 2026-11-21T21:00:00Z, 2026-11-21, or how long ago: 2h, 7d.
@@ -67,8 +67,8 @@ pub(super) fn run(admin: &Admin, args: Args) -> Result<(), Failure> {
     });
     let (is_complete, mut found) = found.map_err(Failure::new)?;
     if looks_for_words && !is_complete {
-        return Err(Failure::new("the index of words is still being made, and would hide older events")
-            .hint("a running server makes it by itself, and so does `kbmfa-server audit reindex`"));
+        return Err(Failure::new("the word index is still being built, so a search would miss older events")
+            .hint("a running server builds it by itself; `kbmfa-server audit reindex` does it at once"));
     }
     let wanted = usize::try_from(args.limit).unwrap_or(usize::MAX);
     let is_cut = found.len() > wanted;

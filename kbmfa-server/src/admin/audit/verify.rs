@@ -15,15 +15,14 @@ use crate::retention::pruned_before;
 /// What to verify.
 #[derive(ClapArgs)]
 pub struct Args {
-    /// A head that somebody wrote down, such as 42:0f3a9b7c11de: the chain must still contain it. Only
-    /// with one can a chain be noticed whose end was cut off.
+    /// A head from an earlier time, such as 42:0f3a9b7c11de: the chain must still contain it. Only by a head
+    /// can verify detect that the end of the chain was removed.
     #[arg(long, value_name = "SEQ:HEX")]
     head: Option<Witness>,
-    /// An archive that was cut off the chain; give the oldest first. The chain is followed through these
-    /// files and on in the database.
+    /// An archive, oldest first. The chain is verified through these files and on in the database.
     #[arg(long = "with", value_name = "FILE", num_args = 1..)]
     archives: Vec<PathBuf>,
-    /// An export or archive to verify by itself, without any database. Give several in their order.
+    /// An export or archive to verify without a database. Name several in their order.
     #[arg(long = "file", value_name = "FILE", num_args = 1.., conflicts_with = "archives")]
     files: Vec<PathBuf>,
 }
@@ -43,7 +42,7 @@ fn database(admin: &Admin, args: &Args) -> Result<(), Failure> {
     let cut = checkpoints.last().map_or(Head::EMPTY, |cut| cut.last);
     if let Some(end) = parts.last().filter(|end| end.last != cut) {
         return Err(broken(Broken { seq: end.last.seq + 1, fault: Fault::Missing })
-            .hint("give every archive, to the newest one"));
+            .hint("name every archive, up to the newest one"));
     }
     let start = parts.first().map_or(cut, |first| first.start);
     let (outcome, hidden, pruned) = db
@@ -55,8 +54,7 @@ fn database(admin: &Admin, args: &Args) -> Result<(), Failure> {
     let head = outcome.map_err(broken)?;
     tell(admin, start, head, pruned.as_deref())?;
     if hidden > 0 {
-        let sentence =
-            format!("the audit log is untouched, but a search by words would not find {hidden} events");
+        let sentence = format!("the audit log is intact, but a search by words would miss {hidden} events");
         return Err(Failure::new(sentence).hint("kbmfa-server audit reindex"));
     }
     Ok(())
@@ -101,7 +99,7 @@ fn tell(admin: &Admin, start: Head, head: Head, pruned: Option<&str>) -> Result<
     let (first, events) = (start.seq + 1, head.seq - start.seq);
     let behind = if start.seq == 0 { String::new() } else { format!(" from {first} on") };
     let gone = pruned.map(|before| {
-        format!("\nlogins and sessions from before {before} were pruned; their events were not")
+        format!("\nlogins and sessions from before {before} were pruned; their events are kept")
     });
     let sentence = format!("{events} events{behind}, untouched; head {head}{}", gone.unwrap_or_default());
     let seal = head.seal.to_string();

@@ -70,16 +70,17 @@ fn findings(machines: &[Machine], now: Time) -> Vec<Finding> {
         .collect();
     if !spelled.is_empty() {
         let found = format!(
-            "{} tell how an account was typed and not which it is, so rules and limits go by the spelling: {}",
+            "{} report how an account was typed, not which account it is, so rules and limits go by the \
+             spelling: {}",
             count(spelled.len()),
             names(&spelled)
         );
-        let fix = "install the current module there; until then a suspension holds for a name in any case and with any \
-                   domain, and uid 0 under another name is not taken for root";
+        let fix = "install the current module there; until then a suspension applies to the name in any \
+                   case and with any domain, and uid 0 under another name is not treated as root";
         findings.push(Finding::weak("machines", found).fix(fix));
     }
     if findings.is_empty() {
-        findings.push(Finding::ok("machines", format!("{} known, all heard of lately", machines.len())));
+        findings.push(Finding::ok("machines", format!("{} known, all seen lately", machines.len())));
     }
     findings
 }
@@ -140,6 +141,6 @@ mod tests {
             told(&machines),
             @"machines: 1 machine silent for more than 7 days: db2 (since 2026-11-13T21:00:00Z)"
         );
-        assert_eq!(told(&[machine("db1", 1, Some(NOW))]), "machines: 1 known, all heard of lately\n");
+        assert_eq!(told(&[machine("db1", 1, Some(NOW))]), "machines: 1 known, all seen lately\n");
     }
 }

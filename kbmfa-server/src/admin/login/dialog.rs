@@ -42,7 +42,7 @@ pub(super) enum Step {
 
 const HELP: &str = "a  approve a login that waits        d  deny one
 ?  show this                         q  quit
-`a 3f9a2c1e` names the login at once; Enter alone leaves a question.";
+`a 3f9a2c1e` names the login directly; Enter alone cancels a question.";
 
 impl Dialog {
     /// The question that is open, with what ends it.

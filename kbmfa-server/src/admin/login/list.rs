@@ -20,10 +20,10 @@ pub(super) struct Args {
     /// Only those to this Unix account.
     #[arg(long)]
     user: Option<UserName>,
-    /// Only those on this machine, by the name that it had then.
+    /// Only those on this machine, by the name that it had at the time.
     #[arg(long)]
     machine: Option<MachineName>,
-    /// Only those opened since then: 2026-11-21T21:00:00Z, 2026-11-21, or how long ago: 2h, 7d.
+    /// Only those opened since this time: 2026-11-21T21:00:00Z, 2026-11-21, or how long ago: 2h, 7d.
     #[arg(long, value_name = "TIME")]
     since: Option<When>,
     /// Only those that were let in over a minute ago and never opened a session, on machines that report

@@ -24,7 +24,7 @@ fn print_story(admin: &Admin, mut login: LoginStory) -> Result<(), Failure> {
     }
     print::say(&facts(admin, &login))?;
     if let Some(file) = archive {
-        print::say(&format!("its events are archived; the newest archive is {file}"))?;
+        print::say(&format!("its events are in an archive; the newest archive is {file}"))?;
     } else {
         print_events(admin, &login.story)?;
     }

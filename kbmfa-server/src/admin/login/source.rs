@@ -36,8 +36,8 @@ impl Source {
         }
         let (config, db) = admin.open().map_err(|failure| {
             let is_somebody_else = !Uid::effective().is_root() && admin.config_path().exists();
-            let hint =
-                "[admin] group in server.toml names a group that may see and answer logins without root";
+            let hint = "[admin] group in server.toml names a group whose members may list and answer logins \
+                 without root";
             if is_somebody_else { failure.hint(hint) } else { failure }
         })?;
         Ok(Self::Database(Box::new(config), db))

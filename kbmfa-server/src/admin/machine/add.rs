@@ -25,18 +25,18 @@ const FAULTS_MAX: usize = 20;
   name,pools
   web1,web
   db1,db backup
-The pools of a machine are separated by blanks. Either every machine of the file is entered, or none.")]
+The pools of a machine are separated by blanks. Either every machine of the file is added, or none.")]
 pub struct Args {
     /// The names, such as web1 web2.
     #[arg(required_unless_present = "from", conflicts_with = "from")]
     names: Vec<MachineName>,
-    /// A pool to put them into; made if there is none of this name. Give it once for each.
+    /// A pool to put them into, created if it does not exist; repeat it for each.
     #[arg(long = "pool", value_name = "POOL")]
     pools: Vec<PoolName>,
     /// A CSV file with the machines.
     #[arg(long, value_name = "FILE")]
     from: Option<PathBuf>,
-    /// Check everything and say what would be entered, but enter nothing.
+    /// Check everything and print what would be added, but add nothing.
     #[arg(long)]
     dry_run: bool,
 }
@@ -86,7 +86,7 @@ pub(super) fn run(admin: &Admin, args: Args) -> Result<(), Failure> {
         [name] => name.to_string(),
         _ => "--never-joined".to_owned(),
     };
-    let sentence = format!("entered {sentence}; next: kbmfa-server machine join-token {next}");
+    let sentence = format!("added {sentence}; next: kbmfa-server machine join-token {next}");
     admin.tell(&sentence, &json!({ "machines": names }))
 }
 
@@ -143,7 +143,7 @@ fn refuse(file: Option<&Path>, faults: Vec<Fault>) -> Result<(), Failure> {
     if more > 0 {
         lines.push(format!("and {more} more faults"));
     }
-    Err(Failure::new(lines.join("\n")).hint("nothing was entered"))
+    Err(Failure::new(lines.join("\n")).hint("nothing was added"))
 }
 
 fn read(path: &Path, pools: &[PoolName]) -> Result<Vec<New>, Failure> {

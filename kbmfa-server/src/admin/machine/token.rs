@@ -19,10 +19,10 @@ const LIFE_MIN: Duration = Duration::from_secs(60);
 
 /// For which machines, and for how long.
 #[derive(ClapArgs)]
-#[command(group = ArgGroup::new("which").required(true), after_help = "Take each token to its machine in a file, not on a command line:
+#[command(group = ArgGroup::new("which").required(true), after_help = "Copy each token to its machine in a file, not on a command line:
   (umask 077; kbmfa-server machine join-token web1 > web1.token)
   (umask 077; kbmfa-server machine join-token --pool web --expires 24h > tokens.tsv)
-With several machines a line is: name, tab, token.")]
+For several machines, each line has name, tab and token.")]
 pub struct Args {
     /// The machines' names.
     #[arg(group = "which")]
@@ -33,7 +33,7 @@ pub struct Args {
     /// Every machine that has never joined.
     #[arg(long, group = "which")]
     never_joined: bool,
-    /// How long the tokens are good, such as 24h; 7d at most.
+    /// How long the tokens are valid, such as 24h; at most 7d.
     #[arg(long, value_name = "LENGTH", default_value = "1h", value_parser = life)]
     expires: Duration,
 }
@@ -48,7 +48,7 @@ impl Args {
 fn life(text: &str) -> Result<Duration, String> {
     let life = time_arg::length(text).ok_or("write a length of time such as 24h or 7d")?;
     let is_fit = life >= LIFE_MIN && life <= JOIN_TOKEN_LIFE_MAX;
-    is_fit.then_some(life).ok_or_else(|| "a token is good for at least 1m and at most 7d".into())
+    is_fit.then_some(life).ok_or_else(|| "a token can be valid for 1m to 7d".into())
 }
 
 /// A token as it is printed.
@@ -85,7 +85,7 @@ pub(super) fn run(admin: &Admin, args: &Args) -> Result<(), Failure> {
             made.iter().try_for_each(|one| print::say(&format!("{}\t{}", one.machine, one.token)))?;
             let end = admin.time(first.expires);
             print::note(&format!(
-                "{} tokens, each for one machine and one use, good until {end}",
+                "{} tokens, each for one machine and one use, valid until {end}",
                 made.len()
             ));
             Ok(())

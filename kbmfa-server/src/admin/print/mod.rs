@@ -45,7 +45,7 @@ impl Admin {
     /// # Errors
     /// Always: nothing was done.
     pub(super) fn preview<T>(&self, what: &str) -> Result<T, Failure> {
-        let sentence = format!("would {what}\nhint: say it again with --yes");
+        let sentence = format!("would {what}\nhint: repeat the command with --yes");
         self.tell(&sentence, &serde_json::json!({ "would": what }))?;
         Err(Failure::would_change())
     }
@@ -85,7 +85,7 @@ pub(super) fn note(text: &str) {
 
 /// Says that a list was cut at its `--limit`.
 pub(super) fn note_cut(limit: i64) {
-    note(&format!("there are more; these are the newest {limit} (--limit N prints more)"));
+    note(&format!("these are the newest {limit}; --limit N prints more"));
 }
 
 /// How far `total` events are, on stderr; nothing where that is no terminal, or where it is soon done.
