@@ -30,6 +30,8 @@ use crate::http::gate::Gate;
 use crate::http::listen::{self, Listener};
 use crate::http::open_files;
 use crate::http::rejected_callers::{self, RejectedCallers};
+use crate::http::routes::{Api, routes};
+use crate::http::sessions::Intake;
 use crate::http::status::{self, Readiness};
 use crate::http::{self, tls};
 use crate::logins::{self, Logins, Rules, feed, sweep};
@@ -308,10 +310,12 @@ fn doors(
     let (logins, db) = (readiness.logins.clone(), readiness.logins.db().clone());
     let seen = Arc::default();
     let gate = Gate::new(db.clone(), logins.clone(), strangers.clone(), http.requests_per_machine);
+    let intake = Intake::new(sessions.clone(), http.requests_per_machine);
+    let api = Api { logins, db, intake, settings, rejected: strangers.clone() };
     let door = Listener {
         socket: machines,
         tls: Some(in_force.certificate),
-        routes: http::routes(&logins, &sessions, &db, settings, &strangers),
+        routes: routes(api),
         gate: Some(Arc::new(gate)),
         limits: http.limits,
         seen: Arc::clone(&seen),

@@ -5,7 +5,6 @@ use kbmfa_proto::caller::Authorization;
 use std::convert::Infallible;
 use warp::Filter;
 
-use crate::logins::Error;
 use crate::machines::caller::{Claim, Credential};
 use crate::secret::SecretHash;
 use crate::source::Address;
@@ -32,13 +31,4 @@ pub(super) fn read(header: &str, address: Address) -> Option<Credential> {
             Credential::Token(Claim { token, name: claims.claimed(), login, address })
         }
     })
-}
-
-/// The credential of a machine that has joined.
-pub(super) fn own(credential: Option<Credential>) -> Result<SecretHash, Error> {
-    match credential {
-        Some(Credential::Own(hash)) => Ok(hash),
-        Some(Credential::Token(_)) => Err(Error::OnlyLogins),
-        None => Err(Error::Unauthorized),
-    }
 }

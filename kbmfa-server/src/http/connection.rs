@@ -36,8 +36,9 @@ use warp::reply::Response;
 
 use super::caller::Peer;
 use super::connections::{ConnectionPermit, MustEnd, ProvenCaller, Seen};
-use super::gate::{Gate, JOIN, Refusal};
-use super::{body_bytes_max, reply};
+use super::gate::{Gate, Refusal};
+use super::reply;
+use super::routes::{are_for_anybody, body_bytes_max};
 
 /// Time for the TLS handshake.
 const HANDSHAKE_TIME: Duration = Duration::from_secs(5);
@@ -49,8 +50,6 @@ const IDLE_TIME: Duration = Duration::from_secs(15);
 const BODY_TIME: Duration = Duration::from_secs(10);
 /// Largest head of a request, in bytes.
 const HEAD_BYTES_MAX: usize = 16 * 1024;
-/// Largest body that somebody without a credential may send, in bytes: a token and a hash, several times over.
-const JOIN_BYTES_MAX: usize = 4 * 1024;
 
 /// What a connection leads to.
 #[derive(Clone)]
@@ -264,8 +263,8 @@ async fn answer_or_refuse(
         let title = "this server does not speak that version of the protocol";
         return Err(reply::problem(StatusCode::BAD_REQUEST, "unsupported-version", title, Some(detail)));
     }
-    if head.uri.path() == JOIN {
-        let body = read(body, JOIN_BYTES_MAX).await?;
+    if are_for_anybody(head.uri.path()) {
+        let body = read(body, bytes_max).await?;
         let _served = permit.serve();
         let _place = gate.place_to_join(permit.source()).await.map_err(refused)?;
         return Ok(call(head, body).await);

@@ -19,9 +19,6 @@ use crate::secret::SecretHash;
 use crate::shared::Shared;
 use crate::source::{Address, Source};
 
-/// The one route that strangers may take.
-pub(super) const JOIN: &str = "/v1/machines/join";
-
 /// Machines that join at once, and how many of them from one source.
 const JOINS: (usize, usize) = (32, 4);
 

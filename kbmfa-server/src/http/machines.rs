@@ -1,18 +1,16 @@
 //! `/v1/machines`: join, read the own name, and fetch and report the CAs to trust.
 
-use kbmfa_proto::machine::{Authorities, Join, Machine, Trust};
+use kbmfa_proto::machine::{Authorities, Join, Machine, PINS_MAX, Trust};
 use kbmfa_proto::names::{MachineName, PoolName};
 use std::time::Duration;
-use tokio::sync::watch;
-use warp::hyper::body::Bytes;
-use warp::reply::Response;
 
-use super::caller::{self, Peer};
-use super::rejected_callers::{RejectedCallers, What};
+use super::Certificate;
+use super::caller::Peer;
+use super::rejected_callers::What;
 use super::reply::{self, Failure};
-use super::{Certificate, Settings};
+use super::routes::{Api, Call};
 use crate::clock::Time;
-use crate::db::{Db, Tx};
+use crate::db::Tx;
 use crate::logins::{Error, Logins};
 use crate::machines::caller::Credential;
 use crate::machines::{self, service};
@@ -20,46 +18,36 @@ use crate::pools::store::of_machine;
 use crate::secret::SecretHash;
 use crate::usecases::machines as usecase;
 
-pub(super) async fn this_machine(who: Option<Credential>, (db, logins): (Db, Logins)) -> Response {
-    let result = async {
-        let times = Times::of(&logins);
-        let hash = match who.ok_or(Error::Unauthorized)? {
-            Credential::Own(hash) => hash,
-            Credential::Token(claim) if logins.rules().accepts(&claim) => {
-                let told = db.read(move |tx| Ok::<_, Error>(times.told_to(claim.name, Vec::new(), tx.now)));
-                return Ok(told.await?);
-            }
-            Credential::Token(_) => return Err(Error::Unauthorized.into()),
-        };
-        let found = db.write("machine.self", move |tx| {
-            let (name, pools) = usecase::identify(tx, &hash)?.ok_or(Error::Unauthorized)?;
-            Ok::<_, Error>(times.told_to(name, pools, tx.now))
-        });
-        Ok::<_, Failure>(found.await?)
+pub(super) async fn this_machine(api: Api, who: Credential, _: Call) -> Result<Machine, Failure> {
+    let times = Times::of(&api.logins);
+    let hash = match who {
+        Credential::Own(hash) => hash,
+        Credential::Token(claim) if api.logins.rules().accepts(&claim) => {
+            let told = api.db.read(move |tx| Ok::<_, Error>(times.told_to(claim.name, Vec::new(), tx.now)));
+            return Ok(told.await?);
+        }
+        Credential::Token(_) => return Err(Error::Unauthorized.into()),
     };
-    reply::from(result.await)
+    let found = api.db.write("machine.self", move |tx| {
+        let (name, pools) = usecase::identify(tx, &hash)?.ok_or(Error::Unauthorized)?;
+        Ok::<_, Error>(times.told_to(name, pools, tx.now))
+    });
+    Ok(found.await?)
 }
 
-pub(super) async fn trust(
-    who: Option<Credential>,
-    (db, logins, settings): (Db, Logins, watch::Receiver<Settings>),
-    body: Bytes,
-) -> Response {
-    let result = async {
-        let (who, told): (_, Trust) = (caller::own(who)?, reply::json(&body)?);
-        if told.pins.len() > kbmfa_proto::machine::PINS_MAX {
-            return Err(Failure::from(Error::Bad("these are too many pins")));
-        }
-        let rules = logins.rules();
-        let noted = db.write("machine.trust", move |tx| {
-            usecase::report_trust(tx, &rules, &who, (told.host.as_ref(), &told.pins))
-        });
-        if !noted.await? {
-            return Err(Error::Unauthorized.into());
-        }
-        authorities(&settings.borrow().certificate)
-    };
-    reply::from(result.await)
+pub(super) async fn trust(api: Api, who: SecretHash, call: Call) -> Result<Authorities, Failure> {
+    let told: Trust = reply::json(&call.body)?;
+    if told.pins.len() > PINS_MAX {
+        return Err(Error::Bad("these are too many pins").into());
+    }
+    let rules = api.logins.rules();
+    let noted = api.db.write("machine.trust", move |tx| {
+        usecase::report_trust(tx, &rules, &who, (told.host.as_ref(), &told.pins))
+    });
+    if !noted.await? {
+        return Err(Error::Unauthorized.into());
+    }
+    authorities(&api.settings.borrow().certificate)
 }
 
 /// What machines are to trust; nothing, if the certificate is none of ours.
@@ -71,30 +59,22 @@ fn authorities(certificate: &Certificate) -> Result<Authorities, Failure> {
     Ok(Authorities { cas })
 }
 
-pub(super) async fn join(
-    peer: Option<Peer>,
-    (db, logins): (Db, Logins),
-    strangers: RejectedCallers,
-    body: Bytes,
-) -> Response {
-    let result = async {
-        let asked: Join = reply::json(&body)?;
-        let hash = SecretHash::from_hex(&asked.credential_sha256);
-        let hash = hash.ok_or(Error::Bad("credential_sha256 is 64 lower-case hexadecimal digits"))?;
-        let times = Times::of(&logins);
-        let token = SecretHash::of(&asked.token);
-        // RejectedCallers' guesses are read and not written, so that no number of them holds up a login.
-        let joined = match db.read(move |tx| service::is_join_token(tx, &token)).await {
-            Ok(true) => db.write("machine.join", move |tx| do_join(tx, &asked, &hash, times)).await,
-            Ok(false) => Err(machines::Error::TokenRefused.into()),
-            Err(error) => Err(error.into()),
-        };
-        if let (Err(Error::Machine(machines::Error::TokenRefused)), Some(Peer(address))) = (&joined, peer) {
-            strangers.turned_away(What::JoinToken, address);
-        }
-        Ok::<_, Failure>(joined?)
+pub(super) async fn join(api: Api, (): (), call: Call) -> Result<Machine, Failure> {
+    let asked: Join = reply::json(&call.body)?;
+    let hash = SecretHash::from_hex(&asked.credential_sha256);
+    let hash = hash.ok_or(Error::Bad("credential_sha256 is 64 lower-case hexadecimal digits"))?;
+    let times = Times::of(&api.logins);
+    let token = SecretHash::of(&asked.token);
+    // A stranger's guess is read and not written, so that no number of them delays a login.
+    let joined = match api.db.read(move |tx| service::is_join_token(tx, &token)).await {
+        Ok(true) => api.db.write("machine.join", move |tx| do_join(tx, &asked, &hash, times)).await,
+        Ok(false) => Err(machines::Error::TokenRefused.into()),
+        Err(error) => Err(error.into()),
     };
-    reply::from(result.await)
+    if let (Err(Error::Machine(machines::Error::TokenRefused)), Some(Peer(address))) = (&joined, call.peer) {
+        api.rejected.turned_away(What::JoinToken, address);
+    }
+    Ok(joined?)
 }
 
 /// What a machine's own deadline has to be measured against.

@@ -8,6 +8,7 @@ pub mod tls;
 
 pub mod gate;
 pub mod rejected_callers;
+pub mod routes;
 
 #[cfg(any(test, fuzzing))]
 pub mod fuzz;
@@ -18,33 +19,15 @@ mod logins;
 mod machines;
 mod pool;
 mod reply;
-mod sessions;
+pub mod sessions;
 
-use kbmfa_proto::login::KEY_BYTES_MAX;
 use std::net::SocketAddr;
 use std::num::NonZeroU32;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
-use tokio::sync::watch;
-use warp::Filter;
-use warp::filters::BoxedFilter;
-use warp::reply::Response;
 
 use crate::ca::files::Files;
-use crate::db::Db;
-use crate::logins::Logins;
-use crate::sessions::Sessions;
 use crate::settings::Section;
-use rejected_callers::RejectedCallers;
-
-/// Largest request body, in bytes, apart from its key.
-const BODY_BYTES_MAX: usize = 16 * 1024;
-
-/// Largest body of a request with this path, in bytes. An open login and a report may carry a certificate.
-fn body_bytes_max(path: &str) -> usize {
-    let has_key = path.starts_with("/v1/logins/") || path == "/v1/sessions";
-    BODY_BYTES_MAX + if has_key { KEY_BYTES_MAX } else { 0 }
-}
 
 /// How long a connection may be without a proven credential. A machine gives a server five seconds.
 const UNPROVEN_TIME: Duration = Duration::from_secs(10);
@@ -139,47 +122,3 @@ impl Settings {
 /// Files beside the machines' connections: the database's (three for each of 16 readers and the writer), local
 /// connections, the pipes of Keybase's programs, and connections that are being closed.
 const OTHER_FILES: usize = 512;
-
-/// Every route that a machine can take.
-pub fn routes(
-    logins: &Logins,
-    sessions: &Sessions,
-    db: &Db,
-    settings: watch::Receiver<Settings>,
-    strangers: &RejectedCallers,
-) -> BoxedFilter<(Response,)> {
-    let per_machine = settings.borrow().requests_per_machine;
-    let with_logins = logins.clone();
-    let with_logins = warp::any().map(move || with_logins.clone());
-    let with_db = (db.clone(), logins.clone());
-    let with_db = warp::any().map(move || with_db.clone());
-
-    let login = warp::path!("v1" / "logins" / String).and(caller::credential()).and(with_logins);
-    let open = login.clone().and(warp::put()).and(warp::body::bytes()).then(logins::open);
-    let wait = login.clone().and(warp::get()).and(logins::wait_query()).then(logins::wait);
-    let cancel = login.and(warp::delete()).then(logins::cancel);
-
-    let this_machine = warp::path!("v1" / "machines" / "self").and(caller::credential()).and(with_db.clone());
-    let this_machine = this_machine.and(warp::get()).then(machines::this_machine);
-    let trust = warp::path!("v1" / "machines" / "self" / "trust").and(caller::credential()).and(warp::post());
-    let with_certificate = (db.clone(), logins.clone(), settings);
-    let with_certificate = warp::any().map(move || with_certificate.clone());
-    let trust = trust.and(with_certificate).and(warp::body::bytes()).then(machines::trust);
-    let join =
-        warp::path!("v1" / "machines" / "join").and(warp::ext::optional()).and(with_db).and(warp::post());
-    let strangers = strangers.clone();
-    let join = join.map(move |peer, with_db| (peer, with_db, strangers.clone())).untuple_one();
-    let join = join.and(warp::body::bytes()).then(machines::join);
-
-    let intake = sessions::Intake::new(sessions.clone(), per_machine);
-    let with_intake = warp::post().map(move || intake.clone());
-    let report = warp::path!("v1" / "sessions").and(caller::credential()).and(with_intake.clone());
-    let report = report.and(warp::body::bytes()).then(sessions::one);
-    let reports = warp::path!("v1" / "reports").and(caller::credential()).and(with_intake);
-    let reports = reports.and(warp::body::bytes()).then(sessions::batch);
-
-    let all = open.or(wait).unify().or(cancel).unify().or(this_machine).unify().or(trust).unify();
-    let all = all.or(join).unify();
-    let all = all.or(report).unify().or(reports).unify();
-    all.recover(reply::no_route).unify().boxed()
-}

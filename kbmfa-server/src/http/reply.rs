@@ -42,18 +42,19 @@ pub(super) fn from<T: Serialize>(result: Result<T, Failure>) -> Response {
     }
 }
 
-/// No route fits.
+/// No filter of warp's fits.
 pub(super) async fn no_route(rejection: Rejection) -> Result<Response, Infallible> {
-    Ok(if rejection.find::<MethodNotAllowed>().is_some() {
-        problem(
-            StatusCode::METHOD_NOT_ALLOWED,
-            "method-not-allowed",
-            "this route does not take that method",
-            None,
-        )
-    } else {
-        problem(StatusCode::NOT_FOUND, "not-found", "there is nothing here", None)
-    })
+    let is_method = rejection.find::<MethodNotAllowed>().is_some();
+    Ok(if is_method { method_not_allowed() } else { not_found() })
+}
+
+pub(super) fn method_not_allowed() -> Response {
+    let title = "this route does not take that method";
+    problem(StatusCode::METHOD_NOT_ALLOWED, "method-not-allowed", title, None)
+}
+
+pub(super) fn not_found() -> Response {
+    problem(StatusCode::NOT_FOUND, "not-found", "there is nothing here", None)
 }
 
 /// A problem document.

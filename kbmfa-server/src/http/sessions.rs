@@ -1,17 +1,14 @@
 //! `/v1/sessions` and `/v1/reports`: what machines report.
 
 use governor::{DefaultKeyedRateLimiter, Quota, RateLimiter};
-use kbmfa_proto::session::{REPORTS_MAX, Reports, SessionReport};
+use kbmfa_proto::session::{REPORTS_MAX, Reports, SessionReport, Taken};
 use serde_json::Value;
 use std::num::NonZeroU32;
 use std::sync::Arc;
-use warp::hyper::body::Bytes;
-use warp::reply::Response;
 
 use super::reply::{self, Failure};
-use super::{BODY_BYTES_MAX, caller};
+use super::routes::{Api, BODY_BYTES_MAX, Call};
 use crate::logins::Error;
-use crate::machines::caller::Credential;
 use crate::secret::SecretHash;
 use crate::sessions::Sessions;
 
@@ -27,13 +24,14 @@ const REMEMBERED_MAX: usize = 20_000;
 /// Takes reports at a rate that one machine may have: as many in a second as requests. A body weighs by its reports or
 /// by its bytes, whichever is more.
 #[derive(Clone)]
-pub(super) struct Intake {
+pub struct Intake {
     sessions: Sessions,
     rate: Rate,
 }
 
 impl Intake {
-    pub(super) fn new(sessions: Sessions, per_second: NonZeroU32) -> Self {
+    /// So many reports a second from each machine.
+    pub fn new(sessions: Sessions, per_second: NonZeroU32) -> Self {
         Self { sessions, rate: Rate::new(per_second) }
     }
 }
@@ -63,25 +61,17 @@ impl Rate {
     }
 }
 
-pub(super) async fn one(who: Option<Credential>, intake: Intake, body: Bytes) -> Response {
-    let result = async {
-        let who = caller::own(who)?;
-        intake.rate.admit(&who, 1, body.len())?;
-        let report: SessionReport = reply::json(&body)?;
-        Ok::<_, Failure>(intake.sessions.take(who, vec![report], 0).await?)
-    };
-    reply::from(result.await)
+pub(super) async fn one(api: Api, who: SecretHash, call: Call) -> Result<Taken, Failure> {
+    api.intake.rate.admit(&who, 1, call.body.len())?;
+    let report: SessionReport = reply::json(&call.body)?;
+    Ok(api.intake.sessions.take(who, vec![report], 0).await?)
 }
 
-pub(super) async fn batch(who: Option<Credential>, intake: Intake, body: Bytes) -> Response {
-    let result = async {
-        let who = caller::own(who)?;
-        let (reports, refused) = read(&body)?;
-        let sent = reports.len() + usize::try_from(refused).unwrap_or(usize::MAX);
-        intake.rate.admit(&who, sent, body.len())?;
-        Ok::<_, Failure>(intake.sessions.take_batch(who, reports, refused).await?)
-    };
-    reply::from(result.await)
+pub(super) async fn batch(api: Api, who: SecretHash, call: Call) -> Result<Taken, Failure> {
+    let (reports, refused) = read(&call.body)?;
+    let sent = reports.len() + usize::try_from(refused).unwrap_or(usize::MAX);
+    api.intake.rate.admit(&who, sent, call.body.len())?;
+    Ok(api.intake.sessions.take_batch(who, reports, refused).await?)
 }
 
 /// The reports of a batch, and how many were none: they are read one by one, for one that makes no sense must

@@ -1,0 +1,193 @@
+//! The routes that machines take, as a table, and what is derived from it: which handler answers a request, how large a
+//! body it may have, and whose credential it needs.
+
+use kbmfa_proto::login::KEY_BYTES_MAX;
+use std::pin::Pin;
+use tokio::sync::watch;
+use warp::Filter;
+use warp::filters::BoxedFilter;
+use warp::filters::path::FullPath;
+use warp::http::Method;
+use warp::hyper::body::Bytes;
+use warp::reply::Response;
+
+use super::caller::{self, Peer};
+use super::rejected_callers::RejectedCallers;
+use super::reply;
+use super::sessions::Intake;
+use super::{Settings, logins, machines, sessions};
+use crate::db::Db;
+use crate::logins::{Error, Logins};
+use crate::machines::caller::Credential;
+use crate::secret::SecretHash;
+
+/// Largest body of most requests, in bytes.
+pub(super) const BODY_BYTES_MAX: usize = 16 * 1024;
+/// The same of one that may carry a certificate.
+const WITH_KEY: usize = BODY_BYTES_MAX + KEY_BYTES_MAX;
+/// The same from a caller without a credential: a token and a hash, several times over.
+const TOKEN_AND_HASH: usize = 4 * 1024;
+
+/// Declares a table of routes. The caller's name is a variant of [`Handler`]: it decides what a handler is told of the
+/// caller, so none can forget to ask.
+macro_rules! routes {
+    ($($method:ident $path:literal, $body:ident, $caller:ident => $handler:path;)*) => {
+        &[$(Route {
+            method: Method::$method,
+            path: $path,
+            body_bytes_max: $body,
+            handler: Handler::$caller(|api, caller, call| {
+                Box::pin(async move { reply::from($handler(api, caller, call).await) })
+            }),
+        }),*]
+    };
+}
+
+static ROUTES: &[Route] = routes! {
+    // method and path                   largest body    who may call       handler
+    PUT    "/v1/logins/{id}",            WITH_KEY,       MachineOrToken  => logins::open;
+    GET    "/v1/logins/{id}",            WITH_KEY,       MachineOrToken  => logins::wait;
+    DELETE "/v1/logins/{id}",            WITH_KEY,       MachineOrToken  => logins::cancel;
+    POST   "/v1/sessions",               WITH_KEY,       Machine         => sessions::one;
+    POST   "/v1/reports",                BODY_BYTES_MAX, Machine         => sessions::batch;
+    GET    "/v1/machines/self",          BODY_BYTES_MAX, MachineOrToken  => machines::this_machine;
+    POST   "/v1/machines/self/trust",    BODY_BYTES_MAX, Machine         => machines::trust;
+    POST   "/v1/machines/join",          TOKEN_AND_HASH, Anybody         => machines::join;
+};
+
+/// One route.
+struct Route {
+    method: Method,
+    /// The last segment may be `{id}`.
+    path: &'static str,
+    body_bytes_max: usize,
+    handler: Handler,
+}
+
+/// What answers a request, by who may make it.
+enum Handler {
+    /// A machine that has joined.
+    Machine(Answer<SecretHash>),
+    /// The same, or a host that has the `AUTH_TOKEN`.
+    MachineOrToken(Answer<Credential>),
+    /// Everybody. What is in the body must suffice.
+    Anybody(Answer<()>),
+}
+
+type Answer<Caller> = fn(Api, Caller, Call) -> Pin<Box<dyn Future<Output = Response> + Send>>;
+
+/// What handlers work with.
+#[derive(Clone)]
+pub struct Api {
+    /// Opens logins and waits for their decisions.
+    pub logins: Logins,
+    /// The database.
+    pub db: Db,
+    /// Takes reports, at a rate for each machine.
+    pub intake: Intake,
+    /// The settings in force.
+    pub settings: watch::Receiver<Settings>,
+    /// Counts and logs wrong join tokens.
+    pub rejected: RejectedCallers,
+}
+
+/// One request.
+pub(super) struct Call {
+    /// What stands in the path for `{id}`; empty where the route has none.
+    pub(super) id: String,
+    /// Without its question mark; empty if there is none.
+    pub(super) query: String,
+    pub(super) peer: Option<Peer>,
+    pub(super) body: Bytes,
+}
+
+/// The routes of this path, one for each method, with its `{id}`.
+fn of_path(path: &str) -> impl Iterator<Item = (&'static Route, &str)> {
+    ROUTES.iter().filter_map(move |route| Some((route, id(route.path, path)?)))
+}
+
+/// What `path` has for the pattern's `{id}`, and nothing if the pattern has none; `None` if the path is another.
+fn id<'p>(pattern: &str, path: &'p str) -> Option<&'p str> {
+    match pattern.strip_suffix("{id}") {
+        None => (pattern == path).then_some(""),
+        Some(before) => path.strip_prefix(before).filter(|id| !id.is_empty() && !id.contains('/')),
+    }
+}
+
+/// Largest body of a request with this path, in bytes.
+pub(super) fn body_bytes_max(path: &str) -> usize {
+    of_path(path).map(|(route, _)| route.body_bytes_max).max().unwrap_or(BODY_BYTES_MAX)
+}
+
+/// True if requests with this path need no credential.
+pub(super) fn are_for_anybody(path: &str) -> bool {
+    of_path(path).any(|(route, _)| matches!(route.handler, Handler::Anybody(_)))
+}
+
+/// Answers each request by the table.
+pub fn routes(api: Api) -> BoxedFilter<(Response,)> {
+    let query = warp::query::raw().or(warp::any().map(String::new)).unify();
+    let call = query.and(warp::ext::optional()).and(warp::body::bytes());
+    let call = call.map(|query, peer, body| Call { id: String::new(), query, peer, body });
+    let request = warp::method().and(warp::path::full()).and(caller::credential()).and(call);
+    let answered = request.then(move |method, path, who, call| answer(api.clone(), method, path, who, call));
+    answered.recover(reply::no_route).unify().boxed()
+}
+
+async fn answer(api: Api, method: Method, path: FullPath, who: Option<Credential>, call: Call) -> Response {
+    let mut of_path = of_path(path.as_str()).peekable();
+    if of_path.peek().is_none() {
+        return reply::not_found();
+    }
+    let Some((route, id)) = of_path.find(|(route, _)| route.method == method) else {
+        return reply::method_not_allowed();
+    };
+    let call = Call { id: id.to_owned(), ..call };
+    let refused = match (&route.handler, who) {
+        (Handler::Anybody(handler), _) => return handler(api, (), call).await,
+        (Handler::MachineOrToken(handler), Some(who)) => return handler(api, who, call).await,
+        (Handler::Machine(handler), Some(Credential::Own(who))) => return handler(api, who, call).await,
+        (Handler::Machine(_), Some(Credential::Token(_))) => Error::OnlyLogins,
+        (Handler::Machine(_) | Handler::MachineOrToken(_), None) => Error::Unauthorized,
+    };
+    reply::from::<()>(Err(refused.into()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_path_fits_as_a_whole() {
+        for (path, expected) in [
+            ("/v1/logins/abc", Some("abc")),
+            ("/v1/logins/", None),
+            ("/v1/logins/abc/", None),
+            ("/v1/logins/a/b", None),
+            ("/v1/machines/self", Some("")),
+            ("/v1/machines/self/trust", Some("")),
+            ("/v1/machines", None),
+            ("/v1/machines/selfish", None),
+        ] {
+            assert_eq!(of_path(path).next().map(|(_, id)| id), expected, "{path}");
+        }
+    }
+
+    #[test]
+    fn strangers_have_one_route_and_the_smallest_body() {
+        let open: Vec<_> =
+            ROUTES.iter().filter(|route| are_for_anybody(route.path)).map(|route| route.path).collect();
+        assert_eq!(open, ["/v1/machines/join"]);
+        assert!(ROUTES.iter().all(|route| route.body_bytes_max >= body_bytes_max(open[0])));
+    }
+
+    #[test]
+    fn the_protocol_has_these_routes_and_no_others() {
+        let page = include_str!("../../../docs/protocol.md");
+        let cells = page.lines().filter_map(|line| line.strip_prefix("| `")?.split_once('`'));
+        let told = cells.filter(|(cell, _)| cell.contains(" /v1/"));
+        let told: Vec<_> = told.map(|(cell, _)| cell.split('?').next().unwrap().to_owned()).collect();
+        let known: Vec<_> = ROUTES.iter().map(|route| format!("{} {}", route.method, route.path)).collect();
+        assert_eq!(told, known);
+    }
+}
