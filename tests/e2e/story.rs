@@ -52,6 +52,42 @@ const NONSENSE: [&str; 4] = [
     ),
 ];
 
+/// One story as a test.
+macro_rules! tell {
+    ($name:ident, $story:path, $case:expr $(, $when:meta)?) => {
+        #[test]
+        $(#[$when])?
+        fn $name() {
+            $story($case);
+        }
+    };
+}
+pub(crate) use tell;
+
+/// The stories of one case as tests of the module in which this stands. The first attribute is for the shorter ones, the
+/// second for the longer ones. `tests/tidy` reads the names here.
+macro_rules! stories {
+    ($case:expr) => {
+        $crate::story::stories!($case, short: [], long: []);
+    };
+    ($case:expr, short: [$($short:meta)?], long: [$($long:meta)?]) => {
+        use $crate::story::tell;
+
+        tell!(an_approved_login_gets_in, $crate::story::approved, $case $(, $short)?);
+        tell!(a_denied_login_is_told_so, $crate::story::denied, $case $(, $short)?);
+        tell!(a_login_that_nobody_answers_expires, $crate::story::expired, $case $(, $short)?);
+        tell!(ctrl_c_cancels_the_login, $crate::story::interrupted, $case $(, $short)?);
+        tell!(a_killed_client_cancels_the_login, $crate::story::killed, $case $(, $long)?);
+        tell!(no_server_means_no_login, $crate::story::server_down, $case $(, $long)?);
+        tell!(a_server_with_a_wrong_certificate_lets_nobody_in, $crate::story::wrong_certificate, $case $(, $long)?);
+        tell!(nonsense_from_the_server_lets_nobody_in, $crate::story::nonsense, $case $(, $long)?);
+        tell!(a_restart_of_the_server_loses_no_login, $crate::story::restarted, $case $(, $long)?);
+        tell!(an_outage_longer_than_the_poll_grace_loses_no_login, $crate::story::long_outage, $case $(, $long)?);
+        tell!(a_killed_server_loses_no_login, $crate::story::server_killed, $case $(, $long)?);
+    };
+}
+pub(crate) use stories;
+
 /// Where the module stands, and in which sshd.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Case(pub(crate) Phase, pub(crate) Root);

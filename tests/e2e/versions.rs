@@ -7,37 +7,16 @@ use kbmfa_tests::recipe::Phase;
 use kbmfa_tests::world::World;
 
 use crate::sessions;
-use crate::story::{self, Case};
+use crate::story::{self, Case, stories};
 
-/// One story as a test.
-macro_rules! tell {
-    ($name:ident, $story:path, $case:expr $(, #[$when:meta])?) => {
-        #[test]
-        $(#[$when])?
-        fn $name() {
-            $story($case);
-        }
-    };
-}
-
-/// The stories of one phase, the shorter ones first. `$often` keeps those from `make test` too.
+/// The stories of one phase, and one of a session. `$often` keeps the shorter ones from `make test` as well.
 macro_rules! stories_of {
-    ($phase:ident, $case:expr $(, #[$often:meta])?) => {
+    ($phase:ident, $case:expr $(, $often:meta)?) => {
         mod $phase {
             use super::*;
 
-            tell!(an_approved_login_gets_in, story::approved, $case $(, #[$often])?);
-            tell!(a_denied_login_is_told_so, story::denied, $case $(, #[$often])?);
-            tell!(a_login_that_nobody_answers_expires, story::expired, $case $(, #[$often])?);
-            tell!(ctrl_c_cancels_the_login, story::interrupted, $case $(, #[$often])?);
-            tell!(a_session_is_told_of_from_open_to_close, sessions::told_from_open_to_close, $case $(, #[$often])?);
-            tell!(a_killed_client_cancels_the_login, story::killed, $case, #[ignore = "make test-matrix"]);
-            tell!(no_server_means_no_login, story::server_down, $case, #[ignore = "make test-matrix"]);
-            tell!(a_wrong_certificate_lets_nobody_in, story::wrong_certificate, $case, #[ignore = "make test-matrix"]);
-            tell!(nonsense_lets_nobody_in, story::nonsense, $case, #[ignore = "make test-matrix"]);
-            tell!(a_restart_of_the_server_loses_no_login, story::restarted, $case, #[ignore = "make test-matrix"]);
-            tell!(a_long_outage_loses_no_login, story::long_outage, $case, #[ignore = "make test-matrix"]);
-            tell!(a_killed_server_loses_no_login, story::server_killed, $case, #[ignore = "make test-matrix"]);
+            stories!($case, short: [$($often)?], long: [ignore = "make test-matrix"]);
+            tell!(a_session_is_told_of_from_open_to_close, sessions::told_from_open_to_close, $case $(, $often)?);
         }
     };
 }
@@ -83,9 +62,9 @@ mod debian_13 {
 mod debian_14 {
     use super::*;
 
-    stories_of!(account, Case(Phase::Account, Root::Debian14), #[ignore = "make test-matrix"]);
-    stories_of!(auth, Case(Phase::Auth, Root::Debian14), #[ignore = "make test-matrix"]);
-    stories_of!(session, Case(Phase::Session, Root::Debian14), #[ignore = "make test-matrix"]);
+    stories_of!(account, Case(Phase::Account, Root::Debian14), ignore = "make test-matrix");
+    stories_of!(auth, Case(Phase::Auth, Root::Debian14), ignore = "make test-matrix");
+    stories_of!(session, Case(Phase::Session, Root::Debian14), ignore = "make test-matrix");
 
     /// Whichever is in testing on that day; what the recipes say of it holds from 10.3 on.
     #[test]

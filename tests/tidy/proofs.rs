@@ -35,9 +35,17 @@ fn stands(test: &str) -> bool {
     let texts = places(modules).into_iter().filter_map(|place| fs::read_to_string(place).ok());
     texts.into_iter().any(|text| {
         let text = text.replace("#[tokio::test]", "#[test]").replace(PAUSED, "#[test]");
-        let tests = text.split("#[test]").skip(1);
-        tests.into_iter().any(|after| after.split("fn ").nth(1).is_some_and(|found| called(found, name)))
+        let mut tests = text.split("#[test]").skip(1);
+        tests.any(|after| after.split("fn ").nth(1).is_some_and(|found| called(found, name)))
+            || text.contains("\nstories!(CASE);") && stories().iter().any(|story| story == name)
     })
+}
+
+/// The tests that the macro `stories!` makes.
+fn stories() -> Vec<String> {
+    let text = fs::read_to_string(root().join("tests/e2e/story.rs")).unwrap();
+    let body = text.split("macro_rules! stories").nth(1).unwrap().split("\n}\n").next().unwrap();
+    body.split("tell!(").skip(1).filter_map(|test| Some(test.split_once(',')?.0.to_owned())).collect()
 }
 
 /// Whether a function that begins like this has this name.
