@@ -406,7 +406,7 @@ mod tests {
         server.toml:2: server.listen: invalid socket address syntax
         server.toml:3: unknown key "colour" in [server]; known: auth_token_file, auth_token_from, connections, connections_per_address, listen, names, requests_per_machine, state_dir, status_listen, tls_cert, tls_key, unproven_connections, unproven_per_address
         server.toml:6: login.window: write a duration from 7s to 900s, such as "60s"
-        server.toml:7: login.poll_grace: write a text in quotes
+        server.toml:7: login.poll_grace: write a string in quotes
         server.toml:9: policy.approvers: "root" names no approver: write relay:name with a relay of a-z, such as console:root
         server.toml:11: relay.kind: write "console" or "keybase"
         server.toml:12: unknown section or key "what"
@@ -463,8 +463,8 @@ mod tests {
         insta::assert_snapshot!(parse(text).unwrap_err(), @r#"
         server.toml:3: policy.rule.exempt: an exemption needs a source range (from), and machines or pools
         server.toml:4: policy.rule.window: an exemption asks nobody
-        server.toml:6: policy.rule.from: "here" is no address or range such as 192.0.2.0/24
-        server.toml:7: policy.rule.users: an empty list fits nothing; leave the key out, or name something
+        server.toml:6: policy.rule.from: "here" is not an address or range such as 192.0.2.0/24
+        server.toml:7: policy.rule.users: an empty list matches nothing; leave the key out, or name something
         server.toml:8: unknown key "colour" in [policy.rule]; known: approvers, console, destination, exempt, from, machines, pools, services, users, window
         server.toml:10: policy.rule.destination: the console relay has only "console"
         server.toml:11: policy.rule.window: poll_grace (15s) must be shorter than the window (10s)

@@ -2,7 +2,7 @@
 
 /// The system gave no random bytes.
 #[derive(Debug, thiserror::Error)]
-#[error("the system gave no random bytes: {0}")]
+#[error("the system returned no random bytes: {0}")]
 pub struct NoRandomness(getrandom::Error);
 
 /// `N` random bytes in hex.

@@ -163,7 +163,7 @@ impl<'a> Section<'a> {
     pub fn parsed_list<T: FromStr<Err: fmt::Display>>(&self, key: &'static str) -> Option<Vec<T>> {
         let texts = self.list(key)?;
         if texts.is_empty() {
-            self.fault(key, "an empty list fits nothing; leave the key out, or name something");
+            self.fault(key, "an empty list matches nothing; leave the key out, or name something");
         }
         let parse = |text: &String| text.parse().map_err(|e: T::Err| self.fault(key, &e.to_string())).ok();
         Some(texts.iter().filter_map(parse).collect())
@@ -272,5 +272,5 @@ impl<'a> Section<'a> {
 }
 
 fn text<'v>(value: &'v DeValue<'_>) -> Result<&'v str, String> {
-    value.as_str().ok_or_else(|| "write a text in quotes".to_owned())
+    value.as_str().ok_or_else(|| "write a string in quotes".to_owned())
 }

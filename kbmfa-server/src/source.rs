@@ -31,7 +31,7 @@ impl FromStr for Address {
             Some((address, _zone)) => address.parse().map(IpAddr::V6).ok(),
             None => text.parse().ok(),
         };
-        found.map(Self::from).ok_or_else(|| format!("{text:?} is no address such as 192.0.2.7"))
+        found.map(Self::from).ok_or_else(|| format!("{text:?} is not an address such as 192.0.2.7"))
     }
 }
 
@@ -100,7 +100,7 @@ impl FromStr for Range {
     type Err = String;
     fn from_str(text: &str) -> Result<Self, String> {
         let range = text.parse().or_else(|_| text.parse::<IpAddr>().map(IpNet::from));
-        let range = range.map_err(|_| format!("{text:?} is no address or range such as 192.0.2.0/24"))?;
+        let range = range.map_err(|_| format!("{text:?} is not an address or range such as 192.0.2.0/24"))?;
         Ok(Self(unwrapped(range).trunc()))
     }
 }

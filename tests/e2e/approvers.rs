@@ -260,7 +260,7 @@ fn a_member_can_do_nothing_else() {
         (r#"{"v":1,"verb":"login.approve","id":"00000000","actor":"console:root"}"#, "unknown field `actor`"),
         (r#"{"v":2,"verb":"login.list","limit":1}"#, "is of version 2"),
         (r#"{"v":1,"verb":"login.list","limit":1000000}"#, "lists 1 to 1000 logins"),
-        ("\n", "is no JSON object"),
+        ("\n", "is not a JSON object"),
     ] {
         let reply = host.ask("alice", request);
         assert!(reply.contains("\"refused\"") && reply.contains(refusal), "{request}: {reply}");
@@ -394,7 +394,7 @@ fn whoever_became_a_member_by_sudo_sees_and_does_not_answer() {
     assert!(as_bob(&alice, "show").contains("pending"));
     assert_snapshot!(as_bob(&alice, "approve"), @r"
     kbmfa-server: error: you run as another account than the one that logged in, so it is not clear whose answer this is
-    hint: log in as the account that is to answer (ssh), and do not use su or sudo
+    hint: log in by ssh as the account that answers, without su or sudo
     ");
     host.wait_for_log("uid 2002 (bob) asked for login.approve and was refused: not allowed");
     assert_eq!(host.who_answered(&id), [] as [&str; 0]);
@@ -451,7 +451,7 @@ fn a_name_that_somebody_else_took_keeps_no_server_from_starting() {
     serve.stdin.take().unwrap().write_all(b"\n").unwrap();
     world.server.wait_for_status("/readyz", "HTTP/1.1 200");
     let why = world.admin.try_run(&["reload", "--pid", &pid]).unwrap_err();
-    assert!(why.contains(&format!("it is not process {pid} that answers")), "{why}");
+    assert!(why.contains(&format!("another process than {pid} answered")), "{why}");
     let said = fs::read_to_string(&log).unwrap();
     assert!(said.contains("the admin socket of this process: Address already in use"), "{said}");
     assert!(world.admin.run(&["reload"]).contains("read again"), "the one in the state directory is its own");

@@ -111,12 +111,12 @@ fn whoever_shares_the_token_can_neither_read_nor_cancel_nor_report_for_the_other
         ask(&world, &format!("GET {LOGIN}"), &format!("{owner}x"), ""),
     ];
     assert_snapshot!(answers.join("\n"), @r#"
-    HTTP/1.1 409 Conflict {"code":"conflict","status":409,"title":"this id stands for another login already","detail":null}
+    HTTP/1.1 409 Conflict {"code":"conflict","status":409,"title":"this id is used by another login already","detail":null}
     HTTP/1.1 404 Not Found {"code":"not-found","status":404,"title":"this machine has no such login","detail":null}
     HTTP/1.1 404 Not Found {"code":"not-found","status":404,"title":"this machine has no such login","detail":null}
     HTTP/1.1 401 Unauthorized {"code":"unauthorized","status":401,"title":"the credential is not accepted","detail":null}
-    HTTP/1.1 403 Forbidden {"code":"only-logins","status":403,"title":"the AUTH_TOKEN opens logins and does nothing else; join this machine","detail":null}
-    HTTP/1.1 403 Forbidden {"code":"only-logins","status":403,"title":"the AUTH_TOKEN opens logins and does nothing else; join this machine","detail":null}
+    HTTP/1.1 403 Forbidden {"code":"only-logins","status":403,"title":"the AUTH_TOKEN can only open logins; join this machine","detail":null}
+    HTTP/1.1 403 Forbidden {"code":"only-logins","status":403,"title":"the AUTH_TOKEN can only open logins; join this machine","detail":null}
     HTTP/1.1 401 Unauthorized {"code":"unauthorized","status":401,"title":"the credential is not accepted","detail":null}
     "#);
     assert!(ask(&world, &format!("GET {LOGIN}"), &owner, "").contains("\"pending\""));

@@ -60,9 +60,9 @@ fn each_way_of_asking_wrongly_has_its_own_answer() {
     ];
     assert_snapshot!(answers.join("\n"), @r#"
     HTTP/1.1 400 Bad Request
-    {"code":"unsupported-version","status":400,"title":"this server does not speak that version of the protocol","detail":"send the header kbmfa-version: 1"}
+    {"code":"unsupported-version","status":400,"title":"this server does not support that version of the protocol","detail":"send the header kbmfa-version: 1"}
     HTTP/1.1 400 Bad Request
-    {"code":"unsupported-version","status":400,"title":"this server does not speak that version of the protocol","detail":"send the header kbmfa-version: 1"}
+    {"code":"unsupported-version","status":400,"title":"this server does not support that version of the protocol","detail":"send the header kbmfa-version: 1"}
     HTTP/1.1 401 Unauthorized
     {"code":"unauthorized","status":401,"title":"the credential is not accepted","detail":null}
     HTTP/1.1 401 Unauthorized
@@ -70,11 +70,11 @@ fn each_way_of_asking_wrongly_has_its_own_answer() {
     HTTP/1.1 400 Bad Request
     {"code":"bad-request","status":400,"title":"wait must be a whole number of seconds from 0 to 30","detail":null}
     HTTP/1.1 405 Method Not Allowed
-    {"code":"method-not-allowed","status":405,"title":"this route does not take that method","detail":null}
+    {"code":"method-not-allowed","status":405,"title":"this route does not accept that method","detail":null}
     HTTP/1.1 404 Not Found
-    {"code":"not-found","status":404,"title":"there is nothing here","detail":null}
+    {"code":"not-found","status":404,"title":"there is no such route","detail":null}
     HTTP/1.1 400 Bad Request
-    {"code":"bad-request","status":400,"title":"the body is not what this route takes","detail":"missing field `token` at line 1 column 2"}
+    {"code":"bad-request","status":400,"title":"the body does not fit this route","detail":"missing field `token` at line 1 column 2"}
     HTTP/1.1 403 Forbidden
     {"code":"token-refused","status":403,"title":"the join token is unknown, used or expired","detail":null}
     HTTP/1.1 401 Unauthorized
@@ -82,7 +82,7 @@ fn each_way_of_asking_wrongly_has_its_own_answer() {
     HTTP/1.1 401 Unauthorized
     {"code":"unauthorized","status":401,"title":"the credential is not accepted","detail":null}
     HTTP/1.1 405 Method Not Allowed
-    {"code":"method-not-allowed","status":405,"title":"this route does not take that method","detail":null}
+    {"code":"method-not-allowed","status":405,"title":"this route does not accept that method","detail":null}
     "#);
     world.admin.audit_verify();
 }

@@ -100,7 +100,7 @@ fn a_server_whose_authority_is_lost_keeps_its_audit_log_under_a_new_one_as_the_p
     for line in &commands("Recover without the authority's keys") {
         if line.contains("ca new") {
             let complaint = lost.world.server.start_in_vain();
-            assert!(complaint.contains("`kbmfa-server ca new` makes another"), "{complaint}");
+            assert!(complaint.contains("`kbmfa-server ca new` creates another"), "{complaint}");
             let would = lost.world.admin.dry_run(&["ca", "new"]);
             assert!(would.contains("Every machine refuses all logins until it has joined again"), "{would}");
         }

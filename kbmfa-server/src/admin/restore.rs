@@ -66,7 +66,7 @@ pub fn run(admin: &Admin, args: &Args) -> Result<(), Failure> {
     })?;
     let sentence = format!(
         "{}\ndone; the database is read-only, and every login is refused.\n\
-         Next: start the server, look around, then kbmfa-server restore --confirm",
+         Next: start the server, check the contents, then run kbmfa-server restore --confirm",
         words(&report)
     );
     admin.tell(&sentence, &json!({ "done": true, "undoes": report, "kept": notice.kept }))
@@ -166,15 +166,15 @@ fn words(report: &Report) -> String {
         let (common, foreign) = (report.common, report.foreign);
         let _ = write!(
             text,
-            "\nwarning: this is no earlier state of the database: they part after event {common}, and \
-             {foreign} events are only in the backup"
+            "\nwarning: the backup is not an earlier state of this database: they differ after event \
+             {common}, and {foreign} events are only in the backup"
         );
     }
     if let Some(archived) = report.archived_to {
         let _ = write!(
             text,
-            "\nwarning: events up to {archived} are in an archive: whether this is an earlier state of the \
-             database cannot be told without it, and what they did is not counted"
+            "\nwarning: events up to {archived} are in an archive: without it, it is unknown whether this \
+             is an earlier state of the database, and what they did is not counted"
         );
     }
     if report.undone.is_empty() {
@@ -200,7 +200,9 @@ fn confirm(admin: &Admin) -> Result<(), Failure> {
         db.write_even_read_only("restore.confirm", move |tx| usecase::confirm(tx, &rules, &actor));
     let notice = confirmed.map_err(Failure::new)?;
     client::notify_server(&config.state_dir);
-    let sentence =
-        format!("confirmed: the database goes on after event {}; the gap is on record", notice.after);
+    let sentence = format!(
+        "confirmed: the database continues after event {}; the gap is in the audit log",
+        notice.after
+    );
     admin.tell(&sentence, &json!({ "before": notice.before, "after": notice.after, "kept": notice.kept }))
 }

@@ -75,7 +75,7 @@ impl Client {
         frame::write(&mut stream, &request.write(), REQUEST_MAX).await?;
         let reply = frame::read(&mut stream, REPLY_MAX).await?;
         reply.ok_or_else(|| {
-            io::Error::new(io::ErrorKind::UnexpectedEof, "it gave no reply; its log says more")
+            io::Error::new(io::ErrorKind::UnexpectedEof, "it sent no reply; its log has the reason")
         })
     }
 
@@ -89,7 +89,7 @@ impl Client {
         let stream = UnixStream::from_std(stream)?;
         // Anybody may bind a name that is in no directory.
         if stream.peer_cred()?.pid().is_none_or(|answers| u32::try_from(answers) != Ok(pid)) {
-            return Err(io::Error::other(format!("it is not process {pid} that answers")));
+            return Err(io::Error::other(format!("another process than {pid} answered")));
         }
         Ok(stream)
     }
@@ -102,11 +102,11 @@ impl Client {
             Refusal::new(format!("the running server cannot be asked at {}: {error}", path.display()));
         match error.kind() {
             io::ErrorKind::PermissionDenied => refusal.hint(
-                "root and the members of the group that [admin] group names reach it; whoever was entered in the group only now \
-                 logs in once more",
+                "root and the members of the group in [admin] group can use it; a new member must log in \
+                 again",
             ),
             io::ErrorKind::NotFound | io::ErrorKind::ConnectionRefused => {
-                refusal.hint("does the server run, with [admin] group set? --socket names another path")
+                refusal.hint("check that the server runs with [admin] group set; --socket names another path")
             }
             _ => refusal,
         }

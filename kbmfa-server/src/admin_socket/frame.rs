@@ -18,7 +18,7 @@ pub(super) const HEAD: usize = 4;
 pub(super) fn length(head: [u8; HEAD], max: usize) -> io::Result<usize> {
     let length = u32::from_be_bytes(head);
     usize::try_from(length).ok().filter(|length| *length <= max).ok_or_else(|| {
-        let what = format!("a frame of {length} bytes; {max} are the most");
+        let what = format!("a frame has {length} bytes; at most {max} are allowed");
         io::Error::new(io::ErrorKind::InvalidData, what)
     })
 }
@@ -79,7 +79,7 @@ mod tests {
     async fn a_frame_that_is_too_long_or_cut_off_is_an_error() {
         assert!(encode(&[b' '; 11], 10).is_err());
         let announced = read_back(b"\xff\xff\xff\xff{").await.unwrap_err().to_string();
-        assert_eq!(announced, "a frame of 4294967295 bytes; 10 are the most");
+        assert_eq!(announced, "a frame has 4294967295 bytes; at most 10 are allowed");
         for cut in [&b"\0"[..], b"\0\0\0", b"\0\0\0\x02", b"\0\0\0\x02{"] {
             assert!(read_back(cut).await.is_err(), "{cut:?}");
         }

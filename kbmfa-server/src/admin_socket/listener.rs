@@ -55,7 +55,7 @@ pub async fn serve_group(settings: Settings, server: Server, progress: Progress)
     let opened = progress.waiting(tokio::task::spawn_blocking(move || open_to(&path, &of))).await;
     if let Err(why) = opened.unwrap_or_else(|panic| Err(io::Error::other(panic))) {
         log::error!(
-            "{} stays closed to the group {group}: {why}; `kbmfa-server check` names the fix",
+            "the group {group} cannot use {}: {why}; `kbmfa-server check` names the fix",
             socket.display()
         );
     }

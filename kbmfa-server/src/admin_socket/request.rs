@@ -109,7 +109,7 @@ impl Request {
     pub(super) fn read(text: &[u8]) -> Result<Self, Refusal> {
         let fields = versioned(text).map_err(|why| Refusal::new(format!("the request {why}")))?;
         serde_json::from_value(Value::Object(fields)).map_err(|error| {
-            Refusal::new(format!("the request makes no sense: {}", SafeText::new(&error.to_string())))
+            Refusal::new(format!("the request is not valid: {}", SafeText::new(&error.to_string())))
         })
     }
 
@@ -136,25 +136,26 @@ pub(super) fn write_reply(outcome: &Result<Value, Refusal>) -> Vec<u8> {
 pub(super) fn read_reply<T: DeserializeOwned>(text: &[u8]) -> Result<T, Refusal> {
     let unreadable = |why: String| Refusal::new(format!("the server's reply {why}"));
     let mut fields = versioned(text).map_err(unreadable)?;
-    let bad = |error: serde_json::Error| unreadable(format!("makes no sense: {error}"));
+    let bad = |error: serde_json::Error| unreadable(format!("is not valid: {error}"));
     if let Some(refused) = fields.remove("refused") {
         return Err(serde_json::from_value(refused).unwrap_or_else(bad));
     }
-    let done = fields.remove("done").ok_or_else(|| unreadable("says neither done nor refused".to_owned()))?;
+    let done =
+        fields.remove("done").ok_or_else(|| unreadable("contains neither done nor refused".to_owned()))?;
     serde_json::from_value(done).map_err(bad)
 }
 
 /// The fields of a JSON object of our version, without the version.
 fn versioned(text: &[u8]) -> Result<Map<String, Value>, String> {
     let mut fields: Map<String, Value> =
-        serde_json::from_slice(text).map_err(|_| "is no JSON object".to_owned())?;
+        serde_json::from_slice(text).map_err(|_| "is not a JSON object".to_owned())?;
     match fields.remove("v") {
         Some(version) if version.as_u64() == Some(VERSION) => Ok(fields),
         Some(version) => Err(format!(
-            "is of version {}, and this program speaks version {VERSION}",
+            "has version {}, and this program supports version {VERSION}",
             SafeText::new(&version.to_string())
         )),
-        None => Err("names no version".to_owned()),
+        None => Err("has no version".to_owned()),
     }
 }
 
@@ -195,11 +196,11 @@ mod tests {
 
     #[test]
     fn an_unknown_version_verb_or_field_is_refused_by_name() {
-        assert_eq!(refused("\n"), "the request is no JSON object");
-        assert_eq!(refused("[1]"), "the request is no JSON object");
-        assert_eq!(refused(r#"{"verb":"notify"}"#), "the request names no version");
+        assert_eq!(refused("\n"), "the request is not a JSON object");
+        assert_eq!(refused("[1]"), "the request is not a JSON object");
+        assert_eq!(refused(r#"{"verb":"notify"}"#), "the request has no version");
         let other = refused(r#"{"v":2,"verb":"notify"}"#);
-        assert_eq!(other, "the request is of version 2, and this program speaks version 1");
+        assert_eq!(other, "the request has version 2, and this program supports version 1");
         assert!(refused(r#"{"v":1,"verb":"machine.remove"}"#).contains("unknown variant `machine.remove`"));
         assert!(refused(r#"{"v":1,"verb":"notify","at":1}"#).contains("unknown field `at`"));
         let list = refused(r#"{"v":1,"verb":"login.list","limit":1,"states":["let-in"]}"#);
@@ -221,6 +222,6 @@ mod tests {
         let refusal = Refusal::new("there is no login 00").hint("look again");
         assert_eq!(read_reply::<Value>(&write_reply(&Err(refusal.clone()))), Err(refusal));
         let neither = read_reply::<Value>(br#"{"v":1}"#).unwrap_err();
-        assert_eq!(neither.error, "the server's reply says neither done nor refused");
+        assert_eq!(neither.error, "the server's reply contains neither done nor refused");
     }
 }

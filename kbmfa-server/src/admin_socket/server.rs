@@ -68,7 +68,7 @@ impl Server {
         group: Option<String>,
     ) -> Self {
         let refusals = Shared::new(RefusalLog::default());
-        let faults = Shared::new(FaultLog::new("admin socket: who asks cannot be looked up"));
+        let faults = Shared::new(FaultLog::new("admin socket: the peer cannot be looked up"));
         Self(Arc::new(Inner {
             logins,
             changed,
@@ -107,7 +107,7 @@ impl Server {
             Ok(Ok(None)) => return,
             Ok(Ok(Some(text))) => Ok(text),
             Ok(Err(error)) => Err(Refusal::new(format!("the request cannot be read: {error}"))),
-            Err(_) => Err(Refusal::new("the request did not come in time")),
+            Err(_) => Err(Refusal::new("the request did not arrive in time")),
         };
         let outcome = match text {
             Ok(text) => self.answer(&text, &peer).await,
@@ -166,7 +166,7 @@ impl Server {
             Ok(done) => done,
             Err(_) => {
                 Err(Refusal::new(format!("the server did not finish {verb} in time; it may still do it"))
-                    .hint("`kbmfa-server login show ID` says what came of an answer"))
+                    .hint("`kbmfa-server login show ID` shows the effect of an answer"))
             }
         }
     }
@@ -193,14 +193,14 @@ impl Server {
                 self.decide(decision, person, Answer::Approve).await
             }
             (Request::Deny(decision), Some(person)) => self.decide(decision, person, Answer::Deny).await,
-            (Request::Approve(_) | Request::Deny(_), None) => Err(Refusal::new("an answer is some person's")),
+            (Request::Approve(_) | Request::Deny(_), None) => Err(Refusal::new("an answer needs a person")),
         }
     }
 
     async fn reload(&self) -> Result<Value, Refusal> {
-        let gone = |_| Refusal::new("the server ends");
+        let gone = |_| Refusal::new("the server is shutting down");
         let (caller, outcome) = oneshot::channel();
-        self.0.reloads.send(caller).await.map_err(|_| Refusal::new("the server ends"))?;
+        self.0.reloads.send(caller).await.map_err(|_| Refusal::new("the server is shutting down"))?;
         outcome.await.map_err(gone)?.map(|note| json!({ "note": note })).map_err(Refusal::new)
     }
 
@@ -221,21 +221,22 @@ impl Server {
     fn denied(&self, denial: Denial, verb: &str) -> Refusal {
         match (denial, &self.0.group) {
             (Denial::NotInGroup, Some(group)) => {
-                Refusal::new(format!("you may not ask for {verb}: your account is not in the group {group}"))
-                    .hint(format!("an administrator can enter you: usermod -aG {group} ACCOUNT"))
+                Refusal::new(format!("{verb} is not allowed: your account is not in the group {group}"))
+                    .hint(format!("an administrator can add you: usermod -aG {group} ACCOUNT"))
             }
             (Denial::NotInGroup, None) => Refusal::new(format!(
-                "you may not ask for {verb}: only root may, and no group is set"
+                "{verb} is not allowed: only root may do it, and no group is set"
             ))
-            .hint("an administrator can let a group see and answer logins: [admin] group in server.toml"),
-            (Denial::NotRoot, _) => Refusal::new(format!("you may not ask for {verb}: only root may")),
+            .hint("an administrator can let a group list and answer logins: [admin] group in server.toml"),
+            (Denial::NotRoot, _) => Refusal::new(format!("{verb} is not allowed: only root may do it")),
             (Denial::OtherLogin, _) => Refusal::new(
-                "you run as another account than the one that logged in, so it is not clear whose answer this is",
+                "you run as another account than the one that logged in, so the author of the answer is \
+                 unclear",
             )
-            .hint("log in as the account that is to answer (ssh), and do not use su or sudo"),
+            .hint("log in by ssh as the account that answers, without su or sudo"),
             (Denial::NoPerson, _) => {
                 Refusal::new("root and the server's account do not answer logins over the socket")
-                    .hint("say it without --socket: the login uid then tells who you are")
+                    .hint("repeat it without --socket: the login uid then identifies you")
             }
         }
     }
@@ -256,7 +257,7 @@ fn within_bounds(query: ListQuery) -> Result<ListQuery, Refusal> {
         Ok(query)
     } else {
         Err(Refusal::new(format!("the admin socket lists 1 to {LIST_MAX} logins"))
-            .hint("--limit N; as root there is no such bound"))
+            .hint("use --limit N; root has no such limit"))
     }
 }
 
@@ -267,7 +268,7 @@ fn to_json(reply: &impl Serialize) -> Result<Value, Refusal> {
 /// The reply as it is sent; one that is too long becomes a refusal that says so.
 fn reply_frame(outcome: &Result<Value, Refusal>) -> io::Result<Vec<u8>> {
     frame::encode(&request::write_reply(outcome), REPLY_MAX).or_else(|_| {
-        let hint = "ask for less, such as with --limit; as root there is no such bound";
+        let hint = "ask for less, for example with --limit; root has no such limit";
         let refusal = Refusal::new("the reply is too long for the admin socket").hint(hint);
         frame::encode(&request::write_reply(&Err(refusal)), REPLY_MAX)
     })

@@ -31,12 +31,12 @@ impl Settings {
         }
         let socket: PathBuf = section.parsed("socket", PathBuf::from(DEFAULT_PATH));
         if section.has("socket") && group.is_none() {
-            section.fault("socket", "it is made for a group only: set group as well");
+            section.fault("socket", "the socket is only made for a group: set group as well");
         }
         if !socket.is_absolute() || socket.as_os_str().len() > PATH_BYTES_MAX {
             section.fault("socket", &format!("write an absolute path of at most {PATH_BYTES_MAX} bytes"));
         } else if socket.starts_with(state_dir) {
-            section.fault("socket", "nobody but the server gets into state_dir: choose a place outside");
+            section.fault("socket", "only the server can enter state_dir: choose a path outside");
         }
         Self { group, socket }
     }
@@ -119,7 +119,7 @@ mod tests {
         assert_eq!(with("/run/x/a.sock").unwrap().socket, Path::new("/run/x/a.sock"));
         assert!(with("a.sock").unwrap_err().contains("absolute"));
         assert!(with(&format!("/{}", "x".repeat(107))).unwrap_err().contains("absolute"));
-        assert!(with("/var/lib/kbmfa/a.sock").unwrap_err().contains("choose a place outside"));
+        assert!(with("/var/lib/kbmfa/a.sock").unwrap_err().contains("choose a path outside"));
         for group in ["", "a b", "a:b"] {
             assert!(
                 read(&format!("[admin]\ngroup = {group:?}")).unwrap_err().contains("Unix group"),

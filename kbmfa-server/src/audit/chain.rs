@@ -139,25 +139,25 @@ pub enum Fault {
     #[error("was edited after it was sealed")]
     Edited,
     /// Its searchable columns say something else than its bytes.
-    #[error("has columns that differ from what was sealed")]
+    #[error("has columns that differ from the sealed event")]
     ColumnsDiffer,
     /// It stands before the first event that there can be.
-    #[error("stands where no event can be")]
+    #[error("has a number that no event can have")]
     Stray,
     /// The chain ends before an event that somebody wrote down.
-    #[error("was cut off: the chain ends before it")]
+    #[error("is missing: the chain ends before it")]
     CutOff,
     /// It is not the event that somebody wrote down.
-    #[error("is not the one that was written down")]
+    #[error("is not the event of the given head")]
     NotTheWitnessed,
     /// Somebody wrote it down, and it is in an archive that was not given.
-    #[error("was written down and then archived: give the archive that holds it, by --with FILE")]
+    #[error("is archived: name the archive that contains it, by --with FILE")]
     Archived,
     /// The cut after it is not the one that the chain tells of.
-    #[error("was archived, but its checkpoint is not what was sealed")]
+    #[error("was archived, but its checkpoint differs from the sealed one")]
     CheckpointDiffers,
     /// It stands in an archive that is not the file that was written.
-    #[error("ends an archive that is not the file that was written")]
+    #[error("ends an archive file that was changed")]
     FileDiffers,
 }
 

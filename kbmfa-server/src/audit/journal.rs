@@ -36,7 +36,7 @@ pub fn line(event: &Recorded) -> Option<String> {
         Kind::LoginLapsed => end("approval not collected in time, noticed"),
         Kind::MachineJoined => Some(format!("machine {} joined", event.machine.as_deref().unwrap_or("?"))),
         Kind::CallerRefused => {
-            let times = with(", so often before: ", detail("times"));
+            let times = with(", earlier times: ", detail("times"));
             Some(format!("refused a caller: {}{}{times}", detail("what")?, with(" from ", detail("address"))))
         }
         _ => None,

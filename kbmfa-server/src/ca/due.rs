@@ -32,11 +32,11 @@ pub enum Why {
 impl fmt::Display for Why {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
-            Self::Missing => "there was none that could be used",
+            Self::Missing => "there was no usable one",
             Self::Authority => "another authority signs now",
             Self::Names => "the names have changed",
-            Self::Early => "its time has not begun",
-            Self::Age => "two thirds of its life are over",
+            Self::Early => "it is not valid yet",
+            Self::Age => "two thirds of its lifetime have passed",
         })
     }
 }

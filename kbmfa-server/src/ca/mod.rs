@@ -49,10 +49,10 @@ pub enum Error {
     #[error(transparent)]
     Random(#[from] NoRandomness),
     /// The date is out of range.
-    #[error("the clock shows no date that a certificate can bear")]
+    #[error("the clock shows a date that no certificate can have")]
     Date,
     /// The authority is past its end.
-    #[error("the certificate authority ended on {0}")]
+    #[error("the certificate authority expired on {0}")]
     Ended(Time),
     /// A file cannot be read or written.
     #[error("cannot use {}: {cause}", path.display())]
@@ -63,19 +63,20 @@ pub enum Error {
         cause: io::Error,
     },
     /// A file holds something else than it should.
-    #[error("{} holds no certificate that can be used", .0.display())]
+    #[error("{} contains no usable certificate", .0.display())]
     NoCertificate(PathBuf),
     /// There is an authority, and it is in order.
     #[error("the certificate authority is in order ({0}); `kbmfa-server ca rotate` replaces it")]
     NotLost(kbmfa_proto::pin::Pin),
     /// There is no authority that signs.
     #[error(
-        "{} names no certificate authority: put ca/ back; if it is lost, `kbmfa-server ca new` makes another",
+        "{} names no certificate authority: restore ca/; if it is lost, `kbmfa-server ca new` creates \
+         another",
         .0.display()
     )]
     NoAuthority(PathBuf),
     /// There are two already.
-    #[error("a rotation is under way already: there are two certificate authorities")]
+    #[error("a rotation is in progress already: there are two certificate authorities")]
     UnderWay,
     /// There is no other authority to sign with.
     #[error("there is no newer certificate authority to switch to")]

@@ -21,7 +21,7 @@ pub enum Error {
         found: i64,
     },
     /// A row holds a value that no version of this program wrote.
-    #[error("database holds a value that makes no sense: {0}")]
+    #[error("the database contains an invalid value: {0}")]
     BadValue(String),
     /// A restored database takes nothing until somebody has confirmed the restore.
     #[error(
@@ -40,10 +40,10 @@ pub enum Error {
         cause: Arc<std::io::Error>,
     },
     /// The database took back a whole transaction, and with it the work of several callers.
-    #[error("the database took back the transaction")]
+    #[error("the database rolled back the transaction")]
     RolledBack,
     /// A write did not end in time.
-    #[error("the database did not take a write within {0:?}")]
+    #[error("the database did not accept a write within {0:?}")]
     Slow(Duration),
     /// More work waits than can be done in time.
     #[error("the database is overloaded")]

@@ -20,7 +20,7 @@ pub enum Error {
     #[error("there is no employee {0}")]
     NoSuchEmployee(String),
     /// There is one already.
-    #[error("that address, account or Keybase name is {0}'s already")]
+    #[error("that address, account or Keybase name belongs to {0} already")]
     EmployeeExists(String),
     /// Nothing to change.
     #[error("{0} is {1} already")]
@@ -36,10 +36,10 @@ pub struct Email(String);
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum BadText {
     /// Not an e-mail address.
-    #[error("not an e-mail address: write name@domain, 254 bytes at the most")]
+    #[error("not an e-mail address: write name@domain, at most 254 bytes")]
     Email,
     /// Not a state.
-    #[error("not a state of an employee: use active, suspended or removed")]
+    #[error("not a state of an employee: write active, suspended or removed")]
     State,
 }
 

@@ -260,7 +260,7 @@ async fn answer_or_refuse(
     }
     if head.headers.get(VERSION_HEADER).is_none_or(|version| version != VERSION) {
         let detail = format!("send the header {VERSION_HEADER}: {VERSION}");
-        let title = "this server does not speak that version of the protocol";
+        let title = "this server does not support that version of the protocol";
         return Err(reply::problem(StatusCode::BAD_REQUEST, "unsupported-version", title, Some(detail)));
     }
     if are_for_anybody(head.uri.path()) {
@@ -297,11 +297,11 @@ async fn read(body: Incoming, bytes_max: usize) -> Result<Full<Bytes>, Response>
     match timeout(BODY_TIME, Limited::new(body, bytes_max).collect()).await {
         Ok(Ok(body)) => Ok(Full::new(body.to_bytes())),
         Ok(Err(error)) if error.is::<LengthLimitError>() => {
-            let title = "the body is larger than any that this server takes";
+            let title = "the body is larger than this server accepts";
             Err(reply::problem(StatusCode::PAYLOAD_TOO_LARGE, "too-large", title, None))
         }
         Ok(Err(_)) | Err(_) => {
-            let title = "the body did not arrive whole and in time";
+            let title = "the body did not arrive completely and in time";
             Err(reply::problem(StatusCode::BAD_REQUEST, "bad-request", title, None))
         }
     }

@@ -72,7 +72,7 @@ pub enum ProvenCaller {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum MustEnd {
     /// Others needed its place.
-    #[error("evicted: it has proven no credential, and there are too many such connections")]
+    #[error("evicted: it has proved no credential, and there are too many such connections")]
     Evicted,
     /// Its time is up.
     #[error("it proved no credential in time")]

@@ -95,7 +95,7 @@ impl Listener {
         }
         drop(self.socket);
         if timeout(DRAIN_TIME, graceful.shutdown()).await.is_err() {
-            log::warn!("some requests had not ended after {DRAIN_TIME:?}");
+            log::warn!("some requests did not end within {DRAIN_TIME:?}");
         }
     }
 }

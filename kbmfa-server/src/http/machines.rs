@@ -38,7 +38,7 @@ pub(super) async fn this_machine(api: Api, who: Credential, _: Call) -> Result<M
 pub(super) async fn trust(api: Api, who: SecretHash, call: Call) -> Result<Authorities, Failure> {
     let told: Trust = reply::json(&call.body)?;
     if told.pins.len() > PINS_MAX {
-        return Err(Error::Bad("these are too many pins").into());
+        return Err(Error::Bad("too many pins").into());
     }
     let rules = api.logins.rules();
     let noted = api.db.write("machine.trust", move |tx| {

@@ -7,7 +7,7 @@ pub fn raise_limit(needed: u64) {
     let raised = getrlimit(Resource::RLIMIT_NOFILE)
         .and_then(|(_, hard)| setrlimit(Resource::RLIMIT_NOFILE, hard, hard));
     if let Err(error) = raised {
-        log::warn!("the limit on open files stays as it is: {error}");
+        log::warn!("the limit on open files cannot be changed: {error}");
     }
     if let Some(why) = shortage(needed) {
         log::warn!("{why}");
@@ -23,8 +23,9 @@ pub fn shortage(needed: u64) -> Option<String> {
 fn too_few(hard: u64, needed: u64) -> Option<String> {
     (hard < needed).then(|| {
         format!(
-            "this process may open {hard} files, and the connections that [server] allows need {needed}: beyond the limit \
-             logins are not served; set LimitNOFILE={needed} in the unit, or lower connections and unproven_connections"
+            "this process may open {hard} files, but the connections that [server] allows need {needed}: \
+             beyond the limit logins are not served; set LimitNOFILE={needed} in the unit, or lower \
+             connections and unproven_connections"
         )
     })
 }

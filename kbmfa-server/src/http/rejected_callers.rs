@@ -88,7 +88,7 @@ impl RejectedCallers {
 
 /// Puts on record who was turned away, for ever.
 pub async fn run(db: Db, mut heard: Heard, progress: Progress) {
-    let mut faults = FaultLog::new("who was turned away is not on record");
+    let mut faults = FaultLog::new("rejected callers cannot be recorded in the audit log");
     let mut gathered = Gathered::default();
     let mut until = Instant::now() + GATHERED_FOR;
     loop {

@@ -21,9 +21,9 @@ use crate::machines;
 pub(super) enum Failure {
     #[error(transparent)]
     Action(#[from] Error),
-    #[error("the body is not what this route takes: {0}")]
+    #[error("the body does not fit this route: {0}")]
     Json(serde_json::Error),
-    #[error("this machine sends more than it may")]
+    #[error("this machine sends more than its limit allows")]
     TooFast,
     #[error(transparent)]
     Certificates(#[from] ca::Error),
@@ -77,7 +77,7 @@ pub(super) fn refused(refusal: &Refusal) -> Response {
             come_back(problem(StatusCode::SERVICE_UNAVAILABLE, "too-many-connections", title, None))
         }
         Refusal::Busy => {
-            let title = "too many strangers ask at once; try again in a moment";
+            let title = "too many unknown callers at once; try again in a moment";
             come_back(problem(StatusCode::SERVICE_UNAVAILABLE, "busy", title, None))
         }
         Refusal::Unavailable(error) => explain(&Failure::Action(Error::Db(error.clone()))),
@@ -98,10 +98,10 @@ fn explain(failure: &Failure) -> Response {
     match failure {
         Failure::Json(error) => {
             let (status, detail) = (StatusCode::BAD_REQUEST, error.to_string());
-            problem(status, "bad-request", "the body is not what this route takes", Some(detail))
+            problem(status, "bad-request", "the body does not fit this route", Some(detail))
         }
         Failure::TooFast => {
-            let title = "this machine asks more often than it may, or sends more";
+            let title = "this machine sends more requests, or more data, than its limit allows";
             say(StatusCode::TOO_MANY_REQUESTS, "too-many-requests", title)
         }
         Failure::Certificates(error) => {
@@ -114,31 +114,31 @@ fn explain(failure: &Failure) -> Response {
                 say(StatusCode::UNAUTHORIZED, "unauthorized", "the credential is not accepted")
             }
             Error::OnlyLogins => {
-                let title = "the AUTH_TOKEN opens logins and does nothing else; join this machine";
+                let title = "the AUTH_TOKEN can only open logins; join this machine";
                 say(StatusCode::FORBIDDEN, "only-logins", title)
             }
             Error::Machine(machines::Error::TooManyClaimed) => {
-                let title = "too many machines go by AUTH_TOKEN already";
+                let title = "too many machines use the AUTH_TOKEN already";
                 say(StatusCode::TOO_MANY_REQUESTS, "too-many-requests", title)
             }
             Error::NotFound(_) | Error::Ambiguous(_) => {
                 say(StatusCode::NOT_FOUND, "not-found", "this machine has no such login")
             }
             Error::Conflict(_) => {
-                say(StatusCode::CONFLICT, "conflict", "this id stands for another login already")
+                say(StatusCode::CONFLICT, "conflict", "this id is used by another login already")
             }
             Error::BatchUnderWay => {
-                let title = "a batch of this machine's reports is being taken already";
+                let title = "another batch of this machine's reports is in progress";
                 say(StatusCode::TOO_MANY_REQUESTS, "too-many-requests", title)
             }
             Error::TooManyPolls => {
-                say(StatusCode::TOO_MANY_REQUESTS, "too-many-requests", "too many polls wait for this login")
+                say(StatusCode::TOO_MANY_REQUESTS, "too-many-requests", "too many polls for this login")
             }
             Error::Machine(machines::Error::TokenRefused) => {
                 say(StatusCode::FORBIDDEN, "token-refused", "the join token is unknown, used or expired")
             }
             Error::Db(db::Error::ReadOnly) | Error::Machine(machines::Error::Db(db::Error::ReadOnly)) => {
-                let title = "the server was restored from a backup and waits until that is confirmed";
+                let title = "the server was restored from a backup and waits for a confirmation";
                 say(StatusCode::SERVICE_UNAVAILABLE, "unavailable", title)
             }
             Error::Db(error) | Error::Machine(machines::Error::Db(error)) => {

@@ -79,7 +79,7 @@ pub(super) async fn batch(api: Api, who: SecretHash, call: Call) -> Result<Taken
 pub(super) fn read(body: &[u8]) -> Result<(Vec<SessionReport>, u64), Failure> {
     let Reports::<Value> { reports } = reply::json(body)?;
     if reports.len() > REPORTS_MAX {
-        return Err(Error::Bad("a batch holds at most 64 reports").into());
+        return Err(Error::Bad("a batch can have at most 64 reports").into());
     }
     let sent = reports.len();
     let reports: Vec<SessionReport> =

@@ -13,8 +13,9 @@ use crate::ca::{Dates, facts};
 use crate::secret::SecretHash;
 
 /// What to do when there is no certificate that can be used.
-pub const NO_CERTIFICATE: &str = "the server makes its own at its start, from ca/ in the state directory; if that is \
-                                  lost, `kbmfa-server ca new` makes another. One of yours: fix tls_cert and tls_key";
+pub const NO_CERTIFICATE: &str = "the server makes its own at its start, from ca/ in the state directory; \
+                                  if that is lost, `kbmfa-server ca new` creates another. For a certificate \
+                                  of your own, correct tls_cert and tls_key";
 
 /// Why the certificate cannot be used.
 #[derive(Debug, thiserror::Error)]

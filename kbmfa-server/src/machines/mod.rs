@@ -27,11 +27,11 @@ pub enum Error {
     MachineExists(MachineName),
     /// The name is one that machines claim with the `AUTH_TOKEN`.
     #[error(
-        "{0} is only claimed with the AUTH_TOKEN; enter the machine under its plain name and let it join"
+        "{0} is only a name claimed with the AUTH_TOKEN; add the machine under its plain name and let it join"
     )]
     OnlyClaimed(MachineName),
     /// Too many names are claimed with the `AUTH_TOKEN`.
-    #[error("too many machines go by AUTH_TOKEN; remove claimed names that are not needed")]
+    #[error("too many machines use the AUTH_TOKEN; remove claimed names that are not needed")]
     TooManyClaimed,
     /// The token is unknown, expired, or was traded for another credential. The caller is not told which.
     #[error("the join token is unknown, used or expired")]

@@ -21,7 +21,7 @@ pub enum Error {
     #[error(transparent)]
     Db(#[from] db::Error),
     /// The backup's record is not what was sealed.
-    #[error("the backup's record is broken: {0}")]
+    #[error("the backup's audit log is broken: {0}")]
     Broken(Broken),
     /// SQLite finds the file damaged.
     #[error("the backup is damaged: {0}")]

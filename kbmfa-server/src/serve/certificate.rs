@@ -93,12 +93,15 @@ impl Keeper {
         self.print = print;
         match tls::load(settings) {
             Ok(loaded) => {
-                log::info!("the certificate in force ends on {}", loaded.dates.server);
+                log::info!("the certificate in force expires on {}", loaded.dates.server);
                 self.certificate.send_replace(loaded.config);
                 self.dates.send_replace(loaded.dates);
                 self.print = loaded.print;
             }
-            Err(error) => log::error!("the old certificate stays in force: {error}"),
+            Err(error) => log::error!(
+                "the new certificate cannot be used, so the old one stays in force: \
+                                       {error}"
+            ),
         }
     }
 
@@ -116,10 +119,10 @@ impl Keeper {
             log::error!("the server's certificate cannot be renewed: {error}");
         }
         for (which, end) in ending {
-            log::error!("ALARM: the {which} certificate ends on {end}; after that no machine gets an answer");
+            log::error!("ALARM: the {which} certificate expires on {end}; after that every login is refused");
             let noted = self.db.write("certificate.alarm", move |tx| usecase::alarm(tx, which, end));
             if let Err(error) = noted.await {
-                log::error!("the alarm could not be put on record: {error}");
+                log::error!("the alarm could not be written to the audit log: {error}");
             }
         }
     }

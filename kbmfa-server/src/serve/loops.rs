@@ -34,7 +34,7 @@ impl Loops {
     pub(super) async fn next_end(&mut self) -> Error {
         match self.tasks.join_next().await {
             Some(Ok(error)) => error,
-            Some(Err(panic)) => Error::Io(io::Error::other(format!("a loop died: {panic}"))),
+            Some(Err(panic)) => Error::Io(io::Error::other(format!("a loop panicked: {panic}"))),
             None => Error::Ended("everything"),
         }
     }

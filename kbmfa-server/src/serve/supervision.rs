@@ -88,7 +88,7 @@ fn tell(late: &[Silence], known: &mut Vec<&'static str>) {
             log::error!("{line}; logins may not be served");
         }
         for name in back {
-            log::info!("the loop {name:?} gets round again");
+            log::info!("the loop {name:?} makes progress again");
         }
     });
 }
@@ -98,7 +98,7 @@ fn end(hopeless: &[Silence]) -> ! {
     let lines: Vec<String> = hopeless.iter().map(late_loop).collect();
     if let Some(logged) = say(move || {
         for line in lines {
-            log::error!("{line}; this process ends itself, to be started anew");
+            log::error!("{line}; this process exits so that systemd starts it again");
         }
     }) {
         let ticks = LAST_WORDS_TIME.as_millis() / TICK.as_millis();
@@ -109,7 +109,7 @@ fn end(hopeless: &[Silence]) -> ! {
             thread::park_timeout(TICK);
         }
     }
-    #[expect(clippy::disallowed_methods, reason = "what hangs cannot be dropped")]
+    #[expect(clippy::disallowed_methods, reason = "a task that hangs cannot be dropped")]
     std::process::exit(EXIT_HUNG)
 }
 

@@ -115,7 +115,7 @@ async fn line(listen: SocketAddr, readiness: &Readiness) -> String {
     }
 }
 
-#[expect(clippy::disallowed_methods, reason = "systemd says so by a variable")]
+#[expect(clippy::disallowed_methods, reason = "systemd passes it in a variable")]
 fn was_told_where() -> bool {
     std::env::var("NOTIFY_SOCKET").is_ok()
 }

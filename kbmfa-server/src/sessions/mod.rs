@@ -105,7 +105,7 @@ impl Sessions {
         let taken = self.db.write_bulk("session.report", move |tx| {
             let caller = authenticate(tx, &credential, None)?.ok_or(Error::Unauthorized)?;
             if refused > 0 {
-                log::warn!("machine {}: {refused} reports make no sense to this version", caller.name);
+                log::warn!("machine {}: {refused} reports are not understood by this version", caller.name);
             }
             reports.iter().try_for_each(|report| service::take(tx, &rules, &caller, report))?;
             Ok::<_, Error>(reports.len() as u64)

@@ -184,7 +184,7 @@ mod tests {
         KB_CHANNEL: channel name "ssh log" is not valid: use 1 to 20 of letters, digits, hyphen and underscore
         KEYBASE_USERNAME: Keybase name "ssh-bot" is not valid: use 2 to 16 of a-z, 0-9 and underscore, starting with a letter or digit
         KEYBASE_PAPERKEY: a paper key is words of letters with blanks between them
-        KBMFA_AUTH_TOKEN_FROM: "here" is no address or range such as 192.0.2.0/24
+        KBMFA_AUTH_TOKEN_FROM: "here" is not an address or range such as 192.0.2.0/24
         AUTH_TOKEN_FILE: write the whole path, from / on
         "#);
         for (vars, expected) in [

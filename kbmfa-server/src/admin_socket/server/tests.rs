@@ -87,7 +87,7 @@ async fn connections_that_send_nothing_or_too_little_end_in_time_and_make_room()
     let mut full = bed.connect();
     assert_eq!(reply(&mut full).await.unwrap_err().error, "the server cannot take your request now");
     for stream in &mut held {
-        assert_eq!(reply(stream).await.unwrap_err().error, "the request did not come in time");
+        assert_eq!(reply(stream).await.unwrap_err().error, "the request did not arrive in time");
     }
     assert_eq!(bed.ask(notify).await, Ok(json!({})));
 }
@@ -98,7 +98,7 @@ async fn a_frame_that_is_too_long_is_refused_before_it_comes() {
     let mut stream = bed.connect();
     stream.write_all(&[0, 1, 0, 1]).await.unwrap();
     let refusal = reply(&mut stream).await.unwrap_err().error;
-    assert_eq!(refusal, "the request cannot be read: a frame of 65537 bytes; 65536 are the most");
+    assert_eq!(refusal, "the request cannot be read: a frame has 65537 bytes; at most 65536 are allowed");
 }
 
 #[tokio::test(start_paused = true)]
