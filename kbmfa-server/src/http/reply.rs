@@ -49,12 +49,12 @@ pub(super) async fn no_route(rejection: Rejection) -> Result<Response, Infallibl
 }
 
 pub(super) fn method_not_allowed() -> Response {
-    let title = "this route does not take that method";
+    let title = "this route does not accept that method";
     problem(StatusCode::METHOD_NOT_ALLOWED, "method-not-allowed", title, None)
 }
 
 pub(super) fn not_found() -> Response {
-    problem(StatusCode::NOT_FOUND, "not-found", "there is nothing here", None)
+    problem(StatusCode::NOT_FOUND, "not-found", "there is no such route", None)
 }
 
 /// A problem document.
