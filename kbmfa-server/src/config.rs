@@ -12,8 +12,8 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use crate::admin_socket;
-use crate::channels::keybase::members::Role;
-use crate::channels::{self, keybase};
+use crate::channels::Post;
+use crate::channels::keybase::{self, members::Role};
 use crate::clock::Time;
 use crate::db::{self, Tx};
 use crate::http;
@@ -21,12 +21,14 @@ use crate::logins::Rules;
 use crate::logins::state::Grace;
 use crate::machines::caller::AuthToken;
 use crate::machines::store;
-use crate::policy::{self, Approvers, Known, Limits, Rule, Says, Scope, Terms};
+use crate::policy::{self, Approvers, Channel, Known, Limits, Rule, Says, Scope, Terms};
 use crate::pools;
 use crate::secret::SecretHash;
 use crate::settings::{Faults, File, Section};
 use crate::source::Range;
+use channels::Chat;
 
+mod channels;
 #[cfg(any(test, fuzzing))]
 pub mod fuzz;
 pub mod own_files;
@@ -72,8 +74,8 @@ pub struct Config {
     pub cool_down: Duration,
     /// How long ended logins and closed sessions are kept.
     pub keep: Duration,
-    /// Where asks go.
-    pub relay: channels::Settings,
+    /// The chat that people are asked in, if there is one.
+    pub chat: Option<Box<keybase::Settings>>,
     /// The old tool's `AUTH_TOKEN`, if it is accepted.
     pub auth_token: Option<AuthToken>,
     /// The file that holds it.
@@ -128,12 +130,11 @@ impl Config {
         let known = Known {
             machines: store::machines(tx)?.into_iter().map(|machine| machine.name).collect(),
             pools: pools::store::all(tx)?.into_iter().map(|pool| pool.name).collect(),
-            relays: vec!["console".to_owned(), self.relay.name().to_owned()],
         };
         Ok(policy::lint(&self.policy, &known))
     }
 
-    /// Where asks go: by default, and by each rule.
+    /// Where asks go in the chat: by default, and by each rule.
     pub fn destinations(&self) -> Vec<String> {
         let ruled = self.policy.rules.iter().filter_map(|rule| match &rule.says {
             Says::Ask(terms) => Some(terms.destination.clone()),
@@ -149,11 +150,11 @@ impl Config {
         let (policy, auth_token) = (self.policy.clone(), self.auth_token.clone());
         Rules {
             policy,
-            relay: self.relay.name(),
+            chat: self.chat.as_ref().map(|_| Channel::Keybase),
             cool_down: self.cool_down,
             grace,
             auth_token,
-            post: self.relay.post(),
+            post: self.chat.as_ref().map_or_else(Post::default, |keybase| keybase.post),
             keep: self.keep,
         }
     }
@@ -182,47 +183,26 @@ fn gather<'a>(file: &'a File<'a>) -> Config {
 
     let policy = file.section("policy");
     let min_role = policy.parsed("min_role", Role::Writer);
-    let relay = relay_settings(file, &state_dir, min_role);
-    let at_console = relay == channels::Settings::Console;
+    let chat = channels::chat(file, &state_dir, min_role);
+    let own_channel = chat.as_ref().map_or(Channel::Console, |_| Channel::Keybase);
+    let named = approvers(&policy, &chat);
     let default = Terms {
-        approvers: approvers(&policy, &relay).unwrap_or(Approvers::Anyone),
-        console: policy.flag("console", at_console),
+        channels: channels::channels(&policy, &chat, named.as_ref(), &[own_channel]),
+        channels_when_down: channels::channels_when_down(&policy, &[]),
+        approvers: named.unwrap_or(Approvers::Anyone),
         window,
-        destination: relay.default_destination(),
+        destination: channels::default_destination(&chat),
     };
     let require_member = policy.flag("require_member", false);
-    if at_console && require_member {
-        policy.fault("require_member", "there are members only where the relay is Keybase");
+    if chat.is_none() && require_member {
+        policy.fault("require_member", "there are members only where kind in [relay] is \"keybase\"");
     }
-    let console_when_down = policy.flag("console_when_down", false);
     let rules = policy.tables("rule", "policy.rule");
-    let rules = rules.into_iter().map(|section| rule(section, &default, &relay, poll_grace)).collect();
+    let rules = rules.into_iter().map(|section| rule(section, &default, &chat, poll_grace)).collect();
     policy.finish();
 
-    let policy = policy::Settings { rules, default, limits, require_member, console_when_down };
-    Config { state_dir, http, policy, poll_grace, cool_down, keep, relay, auth_token, auth_token_file, admin }
-}
-
-/// `[relay]`. One that is wrong reads as the console, beside the faults.
-fn relay_settings(file: &File<'_>, state_dir: &Path, min_role: Role) -> channels::Settings {
-    let relay = file.section("relay");
-    let kind = relay.parsed("kind", "console".to_owned());
-    if !["console", "keybase"].contains(&kind.as_str()) {
-        relay.fault("kind", "write \"console\" or \"keybase\"");
-    }
-    // It may stand there and not be used yet; what is wrong with it is told all the same.
-    let is_there = kind == "keybase" || relay.has("keybase");
-    let settings = is_there.then(|| {
-        let section = relay.section("keybase", "relay.keybase");
-        let settings = keybase::Settings::read(&section, state_dir, min_role);
-        section.finish();
-        settings
-    });
-    relay.finish();
-    match settings.flatten() {
-        Some(settings) if kind == "keybase" => channels::Settings::Keybase(Box::new(settings)),
-        _ => channels::Settings::Console,
-    }
+    let policy = policy::Settings { rules, default, limits, require_member };
+    Config { state_dir, http, policy, poll_grace, cool_down, keep, chat, auth_token, auth_token_file, admin }
 }
 
 /// The token that the old tool gave to all of its hosts. It is read with the configuration, so that a SIGHUP changes it.
@@ -302,7 +282,7 @@ fn limits(login: &Section<'_>) -> Limits {
 }
 
 /// One `[[policy.rule]]`. What it does not say is as in `[policy]` and `[login]`.
-fn rule(section: Section<'_>, default: &Terms, relay: &channels::Settings, poll_grace: Duration) -> Rule {
+fn rule(section: Section<'_>, default: &Terms, chat: &Chat, poll_grace: Duration) -> Rule {
     let scope = Scope {
         pools: section.parsed_list("pools").unwrap_or_default(),
         machines: section.parsed_list("machines").unwrap_or_default(),
@@ -316,14 +296,16 @@ fn rule(section: Section<'_>, default: &Terms, relay: &channels::Settings, poll_
     let window = section.duration("window", default.window, WINDOW);
     nest(&section, "window", poll_grace, window);
     let destination = section.parsed_or_none::<String>("destination").map(|text| {
-        relay.destination(&text).unwrap_or_else(|why| {
+        channels::destination(chat, &text).unwrap_or_else(|why| {
             section.fault("destination", &why);
             text
         })
     });
+    let named = approvers(&section, chat);
     let terms = Terms {
-        approvers: approvers(&section, relay).unwrap_or_else(|| default.approvers.clone()),
-        console: section.flag("console", default.console),
+        channels: channels::channels(&section, chat, named.as_ref(), &default.channels),
+        channels_when_down: channels::channels_when_down(&section, &default.channels_when_down),
+        approvers: named.unwrap_or_else(|| default.approvers.clone()),
         window,
         destination: destination.unwrap_or_else(|| default.destination.clone()),
     };
@@ -343,7 +325,7 @@ fn exemption(section: &Section<'_>, scope: &Scope) {
     if scope.from.is_empty() || (scope.pools.is_empty() && scope.machines.is_empty()) {
         section.fault("exempt", "an exemption needs a source range (from), and machines or pools");
     }
-    for key in ["approvers", "console", "window", "destination"] {
+    for key in ["approvers", "channels", "channels_when_down", "window", "destination"] {
         if section.has(key) {
             section.fault(key, "an exemption asks nobody");
         }
@@ -361,7 +343,7 @@ fn nest(section: &Section<'_>, key: &'static str, poll_grace: Duration, window: 
     }
 }
 
-fn approvers(section: &Section<'_>, relay: &channels::Settings) -> Option<Approvers> {
+fn approvers(section: &Section<'_>, chat: &Chat) -> Option<Approvers> {
     let names = section.list("approvers")?;
     if let [one] = names.as_slice()
         && let Ok(word @ (Approvers::Anyone | Approvers::NotSelf)) = one.parse()
@@ -375,7 +357,7 @@ fn approvers(section: &Section<'_>, relay: &channels::Settings) -> Option<Approv
         name.parse().map_err(|e: policy::BadApprover| section.fault("approvers", &e.to_string())).ok()
     });
     let approvers = Approvers::List(people.collect());
-    if let Some(why) = relay.complain(&approvers) {
+    if let Some(why) = chat.as_ref().and_then(|keybase| keybase.complain(&approvers)) {
         section.fault("approvers", &why);
     }
     Some(approvers)
@@ -439,7 +421,11 @@ mod tests {
         let config = parse(&whole.replace("destination = \"console\"", "destination = \"ops\"")).unwrap();
         assert_eq!((config.policy.rules.len(), &config.policy.rules[0].says), (2, &Says::Exempt));
         let Says::Ask(terms) = &config.policy.rules[1].says else { panic!("{:?}", config.policy.rules) };
-        assert_eq!((terms.destination.as_str(), terms.console), ("acme#ops", false));
+        let channels = [Channel::Console, Channel::Keybase];
+        assert_eq!(
+            (terms.destination.as_str(), terms.channels.as_slice()),
+            ("acme#ops", channels.as_slice())
+        );
     }
 
     #[test]
@@ -465,8 +451,8 @@ mod tests {
         server.toml:4: policy.rule.window: an exemption asks nobody
         server.toml:6: policy.rule.from: "here" is not an address or range such as 192.0.2.0/24
         server.toml:7: policy.rule.users: an empty list matches nothing; leave the key out, or name something
-        server.toml:8: unknown key "colour" in [policy.rule]; known: approvers, console, destination, exempt, from, machines, pools, services, users, window
-        server.toml:10: policy.rule.destination: the console relay has only "console"
+        server.toml:8: unknown key "colour" in [policy.rule]; known: approvers, channels, channels_when_down, destination, exempt, from, machines, pools, services, users, window
+        server.toml:10: policy.rule.destination: without a chat there is only "console"
         server.toml:11: policy.rule.window: poll_grace (15s) must be shorter than the window (10s)
         "#);
     }
@@ -506,7 +492,7 @@ mod tests {
     fn keybase_needs_a_bot_that_nobody_approves_with_and_a_place_to_ask() {
         let config = keybase("team = \"acme\"").unwrap();
         let default = &config.policy.default;
-        assert_eq!((default.destination.as_str(), default.console), ("acme#general", false));
+        assert_eq!(default.destination, "acme#general");
         assert_eq!(
             keybase("type = \"private\"\nuser = \"alice\"").unwrap().policy.default.destination,
             "@alice"
@@ -522,9 +508,7 @@ mod tests {
         check("team = \"acme\"\nuser = \"alice\"", "type \"team\" needs team");
         check("team = \"acme\"\npost = \"all\"", "neither \"refusals\" nor \"sessions\"");
         check(&format!("team = \"acme\"\nhome = \"/{}\"", "x".repeat(77)), "77 bytes at the most");
-        assert!(
-            parse("[policy]\nrequire_member = true").unwrap_err().contains("only where the relay is Keybase")
-        );
+        assert!(parse("[policy]\nrequire_member = true").unwrap_err().contains("only where kind in [relay]"));
     }
 
     #[test]

@@ -25,7 +25,8 @@ use crate::logins::state::State;
 use crate::logins::store::asks::{self, Ask};
 use crate::logins::store::notices::{self, Notice};
 use crate::logins::store::{self, Login, reach};
-use crate::logins::{Error, Logins, Rules, decide, service};
+use crate::logins::{Error, Logins, decide, service};
+use crate::policy::Channel;
 use crate::pools;
 use crate::progress::Progress;
 use backoff::Backoff;
@@ -59,13 +60,13 @@ const GIVE_UP_AFTER: u32 = 5;
 const ABANDON_AFTER: Duration = Duration::from_secs(600);
 
 /// Runs until the process ends.
-pub async fn run(logins: Logins, relay: impl Chat, holder: lease::Holder, progress: Progress) {
+pub async fn run(logins: Logins, chat: impl Chat, holder: lease::Holder, progress: Progress) {
     let monitor = progress.part("relay monitor", MONITOR_BOUND);
     let token = LeaseToken::new(logins.db().clone(), holder);
-    let monitor = RelayMonitor { logins: &logins, relay: &relay, token: &token, progress: monitor };
+    let monitor = RelayMonitor { logins: &logins, chat: &chat, token: &token, progress: monitor };
     let mut worker = Worker {
         logins: &logins,
-        relay: &relay,
+        chat: &chat,
         token: &token,
         changed: BTreeSet::new(),
         standing: VecDeque::new(),
@@ -85,7 +86,7 @@ struct Item {
     copies: Vec<Message>,
     login: Login,
     pools: Vec<PoolName>,
-    /// Whether answers at the server's console count beside the relay's.
+    /// Whether people are asked at the server's console as well.
     console: bool,
 }
 
@@ -93,7 +94,7 @@ impl Item {
     fn posting(&self, how: &str) -> channels::Ask {
         channels::Ask {
             id: self.ask.id.clone(),
-            destination: self.ask.destination.1.clone(),
+            destination: self.ask.destination.clone(),
             text: messages::ask(&self.login, &self.pools, how, self.console),
             since: self.login.opened_at,
         }
@@ -108,9 +109,9 @@ impl Item {
 
 /// Does what is due, one thing at a time. Before every word to the relay it makes sure that it is still its
 /// turn, so that a slow relay never lets two servers say the same.
-struct Worker<'a, R> {
+struct Worker<'a, C> {
     logins: &'a Logins,
-    relay: &'a R,
+    chat: &'a C,
     token: &'a LeaseToken,
     /// Messages on which somebody may have answered.
     changed: BTreeSet<String>,
@@ -126,13 +127,13 @@ struct Worker<'a, R> {
     progress: Progress,
 }
 
-impl<R: Chat> Worker<'_, R> {
+impl<C: Chat> Worker<'_, C> {
     async fn run(&mut self) {
         let mut faults = FaultLog::new("relay worker");
         loop {
             self.progress.round().await;
             tokio::select! {
-                event = self.relay.next_event() => self.note_event(event),
+                event = self.chat.next_event() => self.note_event(event),
                 () = self.logins.outbox_work() => {}
                 () = tokio::time::sleep(INTERVAL) => {}
             }
@@ -156,7 +157,7 @@ impl<R: Chat> Worker<'_, R> {
     /// may be readable although nothing can be posted.
     async fn round(&mut self) -> Result<(), Failure> {
         loop {
-            let state = self.relay.state();
+            let state = self.chat.state();
             let is_up = state == channels::State::Up;
             if is_up && !self.was_up {
                 // What failed before may go well now.
@@ -180,7 +181,7 @@ impl<R: Chat> Worker<'_, R> {
 
     /// Looks at the messages on which somebody may have answered. One that could not be looked at is tried again.
     async fn recheck_changed(&mut self) -> Result<(), Failure> {
-        while let Some(event) = self.relay.try_next_event() {
+        while let Some(event) = self.chat.try_next_event() {
             self.note_event(event);
         }
         let now = self.logins.db().now();
@@ -196,9 +197,9 @@ impl<R: Chat> Worker<'_, R> {
     /// Looks at one of those that stand, if something may have been missed; false if there is none.
     async fn recheck_one(&mut self) -> Result<bool, Failure> {
         if self.standing.is_empty() && std::mem::take(&mut self.recheck_all) {
-            let name = self.relay.name();
+            let chat = self.chat.channel();
             let standing =
-                self.logins.db().read(move |tx| Ok::<_, Error>(asks::list_posted(tx, name)?)).await;
+                self.logins.db().read(move |tx| Ok::<_, Error>(asks::list_posted(tx, chat)?)).await;
             self.recheck_all = standing.is_err();
             self.standing = standing?.into();
         }
@@ -209,9 +210,8 @@ impl<R: Chat> Worker<'_, R> {
 
     /// Decides by what stands on this message, if it is an ask; true if that could be done.
     async fn recheck(&mut self, message: &str) -> Result<bool, Failure> {
-        let (name, wanted) = (self.relay.name(), message.to_owned());
-        let rules = self.logins.rules();
-        let read = self.logins.db().read(move |tx| item(tx, &rules, asks::of_message(tx, name, &wanted)?));
+        let (chat, wanted) = (self.chat.channel(), message.to_owned());
+        let read = self.logins.db().read(move |tx| item(tx, asks::of_message(tx, chat, &wanted)?));
         let (what, settled) = match read.await? {
             Some(item) => (format!("login {}", item.login.id.short()), self.apply_answers(item).await),
             None => ("a message".to_owned(), self.identify_message(message).await),
@@ -221,13 +221,13 @@ impl<R: Chat> Worker<'_, R> {
 
     /// Posts an ask, or turns one into the verdict; false if there is none to be tried now.
     async fn handle_one_ask(&mut self, which: asks::Due) -> Result<bool, Failure> {
-        let (name, now) = (self.relay.name(), self.logins.db().now());
-        let due = self.logins.db().read(move |tx| Ok::<_, Error>(asks::due(tx, name, which)?)).await?;
+        let (chat, now) = (self.chat.channel(), self.logins.db().now());
+        let due = self.logins.db().read(move |tx| Ok::<_, Error>(asks::due(tx, chat, which)?)).await?;
         let backoff = self.backoff_for(which);
         let Some(id) = due.into_iter().find(|id| backoff.may_try(id, now)) else { return Ok(false) };
         let failures = backoff.failures(&id);
-        let (wanted, rules) = (id.clone(), self.logins.rules());
-        let found = self.logins.db().read(move |tx| item(tx, &rules, asks::by_id(tx, &wanted)?)).await?;
+        let wanted = id.clone();
+        let found = self.logins.db().read(move |tx| item(tx, asks::by_id(tx, &wanted)?)).await?;
         let Some(item) = found else { return Ok(false) };
         let done = match which {
             asks::Due::Wanted => self.post(&item).await,
@@ -254,15 +254,15 @@ impl<R: Chat> Worker<'_, R> {
 
     /// Tells one thing; false if there is nothing to be told now.
     async fn post_one_notice(&mut self) -> Result<bool, Failure> {
-        let (name, now) = (self.relay.name(), self.logins.db().now());
-        let due = self.logins.db().read(move |tx| Ok::<_, Error>(notices::due(tx, name)?)).await?;
+        let (chat, now) = (self.chat.channel(), self.logins.db().now());
+        let due = self.logins.db().read(move |tx| Ok::<_, Error>(notices::due(tx, chat)?)).await?;
         let next = due.into_iter().find(|notice| self.backoff.may_try(&notice.id, now));
-        let Some(Notice { id, destination: (_, destination), text, reply_to }) = next else {
+        let Some(Notice { id, channel: _, destination, text, reply_to }) = next else {
             return Ok(false);
         };
         let posted = channels::Notice { id: id.clone(), destination, text, reply_to: reply_to.map(Message) };
         let told = async {
-            self.call(self.relay.notify(&posted)).await?;
+            self.call(self.chat.notify(&posted)).await?;
             let posted = id.clone();
             self.write("notice.posted", move |tx| Ok(notices::posted(tx, &posted)?)).await
         };
@@ -273,18 +273,18 @@ impl<R: Chat> Worker<'_, R> {
 
     /// An ask as the relay posts it.
     fn posting(&self, item: &Item) -> channels::Ask {
-        item.posting(self.relay.how_to_answer())
+        item.posting(self.chat.how_to_answer())
     }
 
     /// What stands on all messages of an ask now. What would approve is asked for again, by the word of whoever keeps the
     /// messages.
     async fn answers(&self, item: &Item) -> Result<Answers, Failure> {
         let (posting, messages) = (self.posting(item), item.messages());
-        let answers = self.call(self.relay.answers(&posting, &messages)).await?;
+        let answers = self.call(self.chat.answers(&posting, &messages)).await?;
         let counted: Vec<_> = answers.live.iter().filter(|one| one.rejection.is_none()).cloned().collect();
         let would_approve = channels::tally(&counted).is_some_and(|one| one.answer == Answer::Approve);
         if would_approve && item.login.life.state == State::Pending {
-            return self.call(self.relay.confirmed_answers(&posting, &messages)).await;
+            return self.call(self.chat.confirmed_answers(&posting, &messages)).await;
         }
         Ok(answers)
     }
@@ -300,17 +300,17 @@ impl<R: Chat> Worker<'_, R> {
             return Ok(());
         }
         let login = &item.login;
-        let how = self.relay.how_to_answer();
-        let (rules, id, name) = (self.logins.rules(), login.id.clone(), self.relay.name());
+        let how = self.chat.how_to_answer();
+        let (rules, ask, chat) = (self.logins.rules(), item.ask.clone(), self.chat.channel());
         let holder = self.token.holder().clone();
         // The list that the answers were judged by is also the one by which the login is.
-        let members = self.relay.members();
+        let members = self.chat.members();
         let settled = self.logins.db().write("ask.settle", move |tx| {
             if !lease::hold(tx, LEASE, &holder)? || tx.now.since(read_at) > ANSWERS_FOR {
                 return Ok(false);
             }
-            members.map_or(Ok(()), |members| reach::list(tx, name, &members))?;
-            decide::apply_answers(tx, &rules, &id, &answers, how)?;
+            members.map_or(Ok(()), |members| reach::list(tx, chat, &members))?;
+            decide::apply_answers(tx, &rules, &ask, &answers, how)?;
             Ok::<_, Error>(true)
         });
         if !settled.await? {
@@ -329,9 +329,9 @@ impl<R: Chat> Worker<'_, R> {
         };
         if let Some(message) = message {
             let verdict = messages::verdict(self.logins, &item.login, &item.pools).await?;
-            self.call(self.relay.edit(posting, &message, &verdict)).await?;
+            self.call(self.chat.edit(posting, &message, &verdict)).await?;
             for copy in &item.copies {
-                self.call(self.relay.edit_copy(posting, copy, &verdict)).await?;
+                self.call(self.chat.edit_copy(posting, copy, &verdict)).await?;
             }
         }
         let id = item.ask.id.clone();
@@ -391,12 +391,12 @@ fn note(
 pub const LEASE: &str = "relay";
 
 /// An ask with its login and the pools of its machine.
-fn item(tx: &Tx<'_>, rules: &Rules, ask: Option<Ask>) -> Result<Option<Item>, Error> {
+fn item(tx: &Tx<'_>, ask: Option<Ask>) -> Result<Option<Item>, Error> {
     let Some(ask) = ask else { return Ok(None) };
     let Some(login) = store::by_id(tx, &ask.login)? else { return Ok(None) };
     let pools = pools::store::of_machine(tx, &login.machine_id)?;
     let copies = asks::copies(tx, &ask.id)?.into_iter().map(Message).collect();
-    let console = decide::console_counts(tx, rules, &login)?;
+    let console = asks::of(tx, &login.id)?.iter().any(|ask| ask.channel == Channel::Console);
     Ok(Some(Item { ask, copies, login, pools, console }))
 }
 

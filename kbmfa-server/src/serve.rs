@@ -17,8 +17,6 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::{Notify, mpsc, watch};
 
 use crate::admin_socket::{self, Server, listener as admin_listener};
-use crate::channels;
-use crate::channels::console::Console;
 use crate::channels::keybase::{Fault, Keybase, SUPERVISOR_BOUND, Settings};
 use crate::clock::Time;
 use crate::config::{self, Config};
@@ -188,7 +186,7 @@ async fn serve(config_path: PathBuf, config: Config) -> Result<(), Error> {
     loops.start("pruning", BOUND, |progress| {
         forever(once_open(open_first, progress, |progress| retention::run(pruned, pruned_by, progress)))
     });
-    let keybase = start_relay(&mut loops, &config, &logins, holder, &opened);
+    let keybase = start_chat(&mut loops, &config, &logins, holder, &opened);
     loops.start("certificate renewal", BOUND * 2, |progress| forever(keeper.run(progress)));
     let (confirmed, judged) = (db.clone(), logins.clone());
     loops.start("restore confirmation", BOUND, |progress| {
@@ -265,21 +263,17 @@ fn start_upkeep(
     supervision::start(registry.clone(), is_well, systemd.clone())
 }
 
-/// Starts the loop that carries asks, and whatever its relay needs beside it.
-fn start_relay(
+/// Starts the loop that posts asks in the chat and reads the answers, and what the chat needs beside it. The console needs none:
+/// asks are in the database, and answers there decide at once.
+fn start_chat(
     loops: &mut Loops,
     config: &Config,
     logins: &Logins,
     holder: lease::Holder,
     opened: &watch::Receiver<Option<Time>>,
 ) -> Option<Keybase> {
+    let settings = config.chat.as_ref()?;
     let (logins, opened) = (logins.clone(), opened.clone());
-    let channels::Settings::Keybase(settings) = &config.relay else {
-        loops.start("relay worker", outbox::BOUND, |progress| {
-            forever(once_open(opened, progress, |progress| outbox::run(logins, Console, holder, progress)))
-        });
-        return None;
-    };
     let keybase = Keybase::new(Settings::clone(settings), config.destinations());
     let carried = keybase.clone();
     loops.start("relay worker", outbox::BOUND, |progress| {

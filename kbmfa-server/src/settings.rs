@@ -69,7 +69,7 @@ impl<'a> File<'a> {
             None => None,
         };
         let at = found.map_or(0, |(key, _)| key.span().start);
-        Section { file: self, name, at, table, taken: RefCell::default() }
+        Section { file: self, name, at, table, taken: RefCell::default(), replaced: RefCell::default() }
     }
 
     /// All that was found wrong, after every section was read.
@@ -103,6 +103,7 @@ pub struct Section<'a> {
     at: usize,
     table: Option<&'a DeTable<'a>>,
     taken: RefCell<BTreeSet<&'static str>>,
+    replaced: RefCell<BTreeSet<&'static str>>,
 }
 
 impl<'a> Section<'a> {
@@ -123,7 +124,14 @@ impl<'a> Section<'a> {
                 return None;
             };
             let at = item.span().start;
-            Some(Section { file: self.file, name, at, table: Some(table), taken: RefCell::default() })
+            Some(Section {
+                file: self.file,
+                name,
+                at,
+                table: Some(table),
+                taken: RefCell::default(),
+                replaced: RefCell::default(),
+            })
         };
         found.into_iter().flat_map(|items| items.iter()).filter_map(table).collect()
     }
@@ -142,7 +150,7 @@ impl<'a> Section<'a> {
             None => None,
         };
         let at = found.map_or(self.at, |value| value.span().start);
-        Section { file: self.file, name, at, table, taken: RefCell::default() }
+        Section { file: self.file, name, at, table, taken: RefCell::default(), replaced: RefCell::default() }
     }
 
     /// The line on which the section begins.
@@ -167,6 +175,16 @@ impl<'a> Section<'a> {
         }
         let parse = |text: &String| text.parse().map_err(|e: T::Err| self.fault(key, &e.to_string())).ok();
         Some(texts.iter().filter_map(parse).collect())
+    }
+
+    /// A key that was a yes or a no and is no longer read. If it is there, that is a fault, and `instead` says what
+    /// replaces its value.
+    pub fn replaced(&self, key: &'static str, instead: impl FnOnce(bool) -> &'static str) {
+        self.replaced.borrow_mut().insert(key);
+        if let Some(value) = self.find(key) {
+            let was = matches!(value.get_ref(), DeValue::Boolean(true));
+            self.fault(key, &format!("is no longer read: {}", instead(was)));
+        }
     }
 
     /// True if the key is there.
@@ -241,7 +259,8 @@ impl<'a> Section<'a> {
     /// Every key must have been taken by now.
     pub fn finish(self) {
         for (key, _) in self.table.into_iter().flatten() {
-            if !self.taken.borrow().contains(key.get_ref().as_ref()) {
+            let name = key.get_ref().as_ref();
+            if !self.taken.borrow().contains(name) && !self.replaced.borrow().contains(name) {
                 let known: Vec<_> = self.taken.borrow().iter().copied().collect();
                 let what = format!(
                     "unknown key {:?} in [{}]; known: {}",

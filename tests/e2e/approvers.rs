@@ -403,19 +403,6 @@ fn whoever_became_a_member_by_sudo_sees_and_does_not_answer() {
 }
 
 #[test]
-fn a_rule_without_the_console_counts_no_answer_over_the_socket() {
-    let host = Host::new("\"anyone\"");
-    host.add_lines(CONFIG, "[[policy.rule]]\nusers = [\"carol\"]\nconsole = false\n");
-    host.run_ok(&["reload"]);
-    let login = host.machine.ssh("carol", &["true"]);
-    let id = host.pending();
-    let complaint = host.by("alice", &["login", "approve", &id]).unwrap_err();
-    assert!(complaint.contains("console:alice is not among the approvers of this login"), "{complaint}");
-    login.kill();
-    assert_eq!(host.who_answered(&id), [r#"answer.rejected {"who":"console:alice"}"#]);
-}
-
-#[test]
 fn while_the_server_is_down_root_goes_on_and_a_member_is_told() {
     let host = Host::new("\"anyone\"");
     let login = host.machine.ssh("carol", &["true"]);

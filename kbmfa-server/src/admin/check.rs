@@ -4,7 +4,7 @@ use nix::unistd::Uid;
 use serde_json::json;
 
 use super::{Admin, Failure, open_database, privileges};
-use crate::channels::{self, keybase};
+use crate::channels::keybase;
 use crate::config::Config;
 use crate::http::open_files;
 use crate::http::tls;
@@ -54,7 +54,7 @@ fn check_admin(config: &Config, path: &str) -> Result<(), Failure> {
 
 /// What the relay needs that can be seen without asking Keybase.
 fn check_relay(config: &Config) -> Result<(), Failure> {
-    let channels::Settings::Keybase(settings) = &config.relay else { return Ok(()) };
+    let Some(settings) = &config.chat else { return Ok(()) };
     let faults = keybase::check_files(settings);
     if faults.is_empty() {
         return Ok(());

@@ -11,7 +11,8 @@ use crate::employees::service as employee;
 use crate::logins::service as logins;
 use crate::machines::{Error, service};
 use crate::policy::{
-    self, Before, Counts, Facts, Grounds, Membership, Person, Reach, Rule, Says, Subject, Terms, Verdict,
+    self, Before, Channel, Counts, Facts, Grounds, Membership, Person, Reach, Rule, Says, Subject, Terms,
+    Verdict,
 };
 use crate::pools::store::of_machine;
 use crate::source::Address;
@@ -58,8 +59,8 @@ pub fn run(admin: &Admin, verb: Verb) -> Result<(), Failure> {
             from: login.from,
         };
         let person = employee::behind(tx, &subject.user)?;
-        let by_the_relay = logins::by_the_relay(tx, &config.rules(None), &person)?;
-        Ok::<_, Error>(first_of_its_kind(subject, person, by_the_relay))
+        let by_the_chat = logins::by_the_chat(tx, &config.rules(None), &person)?;
+        Ok::<_, Error>(first_of_its_kind(subject, person, by_the_chat))
     });
     let explained = explain(&config, &facts.map_err(Failure::new)?);
     if admin.json {
@@ -75,14 +76,14 @@ pub fn run(admin: &Admin, verb: Verb) -> Result<(), Failure> {
 }
 
 /// A login before which nothing happened: no denial, no limit reached.
-fn first_of_its_kind(subject: Subject, person: Person, (membership, relay): (Membership, Reach)) -> Facts {
+fn first_of_its_kind(subject: Subject, person: Person, (membership, chat): (Membership, Reach)) -> Facts {
     Facts {
         subject,
         person,
         account: Account::Known,
         rehearsal: false,
         membership,
-        relay,
+        chat,
         before: Before::Nothing,
         counts: Counts::default(),
     }
@@ -139,7 +140,15 @@ fn rules_up_to_the_speaker(rules: &[Rule], login: &Subject) -> Vec<Explanation> 
 }
 
 fn ask(terms: &Terms) -> String {
-    format!("ask {} within {} s at {}", terms.approvers, terms.window.as_secs(), terms.destination)
+    let places: Vec<_> = terms
+        .channels
+        .iter()
+        .map(|channel| match channel {
+            Channel::Console => "console",
+            Channel::Keybase => terms.destination.as_str(),
+        })
+        .collect();
+    format!("ask {} within {} s at {}", terms.approvers, terms.window.as_secs(), places.join(" and "))
 }
 
 fn words(verdict: &Verdict) -> String {

@@ -11,8 +11,6 @@ use super::rows::{LoginRow, Presence, SessionRow, StateName};
 use crate::audit::store as audit;
 use crate::audit::store::archive;
 use crate::audit::store::search::{Filter as EventFilter, Found, search};
-use crate::channels::Chat;
-use crate::channels::console::Console;
 use crate::clock::Time;
 use crate::db::Tx;
 use crate::logins::decide::Answered;
@@ -224,7 +222,7 @@ pub fn news(tx: &Tx<'_>, rules: &Rules, query: &WatchQuery) -> Result<News, Refu
 
 /// Where people are asked in a chat, who answers here instead says why.
 fn needs_reason(rules: &Rules) -> bool {
-    rules.relay != Console.name()
+    rules.chat.is_some()
 }
 
 /// Whether this decision says enough: which login, and why where a reason is needed.
@@ -237,8 +235,8 @@ pub fn check(decision: &Decision, rules: &Rules) -> Result<(), Refusal> {
         return Err(Refusal::new(format!("{id:?} is too short to decide about a login"))
             .hint(format!("give {DIGITS_TO_DECIDE} digits of its id at least, as `login list` shows them")));
     }
-    if needs_reason(rules) && reason.is_none() {
-        let error = format!("asks go to {}: an answer from here needs a reason", rules.relay);
+    if let (Some(chat), None) = (rules.chat, reason) {
+        let error = format!("asks go to {chat}: an answer from here needs a reason");
         return Err(Refusal::new(error).hint("add --reason TEXT"));
     }
     Ok(())

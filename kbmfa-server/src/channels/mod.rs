@@ -1,7 +1,6 @@
-//! Where asks go and answers come from. A relay knows messages and people, not logins: it is handed an
-//! opaque ask, and what it hands back are hints. What counts is decided elsewhere, on what stands now.
+//! Chats: where asks are posted, and answers are read. A chat knows messages and people, not logins: it is handed an opaque
+//! ask and a text. Its events are only hints; logins are decided by the answers that are on the messages when they are read.
 
-pub mod console;
 pub mod keybase;
 pub mod quote;
 
@@ -9,62 +8,7 @@ use std::future::Future;
 use std::time::Duration;
 
 use crate::clock::Time;
-use crate::policy::{Approver, Approvers};
-
-/// Which relay it is, and all that the operator says about it.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Settings {
-    /// The embedded one.
-    Console,
-    /// Keybase.
-    Keybase(Box<keybase::Settings>),
-}
-
-impl Settings {
-    /// Its name in configuration, records and approvers.
-    pub fn name(&self) -> &'static str {
-        match self {
-            Self::Console => "console",
-            Self::Keybase(_) => "keybase",
-        }
-    }
-
-    /// Where asks go that no rule sends elsewhere.
-    pub fn default_destination(&self) -> String {
-        match self {
-            Self::Console => "console".to_owned(),
-            Self::Keybase(keybase) => keybase.place.to_string(),
-        }
-    }
-
-    /// A destination as a rule names it.
-    ///
-    /// # Errors
-    /// A sentence.
-    pub fn destination(&self, text: &str) -> Result<String, String> {
-        match self {
-            Self::Console if text == "console" => Ok(text.to_owned()),
-            Self::Console => Err("the console relay has only \"console\"".to_owned()),
-            Self::Keybase(keybase) => keybase.destination(text),
-        }
-    }
-
-    /// What is posted besides asks.
-    pub fn post(&self) -> Post {
-        match self {
-            Self::Console => Post::default(),
-            Self::Keybase(keybase) => keybase.post,
-        }
-    }
-
-    /// Why these approvers cannot be.
-    pub fn complain(&self, approvers: &Approvers) -> Option<String> {
-        match self {
-            Self::Console => None,
-            Self::Keybase(keybase) => keybase.complain(approvers),
-        }
-    }
-}
+use crate::policy::{Approver, Channel};
 
 /// What is posted besides asks and verdicts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -184,8 +128,8 @@ pub struct Error(pub String);
 
 /// A way to reach people.
 pub trait Chat: Send + Sync + 'static {
-    /// Its name in configuration, records and approvers: `console`.
-    fn name(&self) -> &'static str;
+    /// Which channel it is.
+    fn channel(&self) -> Channel;
 
     /// Posts an ask. After an error nobody knows whether it was posted, and it may still be within [`MAY_ARRIVE`].
     fn post(&self, ask: &Ask) -> impl Future<Output = Result<Message, Error>> + Send;

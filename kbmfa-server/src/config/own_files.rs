@@ -9,7 +9,6 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use super::Config;
-use crate::channels;
 use crate::db;
 use crate::http::Certificate;
 
@@ -58,7 +57,7 @@ impl Config {
             }
         }
         files.extend(self.auth_token_file.clone().map(|path| (path, Readers::Group)));
-        if let channels::Settings::Keybase(keybase) = &self.relay {
+        if let Some(keybase) = &self.chat {
             files.extend(keybase.paperkey_file.clone().map(|path| (path, Readers::Group)));
         }
         files

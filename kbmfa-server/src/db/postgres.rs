@@ -13,7 +13,11 @@ use super::error::EngineError;
 use super::{Error, SCHEMA_VERSION, Value};
 use crate::clock::{Clock, Time};
 
-const SCHEMA: &str = include_str!("../../migrations/postgres/0013_schema.sql");
+/// All steps, oldest first. No PostgreSQL database is older than the first.
+const STEPS: [&str; 2] = [
+    include_str!("../../migrations/postgres/0013_schema.sql"),
+    include_str!("../../migrations/postgres/0014_console_asks.sql"),
+];
 
 /// One schema of a PostgreSQL database, and the clock of its transactions.
 pub(super) struct Postgres {
@@ -60,7 +64,7 @@ impl engine::Engine for Postgres {
         let connection = self.open()?;
         let mut client = connection.client.borrow_mut();
         client.batch_execute(&format!("CREATE SCHEMA {}", self.schema))?;
-        Ok(client.batch_execute(SCHEMA)?)
+        Ok(client.batch_execute(&STEPS.concat())?)
     }
 
     fn expect_current_schema(&self) -> Result<(), Error> {

@@ -18,6 +18,7 @@ use crate::clock::Time;
 use crate::db::Db;
 use crate::db::probe::Probe;
 use crate::logins::{Error, Logins, store};
+use crate::policy::Channel;
 use crate::progress::{Registry, Silence};
 use crate::sessions::{self, Sessions};
 
@@ -85,19 +86,16 @@ impl Readiness {
         match self.why_relay_down().await {
             Ok(None) => Ok(notes),
             Ok(Some(why)) => {
-                Err(format!("the relay {} does not reach people: {why}", self.logins.rules().relay))
+                let chat = self.logins.rules().chat.map_or("chat", Channel::as_str);
+                Err(format!("the relay {chat} does not reach people: {why}"))
             }
             Err(error) => Err(error.to_string()),
         }
     }
 
-    /// The console is always there.
     async fn why_relay_down(&self) -> Result<Option<String>, Error> {
-        let relay = self.logins.rules().relay;
-        if relay == "console" {
-            return Ok(None);
-        }
-        self.logins.db().read(move |tx| Ok::<_, Error>(store::reach::why_down(tx, relay)?)).await
+        let Some(chat) = self.logins.rules().chat else { return Ok(None) };
+        self.logins.db().read(move |tx| Ok::<_, Error>(store::reach::why_down(tx, chat)?)).await
     }
 
     /// Logins that wait for an answer.

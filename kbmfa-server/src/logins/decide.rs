@@ -1,10 +1,10 @@
 //! What a person's answer does: whether it counts, and what it decides. Each function is one action inside the caller's
-//! transaction, with its audit entry.
+//! transaction, with its audit entry. The facts are read once an action; whether an answer counts is a pure function of them.
 
 use kbmfa_proto::names::LoginId;
-use kbmfa_proto::text::Shown;
+use kbmfa_proto::text::SafeText;
 
-use super::service::{CONSOLE, Rules, about, apply, facts};
+use super::service::{Rules, about, apply, facts};
 use super::state::{Input, State};
 use super::store::asks::{self, Ask, Given};
 use super::store::{self, Login};
@@ -12,7 +12,7 @@ use super::{Error, notifications};
 use crate::audit::{Actor, Kind, store as audit};
 use crate::channels::{self, Answer, LiveAnswer};
 use crate::db::Tx;
-use crate::policy::{self, Approver, Approvers, Before, Counts, Facts, Reach, Verdict};
+use crate::policy::{self, Approver, Approvers, Before, Channel, Counts, Facts, Person, Reach, Verdict};
 use crate::random;
 
 /// What became of a person's answer.
@@ -20,7 +20,7 @@ use crate::random;
 pub enum Answered {
     /// It decided the login.
     Decided(Box<Login>),
-    /// It did not count, for this reason. It is on record all the same.
+    /// It did not count, for this reason. It is in the audit log all the same.
     DidNotCount(String),
 }
 
@@ -30,7 +30,7 @@ pub struct AtConsole {
     /// Named by the login uid, or without one by the uid.
     pub person: Approver,
     /// Who `SUDO_USER` says it is.
-    pub claim: Option<Shown>,
+    pub claim: Option<SafeText>,
     /// Whether there is a login uid. Without one, everybody who may become root is `console:root`.
     pub has_login: bool,
 }
@@ -53,6 +53,107 @@ impl AtConsole {
     }
 }
 
+/// A login about which somebody answers, its asks, and what policy says about it now.
+struct Case {
+    login: Login,
+    asks: Vec<Ask>,
+    person: Person,
+    verdict: Verdict,
+}
+
+impl Case {
+    /// Reads the login, lets time pass for it, and judges it as it is now.
+    fn read(tx: &Tx<'_>, rules: &Rules, id: &LoginId) -> Result<Self, Error> {
+        let mut login = store::by_id(tx, id)?.ok_or_else(|| Error::NotFound(id.to_string()))?;
+        apply(tx, rules, &mut login, Input::Tick, &Actor::new("clock"))?;
+        let asks = asks::of(tx, id)?;
+        let facts = facts(tx, rules, (&login.machine_id, &login.machine), &login.opened)?;
+        let (person, verdict) = (facts.person.clone(), judge_again(&rules.policy, facts));
+        Ok(Self { login, asks, person, verdict })
+    }
+
+    /// The ask that this person answers: that of their channel, or where they take over for another one, its.
+    fn ask_of(&self, person: &Approver) -> Option<&Ask> {
+        self.asks.iter().find(|ask| person.is_in(ask.channel)).or_else(|| self.asks.first())
+    }
+
+    /// Why this person's answer does not count; `None` if it does.
+    fn rejection(&self, person: &Approver) -> Option<String> {
+        let login = &self.login;
+        if login.life.state != State::Pending {
+            let by = login.decided_by.as_deref().map(|by| format!(" by {by}")).unwrap_or_default();
+            return Some(format!("the login is {} already{by}", login.life.state));
+        }
+        let Some(ask) = self.ask_of(person) else {
+            return Some("nobody is asked about this login".into());
+        };
+        let was_asked = policy::is_among(&ask.approvers, &self.person, person);
+        match &self.verdict {
+            Verdict::Ask(terms) if was_asked && policy::may_answer(terms, &self.person, person) => None,
+            // It would not be asked about any more; whoever was asked may still answer.
+            Verdict::Allow(_) if was_asked && person.is_in(ask.channel) => None,
+            Verdict::Ask(_) | Verdict::Allow(_) => {
+                Some(format!("{person} is not among the approvers of this login"))
+            }
+            verdict => Some(format!("policy has come to another verdict: {}", verdict.as_str())),
+        }
+    }
+
+    /// Decides the login by an answer that counts, and writes it down.
+    fn decide(
+        mut self,
+        tx: &Tx<'_>,
+        rules: &Rules,
+        one: &LiveAnswer,
+        actor: &Actor,
+        note: Option<&SafeText>,
+    ) -> Result<Login, Error> {
+        self.record(tx, one, actor.clone(), note)?;
+        apply(tx, rules, &mut self.login, Input::Answer(one.answer), actor)?;
+        Ok(self.login)
+    }
+
+    fn record(
+        &self,
+        tx: &Tx<'_>,
+        one: &LiveAnswer,
+        actor: Actor,
+        note: Option<&SafeText>,
+    ) -> Result<(), Error> {
+        let LiveAnswer { person, answer, rejection } = one;
+        if let Some(ask) = self.ask_of(person) {
+            let (id, note) = (random::hex::<16>()?, note.map(SafeText::as_str));
+            let rejection = rejection.as_deref();
+            asks::insert_answer(tx, &Given { id, ask: &ask.id, person, answer: *answer, rejection, note })?;
+        }
+        let kind = if rejection.is_some() { Kind::AnswerRejected } else { Kind::AnswerGiven };
+        let event = about(&self.login, kind, actor).detail("answer", answer.as_str());
+        audit::append(tx, &event.maybe("why-not", rejection.as_ref()).maybe("note", note))?;
+        Ok(())
+    }
+
+    /// Whoever said the same as what was decided need not be told that it came too late.
+    fn agrees(&self, answer: Answer) -> bool {
+        let state = self.login.life.state;
+        matches!((state, answer), (State::Approved, Answer::Approve) | (State::Denied, Answer::Deny))
+    }
+}
+
+/// What policy says about a login that people were asked about, so that what has changed since then counts - but not limits
+/// and cool-downs, which are about asking. Nor does it matter that nobody could be asked now: who was asked may answer, and
+/// whoever takes over.
+fn judge_again(policy: &policy::Settings, facts: Facts) -> Verdict {
+    let before = if facts.before == Before::DeniedRecently { Before::Nothing } else { facts.before };
+    let chat = facts.chat;
+    let now = Facts { before, counts: Counts::default(), ..facts };
+    match policy::judge(policy, &now) {
+        Verdict::Refuse(policy::Refusal::RelayDown) if chat == Reach::Down => {
+            policy::judge(policy, &Facts { chat: Reach::Up, ..now })
+        }
+        verdict => verdict,
+    }
+}
+
 /// A person answers, by the full id of a login.
 ///
 /// # Errors
@@ -63,7 +164,7 @@ pub fn answer(
     id: &LoginId,
     person: &Approver,
     answer: Answer,
-    note: Option<&Shown>,
+    note: Option<&SafeText>,
 ) -> Result<Answered, Error> {
     let who = AtConsole { person: person.clone(), claim: None, has_login: true };
     answer_at_console(tx, rules, id, &who, answer, note)
@@ -79,135 +180,58 @@ pub fn answer_at_console(
     id: &LoginId,
     who: &AtConsole,
     answer: Answer,
-    note: Option<&Shown>,
+    note: Option<&SafeText>,
 ) -> Result<Answered, Error> {
-    let mut login = store::by_id(tx, id)?.ok_or_else(|| Error::NotFound(id.to_string()))?;
-    apply(tx, rules, &mut login, Input::Tick, &Actor::new("clock"))?;
-    let ask = asks::of(tx, id)?.into_iter().next();
-    let rejection = rejection_reason(tx, rules, &login, ask.as_ref(), &who.person)?;
-    let rejection = rejection.or_else(|| ask.as_ref().and_then(|ask| who.is_anybody(ask)));
-    let standing = LiveAnswer { person: who.person.clone(), answer, rejection };
-    record_answer(tx, &login, ask.as_ref(), (&standing, who.actor()), note)?;
-    if let Some(rejection) = standing.rejection {
-        return Ok(Answered::DidNotCount(rejection));
+    let case = Case::read(tx, rules, id)?;
+    let rejection = case.rejection(&who.person);
+    let rejection = rejection.or_else(|| case.ask_of(&who.person).and_then(|ask| who.is_anybody(ask)));
+    let one = LiveAnswer { person: who.person.clone(), answer, rejection };
+    if let Some(rejection) = &one.rejection {
+        case.record(tx, &one, who.actor(), note)?;
+        return Ok(Answered::DidNotCount(rejection.clone()));
     }
-    apply(tx, rules, &mut login, Input::Answer(answer), &who.actor())?;
-    Ok(Answered::Decided(Box::new(login)))
+    Ok(Answered::Decided(Box::new(case.decide(tx, rules, &one, &who.actor(), note)?)))
 }
 
-/// Decides by what a message says at this moment: any Deny of somebody who may answer outweighs every Approve. Answers that
-/// do not count go on record once, and whose they are is told why; who has not answered clearly is told `how`.
+/// Decides by what the messages of an ask in this chat say at this moment: any Deny of somebody who may answer outweighs
+/// every Approve. Answers that do not count go into the audit log once, and whose they are is told why; who has not answered
+/// clearly is told `how`.
 ///
 /// # Errors
 /// [`Error::NotFound`].
 pub fn apply_answers(
     tx: &Tx<'_>,
     rules: &Rules,
-    id: &LoginId,
+    ask: &Ask,
     answers: &channels::Answers,
     how: &str,
 ) -> Result<(), Error> {
-    let mut login = store::by_id(tx, id)?.ok_or_else(|| Error::NotFound(id.to_string()))?;
-    apply(tx, rules, &mut login, Input::Tick, &Actor::new("clock"))?;
-    let ask = asks::of(tx, id)?.into_iter().next();
+    let case = Case::read(tx, rules, &ask.login)?;
     let mut eligible = Vec::new();
     for one in &answers.live {
-        let rejection = match &one.rejection {
-            Some(rejection) => Some(rejection.clone()),
-            None => rejection_reason(tx, rules, &login, ask.as_ref(), &one.person)?,
-        };
+        let rejection = one.rejection.clone().or_else(|| case.rejection(&one.person));
         let one = LiveAnswer { rejection, ..one.clone() };
         if one.rejection.is_none() {
             eligible.push(one);
-        } else if !asks::was_answered(tx, id, &one.person, one.answer)? {
-            let actor = Actor::new(one.person.to_string());
-            record_answer(tx, &login, ask.as_ref(), (&one, actor), None)?;
-            if !agrees(&login, one.answer) {
-                notifications::rejection(tx, ask.as_ref(), &one)?;
+        } else if !asks::was_answered(tx, &ask.login, &one.person, one.answer)? {
+            case.record(tx, &one, Actor::new(one.person.to_string()), None)?;
+            if !case.agrees(one.answer) {
+                notifications::rejection(tx, ask, &one)?;
             }
         }
     }
-    if let (Some(ask), State::Pending) = (&ask, login.life.state) {
-        for person in &answers.unclear {
-            if rejection_reason(tx, rules, &login, Some(ask), person)?.is_none() {
-                notifications::unclear(tx, ask, person, how)?;
-            }
+    if case.login.life.state == State::Pending {
+        for person in answers.unclear.iter().filter(|person| case.rejection(person).is_none()) {
+            notifications::unclear(tx, ask, person, how)?;
         }
         if answers.is_gone {
-            notifications::ask_deleted(tx, ask, &login, console_counts(tx, rules, &login)?)?;
+            let console = case.asks.iter().any(|ask| ask.channel == Channel::Console);
+            notifications::ask_deleted(tx, ask, &case.login, console)?;
         }
     }
     if let Some(decisive) = channels::tally(&eligible) {
-        answer(tx, rules, id, &decisive.person, decisive.answer, None)?;
+        let actor = Actor::new(decisive.person.to_string());
+        case.decide(tx, rules, decisive, &actor, None)?;
     }
     Ok(())
-}
-
-/// Whether answers at the console count beside the relay's, by the terms as they are now.
-///
-/// # Errors
-/// What the database says.
-pub fn console_counts(tx: &Tx<'_>, rules: &Rules, login: &Login) -> Result<bool, Error> {
-    let facts = facts(tx, rules, (&login.machine_id, &login.machine), &login.opened)?;
-    let terms = policy::terms_for(&rules.policy, &facts.subject);
-    Ok(rules.relay != CONSOLE && policy::counts_at_console(terms))
-}
-
-/// Whoever said the same as what was decided need not be told that it came too late.
-fn agrees(login: &Login, answer: Answer) -> bool {
-    matches!((login.life.state, answer), (State::Approved, Answer::Approve) | (State::Denied, Answer::Deny))
-}
-
-fn record_answer(
-    tx: &Tx<'_>,
-    login: &Login,
-    ask: Option<&Ask>,
-    (standing, actor): (&LiveAnswer, Actor),
-    note: Option<&Shown>,
-) -> Result<(), Error> {
-    let LiveAnswer { person, answer, rejection } = standing;
-    if let Some(ask) = ask {
-        let (id, note) = (random::hex::<16>()?, note.map(Shown::as_str));
-        let rejection = rejection.as_deref();
-        asks::insert_answer(tx, &Given { id, ask: &ask.id, person, answer: *answer, rejection, note })?;
-    }
-    let kind = if rejection.is_some() { Kind::AnswerRejected } else { Kind::AnswerGiven };
-    let event = about(login, kind, actor).detail("answer", answer.as_str());
-    audit::append(tx, &event.maybe("why-not", rejection.as_ref()).maybe("note", note))?;
-    Ok(())
-}
-
-/// Why this person's answer to this login does not count; `None` if it does. Policy speaks again here, so
-/// that what has changed since the ask counts - but not limits and cool-downs, which are about asking.
-fn rejection_reason(
-    tx: &Tx<'_>,
-    rules: &Rules,
-    login: &Login,
-    ask: Option<&Ask>,
-    person: &Approver,
-) -> Result<Option<String>, Error> {
-    if login.life.state != State::Pending {
-        let by = login.decided_by.as_deref().map(|by| format!(" by {by}")).unwrap_or_default();
-        return Ok(Some(format!("the login is {} already{by}", login.life.state)));
-    }
-    let Some(ask) = ask else { return Ok(Some("nobody is asked about this login".into())) };
-    let facts = facts(tx, rules, (&login.machine_id, &login.machine), &login.opened)?;
-    let before = if facts.before == Before::DeniedRecently { Before::Nothing } else { facts.before };
-    // That nobody can be asked any more is no reason why somebody who was should not answer; the console may,
-    // where it takes the relay's place.
-    let relay = match facts.relay {
-        Reach::Down if rules.policy.console_when_down => Reach::Down,
-        Reach::Up | Reach::Starting | Reach::Down => Reach::Up,
-    };
-    let now = Facts { before, relay, counts: Counts::default(), ..facts };
-    let was_asked = policy::is_among(&ask.approvers, &now.person, person);
-    Ok(match policy::judge(&rules.policy, &now) {
-        Verdict::Ask(terms) if policy::may_answer(&terms, &now.person, person) && was_asked => None,
-        // It would not be asked about any more; whoever was asked may still answer.
-        Verdict::Allow(_) if was_asked && (rules.relay == CONSOLE || !person.is_at_console()) => None,
-        Verdict::Ask(_) | Verdict::Allow(_) => {
-            Some(format!("{person} is not among the approvers of this login"))
-        }
-        verdict => Some(format!("policy has come to another verdict: {}", verdict.as_str())),
-    })
 }

@@ -22,7 +22,7 @@ mod people;
 mod waiters;
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 
 pub use live::Logins;
 pub use service::Rules;

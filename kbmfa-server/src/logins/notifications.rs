@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use super::Error;
 use super::notice_texts;
-use super::service::{Rules, about};
+use super::service::{Rules, about, about_ask};
 use super::store::Login;
 use super::store::asks::Ask;
 use super::store::history;
@@ -16,7 +16,7 @@ use crate::channels::LiveAnswer;
 use crate::db::Tx;
 use crate::machines::caller::Caller;
 use crate::machines::hosts;
-use crate::policy::{Approver, Refusal};
+use crate::policy::{Approver, Channel, Refusal};
 use crate::random;
 use crate::secret::SecretHash;
 
@@ -68,8 +68,7 @@ pub fn of_host(
     let Some(twin) = hosts::note(tx, credential, told)? else { return Ok(()) };
     let subject = format!("seen-twice {}", caller.machine_id);
     let text = notice_texts::seen_twice(caller.name.as_str(), twin.sentence());
-    let destination = (rules.relay.to_owned(), rules.policy.default.destination.clone());
-    let notice = notices::Notice { id: random::hex::<16>()?, destination, text, reply_to: None };
+    let notice = for_everybody(rules, text)?;
     let (worth, repeated) = (Worth::Alarm, Repeated::Dropped);
     // No quota: whoever copied the credential could use the machine's up, and nobody would hear of the copy.
     let about = About { subject: &subject, worth, repeated, quota: None };
@@ -95,8 +94,7 @@ fn subject(login: &Login, refusal: Refusal) -> String {
 /// # Errors
 /// What the database says.
 pub fn notice(tx: &Tx<'_>, rules: &Rules, about: About<'_>, text: String) -> Result<bool, Error> {
-    let destination = (rules.relay.to_owned(), rules.policy.default.destination.clone());
-    let notice = notices::Notice { id: random::hex::<16>()?, destination, text, reply_to: None };
+    let notice = for_everybody(rules, text)?;
     Ok(notices::raise(tx, &notice, about, NOTICE_PAUSE)?)
 }
 
@@ -107,19 +105,30 @@ pub fn notice(tx: &Tx<'_>, rules: &Rules, about: About<'_>, text: String) -> Res
 pub fn head(tx: &Tx<'_>, rules: &Rules, pause: Duration) -> Result<bool, Error> {
     let newest = audit::head(tx)?;
     let text = notice_texts::head(&format!("{}:{}", newest.seq, newest.seal));
-    let destination = (rules.relay.to_owned(), rules.policy.default.destination.clone());
-    let notice = notices::Notice { id: random::hex::<16>()?, destination, text, reply_to: None };
+    let notice = for_everybody(rules, text)?;
     let (worth, repeated) = (Worth::Alarm, Repeated::Dropped);
     Ok(notices::raise(tx, &notice, About { subject: "head", worth, repeated, quota: None }, pause)?)
 }
 
+/// A notice where people are told what is about no ask: in the chat's default destination, or at the console.
+fn for_everybody(rules: &Rules, text: String) -> Result<notices::Notice, Error> {
+    let channel = rules.chat.unwrap_or(Channel::Console);
+    let destination = rules.policy.default.destination.clone();
+    Ok(notices::Notice { id: random::hex::<16>()?, channel, destination, text, reply_to: None })
+}
+
+/// A notice where an ask was posted, in reply to its message.
+fn in_reply(ask: &Ask, text: String) -> Result<notices::Notice, Error> {
+    let (destination, reply_to) = (ask.destination.clone(), ask.message.clone());
+    Ok(notices::Notice { id: random::hex::<16>()?, channel: ask.channel, destination, text, reply_to })
+}
+
 /// A short reply to the ask.
-pub(super) fn rejection(tx: &Tx<'_>, ask: Option<&Ask>, answer: &LiveAnswer) -> Result<(), Error> {
-    let (Some(ask), Some(rejection)) = (ask, &answer.rejection) else { return Ok(()) };
+pub(super) fn rejection(tx: &Tx<'_>, ask: &Ask, answer: &LiveAnswer) -> Result<(), Error> {
+    let Some(rejection) = &answer.rejection else { return Ok(()) };
     let text = notice_texts::did_not_count(answer.person.name(), answer.answer, rejection);
-    let (id, destination, reply_to) = (random::hex::<16>()?, ask.destination.clone(), ask.message.clone());
-    let subject = format!("reply {id}");
-    let notice = notices::Notice { id, destination, text, reply_to };
+    let notice = in_reply(ask, text)?;
+    let subject = format!("reply {}", notice.id);
     let about = About { subject: &subject, worth: Worth::Alarm, repeated: Repeated::Dropped, quota: None };
     notices::raise(tx, &notice, about, Duration::ZERO)?;
     Ok(())
@@ -138,8 +147,7 @@ pub(super) fn ask_deleted(tx: &Tx<'_>, ask: &Ask, login: &Login, console: bool) 
         notice_texts::ask_deleted(short, login.user().as_str(), login.machine.as_str(), until, console);
     let without_message = Ask { message: None, ..ask.clone() };
     if reply(tx, &without_message, &format!("deleted {}", ask.id), text)? {
-        let event = about(login, Kind::AskDeleted, Actor::new(format!("relay:{}", ask.destination.0)));
-        let event = event.detail("destination", &ask.destination.1);
+        let event = about_ask(login, Kind::AskDeleted, ask);
         audit::append(tx, &event.maybe("message", ask.message.as_ref()))?;
     }
     Ok(())
@@ -147,8 +155,7 @@ pub(super) fn ask_deleted(tx: &Tx<'_>, ask: &Ask, login: &Login, console: bool) 
 
 /// Says something about an ask where it was asked, once about the same subject; true if it is said.
 fn reply(tx: &Tx<'_>, ask: &Ask, subject: &str, text: String) -> Result<bool, Error> {
-    let (id, destination, reply_to) = (random::hex::<16>()?, ask.destination.clone(), ask.message.clone());
-    let notice = notices::Notice { id, destination, text, reply_to };
+    let notice = in_reply(ask, text)?;
     let about = About { subject, worth: Worth::Alarm, repeated: Repeated::Dropped, quota: None };
     Ok(notices::raise(tx, &notice, about, LONGER_THAN_ASKED)?)
 }

@@ -4,7 +4,7 @@
 use kbmfa_proto::login::{Account, OpenLogin};
 use kbmfa_proto::names::UserName;
 
-use super::service::{Rules, by_the_relay};
+use super::service::{Rules, by_the_chat};
 use crate::clock::Time;
 use crate::db::{Error, Tx};
 use crate::employees::service::behind;
@@ -34,11 +34,11 @@ pub(super) fn as_one(tx: &Tx<'_>, opened: &OpenLogin) -> Result<Person, Error> {
     Ok(Person::of_all(about(tx, opened)?))
 }
 
-/// What the relay says about them: each has to be a member where one has to be.
-pub(super) fn by_relay(tx: &Tx<'_>, rules: &Rules, people: &[Person]) -> Result<(Membership, Reach), Error> {
-    let (mut membership, reach) = by_the_relay(tx, rules, &Person::Unknown)?;
+/// What the chat reports about them: each has to be a member where one has to be.
+pub(super) fn by_chat(tx: &Tx<'_>, rules: &Rules, people: &[Person]) -> Result<(Membership, Reach), Error> {
+    let (mut membership, reach) = by_the_chat(tx, rules, &Person::Unknown)?;
     for (n, person) in people.iter().filter(|person| matches!(person, Person::Employee(_))).enumerate() {
-        let (own, _) = by_the_relay(tx, rules, person)?;
+        let (own, _) = by_the_chat(tx, rules, person)?;
         membership = if n == 0 { own } else { membership.and(own) };
     }
     Ok((membership, reach))

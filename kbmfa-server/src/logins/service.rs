@@ -4,7 +4,7 @@
 use kbmfa_proto::account::LocalCaller;
 use kbmfa_proto::login::{FirstFactor, KEY_BYTES_MAX, LoginReply, OpenLogin, State as WireState};
 use kbmfa_proto::names::{LoginId, MachineName, UserName};
-use kbmfa_proto::text::Shown;
+use kbmfa_proto::text::SafeText;
 use std::time::Duration;
 
 use super::Error;
@@ -20,7 +20,9 @@ use crate::channels::Post;
 use crate::db::{self, Tx};
 use crate::machines;
 use crate::machines::caller::{AuthToken, Caller, Claim};
-use crate::policy::{self, Facts, Grounds, Membership, Person, Reach, Refusal, Subject, Verdict};
+use crate::policy::{
+    self, Channel, Facts, Grounds, Membership, Person, Reach, Refusal, Subject, Terms, Verdict,
+};
 use crate::pools;
 use crate::random;
 use crate::source::Origin;
@@ -28,16 +30,13 @@ use crate::source::Origin;
 /// Logins whose time is up that are ended in one transaction: bounds how long the next login waits for that.
 const SWEPT_MAX: i64 = 20;
 
-/// The relay that is always there.
-pub(super) const CONSOLE: &str = "console";
-
 /// What the operator has decided about logins.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Rules {
     /// Who may enter.
     pub policy: policy::Settings,
-    /// The relay through which people are asked.
-    pub relay: &'static str,
+    /// The chat in which people are asked, if there is one.
+    pub chat: Option<Channel>,
     /// How long after a denial the same user from the same address is refused on the same machine.
     pub cool_down: Duration,
     /// How long a silent machine is waited for.
@@ -125,17 +124,21 @@ pub fn sweep(tx: &Tx<'_>, rules: &Rules) -> Result<Vec<LoginId>, Error> {
 /// What the database says.
 pub fn end_start(tx: &Tx<'_>, rules: &Rules) -> Result<Option<Vec<LoginId>>, Error> {
     let since = rules.grace.listening_since;
-    let (Some(started), false) = (since, rules.relay == CONSOLE) else { return Ok(Some(Vec::new())) };
-    if reach::is_starting(tx, rules.relay, since)? {
+    let (Some(started), Some(chat)) = (since, rules.chat) else { return Ok(Some(Vec::new())) };
+    if reach::is_starting(tx, chat, since)? {
         return Ok(None);
     }
-    if rules.policy.console_when_down || reach::reach(tx, rules.relay, since)? != Reach::Down {
+    if reach::reach(tx, chat, since)? != Reach::Down {
         return Ok(Some(Vec::new()));
     }
     let mut refused = Vec::new();
     for mut login in store::unasked(tx, started)? {
-        apply(tx, rules, &mut login, Input::Revoke(Revocation::RelayDown), &Actor::new("policy"))?;
-        refused.push(login.id);
+        let subject = subject(tx, (&login.machine_id, &login.machine), &login.opened)?;
+        let terms = policy::terms_for(&rules.policy, &subject);
+        if policy::channels_now(terms, Reach::Down).is_empty() {
+            apply(tx, rules, &mut login, Input::Revoke(Revocation::RelayDown), &Actor::new("policy"))?;
+            refused.push(login.id);
+        }
     }
     Ok(Some(refused))
 }
@@ -199,21 +202,59 @@ pub fn find(tx: &Tx<'_>, prefix: &str) -> Result<Login, Error> {
     let mut found = if hex && !prefix.is_empty() { store::by_prefix(tx, prefix)? } else { Vec::new() };
     match (found.pop(), found.pop()) {
         (Some(login), None) => Ok(login),
-        (None, _) => Err(Error::NotFound(Shown::new(prefix).to_string())),
+        (None, _) => Err(Error::NotFound(SafeText::new(prefix).to_string())),
         (Some(_), Some(_)) => Err(Error::Ambiguous(prefix.to_owned())),
     }
 }
 
-/// Records that the relay has posted an ask.
+/// Records that the chat has posted an ask.
 ///
 /// # Errors
 /// What the database says.
-pub fn ask_posted(tx: &Tx<'_>, relay: &str, ask: &Ask, message: &str) -> Result<(), Error> {
+pub fn ask_posted(tx: &Tx<'_>, ask: &Ask, message: &str) -> Result<(), Error> {
     if asks::posted(tx, &ask.id, message)?
         && let Some(login) = store::by_id(tx, &ask.login)?
     {
-        let event = about(&login, Kind::AskPosted, Actor::new(format!("relay:{relay}")));
-        audit::append(tx, &event.detail("destination", &ask.destination.1).detail("message", message))?;
+        record_posting(tx, &login, ask, message)?;
+    }
+    Ok(())
+}
+
+fn record_posting(tx: &Tx<'_>, login: &Login, ask: &Ask, message: &str) -> Result<(), Error> {
+    let event = about_ask(login, Kind::AskPosted, ask);
+    audit::append(tx, &event.detail("message", message))?;
+    Ok(())
+}
+
+/// An event that the chat of this ask has caused.
+pub(super) fn about_ask(login: &Login, kind: Kind, ask: &Ask) -> Event {
+    let event = about(login, kind, Actor::new(format!("relay:{}", ask.channel)));
+    event.detail("destination", &ask.destination)
+}
+
+/// Asks about a login in one channel. At the console an ask is posted as soon as it is in the database.
+fn ask_in(tx: &Tx<'_>, login: &Login, terms: &Terms, channel: Channel) -> Result<(), Error> {
+    let destination = match channel {
+        Channel::Console => Channel::Console.to_string(),
+        Channel::Keybase => terms.destination.clone(),
+    };
+    let (id, approvers) = (random::hex::<16>()?, terms.approvers.clone());
+    let (login_id, asked_at) = (login.id.clone(), tx.now);
+    let ask = Ask {
+        id,
+        login: login_id,
+        channel,
+        destination,
+        approvers,
+        message: None,
+        asked_at,
+        sends: 0,
+        sent_at: None,
+    };
+    asks::insert(tx, &ask)?;
+    if channel == Channel::Console {
+        asks::posted(tx, &ask.id, &ask.id)?;
+        record_posting(tx, login, &ask, &ask.id)?;
     }
     Ok(())
 }
@@ -226,8 +267,7 @@ pub fn ask_doubled(tx: &Tx<'_>, ask: &Ask, message: &str) -> Result<(), Error> {
     if asks::add_copy(tx, ask, message)?
         && let Some(login) = store::by_id(tx, &ask.login)?
     {
-        let event = about(&login, Kind::AskDoubled, Actor::new(format!("relay:{}", ask.destination.0)));
-        audit::append(tx, &event.detail("destination", &ask.destination.1).detail("message", message))?;
+        audit::append(tx, &about_ask(&login, Kind::AskDoubled, ask).detail("message", message))?;
     }
     Ok(())
 }
@@ -239,8 +279,7 @@ pub fn ask_doubled(tx: &Tx<'_>, ask: &Ask, message: &str) -> Result<(), Error> {
 pub fn abandon_ask(tx: &Tx<'_>, ask: &Ask, why: &str) -> Result<(), Error> {
     asks::close(tx, &ask.id)?;
     if let Some(login) = store::by_id(tx, &ask.login)? {
-        let event = about(&login, Kind::AskAbandoned, Actor::new(format!("relay:{}", ask.destination.0)));
-        audit::append(tx, &event.detail("destination", &ask.destination.1).detail("why", why))?;
+        audit::append(tx, &about_ask(&login, Kind::AskAbandoned, ask).detail("why", why))?;
     }
     Ok(())
 }
@@ -304,10 +343,7 @@ fn enter(
     record_opening(tx, &login, &verdict)?;
     match verdict {
         Verdict::Ask(terms) => {
-            let destination = (rules.relay.to_owned(), terms.destination);
-            let (id, login, approvers) = (random::hex::<16>()?, id.clone(), terms.approvers);
-            let ask = Ask { id, login, destination, approvers, message: None, sends: 0, sent_at: None };
-            asks::insert(tx, &ask)?;
+            terms.channels.iter().try_for_each(|channel| ask_in(tx, &login, &terms, *channel))?;
         }
         // It is on record, and nobody is told of what was no login.
         Verdict::Refuse(_) if opened.rehearsal => {}
@@ -324,7 +360,7 @@ fn enter(
 
 fn origin(opened: &OpenLogin) -> Option<Origin> {
     let client = opened.connection.ssh.map(|ssh| ssh.client.ip());
-    Origin::of(client, opened.rhost.as_ref().map(Shown::as_str))
+    Origin::of(client, opened.rhost.as_ref().map(SafeText::as_str))
 }
 
 /// The key that was used, where sshd told it.
@@ -384,18 +420,11 @@ pub(super) fn facts(
     let key = history::Key { machine_id, quota, user: &opened.user, origin: source.as_ref() };
     let before = history::before(tx, key, opened, tx.now.minus(rules.cool_down))?;
     let people = people::about(tx, opened)?;
-    let (membership, relay) = people::by_relay(tx, rules, &people)?;
+    let (membership, chat) = people::by_chat(tx, rules, &people)?;
     Ok(Facts {
-        subject: Subject {
-            machine: machine.clone(),
-            pools: pools::store::of_machine(tx, machine_id)?,
-            user: opened.user.clone(),
-            also: opened.uid_user.clone(),
-            service: opened.service.to_string(),
-            from: source.as_ref().and_then(|source| source.address),
-        },
+        subject: subject(tx, (machine_id, machine), opened)?,
         membership,
-        relay,
+        chat,
         person: Person::of_all(people),
         account: people::account(opened, tx.now),
         rehearsal: opened.rehearsal,
@@ -404,17 +433,33 @@ pub(super) fn facts(
     })
 }
 
-/// What the relay has to say: whether that person is a member, where it matters, and whether anybody can be asked.
+/// The part of a login that rules look at.
+fn subject(
+    tx: &Tx<'_>,
+    (machine_id, machine): (&str, &MachineName),
+    opened: &OpenLogin,
+) -> Result<Subject, db::Error> {
+    Ok(Subject {
+        machine: machine.clone(),
+        pools: pools::store::of_machine(tx, machine_id)?,
+        user: opened.user.clone(),
+        also: opened.uid_user.clone(),
+        service: opened.service.to_string(),
+        from: origin(opened).and_then(|source| source.address),
+    })
+}
+
+/// What the chat reports: whether that person is a member, where it matters, and whether anybody can be asked there.
 ///
 /// # Errors
 /// What the database says.
-pub fn by_the_relay(tx: &Tx<'_>, rules: &Rules, person: &Person) -> Result<(Membership, Reach), db::Error> {
+pub fn by_the_chat(tx: &Tx<'_>, rules: &Rules, person: &Person) -> Result<(Membership, Reach), db::Error> {
+    let Some(chat) = rules.chat else { return Ok((Membership::Unknown, Reach::Up)) };
     let membership = match person {
-        Person::Employee(names) if rules.policy.require_member => reach::membership(tx, rules.relay, names)?,
+        Person::Employee(names) if rules.policy.require_member => reach::membership(tx, chat, names)?,
         _ => Membership::Unknown,
     };
-    let since = rules.grace.listening_since;
-    Ok((membership, if rules.relay == CONSOLE { Reach::Up } else { reach::reach(tx, rules.relay, since)? }))
+    Ok((membership, reach::reach(tx, chat, rules.grace.listening_since)?))
 }
 
 fn read(tx: &Tx<'_>, rules: &Rules, mut login: Login, wait: Duration) -> Result<(i64, LoginReply), Error> {
@@ -530,8 +575,8 @@ fn reply(login: &Login, tx: &Tx<'_>, rules: &Rules) -> LoginReply {
     LoginReply {
         id: login.id.clone(),
         state,
-        reason: reason.map(Shown::from),
-        say: say.map(Shown::from),
+        reason: reason.map(SafeText::from),
+        say: say.map(SafeText::from),
         prompt: None,
         expires_in_ms: (state == WireState::Pending)
             .then(|| u64::try_from(left.as_millis()).unwrap_or(u64::MAX)),

@@ -24,7 +24,7 @@ use crate::employees;
 use crate::employees::store::Employee;
 use crate::machines;
 use crate::machines::caller::{Caller, Claim};
-use crate::policy::{Approvers, Limits, Rule, Says, Scope, Settings, Terms};
+use crate::policy::{Approvers, Channel, Limits, Rule, Says, Scope, Settings, Terms};
 use crate::secret::SecretHash;
 use crate::usecases::employees as employment;
 use crate::usecases::testing::enter_machine;
@@ -56,7 +56,8 @@ impl World {
         let caller = enter_machine(&fixture, "web1");
         let default = Terms {
             approvers: Approvers::Anyone,
-            console: true,
+            channels: vec![Channel::Console],
+            channels_when_down: Vec::new(),
             window: WINDOW,
             destination: "console".into(),
         };
@@ -67,12 +68,11 @@ impl World {
             asks_per_machine: 99,
             asks_per_user_everywhere: 99,
         };
-        let policy =
-            Settings { rules: Vec::new(), default, limits, require_member: false, console_when_down: false };
+        let policy = Settings { rules: Vec::new(), default, limits, require_member: false };
         let grace = Grace { length: GRACE, listening_since: Some(fixture.clock.now()) };
         let rules = Rules {
             policy,
-            relay: "console",
+            chat: None,
             cool_down: Duration::ZERO,
             grace,
             auth_token: None,
@@ -139,12 +139,12 @@ impl World {
     }
 }
 
-fn login_id(byte: u8) -> LoginId {
+pub(crate) fn login_id(byte: u8) -> LoginId {
     LoginId::from_random([byte; 16])
 }
 
 /// alice at sshd, on connection number `connection`.
-pub(super) fn alice(connection: u16) -> OpenLogin {
+pub(crate) fn alice(connection: u16) -> OpenLogin {
     let ssh = SshConnection {
         client: ([192, 0, 2, 7], 50_000 + connection).into(),
         server: ([192, 0, 2, 1], 22).into(),

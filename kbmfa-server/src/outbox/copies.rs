@@ -6,16 +6,14 @@ use crate::channels::{Chat, Message};
 use crate::logins::service;
 use crate::logins::state::State;
 
-impl<R: Chat> Worker<'_, R> {
+impl<C: Chat> Worker<'_, C> {
     /// Somebody reacted to a message that is no known ask, or the bot posted one that is not recorded: it may be a post whose
     /// reply was lost.
     pub(super) async fn identify_message(&self, message: &str) -> Result<(), Failure> {
         let message = Message(message.to_owned());
-        let Some(mark) = self.call(self.relay.identify(&message)).await? else { return Ok(()) };
-        let name = self.relay.name();
-        let rules = self.logins.rules();
-        let found =
-            self.logins.db().read(move |tx| item(tx, &rules, asks::beginning(tx, name, &mark)?)).await?;
+        let Some(mark) = self.call(self.chat.identify(&message)).await? else { return Ok(()) };
+        let chat = self.chat.channel();
+        let found = self.logins.db().read(move |tx| item(tx, asks::beginning(tx, chat, &mark)?)).await?;
         let Some(item) = found else { return Ok(()) };
         // An ask whose login has ended may be closed already: then nobody else would turn the message into the verdict.
         if item.ask.message.is_none() && item.login.life.state == State::Pending {
@@ -24,8 +22,7 @@ impl<R: Chat> Worker<'_, R> {
             self.record_copies(&item, item.ask.message.as_deref(), std::slice::from_ref(&message)).await?;
         }
         let id = item.ask.id;
-        let rules = self.logins.rules();
-        let found = self.logins.db().read(move |tx| self::item(tx, &rules, asks::by_id(tx, &id)?)).await?;
+        let found = self.logins.db().read(move |tx| self::item(tx, asks::by_id(tx, &id)?)).await?;
         match found {
             Some(item) => self.apply_answers(item).await,
             None => Ok(()),
@@ -34,7 +31,7 @@ impl<R: Chat> Worker<'_, R> {
 
     /// Finds the other messages of an ask that was sent more than once.
     pub(super) async fn find_copies(&self, item: &mut Item) -> Result<(), Failure> {
-        let found = self.call(self.relay.find(&self.posting(item))).await?;
+        let found = self.call(self.chat.find(&self.posting(item))).await?;
         self.record_copies(item, item.ask.message.as_deref(), &found).await?;
         let id = item.ask.id.clone();
         let copies = self.logins.db().read(move |tx| Ok::<_, Error>(asks::copies(tx, &id)?)).await?;
@@ -54,7 +51,7 @@ impl<R: Chat> Worker<'_, R> {
         if new.is_empty() {
             return Ok(());
         }
-        log::warn!("relay {}: login {} was asked about twice", self.relay.name(), item.login.id.short());
+        log::warn!("relay {}: login {} was asked about twice", self.chat.channel(), item.login.id.short());
         let ask = item.ask.clone();
         self.write("ask.doubled", move |tx| {
             new.iter().try_for_each(|Message(message)| service::ask_doubled(tx, &ask, message))
@@ -64,15 +61,13 @@ impl<R: Chat> Worker<'_, R> {
 
     /// Says on one copy where the ask is, or what became of it; false if there is none to be tried now.
     pub(super) async fn edit_one_copy(&mut self) -> Result<bool, Failure> {
-        let (name, now) = (self.relay.name(), self.logins.db().now());
-        let found = self.logins.db().read(move |tx| Ok::<_, Error>(asks::found_copies(tx, name)?)).await?;
+        let (chat, now) = (self.chat.channel(), self.logins.db().now());
+        let found = self.logins.db().read(move |tx| Ok::<_, Error>(asks::found_copies(tx, chat)?)).await?;
         let Some(copy) = found.into_iter().find(|copy| self.backoff.may_try(copy, now)) else {
             return Ok(false);
         };
         let wanted = copy.clone();
-        let rules = self.logins.rules();
-        let found =
-            self.logins.db().read(move |tx| item(tx, &rules, asks::of_message(tx, name, &wanted)?)).await?;
+        let found = self.logins.db().read(move |tx| item(tx, asks::of_message(tx, chat, &wanted)?)).await?;
         let Some(item) = found else { return Ok(false) };
         let marked = self.edit_copy(&item, &copy).await;
         let what = format!("login {}", item.login.id.short());
@@ -86,8 +81,8 @@ impl<R: Chat> Worker<'_, R> {
         } else {
             messages::verdict(self.logins, &item.login, &item.pools).await?
         };
-        self.call(self.relay.edit_copy(&self.posting(item), &Message(copy.to_owned()), &text)).await?;
-        let (name, copy) = (self.relay.name(), copy.to_owned());
-        self.write("copy.told", move |tx| Ok(asks::copy_told(tx, name, &copy)?)).await
+        self.call(self.chat.edit_copy(&self.posting(item), &Message(copy.to_owned()), &text)).await?;
+        let (chat, copy) = (self.chat.channel(), copy.to_owned());
+        self.write("copy.told", move |tx| Ok(asks::copy_told(tx, chat, &copy)?)).await
     }
 }

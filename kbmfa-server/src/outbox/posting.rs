@@ -4,7 +4,7 @@ use super::{Ask, Failure, Item, Worker, asks};
 use crate::channels::{self, Chat, Message};
 use crate::logins::service;
 
-impl<R: Chat> Worker<'_, R> {
+impl<C: Chat> Worker<'_, C> {
     pub(super) async fn post(&mut self, item: &Item) -> Result<(), Failure> {
         if let Some(message) = self.find(item).await? {
             // Somebody may have answered already.
@@ -14,16 +14,16 @@ impl<R: Chat> Worker<'_, R> {
         // Whoever comes after a crash has to know that it may have been posted.
         let id = item.ask.id.clone();
         self.write("ask.sending", move |tx| Ok(asks::sending(tx, &id)?)).await?;
-        let message = self.call(self.relay.post(&self.posting(item))).await?;
+        let message = self.call(self.chat.post(&self.posting(item))).await?;
         self.record_post(&item.ask, &message).await?;
-        self.call(self.relay.add_buttons(&message)).await
+        self.call(self.chat.add_buttons(&message)).await
     }
 
     /// The message of an ask that may have been posted by a process that died before it could say so, or whose reply was
     /// lost, put on record. An error as long as it may still arrive.
     pub(super) async fn find(&self, item: &Item) -> Result<Option<Message>, Failure> {
         let Some(sent_at) = item.ask.sent_at.filter(|_| item.ask.sends > 0) else { return Ok(None) };
-        let found = self.call(self.relay.find(&self.posting(item))).await?;
+        let found = self.call(self.chat.find(&self.posting(item))).await?;
         let now = self.logins.db().now();
         match found.first() {
             Some(message) => {
@@ -37,7 +37,7 @@ impl<R: Chat> Worker<'_, R> {
     }
 
     pub(super) async fn record_post(&self, ask: &Ask, message: &Message) -> Result<(), Failure> {
-        let (name, ask, Message(message)) = (self.relay.name(), ask.clone(), message.clone());
-        self.write("ask.posted", move |tx| service::ask_posted(tx, name, &ask, &message)).await
+        let (ask, Message(message)) = (ask.clone(), message.clone());
+        self.write("ask.posted", move |tx| service::ask_posted(tx, &ask, &message)).await
     }
 }

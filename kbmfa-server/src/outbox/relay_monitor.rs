@@ -24,9 +24,9 @@ const TELL_HEAD: Duration = Duration::from_secs(24 * 60 * 60);
 const LOOK_AT_HEAD: Duration = Duration::from_secs(600);
 
 /// See the module.
-pub(super) struct RelayMonitor<'a, R> {
+pub(super) struct RelayMonitor<'a, C> {
     pub(super) logins: &'a Logins,
-    pub(super) relay: &'a R,
+    pub(super) chat: &'a C,
     pub(super) token: &'a LeaseToken,
     pub(super) progress: Progress,
 }
@@ -38,7 +38,7 @@ struct Published {
     head: Option<Time>,
 }
 
-impl<R: Chat> RelayMonitor<'_, R> {
+impl<C: Chat> RelayMonitor<'_, C> {
     pub(super) async fn run(&self) {
         let (mut published, mut faults) = (Published::default(), FaultLog::new("relay monitor"));
         loop {
@@ -50,16 +50,12 @@ impl<R: Chat> RelayMonitor<'_, R> {
 
     async fn look(&self, published: &mut Published) -> Result<(), Error> {
         let is_mine = self.token.renew().await?;
-        self.relay.set_leader(is_mine);
+        self.chat.set_leader(is_mine);
         if !is_mine {
             *published = Published::default();
             return Ok(());
         }
-        // The console is always there, and needs no witness: who sits there can read the record itself.
-        if self.relay.name() == "console" {
-            return Ok(());
-        }
-        let why_down = match self.relay.state() {
+        let why_down = match self.chat.state() {
             State::Starting => return Ok(()),
             State::Up => None,
             State::Down(why) => Some(why),
@@ -70,21 +66,21 @@ impl<R: Chat> RelayMonitor<'_, R> {
     }
 
     async fn record_state(&self, why_down: Option<String>, published: &mut Published) -> Result<(), Error> {
-        let (name, now) = (self.relay.name(), self.logins.db().now());
+        let (chat, now) = (self.chat.channel(), self.logins.db().now());
         let before = published.state.as_ref();
         let is_old = before.is_none_or(|(was, at)| *was != why_down || now.since(*at) >= SAY_AGAIN);
-        let members = if why_down.is_none() { self.relay.members() } else { None };
+        let members = if why_down.is_none() { self.chat.members() } else { None };
         if !is_old && members.is_none() {
             return Ok(());
         }
         let news = why_down.clone();
         let write = self.logins.db().write("relay.state", move |tx| {
-            if reach::say(tx, name, news.as_deref())? {
+            if reach::say(tx, chat, news.as_deref())? {
                 let kind = if news.is_none() { Kind::RelayUp } else { Kind::RelayDown };
-                let event = Event::new(kind, Actor::new(format!("relay:{name}")));
+                let event = Event::new(kind, Actor::new(format!("relay:{chat}")));
                 audit::append(tx, &event.maybe("why", news.as_ref()))?;
             }
-            members.map_or(Ok(()), |members| Ok::<_, Error>(reach::list(tx, name, &members)?))
+            members.map_or(Ok(()), |members| Ok::<_, Error>(reach::list(tx, chat, &members)?))
         });
         write.await?;
         if before.is_none_or(|(was, _)| *was != why_down) {

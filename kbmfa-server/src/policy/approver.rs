@@ -5,6 +5,8 @@ use serde::Serialize;
 use std::fmt;
 use std::str::FromStr;
 
+use super::Channel;
+
 /// One person in one relay: `console:root`.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize)]
 #[serde(into = "String")]
@@ -32,9 +34,9 @@ impl Approver {
         &self.name
     }
 
-    /// True for somebody with a shell on the server.
-    pub fn is_at_console(&self) -> bool {
-        self.relay == "console"
+    /// True if this person answers from that channel.
+    pub fn is_in(&self, channel: Channel) -> bool {
+        self.relay == channel.as_str()
     }
 
     /// The person of this name in Keybase.

@@ -3,7 +3,7 @@
 
 use kbmfa_proto::names::{MachineName, PoolName};
 
-use super::{Approvers, Rule, Says, Settings, Terms};
+use super::{Approvers, Channel, Rule, Says, Settings, Terms};
 
 /// What the policy's names are checked against.
 #[derive(Debug, Clone, Default)]
@@ -12,13 +12,11 @@ pub struct Known {
     pub machines: Vec<MachineName>,
     /// The pools that there are.
     pub pools: Vec<PoolName>,
-    /// The relays through which somebody can answer.
-    pub relays: Vec<String>,
 }
 
 /// One sentence for each fault, with its line where it has one.
 pub fn lint(settings: &Settings, known: &Known) -> Vec<String> {
-    let mut faults = approver_faults("[policy]", &settings.default, known);
+    let mut faults = approver_faults("[policy]", &settings.default);
     for (n, rule) in settings.rules.iter().enumerate() {
         let here = format!("line {}: rule {}", rule.line, n + 1);
         let earlier = settings.rules.iter().take(n).find(|earlier| earlier.scope.covers(&rule.scope));
@@ -30,7 +28,7 @@ pub fn lint(settings: &Settings, known: &Known) -> Vec<String> {
         }
         faults.extend(unknown_names(rule, known).into_iter().map(|fault| format!("{here} {fault}")));
         if let Says::Ask(terms) = &rule.says {
-            faults.extend(approver_faults(&here, terms, known));
+            faults.extend(approver_faults(&here, terms));
         }
     }
     faults
@@ -44,9 +42,12 @@ fn unknown_names(rule: &Rule, known: &Known) -> Vec<String> {
     pools.chain(machines.map(|machine| format!("names machine {machine}, which does not exist"))).collect()
 }
 
-fn approver_faults(here: &str, terms: &Terms, known: &Known) -> Vec<String> {
+fn approver_faults(here: &str, terms: &Terms) -> Vec<String> {
     let Approvers::List(people) = &terms.approvers else { return Vec::new() };
-    let strangers = people.iter().filter(|person| !known.relays.iter().any(|relay| relay == person.relay()));
-    let why = |person| format!("{here}: {person} can never answer: no such relay is configured");
+    let channels = || terms.channels.iter().chain(&terms.channels_when_down);
+    let strangers = people.iter().filter(|person| !channels().any(|channel| person.is_in(*channel)));
+    let names = |channels: &[Channel]| channels.iter().map(Channel::to_string).collect::<Vec<_>>().join(", ");
+    let why =
+        |person| format!("{here}: {person} can never answer: the channels are {}", names(&terms.channels));
     strangers.map(why).collect()
 }

@@ -1,10 +1,12 @@
 //! Who may enter: pure functions over facts. No clock, no database, no async.
 
 mod approver;
+mod channel;
 mod lint;
 mod rule;
 
 pub use approver::{Approver, Approvers, BadApprover};
+pub use channel::{Channel, UnknownChannel};
 pub use lint::{Known, lint};
 pub use rule::{Mismatch, Rule, Says, Scope, Subject, Terms};
 
@@ -21,10 +23,8 @@ pub struct Settings {
     pub default: Terms,
     /// How much is too much.
     pub limits: Limits,
-    /// Whether only members of the relay's team may log in.
+    /// Whether only members of the chat's team may log in.
     pub require_member: bool,
-    /// Whether the console's answers count while the relay is down. If not, logins that need it are refused.
-    pub console_when_down: bool,
 }
 
 /// How much is too much. What counts per user counts per source address too, so that the thief of a key
@@ -71,10 +71,10 @@ pub struct Facts {
     pub account: Account,
     /// Whether it is a dry run.
     pub rehearsal: bool,
-    /// Whether that person is a member of the relay's team.
+    /// Whether that person is a member of the chat's team.
     pub membership: Membership,
-    /// Whether people can be asked.
-    pub relay: Reach,
+    /// Whether people can be asked in the chat.
+    pub chat: Reach,
     /// What was decided before.
     pub before: Before,
     /// How much there is already.
@@ -109,7 +109,7 @@ impl Person {
     }
 }
 
-/// Whether a person is a member of the relay's team.
+/// Whether a person is a member of the chat's team.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Membership {
     /// By a list that is fresh enough.
@@ -132,10 +132,10 @@ impl Membership {
     }
 }
 
-/// Whether the relay reaches people.
+/// Whether the chat reaches people.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Reach {
-    /// As far as is known.
+    /// As far as is known. Also where there is no chat.
     Up,
     /// The server has just started, and it is not known yet. Whoever comes is asked about once people are reached.
     Starting,
@@ -227,9 +227,9 @@ pub enum Refusal {
     TooManyPending,
     /// Too many asks in the last minute.
     TooManyAsks,
-    /// The employee is no member of the relay's team, and must be.
+    /// The employee is no member of the chat's team, and must be.
     NotAMember,
-    /// Nobody can be asked, since the relay does not reach them.
+    /// Nobody can be asked: none of the rule's channels works.
     RelayDown,
     /// Nobody may approve their own login here, and no employee has this account.
     UnknownPerson,
@@ -285,10 +285,10 @@ fn judge_login(settings: &Settings, facts: &Facts) -> Verdict {
     }
     let spoken = speaking_rule(settings, &facts.subject);
     match spoken.map(|rule| (&rule.says, rule.line)) {
-        _ if facts.account == Account::Missing => hold(settings, facts),
+        _ if facts.account == Account::Missing => hold(terms_for(settings, &facts.subject), facts),
         Some((Says::Exempt, line)) => Verdict::Allow(Grounds::Exempt { line }),
-        Some((Says::Ask(terms), _)) => ask(settings, terms, facts),
-        None => ask(settings, &settings.default, facts),
+        Some((Says::Ask(terms), _)) => ask(terms, facts),
+        None => ask(&settings.default, facts),
     }
 }
 
@@ -305,17 +305,20 @@ pub fn terms_for<'a>(settings: &'a Settings, login: &Subject) -> &'a Terms {
     }
 }
 
-/// True if `who` may answer on these terms about a login of the person `behind` it. At the console somebody may who is
-/// named, or where it counts beside the relay.
+/// True if `who` may answer on these terms about a login of the person `behind` it.
 pub fn may_answer(terms: &Terms, behind: &Person, who: &Approver) -> bool {
-    let named = matches!(terms.approvers, Approvers::List(_));
-    (terms.console || named || !who.is_at_console()) && is_among(&terms.approvers, behind, who)
+    terms.channels.iter().any(|channel| who.is_in(*channel)) && is_among(&terms.approvers, behind, who)
 }
 
-/// True if somebody at the console may answer on these terms.
-pub fn counts_at_console(terms: &Terms) -> bool {
-    terms.console
-        || matches!(&terms.approvers, Approvers::List(people) if people.iter().any(Approver::is_at_console))
+/// Where people are asked now on these terms: in all of their channels if one of them works, and otherwise in those and
+/// what takes over. Empty if nobody can be asked.
+pub fn channels_now(terms: &Terms, chat: Reach) -> Vec<Channel> {
+    let works = |channel: &Channel| *channel == Channel::Console || chat != Reach::Down;
+    let mut channels = terms.channels.clone();
+    if !channels.iter().any(works) {
+        channels.extend(terms.channels_when_down.iter().filter(|channel| works(channel)));
+    }
+    if channels.iter().any(works) { channels } else { Vec::new() }
 }
 
 /// True if `who` is one of the approvers of a login of the person `behind` it.
@@ -339,21 +342,25 @@ fn refused_outright(settings: &Settings, facts: &Facts) -> Option<Refusal> {
 }
 
 /// Where only members may log in: an account that is nobody's is no member's either.
-/// Nobody knows who is one while the relay is down: then the console takes its place, or nobody gets in.
+/// Nobody knows who is one while the chat is down: then another channel takes over, or nobody gets in.
 fn missing_member(settings: &Settings, facts: &Facts) -> Option<Refusal> {
-    match (&facts.person, facts.membership, facts.relay) {
+    match (&facts.person, facts.membership, facts.chat) {
         (Person::Unknown, _, _) => Some(Refusal::UnknownPerson),
         (_, Membership::Stranger, _) => Some(Refusal::NotAMember),
-        (_, Membership::Unknown, Reach::Down) if settings.console_when_down => None,
+        (_, Membership::Unknown, Reach::Down) if has_substitute(settings, facts) => None,
         // Who answers is judged again with a list of members; nobody is let in without one.
         (_, Membership::Unknown, Reach::Starting) | (_, Membership::Member, _) => None,
         (_, Membership::Unknown, _) => Some(Refusal::RelayDown),
     }
 }
 
+fn has_substitute(settings: &Settings, facts: &Facts) -> bool {
+    terms_for(settings, &facts.subject).channels_when_down.contains(&Channel::Console)
+}
+
 /// Where only members may log in, and who is one is not known yet: that may be asked about, and lets nobody in.
 fn is_membership_awaited(settings: &Settings, facts: &Facts) -> bool {
-    settings.require_member && facts.membership == Membership::Unknown && facts.relay == Reach::Starting
+    settings.require_member && facts.membership == Membership::Unknown && facts.chat == Reach::Starting
 }
 
 fn over_limit(limits: &Limits, counts: Counts) -> Option<Refusal> {
@@ -370,22 +377,22 @@ fn over_limit(limits: &Limits, counts: Counts) -> Option<Refusal> {
 }
 
 /// An account that does not exist is treated as one about which somebody is asked, or cannot be.
-fn hold(settings: &Settings, facts: &Facts) -> Verdict {
-    match facts.relay {
-        Reach::Down if !settings.console_when_down => Verdict::Refuse(Refusal::RelayDown),
-        Reach::Up | Reach::Starting | Reach::Down => Verdict::Hold,
+fn hold(terms: &Terms, facts: &Facts) -> Verdict {
+    if channels_now(terms, facts.chat).is_empty() {
+        return Verdict::Refuse(Refusal::RelayDown);
     }
+    Verdict::Hold
 }
 
-fn ask(settings: &Settings, terms: &Terms, facts: &Facts) -> Verdict {
-    match (&terms.approvers, &facts.person, facts.relay) {
-        (Approvers::NotSelf, Person::Unknown, _) => Verdict::Refuse(Refusal::UnknownPerson),
-        (_, _, Reach::Up | Reach::Starting) => Verdict::Ask(terms.clone()),
-        (_, _, Reach::Down) if settings.console_when_down => {
-            Verdict::Ask(Terms { console: true, ..terms.clone() })
-        }
-        (_, _, Reach::Down) => Verdict::Refuse(Refusal::RelayDown),
+fn ask(terms: &Terms, facts: &Facts) -> Verdict {
+    if (&terms.approvers, &facts.person) == (&Approvers::NotSelf, &Person::Unknown) {
+        return Verdict::Refuse(Refusal::UnknownPerson);
     }
+    let channels = channels_now(terms, facts.chat);
+    if channels.is_empty() {
+        return Verdict::Refuse(Refusal::RelayDown);
+    }
+    Verdict::Ask(Terms { channels, ..terms.clone() })
 }
 
 #[cfg(test)]

@@ -4,7 +4,7 @@ use kbmfa_proto::names::{MachineName, PoolName, UserName};
 use std::fmt;
 use std::time::Duration;
 
-use super::Approvers;
+use super::{Approvers, Channel};
 use crate::source::{Address, Range};
 
 /// One `[[policy.rule]]`.
@@ -60,11 +60,13 @@ pub enum Says {
 pub struct Terms {
     /// Who may answer.
     pub approvers: Approvers,
-    /// Whether answers at the server's console count beside the relay's.
-    pub console: bool,
+    /// Where people are asked, and from where their answers count. Never empty.
+    pub channels: Vec<Channel>,
+    /// What takes over while none of `channels` works.
+    pub channels_when_down: Vec<Channel>,
     /// How long they have.
     pub window: Duration,
-    /// Where in the relay they are asked.
+    /// Where in the chat they are asked.
     pub destination: String,
 }
 

@@ -7,7 +7,14 @@ use super::*;
 
 fn terms(approvers: &str) -> Terms {
     let approvers = approvers.parse().unwrap();
-    Terms { approvers, console: true, window: Duration::from_secs(60), destination: "console".into() }
+    let (channels, channels_when_down) = (vec![Channel::Console, Channel::Keybase], Vec::new());
+    let window = Duration::from_secs(60);
+    Terms { approvers, channels, channels_when_down, window, destination: "acme#general".into() }
+}
+
+/// The same, asked in Keybase alone.
+fn in_keybase(approvers: &str) -> Terms {
+    Terms { channels: vec![Channel::Keybase], ..terms(approvers) }
 }
 
 fn rule(line: usize, user: &str, says: Says) -> Rule {
@@ -19,10 +26,10 @@ fn settings() -> Settings {
     Settings {
         rules: vec![
             rule(10, "deploy", Says::Exempt),
-            rule(20, "root deploy", Says::Ask(terms("console:chief"))),
-            rule(30, "carol", Says::Ask(terms("not-self"))),
+            rule(20, "root deploy", Says::Ask(in_keybase("keybase:chief"))),
+            rule(30, "carol", Says::Ask(in_keybase("not-self"))),
         ],
-        default: terms("anyone"),
+        default: in_keybase("anyone"),
         limits: Limits {
             pending_per_user: 3,
             pending_per_machine: 10,
@@ -31,7 +38,6 @@ fn settings() -> Settings {
             asks_per_user_everywhere: 40,
         },
         require_member: false,
-        console_when_down: false,
     }
 }
 
@@ -49,7 +55,7 @@ fn facts(user: &str) -> Facts {
         account: Account::Known,
         rehearsal: false,
         membership: Membership::Unknown,
-        relay: Reach::Up,
+        chat: Reach::Up,
         before: Before::Nothing,
         counts: Counts::default(),
     }
@@ -66,10 +72,10 @@ fn check(facts: &Facts, expected: &Verdict) {
 
 #[test]
 fn each_case_has_its_verdict() {
-    let ask = |approvers| Verdict::Ask(terms(approvers));
+    let ask = |approvers| Verdict::Ask(in_keybase(approvers));
     let refuse = Verdict::Refuse;
     check(&facts("alice"), &ask("anyone"));
-    check(&facts("root"), &ask("console:chief"));
+    check(&facts("root"), &ask("keybase:chief"));
     check(&facts("deploy"), &Verdict::Allow(Grounds::Exempt { line: 10 }));
     check(&facts("carol"), &refuse(Refusal::UnknownPerson));
     check(&Facts { person: carol(), ..facts("carol") }, &ask("not-self"));
@@ -90,7 +96,7 @@ fn each_limit_refuses_at_its_own_number() {
         asks_on_machine: 59,
         asks_everywhere: 39,
     };
-    check(&counted(below, "alice"), &Verdict::Ask(terms("anyone")));
+    check(&counted(below, "alice"), &Verdict::Ask(in_keybase("anyone")));
     for crowded in [Counts { pending_same_user: 3, ..none }, Counts { pending_on_machine: 10, ..none }] {
         check(&counted(crowded, "alice"), &Verdict::Refuse(Refusal::TooManyPending));
     }
@@ -114,7 +120,7 @@ fn a_rehearsal_is_refused_where_a_login_would_be_and_lets_in_and_asks_nowhere() 
     check(&rehearsal(Facts { person: Person::Suspended, ..facts("alice") }), &refuse(Refusal::Suspended));
     let counts = Counts { asks_on_machine: 60, ..Counts::default() };
     check(&rehearsal(Facts { counts, ..facts("alice") }), &refuse(Refusal::TooManyAsks));
-    check(&rehearsal(Facts { relay: Reach::Down, ..facts("alice") }), &refuse(Refusal::RelayDown));
+    check(&rehearsal(Facts { chat: Reach::Down, ..facts("alice") }), &refuse(Refusal::RelayDown));
 }
 
 #[test]
@@ -137,39 +143,68 @@ fn what_was_decided_before_weighs_as_it_should() {
 }
 
 #[test]
-fn beside_a_relay_the_console_counts_only_where_it_is_said_or_somebody_is_named() {
-    let may = |approvers: &str, console, who: &str| {
-        may_answer(&Terms { console, ..terms(approvers) }, &carol(), &who.parse().unwrap())
+fn an_answer_counts_only_from_the_channels_of_the_rule() {
+    use Channel::{Console, Keybase};
+    let may = |approvers: &str, channels: &[Channel], who: &str| {
+        let terms = Terms { channels: channels.to_vec(), ..terms(approvers) };
+        may_answer(&terms, &carol(), &who.parse().unwrap())
     };
-    assert!(may("anyone", true, "console:root") && may("not-self", true, "console:root"));
-    assert!(!may("anyone", false, "console:root") && !may("not-self", false, "console:root"));
-    assert!(may("keybase:alice,console:root", false, "console:root"));
-    assert!(!may("keybase:alice", true, "console:root"));
-    assert!(may("anyone", false, "keybase:alice") && !may("not-self", false, "keybase:carol"));
+    let both = &[Console, Keybase];
+    assert!(may("anyone", both, "console:root") && may("not-self", both, "console:root"));
+    assert!(may("anyone", both, "keybase:alice") && !may("not-self", both, "keybase:carol"));
+    assert!(!may("anyone", &[Keybase], "console:root") && !may("not-self", &[Keybase], "console:root"));
+    assert!(!may("anyone", &[Console], "keybase:alice") && may("anyone", &[Console], "console:root"));
+    let named = "keybase:alice,console:root";
+    assert!(may(named, both, "console:root") && !may(named, &[Keybase], "console:root"));
+    assert!(!may("keybase:alice", both, "console:root"));
+    assert!(!may("anyone", both, "pigeon:alice"));
 }
 
 #[test]
-fn while_the_relay_is_down_a_login_that_needs_it_is_refused_or_waits_for_the_console() {
-    let down = |user| Facts { relay: Reach::Down, ..facts(user) };
+fn a_login_is_refused_for_lack_of_people_only_if_none_of_its_channels_works() {
+    let down = |user| Facts { chat: Reach::Down, ..facts(user) };
     let refused = Verdict::Refuse(Refusal::RelayDown);
     check(&down("alice"), &refused);
     check(&Facts { account: Account::Missing, ..down("alice") }, &refused);
     check(&down("deploy"), &Verdict::Allow(Grounds::Exempt { line: 10 }));
-    let patient = Settings { console_when_down: true, ..settings() };
-    assert_eq!(judge(&patient, &down("alice")), Verdict::Ask(terms("anyone")));
-    assert_eq!(judge(&patient, &Facts { account: Account::Missing, ..down("alice") }), Verdict::Hold);
+    let both = Settings { default: terms("anyone"), ..settings() };
+    assert_eq!(judge(&both, &down("alice")), Verdict::Ask(terms("anyone")));
+    assert_eq!(judge(&both, &Facts { account: Account::Missing, ..down("alice") }), Verdict::Hold);
+    assert_eq!(judge(&both, &down("root")), refused, "its rule has Keybase alone");
+    assert_eq!(judge(&patient(&settings()), &down("alice")), Verdict::Ask(taken_over()));
+    let missing = Facts { account: Account::Missing, ..down("alice") };
+    assert_eq!(judge(&patient(&settings()), &missing), Verdict::Hold);
+    assert_eq!(
+        judge(&patient(&settings()), &facts("alice")),
+        Verdict::Ask(waiting_for_keybase()),
+        "while it works"
+    );
+}
+
+/// The default terms with the console taking over.
+fn waiting_for_keybase() -> Terms {
+    Terms { channels_when_down: vec![Channel::Console], ..in_keybase("anyone") }
+}
+
+/// The same once it has.
+fn taken_over() -> Terms {
+    Terms { channels: vec![Channel::Keybase, Channel::Console], ..waiting_for_keybase() }
+}
+
+fn patient(settings: &Settings) -> Settings {
+    Settings { default: waiting_for_keybase(), ..settings.clone() }
 }
 
 #[test]
 fn while_the_server_starts_a_login_waits_to_be_asked_about_and_nobody_is_let_in_for_a_list_that_is_not_there_yet()
  {
-    let starting = |user| Facts { relay: Reach::Starting, ..facts(user) };
-    assert_eq!(judge(&settings(), &starting("alice")), Verdict::Ask(terms("anyone")));
+    let starting = |user| Facts { chat: Reach::Starting, ..facts(user) };
+    assert_eq!(judge(&settings(), &starting("alice")), Verdict::Ask(in_keybase("anyone")));
     assert_eq!(judge(&settings(), &Facts { account: Account::Missing, ..starting("alice") }), Verdict::Hold);
     assert_eq!(judge(&settings(), &starting("deploy")), Verdict::Allow(Grounds::Exempt { line: 10 }));
     let strict = Settings { require_member: true, ..settings() };
     let unknown = |user| Facts { person: carol(), membership: Membership::Unknown, ..starting(user) };
-    assert_eq!(judge(&strict, &unknown("alice")), Verdict::Ask(terms("anyone")));
+    assert_eq!(judge(&strict, &unknown("alice")), Verdict::Ask(in_keybase("anyone")));
     let refused = Verdict::Refuse(Refusal::RelayDown);
     assert_eq!(judge(&strict, &unknown("deploy")), refused, "an exemption");
     let before = Facts { before: Before::Approved, ..unknown("alice") };
@@ -180,7 +215,7 @@ fn while_the_server_starts_a_login_waits_to_be_asked_about_and_nobody_is_let_in_
 fn where_only_members_may_log_in_nobody_else_does_not_even_by_an_exemption() {
     let strict = Settings { require_member: true, ..settings() };
     let judged = |user, person, membership| judge(&strict, &Facts { person, membership, ..facts(user) });
-    assert_eq!(judged("alice", carol(), Membership::Member), Verdict::Ask(terms("anyone")));
+    assert_eq!(judged("alice", carol(), Membership::Member), Verdict::Ask(in_keybase("anyone")));
     for user in ["alice", "deploy"] {
         let refused = |person, membership, refusal| {
             assert_eq!(judged(user, person, membership), Verdict::Refuse(refusal), "{user} {refusal:?}");
@@ -190,13 +225,15 @@ fn where_only_members_may_log_in_nobody_else_does_not_even_by_an_exemption() {
         refused(Person::Unknown, Membership::Member, Refusal::UnknownPerson);
         refused(Person::Suspended, Membership::Member, Refusal::Suspended);
     }
-    let patient = Settings { console_when_down: true, ..strict.clone() };
-    let nobody_knows = |relay| {
-        let facts = Facts { person: carol(), membership: Membership::Unknown, relay, ..facts("alice") };
-        judge(&patient, &facts)
+    let nobody_knows = |settings: &Settings, chat| {
+        let facts = Facts { person: carol(), membership: Membership::Unknown, chat, ..facts("alice") };
+        judge(settings, &facts)
     };
-    assert_eq!(nobody_knows(Reach::Down), Verdict::Ask(terms("anyone")), "the console takes its place");
-    assert_eq!(nobody_knows(Reach::Up), Verdict::Refuse(Refusal::RelayDown));
+    let refused = Verdict::Refuse(Refusal::RelayDown);
+    assert_eq!(nobody_knows(&patient(&strict), Reach::Down), Verdict::Ask(taken_over()));
+    assert_eq!(nobody_knows(&patient(&strict), Reach::Up), refused);
+    let both = Settings { default: terms("anyone"), ..strict.clone() };
+    assert_eq!(nobody_knows(&both, Reach::Down), refused, "a second channel lets no stranger in");
 }
 
 #[test]
@@ -213,11 +250,10 @@ fn under_not_self_everybody_else_may_answer() {
 
 #[test]
 fn a_policy_that_cannot_work_is_told_so() {
-    let known =
-        Known { machines: vec![], pools: vec!["web".parse().unwrap()], relays: vec!["console".to_owned()] };
+    let known = Known { machines: vec![], pools: vec!["web".parse().unwrap()] };
     assert!(lint(&settings(), &known).is_empty());
     let mut broken = settings();
-    broken.rules.push(rule(40, "root", Says::Ask(terms("keybase:alice"))));
+    broken.rules.push(rule(40, "root", Says::Ask(in_keybase("console:alice"))));
     let scope = Scope {
         pools: vec!["db".parse().unwrap()],
         machines: vec!["web9".parse().unwrap()],
@@ -226,7 +262,7 @@ fn a_policy_that_cannot_work_is_told_so() {
     broken.rules.push(Rule { line: 50, scope, says: Says::Exempt });
     insta::assert_snapshot!(lint(&broken, &known).join("\n"), @r"
     line 40: rule 4 can never speak: the rule on line 20 fits all that it fits
-    line 40: rule 4: keybase:alice can never answer: no such relay is configured
+    line 40: rule 4: console:alice can never answer: the channels are keybase
     line 50: rule 5 names pool db, which does not exist
     line 50: rule 5 names machine web9, which does not exist
     ");

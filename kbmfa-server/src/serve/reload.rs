@@ -36,7 +36,7 @@ impl Reloadable {
         let config = read(&self.config_path)?;
         tls::load(&config.http)?;
         let (now, then) = (&config, &self.config);
-        if now.relay != then.relay {
+        if now.chat != then.chat {
             return Err(Error::Restart("[relay] and min_role"));
         }
         let fixed = |config: &Config| {

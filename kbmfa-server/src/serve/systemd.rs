@@ -8,6 +8,7 @@ use std::thread;
 use std::time::Duration;
 
 use crate::http::status::Readiness;
+use crate::policy::Channel;
 use crate::progress::Progress;
 
 /// How often the status line is made anew. Each costs a probe of the database, and is sent only if it has changed.
@@ -106,7 +107,10 @@ pub(super) async fn status_line(
 
 async fn line(listen: SocketAddr, readiness: &Readiness) -> String {
     let state = match readiness.find_out().await {
-        Ok(_) => format!("ready, relay {} up", readiness.logins.rules().relay),
+        Ok(_) => {
+            let channel = readiness.logins.rules().chat.unwrap_or(Channel::Console);
+            format!("ready, relay {channel} up")
+        }
         Err(why) => format!("NOT READY: {}", why.replace('\n', " ")),
     };
     match readiness.count_waiting().await {

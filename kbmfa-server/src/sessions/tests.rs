@@ -20,7 +20,7 @@ use crate::logins::service::{self as logins, Rules};
 use crate::logins::state::Grace;
 use crate::logins::{Error, Logins, decide, store as login_store};
 use crate::machines::caller::Caller;
-use crate::policy::{Approvers, Limits, Settings, Terms};
+use crate::policy::{Approvers, Channel, Limits, Settings, Terms};
 use crate::secret::SecretHash;
 use crate::usecases::testing::{enter_machine, join_machine};
 use SessionEvent::{Closed, LetInUnreachable, Opened};
@@ -92,7 +92,9 @@ impl World {
 pub(crate) fn rules(now: Time) -> Rules {
     let grace = Grace { length: Duration::from_secs(15), listening_since: Some(now) };
     let (window, approvers) = (Duration::from_secs(60), Approvers::Anyone);
-    let default = Terms { approvers, console: true, window, destination: "console".into() };
+    let (channels, channels_when_down) = (vec![Channel::Console], Vec::new());
+    let destination = "console".into();
+    let default = Terms { approvers, channels, channels_when_down, window, destination };
     let limits = Limits {
         pending_per_user: 3,
         pending_per_machine: 5,
@@ -100,11 +102,10 @@ pub(crate) fn rules(now: Time) -> Rules {
         asks_per_machine: 99,
         asks_per_user_everywhere: 99,
     };
-    let policy =
-        Settings { rules: Vec::new(), default, limits, require_member: false, console_when_down: false };
+    let policy = Settings { rules: Vec::new(), default, limits, require_member: false };
     Rules {
         policy,
-        relay: "console",
+        chat: None,
         cool_down: Duration::ZERO,
         grace,
         auth_token: None,

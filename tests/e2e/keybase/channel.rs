@@ -13,7 +13,7 @@ fn an_ask_says_how_to_answer_and_the_consoles_command_where_the_console_counts()
     let seen = world.chat.seen();
     assert!(seen.contains(": click Approve or Deny below, or react with :+1: or :-1:. `<mark>`"), "{seen}");
     asked.approve();
-    world.server.set("policy", "console", "true");
+    world.server.set("policy", "channels", "[\"keybase\", \"console\"]");
     world.server.reload();
     world.server.wait_for_log("configuration and certificate read again");
     let asked = Asked::new(&world, &machine);
@@ -59,7 +59,7 @@ fn whoever_reacts_with_what_looks_like_a_yes_is_told_once_what_counts() {
 
 #[test]
 fn that_an_ask_was_deleted_is_told_in_the_channel_and_in_the_logins_story() {
-    let world = ChatWorld::with(&[("policy", "console", "true")], "");
+    let world = ChatWorld::with(&[("policy", "channels", "[\"keybase\", \"console\"]")], "");
     let machine = world.machine().start();
     let asked = Asked::new(&world, &machine);
     world.chat.delete("alice", ROOM, asked.message).unwrap();

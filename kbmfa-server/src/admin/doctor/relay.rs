@@ -4,7 +4,7 @@ use kbmfa_finding::Finding;
 use std::time::Duration;
 
 use super::super::Failure;
-use crate::channels::{self, keybase};
+use crate::channels::keybase;
 use crate::config::Config;
 use crate::db::{Db, lease};
 use crate::outbox;
@@ -16,7 +16,7 @@ const RENEW: Duration = Duration::from_secs(3);
 /// Examines the whole way, up to a message in the bot's own conversation. A service is started only while this process
 /// holds the lease of the server that carries asks: so it never disturbs one, and one that starts meanwhile waits.
 pub(super) fn examine(config: &Config, db: Option<&Db>, runs: bool) -> Result<Vec<Finding>, Failure> {
-    let channels::Settings::Keybase(settings) = &config.relay else { return Ok(Vec::new()) };
+    let Some(settings) = &config.chat else { return Ok(Vec::new()) };
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(Failure::new)?;
     let destinations = destinations(config);
     Ok(runtime.block_on(async {

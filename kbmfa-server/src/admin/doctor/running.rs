@@ -7,10 +7,10 @@ use std::time::Duration;
 
 use super::is_well;
 use crate::admin_socket::client;
-use crate::channels;
 use crate::config::Config;
 use crate::db::Db;
 use crate::logins::store::reach;
+use crate::policy::Channel;
 
 /// Longest time for `/readyz` to answer.
 const READY_TIME: Duration = Duration::from_secs(5);
@@ -44,7 +44,7 @@ fn read(answer: &str) -> Option<Ready> {
     let (head, body) = answer.split_once("\r\n\r\n")?;
     let code = head.strip_prefix("HTTP/1.1 ")?.get(..3)?;
     let said = body.trim().trim_start_matches("not ready: ").replace('\n', "; ");
-    Some(Ready { is_ready: code == "200", said: kbmfa_proto::text::Shown::new(&said).to_string() })
+    Some(Ready { is_ready: code == "200", said: kbmfa_proto::text::SafeText::new(&said).to_string() })
 }
 
 /// What is to be said about it, beside what was found already: no fault is told twice.
@@ -72,7 +72,7 @@ pub(super) fn findings(
         }
     };
     let mut findings = vec![server];
-    findings.extend(db.and_then(|db| reached(db, &config.relay)));
+    findings.extend(db.and_then(|db| reached(db, config)));
     findings
 }
 
@@ -86,13 +86,12 @@ fn none_runs(is_well: bool) -> Finding {
 }
 
 /// Whether people can be asked; that they cannot is among the reasons why a server is not ready.
-fn reached(db: &Db, relay: &channels::Settings) -> Option<Finding> {
-    if *relay == channels::Settings::Console {
+fn reached(db: &Db, config: &Config) -> Option<Finding> {
+    if config.chat.is_none() {
         return Some(Finding::ok("relay", "console: `kbmfa-server login approve|deny` answers"));
     }
-    let name = relay.name();
-    match db.read_blocking(|tx| reach::why_down(tx, name)) {
-        Ok(None) => Some(Finding::ok("relay", format!("{name} reaches people"))),
+    match db.read_blocking(|tx| reach::why_down(tx, Channel::Keybase)) {
+        Ok(None) => Some(Finding::ok("relay", "keybase reaches people")),
         Ok(Some(_)) => None,
         Err(error) => Some(Finding::fault("relay", error)),
     }

@@ -7,13 +7,12 @@ use std::path::Path;
 
 use super::super::privileges;
 use crate::ca::due::{self, Standing};
-use crate::channels;
 use crate::channels::keybase::members::Role;
 use crate::clock::{Clock, SystemClock};
 use crate::config::Config;
 use crate::db::Db;
 use crate::http::tls;
-use crate::policy::{Approver, Approvers, Says, Terms};
+use crate::policy::{Approvers, Channel, Says, Terms};
 
 /// Free space below which a server will not go on for long, in bytes.
 const SPACE_MIN: u64 = 100 * 1024 * 1024;
@@ -28,9 +27,9 @@ pub(super) fn settings(config: &Config) -> Vec<Finding> {
         );
     }
     let policy = &config.policy;
-    if config.relay != channels::Settings::Console && policy.default.console {
-        let found = "answers at the server's console count beside the relay's";
-        findings.push(Finding::weak("console", found).fix("take console = true out of [policy]"));
+    if config.chat.is_some() && policy.default.channels.contains(&Channel::Console) {
+        let found = "answers at the server's console count beside the chat's";
+        findings.push(Finding::weak("console", found).fix("set channels = [\"keybase\"] in [policy]"));
     }
     if policy.default.approvers == Approvers::Anyone {
         let found = "anybody who is asked may approve, their own login too";
@@ -41,7 +40,7 @@ pub(super) fn settings(config: &Config) -> Vec<Finding> {
     findings.extend(login_uid(config, privileges::has_login()));
     let faults = config.admin.faults(Uid::effective()).into_iter();
     findings.extend(faults.map(|fault| Finding::fault("admin group", fault)));
-    if let channels::Settings::Keybase(keybase) = &config.relay {
+    if let Some(keybase) = &config.chat {
         if keybase.min_role == Role::Reader {
             findings.push(Finding::weak("min_role", "readers may approve").fix("set min_role = \"writer\""));
         }
@@ -57,8 +56,8 @@ fn login_uid(config: &Config, has_login: bool) -> Option<Finding> {
     let policy = &config.policy;
     let at_console = |terms: &Terms| match &terms.approvers {
         Approvers::Anyone => false,
-        Approvers::NotSelf => config.relay == channels::Settings::Console || terms.console,
-        Approvers::List(people) => people.iter().any(Approver::is_at_console),
+        Approvers::NotSelf => terms.channels.contains(&Channel::Console),
+        Approvers::List(people) => people.iter().any(|person| person.is_in(Channel::Console)),
     };
     let ruled = policy.rules.iter().filter_map(|rule| match &rule.says {
         Says::Ask(terms) => Some(terms),

@@ -59,7 +59,6 @@ impl Draft {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::channels;
     use crate::config::Config;
     use std::path::Path;
 
@@ -75,6 +74,6 @@ mod tests {
             (config.state_dir.as_path(), &config.http.names[..]),
             (Path::new(state_dir), &names.map(str::to_owned)[..])
         );
-        assert_eq!(config.relay, channels::Settings::Console);
+        assert!(config.chat.is_none());
     }
 }

@@ -2,7 +2,12 @@
 
 use super::*;
 use crate::db::testing::{Fixture, sqlite_fixture};
-use crate::usecases::testing::rules;
+use crate::logins::Error;
+use crate::logins::store::reach;
+use crate::logins::tests::{alice, login_id};
+use crate::machines::caller::Credential;
+use crate::policy::Channel;
+use crate::usecases::testing::{joined, rules};
 use tokio::io::AsyncReadExt;
 use tokio::sync::watch;
 
@@ -11,7 +16,7 @@ struct Bed {
     server: Server,
     changed: Arc<Notify>,
     reloads: mpsc::Receiver<Reload>,
-    _fixture: Fixture,
+    fixture: Fixture,
 }
 
 impl Bed {
@@ -23,7 +28,7 @@ impl Bed {
         let (asking, reloads) = mpsc::channel(1);
         let changed = Arc::new(Notify::new());
         let server = Server::new(logins, Arc::clone(&changed), asking, None);
-        Self { server, changed, reloads, _fixture: fixture }
+        Self { server, changed, reloads, fixture }
     }
 
     fn connect(&self) -> UnixStream {
@@ -74,6 +79,26 @@ async fn a_decision_needs_a_person_and_enough_of_the_id() {
     assert_eq!(ask(&alice, "3f9a2c1e").await, "there is no login 3f9a2c1e");
     assert!(ask(&Access::Full, "3f9a2c1e").await.contains("do not answer logins over the socket"));
     assert!(ask(&Access::Nothing, "3f9a2c1e").await.contains("no group is set"));
+}
+
+#[tokio::test]
+async fn a_rule_without_the_console_counts_no_answer_over_the_socket() {
+    let bed = Bed::new();
+    let db = bed.fixture.db.clone();
+    let joined = tokio::task::spawn_blocking(move || joined(&db, "web1"));
+    let credential = Credential::Own(joined.await.unwrap());
+    let mut rules = rules();
+    (rules.chat, rules.policy.default.channels) = (Some(Channel::Keybase), vec![Channel::Keybase]);
+    let is_up = bed.fixture.db.write("test", |tx| Ok::<_, Error>(reach::say(tx, Channel::Keybase, None)?));
+    is_up.await.unwrap();
+    bed.server.0.logins.set_rules(rules);
+    let (id, login) = (login_id(1), alice(1));
+    bed.server.0.logins.open(credential, id.clone(), login).await.unwrap();
+    let peer = Peer { who: "uid 2001".into(), access: Access::Logins(Approver::console("bob").unwrap()) };
+    let text = format!(r#"{{"v":1,"verb":"login.approve","id":"{id}","reason":"it is me"}}"#);
+    let refusal = bed.server.answer(text.as_bytes(), &peer).await.unwrap_err();
+    let expected = "your answer did not count: console:bob is not among the approvers of this login";
+    assert_eq!(refusal.error, expected);
 }
 
 #[tokio::test(start_paused = true)]

@@ -11,7 +11,7 @@ use super::settings::Place;
 use super::wire;
 use super::{First, Keybase, Leadership, STARTING_TIME};
 use crate::channels::{Answers, Ask, Chat, ChatEvent, Error, Message, Notice, State};
-use crate::policy::Approver;
+use crate::policy::{Approver, Channel};
 
 impl From<program::Error> for Error {
     fn from(error: program::Error) -> Self {
@@ -31,8 +31,8 @@ fn parts(Message(message): &Message) -> Result<(&str, u64), Error> {
 }
 
 impl Chat for Keybase {
-    fn name(&self) -> &'static str {
-        "keybase"
+    fn channel(&self) -> Channel {
+        Channel::Keybase
     }
 
     async fn post(&self, ask: &Ask) -> Result<Message, Error> {

@@ -20,10 +20,11 @@ const STEPS: &[&str] = &[
     include_str!("../../../migrations/sqlite/0011_ask_copy.sql"),
     include_str!("../../../migrations/sqlite/0012_credential_host.sql"),
     include_str!("../../../migrations/sqlite/0013_account.sql"),
+    include_str!("../../../migrations/sqlite/0014_console_asks.sql"),
 ];
 
 /// The schema version that this program reads and writes.
-pub const SCHEMA_VERSION: i64 = 13;
+pub const SCHEMA_VERSION: i64 = 14;
 
 /// Takes the steps that are missing, all in one transaction.
 pub(super) fn run(connection: &mut Connection, path: &Path) -> Result<(), Error> {
@@ -100,6 +101,39 @@ mod tests {
             connection.query_row(sql, [id], |row| row.get::<_, String>(0)).unwrap()
         };
         assert_eq!((key("a").as_str(), key("b").as_str()), ("2001:db8::1", ""));
+    }
+
+    #[test]
+    fn what_the_console_was_left_with_is_posted_or_closed() {
+        let mut connection = Connection::open_in_memory().unwrap();
+        for step in &STEPS[..13] {
+            connection.execute_batch(step).unwrap();
+        }
+        connection
+            .execute_batch(
+                "INSERT INTO machine (id, name, created_at) VALUES ('m', 'web1', 0);
+                 INSERT INTO login (id, machine_id, machine_name, opened, account, service, connection, verdict, state,
+                     opened_at, expires_at, lapses_at, decided_at, poll)
+                 VALUES ('l', 'm', 'web1', '{}', 'alice', 'sshd', 'boot.1', 'ask', 'denied', 1, 60, 15, 7, 0);
+                 INSERT INTO ask (id, login_id, relay, destination, approvers, state, asked_at)
+                 SELECT relay || '-' || state, 'l', relay, 'there', 'anyone', state, 1
+                 FROM (SELECT 'console' AS relay UNION ALL SELECT 'keybase'), (SELECT 'wanted' AS state UNION ALL SELECT 'ended')",
+            )
+            .unwrap();
+        connection.pragma_update(None, "user_version", 13).unwrap();
+        run(&mut connection, Path::new("x")).unwrap();
+        let mut query = connection.prepare("SELECT id, state, closed_at FROM ask ORDER BY id").unwrap();
+        let read = |row: &rusqlite::Row<'_>| Ok((row.get("id")?, row.get("state")?, row.get("closed_at")?));
+        let found: Vec<(String, String, Option<i64>)> =
+            query.query_map([], read).unwrap().map(Result::unwrap).collect();
+        let is = |id: &str, state: &str, closed_at| (id.to_owned(), state.to_owned(), closed_at);
+        let expected = [
+            is("console-ended", "closed", Some(7)),
+            is("console-wanted", "posted", None),
+            is("keybase-ended", "ended", None),
+            is("keybase-wanted", "wanted", None),
+        ];
+        assert_eq!(found, expected);
     }
 
     #[test]

@@ -6,7 +6,7 @@ use std::collections::HashMap;
 use crate::channels::Answer;
 use crate::clock::Time;
 use crate::db::{Error, Row, Tx, Value};
-use crate::policy::{Approver, Approvers};
+use crate::policy::{Approver, Approvers, Channel};
 
 /// An ask as it stands.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -15,44 +15,50 @@ pub struct Ask {
     pub id: String,
     /// The login that it is about.
     pub login: LoginId,
-    /// Which relay, and where in it.
-    pub destination: (String, String),
+    /// In which channel people are asked.
+    pub channel: Channel,
+    /// Where in that channel.
+    pub destination: String,
     /// Who may answer.
     pub approvers: Approvers,
     /// The relay's id of the message, once it is posted.
     pub message: Option<String>,
+    /// When its login was opened.
+    pub asked_at: Time,
     /// How often sending it was begun. Without a message it may have been posted all the same, if that is not 0.
     pub sends: i64,
     /// When sending it was last begun.
     pub sent_at: Option<Time>,
 }
 
-const ASK: &str = "SELECT id, login_id, relay, destination, approvers, message, sends, sent_at FROM ask";
+const ASK: &str =
+    "SELECT id, login_id, relay, destination, approvers, message, asked_at, sends, sent_at FROM ask";
 
 fn ask(row: &Row<'_>) -> Result<Ask, Error> {
     Ok(Ask {
         id: row.text("id")?,
         login: row.parsed("login_id")?,
-        destination: (row.text("relay")?, row.text("destination")?),
+        channel: row.parsed("relay")?,
+        destination: row.text("destination")?,
         approvers: row.parsed("approvers")?,
         message: row.text_or_null("message")?,
+        asked_at: row.time("asked_at")?,
         sends: row.integer("sends")?,
         sent_at: row.time_or_null("sent_at")?,
     })
 }
 
 pub(in crate::logins) fn insert(tx: &Tx<'_>, ask: &Ask) -> Result<(), Error> {
-    let (relay, destination) = &ask.destination;
     tx.execute(
         "INSERT INTO ask (id, login_id, relay, destination, approvers, state, asked_at)
          VALUES (?1, ?2, ?3, ?4, ?5, 'wanted', ?6)",
         &[
             ask.id.as_str().into(),
             ask.login.as_str().into(),
-            relay.as_str().into(),
-            destination.as_str().into(),
+            ask.channel.as_str().into(),
+            ask.destination.as_str().into(),
             ask.approvers.to_string().into(),
-            tx.now.into(),
+            ask.asked_at.into(),
         ],
     )?;
     Ok(())
@@ -75,9 +81,9 @@ pub enum Due {
     Ended,
 }
 
-/// Ids of the asks of a relay that need this: of each machine the longest waiting first, and the machines in turns, so that
+/// Ids of the asks in a chat that need this: of each machine the longest waiting first, and the machines in turns, so that
 /// no machine's many asks stand before another's one.
-pub fn due(tx: &Tx<'_>, relay: &str, which: Due) -> Result<Vec<String>, Error> {
+pub fn due(tx: &Tx<'_>, chat: Channel, which: Due) -> Result<Vec<String>, Error> {
     // A statement for each: only then SQLite sees that the partial index of that state fits.
     let sql = match which {
         Due::Wanted => {
@@ -89,7 +95,7 @@ pub fn due(tx: &Tx<'_>, relay: &str, which: Due) -> Result<Vec<String>, Error> {
              ORDER BY asked_at, ask.id LIMIT 1000"
         }
     };
-    Ok(in_turns(tx.query(sql, &[relay.into()], |row| Ok((row.text("quota")?, row.text("id")?)))?))
+    Ok(in_turns(tx.query(sql, &[chat.as_str().into()], |row| Ok((row.text("quota")?, row.text("id")?)))?))
 }
 
 /// Takes one of each machine, then the next of each, and so on. Each comes as (machine, id).
@@ -112,14 +118,14 @@ pub fn by_id(tx: &Tx<'_>, id: &str) -> Result<Option<Ask>, Error> {
 }
 
 /// The messages of a chat whose login still waits for an answer.
-pub fn list_posted(tx: &Tx<'_>, relay: &str) -> Result<Vec<String>, Error> {
+pub fn list_posted(tx: &Tx<'_>, chat: Channel) -> Result<Vec<String>, Error> {
     let sql = "SELECT message FROM ask WHERE relay = ?1 AND state = 'posted' AND message IS NOT NULL";
-    tx.query(sql, &[relay.into()], |row| row.text("message"))
+    tx.query(sql, &[chat.as_str().into()], |row| row.text("message"))
 }
 
 /// The ask that this message is about, answered or not: its own or a copy.
-pub fn of_message(tx: &Tx<'_>, relay: &str, message: &str) -> Result<Option<Ask>, Error> {
-    let values = [relay.into(), message.into()];
+pub fn of_message(tx: &Tx<'_>, chat: Channel, message: &str) -> Result<Option<Ask>, Error> {
+    let values = [chat.as_str().into(), message.into()];
     let own = tx.query_one(&format!("{ASK} WHERE relay = ?1 AND message = ?2"), &values, ask)?;
     if own.is_some() {
         return Ok(own);
@@ -129,10 +135,10 @@ pub fn of_message(tx: &Tx<'_>, relay: &str, message: &str) -> Result<Option<Ask>
     copied.map_or(Ok(None), |id| by_id(tx, &id))
 }
 
-/// The ask of a relay whose id begins like this.
-pub fn beginning(tx: &Tx<'_>, relay: &str, id: &str) -> Result<Option<Ask>, Error> {
+/// The ask in a chat whose id begins like this.
+pub fn beginning(tx: &Tx<'_>, chat: Channel, id: &str) -> Result<Option<Ask>, Error> {
     // Ids are hexadecimal: none that begins so is behind `g`.
-    let values = [relay.into(), id.into(), format!("{id}g").into()];
+    let values = [chat.as_str().into(), id.into(), format!("{id}g").into()];
     tx.query_one(&format!("{ASK} WHERE relay = ?1 AND id >= ?2 AND id < ?3 LIMIT 1"), &values, ask)
 }
 
@@ -147,20 +153,20 @@ pub fn add_copy(tx: &Tx<'_>, ask: &Ask, message: &str) -> Result<bool, Error> {
     let sql =
         "INSERT INTO ask_copy (ask_id, relay, message, state, found_at) VALUES (?1, ?2, ?3, 'found', ?4)
                ON CONFLICT DO NOTHING";
-    let values = [ask.id.as_str().into(), ask.destination.0.as_str().into(), message.into(), tx.now.into()];
+    let values = [ask.id.as_str().into(), ask.channel.as_str().into(), message.into(), tx.now.into()];
     Ok(tx.execute(sql, &values)? == 1)
 }
 
 /// Copies that do not say yet where the ask is.
-pub fn found_copies(tx: &Tx<'_>, relay: &str) -> Result<Vec<String>, Error> {
+pub fn found_copies(tx: &Tx<'_>, chat: Channel) -> Result<Vec<String>, Error> {
     let sql = "SELECT message FROM ask_copy WHERE relay = ?1 AND state = 'found' ORDER BY message LIMIT 200";
-    tx.query(sql, &[relay.into()], |row| row.text("message"))
+    tx.query(sql, &[chat.as_str().into()], |row| row.text("message"))
 }
 
 /// A copy says where the ask is, or what became of it.
-pub fn copy_told(tx: &Tx<'_>, relay: &str, message: &str) -> Result<(), Error> {
+pub fn copy_told(tx: &Tx<'_>, chat: Channel, message: &str) -> Result<(), Error> {
     let sql = "UPDATE ask_copy SET state = 'told' WHERE relay = ?1 AND message = ?2";
-    tx.execute(sql, &[relay.into(), message.into()])?;
+    tx.execute(sql, &[chat.as_str().into(), message.into()])?;
     Ok(())
 }
 
@@ -177,10 +183,12 @@ pub fn posted(tx: &Tx<'_>, ask: &str, message: &str) -> Result<bool, Error> {
     Ok(tx.execute(sql, &[ask.into(), message.into(), tx.now.into()])? == 1)
 }
 
-/// The login has ended: its asks are to become the verdict.
+/// The login has ended: its asks are to become the verdict. At the console there is no message to be changed.
 pub(in crate::logins) fn end_all(tx: &Tx<'_>, login: &LoginId) -> Result<(), Error> {
-    let sql = "UPDATE ask SET state = 'ended' WHERE login_id = ?1 AND state IN ('wanted', 'posted')";
-    tx.execute(sql, &[login.as_str().into()])?;
+    let sql = "UPDATE ask SET state = CASE relay WHEN 'console' THEN 'closed' ELSE 'ended' END,
+                   closed_at = CASE relay WHEN 'console' THEN ?2 ELSE closed_at END
+               WHERE login_id = ?1 AND state IN ('wanted', 'posted')";
+    tx.execute(sql, &[login.as_str().into(), tx.now.into()])?;
     Ok(())
 }
 

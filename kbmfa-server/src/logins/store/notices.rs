@@ -5,6 +5,7 @@ use std::time::Duration;
 use super::super::notice_texts;
 use crate::clock::Time;
 use crate::db::{Error, Row, Tx, Value};
+use crate::policy::Channel;
 
 /// What could not be told for so long is in the audit log, and is not told any more.
 const WORTH_TELLING: Duration = Duration::from_secs(6 * 60 * 60);
@@ -52,11 +53,13 @@ pub struct About<'a> {
 pub struct Notice {
     /// Opaque id.
     pub id: String,
-    /// Which relay, and where in it.
-    pub destination: (String, String),
+    /// In which channel.
+    pub channel: Channel,
+    /// Where in that channel.
+    pub destination: String,
     /// What it says.
     pub text: String,
-    /// The relay's id of the message that it answers.
+    /// The chat's id of the message that it answers.
     pub reply_to: Option<String>,
 }
 
@@ -100,7 +103,7 @@ fn is_crowded(tx: &Tx<'_>, notice: &Notice, worth: Worth) -> Result<bool, Error>
     let max = if worth == Worth::News { WAITING_MAX.0 } else { WAITING_MAX.1 };
     let sql = "SELECT count(*) AS n FROM (SELECT 1 FROM notice WHERE relay = ?1 AND posted_at IS NULL AND due_at > ?2
                LIMIT ?3) AS found";
-    let values = [notice.destination.0.as_str().into(), tx.now.minus(WORTH_TELLING).into(), max.into()];
+    let values = [notice.channel.as_str().into(), tx.now.minus(WORTH_TELLING).into(), max.into()];
     Ok(count(tx, sql, &values)? >= max)
 }
 
@@ -113,44 +116,46 @@ fn count(tx: &Tx<'_>, sql: &str, values: &[Value]) -> Result<i64, Error> {
 fn count_in(tx: &Tx<'_>, notice: &Notice, quota: &str, due_at: Time) -> Result<(), Error> {
     let subject = format!("others {quota}");
     // The newest is looked at alone: the older ones are posted.
-    let sql = "UPDATE notice SET others = others + 1 WHERE posted_at IS NULL AND due_at > ?2
+    let sql =
+        "UPDATE notice SET others = others + 1 WHERE (posted_at IS NULL OR posted_at > ?3) AND due_at > ?2
                AND id = (SELECT id FROM notice WHERE subject = ?1 ORDER BY created_at DESC LIMIT 1)";
-    if tx.execute(sql, &[subject.as_str().into(), tx.now.minus(WORTH_TELLING).into()])? == 0 {
+    if tx.execute(sql, &[subject.as_str().into(), tx.now.minus(WORTH_TELLING).into(), tx.now.into()])? == 0 {
         insert(tx, notice, (&subject, None), due_at)?;
     }
     Ok(())
 }
 
+/// At the console nobody posts a notice: `login watch` shows it once it is due.
 fn insert(
     tx: &Tx<'_>,
     notice: &Notice,
     (subject, quota): (&str, Option<&str>),
     due_at: Time,
 ) -> Result<(), Error> {
-    let (relay, destination) = &notice.destination;
     tx.execute(
-        "INSERT INTO notice (id, relay, destination, subject, text, created_at, reply_to, quota, due_at)
-         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)",
+        "INSERT INTO notice (id, relay, destination, subject, text, created_at, reply_to, quota, due_at, posted_at)
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10)",
         &[
             notice.id.as_str().into(),
-            relay.as_str().into(),
-            destination.as_str().into(),
+            notice.channel.as_str().into(),
+            notice.destination.as_str().into(),
             subject.into(),
             notice.text.as_str().into(),
             tx.now.into(),
             notice.reply_to.clone().into(),
             quota.into(),
             due_at.into(),
+            (notice.channel == Channel::Console).then_some(due_at).into(),
         ],
     )?;
     Ok(())
 }
 
-/// Notices of a relay that are due and that nobody was told yet, the oldest first, but none that says nothing any more.
-pub fn due(tx: &Tx<'_>, relay: &str) -> Result<Vec<Notice>, Error> {
+/// Notices for a chat that are due and that nobody was told yet, the oldest first, but none that says nothing any more.
+pub fn due(tx: &Tx<'_>, chat: Channel) -> Result<Vec<Notice>, Error> {
     let sql = "SELECT id, relay, destination, text, reply_to, others FROM notice
                WHERE relay = ?1 AND posted_at IS NULL AND due_at > ?2 AND due_at <= ?3 ORDER BY due_at LIMIT 1000";
-    tx.query(sql, &[relay.into(), tx.now.minus(WORTH_TELLING).into(), tx.now.into()], notice)
+    tx.query(sql, &[chat.as_str().into(), tx.now.minus(WORTH_TELLING).into(), tx.now.into()], notice)
 }
 
 /// Notices that came due after that moment, oldest first, with their moments.
@@ -170,10 +175,10 @@ pub fn posted(tx: &Tx<'_>, id: &str) -> Result<(), Error> {
 }
 
 fn notice(row: &Row<'_>) -> Result<Notice, Error> {
-    let destination = (row.text("relay")?, row.text("destination")?);
+    let (channel, destination) = (row.parsed("relay")?, row.text("destination")?);
     let reply_to = row.text_or_null("reply_to")?;
     let text = notice_texts::with_others(&row.text("text")?, row.integer("others")?);
-    Ok(Notice { id: row.text("id")?, destination, text, reply_to })
+    Ok(Notice { id: row.text("id")?, channel, destination, text, reply_to })
 }
 
 #[cfg(test)]
@@ -192,9 +197,9 @@ mod tests {
     ) -> usize {
         let raised = fixture.db.write_blocking("raise", move |tx| {
             let one = |n: u32| {
-                let destination = ("console".to_owned(), "console".to_owned());
-                let notice =
-                    Notice { id: n.to_string(), destination, text: format!("notice {n}"), reply_to: None };
+                let (channel, destination) = (Channel::Keybase, "acme#general".to_owned());
+                let (id, text) = (n.to_string(), format!("notice {n}"));
+                let notice = Notice { id, channel, destination, text, reply_to: None };
                 let about = About { subject: &subject(n), worth: Worth::Alarm, repeated, quota: Some("m1") };
                 raise(tx, &notice, about, PAUSE)
             };
@@ -206,7 +211,7 @@ mod tests {
     /// Posts what is due; returns what it said.
     fn post_all(fixture: &Fixture) -> Vec<String> {
         let posted = fixture.db.write_blocking("post", |tx| {
-            let due = due(tx, "console")?;
+            let due = due(tx, Channel::Keybase)?;
             due.iter().try_for_each(|notice| posted(tx, &notice.id))?;
             Ok::<_, Error>(due.into_iter().map(|notice| notice.text).collect())
         });

@@ -1,28 +1,28 @@
-//! The SQL of what is known about the relay: whether it reaches people, and who is a member there.
+//! The SQL of what is known about the chat: whether it reaches people, and who is a member there.
 
 use std::time::Duration;
 
 use crate::clock::Time;
 use crate::db::{Error, Tx};
-use crate::policy::{Approver, Membership, Reach};
+use crate::policy::{Approver, Channel, Membership, Reach};
 
 /// What was said longer ago than this says nothing any more: whoever carried the asks is gone.
 pub const SAID_FOR: Duration = Duration::from_secs(30);
 
-/// Longest time in which a server that has just started may say how the relay is. A relay of its own has 25 s for its first
+/// Longest time in which a server that has just started may say how the chat is. A Keybase service of its own has 25 s for its first
 /// look, and the lease of another server may have to run out before.
 const START_TIME: Duration = Duration::from_secs(45);
 
 /// A list of members is good for this long.
 const MEMBERS_FOR: Duration = Duration::from_secs(180);
 
-/// Records how the relay is. True if it has come up or gone down.
+/// Records how the chat is. True if it has come up or gone down.
 ///
 /// # Errors
 /// What the database says.
-pub fn say(tx: &Tx<'_>, relay: &str, why_down: Option<&str>) -> Result<bool, Error> {
+pub fn say(tx: &Tx<'_>, chat: Channel, why_down: Option<&str>) -> Result<bool, Error> {
     let before =
-        tx.query_one("SELECT why_down FROM relay_state WHERE relay = ?1", &[relay.into()], |row| {
+        tx.query_one("SELECT why_down FROM relay_state WHERE relay = ?1", &[chat.as_str().into()], |row| {
             row.text_or_null("why_down")
         })?;
     let was_up = before.is_some_and(|why_down| why_down.is_none());
@@ -31,7 +31,7 @@ pub fn say(tx: &Tx<'_>, relay: &str, why_down: Option<&str>) -> Result<bool, Err
          ON CONFLICT (relay) DO UPDATE SET why_down = excluded.why_down, heard_at = excluded.heard_at,
              since = CASE WHEN relay_state.why_down IS NOT DISTINCT FROM excluded.why_down
                           THEN relay_state.since ELSE excluded.since END",
-        &[relay.into(), why_down.into(), tx.now.into()],
+        &[chat.as_str().into(), why_down.into(), tx.now.into()],
     )?;
     Ok(was_up != why_down.is_none())
 }
@@ -40,26 +40,30 @@ pub fn say(tx: &Tx<'_>, relay: &str, why_down: Option<&str>) -> Result<bool, Err
 ///
 /// # Errors
 /// What the database says.
-pub fn list(tx: &Tx<'_>, relay: &str, members: &[Approver]) -> Result<(), Error> {
-    tx.execute("DELETE FROM relay_member WHERE relay = ?1", &[relay.into()])?;
+pub fn list(tx: &Tx<'_>, chat: Channel, members: &[Approver]) -> Result<(), Error> {
+    tx.execute("DELETE FROM relay_member WHERE relay = ?1", &[chat.as_str().into()])?;
     for member in members {
         tx.execute(
             "INSERT INTO relay_member (relay, person) VALUES (?1, ?2) ON CONFLICT DO NOTHING",
-            &[relay.into(), member.to_string().into()],
+            &[chat.as_str().into(), member.to_string().into()],
         )?;
     }
-    tx.execute("UPDATE relay_state SET members_at = ?2 WHERE relay = ?1", &[relay.into(), tx.now.into()])?;
+    tx.execute(
+        "UPDATE relay_state SET members_at = ?2 WHERE relay = ?1",
+        &[chat.as_str().into(), tx.now.into()],
+    )?;
     Ok(())
 }
 
-/// Why the relay does not reach people; `None` if it does.
+/// Why the chat does not reach people; `None` if it does.
 ///
 /// # Errors
 /// What the database says.
-pub fn why_down(tx: &Tx<'_>, relay: &str) -> Result<Option<String>, Error> {
+pub fn why_down(tx: &Tx<'_>, chat: Channel) -> Result<Option<String>, Error> {
     let sql = "SELECT why_down, heard_at FROM relay_state WHERE relay = ?1";
-    let said =
-        tx.query_one(sql, &[relay.into()], |row| Ok((row.text_or_null("why_down")?, row.time("heard_at")?)))?;
+    let said = tx.query_one(sql, &[chat.as_str().into()], |row| {
+        Ok((row.text_or_null("why_down")?, row.time("heard_at")?))
+    })?;
     Ok(match said {
         None => Some("it has not been up yet".to_owned()),
         Some((Some(why), _)) => Some(why),
@@ -70,27 +74,27 @@ pub fn why_down(tx: &Tx<'_>, relay: &str) -> Result<Option<String>, Error> {
     })
 }
 
-/// Whether the relay reaches people, to a server that listens since then.
+/// Whether the chat reaches people, to a server that listens since then.
 ///
 /// # Errors
 /// What the database says.
-pub(in crate::logins) fn reach(tx: &Tx<'_>, relay: &str, since: Option<Time>) -> Result<Reach, Error> {
-    Ok(match why_down(tx, relay)? {
+pub(in crate::logins) fn reach(tx: &Tx<'_>, chat: Channel, since: Option<Time>) -> Result<Reach, Error> {
+    Ok(match why_down(tx, chat)? {
         None => Reach::Up,
-        Some(_) if is_starting(tx, relay, since)? => Reach::Starting,
+        Some(_) if is_starting(tx, chat, since)? => Reach::Starting,
         Some(_) => Reach::Down,
     })
 }
 
-/// True if this server has started a moment ago, and nobody has said since how the relay is.
+/// True if this server has started a moment ago, and nobody has said since how the chat is.
 ///
 /// # Errors
 /// What the database says.
-pub(in crate::logins) fn is_starting(tx: &Tx<'_>, relay: &str, since: Option<Time>) -> Result<bool, Error> {
+pub(in crate::logins) fn is_starting(tx: &Tx<'_>, chat: Channel, since: Option<Time>) -> Result<bool, Error> {
     let Some(since) = since.filter(|since| tx.now.since(*since) < START_TIME) else { return Ok(false) };
     let sql = "SELECT heard_at FROM relay_state WHERE relay = ?1";
     Ok(tx
-        .query_one(sql, &[relay.into()], |row| row.time("heard_at"))?
+        .query_one(sql, &[chat.as_str().into()], |row| row.time("heard_at"))?
         .is_none_or(|heard_at| heard_at < since))
 }
 
@@ -100,17 +104,17 @@ pub(in crate::logins) fn is_starting(tx: &Tx<'_>, relay: &str, since: Option<Tim
 /// What the database says.
 pub(in crate::logins) fn membership(
     tx: &Tx<'_>,
-    relay: &str,
+    chat: Channel,
     names: &[Approver],
 ) -> Result<Membership, Error> {
     let sql = "SELECT members_at FROM relay_state WHERE relay = ?1";
-    let listed = tx.query_one(sql, &[relay.into()], |row| row.time_or_null("members_at"))?.flatten();
+    let listed = tx.query_one(sql, &[chat.as_str().into()], |row| row.time_or_null("members_at"))?.flatten();
     if listed.is_none_or(|at| tx.now.since(at) > MEMBERS_FOR) {
         return Ok(Membership::Unknown);
     }
     for name in names {
         let sql = "SELECT 1 FROM relay_member WHERE relay = ?1 AND person = ?2";
-        if tx.query_one(sql, &[relay.into(), name.to_string().into()], |_| Ok(()))?.is_some() {
+        if tx.query_one(sql, &[chat.as_str().into(), name.to_string().into()], |_| Ok(()))?.is_some() {
             return Ok(Membership::Member);
         }
     }

@@ -10,7 +10,7 @@ fn only_approvers_count_and_the_others_are_on_record() {
     assert!(!decided(&world.answer(1, "console:mallory", Answer::Approve)));
     check(&world.poll(1, 0), WireState::Pending, None);
     assert!(decided(&world.answer(1, "console:alice", Answer::Approve)));
-    assert_eq!(world.story(1), ["answer.rejected", "answer.given", "login.approved"]);
+    assert_eq!(world.story(1), ["ask.posted", "answer.rejected", "answer.given", "login.approved"]);
 }
 
 #[test]
@@ -76,7 +76,7 @@ fn what_a_backup_brings_back_unfinished_ends_and_nobody_is_let_in_by_it() {
     world.act(|tx, rules, _| service::revoke_all_restored(tx, rules, &Actor::new("console:root"))).unwrap();
     check(&world.poll(1, 0), WireState::Denied, Some("restored"));
     check(&world.poll(2, 0), WireState::Expired, Some("lapsed"));
-    assert_eq!(world.story(1), ["login.denied"]);
+    assert_eq!(world.story(1), ["ask.posted", "login.denied"]);
     assert_eq!(world.story(2).last().map(String::as_str), Some("login.lapsed"));
     check(&world.open(4, alice(4)).unwrap(), WireState::Pending, None);
 }

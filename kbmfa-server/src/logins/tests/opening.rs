@@ -11,7 +11,7 @@ fn an_approved_login_is_collected_once_and_may_be_read_again_for_a_while() {
     check(&world.poll(1, 25), WireState::Approved, None);
     world.pass(15);
     check(&world.poll(1, 25), WireState::Expired, Some("lapsed"));
-    assert_eq!(world.story(1), ["answer.given", "login.approved", "login.collected"]);
+    assert_eq!(world.story(1), ["ask.posted", "answer.given", "login.approved", "login.collected"]);
 }
 
 #[test]

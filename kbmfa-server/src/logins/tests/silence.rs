@@ -55,7 +55,7 @@ fn an_approval_that_nobody_collects_lapses_and_stays_lapsed() {
     world.pass(15);
     world.sweep();
     check(&world.poll(1, 0), WireState::Expired, Some("lapsed"));
-    assert_eq!(world.story(1), ["answer.given", "login.approved", "login.lapsed"]);
+    assert_eq!(world.story(1), ["ask.posted", "answer.given", "login.approved", "login.lapsed"]);
 }
 
 #[test]
