@@ -255,10 +255,10 @@ fn a_member_can_do_nothing_else() {
     let before = host.json(&["audit", "search", "--limit", "1000000"]);
     for (request, refusal) in [
         (r#"{"v":1,"verb":"reload"}"#, "you may not ask for reload: only root may"),
-        (r#"{"v":1,"verb":"notify"}"#, "you may not ask for notify: only root may"),
+        (r#"{"v":1,"verb":"notify"}"#, "notify is not allowed: only root may do it"),
         (r#"{"v":1,"verb":"machine.remove","name":"web1"}"#, "unknown variant `machine.remove`"),
         (r#"{"v":1,"verb":"login.approve","id":"00000000","actor":"console:root"}"#, "unknown field `actor`"),
-        (r#"{"v":2,"verb":"login.list","limit":1}"#, "is of version 2"),
+        (r#"{"v":2,"verb":"login.list","limit":1}"#, "has version 2"),
         (r#"{"v":1,"verb":"login.list","limit":1000000}"#, "lists 1 to 1000 logins"),
         ("\n", "is not a JSON object"),
     ] {
@@ -294,17 +294,17 @@ fn a_stranger_is_refused_and_named() {
     let complaint = host.by("carol", &["login", "list"]).unwrap_err();
     assert_snapshot!(complaint, @r"
     kbmfa-server: error: the running server cannot be asked at /run/kbmfa/admin.sock: Permission denied (os error 13)
-    hint: root and the members of the group that [admin] group names reach it; whoever was entered in the group only now logs in once more
+    hint: root and the members of the group in [admin] group can use it; a new member must log in again
     ");
     // The mode of the socket is not what keeps strangers out.
     host.machine.exec(&["chmod", "666", SOCKET]);
     let complaint = host.by("carol", &["login", "list"]).unwrap_err();
     assert_snapshot!(complaint, @r"
-    kbmfa-server: error: you may not ask for login.list: your account is not in the group kbmfa-approvers
-    hint: an administrator can enter you: usermod -aG kbmfa-approvers ACCOUNT
+    kbmfa-server: error: login.list is not allowed: your account is not in the group kbmfa-approvers
+    hint: an administrator can add you: usermod -aG kbmfa-approvers ACCOUNT
     ");
     host.wait_for_log("uid 2003 (carol) asked for login.list and was refused: not allowed");
-    assert!(host.ask("carol", APPROVE_UNKNOWN).contains("you may not ask for login.approve"));
+    assert!(host.ask("carol", APPROVE_UNKNOWN).contains("login.approve is not allowed"));
     host.wait_for_log("uid 2003 (carol) asked for login.approve and was refused: not allowed");
 }
 
@@ -393,7 +393,7 @@ fn whoever_became_a_member_by_sudo_sees_and_does_not_answer() {
     };
     assert!(as_bob(&alice, "show").contains("pending"));
     assert_snapshot!(as_bob(&alice, "approve"), @r"
-    kbmfa-server: error: you run as another account than the one that logged in, so it is not clear whose answer this is
+    kbmfa-server: error: you run as another account than the one that logged in, so the author of the answer is unclear
     hint: log in by ssh as the account that answers, without su or sudo
     ");
     host.wait_for_log("uid 2002 (bob) asked for login.approve and was refused: not allowed");
@@ -411,7 +411,7 @@ fn while_the_server_is_down_root_goes_on_and_a_member_is_told() {
     let complaint = until("the server to be gone", || host.by("alice", &["login", "list"]).err());
     assert_snapshot!(complaint, @r"
     kbmfa-server: error: the running server cannot be asked at /run/kbmfa/admin.sock: Connection refused (os error 111)
-    hint: does the server run, with [admin] group set? --socket names another path
+    hint: check that the server runs with [admin] group set; --socket names another path
     ");
     assert!(host.run_ok(&["login", "approve", &id]).contains("is approved"));
     host.start_again();

@@ -45,7 +45,7 @@ fn a_machine_that_has_only_the_token_is_shown_as_claimed_and_no_exemption_is_for
     assert_eq!(login.wait().transcript(), "in\nexit 0\n");
     world.admin.assert_story(&id, &LET_IN);
     assert_eq!(world.admin.count(["machine.claimed", "session.opened"]), [1, 0]);
-    machine.syslog.lines_with("this machine goes by AUTH_TOKEN");
+    machine.syslog.lines_with("this machine uses AUTH_TOKEN");
     let status = machine.exec(&["kbmfa-host", "status"]);
     assert!(status.contains("ok, machine claimed:web1, pools none"), "{status}");
     for verb in [
@@ -54,7 +54,7 @@ fn a_machine_that_has_only_the_token_is_shown_as_claimed_and_no_exemption_is_for
         &["pool", "add", "ci", "--machine", "claimed:web1"],
     ] {
         let refused = world.admin.try_run(verb).unwrap_err();
-        assert!(refused.contains("is only claimed with the AUTH_TOKEN"), "{refused}");
+        assert!(refused.contains("is only a name claimed with the AUTH_TOKEN"), "{refused}");
     }
     machine.assert_nothing_left();
 }

@@ -78,7 +78,7 @@ fn two_servers_on_one_state_share_a_certificate_and_one_of_them_renews_it() {
     wait_for(&world, "server.certificate-renewed", 1);
     for server in [&world.server, &twin] {
         until("the new certificate", || {
-            server.log().contains("the certificate in force ends on").then_some(())
+            server.log().contains("the certificate in force expires on").then_some(())
         });
     }
     let line =
@@ -108,8 +108,11 @@ fn an_end_that_comes_near_is_an_alarm_and_one_that_has_come_is_not_ready() {
     world.server.reload();
     wait_for(&world, "server.certificate-expires", 1);
     let ready = world.server.status("/readyz").unwrap();
-    assert!(ready.starts_with("HTTP/1.1 200") && ready.contains("the server certificate ends on"), "{ready}");
-    assert!(world.server.log().contains("ALARM: the server certificate ends on"));
+    assert!(
+        ready.starts_with("HTTP/1.1 200") && ready.contains("the server certificate expires on"),
+        "{ready}"
+    );
+    assert!(world.server.log().contains("ALARM: the server certificate expires on"));
     gets_in(&world, &machine);
 
     own(10, 5);
@@ -195,7 +198,7 @@ fn a_list_that_does_not_vouch_for_the_server_itself_is_not_put_on_file() {
     let head = "HTTP/1.1 200 OK\r\nKbmfa-Version: 1\r\nContent-Type: application/json\r\nContent-Length";
     let babbler = Babbler::in_place_of(&world, &format!("{head}: {}\r\n\r\n{body}", body.len()));
     let refused = machine.exec(&["sh", "-c", "kbmfa-host refresh 2>&1 || true"]);
-    assert!(refused.contains("do not vouch for the server itself, so the file stays"), "{refused}");
+    assert!(refused.contains("do not vouch for the server itself, so the file was not changed"), "{refused}");
     assert_eq!(on_file(), before);
     drop(babbler);
     world.server.start();

@@ -140,7 +140,7 @@ fn each_fault_of_sshd_and_its_stack_names_its_fix() {
     let permit = "account required pam_permit.so\n";
     stack(&format!("account [success=ok default=ignore] pam_kbmfa.so\n{permit}"))
         .has("fault", "does not end a login that it refuses");
-    stack(&format!("account sufficient pam_localuser.so\n{ours}")).has("fault", "is not always asked");
+    stack(&format!("account sufficient pam_localuser.so\n{ours}")).has("fault", "is not always reached");
     stack(&format!("{ours}account [success=reset] pam_permit.so\n{permit}"))
         .has("fault", "discards the refusal");
     stack("account required pam_unix.so\n").has("fault", "nobody needs an approval");
@@ -191,7 +191,7 @@ fn a_clock_that_is_wrong_and_a_ca_that_ends_soon_are_told() {
     doctor(&machine, &[]).has("fault", "the clocks differ by 36");
     // `init` makes it for twenty years.
     machine.set_clock(7_290 * 86_400);
-    doctor(&machine, &[]).has("weak", "ends in 9 days");
+    doctor(&machine, &[]).has("weak", "expires in 9 days");
     machine.set_clock(7_310 * 86_400);
     doctor(&machine, &[]).has("fault", "days ago by this machine's clock");
 }
@@ -225,7 +225,7 @@ fn whoever_may_not_log_in_is_refused_in_the_rehearsal_too() {
     world.admin.run(&employee);
     let of_root = doctor(&machine, &[]);
     of_root.has("weak", "a login of root would be refused: It is not known whose account this is");
-    of_root.has("weak", "One of alice would be asked about");
+    of_root.has("weak", "A login of alice would be asked about");
 }
 
 #[test]

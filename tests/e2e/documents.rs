@@ -149,7 +149,7 @@ fn the_commands_of_the_readme_and_of_operations_do_what_they_say() {
     let mode = fs::metadata(machine.path("/etc/kbmfa/credential")).unwrap().permissions().mode();
     assert_eq!(mode & 0o777, 0o600);
     for heading in
-        ["Look whether all is well", "Back up", "Restore", "Rotate a machine's credential", "Upgrade"]
+        ["Check the installation", "Back up", "Restore", "Rotate a machine's credential", "Upgrade"]
     {
         let commands = commands(part(OPERATIONS, heading));
         assert!(!commands.is_empty(), "{heading} tells nobody to type anything");
@@ -244,9 +244,8 @@ fn the_recovery_sshd_lets_in_without_a_server_and_asks_nobody() {
 /// What operations.md has for the day on which nothing else helps: the key alone lets in, and nobody without it.
 #[test]
 fn the_last_resort_of_the_auth_recipe_is_the_key_alone() {
-    assert!(
-        OPERATIONS.contains("put `auth required pam_permit.so` in its\nplace; sshd still demands the key")
-    );
+    let advice = "replace the line by `auth required pam_permit.so`; sshd still demands the key";
+    assert!(OPERATIONS.split_whitespace().collect::<Vec<_>>().join(" ").contains(advice));
     let world = World::new();
     let machine = world.machine().phase(Phase::Auth).start();
     world.server.stop();

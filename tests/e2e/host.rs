@@ -32,20 +32,20 @@ fn a_failed_join_says_how_far_it_got_and_what_cures_it() {
     let check = |(code, _, said): (i32, String, String), error: &str, hint: &str| {
         assert_eq!(code, 1, "{said}");
         assert!(said.contains(error) && said.contains(hint), "{said}");
-        assert_eq!(said.contains("does not let this machine join"), error.contains("does not let"), "{said}");
+        assert_eq!(
+            said.contains("refused to let this machine join"),
+            error.contains("refused to let"),
+            "{said}"
+        );
         assert!(!machine.path("/etc/joined/credential").exists());
     };
     let wrong = format!("sha256:{}", "ab".repeat(32));
     let unused = Port::reserve();
     check(join(&machine, unused.number, &pin, ("x", 0o600)), "cannot connect to https://", "nothing listens");
-    check(
-        join(&machine, port, &wrong, ("x", 0o600)),
-        "did not prove that it is the right server",
-        "compare --pin",
-    );
+    check(join(&machine, port, &wrong, ("x", 0o600)), "did not prove its identity", "compare --pin");
     check(
         join(&machine, port, &pin, ("x", 0o600)),
-        "does not let this machine join",
+        "refused to let this machine join",
         "machine join-token NAME",
     );
     machine.exec(&["sh", "-c", "echo 127.0.0.1 elsewhere.example >> /etc/hosts"]);

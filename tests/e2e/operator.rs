@@ -154,7 +154,7 @@ fn a_name_that_the_person_made_up_for_the_connection_is_not_believed() {
         .unwrap();
     assert_ne!(machine.ssh("alice", &["echo", "in"]).wait().code, 0);
     assert!(world.admin.logins(&[]).is_empty());
-    assert!(!machine.syslog.lines_with("doubtful connection").is_empty());
+    assert!(!machine.syslog.lines_with("origin of the connection not verified").is_empty());
     machine.assert_nothing_left();
 }
 

@@ -150,7 +150,7 @@ fn a_server_that_has_moved_is_found_by_refresh_and_never_by_a_login() {
 
     moves_to("127.0.0.9");
     let told = machine.exec(&["kbmfa-host", "refresh"]);
-    assert!(told.contains("where this server does not answer, so its addresses stay"), "{told}");
+    assert!(told.contains("this server does not answer there, so its addresses were not changed"), "{told}");
     assert_eq!(config(), before, "nobody answers there");
 
     world.server.set("server", "listen", &format!("\"127.0.0.2:{}\"", world.server.port));

@@ -127,7 +127,7 @@ fn logins_are_filtered_and_a_list_that_was_cut_says_so() {
     let cut = world.admin.verb(&["login", "list", "--limit", "1"]).output().unwrap();
     assert_eq!(String::from_utf8_lossy(&cut.stdout).lines().count(), 2);
     assert!(
-        String::from_utf8_lossy(&cut.stderr).contains("there are more; these are the newest 1"),
+        String::from_utf8_lossy(&cut.stderr).contains("these are the newest 1; --limit N prints more"),
         "{cut:?}"
     );
     let whole = world.admin.verb(&["login", "list", "--limit", "2"]).output().unwrap();

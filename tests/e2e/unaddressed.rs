@@ -47,6 +47,6 @@ fn a_connection_without_addresses_is_refused_and_the_person_is_told_what_is_miss
     assert_eq!((finished.code, finished.stdout.as_str()), (255, ""));
     let told = "Your login needs an approval, and this connection has no network address to ask about.";
     assert!(finished.stderr.contains(told), "{finished:?}");
-    machine.syslog.lines_with("SSH_CONNECTION tells no address");
+    machine.syslog.lines_with("SSH_CONNECTION has no address");
     assert!(world.admin.logins(&[]).is_empty());
 }

@@ -49,7 +49,7 @@ mod tests {
         let at = |seconds| UnixTime::since_unix_epoch(Duration::from_secs(seconds));
         let (time, not_after) = (at(1_700_000_000), at(951_782_400));
         let ended = Error::from(CertificateError::ExpiredContext { time, not_after });
-        let told = "the server's certificate ended on 2000-02-29T00:00:00Z, and this clock says 2023-11-14T22:13:20Z";
+        let told = "the server's certificate expired on 2000-02-29T00:00:00Z, and this clock says 2023-11-14T22:13:20Z";
         assert_eq!(why(&ended), told);
         let early = Error::from(CertificateError::NotValidYetContext { time: not_after, not_before: time });
         let told = "the server's certificate begins on 2023-11-14T22:13:20Z, and this clock says 2000-02-29T00:00:00Z";

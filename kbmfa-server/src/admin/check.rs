@@ -38,7 +38,7 @@ pub fn run(admin: &Admin) -> Result<(), Failure> {
         log::warn!("{why}");
     }
     let ends = loaded.dates.server.to_string();
-    let sentence = format!("{path}: no fault found; the server's certificate ends on {ends}");
+    let sentence = format!("{path}: no fault found; the server's certificate expires on {ends}");
     admin.tell(&sentence, &json!({ "config": path, "faults": [], "certificate_ends": ends }))
 }
 

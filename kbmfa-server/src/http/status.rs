@@ -119,9 +119,9 @@ fn certificates(dates: &Dates, now: Time) -> Result<String, String> {
         match due::standing(end, now) {
             Standing::Good => {}
             Standing::EndsSoon => {
-                let _ = writeln!(notes, "the {which} certificate ends on {end}");
+                let _ = writeln!(notes, "the {which} certificate expires on {end}");
             }
-            Standing::Ended => return Err(format!("the {which} certificate ended on {end}")),
+            Standing::Ended => return Err(format!("the {which} certificate expired on {end}")),
         }
     }
     Ok(notes)
@@ -260,7 +260,7 @@ mod tests {
         let said = |server, ca| certificates(&Dates { server, ca }, now);
         assert_eq!(said(now + DAY * 31, Some(now + DAY * 9000)), Ok(String::new()));
         assert_eq!(said(now + DAY * 31, None), Ok(String::new()));
-        let soon = "the server certificate ends on 2026-12-21T12:00:00Z\n";
+        let soon = "the server certificate expires on 2026-12-21T12:00:00Z\n";
         assert_eq!(said(now + DAY * 30, None), Ok(soon.to_owned()));
         assert!(said(now, None).is_err());
         assert!(said(now + DAY * 60, Some(now)).is_err());

@@ -193,7 +193,7 @@ fn a_database_that_root_owns_is_given_back_and_not_made_anew() {
     let world = down();
     let file = world.server.state_dir.join("kbmfa.db");
     chown(&file, Some(0), Some(0)).unwrap();
-    let fix = format!("`chown nobody: {0} && chmod 600 {0}`; do not make it anew", file.display());
+    let fix = format!("`chown nobody: {0} && chmod 600 {0}`; do not create it again", file.display());
     let faults = faults(&world);
     assert!(faults.contains(&fix) && !faults.contains("init"), "{faults}");
     for complaint in [

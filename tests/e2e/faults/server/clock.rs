@@ -120,7 +120,7 @@ fn a_machine_whose_date_is_far_off_takes_no_certificate() {
     let world = World::new();
     let machine = world.machine().own_clock().start();
     machine.set("on_unreachable", "\"allow\"");
-    for (days, log) in [(100, "certificate ended on"), (-10, "certificate begins on")] {
+    for (days, log) in [(100, "certificate expired on"), (-10, "certificate is valid from")] {
         machine.set_clock(days * DAY);
         let prompt = "the approval server does not work properly.";
         Refusal { prompt, log, within: Duration::from_secs(1) }.meets(&machine);

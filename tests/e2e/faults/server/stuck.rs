@@ -80,7 +80,11 @@ fn hang_until_it_ends(world: &World, (hang, systemd): (&Hang, &Systemd), name: &
     hang.tell("abandon", name);
     assert_eq!(world.server.wait_for_end(), EXIT_HUNG, "{name}");
     let log = world.server.log();
-    assert!(log.contains(&format!("{hangs}: ")) && log.contains("this process ends itself"), "{name}: {log}");
+    assert!(
+        log.contains(&format!("{hangs}: "))
+            && log.contains("this process exits so that systemd starts it again"),
+        "{name}: {log}"
+    );
     hang.end();
 }
 
@@ -158,7 +162,7 @@ fn a_runtime_that_stands_still_ends_the_process() {
     world.server.start();
     hang.tell("block", "sweep");
     assert_eq!(world.server.wait_for_end(), EXIT_HUNG);
-    world.server.wait_for_log("this process ends itself");
+    world.server.wait_for_log("this process exits so that systemd starts it again");
 }
 
 /// Every loop has a bound of 20 seconds at the least; the process as a whole was stopped for longer than some of them.

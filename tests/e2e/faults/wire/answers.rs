@@ -66,7 +66,7 @@ fn an_approval_that_breaks_off_is_refused() {
 
 #[test]
 fn a_state_that_nobody_knows_is_refused() {
-    answer_is_refused(answer("200 OK", &login("granted")), "a state that decides nothing");
+    answer_is_refused(answer("200 OK", &login("granted")), "a state that does not belong here");
 }
 
 #[test]

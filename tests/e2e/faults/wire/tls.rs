@@ -39,7 +39,7 @@ fn a_certificate_for_another_name_is_refused() {
 #[test]
 fn a_certificate_that_has_ended_is_refused() {
     let ended = |world: &World| Made::begun(&world.server.state_dir, 100, 90);
-    is_not_believed(ended, &TLS13, "no decision (TLS: the server's certificate ended on ");
+    is_not_believed(ended, &TLS13, "no decision (TLS: the server's certificate expired on ");
 }
 
 #[test]

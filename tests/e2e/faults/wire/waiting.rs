@@ -71,7 +71,7 @@ fn a_server_that_turns_the_machine_away_ends_the_login() {
 
 #[test]
 fn nonsense_ends_the_login() {
-    is_refused(Order::Say(answer("200 OK", &login("granted"))), "a state that decides nothing");
+    is_refused(Order::Say(answer("200 OK", &login("granted"))), "a state that does not belong here");
 }
 
 #[test]
