@@ -52,7 +52,7 @@ mod tests {
         let told = "the server's certificate expired on 2000-02-29T00:00:00Z, and this clock says 2023-11-14T22:13:20Z";
         assert_eq!(why(&ended), told);
         let early = Error::from(CertificateError::NotValidYetContext { time: not_after, not_before: time });
-        let told = "the server's certificate begins on 2023-11-14T22:13:20Z, and this clock says 2000-02-29T00:00:00Z";
+        let told = "the server's certificate is valid from 2023-11-14T22:13:20Z, and this clock says 2000-02-29T00:00:00Z";
         assert_eq!(why(&early), told);
         assert_eq!(why(&Error::DecryptError), Error::DecryptError.to_string());
     }

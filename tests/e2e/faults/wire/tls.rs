@@ -45,7 +45,7 @@ fn a_certificate_that_has_ended_is_refused() {
 #[test]
 fn a_certificate_that_has_not_begun_is_refused() {
     let early = |world: &World| Made::beginning(&world.server.state_dir, 2, 30);
-    is_not_believed(early, &TLS13, "no decision (TLS: the server's certificate begins on ");
+    is_not_believed(early, &TLS13, "no decision (TLS: the server's certificate is valid from ");
 }
 
 #[test]
