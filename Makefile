@@ -14,7 +14,7 @@ RUN_AS_ROOT := --config 'target."cfg(unix)".runner = [$(SUDO) "unshare", "--moun
 export KBMFA_TARGET ?= $(or $(CARGO_TARGET_DIR),$(CURDIR)/target)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup build test unit e2e test-matrix test-double sanitize demo soak bench bench-record bench-keybase \
+.PHONY: help setup build test unit e2e test-matrix record-wire test-double sanitize demo soak bench bench-record bench-keybase \
 	bench-wire bench-module fuzz audit audit-advisories lint clean
 
 help: ## lists these targets
@@ -53,6 +53,10 @@ test-matrix: ## tells the stories of each phase with OpenSSH 9.2, 10.0 and Debia
 	$(MAKE) build
 	$(CARGO) test --locked $(RUN_AS_ROOT) -p kbmfa-tests --test e2e -- --test-threads=$(E2E_THREADS) \
 		--include-ignored --show-output $(MATRIX)
+
+# tests/e2e/compatibility.rs plays it to the versions after this one.
+record-wire: setup build ## at a release: records what today's module and server say to each other into tests/recorded
+	$(CARGO) test --locked $(RUN_AS_ROOT) -p kbmfa-tests --test e2e -- --ignored compatibility::record::
 
 test-double: ## proves the double of keybase against Keybase's own libraries; needs python3, node and npm
 	$(CARGO) build --locked -p keybase-double

@@ -21,6 +21,9 @@ pub mod pin;
 #[cfg(feature = "client")]
 pub mod client;
 
+#[cfg(test)]
+mod recorded;
+
 /// Version of the protocol that these types speak, sent in [`VERSION_HEADER`] by both sides.
 pub const VERSION: &str = "1";
 

@@ -25,6 +25,7 @@ mod auth_token;
 mod broken_module;
 mod clients;
 mod clones;
+mod compatibility;
 mod configuration;
 mod credentials;
 mod crowd;

@@ -1,5 +1,5 @@
-//! A proxy between a machine and its server that reads the traffic and stops one exchange at a known point,
-//! where the test then acts.
+//! A proxy between a machine and its server that reads the traffic and records it. It can stop one exchange at a known
+//! point, where the test then acts.
 
 use rustls::{ClientConfig, ClientConnection, ServerConfig, ServerConnection, StreamOwned};
 use std::io::{self, Write};
@@ -13,6 +13,7 @@ use crate::impostor;
 use crate::machine::Machine;
 use crate::message::{self, Patient};
 use crate::ports::Port;
+use crate::recording::Exchange;
 use crate::wait::PATIENCE;
 use crate::wire;
 use crate::world::World;
@@ -46,6 +47,7 @@ pub struct Between {
     over: Arc<AtomicBool>,
     reached: Receiver<()>,
     orders: Option<Sender<Order>>,
+    recorded: Arc<Mutex<Vec<Exchange>>>,
     /// Lets machines in; returns what carries their connections.
     thread: Option<JoinHandle<Vec<JoinHandle<()>>>>,
 }
@@ -58,6 +60,7 @@ struct Shared {
     over: Arc<AtomicBool>,
     /// The one stop that is to be made, until it is made.
     stop: Mutex<Option<Stop>>,
+    recorded: Arc<Mutex<Vec<Exchange>>>,
 }
 
 struct Stop {
@@ -70,16 +73,30 @@ struct Stop {
 impl Between {
     /// Gets between from now on, and stops the first exchange with this method at this stage.
     pub fn stopping(world: &World, machine: &Machine, method: &'static str, stage: Stage) -> Self {
-        let (port, over) = (Port::reserve(), Arc::<AtomicBool>::default());
         let (to_story, reached) = channel();
         let (orders, from_story) = channel();
         let stop = Stop { method, stage, reached: to_story, orders: from_story };
+        let between = Self::new(world, Some(stop), reached, Some(orders));
+        machine.set("servers", &format!("[\"{}\"]", between.url()));
+        between
+    }
+
+    /// Stops nothing. Machines have to be told of its address.
+    pub fn recording(world: &World) -> Self {
+        let (_, never) = channel();
+        Self::new(world, None, never, None)
+    }
+
+    fn new(world: &World, stop: Option<Stop>, reached: Receiver<()>, orders: Option<Sender<Order>>) -> Self {
+        let (port, over) = (Port::reserve(), Arc::<AtomicBool>::default());
+        let recorded = Arc::<Mutex<Vec<Exchange>>>::default();
         let shared = Arc::new(Shared {
             server: world.server.port,
             down: impostor::right(world),
             up: wire::tls(&world.server),
             over: Arc::clone(&over),
-            stop: Mutex::new(Some(stop)),
+            stop: Mutex::new(stop),
+            recorded: Arc::clone(&recorded),
         });
         let listener = TcpListener::bind(("127.0.0.1", port.number)).unwrap();
         let thread = thread::spawn(move || {
@@ -94,8 +111,18 @@ impl Between {
             }
             connections
         });
-        machine.set("servers", &format!("[\"https://127.0.0.1:{}\"]", port.number));
-        Self { port, over, reached, orders: Some(orders), thread: Some(thread) }
+        Self { port, over, reached, orders, recorded, thread: Some(thread) }
+    }
+
+    /// Where machines find it.
+    pub fn url(&self) -> String {
+        format!("https://127.0.0.1:{}", self.port.number)
+    }
+
+    /// What was asked and answered so far, in the order of the questions.
+    pub fn recorded(&self) -> Vec<Exchange> {
+        let recorded = self.recorded.lock().unwrap_or_else(PoisonError::into_inner);
+        recorded.iter().filter(|exchange| !exchange.answer.is_empty()).cloned().collect()
     }
 
     /// Waits until the exchange has come to its stop.
@@ -134,6 +161,7 @@ impl Shared {
             StreamOwned::new(ServerConnection::new(Arc::clone(&self.down)).unwrap(), patient(machine));
         loop {
             let request = message::read(&mut down)?;
+            let number = self.record(&request);
             let mut order = self.order_at(Stage::Asked, &request);
             let mut answer = vec![];
             if order == Order::Pass {
@@ -153,9 +181,20 @@ impl Shared {
                 }
                 Order::Say(text) => answer = message::filled_in(&text, &request).into_bytes(),
             }
+            self.record_answer(number, &answer);
             down.write_all(&answer)?;
             down.flush()?;
         }
+    }
+
+    fn record(&self, request: &[u8]) -> usize {
+        let mut recorded = self.recorded.lock().unwrap_or_else(PoisonError::into_inner);
+        recorded.push(Exchange { request: text(request), answer: String::new() });
+        recorded.len() - 1
+    }
+
+    fn record_answer(&self, number: usize, answer: &[u8]) {
+        self.recorded.lock().unwrap_or_else(PoisonError::into_inner)[number].answer = text(answer);
     }
 
     fn order_at(&self, stage: Stage, request: &[u8]) -> Order {
@@ -168,4 +207,8 @@ impl Shared {
             stop.orders.recv().unwrap_or(Order::Reset)
         })
     }
+}
+
+fn text(message: &[u8]) -> String {
+    String::from_utf8(message.to_vec()).expect("the protocol is UTF-8")
 }

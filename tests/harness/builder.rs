@@ -96,6 +96,12 @@ impl MachineBuilder {
         Self { enrolment: Some(enrolment), module: Module::Shipped, ..self }
     }
 
+    /// Joins by this address, and keeps to it.
+    pub fn by_way_of(self, server: String) -> Self {
+        let enrolment = self.enrolment.map(|enrolment| Enrolment { server, ..enrolment });
+        Self { enrolment, ..self }
+    }
+
     /// Which Debian; 12 unless said.
     pub fn root(self, root: Root) -> Self {
         Self { root, ..self }

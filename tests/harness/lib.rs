@@ -32,6 +32,7 @@ pub mod admin;
 pub mod between;
 pub mod impostor;
 pub mod message;
+pub mod recording;
 pub mod server;
 pub mod systemd;
 pub mod wire;

@@ -1,0 +1,144 @@
+//! Records what today's programs say to each other, for the versions after this one.
+
+use kbmfa_tests::between::Between;
+use kbmfa_tests::builder::MachineBuilder;
+use kbmfa_tests::files::put;
+use kbmfa_tests::machine::Machine;
+use kbmfa_tests::recipe::{PASSWORD_OF_BOB, Phase, SUDOERS};
+use kbmfa_tests::recording::{self, Exchange};
+use kbmfa_tests::wait::until;
+use kbmfa_tests::world::World;
+
+/// One machine, from its joining on.
+pub(super) type Story = (&'static str, fn() -> Vec<Exchange>);
+
+pub(super) const STORIES: [Story; 8] = [
+    ("host", host),
+    ("account", || phase(Phase::Account)),
+    ("auth", || phase(Phase::Auth)),
+    ("session", || phase(Phase::Session)),
+    ("sudo", sudo),
+    ("hung-up", hung_up),
+    ("late-reports", late_reports),
+    ("token", token),
+];
+
+#[test]
+#[ignore = "make record-wire"]
+fn record() {
+    for (story, tell) in STORIES {
+        recording::save(story, &tell());
+    }
+}
+
+/// Every word between this world's server and its only machine.
+struct Recorder {
+    world: World,
+    between: Between,
+    machine: Machine,
+}
+
+impl Recorder {
+    fn of(world: World, describe: impl FnOnce(MachineBuilder) -> MachineBuilder) -> Self {
+        let between = Between::recording(&world);
+        let machine = describe(world.machine()).by_way_of(between.url()).start();
+        Self { world, between, machine }
+    }
+
+    fn approved(&self) {
+        let login = self.machine.ssh("alice", &["true"]);
+        self.world.admin.approve(&self.world.admin.pending());
+        assert_eq!(login.wait().code, 0);
+    }
+
+    /// Waits until so many exchanges with this route have their answers.
+    fn wait_for(&self, route: &str, count: usize) {
+        let heard = || self.between.recorded().iter().filter(|exchange| exchange.route() == route).count();
+        until("the machine to be answered", || (heard() == count).then_some(()));
+    }
+
+    fn finish(self) -> Vec<Exchange> {
+        self.machine.assert_nothing_left();
+        self.between.recorded()
+    }
+}
+
+/// What `kbmfa-host` says, a dry run included.
+fn host() -> Vec<Exchange> {
+    let recorder = Recorder::of(World::new(), |machine| machine.phase(Phase::Account).reporting());
+    for verb in ["status", "refresh", "doctor"] {
+        recorder.machine.try_exec(&["kbmfa-host", verb]);
+    }
+    recorder.finish()
+}
+
+/// A login that is approved, with its session, and one that is denied.
+fn phase(phase: Phase) -> Vec<Exchange> {
+    let recorder = Recorder::of(World::new(), |machine| machine.phase(phase).reporting());
+    recorder.approved();
+    recorder.wait_for("POST /v1/sessions", 2);
+    let login = recorder.machine.ssh("alice", &["true"]);
+    recorder.world.admin.deny(&recorder.world.admin.pending());
+    assert_ne!(login.wait().code, 0);
+    recorder.finish()
+}
+
+fn sudo() -> Vec<Exchange> {
+    let free = "auth required pam_deny.so\naccount required pam_unix.so\nsession required pam_unix.so\n";
+    let recorder = Recorder::of(World::new(), |machine| machine.pam_stack(free).sudo(SUDOERS));
+    let typed = format!("printf '{PASSWORD_OF_BOB}\\n' | sudo -S -p '' id -u");
+    let login = recorder.machine.ssh("bob", &[&typed]);
+    recorder.world.admin.approve(&recorder.world.admin.pending());
+    assert_eq!(login.wait().stdout, "0\n");
+    recorder.finish()
+}
+
+/// Somebody does not wait for an answer.
+fn hung_up() -> Vec<Exchange> {
+    let recorder = Recorder::of(World::new(), |machine| machine);
+    let login = recorder.machine.ssh("alice", &["true"]);
+    let id = recorder.world.admin.pending();
+    login.kill();
+    recorder.world.admin.wait_for_state(&id, "cancelled");
+    recorder.wait_for("DELETE /v1/logins/{id}", 1);
+    let mut exchanges = recorder.finish();
+    // The module has left its poll: whether that is answered is chance, and nobody reads it.
+    exchanges.retain(|exchange| !exchange.route().starts_with("GET /v1/logins"));
+    exchanges
+}
+
+/// A login that was let in while there was no server, and its session, told with the next login.
+fn late_reports() -> Vec<Exchange> {
+    let recorder = Recorder::of(World::new(), |machine| machine.phase(Phase::Account).reporting());
+    recorder.machine.set("on_unreachable", "\"allow\"");
+    recorder.machine.set("servers", "[\"https://127.0.0.1:1\"]");
+    assert_eq!(recorder.machine.ssh("bob", &["true"]).wait().code, 0);
+    recorder.machine.set("servers", &format!("[\"{}\"]", recorder.between.url()));
+    recorder.approved();
+    recorder.wait_for("POST /v1/reports", 1);
+    recorder.wait_for("POST /v1/sessions", 2);
+    recorder.finish()
+}
+
+const TOKEN: &str = "an-old-token-of-all-hosts";
+
+/// A server that takes the old tool's `AUTH_TOKEN`.
+pub(super) fn world_with_token() -> World {
+    let world = World::new();
+    let file = world.server.config.with_file_name("auth_token");
+    put(&file, 0o600, TOKEN);
+    world.server.set("server", "auth_token_file", &format!("{:?}", file.display().to_string()));
+    world.server.set("server", "auth_token_from", "[\"127.0.0.0/8\"]");
+    world.server.restart();
+    world
+}
+
+/// A machine that has only the `AUTH_TOKEN`.
+fn token() -> Vec<Exchange> {
+    let recorder = Recorder::of(world_with_token(), |machine| machine);
+    put(&recorder.machine.path("/etc/kbmfa/credential"), 0o600, TOKEN);
+    recorder.machine.set("claims", "\"web1\"");
+    recorder.machine.exec(&["kbmfa-host", "status"]);
+    recorder.approved();
+    recorder.finish()
+}
