@@ -40,6 +40,10 @@ enum Command {
     /// Make the database, the CA, the server's certificate and a configuration file.
     Init(init::Args),
     /// Check the configuration file, and report all faults in it and rules that never apply.
+    ///
+    /// It reads files and the database, and asks nothing of the network; `doctor` does: it finds approvers in rules who
+    /// are not in the team, and a channel or a role that is missing. Warnings, such as a session without a login uid
+    /// where rules tell approvers apart, are printed and fail nothing.
     Check,
     /// Check everything that a login needs on the server's side, and name the fix for each fault.
     Doctor(doctor::Args),

@@ -136,12 +136,26 @@ impl Config {
 
     /// Where asks go in the chat: by default, and by each rule.
     pub fn destinations(&self) -> Vec<String> {
+        let all: BTreeSet<String> = self.terms().map(|terms| terms.destination.clone()).collect();
+        all.into_iter().collect()
+    }
+
+    /// True if it matters who answers at the console: an answer from a session without a login uid does not count then.
+    pub fn tells_console_approvers_apart(&self) -> bool {
+        self.terms().any(|terms| match &terms.approvers {
+            Approvers::Anyone => false,
+            Approvers::NotSelf => terms.channels.contains(&Channel::Console),
+            Approvers::List(people) => people.iter().any(|person| person.is_in(Channel::Console)),
+        })
+    }
+
+    /// What each rule that asks says, and what holds where none speaks.
+    fn terms(&self) -> impl Iterator<Item = &Terms> {
         let ruled = self.policy.rules.iter().filter_map(|rule| match &rule.says {
-            Says::Ask(terms) => Some(terms.destination.clone()),
+            Says::Ask(terms) => Some(terms),
             Says::Exempt => None,
         });
-        let all: BTreeSet<String> = ruled.chain([self.policy.default.destination.clone()]).collect();
-        all.into_iter().collect()
+        ruled.chain([&self.policy.default])
     }
 
     /// The rules for logins, with somebody listening since then, or nobody.

@@ -34,12 +34,24 @@ pub fn run(admin: &Admin) -> Result<(), Failure> {
     }
     check_relay(&config)?;
     check_admin(&config, &path)?;
-    if let Some(why) = open_files::shortage(config.http.files_needed()) {
-        log::warn!("{why}");
+    let warnings = warnings(&config, privileges::has_login());
+    for warning in &warnings {
+        log::warn!("{warning}");
     }
     let ends = loaded.dates.server.to_string();
     let sentence = format!("{path}: no fault found; the server's certificate expires on {ends}");
-    admin.tell(&sentence, &json!({ "config": path, "faults": [], "certificate_ends": ends }))
+    admin.tell(
+        &sentence,
+        &json!({ "config": path, "faults": [], "warnings": warnings, "certificate_ends": ends }),
+    )
+}
+
+/// What stops no server, and people should know.
+fn warnings(config: &Config, has_login: bool) -> Vec<String> {
+    let files = open_files::shortage(config.http.files_needed());
+    let nobody = config.tells_console_approvers_apart() && !has_login;
+    let login_uid = nobody.then(|| format!("{}; {}", privileges::NO_LOGIN_UID, privileges::GET_A_LOGIN_UID));
+    files.into_iter().chain(login_uid).collect()
 }
 
 /// Whether the group of `[admin]` is there, and can be given its socket.
@@ -70,4 +82,25 @@ fn files(admin: &Admin, config: &Config) -> Option<Failure> {
     let told: Vec<_> = faults.iter().map(ToString::to_string).collect();
     let failure = (!faults.is_empty()).then(|| Failure::new(told.join("\n")))?;
     Some(faults.into_iter().fold(failure, |failure, fault| failure.hint(fault.fix)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::path::Path;
+
+    #[test]
+    fn a_session_without_a_login_uid_is_named_where_a_rule_tells_approvers_at_the_console_apart() {
+        let told = |policy: &str, has_login| {
+            let config = Config::parse(Path::new("server.toml"), &format!("[policy]\n{policy}\n")).unwrap();
+            warnings(&config, has_login).iter().any(|warning| warning.contains("no login uid is set"))
+        };
+        let named =
+            "approvers = \"anyone\"\n[[policy.rule]]\npools = [\"web\"]\napprovers = [\"console:root\"]";
+        for policy in ["approvers = \"not-self\"", "approvers = [\"console:root\"]", named] {
+            assert!(told(policy, false), "{policy}");
+            assert!(!told(policy, true), "{policy}");
+        }
+        assert!(!told("approvers = \"anyone\"", false));
+    }
 }

@@ -23,6 +23,14 @@ pub(super) fn actor() -> Actor {
     Actor { who: format!("console:{}", SafeText::new(&name)), claim }
 }
 
+/// What is weak where [`has_login`] is false and `Config::tells_console_approvers_apart`.
+pub(super) const NO_LOGIN_UID: &str = "no login uid is set in this session, and a rule tells approvers at the console apart: \
+     answers from here do not count";
+
+/// What to do about that.
+pub(super) const GET_A_LOGIN_UID: &str = "log in to the server by ssh with pam_loginuid in its session lines, and answer from \
+     there; a container's exec sets none. Members of [admin] group answer as themselves without one";
+
 /// True if the kernel knows who logged in. In a container it often does not, and everybody with sudo is root there.
 pub(super) fn has_login() -> bool {
     login_uid().is_some()

@@ -12,7 +12,7 @@ use crate::clock::{Clock, SystemClock};
 use crate::config::Config;
 use crate::db::Db;
 use crate::http::tls;
-use crate::policy::{Approvers, Channel, Says, Terms};
+use crate::policy::{Approvers, Channel};
 
 /// Free space below which a server will not go on for long, in bytes.
 const SPACE_MIN: u64 = 100 * 1024 * 1024;
@@ -37,7 +37,10 @@ pub(super) fn settings(config: &Config) -> Vec<Finding> {
             Finding::weak("approvers", found).fix("set approvers = \"not-self\" and enter your employees"),
         );
     }
-    findings.extend(login_uid(config, privileges::has_login()));
+    if config.tells_console_approvers_apart() && !privileges::has_login() {
+        let found = privileges::NO_LOGIN_UID;
+        findings.push(Finding::weak("login uid", found).fix(privileges::GET_A_LOGIN_UID));
+    }
     let faults = config.admin.faults(Uid::effective()).into_iter();
     findings.extend(faults.map(|fault| Finding::fault("admin group", fault)));
     if let Some(keybase) = &config.chat {
@@ -49,26 +52,6 @@ pub(super) fn settings(config: &Config) -> Vec<Finding> {
         }
     }
     findings
-}
-
-/// Where it matters who answers at the console, an answer from a session without a login uid does not count.
-fn login_uid(config: &Config, has_login: bool) -> Option<Finding> {
-    let policy = &config.policy;
-    let at_console = |terms: &Terms| match &terms.approvers {
-        Approvers::Anyone => false,
-        Approvers::NotSelf => terms.channels.contains(&Channel::Console),
-        Approvers::List(people) => people.iter().any(|person| person.is_in(Channel::Console)),
-    };
-    let ruled = policy.rules.iter().filter_map(|rule| match &rule.says {
-        Says::Ask(terms) => Some(terms),
-        Says::Exempt => None,
-    });
-    (!has_login && ruled.chain([&policy.default]).any(at_console)).then(|| {
-        let found = "no login uid is set in this session, and a rule tells approvers at the console apart: answers from here do not count";
-        let fix = "log in to the server by ssh with pam_loginuid in its session lines, and answer from there; a container's \
-                   exec sets none. Members of [admin] group answer as themselves without one";
-        Finding::weak("login uid", found).fix(fix)
-    })
 }
 
 /// What root can read is not what the server can: the configuration is read again with the rights of its account.
@@ -152,25 +135,5 @@ pub(super) fn policy(db: &Db, config: &Config) -> Vec<Finding> {
     match db.read_blocking(|tx| config.policy_faults(tx)) {
         Ok(faults) => faults.into_iter().map(|fault| Finding::weak("policy", fault)).collect(),
         Err(error) => vec![Finding::fault("policy", error)],
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use std::path::Path;
-
-    #[test]
-    fn a_session_without_a_login_uid_is_named_where_a_rule_tells_approvers_at_the_console_apart() {
-        let told = |policy: &str, has_login| {
-            let config = Config::parse(Path::new("server.toml"), &format!("[policy]\n{policy}\n")).unwrap();
-            login_uid(&config, has_login).map(|finding| finding.to_string())
-        };
-        for policy in ["approvers = \"not-self\"", "approvers = [\"console:root\"]"] {
-            let found = told(policy, false).unwrap();
-            assert!(found.contains("no login uid is set"), "{found}");
-            assert_eq!(told(policy, true), None);
-        }
-        assert_eq!(told("approvers = \"anyone\"", false), None);
     }
 }
