@@ -7,12 +7,12 @@
 
 mod dice;
 mod hostile;
+mod readiness;
 mod stalls;
 
 use kbmfa_tests::chat::{ChatWorld, ROOM};
 use kbmfa_tests::login::Login;
 use kbmfa_tests::machine::Machine;
-use kbmfa_tests::server::status_at;
 use kbmfa_tests::wait::{pass, until};
 use keybase_double::FaultKind;
 use std::collections::BTreeSet;
@@ -28,11 +28,9 @@ use stalls::{Stalls, Victim};
 /// How long a login may take beyond its answer, without the time in which a process of its way stood still.
 const BEYOND_ANSWER: Duration = Duration::from_secs(5);
 
-/// How long the server may take to know and to say that it can serve again, after a process of it stood still.
-const RECOVERY: Duration = Duration::from_secs(10);
-
-/// Time between two looks at `/readyz`.
-const LOOK: Duration = Duration::from_millis(300);
+/// The end of each minute is quiet: nothing is stopped, killed or slowed down, and what was has to be well again.
+const MINUTE: u64 = 60;
+const QUIET_FROM: u64 = 40;
 
 /// How often a login is hit by a kill of the server: once in so many.
 const KILL_ONE_IN: u64 = 6;
@@ -45,6 +43,7 @@ fn number(name: &str) -> Option<u64> {
 
 /// What the threads of a run share.
 struct Run {
+    begun: Instant,
     is_over: AtomicBool,
     /// The server's process; 0 while there is none.
     server: AtomicU32,
@@ -56,6 +55,10 @@ struct Run {
 impl Run {
     fn goes_on(&self) -> bool {
         !self.is_over.load(Ordering::Relaxed)
+    }
+
+    fn is_quiet(&self) -> bool {
+        self.begun.elapsed().as_secs() % MINUTE >= QUIET_FROM
     }
 }
 
@@ -78,6 +81,7 @@ fn among_strangers_stalls_and_lost_replies_no_honest_login_is_lost_doubled_or_la
     let machine = world.machine().start();
     let target = Target::of(&world);
     let run = Run {
+        begun: Instant::now(),
         is_over: AtomicBool::new(false),
         server: AtomicU32::new(world.server.pid()),
         module: AtomicU32::new(0),
@@ -97,7 +101,7 @@ fn among_strangers_stalls_and_lost_replies_no_honest_login_is_lost_doubled_or_la
         }
         let (mut of_stalls, run) = (dice.fork(), &run);
         scope.spawn(move || stalls::run(run, &mut of_stalls));
-        let watching = scope.spawn(move || watch_readiness(run, status_port));
+        let watching = scope.spawn(move || readiness::watch(run, status_port));
         let end = End(run);
         let honest = log_in_honestly(&world, &machine, run, &mut dice, Duration::from_secs(seconds));
         drop(end);
@@ -110,9 +114,12 @@ fn among_strangers_stalls_and_lost_replies_no_honest_login_is_lost_doubled_or_la
     world.admin.audit_verify();
     machine.assert_nothing_left();
     println!(
-        "{honest} honest logins, {} stalls, {looks} looks at /readyz without an excuse",
-        run.stalls.count()
+        "{honest} honest logins, {} stalls, {} of {} looks at /readyz without an excuse",
+        run.stalls.count(),
+        looks.unexcused,
+        looks.all
     );
+    assert!(looks.show_enough(), "{} of {} looks at /readyz show too little", looks.unexcused, looks.all);
     assert!(honest as u64 >= seconds / 15, "{honest} logins in {seconds} s: this shows too little");
 }
 
@@ -144,7 +151,7 @@ fn log_in_honestly(
             run.stalls.end(trouble);
         }
         run.module.store(machine.asking(), Ordering::Relaxed);
-        if dice.below(KILL_ONE_IN) == 0 {
+        if dice.below(KILL_ONE_IN) == 0 && !run.is_quiet() {
             kill_and_start(world, run);
         }
         pass(Duration::from_millis(dice.below(1500)));
@@ -167,6 +174,9 @@ const SLOW_MS: u64 = 4000;
 /// Makes Keybase slow, or lose the reply, when the next ask is posted or gets its buttons; half of the time nothing.
 fn trouble_keybase(world: &ChatWorld, run: &Run, dice: &mut Dice) -> Option<usize> {
     let kind = TROUBLE.get(usize::try_from(dice.below(2 * TROUBLE.len() as u64)).unwrap())?;
+    if run.is_quiet() {
+        return None;
+    }
     let stall = run.stalls.begin(Victim::Chat);
     let method = if dice.below(2) == 0 { "send" } else { "reaction" };
     let length = Duration::from_millis(dice.below(SLOW_MS));
@@ -179,7 +189,7 @@ fn collect(login: Login, run: &Run, (count, answered): (usize, Instant)) {
     let finished = login.wait();
     let ended = Instant::now();
     assert_eq!((finished.stdout.as_str(), finished.code), ("in\n", 0), "login {count}: {}", finished.stderr);
-    let stood_still = run.stalls.within(answered, ended);
+    let stood_still = run.stalls.within(answered, ended, |_| true);
     let took = ended.duration_since(answered).saturating_sub(stood_still);
     assert!(
         took <= BEYOND_ANSWER,
@@ -195,21 +205,4 @@ fn kill_and_start(world: &ChatWorld, run: &Run) {
     world.server.start();
     run.server.store(world.server.pid(), Ordering::Relaxed);
     run.stalls.end(stall);
-}
-
-/// Holds `/readyz` to what is known: it says ready whenever no process of the server stands still or has just done so,
-/// which is rare while something is stopped every few seconds. Returns how often it was looked at without such an excuse.
-fn watch_readiness(run: &Run, port: u16) -> usize {
-    let mut looks = 0;
-    while run.goes_on() {
-        let asked = Instant::now();
-        let answer = status_at(port, "/readyz");
-        let is_ready = answer.as_ref().is_some_and(|answer| answer.starts_with("HTTP/1.1 200"));
-        let since = asked.checked_sub(RECOVERY).unwrap_or(asked);
-        let excused = run.stalls.has_stopped_the_server_since(since);
-        assert!(is_ready || excused || !run.goes_on(), "not ready, and nothing stands still: {answer:?}");
-        looks += usize::from(!excused);
-        pass(LOOK);
-    }
-    looks
 }

@@ -54,23 +54,15 @@ impl Stalls {
         self.0.lock().unwrap().len()
     }
 
-    /// Time between these two moments in which anything stood still. Two at once count once.
-    pub(super) fn within(&self, from: Instant, to: Instant) -> Duration {
+    /// Time between these two moments in which any of these stood still. Two at once count once.
+    pub(super) fn within(&self, from: Instant, to: Instant, counts: impl Fn(Victim) -> bool) -> Duration {
         let (mut total, mut counted_to) = (Duration::ZERO, from);
-        for stall in self.0.lock().unwrap().iter() {
+        for stall in self.0.lock().unwrap().iter().filter(|stall| counts(stall.victim)) {
             let (begun, ended) = (stall.begun.max(counted_to), stall.ended.unwrap_or(to).min(to));
             total += ended.saturating_duration_since(begun);
             counted_to = counted_to.max(ended);
         }
         total
-    }
-
-    /// Whether the server, or Keybase's programs, stood still after this moment. One slow or lost reply is no reason to be
-    /// not ready.
-    pub(super) fn has_stopped_the_server_since(&self, from: Instant) -> bool {
-        let all = self.0.lock().unwrap();
-        let excuses = |victim| !matches!(victim, Victim::Module | Victim::Chat);
-        all.iter().any(|stall| excuses(stall.victim) && stall.ended.is_none_or(|ended| ended >= from))
     }
 }
 
@@ -78,6 +70,9 @@ impl Stalls {
 pub(super) fn run(run: &Run, dice: &mut Dice) {
     while run.goes_on() {
         pass(Duration::from_millis(dice.below(PAUSE_MS)));
+        if run.is_quiet() {
+            continue;
+        }
         let server = run.server.load(Ordering::Relaxed);
         let (victim, pid) = match dice.below(3) {
             0 => (Victim::Server, server),

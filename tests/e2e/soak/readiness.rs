@@ -1,0 +1,118 @@
+//! Holds `/readyz` to what is known: it says ready whenever nothing keeps the server from serving logins. What may keep it
+//! is worked out from the server's own constants, read from its source, so that no more is excused than has to be.
+//!
+//! - A process of Keybase's that stands still makes a call late only if that takes the whole of the call's time. One stall is
+//!   shorter, so it excuses nothing; several in a row may. Two late health checks, or lists of members, and the relay is
+//!   down, until one more goes well and is published.
+//! - The server that stands still answers late, and rightly. Its loops are late by the time in which it ran: their bounds, of
+//!   which the shortest is 20 s, are out of reach.
+//! - A server that was killed does not answer until it is back. It was waited for until it said ready.
+
+use kbmfa_tests::server::status_at;
+use kbmfa_tests::wait::pass;
+use std::time::{Duration, Instant};
+
+use super::Run;
+use super::stalls::{Stalls, Victim};
+
+/// Time between two looks at `/readyz`.
+const LOOK: Duration = Duration::from_millis(300);
+
+/// What a call to Keybase takes by itself on a busy computer, at most. The rest of its time has to be a stall for it to be late.
+const BUSY: Duration = Duration::from_secs(1);
+
+/// Steps in which the past is looked through for a time that may have made a call late.
+const STEP: Duration = Duration::from_millis(100);
+
+/// So many looks at least, of a hundred, must be without an excuse for a run to show something.
+pub(super) const UNEXCUSED_PERCENT_MIN: usize = 25;
+
+/// The server's own times.
+struct Times {
+    /// For an answer of `/readyz`.
+    answer: Duration,
+    /// For one call to Keybase.
+    call: Duration,
+    /// From the end of what made calls late to the moment at which `/readyz` knows that the relay is up.
+    recovery: Duration,
+}
+
+impl Times {
+    fn read() -> Self {
+        let answer = constant(include_str!("../../../kbmfa-server/src/http/status.rs"), "READINESS_TIME");
+        let probe = constant(include_str!("../../../kbmfa-server/src/db/probe.rs"), "TIME");
+        assert!(probe < answer, "what takes longest in an answer has no time to say that it failed");
+        let supervisor = include_str!("../../../kbmfa-server/src/channels/keybase/supervisor.rs");
+        let pause = constant(supervisor, "PAUSE_MIN");
+        let call =
+            constant(include_str!("../../../kbmfa-server/src/channels/keybase/process/api.rs"), "CALL_TIME");
+        let publish = constant(include_str!("../../../kbmfa-server/src/outbox/relay_monitor.rs"), "INTERVAL");
+        // The call under way fails, and after a pause one check of two calls goes well, or after three a list of members.
+        let check = (pause + call * 2).max(pause * 3 + call);
+        Self { answer, call, recovery: call + check + publish }
+    }
+}
+
+/// The value of a constant in this source, in whole seconds.
+fn constant(source: &str, name: &str) -> Duration {
+    let definition = format!("const {name}: Duration = Duration::from_secs(");
+    let value = source.split_once(&definition).and_then(|(_, rest)| rest.split_once(')'));
+    let (seconds, _) = value.unwrap_or_else(|| panic!("no {definition}..) in the server's source"));
+    Duration::from_secs(seconds.parse().unwrap())
+}
+
+/// Looks at `/readyz`.
+#[derive(Default)]
+pub(super) struct Looks {
+    pub(super) all: usize,
+    /// Those that had to find it ready.
+    pub(super) unexcused: usize,
+}
+
+impl Looks {
+    pub(super) fn show_enough(&self) -> bool {
+        self.unexcused * 100 >= self.all * UNEXCUSED_PERCENT_MIN
+    }
+}
+
+/// Looks at `/readyz` until the run is over.
+pub(super) fn watch(run: &Run, port: u16) -> Looks {
+    let (times, mut looks) = (Times::read(), Looks::default());
+    while run.goes_on() {
+        let asked = Instant::now();
+        let answer = status_at(port, "/readyz");
+        let answered = Instant::now();
+        let is_ready = answer.as_ref().is_some_and(|answer| answer.starts_with("HTTP/1.1 200"));
+        let excused = is_excused(&run.stalls, &times, asked, answered);
+        assert!(is_ready || excused || !run.goes_on(), "not ready, and nothing keeps it: {answer:?}");
+        let took = (answered - asked).saturating_sub(run.stalls.within(asked, answered, |_| true));
+        assert!(took <= times.answer + BUSY, "an answer took {took:?} beside any stall");
+        looks.all += 1;
+        looks.unexcused += usize::from(!excused);
+        pass(LOOK);
+    }
+    looks
+}
+
+/// Keybase's trouble with an ask is that of the one call which posts it.
+fn makes_calls_late(victim: Victim) -> bool {
+    matches!(victim, Victim::Server | Victim::Keybase | Victim::Restart)
+}
+
+/// Whether it may have said that it is not ready, between these moments.
+fn is_excused(stalls: &Stalls, times: &Times, asked: Instant, answered: Instant) -> bool {
+    let is_restart = |victim| victim == Victim::Restart;
+    if !stalls.within(asked, answered, is_restart).is_zero() {
+        return true;
+    }
+    // A call that ended at one of these moments may have been late.
+    let mut ends = asked.checked_sub(times.recovery).unwrap_or(asked);
+    while ends <= answered {
+        let begun = ends.checked_sub(times.call).unwrap_or(ends);
+        if stalls.within(begun, ends, makes_calls_late) + BUSY >= times.call {
+            return true;
+        }
+        ends += STEP;
+    }
+    false
+}
