@@ -6,8 +6,10 @@ use kbmfa_tests::machine::Machine;
 use kbmfa_tests::process::brief;
 use kbmfa_tests::recipe::Phase;
 use kbmfa_tests::world::World;
+use serde_json::Value;
 use std::fs;
 
+use crate::sessions::{heard, sessions_of};
 use crate::story::TURNED_AWAY;
 
 const ALICE: [&str; 6] = ["employee", "add", "alice@example.com", "--name", "Alice", "--unix-name"];
@@ -49,6 +51,23 @@ fn rules_and_limits_hold_under_every_spelling_and_people_see_how_it_was_typed() 
         let finished = machine.ssh_under_the_name(name.as_ref()).wait();
         assert!(finished.stderr.contains("denied a moment ago"), "{name}: {}", finished.stderr);
     }
+}
+
+#[test]
+fn a_session_is_listed_by_the_account_and_tells_how_it_was_typed() {
+    let world = World::new();
+    let machine = world.machine().folding_names().reporting().start();
+    for name in ["ALICE", "alice"] {
+        let login = machine.ssh_under_the_name(name.as_ref());
+        world.admin.approve(&world.admin.pending());
+        assert_eq!(login.wait().stdout, "in\n");
+    }
+    let told = heard(&world, &machine, "both sessions", || {
+        let sessions = sessions_of(&world, "alice");
+        (sessions.len() == 2)
+            .then(|| sessions.iter().map(|session| session["typed"].clone()).collect::<Vec<_>>())
+    });
+    assert_eq!(told, [Value::Null, "ALICE".into()]);
 }
 
 /// `pam_unix` refuses it too, but only after people would have been asked.

@@ -162,6 +162,8 @@ pub struct SessionRow {
     pub machine: MachineName,
     /// The Unix account.
     pub user: UserName,
+    /// As the person typed it, where that differs; not known of sessions before schema version 15.
+    pub typed: Option<UserName>,
     /// The PAM service.
     pub service: SafeText,
     /// The ssh client's address, or what `PAM_RHOST` said.
@@ -191,6 +193,7 @@ impl From<Session> for SessionRow {
             id: session.id,
             machine: session.machine,
             user: session.user,
+            typed: session.typed,
             service: session.service,
             source: session.source,
             tty: session.tty,

@@ -14,9 +14,10 @@ use super::{Error, SCHEMA_VERSION, Value};
 use crate::clock::{Clock, Time};
 
 /// All steps, oldest first. No PostgreSQL database is older than the first.
-const STEPS: [&str; 2] = [
+const STEPS: [&str; 3] = [
     include_str!("../../migrations/postgres/0013_schema.sql"),
     include_str!("../../migrations/postgres/0014_console_asks.sql"),
+    include_str!("../../migrations/postgres/0015_session_typed.sql"),
 ];
 
 /// One schema of a PostgreSQL database, and the clock of its transactions.

@@ -86,6 +86,7 @@ fn heard(tx: &Tx<'_>, caller: &Caller, report: &SessionReport) -> Result<Session
         login: None,
         connection: report.connection.id.to_string(),
         user: report.user.clone(),
+        typed: report.typed.clone(),
         service: report.service.clone(),
         source: source.map(|origin| origin.shown),
         tty: report.tty.clone(),

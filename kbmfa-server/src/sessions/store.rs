@@ -34,6 +34,8 @@ pub struct Session {
     pub connection: String,
     /// The Unix account.
     pub user: UserName,
+    /// As the person typed it, where that differs and the first report of the session told it.
+    pub typed: Option<UserName>,
     /// The PAM service.
     pub service: SafeText,
     /// The ssh client's address, or what `PAM_RHOST` said.
@@ -65,8 +67,8 @@ pub(super) enum Moment {
 }
 
 const SESSION: &str =
-    "SELECT id, machine_id, machine_name, login_id, connection, account, service, source, tty, key_fingerprint,
-    heard_at, opened_at, opened_reported_at, closed_at, closed_reported_at FROM session";
+    "SELECT id, machine_id, machine_name, login_id, connection, account, typed, service, source, tty,
+    key_fingerprint, heard_at, opened_at, opened_reported_at, closed_at, closed_reported_at FROM session";
 
 /// Open, as the partial index has it.
 const OPEN: &str = "opened_at IS NOT NULL AND closed_at IS NULL";
@@ -83,6 +85,7 @@ fn session(row: &Row<'_>) -> Result<Session, Error> {
         login: row.parsed_or_null("login_id")?,
         connection: row.text("connection")?,
         user: row.parsed("account")?,
+        typed: row.parsed_or_null("typed")?,
         service: row.text("service")?.into(),
         source: row.text_or_null("source")?,
         tty: row.text_or_null("tty")?.map(SafeText::from),
@@ -126,7 +129,7 @@ pub(super) fn without(
 pub(super) fn insert(tx: &Tx<'_>, session: &Session) -> Result<(), Error> {
     tx.execute(
         "INSERT INTO session (id, machine_id, machine_name, connection, account, service, source, tty, key_fingerprint,
-             heard_at) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10)",
+             heard_at, typed) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11)",
         &[
             session.id.as_str().into(),
             session.machine_id.as_str().into(),
@@ -138,6 +141,7 @@ pub(super) fn insert(tx: &Tx<'_>, session: &Session) -> Result<(), Error> {
             session.tty.as_ref().map(SafeText::as_str).into(),
             session.key.clone().into(),
             session.heard_at.into(),
+            session.typed.as_ref().map(UserName::as_str).into(),
         ],
     )?;
     update(tx, session)

@@ -21,10 +21,11 @@ const STEPS: &[&str] = &[
     include_str!("../../../migrations/sqlite/0012_credential_host.sql"),
     include_str!("../../../migrations/sqlite/0013_account.sql"),
     include_str!("../../../migrations/sqlite/0014_console_asks.sql"),
+    include_str!("../../../migrations/sqlite/0015_session_typed.sql"),
 ];
 
 /// The schema version that this program reads and writes.
-pub const SCHEMA_VERSION: i64 = 14;
+pub const SCHEMA_VERSION: i64 = 15;
 
 /// Takes the steps that are missing, all in one transaction.
 pub(super) fn run(connection: &mut Connection, path: &Path) -> Result<(), Error> {

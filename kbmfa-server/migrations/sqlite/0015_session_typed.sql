@@ -1,0 +1,3 @@
+-- The account as the person typed it, where that differs from the one that it led to; unknown for older sessions.
+
+ALTER TABLE session ADD COLUMN typed TEXT;
