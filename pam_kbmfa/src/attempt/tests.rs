@@ -128,7 +128,7 @@ fn a_session_comes_from_where_its_login_was_found_to_come_from_whatever_is_told_
 #[test]
 fn a_session_of_which_nothing_is_known_is_not_believed_to_come_from_where_no_socket_leads() {
     let lines = from_nowhere(None);
-    let doubt = "SSH_CONNECTION names 198.51.100.9:50000, and no socket here leads there";
+    let doubt = "SSH_CONNECTION names 198.51.100.9:50000, but no socket of this process is connected to it";
     let [opened, closed] =
         ["opened", "closed"].map(|what| format!("session {what} for user alice from 192.0.2.1"));
     assert_eq!(lines, [doubt.to_owned(), opened, closed]);

@@ -173,7 +173,8 @@ fn a_session_that_nobody_was_asked_about_is_not_reported_from_where_no_socket_le
     let machine = world.machine().pam_stack(stack).reporting().start();
     forges(&machine);
     assert_eq!(machine.ssh("alice", &["echo $FORGED"]).wait().stdout, "forged\n");
-    let doubts = machine.syslog.lines_with("names 192.0.2.1:50000, and no socket here leads there");
+    let doubts =
+        machine.syslog.lines_with("names 192.0.2.1:50000, but no socket of this process is connected to it");
     assert_eq!(doubts[0].severity, severity::WARNING);
     // PAM_RHOST is out of reach for a file.
     machine.syslog.lines_with("session opened for user alice from 127.0.0.1");
