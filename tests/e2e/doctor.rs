@@ -20,12 +20,12 @@ fn debians() -> String {
     fs::read_to_string(built::trixie().join("etc/pam.d/sshd")).unwrap()
 }
 
-struct Report {
+pub(crate) struct Report {
     ok: bool,
     findings: Vec<Value>,
 }
 
-fn doctor(machine: &Machine, more: &[&str]) -> Report {
+pub(crate) fn doctor(machine: &Machine, more: &[&str]) -> Report {
     let output = machine.try_exec(&[&["kbmfa-host", "doctor", "--json"], more].concat());
     let report: Value = serde_json::from_slice(&output.stdout)
         .unwrap_or_else(|_| panic!("no JSON: {}", String::from_utf8_lossy(&output.stderr)));
@@ -54,7 +54,7 @@ impl Report {
 
     /// Something of this level says this, and names a fix.
     #[track_caller]
-    fn has(&self, level: &str, found: &str) {
+    pub(crate) fn has(&self, level: &str, found: &str) {
         let is_it = |finding: &&Value| {
             finding["level"] == level && finding["found"].as_str().unwrap().contains(found)
         };

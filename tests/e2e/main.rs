@@ -36,6 +36,7 @@ mod documents;
 mod environment;
 mod fairness;
 mod host;
+mod hostbased;
 mod hostile;
 mod identity;
 mod leaving;
