@@ -53,7 +53,8 @@ pub struct OpenLogin {
     pub connection: Connection,
     /// What proves that a first factor was given.
     pub first_factor: FirstFactor,
-    /// What the conversation can do.
+    /// What the conversation can do. No server reads it; modules send it because older servers demand it.
+    #[serde(default)]
     pub capabilities: Capabilities,
     /// True for a dry run by `doctor`: it ends as [`State::Rehearsed`] and never lets anybody in.
     #[serde(default)]
@@ -143,11 +144,12 @@ pub enum FirstFactor {
 }
 
 /// What the conversation of this login can do.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Capabilities {
     /// It can show a text.
     pub text: bool,
-    /// It can put a question and hand back what was typed.
+    /// Reserved for a module that can put a question and hand back what was typed; no module of today can.
+    #[serde(default)]
     pub prompt: bool,
 }
 
@@ -164,9 +166,6 @@ pub struct LoginReply {
     /// A sentence for the person who logs in.
     #[serde(default)]
     pub say: Option<SafeText>,
-    /// A question for the person who logs in. No server of this version puts one.
-    #[serde(default)]
-    pub prompt: Option<SafeText>,
     /// Milliseconds until a pending login expires.
     #[serde(default)]
     pub expires_in_ms: Option<u64>,
@@ -214,13 +213,12 @@ mod tests {
             state: State::Pending,
             reason: None,
             say: Some(SafeText::new("wait")),
-            prompt: None,
             expires_in_ms: Some(60_000),
             held_ms: None,
         };
         assert_eq!(
             serde_json::to_string(&reply).unwrap(),
-            r#"{"id":"01010101010101010101010101010101","state":"pending","reason":null,"say":"wait","prompt":null,"expires_in_ms":60000}"#
+            r#"{"id":"01010101010101010101010101010101","state":"pending","reason":null,"say":"wait","expires_in_ms":60000}"#
         );
         let factor = FirstFactor::Publickey { key: "ssh-ed25519 AAAA".into() };
         assert_eq!(

@@ -5,7 +5,7 @@ use serde_json::Value;
 use std::fs;
 use std::path::Path;
 
-use crate::login::{LoginReply, OpenLogin};
+use crate::login::{Capabilities, LoginReply, OpenLogin};
 use crate::machine::{Authorities, Join, Machine, Trust};
 use crate::session::{Reports, SessionReport, Taken};
 
@@ -41,4 +41,14 @@ fn every_request_and_every_answer_of_the_last_release_is_read() {
         }
     }
     assert!(count > 20, "this test has lost sight of the recording: {count}");
+}
+
+#[test]
+fn a_request_without_what_no_server_reads_is_taken() {
+    let open = r#"{"phase":"account","service":"sshd","user":"alice","account":"known","rhost":null,"tty":null,
+        "connection":{"id":"x","ssh":null},"first_factor":{"kind":"sshd"},"module_version":"0"}"#;
+    assert_eq!(serde_json::from_str::<OpenLogin>(open).unwrap().capabilities, Capabilities::default());
+    let report = r#"{"id":"00112233445566778899aabbccddeeff","event":"closed","service":"sshd","user":"alice",
+        "rhost":null,"tty":null,"connection":{"id":"x","ssh":null},"at_us":0}"#;
+    assert!(serde_json::from_str::<SessionReport>(report).is_ok());
 }

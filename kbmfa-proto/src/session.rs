@@ -52,7 +52,8 @@ pub struct SessionReport {
     /// How many older reports the machine had to drop to keep this one.
     #[serde(default)]
     pub lost: u64,
-    /// Version of the module.
+    /// Version of the module. No server reads it; modules send it because older servers demand it.
+    #[serde(default)]
     pub module_version: SafeText,
 }
 

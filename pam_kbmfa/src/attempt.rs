@@ -184,10 +184,7 @@ fn open_login(
         tty: facts.tty.clone(),
         connection,
         first_factor,
-        capabilities: Capabilities {
-            text: pam.shows_text() && phase != Phase::Session,
-            prompt: pam.shows_text() && phase == Phase::Auth,
-        },
+        capabilities: Capabilities { text: pam.shows_text() && phase != Phase::Session, prompt: false },
         rehearsal: false,
         module_version: SafeText::new(env!("CARGO_PKG_VERSION")),
         host: host_id::read(Path::new(host_id::MACHINE_ID), proc),

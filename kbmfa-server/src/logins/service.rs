@@ -499,7 +499,7 @@ fn refusal(login: &Login, why: Revocation) -> LoginReply {
     let code = code_of(why);
     let say = Some(prompt_texts::refused(code, login.id.short()).into());
     let (id, reason) = (login.id.clone(), Some(code.into()));
-    LoginReply { id, state: WireState::Denied, reason, say, prompt: None, expires_in_ms: None, held_ms: None }
+    LoginReply { id, state: WireState::Denied, reason, say, expires_in_ms: None, held_ms: None }
 }
 
 /// Takes one step and writes down what it changed.
@@ -577,7 +577,6 @@ fn reply(login: &Login, tx: &Tx<'_>, rules: &Rules) -> LoginReply {
         state,
         reason: reason.map(SafeText::from),
         say: say.map(SafeText::from),
-        prompt: None,
         expires_in_ms: (state == WireState::Pending)
             .then(|| u64::try_from(left.as_millis()).unwrap_or(u64::MAX)),
         held_ms: None,

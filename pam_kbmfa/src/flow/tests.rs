@@ -116,15 +116,7 @@ impl Drop for Script {
 
 #[expect(clippy::unnecessary_wraps, reason = "as a step of a script takes it")]
 fn reply(state: State) -> Result<LoginReply, Failure> {
-    Ok(LoginReply {
-        id: id(),
-        state,
-        reason: None,
-        say: None,
-        prompt: None,
-        expires_in_ms: None,
-        held_ms: None,
-    })
+    Ok(LoginReply { id: id(), state, reason: None, say: None, expires_in_ms: None, held_ms: None })
 }
 
 fn lost() -> Result<LoginReply, Failure> {

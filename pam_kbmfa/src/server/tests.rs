@@ -83,7 +83,6 @@ fn pending() -> LoginReply {
         state: State::Pending,
         reason: None,
         say: None,
-        prompt: None,
         expires_in_ms: None,
         held_ms: None,
     }

@@ -49,13 +49,5 @@ async fn answer(id: String, query: String, _: Bytes) -> impl Reply {
     tokio::time::sleep(Duration::from_secs(seconds)).await;
     let id: LoginId = id.parse().unwrap();
     let (state, left) = (State::Pending, Some(60_000));
-    warp::reply::json(&LoginReply {
-        id,
-        state,
-        reason: None,
-        say: None,
-        prompt: None,
-        expires_in_ms: left,
-        held_ms: None,
-    })
+    warp::reply::json(&LoginReply { id, state, reason: None, say: None, expires_in_ms: left, held_ms: None })
 }
