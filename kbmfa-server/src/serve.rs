@@ -427,7 +427,7 @@ async fn index(db: Db, progress: Progress) {
     let mut faults = FaultLog::new("word index");
     loop {
         progress.round().await;
-        match faults.note(db.write_bulk("audit.index", usecases::audit::index_some).await) {
+        match faults.note(db.for_bulk().write("audit.index", usecases::audit::index_some).await) {
             Some(true) => {}
             Some(false) => break,
             None => tokio::time::sleep(RETRY).await,

@@ -125,14 +125,7 @@ fn sql_stands_in_stores_and_in_db() {
 const WRITE_BY_USE_CASES: &[&str] = &["admin", "http", "serve"];
 
 /// How a transaction is begun there.
-const WRITES: &[&str] = &[
-    ".write(",
-    ".write_blocking(",
-    ".write_bulk(",
-    ".write_in_turns(",
-    ".write_even_read_only(",
-    "admin.change(",
-];
+const WRITES: &[&str] = &[".write(", ".write_blocking(", ".write_in_turns(", "admin.change("];
 
 /// What such a transaction may run besides: each is no write of an operator's, for this reason.
 const OTHER_WRITES: &[(&str, &str, &str)] = &[(

@@ -153,7 +153,8 @@ fn start_over(admin: &Admin, yes: bool) -> Result<(), Failure> {
              until it has joined again, or has the new ca.pem.\nMachines, employees and the audit log stay",
         );
     }
-    let made = db.write_even_read_only("ca.new", move |tx| usecase::start_over(tx, &files, &actor));
+    let made =
+        db.even_read_only().write_blocking("ca.new", move |tx| usecase::start_over(tx, &files, &actor));
     let (pin, path) = made.map_err(|error| explain(&error))?;
     let path = path.display().to_string();
     let sentence = format!(

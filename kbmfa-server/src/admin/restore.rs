@@ -54,7 +54,8 @@ pub fn run(admin: &Admin, args: &Args) -> Result<(), Failure> {
     let place = Place::at(&config.state_dir, SystemClock.now());
     let notice = notice(admin, file, &report, current.as_ref(), &place)?;
     let halting = notice.clone();
-    let halted = backup.write_even_read_only("restore.halt", move |tx| usecase::halt(tx, &halting));
+    let halted =
+        backup.even_read_only().write_blocking("restore.halt", move |tx| usecase::halt(tx, &halting));
     halted.map_err(Failure::new)?;
     backup.close();
     if let Some(current) = current {
@@ -197,7 +198,7 @@ fn confirm(admin: &Admin) -> Result<(), Failure> {
     let (config, db) = admin.open()?;
     let (rules, actor) = (config.rules(None), admin.actor.clone());
     let confirmed =
-        db.write_even_read_only("restore.confirm", move |tx| usecase::confirm(tx, &rules, &actor));
+        db.even_read_only().write_blocking("restore.confirm", move |tx| usecase::confirm(tx, &rules, &actor));
     let notice = confirmed.map_err(Failure::new)?;
     client::notify_server(&config.state_dir);
     let sentence = format!(

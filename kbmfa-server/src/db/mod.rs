@@ -46,7 +46,7 @@ pub const TABLES: &[Table] = &[
 /// Name of the database file inside the state directory.
 pub const FILE: &str = "kbmfa.db";
 
-/// How long one piece of bulk work should take at the most ([`Db::write_bulk`]): the next login waits for it.
+/// How long one piece of bulk work should take at the most ([`Db::for_bulk`]): the next login waits for it.
 pub const BULK_WORK: Duration = writer::BULK_TIME;
 
 /// Longest rest between two turns of work that another process may be waiting for.
@@ -60,6 +60,8 @@ const READERS_MAX: usize = 16;
 pub struct Db {
     engine: Arc<dyn Engine>,
     writer: writer::Writer,
+    /// How [`Self::write`] and [`Self::write_blocking`] put their work to the writer.
+    mode: (Priority, When),
     idle_readers: Arc<Shared<Vec<Box<dyn Connection>>>>,
     reader_permits: Arc<Semaphore>,
 }
@@ -96,7 +98,22 @@ impl Db {
         engine.expect_current_schema()?;
         let writer = writer::Writer::start(engine.connect(Access::Write)?)?;
         let reader_permits = Arc::new(Semaphore::new(READERS_MAX));
-        Ok(Self { engine, writer, idle_readers: Arc::default(), reader_permits })
+        let mode = (Priority::Urgent, When::Writable);
+        Ok(Self { engine, writer, mode, idle_readers: Arc::default(), reader_permits })
+    }
+
+    /// The same database for writes that no login waits for: reports, clearing up, indexing. They come behind all other
+    /// work, one piece at least in each commit, and are refused as [`Error::Overloaded`] long before it. A piece may take
+    /// about [`BULK_WORK`]: whoever has more to do splits it.
+    #[must_use]
+    pub fn for_bulk(&self) -> Self {
+        Self { mode: (Priority::Bulk, When::Writable), ..self.clone() }
+    }
+
+    /// The same database for writes also while it is read-only: for what puts it there and ends it.
+    #[must_use]
+    pub fn even_read_only(&self) -> Self {
+        Self { mode: (Priority::Urgent, When::Always), ..self.clone() }
     }
 
     /// The moment now, by the clock of the transactions.
@@ -118,25 +135,7 @@ impl Db {
         T: Send + 'static,
         E: From<Error> + Send + 'static,
     {
-        answered(self.writer.submit(name, (Priority::Urgent, When::Writable), work)?.await)
-    }
-
-    /// [`Self::write`] for work that no login waits for: reports, clearing up, indexing. It comes behind all other
-    /// work, one piece at least in each commit. A piece may take [`BULK_WORK`] about: whoever has more to do
-    /// splits it.
-    ///
-    /// # Errors
-    /// As [`Self::write`]; [`Error::Overloaded`] long before other work is refused.
-    pub async fn write_bulk<T, E>(
-        &self,
-        name: &'static str,
-        work: impl FnOnce(&Tx<'_>) -> Result<T, E> + Send + 'static,
-    ) -> Result<T, E>
-    where
-        T: Send + 'static,
-        E: From<Error> + Send + 'static,
-    {
-        answered(self.writer.submit(name, (Priority::Bulk, When::Writable), work)?.await)
+        answered(self.writer.submit(name, self.mode, work)?.await)
     }
 
     /// [`Self::write`] for programs without an async runtime.
@@ -152,7 +151,7 @@ impl Db {
         T: Send + 'static,
         E: From<Error> + Send + 'static,
     {
-        answered(self.writer.submit(name, (Priority::Urgent, When::Writable), work)?.blocking_recv())
+        answered(self.writer.submit(name, self.mode, work)?.blocking_recv())
     }
 
     /// Does `work` again and again, each time in a transaction of its own, until it says that there is no more. In between it
@@ -176,22 +175,6 @@ impl Db {
             }
             std::thread::sleep(self.now().since(begun).min(REST_MAX));
         }
-    }
-
-    /// [`Self::write_blocking`] also while the database is read-only: for what puts it there and ends it.
-    ///
-    /// # Errors
-    /// As [`Self::write`].
-    pub fn write_even_read_only<T, E>(
-        &self,
-        name: &'static str,
-        work: impl FnOnce(&Tx<'_>) -> Result<T, E> + Send + 'static,
-    ) -> Result<T, E>
-    where
-        T: Send + 'static,
-        E: From<Error> + Send + 'static,
-    {
-        answered(self.writer.submit(name, (Priority::Urgent, When::Always), work)?.blocking_recv())
     }
 
     /// Runs `work` on a consistent snapshot. Blocks its thread: async code uses [`Self::read`].

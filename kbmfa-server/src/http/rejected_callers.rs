@@ -109,7 +109,7 @@ async fn record(db: &Db, events: Vec<Event>) -> Result<(), db::Error> {
     if events.is_empty() {
         return Ok(());
     }
-    db.write_bulk("caller.refused", move |tx| callers_refused(tx, &events)).await
+    db.for_bulk().write("caller.refused", move |tx| callers_refused(tx, &events)).await
 }
 
 /// Who was turned away, and how often after the first time was put on record.

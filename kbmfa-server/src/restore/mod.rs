@@ -404,12 +404,13 @@ mod tests {
 
     fn halted(db: &Db, notice: &Notice) -> Result<(), Error> {
         let notice = notice.clone();
-        db.write_even_read_only("restore.halt", move |tx| usecases::restore::halt(tx, &notice))
+        db.even_read_only().write_blocking("restore.halt", move |tx| usecases::restore::halt(tx, &notice))
     }
 
     fn confirmed(db: &Db) -> Result<Notice, Error> {
         let (rules, actor) = (rules(), Actor::new("console:root"));
-        db.write_even_read_only("restore.confirm", move |tx| usecases::restore::confirm(tx, &rules, &actor))
+        db.even_read_only()
+            .write_blocking("restore.confirm", move |tx| usecases::restore::confirm(tx, &rules, &actor))
     }
 
     #[test]

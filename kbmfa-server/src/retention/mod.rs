@@ -66,12 +66,12 @@ pub async fn run(logins: Logins, holder: lease::Holder, progress: Progress) {
 }
 
 async fn walk(logins: &Logins, holder: &lease::Holder, progress: &Progress) {
-    let db = logins.db();
+    let db = logins.db().for_bulk();
     let mut walk = Walk::new(db.now().minus(logins.rules().keep));
     while !walk.is_done() {
         progress.round().await;
         let (from, holder) = (walk.clone(), holder.clone());
-        let stepped = db.write_bulk("retention.prune", move |tx| {
+        let stepped = db.write("retention.prune", move |tx| {
             if lease::hold(tx, "retention", &holder)? { prune_some(tx, from).map(Some) } else { Ok(None) }
         });
         match stepped.await {

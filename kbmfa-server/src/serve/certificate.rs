@@ -156,7 +156,7 @@ async fn renew(db: &Db, settings: &Settings, occasion: Occasion) -> Result<(), c
     let db = db.clone();
     let renew = move |tx: &Tx<'_>| usecase::renew(tx, &files, &names);
     // Also while the database is read-only: a restored server that has no certificate could not even say so.
-    let renewed = spawn_blocking(move || db.write_even_read_only("certificate.renew", renew));
+    let renewed = spawn_blocking(move || db.even_read_only().write_blocking("certificate.renew", renew));
     if let Some(why) = renewed.await.map_err(|_| db::Error::Closed)?? {
         log::info!("the server has a new certificate: {why}");
     }

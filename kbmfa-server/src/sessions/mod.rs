@@ -101,8 +101,8 @@ impl Sessions {
         reports: Vec<SessionReport>,
         refused: u64,
     ) -> Result<u64, Error> {
-        let (rules, credential) = (self.logins.rules(), credential.clone());
-        let taken = self.db.write_bulk("session.report", move |tx| {
+        let (rules, credential, db) = (self.logins.rules(), credential.clone(), self.db.for_bulk());
+        let taken = db.write("session.report", move |tx| {
             let caller = authenticate(tx, &credential, None)?.ok_or(Error::Unauthorized)?;
             if refused > 0 {
                 log::warn!("machine {}: {refused} reports are not understood by this version", caller.name);
