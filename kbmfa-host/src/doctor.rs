@@ -11,10 +11,10 @@ use std::time::Duration;
 
 mod application;
 mod bypass;
+mod dry_run;
 mod files;
 mod match_blocks;
 mod pam_model;
-mod rehearsal;
 mod service;
 mod sockets;
 mod sshd;
@@ -22,8 +22,8 @@ mod stack;
 
 use super::{Error, status};
 use bypass::Ours;
+use dry_run::Who;
 use pam_kbmfa::clock::wall_us;
-use rehearsal::Who;
 use service::Service;
 use stack::Line;
 
@@ -156,12 +156,12 @@ fn look_at_line(
         findings.extend(status::findings(config, access));
     }
     let has_fault = kbmfa_finding::faults(&findings).next().is_some();
-    let rehearsed = if usable.is_some() && !line.is_missing {
-        rehearsal::look(line, config, service, (who, has_fault))
+    let dry_run = if usable.is_some() && !line.is_missing {
+        dry_run::run(line, config, service, (who, has_fault))
     } else {
-        rehearsal::not_tried()
+        dry_run::not_tried()
     };
-    findings.push(rehearsed);
+    findings.push(dry_run);
     (findings, usable.map(|(config, _)| config.deadline))
 }
 

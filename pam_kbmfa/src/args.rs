@@ -21,13 +21,13 @@ pub enum Proof {
 /// What a line is for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Purpose {
-    /// To hold each login until it is decided.
+    /// To ask the server about each login, and hold it until it is decided.
     #[default]
-    Hold,
+    Ask,
     /// `log_only`: to log, and to report sessions.
     LogOnly,
-    /// `rehearsal`, for `kbmfa-host doctor`: the server is asked as ever, and nobody is let in.
-    Rehearse,
+    /// `rehearsal`, for `kbmfa-host doctor`: the server is asked as usual, and nobody is let in.
+    DryRun,
 }
 
 /// Valid arguments.
@@ -83,13 +83,13 @@ impl Args {
 
     /// This purpose, if the line has no other.
     fn only(&self, purpose: Purpose) -> Result<Purpose, BadArg> {
-        if self.purpose == Purpose::Hold { Ok(purpose) } else { Err(BadArg::Purposes) }
+        if self.purpose == Purpose::Ask { Ok(purpose) } else { Err(BadArg::Purposes) }
     }
 
     fn take(&mut self, word: &str) -> Result<(), BadArg> {
         match word.split_once('=') {
             None if word == "log_only" => self.purpose = self.only(Purpose::LogOnly)?,
-            None if word == "rehearsal" => self.purpose = self.only(Purpose::Rehearse)?,
+            None if word == "rehearsal" => self.purpose = self.only(Purpose::DryRun)?,
             None if word == "silent" => self.silent = true,
             None if word == "debug" => self.debug = true,
             Some(("config", path)) if Path::new(path).is_absolute() => self.config = path.into(),
@@ -121,7 +121,7 @@ mod tests {
     fn no_argument_means_the_safe_defaults() {
         let args = parse("").unwrap();
         assert_eq!((args.config.to_str(), args.first_factor), (Some(CONFIG), Proof::Publickey));
-        assert!(args.purpose == Purpose::Hold && !args.silent && !args.debug);
+        assert!(args.purpose == Purpose::Ask && !args.silent && !args.debug);
     }
 
     #[test]
@@ -129,7 +129,7 @@ mod tests {
         let args = parse("config=/x/y.toml first_factor=stack log_only silent debug").unwrap();
         assert_eq!((args.config.to_str(), args.first_factor), (Some("/x/y.toml"), Proof::Stack));
         assert!(args.purpose == Purpose::LogOnly && args.silent && args.debug);
-        assert_eq!(parse("rehearsal").unwrap().purpose, Purpose::Rehearse);
+        assert_eq!(parse("rehearsal").unwrap().purpose, Purpose::DryRun);
         assert_eq!(parse("first_factor=publickey").unwrap().first_factor, Proof::Publickey);
     }
 

@@ -87,7 +87,7 @@ fn attempt(
 
     let proc = Proc::default();
     let peer = find_peer(&proc, facts)?;
-    let rehearsal = args.purpose == Purpose::Rehearse;
+    let rehearsal = args.purpose == Purpose::DryRun;
     let on_unreachable = if rehearsal { OnUnreachable::Deny } else { config.on_unreachable };
     pam.remember(Origin(facts.ssh));
     let account = account::resolve(pam, user).map_err(|bad| End::new(Outcome::BadUser, bad))?;

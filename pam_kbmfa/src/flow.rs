@@ -18,9 +18,9 @@ const PAUSE_MIN: Duration = Duration::from_millis(250);
 /// .. up to this.
 const PAUSE_MAX: Duration = Duration::from_secs(2);
 
-/// Longest age of an approval when PAM is told, by what the server vouches for. A call that it does not hold takes no longer,
-/// so only one that reached a process that stood still, or was held up on its way, is asked for once more. The server's
-/// `poll_grace`, beyond which it takes an approval back, is longer than this.
+/// Longest age of an approval when it is passed to PAM, by the time that the server vouches for. A call that the server does
+/// not hold takes no longer. So only an approval that reached a stopped process, or was delayed on its way, is requested
+/// again. The server's `poll_grace`, after which it withdraws an approval, is longer than this.
 const FRESH: Duration = ADDRESS_TIME;
 
 /// A login to be decided.
@@ -36,11 +36,11 @@ pub(crate) struct Ask {
 /// Holds the login until it is decided, the person leaves, or time is up.
 pub(crate) fn await_decision(pam: &impl Pam, server: &mut impl Server, clock: &impl Clock, ask: &Ask) -> End {
     let end = decide(pam, server, clock, ask);
-    settle(server, ask, end)
+    finish(server, ask, end)
 }
 
-/// The last thing before PAM is told to let somebody in: nobody gets in who has left meanwhile, nor by an approval that the
-/// server may have taken back since it gave it.
+/// The last check before PAM is told to let somebody in. It refuses people who have left meanwhile, and requests an approval
+/// again that the server may have withdrawn.
 pub(crate) fn look_again(
     pam: &impl Pam,
     server: &mut impl Server,
@@ -57,9 +57,11 @@ pub(crate) fn look_again(
             break;
         }
         pam.log(Level::Notice, &format!("login {}: the approval comes late, asking again", ask.id.short()));
-        let again = next_reply(pam, server, clock, ask);
-        let again = again.and_then(|answer| conclude(pam, server, clock, ask, answer));
-        end = settle(server, ask, again);
+        let again = match next_reply(pam, server, clock, ask) {
+            Ok(answer) => poll(pam, server, clock, ask, answer),
+            Err(end) => end,
+        };
+        end = finish(server, ask, again);
     }
     end
 }
@@ -67,43 +69,48 @@ pub(crate) fn look_again(
 fn is_fresh(end: &End, now: Instant) -> bool {
     match end.outcome {
         Outcome::Approved => end.as_of.is_some_and(|as_of| now.saturating_duration_since(as_of) <= FRESH),
-        // Nobody gave it, so nobody can take it back.
+        // Not from the server, so it cannot be withdrawn.
         _ => true,
     }
 }
 
-/// Tells the server if nobody waits for its decision any more.
-fn settle(server: &mut impl Server, ask: &Ask, end: Result<End, End>) -> End {
-    let end = end.unwrap_or_else(|end| end);
+/// Cancels the login at the server if nobody waits for its decision any more.
+fn finish(server: &mut impl Server, ask: &Ask, end: End) -> End {
     if end.outcome.abandons() {
         server.cancel();
     }
     End { login: Some(ask.id.clone()), ..end }
 }
 
-fn decide(pam: &impl Pam, server: &mut impl Server, clock: &impl Clock, ask: &Ask) -> Result<End, End> {
-    let answer = server.open(&ask.open, ask.until).map_err(|failure| not_opened(failure, ask))?;
+fn decide(pam: &impl Pam, server: &mut impl Server, clock: &impl Clock, ask: &Ask) -> End {
+    let answer = match server.open(&ask.open, ask.until) {
+        Ok(answer) => answer,
+        Err(failure) => return not_opened(failure, ask),
+    };
     if let (Phase::Auth, true, State::Pending, Some(say)) =
         (ask.open.phase, ask.open.capabilities.text, answer.reply.state, &answer.reply.say)
     {
         pam.tell(Tone::Info, say);
     }
-    conclude(pam, server, clock, ask, answer)
+    poll(pam, server, clock, ask, answer)
 }
 
-/// Asks until an answer decides.
-fn conclude(
+/// Polls until a reply is final.
+fn poll(
     pam: &impl Pam,
     server: &mut impl Server,
     clock: &impl Clock,
     ask: &Ask,
     mut answer: TimedReply,
-) -> Result<End, End> {
+) -> End {
     loop {
         if let Some(end) = outcome_of(answer, ask) {
-            return Ok(end);
+            return end;
         }
-        answer = next_reply(pam, server, clock, ask)?;
+        answer = match next_reply(pam, server, clock, ask) {
+            Ok(answer) => answer,
+            Err(end) => return end,
+        };
     }
 }
 
@@ -115,14 +122,14 @@ fn not_opened(failure: Failure, ask: &Ask) -> End {
     }
 }
 
-/// What the server's answer means; `None` while nobody has decided.
+/// The end that a reply means; `None` while the login is pending.
 fn outcome_of(TimedReply { reply, as_of }: TimedReply, ask: &Ask) -> Option<End> {
     if reply.id != ask.id {
         return Some(End::new(Outcome::Fault, "the server answered about another login"));
     }
     let outcome = match reply.state {
         State::Pending if !ask.open.rehearsal => return None,
-        State::Rehearsed if ask.open.rehearsal => Outcome::Rehearsed,
+        State::Rehearsed if ask.open.rehearsal => Outcome::DryRun,
         State::Approved if !ask.open.rehearsal => Outcome::Approved,
         State::Denied => Outcome::Denied,
         State::Expired => Outcome::Expired,
@@ -141,7 +148,7 @@ fn outcome_of(TimedReply { reply, as_of }: TimedReply, ask: &Ask) -> Option<End>
     Some(End { say: reply.say, as_of: Some(as_of), ..End::new(outcome, why) })
 }
 
-/// The next answer, however often the connection breaks meanwhile.
+/// Waits for the next reply, with retries if the connection breaks.
 fn next_reply(
     pam: &impl Pam,
     server: &mut impl Server,
@@ -156,7 +163,7 @@ fn next_reply(
         }
         match server.wait(ask.until) {
             Ok(answer) => {
-                // A server that does not hold the call must not be asked without end.
+                // Limits the rate of polls at a server that does not hold the call.
                 if answer.reply.state == State::Pending && clock.now() - start < PAUSE_MIN {
                     pause(clock, ask, PAUSE_MIN)?;
                 }

@@ -55,9 +55,9 @@ pub fn module_arguments(bytes: &[u8]) {
     }
     let has = |word| words.contains(&word);
     let purpose = match (has(c"log_only"), has(c"rehearsal")) {
-        (false, false) => Purpose::Hold,
+        (false, false) => Purpose::Ask,
         (true, _) => Purpose::LogOnly,
-        (false, true) => Purpose::Rehearse,
+        (false, true) => Purpose::DryRun,
     };
     assert!(!(has(c"log_only") && has(c"rehearsal")), "two purposes");
     assert_eq!((args.purpose, args.silent, args.debug), (purpose, has(c"silent"), has(c"debug")));

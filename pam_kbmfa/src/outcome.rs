@@ -10,8 +10,9 @@ use pam::constants::PamResultCode;
 use std::fmt;
 use std::time::Instant;
 
-/// What a rehearsal that went well ends with. No login does, so `kbmfa-host doctor` knows it by this.
-pub const REHEARSED: &str = "The dry run succeeded. Nobody is let in.";
+/// The sentence after a successful dry run. No login has it, so `kbmfa-host doctor` recognises the module by it, also one of
+/// another version: it never changes.
+pub const DRY_RUN_DONE: &str = "The rehearsal went well. Nobody is let in.";
 
 /// What to do when no server can be reached: `on_unreachable` in pam.toml.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -48,8 +49,8 @@ pub enum Outcome {
     OriginUnverified,
     /// The account's name cannot be shown to anybody.
     BadUser,
-    /// The server took part in a rehearsal: all is well, and nobody comes in.
-    Rehearsed,
+    /// The dry run succeeded. Nobody is let in.
+    DryRun,
     /// Our arguments or files are not in order.
     Misconfigured,
     /// Our own code failed.
@@ -76,7 +77,7 @@ impl Outcome {
             | Self::NoFirstFactor
             | Self::OriginUnverified
             | Self::BadUser
-            | Self::Rehearsed
+            | Self::DryRun
             | Self::Misconfigured
             | Self::Panicked => match phase {
                 // Not AUTH_ERR: the ssh client would start over twice, and people would be asked three times.
@@ -102,7 +103,7 @@ impl Outcome {
                 "The origin of this connection could not be verified. Ask your administrator."
             }
             Self::BadUser => "This account name cannot be used.",
-            Self::Rehearsed => REHEARSED,
+            Self::DryRun => DRY_RUN_DONE,
             Self::Misconfigured => {
                 "Your login needs an approval, and this machine is not set up to ask for it."
             }
@@ -143,7 +144,7 @@ impl fmt::Display for Outcome {
             Self::NoFirstFactor => "refused, no first factor proven",
             Self::OriginUnverified => "refused, origin of the connection not verified",
             Self::BadUser => "refused, bad user name",
-            Self::Rehearsed => "dry run, nobody let in",
+            Self::DryRun => "dry run, nobody let in",
             Self::Misconfigured => "refused, not configured properly",
             Self::Panicked => "refused after a fault",
             Self::Ignored => "log_only",
@@ -191,7 +192,7 @@ mod tests {
         Outcome::NoFirstFactor,
         Outcome::OriginUnverified,
         Outcome::BadUser,
-        Outcome::Rehearsed,
+        Outcome::DryRun,
         Outcome::Misconfigured,
         Outcome::Panicked,
         Outcome::Ignored,

@@ -31,7 +31,7 @@ pub(super) struct Ours<'a> {
 impl Ours<'_> {
     /// True if it asks; otherwise it only looks on.
     pub(super) fn asks(&self) -> bool {
-        self.args.purpose == Purpose::Hold && self.line.group != Group::Password
+        self.args.purpose == Purpose::Ask && self.line.group != Group::Password
     }
 }
 
@@ -124,15 +124,15 @@ fn by_itself(stack: &[Line], one: &Ours<'_>, all: &[Ours<'_>]) -> Vec<Finding> {
             Finding::fault(what, format!("{line} has log_only, which asks nobody"))
                 .fix("remove log_only when you have finished the trial"),
         ],
-        (Purpose::Rehearse, _) => vec![
+        (Purpose::DryRun, _) => vec![
             Finding::fault("PAM arguments", format!("{line}: the argument rehearsal lets nobody in"))
                 .fix("remove rehearsal; only `kbmfa-host doctor` needs it"),
         ],
-        (Purpose::Hold, Group::Session) => {
+        (Purpose::Ask, Group::Session) => {
             let before = stack.iter().take(one.index).filter(|other| other.group == Group::Session);
             environment(before, line).into_iter().collect()
         }
-        (Purpose::Hold, Group::Auth) if one.args.first_factor == Proof::Publickey => {
+        (Purpose::Ask, Group::Auth) if one.args.first_factor == Proof::Publickey => {
             let mut before = stack.iter().take(one.index).filter(|other| other.group == Group::Auth);
             before
                 .find(|other| reads_peoples_files(other))
@@ -140,7 +140,7 @@ fn by_itself(stack: &[Line], one: &Ours<'_>, all: &[Ours<'_>]) -> Vec<Finding> {
                 .into_iter()
                 .collect()
         }
-        (Purpose::Hold, _) => Vec::new(),
+        (Purpose::Ask, _) => Vec::new(),
     }
 }
 

@@ -9,7 +9,7 @@ use std::process::Command;
 use std::time::Duration;
 
 use super::bypass::{self, Ours};
-use super::rehearsal::Who;
+use super::dry_run::Who;
 use super::stack::Group;
 use pam_kbmfa::args::Proof;
 

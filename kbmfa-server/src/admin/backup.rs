@@ -36,7 +36,7 @@ pub fn run(admin: &Admin, args: &Args) -> Result<(), Failure> {
     let copy = Copy::make(&config.state_dir)?;
     let head = db.backup(&copy.0, store::head).map_err(Failure::new)?;
     output.copy_database(&File::open(&copy.0).map_err(Failure::new)?)?;
-    output.settle()?;
+    output.sync()?;
     let name = output.name();
     let (actor, file) = (admin.actor.clone(), name.clone());
     let recorded = db.write_blocking("backup", move |tx| usecase::backup_made(tx, &actor, &file, &head));

@@ -189,7 +189,7 @@ fn explain(error: &Error) -> Failure {
     match error {
         Error::NotYetTrusted(_) => failed
             .hint("run `kbmfa-host refresh` there; with --force they are skipped, and refuse every login"),
-        Error::UnderWay => failed.hint("kbmfa-server ca show"),
+        Error::RotationInProgress => failed.hint("kbmfa-server ca show"),
         Error::NothingNewer => failed.hint("`kbmfa-server ca rotate --yes` creates one"),
         Error::NothingOlder => failed.hint("run `kbmfa-server ca rotate --switch --yes` first"),
         Error::StillSigned => failed.hint(

@@ -47,7 +47,7 @@ pub fn run(admin: &Admin, args: &Args) -> Result<(), Failure> {
     }
     let found = running::find(&config);
     if !args.quick {
-        findings.extend(relay::examine(&config, db.as_ref().ok(), found.is_some())?);
+        findings.extend(relay::check(&config, db.as_ref().ok(), found.is_some())?);
     }
     findings.extend(running::findings(found, db.as_ref().ok(), &config, &findings));
     report(admin, &findings)

@@ -81,7 +81,7 @@ impl Output {
     }
 
     /// Brings the file, and its name, to the disk.
-    pub(super) fn settle(&self) -> Result<(), Failure> {
+    pub(super) fn sync(&self) -> Result<(), Failure> {
         self.file.sync_all().and_then(|()| self.dir.sync_all()).map_err(|error| self.failed(&error))
     }
 
@@ -156,7 +156,7 @@ mod tests {
         assert!(!path.exists());
         let output = Output::create(&path).unwrap();
         output.file().write_all(b"whole").unwrap();
-        output.settle().unwrap();
+        output.sync().unwrap();
         assert_eq!(io::read_to_string(output.reread().unwrap()).unwrap(), "whole");
         output.keep();
         assert_eq!(fs::read_to_string(&path).unwrap(), "whole");

@@ -51,8 +51,8 @@ pub fn run(admin: &Admin, args: &Args) -> Result<(), Failure> {
     if client::is_running(&config.state_dir) {
         return Err(Failure::new("a server runs on this database").hint("systemctl stop kbmfa-server"));
     }
-    let place = Place::at(&config.state_dir, SystemClock.now());
-    let notice = notice(admin, file, &report, current.as_ref(), &place)?;
+    let paths = RestorePaths::at(&config.state_dir, SystemClock.now());
+    let notice = notice(admin, file, &report, current.as_ref(), &paths)?;
     let halting = notice.clone();
     let halted =
         backup.even_read_only().write_blocking("restore.halt", move |tx| usecase::halt(tx, &halting));
@@ -61,7 +61,7 @@ pub fn run(admin: &Admin, args: &Args) -> Result<(), Failure> {
     if let Some(current) = current {
         current.close();
     }
-    place.swap(&scratch, notice.kept.as_deref()).map_err(|error| match error {
+    paths.swap(&scratch, notice.kept.as_deref()).map_err(|error| match error {
         db::Error::InUse(_) => Failure::new(error).hint("systemctl stop kbmfa-server"),
         error => Failure::new(error),
     })?;
@@ -89,7 +89,7 @@ fn notice(
     file: &Path,
     report: &Report,
     current: Option<&Db>,
-    place: &Place<'_>,
+    paths: &RestorePaths<'_>,
 ) -> Result<Notice, Failure> {
     let earlier = current.map(|db| db.read_blocking(restore::pending)).transpose().map_err(Failure::new)?;
     let before = earlier.flatten().and_then(|notice| notice.before).or_else(|| report.current.clone());
@@ -97,21 +97,21 @@ fn notice(
         file: file.display().to_string(),
         before,
         after: report.backup.clone(),
-        kept: current.map(|_| place.kept.clone()),
+        kept: current.map(|_| paths.kept.clone()),
         by: admin.actor.who.clone(),
-        at: place.now,
+        at: paths.now,
         tokens_ended: report.ends.len(),
     })
 }
 
 /// Where the database is and where it will be kept, and the moment of the restore.
-struct Place<'a> {
+struct RestorePaths<'a> {
     state_dir: &'a Path,
     now: Time,
     kept: String,
 }
 
-impl<'a> Place<'a> {
+impl<'a> RestorePaths<'a> {
     fn at(state_dir: &'a Path, now: Time) -> Self {
         let time: String = now.to_string().chars().filter(char::is_ascii_alphanumeric).collect();
         let mut kept = format!("{}.before-restore-{time}", db::FILE);

@@ -65,12 +65,12 @@ impl Client {
     pub fn ask<T: DeserializeOwned>(&self, request: &Request) -> Result<T, Refusal> {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
         let text = runtime.and_then(|runtime| {
-            runtime.block_on(async { tokio::time::timeout(TIME, self.converse(request)).await? })
+            runtime.block_on(async { tokio::time::timeout(TIME, self.exchange(request)).await? })
         });
         request::read_reply(&text.map_err(|error| self.unreachable(&error))?)
     }
 
-    async fn converse(&self, request: &Request) -> io::Result<Vec<u8>> {
+    async fn exchange(&self, request: &Request) -> io::Result<Vec<u8>> {
         let mut stream = self.connect().await?;
         frame::write(&mut stream, &request.write(), REQUEST_MAX).await?;
         let reply = frame::read(&mut stream, REPLY_MAX).await?;

@@ -76,23 +76,23 @@ pub fn due(
 
 /// How a certificate stands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Standing {
+pub enum Validity {
     /// It has time.
-    Good,
+    Valid,
     /// It ends within [`ALARM_TIME`].
-    EndsSoon,
+    ExpiresSoon,
     /// It has ended: no machine accepts it.
-    Ended,
+    Expired,
 }
 
 /// How a certificate with this end stands.
-pub fn standing(not_after: Time, now: Time) -> Standing {
+pub fn validity(not_after: Time, now: Time) -> Validity {
     if now >= not_after {
-        Standing::Ended
+        Validity::Expired
     } else if not_after.since(now) <= ALARM_TIME {
-        Standing::EndsSoon
+        Validity::ExpiresSoon
     } else {
-        Standing::Good
+        Validity::Valid
     }
 }
 
@@ -184,13 +184,13 @@ mod tests {
     #[test]
     fn the_alarm_begins_thirty_days_before_the_end() {
         let (facts, clock) = ninety_days();
-        let now = || standing(facts.not_after, clock.now());
-        assert_eq!(now(), Standing::Good);
+        let now = || validity(facts.not_after, clock.now());
+        assert_eq!(now(), Validity::Valid);
         clock.advance(DAY * 59 + ALMOST_A_DAY);
-        assert_eq!(now(), Standing::Good);
+        assert_eq!(now(), Validity::Valid);
         clock.advance(Duration::from_micros(1));
-        assert_eq!(now(), Standing::EndsSoon);
+        assert_eq!(now(), Validity::ExpiresSoon);
         clock.advance(DAY * 30);
-        assert_eq!(now(), Standing::Ended);
+        assert_eq!(now(), Validity::Expired);
     }
 }

@@ -77,7 +77,7 @@ pub enum Error {
     NoAuthority(PathBuf),
     /// There are two already.
     #[error("a rotation is in progress already: there are two certificate authorities")]
-    UnderWay,
+    RotationInProgress,
     /// There is no other authority to sign with.
     #[error("there is no newer certificate authority to switch to")]
     NothingNewer,

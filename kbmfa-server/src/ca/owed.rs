@@ -59,11 +59,11 @@ pub fn is_any(tx: &Tx<'_>) -> Result<bool, db::Error> {
     Ok(meta::get(tx, NOTE)?.is_some())
 }
 
-/// Puts on record what was done while the database was read-only.
+/// Writes the audit events of what was done while the database was read-only.
 ///
 /// # Errors
 /// What the database says.
-pub fn settle(tx: &Tx<'_>) -> Result<(), db::Error> {
+pub fn record_all(tx: &Tx<'_>) -> Result<(), db::Error> {
     for (at, done) in noted(tx)? {
         audit::append(tx, &done.event().detail("done-at", at))?;
     }

@@ -130,10 +130,10 @@ pub fn untrusting(tx: &Tx<'_>, pin: Pin) -> Result<Vec<String>, Error> {
 /// Makes another authority, which machines get to know from now on. It does not sign yet.
 ///
 /// # Errors
-/// [`Error::UnderWay`].
+/// [`Error::RotationInProgress`].
 pub fn rotate(tx: &Tx<'_>, files: &Files, actor: &Actor) -> Result<Pin, Error> {
     let known = files.authorities()?;
-    let [only] = known.as_slice() else { return Err(Error::UnderWay) };
+    let [only] = known.as_slice() else { return Err(Error::RotationInProgress) };
     let authority = issue::authority(tx.now)?;
     let event = Event::new(Kind::CaRotated, actor.clone());
     audit::append(tx, &event.detail("from", only.facts.pin).detail("to", authority.pin))?;
@@ -321,7 +321,10 @@ mod tests {
         let who = actor.clone();
         let new = bench.act(move |tx, files| rotate(tx, files, &who)).unwrap();
         let who = actor.clone();
-        assert!(matches!(bench.act(move |tx, files| rotate(tx, files, &who)), Err(Error::UnderWay)));
+        assert!(matches!(
+            bench.act(move |tx, files| rotate(tx, files, &who)),
+            Err(Error::RotationInProgress)
+        ));
         let who = actor.clone();
         assert!(matches!(bench.act(move |tx, files| retire(tx, files, &who)), Err(Error::NothingOlder)));
         let who = actor.clone();

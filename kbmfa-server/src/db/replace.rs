@@ -27,13 +27,13 @@ pub fn checkpoint_wal(path: &Path) -> Result<(), Error> {
     }
 }
 
-/// A settled database file, open for reading.
+/// A database file without a WAL, open for reading.
 pub struct Source {
     path: PathBuf,
     file: File,
 }
 
-/// Opens a settled database file with the rights of this moment.
+/// Opens a database file without a WAL, with the rights of this moment.
 ///
 /// # Errors
 /// [`Error::InUse`] if a log lies beside it, whose content a copy would lack.
@@ -57,7 +57,7 @@ pub fn copy(from: &Source, to: &Path) -> Result<(), Error> {
 }
 
 /// Puts `new` in the place of `current` in one step, and keeps that, if it is there, as `kept`. Both must be
-/// settled, and in one file system.
+/// without a WAL, and in one file system.
 ///
 /// # Errors
 /// [`Error::File`].
@@ -82,7 +82,7 @@ mod tests {
     use crate::db::{Db, FILE, testing};
 
     #[test]
-    fn a_database_that_somebody_has_open_is_not_settled() {
+    fn a_database_that_somebody_has_open_is_not_checkpointed() {
         let fixture = testing::sqlite_fixture();
         let path = fixture.dir.path().join(FILE);
         assert!(matches!(checkpoint_wal(&path), Err(Error::InUse(_))));

@@ -266,7 +266,7 @@ async fn answer_or_refuse(
     if are_for_anybody(head.uri.path()) {
         let body = read(body, bytes_max).await?;
         let _served = permit.serve();
-        let _place = gate.place_to_join(permit.source()).await.map_err(refused)?;
+        let _permit_to_join = gate.permit_to_join(permit.source()).await.map_err(refused)?;
         return Ok(call(head, body).await);
     }
     let authorization = head.headers.get(AUTHORIZATION).and_then(|header| header.to_str().ok());

@@ -71,7 +71,7 @@ pub enum ProvenCaller {
 /// Why the server ends a connection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum MustEnd {
-    /// Others needed its place.
+    /// Others needed its permit.
     #[error("evicted: it has proved no credential, and there are too many such connections")]
     Evicted,
     /// Its time is up.
@@ -133,7 +133,7 @@ fn victim(stages: &[Stage], random_below: impl FnOnce(usize) -> usize) -> Option
     least.get(random_below(least.len())).map(|(n, _)| *n)
 }
 
-/// Hands out the places of one listener.
+/// Hands out the permits of one listener.
 #[derive(Debug, Clone)]
 pub(super) struct ConnectionLimiter(Arc<Inner>);
 
@@ -160,7 +160,7 @@ impl ConnectionLimiter {
         Self(Arc::new(Inner { limits, seen, state: Shared::default() }))
     }
 
-    /// A place for a connection that was just accepted.
+    /// A permit for a connection that was just accepted.
     pub(super) fn admit(&self, source: Source) -> ConnectionPermit {
         let life = Arc::new(Life::begin());
         let limits = self.0.limits;
@@ -245,7 +245,7 @@ fn count_down<K: std::hash::Hash + Eq>(counts: &mut HashMap<K, usize>, key: &K) 
     }
 }
 
-/// The place of one open connection, given back on drop.
+/// The permit of one open connection, given back on drop.
 #[derive(Debug)]
 pub(super) struct ConnectionPermit {
     limiter: ConnectionLimiter,
@@ -271,7 +271,7 @@ impl ConnectionPermit {
         Served::new(&self.life)
     }
 
-    /// A request on it passed the credential check. False if there is no place for it: in all, from its source, or among
+    /// A request on it passed the credential check. False if there is no permit for it: in all, from its source, or among
     /// the `at_most` of this caller.
     pub(super) fn prove(&self, caller: &ProvenCaller, at_most: usize) -> bool {
         let limits = self.limiter.0.limits;
@@ -284,7 +284,7 @@ impl ConnectionPermit {
             let is_room = state.proven.len() < limits.proven
                 && from_source < limits.proven_per_source
                 && of_caller < at_most;
-            // Evicted meanwhile, it has no place to change.
+            // Evicted meanwhile, it has no permit to change.
             if !is_room || !state.remove_unproven(self.source, self.number) {
                 return false;
             }

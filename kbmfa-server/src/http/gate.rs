@@ -9,7 +9,7 @@ use std::num::NonZeroU32;
 
 use super::caller;
 use super::connections::ProvenCaller;
-use super::pool::{Place, Pool};
+use super::pool::{Permit, Pool};
 use super::rejected_callers::{RejectedCallers, What};
 use crate::db::{self, Db};
 use crate::logins::Logins;
@@ -23,7 +23,7 @@ use crate::source::{Address, Source};
 const JOINS: (usize, usize) = (32, 4);
 
 /// Credentials that are looked up at once for the first time, and how many of them from one source. Apart from the joins:
-/// after a restart each machine's first request needs such a place.
+/// after a restart each machine's first request needs such a permit.
 const LOOK_UPS: (usize, usize) = (32, 8);
 
 /// Credentials remembered as known; beyond that they are looked up anew.
@@ -99,12 +99,12 @@ impl Gate {
         Ok(caller)
     }
 
-    /// A place for somebody who wants to join and has sent all that is needed for it.
+    /// A permit for somebody who wants to join and has sent all that is needed for it.
     ///
     /// # Errors
     /// [`Refusal::Busy`].
-    pub(super) async fn place_to_join(&self, source: Source) -> Result<Place, Refusal> {
-        self.joins.enter(source).await.ok_or(Refusal::Busy)
+    pub(super) async fn permit_to_join(&self, source: Source) -> Result<Permit, Refusal> {
+        self.joins.acquire(source).await.ok_or(Refusal::Busy)
     }
 
     /// How many connections a caller may have: each login that waits is one, and may be made anew before the old one is
@@ -132,7 +132,7 @@ impl Gate {
         if self.known.with(|known| known.contains(credential)) {
             return Ok(true);
         }
-        let _place = self.look_ups.enter(source).await.ok_or(Refusal::Busy)?;
+        let _permit = self.look_ups.acquire(source).await.ok_or(Refusal::Busy)?;
         let looked_up = credential.clone();
         let found = self.db.read(move |tx| authenticate_waiting(tx, &looked_up)).await;
         match found {

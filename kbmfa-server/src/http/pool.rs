@@ -10,13 +10,13 @@ use tokio::time::timeout;
 use crate::shared::Shared;
 use crate::source::Source;
 
-/// How long a request waits for a place. Shorter than the five seconds after which a machine gives up.
+/// How long a request waits for a permit. Shorter than the five seconds after which a machine gives up.
 const WAIT_MAX: Duration = Duration::from_secs(3);
 
 /// Sources remembered before those are forgotten that hold nothing.
 const SOURCES_MAX: usize = 1_000;
 
-/// A number of places.
+/// A number of permits.
 #[derive(Debug)]
 pub(super) struct Pool {
     all: Arc<Semaphore>,
@@ -24,36 +24,36 @@ pub(super) struct Pool {
     by_source: Shared<HashMap<Source, Weak<Semaphore>>>,
 }
 
-/// A place, given back on drop.
+/// A permit, given back on drop.
 #[derive(Debug)]
-pub(super) struct Place(#[expect(dead_code, reason = "held, not read")] [OwnedSemaphorePermit; 2]);
+pub(super) struct Permit(#[expect(dead_code, reason = "held, not read")] [OwnedSemaphorePermit; 2]);
 
 impl Pool {
     pub(super) fn new(all: usize, per_source: usize) -> Self {
         Self { all: Arc::new(Semaphore::new(all)), per_source, by_source: Shared::default() }
     }
 
-    /// Waits for a place, first among those of the same source and then among all, so that the line is never full of
+    /// Waits for a permit, first among those of the same source and then among all, so that the line is never full of
     /// one source; `None` after three seconds.
-    pub(super) async fn enter(&self, source: Source) -> Option<Place> {
+    pub(super) async fn acquire(&self, source: Source) -> Option<Permit> {
         let both = async {
-            let own = self.places_of(source).acquire_owned().await.ok()?;
+            let own = self.permits_of(source).acquire_owned().await.ok()?;
             let all = Arc::clone(&self.all).acquire_owned().await.ok()?;
-            Some(Place([own, all]))
+            Some(Permit([own, all]))
         };
         timeout(WAIT_MAX, both).await.ok().flatten()
     }
 
-    fn places_of(&self, source: Source) -> Arc<Semaphore> {
+    fn permits_of(&self, source: Source) -> Arc<Semaphore> {
         self.by_source.with(|by_source| {
             if by_source.len() >= SOURCES_MAX {
-                by_source.retain(|_, places| places.strong_count() > 0);
+                by_source.retain(|_, permits| permits.strong_count() > 0);
             }
             let known = by_source.get(&source).and_then(Weak::upgrade);
             known.unwrap_or_else(|| {
-                let places = Arc::new(Semaphore::new(self.per_source));
-                by_source.insert(source, Arc::downgrade(&places));
-                places
+                let permits = Arc::new(Semaphore::new(self.per_source));
+                by_source.insert(source, Arc::downgrade(&permits));
+                permits
             })
         })
     }
@@ -65,18 +65,18 @@ mod tests {
     use crate::source::of_address as source;
 
     #[tokio::test(start_paused = true)]
-    async fn one_source_cannot_take_every_place_nor_fill_the_line() {
+    async fn one_source_cannot_take_every_permit_nor_fill_the_queue() {
         let pool = Arc::new(Pool::new(3, 2));
         let (one, other) = (source("192.0.2.1"), source("192.0.2.2"));
-        let held = [pool.enter(one).await.unwrap(), pool.enter(one).await.unwrap()];
+        let held = [pool.acquire(one).await.unwrap(), pool.acquire(one).await.unwrap()];
         let line: Vec<_> = (0..100)
             .map(|_| {
                 let pool = Arc::clone(&pool);
-                tokio::spawn(async move { pool.enter(one).await.is_some() })
+                tokio::spawn(async move { pool.acquire(one).await.is_some() })
             })
             .collect();
         tokio::task::yield_now().await;
-        assert!(timeout(Duration::ZERO, pool.enter(other)).await.unwrap().is_some());
+        assert!(timeout(Duration::ZERO, pool.acquire(other)).await.unwrap().is_some());
         drop(held);
         for waiting in line {
             assert!(waiting.await.unwrap(), "each gets its turn when the one before has ended");
@@ -86,18 +86,18 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn nobody_waits_for_a_place_for_ever() {
         let pool = Pool::new(1, 1);
-        let _held = pool.enter(source("192.0.2.1")).await.unwrap();
-        assert!(pool.enter(source("192.0.2.2")).await.is_none());
-        assert!(pool.enter(source("192.0.2.1")).await.is_none());
+        let _held = pool.acquire(source("192.0.2.1")).await.unwrap();
+        assert!(pool.acquire(source("192.0.2.2")).await.is_none());
+        assert!(pool.acquire(source("192.0.2.1")).await.is_none());
     }
 
     #[tokio::test(start_paused = true)]
     async fn sources_that_hold_nothing_are_forgotten() {
         let pool = Pool::new(9, 2);
-        let held = pool.enter(source("198.51.100.1")).await.unwrap();
+        let held = pool.acquire(source("198.51.100.1")).await.unwrap();
         for n in 0..3_000_u32 {
             let from: Source = std::net::IpAddr::from(n.to_be_bytes()).into();
-            drop(pool.enter(from).await.unwrap());
+            drop(pool.acquire(from).await.unwrap());
         }
         let (count, is_kept) =
             pool.by_source.with(|known| (known.len(), known.contains_key(&source("198.51.100.1"))));

@@ -13,7 +13,7 @@ use warp::reply::{Reply, Response};
 use super::connections::Seen;
 use super::rejected_callers::RejectedCallers;
 use crate::ca::Dates;
-use crate::ca::due::{self, Standing};
+use crate::ca::due::{self, Validity};
 use crate::clock::Time;
 use crate::db::Db;
 use crate::db::probe::Probe;
@@ -116,12 +116,12 @@ pub fn late_loop(silence: &Silence) -> String {
 fn certificates(dates: &Dates, now: Time) -> Result<String, String> {
     let mut notes = String::new();
     for (which, end) in dates.each() {
-        match due::standing(end, now) {
-            Standing::Good => {}
-            Standing::EndsSoon => {
+        match due::validity(end, now) {
+            Validity::Valid => {}
+            Validity::ExpiresSoon => {
                 let _ = writeln!(notes, "the {which} certificate expires on {end}");
             }
-            Standing::Ended => return Err(format!("the {which} certificate expired on {end}")),
+            Validity::Expired => return Err(format!("the {which} certificate expired on {end}")),
         }
     }
     Ok(notes)

@@ -7,7 +7,7 @@ use std::time::Duration;
 use tokio::sync::watch;
 use tokio::task::spawn_blocking;
 
-use crate::ca::due::{Standing, standing};
+use crate::ca::due::{Validity, validity};
 use crate::ca::service::{self, Names};
 use crate::ca::{self, Dates, owed};
 use crate::clock::Time;
@@ -109,7 +109,7 @@ impl Keeper {
     async fn complain(&mut self, failed: Option<ca::Error>) {
         let Ok(now) = self.db.read(|tx| Ok::<_, db::Error>(tx.now)).await else { return };
         let dates = *self.dates.borrow();
-        let ending: Vec<_> = dates.each().filter(|(_, end)| standing(*end, now) != Standing::Good).collect();
+        let ending: Vec<_> = dates.each().filter(|(_, end)| validity(*end, now) != Validity::Valid).collect();
         let lately = self.complained_at.is_some_and(|at| now.since(at) < COMPLAINT_INTERVAL);
         if lately || (ending.is_empty() && failed.is_none()) {
             return;
@@ -149,7 +149,7 @@ async fn renew(db: &Db, settings: &Settings, occasion: Occasion) -> Result<(), c
     // only one replaces it.
     let (looking, given) = (files.clone(), names.clone());
     let due = db.read(move |tx| service::due(&looking, &given, tx.now)).await?;
-    settle_owed(db).await?;
+    record_owed(db).await?;
     if due.is_none() {
         return Ok(());
     }
@@ -164,12 +164,12 @@ async fn renew(db: &Db, settings: &Settings, occasion: Occasion) -> Result<(), c
 }
 
 /// Puts on record what was done while the database was read-only, once it no longer is.
-async fn settle_owed(db: &Db) -> Result<(), db::Error> {
+async fn record_owed(db: &Db) -> Result<(), db::Error> {
     if !db.read(owed::is_any).await? {
         return Ok(());
     }
-    match db.write("certificate.owed", usecase::settle_owed).await {
+    match db.write("certificate.owed", usecase::record_owed).await {
         Err(db::Error::ReadOnly) => Ok(()),
-        settled => settled,
+        recorded => recorded,
     }
 }

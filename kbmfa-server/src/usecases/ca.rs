@@ -1,4 +1,4 @@
 //! Actions on the certificate authority. Each function also changes files, before its transaction ends.
 
-pub use crate::ca::owed::settle as settle_owed;
+pub use crate::ca::owed::record_all as record_owed;
 pub use crate::ca::service::{alarm, renew, retire, rotate, start_over, switch};

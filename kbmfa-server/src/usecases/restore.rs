@@ -35,6 +35,6 @@ pub fn confirm(tx: &Tx<'_>, rules: &Rules, actor: &Actor) -> Result<Notice, Erro
         .detail("join-tokens-ended", notice.tokens_ended);
     append(tx, &event)?;
     logins::revoke_all_restored(tx, rules, actor)?;
-    ca::settle_owed(tx)?;
+    ca::record_owed(tx)?;
     Ok(notice)
 }

@@ -171,13 +171,13 @@ fn every_other_state_refuses() {
 
 #[test]
 fn a_rehearsal_ends_as_one_or_is_refused_and_an_approval_of_it_lets_nobody_in() {
-    let rehearse = |steps: Vec<Step>| {
+    let dry_run = |steps: Vec<Step>| {
         run(OnUnreachable::Deny, OpenLogin { rehearsal: true, ..open_login() }, steps).0.outcome
     };
-    assert_eq!(rehearse(vec![Open(reply(State::Rehearsed))]), Outcome::Rehearsed);
-    assert_eq!(rehearse(vec![Open(reply(State::Denied))]), Outcome::Denied);
+    assert_eq!(dry_run(vec![Open(reply(State::Rehearsed))]), Outcome::DryRun);
+    assert_eq!(dry_run(vec![Open(reply(State::Denied))]), Outcome::Denied);
     for state in [State::Approved, State::Pending, State::Unknown] {
-        assert_eq!(rehearse(vec![Open(reply(state)), Cancel]), Outcome::Fault, "{state:?}");
+        assert_eq!(dry_run(vec![Open(reply(state)), Cancel]), Outcome::Fault, "{state:?}");
     }
 }
 

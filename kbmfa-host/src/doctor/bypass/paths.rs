@@ -131,8 +131,8 @@ impl<'a> Lines<'a> {
         let (checks, account) = (CHECK.contains(&line.name()), self.group == Group::Account);
         match (line.name(), ours.map(|ours| ours.args.purpose)) {
             (_, Some(Purpose::LogOnly)) => vec![Returned::Ignore],
-            (_, Some(Purpose::Rehearse)) => vec![Returned::Failure(self.refusal())],
-            (_, Some(Purpose::Hold)) => {
+            (_, Some(Purpose::DryRun)) => vec![Returned::Failure(self.refusal())],
+            (_, Some(Purpose::Ask)) => {
                 vec![Returned::Success, Returned::Failure(self.refusal()), Returned::Failure(MODULE_UNKNOWN)]
             }
             ("pam_permit.so", None) => vec![Returned::Success],

@@ -78,7 +78,7 @@ fn write(db: &Db, part: RangeInclusive<i64>, output: &Output) -> Result<Archive,
     let start = start.map_or(Head::EMPTY, |checkpoint| checkpoint.last);
     let mut summed = Summed::new(output.file());
     export::write(db, part.clone(), Format::Jsonl, &mut summed)?;
-    output.settle()?;
+    output.sync()?;
     let name = output.name();
     let read = file::verify(output.reread()?, Path::new(&name), Some(start), None)?;
     if read.sha256 != summed.sha256() || read.last.seq != *part.end() {

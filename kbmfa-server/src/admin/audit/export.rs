@@ -52,7 +52,7 @@ pub(super) fn run(admin: &Admin, args: &Args) -> Result<(), Failure> {
         return write(&db, part, args.format, io::stdout().lock()).map(drop);
     };
     let events = write(&db, part, args.format, output.file())?;
-    output.settle()?;
+    output.sync()?;
     let name = output.name();
     output.keep();
     admin.tell(&format!("{name}: {events} events"), &json!({ "file": name, "events": events }))

@@ -15,7 +15,7 @@ const RENEW: Duration = Duration::from_secs(3);
 
 /// Examines the whole way, up to a message in the bot's own conversation. A service is started only while this process
 /// holds the lease of the server that carries asks: so it never disturbs one, and one that starts meanwhile waits.
-pub(super) fn examine(config: &Config, db: Option<&Db>, runs: bool) -> Result<Vec<Finding>, Failure> {
+pub(super) fn check(config: &Config, db: Option<&Db>, runs: bool) -> Result<Vec<Finding>, Failure> {
     let Some(settings) = &config.chat else { return Ok(Vec::new()) };
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(Failure::new)?;
     let destinations = destinations(config);

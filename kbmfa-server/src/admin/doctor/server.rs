@@ -6,7 +6,7 @@ use nix::unistd::Uid;
 use std::path::Path;
 
 use super::super::privileges;
-use crate::ca::due::{self, Standing};
+use crate::ca::due::{self, Validity};
 use crate::channels::keybase::members::Role;
 use crate::clock::{Clock, SystemClock};
 use crate::config::Config;
@@ -90,10 +90,12 @@ pub(super) fn certificates(config: &Config) -> Vec<Finding> {
     let now = SystemClock.now();
     let look = |(which, end)| {
         let (what, found) = (format!("{which} certificate"), format!("ends on {end}"));
-        match due::standing(end, now) {
-            Standing::Good => Finding::ok(what, found),
-            Standing::EndsSoon => Finding::weak(what, found).fix("docs/operations.md says how to replace it"),
-            Standing::Ended => Finding::fault(what, found).fix("docs/operations.md says how to replace it"),
+        match due::validity(end, now) {
+            Validity::Valid => Finding::ok(what, found),
+            Validity::ExpiresSoon => {
+                Finding::weak(what, found).fix("docs/operations.md says how to replace it")
+            }
+            Validity::Expired => Finding::fault(what, found).fix("docs/operations.md says how to replace it"),
         }
     };
     dates.each().map(look).collect()

@@ -23,45 +23,45 @@ pub(in crate::db) enum Priority {
     Bulk,
 }
 
-/// The places of one priority, counted as they are taken.
-struct Places {
+/// The slots of one priority, counted as they are taken.
+struct Slots {
     taken: AtomicUsize,
     max: usize,
 }
 
-impl Places {
+impl Slots {
     fn new(max: usize) -> Arc<Self> {
         Arc::new(Self { taken: AtomicUsize::new(0), max })
     }
 
-    fn take(self: &Arc<Self>) -> Option<Place> {
+    fn take(self: &Arc<Self>) -> Option<Slot> {
         let one_more = |taken| (taken < self.max).then_some(taken + 1);
         self.taken.fetch_update(Ordering::Relaxed, Ordering::Relaxed, one_more).ok()?;
-        Some(Place(Arc::clone(self)))
+        Some(Slot(Arc::clone(self)))
     }
 }
 
-/// One place, free again when it is dropped.
-struct Place(Arc<Places>);
+/// One slot, free again when it is dropped.
+struct Slot(Arc<Slots>);
 
-impl Drop for Place {
+impl Drop for Slot {
     fn drop(&mut self) {
         self.0.taken.fetch_sub(1, Ordering::Relaxed);
     }
 }
 
-/// A piece of work with its place in the queue, which is free again when the work is taken out.
+/// A piece of work with its slot in the queue, which is free again when the work is taken out.
 struct Queued<J> {
     job: J,
     priority: Priority,
-    place: Place,
+    slot: Slot,
 }
 
 /// The end that brings work.
 pub(super) struct Sender<J> {
     queue: mpsc::UnboundedSender<Queued<J>>,
-    urgent: Arc<Places>,
-    bulk: Arc<Places>,
+    urgent: Arc<Slots>,
+    bulk: Arc<Slots>,
 }
 
 impl<J> Clone for Sender<J> {
@@ -77,12 +77,12 @@ impl<J> Sender<J> {
     /// # Errors
     /// [`Error::Overloaded`] if too much of this priority waits, [`Error::Closed`] if the writer has ended.
     pub(super) fn send(&self, priority: Priority, job: J) -> Result<(), Error> {
-        let places = match priority {
+        let slots = match priority {
             Priority::Urgent => &self.urgent,
             Priority::Bulk => &self.bulk,
         };
-        let place = places.take().ok_or(Error::Overloaded)?;
-        self.queue.send(Queued { job, priority, place }).map_err(|_| Error::Closed)
+        let slot = slots.take().ok_or(Error::Overloaded)?;
+        self.queue.send(Queued { job, priority, slot }).map_err(|_| Error::Closed)
     }
 
     /// Returns when the writer has ended.
@@ -91,7 +91,7 @@ impl<J> Sender<J> {
     }
 }
 
-/// The end that takes work. The channel's bound is in the places, so everything may be taken out of it.
+/// The end that takes work. The channel's bound is in the slots, so everything may be taken out of it.
 pub(super) struct Queue<J> {
     arriving: mpsc::UnboundedReceiver<Queued<J>>,
     urgent: VecDeque<Queued<J>>,
@@ -101,7 +101,7 @@ pub(super) struct Queue<J> {
 /// A queue with nothing in it.
 pub(super) fn new<J>() -> (Sender<J>, Queue<J>) {
     let (sender, receiver) = mpsc::unbounded_channel();
-    let (urgent, bulk) = (Places::new(URGENT_MAX), Places::new(BULK_MAX));
+    let (urgent, bulk) = (Slots::new(URGENT_MAX), Slots::new(BULK_MAX));
     let queue = Queue { arriving: receiver, urgent: VecDeque::new(), bulk: VecDeque::new() };
     (Sender { queue: sender, urgent, bulk }, queue)
 }
@@ -152,7 +152,7 @@ impl<J> Queue<J> {
 
 impl<J> Queued<J> {
     fn take_out(self) -> J {
-        drop(self.place);
+        drop(self.slot);
         self.job
     }
 }

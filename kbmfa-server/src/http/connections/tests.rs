@@ -86,11 +86,11 @@ async fn places_of_proven_connections_are_bounded_for_each_machine_and_each_sour
         permit.prove(&machine(name), at_most).then_some(permit)
     };
     let first = prove("192.0.2.1", "web1", 1).unwrap();
-    assert!(prove("192.0.2.2", "web1", 1).is_none(), "one machine has one place");
+    assert!(prove("192.0.2.2", "web1", 1).is_none(), "one machine has one permit");
     let _more = [prove("192.0.2.1", "web2", 9).unwrap(), prove("192.0.2.1", "web3", 9).unwrap()];
-    assert!(prove("192.0.2.1", "web4", 9).is_none(), "one source has three places");
+    assert!(prove("192.0.2.1", "web4", 9).is_none(), "one source has three permits");
     let _last = prove("192.0.2.2", "web4", 9).unwrap();
-    assert!(prove("192.0.2.3", "web5", 9).is_none(), "there are four places");
+    assert!(prove("192.0.2.3", "web5", 9).is_none(), "there are four permits");
     drop(first);
     assert!(prove("192.0.2.3", "web5", 9).is_some());
     assert_eq!(seen.refused.load(Ordering::Relaxed), 3);

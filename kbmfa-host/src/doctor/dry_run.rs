@@ -14,30 +14,30 @@ use std::path::Path;
 use super::application::{self, Told};
 use super::service::Service;
 use super::stack::Line;
-use pam_kbmfa::outcome::REHEARSED;
+use pam_kbmfa::outcome::DRY_RUN_DONE;
 
 const WHAT: &str = "rehearsal";
 
-/// Whose login is rehearsed.
+/// The login to try.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Who<'a> {
-    /// The account; root's, unless the administrator named one.
+    /// The account; root by default.
     pub(super) user: &'a str,
     pub(super) is_named: bool,
-    /// Where they come from.
+    /// The address that they log in from.
     pub(super) from: IpAddr,
 }
 
-/// Rehearses a login by a line of the installed stack. `has_fault`: something that stands in the way of every login was said
-/// before, so that a refusal is no news.
-pub(super) fn look(
+/// Does the dry run of a login with one line of the installed stack. `has_fault`: a fault that refuses every login was
+/// already reported, so a refusal here is expected.
+pub(super) fn run(
     line: &Line,
     config: &Path,
     service: &Service,
     (who, has_fault): (Who<'_>, bool),
 ) -> Finding {
-    let rehearse = |user: &str| rehearse(Path::new("/run"), line, config, service, (user, who.from));
-    let told = match rehearse(who.user) {
+    let dry_run = |user: &str| dry_run(Path::new("/run"), line, config, service, (user, who.from));
+    let told = match dry_run(who.user) {
         Ok(told) => told,
         Err(error) => return Finding::fault(WHAT, format!("cannot be prepared: {error}")),
     };
@@ -46,10 +46,10 @@ pub(super) fn look(
         Verdict::Refused(found) if has_fault => {
             Finding::weak(WHAT, found).fix("fix the faults above and run doctor again")
         }
-        // Nobody said that root is to log in here: somebody else may be.
+        // root was only the default: try other accounts.
         Verdict::Refused(found) if !who.is_named => {
             let is_taken = |user: &String| {
-                let told = rehearse(user).ok();
+                let told = dry_run(user).ok();
                 told.is_some_and(
                     |told| matches!(judge(&told, user), Verdict::Finding(found) if found.level == Level::Ok),
                 )
@@ -73,10 +73,10 @@ fn refused(found: String) -> Finding {
     )
 }
 
-/// Whose logins are rehearsed besides, at most, to tell root from everybody: each is on record at the server.
+/// Accounts that are tried besides root, at most, to find out whether only root is refused. Each dry run is an audit event.
 const PEOPLE_MAX: usize = 3;
 
-/// Accounts of people, as far as this machine's own file tells (login.defs(5), nologin(8)).
+/// Accounts of people in /etc/passwd, by uid and shell (login.defs(5), nologin(8)).
 fn people() -> Vec<String> {
     let text = fs::read_to_string("/etc/passwd").unwrap_or_default();
     text.lines().filter_map(person).map(str::to_owned).collect()
@@ -90,13 +90,13 @@ fn person(line: &str) -> Option<&str> {
     ((1000..60_000).contains(&uid) && may_log_in).then_some(name)
 }
 
-/// Replaces a rehearsal that could only repeat the faults before it.
+/// The finding if a dry run could only repeat the faults before it.
 pub(super) fn not_tried() -> Finding {
     Finding::weak(WHAT, "not tried because of the faults above").fix("fix them and run doctor again")
 }
 
-/// PAM reads its stack from a directory of root's alone, below `place`, that is gone afterwards.
-fn rehearse(
+/// PAM reads its stack from a temporary directory below `place` that only root can read.
+fn dry_run(
     place: &Path,
     line: &Line,
     config: &Path,
@@ -109,17 +109,17 @@ fn rehearse(
     }
     let alone = Permissions::from_mode(0o700);
     let dir = tempfile::Builder::new().prefix("kbmfa-host-").permissions(alone).tempdir_in(place)?;
-    // What proves a first factor is sshd's part of a login, and there is no sshd here.
+    // sshd proves the first factor of a login, and there is no sshd here.
     let stack = format!("account required {} [config={config}] first_factor=stack rehearsal\n", line.module);
     fs::write(dir.path().join(service.as_str()), stack)?;
-    // libpam wants one; nothing asks it.
+    // libpam demands this file, and does not use it here.
     fs::write(dir.path().join("other"), "account required pam_deny.so\n")?;
     let confdir = CString::new(dir.path().as_os_str().as_bytes())?;
     let (service, user) = (CString::new(service.as_str())?, CString::new(user)?);
     Ok(application::account(&service, &user, &CString::new(from.to_string())?, &confdir))
 }
 
-/// What a rehearsal has shown.
+/// The result of a dry run.
 #[derive(Debug)]
 enum Verdict {
     Finding(Finding),
@@ -142,7 +142,7 @@ fn judge(told: &Told, user: &str) -> Verdict {
             Finding::fault(WHAT, found).fix("name an account that may log in here: --user NAME"),
         );
     }
-    if texts.iter().any(|text| text.as_str() == REHEARSED) {
+    if texts.iter().any(|text| text.as_str() == DRY_RUN_DONE) {
         let found =
             format!("the installed module asked the server about a login of {user}, and let nobody in");
         return Verdict::Finding(Finding::ok(WHAT, found));
@@ -170,7 +170,7 @@ mod tests {
 
     #[test]
     fn an_account_that_is_not_there_is_a_fault_whatever_the_server_says() {
-        for texts in [[REHEARSED], ["Your login was denied."]] {
+        for texts in [[DRY_RUN_DONE], ["Your login was denied."]] {
             assert_eq!(level(&Told { is_known: false, ..told(false, &texts) }), Some(Level::Fault));
         }
     }
@@ -191,8 +191,8 @@ mod tests {
 
     #[test]
     fn only_the_modules_own_words_and_a_refusal_make_a_rehearsal_that_went_well() {
-        assert_eq!(level(&told(false, &["debug", REHEARSED])), Some(Level::Ok));
-        assert_eq!(level(&told(true, &[REHEARSED])), Some(Level::Fault));
+        assert_eq!(level(&told(false, &["debug", DRY_RUN_DONE])), Some(Level::Ok));
+        assert_eq!(level(&told(true, &[DRY_RUN_DONE])), Some(Level::Fault));
         assert_eq!(level(&told(false, &["Your login was denied."])), None);
         assert_eq!(level(&told(false, &[])), None);
     }
@@ -203,7 +203,7 @@ mod tests {
         fs::write(dir.path().join("sshd"), "account required /nonexistent/pam_kbmfa.so\n").unwrap();
         let stack = super::super::stack::read(&[dir.path().to_owned()], "sshd").unwrap();
         let service = "sshd".parse().unwrap();
-        let told = rehearse(
+        let told = dry_run(
             dir.path(),
             &stack[0],
             Path::new("/nonexistent"),
@@ -223,7 +223,7 @@ mod tests {
         let stack = super::super::stack::read(&[dir.path().to_owned()], "sshd").unwrap();
         let (service, who) = ("sshd".parse().unwrap(), ("root", [127, 0, 0, 1].into()));
         for path in ["/etc/a]b", "/etc/a\nb", "/etc/a\\", "/etc/a#b"] {
-            assert!(rehearse(dir.path(), &stack[0], Path::new(path), &service, who).is_err(), "{path:?}");
+            assert!(dry_run(dir.path(), &stack[0], Path::new(path), &service, who).is_err(), "{path:?}");
         }
     }
 }
