@@ -11,11 +11,11 @@ use kbmfa_tests::world::World;
 use crate::story::LET_IN;
 
 const TOKEN: &str = "an-old-token-of-all-hosts";
-const HERE: &str = "[\"127.0.0.0/8\"]";
+pub(crate) const HERE: &str = "[\"127.0.0.0/8\"]";
 const LOGIN: &str = "/v1/logins/00112233445566778899aabbccddeeff";
 
 /// A server that accepts the token from these addresses.
-fn world(from: &str) -> World {
+pub(crate) fn world(from: &str) -> World {
     let world = World::new();
     let file = world.server.config.with_file_name("auth_token");
     put(&file, 0o600, TOKEN);
@@ -29,9 +29,13 @@ fn world(from: &str) -> World {
 /// A machine that has only the token, and claims to be web1.
 fn old_host(world: &World) -> Machine {
     let machine = world.machine().reporting().start();
+    has_only_the_token(&machine);
+    machine
+}
+
+pub(crate) fn has_only_the_token(machine: &Machine) {
     put(&machine.path("/etc/kbmfa/credential"), 0o600, TOKEN);
     machine.set("claims", "\"web1\"");
-    machine
 }
 
 #[test]

@@ -6,7 +6,7 @@ use kbmfa_tests::files::put;
 use kbmfa_tests::login::Login;
 use kbmfa_tests::machine::Machine;
 use kbmfa_tests::process::{brief, program, run};
-use kbmfa_tests::recipe::{PASSWORD_OF_BOB, Phase, SUDOERS};
+use kbmfa_tests::recipe::{FREE, PASSWORD_OF_BOB, Phase, SUDOERS};
 use kbmfa_tests::world::World;
 
 use crate::story::CANCELLED;
@@ -76,8 +76,7 @@ fn ansible(machine: &Machine, seconds: u32) -> Login {
 #[test]
 fn ansible_waits_for_its_timeout_until_it_is_root_and_gives_up_then() {
     let world = World::new();
-    let free = "auth required pam_deny.so\naccount required pam_unix.so\nsession required pam_unix.so\n";
-    let machine = world.machine().pam_stack(free).sudo(SUDOERS).start();
+    let machine = world.machine().pam_stack(FREE).sudo(SUDOERS).start();
     let login = ansible(&machine, 2);
     let id = world.admin.pending();
     let finished = login.wait();

@@ -15,6 +15,7 @@ use std::collections::BTreeSet;
 use std::io::Write;
 use std::mem::discriminant;
 
+use crate::auth_token;
 use record::STORIES;
 
 /// Fields of which only the type has to be the same: their values are of one moment or one server, or words for people.
@@ -71,7 +72,7 @@ fn assert_same(story: &str, exchange: &Exchange, new: &str) {
 #[test]
 fn the_requests_of_an_older_module_get_the_same_answers() {
     for (story, _) in STORIES {
-        let world = if story == "token" { record::world_with_token() } else { World::new() };
+        let world = if story == "token" { auth_token::world(auth_token::HERE) } else { World::new() };
         let token = world.admin.add_machine("web1");
         for exchange in recording::load(story) {
             decide(&world, &exchange);

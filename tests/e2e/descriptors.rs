@@ -1,6 +1,7 @@
 //! What the module leaves in a process that lives on: sshd's monitor, which runs the account phase, while the
 //! session that it let in is open.
 
+use kbmfa_tests::recipe::FREE;
 use kbmfa_tests::wait::until;
 use kbmfa_tests::world::World;
 use std::fs;
@@ -21,8 +22,7 @@ fn nothing_of_the_module_stays_in_the_monitor_of_an_open_session() {
     let world = World::new();
     let machine = world.machine().start();
     // The same machine without the module's line, for comparison.
-    let plain = "auth required pam_deny.so\naccount required pam_unix.so\nsession required pam_unix.so\n";
-    let bare = world.machine().pam_stack(plain).start();
+    let bare = world.machine().pam_stack(FREE).start();
     let hold = "echo open; cat /tmp/hold";
     for either in [&machine, &bare] {
         either.exec(&["mkfifo", "--mode", "666", "/tmp/hold"]);

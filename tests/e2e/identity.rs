@@ -4,7 +4,7 @@
 use kbmfa_tests::files::put;
 use kbmfa_tests::machine::Machine;
 use kbmfa_tests::process::brief;
-use kbmfa_tests::recipe::Phase;
+use kbmfa_tests::recipe::{FREE, Phase};
 use kbmfa_tests::world::World;
 use serde_json::Value;
 use std::fs;
@@ -82,7 +82,6 @@ fn nobody_is_asked_about_an_account_that_has_expired() {
     machine.assert_nothing_left();
 }
 
-const FREE: &str = "auth required pam_deny.so\naccount required pam_unix.so\nsession required pam_unix.so\n";
 const SU: &str = "auth requisite pam_permit.so\nauth required pam_kbmfa.so first_factor=stack\n\
                   account required pam_permit.so\nsession required pam_permit.so\n";
 

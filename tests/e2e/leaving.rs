@@ -4,15 +4,12 @@
 use kbmfa_tests::files::put;
 use kbmfa_tests::login::Login;
 use kbmfa_tests::machine::Machine;
-use kbmfa_tests::recipe::{PASSWORD_OF_BOB, SUDOERS};
+use kbmfa_tests::recipe::{FREE, PASSWORD_OF_BOB, SUDOERS};
 use kbmfa_tests::wait::{timed, until};
 use kbmfa_tests::world::World;
 use std::time::Duration;
 
 use crate::story::CANCELLED;
-
-/// sshd lets everybody with a key in; only sudo and su ask.
-const FREE: &str = "auth required pam_deny.so\naccount required pam_unix.so\nsession required pam_unix.so\n";
 
 /// What the recipes have for su.
 const SU: &str = "auth requisite pam_unix.so\nauth required pam_kbmfa.so first_factor=stack\n\

@@ -3,7 +3,7 @@
 
 use kbmfa_tests::builder::Root;
 use kbmfa_tests::machine::Machine;
-use kbmfa_tests::recipe::Phase;
+use kbmfa_tests::recipe::{FREE, Phase};
 use kbmfa_tests::syslog::severity;
 use kbmfa_tests::wait::{self, until};
 use kbmfa_tests::world::World;
@@ -13,9 +13,6 @@ use std::net::TcpListener;
 use std::time::Duration;
 
 use crate::story::Case;
-
-/// sshd lets everybody with a key in; nothing but the reports is ours.
-const FREE: &str = "auth required pam_deny.so\naccount required pam_unix.so\nsession required pam_unix.so\n";
 
 /// As recommended, but for bob: he is approved, and turned away afterwards.
 const WITHOUT_BOB: &str = "auth required pam_deny.so\naccount required pam_kbmfa.so\n\

@@ -4,13 +4,10 @@
 use insta::assert_snapshot;
 use kbmfa_tests::login::Finished;
 use kbmfa_tests::machine::Machine;
-use kbmfa_tests::recipe::{PASSWORD_OF_BOB, SUDOERS};
+use kbmfa_tests::recipe::{FREE, PASSWORD_OF_BOB, SUDOERS};
 use kbmfa_tests::world::World;
 
 use crate::story::{LET_IN, TURNED_AWAY};
-
-/// sshd lets everybody with a key in; only sudo asks.
-const FREE: &str = "auth required pam_deny.so\naccount required pam_unix.so\nsession required pam_unix.so\n";
 
 fn machine(world: &World, sudoers: &str) -> Machine {
     world.machine().pam_stack(FREE).sudo(sudoers).start()

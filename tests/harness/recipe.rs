@@ -17,6 +17,12 @@ pub const USERS: [(&str, u32); 3] = [("alice", 2001), ("bob", 2002), ("carol", 2
 
 /// Bob's password.
 pub const PASSWORD_OF_BOB: &str = "open sesame";
+
+/// `/etc/pam.d/sshd` by which everybody with a key gets in: nobody is asked.
+pub const FREE: &str = "auth required pam_deny.so
+account required pam_unix.so
+session required pam_unix.so
+";
 const HASH_OF_BOB: &str =
     "$6$kbmfatest$vLVQST.whtc1z50jh3zEEaQmz2ebydowXp.zkf4dUAzkBFtI3Hxs9Q0g1J3TVeUjX3c1cSg3riSqtEtJdmxqa0";
 

@@ -3,7 +3,7 @@
 use kbmfa_tests::builder::Root;
 use kbmfa_tests::chat::Chat;
 use kbmfa_tests::machine::Machine;
-use kbmfa_tests::recipe::Phase;
+use kbmfa_tests::recipe::{FREE, Phase};
 
 use crate::group::Group;
 use crate::login::Way;
@@ -17,7 +17,7 @@ pub(crate) struct Plain {
 
 impl Plain {
     pub(crate) fn start() -> Self {
-        let machine = Machine::stand_in(Root::Debian12, Phase::Account, sshd::STACK);
+        let machine = Machine::stand_in(Root::Debian12, Phase::Account, FREE);
         let on_machine = Group::new("plain-machine");
         machine.processes().into_iter().for_each(|pid| on_machine.adopt(pid));
         Self { machine, on_machine }

@@ -3,7 +3,7 @@
 
 use kbmfa_tests::builder::Root;
 use kbmfa_tests::machine::Machine;
-use kbmfa_tests::recipe::Phase;
+use kbmfa_tests::recipe::{FREE, Phase};
 use kbmfa_tests::world::World;
 
 use crate::client::{Client, ms, wall_us};
@@ -37,7 +37,7 @@ pub(crate) fn measure(logins: usize) {
     let shell: Vec<f64> = (0..logins).map(|_| to_shell(&world, &machine)).collect();
     machine.assert_nothing_left();
     row("until the shell of a real ssh", &[&shell]);
-    let alone = Machine::stand_in(Root::Debian12, Phase::Account, sshd::STACK);
+    let alone = Machine::stand_in(Root::Debian12, Phase::Account, FREE);
     row("sshd alone, account phase to the shell", &[&sshd::account_to_shell(&alone)]);
 }
 

@@ -2,12 +2,13 @@
 
 use kbmfa_tests::between::Between;
 use kbmfa_tests::builder::MachineBuilder;
-use kbmfa_tests::files::put;
 use kbmfa_tests::machine::Machine;
-use kbmfa_tests::recipe::{PASSWORD_OF_BOB, Phase, SUDOERS};
+use kbmfa_tests::recipe::{FREE, PASSWORD_OF_BOB, Phase, SUDOERS};
 use kbmfa_tests::recording::{self, Exchange};
 use kbmfa_tests::wait::until;
 use kbmfa_tests::world::World;
+
+use crate::auth_token::{self, HERE, has_only_the_token};
 
 /// One machine, from its joining on.
 pub(super) type Story = (&'static str, fn() -> Vec<Exchange>);
@@ -84,8 +85,7 @@ fn phase(phase: Phase) -> Vec<Exchange> {
 }
 
 fn sudo() -> Vec<Exchange> {
-    let free = "auth required pam_deny.so\naccount required pam_unix.so\nsession required pam_unix.so\n";
-    let recorder = Recorder::of(World::new(), |machine| machine.pam_stack(free).sudo(SUDOERS));
+    let recorder = Recorder::of(World::new(), |machine| machine.pam_stack(FREE).sudo(SUDOERS));
     let typed = format!("printf '{PASSWORD_OF_BOB}\\n' | sudo -S -p '' id -u");
     let login = recorder.machine.ssh("bob", &[&typed]);
     recorder.world.admin.approve(&recorder.world.admin.pending());
@@ -120,24 +120,10 @@ fn late_reports() -> Vec<Exchange> {
     recorder.finish()
 }
 
-const TOKEN: &str = "an-old-token-of-all-hosts";
-
-/// A server that takes the old tool's `AUTH_TOKEN`.
-pub(super) fn world_with_token() -> World {
-    let world = World::new();
-    let file = world.server.config.with_file_name("auth_token");
-    put(&file, 0o600, TOKEN);
-    world.server.set("server", "auth_token_file", &format!("{:?}", file.display().to_string()));
-    world.server.set("server", "auth_token_from", "[\"127.0.0.0/8\"]");
-    world.server.restart();
-    world
-}
-
 /// A machine that has only the `AUTH_TOKEN`.
 fn token() -> Vec<Exchange> {
-    let recorder = Recorder::of(world_with_token(), |machine| machine);
-    put(&recorder.machine.path("/etc/kbmfa/credential"), 0o600, TOKEN);
-    recorder.machine.set("claims", "\"web1\"");
+    let recorder = Recorder::of(auth_token::world(HERE), |machine| machine);
+    has_only_the_token(&recorder.machine);
     recorder.machine.exec(&["kbmfa-host", "status"]);
     recorder.approved();
     recorder.finish()

@@ -15,15 +15,14 @@ use kbmfa_tests::builder::MachineBuilder;
 use kbmfa_tests::files::put;
 use kbmfa_tests::login::Login;
 use kbmfa_tests::machine::Machine;
-use kbmfa_tests::recipe::{self, PASSWORD_OF_BOB};
+use kbmfa_tests::recipe::{self, FREE, PASSWORD_OF_BOB};
 
 /// What the person reads when something on the machine keeps the module from asking.
 const NOT_SET_UP: &str = "Your login needs an approval, and this machine is not set up to ask for it.";
 
 /// A machine whose sshd asks nobody. Whoever knows bob's password may become bob by su, if that is approved.
 fn with_su(machine: MachineBuilder) -> Machine {
-    let free = "auth required pam_deny.so\naccount required pam_unix.so\nsession required pam_unix.so\n";
-    let machine = machine.pam_stack(free).sshd_lines("MaxStartups 100").start();
+    let machine = machine.pam_stack(FREE).sshd_lines("MaxStartups 100").start();
     put(&machine.path("/etc/pam.d/su"), 0o644, recipe::SUDO);
     put(&machine.path("/tmp/right"), 0o644, format!("{PASSWORD_OF_BOB}\n"));
     put(&machine.path("/tmp/wrong"), 0o644, "guess\n");
