@@ -5,7 +5,7 @@
 use serde::Serialize;
 use std::fmt;
 
-/// How bad it is.
+/// The severity.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Level {
@@ -17,25 +17,25 @@ pub enum Level {
     Fault,
 }
 
-/// One thing that was looked at.
+/// The result of one check.
 #[derive(Debug, Serialize)]
 pub struct Finding {
-    /// How bad it is.
+    /// The severity.
     pub level: Level,
-    /// What was looked at.
+    /// What was checked.
     pub what: String,
-    /// How it is.
+    /// What was found.
     pub found: String,
     /// What to do about it.
     pub fix: Option<String>,
 }
 
-/// Those that are faults.
+/// The faults among the findings.
 pub fn faults(findings: &[Finding]) -> impl Iterator<Item = &Finding> {
     findings.iter().filter(|finding| finding.level == Level::Fault)
 }
 
-/// In a sentence, without what to do.
+/// As a sentence, without the fix.
 impl fmt::Display for Finding {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}: {}", self.what, self.found)
@@ -62,7 +62,7 @@ impl Finding {
         Self::new(Level::Fault, what, found)
     }
 
-    /// What was found good, or a fault that says what to do itself.
+    /// A finding without a separate fix.
     pub fn of(what: &str, looked: Result<String, String>) -> Self {
         match looked {
             Ok(found) => Self::ok(what, found),
@@ -70,7 +70,7 @@ impl Finding {
         }
     }
 
-    /// The same with what to do about it.
+    /// Adds the fix.
     #[must_use]
     pub fn fix(self, fix: impl Into<String>) -> Self {
         Self { fix: Some(fix.into()), ..self }

@@ -4,7 +4,7 @@ use kbmfa_proto::client::Error as CallError;
 use rustls::{CertificateError, Error as TlsError};
 use std::io::ErrorKind;
 
-/// What the machine goes by when it calls.
+/// What the machine uses for the call.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Stage {
     /// A pin and a one-time token.
@@ -13,7 +13,7 @@ pub(super) enum Stage {
     Joined,
 }
 
-/// The cure for a call to the server `host`.
+/// The fix for a failed call to the server `host`.
 pub(super) fn cure(error: &CallError, host: &str, stage: Stage) -> String {
     match error {
         CallError::Connect(cause) if cause.kind() == ErrorKind::ConnectionRefused => {

@@ -27,7 +27,7 @@ use pam_kbmfa::clock::wall_us;
 use service::Service;
 use stack::Line;
 
-/// Where libpam of a distribution looks for stacks, in its order.
+/// Directories in which libpam looks for stacks, in order.
 const PAM_DIRS: [&str; 2] = ["/etc/pam.d", "/usr/lib/pam.d"];
 
 /// Check everything that a login needs on this machine, and do a dry run of one.
@@ -69,7 +69,7 @@ pub(super) fn run(args: &Args, as_json: bool, out: &mut impl Write) -> Result<()
     }
 }
 
-/// In the order of a login: sshd, its stack, the module's files, the servers, and then all of it at once.
+/// In the order of a login: sshd, its stack, the module's files, the servers, and last the dry run.
 fn look(args: &Args) -> Vec<Finding> {
     let mut findings = Vec::new();
     let effective = of_sshd(args, &mut findings);
@@ -104,7 +104,7 @@ fn look(args: &Args) -> Vec<Finding> {
     each_once(findings)
 }
 
-/// A folder that others can write to is found on the way to each file in it.
+/// A directory that others can write to would be reported once for each file in it.
 fn each_once(findings: Vec<Finding>) -> Vec<Finding> {
     let mut said = Vec::new();
     let is_new = |finding: &Finding| {
@@ -126,7 +126,7 @@ fn is_no_ok(finding: &Finding) -> bool {
     finding.level != Level::Ok
 }
 
-/// Our lines that ask, or else the first of ours, one for each module and configuration.
+/// The module's lines that ask, or else its first line; one for each module file and configuration.
 fn told_apart<'a>(args: &Args, ours: &'a [Ours<'a>]) -> Vec<(&'a Line, PathBuf)> {
     let given = args.config.as_ref().map(|path| std::path::absolute(path).unwrap_or_else(|_| path.clone()));
     let config = |ours: &Ours<'_>| given.clone().unwrap_or_else(|| ours.args.config.clone());
@@ -141,7 +141,7 @@ fn told_apart<'a>(args: &Args, ours: &'a [Ours<'a>]) -> Vec<(&'a Line, PathBuf)>
     found
 }
 
-/// Everything that is behind one line of ours, and how long its logins may take.
+/// Checks everything that one line of the module uses; returns how long its logins may take.
 fn look_at_line(
     line: &Line,
     config: &Path,
@@ -165,7 +165,7 @@ fn look_at_line(
     (findings, usable.map(|(config, _)| config.deadline))
 }
 
-/// What sshd has in force, if it is its stack that is looked at.
+/// sshd's settings in force, if the stack is sshd's.
 fn of_sshd(args: &Args, findings: &mut Vec<Finding>) -> Option<sshd::Effective> {
     let own = args.sshd.sshd.file_name().is_some_and(|name| {
         args.service.as_ref().is_none_or(|service| service.as_str() == name.to_ascii_lowercase())
@@ -183,7 +183,7 @@ fn of_sshd(args: &Args, findings: &mut Vec<Finding>) -> Option<sshd::Effective> 
     }
 }
 
-/// The service whose stack is looked at.
+/// The service whose stack is checked.
 fn service(args: &Args, effective: Option<&sshd::Effective>, findings: &mut Vec<Finding>) -> Option<Service> {
     if let Some(service) = &args.service {
         return Some(service.clone());

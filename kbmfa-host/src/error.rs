@@ -4,7 +4,7 @@ use serde_json::json;
 use std::fmt;
 use std::io;
 
-/// Why a verb did not do its work.
+/// Why a verb failed.
 #[derive(Debug)]
 pub struct Error {
     what: Vec<String>,
@@ -12,15 +12,15 @@ pub struct Error {
     exit: Exit,
 }
 
-/// How the program ends then; `docs/operations.md` lists the numbers.
+/// The exit status; `docs/operations.md` lists the numbers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Exit {
     Failed,
-    /// A dry run found something that would change, and has said so.
+    /// A dry run found something that would change, and has printed it.
     WouldChange,
-    /// Whoever read the output wanted no more of it.
+    /// The reader of the output has closed it.
     ReaderGone,
-    /// The command line makes no sense.
+    /// The command line is wrong.
     Usage,
 }
 
@@ -33,12 +33,12 @@ impl Error {
         Self { what: what.iter().map(ToString::to_string).collect(), ..Self::new("") }
     }
 
-    /// A command line that makes no sense.
+    /// A wrong command line.
     pub fn usage(what: impl fmt::Display) -> Self {
         Self { exit: Exit::Usage, ..Self::new(what) }
     }
 
-    /// A dry run has said what would change.
+    /// A dry run has printed what would change.
     pub(super) fn would_change() -> Self {
         Self { exit: Exit::WouldChange, ..Self::all::<String>(&[]) }
     }
@@ -59,7 +59,7 @@ impl Error {
         }
     }
 
-    /// What standard error gets; `None` if everything has been said.
+    /// The text for standard error; `None` if everything has been printed.
     pub fn text(&self, as_json: bool) -> Option<String> {
         match self.exit {
             Exit::WouldChange | Exit::ReaderGone => None,

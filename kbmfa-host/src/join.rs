@@ -77,7 +77,7 @@ pub(super) fn run(args: &Args, out: &mut Report<'_>) -> Result<(), Error> {
         })
         .map(|_: Machine| ())
     };
-    // The same token again stands for the credential that it was traded for; a new one, for a new one.
+    // A token that was used belongs to the credential of that use; with a new token a new credential is made.
     let installed = files::installed_credential(&dir).filter(|installed| trade(installed).is_ok());
     let credential = if let Some(installed) = installed {
         installed
@@ -122,7 +122,8 @@ fn look_up(location: &Location) -> Result<Vec<SocketAddr>, Error> {
     Ok(addresses)
 }
 
-/// Calls one address after the other until one answers. The error is that of one which was there, if any was.
+/// Calls one address after the other until one answers. The error is that of a server that was reached, if
+/// any.
 fn any<T>(
     location: &Location,
     addresses: &[SocketAddr],
@@ -140,7 +141,7 @@ fn any<T>(
     Err(worst)
 }
 
-/// Says how far the call got: only a server that answers can refuse.
+/// The error text says how far the call got: only a server that answers can refuse.
 fn not_joined(server: &str, host: &str, error: &CallError) -> Error {
     let what = match error {
         CallError::Connect(cause) => format!("cannot connect to {server}: {cause}"),
@@ -151,7 +152,7 @@ fn not_joined(server: &str, host: &str, error: &CallError) -> Error {
     Error::new(what).hint(cures::cure(error, host, Stage::Join))
 }
 
-/// Calls the server the way a login will, with what has just been written.
+/// Calls the server as a login will, with the files that were just written.
 fn prove(
     args: &Args,
     location: &Location,

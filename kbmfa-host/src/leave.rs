@@ -14,7 +14,7 @@ use super::{Error, Report, status};
 use pam_kbmfa::config::Config;
 use plan::{Plan, TIMER, UNITS};
 
-/// systemd runs, and not only lies there.
+/// Whether systemd runs, and is not only installed.
 const SYSTEMD: &str = "/run/systemd/system";
 
 /// Remove this machine's configuration, credential, spool and refresh timer.
@@ -25,7 +25,7 @@ pub(super) struct Args {
     /// The module's configuration
     #[arg(long, default_value = pam_kbmfa::args::CONFIG, value_name = "FILE")]
     config: PathBuf,
-    /// sshd's configuration, which must not name us any more
+    /// sshd's configuration, which must no longer name kbmfa
     #[arg(long, default_value = "/etc/ssh/sshd_config", value_name = "FILE")]
     sshd_config: PathBuf,
     /// Do it
@@ -118,7 +118,7 @@ fn systemctl(words: &[&str]) -> Result<(), Error> {
     Err(failed(String::from_utf8_lossy(&output.stderr).trim().to_owned()))
 }
 
-/// What is left to do, here and at the server.
+/// The next steps, here and at the server.
 fn advise(name: Option<&str>, is_done: bool, out: &mut Report<'_>) -> io::Result<()> {
     let name = name.unwrap_or("NAME");
     if !is_done {

@@ -6,7 +6,7 @@ use std::io;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
-/// The sticky bit: in such a directory everybody removes and renames only what is theirs.
+/// The sticky bit: in such a directory people can remove and rename only their own files.
 const STICKY: u32 = 0o1000;
 
 /// Who may read a file. Nobody but its owner may write to it.
@@ -20,7 +20,7 @@ pub enum Readers {
     Owner,
 }
 
-/// Why a file or directory is not believed.
+/// Why a file or directory is not trusted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum Distrust {
     /// It is a directory, a device or the like.
@@ -37,13 +37,13 @@ pub enum Distrust {
     Readable(u32, Readers),
 }
 
-/// What chmod takes to shut out who must not read.
+/// The chmod argument that removes the excess rights to read.
 fn chmod(readers: Readers) -> &'static str {
     if readers == Readers::Group { "o-rwx" } else { "0600" }
 }
 
 impl Distrust {
-    /// The command that puts it right.
+    /// The command that fixes it.
     pub fn fix(self, path: &Path, owner: &str) -> String {
         let path = path.display();
         match self {
@@ -83,7 +83,8 @@ fn owned_and_closed(metadata: &Metadata, own: u32) -> Result<(), Distrust> {
     }
 }
 
-/// Every directory on the way to this file, link and target, in which somebody else could put another file in its place.
+/// Every directory on the path to this file, its link and its target, in which somebody else could replace
+/// it.
 ///
 /// # Errors
 /// Why the file cannot be examined.

@@ -24,7 +24,7 @@ pub mod client;
 #[cfg(test)]
 mod recorded;
 
-/// Version of the protocol that these types speak, sent in [`VERSION_HEADER`] by both sides.
+/// Version of the protocol of these types, sent in [`VERSION_HEADER`] by both sides.
 pub const VERSION: &str = "1";
 
 /// Name of the HTTP header that carries [`VERSION`].

@@ -17,18 +17,18 @@ pub const WAIT_S_MAX: u64 = 30;
 /// takes, has room for 180 bytes in each.
 pub const KEY_BYTES_MAX: usize = 64 * 1024;
 
-/// What a machine reports when somebody wants to log in. All of it is shown as reported and trusted
-/// for nothing but that; who the machine is comes from its credential.
+/// What a machine reports when somebody wants to log in. All of it is displayed as reported and never
+/// trusted; the credential identifies the machine.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct OpenLogin {
     /// The PAM phase that asks.
     pub phase: Phase,
     /// The PAM service, such as `sshd` or `sudo`.
     pub service: SafeText,
-    /// The Unix account to be entered, as the machine's name service spells it (`pw_name`). A module that reports no
-    /// `uid` knows it only as it was typed.
+    /// The Unix account to log in to, as the machine's name service spells it (`pw_name`). A module without
+    /// `uid` sends it as typed.
     pub user: UserName,
-    /// `PAM_USER`, as the person typed it, where that differs from `user`. Shown, and never judged by.
+    /// `PAM_USER`, as the person typed it, where that differs from `user`. Only displayed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub typed: Option<UserName>,
     /// Whether that account exists on the machine.
@@ -36,13 +36,14 @@ pub struct OpenLogin {
     /// Its uid. Absent if it does not exist, and from modules that do not resolve accounts.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub uid: Option<u32>,
-    /// The account to which that uid leads back, where that is another than `user`: both are the same to the kernel.
+    /// The account that the name service has for that uid, if it differs from `user`: both are the same to
+    /// the kernel.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub uid_user: Option<UserName>,
     /// The first day on which the account has expired, by the shadow file, in days since 1970-01-01 (UTC).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub expires_day: Option<i64>,
-    /// Who runs the program that asks, where it is not sshd.
+    /// Who runs the calling program, if it is not sshd.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub caller: Option<LocalCaller>,
     /// `PAM_RHOST`, where it is set.
@@ -67,21 +68,21 @@ pub struct OpenLogin {
 }
 
 impl OpenLogin {
-    /// The same login with its account under the one name that is judged by: uid 0 is `root`, whatever it is called.
-    /// Doing it twice changes nothing more.
+    /// The same login with its account under the canonical name: uid 0 is `root`, whatever its name is.
+    /// Idempotent.
     #[must_use]
     pub fn canonical(mut self) -> Self {
         account::root_is_root(&mut self.user, &mut self.typed, self.uid);
         self
     }
 
-    /// Every account that the login is about: the one to be entered, under each of its names, and those who ask.
+    /// Every account that the login is about: the target account, under each of its names, and the callers.
     pub fn accounts(&self) -> impl Iterator<Item = &UserName> {
         let callers = self.caller.iter().flat_map(LocalCaller::accounts);
         [&self.user].into_iter().chain(&self.uid_user).chain(callers)
     }
 
-    /// True if a module reports an account that exists, and does not say which it really is.
+    /// True if the account exists and the module does not report its uid.
     pub fn is_unresolved(&self) -> bool {
         self.account == Account::Known && self.uid.is_none()
     }
@@ -105,7 +106,7 @@ pub enum Phase {
 pub enum Account {
     /// It does.
     Known,
-    /// It does not: nobody is asked about it, and it takes as long as any other.
+    /// It does not: nobody is asked about it, and the login waits as long as any other.
     Missing,
 }
 
@@ -114,8 +115,8 @@ pub enum Account {
 pub struct Connection {
     /// Opaque: boot id, pid and start time of the process that owns the connection, and its addresses.
     pub id: SafeText,
-    /// The two ends, when `SSH_CONNECTION` told them. Only such a connection carries a decision from
-    /// one phase to the next: a process that is not an ssh connection may serve many people.
+    /// The two ends from `SSH_CONNECTION`. Only with them is a decision reused in a later phase: a process
+    /// without an ssh connection may serve many people.
     pub ssh: Option<SshConnection>,
 }
 
@@ -128,18 +129,18 @@ pub struct SshConnection {
     pub server: SocketAddr,
 }
 
-/// What proves that the person has given a first factor before anybody is asked for the second.
+/// The proof of a first factor, without which nobody is asked.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase", tag = "kind")]
 pub enum FirstFactor {
-    /// sshd told the key that was used: `algorithm base64`, at most [`KEY_BYTES_MAX`] bytes.
+    /// sshd reported the key that was used: `algorithm base64`, at most [`KEY_BYTES_MAX`] bytes.
     Publickey {
         /// The public key line.
         key: String,
     },
-    /// sshd authenticated the person before it called the module, and does not tell how.
+    /// sshd authenticated the person before it called the module, and does not report how.
     Sshd,
-    /// A module earlier in the PAM stack did, says the configuration (`first_factor=stack`).
+    /// A module earlier in the PAM stack did, according to the configuration (`first_factor=stack`).
     Stack,
 }
 
@@ -148,17 +149,17 @@ pub enum FirstFactor {
 pub struct Capabilities {
     /// It can show a text.
     pub text: bool,
-    /// Reserved for a module that can put a question and hand back what was typed; no module of today can.
+    /// Reserved for a module that can ask a question and return the typed answer; no current module can.
     #[serde(default)]
     pub prompt: bool,
 }
 
-/// The server's word on one login.
+/// The server's reply about one login.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct LoginReply {
     /// The login that this is about; a reply about another one is a fault.
     pub id: LoginId,
-    /// Where it stands.
+    /// Its state.
     pub state: State,
     /// A stable code for why, such as `denied` or `too-many-pending`; see `docs/protocol.md`.
     #[serde(default)]
@@ -169,13 +170,13 @@ pub struct LoginReply {
     /// Milliseconds until a pending login expires.
     #[serde(default)]
     pub expires_in_ms: Option<u64>,
-    /// Milliseconds for which the server held the call before it looked this up; none from an older server. The rest of
-    /// the time that the call took is how old the reply is at most.
+    /// Milliseconds for which the server held the call before it looked this up; none from an older server.
+    /// The reply is at most as old as the rest of the call's time.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub held_ms: Option<u64>,
 }
 
-/// Where a login stands. All but [`State::Pending`] are final.
+/// The state of a login. All but [`State::Pending`] are final.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum State {
@@ -183,7 +184,7 @@ pub enum State {
     Pending,
     /// Let the person in.
     Approved,
-    /// Somebody, or policy, said no.
+    /// Denied by a person or by policy.
     Denied,
     /// Nobody answered in time, or nobody collected the approval in time.
     Expired,
@@ -191,7 +192,7 @@ pub enum State {
     Cancelled,
     /// A dry run has ended. Lets nobody in.
     Rehearsed,
-    /// A word that this version does not know: a refusal.
+    /// A state that this version does not know: a refusal.
     #[serde(other)]
     Unknown,
 }

@@ -6,22 +6,22 @@ use crate::names::{HostHash, MachineName, PoolName};
 use crate::pin::Pin;
 use crate::text::SafeText;
 
-/// Most pins that a machine may tell.
+/// Most pins that a machine may report.
 pub const PINS_MAX: usize = 16;
 
-/// `POST /v1/machines/join`. The same again is harmless until the token expires.
+/// `POST /v1/machines/join`. It can be repeated until the token expires.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Join {
     /// The one-time token, as `kbmfa-server machine join-token` printed it.
     pub token: String,
-    /// SHA-256 of the credential that the machine has made, in lower-case hex. The credential itself
-    /// never leaves the machine but as proof of who calls.
+    /// SHA-256 of the credential that the machine has made, in lower-case hex. The credential itself only
+    /// leaves the machine in the header of its requests.
     pub credential_sha256: String,
     /// Version of the module.
     pub module_version: SafeText,
 }
 
-/// Who the server says the caller is: the answer to [`Join`] and to `GET /v1/machines/self`.
+/// The caller's identity at the server: the answer to [`Join`] and to `GET /v1/machines/self`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Machine {
     /// The machine's name at the server.
@@ -32,13 +32,13 @@ pub struct Machine {
     pub server_time_us: i64,
     /// How long the server waits for an answer, in seconds; the module's deadline must be longer.
     pub window_s: u64,
-    /// How long the server waits for a machine that fell silent, in seconds; longer than 5 s for each server.
+    /// How long a machine may be silent, in seconds; longer than 5 s for each server.
     pub poll_grace_s: u64,
 }
 
 /// The computer on which a credential is used. Two of them for one credential are a machine and its clone.
 ///
-/// Both are hashes that no other program computes, as systemd asks for: `/etc/machine-id` itself stays on the machine.
+/// Both are keyed hashes of our own, as systemd asks for: `/etc/machine-id` itself never leaves the machine.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Host {
     /// Of `/etc/machine-id`; the same as long as the system is installed.
@@ -47,18 +47,19 @@ pub struct Host {
     pub boot: HostHash,
 }
 
-/// `POST /v1/machines/self/trust`: the machine tells which CAs it trusts, and hears which it ought to.
+/// `POST /v1/machines/self/trust`: the machine reports which CAs it trusts, and receives those that it should
+/// trust.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Trust {
-    /// Pins of the CAs on its file.
+    /// Pins of the CAs in its file.
     pub pins: Vec<Pin>,
     /// On which computer; none from an older program, or where there is no machine id.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub host: Option<Host>,
 }
 
-/// The CAs that the server vouches for: the answer to [`Trust`]. Empty if the server's certificate comes from
-/// elsewhere, and the machine's file is none of its business.
+/// The CAs that the server vouches for: the answer to [`Trust`]. Empty if the server uses a certificate of
+/// the operator's own, whose CA it does not manage.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Authorities {
     /// Each as PEM.

@@ -6,7 +6,7 @@ use std::str::FromStr;
 
 use crate::text::is_invisible;
 
-/// Why a text is not the name that it was taken for.
+/// Why a text is not a valid name.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{what} {found:?} is not valid: {rule}")]
 pub struct BadName {
@@ -44,7 +44,7 @@ macro_rules! name {
                 if valid(&text) {
                     Ok(Self(text))
                 } else {
-                    // A hostile name must not flood a log through its own error message.
+                    // Cut, so that a long name cannot flood a log through its error message.
                     let found = text.chars().take(80).collect();
                     Err(BadName { what: $what, found, rule: $rule })
                 }
@@ -68,8 +68,8 @@ macro_rules! name {
 name!(
     /// A Unix account's name, as a machine reports it.
     ///
-    /// Directories hand out names such as `EXAMPLE\alice` and `alice@example.com`, so only what would
-    /// deceive a reader is refused.
+    /// Directories have names such as `EXAMPLE\alice` and `alice@example.com`, so only deceptive characters
+    /// are refused.
     UserName,
     "user name",
     "use 1 to 256 bytes without control or invisible characters",
@@ -77,8 +77,8 @@ name!(
 );
 
 name!(
-    /// A machine's name at the server. Host names fit; so does any short label. A name that a machine
-    /// merely claims has [`CLAIMED`] in front, so that no reader and no rule can take it for the real one.
+    /// A machine's name at the server. Host names fit; so does any short label. A name that nothing proves
+    /// has the prefix [`CLAIMED`], so that no reader and no rule mistakes it for the real one.
     MachineName,
     "machine name",
     "use 1 to 63 of a-z, 0-9, dot and hyphen, starting with a letter or digit",
@@ -122,7 +122,7 @@ name!(
 name!(
     /// The opaque, random, 128-bit id of one login: 32 lower-case hexadecimal digits.
     ///
-    /// The module makes it; whoever knows it and holds the machine's credential owns the login.
+    /// The module makes it; anybody who knows it and has the machine's credential controls the login.
     LoginId,
     "login id",
     "use 32 lower-case hexadecimal digits",
@@ -145,16 +145,16 @@ name!(
     is_hex_id
 );
 
-/// Stands in front of a machine's name that nothing proves.
+/// Prefix of a machine's name that nothing proves.
 pub const CLAIMED: &str = "claimed:";
 
 impl MachineName {
-    /// True if a machine merely claims this name.
+    /// True if nothing proves this name.
     pub fn is_claimed(&self) -> bool {
         self.0.starts_with(CLAIMED)
     }
 
-    /// This name as one that a machine merely claims.
+    /// This name with the prefix of an unproved one.
     #[must_use]
     pub fn claimed(self) -> Self {
         if self.is_claimed() { self } else { Self(format!("{CLAIMED}{self}")) }

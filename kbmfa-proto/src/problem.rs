@@ -7,7 +7,7 @@ use crate::text::SafeText;
 /// Media type of a [`Problem`].
 pub const MEDIA_TYPE: &str = "application/problem+json";
 
-/// One error, for the caller. What the server knows beyond it stands in the server's log.
+/// One error, for the caller. More details are in the server's log.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Problem {
     /// Stable code for programs, such as `unauthorized`; `docs/protocol.md` lists them.
@@ -16,7 +16,7 @@ pub struct Problem {
     pub status: u16,
     /// What went wrong, in one sentence.
     pub title: SafeText,
-    /// What was wrong with this request, and what to do.
+    /// Details of this request, and what to do.
     #[serde(default)]
     pub detail: Option<SafeText>,
 }

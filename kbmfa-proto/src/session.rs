@@ -20,10 +20,10 @@ pub const REPORTS_BYTES_MAX: usize = 15 * 1024;
 /// Longest public key line, in bytes, in a report that is kept for `POST /v1/reports`; a longer one is left out.
 pub const KEPT_KEY_BYTES_MAX: usize = 4096;
 
-/// One thing that happened on a machine. All of it is shown as reported and decides nothing.
+/// One event on a machine. It is displayed as reported and decides nothing.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SessionReport {
-    /// Made by the module, so that a repeated report is known for what it is.
+    /// Made by the module, so that a repeated report is recognised.
     pub id: ReportId,
     /// What happened.
     pub event: SessionEvent,
@@ -31,7 +31,7 @@ pub struct SessionReport {
     pub service: SafeText,
     /// The Unix account, as in [`OpenLogin`](crate::login::OpenLogin).
     pub user: UserName,
-    /// As the person typed it, where that differs.
+    /// As the person typed it, if that differs.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub typed: Option<UserName>,
     /// The account's uid, from modules that resolve accounts.
@@ -41,10 +41,10 @@ pub struct SessionReport {
     pub rhost: Option<SafeText>,
     /// `PAM_TTY`, where it is set.
     pub tty: Option<SafeText>,
-    /// The connection: ties a close to its open, and both to the login.
+    /// The connection, which links a close to its open, and both to the login.
     pub connection: Connection,
-    /// The public key line that sshd told, at most [`KEY_BYTES_MAX`](crate::login::KEY_BYTES_MAX) bytes, and
-    /// [`KEPT_KEY_BYTES_MAX`] in a batch.
+    /// The public key line that sshd reported, at most [`KEY_BYTES_MAX`](crate::login::KEY_BYTES_MAX) bytes,
+    /// and [`KEPT_KEY_BYTES_MAX`] in a batch.
     #[serde(default)]
     pub key: Option<String>,
     /// When it happened, by the machine's own clock, in microseconds since 1970 (UTC).
@@ -58,7 +58,7 @@ pub struct SessionReport {
 }
 
 impl SessionReport {
-    /// The same report with its account under the name that logins have it: uid 0 is `root`.
+    /// The same report with its account under the canonical name, as for logins: uid 0 is `root`.
     #[must_use]
     pub fn canonical(mut self) -> Self {
         account::root_is_root(&mut self.user, &mut self.typed, self.uid);
@@ -66,7 +66,7 @@ impl SessionReport {
     }
 }
 
-/// What a report is about. A server that does not know the word refuses that one report.
+/// The kind of a report. A server that does not know it refuses only that report.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum SessionEvent {
@@ -79,19 +79,20 @@ pub enum SessionEvent {
 }
 
 /// Reports that were kept because they could not be sent when they were made, oldest first. Each is the JSON
-/// of a [`SessionReport`], as `R` holds it: neither side need understand one to pass it on or to refuse it.
+/// of a [`SessionReport`], as `R` holds it, so that both sides can pass on or refuse one that they do not
+/// understand.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Reports<R> {
     /// At most [`REPORTS_MAX`].
     pub reports: Vec<R>,
 }
 
-/// What became of the reports in one request. All of them are dealt with; none need be sent again.
+/// The result for the reports in one request. None of them has to be sent again.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Taken {
-    /// So many are on record, perhaps from before.
+    /// Number of reports that are recorded, including repeated ones.
     pub taken: u64,
-    /// So many made no sense to the server.
+    /// Number of reports that the server did not understand.
     #[serde(default)]
     pub refused: u64,
 }

@@ -16,7 +16,7 @@ pub struct SafeText(String);
 pub type Shown = SafeText;
 
 impl SafeText {
-    /// Cleans `text`. Cleaning twice changes nothing more.
+    /// Cleans `text`. Idempotent.
     pub fn new(text: &str) -> Self {
         let spelled = text
             .chars()
@@ -59,12 +59,14 @@ impl fmt::Display for SafeText {
     }
 }
 
-/// True for characters that draw nothing, that look like a blank and are none, or that change how others are drawn. In
-/// Unicode's terms: controls, formatting, private use, every separator but the ASCII space, the property
-/// `Default_Ignorable_Code_Point`, and two symbols that are drawn as nothing. Beyond plane 3 there is nothing to see.
+/// True for characters that are invisible, that look like a blank, or that change how others are displayed.
+/// In Unicode's terms: controls, formatting, private use, every separator but the ASCII space, the property
+/// `Default_Ignorable_Code_Point`, and two symbols that are displayed as nothing. Characters beyond plane 3
+/// count as invisible.
 ///
-/// The list stands here because Unicode's own tables are larger than all else that the module does with text (41 kB). A test
-/// holds it to those tables for every code point, so that a new version of Unicode fails the build instead of passing by.
+/// This list exists because Unicode's tables (41 kB) are larger than the rest of the module's text code. A
+/// test compares it with these tables for every code point, so that a new version of Unicode fails the build
+/// instead of being missed.
 pub fn is_invisible(c: char) -> bool {
     if (' '..='~').contains(&c) {
         return false;

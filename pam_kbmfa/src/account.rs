@@ -9,22 +9,23 @@ use crate::pam::{Item, Pam};
 use crate::procfs::Proc;
 use crate::sys;
 
-/// An account, resolved.
+/// An account as the name service has it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Resolved {
     pub(crate) user: UserName,
-    /// What was typed, where that differs.
+    /// The name as typed, if it differs.
     pub(crate) typed: Option<UserName>,
     pub(crate) account: Account,
     pub(crate) uid: Option<u32>,
-    /// The account to which the uid leads back, where that is another: a second name of the same person.
+    /// The account that the name service has for the uid, if it is another one: a second name of the same
+    /// person.
     pub(crate) uid_user: Option<UserName>,
 }
 
-/// Asks the name service. An account that it does not know keeps the name that was typed.
+/// Looks the account up. An unknown account keeps the name as typed.
 ///
 /// # Errors
-/// If the account's own name is one that nobody could be shown.
+/// If the account's own name cannot be displayed.
 pub(crate) fn resolve(pam: &mut impl Pam, typed: UserName) -> Result<Resolved, BadName> {
     let Some(entry) = pam.entry_of_name(typed.as_str()) else {
         return Ok(Resolved {
@@ -46,7 +47,7 @@ pub(crate) fn resolve(pam: &mut impl Pam, typed: UserName) -> Result<Resolved, B
     })
 }
 
-/// Who runs the program that asks; `None` where it serves the network, or nothing tells.
+/// The account that runs the calling program; `None` if the program serves the network, or if it is unknown.
 pub(crate) fn caller(pam: &mut impl Pam, proc: &Proc, ssh: Option<SshConnection>) -> Option<LocalCaller> {
     if ssh.is_some() {
         return None;

@@ -5,7 +5,7 @@
 use std::ffi::CStr;
 use std::path::{Path, PathBuf};
 
-/// Where the configuration is, unless `config=` says otherwise.
+/// Path of the configuration without `config=`.
 pub const CONFIG: &str = "/etc/kbmfa/pam.toml";
 
 /// What proves a first factor in the auth phase: `first_factor=`.
@@ -42,7 +42,7 @@ pub struct Args {
     pub(crate) fault: Option<crate::faults::Fault>,
 }
 
-/// The first argument that cannot stand.
+/// The first argument that is not valid.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum BadArg {
     #[error("argument {0:?} is not known")]
@@ -81,7 +81,7 @@ impl Args {
         Ok(args)
     }
 
-    /// This purpose, if the line has no other.
+    /// Sets the purpose; an error if the line already has one.
     fn only(&self, purpose: Purpose) -> Result<Purpose, BadArg> {
         if self.purpose == Purpose::Ask { Ok(purpose) } else { Err(BadArg::Purposes) }
     }

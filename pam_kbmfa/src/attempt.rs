@@ -30,10 +30,10 @@ use crate::server::{CANCEL_TIME, Failover, Https};
 use crate::ssh::Origin;
 use crate::sys::HeldSignals;
 
-/// Longest user name in the log, in characters: each that is valid is shown whole.
+/// Longest user name in the log, in characters: every valid one fits.
 const USER_SHOWN_MAX: usize = 256;
 
-/// Longest source in the log, in characters: each address is shown whole.
+/// Longest source in the log, in characters: every address fits.
 const SOURCE_SHOWN_MAX: usize = 64;
 
 /// Decides one login, logs how it ended and tells the person.
@@ -41,7 +41,8 @@ pub(crate) fn run(pam: &mut impl Pam, phase: Phase, args: Result<Args, BadArg>) 
     let start = Monotonic::default().now();
     let reports = phase == Phase::Session && args.as_ref().is_ok_and(|args| args.purpose == Purpose::LogOnly);
     let facts = if reports { report::facts(pam, SessionEvent::Opened) } else { Facts::gather(pam) };
-    // Until all is said and logged: su, for one, ends by them at once.
+    // Signals are held back until everything is displayed and logged, because su and others end at once when
+    // they arrive.
     let held = (facts.ssh.is_none() && !reports).then(HeldSignals::hold);
     let end = attempt(pam, phase, args, &facts, (start, held.as_ref())).unwrap_or_else(|end| end);
     pam.log(level(end.outcome), &line(phase, &facts, &end));
@@ -104,7 +105,7 @@ fn attempt(
     hold(pam, config, access, peer.map(|peer| peer.watch).or(local), &ask)
 }
 
-/// Connects the login with the real clock, the real server and the person who waits.
+/// Runs the login with the real clock and server, and watches the person who waits.
 fn hold(
     pam: &mut impl Pam,
     config: Config,
@@ -139,8 +140,8 @@ fn user_name(facts: &Facts) -> Result<UserName, End> {
     UserName::try_from(user).map_err(|bad| End::new(Outcome::BadUser, bad))
 }
 
-/// The ssh client's socket. `SSH_CONNECTION` is only a text, and a person may have put it there (`pam_env`
-/// reads their files): what no socket here bears out is refused.
+/// The ssh client's socket. `SSH_CONNECTION` is only a text, which people can set (`pam_env` reads their
+/// files): a login is refused if no socket of this process matches it.
 fn find_peer(proc: &Proc, facts: &Facts) -> Result<Option<Peer>, End> {
     let Some(client) = facts.ssh.map(|ssh| ssh.client) else { return Ok(None) };
     let doubtful = |why: &dyn std::fmt::Display| End::new(Outcome::OriginUnverified, why);
@@ -168,7 +169,7 @@ fn open_login(
         pam.log(Level::Warning, &warning);
     }
     let Resolved { user, typed, account, uid, uid_user } = account;
-    // Not asked for where a session is reported: a name service that fails there must refuse nobody.
+    // Session reports do not look it up: there a failing name service must refuse nobody.
     let expires_day = uid.and_then(|_| pam.expiry_day(user.as_str()));
     let open = OpenLogin {
         phase,
@@ -189,7 +190,7 @@ fn open_login(
         module_version: SafeText::new(env!("CARGO_PKG_VERSION")),
         host: host_id::read(Path::new(host_id::MACHINE_ID), proc),
     };
-    // Here too, for a server that does not know that uid 0 is root.
+    // Done here, too, for older servers, which do not treat uid 0 as root.
     open.canonical()
 }
 
@@ -201,7 +202,7 @@ fn level(outcome: Outcome) -> Level {
     }
 }
 
-/// Who and from where. Both may be of any length, and must not push the verdict out of the line.
+/// User and source for the log line. Both are cut, so that the outcome always fits in the line.
 fn who(facts: &Facts) -> String {
     let user = cut(facts.user.as_deref().unwrap_or("(none)"), USER_SHOWN_MAX);
     format!("user {user} from {}", cut(&facts.source(), SOURCE_SHOWN_MAX))
@@ -231,8 +232,8 @@ fn line(phase: Phase, facts: &Facts, end: &End) -> String {
     format!("{login}{}: {}{why}", who(facts), end.outcome)
 }
 
-/// What the person reads last: the server's words if it has any, else ours. Nothing on success, so that
-/// git, rsync and scp stay quiet.
+/// The last sentence for the person: the server's if there is one, else ours. None on success, so that git,
+/// rsync and scp print nothing.
 fn user_message(end: &End) -> Option<SafeText> {
     let ours = end.outcome.sentence()?;
     Some(end.say.clone().unwrap_or_else(|| SafeText::new(ours)))

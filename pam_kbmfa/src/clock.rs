@@ -12,7 +12,7 @@ pub trait Clock {
     /// Waits for `time`, unless the watched person leaves first.
     fn pause(&self, time: Duration) -> Result<(), HungUp>;
 
-    /// How long it is until `end`; zero if that has passed.
+    /// The time left until `end`; zero if that has passed.
     fn left(&self, end: Instant) -> Duration {
         end.saturating_duration_since(self.now())
     }
@@ -36,14 +36,16 @@ impl Clock for Monotonic {
         match wait(None, self.watch.as_ref(), end) {
             Ok(Event::HungUp) => return Err(HungUp),
             Ok(Event::Ready | Event::TimeUp { .. }) => {}
-            // Nobody's hang-up is heard then; but a pause that took no time would have us ask without end.
+            // The person is not watched then. But without a pause the module would call the server in a tight
+            // loop.
             Err(_) => std::thread::sleep(self.left(end)),
         }
         Ok(())
     }
 }
 
-/// Microseconds since 1970 (UTC), to be shown or compared with the server's clock; it decides nothing.
+/// Microseconds since 1970 (UTC), for display and for comparison with the server's clock; no decision uses
+/// it.
 pub fn wall_us() -> i64 {
     let since = std::time::SystemTime::UNIX_EPOCH.elapsed().unwrap_or_default();
     i64::try_from(since.as_micros()).unwrap_or(i64::MAX)

@@ -19,8 +19,8 @@ use crate::files::{self, Kind};
 pub use crate::outcome::OnUnreachable;
 use value::Location;
 
-/// Longest time that one address may take to answer. It nests: this times the servers is less than
-/// the deadline, so that the last server gets its turn.
+/// Longest time that one address may take to answer. This times the number of servers must be less than the
+/// deadline, so that the last server is reached.
 pub const ADDRESS_TIME: Duration = Duration::from_secs(5);
 
 /// Most servers, and most addresses of one server.
@@ -39,9 +39,10 @@ pub struct Config {
     pub ca: Ca,
     /// `credential`: the file that holds it.
     pub credential: PathBuf,
-    /// `claims`: the name to go by with the old tool's `AUTH_TOKEN` as credential; none if this machine has joined.
+    /// `claims`: the name of this machine if its credential is the old tool's `AUTH_TOKEN`; none if it has
+    /// joined.
     pub claims: Option<MachineName>,
-    /// `deadline`: how long a login may take in all.
+    /// `deadline`: longest time for a whole login.
     pub deadline: Duration,
     /// `on_unreachable`
     pub on_unreachable: OnUnreachable,
@@ -49,7 +50,7 @@ pub struct Config {
     pub spool: PathBuf,
 }
 
-/// Whom to trust.
+/// The CAs to trust.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Ca {
     /// The certificates in this file, and no other.
@@ -58,7 +59,7 @@ pub enum Ca {
     System,
 }
 
-/// One thing that is wrong, with its file and key.
+/// One fault, with its file and key.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{}: {place}{what}", .file.display())]
 pub struct Fault {
@@ -67,7 +68,7 @@ pub struct Fault {
     what: String,
 }
 
-/// The file as it is written.
+/// The file as written.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Raw {
@@ -237,7 +238,7 @@ fn on_unreachable(text: &str, faults: &mut Faults<'_>) -> OnUnreachable {
     OnUnreachable::Deny
 }
 
-/// What is wrong with one file, as it comes to light.
+/// The faults found in one file so far.
 struct Faults<'a> {
     file: &'a Path,
     found: Vec<Fault>,

@@ -10,8 +10,8 @@ use crate::procfs::{Proc, Process};
 /// Most ancestors looked at. sshd needs two at most.
 const ANCESTORS_MAX: usize = 16;
 
-/// Names the connection that `pid` serves, `inode` being the ssh client's socket. The text is a warning
-/// for the log: what could not be read.
+/// Makes the id of the connection that `pid` serves; `inode` is the ssh client's socket. The text is a
+/// warning for the log: facts that could not be read.
 pub(crate) fn identify(
     proc: &Proc,
     pid: u32,
@@ -33,11 +33,11 @@ pub(crate) fn identify(
     (Connection { id, ssh }, warning)
 }
 
-/// The topmost ancestor that holds the socket: sshd's monitor, of which each phase may run in a child.
+/// The topmost ancestor that holds the socket: sshd's monitor. Each phase may run in a child of it.
 fn monitor(proc: &Proc, own: Process, inode: u64) -> (Process, Option<String>) {
     let mut top = own;
     for _ in 0..ANCESTORS_MAX {
-        // Process 1 adopts orphans; it is nobody's monitor.
+        // Process 1 adopts orphans; it is never a monitor.
         if top.parent <= 1 {
             break;
         }

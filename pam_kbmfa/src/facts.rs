@@ -10,7 +10,7 @@ use crate::outcome::{End, Outcome};
 use crate::pam::{Item, Pam};
 use crate::ssh::{self, Ends, Publickey};
 
-/// What PAM tells about one login.
+/// What PAM has about one login.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) struct Facts {
     pub(crate) user: Option<String>,
@@ -18,20 +18,20 @@ pub(crate) struct Facts {
     pub(crate) rhost: Option<SafeText>,
     pub(crate) tty: Option<SafeText>,
     pub(crate) ssh: Option<SshConnection>,
-    /// `SSH_CONNECTION` is set to what no sshd writes.
+    /// `SSH_CONNECTION` has a value that sshd never writes.
     pub(crate) ssh_is_malformed: bool,
     pub(crate) publickey: Option<Publickey>,
-    /// sshd serves a unix socket, a vsock or a pipe: `SSH_CONNECTION` is set, and tells no address.
+    /// sshd serves a unix socket, a vsock or a pipe: `SSH_CONNECTION` is set, and has no address.
     pub(crate) without_addresses: bool,
     /// Host-based authentication has succeeded.
     pub(crate) hostbased: bool,
 }
 
-/// What a person reads whose connection has no address to ask about.
+/// The sentence for a person whose connection has no address.
 const SAY_WITHOUT_ADDRESSES: &str = "Your login needs an approval, and this connection has no network address to ask \
     about. Log in over the network.";
 
-/// What a person reads of whom sshd knows only the computer.
+/// The sentence for a person after host-based authentication, which only proves the computer.
 const SAY_HOSTBASED: &str = "Your login needs an approval, and host-based authentication proves the computer that you \
     come from, not you. Log in with a key.";
 
@@ -52,10 +52,10 @@ impl Facts {
         }
     }
 
-    /// What proves a first factor. People are asked about nobody who has not given one.
+    /// The proof of a first factor. Without one nobody is asked.
     ///
-    /// In the auth phase sshd may call us before it knows anything about the person. In the others it has
-    /// authenticated them already; a program that is not sshd has to be vouched for.
+    /// In the auth phase sshd may call the module before it has authenticated the person; in the other phases
+    /// it has done so. For other programs the configuration must name the proof (`first_factor=stack`).
     pub(crate) fn first_factor(&self, phase: Phase, proof: Proof) -> Result<FirstFactor, End> {
         let authenticated = phase != Phase::Auth && self.ssh.is_some();
         match (&self.publickey, proof) {
@@ -67,7 +67,7 @@ impl Facts {
         }
     }
 
-    /// What is missing, as exactly as can be told.
+    /// The missing proof, as exactly as it is known.
     fn unproven(&self) -> End {
         let end = |why: &str, say: Option<&str>| End {
             say: say.map(SafeText::new),
@@ -83,7 +83,7 @@ impl Facts {
         end("see first_factor=stack", None)
     }
 
-    /// Where the person comes from, for the log.
+    /// The person's source, for the log.
     pub(crate) fn source(&self) -> String {
         match (&self.ssh, &self.rhost, &self.tty) {
             (Some(ssh), _, _) => ssh.client.ip().to_string(),

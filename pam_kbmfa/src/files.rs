@@ -23,7 +23,7 @@ pub enum Kind {
     Public,
     /// Only its owner may.
     Secret,
-    /// Not ours, but the system's: it may be a symbolic link, and large.
+    /// A file of the system: it may be a symbolic link, and large.
     System,
 }
 
@@ -56,7 +56,7 @@ pub fn read_open(file: File, kind: Kind) -> Result<Zeroizing<String>, Error> {
     if metadata.len() > size_max {
         return Err(Error::TooLarge(size_max));
     }
-    // Room for all of it at once: a buffer that grew would leave copies of a secret behind.
+    // Allocated at once: a growing buffer would leave copies of a secret behind.
     let room = usize::try_from(metadata.len() + 1).map_err(|_| Error::TooLarge(size_max))?;
     let mut text = Zeroizing::new(String::with_capacity(room));
     match file.take(metadata.len()).read_to_string(&mut text) {
@@ -67,7 +67,7 @@ pub fn read_open(file: File, kind: Kind) -> Result<Zeroizing<String>, Error> {
 }
 
 fn open(path: &Path, kind: Kind) -> Result<File, Error> {
-    // Without O_NONBLOCK, opening a named pipe would hang until somebody writes to it.
+    // Without O_NONBLOCK, opening a named pipe would block until somebody writes to it.
     let follow = if kind == Kind::System { 0 } else { libc::O_NOFOLLOW };
     let opened = OpenOptions::new().read(true).custom_flags(libc::O_NONBLOCK | follow).open(path);
     opened.map_err(|error| match error.raw_os_error() {

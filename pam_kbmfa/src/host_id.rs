@@ -14,10 +14,11 @@ use crate::procfs::Proc;
 /// Where systemd and D-Bus keep the machine id.
 pub const MACHINE_ID: &str = "/etc/machine-id";
 
-/// Our own key, of `sd_id128_get_machine_app_specific`'s kind: what another program hashes cannot be matched with it.
+/// A key of our own, as for `sd_id128_get_machine_app_specific`, so that the hash differs from those of other
+/// programs.
 const APPLICATION: &[u8; 16] = b"kbmfa host id v1";
 
-/// This computer; `None` where it has no machine id, as in a container or before its first boot is over.
+/// The hashes of this computer; `None` without a machine id, as in a container or during the first boot.
 pub fn read(machine_id: &Path, proc: &Proc) -> Option<Host> {
     let machine = files::read(machine_id, Kind::System).ok()?;
     let machine = machine.trim();

@@ -19,7 +19,8 @@ mod server;
 mod ssh;
 mod sys;
 
-// How a machine's files and the module's arguments are read is public for `kbmfa-host` alone, so that both agree.
+// The code that reads a machine's files and the module's arguments is public for `kbmfa-host` only, so that
+// both agree.
 pub mod args;
 pub mod clock;
 pub mod config;
@@ -65,7 +66,7 @@ impl PamHooks for Module {
         guarded(pamh, &args, flags, Phase::Session)
     }
 
-    // Called even for logins that never asked us anything: there is nothing to do, and nothing to refuse.
+    // Called for every login, also without a call of ours before: there is nothing to do or to refuse.
     fn sm_setcred(_: &mut PamHandle, _: Vec<&CStr>, _: PamFlag) -> PamResultCode {
         PamResultCode::PAM_SUCCESS
     }
@@ -78,7 +79,7 @@ impl PamHooks for Module {
                 attempt::close(&mut Handle::new(pamh, true, args.debug), &args);
             }
         };
-        // The session is over, whatever became of the report.
+        // The session is over, whether or not the report was sent.
         let _ = panics::catch(close);
         PamResultCode::PAM_SUCCESS
     }
@@ -88,7 +89,7 @@ impl PamHooks for Module {
             let handle = Handle::new(pamh, true, false);
             handle.log(Level::Error, "this module does not work on a password line");
         };
-        // Refused with or without that line in the log.
+        // Refused even if the log line cannot be written.
         let _ = panics::catch(log);
         PamResultCode::PAM_SERVICE_ERR
     }

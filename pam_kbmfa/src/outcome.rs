@@ -14,7 +14,7 @@ use std::time::Instant;
 /// another version: it never changes.
 pub const DRY_RUN_DONE: &str = "The rehearsal went well. Nobody is let in.";
 
-/// What to do when no server can be reached: `on_unreachable` in pam.toml.
+/// `on_unreachable` in pam.toml: what to do when no server can be reached.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum OnUnreachable {
     /// Refuse the login.
@@ -27,40 +27,40 @@ pub enum OnUnreachable {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[must_use]
 pub enum Outcome {
-    /// Somebody approved it, and the server said so just now.
+    /// Approved, as the server has just confirmed.
     Approved,
-    /// Somebody, or policy, said no.
+    /// Denied by a person or by policy.
     Denied,
-    /// Nobody decided in time.
+    /// Nobody answered in time.
     Expired,
-    /// The server took it for abandoned.
+    /// The server considered it abandoned.
     Cancelled,
     /// The person left: the ssh client hung up, the terminal was closed, Ctrl-C was typed.
     HungUp,
-    /// Our own deadline passed.
+    /// The module's deadline passed.
     TimedOut,
-    /// Not one address of any server gave a TCP connection.
+    /// No address of any server accepted a TCP connection.
     Unreachable(OnUnreachable),
-    /// A server was there, but gave no decision that we understand.
+    /// A server was reached, but sent no decision that the module understands.
     Fault,
-    /// Nothing proves that the person gave a first factor.
+    /// There is no proof of a first factor.
     NoFirstFactor,
-    /// What PAM tells about the connection is not borne out by a socket.
+    /// No socket confirms the connection that PAM's environment names.
     OriginUnverified,
-    /// The account's name cannot be shown to anybody.
+    /// The account's name cannot be displayed.
     BadUser,
     /// The dry run succeeded. Nobody is let in.
     DryRun,
-    /// Our arguments or files are not in order.
+    /// The module's arguments or files have a fault.
     Misconfigured,
-    /// Our own code failed.
+    /// The module's own code failed.
     Panicked,
     /// `log_only`: nobody was asked.
     Ignored,
 }
 
 impl Outcome {
-    /// What PAM is told.
+    /// The code for PAM.
     #[expect(clippy::match_same_arms, reason = "the exception is a line of its own")]
     pub fn code(self, phase: Phase) -> PamResultCode {
         match self {
@@ -80,7 +80,8 @@ impl Outcome {
             | Self::DryRun
             | Self::Misconfigured
             | Self::Panicked => match phase {
-                // Not AUTH_ERR: the ssh client would start over twice, and people would be asked three times.
+                // Not AUTH_ERR: the ssh client would repeat the method twice, and people would be asked three
+                // times.
                 Phase::Auth => PamResultCode::PAM_MAXTRIES,
                 Phase::Account => PamResultCode::PAM_PERM_DENIED,
                 Phase::Session => PamResultCode::PAM_SESSION_ERR,
@@ -88,7 +89,7 @@ impl Outcome {
         }
     }
 
-    /// What the person is told, unless the server found better words.
+    /// The sentence for the person, unless the server sent one.
     pub fn sentence(self) -> Option<&'static str> {
         Some(match self {
             Self::Denied => "Your login was denied.",
@@ -115,13 +116,13 @@ impl Outcome {
         })
     }
 
-    /// True if PAM is told to go on.
+    /// True if PAM continues with the login.
     pub fn lets_in(self) -> bool {
         matches!(self, Self::Approved | Self::Unreachable(OnUnreachable::Allow))
     }
 
-    /// True if we stopped asking while the server may still hold the login open and people may still
-    /// be looking at it.
+    /// True if the module stopped waiting while the login may still be pending at the server and approvers
+    /// may still see its ask.
     pub fn abandons(self) -> bool {
         matches!(self, Self::HungUp | Self::TimedOut | Self::Fault)
     }
@@ -152,7 +153,7 @@ impl fmt::Display for Outcome {
     }
 }
 
-/// An outcome, and what is worth telling about it.
+/// An outcome, with details for the log and the person.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[must_use]
 pub struct End {
@@ -160,11 +161,11 @@ pub struct End {
     pub outcome: Outcome,
     /// Why, for the log; may be empty.
     pub why: String,
-    /// The server's words for the person.
+    /// The server's sentence for the person.
     pub say: Option<SafeText>,
-    /// The login at the server, if it came to that.
+    /// The login's id at the server, if it was opened.
     pub login: Option<LoginId>,
-    /// When the server looked the decision up, at the earliest; none where it took none.
+    /// Earliest time at which the server looked the decision up; none without a decision of the server.
     pub as_of: Option<Instant>,
 }
 

@@ -25,7 +25,7 @@ pub(crate) enum Level {
     Debug,
 }
 
-/// Which item to read. Libpam fills them from what the application told it.
+/// A PAM item. libpam has its value from the application.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Item {
     Service,
@@ -34,40 +34,40 @@ pub(crate) enum Item {
     Tty,
 }
 
-/// How a text is meant.
+/// The style of a text.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Tone {
     Info,
     Error,
 }
 
-/// What the login needs from PAM.
+/// The functions of PAM that a login needs.
 pub(crate) trait Pam {
-    /// The account to be entered, as the application named it.
+    /// The account to log in to, as the application named it.
     fn user(&mut self) -> Option<String>;
     /// An item; `None` if it is not set or not text.
     fn item(&self, item: Item) -> Option<String>;
     /// A variable of PAM's environment; `None` if it is not set.
     fn env(&mut self, name: &CStr) -> Option<String>;
-    /// Keeps an origin for later calls about the same login.
+    /// Stores the connection's origin for later calls about the same login.
     fn remember(&mut self, origin: Origin);
-    /// The origin that was kept last, if there was a call before that kept one.
+    /// The origin that an earlier call stored, if any.
     fn recall(&self) -> Option<Origin>;
-    /// The account of this name, as this machine knows it.
+    /// The account with this name in the name service.
     fn entry_of_name(&mut self, name: &str) -> Option<Entry>;
-    /// The account to which a uid leads.
+    /// The account that the name service has for a uid.
     fn entry_of_uid(&mut self, uid: u32) -> Option<Entry>;
     /// The first day on which the account has expired, in days since 1970.
     fn expiry_day(&mut self, name: &str) -> Option<i64>;
-    /// Whether the application wants texts shown at all.
+    /// Whether the application allows texts (no PAM_SILENT).
     fn shows_text(&self) -> bool;
-    /// Shows a text to the person, if that can be done.
+    /// Shows a text to the person, if possible.
     fn tell(&self, tone: Tone, text: &SafeText);
     /// Writes one line to the system log.
     fn log(&self, level: Level, line: &str);
 }
 
-/// PAM itself, for the length of one call.
+/// PAM during one call.
 pub(crate) struct Handle<'a> {
     pamh: &'a mut PamHandle,
     silent: bool,
@@ -129,7 +129,7 @@ impl Pam for Handle<'_> {
             Tone::Error => PAM_ERROR_MSG,
         };
         if let (false, Ok(Some(conversation))) = (self.silent, self.pamh.get_item::<Conv<'_>>()) {
-            // Some applications report an error although they have shown it; neither case matters here.
+            // Errors are ignored: some applications report one although they have shown the text.
             let _ = conversation.send(style, text.as_str());
         }
     }

@@ -4,15 +4,15 @@
 use std::panic::{self, AssertUnwindSafe, PanicHookInfo};
 use std::sync::Mutex;
 
-/// Where and why the last panic happened.
+/// Place and reason of the last panic.
 static LAST: Mutex<String> = Mutex::new(String::new());
 
-/// Runs `body`; if it panics, returns where and why.
+/// Runs `body`; if it panics, returns the place and the reason.
 pub(crate) fn catch<T>(body: impl FnOnce() -> T) -> Result<T, String> {
-    // The hook is that of the standard library linked into this module: the host program never sees it.
+    // This sets the hook of the standard library linked into this module; the host program's is not changed.
     panic::set_hook(Box::new(note));
     panic::catch_unwind(AssertUnwindSafe(body)).map_err(|payload| {
-        // A payload may panic when it is dropped.
+        // Dropping a payload may panic, so it is leaked.
         std::mem::forget(payload);
         LAST.try_lock().map_or_else(|_| "panic".to_owned(), |text| text.clone())
     })

@@ -16,7 +16,7 @@ use crate::sys;
 pub(crate) struct Peer {
     /// A duplicate of its socket, to watch.
     pub(crate) watch: Watch,
-    /// The socket's inode, by which other processes that hold it are known.
+    /// The socket's inode, which identifies it in other processes.
     pub(crate) inode: u64,
 }
 
@@ -39,7 +39,7 @@ fn connected_to(client: SocketAddr, fd: RawFd) -> io::Result<Option<OwnedFd>> {
     Ok(leads_there.then(|| socket.into()))
 }
 
-/// sshd listening on `::` sees an IPv4 client as `::ffff:192.0.2.1`, and tells us `192.0.2.1`.
+/// sshd listening on `::` sees an IPv4 client as `::ffff:192.0.2.1`, but writes `192.0.2.1`.
 fn same(one: SocketAddr, other: SocketAddr) -> bool {
     one.port() == other.port() && one.ip().to_canonical() == other.ip().to_canonical()
 }

@@ -16,10 +16,10 @@ use std::os::fd::OwnedFd;
 use crate::procfs::Proc;
 use crate::sys::{self, HeldSignals};
 
-/// The person at a terminal of this machine, or whoever started this process.
+/// Watches the person at a terminal of this machine, or the processes that started this one.
 #[derive(Debug)]
 pub(crate) struct Local {
-    /// Terminals, by their hang-up, and processes, by their end.
+    /// Descriptors to watch: terminals for a hang-up, processes for their end.
     watched: Vec<(OwnedFd, PollFlags)>,
     parent: Option<Pid>,
     /// Standard output and standard error.
@@ -47,7 +47,7 @@ impl Presence for Local {
     }
 }
 
-/// The controlling terminal, and standard input if it is one: that may be another.
+/// The controlling terminal, and standard input if that is another terminal.
 fn terminals() -> Vec<OwnedFd> {
     let flags = OFlags::RDONLY | OFlags::NOCTTY | OFlags::NONBLOCK | OFlags::CLOEXEC;
     let controlling = open("/dev/tty", flags, Mode::empty()).ok();
@@ -55,8 +55,8 @@ fn terminals() -> Vec<OwnedFd> {
     controlling.into_iter().chain(input).collect()
 }
 
-/// The parent, the leader of the session, and the leader's parent, as far as they are others than this process and
-/// the machine's first one, which adopts orphans, and in this pid namespace. The leader is looked up in `/proc`:
+/// The parent, the session's leader, and the leader's parent. Left out are this process, process 1, which
+/// adopts orphans, and processes outside this pid namespace. The leader is read from `/proc`, because
 /// `getsid(2)` returns 0 for one outside, which no `Pid` can hold.
 fn processes(proc: &Proc, parent: Option<Pid>) -> Vec<OwnedFd> {
     let own = getpid();
@@ -75,12 +75,14 @@ fn pid(number: u32) -> Option<Pid> {
     Pid::from_raw(i32::try_from(number).ok()?)
 }
 
-/// These outputs, or none if nobody reads them already: a program may be started that way.
+/// Standard output and error, or none if both are closed already at the start: some programs are started that
+/// way.
 fn read(outputs: Vec<OwnedFd>) -> Vec<OwnedFd> {
     if nobody_reads(&outputs) { Vec::new() } else { outputs }
 }
 
-/// True if both outputs lead to pipes or sockets whose far ends are closed. One alone says nothing: `sudo cmd | true`.
+/// True if both outputs are pipes or sockets whose other ends are closed. One alone is normal:
+/// `sudo cmd | true`.
 fn nobody_reads(outputs: &[OwnedFd]) -> bool {
     let mut polled: Vec<PollFd<'_>> = outputs.iter().map(|fd| PollFd::new(fd, PollFlags::empty())).collect();
     let closed = PollFlags::HUP | PollFlags::ERR;

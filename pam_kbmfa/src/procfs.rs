@@ -5,7 +5,7 @@ use std::io;
 use std::os::fd::RawFd;
 use std::path::{Path, PathBuf};
 
-/// What the kernel shows as login uid where nobody has logged in: `(uid_t) -1`.
+/// The kernel's login uid for processes without a login: `(uid_t) -1`.
 const NEVER_SET: u32 = u32::MAX;
 
 /// `/proc`, or a model of it in a test.
@@ -18,11 +18,12 @@ pub struct Proc {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Process {
     pub pid: u32,
-    /// 0 if it is outside this process's pid namespace, as where `docker exec` or `nsenter` started this one.
+    /// 0 if it is outside this process's pid namespace, for example when `docker exec` or `nsenter` started
+    /// this one.
     pub parent: u32,
     /// The process that leads its session; 0 as for the parent.
     pub session: u32,
-    /// Clock ticks since boot; tells it from a later process with the same pid.
+    /// Clock ticks since boot; distinguishes it from a later process with the same pid.
     pub start: u64,
 }
 
@@ -47,7 +48,7 @@ impl Proc {
         parse_stat(&String::from_utf8_lossy(&stat)).ok_or_else(|| io::ErrorKind::InvalidData.into())
     }
 
-    /// The login uid of this process, which the kernel keeps from the login on; `None` if none was ever set.
+    /// The kernel's login uid of this process; `None` if it was never set.
     pub fn login_uid(&self) -> io::Result<Option<u32>> {
         let text = fs::read_to_string(self.root.join("self/loginuid"))?;
         let uid = text.trim().parse::<u32>().map_err(|_| io::Error::from(io::ErrorKind::InvalidData))?;

@@ -1,6 +1,6 @@
 //! The only reader of randomness.
 
-/// Random bytes from the kernel are not to be had. No login can be opened without them.
+/// The kernel returned no random bytes. Without them no login can be opened.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("the kernel returned no random bytes")]
 pub struct NoRandomness;

@@ -30,10 +30,10 @@ use crate::server::{Https, Post, ReportBatch};
 use crate::spool::Spool;
 use crate::ssh::{Origin, Publickey};
 
-/// All the time that reports may take of one call by PAM.
+/// Longest time for reports during one call by PAM.
 pub(crate) const REPORT_TIME: Duration = Duration::from_millis(300);
 
-/// Where reports are handed in: the addresses, the likeliest first, and when to give up.
+/// The addresses to send reports to, most likely first, and the deadline.
 pub(crate) struct ReportSender<'a, A, C> {
     pub(crate) addresses: Vec<&'a A>,
     pub(crate) clock: &'a C,
@@ -59,8 +59,8 @@ impl<A: Post, C: Clock> ReportSender<'_, A, C> {
     }
 }
 
-/// What PAM tells about a session. Whoever logs in may have set `SSH_CONNECTION` (`pam_env` reads their files): it
-/// counts as it was found at the first call about this login.
+/// PAM's facts about a session. People can set `SSH_CONNECTION` (`pam_env` reads their files), so the value
+/// at the first call about this login counts.
 pub(crate) fn facts(pam: &mut impl Pam, event: SessionEvent) -> Facts {
     let mut facts = Facts::gather(pam);
     guarded(pam, |pam| facts.ssh = origin(pam, event, (facts.ssh, facts.ssh_is_malformed)));
@@ -79,7 +79,7 @@ fn origin(
         pam.log(Level::Warning, "SSH_CONNECTION has a value that sshd never writes");
     }
     let leads_there = |ssh: &SshConnection| matches!(peer::find(&Proc::default(), ssh.client), Ok(Some(_)));
-    // At the close the socket may have no peer any more.
+    // When a session closes, the socket may have lost its peer.
     let found = told.filter(|ssh| event == SessionEvent::Closed || leads_there(ssh));
     if let (Some(ssh), None) = (told, found) {
         let client = ssh.client;
@@ -125,7 +125,7 @@ fn try_session(
     Ok(())
 }
 
-/// Nobody's hang-up is watched: at the close the ssh client is gone, and the report is due all the same.
+/// Hang-ups are not watched: when a session closes the ssh client is gone, and the report must still be sent.
 fn connect(config: &Config) -> Result<Vec<Https>, String> {
     let access = Rc::new(Access::read(config).map_err(|faults| join(&faults))?);
     let targets = config.targets.iter().cloned();
@@ -138,7 +138,7 @@ fn join<T: ToString>(faults: &[T]) -> String {
     faults.iter().map(T::to_string).collect::<Vec<_>>().join("; ")
 }
 
-/// Sends a report, and what is kept besides if that went well; or keeps it too.
+/// Sends a report, and then the spooled ones; spools it if it cannot be sent.
 fn deliver<A: Post, C: Clock>(
     pam: &impl Pam,
     desk: &ReportSender<'_, A, C>,
@@ -151,8 +151,8 @@ fn deliver<A: Post, C: Clock>(
     }
 }
 
-/// After a login, whose outcome is settled: hands in what is kept if a server has just answered, and keeps
-/// the alarm if somebody was let in without one.
+/// After a login has ended: sends spooled reports if a server has just answered, and spools the alarm if
+/// somebody was let in without a server.
 pub(crate) fn after_login<A: Post, C: Clock>(
     pam: &mut impl Pam,
     addresses: Vec<&A>,
@@ -172,14 +172,14 @@ pub(crate) fn after_login<A: Post, C: Clock>(
     });
 }
 
-/// Nothing that goes wrong in a report may change how the call ends.
+/// A failing report must not change the result of the call.
 fn guarded<P: Pam>(pam: &mut P, work: impl FnOnce(&mut P)) {
     if let Err(panic) = panics::catch(|| work(&mut *pam)) {
         pam.log(Level::Critical, &format!("a report failed after a fault: {panic}"));
     }
 }
 
-/// Hands in what the spool holds, as far as time allows.
+/// Sends spooled reports, as far as time allows.
 fn empty<A: Post, C: Clock>(pam: &impl Pam, desk: &ReportSender<'_, A, C>, path: &Path) {
     let spool = match Spool::open(path) {
         Ok(Some(spool)) => spool,
@@ -229,8 +229,8 @@ fn of_facts(pam: &mut impl Pam, event: SessionEvent, facts: &Facts) -> Result<Se
     let user = UserName::try_from(facts.user.clone().unwrap_or_default()).map_err(|bad| bad.to_string())?;
     let Resolved { user, typed, uid, .. } = account::resolve(pam, user).map_err(|bad| bad.to_string())?;
     let proc = Proc::default();
-    // At the close the socket may have no peer any more. The process that opens and closes sessions is the
-    // connection's own, so that its id comes out the same.
+    // When a session closes, the socket may have lost its peer. The process that opens and closes sessions is
+    // the connection's own, so its id is the same.
     let inode = facts.ssh.and_then(|ssh| peer::find(&proc, ssh.client).ok().flatten()).map(|peer| peer.inode);
     let (connection, _) = connection::identify(&proc, std::process::id(), facts.ssh, inode);
     let key = match &facts.publickey {

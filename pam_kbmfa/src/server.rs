@@ -18,46 +18,46 @@ pub(crate) use https::Https;
 use crate::clock::Clock;
 use crate::config::ADDRESS_TIME;
 
-/// Longest time that the server is asked to hold one poll; below its own limit, and below the idle
-/// limits of what may stand in between.
+/// Longest time that the server is asked to hold one poll; below its own limit, and below common idle limits
+/// of network devices.
 const HOLD_MAX_S: u64 = 25;
 
-/// Time to tell the server that nobody waits any more. The deadline of a login includes it.
+/// Longest time to cancel a login at the server. The deadline of a login includes it.
 pub(crate) const CANCEL_TIME: Duration = Duration::from_secs(2);
 
 /// Why there is no answer.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Failure {
-    /// Not one address gave a TCP connection.
+    /// No address accepted a TCP connection.
     Unreachable(String),
-    /// A server was there and failed in a way that may pass: it may be restarting.
+    /// A server was reached and failed temporarily: it may be restarting.
     Passing(String),
-    /// A server was there and failed for good.
+    /// A server was reached and failed permanently.
     Final(String),
     /// The person left.
     HungUp,
 }
 
-/// What the server said, and when that was true.
+/// The server's reply, and its earliest possible time.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct TimedReply {
     pub(crate) reply: LoginReply,
-    /// The server looked it up at this moment or later. A process that stood still finds answers in its socket that may be
-    /// much older than the moment at which it reads them.
+    /// The server looked it up at this moment or later. After a process was stopped, replies in its socket
+    /// may be much older than the moment at which it reads them.
     pub(crate) as_of: Instant,
 }
 
 /// One login at the server.
 pub(crate) trait Server {
-    /// Opens it.
+    /// Opens the login.
     fn open(&mut self, login: &OpenLogin, until: Instant) -> Result<TimedReply, Failure>;
-    /// Waits a while for its decision.
+    /// Polls once for its decision.
     fn wait(&mut self, until: Instant) -> Result<TimedReply, Failure>;
-    /// Tells that nobody waits for it any more, if that can be told.
+    /// Cancels it, if the server can be reached.
     fn cancel(&mut self);
 }
 
-/// What is asked of one address.
+/// The calls to one address.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Call<'a> {
     Open(&'a OpenLogin),
@@ -70,7 +70,7 @@ pub(crate) trait Address {
     fn call(&self, path: &str, call: Call<'_>, time: Duration) -> Result<LoginReply, Error>;
 }
 
-/// What is handed in at once about sessions.
+/// Reports of sessions for one call.
 #[derive(Debug, Clone, Copy)]
 pub(crate) enum ReportBatch<'a> {
     One(&'a SessionReport),
@@ -89,7 +89,7 @@ pub(crate) struct Failover<A, C> {
     path: String,
     /// The address that is tried first: the one that answered last.
     first: usize,
-    /// Whether it did answer the last call, and may be asked to hold the next one.
+    /// Whether it answered the last call, so that it may hold the next one.
     warm: bool,
 }
 
@@ -121,7 +121,8 @@ impl<A: Address, C: Clock> Failover<A, C> {
                 }
                 Err(error) => tally.add(call, error)?,
             }
-            // Asked at a new address, to see whether it is there at all, before it may hold the call.
+            // The first call to a new address does not ask it to hold the poll, so that a dead one is
+            // noticed.
             if let Call::Wait { hold_s } = &mut call {
                 *hold_s = 0;
             }
@@ -132,12 +133,12 @@ impl<A: Address, C: Clock> Failover<A, C> {
 }
 
 impl<A: Address, C: Clock> Server for Failover<A, C> {
-    /// A connection that broke may have carried the login, or not; to open it again is harmless.
+    /// A broken connection may or may not have delivered the request; opening the login again has no effect.
     fn open(&mut self, login: &OpenLogin, until: Instant) -> Result<TimedReply, Failure> {
         match self.round(Call::Open(login), until) {
             Err(Failure::Passing(_)) => {
                 self.round(Call::Open(login), until).map_err(|failure| match failure {
-                    // Somebody was there a moment ago.
+                    // A server was reached a moment ago.
                     Failure::Unreachable(why) => Failure::Passing(why),
                     other => other,
                 })
@@ -154,18 +155,19 @@ impl<A: Address, C: Clock> Server for Failover<A, C> {
 
     fn cancel(&mut self) {
         let until = self.clock.now() + CANCEL_TIME;
-        // If it cannot be told, the server finds out by itself when the polls stop.
+        // If this fails, the server notices by itself when the polls stop.
         let _ = self.round(Call::Cancel, until);
     }
 }
 
-/// The moment at which the server looked this up, at the earliest: it held the call that long after it had been made.
+/// Earliest moment at which the server looked this up: the start of the call plus the time that the server
+/// held it.
 fn as_of(reply: &LoginReply, asked: Instant, now: Instant) -> Instant {
     let held = Duration::from_millis(reply.held_ms.unwrap_or(0));
     asked.checked_add(held).map_or(now, |as_of| as_of.min(now))
 }
 
-/// An address gets its usual time, but leaves an equal share to those that come after it.
+/// An address gets the usual time, but no more than an equal share of what is left for all remaining ones.
 fn time_for(call: Call<'_>, left: Duration, addresses: usize) -> Duration {
     let share = left / u32::try_from(addresses).unwrap_or(u32::MAX);
     match call {
@@ -180,12 +182,12 @@ struct Tally {
     unconnected: usize,
     untrusted: usize,
     broken: usize,
-    /// The most telling error so far: one from a server that was there.
+    /// The most informative error so far: one from a server that was reached.
     why: Option<String>,
 }
 
 impl Tally {
-    /// Counts an error after which the next address may do better; returns one after which it would not.
+    /// Notes an error after which the next address is tried; returns one that ends the round.
     fn add(&mut self, call: Call<'_>, error: Error) -> Result<(), Failure> {
         let why = error.to_string();
         match error {
@@ -214,7 +216,7 @@ impl Tally {
     }
 }
 
-/// While a login waits, a server that is busy or going down will be back.
+/// While a login waits, errors of a busy or stopping server are temporary.
 fn may_pass(call: Call<'_>, problem: &Problem) -> bool {
     matches!(call, Call::Wait { .. }) && matches!(problem.status, 429 | 500 | 503)
 }

@@ -25,13 +25,13 @@ use crate::sys;
 /// Most reports kept; beyond that the oldest is dropped for each new one, alarms last.
 const KEPT_MAX: usize = 256;
 
-/// Most entries of the directory that are looked at, whatever they are.
+/// Most directory entries that are read.
 const ENTRIES_MAX: usize = 4 * KEPT_MAX;
 
-/// A half-written file older than this was left by a crash, in microseconds.
+/// Age in microseconds after which a partly written file is left over from a crash.
 const STALE_US: u64 = 60_000_000;
 
-/// Room in a body for what stands around the reports, in bytes.
+/// Bytes of a body for the JSON around the reports.
 const FRAME_BYTES: usize = r#"{"reports":[]}"#.len();
 
 /// Why the spool cannot be used, or one file of it.
@@ -62,14 +62,14 @@ pub struct Spool {
     kept_max: usize,
 }
 
-/// What one request can carry of the reports that are kept, oldest first.
+/// The oldest reports that fit into one request.
 #[derive(Debug)]
 pub struct Batch {
     pub reports: Reports<Box<RawValue>>,
     files: Vec<Name>,
 }
 
-/// What is read of a report here; the rest of it is the server's to understand.
+/// The fields of a report that the spool reads.
 #[derive(Deserialize)]
 struct Head {
     id: ReportId,
@@ -78,7 +78,7 @@ struct Head {
 }
 
 impl Spool {
-    /// The spool at `path`; `None` if nothing was ever kept there.
+    /// Opens the spool at `path`; `None` if it does not exist.
     pub fn open(path: &Path) -> Result<Option<Self>, Error> {
         let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
         let dir = match open(path, flags, Mode::empty()) {
@@ -95,13 +95,13 @@ impl Spool {
         }
     }
 
-    /// The spool at `path`, made if it is not there.
+    /// Opens the spool at `path`, and creates it if necessary.
     pub fn make(path: &Path) -> Result<Self, Error> {
         DirBuilder::new().recursive(true).mode(0o700).create(path)?;
         Self::open(path)?.ok_or_else(|| Error::Io(io::ErrorKind::NotFound.into()))
     }
 
-    /// Keeps a report, and returns how many older ones had to go; the report itself tells the server of them.
+    /// Stores a report, and returns how many older ones were dropped; the report contains that number.
     pub fn keep(&self, mut report: SessionReport) -> Result<u64, Error> {
         let mut kept = self.names()?;
         kept.sort_by_key(|name| (name.alarm, name.clone()));
@@ -113,13 +113,14 @@ impl Spool {
         report.key = report.key.filter(|key| key.len() <= KEPT_KEY_BYTES_MAX);
         let text = serde_json::to_vec(&report).map_err(io::Error::from)?;
         self.write(&Name::of(&report), &text)?;
-        // Only now: dying in between counts some that are not lost, and loses none that is not counted.
+        // Removed last: a crash before this counts some that are not lost, but never loses one that is not
+        // counted.
         self.remove_all(victims);
         Ok(lost)
     }
 
-    /// The oldest reports, as many as one request can carry. What is in the way of that is removed, and named
-    /// in `complaints`.
+    /// The oldest reports, as many as fit into one request. Invalid files are removed, and named in
+    /// `complaints`.
     pub fn batch(&self, complaints: &mut Vec<String>) -> Result<Batch, Error> {
         let mut batch = Batch { reports: Reports { reports: Vec::new() }, files: Vec::new() };
         let mut room = REPORTS_BYTES_MAX - FRAME_BYTES;
@@ -130,7 +131,7 @@ impl Spool {
                 break;
             }
             let report = match self.read(&name) {
-                // Another login's process has just handed it in.
+                // The process of another login has just sent it.
                 Err(Error::Io(error)) if error.kind() == io::ErrorKind::NotFound => continue,
                 Err(error) => {
                     complaints.push(format!("{name} is removed: {error}"));
@@ -151,12 +152,12 @@ impl Spool {
         Ok(batch)
     }
 
-    /// The server has taken these.
+    /// Removes reports that the server has taken.
     pub fn handed_in(&self, batch: &Batch) {
         self.remove_all(&batch.files);
     }
 
-    /// The reports that are kept, in no order. Files of other names are not ours and stay.
+    /// The stored reports, unordered. Files with other names are ignored.
     fn names(&self) -> Result<Vec<Name>, Error> {
         let mut names = Vec::new();
         for entry in Dir::read_from(&self.dir)?.take(ENTRIES_MAX) {
@@ -202,16 +203,16 @@ impl Spool {
         }
     }
 
-    /// What cannot be removed is sent again, which is harmless.
+    /// A report that cannot be removed is sent again, which has no effect.
     fn remove(&self, name: &str) {
         let _ = unlinkat(&self.dir, name, AtFlags::empty());
     }
 }
 
-/// How the name of a half-written file begins.
+/// Prefix of a partly written file's name.
 const HALF: &str = ".half-";
 
-/// A file's name: when it happened, so that names sort by age, the report's id, and whether it is an alarm.
+/// A file's name: the time, so that names sort by age, the report's id, and whether it is an alarm.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 struct Name {
     at_us: u64,
@@ -244,12 +245,12 @@ impl FromStr for Name {
             _ => return Err(()),
         };
         let name = Self { at_us: at_us.parse().map_err(|_| ())?, id: id.parse().map_err(|_| ())?, alarm };
-        // One spelling for each: what is read by its name must be found by it.
+        // Only the canonical spelling is accepted, so that a name that was parsed can be built again.
         if name.to_string() == text { Ok(name) } else { Err(()) }
     }
 }
 
-/// Whether the module has given a file of the spool this name, as a report or as one that is half written.
+/// Whether this name is one that the module gives to files of the spool, complete or partly written.
 pub fn is_ours(name: &str) -> bool {
     name.strip_prefix(HALF).unwrap_or(name).parse::<Name>().is_ok()
 }

@@ -4,34 +4,34 @@
 use kbmfa_proto::login::{KEY_BYTES_MAX, SshConnection};
 use std::net::{IpAddr, SocketAddr};
 
-/// How sshd says that the person was authenticated, from `SSH_AUTH_INFO_0`.
+/// The authentication that sshd reports in `SSH_AUTH_INFO_0`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Publickey {
     /// With this key: `algorithm base64`.
     Told(String),
-    /// With a key that we cannot pass on: too long, or not in the usual form.
+    /// With a key that cannot be passed on: too long, or not in the usual format.
     Unsupported,
 }
 
-/// Where a login was found to come from, when PAM's environment had not been in other hands yet.
+/// A login's origin, from before others could change PAM's environment.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Origin(pub(crate) Option<SshConnection>);
 
-/// What `SSH_CONNECTION` tells.
+/// The contents of `SSH_CONNECTION`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Ends {
-    /// It is not set: sshd does not call.
+    /// Not set: the caller is not sshd.
     Absent,
-    /// sshd does not know them either, as when it serves a pipe.
+    /// sshd does not know the addresses, for example when it serves a pipe.
     Unknown,
-    /// These two.
+    /// Both addresses.
     Known(SshConnection),
-    /// What no sshd writes: somebody else has set it.
+    /// A value that sshd never writes: somebody else has set it.
     Malformed,
 }
 
 impl Ends {
-    /// The two ends, where they are known.
+    /// The two addresses, if they are known.
     pub(crate) fn known(self) -> Option<SshConnection> {
         if let Self::Known(ssh) = self { Some(ssh) } else { None }
     }
@@ -59,8 +59,8 @@ fn end(address: &str, port: &str) -> Option<SocketAddr> {
     Some(SocketAddr::new(address.parse::<IpAddr>().ok()?, port.parse().ok()?))
 }
 
-/// Whether `SSH_CONNECTION` says that sshd serves no network connection: a unix socket (systemd's `sshd-unix-local`), a
-/// vsock or a pipe. sshd writes UNKNOWN, or the path of the socket, for an address.
+/// Whether sshd serves no network connection by `SSH_CONNECTION`: a unix socket (systemd's
+/// `sshd-unix-local`), a vsock or a pipe. sshd writes UNKNOWN, or the path of the socket, for an address.
 fn is_without_addresses(text: &str) -> bool {
     let mut words = text.split(' ');
     let mut no_address = || {

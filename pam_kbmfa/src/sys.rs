@@ -26,8 +26,8 @@ pub(crate) fn syslog(handle: &PamHandle, priority: c_int, text: &CStr) {
     unsafe { pam_syslog(handle, priority, c"%s".as_ptr(), text.as_ptr()) }
 }
 
-/// A variable of PAM's own environment, which is not that of the process. What is not UTF-8 in it is replaced, so that no
-/// variable that is set reads as one that is not.
+/// A variable of PAM's own environment, which is not that of the process. Invalid UTF-8 is replaced, so that
+/// a variable that is set never looks unset.
 pub(crate) fn getenv(handle: &mut PamHandle, name: &CStr) -> Option<String> {
     // SAFETY: the handle is alive while it is borrowed, and the name ends in a zero byte.
     let value = unsafe { pam_getenv(handle, name.as_ptr()) };
@@ -39,22 +39,23 @@ pub(crate) fn getenv(handle: &mut PamHandle, name: &CStr) -> Option<String> {
     Some(value.to_string_lossy().into_owned())
 }
 
-/// Under which the origin of a login is kept. Another version of this module may lay it out otherwise.
+/// PAM data key of a login's origin. It has the layout's version, because another version of this module may
+/// use another layout.
 const ORIGIN: &str = concat!("kbmfa-origin-", env!("CARGO_PKG_VERSION"));
 
-/// Keeps an origin as long as the handle lives.
+/// Stores an origin for the lifetime of the handle.
 pub(crate) fn remember(handle: &mut PamHandle, origin: Origin) {
-    // Out of memory: it is as if there had been no call before.
+    // Out of memory: later calls find no origin.
     let _ = handle.set_data(ORIGIN, Box::new(origin));
 }
 
-/// The origin that was kept last.
+/// The stored origin.
 pub(crate) fn recall(handle: &PamHandle) -> Option<Origin> {
     // SAFETY: what is kept under this name is what `remember` keeps there; it is copied here.
     unsafe { handle.get_data::<Origin>(ORIGIN) }.ok().copied()
 }
 
-/// What the name service says about an account.
+/// An entry of the name service.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Entry {
     /// Its name as the name service spells it; empty if that is not UTF-8.
@@ -70,7 +71,7 @@ pub(crate) fn entry_of_name(handle: &mut PamHandle, name: &str) -> Option<Entry>
     entry(found)
 }
 
-/// The account to which a uid leads.
+/// The account that the name service has for a uid.
 pub(crate) fn entry_of_uid(handle: &mut PamHandle, uid: u32) -> Option<Entry> {
     // SAFETY: the handle is alive while it is borrowed.
     let found = unsafe { pam_modutil_getpwuid(handle, uid) };
@@ -100,7 +101,7 @@ pub(crate) fn expiry_day(handle: &mut PamHandle, name: &str) -> Option<i64> {
     (found.sp_expire >= 0).then_some(found.sp_expire)
 }
 
-/// The user who started the process, or whom it has become for good.
+/// The real uid of the process.
 pub(crate) fn real_uid() -> u32 {
     // SAFETY: takes nothing, touches no memory and cannot fail.
     unsafe { libc::getuid() }
@@ -116,17 +117,17 @@ pub(crate) fn duplicate(fd: RawFd) -> io::Result<OwnedFd> {
     borrowed.try_clone_to_owned()
 }
 
-/// The user whose rights the process has now.
+/// The effective uid of the process.
 pub(crate) fn effective_uid() -> u32 {
     // SAFETY: takes nothing, touches no memory and cannot fail.
     unsafe { libc::geteuid() }
 }
 
-/// The signals by which a person or their terminal breaks something off.
+/// Signals by which a person or their terminal interrupts a program.
 const BREAKS_OFF: [c_int; 4] = [libc::SIGHUP, libc::SIGINT, libc::SIGQUIT, libc::SIGTERM];
 
-/// Holds back, from this thread, the signals in [`BREAKS_OFF`] that the application does not ignore. Dropping it puts
-/// the mask back as it was, and the application gets what came meanwhile. Only outside sshd, whose LoginGraceTime
+/// Blocks, in this thread, the signals in [`BREAKS_OFF`] that the application does not ignore. Dropping it
+/// restores the mask, and the application receives pending signals. Not used in sshd, whose LoginGraceTime
 /// needs its signals.
 pub(crate) struct HeldSignals {
     before: libc::sigset_t,
@@ -146,7 +147,7 @@ impl HeldSignals {
         Self { before, held }
     }
 
-    /// Those that were held back.
+    /// The blocked signals.
     pub(crate) fn list(&self) -> Vec<c_int> {
         self.held.clone()
     }

@@ -49,14 +49,14 @@ unsafe extern "C" {
     fn pam_strerror(handle: *mut PamHandle, code: c_int) -> *const c_char;
 }
 
-/// What an application was told.
+/// What an application learns from PAM.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Told {
     /// The name service knows the account.
     pub(super) is_known: bool,
     /// PAM let the account in.
     pub(super) success: bool,
-    /// What PAM's code means, in libpam's words.
+    /// libpam's text for the code.
     pub(super) meaning: String,
     /// Every text that a module showed.
     pub(super) texts: Vec<String>,
@@ -92,8 +92,8 @@ pub(super) fn account(service: &CStr, user: &CStr, rhost: &CStr, confdir: &CStr)
     Told { is_known: is_known(user), success: code == SUCCESS, meaning, texts }
 }
 
-/// Whether the name service knows an account. What libpam has for this is for modules only: an application that calls it
-/// waits for ever.
+/// Whether the name service knows an account. libpam's own function for this is for modules only: in an
+/// application it blocks forever.
 fn is_known(user: &CStr) -> bool {
     let mut entry = std::mem::MaybeUninit::<libc::passwd>::uninit();
     let mut texts = vec![0; 64 * 1024];
@@ -115,7 +115,7 @@ fn meaning(handle: *mut PamHandle, code: c_int) -> String {
     unsafe { CStr::from_ptr(text) }.to_string_lossy().into_owned()
 }
 
-/// Notes every text; a prompt is refused, since nobody is there to answer.
+/// Collects every text; a prompt is refused, since nobody can answer.
 extern "C" fn converse(
     count: c_int,
     messages: *mut *const Message,

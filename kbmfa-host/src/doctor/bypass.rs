@@ -11,7 +11,7 @@ use super::stack::{Action, Group, Line};
 use modules::MODULE_UNKNOWN;
 use pam_kbmfa::args::{Args, Proof, Purpose};
 
-/// Where people are asked.
+/// The phases in which the module asks.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(super) struct Hooks {
     pub(super) auth: bool,
@@ -19,23 +19,23 @@ pub(super) struct Hooks {
     pub(super) session: bool,
 }
 
-/// One line of ours.
+/// One line of the module.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Ours<'a> {
     pub(super) line: &'a Line,
-    /// Its place among all lines.
+    /// Its index among all lines.
     index: usize,
     pub(super) args: Args,
 }
 
 impl Ours<'_> {
-    /// True if it asks; otherwise it only looks on.
+    /// True if it asks; otherwise it is log_only.
     pub(super) fn asks(&self) -> bool {
         self.args.purpose == Purpose::Ask && self.line.group != Group::Password
     }
 }
 
-/// Our lines, and faults for those whose arguments are not understood.
+/// The module's lines, and faults for invalid arguments.
 pub(super) fn ours(stack: &[Line]) -> (Vec<Ours<'_>>, Vec<Finding>) {
     let (mut found, mut faults) = (Vec::new(), Vec::new());
     for (index, line) in stack.iter().enumerate().filter(|(_, line)| line.is_ours()) {
@@ -57,13 +57,13 @@ fn parse(words: &[String]) -> Result<Args, String> {
     Args::parse(&words).map_err(|bad| bad.to_string())
 }
 
-/// Where our lines ask.
+/// The phases in which the module's lines ask.
 pub(super) fn hooks(ours: &[Ours<'_>]) -> Hooks {
     let asks = |group| ours.iter().any(|ours| ours.asks() && ours.line.group == group);
     Hooks { auth: asks(Group::Auth), account: asks(Group::Account), session: asks(Group::Session) }
 }
 
-/// Looks at every line of ours, and at what stands around it.
+/// Checks every line of the module, and the lines around it.
 pub(super) fn judge(service: &str, stack: &[Line], ours: &[Ours<'_>]) -> Vec<Finding> {
     let mut findings: Vec<Finding> = ours.iter().flat_map(|one| by_itself(stack, one, ours)).collect();
     for group in [Group::Auth, Group::Account, Group::Session] {
@@ -78,7 +78,7 @@ pub(super) fn judge(service: &str, stack: &[Line], ours: &[Ours<'_>]) -> Vec<Fin
         findings.extend(faults);
     }
     findings.extend(stack.iter().filter_map(|line| not_there(service, line)));
-    // A misspelt line that everybody fails at is a fault of another kind than one that nobody is held by.
+    // A misspelt line that refuses everybody is another kind of fault than one that asks nobody.
     let called: &[Group] = if service == "sshd" { &[Group::Account] } else { &[Group::Auth, Group::Account] };
     let is_misspelt = |group: Group| {
         stack.iter().any(|line| line.group == group && line.is_missing)
@@ -93,25 +93,25 @@ pub(super) fn judge(service: &str, stack: &[Line], ours: &[Ours<'_>]) -> Vec<Fin
     findings
 }
 
-/// Whether a line whose module is not there makes its stack fail, whatever else is called.
+/// Whether a line with a missing module makes its stack fail in any case.
 fn ends_in_failure(line: &Line) -> bool {
     matches!(line.action(MODULE_UNKNOWN), None | Some(Action::Bad | Action::Die))
 }
 
-/// A line whose module is not there, unless its control says that this does not matter.
+/// A line with a missing module, unless its control ignores that.
 fn not_there(service: &str, line: &Line) -> Option<Finding> {
     if !line.is_missing || line.is_ours() || !ends_in_failure(line) {
-        return None; // ours is looked for by itself
+        return None; // our module is found separately
     }
     let found = format!("{line}: the module is missing: a login that reaches this line is refused");
     let fix = format!("correct the name at {}, or install the package that has it", line.place());
-    // sshd calls no auth line where a key does, and nobody's login changes a password.
+    // sshd does not call auth lines for a key login, and a login does not change a password.
     let is_called = line.group != Group::Password && (service != "sshd" || line.group != Group::Auth);
     let finding = if is_called { Finding::fault } else { Finding::weak };
     Some(finding("PAM stack", found).fix(fix))
 }
 
-/// What can be said of a line without the others of its group.
+/// Checks of one line that do not depend on its group.
 fn by_itself(stack: &[Line], one: &Ours<'_>, all: &[Ours<'_>]) -> Vec<Finding> {
     let (what, line) = ("PAM stack", one.line);
     match (one.args.purpose, line.group) {
@@ -144,7 +144,7 @@ fn by_itself(stack: &[Line], one: &Ours<'_>, all: &[Ours<'_>]) -> Vec<Finding> {
     }
 }
 
-/// `pam_env` before a session line can dress up what the ask says about the key.
+/// `pam_env` before a session line can change the key that the ask shows.
 fn environment<'a>(mut before: impl Iterator<Item = &'a Line>, line: &Line) -> Option<Finding> {
     let env = before.find(|other| other.name() == "pam_env.so")?;
     let found = format!("{line}: {env} comes before it and may read variables that people write themselves");
@@ -156,7 +156,8 @@ fn reads_peoples_files(line: &Line) -> bool {
     line.name() == "pam_env.so" && line.args.iter().any(|word| word == "user_readenv=1")
 }
 
-/// Before an auth line it could set `SSH_AUTH_INFO_0`, which there stands for a first factor and cannot be checked.
+/// Before an auth line it could set `SSH_AUTH_INFO_0`, which counts there as proof of a first factor and
+/// cannot be checked.
 fn forged_key(line: &Line, env: &Line) -> Finding {
     let found = format!(
         "{line}: {env} comes before it, and lets people claim in SSH_AUTH_INFO_0 that they have proven a key"

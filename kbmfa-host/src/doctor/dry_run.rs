@@ -123,7 +123,7 @@ fn dry_run(
 #[derive(Debug)]
 enum Verdict {
     Finding(Finding),
-    /// The login would be refused, in these words.
+    /// The login would be refused, with this text.
     Refused(String),
 }
 
@@ -135,7 +135,7 @@ fn judge(told: &Told, user: &str) -> Verdict {
                 .fix("install the package again; pam_kbmfa.so may not be kbmfa's"),
         );
     }
-    // The server judges names, and knows none of this machine's accounts.
+    // The server judges names; it does not know this machine's accounts.
     if !told.is_known {
         let found = format!("there is no account {user} here, and no account that could log in by this name");
         return Verdict::Finding(

@@ -15,12 +15,12 @@ use pam_kbmfa::config::{Ca, Config};
 use pam_kbmfa::files::{self, Kind};
 use pam_kbmfa::outcome::OnUnreachable;
 
-/// A CA that ends within so many seconds wants replacing: 30 days.
+/// Seconds before its expiry at which a CA should be replaced: 30 days.
 const SOON_S: i64 = 30 * DAY_S;
 
 const DAY_S: i64 = 86_400;
 
-/// Where systemd looks for our units, and for what changes them (systemd.unit(5)).
+/// Directories of our systemd units and their drop-ins (systemd.unit(5)).
 const UNIT_DIRS: [&str; 4] = [
     "/etc/systemd/system",
     "/run/systemd/system",
@@ -28,10 +28,10 @@ const UNIT_DIRS: [&str; 4] = [
     "/usr/lib/systemd/system",
 ];
 
-/// A module that is everywhere, where libpam looks for all of them.
+/// A module that every system has; its directory is libpam's.
 const EVERYWHERE: &str = "pam_unix.so";
 
-/// The configuration and what it points to; both if they can be used.
+/// The configuration and the access to servers that it names; both if they can be used.
 pub(super) fn configuration(path: &Path) -> (Vec<Finding>, Option<(Config, Access)>) {
     let faults = |faults: Vec<pam_kbmfa::config::Fault>| {
         let fix = "docs/recipes.md and the comments in pam.toml describe the keys; `kbmfa-host join` writes \
@@ -49,7 +49,7 @@ pub(super) fn configuration(path: &Path) -> (Vec<Finding>, Option<(Config, Acces
     let mut findings = vec![Finding::ok("configuration", format!("{}: every key is right", path.display()))];
     let access = Access::read(&config);
     let mut files = named(path, &config);
-    // What is wrong with the credential's mode was said when it could not be used for it.
+    // A wrong mode of the credential was reported when it was read.
     files.retain(|file| access.is_ok() || *file != config.credential);
     findings.extend(roots_alone(files.iter().map(PathBuf::as_path)));
     findings.extend(settings(&config));
@@ -63,7 +63,7 @@ pub(super) fn configuration(path: &Path) -> (Vec<Finding>, Option<(Config, Acces
     }
 }
 
-/// What works, and could be safer.
+/// Settings that work but could be safer.
 fn settings(config: &Config) -> Vec<Finding> {
     let mut findings = Vec::new();
     if config.on_unreachable == OnUnreachable::Allow {
@@ -78,9 +78,9 @@ fn settings(config: &Config) -> Vec<Finding> {
     findings
 }
 
-/// Whether anybody but root can write to these files, or put others in their place.
+/// Whether anybody but root can write to these files or replace them.
 pub(super) fn roots_alone<'a>(files: impl IntoIterator<Item = &'a Path>) -> Vec<Finding> {
-    // A file is as safe as every directory above it, also where a link leads.
+    // A file is only as safe as every directory above it, including those that links lead to.
     let files: BTreeSet<PathBuf> = files
         .into_iter()
         .flat_map(|file| [Some(file.to_owned()), file.canonicalize().ok()])
@@ -96,7 +96,7 @@ pub(super) fn roots_alone<'a>(files: impl IntoIterator<Item = &'a Path>) -> Vec<
 }
 
 fn not_roots_alone(path: &Path) -> Option<Finding> {
-    // What is not there yet, the module makes for root alone.
+    // The module creates a missing directory so that only root can use it.
     let metadata = fs::symlink_metadata(path).ok().filter(|metadata| !metadata.is_symlink())?;
     let mode = metadata.mode() & 0o7777;
     let shown = path.display();
@@ -125,7 +125,7 @@ fn named(path: &Path, config: &Config) -> Vec<PathBuf> {
     files
 }
 
-/// Reports that no server has taken yet.
+/// Reports that wait in the spool.
 fn spool(dir: &Path) -> Option<Finding> {
     let kept = fs::read_dir(dir)
         .ok()?
@@ -143,7 +143,7 @@ fn spool(dir: &Path) -> Option<Finding> {
     }
 }
 
-/// The module's file, where the stack says or where libpam looks.
+/// The module's file: the path in the stack, or in libpam's directory.
 pub(super) fn module(named: &str) -> Vec<Finding> {
     let Some(path) = module_path(named) else {
         return vec![Finding::weak(
@@ -168,7 +168,7 @@ fn module_path(named: &str) -> Option<PathBuf> {
     dir.map(|dir| dir.join(named))
 }
 
-/// Whether libpam finds this module; true where we cannot tell.
+/// Whether libpam finds this module; true if that is unknown.
 pub(super) fn has_module(named: &str) -> bool {
     module_path(named).is_none_or(|path| path.exists())
 }
@@ -197,7 +197,7 @@ fn programs(unit: &str) -> Vec<PathBuf> {
     programs.filter(|program| program.starts_with('/')).map(PathBuf::from).collect()
 }
 
-/// Where libpam looks for modules. Of several architectures' it is the one that has ours.
+/// libpam's module directory. If there are several architectures, the one with our module.
 fn module_dir(named: &str) -> Option<PathBuf> {
     let patterns = [
         "/usr/lib/*/security",
@@ -212,7 +212,7 @@ fn module_dir(named: &str) -> Option<PathBuf> {
     dirs.iter().find(|dir| dir.join(named).exists()).or(dirs.first()).cloned()
 }
 
-/// When each CA on file ends. `now_s` is in seconds since 1970.
+/// Checks when each CA in the list expires. `now_s` is in seconds since 1970.
 pub(super) fn authorities(ca: &Ca, now_s: i64) -> Vec<Finding> {
     let Ca::File(path) = ca else {
         return vec![Finding::ok("CA", "every CA that the system trusts")];
@@ -240,8 +240,8 @@ fn term(der: &CertificateDer<'_>) -> Option<Term> {
     Some(Term { begin_s: validity.not_before.timestamp(), end_s: validity.not_after.timestamp() })
 }
 
-/// An end matters if nothing on file lasts longer. What no server can be asked about, for want of a valid CA, is whether
-/// this machine's clock is right.
+/// An expired CA matters only if no other in the list is valid. Without a valid CA no server can be asked for
+/// the time, so the clock of this machine may be the cause.
 fn validity(Term { begin_s, end_s }: Term, last_s: i64, now_s: i64) -> Finding {
     let fix = || {
         "check `date`; if it is right, run `kbmfa-server ca rotate`, then `kbmfa-host refresh`; \

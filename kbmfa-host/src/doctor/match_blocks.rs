@@ -5,7 +5,7 @@ use kbmfa_finding::Finding;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-/// How deep files may include files, as sshd has it.
+/// Depth limit of included files, as in sshd.
 const DEPTH_MAX: usize = 16;
 
 /// Settings that decide whether a login leads through the module.
@@ -21,7 +21,7 @@ const DECISIVE: [&str; 9] = [
     "pubkeyauthentication",
 ];
 
-/// Every block that has a decisive setting of its own, and every file that was read for that.
+/// Every block with a decisive setting, and every file that was read.
 pub(super) fn look(config: &Path) -> (Vec<Finding>, Vec<PathBuf>) {
     let (mut blocks, mut files) = (Vec::new(), Vec::new());
     read(config, None, 0, (&mut blocks, &mut files));
@@ -69,7 +69,7 @@ fn read(
     }
 }
 
-/// The files that a word after `Include` stands for.
+/// The files that match a word after `Include`.
 fn included(pattern: &str) -> Vec<PathBuf> {
     let pattern = Path::new("/etc/ssh").join(pattern.trim_matches('"'));
     let found = glob::glob(&pattern.to_string_lossy());

@@ -8,7 +8,7 @@ use std::hash::Hash;
 
 use super::stack::{Action, Line};
 
-/// What a module returns, as far as libpam makes a difference.
+/// A module's result, as far as libpam distinguishes it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(super) enum Returned {
     Success,
@@ -32,7 +32,7 @@ impl Returned {
     }
 }
 
-/// How a stack ends, for the program that asked.
+/// How a stack ends for the calling program.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(super) enum End {
     Success,
@@ -40,17 +40,17 @@ pub(super) enum End {
     Failure,
 }
 
-/// One way through a stack.
+/// One path through a stack.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Way<T> {
     pub(super) end: End,
-    /// What the walk took note of.
+    /// What was noted on the path.
     pub(super) noted: T,
-    /// The modules that were called, by their place in the stack, and what they returned.
+    /// The modules that were called, by their index in the stack, and their results.
     pub(super) calls: Vec<(usize, Returned)>,
 }
 
-/// libpam's opinion so far.
+/// libpam's status so far.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 enum Opinion {
     None,
@@ -58,21 +58,21 @@ enum Opinion {
     Bad(End),
 }
 
-/// Where a walk is. Two walks that are in the same state go on alike.
+/// The state of a walk. Two walks in the same state have the same continuations.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 struct State<T> {
     at: usize,
     opinion: Opinion,
-    /// The opinion with which each substack was entered, outermost first.
+    /// The status with which each substack was entered, outermost first.
     entered: Vec<Opinion>,
     /// The level of the line before.
     level: usize,
     noted: T,
 }
 
-/// Every way through these lines, which are of one group: one for each end and each thing noted.
+/// Every path through these lines of one group: one for each combination of end and notes.
 ///
-/// `returns` says what a line's module may return, `note` what is to be remembered of its call.
+/// `returns` lists the results that a line's module may return; `note` updates what is noted about its call.
 pub(super) fn paths<T: Copy + Eq + Hash>(
     lines: &[&Line],
     begin: T,
@@ -112,7 +112,7 @@ pub(super) fn paths<T: Copy + Eq + Hash>(
     found
 }
 
-/// What comes after a module has returned.
+/// The state after a module has returned.
 fn step<T: Copy>(lines: &[&Line], line: &Line, state: &State<T>, returned: Returned, noted: T) -> State<T> {
     let mut next = State { noted, at: state.at + 1, entered: state.entered.clone(), ..*state };
     let action = line.action(returned.name());
@@ -127,10 +127,10 @@ fn step<T: Copy>(lines: &[&Line], line: &Line, state: &State<T>, returned: Retur
                 next.at = end_of_level(lines, state.at, line.level);
             }
         }
-        // What nobody has said anything about is bad.
+        // A result without an action counts as `bad`.
         Some(Action::Bad | Action::Die) | None => {
             if !matches!(state.opinion, Opinion::Bad(_)) {
-                // A failure whose code says success or ignore is one without a name.
+                // A failure with the code of success or ignore is treated as an unnamed one.
                 next.opinion = Opinion::Bad(returned.end());
             }
             if action == Some(Action::Die) {
@@ -139,7 +139,7 @@ fn step<T: Copy>(lines: &[&Line], line: &Line, state: &State<T>, returned: Retur
         }
         Some(Action::Jump(count)) => {
             next.at = beyond(lines, state.at, line.level, count).unwrap_or_else(|| {
-                // Too far: libpam goes to the end of the level, and takes that for a failure.
+                // Too far: libpam goes to the end of the level, and counts it as a failure.
                 next.opinion = Opinion::Bad(End::Failure);
                 end_of_level(lines, state.at, line.level)
             });
@@ -167,13 +167,14 @@ impl Opinion {
     }
 }
 
-/// The first line after the (sub)stack in which line `at` stands.
+/// The first line after the (sub)stack of line `at`.
 fn end_of_level(lines: &[&Line], at: usize, level: usize) -> usize {
     let rest = lines.iter().skip(at + 1).take_while(|line| line.level >= level && level > 0);
     if level == 0 { lines.len() } else { at + 1 + rest.count() }
 }
 
-/// Where a jump over `count` lines of this level lands, a substack counting as one; none if there are not so many.
+/// The line after a jump over `count` lines of this level, where a substack counts as one; none if there are
+/// too few.
 fn beyond(lines: &[&Line], at: usize, level: usize, count: usize) -> Option<usize> {
     let deeper = |index: usize| lines.get(index).is_some_and(|line| line.level > level);
     let mut next = at + 1;
@@ -187,7 +188,7 @@ fn beyond(lines: &[&Line], at: usize, level: usize, count: usize) -> Option<usiz
     Some(next)
 }
 
-/// The calls on the way that led here.
+/// The calls on the path to here.
 fn calls<T: Clone + Eq + Hash>(
     from: &HashMap<State<T>, Option<(State<T>, Returned)>>,
     lines: &[&Line],

@@ -2,11 +2,11 @@
 
 use std::str::FromStr;
 
-/// A name as libpam takes it: in small letters, and one part of a path.
+/// A name as libpam uses it: in lower case, and a single path component.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Service(String);
 
-/// Why a text names no service.
+/// Why a text is not the name of a service.
 #[derive(Debug, thiserror::Error)]
 #[error("{0:?} is not the name of a PAM service, such as sshd")]
 pub(super) struct NotAService(String);

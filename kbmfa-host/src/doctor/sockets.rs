@@ -5,11 +5,11 @@ use kbmfa_finding::Finding;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-/// Where systemd finds units, what its ssh-generator made included; the first file of a name counts.
+/// systemd's unit directories, including that of its ssh-generator; the first file with a name counts.
 pub(super) const UNIT_DIRS: [&str; 4] =
     ["/etc/systemd/system", "/run/systemd/system", "/run/systemd/generator", "/usr/lib/systemd/system"];
 
-/// Largest unit file that is looked at, in bytes.
+/// Largest unit file that is read, in bytes.
 const UNIT_BYTES_MAX: u64 = 64 * 1024;
 
 /// Names each socket unit of ssh that listens on something without addresses.
@@ -42,7 +42,7 @@ fn units(dir: &Path) -> Vec<PathBuf> {
     fs::read_dir(dir).into_iter().flatten().flatten().map(|entry| entry.path()).filter(of_ssh).collect()
 }
 
-/// A unit that is masked is a link to /dev/null, and reads as nothing.
+/// A masked unit is a link to /dev/null, and so empty.
 fn read(unit: &Path) -> String {
     let small = fs::metadata(unit).is_ok_and(|data| data.is_file() && data.len() <= UNIT_BYTES_MAX);
     if small { fs::read_to_string(unit).unwrap_or_default() } else { String::new() }

@@ -13,17 +13,17 @@ use super::dry_run::Who;
 use super::stack::Group;
 use pam_kbmfa::args::Proof;
 
-/// What has to be left of sshd's patience when ours is over.
+/// Time that LoginGraceTime must leave after the module's deadline.
 const GRACE_REST: Duration = Duration::from_secs(20);
 
-/// With so many logins waiting, or fewer, sshd drops new ones: it is Debian's default.
+/// Debian's default of MaxStartups, from which on sshd drops new connections.
 const WAITING_FEW: u32 = 10;
 
-/// Settings that are in force for somebody, by their names in small letters.
+/// Settings in force for one connection, by their names in lower case.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(super) struct Effective(BTreeMap<String, String>);
 
-/// Which sshd, and whose connection it is asked about.
+/// The sshd program, and the connection whose settings are read.
 #[derive(Debug, clap::Args)]
 pub(super) struct Question {
     /// The sshd program to check
@@ -44,18 +44,18 @@ pub(super) struct Question {
 }
 
 impl Question {
-    /// For whom the answer holds.
+    /// The connection that the answer applies to.
     fn whom(&self) -> String {
         format!("for {} from {}", self.who().user, self.from)
     }
 
-    /// Whose login is looked at.
+    /// The account whose login is checked.
     pub(super) fn who(&self) -> Who<'_> {
         Who { user: self.user.as_deref().unwrap_or("root"), is_named: self.user.is_some(), from: self.from }
     }
 }
 
-/// Asks sshd what is in force.
+/// Reads the settings in force from sshd.
 pub(super) fn effective(question: &Question) -> Result<Effective, String> {
     let Question { sshd, sshd_config, from, port, .. } = question;
     let user = question.who().user;
@@ -89,7 +89,7 @@ impl Effective {
         self.get(key) == "yes"
     }
 
-    /// Which of PAM's services sshd is: the name of its program, unless it says otherwise, which it can from 9.8 on.
+    /// sshd's PAM service: the name of its program, or PAMServiceName from 9.8 on.
     pub(super) fn service(&self, program: &Path) -> String {
         match self.get("pamservicename") {
             "" => {
@@ -100,7 +100,7 @@ impl Effective {
     }
 }
 
-/// Judges what is in force beside our lines, where a login may take until `deadline`, if that is known.
+/// Checks the settings together with the module's lines; `deadline` is the longest time of a login, if known.
 pub(super) fn judge(
     sshd: &Effective,
     question: &Question,
@@ -172,10 +172,10 @@ fn max_startups(sshd: &Effective) -> Option<Finding> {
 
 const METHODS: &str = "AuthenticationMethods";
 
-/// The ways to prove who one is, each a list of methods that all have to be gone through.
+/// The lists of authentication methods; all methods of one list must succeed.
 struct Methods<'a> {
     value: &'a str,
-    /// If nothing is said, each method that is on is a way.
+    /// By default each enabled method is a list of its own.
     lists: Vec<Vec<&'a str>>,
 }
 
@@ -198,11 +198,11 @@ impl<'a> Methods<'a> {
         Self { value, lists }
     }
 
-    /// What is wrong where people are asked in the auth phase, and perhaps `elsewhere`.
+    /// Faults if people are asked in the auth phase, and perhaps `elsewhere`.
     fn judge(&self, sshd: &Effective, elsewhere: bool, by_stack: bool) -> Vec<Finding> {
         const FIX: &str =
             "AuthenticationMethods publickey,keyboard-interactive:pam in sshd_config, and no other list";
-        // With Kerberos sshd asks that first, and PAM only if it says no.
+        // With Kerberos sshd tries that first, and PAM only if it fails.
         let kerberos = sshd.is_on("kerberosauthentication");
         let by_pam = |method: &str| is_interactive(method) || method == "password" && !kerberos;
         let mut findings = Vec::new();

@@ -5,7 +5,7 @@ use std::fs;
 use std::io::{self, ErrorKind};
 use std::path::{Path, PathBuf};
 
-/// How deep files may include files; a loop ends here.
+/// Depth limit of included files; it ends loops.
 const DEPTH_MAX: usize = 16;
 
 /// The module's file.
@@ -14,7 +14,7 @@ const OURS: &str = "pam_kbmfa.so";
 /// The control that includes a file whose end is not the end of the stack.
 const SUBSTACK: &str = "substack";
 
-/// Which of PAM's four questions a line answers.
+/// The management group of a line.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Group {
     Auth,
@@ -32,7 +32,7 @@ pub(super) enum Action {
     Die,
     Ignore,
     Reset,
-    /// Leaves out so many of the following lines.
+    /// Skips this many of the following lines.
     Jump(usize),
 }
 
@@ -40,14 +40,14 @@ pub(super) enum Action {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Line {
     pub(super) group: Group,
-    /// As it is written.
+    /// As written.
     pub(super) control: String,
     actions: Vec<(String, Action)>,
     pub(super) module: String,
     pub(super) args: Vec<String>,
-    /// How many `substack`s it stands in.
+    /// Number of `substack`s around it.
     pub(super) level: usize,
-    /// Its module's file is not there: libpam takes that for the result `module_unknown`.
+    /// Its module's file is missing: libpam uses the result `module_unknown`.
     pub(super) is_missing: bool,
     file: PathBuf,
     number: usize,
@@ -69,7 +69,7 @@ pub(super) enum Error {
 }
 
 impl Line {
-    /// True if it calls our module.
+    /// True if it calls the module of kbmfa.
     pub(super) fn is_ours(&self) -> bool {
         self.name() == OURS
     }
@@ -79,25 +79,25 @@ impl Line {
         self.module.rsplit('/').next().unwrap_or(&self.module)
     }
 
-    /// True for the line that stands before those of a substack and calls nothing.
+    /// True for the line that opens a substack and calls no module.
     pub(super) fn is_substack(&self) -> bool {
         self.control == SUBSTACK
     }
 
-    /// What is done with a result; `None` if nobody said, which PAM takes for a failure. Of several words about one
-    /// result the last counts, of several defaults the first.
+    /// The action for a result; `None` if there is none, which PAM counts as a failure. Of several actions
+    /// for one result the last counts, of several defaults the first.
     pub(super) fn action(&self, result: &str) -> Option<Action> {
         let said = self.actions.iter().rfind(|(of, _)| of == result);
         let said = said.or_else(|| self.actions.iter().find(|(of, _)| of == "default"));
         said.map(|(_, action)| *action)
     }
 
-    /// The file in which it stands.
+    /// Its file.
     pub(super) fn file(&self) -> &Path {
         &self.file
     }
 
-    /// Where it stands.
+    /// Its file and line.
     pub(super) fn place(&self) -> String {
         format!("{}:{}", self.file.display(), self.number)
     }
@@ -109,8 +109,8 @@ impl fmt::Display for Line {
     }
 }
 
-/// Every line of a service's stack. `dirs` are looked through in their order, as libpam looks through `/etc/pam.d` and
-/// the distribution's own directory.
+/// Every line of a service's stack. `dirs` are searched in order, as libpam searches `/etc/pam.d` and the
+/// distribution's own directory.
 pub(super) fn read(dirs: &[PathBuf], service: &str) -> Result<Vec<Line>, Error> {
     let mut stack = Vec::new();
     let reader = Reader { dirs, only: None, level: 0, depth: 0 };
@@ -118,14 +118,14 @@ pub(super) fn read(dirs: &[PathBuf], service: &str) -> Result<Vec<Line>, Error> 
     Ok(stack)
 }
 
-/// Notes which modules are not there; `is_there` is asked of each as the stack names it.
+/// Marks missing modules; `is_there` is called with each name in the stack.
 pub(super) fn note_missing(stack: &mut [Line], is_there: impl Fn(&str) -> bool) {
     for line in stack.iter_mut().filter(|line| !line.is_substack()) {
         line.is_missing = !is_there(&line.module);
     }
 }
 
-/// Where a reading is.
+/// The state of reading.
 #[derive(Clone, Copy)]
 struct Reader<'a> {
     dirs: &'a [PathBuf],
@@ -199,8 +199,8 @@ impl Reader<'_> {
     }
 }
 
-/// Lines without comments, with what a backslash continues joined, each with the number of its first; or the number of
-/// one that goes on in an empty line.
+/// Lines without comments, with continuations joined, each with the number of its first line; or the number
+/// of a line that ends in a backslash without a next one.
 fn logical_lines(text: &str) -> Result<Vec<(usize, String)>, usize> {
     let mut lines: Vec<(usize, String)> = Vec::new();
     let mut goes_on = false;
@@ -242,7 +242,7 @@ fn words(line: &str) -> Option<Vec<String>> {
 }
 
 fn group(word: &str) -> Option<Group> {
-    // A dash only keeps the log quiet about a module that is missing.
+    // A dash only suppresses the log line about a missing module.
     match word.strip_prefix('-').unwrap_or(word).to_ascii_lowercase().as_str() {
         "auth" => Some(Group::Auth),
         "account" => Some(Group::Account),
@@ -252,7 +252,7 @@ fn group(word: &str) -> Option<Group> {
     }
 }
 
-/// The four words stand for these, says pam.conf(5).
+/// The meaning of the four keywords in pam.conf(5).
 fn actions(control: &str) -> Option<Vec<(String, Action)>> {
     let spelt = match control {
         "required" => "success=ok new_authtok_reqd=ok ignore=ignore default=bad",

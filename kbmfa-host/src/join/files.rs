@@ -16,7 +16,7 @@ use pam_kbmfa::random;
 /// The credential until the server has accepted it.
 const NEW_CREDENTIAL: &str = "credential.new";
 
-/// Ours, beside an operator's own.
+/// Our pam.toml, beside the operator's.
 pub(super) const NEW_CONFIG: &str = "pam.toml.new";
 
 /// The text of a new pam.toml.
@@ -36,7 +36,7 @@ pub(super) fn render(location: &Location, addresses: &[SocketAddr], dir: &Path, 
     );
     if location.address().is_none() {
         let list: Vec<String> = addresses.iter().map(|address| format!("\"{}\"", address.ip())).collect();
-        // No fault can come of writing to a string.
+        // Writing to a string cannot fail.
         let _ = write!(
             text,
             "\n# No name is looked up during a login.\n[addresses]\n\"{host}\" = [{}]\n",
@@ -46,12 +46,12 @@ pub(super) fn render(location: &Location, addresses: &[SocketAddr], dir: &Path, 
     text
 }
 
-/// Refuses settings that the module would refuse, before anything is done.
+/// Rejects settings that the module would reject, before anything is done.
 pub(super) fn check(settings: &str) -> Result<(), Error> {
     Config::parse(Path::new("pam.toml"), settings).map(|_| ()).map_err(|faults| Error::all(&faults))
 }
 
-/// The credential of an earlier run that got to its end, unless another is under way.
+/// The credential of a completed earlier run, unless another run is in progress.
 pub(super) fn installed_credential(dir: &Path) -> Option<Zeroizing<String>> {
     if dir.join(NEW_CREDENTIAL).exists() {
         return None;
@@ -72,7 +72,7 @@ pub(super) fn prepare_credential(dir: &Path) -> Result<Zeroizing<String>, Error>
         .map_err(|fault| Error::new(fault).hint(format_args!("remove {} and try again", path.display())))
 }
 
-/// Puts the files in place; returns their names. An operator's own pam.toml is left alone.
+/// Puts the files in place; returns their names. A pam.toml of the operator is not changed.
 pub(super) fn install(dir: &Path, ca: &str, settings: &str, force: bool) -> io::Result<[&'static str; 3]> {
     place::replace(dir, "ca.pem", place::PUBLIC, ca)?;
     let name = match std::fs::read_to_string(dir.join("pam.toml")) {
@@ -80,7 +80,7 @@ pub(super) fn install(dir: &Path, ca: &str, settings: &str, force: bool) -> io::
         _ => "pam.toml",
     };
     place::replace(dir, name, place::PUBLIC, settings)?;
-    // Last of all: until then `join` picks up where it stopped.
+    // Done last: until then `join` can continue an interrupted run.
     if dir.join(NEW_CREDENTIAL).exists() {
         place::rename(dir, NEW_CREDENTIAL, "credential")?;
     }

@@ -13,10 +13,10 @@ use crate::Error;
 /// Longest token read, in bytes.
 const BYTES_MAX: u64 = 4096;
 
-/// A token, and the file that is to go with it.
+/// A token, and its file, which is removed after use.
 pub(super) struct Token {
     text: Zeroizing<String>,
-    /// The file that it came from; none if it came by standard input or a pipe.
+    /// Its file; none for standard input or a pipe.
     pub(super) path: Option<PathBuf>,
 }
 
@@ -45,13 +45,13 @@ impl Token {
         self.text.trim()
     }
 
-    /// Removes the file that it came from.
+    /// Removes the token's file.
     pub(super) fn remove(&self) -> io::Result<()> {
         self.path.as_ref().map_or(Ok(()), fs::remove_file)
     }
 }
 
-/// Whoever else could read it could join in this machine's place.
+/// Anybody who can read it could join instead of this machine.
 fn check(path: &Path, metadata: &Metadata, uid: u32) -> Result<(), Error> {
     let (shown, mode) = (path.display(), metadata.mode() & 0o7777);
     let what = if metadata.uid() != uid {

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use pam_kbmfa::config::{Ca, Config, default_spool};
 use pam_kbmfa::spool;
 
-/// The timer that `kbmfa-host refresh` is run by.
+/// The timer of `kbmfa-host refresh`.
 pub(super) const TIMER: &str = "kbmfa-host-refresh.timer";
 
 /// It and its service.
@@ -16,19 +16,19 @@ pub(super) const UNITS: [&str; 2] = [TIMER, "kbmfa-host-refresh.service"];
 /// What `join` and `refresh` write beside pam.toml, which goes last: it says where the spool is.
 const NAMES: [&str; 5] = ["credential", "credential.new", "ca.pem", "pam.toml.new", "pam.toml"];
 
-/// What is to go, in its order.
+/// What will be removed, in order.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(super) struct Plan {
     pub(super) files: Vec<PathBuf>,
     pub(super) directories: Vec<PathBuf>,
-    /// What pam.toml names elsewhere.
+    /// Files elsewhere that pam.toml names.
     pub(super) left: Vec<PathBuf>,
-    /// Reports in the spool that no server has taken.
+    /// Unsent reports in the spool.
     pub(super) reports: usize,
 }
 
 impl Plan {
-    /// `root` is the directory in which systemd's units lie as in `/`.
+    /// `root` is the directory that contains systemd's units as `/` does.
     pub(super) fn new(root: &Path, config_file: &Path, config: Option<&Config>) -> Self {
         let units = root.join("etc/systemd/system");
         let mut files = vec![units.join("timers.target.wants").join(TIMER)];
@@ -55,7 +55,7 @@ impl Plan {
         directories.push(dir.to_owned());
         directories.retain(|directory| directory.is_dir());
         if files.is_empty() {
-            // Whoever wrote something else there keeps the directory.
+            // A directory with other files is kept.
             directories.retain(|directory| fs::read_dir(directory).is_ok_and(|mut all| all.next().is_none()));
         }
         let named = config.into_iter().flat_map(|config| {
@@ -71,7 +71,7 @@ impl Plan {
     }
 }
 
-/// What the module has put there, and nothing else.
+/// The module's files only.
 fn in_spool(dir: &Path) -> Vec<PathBuf> {
     let entries = fs::read_dir(dir).into_iter().flatten().flatten();
     let ours = entries.filter(|entry| entry.file_name().to_str().is_some_and(spool::is_ours));

@@ -15,12 +15,12 @@ use std::time::{Duration, Instant};
 /// time spent waiting.
 const SLICE: Duration = Duration::from_millis(500);
 
-/// Whoever a call waits for: when they have left, it ends with [`super::Error::HungUp`].
+/// The person for whom a call waits. When they have left, it ends with [`super::Error::HungUp`].
 pub trait Presence: fmt::Debug + Send + Sync {
-    /// Each descriptor with the events (besides a hang-up and an error) that say that they have left.
+    /// Descriptors, each with the events (besides hang-up and error) that mean that the person has left.
     fn descriptors(&self) -> &[(OwnedFd, PollFlags)];
 
-    /// Looks at what no descriptor tells; called about twice a second, and must not block.
+    /// Checks what no descriptor shows; called about twice a second, and must not block.
     fn has_left(&self) -> bool {
         false
     }
@@ -29,7 +29,7 @@ pub trait Presence: fmt::Debug + Send + Sync {
 /// A shared [`Presence`]: each connection to a server watches the same person.
 pub type Watch = Arc<dyn Presence>;
 
-/// The plainest presence: a socket, until its peer closes it.
+/// The simplest presence: a socket, until its peer closes it.
 #[derive(Debug)]
 pub struct Peer([(OwnedFd, PollFlags); 1]);
 
@@ -55,15 +55,16 @@ pub enum Event {
     HungUp,
     /// Time is up, and a last look found nothing.
     TimeUp {
-        /// How much of the time was spent in polls. Time in which the process stood still is not in it.
+        /// Time spent in polls, without the time in which the process was stopped.
         waited: Duration,
     },
 }
 
-/// Waits until `ready` is, the watched person leaves, or it is `end`; polls at least once, however late it is.
+/// Waits until `ready` is ready, the watched person leaves, or `end` is reached; polls at least once, even
+/// after `end`.
 ///
 /// # Errors
-/// What poll(2) says; nothing is watched then.
+/// The error of poll(2); then nothing is watched.
 pub fn wait(ready: Option<&PollFd<'_>>, watch: Option<&Watch>, end: Instant) -> io::Result<Event> {
     let mut waited = Duration::ZERO;
     loop {
@@ -72,7 +73,7 @@ pub fn wait(ready: Option<&PollFd<'_>>, watch: Option<&Watch>, end: Instant) -> 
         if let Some(event) = poll_once(ready, watch, left.min(SLICE))? {
             return Ok(event);
         }
-        // A poll that came back late by itself, or was interrupted, did not wait longer than it was told to.
+        // A poll that returned late, or was interrupted, counts at most its own time-out.
         waited += now().saturating_duration_since(begun).min(left.min(SLICE));
         if left.is_zero() {
             return Ok(Event::TimeUp { waited });
@@ -96,7 +97,7 @@ fn poll_once(ready: Option<&PollFd<'_>>, watch: Option<&Watch>, time: Duration) 
     if people.iter().zip(watched).any(gone) || watch.is_some_and(|watch| watch.has_left()) {
         return Ok(Some(Event::HungUp));
     }
-    // Whatever came is taken for the descriptor's own: it is tried then, which never passes for time spent waiting.
+    // Any event counts as readiness: the descriptor is then tried, which never counts as time spent waiting.
     Ok((count > 0 && ready.is_some()).then_some(Event::Ready))
 }
 

@@ -23,14 +23,15 @@ use super::{Error, Target, Trust, tls};
 /// Input and output buffers of one connection, in bytes; a TLS record fits.
 pub(super) const BUFFER_BYTES: usize = 16 * 1024;
 
-/// How soon a server that vanished without a word is noticed: first probe after this many seconds ..
+/// Keepalive, which notices a server that vanished silently: first probe after this many seconds ..
 const KEEPALIVE_IDLE: Duration = Duration::from_secs(5);
 /// .. then one every so often ..
 const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(2);
 /// .. and so many unanswered ones end the connection.
 const KEEPALIVE_PROBES: u32 = 3;
 
-/// A call that could not connect tells about the network only if it waited for it during this part of its time ..
+/// A failure to connect counts as unreachable only if the call waited for the network during this part of its
+/// time ..
 const WAITED_PART_MIN: u32 = 2;
 /// .. and at least so long.
 const WAITED_MIN: Duration = Duration::from_millis(500);
@@ -40,7 +41,7 @@ const WAITED_MIN: Duration = Duration::from_millis(500);
 #[error("the watched person left")]
 pub struct HungUp;
 
-/// Marks the error of a connection that did not come about in its time, in which this process hardly ran.
+/// Marks the error of a connection that timed out while this process hardly ran.
 #[derive(Debug, thiserror::Error)]
 #[error("this process was stopped")]
 struct StoodStill;
@@ -50,7 +51,7 @@ struct StoodStill;
 #[error("{0}")]
 struct NoConnection(io::Error);
 
-/// Finds our marks again in the error that came back through ureq and rustls.
+/// Finds these marks in an error that was passed through ureq and rustls.
 pub(super) fn explain(error: io::Error) -> Error {
     let kind = error.kind();
     let Err(error) = error.downcast::<HungUp>() else { return Error::HungUp };
@@ -153,7 +154,7 @@ impl Transport for Wire {
         Ok(amount > 0)
     }
 
-    /// A connection at rest owes us nothing: whatever can be read now means that it is closing.
+    /// An idle connection has no data to read, so anything readable means that it is closing.
     fn is_open(&mut self) -> bool {
         matches!(self.tcp.stream.peek(&mut [0]), Err(e) if e.kind() == io::ErrorKind::WouldBlock)
     }
@@ -164,8 +165,9 @@ impl Transport for Wire {
 }
 
 impl Drop for Wire {
-    /// Says goodbye if that can be done without waiting. Not into the stream itself: rustls writes vectored, which
-    /// the standard library does with `writev`, and that raises SIGPIPE in whoever called us.
+    /// Sends close_notify if that is possible without waiting. Not through the stream itself: rustls writes
+    /// vectored, for which the standard library uses `writev`, and that raises SIGPIPE in the calling
+    /// program.
     fn drop(&mut self) {
         self.tls.send_close_notify();
         self.tcp.until = waiting::now();
@@ -188,15 +190,15 @@ struct Tcp {
 }
 
 impl Tcp {
-    /// Waiting for less than `enough` until time is up says nothing about the network.
+    /// A time-out after waiting less than `enough` says nothing about the network.
     fn connect(
         address: SocketAddr,
         watch: Option<Watch>,
         until: Instant,
         enough: Duration,
     ) -> io::Result<Self> {
-        // Only what the network says makes a server unreachable. To be out of descriptors, ports or rights
-        // is this machine's own trouble, which anybody here may have made on purpose.
+        // Only network errors make a server unreachable. A lack of descriptors, ports or rights is a problem
+        // of this machine, which a local user may have caused on purpose.
         let before = |errno: Errno| match errno {
             Errno::CONNREFUSED
             | Errno::TIMEDOUT
@@ -231,8 +233,8 @@ impl Tcp {
         Ok(tcp)
     }
 
-    /// Waits until the socket is ready; anything else is an error. The answer is whether time is up now: a socket
-    /// that is ready and takes nothing must not be tried without end.
+    /// Waits until the socket is ready; anything else is an error. The answer is whether time is up now: a
+    /// socket that is ready and accepts nothing must not be tried forever.
     fn wait(&self, ready: PollFlags) -> io::Result<bool> {
         match self.event(ready)? {
             Event::Ready => Ok(waiting::now() >= self.until),

@@ -16,14 +16,14 @@ use crate::random;
 /// Where distributions keep the list of public CAs.
 const SYSTEM_CAS: [&str; 2] = ["/etc/ssl/certs/ca-certificates.crt", "/etc/pki/tls/certs/ca-bundle.crt"];
 
-/// What a server is called with.
+/// What the module needs to call a server.
 pub struct Access {
     pub trust: Trust,
     pub credential: Zeroizing<String>,
     pub claim: Option<Claim>,
 }
 
-/// What goes with the `AUTH_TOKEN`.
+/// Name and secret that go with the `AUTH_TOKEN`.
 pub struct Claim {
     name: MachineName,
     secret: Zeroizing<String>,
@@ -42,7 +42,7 @@ impl Access {
         }
     }
 
-    /// How to call.
+    /// The credential for the request header.
     pub fn authorization(&self) -> Authorization<'_> {
         match &self.claim {
             None => Authorization::Bearer(&self.credential),

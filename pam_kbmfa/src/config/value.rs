@@ -21,7 +21,7 @@ pub fn duration(text: &str) -> Option<Duration> {
     number.checked_mul(unit_s).map(Duration::from_secs)
 }
 
-/// Where a URL points: host name or IP address, and port.
+/// Host name or IP address of a URL, and its port.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Location {
     pub host: String,
@@ -44,7 +44,7 @@ impl Location {
         Some(Self { host: host.to_owned(), port: port.map_or(Some(PORT), parse_port)? })
     }
 
-    /// The address, if that is what the URL names.
+    /// The address, if the URL contains one.
     pub fn address(&self) -> Option<IpAddr> {
         self.host.parse().ok()
     }

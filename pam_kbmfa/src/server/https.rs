@@ -9,7 +9,7 @@ use std::time::Duration;
 use super::{Address, Call, Post, ReportBatch};
 use crate::config::access::Access;
 
-/// An address that is called for real.
+/// An address, called over HTTPS.
 pub(crate) struct Https {
     target: Target,
     access: Rc<Access>,
@@ -31,7 +31,7 @@ impl Address for Https {
             Call::Wait { hold_s } => {
                 self.client.call(Method::GET, &format!("{path}?wait={hold_s}"), nothing, time)
             }
-            // The ssh client may be gone; that must not stop this call as well.
+            // The ssh client may be gone; that must not end this call.
             Call::Cancel => {
                 let Access { trust, .. } = &*self.access;
                 let client = Client::new(&self.target, trust, Some(&self.access.authorization()), None)?;

@@ -1,6 +1,6 @@
 //! What is known about the modules of others, and about the results that any module may return.
 
-/// Modules that succeed only if somebody has proven who they are.
+/// Modules that succeed only if the person is authenticated.
 pub(super) const CHECK: [&str; 20] = [
     "pam_fprintd.so",
     "pam_google_authenticator.so",
@@ -24,7 +24,7 @@ pub(super) const CHECK: [&str; 20] = [
     "pam_yubico.so",
 ];
 
-/// Modules that say yes to whoever it is.
+/// Modules that always succeed.
 pub(super) const NO_CHECK: [&str; 28] = [
     "pam_access.so",
     "pam_cap.so",
@@ -56,10 +56,10 @@ pub(super) const NO_CHECK: [&str; 28] = [
     "pam_wheel.so",
 ];
 
-/// What libpam makes of a module whose file is not there.
+/// The result that libpam uses for a missing module.
 pub(super) const MODULE_UNKNOWN: &str = "module_unknown";
 
-/// Results that are failures, as pam.conf(5) names them; the first stands for all that nobody mentions.
+/// Failure results, as pam.conf(5) names them; the first represents all that the line does not mention.
 pub(super) const FAILURES: [&str; 26] = [
     "system_err",
     "open_err",
@@ -89,9 +89,9 @@ pub(super) const FAILURES: [&str; 26] = [
     MODULE_UNKNOWN,
 ];
 
-/// Services of programs that keep the user who called them as the real one, as `pam_rootok` looks at it.
+/// Services of programs that keep the caller's real uid, which `pam_rootok` checks.
 pub(super) const CALLED_BY_ANYBODY: [&str; 4] = ["su", "su-l", "runuser", "runuser-l"];
 
-/// Arguments with which a module that checks may have no opinion about somebody; `pam_unix` knows `nullok` too, for
-/// passwords that are empty, and has one all the same.
+/// Arguments with which an authenticating module may ignore somebody. `nullok` of `pam_unix` is none of them:
+/// it allows empty passwords, and the module still decides.
 pub(super) const STEP_ASIDE: [&str; 3] = ["nullok", "nouserok", "ignore_"];

@@ -9,7 +9,7 @@ use super::Ours;
 use super::modules::{CALLED_BY_ANYBODY, CHECK, FAILURES, MODULE_UNKNOWN, NO_CHECK, STEP_ASIDE};
 use pam_kbmfa::args::{Proof, Purpose};
 
-/// The lines of one group that has lines of ours, by every way through it.
+/// Checks one group with lines of the module, on every path through it.
 pub(super) fn judge(service: &str, stack: &[Line], ours: &[Ours<'_>], group: Group) -> Vec<Finding> {
     let group = Lines::of(service, stack, ours, group);
     let ways = pam_model::paths(
@@ -20,12 +20,12 @@ pub(super) fn judge(service: &str, stack: &[Line], ours: &[Ours<'_>], group: Gro
     );
     let is_in = |way: &&Way<Seen>| match way.end {
         End::Success => true,
-        // sshd goes on with somebody whose password has expired.
+        // sshd continues with a person whose password has expired.
         End::NewPassword => group.group == Group::Account,
         End::Failure => false,
     };
     let mut findings: Vec<Finding> = ways.iter().filter(is_in).filter_map(|way| group.unasked(way)).collect();
-    // Where a module is not there that ends every login, that is said by itself.
+    // A missing module that ends every login is reported separately.
     let is_said = group.all.iter().any(|line| line.is_missing && super::ends_in_failure(line));
     if !is_said && !ways.iter().any(|way| is_in(&way)) {
         let found =
@@ -45,7 +45,7 @@ pub(super) fn judge(service: &str, stack: &[Line], ours: &[Ours<'_>], group: Gro
     findings
 }
 
-/// Whether no way through the lines of this group lets anybody in.
+/// Whether no path through the lines of this group lets anybody in.
 pub(super) fn is_closed(service: &str, stack: &[Line], group: Group) -> bool {
     let group = Lines::of(service, stack, &[], group);
     let ways = pam_model::paths(
@@ -57,14 +57,14 @@ pub(super) fn is_closed(service: &str, stack: &[Line], group: Group) -> bool {
     !group.all.is_empty() && ways.iter().all(|way| way.end == End::Failure)
 }
 
-/// What is remembered of a way.
+/// What is noted on a path.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash)]
 struct Seen {
     asked: Asked,
     checked: Checked,
 }
 
-/// What became of our lines that ask.
+/// The results of the module's lines that ask.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash)]
 enum Asked {
     #[default]
@@ -73,14 +73,14 @@ enum Asked {
     Refused,
 }
 
-/// What other modules found out about the person, the best of it.
+/// The best authentication by other modules.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 enum Checked {
     #[default]
     Nothing,
-    /// A module that checks has said no.
+    /// An authenticating module has refused.
     Failed,
-    /// A module of which we do not know whether it checks has said yes.
+    /// A module that may or may not authenticate has succeeded.
     Perhaps,
     Passed,
 }
@@ -90,7 +90,7 @@ struct Lines<'a> {
     service: &'a str,
     group: Group,
     all: Vec<&'a Line>,
-    /// For each line, what it is for if it is ours.
+    /// For each line of the module, its purpose.
     ours: Vec<Option<&'a Ours<'a>>>,
 }
 
@@ -110,7 +110,7 @@ impl<'a> Lines<'a> {
         self.ours.get(at).copied().flatten().is_some_and(Ours::asks)
     }
 
-    /// What the module of a line may return: one of each kind of result that the line tells apart.
+    /// Results that the line's module may return: one of each kind that its control distinguishes.
     fn returns(&self, at: usize) -> Vec<Returned> {
         let Some(line) = self.line(at) else { return Vec::new() };
         if line.is_missing {
@@ -137,7 +137,7 @@ impl<'a> Lines<'a> {
             }
             ("pam_permit.so", None) => vec![Returned::Success],
             ("pam_deny.so", None) => failures().collect(),
-            // Where it asks who called su, root needs nobody's leave; sshd, sudo and login are root for everybody.
+            // In su, pam_rootok succeeds only if root is the caller; sshd, sudo and login always run as root.
             ("pam_rootok.so", None) if CALLED_BY_ANYBODY.contains(&self.service) => failures().collect(),
             (_, None) => {
                 let mut all = vec![Returned::Success];
@@ -151,7 +151,7 @@ impl<'a> Lines<'a> {
         }
     }
 
-    /// What our module returns to refuse.
+    /// The result with which the module refuses.
     fn refusal(&self) -> &'static str {
         match self.group {
             Group::Auth => "maxtries",
@@ -176,11 +176,11 @@ impl<'a> Lines<'a> {
             Returned::Success | Returned::Ignore if !NO_CHECK.contains(&name) => Checked::Perhaps,
             _ => Checked::Nothing,
         };
-        // What was found out before we ask is what counts.
+        // Only authentication before the module's line counts.
         if seen.asked == Asked::Never { Seen { checked: seen.checked.max(found), ..seen } } else { seen }
     }
 
-    /// A fault, if this way lets somebody in whom our line was not asked about, or refused.
+    /// A fault, if this path lets somebody in although the module's line was not reached, or refused.
     fn unasked(&self, way: &Way<Seen>) -> Option<Finding> {
         let ours = self.all.get((0..self.all.len()).find(|&at| self.is_asking(at))?)?;
         let called = || way.calls.iter().filter_map(|(at, returned)| Some((*at, self.line(*at)?, *returned)));
@@ -229,7 +229,7 @@ impl<'a> Lines<'a> {
         self.group == Group::Auth && self.ours.iter().flatten().any(|ours| trusts(&ours))
     }
 
-    /// What proves who somebody is before people are asked about them.
+    /// Checks that people are authenticated before approvers are asked.
     fn first_factor(&self, ways: &[Way<Seen>]) -> Option<Finding> {
         const WHAT: &str = "first factor";
         let ours = self.ours.iter().flatten().find(|ours| ours.asks())?.line;
@@ -265,7 +265,7 @@ impl<'a> Lines<'a> {
         Some(Finding::weak(WHAT, found).fix(self.check_first()))
     }
 
-    /// How to have somebody checked, and turned away if that fails, before anybody is asked.
+    /// The fix that authenticates people, and refuses them if that fails, before approvers are asked.
     fn check_first(&self) -> String {
         let mut before = self.all.iter().enumerate().take_while(|(at, _)| !self.is_asking(*at));
         match before.find(|(_, line)| CHECK.contains(&line.name())).map(|(_, line)| line) {
