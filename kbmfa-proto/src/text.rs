@@ -12,9 +12,6 @@ pub const SAFE_TEXT_MAX: usize = 400;
 #[serde(from = "String", into = "String")]
 pub struct SafeText(String);
 
-/// The former name of [`SafeText`], until its last users are renamed.
-pub type Shown = SafeText;
-
 impl SafeText {
     /// Cleans `text`. Idempotent.
     pub fn new(text: &str) -> Self {

@@ -76,7 +76,7 @@ fn with_sessions(tx: &Tx<'_>, login: Login) -> Result<(LoginRow, Vec<SessionRow>
 /// The reply to `login.show`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
-pub enum Shown {
+pub enum LoginDetails {
     /// A login that is there.
     Known(Box<LoginStory>),
     /// A login that was pruned: its events are left.
@@ -114,9 +114,9 @@ pub struct PrunedLogin {
 }
 
 /// Shows one login.
-pub fn show(tx: &Tx<'_>, id: &str) -> Result<Shown, Refusal> {
+pub fn show(tx: &Tx<'_>, id: &str) -> Result<LoginDetails, Refusal> {
     let login = match service::find(tx, id) {
-        Err(Error::NotFound(_)) => return pruned(tx, id).map(Shown::Pruned),
+        Err(Error::NotFound(_)) => return pruned(tx, id).map(LoginDetails::Pruned),
         found => found?,
     };
     let filter =
@@ -126,7 +126,7 @@ pub fn show(tx: &Tx<'_>, id: &str) -> Result<Shown, Refusal> {
     let archived = archive::newest(tx)?.filter(|_| story.is_empty());
     let (verdict, window) = (login.verdict.clone(), login.life.expires_at.since(login.opened_at));
     let (login, sessions) = with_sessions(tx, login)?;
-    Ok(Shown::Known(Box::new(LoginStory {
+    Ok(LoginDetails::Known(Box::new(LoginStory {
         login,
         sessions,
         verdict,

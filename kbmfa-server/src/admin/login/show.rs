@@ -8,12 +8,12 @@ use super::super::audit::search::{actor, details, time};
 use super::super::print::{self, Column};
 use super::super::{Admin, Failure, session};
 use super::{Source, account};
-use crate::admin_socket::logins::{LoginStory, PrunedLogin, Shown};
+use crate::admin_socket::logins::{LoginDetails, LoginStory, PrunedLogin};
 
 pub(super) fn run(admin: &Admin, source: &Source, id: &str) -> Result<(), Failure> {
     match source.show(id)? {
-        Shown::Known(story) => print_story(admin, *story),
-        Shown::Pruned(login) => print_pruned(admin, &login),
+        LoginDetails::Known(story) => print_story(admin, *story),
+        LoginDetails::Pruned(login) => print_pruned(admin, &login),
     }
 }
 

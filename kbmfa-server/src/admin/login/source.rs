@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use super::super::{Admin, Failure, privileges};
 use crate::admin_socket::DEFAULT_PATH;
 use crate::admin_socket::client::{self, Client};
-use crate::admin_socket::logins::{self as verbs, LoginList, News, Shown};
+use crate::admin_socket::logins::{self as verbs, LoginDetails, LoginList, News};
 use crate::admin_socket::request::{Decision, ListQuery, Request, WatchQuery};
 use crate::admin_socket::rows::LoginRow;
 use crate::channels::Answer;
@@ -50,7 +50,7 @@ impl Source {
         })
     }
 
-    pub(super) fn show(&self, id: &str) -> Result<Shown, Failure> {
+    pub(super) fn show(&self, id: &str) -> Result<LoginDetails, Failure> {
         Ok(match self {
             Self::Database(_, db) => db.read_blocking(|tx| verbs::show(tx, id))?,
             Self::Server(client) => client.ask(&Request::Show { id: id.to_owned() })?,
