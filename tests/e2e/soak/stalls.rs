@@ -16,6 +16,8 @@ use super::dice::Dice;
 const PAUSE_MS: u64 = 6000;
 /// Length of a stall, at most: Keybase's programs get 5 s for a reply.
 const STALL_MS: u64 = 3000;
+/// The same for the module's process. An approval that it reads more than 5 s late is asked for again, and counts for 15 s.
+const MODULE_STALL_MS: u64 = 8000;
 
 /// Who stands still.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -74,16 +76,16 @@ pub(super) fn run(run: &Run, dice: &mut Dice) {
             continue;
         }
         let server = run.server.load(Ordering::Relaxed);
-        let (victim, pid) = match dice.below(3) {
-            0 => (Victim::Server, server),
-            1 => (Victim::Keybase, pick(&children(server), dice)),
-            _ => (Victim::Module, run.module.load(Ordering::Relaxed)),
+        let (victim, pid, longest_ms) = match dice.below(3) {
+            0 => (Victim::Server, server, STALL_MS),
+            1 => (Victim::Keybase, pick(&children(server), dice), STALL_MS),
+            _ => (Victim::Module, run.module.load(Ordering::Relaxed), MODULE_STALL_MS),
         };
         let Some(process) = i32::try_from(pid).ok().and_then(Pid::from_raw) else { continue };
         let stall = run.stalls.begin(victim);
         // It may have ended by now.
         if kill_process(process, Signal::STOP).is_ok() {
-            pass(Duration::from_millis(dice.below(STALL_MS)));
+            pass(Duration::from_millis(dice.below(longest_ms)));
             let _ = kill_process(process, Signal::CONT);
         }
         run.stalls.end(stall);
