@@ -18,14 +18,14 @@ pub(super) fn directory(dir: &Path) -> io::Result<()> {
 /// Writes a new file; it is on disk when this returns. An existing one is an error.
 pub(super) fn create(dir: &Path, name: &str, mode: u32, text: &str) -> io::Result<()> {
     let mut file = OpenOptions::new().write(true).create_new(true).mode(mode).open(dir.join(name))?;
-    // The umask may have taken away more than we want.
+    // The umask may have removed wanted bits.
     file.set_permissions(Permissions::from_mode(mode))?;
     file.write_all(text.as_bytes())?;
     file.sync_all()?;
     sync(dir)
 }
 
-/// Writes a file, or replaces it whole.
+/// Writes a file, or replaces it completely.
 pub(super) fn replace(dir: &Path, name: &str, mode: u32, text: &str) -> io::Result<()> {
     let temporary = format!(".{name}.tmp");
     match fs::remove_file(dir.join(&temporary)) {

@@ -53,14 +53,14 @@ pub(super) fn run(args: &Args, out: &mut Report<'_>) -> Result<(), Error> {
     Err(Error::all(&failed))
 }
 
-/// What came of it.
+/// The outcome.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Outcome {
-    /// The file said so already.
+    /// The file is up to date.
     Unchanged(Vec<Pin>),
     /// The file is new.
     Replaced(Vec<Pin>),
-    /// The server gives none out.
+    /// The server has no list.
     Nothing,
 }
 
@@ -150,7 +150,7 @@ pub(super) fn after_join(target: &Target, trust: &Trusted, dir: &Path) -> Result
     let credential = read_credential(&dir.join("credential")).map_err(Error::new)?;
     match refresh(target, trust, &Authorization::Bearer(&credential), &dir.join("ca.pem")) {
         Ok(outcome) => Ok(outcome),
-        // A server of an older version: what was pinned is all there is.
+        // A server of an older version has no list: only the pinned CA is trusted.
         Err(Failure::Call(CallError::Refused(problem))) if problem.code.as_str() == "not-found" => {
             Ok(Outcome::Nothing)
         }

@@ -43,7 +43,7 @@ impl<'a> Report<'a> {
         }
     }
 
-    /// Something that is not as it should be, and keeps nothing from being done.
+    /// A warning: a problem that does not stop the verb.
     pub(super) fn warning(&mut self, text: impl Display) -> io::Result<()> {
         if self.json.is_some() { self.item("warnings", text) } else { writeln!(self.out, "warning: {text}") }
     }

@@ -15,7 +15,7 @@ use pam_kbmfa::clock::wall_us;
 use pam_kbmfa::config::access::Access;
 use pam_kbmfa::config::{ADDRESS_TIME, Config};
 
-/// A difference of clocks, in seconds, that spoils certificates and the reading of logs.
+/// Difference of clocks, in seconds, from which on certificates and logs become unreliable.
 const CLOCK_S_MAX: i64 = 30;
 
 /// Show whether every server can be reached and knows this machine.
@@ -73,7 +73,7 @@ pub(super) fn findings(config: &Config, access: &Access) -> Vec<Finding> {
     findings
 }
 
-/// What to do about an answer that is complained about.
+/// The fix for a bad answer.
 fn fix(answer: &Answer) -> String {
     match &answer.machine {
         Err(error) => cures::cure(error, &answer.target.host, Stage::Joined),
@@ -95,13 +95,13 @@ fn ask(target: &Target, access: &Access) -> Answer {
     let machine: Result<Machine, CallError> =
         Client::new(target, &access.trust, Some(&access.authorization()), None)
             .and_then(|client| client.call(Method::GET, "/v1/machines/self", nothing, ADDRESS_TIME));
-    // The server read its clock somewhere between our two readings.
+    // The server read its clock between our two readings.
     let here_us = i64::midpoint(start_us, wall_us());
     let ahead_us = machine.as_ref().map_or(0, |machine| here_us.saturating_sub(machine.server_time_us));
     Answer { target: target.clone(), machine, ahead_s: ahead_us / 1_000_000 }
 }
 
-/// What is wrong with an answer, if anything is.
+/// The fault of an answer, if any.
 fn complain(answer: &Answer, config: &Config) -> Option<String> {
     let address = answer.target.address;
     let deadline_s = config.deadline.as_secs();
@@ -128,7 +128,7 @@ fn failing_over_s(config: &Config) -> u64 {
     ADDRESS_TIME.as_secs().saturating_mul(u64::try_from(config.targets.len()).unwrap_or(u64::MAX))
 }
 
-/// Where the resolver no longer says what pam.toml says.
+/// Servers whose addresses in pam.toml differ from the resolver's.
 fn compare_names(config: &Config) -> Vec<String> {
     let mut notes: Vec<String> = config.targets.iter().filter_map(|target| compare(target, config)).collect();
     notes.dedup();

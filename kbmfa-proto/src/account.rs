@@ -4,8 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::names::UserName;
 
-/// Who runs the program that asks, where that is no network service: su, sudo. Each name is the machine's
-/// own for a uid, but for `ruser`.
+/// The caller of a local program: su, sudo. Each name except `ruser` is the machine's own for a uid.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct LocalCaller {
     /// The process's real uid. 0 under sudo, which becomes root before it calls PAM.
@@ -13,7 +12,7 @@ pub struct LocalCaller {
     /// The account of that uid.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub user: Option<UserName>,
-    /// The account of the kernel's login uid: who once logged in. Absent where none was ever set, as in a container.
+    /// The account of the kernel's login uid, which logged in. Absent if none was set, as in a container.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub login_user: Option<UserName>,
     /// `PAM_RUSER`: the account that the program itself names as its caller.
@@ -22,12 +21,12 @@ pub struct LocalCaller {
 }
 
 impl LocalCaller {
-    /// The account that wants something: of the real uid, or if that is root, the one that the program names.
+    /// The calling account: that of the real uid, or if that is root, the one that the program names.
     pub fn account(&self) -> Option<&UserName> {
         if self.uid == 0 { self.ruser.as_ref().or(self.user.as_ref()) } else { self.user.as_ref() }
     }
 
-    /// The account that once logged in, where it is another than the one that wants something.
+    /// The account that logged in, if it differs from the calling account.
     pub fn other_login(&self) -> Option<&UserName> {
         self.login_user.as_ref().filter(|login| Some(*login) != self.account())
     }
@@ -38,7 +37,7 @@ impl LocalCaller {
     }
 }
 
-/// Uid 0 is `root` under any name. The name that it went by is kept as typed, unless another one was.
+/// Uid 0 is `root` under any name. Its other name is kept as typed, unless a name was typed.
 pub(crate) fn root_is_root(user: &mut UserName, typed: &mut Option<UserName>, uid: Option<u32>) {
     let root = UserName::root();
     if uid == Some(0) && *user != root {

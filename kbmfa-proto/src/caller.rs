@@ -14,14 +14,14 @@ pub const SECRET_BYTES_MAX: usize = 256;
 const BEARER: &str = "Bearer";
 const AUTH_TOKEN: &str = "AuthToken";
 
-/// What the header says. It holds secrets, and prints nothing.
+/// The contents of the header. They are secret, and `Debug` prints nothing of them.
 #[derive(PartialEq, Eq)]
 pub enum Authorization<'a> {
     /// `Bearer CREDENTIAL`: a machine's own.
     Bearer(&'a str),
     /// `AuthToken NAME:SECRET:TOKEN`.
     AuthToken {
-        /// What the machine says that it is called.
+        /// The name that the machine claims.
         claims: MachineName,
         /// The login's own secret: 128 random bits, 32 lower-case hexadecimal digits.
         secret: &'a str,
@@ -31,7 +31,7 @@ pub enum Authorization<'a> {
 }
 
 impl<'a> Authorization<'a> {
-    /// Reads the header's value; `None` if it is anything else.
+    /// Parses the header's value; `None` if it has another form.
     pub fn read(value: &'a str) -> Option<Self> {
         let (scheme, rest) = value.split_once(' ')?;
         let fits = |secret: &str| (1..=SECRET_BYTES_MAX).contains(&secret.len());

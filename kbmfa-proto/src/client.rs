@@ -34,7 +34,8 @@ pub const REPLY_BYTES_MAX: u64 = 64 * 1024;
 
 /// Largest head of a reply, in bytes.
 const HEAD_BYTES_MAX: usize = 8 * 1024;
-// A larger one has to be noticed before it fills the buffer, for a full buffer reads like a connection that broke.
+// A larger one must be noticed before it fills the buffer, because a full buffer looks like a broken
+// connection.
 const _: () = assert!(HEAD_BYTES_MAX < wire::BUFFER_BYTES);
 
 /// One address of one server.
@@ -49,17 +50,17 @@ pub struct Target {
 /// Why a call has no usable answer.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    /// No TCP connection came about: the only error that means "unreachable".
+    /// No TCP connection: the only error that means "unreachable".
     #[error("no connection: {0}")]
     Connect(std::io::Error),
-    /// The certificate did not convince, or the peer does not speak TLS 1.3.
+    /// The certificate is not trusted, or the peer does not support TLS 1.3.
     #[error("TLS: {}", certificate_words::why(.0))]
     Tls(rustls::Error),
     /// The call's deadline has passed.
     #[error("no answer in time")]
     Timeout,
-    /// No TCP connection came about, but this process was stopped, or its machine suspended, for most of the time
-    /// that it had: that says nothing about the server.
+    /// No TCP connection, but this process was stopped, or its machine suspended, for most of the time: that
+    /// says nothing about the server.
     #[error("this process was stopped while it was connecting")]
     StoodStill,
     /// The watched person left.
@@ -68,10 +69,10 @@ pub enum Error {
     /// The connection broke.
     #[error("connection lost: {0}")]
     Lost(std::io::Error),
-    /// An answer that is not ours, is too large or makes no sense.
+    /// An answer that is not of this protocol, is too large or is not valid.
     #[error("not a kbmfa answer: {0}")]
     Garbage(String),
-    /// The server's own word that it will not.
+    /// The server refused.
     #[error("{} ({})", .0.title, .0.code)]
     Refused(Problem),
 }

@@ -12,7 +12,7 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 pub struct Time(i64);
 
 impl Time {
-    /// The moment so many microseconds after 1970.
+    /// The moment this many microseconds after 1970.
     pub const fn from_micros(micros: i64) -> Self {
         Self(micros)
     }
@@ -22,7 +22,7 @@ impl Time {
         self.0
     }
 
-    /// The moment so much earlier.
+    /// The moment this much earlier.
     #[must_use]
     pub fn minus(self, length: Duration) -> Self {
         Self(self.0.saturating_sub(i64::try_from(length.as_micros()).unwrap_or(i64::MAX)))
@@ -51,7 +51,7 @@ impl fmt::Display for Time {
     }
 }
 
-/// Something that tells the time.
+/// A source of time.
 pub trait Clock: Send + Sync {
     /// The moment now.
     fn now(&self) -> Time;

@@ -33,7 +33,7 @@ mod channels;
 pub mod fuzz;
 pub mod own_files;
 
-/// Where the file is unless told otherwise.
+/// Default path of the file.
 pub const DEFAULT_PATH: &str = "/etc/kbmfa/server.toml";
 
 /// A module spends up to this long on each of its servers before it tries the next (docs/protocol.md).
@@ -46,29 +46,29 @@ const POLL_GRACE: (Duration, Duration) = (Duration::from_secs(6), Duration::from
 /// Shortest and longest cool-down.
 const COOL_DOWN: (Duration, Duration) = (Duration::ZERO, Duration::from_secs(3600));
 
-/// Shortest and longest time that ended logins are kept, in days. A week is far longer than anything looks back.
+/// Shortest and longest time that ended logins are kept, in days. A week is far longer than any look-back.
 const KEEP_DAYS: (u64, u64) = (7, 36_500);
 /// The highest limit that may be set.
 const NUMBER_MAX: u64 = 1_000_000;
-/// `asks_per_user_everywhere` in times `asks_per_user`: unless it is set, and at the least.
+/// `asks_per_user_everywhere` as a multiple of `asks_per_user`: default and minimum.
 const EVERYWHERE_DEFAULT: u64 = 10;
 const EVERYWHERE_MIN: u64 = 4;
 
-/// The `AUTH_TOKEN`'s length. The old tool took any; a shorter one can be guessed over the network.
+/// Length of the `AUTH_TOKEN`. The old tool accepted any; a shorter one can be guessed over the network.
 const AUTH_TOKEN_BYTES: RangeInclusive<usize> = 16..=SECRET_BYTES_MAX;
-/// As much of its file as is read.
+/// Most bytes of its file that are read.
 const TOKEN_FILE_BYTES_MAX: u64 = 1024;
 
 /// A valid configuration.
 #[derive(Debug, Clone)]
 pub struct Config {
-    /// Where everything is kept.
+    /// Directory for the database, keys and certificates.
     pub state_dir: PathBuf,
     /// Listeners, names and limits.
     pub http: http::Settings,
     /// Who may enter.
     pub policy: policy::Settings,
-    /// How long a silent machine is waited for.
+    /// How long a machine may be silent.
     pub poll_grace: Duration,
     /// How long after a denial the same user from the same address is refused on the same machine.
     pub cool_down: Duration,
@@ -122,7 +122,7 @@ impl Config {
         Ok(config)
     }
 
-    /// What is wrong with the policy although every key is right, by the machines and pools that there are.
+    /// Faults of a policy with valid keys, checked against the existing machines and pools.
     ///
     /// # Errors
     /// What the database says.
@@ -140,7 +140,7 @@ impl Config {
         all.into_iter().collect()
     }
 
-    /// True if it matters who answers at the console: an answer from a session without a login uid does not count then.
+    /// True if rules distinguish approvers at the console: then answers without a login uid do not count.
     pub fn tells_console_approvers_apart(&self) -> bool {
         self.terms().any(|terms| match &terms.approvers {
             Approvers::Anyone => false,
@@ -149,7 +149,7 @@ impl Config {
         })
     }
 
-    /// What each rule that asks says, and what holds where none speaks.
+    /// The terms of each rule that asks, and the default.
     fn terms(&self) -> impl Iterator<Item = &Terms> {
         let ruled = self.policy.rules.iter().filter_map(|rule| match &rule.says {
             Says::Ask(terms) => Some(terms),
@@ -219,7 +219,7 @@ fn gather<'a>(file: &'a File<'a>) -> Config {
     Config { state_dir, http, policy, poll_grace, cool_down, keep, chat, auth_token, auth_token_file, admin }
 }
 
-/// The token that the old tool gave to all of its hosts. It is read with the configuration, so that a SIGHUP changes it.
+/// The token that the old tool gave to all of its hosts. Read with the configuration, so a SIGHUP reloads it.
 fn auth_token(server: &Section<'_>, file: Option<&Path>) -> Option<AuthToken> {
     let from = ranges(server, "auth_token_from");
     let Some(path) = file else {
@@ -244,7 +244,7 @@ fn auth_token(server: &Section<'_>, file: Option<&Path>) -> Option<AuthToken> {
 /// The token in this file.
 ///
 /// # Errors
-/// Why it cannot be taken, as a sentence.
+/// The reason why it cannot be used, as a sentence.
 pub fn read_auth_token(path: &Path) -> Result<SecretHash, String> {
     let file = fs::File::open(path).map_err(|error| error.to_string())?;
     let mode = file.metadata().map_err(|error| error.to_string())?.mode();
@@ -259,7 +259,7 @@ pub fn read_auth_token(path: &Path) -> Result<SecretHash, String> {
 /// What is kept of a token in memory.
 ///
 /// # Errors
-/// Why it cannot be taken, as a sentence.
+/// The reason why it cannot be used, as a sentence.
 pub fn auth_token_hash(token: &str) -> Result<SecretHash, String> {
     let fits = AUTH_TOKEN_BYTES.contains(&token.len()) && token.bytes().all(|byte| byte.is_ascii_graphic());
     if !fits {
@@ -295,7 +295,7 @@ fn limits(login: &Section<'_>) -> Limits {
     }
 }
 
-/// One `[[policy.rule]]`. What it does not say is as in `[policy]` and `[login]`.
+/// One `[[policy.rule]]`. Missing keys have the values of `[policy]` and `[login]`.
 fn rule(section: Section<'_>, default: &Terms, chat: &Chat, poll_grace: Duration) -> Rule {
     let scope = Scope {
         pools: section.parsed_list("pools").unwrap_or_default(),
@@ -346,7 +346,7 @@ fn exemption(section: &Section<'_>, scope: &Scope) {
     }
 }
 
-/// Time-outs nest, or a module that fails over is taken for gone.
+/// The time-outs must nest, or a module that fails over counts as gone.
 fn nest(section: &Section<'_>, key: &'static str, poll_grace: Duration, window: Duration) {
     if poll_grace <= MODULE_SERVER_TIMEOUT {
         section.fault(key, "poll_grace must be longer than the 5 s that a module spends on one server");

@@ -11,10 +11,10 @@ use crate::shared::Shared;
 /// How often a fault that stays the same is logged again.
 const REPEAT: Duration = Duration::from_secs(300);
 
-/// Shortest time between two lines about one thing, whatever it fails by.
+/// Shortest time between two lines about one thing, whatever the error.
 const GAP: Duration = Duration::from_secs(10);
 
-/// What one loop, or one kind of work, fails by.
+/// The faults of one loop, or of one kind of work.
 pub struct FaultLog {
     /// Such as `transaction `, or nothing.
     kind: &'static str,
@@ -23,38 +23,38 @@ pub struct FaultLog {
 }
 
 impl FaultLog {
-    /// Nothing has failed yet. `what` begins each line.
+    /// Without a fault. `what` begins each line.
     pub const fn new(what: &'static str) -> Self {
         Self { kind: "", what, faults: Faults::NONE }
     }
 
-    /// It failed.
+    /// Notes a failure.
     pub fn failed(&mut self, error: impl Display) {
         if let Some(line) = self.due(&error.to_string()) {
             log::error!("{line}");
         }
     }
 
-    /// The line that is due for this failure.
+    /// The line to log for this failure, if any.
     fn due(&mut self, error: &str) -> Option<String> {
         let line = self.faults.failed(clock::monotonic(), error)?;
         Some(format!("{}{}: {line}", self.kind, self.what))
     }
 
-    /// It went well.
+    /// Notes a success.
     pub fn succeeded(&mut self) {
         if let Some(line) = self.over() {
             log::info!("{line}");
         }
     }
 
-    /// The line that is due when it goes well.
+    /// The line to log after a success, if any.
     fn over(&mut self) -> Option<String> {
         let line = self.faults.succeeded(clock::monotonic())?;
         Some(format!("{}{}: {line}", self.kind, self.what))
     }
 
-    /// One or the other; returns what came of it.
+    /// Notes a result, and returns it.
     pub fn note<T, E: Display>(&mut self, result: Result<T, E>) -> Option<T> {
         match result {
             Ok(done) => {
@@ -73,21 +73,21 @@ impl FaultLog {
 pub struct SharedFaultLog(Shared<FaultLog>);
 
 impl SharedFaultLog {
-    /// Nothing has failed yet. `what` begins each line.
+    /// Without a fault. `what` begins each line.
     pub const fn new(what: &'static str) -> Self {
         Self(Shared::new(FaultLog::new(what)))
     }
 
-    /// It failed.
+    /// Notes a failure.
     pub fn failed(&self, error: impl Display) {
-        // Not logged under the lock: whoever reads the log may be stuck.
+        // Logged after the lock is released, because writing to the log may block.
         let error = error.to_string();
         if let Some(line) = self.0.with(|log| log.due(&error)) {
             log::error!("{line}");
         }
     }
 
-    /// It went well.
+    /// Notes a success.
     pub fn succeeded(&self) {
         if let Some(line) = self.0.with(FaultLog::over) {
             log::info!("{line}");
@@ -102,7 +102,7 @@ pub struct FaultLogs {
 }
 
 impl FaultLogs {
-    /// Nothing has failed yet. `kind` begins each line, before the name.
+    /// Without a fault. `kind` begins each line, before the name.
     pub fn new(kind: &'static str) -> Self {
         Self { kind, logs: HashMap::new() }
     }
@@ -121,11 +121,11 @@ impl FaultLogs {
     }
 }
 
-/// What failed, and which line is due.
+/// The faults, and the lines that are due.
 struct Faults {
     /// Failures since the last line.
     unsaid: u64,
-    /// The last line about a failure, and when it was.
+    /// The last line about a failure, and its time.
     said: Option<(String, Duration)>,
     is_failing: bool,
 }
@@ -150,7 +150,7 @@ impl Faults {
         }
     }
 
-    /// What comes and goes is one fault, as long as it comes back within [`GAP`].
+    /// A fault that comes back within [`GAP`] is the same fault.
     fn succeeded(&mut self, now: Duration) -> Option<String> {
         if !self.is_failing || self.said.as_ref().is_some_and(|(_, at)| now.saturating_sub(*at) < GAP) {
             return None;

@@ -15,7 +15,7 @@ fn main() -> ExitCode {
         Err(error) if error.use_stderr() && wants_json => Err(Failure::usage(error.render())),
         Err(error) => {
             let status = if error.use_stderr() { Exit::Usage.status() } else { 0 };
-            // Nowhere to say it if both are gone.
+            // If both streams are closed the error cannot be reported.
             let _ = error.print();
             return status.into();
         }
@@ -25,7 +25,7 @@ fn main() -> ExitCode {
         Err(failure) => {
             let text = if wants_json { failure.to_json() } else { failure.to_string() };
             if matches!(failure.exit(), Exit::Failed | Exit::Usage) {
-                // Nowhere to say it if stderr is gone.
+                // If stderr is closed the error cannot be reported.
                 let _ = writeln!(io::stderr(), "{text}");
             }
             failure.exit().status().into()
@@ -53,6 +53,6 @@ fn start_logging(is_terminal: bool) {
             }
         })
         .init();
-    // Our own debug lines come out only if somebody turns this up.
+    // Debug lines are only written if the level is raised.
     log::set_max_level(log::LevelFilter::Info);
 }

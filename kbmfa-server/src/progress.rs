@@ -15,10 +15,10 @@ use crate::shared::Shared;
 /// Time between two ticks of the checking thread.
 pub const TICK: Duration = Duration::from_millis(250);
 
-/// A loop that is silent for so many times its bound is given up, and the process with it.
+/// A loop that is silent for this many times its limit counts as lost, and the process exits.
 const GIVE_UP_AFTER: u32 = 3;
 
-/// How often a loop that waits for something outside says that it still waits; shorter than any bound.
+/// Interval at which a loop that waits for an external event reports a round; shorter than any limit.
 const WAITING_INTERVAL: Duration = Duration::from_secs(2);
 
 /// Every loop of this process. Clones share everything.
@@ -37,33 +37,33 @@ struct Entry {
 pub struct Silence {
     /// The loop.
     pub name: &'static str,
-    /// Time since its last round, in which the process ran.
+    /// Time since its last round, without the time in which the process was stopped.
     pub silent: Duration,
     /// Longest time that a round may take.
     pub bound: Duration,
 }
 
 impl Silence {
-    /// The loop is past its bound: a login may not be served now.
+    /// The loop is past its limit: logins may not be served.
     pub fn is_late(&self) -> bool {
         self.silent >= self.bound
     }
 
-    /// The loop will not come back; only a new process helps.
+    /// The loop is lost; only a restart helps.
     pub fn is_hopeless(&self) -> bool {
         self.silent >= self.bound * GIVE_UP_AFTER
     }
 }
 
 impl Registry {
-    /// Enters a loop whose rounds take no longer than `bound`. It counts until the [`Progress`] is dropped.
+    /// Registers a loop whose rounds take at most `bound`, until the [`Progress`] is dropped.
     pub fn register(&self, name: &'static str, bound: Duration) -> Progress {
         let entry = Arc::new(Entry { name, bound, silent: AtomicU32::new(0) });
         self.0.with(|entries| entries.push(Arc::clone(&entry)));
         Progress { entry, registry: self.clone() }
     }
 
-    /// One [`TICK`] has passed. Only the checking thread calls this, once each time it wakes.
+    /// Counts one [`TICK`]. Only the checking thread calls this, once each time it wakes.
     pub fn tick(&self) {
         self.0.with(|entries| entries.iter().for_each(|entry| entry.stay_silent(1)));
     }
@@ -99,16 +99,16 @@ pub struct Progress {
 }
 
 impl Progress {
-    /// The loop has got round. Called once in each round, where the next one begins.
+    /// Reports a round. Called once in each round, at its beginning.
     pub async fn round(&self) {
         self.entry.silent.store(0, Ordering::Relaxed);
         #[cfg(debug_assertions)]
         hang::while_told(&self.entry).await;
     }
 
-    /// Waits for an event from outside, such as a caller, which may never come: reports a round now and at intervals.
-    /// What must end by itself (a query, a call with a deadline) does not belong in here, since a hang in it would not
-    /// be noticed.
+    /// Waits for an event from outside, such as a caller, which may never come: reports a round now and at
+    /// intervals. Do not use it for work that ends by itself (a query, a call with a deadline), since a hang
+    /// in it would not be noticed.
     pub async fn waiting<T>(&self, event: impl Future<Output = T>) -> T {
         let mut event = pin!(event);
         loop {
@@ -119,13 +119,13 @@ impl Progress {
         }
     }
 
-    /// A handle for a part of this loop that goes round by itself.
+    /// A handle for a part of this loop with rounds of its own.
     #[must_use]
     pub fn part(&self, name: &'static str, bound: Duration) -> Self {
         self.registry.register(name, bound)
     }
 
-    /// The loop has nothing more to do, and is no longer expected to get round.
+    /// The loop has finished its work, and no rounds are expected any more.
     pub fn finish(self) {
         drop(self);
     }
@@ -137,9 +137,9 @@ impl Drop for Progress {
     }
 }
 
-/// Hangs a loop on purpose, for tests; not in a release build. The variable `KBMFA_TEST_HANG` names a file of one line:
-/// `hang LOOP` until the loop is late, `abandon LOOP` until it is hopeless, `block LOOP` to block the thread with it. So
-/// that no test takes minutes, a loop that hangs on purpose grows old quickly.
+/// Hangs a loop on purpose, for tests; not in a release build. The variable `KBMFA_TEST_HANG` names a file of
+/// one line: `hang LOOP` until the loop is late, `abandon LOOP` until it is hopeless, `block LOOP` to block
+/// the thread with it. A loop that hangs on purpose ages faster, so that no test takes minutes.
 #[cfg(debug_assertions)]
 mod hang {
     use super::{Entry, TICK};
@@ -254,7 +254,7 @@ mod tests {
         }
     }
 
-    /// Only the checking thread makes ticks, and it was stopped as well.
+    /// Ticks come from the checking thread, which was stopped, too.
     #[tokio::test(start_paused = true)]
     async fn time_in_which_nobody_checked_makes_nobody_late() {
         let registry = Registry::default();

@@ -1,6 +1,6 @@
 //! The only source of random values.
 
-/// The system gave no random bytes.
+/// The system returned no random bytes.
 #[derive(Debug, thiserror::Error)]
 #[error("the system returned no random bytes: {0}")]
 pub struct NoRandomness(getrandom::Error);

@@ -7,7 +7,7 @@ use std::fmt;
 pub struct Secret(String);
 
 impl Secret {
-    /// Takes the secret in.
+    /// Wraps a secret.
     pub fn new(text: String) -> Self {
         Self(text)
     }
@@ -17,7 +17,7 @@ impl Secret {
         &self.0
     }
 
-    /// What may be stored of it.
+    /// The hash, which may be stored.
     pub fn hash(&self) -> SecretHash {
         SecretHash::of(&self.0)
     }

@@ -44,7 +44,7 @@ use reload::Reloadable;
 use supervision::IsWell;
 use systemd::Systemd;
 
-/// Connections that the loopback listener holds. None ever proves anything, so whoever only sits there is evicted.
+/// Connections of the loopback listener. None ever proves a credential, so idle ones are evicted.
 const STATUS_LIMITS: Limits = Limits {
     proven: 0,
     proven_per_source: 0,
@@ -53,20 +53,20 @@ const STATUS_LIMITS: Limits = Limits {
     unproven_time: Duration::from_secs(5),
 };
 
-/// How often is looked whether a restore was confirmed.
+/// Interval at which a restore's confirmation is checked.
 const CONFIRMATION_INTERVAL: Duration = Duration::from_millis(500);
 
-/// Pause before what a database that fails has stopped is tried again.
+/// Pause before work is retried after a database failure.
 const RETRY: Duration = Duration::from_secs(2);
 
 /// Longest time for a round of a loop that waits for the database at most once or twice, each time for another program's
 /// lock.
 const BOUND: Duration = Duration::from_secs(20);
 
-/// Reloads that may wait for their turn.
+/// Longest queue of reloads.
 const RELOADS_MAX: usize = 4;
 
-/// Longest time that the end waits for work on other threads.
+/// Longest time that the shutdown waits for work on other threads.
 const SHUTDOWN_TIME: Duration = Duration::from_secs(5);
 
 /// Why the server ended.
@@ -75,7 +75,7 @@ pub enum Error {
     /// The configuration is wrong.
     #[error(transparent)]
     Config(#[from] config::Error),
-    /// Others could touch the server's own files.
+    /// Others can write to the server's own files, or read its keys.
     #[error("{0}")]
     Files(String),
     /// The database failed.
@@ -90,19 +90,19 @@ pub enum Error {
     /// A loop failed.
     #[error(transparent)]
     Logins(#[from] logins::Error),
-    /// The relay cannot be used as it is set up.
+    /// The relay cannot be used with this configuration.
     #[error("{}", .0.found)]
     Relay(#[from] Fault),
-    /// Something has changed that only a restart can bring into force.
+    /// A setting has changed that needs a restart.
     #[error("{0} have changed, which takes a restart; all else stays as it was, too")]
     Restart(&'static str),
-    /// A loop ended that must not end.
+    /// A loop ended unexpectedly.
     #[error("the loop {0:?} stopped unexpectedly; the server shuts down")]
     Ended(&'static str),
 }
 
 impl Error {
-    /// What the operator does about it, where that is known.
+    /// The fix, if one is known.
     pub fn fix(&self) -> Option<&str> {
         match self {
             Self::Relay(fault) => fault.fix.as_deref(),
@@ -120,12 +120,12 @@ pub fn run(config_path: PathBuf) -> Result<(), Error> {
     open_files::raise_limit(config.http.files_needed());
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     let served = runtime.block_on(serve(config_path, config));
-    // A look-up in a name service that hangs must not keep the process.
+    // A hanging name-service look-up must not keep the process alive.
     runtime.shutdown_timeout(SHUTDOWN_TIME);
     served
 }
 
-/// The configuration, unless somebody else could have written it, or could touch what it names.
+/// Reads the configuration; an error if others could write to it, or have access to the files that it names.
 fn read(config_path: &Path) -> Result<Config, Error> {
     let config = Config::read(config_path)?;
     let faults = config.file_faults(config_path);
@@ -136,7 +136,7 @@ fn read(config_path: &Path) -> Result<Config, Error> {
     Err(Error::Files(told.join("\n")))
 }
 
-/// Logs what an operator should know of a configuration that can be used all the same.
+/// Logs warnings about a valid configuration.
 fn warn(db: &Db, config_path: &Path, config: &Config) -> Result<(), Error> {
     for fault in db.read_blocking(|tx| config.policy_faults(tx))? {
         log::warn!("{}: {fault}", config_path.display());
@@ -239,7 +239,7 @@ fn start_hearing(
     reloads
 }
 
-/// Starts what keeps the server well, and the thread that watches all loops.
+/// Starts the maintenance loops, and the thread that watches all loops.
 fn start_upkeep(
     loops: &mut Loops,
     config: &Config,
@@ -286,14 +286,14 @@ fn start_chat(
     Some(keybase)
 }
 
-/// What both doors lead to.
+/// What both listeners share.
 struct Shared {
     readiness: Readiness,
     sessions: Sessions,
     strangers: RejectedCallers,
 }
 
-/// The door for machines, and the one for the operator's own tools.
+/// The listener for machines, and the one for the operator's own tools.
 fn doors(
     http: &http::Settings,
     shared: Shared,
@@ -325,7 +325,7 @@ fn doors(
     (door, status_door)
 }
 
-/// What the server is told from outside. Hooked before anybody can believe that it serves.
+/// Signals. Installed before the server reports that it is ready.
 struct Signals {
     terminate: Signal,
     interrupt: Signal,
@@ -342,7 +342,7 @@ impl Signals {
     }
 }
 
-/// How the server is told something.
+/// The signals that the server handles.
 struct Told {
     signals: Signals,
     reloads: mpsc::Receiver<admin_socket::Reload>,
@@ -379,7 +379,7 @@ async fn until_told_to_end(
     }
 }
 
-/// The start goes into the audit log: a machine's silence counts only from here. None while the database is
+/// Records the start in the audit log: a machine's silence counts only from here. None while the database is
 /// read-only.
 async fn record_start(db: &Db) -> Result<Option<Time>, db::Error> {
     let started = db.write("server.started", |tx| usecases::server::started(tx).map(Some));
@@ -389,7 +389,7 @@ async fn record_start(db: &Db) -> Result<Option<Time>, db::Error> {
     }
 }
 
-/// After a restore nothing is judged until that is confirmed: waits for it, then lets the loops begin.
+/// After a restore no login is judged until it is confirmed: waits for that, then starts the loops.
 async fn open_in_time(db: Db, logins: Logins, open: watch::Sender<Option<Time>>, progress: Progress) {
     let mut faults = FaultLog::new("the confirmation of a restore cannot be recorded");
     if open.borrow().is_none() {
@@ -417,12 +417,12 @@ async fn once_open<T, F: Future<Output = T>>(
 ) -> T {
     match progress.waiting(opened.wait_for(Option::is_some)).await.map(drop) {
         Ok(()) => run(progress).await,
-        // What confirms has ended, and with it the server.
+        // The sender is gone: the server is shutting down.
         Err(_) => std::future::pending().await,
     }
 }
 
-/// Makes the words of events that were there before the index was, and then has nothing more to do.
+/// Indexes events that are older than the word index, and then ends.
 async fn index(db: Db, progress: Progress) {
     let mut faults = FaultLog::new("word index");
     loop {

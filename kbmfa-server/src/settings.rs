@@ -72,7 +72,7 @@ impl<'a> File<'a> {
         Section { file: self, name, at, table, taken: RefCell::default(), replaced: RefCell::default() }
     }
 
-    /// All that was found wrong, after every section was read.
+    /// All faults, after every section was read.
     ///
     /// # Errors
     /// [`Faults`], if there are any.
@@ -167,7 +167,7 @@ impl<'a> Section<'a> {
         self.take(key, read).unwrap_or(default)
     }
 
-    /// A list of texts that each stand for something else; those that do not are faults.
+    /// A list of texts to parse; invalid ones are faults.
     pub fn parsed_list<T: FromStr<Err: fmt::Display>>(&self, key: &'static str) -> Option<Vec<T>> {
         let texts = self.list(key)?;
         if texts.is_empty() {
@@ -192,7 +192,7 @@ impl<'a> Section<'a> {
         self.find(key).is_some()
     }
 
-    /// A text that stands for something else; `default` if it is absent or wrong.
+    /// A text to parse; `default` if it is absent or invalid.
     pub fn parsed<T: FromStr<Err: fmt::Display>>(&self, key: &'static str, default: T) -> T {
         self.take(key, |value| text(value)?.parse().map_err(|e: T::Err| e.to_string())).unwrap_or(default)
     }
@@ -250,7 +250,7 @@ impl<'a> Section<'a> {
         self.take(key, read).unwrap_or(default)
     }
 
-    /// Records a fault of this section that no single key is to blame for, or of `key` if it is there.
+    /// Records a fault of `key` if it exists, else of the whole section.
     pub fn fault(&self, key: &'static str, what: &str) {
         let at = self.find(key).map_or(self.at, |value| value.span().start);
         self.file.fault(at, &format!("{}.{key}: {what}", self.name));

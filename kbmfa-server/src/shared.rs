@@ -20,11 +20,11 @@ impl<T> Shared<T> {
         Self(Mutex::new(state))
     }
 
-    /// Locks, runs `work` on the state and unlocks. The result cannot borrow from the state. `work` must be short and must
-    /// not lock anything else: a second lock on the same thread panics, because a server that ends is started again and one
-    /// that hangs is not.
+    /// Locks, runs `work` on the state and unlocks. The result cannot borrow from the state. `work` must be
+    /// short and must not lock anything else: a second lock on the same thread panics, because a server that
+    /// exits is restarted, and one that hangs is not.
     ///
-    /// A panic in `work` leaves the state usable: whatever is kept here is valid after each statement.
+    /// A panic in `work` does not poison the lock: the state is valid after each statement.
     pub fn with<R>(&self, work: impl FnOnce(&mut T) -> R) -> R {
         let _held = Held::mark();
         work(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner))

@@ -25,7 +25,7 @@ impl From<IpAddr> for Address {
 
 impl FromStr for Address {
     type Err = String;
-    /// Takes an address with or without a zone (`fe80::1%eth0`).
+    /// Parses an address with or without a zone (`fe80::1%eth0`).
     fn from_str(text: &str) -> Result<Self, String> {
         let found = match text.split_once('%') {
             Some((address, _zone)) => address.parse().map(IpAddr::V6).ok(),
@@ -42,7 +42,7 @@ impl fmt::Display for Address {
 }
 
 impl Address {
-    /// What limits count this address as.
+    /// The source that limits count for this address.
     pub fn source(self) -> Source {
         Source(match self.0 {
             IpAddr::V6(address) => counted(address),
@@ -51,8 +51,8 @@ impl Address {
     }
 }
 
-/// Behind a NAT64 prefix lie as many IPv4 clients as there are addresses in it: each counts by itself. A range of IPv4
-/// addresses does not take them in, since an exemption must not follow from what a translator made of an address.
+/// Each address below the NAT64 prefix is another IPv4 client, and counts separately. A range of IPv4
+/// addresses does not contain them, because an exemption must not depend on a translated address.
 fn counted(address: Ipv6Addr) -> IpAddr {
     let bits = address.to_bits();
     match u32::try_from(bits ^ NAT64.to_bits()) {
@@ -85,7 +85,7 @@ impl fmt::Display for Source {
 pub struct Range(IpNet);
 
 impl Range {
-    /// Whether the address lies in it. An IPv6 range never takes in an IPv4 address, nor the other way round.
+    /// Whether the address lies in it. An IPv6 range never contains an IPv4 address, nor the reverse.
     pub fn contains(&self, address: Address) -> bool {
         self.0.contains(&address.0)
     }
@@ -118,14 +118,14 @@ fn unwrapped(range: IpNet) -> IpNet {
     plain.and_then(|(length, address)| Ipv4Net::new(address, length).ok()).map_or(range, IpNet::from)
 }
 
-/// Where a login or session comes from, as its machine reports it: an address, or whatever name PAM has for the host.
+/// The origin of a login or session, as its machine reports it: an address, or PAM's name for the host.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Origin {
     /// For people: the exact address, or the reported name.
     pub shown: String,
-    /// What limits and cool-down compare. Never empty.
+    /// The text that limits and cool-down compare. Never empty.
     pub key: String,
-    /// For policy ranges; `None` for a name.
+    /// The address for policy ranges; `None` for a name.
     pub address: Option<Address>,
 }
 
@@ -144,7 +144,7 @@ impl Origin {
     }
 }
 
-/// Where this address counts as coming from, for tests.
+/// The source of this address, for tests.
 #[cfg(test)]
 pub(crate) fn of_address(text: &str) -> Source {
     text.parse::<Address>().unwrap().source()
@@ -234,7 +234,7 @@ mod tests {
                 IpAddr::from(Ipv6Addr::from_bits(bits))
             };
             let (one, other) = (host(one), host(other));
-            // The two prefixes that carry IPv4 addresses are spread over their addresses instead.
+            // The two prefixes that contain IPv4 addresses are tested with these addresses instead.
             let is_v4 = |address: IpAddr| {
                 address.to_canonical().is_ipv4() || address.to_string().starts_with("64:ff9b::")
             };

@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 
 use crate::{Error, doctor};
 
-/// What names us, in small letters.
+/// Words that name kbmfa, in lower case.
 const NAME: &str = "kbmfa";
 
 /// Where libpam reads stacks.
@@ -30,7 +30,7 @@ impl fmt::Display for Reference {
     }
 }
 
-/// Every line that names us: in PAM's files and what they include, and in sshd's configuration and what it includes.
+/// Every line that names kbmfa, in PAM's files and in sshd's configuration, with their included files.
 pub(super) fn find(root: &Path, sshd_config: &Path) -> Result<Vec<Reference>, Error> {
     let mut found = Vec::new();
     let mut open: Vec<PathBuf> = Vec::new();
@@ -57,7 +57,7 @@ pub(super) fn find(root: &Path, sshd_config: &Path) -> Result<Vec<Reference>, Er
     Ok(found)
 }
 
-/// A file that a PAM line includes by its whole path; those without one lie in PAM's own directories.
+/// A file that a PAM line includes by its absolute path; others are in PAM's own directories.
 fn included(line: &str) -> Option<PathBuf> {
     let words: Vec<&str> = line.split('#').next().unwrap_or_default().split_whitespace().collect();
     let includes = words.iter().position(|word| {

@@ -16,13 +16,13 @@ use crate::{Error, Report, names, place};
 use pam_kbmfa::config::access::Access;
 use pam_kbmfa::config::{ADDRESS_TIME, ADDRESSES_MAX, Config};
 
-/// The addresses of one server that are to stand in pam.toml from now on.
+/// The new addresses of one server in pam.toml.
 struct Moved {
     host: String,
     addresses: Vec<IpAddr>,
 }
 
-/// Looks every server's name up; writes pam.toml if one of them has moved. Returns what is in force now.
+/// Looks every server's name up; writes pam.toml if one has moved. Returns the configuration in force.
 pub(super) fn refresh(
     path: &Path,
     config: Config,
@@ -80,8 +80,8 @@ fn servers(config: &Config) -> Vec<(String, u16, Vec<IpAddr>)> {
     servers
 }
 
-/// What stands in the file from now on: of what was looked up, the addresses at which the server answers first, then those
-/// that are on file already and may only be down. None if it answers at none of them.
+/// The new list: first the looked-up addresses at which the server answers, then those that are in the file
+/// already and may only be down. None if it answers at none.
 fn choose(on_file: &[IpAddr], looked_up: &[IpAddr], answers: impl Fn(IpAddr) -> bool) -> Option<Vec<IpAddr>> {
     let looked_up = looked_up.get(..ADDRESSES_MAX).unwrap_or(looked_up);
     let (mut proven, others): (Vec<IpAddr>, Vec<IpAddr>) =

@@ -14,7 +14,7 @@ use std::sync::{Arc, OnceLock};
 use super::Error;
 use crate::pin::Pin;
 
-/// Whom to trust, ready for use.
+/// The trusted certificates, ready for use.
 #[derive(Clone, Debug)]
 pub struct Trust {
     pub(super) config: Arc<ClientConfig>,
@@ -55,7 +55,7 @@ impl Trust {
         Ok(Self { config: finish(config), first_contact: None })
     }
 
-    /// Trusts whatever chain contains a CA with this pin, for `join`.
+    /// Trusts any chain that contains a CA with this pin, for `join`.
     ///
     /// # Errors
     /// [`BadCa::SetUp`] if the TLS library refuses.
@@ -76,7 +76,8 @@ impl Trust {
 /// The pin of a CA certificate in DER; `None` if it is not a certificate.
 pub fn pin_of(certificate: &CertificateDer<'_>) -> Option<Pin> {
     let anchor = webpki::anchor_from_trusted_cert(certificate).ok()?;
-    // webpki hands out the content of the SubjectPublicKeyInfo; the pin is taken over the whole of it.
+    // webpki returns the content of the SubjectPublicKeyInfo; the pin is the hash of all of it, header
+    // included.
     let content = anchor.subject_public_key_info.as_ref();
     let mut hash = Sha256::new();
     hash.update([0x30]);
@@ -99,8 +100,8 @@ pub(super) fn server_name(host: &str) -> Result<ServerName<'static>, Error> {
     ServerName::try_from(host.to_owned()).map_err(|_| Error::Garbage(format!("{host:?} is no host name")))
 }
 
-/// ring's algorithms, but for signing: a client without a certificate signs nothing, and RSA keys alone would be a
-/// fortieth of the module.
+/// ring's algorithms, except for signing: a client without a certificate signs nothing, and RSA keys alone
+/// would be 2.5 % of the module.
 pub fn provider() -> CryptoProvider {
     CryptoProvider { key_provider: &NoKeys, ..ring::default_provider() }
 }
@@ -121,7 +122,7 @@ fn builder() -> Result<rustls::ConfigBuilder<ClientConfig, rustls::WantsVerifier
         .map_err(BadCa::SetUp)
 }
 
-/// One connection serves one login: nothing is resumed, so no ticket is kept.
+/// One connection serves one login: sessions are never resumed, so no ticket is stored.
 fn finish(mut config: ClientConfig) -> Arc<ClientConfig> {
     config.resumption = rustls::client::Resumption::disabled();
     Arc::new(config)
@@ -155,7 +156,7 @@ impl ServerCertVerifier for PinVerifier {
             .map_err(|e| rustls::Error::General(e.to_string()))?;
         let verified =
             strict.verify_server_cert(end_entity, intermediates, server_name, ocsp_response, now)?;
-        // Every certificate with the pin holds the same key: the first one seen will do.
+        // All certificates with the pin have the same key, so the first one is enough.
         let _ = self.seen.set(ca.to_vec());
         Ok(verified)
     }

@@ -12,14 +12,14 @@ use super::Config;
 use crate::db;
 use crate::http::Certificate;
 
-/// One file or directory that the server does not believe.
+/// One file or directory that the server does not trust.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct FileFault {
-    /// Which.
+    /// Its path.
     pub path: PathBuf,
     /// Why, for people.
     pub why: String,
-    /// The command that puts it right.
+    /// The command that fixes it.
     pub fix: String,
 }
 
@@ -30,7 +30,7 @@ impl fmt::Display for FileFault {
 }
 
 impl Config {
-    /// What is wrong with the files that decide who may log in, for whoever runs this: the account that serves.
+    /// Faults of the files that decide who may log in. Runs as the account that serves.
     pub fn file_faults(&self, config: &Path) -> Vec<FileFault> {
         let (own, mut faults) = (Uid::effective(), Vec::new());
         for (path, readers) in self.own_files(config) {
@@ -39,7 +39,7 @@ impl Config {
         faults
     }
 
-    /// Every file that is read and believed, and who may read it.
+    /// Every file that the server reads and trusts, and who may read it.
     fn own_files(&self, config: &Path) -> Vec<(PathBuf, Readers)> {
         let mut files =
             vec![(config.to_owned(), Readers::All), (self.state_dir.join(db::FILE), Readers::All)];
@@ -64,7 +64,7 @@ impl Config {
     }
 }
 
-/// A file that is not there is somebody else's complaint, and one that cannot be looked at cannot be read either.
+/// Missing and unreadable files are reported elsewhere.
 fn look(path: &Path, readers: Readers, own: Uid, faults: &mut Vec<FileFault>) {
     let Ok(metadata) = fs::metadata(path) else { return };
     let mut found: Vec<(PathBuf, Distrust)> = file_rules::check(&metadata, readers, own.as_raw())

@@ -3,43 +3,43 @@
 
 use super::{Error, Row};
 
-/// A table, and what becomes of its rows.
+/// A table, and what a restore does to its rows.
 #[derive(Debug)]
 pub struct Table {
     /// Its name.
     pub name: &'static str,
-    /// What becomes of its rows.
+    /// What a restore does to its rows.
     pub at_restore: AtRestore,
 }
 
-/// What becomes of a table's rows. Those that grant somebody something must not just come back.
+/// What a restore does to a table's rows. Rows that grant something must not come back unnoticed.
 #[derive(Debug)]
 pub enum AtRestore {
     /// They stay, and the comparison lists those that come back and those that vanish.
     Listed(Listing),
-    /// They end with the restore or its confirmation. What could have been used until then is listed.
+    /// They end with the restore or its confirmation. Rows that could have been used until then are listed.
     Ends(Option<Listing>),
-    /// They grant nobody anything, for this reason.
+    /// They grant nothing, for this reason.
     GrantsNothing(&'static str),
 }
 
 /// How rows are listed.
 #[derive(Debug)]
 pub struct Listing {
-    /// What they are, for JSON, such as `pool-member`.
+    /// Their kind in JSON, such as `pool-member`.
     pub kind: &'static str,
-    /// Before the label of one: `machine`.
+    /// The word before one label: `machine`.
     pub one: &'static str,
-    /// Before the labels of several: `machines`.
+    /// The word before several labels: `machines`.
     pub many: &'static str,
-    /// The rows that count, with a `label`. `?1`, where it is used, is the moment now.
+    /// Selects the rows that count, with a `label`. `?1`, if used, is the current time.
     pub sql: &'static str,
-    /// What makes a row another one.
+    /// The columns that identify a row.
     pub id: fn(&Row<'_>) -> Result<String, Error>,
 }
 
 impl Table {
-    /// A table whose rows grant nobody anything, for this reason.
+    /// A table whose rows grant nothing, for this reason.
     pub const fn grants_nothing(name: &'static str, why: &'static str) -> Self {
         Self { name, at_restore: AtRestore::GrantsNothing(why) }
     }

@@ -6,7 +6,7 @@ use std::path::Path;
 use super::{Error, Value};
 use crate::clock::Time;
 
-/// Which SQL an engine speaks, for the few statements that have no common form.
+/// The SQL dialect of an engine, for the few statements without a common form.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Dialect {
     /// SQLite 3.
@@ -32,13 +32,13 @@ pub(super) trait Engine: Send + Sync {
     /// A new counter of commits.
     fn changes(&self) -> Result<Box<dyn Changes>, Error>;
 
-    /// Takes the steps of the schema that are missing, all in one transaction.
+    /// Runs the missing schema steps, all in one transaction.
     fn migrate(&self) -> Result<(), Error>;
 
     /// Refuses a schema of any other version than [`super::SCHEMA_VERSION`].
     fn expect_current_schema(&self) -> Result<(), Error>;
 
-    /// Reads everything and says what is damaged; empty if nothing is.
+    /// Reads everything and lists what is damaged.
     fn check(&self) -> Result<Vec<String>, Error>;
 
     /// Copies everything, as of one moment, into a file that is not there or empty, and opens the copy for reading.
@@ -58,14 +58,14 @@ pub(super) trait Connection: Send {
     /// Begins a transaction that sees one state of the database.
     fn begin_read(&self) -> Result<(), Error>;
 
-    /// False after an error that took back the whole transaction.
+    /// False after an error that rolled back the whole transaction.
     fn is_in_transaction(&self) -> bool;
 
     fn commit(&self) -> Result<(), Error>;
 
     fn roll_back(&self);
 
-    /// Begins a part of the transaction that can be taken back alone. Not nested.
+    /// Begins a savepoint. Not nested.
     fn savepoint(&self) -> Result<(), Error>;
 
     fn release_savepoint(&self) -> Result<(), Error>;
@@ -75,7 +75,7 @@ pub(super) trait Connection: Send {
     /// Runs one statement; returns how many rows it changed.
     fn execute(&self, sql: &str, values: &[Value]) -> Result<usize, Error>;
 
-    /// Hands each row to `read` until that wants no more.
+    /// Calls `read` with each row until it returns false.
     fn query(&self, sql: &str, values: &[Value], read: &mut ReadRow<'_>) -> Result<(), Error>;
 }
 
@@ -89,7 +89,7 @@ pub(super) trait Columns {
     fn blob(&self, column: &str) -> Result<Option<Vec<u8>>, Error>;
 }
 
-/// Counts commits by anybody.
+/// Detects commits by any process.
 pub(super) trait Changes: Send {
     /// A number that differs from the one before if there was a commit in between.
     fn version(&self) -> Result<i64, Error>;

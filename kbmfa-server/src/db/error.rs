@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use super::SCHEMA_VERSION;
 
-/// Why the database did not do what it was asked. Cloned for each caller whose work shared a commit.
+/// Why the database failed. Cloned for each caller whose work shared a commit.
 #[derive(Debug, Clone, thiserror::Error)]
 pub enum Error {
     /// The engine's own error.
@@ -20,10 +20,10 @@ pub enum Error {
         /// The version that it has.
         found: i64,
     },
-    /// A row holds a value that no version of this program wrote.
+    /// A row has a value that no version of this program writes.
     #[error("the database contains an invalid value: {0}")]
     BadValue(String),
-    /// A restored database takes nothing until somebody has confirmed the restore.
+    /// A restored database is read-only until somebody has confirmed the restore.
     #[error(
         "the database was restored from a backup and is read-only until `kbmfa-server restore --confirm`"
     )]
@@ -39,7 +39,7 @@ pub enum Error {
         /// Why.
         cause: Arc<std::io::Error>,
     },
-    /// The database took back a whole transaction, and with it the work of several callers.
+    /// The database rolled back a whole transaction, with the work of several callers.
     #[error("the database rolled back the transaction")]
     RolledBack,
     /// A write did not end in time.
@@ -54,8 +54,8 @@ pub enum Error {
 }
 
 impl Error {
-    /// True if a new process may do better: not for a full disk, a lock that another program holds, or a restore that is
-    /// to be confirmed. A server that runs refuses logins then; one that ends is unreachable, which is worse.
+    /// True if a restart may help. False for a full disk, a lock of another program, or an unconfirmed
+    /// restore: then a running server refuses logins, while one that exits is unreachable, which is worse.
     pub fn may_end_by_restart(&self) -> bool {
         match self {
             Self::Engine(error) => !error.outlasts_a_restart,
@@ -65,11 +65,11 @@ impl Error {
     }
 }
 
-/// What an engine says of a failure.
+/// An engine's error.
 #[derive(Debug, Clone)]
 pub struct EngineError {
     cause: Arc<dyn std::error::Error + Send + Sync>,
-    /// A full disk, a lock of another program: a new process meets the same.
+    /// A full disk or a lock of another program, which a restart does not change.
     outlasts_a_restart: bool,
 }
 

@@ -6,11 +6,11 @@ use std::time::Duration;
 
 use super::{Error, Tx};
 
-/// How long a lease lasts without being renewed: bounds how long a server that hangs holds up the others.
-/// A server that died is noticed at once.
+/// Term of a lease that is not renewed: limits how long a hanging server blocks the others. A dead server is
+/// noticed at once.
 const TERM: Duration = Duration::from_secs(10);
 
-/// A process, in words that no other process ever has: boot id, pid namespace, pid and start time.
+/// Unique name of a process: boot id, pid namespace, pid and start time.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Holder(String);
 
@@ -26,8 +26,9 @@ impl Holder {
         Self("another-host".to_owned())
     }
 
-    /// False only if it is certain: a process on another host, or in another pid namespace, cannot be seen from here. The
-    /// initial namespace has the same number on every host, so the boot id is compared first.
+    /// False only if the process is certainly dead: processes on other hosts, or in other pid namespaces, are
+    /// not visible here. The initial namespace has the same number on every host, so the boot id is compared
+    /// first.
     fn may_be_alive(&self) -> bool {
         let words: Vec<&str> = self.0.split(' ').collect();
         let [boot, namespace, pid, _] = words.as_slice() else { return true };
@@ -67,7 +68,7 @@ pub fn hold(tx: &Tx<'_>, name: &str, me: &Holder) -> Result<bool, Error> {
 /// `boot-id pid-namespace pid start-time`, the last from field 22 of `/proc/PID/stat` (proc(5)).
 fn identity(pid: u32) -> Option<String> {
     let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
-    // The command's name, in parentheses, may itself hold anything.
+    // The command's name, in parentheses, may contain any character.
     let (_, after_name) = stat.rsplit_once(')')?;
     let started = after_name.split_ascii_whitespace().nth(19)?;
     Some(format!("{} {} {pid} {started}", boot_id()?, pid_namespace()?))

@@ -2,7 +2,7 @@
 
 use super::{Error, Tx};
 
-/// While a note of this name stands, nothing is written.
+/// While this note exists, the database is read-only.
 pub const READ_ONLY: &str = "read-only";
 
 /// A note.

@@ -37,7 +37,7 @@ use engine::{Access, Connection, Engine};
 use sqlite::Sqlite;
 use writer::{Priority, When};
 
-/// What becomes of this module's own tables at a restore.
+/// What a restore does to this module's own tables.
 pub const TABLES: &[Table] = &[
     Table::grants_nothing("lease", "expires by itself, and is taken from a process that is gone"),
     Table::grants_nothing("meta", "what the database says of itself"),
@@ -49,7 +49,7 @@ pub const FILE: &str = "kbmfa.db";
 /// How long one piece of bulk work should take at the most ([`Db::for_bulk`]): the next login waits for it.
 pub const BULK_WORK: Duration = writer::BULK_TIME;
 
-/// Longest rest between two turns of work that another process may be waiting for.
+/// Longest pause between two pieces of work for which another process may be waiting.
 const REST_MAX: Duration = Duration::from_millis(200);
 
 /// Maximum number of read connections in use at once. Each has a page cache of up to 2 MiB and three file descriptors.
@@ -60,7 +60,7 @@ const READERS_MAX: usize = 16;
 pub struct Db {
     engine: Arc<dyn Engine>,
     writer: writer::Writer,
-    /// How [`Self::write`] and [`Self::write_blocking`] put their work to the writer.
+    /// How [`Self::write`] and [`Self::write_blocking`] queue their work.
     mode: (Priority, When),
     idle_readers: Arc<Shared<Vec<Box<dyn Connection>>>>,
     reader_permits: Arc<Semaphore>,
@@ -75,8 +75,8 @@ impl Db {
         Self::with_clock(state_dir, Arc::new(SystemClock))
     }
 
-    /// Opens the database in `state_dir`, brings its schema up to date, and makes it if there is none.
-    /// Only `init` and `serve` may do that.
+    /// Opens the database in `state_dir`, migrates its schema, and creates it if there is none. Only `init`
+    /// and `serve` may do that.
     ///
     /// # Errors
     /// [`Error::WrongVersion`] if it was written by a newer program.
@@ -102,15 +102,15 @@ impl Db {
         Ok(Self { engine, writer, mode, idle_readers: Arc::default(), reader_permits })
     }
 
-    /// The same database for writes that no login waits for: reports, clearing up, indexing. They come behind all other
-    /// work, one piece at least in each commit, and are refused as [`Error::Overloaded`] long before it. A piece may take
-    /// about [`BULK_WORK`]: whoever has more to do splits it.
+    /// The same database for writes that no login waits for: reports, pruning, indexing. They run after all
+    /// other work, but at least one piece in each commit, and are refused as [`Error::Overloaded`] long
+    /// before other work. A piece may take about [`BULK_WORK`]; split larger work.
     #[must_use]
     pub fn for_bulk(&self) -> Self {
         Self { mode: (Priority::Bulk, When::Writable), ..self.clone() }
     }
 
-    /// The same database for writes also while it is read-only: for what puts it there and ends it.
+    /// The same database, also writable while it is read-only: for restore and its confirmation.
     #[must_use]
     pub fn even_read_only(&self) -> Self {
         Self { mode: (Priority::Urgent, When::Always), ..self.clone() }
@@ -154,8 +154,8 @@ impl Db {
         answered(self.writer.submit(name, self.mode, work)?.blocking_recv())
     }
 
-    /// Does `work` again and again, each time in a transaction of its own, until it says that there is no more. In between it
-    /// rests as long as it worked, so that another process - the server, and with it every login - gets its turn.
+    /// Repeats `work`, each time in its own transaction, until it returns false. Between two transactions it
+    /// pauses for as long as the last one took, so that other processes, such as the server, can write.
     ///
     /// # Errors
     /// As [`Self::write`].
@@ -223,7 +223,7 @@ impl Db {
         tokio::task::spawn_blocking(read).await.map_err(|_| E::from(Error::Closed))?
     }
 
-    /// Reads everything and says what is damaged; empty if nothing is.
+    /// Reads everything and lists what is damaged.
     ///
     /// # Errors
     /// If it cannot be read at all.
@@ -237,8 +237,8 @@ impl Db {
         self.writer.close();
     }
 
-    /// Copies the whole database, as of one moment, into a file that is not there or empty, and takes a
-    /// look at the copy. Writers go on meanwhile, and cannot hold it up.
+    /// Copies the whole database, as of one moment, into a file that is not there or empty, and takes a look
+    /// at the copy. Writers continue meanwhile, and cannot delay it.
     ///
     /// # Errors
     /// [`Error::Engine`] if the file cannot be written; what `look` says.
@@ -270,10 +270,10 @@ impl Db {
         self.writer.failed()
     }
 
-    /// Returns when the writer has done everything that was waiting. Writes nothing.
+    /// Returns when the writer has done all queued work. Writes nothing.
     ///
     /// # Errors
-    /// What the database says; it is the writer's round all the same.
+    /// The error does not matter: the writer has made a round.
     pub async fn writer_goes_round(&self) -> Result<(), Error> {
         let nothing = |_: &Tx<'_>| Ok::<_, Error>(());
         self.writer
@@ -283,12 +283,12 @@ impl Db {
     }
 }
 
-/// What the writer said of a piece of work; a writer that ends says nothing.
+/// The writer's result for a piece of work; none if the writer ends.
 fn answered<T, E: From<Error>>(answer: Result<Result<T, E>, RecvError>) -> Result<T, E> {
     answer.unwrap_or_else(|_| Err(E::from(Error::Closed)))
 }
 
-/// Tells whether anybody, in any process, has committed.
+/// Detects commits by any process.
 pub struct Changes(Box<dyn engine::Changes>);
 
 impl Changes {

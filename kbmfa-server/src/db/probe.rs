@@ -9,13 +9,13 @@ use super::{Db, Error, meta};
 use crate::clock::Time;
 use crate::shared::Shared;
 
-/// A result is good for so long: bounds what those who ask can make the disk do.
+/// How long a result is reused: limits the disk writes that callers can cause.
 const GOOD_FOR: Duration = Duration::from_secs(1);
 
 /// Longest time for one write; a little more than SQLite waits for another program's lock.
 const TIME: Duration = Duration::from_secs(8);
 
-/// What is written, in bytes: about as many pages as the rows and indexes of one login.
+/// Size of the write in bytes: about as many pages as the rows and indexes of one login.
 const SIZE: usize = 48 * 1024;
 
 /// The note that it writes.
@@ -29,13 +29,13 @@ pub struct Probe {
 }
 
 struct State {
-    /// One write at a time; who comes meanwhile takes its result.
+    /// One write at a time; callers that arrive meanwhile use its result.
     turn: Semaphore,
     last: Shared<Option<(Instant, Result<Time, Error>)>>,
 }
 
 impl Probe {
-    /// Nothing is written before somebody asks.
+    /// The first write happens at the first call.
     pub fn new(db: Db) -> Self {
         Self { db, state: Arc::new(State { turn: Semaphore::new(1), last: Shared::new(None) }) }
     }
@@ -58,7 +58,7 @@ impl Probe {
         tokio::time::timeout(TIME, checked).await.map_err(|_| Error::Slow(TIME))?
     }
 
-    /// The same bytes again would not be written anew, so they depend on the moment.
+    /// The bytes depend on the time, because unchanged bytes would not be written again.
     async fn write(&self) -> Result<Time, Error> {
         let work = |tx: &super::Tx<'_>| {
             let mut text = tx.now.micros().to_string();

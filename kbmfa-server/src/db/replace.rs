@@ -9,8 +9,8 @@ use std::sync::Arc;
 
 use super::Error;
 
-/// Makes one file of a database: takes in its write-ahead log and closes it. While anybody else has it open
-/// that fails, so this also proves that nobody has.
+/// Merges the write-ahead log into the database file. This fails while anybody else has the database open, so
+/// it also proves that nobody has.
 ///
 /// # Errors
 /// [`Error::InUse`].
@@ -33,10 +33,10 @@ pub struct Source {
     file: File,
 }
 
-/// Opens a database file without a WAL, with the rights of this moment.
+/// Opens a database file without a WAL, with the current rights of the process.
 ///
 /// # Errors
-/// [`Error::InUse`] if a log lies beside it, whose content a copy would lack.
+/// [`Error::InUse`] if there is a write-ahead log beside it, which a copy would lack.
 pub fn open(from: &Path) -> Result<Source, Error> {
     let log = from.with_file_name(format!("{}-wal", from.file_name().unwrap_or_default().display()));
     if fs::metadata(&log).is_ok_and(|found| found.len() > 0) {
@@ -46,7 +46,7 @@ pub fn open(from: &Path) -> Result<Source, Error> {
     Ok(Source { path: from.to_owned(), file })
 }
 
-/// Copies it into a new file that is its owner's alone.
+/// Copies it to a new file that only its owner can read.
 ///
 /// # Errors
 /// [`Error::File`].
@@ -56,7 +56,7 @@ pub fn copy(from: &Source, to: &Path) -> Result<(), Error> {
     io::copy(&mut &from.file, &mut made).and_then(|_| made.sync_all()).map_err(at(&from.path))
 }
 
-/// Puts `new` in the place of `current` in one step, and keeps that, if it is there, as `kept`. Both must be
+/// Replaces `current` by `new` in one step, and keeps the old file, if there is one, as `kept`. Both must be
 /// without a WAL, and in one file system.
 ///
 /// # Errors

@@ -18,11 +18,12 @@ pub use migrate::SCHEMA_VERSION;
 /// How long a transaction waits for another process's lock before it fails.
 const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// Statements that a connection keeps prepared: more than there are.
+/// Prepared statements that a connection caches: more than exist.
 const CACHED_STATEMENTS: usize = 256;
 
-/// The writer's page cache in KiB. An event goes to the end of its table and to a random place in each index: with the
-/// default of 2 MiB the commits of a long audit log would write most pages more than once.
+/// The writer's page cache in KiB. An event is written at the end of its table and at a random position in
+/// each index: with the default of 2 MiB the commits of a long audit log would write most pages more than
+/// once.
 const WRITER_CACHE: i64 = 64 * 1024;
 
 /// A database file and the clock of its transactions.
@@ -91,10 +92,10 @@ fn open(path: &Path, more: OpenFlags) -> Result<rusqlite::Connection, Error> {
     connection.pragma_update(None, "synchronous", "FULL")?;
     connection.pragma_update(None, "foreign_keys", true)?;
     connection.pragma_update(None, "trusted_schema", false)?;
-    // Each savepoint keeps the pages that it changes, and would do so in a temporary file.
+    // Each savepoint saves the pages that it changes, by default in a temporary file.
     connection.pragma_update(None, "temp_store", "MEMORY")?;
-    // A plan does not depend on the values that a statement is run with. Otherwise SQLite parses whatever sorts or joins
-    // anew each time, lest another plan fit them better; no statement of ours is written to gain by that.
+    // Plans do not depend on the values of a statement. Otherwise SQLite would prepare statements that sort
+    // or join again for each value, which helps none of ours.
     connection.set_db_config(DbConfig::SQLITE_DBCONFIG_ENABLE_QPSG, true)?;
     connection.set_prepared_statement_cache_capacity(CACHED_STATEMENTS);
     Ok(connection)
@@ -237,7 +238,7 @@ fn count_steps(statement: &rusqlite::Statement<'_>) {
     steps::add(statement);
 }
 
-/// How much work statements were, in steps of SQLite's virtual machine: the same on every computer.
+/// The cost of statements in steps of SQLite's virtual machine, which is the same on every computer.
 #[cfg(test)]
 pub(crate) mod steps {
     use rusqlite::{Statement, StatementStatus};

@@ -62,9 +62,9 @@ pub(super) type Deferred = RefCell<Vec<(&'static str, Vec<Value>)>>;
 /// One transaction.
 pub struct Tx<'a> {
     connection: &'a dyn Connection,
-    /// The moment of this transaction: everything in it happens at once.
+    /// The time of this transaction, the same for everything in it.
     pub now: Time,
-    /// None where every transaction has its own commit.
+    /// None if every transaction has its own commit.
     deferred: Option<&'a Deferred>,
 }
 
@@ -103,7 +103,7 @@ impl<'a> Tx<'a> {
         Ok(())
     }
 
-    /// Runs now what was to run before the commit.
+    /// Runs the deferred statements now.
     ///
     /// # Errors
     /// What the database says.
@@ -220,7 +220,7 @@ impl Row<'_> {
         Ok(self.integer_or_null(column)?.map(Time::from_micros))
     }
 
-    /// A text that stands for something else: a name, a state.
+    /// A text that is parsed: a name, a state.
     ///
     /// # Errors
     /// [`Error::BadValue`] if it does not.

@@ -20,11 +20,11 @@ use crate::fault_log::FaultLogs;
 pub(super) use queue::Priority;
 use queue::{Queue, Sender};
 
-/// Pieces of work that share one commit at the most: bounds how long the first of them waits.
+/// Most pieces of work in one commit: limits how long the first of them waits.
 const GROUP_MAX: usize = 256;
 
-/// Time that bulk work may take of one commit, after which no further piece is begun. With one piece's own
-/// time, which its caller keeps to about as much, this is how long urgent work waits for bulk work at the most.
+/// Time in one commit after which no further piece of bulk work is begun. Together with the time of one
+/// piece, which is about the same, it limits how long urgent work waits for bulk work.
 pub(super) const BULK_TIME: Duration = Duration::from_millis(20);
 
 #[derive(Clone)]
@@ -34,7 +34,7 @@ pub(super) struct Writer {
     thread: Arc<JoinHandle<()>>,
 }
 
-/// When work may be done.
+/// When work is allowed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum When {
     /// Not while the database is read-only.
@@ -62,7 +62,7 @@ impl Writer {
         Ok(Self { queue, counters, thread: Arc::new(thread) })
     }
 
-    /// Waits for the thread's end, if nobody else can give it work.
+    /// Waits for the thread's end, if this was the last handle.
     pub(super) fn close(self) {
         let Self { queue, thread, .. } = self;
         drop(queue);
@@ -128,13 +128,13 @@ fn run(connection: &dyn Connection, mut jobs: Queue<Box<dyn Job>>, counters: &Co
     }
 }
 
-/// Does the work of one commit; what it took up is in `group` afterwards, also if the commit failed.
+/// Does the work of one commit; the jobs are in `group` afterwards, even if the commit failed.
 fn commit(
     connection: &dyn Connection,
     jobs: &mut Queue<Box<dyn Job>>,
     group: &mut Vec<Box<dyn Job>>,
 ) -> Result<(), Error> {
-    // Taken up before anything can fail, so that whatever fails has callers to be told.
+    // Taken before anything can fail, so that each caller gets the result.
     jobs.take_urgent(group, GROUP_MAX);
     let urgent = group.len();
     group.extend(jobs.next_bulk());
@@ -160,20 +160,20 @@ fn commit(
 struct Transaction<'a> {
     connection: &'a dyn Connection,
     read_only: bool,
-    /// Of the jobs that are kept.
+    /// The number of jobs that succeeded.
     deferred: Vec<(&'static str, Vec<Value>)>,
 }
 
 impl Transaction<'_> {
-    /// Runs a job in a savepoint, so that one that fails takes back only its own work.
+    /// Runs a job in a savepoint, so that a failure undoes only its own work.
     fn run(&mut self, job: &mut dyn Job) -> Result<(), Error> {
         self.connection.savepoint()?;
         let deferred = Deferred::new(mem::take(&mut self.deferred));
         let before = deferred.borrow().len();
         let keep = job.run(&Tx::in_group(self.connection, self.connection.now(), &deferred), self.read_only);
         self.deferred = deferred.into_inner();
-        // After a full disk or an I/O error SQLite may have taken back everything: nothing of this group may
-        // then be committed by itself.
+        // After a full disk or an I/O error SQLite may have rolled back everything: then no part of this
+        // group may be committed.
         if !self.connection.is_in_transaction() {
             return Err(Error::RolledBack);
         }
@@ -196,9 +196,9 @@ impl Transaction<'_> {
 trait Job: Send {
     /// What the work is called in the log.
     fn name(&self) -> &'static str;
-    /// Does the work, if it may be done; true if it is to be kept.
+    /// Does the work, if it is allowed; true on success.
     fn run(&mut self, tx: &Tx<'_>, read_only: bool) -> bool;
-    /// Tells the caller, once the commit is on disk or has failed.
+    /// Sends the caller the result, once the commit is on disk or has failed.
     fn finish(self: Box<Self>, commit: Result<(), Error>);
 }
 
@@ -234,7 +234,7 @@ where
             (_, Err(error)) => Err(error.into()),
             (None, Ok(())) => Err(Error::Closed.into()),
         };
-        // A caller that has gone away needs no answer; its work is done all the same.
+        // A caller that is gone gets no answer; its work is done anyway.
         let _ = self.reply.send(result);
     }
 }

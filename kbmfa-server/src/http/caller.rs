@@ -9,11 +9,11 @@ use crate::machines::caller::{Claim, Credential};
 use crate::secret::SecretHash;
 use crate::source::Address;
 
-/// Where a request comes from; the listener puts it beside each one.
+/// The source of a request; the listener adds it to each one.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Peer(pub(super) Address);
 
-/// What the request carries; `None` if that is nothing.
+/// The credential of the request, if any.
 pub(super) fn credential() -> impl Filter<Extract = (Option<Credential>,), Error = Infallible> + Clone + Send
 {
     warp::header::optional::<String>("authorization")

@@ -44,14 +44,14 @@ use super::routes::{are_for_anybody, body_bytes_max};
 const HANDSHAKE_TIME: Duration = Duration::from_secs(5);
 /// Time for a request's head.
 const HEAD_TIME: Duration = Duration::from_secs(15);
-/// A connection without a request for so long, at the least, is closed.
+/// Shortest time after which a connection without a request is closed.
 const IDLE_TIME: Duration = Duration::from_secs(15);
 /// Time for a request's body.
 const BODY_TIME: Duration = Duration::from_secs(10);
 /// Largest head of a request, in bytes.
 const HEAD_BYTES_MAX: usize = 16 * 1024;
 
-/// What a connection leads to.
+/// What a connection is served with.
 #[derive(Clone)]
 pub(super) struct Inside {
     pub(super) tls: Option<Arc<ServerConfig>>,
@@ -61,7 +61,7 @@ pub(super) struct Inside {
     pub(super) peer: Peer,
 }
 
-/// How a connection ended badly. Clients vanish all the time: worth a debug line, no more.
+/// Why a connection failed. Clients vanish often, so this is only a debug line.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum Ended {
     #[error("TLS handshake: {0}")]
@@ -178,7 +178,7 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Heard<S> {
     }
 }
 
-/// What a connection is being used for. One that is used for nothing, or whose answers are not read, is closed.
+/// The activity of a connection. Without any, or if its answers are not read, it is closed.
 #[derive(Default)]
 struct Activity {
     begun: AtomicU64,
@@ -217,7 +217,7 @@ impl Drop for InFlight {
     }
 }
 
-/// Every answer says which protocol it is in. Whoever has proven nothing gets one, and no more.
+/// Every answer has the protocol version. Without a proved credential a connection gets one answer only.
 async fn answer(
     inside: Inside,
     permit: &ConnectionPermit,
@@ -232,7 +232,7 @@ async fn answer(
     Ok(response)
 }
 
-/// Nothing scarce is held while the other side sends: neither a place among strangers nor the database.
+/// Neither a permit nor the database is held while the other side sends.
 async fn answer_or_refuse(
     inside: Inside,
     permit: &ConnectionPermit,

@@ -14,11 +14,12 @@ use crate::secret::SecretHash;
 use crate::shared::Shared;
 use crate::source::Source;
 
-/// A connection that has sent nothing for so long is evicted before those that are getting on. Longer than a round trip
-/// or a lost packet on most ways, and so short that a flood of silent connections nearly always offers some.
+/// A connection that has sent nothing for this long is evicted before active ones. It is longer than a round
+/// trip or a lost packet on most networks, and short enough that a flood of silent connections nearly always
+/// has some.
 const STALL_TIME: Duration = Duration::from_millis(500);
 
-/// An unproven connection whose request is being served when its time is up is looked at again after this.
+/// An unproven connection whose request is in progress when its time is up is checked again after this.
 const SERVED_INTERVAL: Duration = Duration::from_millis(250);
 
 /// How many connections are held at once, and how long they may take to prove a credential.
@@ -36,7 +37,7 @@ pub struct Limits {
     pub unproven_time: Duration,
 }
 
-/// What has been seen of connections, for the metrics.
+/// Counters of connections, for the metrics.
 #[derive(Debug, Default)]
 pub struct Seen {
     /// Connections open now.
@@ -51,9 +52,9 @@ pub struct Seen {
     pub evicted: AtomicU64,
     /// Connections closed since they did not prove a credential in time.
     pub overdue: AtomicU64,
-    /// Requests whose head came whole, whatever became of them.
+    /// Requests with a complete head, whatever their result.
     pub requests: AtomicU64,
-    /// Requests of strangers told to come back later.
+    /// Requests of unknown callers that were answered with `busy`.
     pub busy: AtomicU64,
     /// TLS handshakes that failed or took too long.
     pub handshakes_failed: AtomicU64,
@@ -64,7 +65,7 @@ pub struct Seen {
 pub enum ProvenCaller {
     /// The machine with this credential.
     Machine(SecretHash),
-    /// Whoever comes from there.
+    /// All callers from this source.
     Source(Source),
 }
 
@@ -79,13 +80,13 @@ pub enum MustEnd {
     Overdue,
 }
 
-/// What is known about one connection as long as it is open.
+/// The state of one open connection.
 #[derive(Debug)]
 struct Life {
     opened: Instant,
     /// Milliseconds after `opened` when it last sent something, plus one; 0 if it never did.
     heard: AtomicU64,
-    /// Whether it is the server that is busy with it.
+    /// Whether the server is working on its request.
     served: AtomicUsize,
     proven: AtomicBool,
     evicted: Notify,
@@ -109,22 +110,22 @@ impl Life {
     }
 }
 
-/// How far an unproven connection is; the first of these are the first to go.
+/// Progress of an unproven connection, in the order of eviction.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 enum Stage {
-    /// It has had time to send something, and has not.
+    /// It has sent nothing, although it had time to.
     Silent,
-    /// It has sent something, and not gone on.
+    /// It has sent something, and then stopped.
     Stalled,
     /// It is new, or has just sent something.
     Active,
-    /// The server is busy with its request.
+    /// The server is working on its request.
     Served,
 }
 
-/// Which of a source's unproven connections, told oldest first, has to go: one of the least stage, at random. It is the
-/// oldest only if that has sent nothing, or is alone: under a flood the oldest may be the one that is about to prove
-/// a credential, so one at least gets through however many there are.
+/// Chooses the unproven connection of a source to evict, from a list with the oldest first: a random one of
+/// the lowest stage. It never takes the oldest if that has sent something and is not alone: under a flood the
+/// oldest may be about to prove a credential, so at least one always succeeds.
 fn victim(stages: &[Stage], random_below: impl FnOnce(usize) -> usize) -> Option<usize> {
     let may_go = |(n, stage): &(usize, Stage)| *n > 0 || *stage == Stage::Silent || stages.len() == 1;
     let those: Vec<_> = stages.iter().copied().enumerate().filter(may_go).collect();
@@ -180,7 +181,7 @@ impl ConnectionLimiter {
         ConnectionPermit { limiter: self.clone(), number, source, life }
     }
 
-    /// Makes room when the system has none left, by an unproven connection of whoever has most of them.
+    /// When the system has no resources left, evicts an unproven connection of the source that has most.
     pub(super) fn make_room(&self) {
         self.with(|state| self.evict_where_most_are(state));
     }
@@ -196,7 +197,7 @@ impl ConnectionLimiter {
         let Some(here) = state.unproven.get(&source) else { return };
         let now = Instant::now();
         let stages: Vec<_> = here.iter().map(|(_, life)| life.stage(now)).collect();
-        // Without randomness the newest goes.
+        // Without randomness the newest is evicted.
         let random_below = |bound: usize| random::below(bound).unwrap_or(bound.saturating_sub(1));
         let chosen = victim(&stages, random_below).and_then(|n| here.get(n));
         if let Some((number, life)) = chosen.map(|(number, life)| (*number, Arc::clone(life))) {
@@ -260,13 +261,13 @@ impl ConnectionPermit {
         self.source
     }
 
-    /// It has sent something.
+    /// Notes that it has sent something.
     pub(super) fn heard(&self) {
         let after = self.life.opened.elapsed().as_millis();
         self.life.heard.store(u64::try_from(after).unwrap_or(u64::MAX).saturating_add(1), Ordering::Relaxed);
     }
 
-    /// Until this is dropped it is the server that is busy with the connection.
+    /// The server is working on a request until this is dropped.
     pub(super) fn serve(&self) -> Served {
         Served::new(&self.life)
     }
@@ -306,7 +307,7 @@ impl ConnectionPermit {
         self.life.proven.load(Ordering::Relaxed)
     }
 
-    /// Waits until the connection has to end for want of a proven credential.
+    /// Waits until the connection must end because it has no proved credential.
     pub(super) async fn must_end(&self) -> MustEnd {
         tokio::select! {
             () = self.life.evicted.notified() => MustEnd::Evicted,

@@ -19,20 +19,20 @@ use crate::secret::SecretHash;
 use crate::shared::Shared;
 use crate::source::{Address, Source};
 
-/// Machines that join at once, and how many of them from one source.
+/// Most joins at one time, and most from one source.
 const JOINS: (usize, usize) = (32, 4);
 
-/// Credentials that are looked up at once for the first time, and how many of them from one source. Apart from the joins:
-/// after a restart each machine's first request needs such a permit.
+/// Most first look-ups of credentials at one time, and most from one source. Separate from the joins: after a
+/// restart each machine's first request needs such a permit.
 const LOOK_UPS: (usize, usize) = (32, 8);
 
-/// Credentials remembered as known; beyond that they are looked up anew.
+/// Size of the cache of known credentials; others are looked up again.
 const KNOWN_MAX: usize = 20_000;
 
-/// A machine may be so many seconds' worth of requests ahead of its rate.
+/// Burst of a machine, in seconds of its rate.
 const BURST_SECONDS: u32 = 10;
 
-/// Connections that a machine may have besides two for each login that may wait.
+/// Connections that a machine may have in addition to two for each login that may wait.
 const CONNECTIONS_BESIDES: u64 = 64;
 
 /// Guards the routes under `/v1/`.
@@ -46,22 +46,22 @@ pub struct Gate {
     turned_away: RejectedCallers,
 }
 
-/// Why a request gets no further.
+/// Why a request is rejected.
 pub enum Refusal {
     /// The credential is not known.
     Unauthorized,
-    /// This machine asks more often than it may.
+    /// This machine exceeds its rate.
     TooFast,
     /// This machine, its source or all machines together have too many connections.
     TooManyConnections,
-    /// Too many strangers ask at once.
+    /// Too many unknown callers at once.
     Busy,
     /// The database cannot be read.
     Unavailable(db::Error),
 }
 
 impl Gate {
-    /// A gate at which each machine may pass so many times a second.
+    /// A gate with this many requests per second for each machine.
     pub fn new(db: Db, logins: Logins, turned_away: RejectedCallers, per_second: NonZeroU32) -> Self {
         let burst = per_second.saturating_mul(NonZeroU32::new(BURST_SECONDS).unwrap_or(NonZeroU32::MIN));
         let rate = RateLimiter::keyed(Quota::per_second(per_second).allow_burst(burst));
@@ -70,7 +70,7 @@ impl Gate {
         Self { db, logins, known, rate, joins, look_ups, turned_away }
     }
 
-    /// Lets a request with this header pass, or not. Says whose it is.
+    /// Checks a request by its header. Returns the caller.
     ///
     /// # Errors
     /// [`Refusal`].
@@ -99,7 +99,7 @@ impl Gate {
         Ok(caller)
     }
 
-    /// A permit for somebody who wants to join and has sent all that is needed for it.
+    /// A permit for a join request whose body is complete.
     ///
     /// # Errors
     /// [`Refusal::Busy`].
@@ -107,8 +107,8 @@ impl Gate {
         self.joins.acquire(source).await.ok_or(Refusal::Busy)
     }
 
-    /// How many connections a caller may have: each login that waits is one, and may be made anew before the old one is
-    /// found dead.
+    /// How many connections a caller may have: one for each waiting login, and a second one in case the first
+    /// is dead but not yet noticed.
     pub(super) fn connections_of(&self, caller: &ProvenCaller) -> usize {
         match caller {
             ProvenCaller::Machine(_) => {
@@ -121,7 +121,7 @@ impl Gate {
         }
     }
 
-    /// An action has found out that this credential is not accepted any more.
+    /// Removes a credential from the cache that an action found to be invalid.
     pub(super) fn forget(&self, caller: &ProvenCaller) {
         if let ProvenCaller::Machine(credential) = caller {
             self.known.with(|known| known.remove(credential));

@@ -21,11 +21,11 @@ use crate::fault_log::FaultLog;
 use crate::progress::Progress;
 use crate::source::Address;
 
-/// Connections that the kernel keeps while we are busy.
+/// Backlog of connections in the kernel.
 const BACKLOG: i32 = 4096;
 /// Time for open requests when the server is asked to end.
 const DRAIN_TIME: Duration = Duration::from_secs(4);
-/// Pause after an `accept` that failed, for want of file descriptors most likely.
+/// Pause after a failed `accept`, most likely for lack of file descriptors.
 const PAUSE: Duration = Duration::from_millis(50);
 
 /// Binds a listener.
@@ -50,13 +50,14 @@ pub struct Listener {
     pub socket: TcpListener,
     /// The certificate in force; `None` for plain HTTP.
     pub tls: Option<watch::Receiver<Arc<ServerConfig>>>,
-    /// What it serves.
+    /// Its routes.
     pub routes: BoxedFilter<(warp::reply::Response,)>,
-    /// Who gets as far as that; without one everybody, and no connection ever proves anything.
+    /// The gate before the routes; without one everybody passes, and no connection ever has a proved
+    /// credential.
     pub gate: Option<Arc<Gate>>,
-    /// How much of it.
+    /// Its limits.
     pub limits: Limits,
-    /// What it has seen.
+    /// Its counters.
     pub seen: Arc<Seen>,
 }
 
@@ -72,7 +73,8 @@ impl Listener {
                 _ = closing.wait_for(|closing| *closing) => break,
             };
             let Some((stream, peer)) = faults.note(accepted) else {
-                // Out of file descriptors, most likely: whoever proves nothing makes room. A pause, or this loop would spin.
+                // Most likely out of file descriptors: evict an unproven connection. The pause prevents a
+                // busy loop.
                 limiter.make_room();
                 tokio::time::sleep(PAUSE).await;
                 continue;

@@ -50,7 +50,7 @@ pub(super) async fn trust(api: Api, who: SecretHash, call: Call) -> Result<Autho
     authorities(&api.settings.borrow().certificate)
 }
 
-/// What machines are to trust; nothing, if the certificate is none of ours.
+/// The CAs that machines should trust; none if the operator's own certificate is used.
 fn authorities(certificate: &Certificate) -> Result<Authorities, Failure> {
     let cas = match certificate {
         Certificate::Ours(files) => files.authorities()?.into_iter().map(|known| known.pem).collect(),
@@ -65,7 +65,7 @@ pub(super) async fn join(api: Api, (): (), call: Call) -> Result<Machine, Failur
     let hash = hash.ok_or(Error::Bad("credential_sha256 is 64 lower-case hexadecimal digits"))?;
     let times = Times::of(&api.logins);
     let token = SecretHash::of(&asked.token);
-    // A stranger's guess is read and not written, so that no number of them delays a login.
+    // A wrong token causes no write, so that guesses cannot delay logins.
     let joined = match api.db.read(move |tx| service::is_join_token(tx, &token)).await {
         Ok(true) => api.db.write("machine.join", move |tx| do_join(tx, &asked, &hash, times)).await,
         Ok(false) => Err(machines::Error::TokenRefused.into()),
@@ -77,7 +77,7 @@ pub(super) async fn join(api: Api, (): (), call: Call) -> Result<Machine, Failur
     Ok(joined?)
 }
 
-/// What a machine's own deadline has to be measured against.
+/// The server's times, which a machine's deadline must exceed.
 #[derive(Clone, Copy)]
 struct Times {
     window: Duration,

@@ -32,24 +32,24 @@ use crate::settings::Section;
 /// How long a connection may be without a proven credential. A machine gives a server five seconds.
 const UNPROVEN_TIME: Duration = Duration::from_secs(10);
 
-/// What the operator says about listening.
+/// Settings of the listeners.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Settings {
-    /// Where machines connect.
+    /// Address for machines.
     pub listen: SocketAddr,
-    /// Where the operator's own tools ask; a loopback address.
+    /// Loopback address for the operator's own tools.
     pub status_listen: SocketAddr,
     /// DNS names and addresses of the server, as its certificate is to have them.
     pub names: Vec<String>,
     /// The server's certificate.
     pub certificate: Certificate,
-    /// How many connections at once, and how many of them from one source.
+    /// Limits of connections, in all and for one source.
     pub limits: connections::Limits,
-    /// Requests that one machine may make in a second, for a while.
+    /// Rate limit of one machine, in requests per second.
     pub requests_per_machine: NonZeroU32,
 }
 
-/// Whose the server's certificate is.
+/// The kind of the server's certificate.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Certificate {
     /// Our own authority's: this program makes and renews it.

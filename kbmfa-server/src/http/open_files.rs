@@ -2,7 +2,7 @@
 
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 
-/// Raises the soft limit to the hard one, and says in the log when that is less than the settings need.
+/// Raises the soft limit to the hard one, and logs a warning if that is less than the settings need.
 pub fn raise_limit(needed: u64) {
     let raised = getrlimit(Resource::RLIMIT_NOFILE)
         .and_then(|(_, hard)| setrlimit(Resource::RLIMIT_NOFILE, hard, hard));
@@ -14,7 +14,7 @@ pub fn raise_limit(needed: u64) {
     }
 }
 
-/// What is wrong with the hard limit of this process, if so many files are needed.
+/// The warning if the hard limit of this process is less than `needed`.
 pub fn shortage(needed: u64) -> Option<String> {
     let (_, hard) = getrlimit(Resource::RLIMIT_NOFILE).ok()?;
     too_few(hard, needed)

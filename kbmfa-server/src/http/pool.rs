@@ -13,7 +13,7 @@ use crate::source::Source;
 /// How long a request waits for a permit. Shorter than the five seconds after which a machine gives up.
 const WAIT_MAX: Duration = Duration::from_secs(3);
 
-/// Sources remembered before those are forgotten that hold nothing.
+/// Number of sources from which on those without permits are removed.
 const SOURCES_MAX: usize = 1_000;
 
 /// A number of permits.
@@ -33,8 +33,8 @@ impl Pool {
         Self { all: Arc::new(Semaphore::new(all)), per_source, by_source: Shared::default() }
     }
 
-    /// Waits for a permit, first among those of the same source and then among all, so that the line is never full of
-    /// one source; `None` after three seconds.
+    /// Waits for a permit, first among those of the same source and then among all, so that one source never
+    /// fills the queue; `None` after three seconds.
     pub(super) async fn acquire(&self, source: Source) -> Option<Permit> {
         let both = async {
             let own = self.permits_of(source).acquire_owned().await.ok()?;

@@ -15,13 +15,13 @@ use crate::progress::Progress;
 use crate::source::{Address, Source};
 use crate::usecases::server::callers_refused;
 
-/// How long repetitions are gathered before they go on record as a number.
+/// Period after which repetitions are recorded as a number.
 const GATHERED_FOR: Duration = Duration::from_secs(600);
 
-/// Sources told apart in that time; the rest are put together.
+/// Most sources that are recorded separately in that time; the others share one event.
 const SOURCES_MAX: usize = 64;
 
-/// Refusals that may wait for the audit log. What is more is counted, and not recorded.
+/// Longest queue of rejections for the audit log. Beyond it they are only counted.
 const WAITING_MAX: usize = 256;
 
 /// What was not accepted.
@@ -31,7 +31,7 @@ pub enum What {
     Credential,
     /// The `AUTH_TOKEN`, or where it came from.
     AuthToken,
-    /// A token to join with.
+    /// A join token.
     JoinToken,
 }
 
@@ -49,36 +49,36 @@ impl What {
     }
 }
 
-/// One who was turned away.
+/// One rejected caller.
 type Knock = (What, Address);
 
-/// Hears of everybody who is turned away.
+/// Counts rejected callers, and queues them for the audit log.
 #[derive(Clone)]
 pub struct RejectedCallers {
     counts: Arc<[AtomicU64; What::ALL.len()]>,
     record: mpsc::Sender<Knock>,
 }
 
-/// What is to go on record.
+/// The queue for the audit log.
 pub struct Heard(mpsc::Receiver<Knock>);
 
 impl RejectedCallers {
-    /// Nobody was turned away yet.
+    /// Without any rejection.
     pub fn new() -> (Self, Heard) {
         let (record, heard) = mpsc::channel(WAITING_MAX);
         (Self { counts: Arc::default(), record }, Heard(heard))
     }
 
-    /// Somebody at this address was turned away.
+    /// Notes a rejected caller at this address.
     pub fn turned_away(&self, what: What, address: Address) {
         if let Some(count) = self.counts.get(what as usize) {
             count.fetch_add(1, Ordering::Relaxed);
         }
-        // If too many wait for the audit log already, this one is in the count.
+        // If the queue is full, it is only counted.
         let _ = self.record.try_send((what, address));
     }
 
-    /// How many were turned away since the start, by what was not accepted.
+    /// Number of rejections since the start, by kind.
     pub fn counts(&self) -> [(What, u64); What::ALL.len()] {
         What::ALL.map(|what| {
             (what, self.counts.get(what as usize).map_or(0, |count| count.load(Ordering::Relaxed)))
@@ -86,7 +86,7 @@ impl RejectedCallers {
     }
 }
 
-/// Puts on record who was turned away, for ever.
+/// Records rejected callers in the audit log; never returns.
 pub async fn run(db: Db, mut heard: Heard, progress: Progress) {
     let mut faults = FaultLog::new("rejected callers cannot be recorded in the audit log");
     let mut gathered = Gathered::default();
@@ -112,7 +112,7 @@ async fn record(db: &Db, events: Vec<Event>) -> Result<(), db::Error> {
     db.for_bulk().write("caller.refused", move |tx| callers_refused(tx, &events)).await
 }
 
-/// Who was turned away, and how often after the first time was put on record.
+/// Rejected callers, each with the number of rejections after the first event.
 #[derive(Default)]
 struct Gathered {
     repeated: BTreeMap<(What, Source), u64>,
@@ -120,7 +120,7 @@ struct Gathered {
 }
 
 impl Gathered {
-    /// The event of somebody who was not heard of before.
+    /// The event of a caller's first rejection.
     fn add(&mut self, (what, address): Knock) -> Option<Event> {
         let from = (what, address.source());
         if let Some(times) = self.repeated.get_mut(&from) {
@@ -135,7 +135,7 @@ impl Gathered {
         Some(event(what, address))
     }
 
-    /// What was gathered.
+    /// The events of the collected repetitions.
     fn events(self) -> Vec<Event> {
         let repeated = self.repeated.into_iter().filter(|(_, times)| *times > 0);
         let repeated = repeated.map(|((what, source), times)| event(what, source).detail("times", times));

@@ -42,7 +42,7 @@ pub(super) fn from<T: Serialize>(result: Result<T, Failure>) -> Response {
     }
 }
 
-/// No filter of warp's fits.
+/// No route matches.
 pub(super) async fn no_route(rejection: Rejection) -> Result<Response, Infallible> {
     let is_method = rejection.find::<MethodNotAllowed>().is_some();
     Ok(if is_method { method_not_allowed() } else { not_found() })
@@ -67,7 +67,7 @@ pub(super) fn problem(status: StatusCode, code: &str, title: &str, detail: Optio
     response
 }
 
-/// What somebody is told who gets no further than the gate.
+/// The response to a request that the gate rejects.
 pub(super) fn refused(refusal: &Refusal) -> Response {
     match refusal {
         Refusal::Unauthorized => explain(&Failure::Action(Error::Unauthorized)),
@@ -84,13 +84,13 @@ pub(super) fn refused(refusal: &Refusal) -> Response {
     }
 }
 
-/// Says that the same may be asked again in a second.
+/// Adds a Retry-After of one second.
 fn come_back(mut response: Response) -> Response {
     response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from_static("1"));
     response
 }
 
-/// A database that fails, fails for every machine that asks.
+/// A failing database fails for every request, so it is logged by a fault log.
 static FAILED: SharedFaultLog = SharedFaultLog::new("a request failed");
 
 fn explain(failure: &Failure) -> Response {

@@ -12,17 +12,17 @@ use crate::logins::Error;
 use crate::secret::SecretHash;
 use crate::sessions::Sessions;
 
-/// Bytes of a body that weigh as much as one report.
+/// Bytes of a body that count as one report.
 const BYTES_A_REPORT: usize = 256;
 
-/// A machine may be so many seconds' worth of reports ahead of its rate.
+/// Burst of a machine, in seconds of its rate.
 const BURST_SECONDS: u32 = 10;
 
-/// Machines whose rate is remembered before those are forgotten that have been quiet.
+/// Number of machines from which on idle ones are removed.
 const REMEMBERED_MAX: usize = 20_000;
 
-/// Takes reports at a rate that one machine may have: as many in a second as requests. A body weighs by its reports or
-/// by its bytes, whichever is more.
+/// Rate limit of reports for each machine, the same as for requests. A body counts by its reports or by its
+/// bytes, whichever is more.
 #[derive(Clone)]
 pub struct Intake {
     sessions: Sessions,
@@ -30,7 +30,7 @@ pub struct Intake {
 }
 
 impl Intake {
-    /// So many reports a second from each machine.
+    /// With this many reports per second for each machine.
     pub fn new(sessions: Sessions, per_second: NonZeroU32) -> Self {
         Self { sessions, rate: Rate::new(per_second) }
     }
@@ -41,7 +41,7 @@ struct Rate(Arc<DefaultKeyedRateLimiter<SecretHash>>);
 
 impl Rate {
     fn new(per_second: NonZeroU32) -> Self {
-        // A whole batch must fit however low the rate is, or a machine could never hand in what it has kept.
+        // A whole batch must fit, however low the rate is, or a machine could never send its spool.
         let whole_batch = u32::try_from(REPORTS_MAX.max(BODY_BYTES_MAX.div_ceil(BYTES_A_REPORT)));
         let burst = per_second.get().saturating_mul(BURST_SECONDS).max(whole_batch.unwrap_or(u32::MAX));
         let quota = Quota::per_second(per_second).allow_burst(NonZeroU32::new(burst).unwrap_or(per_second));
@@ -74,8 +74,8 @@ pub(super) async fn batch(api: Api, who: SecretHash, call: Call) -> Result<Taken
     Ok(api.intake.sessions.take_batch(who, reports, refused).await?)
 }
 
-/// The reports of a batch, and how many were none: they are read one by one, for one that makes no sense must
-/// not hold up the others for ever.
+/// The reports of a batch, and the number of invalid ones. They are parsed one by one, so that an invalid one
+/// never blocks the others.
 pub(super) fn read(body: &[u8]) -> Result<(Vec<SessionReport>, u64), Failure> {
     let Reports::<Value> { reports } = reply::json(body)?;
     if reports.len() > REPORTS_MAX {

@@ -22,7 +22,7 @@ use crate::policy::Channel;
 use crate::progress::{Registry, Silence};
 use crate::sessions::{self, Sessions};
 
-/// Longest time to find out whether the server is ready; then it is not.
+/// Longest time of a readiness check; after that the server counts as not ready.
 const READINESS_TIME: Duration = Duration::from_secs(9);
 
 /// `/healthz`, `/readyz`, `/metrics`.
@@ -51,27 +51,27 @@ pub fn routes(
     all.recover(super::reply::no_route).unify().boxed()
 }
 
-/// What has to be well for a login to be served.
+/// What a login needs from the server.
 #[derive(Clone)]
 pub struct Readiness {
     /// Logins, and the rules in force.
     pub logins: Logins,
-    /// The ends of the certificates in force.
+    /// Expiry dates of the certificates in force.
     pub dates: watch::Receiver<Dates>,
     /// Whether the database takes a write.
     pub probe: Probe,
-    /// Whether every loop gets round.
+    /// Whether every loop makes progress.
     pub loops: Registry,
 }
 
 impl Readiness {
-    /// A login can be served when every loop gets round, the database takes a write, machines accept the certificate, and
-    /// people can be asked. Returns what is to be mentioned all the same.
+    /// Ready means: every loop makes progress, the database accepts a write, machines accept the certificate,
+    /// and people can be asked. Returns warnings.
     ///
     /// # Errors
     /// Why no login can be served.
     pub async fn find_out(&self) -> Result<String, String> {
-        // First, and without the database: a loop that hangs may have it hang too.
+        // Checked first, without the database, which a hanging loop may block.
         let late: Vec<String> = self.loops.late().iter().map(late_loop).collect();
         if !late.is_empty() {
             return Err(late.join("; "));
@@ -107,12 +107,12 @@ impl Readiness {
     }
 }
 
-/// How a loop that is past its bound is told to people.
+/// The sentence about a loop that is past its limit.
 pub fn late_loop(silence: &Silence) -> String {
     format!("the loop {:?} hangs: no round for {} s", silence.name, silence.silent.as_secs())
 }
 
-/// What is to be said about certificates that end soon; the error is that one has ended.
+/// The warnings about certificates that expire soon; the error if one has expired.
 fn certificates(dates: &Dates, now: Time) -> Result<String, String> {
     let mut notes = String::new();
     for (which, end) in dates.each() {
@@ -127,7 +127,7 @@ fn certificates(dates: &Dates, now: Time) -> Result<String, String> {
     Ok(notes)
 }
 
-/// What is counted in memory.
+/// Counters in memory.
 #[derive(Clone)]
 struct Live {
     readiness: Readiness,
@@ -136,7 +136,7 @@ struct Live {
     strangers: RejectedCallers,
 }
 
-/// What is counted in the database.
+/// Counters in the database.
 struct Stored {
     pending: u64,
     sessions_open: u64,

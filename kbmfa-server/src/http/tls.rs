@@ -12,7 +12,7 @@ use super::Certificate;
 use crate::ca::{Dates, facts};
 use crate::secret::SecretHash;
 
-/// What to do when there is no certificate that can be used.
+/// The fix if there is no usable certificate.
 pub const NO_CERTIFICATE: &str = "the server makes its own at its start, from ca/ in the state directory; \
                                   if that is lost, `kbmfa-server ca new` creates another. For a certificate \
                                   of your own, correct tls_cert and tls_key";
@@ -40,11 +40,11 @@ pub enum Error {
 
 /// A certificate that is ready to serve.
 pub struct Loaded {
-    /// What the accept loop takes.
+    /// The TLS configuration for the accept loop.
     pub config: Arc<ServerConfig>,
-    /// Until when it is good.
+    /// Its expiry.
     pub dates: Dates,
-    /// What was read, to tell whether the files have changed since.
+    /// Fingerprint of the files, to detect changes.
     pub print: SecretHash,
 }
 
@@ -67,12 +67,12 @@ pub fn load(settings: &super::Settings) -> Result<Loaded, Error> {
         .with_single_cert(chain, secret)
         .map_err(unfit)?;
     config.alpn_protocols = vec![b"http/1.1".to_vec()];
-    // A login is one connection: nothing is resumed, so tickets would be bytes for nothing.
+    // A login is one connection: sessions are never resumed, so tickets are useless.
     config.send_tls13_tickets = 0;
     Ok(Loaded { config: Arc::new(config), dates, print: SecretHash::of(&texts) })
 }
 
-/// What lies on disk by now, to be compared with [`Loaded::print`]; `None` if it cannot be read.
+/// Fingerprint of the current files, to compare with [`Loaded::print`]; `None` if they cannot be read.
 pub fn print(settings: &super::Settings) -> Option<SecretHash> {
     read(&settings.certificate).ok().map(|(_, texts)| SecretHash::of(&texts))
 }

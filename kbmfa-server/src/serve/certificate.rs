@@ -17,14 +17,14 @@ use crate::progress::Progress;
 use crate::secret::SecretHash;
 use crate::usecases::ca as usecase;
 
-/// How often the certificate is looked at: bounds how long after `ca rotate --switch`, or after another server
-/// on this state has renewed it, this one goes on with the old one.
+/// Interval of the check: limits how long this server uses the old certificate after `ca rotate --switch`, or
+/// after another server on this state has renewed it.
 const INTERVAL: Duration = Duration::from_secs(5);
 
-/// A certificate that cannot be replaced, or that ends soon, is mentioned in the log once in this time.
+/// Interval of log lines about a certificate that cannot be replaced, or that expires soon.
 const COMPLAINT_INTERVAL: Duration = Duration::from_secs(86_400);
 
-/// What looks after the certificate.
+/// Maintains the certificate.
 pub(super) struct Keeper {
     db: Db,
     settings: watch::Receiver<Settings>,
@@ -34,7 +34,7 @@ pub(super) struct Keeper {
     complained_at: Option<Time>,
 }
 
-/// What the rest of the server hears of it.
+/// The settings that the rest of the server receives.
 pub(super) struct InForce {
     pub(super) certificate: watch::Receiver<Arc<ServerConfig>>,
     pub(super) dates: watch::Receiver<Dates>,
@@ -82,14 +82,14 @@ impl Keeper {
         }
     }
 
-    /// The operator's own files are read only when the operator says so: they may be half written.
+    /// The operator's own files are read only on request, because they may be partly written.
     fn put_in_force(&mut self, settings: &Settings, occasion: Occasion) {
         let ours = matches!(settings.certificate, Certificate::Ours(_));
         let Some(print) = tls::print(settings) else { return };
         if occasion == Occasion::Passing && (!ours || print == self.print) {
             return;
         }
-        // What cannot be used is complained about once, and looked at again when it has changed.
+        // An unusable certificate is reported once, and read again when the files change.
         self.print = print;
         match tls::load(settings) {
             Ok(loaded) => {
@@ -105,7 +105,7 @@ impl Keeper {
         }
     }
 
-    /// At most once a day: what went wrong, and what ends soon.
+    /// Logs, at most once a day, failures and certificates that expire soon.
     async fn complain(&mut self, failed: Option<ca::Error>) {
         let Ok(now) = self.db.read(|tx| Ok::<_, db::Error>(tx.now)).await else { return };
         let dates = *self.dates.borrow();
@@ -128,12 +128,12 @@ impl Keeper {
     }
 }
 
-/// Why the certificate is looked at.
+/// The reason for the check.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Occasion {
-    /// The server starts, or was told to read everything again.
+    /// The start, or a reload.
     Told,
-    /// Time has passed.
+    /// The interval.
     Passing,
 }
 
@@ -145,8 +145,8 @@ async fn renew(db: &Db, settings: &Settings, occasion: Occasion) -> Result<(), c
         Occasion::Told => Names::Demanded(names),
         Occasion::Passing => Names::Kept(names),
     };
-    // Looking takes no write; whoever finds it due looks again inside the transaction, so that of two servers
-    // only one replaces it.
+    // The first check only reads. If a renewal is due it is checked again inside the write transaction, so
+    // that only one of two servers does it.
     let (looking, given) = (files.clone(), names.clone());
     let due = db.read(move |tx| service::due(&looking, &given, tx.now)).await?;
     record_owed(db).await?;
@@ -155,7 +155,7 @@ async fn renew(db: &Db, settings: &Settings, occasion: Occasion) -> Result<(), c
     }
     let db = db.clone();
     let renew = move |tx: &Tx<'_>| usecase::renew(tx, &files, &names);
-    // Also while the database is read-only: a restored server that has no certificate could not even say so.
+    // Also while the database is read-only: without a certificate a restored server could not answer at all.
     let renewed = spawn_blocking(move || db.even_read_only().write_blocking("certificate.renew", renew));
     if let Some(why) = renewed.await.map_err(|_| db::Error::Closed)?? {
         log::info!("the server has a new certificate: {why}");
@@ -163,7 +163,7 @@ async fn renew(db: &Db, settings: &Settings, occasion: Occasion) -> Result<(), c
     Ok(())
 }
 
-/// Puts on record what was done while the database was read-only, once it no longer is.
+/// Writes the audit events of what was done while the database was read-only, once it is writable.
 async fn record_owed(db: &Db) -> Result<(), db::Error> {
     if !db.read(owed::is_any).await? {
         return Ok(());

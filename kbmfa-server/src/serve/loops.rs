@@ -15,13 +15,13 @@ pub(super) struct Loops {
 }
 
 impl Loops {
-    /// None yet.
+    /// Without any loop.
     pub(super) fn new(registry: Registry) -> Self {
         Self { tasks: JoinSet::new(), registry }
     }
 
-    /// Starts a loop whose rounds take no longer than `bound`. It is handed the [`Progress`] by which it reports each
-    /// round; a loop that does not is taken for one that hangs.
+    /// Starts a loop whose rounds take no longer than `bound`. It gets a [`Progress`], by which it must
+    /// report each round; otherwise it counts as hanging.
     pub(super) fn start<F>(&mut self, name: &'static str, bound: Duration, run: impl FnOnce(Progress) -> F)
     where
         F: Future<Output = Result<(), Error>> + Send + 'static,
@@ -30,7 +30,7 @@ impl Loops {
         self.tasks.spawn(async move { run.await.err().unwrap_or(Error::Ended(name)) });
     }
 
-    /// Waits for the first loop that ends, and says why it did.
+    /// Waits for the first loop that ends, and returns the reason.
     pub(super) async fn next_end(&mut self) -> Error {
         match self.tasks.join_next().await {
             Some(Ok(error)) => error,
@@ -39,7 +39,7 @@ impl Loops {
         }
     }
 
-    /// The listeners end by themselves once they are told; the rest has nothing to finish.
+    /// The listeners end by themselves on request; the other loops have nothing to finish.
     pub(super) async fn drain(mut self) {
         for _listener in 0..2 {
             self.tasks.join_next().await;

@@ -20,8 +20,8 @@ pub(super) struct Reloadable {
 }
 
 impl Reloadable {
-    /// Reads everything again and logs the outcome; returns what is to be known about it. A faulty configuration changes
-    /// nothing.
+    /// Reads everything again and logs the outcome; returns a note for the caller. A faulty configuration
+    /// changes nothing.
     pub(super) fn reload(&mut self) -> ReloadOutcome {
         let outcome = self.try_reload();
         match &outcome {

@@ -11,16 +11,16 @@ use crate::db::Db;
 use crate::http::status::{Readiness, late_loop};
 use crate::progress::{Progress, Registry, Silence, TICK};
 
-/// How often the database's writer is asked to do a round.
+/// Interval at which the database's writer is asked for a round.
 const WRITER_INTERVAL: Duration = Duration::from_secs(5);
 
-/// Time for the last line of the log, which a reader that is stuck may hold up.
+/// Time for the last log line, which may block.
 const LAST_WORDS_TIME: Duration = Duration::from_secs(1);
 
-/// Exit status when a loop is past hope.
+/// Exit status when a loop is lost.
 const EXIT_HUNG: i32 = 70;
 
-/// Whether a new process would do better than this one, by what the database says of a write. Shared with the thread.
+/// Whether a restart would help, by the last error of the database. Shared with the thread.
 pub(super) type IsWell = Arc<AtomicBool>;
 
 /// Starts the thread.
@@ -37,7 +37,7 @@ pub(super) fn start(registry: Registry, is_well: IsWell, systemd: Systemd) -> st
     thread.spawn(move || supervise(&registry, &is_well, watchdog)).map(drop)
 }
 
-/// systemd's watchdog: in ticks of ours, so that one feed is never owed twice after a pause of the whole process.
+/// systemd's watchdog interval in ticks, so that a pause of the whole process does not skip a feed.
 struct Watchdog {
     every: Duration,
     fed: Duration,
@@ -93,7 +93,7 @@ fn tell(late: &[Silence], known: &mut Vec<&'static str>) {
     });
 }
 
-/// Ends the process, whatever hangs in it. A new one finds everything in the database.
+/// Ends the process, whatever hangs in it. A new one continues from the database.
 fn end(hopeless: &[Silence]) -> ! {
     let lines: Vec<String> = hopeless.iter().map(late_loop).collect();
     if let Some(logged) = say(move || {
@@ -113,7 +113,7 @@ fn end(hopeless: &[Silence]) -> ! {
     std::process::exit(EXIT_HUNG)
 }
 
-/// Logs from a thread of its own: a reader of the log that is stuck must not stop this one.
+/// Logs from a separate thread, because writing to the log may block.
 fn say(work: impl FnOnce() + Send + 'static) -> Option<thread::JoinHandle<()>> {
     thread::Builder::new().name("last-words".into()).spawn(work).ok()
 }
@@ -123,7 +123,7 @@ pub(super) async fn writer(db: Db, readiness: Readiness, is_well: IsWell, progre
     let probe_every = sd_notify::watchdog_enabled().map(|period| period / 3);
     let mut since_probe = Duration::MAX;
     loop {
-        // What it fails by is told by those whose work is lost.
+        // The callers whose work failed log the error.
         let _ = db.writer_goes_round().await;
         progress.round().await;
         if probe_every.is_some_and(|every| since_probe >= every) {

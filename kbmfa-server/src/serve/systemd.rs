@@ -11,14 +11,14 @@ use crate::http::status::Readiness;
 use crate::policy::Channel;
 use crate::progress::Progress;
 
-/// How often the status line is made anew. Each costs a probe of the database, and is sent only if it has changed.
+/// Interval of the status line. Each costs a probe of the database, and is sent only if it has changed.
 const STATUS_INTERVAL: Duration = Duration::from_secs(5);
 
-/// Reports that may wait for systemd; what is more is left out.
+/// Longest queue of reports to systemd; more are dropped.
 const REPORTS_MAX: usize = 4;
 
-/// The way to systemd, if it started this process. A thread of its own reports, since systemd may be slow to listen: a
-/// full socket would otherwise stop whoever reports. Clones share it.
+/// Reports to systemd, if it started this process. A separate thread sends them, because a full socket would
+/// block the caller. Clones share it.
 #[derive(Clone)]
 pub(super) struct Systemd(Option<SyncSender<Report>>);
 

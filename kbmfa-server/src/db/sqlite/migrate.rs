@@ -5,7 +5,7 @@ use std::path::Path;
 
 use crate::db::Error;
 
-/// All steps, oldest first; the schema version is how many of them were taken.
+/// All steps, oldest first; the schema version is the number of steps that were run.
 const STEPS: &[&str] = &[
     include_str!("../../../migrations/sqlite/0001_approval.sql"),
     include_str!("../../../migrations/sqlite/0002_employees.sql"),
@@ -27,7 +27,7 @@ const STEPS: &[&str] = &[
 /// The schema version that this program reads and writes.
 pub const SCHEMA_VERSION: i64 = 15;
 
-/// Takes the steps that are missing, all in one transaction.
+/// Runs the missing steps, all in one transaction.
 pub(super) fn run(connection: &mut Connection, path: &Path) -> Result<(), Error> {
     let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
     let found = version(&transaction)?;

@@ -7,23 +7,23 @@ use tokio::sync::mpsc;
 
 use super::super::Error;
 
-/// Urgent work that may queue up before callers are told that the database is overloaded.
+/// Longest queue of urgent work; beyond it callers get `Overloaded`.
 const URGENT_MAX: usize = 16 * 1024;
 
-/// The same for bulk work. Each caller waits for its piece before it brings the next, so this is a number of
+/// The same for bulk work. Each caller waits for its piece before it sends the next, so this is a number of
 /// callers.
 const BULK_MAX: usize = 1024;
 
-/// Who goes first.
+/// Priority of work.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(in crate::db) enum Priority {
-    /// Logins, and whatever else somebody waits for.
+    /// Logins, and other work that somebody waits for.
     Urgent,
-    /// What may come later.
+    /// Work that may run later.
     Bulk,
 }
 
-/// The slots of one priority, counted as they are taken.
+/// The slots of one priority, with a counter.
 struct Slots {
     taken: AtomicUsize,
     max: usize,
@@ -57,7 +57,7 @@ struct Queued<J> {
     slot: Slot,
 }
 
-/// The end that brings work.
+/// The sender.
 pub(super) struct Sender<J> {
     queue: mpsc::UnboundedSender<Queued<J>>,
     urgent: Arc<Slots>,
@@ -72,7 +72,7 @@ impl<J> Clone for Sender<J> {
 }
 
 impl<J> Sender<J> {
-    /// Queues work behind all of its priority.
+    /// Queues work after all work of the same priority.
     ///
     /// # Errors
     /// [`Error::Overloaded`] if too much of this priority waits, [`Error::Closed`] if the writer has ended.
@@ -91,14 +91,14 @@ impl<J> Sender<J> {
     }
 }
 
-/// The end that takes work. The channel's bound is in the slots, so everything may be taken out of it.
+/// The receiver. The slots limit the queue, so the channel itself may be drained.
 pub(super) struct Queue<J> {
     arriving: mpsc::UnboundedReceiver<Queued<J>>,
     urgent: VecDeque<Queued<J>>,
     bulk: VecDeque<Queued<J>>,
 }
 
-/// A queue with nothing in it.
+/// An empty queue.
 pub(super) fn new<J>() -> (Sender<J>, Queue<J>) {
     let (sender, receiver) = mpsc::unbounded_channel();
     let (urgent, bulk) = (Slots::new(URGENT_MAX), Slots::new(BULK_MAX));
@@ -107,7 +107,7 @@ pub(super) fn new<J>() -> (Sender<J>, Queue<J>) {
 }
 
 impl<J> Queue<J> {
-    /// Blocks until there is work; false when nobody can bring any.
+    /// Blocks until there is work; false when all senders are gone.
     pub(super) fn wait(&mut self) -> bool {
         self.sort();
         if !self.urgent.is_empty() || !self.bulk.is_empty() {
@@ -117,7 +117,7 @@ impl<J> Queue<J> {
         first.map(|queued| self.put(queued)).is_some()
     }
 
-    /// Moves the urgent work that waits into `group`, `max` pieces at the most.
+    /// Moves the urgent work that waits into `group`, at most `max` pieces.
     pub(super) fn take_urgent(&mut self, group: &mut Vec<J>, max: usize) {
         self.sort();
         let count = self.urgent.len().min(max);
