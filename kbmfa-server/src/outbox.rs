@@ -11,9 +11,11 @@ mod lease_token;
 mod messages;
 mod posting;
 mod relay_monitor;
+#[cfg(test)]
+mod tests;
 
 use kbmfa_proto::names::PoolName;
-use std::collections::{BTreeSet, VecDeque};
+use std::collections::{BTreeSet, HashSet, VecDeque};
 use std::future::Future;
 use std::time::Duration;
 
@@ -71,6 +73,7 @@ pub async fn run(logins: Logins, chat: impl Chat, holder: lease::Holder, progres
         changed: BTreeSet::new(),
         standing: VecDeque::new(),
         recheck_all: false,
+        tried: HashSet::new(),
         urgent: Backoff::new(URGENT_PAUSE_MAX),
         backoff: Backoff::new(PAUSE_MAX),
         was_up: false,
@@ -119,6 +122,8 @@ struct Worker<'a, C> {
     standing: VecDeque<String>,
     /// Something may have been missed since those were gathered.
     recheck_all: bool,
+    /// Asks of which this worker began to send one, and has not written down what came of it.
+    tried: HashSet<String>,
     /// For what people wait for.
     urgent: Backoff,
     /// For what only the chat lacks.

@@ -10,6 +10,9 @@ use super::{Error, Tx};
 /// noticed at once.
 const TERM: Duration = Duration::from_secs(10);
 
+/// Time that a lease lasts at least after [`hold`] has returned true.
+pub const LEAST: Duration = Duration::from_secs(TERM.as_secs() / 2);
+
 /// Unique name of a process: boot id, pid namespace, pid and start time.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Holder(String);
@@ -49,7 +52,7 @@ pub fn hold(tx: &Tx<'_>, name: &str, me: &Holder) -> Result<bool, Error> {
         tx.query_one("SELECT holder, held_until FROM lease WHERE name = ?1", &[name.into()], |row| {
             Ok((Holder(row.text("holder")?), row.time("held_until")?))
         })?;
-    let renew_from = tx.now + TERM / 2;
+    let renew_from = tx.now + LEAST;
     match found {
         Some((holder, until)) if holder == *me && until > renew_from => return Ok(true),
         Some((holder, until)) if holder != *me && tx.now < until && holder.may_be_alive() => {

@@ -265,6 +265,12 @@ impl Db {
         self.writer.counters()
     }
 
+    /// The names of the write transactions since this was last asked, in their order.
+    #[cfg(test)]
+    pub(crate) fn take_written(&self) -> Vec<&'static str> {
+        self.writer.take_names()
+    }
+
     /// Jobs since the start whose commit failed.
     pub fn failed_writes(&self) -> u64 {
         self.writer.failed()

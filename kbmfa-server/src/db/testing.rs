@@ -67,7 +67,7 @@ pub(super) fn postgres_url() -> Option<String> {
 }
 
 /// Runs async work of a test whose fixture was made before and ends after it: PostgreSQL's client blocks.
-pub(super) fn block_on(work: impl Future<Output = ()>) {
+pub(crate) fn block_on(work: impl Future<Output = ()>) {
     tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap().block_on(work);
 }
 

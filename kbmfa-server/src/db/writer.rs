@@ -48,6 +48,8 @@ struct Counters {
     jobs: AtomicU64,
     commits: AtomicU64,
     failed: AtomicU64,
+    #[cfg(test)]
+    names: crate::shared::Shared<Vec<&'static str>>,
 }
 
 impl Writer {
@@ -96,6 +98,11 @@ impl Writer {
         self.counters.failed.load(Ordering::Relaxed)
     }
 
+    #[cfg(test)]
+    pub(super) fn take_names(&self) -> Vec<&'static str> {
+        self.counters.names.with(mem::take)
+    }
+
     pub(super) fn counters(&self) -> (u64, u64) {
         (self.counters.jobs.load(Ordering::Relaxed), self.counters.commits.load(Ordering::Relaxed))
     }
@@ -110,6 +117,8 @@ fn run(connection: &dyn Connection, mut jobs: Queue<Box<dyn Job>>, counters: &Co
             Ok(()) => {
                 counters.jobs.fetch_add(group.len() as u64, Ordering::Relaxed);
                 counters.commits.fetch_add(1, Ordering::Relaxed);
+                #[cfg(test)]
+                counters.names.with(|names| names.extend(group.iter().map(|job| job.name())));
             }
             Err(error) => {
                 connection.roll_back();

@@ -4,10 +4,12 @@ use kbmfa_proto::login::{LoginReply, OpenLogin, State};
 use kbmfa_proto::names::LoginId;
 use std::pin::pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 use tokio::sync::{Notify, mpsc, watch};
 
+use super::service::Look;
+use super::store::asks;
 use super::waiters::Waiters;
 use super::{Error, Rules, notifications, service};
 use crate::clock;
@@ -27,6 +29,7 @@ struct Inner {
     outbox_bell: Notify,
     broken_polls: mpsc::UnboundedSender<BrokenPoll>,
     closing: watch::Receiver<bool>,
+    carries_asks: AtomicBool,
     counts: Counts,
 }
 
@@ -57,7 +60,8 @@ impl Logins {
     ) -> Self {
         let rules = Shared::new(Arc::new(rules));
         let (waiters, outbox_bell, counts) = (Arc::default(), Notify::new(), Counts::default());
-        Self(Arc::new(Inner { db, rules, waiters, outbox_bell, broken_polls, closing, counts }))
+        let carries_asks = AtomicBool::default();
+        Self(Arc::new(Inner { db, rules, waiters, outbox_bell, broken_polls, closing, carries_asks, counts }))
     }
 
     /// The rules in force.
@@ -86,12 +90,17 @@ impl Logins {
             Credential::Own(hash) => Some(hash.clone()),
             Credential::Token(_) => None,
         };
+        let carries_asks = self.0.carries_asks.load(Ordering::Relaxed);
         let reply = self
             .act("login.open", credential, Some(version), move |tx, rules, caller| {
                 if let Some(used) = own.as_ref().zip(opened.host.as_ref()) {
                     notifications::of_host(tx, rules, caller, used)?;
                 }
-                service::open(tx, rules, caller, &id, &opened)
+                let reply = service::open(tx, rules, caller, &id, &opened)?;
+                if carries_asks {
+                    asks::sending_at_once(tx, &id)?;
+                }
+                Ok(reply)
             })
             .await?;
         self.0.counts.opened.fetch_add(1, Ordering::Relaxed);
@@ -113,23 +122,35 @@ impl Logins {
         let waiter = self.0.waiters.join(&id).ok_or(Error::TooManyPolls)?;
         let mut rung = pin!(waiter.bell().notified());
         rung.as_mut().enable();
-        let (poll, mut reply) = self.poll(&credential, &id, wait).await?;
         // If the connection breaks, this future is dropped, and the guard says so.
-        let guard = PollGuard { logins: self, broken: Some(BrokenPoll { login: id.clone(), poll }) };
+        let mut guard = PollGuard { logins: self, broken: None };
+        let look = self.look(&credential, &id).await?.filter(|look| look.is_first);
+        let present_for = look.as_ref().map(|look| look.present_for);
+        let mut reply = match look {
+            Some(look) => look.reply,
+            None => self.poll(&credential, &id, wait, &mut guard).await?,
+        };
         let until_expiry = reply.expires_in_ms.map_or(Duration::ZERO, Duration::from_millis);
         let mut time_is_up = pin!(tokio::time::sleep(wait.min(until_expiry)));
+        let mut presence_ends = pin!(tokio::time::sleep(present_for.unwrap_or(wait)));
         let mut closing = self.0.closing.clone();
-        let (mut waiting, mut held) = (!wait.is_zero(), Duration::ZERO);
-        while waiting && reply.state == State::Pending {
-            tokio::select! {
-                () = &mut rung => {}
-                () = &mut time_is_up => waiting = false,
-                _ = closing.wait_for(|closing| *closing) => waiting = false,
-            }
+        let mut held = Duration::ZERO;
+        while !wait.is_zero() && reply.state == State::Pending {
+            let is_over = tokio::select! {
+                () = &mut rung => false,
+                () = &mut presence_ends, if guard.broken.is_none() => false,
+                () = &mut time_is_up => true,
+                _ = closing.wait_for(|closing| *closing) => true,
+            };
             rung.set(waiter.bell().notified());
             rung.as_mut().enable();
             held = clock::monotonic().saturating_sub(begun);
-            reply = self.poll(&credential, &id, Duration::ZERO).await?.1;
+            if is_over {
+                reply = self.look_or_poll(&credential, &id, &mut guard).await?;
+                break;
+            }
+            let rest = if guard.broken.is_none() { wait.saturating_sub(held) } else { Duration::ZERO };
+            reply = self.poll(&credential, &id, rest, &mut guard).await?;
         }
         guard.disarm();
         reply.held_ms = u64::try_from(held.as_millis()).ok();
@@ -167,6 +188,11 @@ impl Logins {
         self.0.outbox_bell.notified().await;
     }
 
+    /// Whether it is this process that posts asks, as far as is known: then sending an ask begins when its login is opened.
+    pub fn set_carries_asks(&self, does: bool) {
+        self.0.carries_asks.store(does, Ordering::Relaxed);
+    }
+
     /// The database.
     pub fn db(&self) -> &Db {
         &self.0.db
@@ -181,17 +207,48 @@ impl Logins {
         (self.0.waiters.len(), self.0.counts.opened.load(Ordering::Relaxed), told)
     }
 
+    /// A machine that knows the `AUTH_TOKEN` alone may have to be written down, so that looking is not enough.
+    async fn look(&self, credential: &Credential, id: &LoginId) -> Result<Option<Look>, Error> {
+        let Credential::Own(hash) = credential.clone() else { return Ok(None) };
+        let (rules, id) = (self.rules(), id.clone());
+        let look = self.0.db.read(move |tx| {
+            let caller = authenticate_waiting(tx, &hash)?.ok_or(Error::Unauthorized)?;
+            service::look(tx, &rules, &caller, &id)
+        });
+        look.await
+    }
+
+    /// Looks how the login is at the end of a poll, and writes only what has to be written.
+    async fn look_or_poll(
+        &self,
+        credential: &Credential,
+        id: &LoginId,
+        guard: &mut PollGuard<'_>,
+    ) -> Result<LoginReply, Error> {
+        match self.look(credential, id).await? {
+            Some(look) => Ok(look.reply),
+            None => self.poll(credential, id, Duration::ZERO, guard).await,
+        }
+    }
+
+    /// Polls, and leaves with the guard which poll it is if it will be held.
     async fn poll(
         &self,
         credential: &Credential,
         id: &LoginId,
         wait: Duration,
-    ) -> Result<(i64, LoginReply), Error> {
-        let id = id.clone();
-        self.act("login.poll", credential.clone(), None, move |tx, rules, caller| {
-            service::poll(tx, rules, caller, &id, wait)
-        })
-        .await
+        guard: &mut PollGuard<'_>,
+    ) -> Result<LoginReply, Error> {
+        let login = id.clone();
+        let (poll, reply) = self
+            .act("login.poll", credential.clone(), None, move |tx, rules, caller| {
+                service::poll(tx, rules, caller, &login, wait)
+            })
+            .await?;
+        if !wait.is_zero() {
+            guard.broken = Some(BrokenPoll { login: id.clone(), poll });
+        }
+        Ok(reply)
     }
 
     /// One action by a machine, in one transaction with finding out which machine it is. Opening a login

@@ -92,6 +92,30 @@ pub fn poll(
     read(tx, rules, login, wait)
 }
 
+/// What a poll finds that has nothing to write, since the login still waits and the machine was heard of a moment ago.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Look {
+    /// What the machine is told.
+    pub reply: LoginReply,
+    /// True if no poll of this login is on record: only its opening told of the machine.
+    pub is_first: bool,
+    /// How long nothing need be written.
+    pub present_for: Duration,
+}
+
+/// Looks whether a poll has to write anything; `None` if it has. Writes nothing.
+///
+/// # Errors
+/// [`Error::NotFound`] if the machine has no such login.
+pub fn look(tx: &Tx<'_>, rules: &Rules, caller: &Caller, id: &LoginId) -> Result<Option<Look>, Error> {
+    let login = of_machine(tx, caller, id)?;
+    let present_for = state::present_for(&login.life, tx.now, rules.grace);
+    Ok(present_for.map(|present_for| {
+        let (reply, is_first) = (reply(&login, tx, rules), login.poll == 0);
+        Look { reply, is_first, present_for }
+    }))
+}
+
 /// The machine gives its login up.
 ///
 /// # Errors

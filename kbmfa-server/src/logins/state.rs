@@ -172,6 +172,14 @@ pub fn lets_in(life: &Life, now: Time, grace: Duration) -> bool {
     life.state == State::Approved && life.collected_at.is_some_and(|at| now < at + grace)
 }
 
+/// How long a pending login may go on being waited for before the machine's presence has to be written down again: until half
+/// of its grace is left. `None` if that is now, or if something else is to be written.
+pub fn present_for(life: &Life, now: Time, grace: Grace) -> Option<Duration> {
+    let is_pending = life.state == State::Pending && run_out(*life, now, grace).1 == Change::None;
+    let until = life.lapses_at.minus(grace.length / 2);
+    (is_pending && now < until).then(|| until.since(now))
+}
+
 fn run_out(life: Life, now: Time, grace: Grace) -> (Life, Change) {
     let heard_by = |at: Time| grace.listening_since.map(|since| at.max(since + grace.length));
     match life.state {

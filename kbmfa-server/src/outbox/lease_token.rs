@@ -8,7 +8,7 @@ use crate::clock::Time;
 use crate::db::{Db, Error, lease};
 use crate::shared::Shared;
 
-/// How long a look at the lease is good for. After a successful look the lease lasts at least 5 s ([`lease::hold`]), so a call
+/// How long a look at the lease is good for. After a successful look the lease lasts at least 5 s ([`lease::LEAST`]), so a call
 /// to the chat begins with half of that left.
 const GOOD_FOR: Duration = Duration::from_millis(2_500);
 
@@ -16,36 +16,58 @@ const GOOD_FOR: Duration = Duration::from_millis(2_500);
 pub(super) struct LeaseToken {
     db: Db,
     holder: lease::Holder,
-    /// When the lease was last seen to be ours. By the same clock as the lease itself: it goes on while a computer sleeps.
-    held_at: Shared<Option<Time>>,
+    held: Shared<Option<Held>>,
+}
+
+/// Since when the lease is ours without a break, and when that was last seen. By the same clock as the lease itself: it goes on
+/// while a computer sleeps.
+#[derive(Debug, Clone, Copy)]
+struct Held {
+    since: Time,
+    seen_at: Time,
 }
 
 impl LeaseToken {
     pub(super) fn new(db: Db, holder: lease::Holder) -> Self {
-        Self { db, holder, held_at: Shared::new(None) }
+        Self { db, holder, held: Shared::new(None) }
     }
 
     /// Takes or renews the lease; false while another server holds it.
     pub(super) async fn renew(&self) -> Result<bool, Error> {
         let (holder, asked_at) = (self.holder.clone(), self.db.now());
         let is_held = self.db.write("outbox.lease", move |tx| lease::hold(tx, LEASE, &holder)).await?;
-        self.held_at.with(|held_at| *held_at = is_held.then_some(asked_at));
+        let now = self.db.now();
+        self.held.with(|held| {
+            let since =
+                held.filter(|held| is_unbroken(held.seen_at, asked_at)).map_or(now, |held| held.since);
+            *held = is_held.then_some(Held { since, seen_at: asked_at });
+        });
         Ok(is_held)
     }
 
     /// True if the lease is ours now; asks the database only if the last look is too old.
     pub(super) async fn is_held(&self) -> Result<bool, Error> {
         let now = self.db.now();
-        match self.held_at.get() {
-            Some(at) if is_good(at, now) => Ok(true),
+        match self.held.get() {
+            Some(held) if is_good(held.seen_at, now) => Ok(true),
             _ => self.renew().await,
         }
+    }
+
+    /// Since when nobody else can have held the lease; `None` if it is not ours.
+    pub(super) fn held_since(&self) -> Option<Time> {
+        self.held.get().map(|held| held.since)
     }
 
     /// Whose lease it is, for a transaction that looks itself.
     pub(super) fn holder(&self) -> &lease::Holder {
         &self.holder
     }
+}
+
+/// True if the lease cannot have ended between two looks at which it was ours: it lasts at least [`lease::LEAST`] after each.
+fn is_unbroken(seen_at: Time, asked_at: Time) -> bool {
+    seen_at <= asked_at && asked_at.since(seen_at) < lease::LEAST
 }
 
 /// A look in the future was made before the clock was set back.

@@ -6,23 +6,50 @@ use crate::logins::service;
 
 impl<C: Chat> Worker<'_, C> {
     pub(super) async fn post(&mut self, item: &Item) -> Result<(), Failure> {
-        if let Some(message) = self.find(item).await? {
-            // Somebody may have answered already.
-            self.changed.insert(message.0);
-            return Ok(());
+        let is_untried = self.is_untried(&item.ask);
+        if !is_untried {
+            if let Some(message) = self.find(item).await? {
+                // Somebody may have answered already.
+                self.changed.insert(message.0);
+                return Ok(());
+            }
+            self.record_sending(&item.ask).await?;
         }
-        // Whoever comes after a crash has to know that it may have been posted.
-        let id = item.ask.id.clone();
-        self.write("ask.sending", move |tx| Ok(asks::sending(tx, &id)?)).await?;
-        let message = self.call(self.chat.post(&self.posting(item))).await?;
+        self.tried.insert(item.ask.id.clone());
+        let message = match self.call(self.chat.post(&self.posting(item))).await {
+            Ok(message) => message,
+            Err(error) => {
+                // It may have been posted, unless the call was not even begun.
+                if is_untried && matches!(error, Failure::Relay(_) | Failure::TooSlow) {
+                    self.record_sending(&item.ask).await?;
+                }
+                self.tried.remove(&item.ask.id);
+                return Err(error);
+            }
+        };
         self.record_post(&item.ask, &message).await?;
+        self.tried.remove(&item.ask.id);
         self.call(self.chat.add_buttons(&message)).await
+    }
+
+    /// Whoever comes after a crash has to know that an ask may have been posted.
+    async fn record_sending(&self, ask: &Ask) -> Result<(), Failure> {
+        let id = ask.id.clone();
+        self.write("ask.sending", move |tx| Ok(asks::sending(tx, &id)?)).await
+    }
+
+    /// True if the ask cannot have been posted: that sending it begins was noted when its login was opened, and since then the
+    /// lease was ours and this worker has not tried.
+    fn is_untried(&self, ask: &Ask) -> bool {
+        let noted_at_opening = ask.sends == 1 && ask.sent_at == Some(ask.asked_at);
+        let was_ours = self.token.held_since().is_some_and(|since| since <= ask.asked_at);
+        noted_at_opening && was_ours && !self.tried.contains(&ask.id)
     }
 
     /// The message of an ask that may have been posted by a process that died before it could say so, or whose reply was
     /// lost, put on record. An error as long as it may still arrive.
     pub(super) async fn find(&self, item: &Item) -> Result<Option<Message>, Failure> {
-        let Some(sent_at) = item.ask.sent_at.filter(|_| item.ask.sends > 0) else { return Ok(None) };
+        let Some(sent_at) = item.ask.sent_at.filter(|_| !self.is_untried(&item.ask)) else { return Ok(None) };
         let found = self.call(self.chat.find(&self.posting(item))).await?;
         let now = self.logins.db().now();
         match found.first() {

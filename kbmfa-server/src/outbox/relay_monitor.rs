@@ -51,6 +51,7 @@ impl<C: Chat> RelayMonitor<'_, C> {
     async fn look(&self, published: &mut Published) -> Result<(), Error> {
         let is_mine = self.token.renew().await?;
         self.chat.set_leader(is_mine);
+        self.logins.set_carries_asks(is_mine);
         if !is_mine {
             *published = Published::default();
             return Ok(());

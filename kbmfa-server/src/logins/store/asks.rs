@@ -176,6 +176,14 @@ pub fn sending(tx: &Tx<'_>, ask: &str) -> Result<(), Error> {
     Ok(())
 }
 
+/// Sending the asks of a login that has just been opened is about to begin, in the process that opened it.
+pub(in crate::logins) fn sending_at_once(tx: &Tx<'_>, login: &LoginId) -> Result<(), Error> {
+    let sql =
+        "UPDATE ask SET sends = 1, sent_at = asked_at WHERE login_id = ?1 AND state = 'wanted' AND sends = 0";
+    tx.execute(sql, &[login.as_str().into()])?;
+    Ok(())
+}
+
 /// Records the message; false if that was done before. The login may have ended meanwhile.
 pub fn posted(tx: &Tx<'_>, ask: &str, message: &str) -> Result<bool, Error> {
     let sql = "UPDATE ask SET state = CASE state WHEN 'wanted' THEN 'posted' ELSE state END, message = ?2,
