@@ -2,8 +2,6 @@
 //! is decided in the transaction that uses it.
 
 use kbmfa_proto::caller::Authorization;
-use std::convert::Infallible;
-use warp::Filter;
 
 use crate::machines::caller::{Claim, Credential};
 use crate::secret::SecretHash;
@@ -12,15 +10,6 @@ use crate::source::Address;
 /// The source of a request; the listener adds it to each one.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Peer(pub(super) Address);
-
-/// The credential of the request, if any.
-pub(super) fn credential() -> impl Filter<Extract = (Option<Credential>,), Error = Infallible> + Clone + Send
-{
-    warp::header::optional::<String>("authorization")
-        .or_else(|_| async { Ok::<_, Infallible>((None,)) })
-        .and(warp::ext::optional())
-        .map(|header: Option<String>, peer: Option<Peer>| read(header.as_deref()?, peer?.0))
-}
 
 /// Reads the header of a request from this address.
 pub(super) fn read(header: &str, address: Address) -> Option<Credential> {

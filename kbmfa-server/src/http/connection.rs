@@ -34,11 +34,13 @@ use tokio_rustls::TlsAcceptor;
 use warp::filters::BoxedFilter;
 use warp::reply::Response;
 
-use super::caller::Peer;
+use super::caller::{self, Peer};
 use super::connections::{ConnectionPermit, MustEnd, ProvenCaller, Seen};
 use super::gate::{Gate, Refusal};
 use super::reply;
 use super::routes::{are_for_anybody, body_bytes_max};
+use crate::machines::caller::Credential;
+use crate::source::Address;
 
 /// Time for the TLS handshake.
 const HANDSHAKE_TIME: Duration = Duration::from_secs(5);
@@ -269,8 +271,14 @@ async fn answer_or_refuse(
         let _permit_to_join = gate.permit_to_join(permit.source()).await.map_err(refused)?;
         return Ok(call(head, body).await);
     }
+    let Peer(address) = inside.peer;
     let authorization = head.headers.get(AUTHORIZATION).and_then(|header| header.to_str().ok());
-    let caller = prove(gate, permit, authorization, inside.peer).await.map_err(refused)?;
+    let credential = authorization.and_then(|header| caller::read(header, address));
+    let caller = prove(gate, permit, credential.as_ref(), address).await.map_err(refused)?;
+    // Read once: the routes find it beside the request.
+    if let Some(credential) = credential {
+        head.extensions.insert(credential);
+    }
     let response = call(head, read(body, bytes_max).await?).await;
     if response.status() == StatusCode::UNAUTHORIZED {
         gate.forget(&caller);
@@ -281,11 +289,11 @@ async fn answer_or_refuse(
 async fn prove(
     gate: &Gate,
     permit: &ConnectionPermit,
-    authorization: Option<&str>,
-    Peer(address): Peer,
+    credential: Option<&Credential>,
+    address: Address,
 ) -> Result<ProvenCaller, Refusal> {
     let _served = permit.serve();
-    let caller = gate.admit(authorization, address).await?;
+    let caller = gate.admit(credential, address).await?;
     if !permit.prove(&caller, gate.connections_of(&caller)) {
         return Err(Refusal::TooManyConnections);
     }

@@ -7,7 +7,6 @@ use governor::{DefaultKeyedRateLimiter, Quota, RateLimiter};
 use std::collections::HashSet;
 use std::num::NonZeroU32;
 
-use super::caller;
 use super::connections::ProvenCaller;
 use super::pool::{Permit, Pool};
 use super::rejected_callers::{RejectedCallers, What};
@@ -70,13 +69,13 @@ impl Gate {
         Self { db, logins, known, rate, joins, look_ups, turned_away }
     }
 
-    /// Checks a request by its header. Returns the caller.
+    /// Checks a request by its credential. Returns the caller.
     ///
     /// # Errors
     /// [`Refusal`].
     pub(super) async fn admit(
         &self,
-        authorization: Option<&str>,
+        credential: Option<&Credential>,
         address: Address,
     ) -> Result<ProvenCaller, Refusal> {
         let refuse = |what| {
@@ -84,9 +83,11 @@ impl Gate {
             Refusal::Unauthorized
         };
         let source = address.source();
-        let caller = match authorization.and_then(|header| caller::read(header, address)) {
-            Some(Credential::Own(hash)) if self.is_known(&hash, source).await? => ProvenCaller::Machine(hash),
-            Some(Credential::Token(claim)) if self.logins.rules().accepts(&claim) => {
+        let caller = match credential {
+            Some(Credential::Own(hash)) if self.is_known(hash, source).await? => {
+                ProvenCaller::Machine(hash.clone())
+            }
+            Some(Credential::Token(claim)) if self.logins.rules().accepts(claim) => {
                 ProvenCaller::Source(source)
             }
             Some(Credential::Token(_)) => return Err(refuse(What::AuthToken)),

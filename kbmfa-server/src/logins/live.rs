@@ -2,13 +2,13 @@
 
 use kbmfa_proto::login::{LoginReply, OpenLogin, State};
 use kbmfa_proto::names::LoginId;
+use std::collections::HashSet;
 use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 use tokio::sync::{Notify, mpsc, watch};
 
-use super::service::Look;
 use super::store::asks;
 use super::waiters::Waiters;
 use super::{Error, Rules, notifications, service};
@@ -30,8 +30,14 @@ struct Inner {
     broken_polls: mpsc::UnboundedSender<BrokenPoll>,
     closing: watch::Receiver<bool>,
     carries_asks: AtomicBool,
+    /// Logins that were opened here and not polled yet. Only a poll that is the first everywhere may leave its hold unwritten: a
+    /// later one must not be taken for broken with it.
+    unpolled: Shared<HashSet<LoginId>>,
     counts: Counts,
 }
+
+/// Logins that are remembered as not polled yet; beyond that first polls are written down like all others.
+const UNPOLLED_MAX: usize = 20_000;
 
 /// How logins ended that machines were told about, since the start.
 #[derive(Default)]
@@ -60,8 +66,18 @@ impl Logins {
     ) -> Self {
         let rules = Shared::new(Arc::new(rules));
         let (waiters, outbox_bell, counts) = (Arc::default(), Notify::new(), Counts::default());
-        let carries_asks = AtomicBool::default();
-        Self(Arc::new(Inner { db, rules, waiters, outbox_bell, broken_polls, closing, carries_asks, counts }))
+        let (carries_asks, unpolled) = Default::default();
+        Self(Arc::new(Inner {
+            db,
+            rules,
+            waiters,
+            outbox_bell,
+            broken_polls,
+            closing,
+            carries_asks,
+            unpolled,
+            counts,
+        }))
     }
 
     /// The rules in force.
@@ -91,18 +107,26 @@ impl Logins {
             Credential::Token(_) => None,
         };
         let carries_asks = self.0.carries_asks.load(Ordering::Relaxed);
-        let reply = self
-            .act("login.open", credential, Some(version), move |tx, rules, caller| {
-                if let Some(used) = own.as_ref().zip(opened.host.as_ref()) {
-                    notifications::of_host(tx, rules, caller, used)?;
+        let new = id.clone();
+        let opened = self.act("login.open", credential, Some(version), move |tx, rules, caller| {
+            if let Some(used) = own.as_ref().zip(opened.host.as_ref()) {
+                notifications::of_host(tx, rules, caller, used)?;
+            }
+            let opened = service::open(tx, rules, caller, &id, &opened)?;
+            if opened.is_new && carries_asks {
+                asks::sending_at_once(tx, &id)?;
+            }
+            Ok(opened)
+        });
+        let service::Opened { reply, is_new } = opened.await?;
+        if is_new && reply.state == State::Pending {
+            self.0.unpolled.with(|unpolled| {
+                if unpolled.len() >= UNPOLLED_MAX {
+                    unpolled.clear();
                 }
-                let reply = service::open(tx, rules, caller, &id, &opened)?;
-                if carries_asks {
-                    asks::sending_at_once(tx, &id)?;
-                }
-                Ok(reply)
-            })
-            .await?;
+                unpolled.insert(new);
+            });
+        }
         self.0.counts.opened.fetch_add(1, Ordering::Relaxed);
         self.notify_outbox();
         Ok(self.told(reply))
@@ -124,33 +148,30 @@ impl Logins {
         rung.as_mut().enable();
         // If the connection breaks, this future is dropped, and the guard says so.
         let mut guard = PollGuard { logins: self, broken: None };
-        let look = self.look(&credential, &id).await?.filter(|look| look.is_first);
-        let present_for = look.as_ref().map(|look| look.present_for);
-        let mut reply = match look {
-            Some(look) => look.reply,
-            None => self.poll(&credential, &id, wait, &mut guard).await?,
+        let is_first = self.0.unpolled.with(|unpolled| unpolled.remove(&id));
+        let mut reply = if is_first {
+            self.look_or_poll(&credential, &id, wait, &mut guard).await?
+        } else {
+            self.poll(&credential, &id, wait, &mut guard).await?
         };
         let until_expiry = reply.expires_in_ms.map_or(Duration::ZERO, Duration::from_millis);
         let mut time_is_up = pin!(tokio::time::sleep(wait.min(until_expiry)));
-        let mut presence_ends = pin!(tokio::time::sleep(present_for.unwrap_or(wait)));
         let mut closing = self.0.closing.clone();
-        let mut held = Duration::ZERO;
-        while !wait.is_zero() && reply.state == State::Pending {
-            let is_over = tokio::select! {
-                () = &mut rung => false,
-                () = &mut presence_ends, if guard.broken.is_none() => false,
-                () = &mut time_is_up => true,
-                _ = closing.wait_for(|closing| *closing) => true,
-            };
+        let (mut waiting, mut held) = (!wait.is_zero(), Duration::ZERO);
+        while waiting && reply.state == State::Pending {
+            tokio::select! {
+                () = &mut rung => {}
+                () = &mut time_is_up => waiting = false,
+                _ = closing.wait_for(|closing| *closing) => waiting = false,
+            }
             rung.set(waiter.bell().notified());
             rung.as_mut().enable();
             held = clock::monotonic().saturating_sub(begun);
-            if is_over {
-                reply = self.look_or_poll(&credential, &id, &mut guard).await?;
-                break;
-            }
-            let rest = if guard.broken.is_none() { wait.saturating_sub(held) } else { Duration::ZERO };
-            reply = self.poll(&credential, &id, rest, &mut guard).await?;
+            reply = if waiting {
+                self.poll(&credential, &id, Duration::ZERO, &mut guard).await?
+            } else {
+                self.look_or_poll(&credential, &id, Duration::ZERO, &mut guard).await?
+            };
         }
         guard.disarm();
         reply.held_ms = u64::try_from(held.as_millis()).ok();
@@ -207,31 +228,31 @@ impl Logins {
         (self.0.waiters.len(), self.0.counts.opened.load(Ordering::Relaxed), told)
     }
 
-    /// A machine that knows the `AUTH_TOKEN` alone may have to be written down, so that looking is not enough.
-    async fn look(&self, credential: &Credential, id: &LoginId) -> Result<Option<Look>, Error> {
-        let Credential::Own(hash) = credential.clone() else { return Ok(None) };
-        let (rules, id) = (self.rules(), id.clone());
-        let look = self.0.db.read(move |tx| {
-            let caller = authenticate_waiting(tx, &hash)?.ok_or(Error::Unauthorized)?;
-            service::look(tx, &rules, &caller, &id)
-        });
-        look.await
-    }
-
-    /// Looks how the login is at the end of a poll, and writes only what has to be written.
+    /// Polls, and writes only what has to be written. A machine that knows the `AUTH_TOKEN` alone may have to be.
     async fn look_or_poll(
         &self,
         credential: &Credential,
         id: &LoginId,
+        wait: Duration,
         guard: &mut PollGuard<'_>,
     ) -> Result<LoginReply, Error> {
-        match self.look(credential, id).await? {
-            Some(look) => Ok(look.reply),
-            None => self.poll(credential, id, Duration::ZERO, guard).await,
+        let Credential::Own(hash) = credential.clone() else {
+            return self.poll(credential, id, wait, guard).await;
+        };
+        let (rules, login) = (self.rules(), id.clone());
+        let look = self.0.db.read(move |tx| {
+            let caller = authenticate_waiting(tx, &hash)?.ok_or(Error::Unauthorized)?;
+            service::look(tx, &rules, &caller, &login, wait)
+        });
+        match look.await? {
+            Some((poll, reply)) => {
+                guard.hold(id, poll, wait);
+                Ok(reply)
+            }
+            None => self.poll(credential, id, wait, guard).await,
         }
     }
 
-    /// Polls, and leaves with the guard which poll it is if it will be held.
     async fn poll(
         &self,
         credential: &Credential,
@@ -240,14 +261,11 @@ impl Logins {
         guard: &mut PollGuard<'_>,
     ) -> Result<LoginReply, Error> {
         let login = id.clone();
-        let (poll, reply) = self
-            .act("login.poll", credential.clone(), None, move |tx, rules, caller| {
-                service::poll(tx, rules, caller, &login, wait)
-            })
-            .await?;
-        if !wait.is_zero() {
-            guard.broken = Some(BrokenPoll { login: id.clone(), poll });
-        }
+        let polled = self.act("login.poll", credential.clone(), None, move |tx, rules, caller| {
+            service::poll(tx, rules, caller, &login, wait)
+        });
+        let (poll, reply) = polled.await?;
+        guard.hold(id, poll, wait);
         Ok(reply)
     }
 
@@ -293,6 +311,13 @@ struct PollGuard<'a> {
 }
 
 impl PollGuard<'_> {
+    /// This is poll number `poll` of the login, which is held if it waits at all.
+    fn hold(&mut self, id: &LoginId, poll: i64, wait: Duration) {
+        if !wait.is_zero() {
+            self.broken = Some(BrokenPoll { login: id.clone(), poll });
+        }
+    }
+
     fn disarm(mut self) {
         self.broken = None;
     }

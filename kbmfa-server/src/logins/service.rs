@@ -2,7 +2,7 @@
 //! entry. The decisions are made by `policy::judge` and `state::step`; here they are carried out.
 
 use kbmfa_proto::account::LocalCaller;
-use kbmfa_proto::login::{FirstFactor, KEY_BYTES_MAX, LoginReply, OpenLogin, State as WireState};
+use kbmfa_proto::login::{FirstFactor, KEY_BYTES_MAX, LoginReply, OpenLogin, State as WireState, WAIT_S_MAX};
 use kbmfa_proto::names::{LoginId, MachineName, UserName};
 use kbmfa_proto::text::SafeText;
 use std::time::Duration;
@@ -56,6 +56,15 @@ impl Rules {
     }
 }
 
+/// A login that a machine has opened.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Opened {
+    /// What the machine is told.
+    pub reply: LoginReply,
+    /// False if an earlier request opened it.
+    pub is_new: bool,
+}
+
 /// Opens a login and judges it, or finds the one that this very request opened before.
 ///
 /// # Errors
@@ -66,14 +75,16 @@ pub fn open(
     caller: &Caller,
     id: &LoginId,
     opened: &OpenLogin,
-) -> Result<LoginReply, Error> {
+) -> Result<Opened, Error> {
     let opened = opened.clone().canonical();
-    let login = match store::by_id(tx, id)? {
+    let known = store::by_id(tx, id)?;
+    let is_new = known.is_none();
+    let login = match known {
         Some(known) if owns(caller, &known) && known.opened == opened => known,
         Some(_) => return Err(Error::Conflict(id.clone())),
         None => enter(tx, rules, caller, id, &opened)?,
     };
-    Ok(read(tx, rules, login, Duration::ZERO)?.1)
+    Ok(Opened { reply: read(tx, rules, login, Duration::ZERO)?.1, is_new })
 }
 
 /// The machine asks how its login stands, and will wait so long for the answer. Reading an approval
@@ -92,28 +103,21 @@ pub fn poll(
     read(tx, rules, login, wait)
 }
 
-/// What a poll finds that has nothing to write, since the login still waits and the machine was heard of a moment ago.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Look {
-    /// What the machine is told.
-    pub reply: LoginReply,
-    /// True if no poll of this login is on record: only its opening told of the machine.
-    pub is_first: bool,
-    /// How long nothing need be written.
-    pub present_for: Duration,
-}
-
-/// Looks whether a poll has to write anything; `None` if it has. Writes nothing.
+/// What a poll that will be held so long is told if it has nothing to write; `None` if it has. Writes nothing. The number
+/// is that of the last poll that was written down.
 ///
 /// # Errors
 /// [`Error::NotFound`] if the machine has no such login.
-pub fn look(tx: &Tx<'_>, rules: &Rules, caller: &Caller, id: &LoginId) -> Result<Option<Look>, Error> {
+pub fn look(
+    tx: &Tx<'_>,
+    rules: &Rules,
+    caller: &Caller,
+    id: &LoginId,
+    wait: Duration,
+) -> Result<Option<(i64, LoginReply)>, Error> {
     let login = of_machine(tx, caller, id)?;
-    let present_for = state::present_for(&login.life, tx.now, rules.grace);
-    Ok(present_for.map(|present_for| {
-        let (reply, is_first) = (reply(&login, tx, rules), login.poll == 0);
-        Look { reply, is_first, present_for }
-    }))
+    let is_present = state::is_present(&login.life, tx.now, wait, rules.grace);
+    Ok(is_present.then(|| (login.poll, reply(&login, tx, rules))))
 }
 
 /// The machine gives its login up.
@@ -349,7 +353,8 @@ fn enter(
         life: Life {
             state,
             expires_at: tx.now + policy::terms_for(&rules.policy, &facts.subject).window,
-            lapses_at: tx.now + rules.grace.length,
+            // Its first poll follows, and need not write anything.
+            lapses_at: tx.now + Duration::from_secs(WAIT_S_MAX) + rules.grace.length,
             decided_at: decided.then_some(tx.now),
             collected_at: None,
             lapsed_at: None,

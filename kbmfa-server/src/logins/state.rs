@@ -172,12 +172,11 @@ pub fn lets_in(life: &Life, now: Time, grace: Duration) -> bool {
     life.state == State::Approved && life.collected_at.is_some_and(|at| now < at + grace)
 }
 
-/// How long a pending login may go on being waited for before the machine's presence has to be written down again: until half
-/// of its grace is left. `None` if that is now, or if something else is to be written.
-pub fn present_for(life: &Life, now: Time, grace: Grace) -> Option<Duration> {
+/// True if a poll that will be held so long has nothing to write: the login waits, and the machine is not taken for gone before
+/// the poll's end and half of its grace.
+pub fn is_present(life: &Life, now: Time, wait: Duration, grace: Grace) -> bool {
     let is_pending = life.state == State::Pending && run_out(*life, now, grace).1 == Change::None;
-    let until = life.lapses_at.minus(grace.length / 2);
-    (is_pending && now < until).then(|| until.since(now))
+    is_pending && life.lapses_at >= now + wait + grace.length / 2
 }
 
 fn run_out(life: Life, now: Time, grace: Grace) -> (Life, Change) {

@@ -69,7 +69,7 @@ async fn end_start(logins: &Logins) -> Result<bool, Error> {
     Ok(refused.is_empty())
 }
 
-async fn note(logins: &Logins, broken: BrokenPoll) -> Result<(), Error> {
+pub(crate) async fn note(logins: &Logins, broken: BrokenPoll) -> Result<(), Error> {
     let rules = logins.rules();
     let noted = logins
         .db()

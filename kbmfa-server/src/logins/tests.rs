@@ -91,7 +91,9 @@ impl World {
     }
 
     fn open(&self, id: u8, opened: OpenLogin) -> Result<LoginReply, Error> {
-        self.act(move |tx, rules, caller| service::open(tx, rules, caller, &login_id(id), &opened))
+        self.act(move |tx, rules, caller| {
+            service::open(tx, rules, caller, &login_id(id), &opened).map(|opened| opened.reply)
+        })
     }
 
     fn poll(&self, id: u8, wait_s: u64) -> LoginReply {

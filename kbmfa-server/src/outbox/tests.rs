@@ -8,6 +8,8 @@ use tokio::sync::{Notify, mpsc, watch};
 use super::*;
 use crate::channels::{Ask as Posted, LiveAnswer, Notice as PostedNotice, State as Health};
 use crate::db::testing::{Fixture, block_on, fixture};
+use crate::logins::live::BrokenPoll;
+use crate::logins::sweep;
 use crate::logins::tests::{alice, login_id};
 use crate::machines::caller::Credential;
 use crate::policy::{Approver, Rule, Says, Scope};
@@ -129,6 +131,7 @@ struct Bed {
     fixture: Fixture,
     logins: Logins,
     web1: Credential,
+    broken: Shared<mpsc::UnboundedReceiver<BrokenPoll>>,
     _closing: watch::Sender<bool>,
 }
 
@@ -142,11 +145,11 @@ impl Bed {
             let is_up = move |tx: &Tx<'_>| Ok::<_, Error>(reach::say(tx, chat, None)?);
             fixture.db.write_blocking("test", is_up).unwrap();
         }
-        let (broken, _) = mpsc::unbounded_channel();
+        let (breaks, broken) = mpsc::unbounded_channel();
         let (closing, closed) = watch::channel(false);
-        let logins = Logins::new(fixture.db.clone(), rules, broken, closed);
+        let logins = Logins::new(fixture.db.clone(), rules, breaks, closed);
         fixture.db.take_written();
-        Self { fixture, logins, web1, _closing: closing }
+        Self { fixture, logins, web1, broken: Shared::new(broken), _closing: closing }
     }
 
     /// Lets the outbox run beside the story, once it has its lease. Returns what was written.
@@ -273,44 +276,50 @@ fn what_policy_decides_takes_one() {
 }
 
 #[test]
-fn a_poll_writes_only_when_the_machine_has_not_been_heard_of_for_a_while() {
+fn the_first_poll_writes_nothing_and_each_further_one_once() {
     let bed = Bed::new(None);
     block_on(async {
         bed.open().await;
         bed.written();
-        for _ in 0..2 {
-            assert_eq!(bed.wait(1).await.state, WireState::Pending);
-        }
+        assert_eq!(bed.wait(1).await.state, WireState::Pending);
         assert_eq!(bed.written(), [] as [&str; 0], "the opening told of it");
-        bed.fixture.clock.advance(Duration::from_secs(8));
         for _ in 0..2 {
             assert_eq!(bed.wait(1).await.state, WireState::Pending);
-            assert_eq!(bed.written(), ["login.poll"], "one for each");
+            assert_eq!(bed.written(), ["login.poll"]);
         }
     });
 }
 
 #[test]
-fn a_first_poll_that_outlasts_the_grace_is_written_down_while_it_is_held() {
+fn a_first_poll_is_written_down_where_the_login_was_not_opened_or_opened_long_ago() {
     let bed = Bed::new(None);
+    let (broken, _) = mpsc::unbounded_channel();
+    let (_closing, closed) = watch::channel(false);
+    let other = Logins::new(bed.fixture.db.clone(), (*bed.logins.rules()).clone(), broken, closed);
     block_on(async {
-        let mut rules = (*bed.logins.rules()).clone();
-        rules.grace.length = Duration::from_secs(2);
-        bed.logins.set_rules(rules.clone());
         bed.open().await;
         bed.written();
-        assert_eq!(bed.wait(3).await.state, WireState::Pending);
+        let wait = Duration::from_secs(1);
+        other.wait(bed.web1.clone(), login_id(1), wait).await.unwrap();
+        assert_eq!(bed.written(), ["login.poll"], "another server may hold one of the same number");
+        bed.fixture.clock.advance(Duration::from_secs(40));
+        bed.wait(1).await;
         assert_eq!(bed.written(), ["login.poll"]);
-        let life = bed
-            .fixture
-            .db
-            .read(|tx| Ok::<_, Error>(store::by_id(tx, &login_id(1))?))
-            .await
-            .unwrap()
-            .unwrap()
-            .life;
-        let from_its_start = bed.fixture.db.now() + Duration::from_secs(3);
-        assert!(life.lapses_at > from_its_start, "{life:?}");
+    });
+}
+
+#[test]
+fn a_first_poll_that_breaks_gives_the_machine_no_more_than_its_grace() {
+    let bed = Bed::new(None);
+    block_on(async {
+        bed.open().await;
+        let held = bed.wait(20);
+        assert!(tokio::time::timeout(Duration::from_millis(200), held).await.is_err(), "it was answered");
+        let broken = bed.broken.with(|broken| broken.try_recv()).expect("nobody was told");
+        sweep::note(&bed.logins, broken).await.unwrap();
+        let login = bed.fixture.db.read(|tx| Ok::<_, Error>(store::by_id(tx, &login_id(1))?)).await.unwrap();
+        let grace = bed.logins.rules().grace.length;
+        assert_eq!(login.unwrap().life.lapses_at, bed.fixture.db.now() + grace);
     });
 }
 

@@ -36,7 +36,7 @@ fn open(world: &World, id: u8, connection: u16) -> String {
     let reply = world.act(move |tx, caller| {
         service::open(tx, &rules(tx.now), caller, &login_id(id), &open_login(connection))
     });
-    reply.reason.map(|reason| reason.to_string()).unwrap_or_default()
+    reply.reply.reason.map(|reason| reason.to_string()).unwrap_or_default()
 }
 
 fn answer(world: &World, id: u8, answer: Answer) {

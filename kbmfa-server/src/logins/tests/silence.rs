@@ -7,8 +7,11 @@ fn a_machine_that_falls_silent_is_given_up_and_one_whose_poll_is_held_is_not() {
     let world = World::new();
     world.open(1, alice(1)).unwrap();
     world.open(2, alice(2)).unwrap();
-    world.poll(2, 25);
-    world.pass(15);
+    // The opening tells of the machine for the longest poll that may follow, and the grace.
+    world.pass(44);
+    world.sweep();
+    check(&world.poll(2, 25), WireState::Pending, None);
+    world.pass(1);
     world.sweep();
     check(&world.poll(1, 0), WireState::Cancelled, Some("machine-gone"));
     check(&world.poll(2, 0), WireState::Pending, None);
