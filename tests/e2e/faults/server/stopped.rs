@@ -23,6 +23,9 @@ const BEYOND_THE_GRACE: Duration = Duration::from_secs(8);
 /// Longer than a machine waits for a poll: 25 s that the server may hold it, and 5 s more.
 const BEYOND_THE_POLL: Duration = Duration::from_secs(33);
 
+/// Longer than an opening tells of the machine: the longest poll that could follow, 30 s, and the grace of [`SHORT_GRACE`].
+const BEYOND_BOTH: Duration = Duration::from_secs(38);
+
 /// What the module may need to be back at a server that goes on: the 5 s of a call that it put meanwhile, and a pause of 2 s.
 const BACK: Duration = Duration::from_secs(7);
 
@@ -97,7 +100,7 @@ fn beyond_the_poll_and_the_grace_it_takes_the_machine_for_gone_and_the_login_is_
     let machine = world.machine().start();
     machine.set("on_unreachable", "\"allow\"");
     let (login, id) = stopped(&world, &machine);
-    pass(BEYOND_THE_POLL);
+    pass(BEYOND_BOTH);
     world.server.go_on();
     Refusal { prompt: "was cancelled.", log: "cancelled (machine-gone)", within: BACK }
         .meets_login(&machine, || login);
