@@ -32,7 +32,7 @@ pub use settings::{DEFAULT_PATH, Settings};
 /// Name of the socket in the state directory: for root and the server's own account.
 const NAME: &str = "admin.sock";
 
-/// What came of a reload: what the operator should know about it, or why nothing has changed.
+/// The result of a reload: a note for the operator, or why nothing has changed.
 pub type ReloadOutcome = Result<Option<String>, String>;
 
 /// The socket of whichever server works on this state.

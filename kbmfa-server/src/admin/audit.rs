@@ -59,7 +59,7 @@ fn reindex(admin: &Admin) -> Result<(), Failure> {
     admin.tell("the word index was rebuilt", &json!({ "events_up_to": events }))
 }
 
-/// Makes the words that are missing, in many short transactions.
+/// Indexes the missing events, in many short transactions.
 fn complete(db: &Db) -> Result<(), Failure> {
     db.write_in_turns("audit.index", usecase::index_some).map_err(Failure::new)?;
     Ok(())

@@ -15,7 +15,7 @@ use crate::db;
 use crate::random;
 use crate::usecases::audit as usecase;
 
-/// Space that a copy leaves to the running server, in bytes.
+/// Free space that must remain for the running server, in bytes.
 const SPACE_LEFT: u64 = 100 * 1024 * 1024;
 
 /// `backup` and its arguments.
@@ -25,7 +25,7 @@ pub struct Args {
     file: PathBuf,
 }
 
-/// Makes the copy beside the database, with the rights of its owner; puts it into the file, and records it.
+/// Makes the copy beside the database, with the rights of its owner; writes it to the file, and records it.
 ///
 /// # Errors
 /// If the file exists or cannot be written.
@@ -46,7 +46,7 @@ pub fn run(admin: &Admin, args: &Args) -> Result<(), Failure> {
     admin.tell(&sentence, &json!({ "file": name, "head": head.to_string() }))
 }
 
-/// A copy must not take the last space from a server that has to put logins on record.
+/// A copy must leave enough space for the running server.
 fn must_fit(state_dir: &Path) -> Result<(), Failure> {
     let size = fs::metadata(state_dir.join(db::FILE)).map_err(Failure::new)?.len();
     let found = statvfs(state_dir).map_err(Failure::new)?;
@@ -59,7 +59,7 @@ fn must_fit(state_dir: &Path) -> Result<(), Failure> {
         .hint("free space there; `kbmfa-server audit archive` moves old events to a file"))
 }
 
-/// The copy while it is made. The name is our own: nothing that others have made is in its way or removed with it.
+/// The temporary copy. Its name is unique, so that it never conflicts with somebody else's file.
 struct Copy(PathBuf);
 
 impl Copy {

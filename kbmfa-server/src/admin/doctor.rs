@@ -25,7 +25,7 @@ pub struct Args {
     quick: bool,
 }
 
-/// Examines everything, with the rights of the account that the server runs as.
+/// Checks everything, with the rights of the account that the server runs as.
 ///
 /// # Errors
 /// If there is a fault.
@@ -55,7 +55,7 @@ pub fn run(admin: &Admin, args: &Args) -> Result<(), Failure> {
 
 const COLUMNS: &[Column] = &[Column::whole(""), Column::whole("WHAT"), Column::whole("FOUND")];
 
-/// The table holds each fault once; stderr says only how many there are.
+/// The table has each fault once; stderr only has their number.
 fn report(admin: &Admin, findings: &[Finding]) -> Result<(), Failure> {
     let faults = kbmfa_finding::faults(findings).count();
     if admin.json {
@@ -72,7 +72,7 @@ fn report(admin: &Admin, findings: &[Finding]) -> Result<(), Failure> {
     }
 }
 
-/// Whether nothing that was examined so far keeps a server from starting.
+/// Whether no finding so far keeps a server from starting.
 fn is_well(findings: &[Finding]) -> bool {
     findings.iter().all(|finding| finding.level != Level::Fault)
 }

@@ -159,7 +159,7 @@ fn show(admin: &Admin, email: &Email) -> Result<(), Failure> {
     }
 }
 
-/// The new state and the end of everything that waits: one transaction.
+/// Changes the state and ends all waiting logins, in one transaction.
 fn change(admin: &Admin, email: &Email, state: State) -> Result<(), Failure> {
     let whose = email.clone();
     let changed = admin.change("employee.state", move |tx, config, actor| {

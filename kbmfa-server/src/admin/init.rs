@@ -24,11 +24,11 @@ use crate::secret::Secret;
 use crate::usecases;
 use draft::Draft;
 
-/// Where everything is kept unless told otherwise.
+/// Default state directory.
 pub(super) const STATE_DIR: &str = "/var/lib/kbmfa";
 /// Address and port for machines.
 pub(super) const LISTEN: &str = "0.0.0.0:8443";
-/// Where the operator's own tools ask.
+/// Loopback address for the operator's own tools.
 pub(super) const STATUS_LISTEN: &str = "127.0.0.1:8444";
 
 /// `init` and its arguments.
@@ -71,13 +71,13 @@ pub fn run(admin: &Admin, args: &Args) -> Result<(), Failure> {
 pub(super) struct Plan {
     /// The configuration.
     pub(super) draft: Draft,
-    /// Secrets that become files of their own, in the state directory.
+    /// Secrets that are written to files in the state directory.
     pub(super) secrets: Vec<(PathBuf, Secret)>,
-    /// Whose the state directory is to be; without one, whose it is already, or whoever runs this.
+    /// The new owner of the state directory; by default its present owner, or the account that runs this.
     pub(super) owner: Option<Owner>,
 }
 
-/// Makes all of it, and says so.
+/// Creates everything, and prints it.
 ///
 /// # Errors
 /// If something of it exists already or cannot be made; then nothing is left behind.
@@ -92,7 +92,8 @@ pub(super) fn make(admin: &Admin, plan: &Plan) -> Result<(), Failure> {
     let issued = Issued::new(&settings.http.names).map_err(Failure::new)?;
     let mut by_us = Made::default();
     let owner = state_dir(&settings.state_dir, plan.owner, &mut by_us)?;
-    // What one account owns is filled with that account's rights. All of it goes again with the same rights.
+    // A directory is filled with the rights of its owner. After a failure everything is removed with the same
+    // rights.
     let mut by_owner = acting(owner, || {
         let mut made = Made::default();
         fill(&settings.state_dir, &plan.secrets, &issued, &admin.actor, &mut made)?;
@@ -109,7 +110,7 @@ pub(super) fn make(admin: &Admin, plan: &Plan) -> Result<(), Failure> {
     tell(admin, &settings, &issued.authority.pin.to_string())
 }
 
-/// Does the work as the account that is to own what it makes; as whoever runs this, if that is the same.
+/// Does the work as the account that will own the files.
 fn acting<T>(owner: Option<Owner>, work: impl FnOnce() -> Result<T, Failure>) -> Result<T, Failure> {
     match owner {
         Some(Owner { uid, gid }) => privileges::as_owner((uid, gid), work),
@@ -117,15 +118,15 @@ fn acting<T>(owner: Option<Owner>, work: impl FnOnce() -> Result<T, Failure>) ->
     }
 }
 
-/// Makes the state directory, or takes the one that is there, and gives it to its owner if there is to be one; says who
-/// that is, if it is not whoever runs this.
+/// Creates the state directory, or uses an existing one, and gives it to its new owner. Returns the owner, if
+/// it is not the account that runs this.
 fn state_dir(path: &Path, wanted: Option<Owner>, made: &mut Made) -> Result<Option<Owner>, Failure> {
     let cannot =
         |what: &str, error: io::Error| Failure::new(format!("cannot {what} {}: {error}", path.display()));
     if !path.exists() {
         made.dir(path)?;
     }
-    // Looked at, and given, by its descriptor: the name may lead elsewhere a moment later.
+    // Checked, and given away, by its descriptor, because the name may lead elsewhere a moment later.
     let dir = File::open(path).map_err(|error| cannot("open", error))?;
     let found = dir.metadata().map_err(|error| cannot("look at", error))?;
     let (present, own) = (Uid::from_raw(found.uid()), Uid::effective());
@@ -156,7 +157,7 @@ fn must_be_new(config: &Path, state_dir: &Path, secrets: &[(PathBuf, Secret)]) -
 }
 
 fn must_be_valid(config: &Path, draft: &Draft) -> Result<Config, Failure> {
-    // Reading the configuration reads the token's file, which may be one that is still to be made.
+    // Reading the configuration reads the token's file, which may not exist yet.
     let mut draft = draft.clone();
     draft.remove_auth_token();
     Config::parse(config, &draft.toml())
@@ -190,7 +191,7 @@ impl Issued {
     }
 }
 
-/// Makes everything that lies in the state directory.
+/// Creates everything in the state directory.
 fn fill(
     state_dir: &Path,
     secrets: &[(PathBuf, Secret)],
@@ -198,7 +199,7 @@ fn fill(
     actor: &Actor,
     made: &mut Made,
 ) -> Result<(), Failure> {
-    // It may be a link of the operator's to a larger disk.
+    // It may be a link to a larger disk.
     fs::set_permissions(state_dir, Permissions::from_mode(0o700))
         .map_err(|e| Failure::new(format!("cannot restrict the mode of {}: {e}", state_dir.display())))?;
     for dir in ["ca", "tls"] {
@@ -211,15 +212,14 @@ fn fill(
     made.database(state_dir, actor, &issued.authority.pin.to_string())
 }
 
-/// What has been made, and is removed again unless all of it could be: half of it would be in the way of
-/// the next try.
+/// Created files, which are removed again if not everything succeeds: they would block the next attempt.
 #[derive(Default)]
 struct Made {
     paths: Vec<PathBuf>,
 }
 
 impl Made {
-    /// A directory of our own, closed to others even if it was there.
+    /// A directory of our own, inaccessible to others even if it existed.
     fn dir(&mut self, path: &Path) -> Result<(), Failure> {
         let there = fs::symlink_metadata(path);
         if there.as_ref().is_ok_and(fs::Metadata::is_symlink) {
@@ -258,14 +258,14 @@ impl Made {
 
     fn database(&mut self, state_dir: &Path, actor: &Actor, pin: &str) -> Result<(), Failure> {
         let path = state_dir.join(db::FILE);
-        // Made by us, so that it has our mode; what SQLite makes beside it takes after it.
+        // Created here, so that it has this mode; SQLite gives the same mode to the files beside it.
         self.file(&path, "", 0o600)?;
         let beside = ["-wal", "-shm"].map(|suffix| state_dir.join(format!("{}{suffix}", db::FILE)));
         self.paths.extend(beside);
         let db = Db::open_and_migrate(state_dir).map_err(Failure::new)?;
         let (actor, pin) = (actor.clone(), pin.to_owned());
         let written = db.write_blocking("init", move |tx| usecases::server::initialised(tx, &actor, &pin));
-        // Its files beside the database are gone before anything is handed over.
+        // SQLite's files beside the database are gone before the files get their owner.
         db.close();
         written.map_err(|error: db::Error| Failure::new(error))
     }
@@ -278,7 +278,7 @@ impl Made {
 impl Drop for Made {
     fn drop(&mut self) {
         for path in self.paths.iter().rev() {
-            // What cannot be removed is named by the next `init`.
+            // The next `init` names files that cannot be removed.
             let is_dir = fs::symlink_metadata(path).is_ok_and(|found| found.is_dir());
             let _ = if is_dir { fs::remove_dir(path) } else { fs::remove_file(path) };
         }

@@ -72,7 +72,7 @@ pub fn run(admin: &Admin, args: Args) -> Result<(), Failure> {
     }
 }
 
-/// What `list` prints; `watch` prints the first nine.
+/// The columns of `list`; `watch` prints the first nine.
 const COLUMNS: [Column; 10] = [
     Column::whole("LOGIN"),
     Column::whole("OPENED"),
@@ -86,7 +86,7 @@ const COLUMNS: [Column; 10] = [
     Column::whole("SESSION").rank(4),
 ];
 
-/// The account, how it was typed and who asks to become it, where those are others.
+/// The account, with the name as typed and the caller, if they differ.
 fn account(login: &LoginRow) -> String {
     let typed = login.typed.as_ref().map(|typed| format!(" (typed {typed})")).unwrap_or_default();
     let caller = login.caller.as_ref().and_then(LocalCaller::account).filter(|caller| **caller != login.user);
@@ -110,7 +110,7 @@ fn cells(admin: &Admin, login: &LoginRow) -> Vec<String> {
     ]
 }
 
-/// Decides, and says what came of it.
+/// Decides, and prints the result.
 fn decide_and_tell(
     admin: &Admin,
     source: &Source,

@@ -81,7 +81,8 @@ struct MachineRow {
     joined: bool,
     last_seen: Option<Moment>,
     module_version: Option<String>,
-    /// False where its module tells how an account was typed and not which it is; null until it has told.
+    /// False if its module reports how an account was typed, not which account it is; null before the first
+    /// login.
     resolves_accounts: Option<bool>,
     created: Moment,
     /// Why it seems to have been cloned: `two-machine-ids`, `boots-alternate`.

@@ -33,7 +33,7 @@ use crate::audit::Actor;
 use crate::config::{self, Config};
 use crate::db::{self, Db, Tx};
 
-/// What to do about a missing configuration.
+/// The hint for a missing configuration.
 const NOT_INITIALISED: &str = "`kbmfa-server init` makes it; or `serve`, from the old tool's variables: KB_TYPE and so \
                                on, and KBMFA_NAMES";
 
@@ -51,12 +51,12 @@ impl Admin {
         Self { config, json, utc, actor: privileges::actor() }
     }
 
-    /// Where the configuration is.
+    /// Path of the configuration.
     pub fn config_path(&self) -> &Path {
         &self.config
     }
 
-    /// Gives up root for the owner of the state directory, so that no file in it becomes root's.
+    /// Switches from root to the owner of the state directory, so that root never owns a file in it.
     ///
     /// # Errors
     /// If the configuration is wrong or the change is not allowed.
@@ -78,7 +78,7 @@ impl Admin {
         Ok((config, db))
     }
 
-    /// One change, on record as done by whoever runs this, and known to a running server at once.
+    /// Makes one change in the name of the person who runs this, and notifies a running server.
     fn change<T: Send + 'static, E>(
         &self,
         name: &'static str,
@@ -95,7 +95,7 @@ impl Admin {
     }
 }
 
-/// Opens the database as it is. No hint is to make anew what is there.
+/// Opens the existing database. Hints never suggest to create it again.
 fn open_database(config: &Config) -> Result<Db, Failure> {
     privileges::check_database(&config.state_dir)?;
     Db::open(&config.state_dir).map_err(|error| {
@@ -114,7 +114,7 @@ fn open_database(config: &Config) -> Result<Db, Failure> {
     })
 }
 
-/// Whether the database can be used by this account, before a server tries.
+/// Checks whether this account can use the database, before a server tries.
 ///
 /// # Errors
 /// What is wrong, and the fix.
@@ -136,16 +136,16 @@ impl From<Refusal> for Failure {
     }
 }
 
-/// How the program ends when a verb did not do its work.
+/// The exit status of a verb that failed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Exit {
     /// It failed.
     Failed,
-    /// A dry run found something that would change, and has said so.
+    /// A dry run found something that would change, and has printed it.
     WouldChange,
-    /// Whoever read the output wanted no more of it.
+    /// The reader of the output has closed it.
     ReaderGone,
-    /// The command line makes no sense.
+    /// The command line is wrong.
     Usage,
 }
 
@@ -168,12 +168,12 @@ impl Failure {
         Self { error: error.to_string(), hints: Vec::new(), exit: Exit::Failed }
     }
 
-    /// A command line that makes no sense.
+    /// A wrong command line.
     pub fn usage(error: impl fmt::Display) -> Self {
         Self { exit: Exit::Usage, ..Self::new(error) }
     }
 
-    /// A dry run has said what would change.
+    /// A dry run has printed what would change.
     pub(super) fn would_change() -> Self {
         Self { exit: Exit::WouldChange, ..Self::new("") }
     }

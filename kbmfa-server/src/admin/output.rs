@@ -13,10 +13,10 @@ use std::path::{Path, PathBuf};
 
 use super::Failure;
 
-/// The part of a database that makes it one, in bytes. It is written last, so that half a copy is never taken for a whole.
+/// Size of a database's header in bytes. It is written last, so that an incomplete copy never looks complete.
 const DATABASE_HEAD: usize = 4096;
 
-/// A new file, removed or emptied again unless it is kept.
+/// A new file, which is removed or emptied on drop unless it is kept.
 pub(super) struct Output {
     path: PathBuf,
     dir: File,
@@ -26,7 +26,7 @@ pub(super) struct Output {
 }
 
 impl Output {
-    /// Makes a file of this name for its owner alone; one that is there already stays as it is.
+    /// Creates a file that only its owner can read; an existing one is an error and not changed.
     pub(super) fn create(path: &Path) -> Result<Self, Failure> {
         let shown = path.display();
         let refused = |error: io::Error| Failure::new(format!("cannot make {shown}: {error}"));
@@ -48,7 +48,7 @@ impl Output {
         Ok(Self { path: path.to_owned(), dir, name, file: file.into(), is_kept: false })
     }
 
-    /// As people call it.
+    /// Its name for messages.
     pub(super) fn name(&self) -> String {
         self.path.display().to_string()
     }
@@ -65,7 +65,7 @@ impl Output {
         Ok(file)
     }
 
-    /// Copies a whole database into the file, its head last.
+    /// Copies a whole database into the file, its header last.
     pub(super) fn copy_database(&self, mut from: &File) -> Result<(), Failure> {
         let mut copy = || {
             let mut head = Vec::with_capacity(DATABASE_HEAD);
@@ -80,12 +80,12 @@ impl Output {
         copy().map_err(|error| self.failed(&error))
     }
 
-    /// Brings the file, and its name, to the disk.
+    /// Syncs the file and its directory to disk.
     pub(super) fn sync(&self) -> Result<(), Failure> {
         self.file.sync_all().and_then(|()| self.dir.sync_all()).map_err(|error| self.failed(&error))
     }
 
-    /// It stays.
+    /// Keeps the file.
     pub(super) fn keep(mut self) {
         self.is_kept = true;
     }
@@ -94,7 +94,7 @@ impl Output {
         Failure::new(format!("cannot write {}: {error}", self.path.display()))
     }
 
-    /// Whether the name still leads to the file that was made here.
+    /// Whether the path still leads to this file.
     fn is_ours(&self) -> bool {
         let there = fstatat(&self.dir, self.name.as_os_str(), AtFlags::AT_SYMLINK_NOFOLLOW);
         matches!((there, fstat(&self.file)), (Ok(there), Ok(own))
@@ -103,8 +103,8 @@ impl Output {
 }
 
 impl Drop for Output {
-    /// Half a file must not be taken for a whole one. Whoever gave up root may not remove it from root's folder: then it
-    /// is left empty.
+    /// An incomplete file must not look complete. After giving up root the program may not remove it from
+    /// root's directory: then it is left empty.
     fn drop(&mut self) {
         if !self.is_kept {
             let _ = self.file.set_len(0);

@@ -14,7 +14,7 @@ use crate::db;
 use crate::http::Certificate;
 
 /// `console:NAME` after the login uid, which sudo does not change; without one, after the real uid.
-/// `SUDO_USER` is put down as what it is: a claim.
+/// `SUDO_USER` is recorded as a claim.
 pub(super) fn actor() -> Actor {
     let uid = login_uid().map_or_else(Uid::current, Uid::from_raw);
     let name = User::from_uid(uid).ok().flatten().map_or_else(|| uid.to_string(), |user| user.name);
@@ -23,15 +23,16 @@ pub(super) fn actor() -> Actor {
     Actor { who: format!("console:{}", SafeText::new(&name)), claim }
 }
 
-/// What is weak where [`has_login`] is false and `Config::tells_console_approvers_apart`.
+/// The warning if [`has_login`] is false and `Config::tells_console_approvers_apart`.
 pub(super) const NO_LOGIN_UID: &str = "no login uid is set in this session, and a rule tells approvers at the console apart: \
      answers from here do not count";
 
-/// What to do about that.
+/// The fix for it.
 pub(super) const GET_A_LOGIN_UID: &str = "log in to the server by ssh with pam_loginuid in its session lines, and answer from \
      there; a container's exec sets none. Members of [admin] group answer as themselves without one";
 
-/// True if the kernel knows who logged in. In a container it often does not, and everybody with sudo is root there.
+/// True if the kernel has a login uid. In a container it often has none, and everybody with sudo is root
+/// there.
 pub(super) fn has_login() -> bool {
     login_uid().is_some()
 }
@@ -43,9 +44,10 @@ fn login_uid() -> Option<u32> {
     }
 }
 
-/// Does this work with the rights of that account, and is root again afterwards. What is made in a directory of theirs is
-/// made by them, so that no link that they planted there leads anywhere where they could not write themselves. Only for
-/// what reads nothing of theirs: a verb that opens their database gives root up for good ([`become_owner_of`]).
+/// Does this work with the rights of that account, and returns to root afterwards. Files in a directory of
+/// that account are created with its rights, so that a planted link leads only where the account could write
+/// itself. Use it only for work that reads nothing of the account: a verb that opens its database gives up
+/// root permanently ([`become_owner_of`]).
 pub(super) fn as_owner<T>(
     (uid, gid): (Uid, Gid),
     work: impl FnOnce() -> Result<T, Failure>,
@@ -67,7 +69,7 @@ pub(super) fn as_owner<T>(
     done
 }
 
-/// If root runs this, becomes the owner of `dir`; anybody else stays who they are.
+/// If root runs this, switches to the owner of `dir`; other accounts do not change.
 pub(super) fn become_owner_of(dir: &Path) -> Result<(), Failure> {
     if !Uid::effective().is_root() {
         return Ok(());
@@ -91,7 +93,7 @@ pub(super) fn become_owner_of(dir: &Path) -> Result<(), Failure> {
     setuid(uid).map_err(refused)
 }
 
-/// The account whose rights are used now: once root has given its own up, the one that the server runs as.
+/// The effective account: after giving up root, the one that the server runs as.
 pub(super) fn account() -> String {
     name_of(Uid::effective())
 }
@@ -100,7 +102,7 @@ fn name_of(uid: Uid) -> String {
     User::from_uid(uid).ok().flatten().map_or_else(|| uid.to_string(), |user| user.name)
 }
 
-/// How this account is let read `path`, which somebody else owns and goes on owning.
+/// The command that lets this account read `path`, whose owner does not change.
 pub(super) fn let_read(path: &Path) -> String {
     let gid = Gid::effective();
     let group = Group::from_gid(gid).ok().flatten().map_or_else(|| gid.to_string(), |group| group.name);
@@ -120,10 +122,10 @@ impl From<Refused> for Failure {
     }
 }
 
-/// Why this account cannot use a file of the server's that is there. Such a file is never to be made anew.
+/// Why this account cannot use an existing file of the server. Such a file must not be created again.
 ///
 /// # Errors
-/// The file, and how to give it back.
+/// The file, and the command that gives it back.
 pub(super) fn check_own(path: &Path, needed: AccessFlags) -> Result<(), Refused> {
     let (shown, account) = (path.display(), account());
     let found = match fs::metadata(path) {
@@ -152,7 +154,7 @@ pub(super) fn check_own(path: &Path, needed: AccessFlags) -> Result<(), Refused>
 /// [`check_own`] for the database and the files that SQLite keeps beside it.
 ///
 /// # Errors
-/// The first file that cannot be used, and how to give it back.
+/// The first unusable file, and the command that gives it back.
 pub(super) fn check_database(state_dir: &Path) -> Result<(), Refused> {
     let beside = |suffix: &str| -> PathBuf { state_dir.join(format!("{}{suffix}", db::FILE)) };
     ["", "-wal", "-shm"]
@@ -160,10 +162,10 @@ pub(super) fn check_database(state_dir: &Path) -> Result<(), Refused> {
         .try_for_each(|suffix| check_own(&beside(suffix), AccessFlags::R_OK | AccessFlags::W_OK))
 }
 
-/// [`check_own`] for the certificate and its key; what the operator brings stays the operator's.
+/// [`check_own`] for the certificate and its key; files of the operator keep their owner.
 ///
 /// # Errors
-/// The first file that cannot be read, and how to let this account read it.
+/// The first unreadable file, and the command that lets this account read it.
 pub(super) fn check_certificate(certificate: &Certificate) -> Result<(), Refused> {
     certificate.files().iter().try_for_each(|path| {
         check_own(path, AccessFlags::R_OK).map_err(|refused| match certificate {

@@ -35,7 +35,7 @@ pub struct Args {
 /// If a server runs, or the backup is not fit to be restored.
 pub fn run(admin: &Admin, args: &Args) -> Result<(), Failure> {
     let Some(file) = &args.file else { return confirm(admin) };
-    // With the rights of whoever runs this: it may lie in a folder of root's.
+    // With the caller's rights, because it may be in a directory of root.
     let source = replace::open(file).map_err(Failure::new)?;
     let config = admin.become_owner()?;
     let scratch = Scratch::make(&config.state_dir)?;
@@ -83,7 +83,7 @@ fn open_current(state_dir: &Path) -> Result<Option<Db>, Failure> {
     })
 }
 
-/// If the present database is itself an unconfirmed restore, the gap reaches back to what that one replaced.
+/// If the present database is itself an unconfirmed restore, the gap begins at the database that it replaced.
 fn notice(
     admin: &Admin,
     file: &Path,
@@ -104,7 +104,7 @@ fn notice(
     })
 }
 
-/// Where the database is and where it will be kept, and the moment of the restore.
+/// Paths of the database and of its kept copy, and the time of the restore.
 struct RestorePaths<'a> {
     state_dir: &'a Path,
     now: Time,
@@ -131,7 +131,7 @@ impl<'a> RestorePaths<'a> {
     }
 }
 
-/// A directory beside the database in which the backup's copy is made ready; removed at the end.
+/// A temporary directory beside the database in which the backup's copy is prepared.
 struct Scratch(PathBuf);
 
 impl Scratch {
@@ -144,7 +144,7 @@ impl Scratch {
         Ok(Self(path))
     }
 
-    /// A copy of the backup, brought to this program's schema; the backup itself stays as it is.
+    /// A copy of the backup, migrated to this program's schema; the backup itself is not changed.
     fn open(&self, backup: &replace::Source) -> Result<Db, Failure> {
         replace::copy(backup, &self.0.join(db::FILE)).map_err(Failure::new)?;
         Db::open_and_migrate(&self.0).map_err(Failure::new)

@@ -13,12 +13,12 @@ use crate::clock::Time;
 pub(super) enum When {
     /// This one.
     At(Time),
-    /// So long ago.
+    /// This long ago.
     Ago(Duration),
 }
 
 impl When {
-    /// The moment that it is, seen from `now`.
+    /// The moment, relative to `now`.
     pub(super) fn seen_from(self, now: Time) -> Time {
         match self {
             Self::At(time) => time,
@@ -27,7 +27,7 @@ impl When {
     }
 }
 
-/// A text that names no moment.
+/// A text that is not a time.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error(
     "no time: write 2026-11-21T21:00:00Z, 2026-11-21 (its beginning in UTC), or how long ago, as 2h or 7d"
@@ -48,7 +48,8 @@ impl FromStr for When {
     }
 }
 
-/// A length of time such as 2h, 7d or 1h 30m. A day is 24 hours; months have no length of their own and are none.
+/// A length of time such as 2h, 7d or 1h 30m. A day is 24 hours; months are not accepted, because their
+/// length varies.
 pub(super) fn length(text: &str) -> Option<Duration> {
     let length = text.parse::<Span>().and_then(|span| span.to_duration(SpanRelativeTo::days_are_24_hours()));
     length.ok().and_then(|length| Duration::try_from(length).ok())

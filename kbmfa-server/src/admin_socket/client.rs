@@ -11,13 +11,13 @@ use super::frame::{self, REPLY_MAX, REQUEST_MAX};
 use super::request::{self, Request};
 use super::{Refusal, ReloadOutcome, address_of, path_in};
 
-/// Longest time for a reply; the server gives up its work before.
+/// Longest time for a reply; the server's own time-out is shorter.
 const TIME: Duration = Duration::from_secs(30);
 
-/// Longest time to hand over a notification: it is a hint, and the server finds out by itself.
+/// Longest time to send a notification. It is a hint: the server also finds out by itself.
 const NOTIFY_TIME: Duration = Duration::from_secs(1);
 
-/// Tells a running server that the database was changed, if there is one. Does not wait for the reply.
+/// Notifies a running server, if any, that the database was changed. Does not wait for the reply.
 pub fn notify_server(state_dir: &Path) {
     let told = StdStream::connect(path_in(state_dir)).and_then(|mut stream| {
         stream.set_write_timeout(Some(NOTIFY_TIME))?;
@@ -28,12 +28,12 @@ pub fn notify_server(state_dir: &Path) {
     }
 }
 
-/// Whether a server works on this state.
+/// Whether a server runs on this state.
 pub fn is_running(state_dir: &Path) -> bool {
     StdStream::connect(path_in(state_dir)).is_ok()
 }
 
-/// A server that can be asked.
+/// A server to send requests to.
 #[derive(Debug, Clone)]
 pub enum Client {
     /// At this path.
@@ -58,7 +58,7 @@ pub fn reload(pid: Option<u32>, state_dir: &Path) -> ReloadOutcome {
 }
 
 impl Client {
-    /// Asks, and waits for the reply.
+    /// Sends a request, and waits for the reply.
     ///
     /// # Errors
     /// Why it was not done, or that the server cannot be reached.
@@ -87,7 +87,7 @@ impl Client {
         let stream = StdStream::connect_addr(&address_of(pid)?)?;
         stream.set_nonblocking(true)?;
         let stream = UnixStream::from_std(stream)?;
-        // Anybody may bind a name that is in no directory.
+        // Any account may bind an abstract name, so the peer's process id is checked.
         if stream.peer_cred()?.pid().is_none_or(|answers| u32::try_from(answers) != Ok(pid)) {
             return Err(io::Error::other(format!("another process than {pid} answered")));
         }

@@ -11,10 +11,10 @@ pub(super) const REPLY_MAX: usize = 1024 * 1024;
 /// Bytes of the length.
 pub(super) const HEAD: usize = 4;
 
-/// The length that a frame announces.
+/// Reads the length of a frame.
 ///
 /// # Errors
-/// If it is more than `max`; nothing of the text is read then.
+/// If it is more than `max`; then no text is read.
 pub(super) fn length(head: [u8; HEAD], max: usize) -> io::Result<usize> {
     let length = u32::from_be_bytes(head);
     usize::try_from(length).ok().filter(|length| *length <= max).ok_or_else(|| {
@@ -33,7 +33,7 @@ pub(super) fn encode(text: &[u8], max: usize) -> io::Result<Vec<u8>> {
     Ok([&head, text].concat())
 }
 
-/// Reads one frame; `None` if the other end closes without a byte, as one does that only looks whether a server is there.
+/// Reads one frame; `None` if the other end closes without a byte, as a check for a running server does.
 ///
 /// # Errors
 /// If the frame is too long, or ends early.
@@ -54,7 +54,7 @@ pub(super) async fn read(stream: &mut (impl AsyncRead + Unpin), max: usize) -> i
 /// Writes one frame.
 ///
 /// # Errors
-/// If the text is too long, or the other end takes no more.
+/// If the text is too long, or the other end has closed.
 pub(super) async fn write(stream: &mut (impl AsyncWrite + Unpin), text: &[u8], max: usize) -> io::Result<()> {
     stream.write_all(&encode(text, max)?).await
 }

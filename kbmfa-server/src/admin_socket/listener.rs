@@ -14,12 +14,12 @@ use super::{Settings, address_of, path_in, settings};
 use crate::fault_log::FaultLog;
 use crate::progress::Progress;
 
-/// Time between attempts to bind a socket that another server has, and before the next connection is taken when the
-/// system is out of file descriptors.
+/// Time between attempts to bind a socket of another server, and pause when the system is out of file
+/// descriptors.
 const RETRY: Duration = Duration::from_secs(2);
 
-/// Serves the socket in the state directory. While another server on this state has it, that one hears of changes, and this
-/// one learns of them by looking.
+/// Serves the socket in the state directory. While another server on this state has it, that one gets the
+/// notifications, and this one polls the database.
 ///
 /// # Errors
 /// What the system says.
@@ -36,7 +36,8 @@ pub async fn serve_state(state_dir: PathBuf, server: Server, progress: Progress)
     accept(&listener, &server, "admin socket", &progress).await
 }
 
-/// Serves the socket for the group. Logins do not wait for it: where it cannot be made, that is logged and tried again.
+/// Serves the socket for the group. Logins do not depend on it: if it cannot be created, that is logged and
+/// tried again.
 pub async fn serve_group(settings: Settings, server: Server, progress: Progress) -> io::Result<()> {
     let mut faults = FaultLog::new("the admin socket for the group");
     let Settings { group: Some(group), socket } = settings else { return std::future::pending().await };
@@ -62,8 +63,8 @@ pub async fn serve_group(settings: Settings, server: Server, progress: Progress)
     accept(&listener, &server, "admin socket for the group", &progress).await
 }
 
-/// Serves the socket of this process, for `reload --pid`. Its name is in no directory, so that any account on the host can
-/// take it first; logins do not wait for that.
+/// Serves the socket of this process, for `reload --pid`. Its name is abstract, so any account on the host
+/// can bind it first; logins do not depend on it.
 pub async fn serve_process(server: Server, progress: Progress) -> io::Result<()> {
     let mut faults = FaultLog::new("the admin socket of this process");
     let listener = loop {
@@ -82,7 +83,7 @@ fn bind_process() -> io::Result<UnixListener> {
     UnixListener::from_std(listener)
 }
 
-/// Hands each connection to a task of its own, for ever: who is silent or slow holds up nobody.
+/// Accepts connections forever, each in its own task, so that a slow peer blocks nobody.
 async fn accept(
     listener: &UnixListener,
     server: &Server,
@@ -99,7 +100,7 @@ async fn accept(
     }
 }
 
-/// Binds a socket for its owner alone. One that nobody listens on was left behind, and is replaced.
+/// Binds a socket that only its owner can use. A leftover one without a listener is replaced.
 fn bind(path: &Path) -> io::Result<UnixListener> {
     if StdStream::connect(path).is_ok() {
         return Err(io::ErrorKind::AddrInUse.into());
@@ -113,7 +114,7 @@ fn bind(path: &Path) -> io::Result<UnixListener> {
     Ok(listener)
 }
 
-/// Lets the group connect. Nothing is opened before it has the right owner.
+/// Lets the group connect. The mode is changed only after the owner.
 fn open_to(path: &Path, group: &str) -> io::Result<()> {
     let gid = settings::gid(group)?.ok_or_else(|| io::Error::other("there is no such group"))?;
     chown(path, None, Some(gid))?;

@@ -3,12 +3,12 @@
 use std::fs;
 use std::path::Path;
 
-/// Who is behind a process, as far as its login uid says.
+/// What the login uid says about a process.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum LoginUid {
     /// This uid logged in.
     Set(u32),
-    /// Nobody did, as in a container or a service; or this system does not tell.
+    /// Not set, as in a container or a service, or not visible on this system.
     Unset,
     /// The process has ended.
     Gone,
@@ -20,7 +20,7 @@ impl LoginUid {
         Self::at(Path::new("/proc"), "self")
     }
 
-    /// Of the process that connected to us, by the number that the kernel gives. 0 is one of another pid namespace.
+    /// Of the connected process, by the pid that the kernel reports; 0 means another pid namespace.
     pub(super) fn of_peer(pid: Option<i32>) -> Self {
         match pid {
             Some(pid) if pid > 0 => Self::at(Path::new("/proc"), &pid.to_string()),
@@ -32,7 +32,7 @@ impl LoginUid {
         let dir = proc.join(process);
         match fs::read_to_string(dir.join("loginuid")) {
             Ok(text) => text.trim().parse().map_or(Self::Unset, Self::read),
-            // With hidepid= nobody else's process is shown, not even the first one.
+            // With hidepid= other accounts' processes are invisible, even process 1.
             Err(_) if !dir.exists() && proc.join("1").exists() => Self::Gone,
             Err(_) => Self::Unset,
         }

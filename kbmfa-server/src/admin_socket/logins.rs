@@ -19,13 +19,13 @@ use crate::logins::{Error, Rules, service};
 use crate::retention::pruned_before;
 use crate::sessions::store as sessions;
 
-/// Digits of an id that a decision needs: fewer are mistyped too easily.
+/// Digits of an id that a decision needs: with fewer a typing error may name another login.
 const DIGITS_TO_DECIDE: usize = 8;
 
-/// Logins that a watch looks at: those that changed lately are among the newest.
+/// Newest logins that a watch reads; recent changes are among them.
 const WATCHED_MAX: i64 = 1000;
 
-/// Events of one login that are shown: far more than one has, unless somebody answers again and again.
+/// Most events of one login that are shown: far more than usual.
 const EVENTS_MAX: i64 = 10_000;
 
 /// The reply to `login.list`.
@@ -39,7 +39,7 @@ pub struct LoginList {
 
 /// Lists logins.
 pub fn list(tx: &Tx<'_>, query: &ListQuery) -> Result<LoginList, Refusal> {
-    // One more than is printed tells whether there are more.
+    // Reads one more than is printed, to know whether there are more.
     let limit = query.limit.saturating_add(1);
     let found: Vec<Login> = if query.unopened {
         let ids = sessions::unopened(tx, limit)?;
@@ -61,7 +61,7 @@ pub fn list(tx: &Tx<'_>, query: &ListQuery) -> Result<LoginList, Refusal> {
 
 /// A login with what the machine reported about its sessions.
 fn with_sessions(tx: &Tx<'_>, login: Login) -> Result<(LoginRow, Vec<SessionRow>), Error> {
-    // One that was not let in has no session; another login of its connection may.
+    // Without a collected approval it has no session; another login of its connection may have one.
     let is_in = login.life.collected_at.is_some();
     let found = if is_in { sessions::of(tx, &login)? } else { Vec::new() };
     let presence = match (found.is_empty(), found.iter().any(sessions::Session::is_open)) {
@@ -191,7 +191,7 @@ pub struct News {
     pub notices: Vec<NoticeRow>,
     /// Number of the newest event: `seen` of the next request.
     pub head: i64,
-    /// Whether an answer from here has to say why.
+    /// Whether an answer from the console needs a reason.
     pub needs_reason: bool,
 }
 
@@ -204,7 +204,8 @@ pub struct NoticeRow {
     pub text: String,
 }
 
-/// Reads what has changed. Every change of a login has an event, so its number tells whether there is one.
+/// Reads changes. Every change of a login has an event, so the newest event's number shows whether there are
+/// any.
 pub fn news(tx: &Tx<'_>, rules: &Rules, query: &WatchQuery) -> Result<News, Refusal> {
     let head = audit::head(tx)?.seq;
     let logins = if query.seen == Some(head) {
@@ -220,12 +221,12 @@ pub fn news(tx: &Tx<'_>, rules: &Rules, query: &WatchQuery) -> Result<News, Refu
     Ok(News { logins, notices, head, needs_reason: needs_reason(rules) })
 }
 
-/// Where people are asked in a chat, who answers here instead says why.
+/// If people are asked in a chat, an answer at the console needs a reason.
 fn needs_reason(rules: &Rules) -> bool {
     rules.chat.is_some()
 }
 
-/// Whether this decision says enough: which login, and why where a reason is needed.
+/// Checks that a decision has enough digits of the id, and a reason if one is needed.
 ///
 /// # Errors
 /// What is missing.

@@ -9,49 +9,49 @@ use super::request::Request;
 use super::settings;
 use crate::policy::Approver;
 
-/// The uid that the kernel shows for one that has none here, as from a foreign user namespace: several people, or nobody.
+/// The overflow uid, which the kernel reports for uids of another user namespace. It may be several people.
 const OVERFLOW_UID: u32 = 65_534;
 
 /// The other end of a connection.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Peer {
-    /// The uid, with the account's name where that was looked up, for the log.
+    /// The uid, with the account's name if it was looked up, for the log.
     pub(super) who: String,
     pub(super) access: Access,
 }
 
-/// What somebody may ask of the server.
+/// The rights of a peer.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Access {
-    /// Root and the server's own account: everything but to answer a login. That they do in the database, where the login
-    /// uid says who they are.
+    /// Root and the server's own account: everything except answering a login. They do that in the database,
+    /// where the login uid identifies them.
     Full,
-    /// A member of the group, as this person: to see and answer logins.
+    /// A member of the group, as this person: list and answer logins.
     Logins(Approver),
-    /// A member's account in a session of somebody else, by su or sudo: to see logins, and not to answer.
+    /// A member's account used by somebody else, by su or sudo: list logins only.
     View,
-    /// Anybody else: nothing.
+    /// Everybody else: nothing.
     Nothing,
 }
 
-/// Why a request is not for this peer.
+/// Why a peer may not make a request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Denial {
     /// Only root and the server's account may.
     NotRoot,
     /// The peer is in no group that may.
     NotInGroup,
-    /// Root is nobody in particular here.
+    /// Root does not identify a person here.
     NoPerson,
-    /// Somebody else logged in, and became this account.
+    /// Another account logged in, and then became this one.
     OtherLogin,
 }
 
 impl Access {
-    /// Whether this request may be done, and for an answer as whom.
+    /// Whether this request is allowed; for an answer, the approver.
     ///
     /// # Errors
-    /// Why it may not.
+    /// The reason if not.
     pub(super) fn to(&self, request: &Request) -> Result<Option<&Approver>, Denial> {
         match (self, request) {
             (Self::Nothing, _) => Err(Denial::NotInGroup),
@@ -84,10 +84,10 @@ impl Peer {
         is_own(uid).then(|| Self { who: format!("uid {uid}"), access: Access::Full })
     }
 
-    /// Looks up what this uid may, in the name service as it is at this moment. Blocks for as long as that takes.
+    /// Looks up the rights of this uid in the name service. Blocks.
     ///
     /// # Errors
-    /// What the name service says. Who cannot be looked up may nothing.
+    /// The error of the name service; then the peer has no rights.
     pub(super) fn look_up(uid: Uid, login: LoginUid, group: Option<&str>) -> nix::Result<Self> {
         if let Some(own) = Self::own(uid) {
             return Ok(own);
@@ -103,7 +103,7 @@ impl Peer {
         let access = match login {
             LoginUid::Set(login) if login != uid.as_raw() => Access::View,
             LoginUid::Gone => Access::View,
-            // A name that no approver can have would count nowhere.
+            // A name that no approver can have never counts.
             LoginUid::Set(_) | LoginUid::Unset => {
                 Approver::console(&user.name).map_or(Access::View, Access::Logins)
             }

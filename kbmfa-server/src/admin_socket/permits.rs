@@ -9,22 +9,23 @@ use std::sync::Arc;
 
 use crate::shared::Shared;
 
-/// Connections of one uid in a second, and at once after a pause. Each answer is an event in the audit log, whether it
-/// counts or not; a person with several terminals needs less. Root has no such limit: each change notifies the server.
+/// Rate limit of one uid, in connections per second, and its burst. Each answer is an audit event, whether it
+/// counts or not; a person with several terminals needs less. Root has no such limit, because each change
+/// notifies the server.
 const PER_SECOND: NonZeroU32 = NonZeroU32::MIN.saturating_add(9);
 const BURST: NonZeroU32 = NonZeroU32::MIN.saturating_add(29);
 
-/// Uids from which on those that did not come lately are forgotten.
+/// Number of uids from which on idle ones are removed.
 const UIDS_MAX: usize = 1000;
 
-/// Who a permit is counted for.
+/// The pool of a permit.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Pool {
     /// Root and the server's account.
     Own,
-    /// Everybody else: members, and whoever has not been looked up yet.
+    /// Members, and peers that are not looked up yet.
     Others,
-    /// Whoever was looked up and may nothing.
+    /// Peers without rights.
     RejectedCallers,
 }
 
@@ -54,7 +55,7 @@ impl Default for Permits {
 }
 
 impl Permits {
-    /// A permit for one that has come, unless there are too many of its uid in a short time.
+    /// A permit for a new connection, unless its uid exceeds its rate.
     pub(super) fn admit(&self, pool: Pool, uid: Uid) -> Option<Permit> {
         if self.rate.len() > UIDS_MAX {
             self.rate.retain_recent();
@@ -87,7 +88,7 @@ pub(super) struct Permit {
 }
 
 impl Permit {
-    /// A permit of another pool in the place of this one, unless there are too many.
+    /// Exchanges this permit for one of another pool, unless there are too many.
     pub(super) fn exchange(self, pool: Pool) -> Option<Self> {
         self.permits.take(pool, Uid::from_raw(self.key.1))
     }
@@ -110,7 +111,7 @@ impl Drop for Permit {
 mod tests {
     use super::*;
 
-    /// As many as there are to be had, `each` of one uid after the other.
+    /// Takes all permits, `each` for one uid after the other.
     fn take_all(permits: &Permits, pool: Pool, uids: u32) -> Vec<Permit> {
         let of_one = |uid| std::iter::from_fn(move || permits.take(pool, Uid::from_raw(uid)));
         (1000..1000 + uids).flat_map(of_one).collect()

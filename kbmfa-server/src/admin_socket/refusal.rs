@@ -13,7 +13,7 @@ use crate::usecases;
 pub struct Refusal {
     /// What went wrong, a sentence.
     pub error: String,
-    /// What to do about it.
+    /// The fix.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub hints: Vec<String>,
 }

@@ -17,7 +17,7 @@ const VERSION: u64 = 1;
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "verb", deny_unknown_fields)]
 pub enum Request {
-    /// The database was changed; look now.
+    /// The database was changed.
     #[serde(rename = "notify")]
     Notify {},
     /// Read the configuration and the certificate again.
@@ -43,7 +43,7 @@ pub enum Request {
     Deny(Decision),
 }
 
-/// Which logins to list; what is absent leaves nothing out.
+/// Filter of logins; absent fields match everything.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct ListQuery {
@@ -53,7 +53,7 @@ pub struct ListQuery {
     /// To this Unix account.
     #[serde(default)]
     pub user: Option<UserName>,
-    /// On the machine that was called so then.
+    /// On the machine with this name at that time.
     #[serde(default)]
     pub machine: Option<MachineName>,
     /// Opened at or after this moment, in microseconds since 1970.
@@ -66,7 +66,7 @@ pub struct ListQuery {
     pub limit: i64,
 }
 
-/// What the asker of `login.watch` knows already.
+/// What the client of `login.watch` already has.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct WatchQuery {
@@ -89,7 +89,7 @@ pub struct Decision {
 }
 
 impl Request {
-    /// The name of what is asked.
+    /// The name of the request.
     pub(super) fn verb(&self) -> &'static str {
         match self {
             Self::Notify {} => "notify",
@@ -105,7 +105,7 @@ impl Request {
     /// Reads the text of a request.
     ///
     /// # Errors
-    /// What is wrong with it, for whoever sent it.
+    /// What is wrong with it, for the sender.
     pub(super) fn read(text: &[u8]) -> Result<Self, Refusal> {
         let fields = versioned(text).map_err(|why| Refusal::new(format!("the request {why}")))?;
         serde_json::from_value(Value::Object(fields)).map_err(|error| {
@@ -160,7 +160,7 @@ fn versioned(text: &[u8]) -> Result<Map<String, Value>, String> {
 }
 
 fn with_version(fields: serde_json::Result<Value>) -> Vec<u8> {
-    // Nothing of ours has a map whose keys are no texts, which is all that can fail here.
+    // This can only fail for maps whose keys are not strings, which we have none of.
     let mut fields = fields.unwrap_or_default();
     if let Some(fields) = fields.as_object_mut() {
         fields.insert("v".to_owned(), VERSION.into());

@@ -67,7 +67,7 @@ impl<'de> Deserialize<'de> for StateName {
     }
 }
 
-/// Whether the person is in, by what the machine reported.
+/// Whether the person is logged in, as the machine reported.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Presence {
@@ -101,7 +101,7 @@ pub struct LoginRow {
     pub user: UserName,
     /// As the person typed it, where that differs.
     pub typed: Option<UserName>,
-    /// Who asks, by su or sudo.
+    /// The caller of su or sudo.
     pub caller: Option<LocalCaller>,
     /// The PAM service.
     pub service: SafeText,
@@ -111,9 +111,9 @@ pub struct LoginRow {
     pub key: Option<String>,
     /// What the key's certificate says.
     pub certificate: Option<SafeText>,
-    /// Where it is.
+    /// Its state.
     pub state: StateName,
-    /// Code for why it ended as it did.
+    /// The reason code of its end.
     pub reason: Option<String>,
     /// Who decided.
     pub decided_by: Option<String>,
@@ -121,11 +121,11 @@ pub struct LoginRow {
     pub opened: Moment,
     /// End of the window.
     pub expires: Moment,
-    /// When the machine took the approval.
+    /// When the machine collected the approval.
     pub collected: Option<Moment>,
-    /// When the approval expired, because no machine took it.
+    /// When the approval expired without being collected.
     pub lapsed: Option<Moment>,
-    /// Null where nobody has looked.
+    /// Null if it was not looked up.
     pub session: Option<Presence>,
 }
 

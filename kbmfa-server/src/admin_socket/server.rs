@@ -24,16 +24,16 @@ use crate::policy::Approver;
 use crate::shared::Shared;
 use crate::usecases;
 
-/// Time for a whole request to arrive, however slowly it comes, and for a reply to be taken.
+/// Time for a whole request to arrive, and for a reply to be sent.
 const TRANSFER_TIME: Duration = Duration::from_secs(5);
 
-/// Time for the name service to say who somebody is.
+/// Time for the look-up of a peer in the name service.
 const LOOK_UP_TIME: Duration = Duration::from_secs(5);
 
-/// Time for what is asked to be done. A reload waits for its turn, an answer for the database.
+/// Time for the work of a request. A reload waits in a queue, an answer for the database.
 const WORK_TIME: Duration = Duration::from_secs(15);
 
-/// Rows of `login.list`: what fits into one reply.
+/// Most rows of `login.list`, so that the reply fits into one frame.
 const LIST_MAX: i64 = 1000;
 
 /// Lines about refusals in one [`REFUSALS_PERIOD`].
@@ -41,10 +41,10 @@ const REFUSALS_LOGGED: u32 = 20;
 /// See [`REFUSALS_LOGGED`].
 const REFUSALS_PERIOD: Duration = Duration::from_secs(60);
 
-/// Somebody who waits for a reload.
+/// The reply channel of a reload.
 pub type Reload = oneshot::Sender<ReloadOutcome>;
 
-/// Does what is asked. Clones share everything.
+/// Serves requests. Clones share everything.
 #[derive(Clone)]
 pub struct Server(Arc<Inner>);
 
@@ -59,8 +59,7 @@ struct Inner {
 }
 
 impl Server {
-    /// Tells `changed` that the database was changed, hands reloads to `reloads`, and lets members of `group` see and
-    /// answer logins.
+    /// Notifies `changed`, passes reloads to `reloads`, and lets members of `group` list and answer logins.
     pub fn new(
         logins: Logins,
         changed: Arc<Notify>,
@@ -83,7 +82,7 @@ impl Server {
     /// Serves this connection on a task of its own, unless there are too many.
     ///
     /// # Errors
-    /// If the kernel does not say who the other end is.
+    /// If the kernel does not report the peer.
     pub(super) fn take(&self, stream: UnixStream) -> io::Result<()> {
         let peer = stream.peer_cred()?;
         let (uid, pid) = (Uid::from_raw(peer.uid()), peer.pid());
@@ -103,7 +102,7 @@ impl Server {
             return refuse_at_once(&stream);
         };
         let text = match timeout(TRANSFER_TIME, frame::read(&mut stream, REQUEST_MAX)).await {
-            // Only looked whether a server is there.
+            // A check whether a server runs.
             Ok(Ok(None)) => return,
             Ok(Ok(Some(text))) => Ok(text),
             Ok(Err(error)) => Err(Refusal::new(format!("the request cannot be read: {error}"))),
@@ -117,14 +116,14 @@ impl Server {
             }
         };
         if let Ok(reply) = reply_frame(&outcome) {
-            // Whoever only tells of a change does not wait for the reply.
+            // The sender of a notification does not wait for the reply.
             let _ = timeout(TRANSFER_TIME, stream.write_all(&reply)).await;
         }
         drop(permit);
     }
 
-    /// The peer, with the permit that is left to it. While a name service hangs, the permit is not free, so that few
-    /// connections at once wait for it.
+    /// Looks the peer up; returns it with its permit. The permit is held during the look-up, so that few
+    /// connections wait for a hanging name service.
     async fn look_up(&self, uid: Uid, pid: Option<i32>, permit: Permit) -> Option<(Peer, Permit)> {
         if let Some(own) = Peer::own(uid) {
             return Some((own, permit));
@@ -207,7 +206,7 @@ impl Server {
     async fn decide(&self, decision: Decision, person: Approver, answer: Answer) -> Result<Value, Refusal> {
         let rules = self.0.logins.rules();
         verbs::check(&decision, &rules)?;
-        // The kernel says who it is, and it is not root, whom everybody with sudo can be.
+        // A uid from the kernel that is not root's, so it identifies a person.
         let who = AtConsole { person, claim: None, has_login: true };
         let Decision { id, reason } = decision;
         let decided = self.0.logins.db().write("login.answer", move |tx| {
@@ -265,7 +264,7 @@ fn to_json(reply: &impl Serialize) -> Result<Value, Refusal> {
     serde_json::to_value(reply).map_err(Refusal::new)
 }
 
-/// The reply as it is sent; one that is too long becomes a refusal that says so.
+/// The text of the reply; if it is too long, a refusal with that reason.
 fn reply_frame(outcome: &Result<Value, Refusal>) -> io::Result<Vec<u8>> {
     frame::encode(&request::write_reply(outcome), REPLY_MAX).or_else(|_| {
         let hint = "ask for less, for example with --limit; root has no such limit";
@@ -274,7 +273,7 @@ fn reply_frame(outcome: &Result<Value, Refusal>) -> io::Result<Vec<u8>> {
     })
 }
 
-/// Says that there is no place, if that can be said without waiting.
+/// Replies that there are too many connections, if that is possible without waiting.
 fn refuse_at_once(stream: &UnixStream) {
     let refusal = Refusal::new("the server cannot take your request now").hint("try again in a moment");
     if let Ok(reply) = reply_frame(&Err(refusal)) {
@@ -291,7 +290,7 @@ struct RefusalLog {
 }
 
 impl RefusalLog {
-    /// If this refusal is to be logged: how many before it were not.
+    /// If this refusal is to be logged: the number of refusals before it that were not.
     fn next(&mut self, now: Duration) -> Option<u64> {
         if now.saturating_sub(self.period_began) >= REFUSALS_PERIOD {
             (self.period_began, self.logged) = (now, 0);

@@ -6,13 +6,13 @@ use std::path::{Path, PathBuf};
 
 use crate::settings::Section;
 
-/// Where the group's socket is unless `[admin] socket` names another place.
+/// Default path of the group's socket.
 pub const DEFAULT_PATH: &str = "/run/kbmfa/admin.sock";
 
 /// Longest path of a socket, in bytes: `sun_path` of unix(7), without its final NUL.
 const PATH_BYTES_MAX: usize = 107;
 
-/// Who may see and answer logins without root, and where.
+/// The group that may list and answer logins without root, and its socket.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Settings {
     /// The Unix group; `None` if there is no such group.
@@ -22,8 +22,8 @@ pub struct Settings {
 }
 
 impl Settings {
-    /// Reads the section, and says what is wrong with it. Whether the group exists is not looked up: a name service that is
-    /// down must not keep the server from starting.
+    /// Reads the section. The group is not looked up, because a failing name service must not keep the server
+    /// from starting.
     pub fn read(section: &Section<'_>, state_dir: &Path) -> Self {
         let group = section.parsed_or_none::<String>("group");
         if group.as_deref().is_some_and(|name| !is_group_name(name)) {
@@ -41,7 +41,7 @@ impl Settings {
         Self { group, socket }
     }
 
-    /// What is wrong although every key is right, for a server that runs as this account.
+    /// Faults of valid keys, for a server that runs as this account.
     pub fn faults(&self, account: Uid) -> Vec<String> {
         let Some(name) = &self.group else { return Vec::new() };
         match Group::from_name(name) {

@@ -10,7 +10,7 @@ use std::str::FromStr;
 pub struct Seal([u8; 32]);
 
 impl Seal {
-    /// What stands before the first event.
+    /// The seal before the first event.
     pub const GENESIS: Self = Self([0; 32]);
 
     /// The seal of `body` after `self`.
@@ -46,8 +46,8 @@ impl fmt::Display for Seal {
     }
 }
 
-/// The last event of a chain: its number and seal. Whoever has written one down can tell later whether the
-/// chain still contains it.
+/// The last event of a chain: its number and seal. With a noted head anybody can verify later that the chain
+/// still contains it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Head {
     /// Number of the last event; 0 if there is none.
@@ -62,14 +62,14 @@ impl Head {
 }
 
 impl fmt::Display for Head {
-    /// `SEQ:HEX` with the first 12 digits of the seal, as every posted verdict carries it.
+    /// `SEQ:HEX` with the first 12 digits of the seal, as in every posted decision.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let seal = self.seal.to_string();
         write!(f, "{}:{}", self.seq, seal.get(..12).unwrap_or(&seal))
     }
 }
 
-/// A head as somebody wrote it down: `SEQ:HEX`, with 12 to 64 digits of the seal.
+/// A head from an earlier time: `SEQ:HEX`, with 12 to 64 digits of the seal.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Witness {
     /// Number of the event.
@@ -78,13 +78,13 @@ pub struct Witness {
 }
 
 impl Witness {
-    /// True if this seal is the one that was written down.
+    /// True if this seal matches.
     pub fn matches(&self, seal: &Seal) -> bool {
         seal.to_string().starts_with(&self.seal_prefix)
     }
 }
 
-/// A text that is no [`Witness`].
+/// A text that is not a [`Witness`].
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("not a head: write SEQ:HEX with 12 to 64 lower-case hexadecimal digits, such as 42:0f3a9b7c11de")]
 pub struct BadWitness;
@@ -101,14 +101,14 @@ impl FromStr for Witness {
     }
 }
 
-/// One link as it stands in the database.
+/// One link as stored in the database.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Link {
     /// Its number.
     pub seq: i64,
     /// Its canonical bytes.
     pub body: String,
-    /// The searchable columns, rebuilt as the body would have them.
+    /// The searchable columns, as a body.
     pub columns_match: bool,
     /// Seal of the event before, as recorded.
     pub prev: Vec<u8>,
@@ -138,25 +138,25 @@ pub enum Fault {
     /// Its bytes are not those that were sealed.
     #[error("was edited after it was sealed")]
     Edited,
-    /// Its searchable columns say something else than its bytes.
+    /// Its searchable columns differ from its bytes.
     #[error("has columns that differ from the sealed event")]
     ColumnsDiffer,
-    /// It stands before the first event that there can be.
+    /// Its number is lower than the first possible one.
     #[error("has a number that no event can have")]
     Stray,
-    /// The chain ends before an event that somebody wrote down.
+    /// The chain ends before the event of a given head.
     #[error("is missing: the chain ends before it")]
     CutOff,
-    /// It is not the event that somebody wrote down.
+    /// It is not the event of a given head.
     #[error("is not the event of the given head")]
     NotTheWitnessed,
-    /// Somebody wrote it down, and it is in an archive that was not given.
+    /// It is the event of a given head, in an archive that was not given.
     #[error("is archived: name the archive that contains it, by --with FILE")]
     Archived,
-    /// The cut after it is not the one that the chain tells of.
+    /// The checkpoint after it differs from the sealed event.
     #[error("was archived, but its checkpoint differs from the sealed one")]
     CheckpointDiffers,
-    /// It stands in an archive that is not the file that was written.
+    /// It is in an archive file that was changed.
     #[error("ends an archive file that was changed")]
     FileDiffers,
 }
@@ -164,7 +164,7 @@ pub enum Fault {
 /// Checks one link against the head before it; returns the new head.
 ///
 /// # Errors
-/// [`Broken`] if it is not the untouched next event.
+/// [`Broken`] if it is not the unchanged next event.
 pub fn follow(head: Head, link: &Link) -> Result<Head, Broken> {
     let broken = |seq, fault| Err(Broken { seq, fault });
     if link.seq != head.seq + 1 {
@@ -183,40 +183,40 @@ pub fn follow(head: Head, link: &Link) -> Result<Head, Broken> {
     Ok(Head { seq: link.seq, seal })
 }
 
-/// A walk along a chain, event by event, which may begin behind a checkpoint.
+/// Verifies a chain event by event; it may begin at a checkpoint.
 #[derive(Debug, Clone)]
 pub struct Walk {
-    /// How far it has come.
+    /// The last verified event.
     pub head: Head,
     start: Head,
     witness: Option<Witness>,
 }
 
 impl Walk {
-    /// A walk that begins after `start`, and is to meet what somebody wrote down.
+    /// Begins after `start`, and must find the given heads.
     pub fn from(start: Head, witness: Option<Witness>) -> Self {
         Self { head: start, start, witness }
     }
 
-    /// The same walk, once it has come to `head` over files.
+    /// Continues at `head`, after files were verified.
     #[must_use]
     pub fn at(self, head: Head) -> Self {
         Self { head, ..self }
     }
 
-    /// Takes the next event.
+    /// Verifies the next event.
     ///
     /// # Errors
-    /// [`Broken`] if it is not the untouched next event, or not the witnessed one.
+    /// [`Broken`] if it is not the unchanged next event, or not the event of a given head.
     pub fn follow(&mut self, link: &Link) -> Result<(), Broken> {
         self.head = follow(self.head, link)?;
         self.compare(self.head)
     }
 
-    /// There are no more events; returns the last.
+    /// Ends the walk; returns the last event.
     ///
     /// # Errors
-    /// [`Broken`] if what somebody wrote down was not met.
+    /// [`Broken`] if a given head was not found.
     pub fn finish(self) -> Result<Head, Broken> {
         self.compare(self.start)?;
         let broken = |seq, fault| Err(Broken { seq, fault });

@@ -33,7 +33,7 @@ kinds! {
     ServerStarted = "server.started",
     /// The server's certificate was replaced.
     ServerCertificateRenewed = "server.certificate-renewed",
-    /// A certificate ends soon, or has ended.
+    /// A certificate expires soon, or has expired.
     ServerCertificateExpires = "server.certificate-expires",
     /// Another certificate authority was made; it does not sign yet.
     CaRotated = "ca.rotated",
@@ -41,31 +41,31 @@ kinds! {
     CaSwitched = "ca.switched",
     /// An older certificate authority was dropped.
     CaRetired = "ca.retired",
-    /// A certificate authority was made in the place of one that was lost: no machine trusts it yet.
+    /// A certificate authority replaced one that was lost: no machine trusts it yet.
     CaStartedOver = "ca.started-over",
     /// A copy of the database was made.
     BackupMade = "backup.made",
-    /// A backup was put in the place of the database: what came after it is undone.
+    /// A backup replaced the database: everything after it is undone.
     DatabaseRestored = "database.restored",
-    /// Old events were put into a file, and the chain goes on from a checkpoint.
+    /// Old events were moved to a file, and the chain begins at a checkpoint.
     AuditArchived = "audit.archived",
     /// Logins and sessions older than the operator keeps were removed from their tables; their events stay.
     RecordsPruned = "records.pruned",
-    /// A machine was entered.
+    /// A machine was added.
     MachineAdded = "machine.added",
-    /// A token to join with was made for a machine.
+    /// A join token was made for a machine.
     MachineTokenMade = "machine.token-made",
-    /// A machine traded its token for a credential.
+    /// A machine exchanged its token for a credential.
     MachineJoined = "machine.joined",
     /// A machine's older credentials retired, since a newer one is in use.
     MachineRotated = "machine.rotated",
-    /// A machine told which certificate authorities it trusts.
+    /// A machine reported which certificate authorities it trusts.
     MachineTrustReported = "machine.trust-reported",
-    /// A machine that has not joined opened its first login with the `AUTH_TOKEN`, under a name that it claims.
+    /// A machine that has not joined opened its first login with the `AUTH_TOKEN`, under an unproved name.
     MachineClaimed = "machine.claimed",
-    /// A credential is used on two computers: the machine was cloned, or one of them is a thief's.
+    /// A credential is used on two computers: the machine was cloned, or the credential was stolen.
     MachineSeenTwice = "machine.seen-twice",
-    /// Somebody was turned away: a credential or token that is not accepted. Once in a while from one address.
+    /// A caller was rejected: its credential or token is not accepted. Limited for each address.
     CallerRefused = "caller.refused",
     /// A machine was given another name.
     MachineRenamed = "machine.renamed",
@@ -79,7 +79,7 @@ kinds! {
     PoolMachineRemoved = "pool.machine-removed",
     /// A pool was removed.
     PoolRemoved = "pool.removed",
-    /// An employee was entered.
+    /// An employee was added.
     EmployeeAdded = "employee.added",
     /// An employee may not log in for now.
     EmployeeSuspended = "employee.suspended",
@@ -95,7 +95,7 @@ kinds! {
     LoginDenied = "login.denied",
     /// Nobody decided about a login in time.
     LoginExpired = "login.expired",
-    /// The machine gave up on a login.
+    /// The machine cancelled a login, or stopped polling.
     LoginCancelled = "login.cancelled",
     /// A dry run ended.
     LoginRehearsed = "login.rehearsed",
@@ -103,13 +103,13 @@ kinds! {
     LoginCollected = "login.collected",
     /// The machine did not read the approval in time, and cannot any more.
     LoginLapsed = "login.lapsed",
-    /// A machine let somebody in without asking, since no server could be reached.
+    /// A machine let somebody in without an ask, because no server could be reached.
     LoginLetInUnreachable = "login.let-in-unreachable",
     /// A machine opened a session.
     SessionOpened = "session.opened",
     /// A machine closed a session.
     SessionClosed = "session.closed",
-    /// A limit was reached; told to people once in a while, however often it happens.
+    /// A limit was reached; recorded at most once in a period.
     LimitReached = "limit.reached",
     /// A relay reaches people from now on.
     RelayUp = "relay.up",
@@ -119,9 +119,9 @@ kinds! {
     AskPosted = "ask.posted",
     /// A second message of an ask was found.
     AskDoubled = "ask.doubled",
-    /// The message that asked was deleted while the login waited.
+    /// The ask's message was deleted while the login waited.
     AskDeleted = "ask.deleted",
-    /// An ask could not be turned into the verdict, and stays as it is.
+    /// An ask could not be edited into the decision, and is left as it is.
     AskAbandoned = "ask.abandoned",
     /// A person answered, and it counted.
     AnswerGiven = "answer.given",
@@ -135,7 +135,7 @@ impl fmt::Display for Kind {
     }
 }
 
-/// A text that names no [`Kind`].
+/// A text that is not a [`Kind`].
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("there is no event kind {:?}{}", .0, meant(.0))]
 pub struct UnknownKind(String);
@@ -143,7 +143,7 @@ pub struct UnknownKind(String);
 /// Kinds that a mistyped name may mean, at most this many.
 const MEANT_MAX: usize = 5;
 
-/// `; did you mean ..?`, or nothing where no kind comes near.
+/// `; did you mean ..?`, or nothing if no kind is similar.
 fn meant(name: &str) -> String {
     let distance = |kind: &Kind| {
         let is_beginning = !name.is_empty() && kind.as_str().starts_with(name);
@@ -165,12 +165,12 @@ impl FromStr for Kind {
     }
 }
 
-/// Who made it happen: `console:alice`, `machine:web1`, `policy`, `clock`, `relay:console`, `server`.
+/// The actor: `console:alice`, `machine:web1`, `policy`, `clock`, `relay:console`, `server`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Actor {
-    /// Who it was, as far as this program can know.
+    /// The actor, as far as this program knows.
     pub who: String,
-    /// Who `SUDO_USER` says it was: a claim, no more.
+    /// The value of `SUDO_USER`: only a claim.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub claim: Option<SafeText>,
 }
@@ -203,13 +203,13 @@ pub struct Event {
     /// The Unix account that it is about.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub user: Option<UserName>,
-    /// Whatever else is worth knowing.
+    /// Further details.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub detail: BTreeMap<&'static str, SafeText>,
 }
 
 impl Event {
-    /// An event about nothing in particular yet.
+    /// An event without subject and details.
     pub fn new(kind: Kind, actor: Actor) -> Self {
         Self { kind, actor, login: None, machine: None, user: None, detail: BTreeMap::new() }
     }

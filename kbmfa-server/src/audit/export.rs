@@ -69,7 +69,7 @@ pub fn to_row(link: &Link) -> String {
     fields.map(|field| cell(&field)).join(",") + "\r\n"
 }
 
-/// A field that a spreadsheet would take for a formula gets an apostrophe in front (OWASP, "CSV injection").
+/// A field that a spreadsheet would treat as a formula gets an apostrophe in front (OWASP, "CSV injection").
 pub fn defused(field: &str) -> String {
     let formula = field.starts_with(['=', '+', '-', '@', '\t', '\r']);
     format!("{}{field}", if formula { "'" } else { "" })

@@ -35,7 +35,7 @@ pub(super) fn run(admin: &Admin, args: &Args) -> Result<(), Failure> {
     let path = std::path::absolute(&args.file).map_err(Failure::new)?;
     let output = args.yes.then(|| Output::create(&path)).transpose()?;
     let (_, db) = admin.open()?;
-    // What an interrupted one left behind.
+    // Leftovers of an interrupted archive.
     prune(&db)?;
     let (before, part) = db
         .read_blocking(|tx| {
@@ -72,7 +72,7 @@ pub(super) fn run(admin: &Admin, args: &Args) -> Result<(), Failure> {
     )
 }
 
-/// Writes the file, brings it to the disk, reads it back and follows the chain through it.
+/// Writes the file, syncs it, reads it back and verifies its chain.
 fn write(db: &Db, part: RangeInclusive<i64>, output: &Output) -> Result<Archive, Failure> {
     let start = db.read_blocking(archive::newest).map_err(Failure::new)?;
     let start = start.map_or(Head::EMPTY, |checkpoint| checkpoint.last);

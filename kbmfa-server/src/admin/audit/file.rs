@@ -15,7 +15,7 @@ pub(super) fn open(path: &Path) -> Result<File, Failure> {
     File::open(path).map_err(|e| Failure::new(format!("cannot read {}: {e}", path.display())))
 }
 
-/// What a file holds, if it is untouched.
+/// The contents of a file, if its chain is intact.
 pub(super) struct Contents {
     /// The event before its first.
     pub(super) start: Head,
@@ -25,7 +25,7 @@ pub(super) struct Contents {
     pub(super) sha256: String,
 }
 
-/// Follows the chain through a file: on from `before`, or from wherever it begins.
+/// Verifies the chain in a file, from `before` on, or from its beginning.
 pub(super) fn verify(
     file: File,
     path: &Path,
@@ -53,7 +53,7 @@ pub(super) fn verify(
     }
 }
 
-/// The head that a first line claims to follow. Nothing stands before event 1.
+/// The head that a first line claims to follow. Event 1 follows the empty head.
 fn before_first(link: &Link) -> Head {
     match Seal::from_bytes(&link.prev) {
         Some(seal) if link.seq > 1 => Head { seq: link.seq - 1, seal },
@@ -81,7 +81,7 @@ impl Lines {
     }
 }
 
-/// A writer that adds up what passes.
+/// A writer that hashes everything written.
 pub(super) struct Summed<W> {
     inner: W,
     sum: Sha256,

@@ -13,7 +13,7 @@ use crate::audit::store::index;
 use crate::audit::store::search::{Filter, Found, search};
 use crate::clock::Time;
 
-/// What to look for.
+/// Search criteria.
 #[derive(ClapArgs)]
 pub struct Args {
     /// Words that the event must contain, all of them: names, addresses, key fingerprints, ids; web* matches
@@ -60,7 +60,7 @@ pub(super) fn run(admin: &Admin, args: Args) -> Result<(), Failure> {
             since: moment(args.since),
             until: moment(args.until),
             text,
-            // One more than is printed tells whether there are more.
+            // Reads one more than is printed, to know whether there are more.
             limit: args.limit + 1,
         };
         Ok::<_, crate::db::Error>((index::is_complete(tx)?, search(tx, &filter)?))
@@ -107,17 +107,17 @@ fn cells(admin: &Admin, event: &Value) -> Vec<String> {
 }
 
 fn text(event: &Value, pointer: &str) -> String {
-    // A record that was tampered with may hold anything.
+    // A manipulated event may contain anything.
     SafeText::new(event.pointer(pointer).and_then(Value::as_str).unwrap_or("-")).to_string()
 }
 
-/// When it was, for people.
+/// The time, for people.
 pub(in crate::admin) fn time(admin: &Admin, event: &Value) -> String {
     let at = event.get("at").and_then(Value::as_i64).map(Time::from_micros);
     admin.time_or_dash(at.map(Moment))
 }
 
-/// Who it was, and in parentheses whom sudo says that it was.
+/// The actor, with the claim of SUDO_USER in parentheses.
 pub(in crate::admin) fn actor(event: &Value) -> String {
     match text(event, "/actor/claim").as_str() {
         "-" => text(event, "/actor/who"),

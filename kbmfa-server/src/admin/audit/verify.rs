@@ -71,7 +71,7 @@ fn open(paths: &[PathBuf]) -> Result<Vec<(&Path, File)>, Failure> {
     paths.iter().map(|path| Ok((path.as_path(), file::open(path)?))).collect()
 }
 
-/// Follows the chain from file to file.
+/// Verifies the chain from file to file.
 fn follow(
     files: Vec<(&Path, File)>,
     witness: Option<&Witness>,
@@ -94,7 +94,7 @@ fn broken(broken: Broken) -> Failure {
         .hint("compare with a backup, or with the heads in the chat")
 }
 
-/// Whoever compares the events with the logins has to know which of those were removed on purpose.
+/// To compare the events with the logins one must know which rows were pruned.
 fn tell(admin: &Admin, start: Head, head: Head, pruned: Option<&str>) -> Result<(), Failure> {
     let (first, events) = (start.seq + 1, head.seq - start.seq);
     let behind = if start.seq == 0 { String::new() } else { format!(" from {first} on") };

@@ -8,10 +8,10 @@ use crate::db::{Db, Tx};
 use crate::machines::hosts;
 use crate::machines::store::{self, Machine};
 
-/// A machine that was not heard of for so long is worth a look.
+/// Silence after which a machine is reported.
 const SILENT: Duration = Duration::from_secs(7 * 86_400);
 
-/// Names that are shown of a group.
+/// Most names that are listed in a group.
 const NAMES_MAX: usize = 8;
 
 pub(super) fn heard_of(db: &Db) -> Vec<Finding> {
@@ -85,7 +85,7 @@ fn findings(machines: &[Machine], now: Time) -> Vec<Finding> {
     findings
 }
 
-/// The last moment at which a machine gave a sign.
+/// The last time at which a machine called.
 fn heard(machine: &Machine) -> Time {
     machine.last_seen_at.unwrap_or(machine.created_at)
 }

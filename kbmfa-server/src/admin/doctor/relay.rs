@@ -10,11 +10,12 @@ use crate::db::{Db, lease};
 use crate::outbox;
 use crate::policy::{Approvers, Says};
 
-/// How often the lease is renewed while it is held.
+/// Interval at which the lease is renewed.
 const RENEW: Duration = Duration::from_secs(3);
 
-/// Examines the whole way, up to a message in the bot's own conversation. A service is started only while this process
-/// holds the lease of the server that carries asks: so it never disturbs one, and one that starts meanwhile waits.
+/// Checks every step, up to a message in the bot's own conversation. A service is started only while this
+/// process holds the relay lease, so that it never disturbs a running server, and one that starts meanwhile
+/// waits.
 pub(super) fn check(config: &Config, db: Option<&Db>, runs: bool) -> Result<Vec<Finding>, Failure> {
     let Some(settings) = &config.chat else { return Ok(Vec::new()) };
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(Failure::new)?;

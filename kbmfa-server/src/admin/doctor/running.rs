@@ -15,7 +15,7 @@ use crate::policy::Channel;
 /// Longest time for `/readyz` to answer.
 const READY_TIME: Duration = Duration::from_secs(5);
 
-/// As much of the answer as is read.
+/// Most bytes of the answer that are read.
 const ANSWER_BYTES_MAX: u64 = 16 * 1024;
 
 /// What a server that runs on this state answers at `/readyz`; `None` if none runs.
@@ -47,7 +47,7 @@ fn read(answer: &str) -> Option<Ready> {
     Some(Ready { is_ready: code == "200", said: kbmfa_proto::text::SafeText::new(&said).to_string() })
 }
 
-/// What is to be said about it, beside what was found already: no fault is told twice.
+/// The findings about the server, without those that were reported already.
 pub(super) fn findings(
     found: Option<io::Result<Ready>>,
     db: Option<&Db>,
@@ -62,7 +62,7 @@ pub(super) fn findings(
                 .fix("`journalctl -u kbmfa-server`, then `systemctl restart kbmfa-server`")
         }
         Some(Ok(Ready { is_ready: true, .. })) => Finding::ok("server", "runs, and is ready"),
-        // What keeps it from being ready stands above already, with its fix.
+        // The reason why it is not ready was reported before, with its fix.
         Some(Ok(_)) if !is_well(before) => {
             Finding::weak("server", "runs, and is not ready for the reason above")
         }
@@ -85,7 +85,7 @@ fn none_runs(is_well: bool) -> Finding {
     }
 }
 
-/// Whether people can be asked; that they cannot is among the reasons why a server is not ready.
+/// Whether people can be asked. If not, that is among the reasons why the server is not ready.
 fn reached(db: &Db, config: &Config) -> Option<Finding> {
     if config.chat.is_none() {
         return Some(Finding::ok("relay", "console: `kbmfa-server login approve|deny` answers"));

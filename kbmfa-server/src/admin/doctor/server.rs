@@ -14,7 +14,7 @@ use crate::db::Db;
 use crate::http::tls;
 use crate::policy::{Approvers, Channel};
 
-/// Free space below which a server will not go on for long, in bytes.
+/// Free space in bytes below which a server will soon fail.
 const SPACE_MIN: u64 = 100 * 1024 * 1024;
 
 /// What the configuration says, and how safe that is.
@@ -54,7 +54,8 @@ pub(super) fn settings(config: &Config) -> Vec<Finding> {
     findings
 }
 
-/// What root can read is not what the server can: the configuration is read again with the rights of its account.
+/// The server may not be able to read what root can: the configuration is read again with the rights of its
+/// account.
 pub(super) fn readable(path: &Path, state_dir: &Path) -> Vec<Finding> {
     if Uid::effective().is_root() {
         let found = format!("root, who owns {}", state_dir.display());
@@ -70,7 +71,7 @@ pub(super) fn readable(path: &Path, state_dir: &Path) -> Vec<Finding> {
     }]
 }
 
-/// Files that others could touch: the server refuses to start with them.
+/// Files that others can write to, or secrets that others can read: the server refuses to start with them.
 pub(super) fn files(config: &Config, path: &Path) -> Vec<Finding> {
     let faults = config.file_faults(path);
     if faults.is_empty() {
@@ -132,7 +133,7 @@ pub(super) fn database(db: &Db, quick: bool) -> Vec<Finding> {
     }
 }
 
-/// Rules that cannot speak.
+/// Rules that never apply.
 pub(super) fn policy(db: &Db, config: &Config) -> Vec<Finding> {
     match db.read_blocking(|tx| config.policy_faults(tx)) {
         Ok(faults) => faults.into_iter().map(|fault| Finding::weak("policy", fault)).collect(),

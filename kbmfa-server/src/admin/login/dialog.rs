@@ -11,25 +11,25 @@ use crate::channels::Answer;
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Waiting {
     pub(super) id: LoginId,
-    /// Who wants to go where, such as `alice on web1 from 192.0.2.7`.
+    /// Its description, such as `alice on web1 from 192.0.2.7`.
     pub(super) what: String,
 }
 
-/// Where the dialog is.
+/// The state of the dialog.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub(super) enum Dialog {
-    /// Nothing is being answered.
+    /// No question is open.
     #[default]
     Idle,
-    /// Several wait: which one is meant?
+    /// Asks which of several logins is meant.
     Choosing(Answer, Vec<Waiting>),
-    /// Is it really this one?
+    /// Asks for a confirmation.
     Confirming(Answer, Waiting),
-    /// Why, where a reason is needed.
+    /// Asks for the reason, if one is required.
     Explaining(Answer, Waiting),
 }
 
-/// What is to be done about a line.
+/// The action for a line.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Step {
     /// Print this.
@@ -63,7 +63,7 @@ impl Dialog {
         }
     }
 
-    /// Takes a line that was typed, while these logins wait and an answer needs a reason or not.
+    /// Handles a typed line. `logins` wait; an answer may need a reason.
     pub(super) fn take(&mut self, line: &str, waiting: &[Waiting], needs_reason: bool) -> Step {
         let line = line.trim();
         match std::mem::take(self) {

@@ -52,7 +52,7 @@ fn print_events(admin: &Admin, story: &[Value]) -> Result<(), Failure> {
     print::say(&print::table(COLUMNS, &rows, print::screen()))
 }
 
-/// What is known of it, a line for each thing.
+/// Its details, one line each.
 fn facts(admin: &Admin, story: &LoginStory) -> String {
     let login = &story.login;
     let or_dash = |text: &Option<String>| text.clone().unwrap_or_else(|| "-".into());

@@ -26,7 +26,8 @@ pub(super) enum Source {
 }
 
 impl Source {
-    /// The server at this socket, if one is named; else what is right for whoever runs this.
+    /// The server at this socket, if one is named; else the database or the default socket, depending on the
+    /// account that runs this.
     ///
     /// # Errors
     /// If the database cannot be opened.
@@ -67,7 +68,7 @@ impl Source {
         })
     }
 
-    /// Puts in the answer of whoever runs this.
+    /// Answers in the name of the person who runs this.
     pub(super) fn decide(
         &self,
         admin: &Admin,
@@ -104,8 +105,8 @@ fn decide_in_database(
     Ok(verbs::decided(answered)?)
 }
 
-/// The socket for somebody who is neither root nor the owner of the state directory. They may not be let read the
-/// configuration, or the files that it names.
+/// The socket for somebody who is neither root nor the owner of the state directory. They may not be able to
+/// read the configuration, or the files that it names.
 fn socket_of_others(config: &Path) -> Option<PathBuf> {
     let uid = Uid::effective();
     if uid.is_root() {

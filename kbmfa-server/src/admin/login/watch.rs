@@ -20,13 +20,13 @@ use crate::clock::{self, Clock, SystemClock, Time};
 use crate::db::Changes;
 use crate::logins::state::State;
 
-/// How often it looks for changes.
+/// Interval at which it checks the database for changes.
 const INTERVAL: Duration = Duration::from_millis(200);
 
-/// How often it asks a server: each time it is a connection, and a look at who asks.
+/// Interval at which it asks a server. Each request is a connection and a look-up of the peer.
 const SERVER_INTERVAL: Duration = Duration::from_secs(1);
 
-/// Widths of the columns of `list`, but for the session: rows to come cannot be measured.
+/// Widths of the columns of `list` except the session: later rows are not known yet.
 const WIDTHS: [usize; 9] = [8, 20, 12, 16, 8, 15, 50, 9, 20];
 
 pub(super) fn run(admin: &Admin, source: &Source) -> Result<(), Failure> {
@@ -42,7 +42,7 @@ pub(super) fn run(admin: &Admin, source: &Source) -> Result<(), Failure> {
             Some(Step::Quit) => return Ok(()),
             Some(Step::Decide(answer, id, reason)) => {
                 let decision = Decision { id: id.to_string(), reason: reason.map(Into::into) };
-                // What came of it is told by the login's own line.
+                // The login's own line shows the result.
                 if let Err(failure) = source.decide(admin, decision, answer) {
                     print::say(&failure.to_string())?;
                 }
@@ -54,7 +54,7 @@ pub(super) fn run(admin: &Admin, source: &Source) -> Result<(), Failure> {
     }
 }
 
-/// When it is worth looking again: after each change of the database, or now and then at a server's.
+/// When to check again: after each change of the database, or at intervals with a server.
 enum Polling {
     Database { changes: Changes, version: Option<i64> },
     Server { looked: Option<Duration> },
@@ -92,12 +92,12 @@ struct Watch<'a> {
     admin: &'a Admin,
     columns: Vec<(Column, usize)>,
     screen: Screen,
-    /// What was last printed of each login; `None` before the first look.
+    /// The last printed state of each login; `None` before the first check.
     printed: Option<HashMap<LoginId, State>>,
     /// Logins that wait, the oldest first.
     waiting: Vec<Waiting>,
     noticed: Time,
-    /// Number of the newest event at the last look.
+    /// Number of the newest event at the last check.
     seen: Option<i64>,
     keyboard: Option<Keyboard>,
     dialog: Dialog,
@@ -158,7 +158,7 @@ impl<'a> Watch<'a> {
         for login in newest {
             let state = login.state.0;
             let is_news = printed.insert(login.id.clone(), state) != Some(state);
-            // What had ended before the watch began is history, not news.
+            // Logins that ended before the watch began are not printed.
             if is_news && !(is_first && state != State::Pending) {
                 lines.push(if self.admin.json {
                     serde_json::to_string(login).map_err(Failure::new)?
@@ -170,7 +170,7 @@ impl<'a> Watch<'a> {
         Ok(lines)
     }
 
-    /// The notices since the last look, as lines.
+    /// The notices since the last check, as lines.
     fn notices(&mut self, notices: &[NoticeRow]) -> Vec<String> {
         let line = |NoticeRow { at, text }: &NoticeRow| {
             if self.admin.json {
@@ -184,7 +184,7 @@ impl<'a> Watch<'a> {
         lines
     }
 
-    /// Waits for the next look; returns what was typed meanwhile.
+    /// Waits for the next check; returns a line that was typed meanwhile.
     fn wait(&mut self) -> Result<Option<Step>, Failure> {
         let Some(keyboard) = &mut self.keyboard else {
             pause();
@@ -209,7 +209,7 @@ impl<'a> Watch<'a> {
         Ok(())
     }
 
-    /// Leaves the line on which somebody is being asked; the question comes again after the news.
+    /// Ends the line of an open question; it is printed again after the new lines.
     fn interrupt_question(&mut self) -> Result<(), Failure> {
         if self.asked.take().is_some() { write("\n") } else { Ok(()) }
     }
@@ -233,7 +233,7 @@ fn pause() {
     std::thread::sleep(INTERVAL);
 }
 
-/// Lines that are typed at the terminal. It keeps its line mode: an answer takes Enter, and Ctrl-C works as ever.
+/// Lines typed at the terminal, which stays in line mode: an answer needs Enter, and Ctrl-C works as usual.
 struct Keyboard {
     typed: Vec<u8>,
 }
@@ -245,7 +245,7 @@ enum Typed {
 }
 
 impl Keyboard {
-    /// If a person sits there to be answered.
+    /// If standard input and output are a terminal.
     fn open(admin: &Admin) -> Option<Self> {
         let is_there = io::stdin().is_terminal() && io::stdout().is_terminal() && !admin.json;
         is_there.then(|| Self { typed: Vec::new() })
@@ -257,7 +257,7 @@ impl Keyboard {
         if let Some(line) = self.complete_line() {
             return Ok(Typed::Line(line));
         }
-        // In the background a read would stop the program.
+        // Reading in the background would stop the program.
         if tcgetpgrp(io::stdin()).is_ok_and(|foreground| foreground != getpgrp()) {
             pause();
             return Ok(Typed::Nothing);
@@ -266,7 +266,8 @@ impl Keyboard {
             return Ok(Typed::Nothing);
         }
         let mut buffer = [0; 4096];
-        // The terminal hands out a line at a time; `StdinLock` would buffer several behind the poll's back.
+        // A terminal returns one line at a time; `StdinLock` could buffer several, which the poll would not
+        // see.
         let count = nix::unistd::read(io::stdin(), &mut buffer).map_err(io::Error::from).map_err(failed)?;
         self.typed.extend_from_slice(buffer.get(..count).unwrap_or_default());
         if count == 0 {

@@ -19,7 +19,7 @@ const FILE_MAX: u64 = 8 << 20;
 /// Faults of a file that are printed.
 const FAULTS_MAX: usize = 20;
 
-/// Which machines to enter.
+/// The machines to add.
 #[derive(ClapArgs)]
 #[command(after_help = "The file of --from is CSV with a header line:
   name,pools
@@ -41,7 +41,7 @@ pub struct Args {
     dry_run: bool,
 }
 
-/// A machine to be entered.
+/// A machine to add.
 #[derive(Debug, Clone, PartialEq, Eq)]
 struct New {
     /// Line of the file, from 1; `None` for one that was named on the command line.
@@ -52,7 +52,7 @@ struct New {
 
 pub(super) fn run(admin: &Admin, args: Args) -> Result<(), Failure> {
     let Args { names, pools, from, dry_run } = args;
-    // Read before root is given up: the file may be root's.
+    // Read before root is given up, because only root may be able to read it.
     let machines = match &from {
         Some(path) => read(path, &pools)?,
         None => names.into_iter().map(|name| New { line: None, name, pools: pools.clone() }).collect(),
@@ -103,7 +103,7 @@ fn sentence(machines: &[New]) -> Option<String> {
     }
 }
 
-/// What is wrong with the list as a whole: a name that is taken, or given twice.
+/// Faults of the list as a whole: names that exist, or appear twice.
 fn taken(tx: &Tx<'_>, machines: &[New]) -> Result<Vec<Fault>, Error> {
     let mut faults = Vec::new();
     let mut first_use: HashMap<&MachineName, Option<u64>> = HashMap::new();
@@ -119,7 +119,7 @@ fn taken(tx: &Tx<'_>, machines: &[New]) -> Result<Vec<Fault>, Error> {
     Ok(faults)
 }
 
-/// Something that is wrong in a line.
+/// A fault in a line.
 #[derive(Debug, Clone, PartialEq, Eq)]
 struct Fault {
     line: Option<u64>,
@@ -190,7 +190,7 @@ fn parse(text: &str, pools_of_all: &[PoolName]) -> (Vec<New>, Vec<Fault>) {
 
 const NO_HEADER: &str = "the first line must name the columns: name,pools";
 
-/// Where each column is.
+/// The index of each column.
 struct Columns {
     count: usize,
     name: usize,

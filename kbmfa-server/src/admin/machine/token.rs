@@ -14,10 +14,10 @@ use crate::pools;
 use crate::secret::Secret;
 use crate::usecases::machines::{JOIN_TOKEN_LIFE, JOIN_TOKEN_LIFE_MAX, make_join_token};
 
-/// Shortest life of a token: somebody has to carry it to the machine.
+/// Shortest validity of a token: somebody has to copy it to the machine.
 const LIFE_MIN: Duration = Duration::from_secs(60);
 
-/// For which machines, and for how long.
+/// The machines, and the validity.
 #[derive(ClapArgs)]
 #[command(group = ArgGroup::new("which").required(true), after_help = "Copy each token to its machine in a file, not on a command line:
   (umask 077; kbmfa-server machine join-token web1 > web1.token)
@@ -39,7 +39,7 @@ pub struct Args {
 }
 
 impl Args {
-    /// For one machine, as long as usual.
+    /// For one machine, with the default validity.
     pub(super) fn of(name: MachineName) -> Self {
         Self { names: vec![name], pool: None, never_joined: false, expires: JOIN_TOKEN_LIFE }
     }

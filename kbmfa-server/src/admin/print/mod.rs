@@ -14,10 +14,10 @@ pub(super) use table::{Column, Screen, heading, row, table};
 use super::{Admin, Failure};
 pub(super) use crate::admin_socket::rows::Moment;
 
-/// Events from which on somebody at a terminal is shown how far it is.
+/// Number of events from which on a terminal shows the progress.
 const PROGRESS_FROM: i64 = 50_000;
 
-/// Width of a terminal that does not tell its own.
+/// Default width of a terminal.
 const WIDTH_DEFAULT: usize = 80;
 
 impl Admin {
@@ -35,15 +35,15 @@ impl Admin {
         say(&table(columns, &rows, screen()))
     }
 
-    /// Prints a sentence, or the same as JSON.
+    /// Prints a sentence, or the value as JSON.
     pub(super) fn tell(&self, sentence: &str, json: &impl Serialize) -> Result<(), Failure> {
         if self.json { print_json(json) } else { say(sentence) }
     }
 
-    /// Says what would be done without `--yes`, and ends with [`Failure::would_change`].
+    /// Prints what would be done with `--yes`, and returns [`Failure::would_change`].
     ///
     /// # Errors
-    /// Always: nothing was done.
+    /// Always, because nothing was done.
     pub(super) fn preview<T>(&self, what: &str) -> Result<T, Failure> {
         let sentence = format!("would {what}\nhint: repeat the command with --yes");
         self.tell(&sentence, &serde_json::json!({ "would": what }))?;
@@ -77,18 +77,18 @@ pub(super) fn screen() -> Screen {
     Screen { width, colour }
 }
 
-/// Prints a note beside the output proper: on standard error, so that it gets into no file or pipe.
+/// Prints a note to standard error, so that it does not get into a file or pipe.
 pub(super) fn note(text: &str) {
-    // Nowhere to say it if stderr is gone.
+    // If stderr is closed the note is lost.
     let _ = writeln!(io::stderr(), "note: {text}");
 }
 
-/// Says that a list was cut at its `--limit`.
+/// Notes that a list was cut at its `--limit`.
 pub(super) fn note_cut(limit: i64) {
     note(&format!("these are the newest {limit}; --limit N prints more"));
 }
 
-/// How far `total` events are, on stderr; nothing where that is no terminal, or where it is soon done.
+/// A progress bar for `total` events on stderr; none if stderr is not a terminal, or for few events.
 pub(super) fn progress(total: i64) -> ProgressBar {
     match u64::try_from(total) {
         Ok(length) if total >= PROGRESS_FROM => ProgressBar::new(length),
@@ -104,13 +104,13 @@ pub(super) fn print_json(thing: &impl Serialize) -> Result<(), Failure> {
 /// Prints a line now.
 ///
 /// # Errors
-/// If it cannot be printed. A reader that has seen enough, such as `head`, ends the program without a word.
+/// If it cannot be printed. If the reader, such as `head`, closed the pipe, the program ends silently.
 pub(super) fn say(text: &str) -> Result<(), Failure> {
     let mut out = io::stdout().lock();
     writeln!(out, "{text}").and_then(|()| out.flush()).map_err(|error| cannot_print(&error))
 }
 
-/// Why standard output takes no more.
+/// The failure for an error of standard output.
 pub(super) fn cannot_print(error: &io::Error) -> Failure {
     if error.kind() == ErrorKind::BrokenPipe {
         Failure::reader_gone()

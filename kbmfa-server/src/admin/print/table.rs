@@ -11,14 +11,14 @@ const GAP: usize = 2;
 #[derive(Debug, Clone, Copy)]
 pub(in crate::admin) struct Column {
     heading: &'static str,
-    /// Narrowest useful width; `None` for a column whose cells must be read whole, such as an id.
+    /// Minimum width; `None` for a column that is never shortened, such as an id.
     shortest: Option<usize>,
-    /// Columns with a rank may be left out, the highest rank first; those without one never are.
+    /// Columns with a rank may be omitted, the highest rank first; columns without one never are.
     rank: u8,
     colour: Colour,
 }
 
-/// What the colour of a column's cells says.
+/// The meaning of the colour of a column's cells.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Colour {
     Plain,
@@ -26,31 +26,31 @@ enum Colour {
 }
 
 impl Column {
-    /// A column that is neither shortened nor left out.
+    /// A column that is neither shortened nor omitted.
     pub(in crate::admin) const fn whole(heading: &'static str) -> Self {
         Self { heading, shortest: None, rank: 0, colour: Colour::Plain }
     }
 
-    /// A column whose cells may be cut down to so many characters.
+    /// A column whose cells may be cut to this many characters.
     pub(in crate::admin) const fn short(heading: &'static str, shortest: usize) -> Self {
         Self { shortest: Some(shortest), ..Self::whole(heading) }
     }
 
-    /// May be left out; the highest rank goes first.
+    /// May be omitted; the highest rank first.
     pub(in crate::admin) const fn rank(self, rank: u8) -> Self {
         Self { rank, ..self }
     }
 
-    /// Holds the state of what its row is about, which is coloured on a terminal.
+    /// Contains a state, which is coloured on a terminal.
     pub(in crate::admin) const fn state(self) -> Self {
         Self { colour: Colour::State, ..self }
     }
 }
 
-/// Where a table is printed.
+/// The output of a table.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(in crate::admin) struct Screen {
-    /// Characters in a line; `None` where nothing limits them, such as in a file or a pipe.
+    /// Characters in a line; `None` without a limit, as in a file or a pipe.
     pub(in crate::admin) width: Option<usize>,
     /// Whether colour is wanted.
     pub(in crate::admin) colour: bool,
@@ -84,8 +84,7 @@ pub(in crate::admin) fn heading(columns: &[(Column, usize)], screen: Screen) -> 
     row(columns, &headings, Screen { colour: false, ..screen })
 }
 
-/// A text in which no blank can pass for the gap between two columns: names may hold blanks, and somebody may choose one that
-/// looks like two cells.
+/// A text without runs of blanks: names may contain blanks, and one could be chosen to look like two cells.
 fn unforgeable(text: &str) -> String {
     let mut safe = String::with_capacity(text.len());
     let mut characters = text.chars().peekable();
@@ -110,7 +109,7 @@ fn natural_widths(columns: &[Column], rows: &[Vec<String>]) -> Vec<usize> {
     columns.iter().enumerate().map(|(n, column)| widest(n, column)).collect()
 }
 
-/// The width of each column, or `None` for one that is left out, so that a line fits into `room`.
+/// The width of each column, or `None` for an omitted one, so that a line fits into `room`.
 fn fit(columns: &[Column], natural: &[usize], room: Option<usize>) -> Vec<Option<usize>> {
     let mut widths: Vec<Option<usize>> = natural.iter().copied().map(Some).collect();
     let Some(room) = room else { return widths };
@@ -119,7 +118,7 @@ fn fit(columns: &[Column], natural: &[usize], room: Option<usize>) -> Vec<Option
         .zip(natural)
         .map(|(column, natural)| column.shortest.map_or(*natural, |shortest| shortest.min(*natural)))
         .collect();
-    // Leaves columns out until the rest can be made to fit.
+    // Omits columns until the rest can fit.
     while total(widths.iter().zip(&shortest).filter_map(|(width, shortest)| width.map(|_| *shortest))) > room
     {
         let kept = columns
@@ -132,12 +131,12 @@ fn fit(columns: &[Column], natural: &[usize], room: Option<usize>) -> Vec<Option
         }
     }
     shrink(&mut widths, &shortest, room);
-    // A terminal that is narrower than what must be whole: better cut than wrapped.
+    // If the terminal is narrower than the columns that are never shortened, lines are cut, not wrapped.
     shrink(&mut widths, &vec![1; natural.len()], room);
     widths
 }
 
-/// Takes from the widest column, one character at a time, as long as one is wider than its shortest width.
+/// Shortens the widest column by one character at a time, down to the minimum widths.
 fn shrink(widths: &mut [Option<usize>], shortest: &[usize], room: usize) {
     while total(widths.iter().filter_map(|width| *width)) > room {
         let can_give = widths
