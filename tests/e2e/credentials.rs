@@ -151,7 +151,7 @@ fn the_authority_is_replaced_under_machines_that_go_on_working() {
     let shown = world.admin.json(&["ca", "show"]);
     assert_eq!(shown[0]["pin"], world.server.pin.as_str());
     assert!(shown[0]["signs"] == true && shown[0]["untrusting"].as_array().unwrap().is_empty(), "{shown}");
-    assert!(world.admin.dry_run(&["ca", "rotate"]).contains("would make"));
+    assert!(world.admin.dry_run(&["ca", "rotate"]).contains("would create"));
     let pin = world.admin.json(&["ca", "rotate", "--yes"])["pin"].as_str().unwrap().to_owned();
 
     let switch = || world.admin.try_run(&["ca", "rotate", "--switch", "--yes"]);
