@@ -35,7 +35,7 @@ pub fn to_line(link: &Link) -> Result<String, serde_json::Error> {
     serde_json::to_string(&line).map(|line| line + "\n")
 }
 
-/// Reads a line of JSON; `None` if it is not one of ours.
+/// Parses a line of JSON; `None` if it is not a line of an export.
 pub fn from_line(line: &str) -> Option<Link> {
     let line: Line = serde_json::from_str(line).ok()?;
     let bytes = |hex: &str| Seal::from_hex(hex).map(|seal| seal.as_bytes().to_vec());

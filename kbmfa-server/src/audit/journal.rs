@@ -6,7 +6,7 @@ use serde_json::Value;
 use super::Kind;
 use super::store::Recorded;
 
-/// The line of an event; `None` for the kinds that are not worth one.
+/// The line of an event; `None` for kinds that are not logged.
 pub fn line(event: &Recorded) -> Option<String> {
     let body: Value = serde_json::from_str(&event.body).unwrap_or_default();
     let detail = |name: &str| body.get("detail")?.get(name)?.as_str().map(str::to_owned);

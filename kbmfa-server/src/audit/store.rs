@@ -14,7 +14,7 @@ use crate::clock::Time;
 use crate::db::at_restore::Table;
 use crate::db::{Error, Row, Tx};
 
-/// What becomes of the audit log's tables at a restore.
+/// What a restore does to the audit log's tables.
 pub const TABLES: &[Table] = &[
     Table::grants_nothing("event", "the audit log; the comparison counts what is undone"),
     Table::grants_nothing("event_words", "the index of the audit log"),
@@ -22,13 +22,13 @@ pub const TABLES: &[Table] = &[
     Table::grants_nothing("checkpoint", "what was archived; the comparison says how far"),
 ];
 
-/// Form of the canonical bytes.
+/// Version of the canonical bytes.
 const BODY_VERSION: i64 = 1;
 
 /// Events read at a time: bounds memory on a chain of millions.
 const PAGE: i64 = 5_000;
 
-/// The canonical bytes: this struct as JSON, in this order. What was hashed is stored as it was hashed.
+/// The canonical bytes: this struct as JSON, in this order. They are stored exactly as they were hashed.
 #[derive(Serialize)]
 struct Body<'a> {
     v: i64,
@@ -38,7 +38,7 @@ struct Body<'a> {
     event: &'a Event,
 }
 
-/// Seals an event and writes it. Call it in the transaction that makes the event happen.
+/// Seals an event and writes it. Call it in the transaction of the action.
 ///
 /// # Errors
 /// If it cannot be written; the transaction must then fail.
@@ -84,8 +84,7 @@ pub fn head(tx: &Tx<'_>) -> Result<Head, Error> {
     Ok(last.unwrap_or(Head::EMPTY))
 }
 
-/// Walks the chain from the newest checkpoint to its end; if a head was written down, checks that the chain
-/// still contains it.
+/// Verifies the chain from the newest checkpoint to its end, and that it still contains a given head.
 ///
 /// # Errors
 /// What the database says. The inner result names the first broken event.
@@ -94,7 +93,7 @@ pub fn verify(tx: &Tx<'_>, witness: Option<&Witness>) -> Result<Result<Head, Bro
     verify_on(tx, Walk::from(start, witness.cloned()))
 }
 
-/// [`verify`], on from where a walk over archives has come.
+/// [`verify`], continued after a walk over archives.
 ///
 /// # Errors
 /// As [`verify`].
@@ -118,7 +117,7 @@ pub fn verify_on(tx: &Tx<'_>, mut walk: Walk) -> Result<Result<Head, Broken>, Er
     })
 }
 
-/// The next events after `seq`, to `last` at the most: a page of them.
+/// A page of events after `seq`, up to `last`.
 ///
 /// # Errors
 /// What the database says.
@@ -166,7 +165,7 @@ fn link(row: &Row<'_>) -> Result<Link, Error> {
     })
 }
 
-/// The columns exist for searching; an edit of one of them must not go unnoticed.
+/// The columns exist for searching; this detects an edit of one of them.
 fn columns_match(row: &Row<'_>, body: &str) -> Result<bool, Error> {
     let Ok(sealed) = serde_json::from_str::<serde_json::Value>(body) else { return Ok(false) };
     let text = |pointer: &str| sealed.pointer(pointer).and_then(|value| value.as_str()).map(str::to_owned);
@@ -182,7 +181,7 @@ fn columns_match(row: &Row<'_>, body: &str) -> Result<bool, Error> {
         && text("/user") == row.text_or_null("account")?)
 }
 
-/// An event as its columns have it.
+/// The columns of an event.
 pub struct Recorded {
     /// What happened.
     pub kind: Kind,
@@ -198,8 +197,8 @@ pub struct Recorded {
     pub body: String,
 }
 
-/// A page of the events after `seq`, by whatever process, with the last one's number. An unchanged number says that there are
-/// no more.
+/// A page of the events after `seq`, of all processes, with the last one's number. An unchanged number means
+/// that there are no more.
 ///
 /// # Errors
 /// What the database says.

@@ -4,20 +4,20 @@
 use serde_json::Value;
 use std::collections::BTreeSet;
 
-/// Number of this rule. An index that was made by another one is made anew.
+/// Version of these rules. An index of another version is rebuilt.
 pub(super) const FORM: i64 = 1;
 
-/// Words that one search may have.
+/// Most words of one search.
 const WORDS_MAX: usize = 16;
 
-/// Shortest part of a word that is worth a word of its own.
+/// Shortest part of a word that is indexed separately.
 const PART_MIN: usize = 2;
 
-/// So many digits of a login's id are shown to people everywhere.
+/// Digits of a login's id that people see everywhere.
 const SHORT_ID: usize = 8;
 
-/// The words of an event, by its canonical bytes, with blanks between them: every text in it but for the
-/// names of its fields, each word whole (`console:root`, `192.0.2.7`, `SHA256:..`) and in its parts (`root`).
+/// The words of an event, by its canonical bytes, with blanks between them: every text in it except field
+/// names, each word as a whole (`console:root`, `192.0.2.7`, `SHA256:..`) and in its parts (`root`).
 pub(super) fn of_event(body: &str) -> String {
     let mut words = BTreeSet::new();
     if let Ok(event) = serde_json::from_str::<Value>(body) {
@@ -41,12 +41,12 @@ fn collect(value: &Value, words: &mut BTreeSet<String>) {
     }
 }
 
-/// Numbers that are parts of addresses and times would be found everywhere.
+/// Numbers in addresses and times would match everywhere.
 fn is_telling(part: &&str) -> bool {
     part.chars().count() >= PART_MIN && !part.bytes().all(|b| b.is_ascii_digit())
 }
 
-/// Words as they stand in the index: lower case, without the punctuation around them.
+/// Words as indexed: in lower case, without surrounding punctuation.
 fn split(text: &str) -> impl Iterator<Item = String> + '_ {
     let words = text.split(|c: char| c.is_whitespace() || matches!(c, '"' | '\''));
     words.map(|word| word.trim_matches(is_around).to_lowercase()).filter(|word| !word.is_empty())
@@ -56,7 +56,7 @@ fn is_around(c: char) -> bool {
     matches!(c, ',' | ';' | '.' | ':' | '!' | '?' | '(' | ')' | '[' | ']' | '{' | '}' | '<' | '>' | '…' | '*')
 }
 
-/// One word that must be there.
+/// One word that must match.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Wanted {
     pub(super) word: String,
@@ -64,7 +64,7 @@ pub(super) struct Wanted {
     pub(super) beginning: bool,
 }
 
-/// What somebody looks for: all of these words. A `*` at a word's end leaves the rest of it open.
+/// A search for all of these words. A `*` at a word's end makes it a prefix.
 pub(super) fn of_search(text: &str) -> Vec<Wanted> {
     let wanted = text.split_whitespace().flat_map(|typed| {
         let words: Vec<String> = split(typed).collect();

@@ -7,25 +7,25 @@ use std::time::Duration;
 use super::facts::Facts;
 use crate::clock::Time;
 
-/// How long before its end a certificate raises the alarm.
+/// How long before its expiry a certificate raises the alarm.
 pub const ALARM_TIME: Duration = Duration::from_secs(30 * 86_400);
 
-/// A new certificate has to last this much longer than the present one to be worth having: an authority
-/// near its own end can give no more time, and renewing for nothing would never stop.
+/// A renewal must extend the expiry by this much: an authority near its own expiry cannot give more time, and
+/// the renewals would never stop.
 const GAIN_MIN: Duration = Duration::from_secs(86_400);
 
 /// Why a certificate is replaced.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Why {
-    /// There is none that can be used.
+    /// There is no usable one.
     Missing,
-    /// The authority that signs now is another one.
+    /// Another authority signs now.
     Authority,
     /// The server's names have changed.
     Names,
-    /// It has not begun: it was made while the clock was ahead.
+    /// It is not valid yet: it was made while the clock was ahead.
     Early,
-    /// Two thirds of its life are over.
+    /// Two thirds of its lifetime have passed.
     Age,
 }
 
@@ -41,17 +41,17 @@ impl fmt::Display for Why {
     }
 }
 
-/// The certificate in use, as far as it matters here.
+/// The current certificate.
 pub struct Present<'a> {
-    /// What it says.
+    /// Its contents.
     pub facts: &'a Facts,
-    /// Whether the authority that signs now has signed it.
+    /// Whether the current authority signed it.
     pub by_signer: bool,
 }
 
-/// Whether to replace the certificate, and why. `wanted` are the names that it ought to have, if they are to
-/// be looked at; `best_end` is until when a new one would be good. Before `authority_begins` it is the clock that is wrong,
-/// and no certificate of that day would be any good.
+/// Whether to replace the certificate, and why. `wanted` are the configured names, if they are to be checked;
+/// `best_end` is the expiry of a new one. Before `authority_begins` the clock is wrong, and a certificate of
+/// that time would be useless.
 pub fn due(
     present: Option<&Present<'_>>,
     wanted: Option<&BTreeSet<String>>,
@@ -74,18 +74,18 @@ pub fn due(
     }
 }
 
-/// How a certificate stands.
+/// The validity of a certificate.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Validity {
-    /// It has time.
+    /// It is valid for longer than [`ALARM_TIME`].
     Valid,
-    /// It ends within [`ALARM_TIME`].
+    /// It expires within [`ALARM_TIME`].
     ExpiresSoon,
-    /// It has ended: no machine accepts it.
+    /// It has expired: no machine accepts it.
     Expired,
 }
 
-/// How a certificate with this end stands.
+/// The validity of a certificate with this expiry.
 pub fn validity(not_after: Time, now: Time) -> Validity {
     if now >= not_after {
         Validity::Expired

@@ -10,12 +10,12 @@ use x509_parser::prelude::{FromDer, GeneralName, X509Certificate};
 
 use crate::clock::Time;
 
-/// What one certificate says.
+/// The contents of one certificate.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Facts {
-    /// Good from then on ..
+    /// Valid from ..
     pub not_before: Time,
-    /// .. until then.
+    /// .. until.
     pub not_after: Time,
     /// DNS names and IP addresses, as [`canonical`] has them.
     pub names: BTreeSet<String>,
@@ -36,12 +36,12 @@ impl Facts {
     }
 }
 
-/// The certificates in a PEM text, in their order; `None` if one of them cannot be read.
+/// The certificates in a PEM text, in order; `None` if one of them is not valid.
 pub fn of_pem(pem: &[u8]) -> Option<Vec<Facts>> {
     CertificateDer::pem_slice_iter(pem).map(|certificate| of(&certificate.ok()?)).collect()
 }
 
-/// What this certificate says; `None` if it is none.
+/// Parses a certificate; `None` if it is not one.
 pub fn of(der: &CertificateDer<'_>) -> Option<Facts> {
     let (_, certificate) = X509Certificate::from_der(der).ok()?;
     let time = |seconds: i64| Time::from_micros(seconds.saturating_mul(1_000_000));
@@ -68,7 +68,7 @@ fn name(name: &GeneralName<'_>) -> Option<String> {
     }
 }
 
-/// One spelling for each name or address, for comparing.
+/// The canonical spelling of a name or address, for comparisons.
 pub fn canonical(name: &str) -> String {
     name.parse::<IpAddr>().map_or_else(|_| name.to_ascii_lowercase(), |address| address.to_string())
 }

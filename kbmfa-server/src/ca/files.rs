@@ -20,11 +20,11 @@ use crate::secret::Secret;
 
 /// One authority on disk.
 pub struct Known {
-    /// Its number; a younger one has a higher.
+    /// Its number; newer ones have higher numbers.
     pub number: u32,
     /// Its certificate as PEM.
     pub pem: String,
-    /// What that says.
+    /// The certificate's contents.
     pub facts: Facts,
     /// Whether it signs.
     pub signs: bool,
@@ -42,12 +42,12 @@ impl Files {
         Self { state_dir: state_dir.to_owned() }
     }
 
-    /// Where the authorities are.
+    /// Directory of the authorities.
     pub fn ca_dir(&self) -> PathBuf {
         self.state_dir.join("ca")
     }
 
-    /// Where the server's certificate is.
+    /// Directory of the server's certificate.
     pub fn certificate(&self) -> PathBuf {
         certificate(&self.state_dir)
     }
@@ -80,8 +80,8 @@ impl Files {
         Ok(Known { number, pem, facts, signs: signer == Some(number) })
     }
 
-    /// The pin of the authority that signs, if there is one with its key. What is there and cannot be read is an error, for
-    /// that is not lost.
+    /// The pin of the authority that signs, if there is one with its key. An unreadable one is an error,
+    /// because it is not lost.
     ///
     /// # Errors
     /// [`Error::File`], [`Error::NoCertificate`].
@@ -100,7 +100,7 @@ impl Files {
         }
     }
 
-    /// The highest number that an authority here has had; 0 if there was none.
+    /// The highest number that was ever given to an authority; 0 if there was none.
     ///
     /// # Errors
     /// [`Error::File`].
@@ -115,13 +115,13 @@ impl Files {
         Ok(numbers.max().unwrap_or(0))
     }
 
-    /// Where the certificate of an authority lies.
+    /// Path of an authority's certificate.
     pub fn certificate_of(&self, number: u32) -> PathBuf {
         self.ca_dir().join(number.to_string()).join("ca.pem")
     }
 
-    /// All that comes to lie here with the first authority and its certificate, also while it is half made;
-    /// a directory before what is in it.
+    /// All files of the first authority and its certificate, including temporary ones; each directory before
+    /// its contents.
     pub fn first(&self) -> Vec<PathBuf> {
         let (ca, tls) = (self.ca_dir(), self.state_dir.join("tls"));
         let in_ca = [".new", ".new/ca.key", ".new/ca.pem", "1", "1/ca.key", "1/ca.pem", ".signs", "signs"];
@@ -139,7 +139,7 @@ impl Files {
         fs::read_to_string(&path).map(Secret::new).map_err(at(&path))
     }
 
-    /// Puts another authority beside those that there are; it does not sign yet.
+    /// Adds an authority; it does not sign yet.
     ///
     /// # Errors
     /// [`Error::File`].
@@ -163,7 +163,7 @@ impl Files {
         rename(&new, &place).map_err(at(&place))
     }
 
-    /// Forgets an authority, its key too.
+    /// Removes an authority and its key.
     ///
     /// # Errors
     /// [`Error::File`].
@@ -174,13 +174,13 @@ impl Files {
         remove(&old).map_err(at(&old))
     }
 
-    /// The server's certificate chain; `None` if there is none that can be read.
+    /// The server's certificate chain; `None` if there is no readable one.
     pub fn chain(&self) -> Option<Vec<Facts>> {
         let pem = fs::read(self.certificate()).ok()?;
         facts::of_pem(&pem).filter(|chain| !chain.is_empty())
     }
 
-    /// Puts a new certificate in the place of the server's.
+    /// Replaces the server's certificate.
     ///
     /// # Errors
     /// [`Error::File`].
@@ -196,7 +196,7 @@ impl Files {
     }
 }
 
-/// Where the server's certificate is in a state directory.
+/// Path of the server's certificate in a state directory.
 pub fn certificate(state_dir: &Path) -> PathBuf {
     state_dir.join("tls/server.pem")
 }
@@ -221,7 +221,7 @@ fn write(path: &Path, text: &str, mode: u32) -> io::Result<()> {
     file.sync_all()
 }
 
-/// Removes what a crash may have left; a directory with all that is in it.
+/// Removes leftovers of a crash, directories with their contents.
 fn remove(path: &Path) -> io::Result<()> {
     let is_dir = fs::symlink_metadata(path).is_ok_and(|found| found.is_dir());
     match if is_dir { fs::remove_dir_all(path) } else { fs::remove_file(path) } {

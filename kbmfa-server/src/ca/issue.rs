@@ -13,13 +13,13 @@ use crate::clock::Time;
 use crate::random;
 use crate::secret::Secret;
 
-/// How long an authority is good for.
+/// Validity of an authority.
 pub const CA_LIFE: Duration = Duration::from_secs(20 * 365 * 86_400);
 
-/// How long the server's certificate is good for. The server renews it when a third of that is left.
+/// Validity of the server's certificate. The server renews it when a third is left.
 pub const CERTIFICATE_LIFE: Duration = Duration::from_secs(90 * 86_400);
 
-/// Certificates begin this much before they are made, for machines whose clock is behind.
+/// Certificates are valid from this long before they are made, for machines whose clock is behind.
 const SKEW: Duration = Duration::from_secs(2 * 86_400);
 
 /// A certificate authority.
@@ -28,7 +28,7 @@ pub struct Authority {
     pub pem: String,
     /// Its private key.
     pub key: Secret,
-    /// What machines pin.
+    /// The pin for machines.
     pub pin: Pin,
 }
 
@@ -48,17 +48,17 @@ pub fn authority(now: Time) -> Result<Authority, Error> {
     Ok(Authority { pem, key: Secret::new(key.serialize_pem()), pin })
 }
 
-/// Until when a certificate is good that is made now by an authority that ends then.
+/// The expiry of a certificate that is made now by an authority with this expiry.
 pub fn end(now: Time, authority_ends: Time) -> Time {
     (now + CERTIFICATE_LIFE).min(authority_ends)
 }
 
 /// Makes a server's certificate for these DNS names and IP addresses: its private key, the certificate, and
-/// the authority's behind it, so that `join` can check the pin. One text, so that no reader ever sees
-/// halves of two.
+/// the authority's certificate, so that `join` can check the pin. All in one text, so that a reader never
+/// mixes two versions.
 ///
 /// # Errors
-/// [`Error::Rcgen`] if a name cannot stand in a certificate; [`Error::Ended`].
+/// [`Error::Rcgen`] if a certificate cannot contain a name; [`Error::Ended`].
 pub fn certificate(
     authority: (&str, &Secret),
     authority_ends: Time,
@@ -82,7 +82,7 @@ pub fn certificate(
     Ok(Secret::new(key.serialize_pem() + &certificate.pem() + ca_pem))
 }
 
-/// Whole days, as certificates are read by people too.
+/// Whole days, for readability.
 fn set_validity(params: &mut CertificateParams, now: Time, end: Time) -> Result<(), Error> {
     let day = |time: Time| {
         let day = jiff::Timestamp::from_microsecond(time.micros()).map_err(|_| Error::Date)?;

@@ -18,17 +18,17 @@ use crate::clock::Time;
 use crate::db;
 use crate::random::NoRandomness;
 
-/// Until when certificates are good; what the operator is told.
+/// The expiry dates of certificates, for the operator.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Dates {
     /// The server's certificate.
     pub server: Time,
-    /// The authority that signed it, where the chain holds it.
+    /// The authority that signed it, if the chain contains it.
     pub ca: Option<Time>,
 }
 
 impl Dates {
-    /// Each certificate by its name in metrics and events, with its end.
+    /// Each certificate with its name in metrics and events, and its expiry.
     pub fn each(&self) -> impl Iterator<Item = (&'static str, Time)> {
         [("server", Some(self.server)), ("ca", self.ca)]
             .into_iter()
@@ -36,13 +36,13 @@ impl Dates {
     }
 }
 
-/// Why something about certificates was not done.
+/// Why an action on certificates failed.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// The database failed.
     #[error(transparent)]
     Db(#[from] db::Error),
-    /// The library refused.
+    /// The library failed.
     #[error("cannot make a certificate: {0}")]
     Rcgen(#[from] rcgen::Error),
     /// No random bytes.
@@ -51,7 +51,7 @@ pub enum Error {
     /// The date is out of range.
     #[error("the clock shows a date that no certificate can have")]
     Date,
-    /// The authority is past its end.
+    /// The authority has expired.
     #[error("the certificate authority expired on {0}")]
     Ended(Time),
     /// A file cannot be read or written.
@@ -62,10 +62,10 @@ pub enum Error {
         /// Why.
         cause: io::Error,
     },
-    /// A file holds something else than it should.
+    /// A file has invalid contents.
     #[error("{} contains no usable certificate", .0.display())]
     NoCertificate(PathBuf),
-    /// There is an authority, and it is in order.
+    /// There is a working authority.
     #[error("the certificate authority is in order ({0}); `kbmfa-server ca rotate` replaces it")]
     NotLost(kbmfa_proto::pin::Pin),
     /// There is no authority that signs.
@@ -81,13 +81,13 @@ pub enum Error {
     /// There is no other authority to sign with.
     #[error("there is no newer certificate authority to switch to")]
     NothingNewer,
-    /// There is no authority to drop.
+    /// There is no authority to retire.
     #[error("there is no older certificate authority to retire")]
     NothingOlder,
-    /// The server's certificate is still the old authority's.
+    /// The server's certificate is still signed by the old authority.
     #[error("the server's certificate is still signed by the old certificate authority")]
     StillSigned,
-    /// Some machines would not know the server any more.
+    /// Some machines would no longer trust the server.
     #[error("not yet: these machines do not trust the new certificate authority: {}", .0.join(" "))]
     NotYetTrusted(Vec<String>),
 }

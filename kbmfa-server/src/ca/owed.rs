@@ -9,15 +9,15 @@ use crate::audit::{Actor, Event, Kind, store as audit};
 use crate::clock::Time;
 use crate::db::{self, Tx, meta};
 
-/// The note's name.
+/// The name of the note in the database.
 const NOTE: &str = "certificates-owed";
 
-/// One thing that was done.
+/// One action to record.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) enum Owed {
     /// The server's certificate was made.
     Certificate { why: String, names: String, ca: Pin, not_after: Option<Time> },
-    /// An authority was made in the place of one that is lost.
+    /// An authority replaced one that is lost.
     Authority { pin: Pin, machines: usize, by: String, claim: Option<SafeText> },
 }
 
@@ -40,7 +40,7 @@ impl Owed {
     }
 }
 
-/// Puts it on record, or notes it while nothing may be.
+/// Writes the event, or a note while the database is read-only.
 pub(super) fn record(tx: &Tx<'_>, done: Owed) -> Result<(), db::Error> {
     if meta::get(tx, meta::READ_ONLY)?.is_none() {
         return audit::append(tx, &done.event()).map(drop);
@@ -51,7 +51,7 @@ pub(super) fn record(tx: &Tx<'_>, done: Owed) -> Result<(), db::Error> {
     meta::set(tx, NOTE, &text)
 }
 
-/// Whether something is still to be put on record.
+/// Whether there are notes.
 ///
 /// # Errors
 /// What the database says.

@@ -17,16 +17,16 @@ use crate::db::{self, Tx};
 use crate::machines::caller::Caller;
 use crate::machines::store as machines;
 
-/// A certificate that is about to end is on record at most once in this time.
+/// An expiring certificate is recorded at most once in this time.
 const ALARM_INTERVAL: Duration = Duration::from_secs(86_400);
 
-/// What to make of the names that the operator has written down.
+/// How to treat the configured names.
 #[derive(Debug, Clone)]
 pub enum Names {
-    /// The certificate must have them: they were just read.
+    /// The certificate must have exactly these names: they were just read.
     Demanded(Vec<String>),
-    /// The certificate keeps those that it has; without one, these are its names. So two servers on one state
-    /// with names that differ do not replace each other's certificate for ever.
+    /// An existing certificate keeps its names; a new one gets these. So two servers on one state with
+    /// different names do not replace each other's certificate forever.
     Kept(Vec<String>),
 }
 
@@ -55,8 +55,8 @@ fn look(files: &Files, names: &Names, now: Time) -> Result<Option<Found>, Error>
     Ok(why.map(|why| (why, signer, kept.unwrap_or_else(|| given.clone()))))
 }
 
-/// Replaces the server's certificate, if it is due. That may be done while the database is read-only: a restored server
-/// has none, and must be able to say that it waits for the confirmation.
+/// Replaces the server's certificate, if it is due. Allowed while the database is read-only: a restored
+/// server has none, and must be able to answer that it waits for the confirmation.
 ///
 /// # Errors
 /// Every [`Error`].
@@ -74,14 +74,14 @@ pub fn renew(tx: &Tx<'_>, files: &Files, names: &Names) -> Result<Option<Why>, E
     Ok(Some(why))
 }
 
-/// Puts on record that a certificate ends soon, or has; false if that was done within a day.
+/// Records that a certificate expires soon, or has expired; false if that was recorded within a day.
 ///
 /// # Errors
 /// What the database says.
 pub fn alarm(tx: &Tx<'_>, which: &'static str, not_after: Time) -> Result<bool, Error> {
     let kind = Kind::ServerCertificateExpires;
     let (said, since) = (format!("\"which\":\"{which}\""), Some(tx.now.minus(ALARM_INTERVAL)));
-    // The server's and the authority's: there are no more than two.
+    // At most two: the server's and the authority's.
     let lately = Filter { kinds: vec![kind], since, limit: 8, ..Filter::default() };
     if search(tx, &lately)?.iter().any(|event| event.body.contains(&said)) {
         return Ok(false);
@@ -91,7 +91,7 @@ pub fn alarm(tx: &Tx<'_>, which: &'static str, not_after: Time) -> Result<bool, 
     Ok(true)
 }
 
-/// A machine tells which authorities it trusts.
+/// Records which authorities a machine trusts.
 ///
 /// # Errors
 /// What the database says.
@@ -109,7 +109,7 @@ pub fn reported(tx: &Tx<'_>, caller: &Caller, pins: &[Pin]) -> Result<(), db::Er
     Ok(())
 }
 
-/// A machine joins, perhaps again: its file is written anew, and what it told before is worth nothing.
+/// A machine joins, perhaps again: its file is new, so earlier reports do not count.
 ///
 /// # Errors
 /// What the database says.
@@ -127,7 +127,7 @@ pub fn untrusting(tx: &Tx<'_>, pin: Pin) -> Result<Vec<String>, Error> {
     Ok(joined.filter(|one| !trusting.contains(&one.id)).map(|one| one.name.to_string()).collect())
 }
 
-/// Makes another authority, which machines get to know from now on. It does not sign yet.
+/// Creates another authority, which machines fetch from now on. It does not sign yet.
 ///
 /// # Errors
 /// [`Error::RotationInProgress`].
@@ -141,11 +141,11 @@ pub fn rotate(tx: &Tx<'_>, files: &Files, actor: &Actor) -> Result<Pin, Error> {
     Ok(authority.pin)
 }
 
-/// Makes an authority in the place of one that is lost. No machine trusts it: each has to join again, or to be given its
-/// certificate. That may be done while the database is read-only, too.
+/// Creates an authority in place of a lost one. No machine trusts it: each must join again, or get its
+/// certificate by hand. Allowed while the database is read-only.
 ///
 /// # Errors
-/// [`Error::NotLost`] if there is one that signs; [`Error::File`] if one is there and cannot be read.
+/// [`Error::NotLost`] if there is one that signs; [`Error::File`] if one exists and cannot be read.
 pub fn start_over(tx: &Tx<'_>, files: &Files, actor: &Actor) -> Result<(Pin, PathBuf), Error> {
     if let Some(pin) = files.signer_in_order()? {
         return Err(Error::NotLost(pin));
@@ -165,11 +165,11 @@ pub fn start_over(tx: &Tx<'_>, files: &Files, actor: &Actor) -> Result<(Pin, Pat
 pub enum Stragglers {
     /// Wait for them.
     Wait,
-    /// Leave them behind: they refuse every login until somebody gives them the new authority.
+    /// Skip them: they refuse every login until somebody gives them the new authority.
     LeaveBehind,
 }
 
-/// Lets the newer authority sign. The server replaces its certificate when it looks next.
+/// Lets the newer authority sign. The server replaces its certificate at its next check.
 ///
 /// # Errors
 /// [`Error::NothingNewer`], [`Error::NotYetTrusted`].
@@ -192,7 +192,7 @@ pub fn switch(tx: &Tx<'_>, files: &Files, actor: &Actor, stragglers: Stragglers)
     Ok(to.facts.pin)
 }
 
-/// Drops the authority that signed before.
+/// Removes the authority that signed before.
 ///
 /// # Errors
 /// [`Error::NothingOlder`], [`Error::StillSigned`].

@@ -5,19 +5,19 @@ use kbmfa_proto::pin::Pin;
 use crate::db::at_restore::Table;
 use crate::db::{Error, Tx};
 
-/// What becomes of this table at a restore.
+/// What a restore does to this table.
 pub const TABLES: &[Table] = &[Table::grants_nothing(
     "machine_ca",
     "what machines said that they trust; each says it anew with its next refresh",
 )];
 
-/// Pins of the authorities that a machine says it trusts, in order.
+/// Pins of the authorities that a machine reported to trust, in order.
 pub(super) fn pins_of(tx: &Tx<'_>, machine_id: &str) -> Result<Vec<Pin>, Error> {
     let sql = "SELECT pin FROM machine_ca WHERE machine_id = ?1 ORDER BY pin";
     tx.query(sql, &[machine_id.into()], |row| row.parsed("pin"))
 }
 
-/// Replaces what a machine is known to trust.
+/// Replaces the authorities that a machine trusts.
 pub(super) fn replace_pins(tx: &Tx<'_>, machine_id: &str, pins: &[Pin]) -> Result<(), Error> {
     tx.execute("DELETE FROM machine_ca WHERE machine_id = ?1", &[machine_id.into()])?;
     for pin in pins {

@@ -10,7 +10,7 @@ use std::str::FromStr;
 
 use crate::db;
 
-/// Why something was not done about an employee.
+/// Why an action on an employee failed.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// The database failed.
@@ -27,12 +27,12 @@ pub enum Error {
     SameState(String, &'static str),
 }
 
-/// An e-mail address, as far as this program cares: one `@`, no blanks, nothing invisible.
+/// An e-mail address, loosely checked: one `@`, no blanks, no invisible characters.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, serde::Serialize)]
 #[serde(transparent)]
 pub struct Email(String);
 
-/// A text that is not what it was taken for.
+/// A text that is not valid.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum BadText {
     /// Not an e-mail address.
@@ -74,11 +74,11 @@ impl fmt::Display for Email {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, serde::Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum State {
-    /// They may, if their login is approved.
+    /// They may log in, with an approval.
     Active,
-    /// They may not, until they are resumed.
+    /// They may not log in until they are resumed.
     Suspended,
-    /// They may not any more.
+    /// They may no longer log in.
     Removed,
 }
 

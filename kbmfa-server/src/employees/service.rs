@@ -7,7 +7,7 @@ use super::{Email, Error, State};
 use crate::db::{self, Tx};
 use crate::policy::{Approver, Person};
 
-/// Who is behind a Unix account.
+/// The employee behind a Unix account.
 ///
 /// # Errors
 /// What the database says.

@@ -8,8 +8,8 @@ use crate::clock::Time;
 use crate::db::at_restore::{Listing, Table, text_id};
 use crate::db::{Error, Row, Tx};
 
-/// What becomes of this table at a restore. The state is part of a row's id: somebody who was suspended since would be let
-/// in again. So is that of those who were removed: their account is refused for it.
+/// What a restore does to this table. The state is part of a row's id, because a restore would let in
+/// somebody who was suspended since. Removed employees count, too, because their account is refused.
 pub const TABLES: &[Table] = &[Table::listed(
     "employee",
     Listing {
@@ -26,17 +26,17 @@ pub const TABLES: &[Table] = &[Table::listed(
 pub struct Employee {
     /// Opaque id.
     pub id: String,
-    /// How the operator names them.
+    /// The address that identifies them.
     pub email: Email,
-    /// For people to read.
+    /// Full name.
     pub name: SafeText,
-    /// The account that is theirs.
+    /// Their Unix account.
     pub unix_name: UserName,
-    /// Who they are in Keybase.
+    /// Their Keybase name.
     pub keybase_name: Option<KeybaseName>,
     /// Whether they may log in.
     pub state: State,
-    /// When they were entered.
+    /// When they were added.
     pub created_at: Time,
     /// When the state last changed.
     pub changed_at: Time,
@@ -76,7 +76,7 @@ pub fn by_email(tx: &Tx<'_>, email: &Email) -> Result<Option<Employee>, Error> {
     tx.query_one(&sql, &[email.as_str().into()], employee)
 }
 
-/// Whose account this is, or was: somebody who is employed before somebody who was, the newest first.
+/// The employee who has, or had, this account; present ones before removed ones, the newest first.
 ///
 /// # Errors
 /// What the database says.

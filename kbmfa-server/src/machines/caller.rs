@@ -11,9 +11,9 @@ use crate::source::{Address, Range};
 pub struct Caller {
     /// Opaque id.
     pub machine_id: String,
-    /// Its name; a claimed one, if it has not joined.
+    /// Its name; marked as claimed if it has not joined.
     pub name: MachineName,
-    /// The secret that its login must have been opened with, if it has not joined.
+    /// The secret of its login, if it has not joined.
     pub login: Option<SecretHash>,
 }
 
@@ -26,7 +26,7 @@ pub enum Credential {
     Token(Claim),
 }
 
-/// What goes with the token.
+/// The values sent with the token.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Claim {
     /// The token.
@@ -39,8 +39,8 @@ pub struct Claim {
     pub address: Address,
 }
 
-/// The `AUTH_TOKEN`, and where it is accepted from. It says only that its bearer was once given it, so it is worth
-/// less than a credential: it opens logins, and nothing else.
+/// The `AUTH_TOKEN`, and the ranges from which it is accepted. It identifies no single machine, so it is
+/// weaker than a credential: it can only open logins.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct AuthToken {
     /// Of the token.
@@ -50,8 +50,8 @@ pub struct AuthToken {
 }
 
 impl AuthToken {
-    /// Whether a request with this claim may open logins. Both hashes are of fixed length and as good as random, so
-    /// that comparing them tells an attacker nothing of the token.
+    /// Whether a request with this claim may open logins. Both hashes have the same length and look random,
+    /// so comparing them reveals nothing about the token.
     pub fn accepts(&self, claim: &Claim) -> bool {
         self.hash == claim.token && self.from.iter().any(|range| range.contains(claim.address))
     }

@@ -10,7 +10,7 @@ use kbmfa_proto::names::MachineName;
 use crate::db;
 use crate::random::NoRandomness;
 
-/// Why something was not done to a machine.
+/// Why an action on a machine failed.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// The database failed.
@@ -25,7 +25,7 @@ pub enum Error {
     /// There is one already.
     #[error("there is a machine {0} already")]
     MachineExists(MachineName),
-    /// The name is one that machines claim with the `AUTH_TOKEN`.
+    /// The name is only claimed with the `AUTH_TOKEN`.
     #[error(
         "{0} is only a name claimed with the AUTH_TOKEN; add the machine under its plain name and let it join"
     )]
@@ -33,7 +33,7 @@ pub enum Error {
     /// Too many names are claimed with the `AUTH_TOKEN`.
     #[error("too many machines use the AUTH_TOKEN; remove claimed names that are not needed")]
     TooManyClaimed,
-    /// The token is unknown, expired, or was traded for another credential. The caller is not told which.
+    /// The token is unknown, expired, or was used for another credential. The caller does not learn which.
     #[error("the join token is unknown, used or expired")]
     TokenRefused,
 }

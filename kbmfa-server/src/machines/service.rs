@@ -11,16 +11,16 @@ use crate::db::Tx;
 use crate::random;
 use crate::secret::SecretHash;
 
-/// How stale "last seen" may be: a write for each login would cost more than the knowledge is worth.
+/// Precision of "last seen": a write for each login would cost too much.
 const SEEN_GRAIN: Duration = Duration::from_secs(60);
 
-/// Names that may be claimed at once: enough for a fleet that is being moved, and no flood.
+/// Most claimed names at one time: enough to move a fleet, and a limit for floods.
 const CLAIMED_MAX: usize = 1000;
 
 /// No login waits longer than this.
 pub(crate) const LONGEST_WAIT: Duration = Duration::from_secs(900);
 
-/// Finds out who calls; `None` if the credential is not accepted.
+/// Finds the caller; `None` if the credential is not accepted.
 ///
 /// The first use of a new credential retires the machine's older ones.
 ///
@@ -45,8 +45,8 @@ pub fn authenticate(
     Ok(Some(Caller { machine_id: credential.machine_id, name: credential.name, login: None }))
 }
 
-/// [`authenticate`] for a machine that waits for a login which it opened before its credential was
-/// replaced: the old one still does for that, and for nothing else.
+/// [`authenticate`] for a machine that waits for a login which it opened before its credential was replaced:
+/// only for that the old one is still accepted.
 ///
 /// # Errors
 /// What the database says.
@@ -60,8 +60,8 @@ pub fn authenticate_waiting(tx: &Tx<'_>, hash: &SecretHash) -> Result<Option<Cal
     }))
 }
 
-/// The machine that a claim made with the `AUTH_TOKEN` stands for; `None` if nobody has claimed that name. Opening a
-/// login, which tells the module's version, enters it under the name that it claims.
+/// The machine of a claim with the `AUTH_TOKEN`; `None` if nobody has claimed that name. Opening a login,
+/// which reports the module's version, adds it under the claimed name.
 ///
 /// # Errors
 /// [`Error::TooManyClaimed`].
@@ -96,7 +96,7 @@ pub fn find(tx: &Tx<'_>, name: &MachineName) -> Result<Machine, Error> {
     store::machine_by_name(tx, name)?.ok_or_else(|| Error::NoSuchMachine(name.clone()))
 }
 
-/// Refuses a name that a machine merely claims: it gets nothing that is worth having.
+/// Rejects a name that is only claimed: it gets no token and no pool.
 ///
 /// # Errors
 /// [`Error::OnlyClaimed`].
@@ -104,7 +104,7 @@ pub fn refuse_claimed(name: &MachineName) -> Result<(), Error> {
     if name.is_claimed() { Err(Error::OnlyClaimed(name.clone())) } else { Ok(()) }
 }
 
-/// True if somebody can join with this token, or did: a look that costs the writer nothing.
+/// True if this token is valid or was used. Only reads.
 ///
 /// # Errors
 /// What the database says.

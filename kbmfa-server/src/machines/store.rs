@@ -9,7 +9,7 @@ use crate::db::{Error, Row, Tx};
 use crate::random::to_hex;
 use crate::secret::SecretHash;
 
-/// What becomes of these tables at a restore.
+/// What a restore does to these tables.
 pub const TABLES: &[Table] = &[
     Table::listed(
         "machine",
@@ -52,15 +52,15 @@ pub struct Machine {
     pub id: String,
     /// Its name.
     pub name: MachineName,
-    /// When it was entered.
+    /// When it was added.
     pub created_at: Time,
-    /// When it was last heard of, to the minute.
+    /// When it last called, to the minute.
     pub last_seen_at: Option<Time>,
     /// The module's version, as last reported.
     pub module_version: Option<String>,
-    /// Whether its module says which account a login is about, or only how that was typed; `None` until one came.
+    /// Whether its module reports the resolved account; `None` before the first login.
     pub resolves: Option<bool>,
-    /// Credentials that would be accepted now.
+    /// Number of valid credentials.
     pub credentials: i64,
 }
 
@@ -135,7 +135,7 @@ pub(crate) fn seen(tx: &Tx<'_>, id: &str, module_version: Option<&str>) -> Resul
     Ok(())
 }
 
-/// Notes whether the machine's module resolves accounts, where a login shows it.
+/// Records whether the machine's module resolves accounts.
 ///
 /// # Errors
 /// What the database says.
@@ -149,7 +149,7 @@ pub fn set_resolves(tx: &Tx<'_>, id: &str, opened: &OpenLogin) -> Result<(), Err
     Ok(())
 }
 
-/// A credential that is accepted, and the machine that it stands for.
+/// Finds a valid credential and its machine.
 pub(crate) struct Credential {
     pub(crate) machine_id: String,
     pub(crate) name: MachineName,
@@ -158,7 +158,7 @@ pub(crate) struct Credential {
     pub(crate) last_seen_at: Option<Time>,
 }
 
-/// A credential that is accepted, or that was until no longer ago than `retired_since`.
+/// A credential that is valid, or was valid until `retired_since` or later.
 pub(crate) fn credential(
     tx: &Tx<'_>,
     hash: &SecretHash,
@@ -189,7 +189,7 @@ pub(crate) fn insert_credential(tx: &Tx<'_>, hash: &SecretHash, machine_id: &str
     Ok(added == 1)
 }
 
-/// Notes the first use, and retires the machine's older credentials; returns how many.
+/// Records the first use, and retires the machine's older credentials; returns how many.
 pub(crate) fn first_use(tx: &Tx<'_>, hash: &SecretHash, credential: &Credential) -> Result<usize, Error> {
     tx.execute(
         "UPDATE credential SET first_used_at = ?2 WHERE hash = ?1",

@@ -9,7 +9,7 @@ use crate::db;
 use crate::machines;
 use crate::random::NoRandomness;
 
-/// Why something was not done to a pool.
+/// Why an action on a pool failed.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// The database failed.
@@ -24,7 +24,7 @@ pub enum Error {
     /// The machine is not in the pool.
     #[error("machine {0} is not in pool {1}")]
     NotInPool(MachineName, PoolName),
-    /// The machine cannot be put into one, or is not there.
+    /// The machine does not exist, or is only claimed.
     #[error(transparent)]
     Machine(#[from] machines::Error),
 }

@@ -6,7 +6,7 @@ use crate::clock::Time;
 use crate::db::at_restore::{Listing, Table, text_id};
 use crate::db::{Error, Tx};
 
-/// What becomes of these tables at a restore.
+/// What a restore does to these tables.
 pub const TABLES: &[Table] = &[
     Table::listed(
         "pool",
@@ -38,7 +38,7 @@ pub struct Pool {
     pub id: String,
     /// Its name.
     pub name: PoolName,
-    /// When it was made.
+    /// When it was created.
     pub created_at: Time,
     /// The machines in it, by name.
     pub machines: Vec<MachineName>,

@@ -14,19 +14,19 @@ use crate::db::at_restore::Listing;
 use crate::db::{self, Db, Tx, meta};
 use crate::logins;
 
-/// Why a restore was not done or confirmed.
+/// Why a restore or its confirmation failed.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// The database failed.
     #[error(transparent)]
     Db(#[from] db::Error),
-    /// The backup's record is not what was sealed.
+    /// The backup's audit log is broken.
     #[error("the backup's audit log is broken: {0}")]
     Broken(Broken),
     /// SQLite finds the file damaged.
     #[error("the backup is damaged: {0}")]
     Damaged(String),
-    /// A login that waits in the backup cannot be ended.
+    /// A waiting login of the backup cannot be ended.
     #[error(transparent)]
     Logins(#[from] logins::Error),
     /// Nothing waits for a confirmation.
@@ -34,12 +34,12 @@ pub enum Error {
     NothingToConfirm,
 }
 
-/// One thing that can come back or vanish with a restore.
+/// One item that can come back or vanish with a restore.
 #[derive(Debug, Clone)]
 pub struct Thing {
-    /// Which rows it is one of.
+    /// Its table's listing.
     pub listing: &'static Listing,
-    /// As people call it.
+    /// Its label.
     pub name: String,
 }
 
@@ -66,7 +66,7 @@ impl fmt::Display for Thing {
     }
 }
 
-/// Things in their order, those of one kind as one line by their names: `machine web1`, or `2 machines: db1, web1`.
+/// Items in order, those of one kind in one line: `machine web1`, or `2 machines: db1, web1`.
 pub fn by_kind(things: &[Thing]) -> Vec<String> {
     let mut groups: Vec<Vec<&Thing>> = Vec::new();
     for thing in things {
@@ -87,14 +87,14 @@ pub fn by_kind(things: &[Thing]) -> Vec<String> {
     groups.into_iter().map(line).collect()
 }
 
-/// What stands in one database.
+/// The contents of one database.
 #[derive(Debug, Clone)]
 pub struct Snapshot {
     /// Its last event.
     pub head: Head,
-    /// Everything that counts, by its table's place in the order and its id.
+    /// All items, by the position of their table and their id.
     pub things: BTreeMap<(usize, String), Thing>,
-    /// What no restore keeps.
+    /// Items that end with a restore.
     pub ends: Vec<Thing>,
 }
 
@@ -105,20 +105,20 @@ pub struct Report {
     pub backup: String,
     /// The present database's last event, if there is one.
     pub current: Option<String>,
-    /// The last event that both have; what the present database has after it is undone.
+    /// The last common event; everything after it in the present database is undone.
     pub common: i64,
     /// How many events of each kind are undone.
     pub undone: BTreeMap<String, i64>,
-    /// Events that only the backup has: then it is no earlier state of the present database.
+    /// Events that only the backup has: then it is not an earlier state of the present database.
     pub foreign: i64,
-    /// The last event of an archive that reaches beyond the end of the other database. Then nothing tells where
-    /// the two part, and what the archived events did is not counted.
+    /// The last event of an archive that reaches beyond the end of the other database. Then it is unknown
+    /// where the two differ, and the archived events are not counted.
     pub archived_to: Option<i64>,
-    /// What there is now and would not be.
+    /// Items that would vanish.
     pub vanishes: Vec<Thing>,
-    /// What there is not and would be again.
+    /// Items that would come back.
     pub comes_back: Vec<Thing>,
-    /// What the backup still holds, and a restore ends: it may have been used or taken back since.
+    /// Items of the backup that a restore ends, because they may have been used or revoked since.
     pub ends: Vec<Thing>,
 }
 
@@ -179,8 +179,8 @@ fn compare((old, past): (&Tx<'_>, &Snapshot), (new, present): (&Tx<'_>, &Snapsho
     })
 }
 
-/// The last number up to which two chains are the same, which they are to `known`. Seals cover all that is
-/// before them, so that is found by halving.
+/// The last number up to which two chains are equal; they are up to `known`. Seals cover everything before
+/// them, so a binary search finds it.
 fn common<E>(mut known: i64, last: i64, same: impl Fn(i64) -> Result<bool, E>) -> Result<i64, E> {
     let mut end = last + 1;
     while end - known > 1 {
@@ -200,7 +200,7 @@ fn missing(from: &Things, others: &Things) -> Vec<Thing> {
     from.iter().filter(|(key, _)| !others.contains_key(key)).map(|(_, thing)| thing.clone()).collect()
 }
 
-/// What a restored database carries until it is confirmed: all that the audit log has to say about it.
+/// The note in a restored database until it is confirmed: the details of its audit event.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Notice {
     /// The backup's file.
@@ -209,13 +209,13 @@ pub struct Notice {
     pub before: Option<String>,
     /// Last event of the backup.
     pub after: String,
-    /// Where the replaced database was put.
+    /// Path of the replaced database.
     pub kept: Option<String>,
-    /// Who did it, and when.
+    /// The actor.
     pub by: String,
     /// When.
     pub at: Time,
-    /// How many tokens to join with were ended.
+    /// Number of join tokens that were ended.
     #[serde(default)]
     pub tokens_ended: usize,
 }

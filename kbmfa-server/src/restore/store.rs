@@ -14,7 +14,7 @@ use crate::machines::store as machines;
 use crate::pools::store as pools;
 use crate::sessions::store as sessions;
 
-/// Every table, and what becomes of its rows; lists are printed in this order.
+/// Every table, and what a restore does to its rows; lists are printed in this order.
 const TABLES: &[&[Table]] = &[
     machines::TABLES,
     pools::TABLES,
@@ -31,7 +31,7 @@ fn tables() -> impl Iterator<Item = &'static Table> {
     TABLES.iter().copied().flatten()
 }
 
-/// What a database holds now that could come back or vanish.
+/// All items of a database that could come back or vanish.
 ///
 /// # Errors
 /// What the database says.
@@ -60,7 +60,7 @@ fn rows(tx: &Tx<'_>, listing: &Listing) -> Result<Vec<(String, String)>, Error> 
     tx.query(listing.sql, values, |row| Ok(((listing.id)(row)?, row.text("label")?)))
 }
 
-/// Ends all tokens to join with, also those that were used: the same trade again would revive a credential.
+/// Ends all join tokens, also used ones: repeating a join would revive a credential.
 ///
 /// # Errors
 /// What the database says.
@@ -69,7 +69,7 @@ pub fn end_join_tokens(tx: &Tx<'_>) -> Result<(), Error> {
     Ok(())
 }
 
-/// The last event that was archived: which ones came before it, the database does not tell. 0 without any.
+/// The last archived event, before which the database has no events. 0 without any.
 ///
 /// # Errors
 /// What the database says.
@@ -77,7 +77,7 @@ pub fn archived_to(tx: &Tx<'_>) -> Result<i64, Error> {
     Ok(archive::newest(tx)?.map_or(0, |checkpoint| checkpoint.last.seq))
 }
 
-/// The seal of an event, or of the last one that was archived; `None` if none of this number is known.
+/// The seal of an event, or of the last archived one; `None` if the number is unknown.
 ///
 /// # Errors
 /// What the database says.
@@ -88,7 +88,7 @@ pub fn seal(tx: &Tx<'_>, seq: i64) -> Result<Option<Vec<u8>>, Error> {
     tx.query_one("SELECT seal FROM event WHERE seq = ?1", &[seq.into()], |row| row.blob("seal"))
 }
 
-/// How many events of each kind stand after `seq`.
+/// Number of events of each kind after `seq`.
 ///
 /// # Errors
 /// What the database says.

@@ -19,24 +19,23 @@ use crate::logins::Logins;
 use crate::progress::Progress;
 use store::{Cursor, Removed};
 
-/// Rows that are looked at in one transaction: bounds how long the next login waits for it
-/// ([`crate::db::BULK_WORK`]).
+/// Rows read in one transaction: limits how long the next login waits ([`crate::db::BULK_WORK`]).
 const BATCH: i64 = 25;
 
-/// Rest between two transactions.
+/// Pause between two transactions.
 const REST: Duration = Duration::from_millis(100);
 
 /// Time from one walk to the next.
 const INTERVAL: Duration = Duration::from_secs(6 * 60 * 60);
 
-/// How far a walk has come.
+/// The position of a walk.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Walk {
     before: Time,
     stage: Stage,
 }
 
-/// Sessions go first: a login is kept as long as one that it let in.
+/// Sessions come first: a login is kept as long as its sessions.
 #[derive(Debug, Clone, PartialEq, Eq)]
 enum Stage {
     Sessions(Cursor),
@@ -51,13 +50,13 @@ impl Walk {
         Self { before, stage: Stage::Sessions(Cursor::START) }
     }
 
-    /// True if there is nothing left to look at.
+    /// True at the end of the walk.
     pub fn is_done(&self) -> bool {
         self.stage == Stage::Done
     }
 }
 
-/// Runs until the process ends; of several servers one walks.
+/// Runs until the process ends, on one of several servers.
 pub async fn run(logins: Logins, holder: lease::Holder, progress: Progress) {
     loop {
         walk(&logins, &holder, &progress).await;
@@ -83,7 +82,7 @@ async fn walk(logins: &Logins, holder: &lease::Holder, progress: &Progress) {
     }
 }
 
-/// One step of a walk: looks at some rows, removes those that are over, and puts on record how many.
+/// One step of a walk: reads some rows, removes those that have ended, and records their number.
 ///
 /// # Errors
 /// What the database says.
@@ -125,7 +124,7 @@ fn event(before: Time, removed: &Removed) -> Event {
     counts.fold(event, |event, (name, count)| event.detail(name, count))
 }
 
-/// Before when rows were pruned the last time that any were, as the audit log has it.
+/// The time limit of the last pruning that removed rows, from the audit log.
 ///
 /// # Errors
 /// What the database says.

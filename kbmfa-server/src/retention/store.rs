@@ -3,16 +3,16 @@
 use crate::clock::Time;
 use crate::db::{Error, Tx};
 
-/// Where a walk stands: at the row with this time and id.
+/// The position of a walk: the row with this time and id.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Cursor(Time, String);
 
 impl Cursor {
-    /// Before every row.
+    /// Before the first row.
     pub(super) const START: Self = Self(Time::from_micros(i64::MIN), String::new());
 }
 
-/// How many rows were removed.
+/// Number of removed rows.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(super) struct Removed {
     pub(super) logins: usize,
@@ -23,10 +23,10 @@ pub(super) struct Removed {
     pub(super) notices: usize,
 }
 
-/// What to look at: rows before that moment, from there on, so many.
+/// A page: rows before a time, from a position on, up to a number.
 type Page<'a> = (Time, &'a Cursor, i64);
 
-/// A row, and whether it may go.
+/// A row, and whether it may be removed.
 struct Found {
     at: Cursor,
     is_over: bool,
@@ -39,14 +39,14 @@ fn page(tx: &Tx<'_>, sql: &str, (before, from, limit): Page<'_>) -> Result<Vec<F
     })
 }
 
-/// Where to go on after a page; `None` after the last one.
+/// The next position after a page; `None` after the last one.
 fn next(found: Vec<Found>, limit: i64) -> Option<Cursor> {
     let is_full = i64::try_from(found.len()).is_ok_and(|count| count >= limit);
     found.into_iter().next_back().filter(|_| is_full).map(|last| last.at)
 }
 
-/// Removes sessions that were closed before that moment. An open one stays, unless its machine was removed by then:
-/// nobody can report its end any more.
+/// Removes sessions that were closed before that moment. An open one is kept, unless its machine was removed
+/// before, because then nobody can report its end.
 pub(super) fn prune_sessions(
     tx: &Tx<'_>,
     what: Page<'_>,
@@ -62,9 +62,9 @@ pub(super) fn prune_sessions(
     Ok(next(found, what.2))
 }
 
-/// Removes logins that were opened before that moment, with their asks and answers. A login stays while it has not
-/// ended, its approval can be collected, an ask of it has to be changed, or a session of its connection is kept: a
-/// denial holds for the connection as long as that may live.
+/// Removes logins that were opened before that moment, with their asks and answers. A login is kept while it
+/// waits, its approval can be collected, an ask must still be edited, or a session of its connection is kept,
+/// because a denial applies to the connection as long as it may exist.
 pub(super) fn prune_logins(
     tx: &Tx<'_>,
     what: Page<'_>,
@@ -88,8 +88,8 @@ pub(super) fn prune_logins(
     Ok(next(found, what.2))
 }
 
-/// Removes some of what was remembered of reports, so that they count once, and of notices. No machine keeps a report, and
-/// nobody is told a notice, that is so old.
+/// Removes some records of reports, which make repeated ones count once, and of notices. Reports and notices
+/// that old are never sent any more.
 pub(super) fn prune_reports_and_notices(
     tx: &Tx<'_>,
     before: Time,
@@ -109,7 +109,7 @@ pub(super) fn prune_reports_and_notices(
 pub(super) mod testing {
     use super::{Error, Tx};
 
-    /// Closes every ask that has ended, as the relay does after it has changed the message.
+    /// Closes every ask that has ended, as the outbox does after it has edited the message.
     pub(in super::super) fn close_asks(tx: &Tx<'_>) -> Result<(), Error> {
         tx.execute("UPDATE ask SET state = 'closed' WHERE state = 'ended'", &[]).map(drop)
     }

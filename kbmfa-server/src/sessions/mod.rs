@@ -20,7 +20,7 @@ use crate::machines::service::authenticate;
 use crate::secret::SecretHash;
 use crate::shared::Shared;
 
-/// Reports that are taken in one transaction. A report takes one to two milliseconds, and the next login waits for the
+/// Reports in one transaction. A report takes one to two milliseconds, and the next login waits for the
 /// transaction ([`crate::db::BULK_WORK`]).
 const TAKEN_AT_ONCE: usize = 8;
 
@@ -30,11 +30,11 @@ pub struct Sessions {
     db: Db,
     logins: Logins,
     taken: Arc<AtomicU64>,
-    /// The machines, by their credentials, of which a batch is being taken.
+    /// Machines, by their credentials, with a batch in progress.
     under_way: Arc<Shared<HashSet<SecretHash>>>,
 }
 
-/// A machine's turn to bring a batch; over when it is dropped.
+/// The right of a machine to send a batch, until it is dropped.
 struct Turn<'a> {
     sessions: &'a Sessions,
     machine: SecretHash,
@@ -52,7 +52,7 @@ impl Sessions {
         Self { db, logins, taken: Arc::default(), under_way: Arc::default() }
     }
 
-    /// Puts a batch of reports on record, as [`Self::take`]; one batch at a time of each machine.
+    /// Records a batch of reports, as [`Self::take`]; one batch of each machine at a time.
     ///
     /// # Errors
     /// [`Error::BatchUnderWay`], and as [`Self::take`].
@@ -70,9 +70,9 @@ impl Sessions {
         self.take(credential, reports, refused).await
     }
 
-    /// Puts these reports on record, those that are not yet; `refused` were no reports to begin with. They are taken a
-    /// few at a time, behind all logins that wait for the database. If that fails half way the machine sends all of
-    /// them again, and those that were taken change nothing.
+    /// Records these reports, if they are new; `refused` is the number of invalid ones. They are taken a few
+    /// at a time, after all logins that wait for the database. If that fails midway the machine sends all of
+    /// them again, and repeated ones have no effect.
     ///
     /// # Errors
     /// [`Error::Unauthorized`], and what the database says.

@@ -14,7 +14,7 @@ use crate::machines::caller::Caller;
 use crate::random;
 use crate::source::Origin;
 
-/// Puts a report on record, unless it is there already.
+/// Records a report, unless it is known already.
 ///
 /// # Errors
 /// What the database says.
@@ -41,7 +41,7 @@ pub fn take(tx: &Tx<'_>, rules: &Rules, caller: &Caller, report: &SessionReport)
     tell(tx, rules, kind, &session)
 }
 
-/// Tells people, if they want to be told.
+/// Queues a notice, if notices of sessions are enabled.
 fn tell(tx: &Tx<'_>, rules: &Rules, kind: Kind, session: &Session) -> Result<(), Error> {
     let what = match kind {
         Kind::SessionOpened if rules.post.sessions => "opened",
@@ -55,7 +55,7 @@ fn tell(tx: &Tx<'_>, rules: &Rules, kind: Kind, session: &Session) -> Result<(),
     notifications::notice(tx, rules, about, text).map(drop)
 }
 
-/// One end of a session. Either may come first; the other then finds the session and lacks nothing.
+/// One end of a session. Either may arrive first; the other then completes the session.
 fn end(tx: &Tx<'_>, caller: &Caller, report: &SessionReport, end: Moment) -> Result<Session, Error> {
     let known = store::without(tx, &caller.machine_id, report, end)?;
     let is_new = known.is_none();
@@ -65,7 +65,7 @@ fn end(tx: &Tx<'_>, caller: &Caller, report: &SessionReport, end: Moment) -> Res
         Moment::Open => session.opened = at,
         Moment::Close => session.closed = at,
     }
-    // Looked for again as long as there is none: the line that reports may stand before the one that holds.
+    // Searched again while it is missing, because the line that reports may come before the line that asks.
     if session.login.is_none() {
         let Session { machine_id, connection, user, .. } = &session;
         session.login = logins::newest_collected(tx, machine_id, connection, user)?;
@@ -75,7 +75,7 @@ fn end(tx: &Tx<'_>, caller: &Caller, report: &SessionReport, end: Moment) -> Res
     Ok(session)
 }
 
-/// A session of which nothing is known but what this report tells of the person.
+/// A new session with the facts of this report.
 fn heard(tx: &Tx<'_>, caller: &Caller, report: &SessionReport) -> Result<Session, Error> {
     let client = report.connection.ssh.map(|ssh| ssh.client.ip());
     let source = Origin::of(client, report.rhost.as_ref().map(SafeText::as_str));

@@ -10,16 +10,16 @@ use crate::db::at_restore::Table;
 use crate::db::{Error, Row, Tx};
 use crate::logins::store::Login;
 
-/// What becomes of these tables at a restore.
+/// What a restore does to these tables.
 pub const TABLES: &[Table] = &[
     Table::grants_nothing("session", "what machines reported"),
     Table::grants_nothing("report", "which reports are known; at worst one is taken twice"),
 ];
 
-/// How long after the approval was collected a session may take to open before it is missed.
+/// Time after the collection of an approval in which a session must open; later it counts as missing.
 pub const OPENS_WITHIN: Duration = Duration::from_secs(60);
 
-/// A session as it is known.
+/// A session.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Session {
     /// Opaque id.
@@ -34,7 +34,7 @@ pub struct Session {
     pub connection: String,
     /// The Unix account.
     pub user: UserName,
-    /// As the person typed it, where that differs and the first report of the session told it.
+    /// As the person typed it, if that differs and the session's first report had it.
     pub typed: Option<UserName>,
     /// The PAM service.
     pub service: SafeText,
@@ -42,18 +42,18 @@ pub struct Session {
     pub source: Option<String>,
     /// `PAM_TTY`.
     pub tty: Option<SafeText>,
-    /// Fingerprint of the key that was used, where sshd told it.
+    /// Fingerprint of the key that was used, if sshd reported it.
     pub key: Option<String>,
-    /// When the first report of it came.
+    /// When its first report arrived.
     pub heard_at: Time,
-    /// When it was opened: as heard here, and as the machine says.
+    /// When it was opened: by the server's clock, and by the machine's.
     pub opened: Option<(Time, Time)>,
     /// When it was closed, in the same way.
     pub closed: Option<(Time, Time)>,
 }
 
 impl Session {
-    /// True as long as the person is in, as far as is known.
+    /// True while the session is not known to be closed.
     pub fn is_open(&self) -> bool {
         self.opened.is_some() && self.closed.is_none()
     }
@@ -70,7 +70,7 @@ const SESSION: &str =
     "SELECT id, machine_id, machine_name, login_id, connection, account, typed, service, source, tty,
     key_fingerprint, heard_at, opened_at, opened_reported_at, closed_at, closed_reported_at FROM session";
 
-/// Open, as the partial index has it.
+/// Repeats the condition of the partial index of open sessions.
 const OPEN: &str = "opened_at IS NOT NULL AND closed_at IS NULL";
 
 fn session(row: &Row<'_>) -> Result<Session, Error> {
@@ -96,13 +96,13 @@ fn session(row: &Row<'_>) -> Result<Session, Error> {
     })
 }
 
-/// Notes a report; false if it was there already.
+/// Records a report id; false if it is known already.
 pub(super) fn is_news(tx: &Tx<'_>, machine_id: &str, id: &ReportId) -> Result<bool, Error> {
     let sql = "INSERT INTO report (machine_id, id, taken_at) VALUES (?1, ?2, ?3) ON CONFLICT DO NOTHING";
     Ok(tx.execute(sql, &[machine_id.into(), id.as_str().into(), tx.now.into()])? == 1)
 }
 
-/// The newest session of the report's connection and user that lacks this end.
+/// The newest session of the report's connection and account without this end.
 pub(super) fn without(
     tx: &Tx<'_>,
     machine_id: &str,
@@ -184,8 +184,8 @@ pub fn newest(
     tx.query(&sql, &[account.map_or("", UserName::as_str).into(), limit.into()], session)
 }
 
-/// The sessions of a login's connection and user, oldest first. Several logins may stand behind one session:
-/// one for each phase that asks.
+/// The sessions of a login's connection and user, oldest first. One session may have several logins: one for
+/// each phase that asks.
 ///
 /// # Errors
 /// What the database says.
@@ -201,8 +201,8 @@ pub fn of(tx: &Tx<'_>, login: &Login) -> Result<Vec<Session>, Error> {
     )
 }
 
-/// Logins that were let in and never opened a session, newest first. Only a machine that reported sessions of
-/// that service before can be said to miss one.
+/// Logins that were let in and never opened a session, newest first; only of machines that have reported
+/// sessions of that service before.
 ///
 /// # Errors
 /// What the database says.
@@ -219,7 +219,7 @@ pub fn unopened(tx: &Tx<'_>, limit: i64) -> Result<Vec<LoginId>, Error> {
     )
 }
 
-/// How many sessions are open, as far as is known.
+/// Number of sessions that are not known to be closed.
 ///
 /// # Errors
 /// What the database says.

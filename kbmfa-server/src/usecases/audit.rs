@@ -13,7 +13,7 @@ use std::time::Duration;
 pub use crate::audit::store::archive::prune_some;
 pub use crate::audit::store::index::{complete_some as index_some, reset as reset_index};
 
-/// The events before this moment that no unfinished login needs: what an archive may take.
+/// The events that may be archived: those before this time that no unfinished login needs.
 ///
 /// # Errors
 /// What the database says.
@@ -21,10 +21,10 @@ pub fn archivable(tx: &Tx<'_>, before: Time) -> Result<RangeInclusive<i64>, db::
     archive::part(tx, before, logins::store::first_unfinished_event(tx)?)
 }
 
-/// Lets the chain begin after an archive that was written and read back. [`prune_some`] then removes the rows.
+/// Begins the chain after a verified archive. [`prune_some`] then removes the rows.
 ///
 /// # Errors
-/// [`archive::Error::Changed`] if it holds events that a login has come to need meanwhile.
+/// [`archive::Error::Changed`] if it contains events that a login needs now.
 pub fn archive(tx: &Tx<'_>, actor: &Actor, archive: &Archive, before: Time) -> Result<Head, archive::Error> {
     if *archivable(tx, before)?.end() < archive.last.seq {
         return Err(archive::Error::Changed);
@@ -41,7 +41,7 @@ pub fn backup_made(tx: &Tx<'_>, actor: &Actor, file: &str, head: &Head) -> Resul
     audit::append(tx, &event.detail("head", head)).map(drop)
 }
 
-/// Has the head of the audit log posted where people are asked; returns it.
+/// Queues a post of the audit log's head to the chat; returns the head.
 ///
 /// # Errors
 /// What the database says.

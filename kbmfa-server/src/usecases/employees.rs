@@ -10,10 +10,11 @@ use crate::logins::service::revoke_all_of;
 use crate::logins::state::Revocation;
 use crate::sessions::store::{self as sessions, Session};
 
-/// Enters an employee.
+/// Adds an employee.
 ///
 /// # Errors
-/// [`employees::Error::EmployeeExists`] if the address, the account or the Keybase name is somebody's already.
+/// [`employees::Error::EmployeeExists`] if the address, the account or the Keybase name belongs to somebody
+/// already.
 pub fn add(tx: &Tx<'_>, actor: &Actor, new: &Employee) -> Result<(), employees::Error> {
     if let Some(holder) = store::holder_of(tx, new)? {
         return Err(employees::Error::EmployeeExists(holder.email.to_string()));
@@ -24,21 +25,21 @@ pub fn add(tx: &Tx<'_>, actor: &Actor, new: &Employee) -> Result<(), employees::
     Ok(())
 }
 
-/// Open sessions that are listed when somebody may not log in any more.
+/// Most open sessions that are listed when somebody may no longer log in.
 pub const SESSIONS_MAX: i64 = 100;
 
 /// An employee whose state has changed.
 #[derive(Debug)]
 pub struct Changed {
-    /// As they were before.
+    /// The employee before the change.
     pub employee: Employee,
-    /// How many of their logins were waiting and are refused now.
+    /// Number of their waiting logins that were refused.
     pub refused: usize,
     /// Their sessions that are still open, newest first; at most [`SESSIONS_MAX`], and none if they may log in.
     pub open: Vec<Session>,
 }
 
-/// Suspends, resumes or removes an employee. Unless they are resumed, whatever they wait for is refused.
+/// Suspends, resumes or removes an employee. Unless they are resumed, their waiting logins are refused.
 ///
 /// # Errors
 /// [`employees::Error::NoSuchEmployee`]; [`employees::Error::SameState`] if there is nothing to change.

@@ -7,7 +7,7 @@ use crate::db::Tx;
 use crate::logins::decide::{Answered, AtConsole, answer_at_console};
 use crate::logins::{Error, Rules, service};
 
-/// Somebody at the console answers the login whose id begins with `prefix`.
+/// An answer at the console to the login whose id begins with `prefix`.
 ///
 /// # Errors
 /// [`Error::NotFound`], [`Error::Ambiguous`].

@@ -16,13 +16,13 @@ use crate::pools::store as pools;
 use crate::random;
 use crate::secret::{Secret, SecretHash};
 
-/// How long a join token is good for, unless the operator says otherwise.
+/// Default validity of a join token.
 pub const JOIN_TOKEN_LIFE: Duration = Duration::from_secs(60 * 60);
 
-/// Longest life of a join token: enough to roll out a fleet over a long weekend.
+/// Longest validity of a join token: enough to roll out a fleet over a long weekend.
 pub const JOIN_TOKEN_LIFE_MAX: Duration = Duration::from_secs(7 * 24 * 60 * 60);
 
-/// Enters a machine, and puts it into these pools, which are made if there are none of their names.
+/// Adds a machine, and puts it into these pools, which are created if necessary.
 ///
 /// # Errors
 /// [`Error::MachineExists`], [`Error::OnlyClaimed`].
@@ -40,7 +40,7 @@ pub fn add(tx: &Tx<'_>, actor: &Actor, name: &MachineName, pools: &[PoolName]) -
     Ok(())
 }
 
-/// Gives a machine another name. Its id, credentials and pools stay.
+/// Renames a machine. Its id, credentials and pools are kept.
 ///
 /// # Errors
 /// [`Error::NoSuchMachine`], [`Error::MachineExists`], [`Error::OnlyClaimed`].
@@ -77,7 +77,7 @@ pub fn make_join_token(
     Ok(token)
 }
 
-/// Trades a token for a credential. The same trade again is harmless until the token expires.
+/// Exchanges a token for a credential. It can be repeated until the token expires.
 ///
 /// # Errors
 /// [`Error::TokenRefused`].
@@ -95,7 +95,7 @@ pub fn join(
         None => {}
     }
     if !store::insert_credential(tx, credential, &found.machine.id)? {
-        // The machine may have joined with it already and not heard of it, before the last token expired.
+        // The machine may have joined with an earlier token without getting the reply.
         let known = store::credential(tx, credential, tx.now)?;
         if known.is_none_or(|known| known.machine_id != found.machine.id || known.first_used_at.is_some()) {
             return Err(Error::TokenRefused);
@@ -110,7 +110,7 @@ pub fn join(
     Ok(found.machine)
 }
 
-/// Removes a machine: its credentials are refused from now on, and so is every login that waits there.
+/// Removes a machine: its credentials and its waiting logins are refused from now on.
 ///
 /// # Errors
 /// [`Error::NoSuchMachine`].
@@ -134,7 +134,7 @@ pub fn remove(
     Ok(machine)
 }
 
-/// A machine asks which one it is; returns its name and pools. `None` if its credential is not accepted.
+/// Returns the name and pools of the machine with this credential. `None` if its credential is not accepted.
 ///
 /// # Errors
 /// What the database says.
@@ -144,7 +144,7 @@ pub fn identify(tx: &Tx<'_>, credential: &SecretHash) -> Result<Option<(MachineN
     Ok(Some((caller.name, pools)))
 }
 
-/// A machine tells on which computer it runs and which authorities it trusts; false if its credential is not accepted.
+/// Records a machine's computer and the authorities that it trusts; false if its credential is not accepted.
 ///
 /// # Errors
 /// What the database says.
@@ -162,7 +162,7 @@ pub fn report_trust(
     Ok(true)
 }
 
-/// Whether a machine had a credential before what is put on record.
+/// Whether a machine had a credential before.
 fn joined(machine: &Machine) -> &'static str {
     if machine.credentials > 0 { "yes" } else { "no" }
 }
@@ -338,7 +338,7 @@ mod tests {
         assert_eq!(fixture.db.read_blocking(audit::index::hidden).unwrap(), 0);
     }
 
-    /// True if this call entered the machine.
+    /// True if this call added the machine.
     fn added_once(db: &Db, number: i64) -> bool {
         let name: MachineName = format!("m{number}").parse().unwrap();
         match db.write_blocking("add", move |tx| add(tx, &root(), &name, &[])) {

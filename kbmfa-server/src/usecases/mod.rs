@@ -15,7 +15,7 @@ pub(crate) mod testing;
 
 use crate::db;
 
-/// Why something was not done. Each domain says it in its own words.
+/// Why an action failed, by domain.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// The database failed.

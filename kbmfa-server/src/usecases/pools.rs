@@ -10,7 +10,7 @@ use crate::pools::store::{self, Pool};
 use crate::pools::{Error, service};
 use crate::random;
 
-/// Makes a pool if there is none of this name; true if it was made.
+/// Creates a pool if it does not exist; true if it was created.
 ///
 /// # Errors
 /// What the database says.
@@ -23,10 +23,10 @@ pub fn add(tx: &Tx<'_>, actor: &Actor, name: &PoolName) -> Result<bool, Error> {
     Ok(true)
 }
 
-/// Puts machines into a pool, which is made if there is none of this name.
+/// Puts machines into a pool, which is created if necessary.
 ///
 /// # Errors
-/// A machine that is not there, or only claimed.
+/// If a machine does not exist, or is only claimed.
 pub fn put_all(tx: &Tx<'_>, actor: &Actor, name: &PoolName, machines: &[MachineName]) -> Result<Pool, Error> {
     add(tx, actor, name)?;
     for machine in machines {
@@ -35,10 +35,10 @@ pub fn put_all(tx: &Tx<'_>, actor: &Actor, name: &PoolName, machines: &[MachineN
     service::find(tx, name)
 }
 
-/// Takes machines out of a pool; without any, removes the pool itself.
+/// Removes machines from a pool; without any, removes the pool itself.
 ///
 /// # Errors
-/// [`Error::NoSuchPool`], [`Error::NotInPool`], or a machine that is not there.
+/// [`Error::NoSuchPool`], [`Error::NotInPool`], or a machine that does not exist.
 pub fn take_out_all(
     tx: &Tx<'_>,
     actor: &Actor,
@@ -51,10 +51,10 @@ pub fn take_out_all(
     if machines.is_empty() { remove(tx, actor, name) } else { Ok(()) }
 }
 
-/// Puts a machine into a pool; false if it was there already.
+/// Puts a machine into a pool; false if it already was in it.
 ///
 /// # Errors
-/// [`Error::NoSuchPool`]; [`Error::Machine`] if it is not there, or only claimed.
+/// [`Error::NoSuchPool`]; [`Error::Machine`] if it does not exist, or is only claimed.
 pub fn put_in(
     tx: &Tx<'_>,
     actor: &Actor,
@@ -71,10 +71,10 @@ pub fn put_in(
     Ok(added)
 }
 
-/// Takes a machine out of a pool.
+/// Removes a machine from a pool.
 ///
 /// # Errors
-/// [`Error::NotInPool`], [`Error::NoSuchPool`]; [`Error::Machine`] if it is not there.
+/// [`Error::NotInPool`], [`Error::NoSuchPool`]; [`Error::Machine`] if it does not exist.
 pub fn take_out(
     tx: &Tx<'_>,
     actor: &Actor,
@@ -89,7 +89,7 @@ pub fn take_out(
     record_pools(tx, Event::new(Kind::PoolMachineRemoved, actor.clone()), &pool, &machine, &before)
 }
 
-/// The machine's pools have changed: from `before` to what they are now.
+/// Records the change of the machine's pools from `before`.
 fn record_pools(
     tx: &Tx<'_>,
     event: Event,
@@ -103,7 +103,7 @@ fn record_pools(
     Ok(())
 }
 
-/// Removes a pool. Its machines stay.
+/// Removes a pool. Its machines are kept.
 ///
 /// # Errors
 /// [`Error::NoSuchPool`].

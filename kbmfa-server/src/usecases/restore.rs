@@ -7,8 +7,8 @@ use crate::db::{self, Tx, meta};
 use crate::logins::{Rules, service as logins};
 use crate::restore::{Error, Notice, pending, store};
 
-/// Makes the database read-only until [`confirm`], and ends what may have been used or taken back since the backup: the
-/// tokens to join with. Logins that wait in it end with the confirmation, each on record.
+/// Makes the database read-only until [`confirm`], and ends the join tokens, which may have been used or
+/// revoked since the backup. Waiting logins end with the confirmation, each with its event.
 ///
 /// # Errors
 /// What the database says.
@@ -18,7 +18,7 @@ pub fn halt(tx: &Tx<'_>, notice: &Notice) -> Result<(), Error> {
     Ok(meta::set(tx, meta::READ_ONLY, &text)?)
 }
 
-/// Lets a restored database be written again, and records what was undone.
+/// Makes a restored database writable again, and records what was undone.
 ///
 /// # Errors
 /// [`Error::NothingToConfirm`].

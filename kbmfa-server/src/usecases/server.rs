@@ -4,7 +4,7 @@ use crate::audit::{Actor, Event, Kind, store as audit};
 use crate::clock::Time;
 use crate::db::{Error, Tx};
 
-/// The database was made, with an authority of this pin.
+/// Records that the database was created, with an authority of this pin.
 ///
 /// # Errors
 /// What the database says.
@@ -12,7 +12,7 @@ pub fn initialised(tx: &Tx<'_>, actor: &Actor, pin: &str) -> Result<(), Error> {
     audit::append(tx, &Event::new(Kind::ServerInitialised, actor.clone()).detail("pin", pin)).map(drop)
 }
 
-/// The server has started; returns when. A machine's silence counts only from here.
+/// Records the start of the server; returns the time, from which a machine's silence counts.
 ///
 /// # Errors
 /// What the database says.
@@ -22,7 +22,7 @@ pub fn started(tx: &Tx<'_>) -> Result<Time, Error> {
     Ok(tx.now)
 }
 
-/// Callers without an accepted credential were turned away.
+/// Records callers that were rejected.
 ///
 /// # Errors
 /// What the database says.

@@ -10,10 +10,10 @@ use crate::audit::chain::{Broken, Fault, Head, Seal};
 use crate::audit::event::{Actor, Event, Kind};
 use crate::clock::Time;
 
-/// Events deleted in one transaction: a login must not wait for its turn behind millions of them.
+/// Events deleted in one transaction, so that logins do not wait for millions of them.
 const BATCH: i64 = 200;
 
-/// What was written to a file, or is to be cut off.
+/// An archive file, and the events to remove.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Archive {
     /// The first event in the file.
@@ -26,12 +26,12 @@ pub struct Archive {
     pub file: SafeText,
 }
 
-/// A cut, as recorded.
+/// A recorded cut.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Checkpoint {
-    /// The last event that was archived; the chain goes on after it.
+    /// The last archived event; the chain continues after it.
     pub last: Head,
-    /// What went into the file.
+    /// The archive.
     pub archive: Archive,
     archived_at: Time,
     archived_by: String,
@@ -44,7 +44,7 @@ pub enum Error {
     /// The database failed.
     #[error(transparent)]
     Db(#[from] DbError),
-    /// The record is not what it was when the file was written.
+    /// The audit log has changed since the file was written.
     #[error("the audit log has changed meanwhile: somebody else archives, or a login has come back to life")]
     Changed,
 }
@@ -83,8 +83,8 @@ pub fn all(tx: &Tx<'_>) -> Result<Vec<Checkpoint>, DbError> {
     tx.query(&format!("{CHECKPOINT} ORDER BY seq"), &[], checkpoint)
 }
 
-/// The first checkpoint that says something else than its sealed event. That of an older one may lie in an
-/// archive itself; the newest one's never does.
+/// The first checkpoint that differs from its sealed event. The event of an older checkpoint may be archived
+/// itself; that of the newest never is.
 ///
 /// # Errors
 /// What the database says.
@@ -117,21 +117,21 @@ fn is_sealed(checkpoint: &Checkpoint, body: &str) -> bool {
         && says("/detail/file", archive.file.as_str())
 }
 
-/// Numbers of the events that may go into an archive: the oldest ones, to the last before `before`, but none
-/// from `keep_from` on. Empty if there are none.
+/// Numbers of the events that may be archived: the oldest ones, up to the last before `before`, and before
+/// `keep_from`. Empty if there are none.
 ///
 /// # Errors
 /// What the database says.
 pub fn part(tx: &Tx<'_>, before: Time, keep_from: Option<i64>) -> Result<RangeInclusive<i64>, DbError> {
     let kept = newest(tx)?.map_or(0, |checkpoint| checkpoint.last.seq);
-    // A clock that was set back leaves old times behind new ones: the chain is cut at the first that is new.
+    // If a clock was set back, old times follow new ones: the chain is cut at the first new one.
     let sql = "SELECT min(seq) AS seq FROM event WHERE at >= ?1 AND +seq > ?2";
     let newer = tx.query_one(sql, &[before.into(), kept.into()], |row| row.integer_or_null("seq"))?;
     let end = newer.flatten().unwrap_or(head(tx)?.seq + 1).min(keep_from.unwrap_or(i64::MAX));
     Ok(kept + 1..=end - 1)
 }
 
-/// Cuts the chain behind an archive that was written: a checkpoint, and the sealed event that says so.
+/// Cuts the chain after a written archive: writes a checkpoint and its sealed event.
 ///
 /// # Errors
 /// [`Error::Changed`] if the archive does not follow the last one or is not what the chain holds.
@@ -168,8 +168,8 @@ pub fn cut(tx: &Tx<'_>, actor: &Actor, archive: &Archive, before: Time) -> Resul
     Ok(head)
 }
 
-/// Deletes some of the events that the newest archive holds; true if there are more to delete. Nobody reads
-/// them any more, so this may be interrupted and taken up again.
+/// Deletes some of the events in the newest archive; true if there are more. They are no longer read, so this
+/// may be interrupted and continued.
 ///
 /// # Errors
 /// What the database says.

@@ -6,20 +6,20 @@ use super::{Error, Tx};
 use crate::audit::words::{self, Wanted};
 use crate::db::Dialect;
 
-/// Events whose words are made in one transaction, so that nobody else waits long for a turn.
+/// Events indexed in one transaction, so that other work does not wait long.
 const BATCH: i64 = 100;
 
-/// What an engine's full-text search is asked in.
+/// The statements of an engine's full-text search.
 struct Statements {
     add: &'static str,
     clear: &'static str,
-    /// True for a row of `event_words` in which the expression `?1` is found.
+    /// True for a row of `event_words` that matches the expression `?1`.
     matches: &'static str,
-    /// A word at whose end the word may go on.
+    /// A prefix search.
     beginning: &'static str,
     and: &'static str,
-    /// Counts the events that should be in the index and are not, by the index's own table of rows: asking the index
-    /// itself for each of millions would take minutes.
+    /// Counts the events that are missing in the index, by the index's own table of rows: a search for each
+    /// of millions would take minutes.
     hidden: &'static str,
 }
 
@@ -50,14 +50,14 @@ fn statements(tx: &Tx<'_>) -> &'static Statements {
     }
 }
 
-/// Writes the words of an event, together with those of all events of the same commit: between savepoints SQLite would
-/// write its index out after each.
+/// Indexes the words of an event, together with those of all events of the same commit: with each savepoint
+/// SQLite would write its index separately.
 pub(super) fn add(tx: &Tx<'_>, seq: i64, body: &str) -> Result<(), Error> {
     let words = words::of_event(body);
     tx.execute_before_commit(statements(tx).add, vec![seq.into(), words.into()])
 }
 
-/// Takes away the words of the events up to `last`.
+/// Removes the words of the events up to `last`.
 pub(super) fn remove_to(tx: &Tx<'_>, last: i64) -> Result<(), Error> {
     tx.execute("DELETE FROM event_words WHERE rowid <= ?1", &[last.into()])?;
     Ok(())
@@ -76,7 +76,7 @@ pub(super) fn matching(dialect: Dialect, wanted: &[Wanted]) -> (&'static str, St
     (statements.matches, terms.collect::<Vec<_>>().join(statements.and))
 }
 
-/// No word contains SQLite's quotation mark.
+/// Words never contain SQLite's quotation mark.
 fn escaped(dialect: Dialect, word: &str) -> String {
     match dialect {
         Dialect::Sqlite => word.to_owned(),
@@ -92,7 +92,7 @@ pub fn is_complete(tx: &Tx<'_>) -> Result<bool, Error> {
     Ok(state(tx)? == (words::FORM, 0))
 }
 
-/// Makes some of the words that are missing; true if there are more to make.
+/// Indexes some of the missing events; true if there are more.
 ///
 /// # Errors
 /// What the database says.
@@ -117,7 +117,7 @@ pub fn complete_some(tx: &Tx<'_>) -> Result<bool, Error> {
     Ok(missing_before != 0)
 }
 
-/// Throws the whole index away; returns the number before which words are missing now.
+/// Clears the index; returns the number before which events are not indexed now.
 ///
 /// # Errors
 /// What the database says.
@@ -132,7 +132,7 @@ pub fn reset(tx: &Tx<'_>) -> Result<i64, Error> {
     Ok(missing_before)
 }
 
-/// How many events the index does not know of, though it says that it is complete.
+/// The number of events that are missing although the index is marked as complete.
 ///
 /// # Errors
 /// What the database says.

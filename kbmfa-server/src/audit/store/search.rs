@@ -10,10 +10,10 @@ use crate::audit::words::{self, Wanted};
 use crate::clock::Time;
 use crate::db::{Dialect, Value};
 
-/// Ways in which a person acts; the name follows the colon.
+/// Prefixes of actors that are persons; the name follows.
 const DOORS: &[&str] = &["console", "keybase"];
 
-/// What to look for; everything that is given must hold.
+/// Search criteria; all given ones must match.
 #[derive(Debug, Default, Clone)]
 pub struct Filter {
     /// About this login (its id, or the beginning of it).
@@ -22,7 +22,7 @@ pub struct Filter {
     pub machine: Option<String>,
     /// About this Unix account.
     pub user: Option<String>,
-    /// By this person: an actor such as `console:root`, or a bare name, which is also looked for as a claim.
+    /// By this person: an actor such as `console:root`, or a plain name, which also matches a claim.
     pub person: Option<String>,
     /// Of one of these kinds; of any, if there are none.
     pub kinds: Vec<Kind>,
@@ -48,7 +48,7 @@ pub struct Found {
 }
 
 impl Found {
-    /// The sealed body, with its seal and a time that people can read beside it.
+    /// The sealed body, with its seal and a readable time.
     pub fn row(&self) -> serde_json::Value {
         let unreadable = |_| serde_json::json!({ "unreadable": self.body });
         let mut body = serde_json::from_str(&self.body).unwrap_or_else(unreadable);
@@ -80,7 +80,7 @@ pub fn search(tx: &Tx<'_>, filter: &Filter) -> Result<Vec<Found>, Error> {
     Ok(found)
 }
 
-/// What drives a statement: the first of these that is given. The others only sift what it finds.
+/// What drives a statement: the first given criterion of these. The others filter its rows.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 enum Driver {
     Words,
@@ -98,12 +98,12 @@ struct Condition<'a> {
     column: &'static str,
     comparison: &'static str,
     value: Value,
-    /// The text to be found in the index of words, where it must be found there too.
+    /// The words to search in the index, if any.
     word: Option<(&'a str, bool)>,
 }
 
-/// One statement for each kind and each way to be the person: an OR would make the database sort all that it
-/// finds, however much, before the newest are known.
+/// One statement for each kind and each form of the person: with an OR the database would sort all matches
+/// before it knows the newest.
 fn statements(dialect: Dialect, filter: &Filter) -> Vec<(String, Vec<Value>)> {
     let kinds: Vec<_> = if filter.kinds.is_empty() {
         vec![None]
@@ -145,7 +145,7 @@ fn conditions<'a>(
             conditions.push(Condition { of: Driver::Login, column: "login", comparison, value, word });
         };
         bound(">=", id.as_str().into());
-        // What follows the last hexadecimal digit.
+        // The character after the last hexadecimal digit.
         bound("<", format!("{id}g").into());
     }
     let mut time = |comparison, at: Option<Time>| {
@@ -173,10 +173,10 @@ fn statement(dialect: Dialect, filter: &Filter, conditions: &[Condition<'_>]) ->
     }
     // A plus keeps SQLite from using the column's index (sqlite.org/optoverview.html).
     let unindexed = if dialect == Dialect::Sqlite { "+" } else { "" };
-    // Rows that an archive holds may still be here, about to be deleted.
+    // Archived rows may still be here until they are deleted.
     let _ = write!(sql, " WHERE {unindexed}seq > (SELECT coalesce(max(seq), 0) FROM checkpoint)");
     for condition in conditions {
-        // The time comes after the driver in most indexes, and is used there.
+        // In most indexes the time follows the driver, so it is used there.
         let by_time = condition.of == Driver::Time && driver > Driver::Login;
         let plus = if condition.of == driver || by_time { "" } else { unindexed };
         values.push(condition.value.clone());
@@ -192,8 +192,8 @@ fn statement(dialect: Dialect, filter: &Filter, conditions: &[Condition<'_>]) ->
     (sql, values)
 }
 
-/// The words that were asked for, and with them those of the other conditions: the index brings rare and
-/// common together faster than rows can be looked at.
+/// The words of the search, and those of the other criteria: intersecting words in the index is faster than
+/// reading rows.
 fn all_words(mut wanted: Vec<Wanted>, conditions: &[Condition<'_>]) -> Vec<Wanted> {
     for (value, beginning) in conditions.iter().filter_map(|condition| condition.word) {
         let mut more = words::of_search(value);

@@ -10,13 +10,13 @@ use crate::clock::Time;
 use crate::db::{Error, Tx};
 use crate::secret::SecretHash;
 
-/// Computers remembered for one credential, the one that was seen last first: enough for a week of daily boots.
+/// Most computers that are stored for one credential, the last seen first: enough for a week of daily boots.
 const REMEMBERED_MAX: usize = 8;
 
-/// How long a computer that was seen counts as alive. `kbmfa-host refresh` tells of it every quarter of an hour.
+/// How long a computer counts as alive after it was seen. `kbmfa-host refresh` reports it every 15 minutes.
 const ALIVE: Duration = Duration::from_secs(7 * 86_400);
 
-/// How stale "last seen" may be: a write for each login would cost more than the knowledge is worth.
+/// Precision of "last seen": a write for each login would cost too much.
 const SEEN_GRAIN: Duration = Duration::from_secs(60);
 
 /// One computer on which a credential was used.
@@ -26,16 +26,16 @@ pub struct Sighting {
     pub host: Host,
     /// When it was seen last, to the minute.
     pub last_seen_at: Time,
-    /// When it came back although another one had been seen after it.
+    /// When it was seen again after another one.
     pub returned_at: Option<Time>,
 }
 
-/// Why one credential seems to be on two computers.
+/// Why one credential seems to be used on two computers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Twin {
-    /// Two machine ids were seen within a week: a clone, or the machine id was made anew.
+    /// Two machine ids were seen within a week: a clone, or a new machine id.
     TwoMachineIds,
-    /// A boot came back after a later one had been seen: a clone, or a snapshot was restored.
+    /// A boot was seen again after a later one: a clone, or a restored snapshot.
     BootsAlternate,
 }
 
@@ -57,10 +57,10 @@ impl Twin {
     }
 }
 
-/// What one more use of the credential means. No clock decides: a computer that was seen earlier than another one comes
-/// back only if both are alive, for a boot that is over never comes back.
+/// Judges one more use of the credential, without a clock: a computer that is seen again after another one
+/// proves that both are alive, because a boot never comes back.
 ///
-/// `known` is ordered, the one that was seen last first.
+/// `known` is ordered, the last seen first.
 pub fn look(known: &[Sighting], told: &Host, now: Time) -> Option<Twin> {
     let (last, earlier) = known.split_first()?;
     if last.host == *told {
@@ -77,7 +77,7 @@ pub fn look(known: &[Sighting], told: &Host, now: Time) -> Option<Twin> {
     }
 }
 
-/// Whether the credential is on two computers by now, for `machine list` and `doctor`.
+/// Whether the credential is used on two computers, for `machine list` and `doctor`.
 pub fn twin(known: &[Sighting], now: Time) -> Option<Twin> {
     let lately: Vec<_> = known.iter().filter(|seen| is_alive(seen.last_seen_at, now)).collect();
     let first = lately.first()?;
@@ -92,7 +92,7 @@ fn is_alive(seen: Time, now: Time) -> bool {
     now.since(seen) < ALIVE
 }
 
-/// Notes where a credential was used; says what is wrong with that, if anything is.
+/// Records where a credential was used; returns a suspicion, if any.
 ///
 /// # Errors
 /// What the database says.
@@ -121,7 +121,7 @@ mod tests {
         Host { machine: HostHash::from_bytes([machine; 16]), boot: HostHash::from_bytes([boot; 16]) }
     }
 
-    /// Uses the credential on these computers, one after the other; returns what was said of each use, and at the end.
+    /// Uses the credential on these computers in turn; returns the results of each use, and at the end.
     fn uses(computers: &[(u8, u8)], apart: Duration) -> (Vec<Option<Twin>>, Option<Twin>) {
         let fixture = fixture();
         let credential = joined(&fixture.db, "web1");

@@ -7,7 +7,7 @@ use crate::db::at_restore::Table;
 use crate::db::{Error, Row, Tx};
 use crate::secret::SecretHash;
 
-/// What becomes of this table at a restore.
+/// What a restore does to this table.
 pub const TABLES: &[Table] =
     &[Table::grants_nothing("credential_host", "where credentials were used; noted anew with each login")];
 
@@ -21,7 +21,7 @@ fn sighting(row: &Row<'_>) -> Result<Sighting, Error> {
     })
 }
 
-/// Where this credential was used, the computer that was seen last first.
+/// The computers on which this credential was used, the last seen first.
 ///
 /// # Errors
 /// What the database says.
@@ -30,7 +30,7 @@ pub fn sightings(tx: &Tx<'_>, credential: &SecretHash) -> Result<Vec<Sighting>, 
     tx.query(&sql, &[credential.as_bytes().into()], sighting)
 }
 
-/// The same for the credential that a machine uses now: the newest that was used and has not retired.
+/// The same for a machine's current credential: the newest that was used and is not retired.
 ///
 /// # Errors
 /// What the database says.
@@ -60,7 +60,7 @@ pub(super) fn saw(tx: &Tx<'_>, credential: &SecretHash, told: &Host, returned: b
     Ok(())
 }
 
-/// Forgets all but so many of them.
+/// Removes all but this many of them.
 pub(super) fn forget(tx: &Tx<'_>, credential: &SecretHash, kept: usize) -> Result<(), Error> {
     tx.execute(
         "DELETE FROM credential_host WHERE credential = ?1 AND turn <= (SELECT turn FROM credential_host
