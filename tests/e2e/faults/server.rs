@@ -1,5 +1,7 @@
 //! Faults of the server, its database, its disk and its clock.
 
+use kbmfa_tests::between::{Between, Order, Stage};
+use kbmfa_tests::lock::Lock;
 use kbmfa_tests::login::Login;
 use kbmfa_tests::machine::Machine;
 use kbmfa_tests::wait::timed;
@@ -30,4 +32,29 @@ fn gets_in(world: &World, machine: &Machine) {
     let id = world.admin.pending();
     is_let_in(world, login, &id);
     machine.assert_nothing_left();
+}
+
+/// A login whose opening is stopped at this stage. `before` prepares the server, `meanwhile` does something to it and says
+/// how the opening goes on: then one login is there, asked about once, and let in.
+fn is_opened_once<T>(
+    stage: Stage,
+    before: impl FnOnce(&World) -> T,
+    meanwhile: impl FnOnce(&World, T) -> Order,
+) {
+    let world = World::new();
+    let machine = world.machine().start();
+    let between = Between::stopping(&world, &machine, "PUT", stage);
+    let prepared = before(&world);
+    let login = machine.ssh("alice", &["echo", "in"]);
+    between.reached();
+    between.order(meanwhile(&world, prepared));
+    is_let_in(&world, login, &world.admin.pending());
+    assert_eq!(world.admin.logins(&[]).len(), 1);
+    drop(between);
+    machine.assert_nothing_left();
+}
+
+/// Keeps the server from committing anything.
+fn lock(world: &World) -> Lock {
+    Lock::on(&world.server.state_dir)
 }

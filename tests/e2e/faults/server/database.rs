@@ -8,7 +8,7 @@ use kbmfa_tests::wait::{pass, until};
 use kbmfa_tests::world::World;
 use std::time::Duration;
 
-use super::{gets_in, is_let_in};
+use super::{gets_in, is_let_in, is_opened_once, lock};
 use crate::faults::{DOES_NOT_WORK, Refusal};
 use crate::story::LET_IN;
 
@@ -19,20 +19,12 @@ const FULL: &str = "database or disk is full";
 
 #[test]
 fn locked_for_three_seconds_it_makes_the_login_wait() {
-    let world = World::new();
-    let machine = world.machine().start();
-    let between = Between::stopping(&world, &machine, "PUT", Stage::Passed);
-    let lock = Lock::on(&world.server.state_dir);
-    let login = machine.ssh("alice", &["echo", "in"]);
-    between.reached();
-    pass(Duration::from_secs(3));
-    assert!(world.admin.logins(&[]).is_empty());
-    drop(lock);
-    between.order(Order::Pass);
-    let id = world.admin.pending();
-    is_let_in(&world, login, &id);
-    drop(between);
-    machine.assert_nothing_left();
+    is_opened_once(Stage::Passed, lock, |world, lock| {
+        pass(Duration::from_secs(3));
+        assert!(world.admin.logins(&[]).is_empty());
+        drop(lock);
+        Order::Pass
+    });
 }
 
 #[test]

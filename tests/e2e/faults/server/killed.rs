@@ -1,38 +1,19 @@
 //! The server is killed at a known point of a login. Random points are in `kills.rs`.
 
 use kbmfa_tests::between::{Between, Order, Stage};
-use kbmfa_tests::lock::Lock;
-use kbmfa_tests::wait::{pass, timed};
+use kbmfa_tests::wait::pass;
 use kbmfa_tests::world::World;
 use std::time::Duration;
 
-use super::is_let_in;
-use crate::faults::{Refusal, SSHD};
+use super::{is_opened_once, lock};
+use crate::faults::Refusal;
 use crate::story::{LET_IN, SHORT_GRACE};
 
 /// The shortest grace that the server takes.
 const GRACE: Duration = Duration::from_secs(6);
 
-/// The server is killed when it is about a login's opening, and is back at once: one login is opened, asked about
-/// once, and let in.
-fn is_opened_once(stage: Stage, kill: impl FnOnce(&World)) {
-    let world = World::new();
-    let machine = world.machine().start();
-    let between = Between::stopping(&world, &machine, "PUT", stage);
-    let login = machine.ssh("alice", &["echo", "in"]);
-    between.reached();
-    kill(&world);
-    between.order(Order::Reset);
-    let id = world.admin.pending();
-    world.admin.approve(&id);
-    let (finished, took) = timed(|| login.wait());
-    assert_eq!(finished.transcript(), "in\nexit 0\n");
-    assert!(took <= SSHD, "it took {took:?}");
-    assert_eq!(world.admin.logins(&[]).len(), 1);
-    world.admin.assert_story(&id, &LET_IN);
-    drop(between);
-    machine.assert_nothing_left();
-}
+/// Nothing has to be done before the login.
+fn nothing(_: &World) {}
 
 fn kill_and_start(world: &World) {
     world.server.kill();
@@ -41,33 +22,29 @@ fn kill_and_start(world: &World) {
 
 #[test]
 fn before_it_has_the_request() {
-    is_opened_once(Stage::Asked, kill_and_start);
+    is_opened_once(Stage::Asked, nothing, |world, ()| {
+        kill_and_start(world);
+        Order::Reset
+    });
 }
 
 #[test]
 fn with_the_request_before_the_commit() {
-    let world = World::new();
-    let machine = world.machine().start();
-    let between = Between::stopping(&world, &machine, "PUT", Stage::Passed);
-    let lock = Lock::on(&world.server.state_dir);
-    let login = machine.ssh("alice", &["echo", "in"]);
-    between.reached();
-    world.server.kill();
-    drop(lock);
-    assert!(world.admin.logins(&[]).is_empty());
-    world.server.start();
-    between.order(Order::Reset);
-    let id = world.admin.pending();
-    is_let_in(&world, login, &id);
-    drop(between);
-    machine.assert_nothing_left();
+    is_opened_once(Stage::Passed, lock, |world, lock| {
+        world.server.kill();
+        drop(lock);
+        assert!(world.admin.logins(&[]).is_empty());
+        world.server.start();
+        Order::Reset
+    });
 }
 
 #[test]
 fn after_the_commit_before_the_answer_arrives() {
-    is_opened_once(Stage::Answered, |world| {
+    is_opened_once(Stage::Answered, nothing, |world, ()| {
         assert_eq!(world.admin.logins(&[]).len(), 1);
         kill_and_start(world);
+        Order::Reset
     });
 }
 
