@@ -20,7 +20,7 @@ export KBMFA_TARGET ?= $(or $(CARGO_TARGET_DIR),$(CURDIR)/target)
 help: ## lists these targets
 	@sed -n 's/^\([a-z0-9-]*\):[^#]*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 18
 
-setup: ## makes a Debian 12 host ready: packages, sshd 9.2 and a Debian 13 root in .cache
+setup: ## prepares a Debian 12 host: packages, sshd 9.2 and a Debian 13 root in .cache
 	tests/setup/setup.sh
 
 # The module is built alone, so that no other crate's features get into it, and as nothing but a cdylib: beside an
@@ -43,22 +43,22 @@ unit: ## runs the tests that need neither root nor sshd, the server's on Postgre
 	tests/setup/postgres.sh $(CARGO) test --locked -p kbmfa-server --lib --all-features
 	$(CARGO) test --locked -p kbmfa-tests --test tidy
 
-e2e: ## runs the whole stories with real sshd (after setup and build)
+e2e: ## runs the end-to-end tests with real sshd (after setup and build)
 	$(CARGO) test --locked $(RUN_AS_ROOT) -p kbmfa-tests --test e2e -- --test-threads=$(E2E_THREADS) $(E2E_ARGS)
 
 # Those that are not told on Debian 12 alone.
 MATRIX := account:: auth:: session:: sessions:: versions::
-test-matrix: ## tells the stories of each phase with OpenSSH 9.2, 10.0 and Debian 14's, for which it makes a root
+test-matrix: ## runs the tests of each phase with OpenSSH 9.2, 10.0 and Debian 14's, for which it makes a root
 	tests/setup/setup.sh matrix
 	$(MAKE) build
 	$(CARGO) test --locked $(RUN_AS_ROOT) -p kbmfa-tests --test e2e -- --test-threads=$(E2E_THREADS) \
 		--include-ignored --show-output $(MATRIX)
 
 # tests/e2e/compatibility.rs plays it to the versions after this one.
-record-wire: setup build ## at a release: records what today's module and server say to each other into tests/recorded
+record-wire: setup build ## at a release: records the messages of this module and server in tests/recorded
 	$(CARGO) test --locked $(RUN_AS_ROOT) -p kbmfa-tests --test e2e -- --ignored compatibility::record::
 
-test-double: ## proves the double of keybase against Keybase's own libraries; needs python3, node and npm
+test-double: ## checks the double of keybase against Keybase's own libraries; needs python3, node and npm
 	$(CARGO) build --locked -p keybase-double
 	tests/keybase/prove/prove.sh
 
@@ -70,38 +70,38 @@ soak: setup build ## honest logins among strangers and stalls for SOAK_SECONDS; 
 	KBMFA_KILLS=200 $(CARGO) test --locked $(RUN_AS_ROOT) -p kbmfa-tests --test e2e -- killed_at_random
 
 # AddressSanitizer is a nightly feature, which a stable compiler takes with RUSTC_BOOTSTRAP.
-sanitize: ## looks at the module with valgrind and AddressSanitizer in logins through a real sshd
+sanitize: ## runs logins through a real sshd with the module under valgrind and AddressSanitizer
 	tests/setup/setup.sh sanitize
 	$(MAKE) build
 	RUSTC_BOOTSTRAP=1 RUSTFLAGS=-Zsanitizer=address $(CARGO) build --locked -p pam_kbmfa --lib --features faults \
 		--target $(shell uname -m)-unknown-linux-gnu --target-dir $(KBMFA_TARGET)/asan
 	$(CARGO) test --locked $(RUN_AS_ROOT) -p kbmfa-tests --test e2e -- --include-ignored faults::module::sanitizers
 
-demo: setup build ## shows a login approved, one denied, and the audit log; RELAY=keybase asks there; HOLD=1 keeps it up
+demo: setup build ## shows an approved login, a denied one, and the audit log; RELAY=keybase asks there; HOLD=1 keeps it running
 	$(CARGO) build --locked -p kbmfa-tests --bin demo
 	RELAY=$(RELAY) $(AS_ROOT) tests/demo/demo.sh
 
 # All of it with the server and the module as they ship. Each part prints its figures, and judges nothing.
-bench: setup build bench-record bench-keybase bench-wire bench-module ## measures all of the following, one after the other
+bench: setup build bench-record bench-keybase bench-wire bench-module ## runs all of the following benchmarks
 
 bench-record: ## an audit log of a million events (BENCH_ARGS=N)
 	$(CARGO) run --locked -p kbmfa-server --release --example bench -- $(BENCH_ARGS)
 
-bench-keybase: ## logins approved in Keybase (BENCH_LOGINS=N), beside the old way; after setup and build
+bench-keybase: ## logins approved in Keybase (BENCH_LOGINS=N), beside the old tool; after setup and build
 	tests/bench/old/setup.sh
 	$(CARGO) build --locked -p kbmfa-server --release --bin kbmfa-server
 	$(CARGO) build --locked -p keybase-double --release
 	KBMFA_PROFILE=release $(CARGO) run --locked $(RUN_AS_ROOT) -p kbmfa-tests --bin bench-keybase -- $(BENCH_LOGINS)
 
-bench-wire: ## logins a second, and ten thousand polls held (WIRE_ARGS='SECONDS POLLS'), beside what bounds them
+bench-wire: ## logins per second, and ten thousand held polls (WIRE_ARGS='SECONDS POLLS'), beside their lower bounds
 	$(CARGO) run --locked -p kbmfa-server --release --example wire -- $(WIRE_ARGS)
 
-bench-module: ## the module in a fresh process, answers on their way, one login's cost (BENCH_LOGINS=N); after setup and build
+bench-module: ## the module in a new process, the time of answers, the cost of a login (BENCH_LOGINS=N); after setup and build
 	$(CARGO) build --locked -p kbmfa-server --release --bin kbmfa-server
 	KBMFA_PROFILE=release $(CARGO) run --locked $(RUN_AS_ROOT) -p kbmfa-tests --bin bench-module -- $(BENCH_LOGINS)
 
 FUZZ_SECONDS ?= 60
-fuzz: ## lets libFuzzer at each parser (FUZZ_TARGET=one) for FUZZ_SECONDS; installs cargo-fuzz into .cache
+fuzz: ## runs libFuzzer on each parser (FUZZ_TARGET=one) for FUZZ_SECONDS; installs cargo-fuzz into .cache
 	tests/fuzz/fuzz.sh $(FUZZ_SECONDS) $(FUZZ_TARGET)
 
 # Takes minutes to build, so `make lint` does without.
@@ -110,17 +110,17 @@ $(CARGO_DENY):
 	$(CARGO) install --locked --quiet --root .cache/cargo-deny cargo-deny
 
 # What is known about vulnerabilities changes without a change here and has to be fetched, so it is a target of its own.
-audit: $(CARGO_DENY) ## holds every dependency to deny.toml: licences, bans, sources; asks nobody about vulnerabilities
+audit: $(CARGO_DENY) ## checks every dependency against deny.toml: licences, bans, sources; not vulnerabilities
 	$(CARGO_DENY) --locked check --hide-inclusion-graph licenses bans sources
 
-audit-advisories: $(CARGO_DENY) ## looks every dependency up in RustSec's advisories; fails where they cannot be fetched
+audit-advisories: $(CARGO_DENY) ## looks every dependency up in RustSec's advisories; fails if they cannot be fetched
 	@$(CARGO_DENY) --locked check advisories || { echo 'make: the advisories were NOT all found in order, see above' >&2; exit 1; }
 
-lint: ## formatting, clippy and docs, each warning an error
+lint: ## formatting, clippy and docs; every warning is an error
 	$(CARGO) fmt --all --check
 	$(CARGO) clippy --locked --workspace --all-targets --all-features -- -D warnings
 	$(CARGO) clippy --locked -p pam_kbmfa --lib -- -D warnings
 	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --locked --workspace --all-features --no-deps --document-private-items
 
-clean: ## removes what was built, and keeps what setup made
+clean: ## removes build output, and keeps what setup made
 	$(CARGO) clean

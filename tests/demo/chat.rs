@@ -20,14 +20,14 @@ pub(super) fn show() {
     world.chat.answer("bob", ask, "Approve");
     show_end(login);
 
-    say("She logs in again. carol is a mere reader in the team; then dave clicks on Deny:");
+    say("She logs in again. carol is only a reader in the team; then dave clicks on Deny:");
     let login = log_in(&machine);
     let ask = world.chat.ask(&world.admin.pending());
     world.chat.answer("carol", ask, "Approve");
     world.chat.message("`carol`: this approve does not count now");
     world.chat.answer("dave", ask, "Deny");
     show_end(login);
-    say("The asks have become verdicts, and the channel is the log:");
+    say("The asks were edited into the decisions, and the channel is the log:");
     world.chat.message("was *denied*");
     channel(&world);
     record(&world, &machine);

@@ -26,7 +26,7 @@ fn main() {
         Ok("console") | Err(_) => at_the_console(),
         Ok(other) => panic!("RELAY is console or keybase, not {other:?}"),
     }
-    say("Everything is being taken down again.");
+    say("Stopping everything.");
 }
 
 fn at_the_console() {
@@ -42,7 +42,7 @@ fn at_the_console() {
     server(&world, &["login", "approve", short(&id), "--reason", "she called me"]);
     show(login);
 
-    say("She logs in again. This time somebody denies it, and the connection is closed:");
+    say("She logs in again. This time somebody denies the login, and the connection is closed:");
     let login = log_in(&machine);
     let id = world.admin.pending();
     server(&world, &["login", "deny", short(&id)]);
@@ -58,7 +58,7 @@ fn join(world: &World) -> Machine {
 }
 
 fn record(world: &World, machine: &Machine) {
-    say("The record of it all, sealed event by event, and the proof that nobody has edited it:");
+    say("The audit log, sealed event by event, and its verification:");
     server(world, &["audit", "search"]);
     server(world, &["audit", "verify"]);
     if env::var_os("HOLD").is_some_and(|hold| hold == "1") {
@@ -99,7 +99,7 @@ fn short(id: &str) -> &str {
 }
 
 fn hold(world: &World, machine: &Machine) {
-    say("Held up. Try it by hand, in other terminals of this user:");
+    say("Still running. Try it by hand, in other terminals of this user:");
     println!("  {}", machine.ssh_command("alice"));
     let server = kbmfa_tests::built::server();
     for verb in ["login watch", "login approve ID", "login deny ID", "audit search", "audit verify"] {
