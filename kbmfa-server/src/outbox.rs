@@ -27,7 +27,7 @@ use crate::logins::state::State;
 use crate::logins::store::asks::{self, Ask};
 use crate::logins::store::notices::{self, Notice};
 use crate::logins::store::{self, Login, reach};
-use crate::logins::{Error, Logins, decide, service};
+use crate::logins::{Error, Logins, asking, decide};
 use crate::policy::Channel;
 use crate::pools;
 use crate::progress::Progress;
@@ -351,7 +351,7 @@ impl<C: Chat> Worker<'_, C> {
     /// Leaves a message as it is that cannot be changed. The login has its end; only the chat lacks it.
     async fn abandon(&self, item: &Item, why: &Failure) -> Result<(), Failure> {
         let (ask, why) = (item.ask.clone(), why.to_string());
-        self.write("ask.abandoned", move |tx| service::abandon_ask(tx, &ask, &why)).await
+        self.write("ask.abandoned", move |tx| asking::abandon_ask(tx, &ask, &why)).await
     }
 
     /// One thing that is asked of the relay, in its time and in our turn.

@@ -23,16 +23,17 @@ use crate::config::{self, Config};
 use crate::db::probe::Probe;
 use crate::db::{self, Db, lease};
 use crate::fault_log::FaultLog;
+use crate::http::call::Api;
 use crate::http::connections::Limits;
 use crate::http::gate::Gate;
+use crate::http::intake::Intake;
 use crate::http::listen::{self, Listener};
 use crate::http::open_files;
 use crate::http::rejected_callers::{self, RejectedCallers};
-use crate::http::routes::{Api, routes};
-use crate::http::sessions::Intake;
+use crate::http::routes::routes;
 use crate::http::status::{self, Readiness};
 use crate::http::{self, tls};
-use crate::logins::{self, Logins, Rules, feed, sweep};
+use crate::logins::{self, Logins, Rules, change_watcher, sweep};
 use crate::outbox;
 use crate::progress::{Progress, Registry};
 use crate::retention;
@@ -221,7 +222,7 @@ fn start_hearing(
     let (asking, reloads) = mpsc::channel(RELOADS_MAX);
     let server = Server::new(logins.clone(), Arc::clone(&changed), asking, config.admin.group.clone());
     let (logins, state_dir) = (logins.clone(), config.state_dir.clone());
-    loops.start("change feed", BOUND, |progress| failing(feed::run(logins, changed, progress)));
+    loops.start("change feed", BOUND, |progress| failing(change_watcher::run(logins, changed, progress)));
     let of_state = server.clone();
     loops.start("admin socket", BOUND, |progress| {
         failing(admin_listener::serve_state(state_dir, of_state, progress))

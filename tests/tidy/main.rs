@@ -8,6 +8,7 @@
     reason = "a test fails by a loud panic"
 )]
 
+mod circles;
 mod proofs;
 
 use std::collections::{BTreeMap, BTreeSet};

@@ -8,7 +8,7 @@ use serde::Serialize;
 use super::{Admin, Failure, print};
 use crate::config::Config;
 use crate::employees::service as employee;
-use crate::logins::service as logins;
+use crate::logins::people;
 use crate::machines::{Error, service};
 use crate::policy::{
     self, Before, Channel, Counts, Facts, Grounds, Membership, Person, Reach, Rule, Says, Subject, Terms,
@@ -59,7 +59,7 @@ pub fn run(admin: &Admin, verb: Verb) -> Result<(), Failure> {
             from: login.from,
         };
         let person = employee::behind(tx, &subject.user)?;
-        let by_the_chat = logins::by_the_chat(tx, &config.rules(None), &person)?;
+        let by_the_chat = people::by_the_chat(tx, &config.rules(None), &person)?;
         Ok::<_, Error>(first_of_its_kind(subject, person, by_the_chat))
     });
     let explained = explain(&config, &facts.map_err(Failure::new)?);

@@ -4,8 +4,8 @@ use kbmfa_proto::login::{LoginReply, OpenLogin, WAIT_S_MAX};
 use kbmfa_proto::names::LoginId;
 use std::time::Duration;
 
+use super::call::{Api, Call};
 use super::reply::{self, Failure};
-use super::routes::{Api, Call};
 use crate::logins::Error;
 use crate::machines::caller::Credential;
 

@@ -5,10 +5,10 @@ use kbmfa_proto::names::{MachineName, PoolName};
 use std::time::Duration;
 
 use super::Certificate;
+use super::call::{Api, Call};
 use super::caller::Peer;
 use super::rejected_callers::What;
 use super::reply::{self, Failure};
-use super::routes::{Api, Call};
 use crate::clock::Time;
 use crate::db::Tx;
 use crate::logins::{Error, Logins};

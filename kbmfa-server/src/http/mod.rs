@@ -13,13 +13,15 @@ pub mod routes;
 #[cfg(any(test, fuzzing))]
 pub mod fuzz;
 
+pub mod call;
 mod caller;
 mod connection;
+pub mod intake;
 mod logins;
 mod machines;
 mod pool;
 mod reply;
-pub mod sessions;
+mod sessions;
 
 use std::net::SocketAddr;
 use std::num::NonZeroU32;
@@ -28,6 +30,9 @@ use std::time::Duration;
 
 use crate::ca::files::Files;
 use crate::settings::Section;
+
+/// Largest body of most requests, in bytes.
+pub(super) const BODY_BYTES_MAX: usize = 16 * 1024;
 
 /// How long a connection may be without a proven credential. A machine gives a server five seconds.
 const UNPROVEN_TIME: Duration = Duration::from_secs(10);

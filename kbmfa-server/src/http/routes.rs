@@ -3,27 +3,20 @@
 
 use kbmfa_proto::login::KEY_BYTES_MAX;
 use std::pin::Pin;
-use tokio::sync::watch;
 use warp::Filter;
 use warp::filters::BoxedFilter;
 use warp::filters::path::FullPath;
 use warp::http::Method;
-use warp::hyper::body::Bytes;
 use warp::reply::Response;
 
-use super::caller::Peer;
-use super::rejected_callers::RejectedCallers;
+use super::call::{Api, Call};
 use super::reply;
-use super::sessions::Intake;
-use super::{Settings, logins, machines, sessions};
-use crate::db::Db;
-use crate::logins::{Error, Logins};
+use super::{BODY_BYTES_MAX, logins, machines, sessions};
+use crate::logins::Error;
 use crate::machines::caller::Credential;
 use crate::secret::SecretHash;
 
-/// Largest body of most requests, in bytes.
-pub(super) const BODY_BYTES_MAX: usize = 16 * 1024;
-/// The same of one that may carry a certificate.
+/// Largest body of a request that may carry a certificate, in bytes.
 const WITH_KEY: usize = BODY_BYTES_MAX + KEY_BYTES_MAX;
 /// The same from a caller without a credential: a token and a hash, several times over.
 const TOKEN_AND_HASH: usize = 4 * 1024;
@@ -75,31 +68,6 @@ enum Handler {
 }
 
 type Answer<Caller> = fn(Api, Caller, Call) -> Pin<Box<dyn Future<Output = Response> + Send>>;
-
-/// What handlers work with.
-#[derive(Clone)]
-pub struct Api {
-    /// Opens logins and waits for their decisions.
-    pub logins: Logins,
-    /// The database.
-    pub db: Db,
-    /// Takes reports, at a rate for each machine.
-    pub intake: Intake,
-    /// The settings in force.
-    pub settings: watch::Receiver<Settings>,
-    /// Counts and logs wrong join tokens.
-    pub rejected: RejectedCallers,
-}
-
-/// One request.
-pub(super) struct Call {
-    /// What stands in the path for `{id}`; empty where the route has none.
-    pub(super) id: String,
-    /// Without its question mark; empty if there is none.
-    pub(super) query: String,
-    pub(super) peer: Option<Peer>,
-    pub(super) body: Bytes,
-}
 
 /// The routes of this path, one for each method, with its `{id}`.
 fn of_path(path: &str) -> impl Iterator<Item = (&'static Route, &str)> {

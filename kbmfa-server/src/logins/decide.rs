@@ -4,7 +4,10 @@
 use kbmfa_proto::names::LoginId;
 use kbmfa_proto::text::SafeText;
 
-use super::service::{Rules, about, apply, facts};
+use super::events::about;
+use super::facts::facts;
+use super::rules::Rules;
+use super::service::apply;
 use super::state::{Input, State};
 use super::store::asks::{self, Ask, Given};
 use super::store::{self, Login};

@@ -1,72 +1,30 @@
-//! Logins: opened by machines, decided by people, kept in the database. What waits in memory is only a
-//! hint; the row is the truth, so a restart loses nothing.
+//! Logins: opened by machines, decided by people, kept in the database. What waits in memory is only a hint: the row counts,
+//! so a restart loses nothing.
 
+mod error;
 pub mod key;
-pub mod state;
-
 pub mod notice_texts;
 pub mod prompt_texts;
-
-pub mod service;
-
-pub mod decide;
-pub mod notifications;
-
+pub mod rules;
+pub mod state;
 pub mod store;
 
-pub mod feed;
-pub mod live;
-pub mod sweep;
+pub mod asking;
+pub mod decide;
+mod events;
+mod facts;
+pub mod notifications;
+pub mod people;
+pub mod service;
 
-mod people;
+pub mod change_watcher;
+pub mod long_poll;
+pub mod sweep;
 mod waiters;
 
 #[cfg(test)]
 pub(crate) mod tests;
 
-pub use live::Logins;
-pub use service::Rules;
-
-use kbmfa_proto::names::LoginId;
-
-use crate::db;
-use crate::machines;
-use crate::random::NoRandomness;
-
-/// Why a login action was not done.
-#[derive(Debug, thiserror::Error)]
-pub enum Error {
-    /// The database failed.
-    #[error(transparent)]
-    Db(#[from] db::Error),
-    /// The machine is not known, or not accepted.
-    #[error(transparent)]
-    Machine(#[from] machines::Error),
-    /// No random bytes.
-    #[error(transparent)]
-    Random(#[from] NoRandomness),
-    /// The credential is not accepted.
-    #[error("the credential is not accepted")]
-    Unauthorized,
-    /// The credential is the `AUTH_TOKEN`, and does for logins only.
-    #[error("the AUTH_TOKEN opens logins and does nothing else")]
-    OnlyLogins,
-    /// The caller has no such login.
-    #[error("there is no login {0}")]
-    NotFound(String),
-    /// Several logins begin with what was given.
-    #[error("several logins begin with {0}; give more of the id")]
-    Ambiguous(String),
-    /// The id stands for another login already.
-    #[error("login {0} exists already and was opened differently")]
-    Conflict(LoginId),
-    /// What the machine reported makes no sense.
-    #[error("{0}")]
-    Bad(&'static str),
-    /// A batch of this machine's reports is being taken.
-    #[error("a batch of this machine's reports is being taken already")]
-    BatchUnderWay,
-    /// The login is polled too often at once.
-    #[error("too many polls wait for this login already")]
-    TooManyPolls,
-}
+pub use error::Error;
+pub use long_poll::Logins;
+pub use rules::Rules;

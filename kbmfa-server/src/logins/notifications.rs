@@ -5,8 +5,9 @@ use kbmfa_proto::machine::Host;
 use std::time::Duration;
 
 use super::Error;
+use super::events::{about, about_ask};
 use super::notice_texts;
-use super::service::{Rules, about, about_ask};
+use super::rules::Rules;
 use super::store::Login;
 use super::store::asks::Ask;
 use super::store::history;

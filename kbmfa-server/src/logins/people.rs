@@ -4,7 +4,8 @@
 use kbmfa_proto::login::{Account, OpenLogin};
 use kbmfa_proto::names::UserName;
 
-use super::service::{Rules, by_the_chat};
+use super::rules::Rules;
+use super::store::reach;
 use crate::clock::Time;
 use crate::db::{Error, Tx};
 use crate::employees::service::behind;
@@ -42,6 +43,19 @@ pub(super) fn by_chat(tx: &Tx<'_>, rules: &Rules, people: &[Person]) -> Result<(
         membership = if n == 0 { own } else { membership.and(own) };
     }
     Ok((membership, reach))
+}
+
+/// What the chat reports: whether that person is a member, where it matters, and whether anybody can be asked there.
+///
+/// # Errors
+/// What the database says.
+pub fn by_the_chat(tx: &Tx<'_>, rules: &Rules, person: &Person) -> Result<(Membership, Reach), Error> {
+    let Some(chat) = rules.chat else { return Ok((Membership::Unknown, Reach::Up)) };
+    let membership = match person {
+        Person::Employee(names) if rules.policy.require_member => reach::membership(tx, chat, names)?,
+        _ => Membership::Unknown,
+    };
+    Ok((membership, reach::reach(tx, chat, rules.grace.listening_since)?))
 }
 
 /// Whether the account may be entered at all, as far as the machine tells. One that has expired is as good as missing.

@@ -3,58 +3,30 @@
 
 use kbmfa_proto::account::LocalCaller;
 use kbmfa_proto::login::{FirstFactor, KEY_BYTES_MAX, LoginReply, OpenLogin, State as WireState, WAIT_S_MAX};
-use kbmfa_proto::names::{LoginId, MachineName, UserName};
+use kbmfa_proto::names::{LoginId, UserName};
 use kbmfa_proto::text::SafeText;
 use std::time::Duration;
 
 use super::Error;
+use super::asking::ask_in;
+use super::events::about;
+use super::facts::{facts, origin, subject};
 use super::key;
 use super::notifications;
 use super::people;
 use super::prompt_texts;
-use super::state::{self, Change, Grace, Input, Life, Revocation, State};
-use super::store::asks::{self, Ask};
-use super::store::{self, Login, history, reach};
-use crate::audit::{Actor, Event, Kind, store as audit};
-use crate::channels::Post;
-use crate::db::{self, Tx};
+use super::rules::Rules;
+use super::state::{self, Change, Input, Life, Revocation, State};
+use super::store::asks;
+use super::store::{self, Login, reach};
+use crate::audit::{Actor, Kind, store as audit};
+use crate::db::Tx;
 use crate::machines;
-use crate::machines::caller::{AuthToken, Caller, Claim};
-use crate::policy::{
-    self, Channel, Facts, Grounds, Membership, Person, Reach, Refusal, Subject, Terms, Verdict,
-};
-use crate::pools;
-use crate::random;
-use crate::source::Origin;
+use crate::machines::caller::Caller;
+use crate::policy::{self, Grounds, Person, Reach, Refusal, Verdict};
 
 /// Logins whose time is up that are ended in one transaction: bounds how long the next login waits for that.
 const SWEPT_MAX: i64 = 20;
-
-/// What the operator has decided about logins.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Rules {
-    /// Who may enter.
-    pub policy: policy::Settings,
-    /// The chat in which people are asked, if there is one.
-    pub chat: Option<Channel>,
-    /// How long after a denial the same user from the same address is refused on the same machine.
-    pub cool_down: Duration,
-    /// How long a silent machine is waited for.
-    pub grace: Grace,
-    /// The old tool's `AUTH_TOKEN`, if it is accepted.
-    pub auth_token: Option<AuthToken>,
-    /// What people are told of besides asks.
-    pub post: Post,
-    /// How long ended logins and closed sessions are kept.
-    pub keep: Duration,
-}
-
-impl Rules {
-    /// Whether a request with this claim may open logins.
-    pub fn accepts(&self, claim: &Claim) -> bool {
-        self.auth_token.as_ref().is_some_and(|token| token.accepts(claim))
-    }
-}
 
 /// A login that a machine has opened.
 #[derive(Debug, Clone, PartialEq)]
@@ -235,83 +207,6 @@ pub fn find(tx: &Tx<'_>, prefix: &str) -> Result<Login, Error> {
     }
 }
 
-/// Records that the chat has posted an ask.
-///
-/// # Errors
-/// What the database says.
-pub fn ask_posted(tx: &Tx<'_>, ask: &Ask, message: &str) -> Result<(), Error> {
-    if asks::posted(tx, &ask.id, message)?
-        && let Some(login) = store::by_id(tx, &ask.login)?
-    {
-        record_posting(tx, &login, ask, message)?;
-    }
-    Ok(())
-}
-
-fn record_posting(tx: &Tx<'_>, login: &Login, ask: &Ask, message: &str) -> Result<(), Error> {
-    let event = about_ask(login, Kind::AskPosted, ask);
-    audit::append(tx, &event.detail("message", message))?;
-    Ok(())
-}
-
-/// An event that the chat of this ask has caused.
-pub(super) fn about_ask(login: &Login, kind: Kind, ask: &Ask) -> Event {
-    let event = about(login, kind, Actor::new(format!("relay:{}", ask.channel)));
-    event.detail("destination", &ask.destination)
-}
-
-/// Asks about a login in one channel. At the console an ask is posted as soon as it is in the database.
-fn ask_in(tx: &Tx<'_>, login: &Login, terms: &Terms, channel: Channel) -> Result<(), Error> {
-    let destination = match channel {
-        Channel::Console => Channel::Console.to_string(),
-        Channel::Keybase => terms.destination.clone(),
-    };
-    let (id, approvers) = (random::hex::<16>()?, terms.approvers.clone());
-    let (login_id, asked_at) = (login.id.clone(), tx.now);
-    let ask = Ask {
-        id,
-        login: login_id,
-        channel,
-        destination,
-        approvers,
-        message: None,
-        asked_at,
-        sends: 0,
-        sent_at: None,
-    };
-    asks::insert(tx, &ask)?;
-    if channel == Channel::Console {
-        asks::posted(tx, &ask.id, &ask.id)?;
-        record_posting(tx, login, &ask, &ask.id)?;
-    }
-    Ok(())
-}
-
-/// Another message of an ask was found, beside the one that is on record: people may have answered it.
-///
-/// # Errors
-/// What the database says.
-pub fn ask_doubled(tx: &Tx<'_>, ask: &Ask, message: &str) -> Result<(), Error> {
-    if asks::add_copy(tx, ask, message)?
-        && let Some(login) = store::by_id(tx, &ask.login)?
-    {
-        audit::append(tx, &about_ask(&login, Kind::AskDoubled, ask).detail("message", message))?;
-    }
-    Ok(())
-}
-
-/// Gives up turning an ask into the verdict.
-///
-/// # Errors
-/// What the database says.
-pub fn abandon_ask(tx: &Tx<'_>, ask: &Ask, why: &str) -> Result<(), Error> {
-    asks::close(tx, &ask.id)?;
-    if let Some(login) = store::by_id(tx, &ask.login)? {
-        audit::append(tx, &about_ask(&login, Kind::AskAbandoned, ask).detail("why", why))?;
-    }
-    Ok(())
-}
-
 fn of_machine(tx: &Tx<'_>, caller: &Caller, id: &LoginId) -> Result<Login, Error> {
     let login = store::by_id(tx, id)?.filter(|login| owns(caller, login));
     login.ok_or_else(|| Error::NotFound(id.to_string()))
@@ -387,11 +282,6 @@ fn enter(
     Ok(login)
 }
 
-fn origin(opened: &OpenLogin) -> Option<Origin> {
-    let client = opened.connection.ssh.map(|ssh| ssh.client.ip());
-    Origin::of(client, opened.rhost.as_ref().map(SafeText::as_str))
-}
-
 /// The key that was used, where sshd told it.
 fn fingerprint(opened: &OpenLogin) -> Result<Option<String>, Error> {
     match &opened.first_factor {
@@ -436,59 +326,6 @@ fn record_opening(tx: &Tx<'_>, login: &Login, verdict: &Verdict) -> Result<(), E
         &about(login, kind, Actor::new("policy")).maybe("reason", reason).maybe("rule-line", line),
     )?;
     Ok(())
-}
-
-pub(super) fn facts(
-    tx: &Tx<'_>,
-    rules: &Rules,
-    (machine_id, machine): (&str, &MachineName),
-    opened: &OpenLogin,
-) -> Result<Facts, db::Error> {
-    let source = origin(opened);
-    let quota = history::quota(machine_id, machine);
-    let key = history::Key { machine_id, quota, user: &opened.user, origin: source.as_ref() };
-    let before = history::before(tx, key, opened, tx.now.minus(rules.cool_down))?;
-    let people = people::about(tx, opened)?;
-    let (membership, chat) = people::by_chat(tx, rules, &people)?;
-    Ok(Facts {
-        subject: subject(tx, (machine_id, machine), opened)?,
-        membership,
-        chat,
-        person: Person::of_all(people),
-        account: people::account(opened, tx.now),
-        rehearsal: opened.rehearsal,
-        before,
-        counts: history::counts(tx, key, &rules.policy.limits)?,
-    })
-}
-
-/// The part of a login that rules look at.
-fn subject(
-    tx: &Tx<'_>,
-    (machine_id, machine): (&str, &MachineName),
-    opened: &OpenLogin,
-) -> Result<Subject, db::Error> {
-    Ok(Subject {
-        machine: machine.clone(),
-        pools: pools::store::of_machine(tx, machine_id)?,
-        user: opened.user.clone(),
-        also: opened.uid_user.clone(),
-        service: opened.service.to_string(),
-        from: origin(opened).and_then(|source| source.address),
-    })
-}
-
-/// What the chat reports: whether that person is a member, where it matters, and whether anybody can be asked there.
-///
-/// # Errors
-/// What the database says.
-pub fn by_the_chat(tx: &Tx<'_>, rules: &Rules, person: &Person) -> Result<(Membership, Reach), db::Error> {
-    let Some(chat) = rules.chat else { return Ok((Membership::Unknown, Reach::Up)) };
-    let membership = match person {
-        Person::Employee(names) if rules.policy.require_member => reach::membership(tx, chat, names)?,
-        _ => Membership::Unknown,
-    };
-    Ok((membership, reach::reach(tx, chat, rules.grace.listening_since)?))
 }
 
 fn read(tx: &Tx<'_>, rules: &Rules, mut login: Login, wait: Duration) -> Result<(i64, LoginReply), Error> {
@@ -573,11 +410,6 @@ pub(super) fn apply(
     }
     audit::append(tx, &about(login, kind, actor.clone()).maybe("reason", reason))?;
     Ok(change)
-}
-
-pub(super) fn about(login: &Login, kind: Kind, actor: Actor) -> Event {
-    let (id, user) = (Some(login.id.clone()), Some(login.user().clone()));
-    Event { login: id, user, ..Event::new(kind, actor).machine(&login.machine) }
 }
 
 /// What the machine is told. An approval that it may not use any more reads as expired.

@@ -3,7 +3,7 @@
 use std::time::Duration;
 use tokio::sync::mpsc;
 
-use super::live::BrokenPoll;
+use super::long_poll::BrokenPoll;
 use super::{Error, Logins, service};
 use crate::db::lease;
 use crate::fault_log::FaultLog;

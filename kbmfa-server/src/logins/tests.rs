@@ -10,7 +10,8 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use super::decide::{self, Answered};
-use super::service::{self, Rules};
+use super::rules::Rules;
+use super::service;
 use super::state::Grace;
 use super::{Error, store};
 use crate::audit::Actor;

@@ -3,7 +3,7 @@
 
 use super::{Error, Failure, Item, Worker, asks, item, messages, note};
 use crate::channels::{Chat, Message};
-use crate::logins::service;
+use crate::logins::asking;
 use crate::logins::state::State;
 
 impl<C: Chat> Worker<'_, C> {
@@ -54,7 +54,7 @@ impl<C: Chat> Worker<'_, C> {
         log::warn!("relay {}: login {} was asked about twice", self.chat.channel(), item.login.id.short());
         let ask = item.ask.clone();
         self.write("ask.doubled", move |tx| {
-            new.iter().try_for_each(|Message(message)| service::ask_doubled(tx, &ask, message))
+            new.iter().try_for_each(|Message(message)| asking::ask_doubled(tx, &ask, message))
         })
         .await
     }

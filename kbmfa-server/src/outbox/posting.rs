@@ -2,7 +2,7 @@
 
 use super::{Ask, Failure, Item, Worker, asks};
 use crate::channels::{self, Chat, Message};
-use crate::logins::service;
+use crate::logins::asking;
 
 impl<C: Chat> Worker<'_, C> {
     pub(super) async fn post(&mut self, item: &Item) -> Result<(), Failure> {
@@ -65,6 +65,6 @@ impl<C: Chat> Worker<'_, C> {
 
     pub(super) async fn record_post(&self, ask: &Ask, message: &Message) -> Result<(), Failure> {
         let (ask, Message(message)) = (ask.clone(), message.clone());
-        self.write("ask.posted", move |tx| service::ask_posted(tx, &ask, &message)).await
+        self.write("ask.posted", move |tx| asking::ask_posted(tx, &ask, &message)).await
     }
 }

@@ -8,7 +8,7 @@ use tokio::sync::{Notify, mpsc, watch};
 use super::*;
 use crate::channels::{Ask as Posted, LiveAnswer, Notice as PostedNotice, State as Health};
 use crate::db::testing::{Fixture, block_on, fixture};
-use crate::logins::live::BrokenPoll;
+use crate::logins::long_poll::BrokenPoll;
 use crate::logins::sweep;
 use crate::logins::tests::{alice, login_id};
 use crate::machines::caller::Credential;

@@ -7,7 +7,7 @@ use super::store::{self, Moment, Session};
 use crate::audit::{Actor, Event, Kind, store as audit};
 use crate::clock::Time;
 use crate::db::Tx;
-use crate::logins::service::Rules;
+use crate::logins::Rules;
 use crate::logins::store::notices::{About, Repeated, Worth};
 use crate::logins::{Error, key, notice_texts, notifications, store as logins};
 use crate::machines::caller::Caller;

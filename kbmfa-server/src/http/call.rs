@@ -1,0 +1,36 @@
+//! What a handler is handed: the request, and what it works with.
+
+use tokio::sync::watch;
+use warp::hyper::body::Bytes;
+
+use super::Settings;
+use super::caller::Peer;
+use super::intake::Intake;
+use super::rejected_callers::RejectedCallers;
+use crate::db::Db;
+use crate::logins::Logins;
+
+/// What handlers work with.
+#[derive(Clone)]
+pub struct Api {
+    /// Opens logins and waits for their decisions.
+    pub logins: Logins,
+    /// The database.
+    pub db: Db,
+    /// Takes reports, at a rate for each machine.
+    pub intake: Intake,
+    /// The settings in force.
+    pub settings: watch::Receiver<Settings>,
+    /// Counts and logs wrong join tokens.
+    pub rejected: RejectedCallers,
+}
+
+/// One request.
+pub(super) struct Call {
+    /// What stands in the path for `{id}`; empty where the route has none.
+    pub(super) id: String,
+    /// Without its question mark; empty if there is none.
+    pub(super) query: String,
+    pub(super) peer: Option<Peer>,
+    pub(super) body: Bytes,
+}
