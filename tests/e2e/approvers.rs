@@ -254,7 +254,7 @@ fn a_member_can_do_nothing_else() {
     let host = Host::new("\"anyone\"");
     let before = host.json(&["audit", "search", "--limit", "1000000"]);
     for (request, refusal) in [
-        (r#"{"v":1,"verb":"reload"}"#, "you may not ask for reload: only root may"),
+        (r#"{"v":1,"verb":"reload"}"#, "reload is not allowed: only root may do it"),
         (r#"{"v":1,"verb":"notify"}"#, "notify is not allowed: only root may do it"),
         (r#"{"v":1,"verb":"machine.remove","name":"web1"}"#, "unknown variant `machine.remove`"),
         (r#"{"v":1,"verb":"login.approve","id":"00000000","actor":"console:root"}"#, "unknown field `actor`"),

@@ -148,7 +148,7 @@ fn a_loop_that_comes_back_in_time_makes_the_server_ready_again() {
     world.server.wait_for_status("/readyz", "the loop \"sweep\" hangs");
     hang.end();
     world.server.wait_for_status("/readyz", "HTTP/1.1 200");
-    world.server.wait_for_log("the loop \"sweep\" gets round again");
+    world.server.wait_for_log("the loop \"sweep\" makes progress again");
     let machine = world.machine().start();
     gets_in(&world, &machine);
 }
