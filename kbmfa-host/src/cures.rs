@@ -109,7 +109,7 @@ mod tests {
     }
 
     #[test]
-    fn each_way_of_not_reaching_a_server_has_the_cure_that_helps() {
+    fn each_failed_call_has_a_fix() {
         for stage in [Stage::Join, Stage::Joined] {
             check(CallError::Connect(ErrorKind::ConnectionRefused.into()), stage, "nothing listens");
             check(CallError::Connect(ErrorKind::TimedOut.into()), stage, "firewall");
@@ -125,7 +125,7 @@ mod tests {
     }
 
     #[test]
-    fn a_refused_token_and_a_refused_credential_are_told_apart() {
+    fn a_refused_token_and_a_refused_credential_have_different_fixes() {
         let refused = |code: &str| {
             CallError::Refused(Problem {
                 code: SafeText::new(code),

@@ -239,7 +239,7 @@ mod tests {
     }
 
     #[test]
-    fn a_claimed_name_is_marked_once_and_for_all() {
+    fn a_claimed_name_is_always_marked() {
         let claimed = "web1".parse::<MachineName>().unwrap().claimed();
         assert_eq!((claimed.as_str(), claimed.is_claimed()), ("claimed:web1", true));
         assert_eq!(claimed.clone().claimed(), claimed);

@@ -443,7 +443,7 @@ mod tests {
     }
 
     #[test]
-    fn a_rule_says_what_it_says_and_the_rest_is_as_everywhere() {
+    fn a_rule_overrides_its_own_keys_only() {
         let config = parse(
             "[policy]\napprovers = \"not-self\"\n[[policy.rule]]\nusers = \"root\"\nwindow = \"2m\"\n\
              [[policy.rule]]\nfrom = [\"10.0.0.0/8\", \"192.0.2.7\"]\npools = [\"ci\"]\nexempt = true",

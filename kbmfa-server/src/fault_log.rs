@@ -205,7 +205,7 @@ mod tests {
     }
 
     #[test]
-    fn what_never_failed_says_nothing() {
+    fn success_without_a_fault_logs_nothing() {
         assert_eq!(lines([None; 30]), Vec::<String>::new());
     }
 }

@@ -208,7 +208,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_loop_that_stays_away_is_late_after_its_bound_and_hopeless_after_three() {
+    async fn a_silent_loop_is_late_after_its_limit_and_lost_after_three_times_that() {
         let registry = Registry::default();
         let (slow, quick) = (registry.register("slow", BOUND), registry.register("quick", BOUND / 2));
         pass(&registry, BOUND / 2);
@@ -256,7 +256,7 @@ mod tests {
 
     /// Ticks come from the checking thread, which was stopped, too.
     #[tokio::test(start_paused = true)]
-    async fn time_in_which_nobody_checked_makes_nobody_late() {
+    async fn time_without_checks_makes_no_loop_late() {
         let registry = Registry::default();
         let _progress = registry.register("stopped", BOUND);
         tokio::time::sleep(BOUND * 100).await;

@@ -198,7 +198,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_address_or_range_is_none() {
+    fn an_invalid_address_or_range_is_refused() {
         for text in ["", "%eth0", "192.0.2.1%eth0", "here", "192.0.2.1:22", "[::1]", "192.0.2.0/24"] {
             assert!(text.parse::<Address>().is_err(), "{text}");
         }

@@ -109,7 +109,7 @@ mod tests {
     }
 
     #[test]
-    fn a_key_that_sshd_tells_is_passed_on_in_every_phase() {
+    fn a_key_that_sshd_reports_is_passed_on_in_every_phase() {
         let with_key = facts(true, Some(Publickey::Told("ssh-ed25519 A".into())));
         let key = FirstFactor::Publickey { key: "ssh-ed25519 A".into() };
         for phase in [Phase::Auth, Phase::Account, Phase::Session] {
@@ -136,7 +136,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_missing_is_told_as_exactly_as_can_be() {
+    fn the_missing_proof_is_named_as_exactly_as_possible() {
         let told = |facts: Facts, phase| facts.first_factor(phase, Proof::Publickey).unwrap_err().say;
         let pipe = Facts { without_addresses: true, ..facts(false, None) };
         assert_eq!(told(pipe.clone(), Phase::Account), Some(SAY_WITHOUT_ADDRESSES.into()));

@@ -117,7 +117,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_plain_file_of_sane_size_is_not_read() {
+    fn only_regular_files_of_limited_size_are_read() {
         let (dir, path) = file(0o600, b"text");
         let link = dir.path().join("link");
         symlink(&path, &link).unwrap();

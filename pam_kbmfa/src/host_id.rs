@@ -51,7 +51,7 @@ mod tests {
     }
 
     #[test]
-    fn the_machine_id_itself_is_never_told() {
+    fn the_machine_id_itself_is_never_sent() {
         let id = "0123456789abcdef0123456789abcdef";
         let host = computer(&format!("{id}\n"), "b007\n").unwrap();
         assert_ne!(host.machine.as_str(), id);
@@ -62,7 +62,7 @@ mod tests {
     }
 
     #[test]
-    fn without_a_machine_id_nothing_is_told() {
+    fn without_a_machine_id_no_host_is_sent() {
         for id in ["", "uninitialized\n", "0123", "0123456789abcdef0123456789abcdeg"] {
             assert_eq!(computer(id, "b007"), None, "{id:?}");
         }

@@ -151,7 +151,7 @@ mod tests {
     }
 
     #[test]
-    fn a_key_that_cannot_be_told_still_proves_that_there_was_one() {
+    fn a_key_that_cannot_be_passed_on_still_proves_a_first_factor() {
         let long = format!("publickey ssh-rsa {}\n", "A".repeat(KEY_BYTES_MAX));
         for text in
             [long.as_str(), "publickey ssh-rsa\n", "publickey ssh-rsa A\u{1b}[2J\n", "publickey a b c\n"]
@@ -170,7 +170,7 @@ mod tests {
         }
 
         #[test]
-        fn a_key_told_is_always_short_and_visible(text in "(publickey )?(\\PC|\n| ){0,200}") {
+        fn a_reported_key_is_always_short_and_visible(text in "(publickey )?(\\PC|\n| ){0,200}") {
             let _ = connection(&text);
             if let Some(Publickey::Told(key)) = publickey(&text) {
                 prop_assert!(key.len() <= KEY_BYTES_MAX && !key.chars().any(char::is_control));

@@ -309,7 +309,7 @@ fn a_stranger_is_refused_and_named() {
 }
 
 #[test]
-fn whoever_leaves_the_group_is_refused_at_the_next_request() {
+fn a_former_member_of_the_group_is_refused_at_the_next_request() {
     let host = Host::new("\"anyone\"");
     // A session that goes on: it keeps the group for as long as it lives, and the kernel lets it connect.
     let script = format!(
@@ -371,7 +371,7 @@ fn nobody_approves_their_own_login_over_the_socket_under_not_self() {
 }
 
 #[test]
-fn whoever_became_a_member_by_sudo_sees_and_does_not_answer() {
+fn a_member_by_sudo_can_list_logins_and_not_answer() {
     let host = Host::new("\"not-self\"");
     host.run_ok(&["employee", "add", "alice@example.com", "--name", "Alice", "--unix-name", "alice"]);
     let login = host.machine.ssh("alice", &["true"]);

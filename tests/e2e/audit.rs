@@ -113,5 +113,5 @@ fn an_archive_takes_old_events_away_but_none_of_a_login_that_waits() {
     assert_eq!(whole["first"], 1);
     fs::write(&first, fs::read_to_string(&first).unwrap().replace("\"seq\":1,", "\"seq\":1, ")).unwrap();
     let refused = world.admin.try_run(&["audit", "verify", "--with", &first, "--with", &second]);
-    assert!(refused.unwrap_err().contains("not the file that was written"));
+    assert!(refused.unwrap_err().contains("that was changed"));
 }

@@ -64,7 +64,7 @@ fn a_machine_that_has_only_the_token_is_shown_as_claimed_and_no_exemption_is_for
 }
 
 #[test]
-fn the_token_is_worth_nothing_from_elsewhere_and_that_is_on_record() {
+fn the_token_is_refused_from_other_addresses_and_that_is_recorded() {
     let world = world("[\"192.0.2.0/24\"]");
     let machine = old_host(&world);
     for _ in 0..3 {
@@ -95,7 +95,7 @@ fn ask(world: &World, verb: &str, authorization: &str, body: &str) -> String {
 }
 
 #[test]
-fn whoever_shares_the_token_can_neither_read_nor_cancel_nor_report_for_the_others() {
+fn hosts_with_the_same_token_can_neither_read_nor_cancel_nor_report_for_each_other() {
     let world = world(HERE);
     let open = r#"{"phase":"account","service":"sshd","user":"alice","account":"known","rhost":null,"tty":null,
         "connection":{"id":"x","ssh":null},"first_factor":{"kind":"sshd"},

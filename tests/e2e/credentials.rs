@@ -188,7 +188,7 @@ fn the_authority_is_replaced_under_machines_that_go_on_working() {
 }
 
 #[test]
-fn a_list_that_does_not_vouch_for_the_server_itself_is_not_put_on_file() {
+fn a_list_that_does_not_vouch_for_the_server_itself_is_not_written() {
     let world = World::new();
     let machine = world.machine().start();
     let on_file = || fs::read_to_string(machine.path("/etc/kbmfa/ca.pem")).unwrap();

@@ -211,7 +211,7 @@ fn no_name_of_a_service_makes_it_write_elsewhere() {
 }
 
 #[test]
-fn whoever_may_not_log_in_is_refused_in_the_rehearsal_too() {
+fn an_account_that_may_not_log_in_is_refused_in_the_dry_run_too() {
     let world = World::with(&[("policy", "approvers", "\"not-self\"")]);
     let machine = machine(&world).start();
     let report = doctor(&machine, &["--user", "alice"]);

@@ -193,7 +193,7 @@ fn flask_env_says_whether_there_are_debug_lines() {
 }
 
 #[test]
-fn the_second_start_goes_by_the_file_and_names_the_variables_that_are_void() {
+fn the_second_start_uses_the_file_and_names_the_ignored_variables() {
     let place = Place::new();
     place.serve(&[&TEAM, &[PAPERKEY]]).stop();
     let (config, paperkey) = (place.read("server.toml"), place.read("state/paperkey"));
@@ -209,7 +209,7 @@ fn the_second_start_goes_by_the_file_and_names_the_variables_that_are_void() {
 }
 
 #[test]
-fn whatever_is_wrong_is_told_at_once_and_nothing_is_made() {
+fn all_faults_are_reported_at_once_and_nothing_is_created() {
     let place = Place::new();
     let vars = [("KB_TYPE", "team"), ("KBMFA_NAMES", ""), ("AUTH_TOKEN_FILE", "/nowhere/token"), RANGES];
     assert_snapshot!(place.complaint(&[&vars]), @r#"

@@ -97,7 +97,7 @@ fn an_approval_in_the_channel_lets_in() {
 }
 
 #[test]
-fn a_denial_in_the_channel_turns_away() {
+fn a_denial_in_the_channel_refuses_the_login() {
     let world = ChatWorld::new();
     let machine = world.machine().start();
     let asked = Asked::new(&world, &machine);
@@ -259,7 +259,7 @@ fn an_ask_that_nobody_answers_expires_and_says_so() {
 }
 
 #[test]
-fn whoever_hangs_up_takes_the_ask_back() {
+fn a_hang_up_withdraws_the_ask() {
     let world = ChatWorld::new();
     let machine = world.machine().start();
     let asked = Asked::new(&world, &machine);

@@ -143,7 +143,7 @@ fn joining_again_with_the_same_token_is_harmless() {
 }
 
 #[test]
-fn a_name_that_the_person_made_up_for_the_connection_is_not_believed() {
+fn a_forged_ssh_connection_is_refused() {
     let world = World::new();
     // What `pam_env` with `user_readenv` in front of us would do with a file in the person's home.
     let forged =

@@ -221,7 +221,7 @@ fn a_spool_that_others_could_write_to_is_not_used_and_harms_no_login() {
 }
 
 #[test]
-fn what_was_approved_and_never_opened_can_be_seen() {
+fn approved_logins_without_a_session_are_listed() {
     let world = World::new();
     let machine = world.machine().pam_stack(WITHOUT_BOB).reporting().start();
     approved(&world, &machine, "alice");

@@ -102,7 +102,7 @@ fn the_one_of_several_that_is_chosen_is_denied_and_the_other_goes_on_waiting() {
 }
 
 #[test]
-fn a_reader_that_has_seen_enough_is_no_error() {
+fn a_closed_pipe_is_not_an_error() {
     let world = world_with_logins(1);
     for verb in
         [&["audit", "search"][..], &["login", "list", "--csv"], &["audit", "export"], &["login", "list"]]

@@ -98,14 +98,14 @@ fn arrows_in_the_server_point_downward() {
 }
 
 #[test]
-fn the_arrows_in_the_architecture_are_these() {
+fn the_architecture_page_has_these_arrows() {
     let page = fs::read_to_string(root().join("docs/architecture.md")).unwrap();
     let drawn: Vec<String> = ARROWS.iter().map(|line| line.join("  ")).collect();
     assert!(page.contains(&drawn.join("\n")), "docs/architecture.md draws other arrows");
 }
 
 #[test]
-fn sql_stands_in_stores_and_in_db() {
+fn sql_is_only_in_stores_and_in_db() {
     let is_sql = |line: &&str| {
         ["\"SELECT ", "\"INSERT INTO ", "\"UPDATE ", "\"DELETE FROM "].iter().any(|sql| line.contains(sql))
     };
@@ -221,7 +221,7 @@ const UNSAFE: &[&str] =
     &["pam_kbmfa/src/sys.rs", "pam_kbmfa/src/sys/allocator.rs", "kbmfa-host/src/doctor/application.rs"];
 
 #[test]
-fn unsafe_code_stands_in_one_room() {
+fn unsafe_code_is_only_in_the_listed_files() {
     let mut faults = Vec::new();
     for dir in ["kbmfa-finding", "kbmfa-host", "kbmfa-proto", "kbmfa-server", "pam_kbmfa", "tests"] {
         for (file, text) in files(dir, "rs") {
@@ -238,7 +238,7 @@ fn unsafe_code_stands_in_one_room() {
 
 /// A guard that lives across another call can wait for itself: see `kbmfa-server/src/shared.rs`.
 #[test]
-fn locks_stand_in_one_file() {
+fn locks_are_only_in_one_file() {
     // The others: requests to one child process wait for each other, and a panic hook never waits.
     let allowed = [
         "kbmfa-server/src/shared.rs",

@@ -176,7 +176,7 @@ mod tests {
     }
 
     #[test]
-    fn people_are_those_with_a_uid_and_a_shell_of_theirs() {
+    fn people_have_a_normal_uid_and_a_login_shell() {
         assert_eq!(person("alice:x:2001:2001::/home/alice:/bin/bash"), Some("alice"));
         for line in [
             "root:x:0:0:root:/root:/bin/bash",
@@ -198,7 +198,7 @@ mod tests {
     }
 
     #[test]
-    fn a_module_that_is_not_there_is_a_fault_that_says_so() {
+    fn a_missing_module_is_a_fault_that_is_named() {
         let dir = tempfile::tempdir().unwrap();
         fs::write(dir.path().join("sshd"), "account required /nonexistent/pam_kbmfa.so\n").unwrap();
         let stack = super::super::stack::read(&[dir.path().to_owned()], "sshd").unwrap();

@@ -302,7 +302,7 @@ mod tests {
     }
 
     #[test]
-    fn a_module_that_is_nowhere_is_a_fault() {
+    fn a_module_in_no_directory_is_a_fault() {
         for named in ["pam_kbmfa_nowhere.so", "/nonexistent/pam_kbmfa.so"] {
             assert_eq!(module(named)[0].level, Level::Fault, "{named}");
         }

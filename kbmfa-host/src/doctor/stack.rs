@@ -339,7 +339,7 @@ mod tests {
     }
 
     #[test]
-    fn a_line_that_libpam_would_not_understand_is_named() {
+    fn a_line_that_libpam_cannot_parse_is_named() {
         for (text, place) in [
             ("auth required pam_unix.so\nauth\n", "sshd:2: the line is incomplete"),
             ("what required pam_unix.so\n", "\"what\" is not a type"),

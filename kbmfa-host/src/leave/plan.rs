@@ -83,7 +83,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_is_ours_goes_by_name_and_what_is_somebody_elses_stays() {
+    fn our_files_are_removed_by_name_and_others_are_kept() {
         let dir = tempfile::tempdir().unwrap();
         let root = dir.path();
         let (etc, spool) = (root.join("etc/kbmfa"), root.join("var/lib/kbmfa-host/spool"));

@@ -156,7 +156,7 @@ mod tests {
     }
 
     #[test]
-    fn who_left_without_a_descriptor_is_noticed_between_two_polls() {
+    fn a_person_who_leaves_without_an_event_is_noticed_between_two_polls() {
         let (near, _far) = UnixStream::pair().unwrap();
         let (watch, start): (Watch, _) = (Arc::new(Impatient::default()), now());
         let event = wait(Some(&readable(&near)), Some(&watch), start + Duration::from_secs(60)).unwrap();

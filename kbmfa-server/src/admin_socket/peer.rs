@@ -146,7 +146,7 @@ mod tests {
     }
 
     #[test]
-    fn who_is_in_no_group_or_has_no_account_may_nothing() {
+    fn a_peer_without_a_group_or_account_has_no_rights() {
         let access = |uid, group| Peer::look_up(uid, LoginUid::Unset, group).map(|peer| peer.access);
         let stranger = Uid::from_raw(4_000_123);
         assert_eq!(access(Uid::from_raw(0), None), Ok(Access::Full));

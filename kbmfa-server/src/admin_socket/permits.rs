@@ -141,7 +141,7 @@ mod tests {
     }
 
     #[test]
-    fn strangers_hold_no_place_of_the_members() {
+    fn strangers_use_no_permit_of_the_members() {
         let permits = Permits::default();
         let strangers: Vec<Permit> = (1000..1100)
             .flat_map(|uid| [uid; 4])

@@ -113,7 +113,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_line_of_ours_is_not_read() {
+    fn a_line_that_is_not_of_an_export_is_refused() {
         let seal = "0".repeat(64);
         let good = format!(r#"{{"seq":1,"prev":"{seal}","seal":"{seal}","body":"{{\"seq\":1}}"}}"#);
         assert!(from_line(&good).is_some_and(|link| link.columns_match));

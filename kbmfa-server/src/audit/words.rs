@@ -102,7 +102,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_typed_is_read_as_words() {
+    fn a_search_is_a_list_of_words() {
         let check = |typed: &str, expected: &[(&str, bool)]| {
             let read = of_search(typed);
             let read: Vec<_> = read.iter().map(|wanted| (wanted.word.as_str(), wanted.beginning)).collect();
@@ -119,7 +119,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn whatever_stands_in_an_event_is_found_by_typing_it(text in "\\PC{0,40}") {
+        fn every_word_of_an_event_is_found_by_a_search(text in "\\PC{0,40}") {
             let event = serde_json::json!({ "note": text }).to_string();
             let words = of_event(&event);
             for wanted in of_search(&text) {

@@ -152,7 +152,7 @@ mod tests {
     }
 
     #[test]
-    fn a_renewal_that_gains_nothing_is_not_made() {
+    fn a_renewal_without_a_later_expiry_is_skipped() {
         let (facts, clock) = ninety_days();
         let present = Present { facts: &facts, by_signer: true };
         clock.advance(DAY * 80);

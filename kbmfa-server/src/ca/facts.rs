@@ -84,7 +84,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_certificate_says_nothing() {
+    fn an_invalid_certificate_is_not_parsed() {
         assert_eq!(of(&CertificateDer::from(vec![1, 2, 3])), None);
         assert_eq!(of_pem(b"-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n"), None);
         assert_eq!(of_pem(b"").map(|found| found.len()), Some(0));

@@ -92,7 +92,7 @@ mod tests {
     }
 
     #[test]
-    fn what_it_writes_is_in_the_database_and_does_not_grow() {
+    fn the_probe_writes_to_the_database_and_does_not_grow() {
         let fixture = fixture();
         block_on(async {
             let mut sizes = Vec::new();
@@ -108,7 +108,7 @@ mod tests {
     }
 
     #[test]
-    fn a_read_only_database_is_told_from_one_that_fails() {
+    fn a_read_only_database_and_a_failing_one_are_distinguished() {
         let fixture = fixture();
         block_on(async {
             fixture.db.write("note", |tx| meta::set(tx, meta::READ_ONLY, "yes")).await.unwrap();

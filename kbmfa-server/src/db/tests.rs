@@ -15,7 +15,7 @@ fn pools(db: &Db) -> Vec<String> {
 }
 
 #[test]
-fn work_that_fails_leaves_nothing_behind_and_spoils_nobody_elses() {
+fn failed_work_leaves_nothing_behind_and_does_not_affect_other_work() {
     let fixture = testing::fixture();
     fixture.db.write_blocking("good", insert("good")).unwrap();
     let failed = fixture.db.write_blocking("bad", |tx| {

@@ -92,7 +92,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn sources_that_hold_nothing_are_forgotten() {
+    async fn sources_without_permits_are_removed() {
         let pool = Pool::new(9, 2);
         let held = pool.acquire(source("198.51.100.1")).await.unwrap();
         for n in 0..3_000_u32 {

@@ -181,7 +181,7 @@ mod tests {
     }
 
     #[test]
-    fn however_many_strangers_there_are_the_record_stays_short() {
+    fn any_number_of_strangers_causes_few_audit_events() {
         let mut gathered = Gathered::default();
         let knocks = (0..100_000_u32).map(|n| (What::AuthToken, IpAddr::from(n.to_be_bytes()).into()));
         assert_eq!(knocks.filter_map(|knock| gathered.add(knock)).count(), SOURCES_MAX);

@@ -150,7 +150,7 @@ mod tests {
     }
 
     #[test]
-    fn the_protocol_has_these_routes_and_no_others() {
+    fn the_server_has_exactly_the_routes_of_the_protocol_page() {
         let page = include_str!("../../../docs/protocol.md");
         let cells = page.lines().filter_map(|line| line.strip_prefix("| `")?.split_once('`'));
         let told = cells.filter(|(cell, _)| cell.contains(" /v1/"));

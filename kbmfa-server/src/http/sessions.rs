@@ -42,7 +42,7 @@ mod tests {
     use proptest::prelude::*;
 
     #[test]
-    fn a_report_that_makes_no_sense_does_not_hold_up_the_others() {
+    fn an_invalid_report_does_not_block_the_others() {
         let good = r#"{"id":"00112233445566778899aabbccddeeff","event":"closed","service":"sshd","user":"alice",
             "rhost":null,"tty":null,"connection":{"id":"x","ssh":null},"at_us":0,"module_version":"9","new":1}"#;
         let renamed = good.replace("closed", "renamed");

@@ -269,7 +269,7 @@ mod tests {
     }
 
     #[test]
-    fn things_are_listed_by_kind_and_in_the_order_of_their_names() {
+    fn items_are_listed_by_kind_in_the_order_of_their_names() {
         let thing = |table: &'static Table, name: &str| match &table.at_restore {
             AtRestore::Listed(listing) => Thing { listing, name: name.into() },
             other => panic!("{other:?}"),
@@ -364,7 +364,7 @@ mod tests {
     }
 
     #[test]
-    fn a_backup_that_is_no_earlier_state_is_told_from_one_that_is() {
+    fn a_backup_that_is_not_an_earlier_state_is_recognised() {
         let fixture = sqlite_fixture();
         machine(&fixture, "web1", true);
         let (_dir, backup) = backup_of(&fixture);
@@ -386,7 +386,7 @@ mod tests {
     }
 
     #[test]
-    fn a_restored_database_takes_nothing_until_the_gap_is_on_record() {
+    fn a_restored_database_is_read_only_until_the_gap_is_recorded() {
         let fixture = sqlite_fixture();
         let (before, after) = (Some("9:aaaaaaaaaaaa".to_owned()), "0:000000000000".to_owned());
         let (file, by, at) = ("b".to_owned(), "console:root".to_owned(), Time::from_micros(0));

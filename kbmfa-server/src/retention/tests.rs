@@ -56,7 +56,7 @@ fn kept(world: &World) -> Vec<u8> {
 }
 
 #[test]
-fn what_is_old_and_over_is_removed_and_its_events_stay() {
+fn old_rows_that_have_ended_are_removed_and_their_events_kept() {
     let world = World::new();
     world.let_in(1, 1);
     world.report(1, Opened, 1);
@@ -101,7 +101,7 @@ fn an_ask_that_was_posted_twice_is_removed_with_its_copies() {
 }
 
 #[test]
-fn what_has_not_ended_stays_however_old() {
+fn rows_that_have_not_ended_are_kept_however_old() {
     let world = World::new();
     open(&world, 1, 1);
     open(&world, 2, 2);

@@ -242,7 +242,7 @@ mod tests {
     }
 
     #[test]
-    fn a_machine_that_never_heard_of_its_success_may_join_again_with_a_new_token() {
+    fn a_machine_that_missed_the_reply_may_join_again_with_a_new_token() {
         let (fixture, token) = with_token();
         join_as(&fixture, &token, "a").unwrap();
         fixture.clock.advance(JOIN_TOKEN_LIFE);

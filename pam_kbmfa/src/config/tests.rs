@@ -92,7 +92,7 @@ on_unreachable = "sometimes"
 }
 
 #[test]
-fn a_name_without_an_address_is_a_fault_because_none_is_looked_up() {
+fn a_name_without_an_address_is_a_fault_because_names_are_never_looked_up() {
     let faults = parse(r#"servers = ["https://kbmfa.example"]"#).unwrap_err();
     assert!(faults[0].contains("a login never looks names up"), "{faults:?}");
 }

@@ -196,7 +196,7 @@ fn a_hang_up_cancels_whenever_it_comes() {
 }
 
 #[test]
-fn whoever_left_before_pam_is_told_does_not_get_in() {
+fn a_person_who_left_before_pam_gets_the_result_is_not_let_in() {
     check([Open(reply(State::Approved)), HangUp, Cancel], Outcome::HungUp);
     check([Open(reply(State::Pending)), Wait(9000, reply(State::Approved)), HangUp, Cancel], Outcome::HungUp);
     let nobody = Err(Failure::Unreachable("refused".into()));
@@ -276,7 +276,7 @@ fn nobody_waits_beyond_the_deadline() {
 }
 
 #[test]
-fn a_server_that_does_not_hold_the_call_is_not_asked_without_end() {
+fn a_server_that_does_not_hold_the_call_is_not_polled_in_a_loop() {
     let at_once = || Wait(1, reply(State::Pending));
     let steps = std::iter::once(Open(reply(State::Pending)))
         .chain(std::iter::repeat_with(at_once).take(291)) // 73 s by 251 ms

@@ -103,7 +103,7 @@ fn what_could_not_be_sent_goes_out_once_with_the_next_report() {
 }
 
 #[test]
-fn a_dead_server_leaves_the_next_one_its_share_of_the_time() {
+fn a_dead_server_leaves_time_for_the_next_one() {
     let world = World::new();
     let addresses = [world.address(false, 10_000), world.address(true, 100)];
     world.deliver(1, &addresses);
@@ -194,7 +194,7 @@ impl Post for Bomb {
 }
 
 #[test]
-fn a_fault_in_a_report_harms_no_login() {
+fn a_failing_report_affects_no_login() {
     let world = World::new();
     Spool::make(&world.spool).unwrap().keep(report(1, SessionEvent::Opened)).unwrap();
     let (open, mut pam) = (open_login(), TestPam::default());

@@ -42,7 +42,7 @@ fn a_spool_that_was_never_used_is_no_fault() {
 }
 
 #[test]
-fn it_is_its_owners_alone() {
+fn only_its_owner_can_use_it() {
     let (_dir, path, spool) = spool();
     spool.keep(report(1, SessionEvent::Opened)).unwrap();
     assert_eq!(fs::metadata(&path).unwrap().mode() & 0o7777, 0o700);
@@ -70,7 +70,7 @@ fn reports_come_out_oldest_first_until_they_are_handed_in() {
 }
 
 #[test]
-fn when_it_is_full_the_oldest_goes_and_an_alarm_goes_last() {
+fn a_full_spool_drops_the_oldest_report_and_alarms_last() {
     let (_dir, _path, mut spool) = spool();
     spool.kept_max = 2;
     spool.keep(report(1, SessionEvent::LetInUnreachable)).unwrap();
@@ -87,7 +87,7 @@ fn when_it_is_full_the_oldest_goes_and_an_alarm_goes_last() {
 }
 
 #[test]
-fn a_broken_file_is_removed_and_named_and_holds_up_no_other() {
+fn an_invalid_file_is_removed_and_named_and_blocks_no_other() {
     let (_dir, path, spool) = spool();
     let name = |id: u8| Name::of(&report(id, SessionEvent::Opened)).to_string();
     let put = |name: String, text: &[u8]| {
@@ -107,7 +107,7 @@ fn a_broken_file_is_removed_and_named_and_holds_up_no_other() {
 }
 
 #[test]
-fn files_of_other_names_are_nobodys_business_here() {
+fn files_with_other_names_are_ignored() {
     let (_dir, path, spool) = spool();
     for name in ["authorized_keys", "1-2.report", ".half-x", "x.alarm"] {
         fs::write(path.join(name), "mine").unwrap();
@@ -153,7 +153,7 @@ proptest! {
     }
 
     #[test]
-    fn a_batch_fits_into_a_request_and_nothing_is_left_for_ever(keys in prop::collection::vec(0..4096_usize, 1..20)) {
+    fn a_batch_fits_into_a_request_and_every_report_is_sent_in_the_end(keys in prop::collection::vec(0..4096_usize, 1..20)) {
         let (_dir, _path, spool) = spool();
         for (id, length) in (0_u8..).zip(&keys) {
             let key = Some("k".repeat(*length));

@@ -37,7 +37,7 @@ fn a_shape_that_means_no_to_a_person_denies() {
 }
 
 #[test]
-fn whoever_reacts_with_what_looks_like_a_yes_is_told_once_what_counts() {
+fn a_reaction_that_looks_like_a_yes_gets_one_reply_with_what_counts() {
     let world = ChatWorld::new();
     let machine = world.machine().start();
     let asked = Asked::new(&world, &machine);
@@ -58,7 +58,7 @@ fn whoever_reacts_with_what_looks_like_a_yes_is_told_once_what_counts() {
 }
 
 #[test]
-fn that_an_ask_was_deleted_is_told_in_the_channel_and_in_the_logins_story() {
+fn a_deleted_ask_is_announced_in_the_channel_and_in_the_audit_log() {
     let world = ChatWorld::with(&[("policy", "channels", "[\"keybase\", \"console\"]")], "");
     let machine = world.machine().start();
     let asked = Asked::new(&world, &machine);

@@ -53,7 +53,7 @@ fn the_bot_itself_approves_nothing() {
 }
 
 #[test]
-fn whoever_was_removed_a_second_before_does_not_count_and_counts_when_back() {
+fn a_member_removed_a_second_before_does_not_count_and_counts_when_back() {
     let world = ChatWorld::new();
     let machine = world.machine().start();
     let asked = Asked::new(&world, &machine);
@@ -143,7 +143,7 @@ fn under_not_self_an_employee_cannot_approve_their_own_login_in_chat() {
 }
 
 #[test]
-fn whoever_leaves_the_team_can_neither_approve_nor_log_in() {
+fn a_person_who_leaves_the_team_can_neither_approve_nor_log_in() {
     let world = ChatWorld::with(&[("policy", "require_member", "true")], "");
     for (user, name) in [("alice", "alice"), ("bob", "bob")] {
         let email = format!("{user}@example.com");

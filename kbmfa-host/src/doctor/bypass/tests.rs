@@ -101,7 +101,7 @@ fn what_lets_in_before_our_line_is_a_fault() {
 }
 
 #[test]
-fn what_ends_or_jumps_elsewhere_is_none() {
+fn other_controls_are_not_jumps_to_the_end() {
     // The jump lands on our line, or before it.
     well(
         "account [success=1 default=ignore] a.so\naccount requisite pam_deny.so\naccount required pam_kbmfa.so\n",
@@ -137,7 +137,7 @@ fn a_stack_that_asks_nobody_is_a_fault() {
 }
 
 #[test]
-fn a_module_that_is_not_there_fails_its_line_and_is_named() {
+fn a_missing_module_fails_its_line_and_is_named() {
     let look = |sshd: &str| {
         let dir = tempfile::tempdir().unwrap();
         fs::write(dir.path().join("sshd"), sshd).unwrap();
@@ -171,7 +171,7 @@ fn arguments_that_are_not_understood_are_a_fault() {
 }
 
 #[test]
-fn whoever_trusts_the_stack_needs_something_on_it_that_checks_and_ends_the_login() {
+fn first_factor_stack_needs_a_module_that_authenticates_and_ends_the_login() {
     let ours = "auth required pam_kbmfa.so first_factor=stack\n";
     let unchecked = "none of them authenticates";
     ill(Level::Fault, ours, unchecked);
@@ -190,7 +190,7 @@ fn whoever_trusts_the_stack_needs_something_on_it_that_checks_and_ends_the_login
 }
 
 #[test]
-fn root_needs_nobodys_leave_for_su_and_is_everybody_to_sshd() {
+fn rootok_lets_root_use_su_and_everybody_use_sshd() {
     let stack = "auth sufficient pam_rootok.so\nauth requisite pam_unix.so\nauth required pam_kbmfa.so first_factor=stack\n";
     let su = look_at("su", stack);
     assert!(su.iter().all(|finding| finding.level == Level::Ok), "{su:?}");
@@ -203,7 +203,7 @@ fn root_needs_nobodys_leave_for_su_and_is_everybody_to_sshd() {
 }
 
 #[test]
-fn the_fix_is_one_that_lets_people_in_who_may() {
+fn the_fix_still_lets_in_people_who_may_log_in() {
     let fix = |stack: &str| {
         let ours = "auth required pam_kbmfa.so first_factor=stack\n";
         let findings = look(&format!("{stack}{ours}"));

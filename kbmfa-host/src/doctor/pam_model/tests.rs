@@ -113,7 +113,7 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(200))]
 
     #[test]
-    fn the_walk_ends_where_libpam_does(files in files()) {
+    fn the_model_ends_as_libpam_does(files in files()) {
         let dir = files.write();
         let stack = stack::read(&[dir.path().to_owned()], "top").unwrap();
         // Of a service without a single module libpam takes another one's.

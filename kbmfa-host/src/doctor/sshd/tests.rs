@@ -55,12 +55,12 @@ fn the_packaged_settings_are_well_in_every_phase() {
 }
 
 #[test]
-fn without_pam_nothing_else_matters() {
+fn without_usepam_nothing_else_is_checked() {
     ill(Level::Fault, ACCOUNT, "usepam no", "never calls the module");
 }
 
 #[test]
-fn sshd_has_to_be_more_patient_than_the_module_but_in_the_session_phase() {
+fn logingracetime_must_exceed_the_deadline_except_in_the_session_phase() {
     ill(Level::Fault, ACCOUNT, "logingracetime 75", "could still be approved");
     ill(Level::Weak, AUTH, "logingracetime 94", "has little time left");
     well(ACCOUNT, "logingracetime 95");
@@ -75,7 +75,7 @@ fn the_default_of_maxstartups_is_weak_where_a_waiting_login_takes_a_slot() {
 }
 
 #[test]
-fn a_way_in_that_leads_past_the_auth_line_is_a_fault_unless_another_line_asks() {
+fn a_method_that_avoids_the_auth_line_is_a_fault_unless_another_line_asks() {
     let past = "authenticationmethods publickey publickey,keyboard-interactive";
     for (methods, found) in
         [(past, "publickey alone avoids"), ("authenticationmethods any", "publickey alone avoids")]
@@ -86,7 +86,7 @@ fn a_way_in_that_leads_past_the_auth_line_is_a_fault_unless_another_line_asks() 
 }
 
 #[test]
-fn a_list_that_cannot_be_gone_through_is_a_fault() {
+fn a_list_of_methods_that_can_never_succeed_is_a_fault() {
     ill(Level::Fault, AUTH, "kbdinteractiveauthentication no", "asks for it");
 }
 
@@ -98,7 +98,7 @@ fn beginning_without_a_key_wants_first_factor_stack() {
 }
 
 #[test]
-fn passwords_beside_keyboard_interactive_are_weak() {
+fn passwords_beside_keyboard_interactive_are_reported_as_weak() {
     let both =
         "passwordauthentication yes\nauthenticationmethods publickey,password publickey,keyboard-interactive";
     ill(Level::Weak, AUTH, both, "asked twice");
@@ -107,7 +107,7 @@ fn passwords_beside_keyboard_interactive_are_weak() {
 }
 
 #[test]
-fn where_nothing_is_said_only_methods_that_are_on_are_ways_in() {
+fn without_authenticationmethods_each_enabled_method_is_checked() {
     let without_keys = "authenticationmethods any\npubkeyauthentication no";
     well("auth requisite pam_unix.so\nauth required pam_kbmfa.so first_factor=stack\n", without_keys);
     ill(Level::Fault, AUTH, &format!("{without_keys}\ngssapiauthentication yes"), "gssapi-with-mic alone");

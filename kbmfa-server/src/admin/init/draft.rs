@@ -63,7 +63,7 @@ mod tests {
     use std::path::Path;
 
     #[test]
-    fn what_is_written_reads_back_whatever_is_in_it() {
+    fn any_field_reads_back_as_it_was_written() {
         let (state_dir, names) = ("/srv/k\"b\\m\tf'a", ["kbmfa.example", "2001:db8::1"]);
         let mut draft = Draft::new();
         draft.set(("server", "state_dir"), state_dir);

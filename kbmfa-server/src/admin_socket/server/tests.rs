@@ -127,7 +127,7 @@ async fn a_frame_that_is_too_long_is_refused_before_it_comes() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_reload_says_what_came_of_it_or_that_it_takes_too_long() {
+async fn a_reload_returns_its_result_or_times_out() {
     let mut bed = Bed::new();
     let (first, second) = (bed.connect(), bed.connect());
     let outcomes = [Ok(Some("a note".to_owned())), Err("the file is wrong".to_owned())];

@@ -191,7 +191,7 @@ mod tests {
     }
 
     #[test]
-    fn words_made_by_another_rule_are_made_anew() {
+    fn an_index_of_another_version_is_rebuilt() {
         let fixture = with_events(3);
         let older = |tx: &Tx<'_>| tx.execute("UPDATE event_words_state SET form = 0", &[]);
         fixture.db.write_blocking("older", older).unwrap();

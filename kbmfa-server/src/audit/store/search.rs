@@ -294,7 +294,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_typed_is_never_the_indexs_own_language() {
+    fn a_search_is_never_an_expression_of_the_index() {
         for typed in [
             "%' OR 1=1 --",
             "web1 OR web2",
@@ -315,7 +315,7 @@ mod tests {
     proptest! {
         #![proptest_config(ProptestConfig::with_cases(64))]
         #[test]
-        fn whatever_was_put_on_record_is_found_by_copying_it(note in "\\PC{0,30}|[ -~]{0,30}", user in "[ -~]{1,9}") {
+        fn every_recorded_text_is_found_by_a_search(note in "\\PC{0,30}|[ -~]{0,30}", user in "[ -~]{1,9}") {
             let note = SafeText::new(&note);
             let fixture = fixture();
             let by = Event::new(Kind::AnswerGiven, Actor::new("console:root"));
@@ -328,7 +328,7 @@ mod tests {
     }
 
     #[test]
-    fn words_and_the_other_things_hold_together() {
+    fn words_and_other_criteria_must_all_match() {
         let some = |text: &str| Some(text.to_owned());
         let filter = |text: &str| Filter { text: some(text), ..Filter::default() };
         check(Filter { user: some("alice"), ..filter("web2") }, &[4]);

@@ -59,7 +59,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_version_counts_the_steps() {
+    fn the_schema_version_is_the_number_of_steps() {
         assert_eq!(usize::try_from(SCHEMA_VERSION).unwrap(), STEPS.len());
     }
 

@@ -185,7 +185,7 @@ mod tests {
     }
 
     #[test]
-    fn too_much_bulk_work_is_refused_and_takes_no_place_of_urgent_work() {
+    fn too_much_bulk_work_is_refused_and_takes_no_slot_of_urgent_work() {
         let (sender, mut queue) = new();
         for job in 0..u32::try_from(BULK_MAX).unwrap() {
             sender.send(Bulk, job).unwrap();

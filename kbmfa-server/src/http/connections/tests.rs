@@ -37,7 +37,7 @@ fn evicted(permit: &ConnectionPermit) -> bool {
 }
 
 #[tokio::test(start_paused = true)]
-async fn those_that_have_sent_nothing_go_first_and_nobody_is_turned_away() {
+async fn silent_connections_are_evicted_first_and_no_new_one_is_rejected() {
     let (limiter, seen) = limiter(100, 3);
     let here = source("192.0.2.1");
     let (oldest, silent, talking) = (limiter.admit(here), limiter.admit(here), limiter.admit(here));
@@ -54,7 +54,7 @@ async fn those_that_have_sent_nothing_go_first_and_nobody_is_turned_away() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn where_all_places_are_taken_the_source_with_most_of_them_gives_one() {
+async fn when_all_permits_are_used_the_source_with_most_connections_loses_one() {
     let (limiter, _) = limiter(5, 4);
     let crowd: Vec<_> = (0..4).map(|_| limiter.admit(source("192.0.2.1"))).collect();
     let alone = limiter.admit(source("2001:db8::1"));
@@ -64,7 +64,7 @@ async fn where_all_places_are_taken_the_source_with_most_of_them_gives_one() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_proven_connection_takes_a_place_of_its_own_and_is_never_evicted() {
+async fn a_proven_connection_has_its_own_permit_and_is_never_evicted() {
     let (limiter, seen) = limiter(2, 2);
     let here = source("192.0.2.1");
     let proven = limiter.admit(here);
@@ -79,7 +79,7 @@ async fn a_proven_connection_takes_a_place_of_its_own_and_is_never_evicted() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn places_of_proven_connections_are_bounded_for_each_machine_and_each_source_and_in_all() {
+async fn permits_of_proven_connections_are_limited_for_each_machine_and_each_source_and_in_all() {
     let (limiter, seen) = limiter(99, 99);
     let prove = |address: &str, name: &str, at_most| {
         let permit = limiter.admit(source(address));
@@ -124,7 +124,7 @@ async fn an_unproven_connection_ends_in_time_unless_the_server_is_busy_with_it()
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_the_system_has_no_room_for_is_made_room_for() {
+async fn without_file_descriptors_an_unproven_connection_is_evicted() {
     let (limiter, _) = limiter(9, 9);
     let crowd: Vec<_> = (0..3).map(|_| limiter.admit(source("192.0.2.1"))).collect();
     limiter.make_room();
@@ -139,7 +139,7 @@ fn any_stage() -> impl Strategy<Value = Stage> {
 
 proptest! {
     #[test]
-    fn the_victim_is_of_the_least_stage_and_the_oldest_only_if_it_is_silent_or_alone(
+    fn the_evicted_connection_is_of_the_lowest_stage_and_the_oldest_only_if_silent_or_alone(
         stages in prop::collection::vec(any_stage(), 0..20), random: usize,
     ) {
         let Some(chosen) = victim(&stages, |bound| random % bound) else {

@@ -88,7 +88,7 @@ fn a_process_that_is_out_of_descriptors_while_it_waits_waits_on() {
 }
 
 #[test]
-fn what_a_shell_hands_on_is_no_hindrance() {
+fn inherited_umask_directory_and_limits_have_no_effect() {
     let world = World::new();
     let machine = with_su(world.machine());
     for before in ["umask 000", "umask 777", "mkdir /tmp/gone; cd /tmp/gone; rmdir /tmp/gone", "ulimit -f 0"]
@@ -104,7 +104,7 @@ fn what_a_shell_hands_on_is_no_hindrance() {
 }
 
 #[test]
-fn what_is_kept_for_later_is_roots_alone_whatever_the_umask() {
+fn only_root_can_read_the_spool_whatever_the_umask() {
     let world = World::new();
     let machine = with_su(world.machine());
     machine.set("on_unreachable", "\"allow\"");
@@ -128,7 +128,7 @@ fn what_is_kept_for_later_is_roots_alone_whatever_the_umask() {
 }
 
 #[test]
-fn who_leaves_no_room_for_the_record_of_a_fail_open_dies_or_is_in_the_log() {
+fn a_process_that_may_write_no_files_dies_or_leaves_an_alert() {
     let world = World::new();
     let machine = with_su(world.machine());
     machine.set("on_unreachable", "\"allow\"");

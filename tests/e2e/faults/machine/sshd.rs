@@ -61,7 +61,7 @@ fn wait_in_line(world: &World, machine: &Machine, users: &[&str]) -> Vec<Login> 
 }
 
 #[test]
-fn a_full_maxstartups_drops_who_comes_next_and_harms_no_waiting_login() {
+fn a_full_maxstartups_drops_new_connections_and_affects_no_waiting_login() {
     for root in [Root::Debian12, Root::Debian13] {
         let world = World::new();
         let machine = world.machine().root(root).sshd_lines("MaxStartups 3").start();

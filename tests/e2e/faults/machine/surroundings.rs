@@ -128,7 +128,7 @@ fn forges(machine: &Machine) {
 }
 
 #[test]
-fn what_people_put_into_pams_environment_after_the_module_changes_nothing() {
+fn changes_of_pams_environment_after_the_module_have_no_effect() {
     let world = World::new();
     // As Debian 12 has it, in the place that the recipe names.
     let stack = "auth required pam_deny.so\naccount required pam_unix.so\n\

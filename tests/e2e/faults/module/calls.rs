@@ -107,7 +107,7 @@ fn no_failing_system_call_lets_anybody_in_whom_nobody_answers_for() {
 }
 
 #[test]
-fn a_login_that_cannot_even_wait_does_not_ask_the_server_without_end() {
+fn a_login_that_cannot_wait_does_not_poll_the_server_in_a_loop() {
     let (_world, application) = asked_about();
     let trace = Trace::new();
     let poll = Injection { call: "ppoll".into(), fault: "error=ENOMEM".into(), when: "6+".into() };
@@ -135,7 +135,7 @@ fn network_alone_opens(injection: &Injection) -> Due {
 }
 
 #[test]
-fn where_unreachable_means_allow_a_fault_of_the_machine_itself_is_none_of_the_network() {
+fn with_on_unreachable_allow_a_fault_of_the_machine_is_not_one_of_the_network() {
     let (_world, application) = decided_at_once();
     application.set("on_unreachable", "\"allow\"");
     sweep(1, &application, (DENIED, "account"), network_alone_opens);

@@ -40,7 +40,7 @@ fn injections(calls: &Calls) -> Vec<Injection> {
 }
 
 #[test]
-fn where_unreachable_means_allow_no_delay_makes_a_healthy_server_unreachable() {
+fn with_on_unreachable_allow_no_delay_makes_a_healthy_server_unreachable() {
     let (_world, application) = decided_at_once();
     application.set("on_unreachable", "\"allow\"");
     assert!(application.run(APPROVED, "account", 1).granted(), "the bed lets nobody in at all");

@@ -13,7 +13,7 @@ const HOUR: i64 = 3_600;
 const DAY: i64 = 86_400;
 
 #[test]
-fn the_servers_clock_an_hour_ahead_ends_the_window_and_the_next_login_is_as_ever() {
+fn the_servers_clock_an_hour_ahead_ends_the_window_and_the_next_login_works() {
     let (world, clock) = World::on_clock(&[]);
     let machine = world.machine().start();
     let login = machine.ssh("alice", &["echo", "in"]);
@@ -30,7 +30,7 @@ fn the_servers_clock_an_hour_ahead_ends_the_window_and_the_next_login_is_as_ever
 }
 
 #[test]
-fn the_servers_clock_an_hour_behind_holds_no_answer_up() {
+fn the_servers_clock_an_hour_behind_delays_no_answer() {
     let (world, clock) = World::on_clock(&[]);
     let machine = world.machine().start();
     for behind in [-HOUR, -2 * HOUR] {
@@ -64,7 +64,7 @@ fn the_servers_clock_an_hour_behind_keeps_nobody_waiting_beyond_the_machines_dea
 }
 
 #[test]
-fn what_was_asked_and_denied_while_the_servers_clock_was_ahead_holds_nobody_up_when_it_is_right_again() {
+fn asks_and_denials_while_the_servers_clock_was_ahead_do_not_count_when_it_is_right_again() {
     let (world, clock) = World::on_clock(&[("login", "asks_per_user", "1")]);
     let machine = world.machine().start();
     clock.set(HOUR);
@@ -116,7 +116,7 @@ fn the_machines_clock_neither_shortens_nor_stretches_a_wait() {
 }
 
 #[test]
-fn a_machine_whose_date_is_far_off_takes_no_certificate() {
+fn a_machine_with_a_wrong_date_accepts_no_certificate() {
     let world = World::new();
     let machine = world.machine().own_clock().start();
     machine.set("on_unreachable", "\"allow\"");

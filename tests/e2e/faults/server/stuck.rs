@@ -155,7 +155,7 @@ fn a_loop_that_comes_back_in_time_makes_the_server_ready_again() {
 
 /// With one thread for all tasks, which is blocked: neither a request nor a timer gets through.
 #[test]
-fn a_runtime_that_stands_still_ends_the_process() {
+fn a_stalled_runtime_ends_the_process() {
     let world = World::down(None);
     let hang = Hang::of(&world);
     world.server.set_variable("TOKIO_WORKER_THREADS", "1");

@@ -120,7 +120,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_omitted_is_inherited() {
+    fn an_omitted_field_is_inherited() {
         let mut envelope = Envelope::default();
         assert!(envelope.take(full(1)).unwrap().is_empty());
         assert_eq!(envelope.take(json!({"Method": "read"})).unwrap().len(), 2);

@@ -40,7 +40,7 @@ fn a_repeated_reaction_takes_the_first_away_and_says_the_same() {
 }
 
 #[test]
-fn what_a_request_omits_it_inherits() {
+fn a_request_inherits_omitted_fields() {
     let (rig, _service) = Rig::logged_in();
     let mut api = rig.chat();
     api.send("a");
