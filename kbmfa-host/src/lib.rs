@@ -60,9 +60,6 @@ enum Verb {
 
 impl Cli {
     /// Does what was asked for.
-    ///
-    /// # Errors
-    /// An [`Error`] to be printed.
     pub fn run(&self, out: &mut impl Write) -> Result<(), Error> {
         let mut report = |work: &dyn Fn(&mut Report<'_>) -> Result<(), Error>| {
             let mut report = Report::new(out, self.json);

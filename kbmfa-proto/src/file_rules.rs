@@ -56,9 +56,6 @@ impl Distrust {
 }
 
 /// Checks an open file. Root and `own` may own it.
-///
-/// # Errors
-/// [`Distrust`].
 pub fn check(metadata: &Metadata, readers: Readers, own: u32) -> Result<(), Distrust> {
     if !metadata.is_file() {
         return Err(Distrust::NotAFile);
@@ -85,9 +82,6 @@ fn owned_and_closed(metadata: &Metadata, own: u32) -> Result<(), Distrust> {
 
 /// Every directory on the path to this file, its link and its target, in which somebody else could replace
 /// it.
-///
-/// # Errors
-/// Why the file cannot be examined.
 pub fn check_way(path: &Path, own: u32) -> io::Result<Vec<(PathBuf, Distrust)>> {
     let mut found: Vec<(PathBuf, Distrust)> = Vec::new();
     for end in [std::path::absolute(path)?, fs::canonicalize(path)?] {

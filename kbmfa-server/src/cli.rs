@@ -84,9 +84,6 @@ enum Command {
 }
 
 /// Does what the command line says.
-///
-/// # Errors
-/// What went wrong, with a hint where there is one.
 pub fn run(cli: Cli) -> Result<(), Failure> {
     let admin = Admin::new(cli.config, cli.json, cli.utc);
     match cli.command {

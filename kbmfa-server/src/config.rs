@@ -123,9 +123,6 @@ impl Config {
     }
 
     /// Faults of a policy with valid keys, checked against the existing machines and pools.
-    ///
-    /// # Errors
-    /// What the database says.
     pub fn policy_faults(&self, tx: &Tx<'_>) -> Result<Vec<String>, db::Error> {
         let known = Known {
             machines: store::machines(tx)?.into_iter().map(|machine| machine.name).collect(),

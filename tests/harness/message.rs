@@ -57,9 +57,6 @@ fn word(message: &[u8], number: usize) -> String {
 }
 
 /// Reads a request or an answer with its body; an error if the other side closes before its end.
-///
-/// # Errors
-/// What the connection says.
 pub fn read(from: &mut impl Read) -> io::Result<Vec<u8>> {
     let mut message = vec![];
     loop {

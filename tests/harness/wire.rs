@@ -51,9 +51,6 @@ pub fn try_send(tls: &Arc<ClientConfig>, port: u16, request: &str) -> io::Result
 }
 
 /// A connection on which nothing has been sent: TLS begins with the first byte.
-///
-/// # Errors
-/// What the system says.
 pub fn connect(tls: &Arc<ClientConfig>, port: u16) -> io::Result<StreamOwned<ClientConnection, TcpStream>> {
     let stream = TcpStream::connect(("127.0.0.1", port))?;
     stream.set_read_timeout(Some(PATIENCE))?;

@@ -30,7 +30,7 @@ pub enum Verb {
     Reindex,
 }
 
-/// Does it.
+/// Runs the verb.
 ///
 /// # Errors
 /// What went wrong; for `verify`, what is broken.

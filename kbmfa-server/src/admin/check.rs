@@ -10,9 +10,6 @@ use crate::http::open_files;
 use crate::http::tls;
 
 /// Reports everything that is wrong, as the account that the server runs as sees it.
-///
-/// # Errors
-/// What is wrong.
 pub fn run(admin: &Admin) -> Result<(), Failure> {
     admin.become_owner()?;
     let path = admin.config_path().display().to_string();

@@ -26,9 +26,6 @@ pub struct Args {
 }
 
 /// Checks everything, with the rights of the account that the server runs as.
-///
-/// # Errors
-/// If there is a fault.
 pub fn run(admin: &Admin, args: &Args) -> Result<(), Failure> {
     let config = admin.become_owner()?;
     let mut findings = server::settings(&config);

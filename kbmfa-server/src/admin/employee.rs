@@ -67,10 +67,7 @@ pub struct Add {
     keybase_name: Option<KeybaseName>,
 }
 
-/// Does it.
-///
-/// # Errors
-/// What went wrong.
+/// Runs the verb.
 pub fn run(admin: &Admin, verb: Verb) -> Result<(), Failure> {
     match verb {
         Verb::Add(new) => add(admin, new),

@@ -57,10 +57,7 @@ struct Decision {
     reason: Option<String>,
 }
 
-/// Does it.
-///
-/// # Errors
-/// What went wrong.
+/// Runs the verb.
 pub fn run(admin: &Admin, args: Args) -> Result<(), Failure> {
     let source = Source::open(admin, args.socket)?;
     match args.verb {

@@ -58,10 +58,7 @@ pub enum Verb {
     },
 }
 
-/// Does it.
-///
-/// # Errors
-/// What went wrong.
+/// Runs the verb.
 pub fn run(admin: &Admin, verb: Verb) -> Result<(), Failure> {
     match verb {
         Verb::Add(args) => add::run(admin, args),

@@ -41,10 +41,7 @@ pub struct Login {
     service: String,
 }
 
-/// Does it.
-///
-/// # Errors
-/// What went wrong.
+/// Runs the verb.
 pub fn run(admin: &Admin, verb: Verb) -> Result<(), Failure> {
     let Verb::Explain(login) = verb;
     let (config, db) = admin.open()?;

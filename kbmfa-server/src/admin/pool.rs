@@ -42,10 +42,7 @@ pub enum Verb {
     },
 }
 
-/// Does it.
-///
-/// # Errors
-/// What went wrong.
+/// Runs the verb.
 pub fn run(admin: &Admin, verb: Verb) -> Result<(), Failure> {
     match verb {
         Verb::Add { name, machines } => add(admin, &name, machines),

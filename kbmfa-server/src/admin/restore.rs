@@ -29,7 +29,7 @@ pub struct Args {
     confirm: bool,
 }
 
-/// Does it.
+/// Runs the verb.
 ///
 /// # Errors
 /// If a server runs, or the backup is not fit to be restored.

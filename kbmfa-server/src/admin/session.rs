@@ -26,10 +26,7 @@ pub enum Verb {
     },
 }
 
-/// Does it.
-///
-/// # Errors
-/// What went wrong.
+/// Runs the verb.
 pub fn run(admin: &Admin, verb: &Verb) -> Result<(), Failure> {
     match verb {
         Verb::List { open, user, limit } => list(admin, *open, user.as_ref(), *limit),

@@ -24,9 +24,6 @@ pub(super) fn length(head: [u8; HEAD], max: usize) -> io::Result<usize> {
 }
 
 /// The frame of this text.
-///
-/// # Errors
-/// If it is longer than `max`.
 pub(super) fn encode(text: &[u8], max: usize) -> io::Result<Vec<u8>> {
     let head = u32::try_from(text.len()).unwrap_or(u32::MAX).to_be_bytes();
     length(head, max)?;

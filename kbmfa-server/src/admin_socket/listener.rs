@@ -20,9 +20,6 @@ const RETRY: Duration = Duration::from_secs(2);
 
 /// Serves the socket in the state directory. While another server on this state has it, that one gets the
 /// notifications, and this one polls the database.
-///
-/// # Errors
-/// What the system says.
 pub async fn serve_state(state_dir: PathBuf, server: Server, progress: Progress) -> io::Result<()> {
     let path = path_in(&state_dir);
     let listener = loop {

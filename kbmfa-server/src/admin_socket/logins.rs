@@ -227,9 +227,6 @@ fn needs_reason(rules: &Rules) -> bool {
 }
 
 /// Checks that a decision has enough digits of the id, and a reason if one is needed.
-///
-/// # Errors
-/// What is missing.
 pub fn check(decision: &Decision, rules: &Rules) -> Result<(), Refusal> {
     let Decision { id, reason } = decision;
     if id.len() < DIGITS_TO_DECIDE {

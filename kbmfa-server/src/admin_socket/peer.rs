@@ -49,9 +49,6 @@ pub(super) enum Denial {
 
 impl Access {
     /// Whether this request is allowed; for an answer, the approver.
-    ///
-    /// # Errors
-    /// The reason if not.
     pub(super) fn to(&self, request: &Request) -> Result<Option<&Approver>, Denial> {
         match (self, request) {
             (Self::Nothing, _) => Err(Denial::NotInGroup),

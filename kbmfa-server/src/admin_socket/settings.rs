@@ -67,9 +67,6 @@ impl Settings {
 }
 
 /// The group's id, if there is one of this name.
-///
-/// # Errors
-/// What the name service says.
 pub(super) fn gid(name: &str) -> nix::Result<Option<Gid>> {
     Ok(Group::from_name(name)?.map(|group| group.gid))
 }

@@ -26,9 +26,6 @@ struct Line {
 }
 
 /// An event as a line of JSON.
-///
-/// # Errors
-/// If it cannot be written as JSON.
 pub fn to_line(link: &Link) -> Result<String, serde_json::Error> {
     let (prev, seal) = (to_hex(&link.prev), to_hex(&link.seal));
     let line = Line { seq: link.seq, prev, seal, body: link.body.clone() };

@@ -71,9 +71,6 @@ pub fn append(tx: &Tx<'_>, event: &Event) -> Result<Head, Error> {
 }
 
 /// The last event.
-///
-/// # Errors
-/// What the database says.
 pub fn head(tx: &Tx<'_>) -> Result<Head, Error> {
     let last = tx.query_one("SELECT seq, seal FROM event ORDER BY seq DESC LIMIT 1", &[], |row| {
         let seal = row.blob("seal")?;
@@ -94,9 +91,6 @@ pub fn verify(tx: &Tx<'_>, witness: Option<&Witness>) -> Result<Result<Head, Bro
 }
 
 /// [`verify`], continued after a walk over archives.
-///
-/// # Errors
-/// As [`verify`].
 pub fn verify_on(tx: &Tx<'_>, mut walk: Walk) -> Result<Result<Head, Broken>, Error> {
     let stray = "SELECT seq FROM event WHERE seq < 1 ORDER BY seq LIMIT 1";
     if let Some(seq) = tx.query_one(stray, &[], |row| row.integer("seq"))? {
@@ -118,9 +112,6 @@ pub fn verify_on(tx: &Tx<'_>, mut walk: Walk) -> Result<Result<Head, Broken>, Er
 }
 
 /// A page of events after `seq`, up to `last`.
-///
-/// # Errors
-/// What the database says.
 pub fn links(tx: &Tx<'_>, seq: i64, last: i64) -> Result<Vec<Link>, Error> {
     tx.query(
         "SELECT seq, at, kind, actor, claim, login, machine, account, body, prev, seal, version FROM event
@@ -131,9 +122,6 @@ pub fn links(tx: &Tx<'_>, seq: i64, last: i64) -> Result<Vec<Link>, Error> {
 }
 
 /// Numbers of the first and the last event between two moments, as the chain has them.
-///
-/// # Errors
-/// What the database says.
 pub fn between(
     tx: &Tx<'_>,
     since: Option<Time>,
@@ -199,9 +187,6 @@ pub struct Recorded {
 
 /// A page of the events after `seq`, of all processes, with the last one's number. An unchanged number means
 /// that there are no more.
-///
-/// # Errors
-/// What the database says.
 pub fn since(tx: &Tx<'_>, seq: i64) -> Result<(i64, Vec<Recorded>), Error> {
     let rows = tx.query(
         "SELECT seq, kind, actor, login, machine, account, body FROM event WHERE seq > ?1 ORDER BY seq LIMIT ?2",

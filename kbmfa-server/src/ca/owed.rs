@@ -52,17 +52,11 @@ pub(super) fn record(tx: &Tx<'_>, done: Owed) -> Result<(), db::Error> {
 }
 
 /// Whether there are notes.
-///
-/// # Errors
-/// What the database says.
 pub fn is_any(tx: &Tx<'_>) -> Result<bool, db::Error> {
     Ok(meta::get(tx, NOTE)?.is_some())
 }
 
 /// Writes the audit events of what was done while the database was read-only.
-///
-/// # Errors
-/// What the database says.
 pub fn record_all(tx: &Tx<'_>) -> Result<(), db::Error> {
     for (at, done) in noted(tx)? {
         audit::append(tx, &done.event().detail("done-at", at))?;

@@ -57,9 +57,6 @@ fn look(files: &Files, names: &Names, now: Time) -> Result<Option<Found>, Error>
 
 /// Replaces the server's certificate, if it is due. Allowed while the database is read-only: a restored
 /// server has none, and must be able to answer that it waits for the confirmation.
-///
-/// # Errors
-/// Every [`Error`].
 pub fn renew(tx: &Tx<'_>, files: &Files, names: &Names) -> Result<Option<Why>, Error> {
     let Some((why, signer, names)) = look(files, names, tx.now)? else { return Ok(None) };
     if names.is_empty() {
@@ -75,9 +72,6 @@ pub fn renew(tx: &Tx<'_>, files: &Files, names: &Names) -> Result<Option<Why>, E
 }
 
 /// Records that a certificate expires soon, or has expired; false if that was recorded within a day.
-///
-/// # Errors
-/// What the database says.
 pub fn alarm(tx: &Tx<'_>, which: &'static str, not_after: Time) -> Result<bool, Error> {
     let kind = Kind::ServerCertificateExpires;
     let (said, since) = (format!("\"which\":\"{which}\""), Some(tx.now.minus(ALARM_INTERVAL)));
@@ -92,9 +86,6 @@ pub fn alarm(tx: &Tx<'_>, which: &'static str, not_after: Time) -> Result<bool, 
 }
 
 /// Records which authorities a machine trusts.
-///
-/// # Errors
-/// What the database says.
 pub fn reported(tx: &Tx<'_>, caller: &Caller, pins: &[Pin]) -> Result<(), db::Error> {
     let mut pins = pins.to_vec();
     pins.sort_unstable_by_key(Pin::to_string);
@@ -110,17 +101,11 @@ pub fn reported(tx: &Tx<'_>, caller: &Caller, pins: &[Pin]) -> Result<(), db::Er
 }
 
 /// A machine joins, perhaps again: its file is new, so earlier reports do not count.
-///
-/// # Errors
-/// What the database says.
 pub fn joined(tx: &Tx<'_>, machine_id: &str) -> Result<(), db::Error> {
     store::replace_pins(tx, machine_id, &[])
 }
 
 /// Names of the machines that have joined and do not trust this authority.
-///
-/// # Errors
-/// What the database says.
 pub fn untrusting(tx: &Tx<'_>, pin: Pin) -> Result<Vec<String>, Error> {
     let trusting = store::machines_trusting(tx, pin)?;
     let joined = machines::machines(tx)?.into_iter().filter(|machine| machine.credentials > 0);

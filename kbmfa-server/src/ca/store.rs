@@ -30,9 +30,6 @@ pub(super) fn replace_pins(tx: &Tx<'_>, machine_id: &str, pins: &[Pin]) -> Resul
 }
 
 /// Ids of the machines that trust this authority.
-///
-/// # Errors
-/// What the database says.
 pub fn machines_trusting(tx: &Tx<'_>, pin: Pin) -> Result<Vec<String>, Error> {
     let sql = "SELECT machine_id FROM machine_ca WHERE pin = ?1";
     tx.query(sql, &[pin.to_string().into()], |row| row.text("machine_id"))

@@ -56,9 +56,6 @@ impl Table {
 }
 
 /// The id of rows that have a column `id`.
-///
-/// # Errors
-/// If they have none.
 pub fn text_id(row: &Row<'_>) -> Result<String, Error> {
     row.text("id")
 }

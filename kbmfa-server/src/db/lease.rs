@@ -44,9 +44,6 @@ impl Holder {
 }
 
 /// Takes or renews the lease; false while somebody else holds it.
-///
-/// # Errors
-/// What the database says.
 pub fn hold(tx: &Tx<'_>, name: &str, me: &Holder) -> Result<bool, Error> {
     let found =
         tx.query_one("SELECT holder, held_until FROM lease WHERE name = ?1", &[name.into()], |row| {

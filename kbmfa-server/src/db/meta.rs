@@ -6,17 +6,11 @@ use super::{Error, Tx};
 pub const READ_ONLY: &str = "read-only";
 
 /// A note.
-///
-/// # Errors
-/// What the database says.
 pub fn get(tx: &Tx<'_>, name: &str) -> Result<Option<String>, Error> {
     tx.query_one("SELECT value FROM meta WHERE name = ?1", &[name.into()], |row| row.text("value"))
 }
 
 /// Writes a note, or replaces it.
-///
-/// # Errors
-/// What the database says.
 pub fn set(tx: &Tx<'_>, name: &str, value: &str) -> Result<(), Error> {
     tx.execute(
         "INSERT INTO meta (name, value) VALUES (?1, ?2) ON CONFLICT (name) DO UPDATE SET value = excluded.value",
@@ -26,9 +20,6 @@ pub fn set(tx: &Tx<'_>, name: &str, value: &str) -> Result<(), Error> {
 }
 
 /// Removes a note.
-///
-/// # Errors
-/// What the database says.
 pub fn remove(tx: &Tx<'_>, name: &str) -> Result<(), Error> {
     tx.execute("DELETE FROM meta WHERE name = ?1", &[name.into()])?;
     Ok(())

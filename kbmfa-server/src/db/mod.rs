@@ -87,9 +87,6 @@ impl Db {
     }
 
     /// [`Self::open`] with another clock.
-    ///
-    /// # Errors
-    /// As [`Self::open`].
     pub fn with_clock(state_dir: &Path, clock: Arc<dyn Clock>) -> Result<Self, Error> {
         Self::start(Arc::new(Sqlite::new(state_dir.join(FILE), clock)))
     }
@@ -139,9 +136,6 @@ impl Db {
     }
 
     /// [`Self::write`] for programs without an async runtime.
-    ///
-    /// # Errors
-    /// As [`Self::write`].
     pub fn write_blocking<T, E>(
         &self,
         name: &'static str,
@@ -156,9 +150,6 @@ impl Db {
 
     /// Repeats `work`, each time in its own transaction, until it returns false. Between two transactions it
     /// pauses for as long as the last one took, so that other processes, such as the server, can write.
-    ///
-    /// # Errors
-    /// As [`Self::write`].
     #[expect(
         clippy::disallowed_methods,
         reason = "the command line has nothing to do while others have their turn"
@@ -178,9 +169,6 @@ impl Db {
     }
 
     /// Runs `work` on a consistent snapshot. Blocks its thread: async code uses [`Self::read`].
-    ///
-    /// # Errors
-    /// What `work` returns.
     pub fn read_blocking<T, E: From<Error>>(
         &self,
         work: impl FnOnce(&Tx<'_>) -> Result<T, E>,
@@ -202,9 +190,6 @@ impl Db {
     }
 
     /// Runs `work` on a consistent snapshot, on a thread where it may block.
-    ///
-    /// # Errors
-    /// What `work` returns.
     pub async fn read<T, E>(
         &self,
         work: impl FnOnce(&Tx<'_>) -> Result<T, E> + Send + 'static,
@@ -299,9 +284,6 @@ pub struct Changes(Box<dyn engine::Changes>);
 
 impl Changes {
     /// A number that differs from the one before if there was a commit in between.
-    ///
-    /// # Errors
-    /// What the database says.
     pub fn version(&self) -> Result<i64, Error> {
         self.0.version()
     }

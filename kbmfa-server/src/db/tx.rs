@@ -83,18 +83,12 @@ impl<'a> Tx<'a> {
     }
 
     /// Runs one statement; returns how many rows it changed.
-    ///
-    /// # Errors
-    /// What the database says.
     pub fn execute(&self, sql: &str, values: &[Value]) -> Result<usize, Error> {
         self.connection.execute(sql, values)
     }
 
     /// Runs one statement right before the commit, together with those of all work that shares it. Nothing in this
     /// transaction may read what it writes. If it fails, all that work fails.
-    ///
-    /// # Errors
-    /// What the database says.
     pub fn execute_before_commit(&self, sql: &'static str, values: Vec<Value>) -> Result<(), Error> {
         match self.deferred {
             Some(deferred) => deferred.borrow_mut().push((sql, values)),
@@ -104,9 +98,6 @@ impl<'a> Tx<'a> {
     }
 
     /// Runs the deferred statements now.
-    ///
-    /// # Errors
-    /// What the database says.
     pub fn execute_deferred(&self) -> Result<(), Error> {
         let deferred = self.deferred.map(RefCell::take).unwrap_or_default();
         for (sql, values) in deferred {
@@ -116,9 +107,6 @@ impl<'a> Tx<'a> {
     }
 
     /// All rows of a query.
-    ///
-    /// # Errors
-    /// What the database or `read` says.
     pub fn query<T>(
         &self,
         sql: &str,
@@ -134,9 +122,6 @@ impl<'a> Tx<'a> {
     }
 
     /// The first row of a query, if there is one.
-    ///
-    /// # Errors
-    /// What the database or `read` says.
     pub fn query_one<T>(
         &self,
         sql: &str,
@@ -157,65 +142,41 @@ pub struct Row<'a>(&'a dyn Columns);
 
 impl Row<'_> {
     /// A whole number.
-    ///
-    /// # Errors
-    /// If the column is not one.
     pub fn integer(&self, column: &str) -> Result<i64, Error> {
         self.integer_or_null(column)?.ok_or_else(|| is_null(column))
     }
 
     /// A whole number, or NULL.
-    ///
-    /// # Errors
-    /// If the column is neither.
     pub fn integer_or_null(&self, column: &str) -> Result<Option<i64>, Error> {
         self.0.integer(column)
     }
 
     /// A text.
-    ///
-    /// # Errors
-    /// If the column is not one.
     pub fn text(&self, column: &str) -> Result<String, Error> {
         self.text_or_null(column)?.ok_or_else(|| is_null(column))
     }
 
     /// A text, or NULL.
-    ///
-    /// # Errors
-    /// If the column is neither.
     pub fn text_or_null(&self, column: &str) -> Result<Option<String>, Error> {
         self.0.text(column)
     }
 
     /// Bytes.
-    ///
-    /// # Errors
-    /// If the column is not of bytes.
     pub fn blob(&self, column: &str) -> Result<Vec<u8>, Error> {
         self.blob_or_null(column)?.ok_or_else(|| is_null(column))
     }
 
     /// Bytes, or NULL.
-    ///
-    /// # Errors
-    /// If the column is neither.
     pub fn blob_or_null(&self, column: &str) -> Result<Option<Vec<u8>>, Error> {
         self.0.blob(column)
     }
 
     /// A moment.
-    ///
-    /// # Errors
-    /// If the column is not a whole number.
     pub fn time(&self, column: &str) -> Result<Time, Error> {
         self.integer(column).map(Time::from_micros)
     }
 
     /// A moment, or NULL.
-    ///
-    /// # Errors
-    /// If the column is neither.
     pub fn time_or_null(&self, column: &str) -> Result<Option<Time>, Error> {
         Ok(self.integer_or_null(column)?.map(Time::from_micros))
     }

@@ -8,9 +8,6 @@ use crate::db::{self, Tx};
 use crate::policy::{Approver, Person};
 
 /// The employee behind a Unix account.
-///
-/// # Errors
-/// What the database says.
 pub fn behind(tx: &Tx<'_>, account: &UserName) -> Result<Person, db::Error> {
     Ok(match store::by_unix_name(tx, account)? {
         None => Person::Unknown,

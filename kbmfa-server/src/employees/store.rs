@@ -59,27 +59,18 @@ fn employee(row: &Row<'_>) -> Result<Employee, Error> {
 }
 
 /// All employees, by e-mail; those who were removed only on request.
-///
-/// # Errors
-/// What the database says.
 pub fn all(tx: &Tx<'_>, with_removed: bool) -> Result<Vec<Employee>, Error> {
     let which = if with_removed { "" } else { "WHERE state <> 'removed'" };
     tx.query(&format!("{EMPLOYEE} {which} ORDER BY email, created_at"), &[], employee)
 }
 
 /// The employee with this address, if they were not removed.
-///
-/// # Errors
-/// What the database says.
 pub fn by_email(tx: &Tx<'_>, email: &Email) -> Result<Option<Employee>, Error> {
     let sql = format!("{EMPLOYEE} WHERE email = ?1 AND state <> 'removed'");
     tx.query_one(&sql, &[email.as_str().into()], employee)
 }
 
 /// The employee who has, or had, this account; present ones before removed ones, the newest first.
-///
-/// # Errors
-/// What the database says.
 pub fn by_unix_name(tx: &Tx<'_>, name: &UserName) -> Result<Option<Employee>, Error> {
     let sql = format!("{EMPLOYEE} WHERE unix_name = ?1 ORDER BY state = 'removed', created_at DESC LIMIT 1");
     tx.query_one(&sql, &[name.as_str().into()], employee)

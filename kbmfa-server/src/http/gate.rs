@@ -70,9 +70,6 @@ impl Gate {
     }
 
     /// Checks a request by its credential. Returns the caller.
-    ///
-    /// # Errors
-    /// [`Refusal`].
     pub(super) async fn admit(
         &self,
         credential: Option<&Credential>,

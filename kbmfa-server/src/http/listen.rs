@@ -29,9 +29,6 @@ const DRAIN_TIME: Duration = Duration::from_secs(4);
 const PAUSE: Duration = Duration::from_millis(50);
 
 /// Binds a listener.
-///
-/// # Errors
-/// What the system says, with the address.
 pub fn bind(address: SocketAddr) -> io::Result<TcpListener> {
     let bound = || {
         let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;

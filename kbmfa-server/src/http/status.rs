@@ -67,9 +67,6 @@ pub struct Readiness {
 impl Readiness {
     /// Ready means: every loop makes progress, the database accepts a write, machines accept the certificate,
     /// and people can be asked. Returns warnings.
-    ///
-    /// # Errors
-    /// Why no login can be served.
     pub async fn find_out(&self) -> Result<String, String> {
         // Checked first, without the database, which a hanging loop may block.
         let late: Vec<String> = self.loops.late().iter().map(late_loop).collect();
@@ -99,9 +96,6 @@ impl Readiness {
     }
 
     /// Logins that wait for an answer.
-    ///
-    /// # Errors
-    /// What the database says.
     pub async fn count_waiting(&self) -> Result<u64, Error> {
         self.logins.db().read(|tx| Ok::<_, Error>(store::count_pending(tx)?)).await
     }

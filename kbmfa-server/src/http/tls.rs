@@ -49,9 +49,6 @@ pub struct Loaded {
 }
 
 /// Loads the certificate chain and key.
-///
-/// # Errors
-/// [`Error`].
 pub fn load(settings: &super::Settings) -> Result<Loaded, Error> {
     let (path, texts) = read(&settings.certificate)?;
     let in_file = |cause| Error::File { path: path.clone(), cause };

@@ -23,9 +23,6 @@ pub(crate) const LONGEST_WAIT: Duration = Duration::from_secs(900);
 /// Finds the caller; `None` if the credential is not accepted.
 ///
 /// The first use of a new credential retires the machine's older ones.
-///
-/// # Errors
-/// What the database says.
 pub fn authenticate(
     tx: &Tx<'_>,
     hash: &SecretHash,
@@ -47,9 +44,6 @@ pub fn authenticate(
 
 /// [`authenticate`] for a machine that waits for a login which it opened before its credential was replaced:
 /// only for that the old one is still accepted.
-///
-/// # Errors
-/// What the database says.
 pub fn authenticate_waiting(tx: &Tx<'_>, hash: &SecretHash) -> Result<Option<Caller>, Error> {
     let retired_since = tx.now.minus(LONGEST_WAIT);
     let found = store::credential(tx, hash, retired_since)?;
@@ -105,9 +99,6 @@ pub fn refuse_claimed(name: &MachineName) -> Result<(), Error> {
 }
 
 /// True if this token is valid or was used. Only reads.
-///
-/// # Errors
-/// What the database says.
 pub fn is_join_token(tx: &Tx<'_>, token: &SecretHash) -> Result<bool, Error> {
     Ok(store::join_token(tx, token)?.is_some_and(|token| tx.now < token.expires_at))
 }

@@ -88,17 +88,11 @@ fn machine(row: &Row<'_>) -> Result<Machine, Error> {
 }
 
 /// All machines, by name.
-///
-/// # Errors
-/// What the database says.
 pub fn machines(tx: &Tx<'_>) -> Result<Vec<Machine>, Error> {
     tx.query(&format!("{MACHINE} ORDER BY name"), &[], machine)
 }
 
 /// One machine.
-///
-/// # Errors
-/// What the database says.
 pub fn machine_by_name(tx: &Tx<'_>, name: &MachineName) -> Result<Option<Machine>, Error> {
     tx.query_one(&format!("{MACHINE} AND name = ?1"), &[name.as_str().into()], machine)
 }
@@ -136,9 +130,6 @@ pub(crate) fn seen(tx: &Tx<'_>, id: &str, module_version: Option<&str>) -> Resul
 }
 
 /// Records whether the machine's module resolves accounts.
-///
-/// # Errors
-/// What the database says.
 pub fn set_resolves(tx: &Tx<'_>, id: &str, opened: &OpenLogin) -> Result<(), Error> {
     if opened.account == Account::Known {
         tx.execute(

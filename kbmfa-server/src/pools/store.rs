@@ -45,9 +45,6 @@ pub struct Pool {
 }
 
 /// All pools, by name.
-///
-/// # Errors
-/// What the database says.
 pub fn all(tx: &Tx<'_>) -> Result<Vec<Pool>, Error> {
     let mut pools = tx.query("SELECT id, name, created_at FROM pool ORDER BY name", &[], |row| {
         let (id, name) = (row.text("id")?, row.parsed("name")?);
@@ -65,17 +62,11 @@ pub fn all(tx: &Tx<'_>) -> Result<Vec<Pool>, Error> {
 }
 
 /// One pool.
-///
-/// # Errors
-/// What the database says.
 pub fn by_name(tx: &Tx<'_>, name: &PoolName) -> Result<Option<Pool>, Error> {
     Ok(all(tx)?.into_iter().find(|pool| &pool.name == name))
 }
 
 /// Names of the pools that a machine is in.
-///
-/// # Errors
-/// What the database says.
 pub fn of_machine(tx: &Tx<'_>, machine_id: &str) -> Result<Vec<PoolName>, Error> {
     tx.query(
         "SELECT name FROM pool_machine JOIN pool ON pool.id = pool_id WHERE machine_id = ?1 ORDER BY name",

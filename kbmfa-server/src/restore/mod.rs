@@ -221,9 +221,6 @@ pub struct Notice {
 }
 
 /// The notice in a database that waits for its confirmation.
-///
-/// # Errors
-/// What the database says.
 pub fn pending(tx: &Tx<'_>) -> Result<Option<Notice>, Error> {
     let text = meta::get(tx, meta::READ_ONLY)?;
     let read = text.map(|text| serde_json::from_str(&text)).transpose();

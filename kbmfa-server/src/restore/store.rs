@@ -32,9 +32,6 @@ fn tables() -> impl Iterator<Item = &'static Table> {
 }
 
 /// All items of a database that could come back or vanish.
-///
-/// # Errors
-/// What the database says.
 pub fn snapshot(tx: &Tx<'_>) -> Result<Snapshot, Error> {
     let (mut things, mut ends) = (BTreeMap::new(), Vec::new());
     for (order, table) in tables().enumerate() {
@@ -61,26 +58,17 @@ fn rows(tx: &Tx<'_>, listing: &Listing) -> Result<Vec<(String, String)>, Error> 
 }
 
 /// Ends all join tokens, also used ones: repeating a join would revive a credential.
-///
-/// # Errors
-/// What the database says.
 pub fn end_join_tokens(tx: &Tx<'_>) -> Result<(), Error> {
     tx.execute("DELETE FROM join_token", &[])?;
     Ok(())
 }
 
 /// The last archived event, before which the database has no events. 0 without any.
-///
-/// # Errors
-/// What the database says.
 pub fn archived_to(tx: &Tx<'_>) -> Result<i64, Error> {
     Ok(archive::newest(tx)?.map_or(0, |checkpoint| checkpoint.last.seq))
 }
 
 /// The seal of an event, or of the last archived one; `None` if the number is unknown.
-///
-/// # Errors
-/// What the database says.
 pub fn seal(tx: &Tx<'_>, seq: i64) -> Result<Option<Vec<u8>>, Error> {
     if let Some(newest) = archive::newest(tx)?.filter(|checkpoint| checkpoint.last.seq == seq) {
         return Ok(Some(newest.last.seal.as_bytes().to_vec()));
@@ -89,9 +77,6 @@ pub fn seal(tx: &Tx<'_>, seq: i64) -> Result<Option<Vec<u8>>, Error> {
 }
 
 /// Number of events of each kind after `seq`.
-///
-/// # Errors
-/// What the database says.
 pub fn events_after(tx: &Tx<'_>, seq: i64) -> Result<BTreeMap<String, i64>, Error> {
     let sql = "SELECT kind, count(*) AS events FROM event WHERE seq > ?1 GROUP BY kind";
     let rows = tx.query(sql, &[seq.into()], |row| Ok((row.text("kind")?, row.integer("events")?)))?;

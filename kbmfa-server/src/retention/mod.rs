@@ -83,9 +83,6 @@ async fn walk(logins: &Logins, holder: &lease::Holder, progress: &Progress) {
 }
 
 /// One step of a walk: reads some rows, removes those that have ended, and records their number.
-///
-/// # Errors
-/// What the database says.
 pub fn prune_some(tx: &Tx<'_>, walk: Walk) -> Result<Walk, Error> {
     let Walk { before, stage } = walk;
     let mut removed = Removed::default();
@@ -125,9 +122,6 @@ fn event(before: Time, removed: &Removed) -> Event {
 }
 
 /// The time limit of the last pruning that removed rows, from the audit log.
-///
-/// # Errors
-/// What the database says.
 pub fn pruned_before(tx: &Tx<'_>) -> Result<Option<String>, Error> {
     let filter = Filter { kinds: vec![Kind::RecordsPruned], limit: 1, ..Filter::default() };
     let newest = search(tx, &filter)?.pop();

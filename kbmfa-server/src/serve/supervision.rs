@@ -24,9 +24,6 @@ const EXIT_HUNG: i32 = 70;
 pub(super) type IsWell = Arc<AtomicBool>;
 
 /// Starts the thread.
-///
-/// # Errors
-/// What the system says.
 pub(super) fn start(registry: Registry, is_well: IsWell, systemd: Systemd) -> std::io::Result<()> {
     let watchdog = sd_notify::watchdog_enabled().map(|period| Watchdog {
         every: period / 3,

@@ -31,9 +31,6 @@ enum Report {
 
 impl Systemd {
     /// Starts the thread.
-    ///
-    /// # Errors
-    /// What the system says.
     pub(super) fn start() -> io::Result<Self> {
         if !was_told_where() {
             return Ok(Self(None));

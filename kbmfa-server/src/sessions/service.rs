@@ -15,9 +15,6 @@ use crate::random;
 use crate::source::Origin;
 
 /// Records a report, unless it is known already.
-///
-/// # Errors
-/// What the database says.
 pub fn take(tx: &Tx<'_>, rules: &Rules, caller: &Caller, report: &SessionReport) -> Result<(), Error> {
     let report = &report.clone().canonical();
     if !store::is_news(tx, &caller.machine_id, &report.id)? {

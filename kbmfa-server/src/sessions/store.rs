@@ -165,9 +165,6 @@ pub(super) fn update(tx: &Tx<'_>, session: &Session) -> Result<(), Error> {
 }
 
 /// The newest sessions first: all of them or those that are open, of everybody or of one Unix account.
-///
-/// # Errors
-/// What the database says.
 pub fn newest(
     tx: &Tx<'_>,
     only_open: bool,
@@ -186,9 +183,6 @@ pub fn newest(
 
 /// The sessions of a login's connection and user, oldest first. One session may have several logins: one for
 /// each phase that asks.
-///
-/// # Errors
-/// What the database says.
 pub fn of(tx: &Tx<'_>, login: &Login) -> Result<Vec<Session>, Error> {
     let sql = format!(
         "{SESSION} WHERE connection = ?1 AND machine_id = ?2 AND account = ?3 ORDER BY heard_at, id LIMIT 100"
@@ -203,9 +197,6 @@ pub fn of(tx: &Tx<'_>, login: &Login) -> Result<Vec<Session>, Error> {
 
 /// Logins that were let in and never opened a session, newest first; only of machines that have reported
 /// sessions of that service before.
-///
-/// # Errors
-/// What the database says.
 pub fn unopened(tx: &Tx<'_>, limit: i64) -> Result<Vec<LoginId>, Error> {
     tx.query(
         "SELECT id FROM login WHERE collected_at <= ?1
@@ -220,9 +211,6 @@ pub fn unopened(tx: &Tx<'_>, limit: i64) -> Result<Vec<LoginId>, Error> {
 }
 
 /// Number of sessions that are not known to be closed.
-///
-/// # Errors
-/// What the database says.
 pub fn count_open(tx: &Tx<'_>) -> Result<u64, Error> {
     let sql = format!("SELECT count(*) AS n FROM session WHERE {OPEN}");
     Ok(tx.query_one(&sql, &[], |row| row.integer("n"))?.unwrap_or(0).unsigned_abs())

@@ -14,9 +14,6 @@ pub use crate::audit::store::archive::prune_some;
 pub use crate::audit::store::index::{complete_some as index_some, reset as reset_index};
 
 /// The events that may be archived: those before this time that no unfinished login needs.
-///
-/// # Errors
-/// What the database says.
 pub fn archivable(tx: &Tx<'_>, before: Time) -> Result<RangeInclusive<i64>, db::Error> {
     archive::part(tx, before, logins::store::first_unfinished_event(tx)?)
 }
@@ -33,18 +30,12 @@ pub fn archive(tx: &Tx<'_>, actor: &Actor, archive: &Archive, before: Time) -> R
 }
 
 /// Records that the database was copied, as of this head, into this file.
-///
-/// # Errors
-/// What the database says.
 pub fn backup_made(tx: &Tx<'_>, actor: &Actor, file: &str, head: &Head) -> Result<(), db::Error> {
     let event = Event::new(Kind::BackupMade, actor.clone()).detail("file", SafeText::new(file));
     audit::append(tx, &event.detail("head", head)).map(drop)
 }
 
 /// Queues a post of the audit log's head to the chat; returns the head.
-///
-/// # Errors
-/// What the database says.
 pub fn post_head(tx: &Tx<'_>, rules: &Rules) -> Result<Head, logins::Error> {
     notifications::head(tx, rules, Duration::ZERO)?;
     Ok(audit::head(tx)?)

@@ -135,9 +135,6 @@ pub fn remove(
 }
 
 /// Returns the name and pools of the machine with this credential. `None` if its credential is not accepted.
-///
-/// # Errors
-/// What the database says.
 pub fn identify(tx: &Tx<'_>, credential: &SecretHash) -> Result<Option<(MachineName, Vec<PoolName>)>, Error> {
     let Some(caller) = service::authenticate(tx, credential, None)? else { return Ok(None) };
     let pools = pools::of_machine(tx, &caller.machine_id)?;
@@ -145,9 +142,6 @@ pub fn identify(tx: &Tx<'_>, credential: &SecretHash) -> Result<Option<(MachineN
 }
 
 /// Records a machine's computer and the authorities that it trusts; false if its credential is not accepted.
-///
-/// # Errors
-/// What the database says.
 pub fn report_trust(
     tx: &Tx<'_>,
     rules: &Rules,

@@ -11,9 +11,6 @@ use crate::pools::{Error, service};
 use crate::random;
 
 /// Creates a pool if it does not exist; true if it was created.
-///
-/// # Errors
-/// What the database says.
 pub fn add(tx: &Tx<'_>, actor: &Actor, name: &PoolName) -> Result<bool, Error> {
     if store::by_name(tx, name)?.is_some() {
         return Ok(false);

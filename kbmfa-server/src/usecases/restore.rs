@@ -9,9 +9,6 @@ use crate::restore::{Error, Notice, pending, store};
 
 /// Makes the database read-only until [`confirm`], and ends the join tokens, which may have been used or
 /// revoked since the backup. Waiting logins end with the confirmation, each with its event.
-///
-/// # Errors
-/// What the database says.
 pub fn halt(tx: &Tx<'_>, notice: &Notice) -> Result<(), Error> {
     let text = serde_json::to_string(notice).map_err(|error| db::Error::BadValue(error.to_string()))?;
     store::end_join_tokens(tx)?;

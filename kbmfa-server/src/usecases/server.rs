@@ -5,17 +5,11 @@ use crate::clock::Time;
 use crate::db::{Error, Tx};
 
 /// Records that the database was created, with an authority of this pin.
-///
-/// # Errors
-/// What the database says.
 pub fn initialised(tx: &Tx<'_>, actor: &Actor, pin: &str) -> Result<(), Error> {
     audit::append(tx, &Event::new(Kind::ServerInitialised, actor.clone()).detail("pin", pin)).map(drop)
 }
 
 /// Records the start of the server; returns the time, from which a machine's silence counts.
-///
-/// # Errors
-/// What the database says.
 pub fn started(tx: &Tx<'_>) -> Result<Time, Error> {
     let event = Event::new(Kind::ServerStarted, Actor::new("server"));
     audit::append(tx, &event.detail("version", env!("CARGO_PKG_VERSION")))?;
@@ -23,9 +17,6 @@ pub fn started(tx: &Tx<'_>) -> Result<Time, Error> {
 }
 
 /// Records callers that were rejected.
-///
-/// # Errors
-/// What the database says.
 pub fn callers_refused(tx: &Tx<'_>, events: &[Event]) -> Result<(), Error> {
     events.iter().try_for_each(|event| audit::append(tx, event).map(drop))
 }

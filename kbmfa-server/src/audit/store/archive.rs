@@ -68,26 +68,17 @@ fn checkpoint(row: &Row<'_>) -> Result<Checkpoint, DbError> {
 }
 
 /// The newest checkpoint, if anything was ever archived.
-///
-/// # Errors
-/// What the database says.
 pub fn newest(tx: &Tx<'_>) -> Result<Option<Checkpoint>, DbError> {
     tx.query_one(&format!("{CHECKPOINT} ORDER BY seq DESC LIMIT 1"), &[], checkpoint)
 }
 
 /// All checkpoints, oldest first.
-///
-/// # Errors
-/// What the database says.
 pub fn all(tx: &Tx<'_>) -> Result<Vec<Checkpoint>, DbError> {
     tx.query(&format!("{CHECKPOINT} ORDER BY seq"), &[], checkpoint)
 }
 
 /// The first checkpoint that differs from its sealed event. The event of an older checkpoint may be archived
 /// itself; that of the newest never is.
-///
-/// # Errors
-/// What the database says.
 pub(super) fn first_unsealed(tx: &Tx<'_>) -> Result<Option<Broken>, DbError> {
     let checkpoints = all(tx)?;
     let archived = checkpoints.last().map_or(0, |checkpoint| checkpoint.last.seq);
@@ -119,9 +110,6 @@ fn is_sealed(checkpoint: &Checkpoint, body: &str) -> bool {
 
 /// Numbers of the events that may be archived: the oldest ones, up to the last before `before`, and before
 /// `keep_from`. Empty if there are none.
-///
-/// # Errors
-/// What the database says.
 pub fn part(tx: &Tx<'_>, before: Time, keep_from: Option<i64>) -> Result<RangeInclusive<i64>, DbError> {
     let kept = newest(tx)?.map_or(0, |checkpoint| checkpoint.last.seq);
     // If a clock was set back, old times follow new ones: the chain is cut at the first new one.
@@ -170,9 +158,6 @@ pub fn cut(tx: &Tx<'_>, actor: &Actor, archive: &Archive, before: Time) -> Resul
 
 /// Deletes some of the events in the newest archive; true if there are more. They are no longer read, so this
 /// may be interrupted and continued.
-///
-/// # Errors
-/// What the database says.
 pub fn prune_some(tx: &Tx<'_>) -> Result<bool, DbError> {
     let Some(checkpoint) = newest(tx)? else { return Ok(false) };
     let sql =

@@ -85,17 +85,11 @@ fn escaped(dialect: Dialect, word: &str) -> String {
 }
 
 /// True if every event can be found by its words.
-///
-/// # Errors
-/// What the database says.
 pub fn is_complete(tx: &Tx<'_>) -> Result<bool, Error> {
     Ok(state(tx)? == (words::FORM, 0))
 }
 
 /// Indexes some of the missing events; true if there are more.
-///
-/// # Errors
-/// What the database says.
 pub fn complete_some(tx: &Tx<'_>) -> Result<bool, Error> {
     let (form, mut missing_before) = state(tx)?;
     if form != words::FORM {
@@ -118,9 +112,6 @@ pub fn complete_some(tx: &Tx<'_>) -> Result<bool, Error> {
 }
 
 /// Clears the index; returns the number before which events are not indexed now.
-///
-/// # Errors
-/// What the database says.
 pub fn reset(tx: &Tx<'_>) -> Result<i64, Error> {
     tx.execute_deferred()?;
     tx.execute(statements(tx).clear, &[])?;
@@ -133,9 +124,6 @@ pub fn reset(tx: &Tx<'_>) -> Result<i64, Error> {
 }
 
 /// The number of events that are missing although the index is marked as complete.
-///
-/// # Errors
-/// What the database says.
 pub fn hidden(tx: &Tx<'_>) -> Result<i64, Error> {
     Ok(tx.query_one(statements(tx).hidden, &[], |row| row.integer("n"))?.unwrap_or(0))
 }

@@ -62,9 +62,6 @@ impl Found {
 }
 
 /// Finds events, oldest first.
-///
-/// # Errors
-/// What the database says.
 pub fn search(tx: &Tx<'_>, filter: &Filter) -> Result<Vec<Found>, Error> {
     let mut found = Vec::new();
     for (sql, values) in statements(tx.dialect(), filter) {

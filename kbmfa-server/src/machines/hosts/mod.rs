@@ -93,9 +93,6 @@ fn is_alive(seen: Time, now: Time) -> bool {
 }
 
 /// Records where a credential was used; returns a suspicion, if any.
-///
-/// # Errors
-/// What the database says.
 pub fn note(tx: &Tx<'_>, credential: &SecretHash, told: &Host) -> Result<Option<Twin>, Error> {
     let known = store::sightings(tx, credential)?;
     let found = look(&known, told, tx.now);

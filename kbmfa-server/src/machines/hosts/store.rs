@@ -22,18 +22,12 @@ fn sighting(row: &Row<'_>) -> Result<Sighting, Error> {
 }
 
 /// The computers on which this credential was used, the last seen first.
-///
-/// # Errors
-/// What the database says.
 pub fn sightings(tx: &Tx<'_>, credential: &SecretHash) -> Result<Vec<Sighting>, Error> {
     let sql = format!("{SIGHTING} WHERE credential = ?1 ORDER BY turn DESC");
     tx.query(&sql, &[credential.as_bytes().into()], sighting)
 }
 
 /// The same for a machine's current credential: the newest that was used and is not retired.
-///
-/// # Errors
-/// What the database says.
 pub fn sightings_of(tx: &Tx<'_>, machine_id: &str) -> Result<Vec<Sighting>, Error> {
     let sql = format!(
         "{SIGHTING} WHERE credential = (SELECT hash FROM credential WHERE machine_id = ?1 AND retired_at IS NULL
