@@ -41,7 +41,7 @@ const _: () = assert!(HEAD_BYTES_MAX < wire::BUFFER_BYTES);
 /// One address of one server.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Target {
-    /// Host name or IP address, as it stands in the URL: the certificate must name it.
+    /// Host name or IP address in the URL: the certificate must name it.
     pub host: String,
     /// The address to connect to.
     pub address: SocketAddr,

@@ -26,7 +26,7 @@ const SOCKET: &str = "/run/kbmfa/admin.sock";
 const ASK: &str = "use IO::Socket::UNIX; my $s = IO::Socket::UNIX->new(Peer => $ARGV[0]) or die \"connect: $!\\n\"; \
     syswrite $s, pack('N', length $ARGV[1]) . $ARGV[1]; local $/; print substr(<$s>, 4);";
 
-/// One that connects so many times and sends so many bytes, one a second.
+/// A program that connects this many times and sends this many bytes, one a second.
 const DRIP: &str = "use IO::Socket::UNIX; my @s = map { IO::Socket::UNIX->new(Peer => $ARGV[0]) } 1 .. $ARGV[1]; \
     $SIG{PIPE} = 'IGNORE'; for my $n (0 .. 600) { my $byte = substr \"\\0\\0\\xff\\xff\" . '{' x 600, $n, 1; \
     for (@s) { syswrite $_, $byte if $_ && $ARGV[2] } sleep 1 }";
@@ -160,7 +160,7 @@ impl Host {
         String::from_utf8(output.stdout).unwrap() + &String::from_utf8(output.stderr).unwrap()
     }
 
-    /// Connects so many times as this user, and sends nothing or too little.
+    /// Connects this many times as this user, and sends nothing or too little.
     fn stall(&self, user: &str, connections: u32, drips: bool) {
         let drips = if drips { "1" } else { "" };
         let script = format!("perl -e \"$0\" {SOCKET} {connections} '{drips}' </dev/null >/dev/null 2>&1 &");

@@ -47,7 +47,7 @@ fn paramiko_waits_for_its_auth_timeout_and_gives_up_then() {
     machine.assert_nothing_left();
 }
 
-/// `sudo id -u` by Ansible, whose connection waits so long for the word that bob has become root.
+/// `sudo id -u` by Ansible, whose connection waits this long until bob is root.
 fn ansible(machine: &Machine, seconds: u32) -> Login {
     let mut ansible = program("ansible");
     ansible.env("ANSIBLE_TIMEOUT", seconds.to_string()).env("ANSIBLE_NOCOLOR", "1");

@@ -27,7 +27,7 @@ fn end(world: &World, which: &str) -> i64 {
     line.expect("a date in the metrics").trim().parse().unwrap()
 }
 
-/// How often something of this kind is on record.
+/// Number of audit events of this kind.
 fn count(world: &World, kind: &str) -> usize {
     world.admin.audit().iter().filter(|event| event.kind == kind).count()
 }

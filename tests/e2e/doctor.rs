@@ -196,7 +196,7 @@ fn a_clock_that_is_wrong_and_a_ca_that_ends_soon_are_told() {
     doctor(&machine, &[]).has("fault", "days ago by this machine's clock");
 }
 
-/// It writes a stack of its own for the rehearsal, by the service's name.
+/// The dry run writes a stack of its own, named after the service.
 #[test]
 fn no_name_of_a_service_makes_it_write_elsewhere() {
     let world = World::new();
@@ -295,7 +295,7 @@ fn each_fault_on_the_way_to_the_server_names_its_fix() {
     world.server.stop();
     let report = doctor(&machine, &[]);
     report.has("fault", "no connection");
-    // A rehearsal goes by no exception: it lets nobody in, also where a login would be let in.
+    // A dry run ignores the exception: it lets nobody in, even where a login would be let in.
     machine.set("on_unreachable", "\"allow\"");
     let unreachable = doctor(&machine, &[]);
     unreachable.has("weak", "a login of root would be refused");

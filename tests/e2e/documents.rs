@@ -213,7 +213,7 @@ fn the_settings_that_pages_show_are_understood_and_do_what_they_say() {
     }
 }
 
-/// A way in beside the one that asks, on each Debian and whatever the main one's recipe.
+/// A recovery sshd beside the one that asks, on each Debian and with each recipe of the main one.
 #[test]
 fn the_recovery_sshd_lets_in_without_a_server_and_asks_nobody() {
     for (root, service) in [(Root::Debian12, ""), (Root::Debian13, " -o PAMServiceName=sshd-recovery")] {
@@ -241,7 +241,7 @@ fn the_recovery_sshd_lets_in_without_a_server_and_asks_nobody() {
     }
 }
 
-/// What operations.md has for the day on which nothing else helps: the key alone lets in, and nobody without it.
+/// The last resort in operations.md: the key alone lets in, and nobody without it.
 #[test]
 fn the_last_resort_of_the_auth_recipe_is_the_key_alone() {
     let advice = "replace the line by `auth required pam_permit.so`; sshd still demands the key";

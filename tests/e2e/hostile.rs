@@ -16,7 +16,7 @@ use std::time::Duration;
 
 use crate::protocol::join;
 
-/// A server that lets everybody in whom it hears of: a login that is let in has arrived.
+/// A server that exempts everybody: a login that is let in has reached it.
 fn world() -> World {
     let world = World::down(None);
     world.server.append(

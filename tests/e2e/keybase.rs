@@ -210,7 +210,7 @@ fn a_reaction_on_an_older_ask_does_not_answer_a_newer_one() {
     ");
 }
 
-/// A text such as `+:+1:` reacts to the newest message, whatever that is.
+/// A text such as `+:+1:` is a reaction to the newest message.
 #[test]
 fn a_quick_reaction_counts_for_the_message_that_it_lands_on_and_for_no_other() {
     let world = ChatWorld::new();
@@ -218,7 +218,7 @@ fn a_quick_reaction_counts_for_the_message_that_it_lands_on_and_for_no_other() {
     let asked = Asked::new(&world, &machine);
     world.chat.post("dave", ROOM, "who is that?").unwrap();
     world.chat.post("bob", ROOM, "+:+1:").unwrap();
-    // The answer after it is heard after it, and everything that was heard before has been looked at by then.
+    // The listener delivers the next answer after it, so everything before was handled by then.
     asked.answer("carol", "Approve");
     world.chat.message("`carol`: this approve does not count now");
     asked.assert_waits();

@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use crate::story::LET_IN;
 
-/// A login takes about so long until it is decided here.
+/// The usual time of a login until its decision.
 const SPREAD_MS: u64 = 400;
 
 fn random_moment() -> Duration {

@@ -46,7 +46,7 @@ fn types_the_password(login: &mut Login) {
     login.types(&format!("{PASSWORD_OF_BOB}\n"));
 }
 
-/// The one who waits leaves in some way: the ask ends soon, and whoever answers it is too late.
+/// The waiting person leaves in some way: the ask ends soon, and a later answer has no effect.
 fn leaves(world: &World, machine: &Machine, leave: impl FnOnce()) {
     let id = world.admin.pending();
     let ((), took) = timed(|| {
@@ -149,7 +149,7 @@ fn a_command_whose_output_nobody_reads_still_waits_for_its_approval() {
     machine.assert_nothing_left();
 }
 
-/// nohup has it ignore the hang-up: then it is nobody's break-off.
+/// nohup ignores the hang-up, so it does not end the wait.
 #[test]
 fn a_signal_that_is_ignored_does_not_end_the_ask() {
     let world = World::new();

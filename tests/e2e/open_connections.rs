@@ -43,7 +43,7 @@ fn a_suspension_ends_no_open_connection_and_a_new_channel_on_it_asks_nobody() {
     suspend_alice(&world);
     assert_eq!(over_the_master(&machine).wait().stdout, "in\n");
     assert_ne!(machine.ssh("alice", &["echo", "in"]).wait().code, 0, "a new connection is refused");
-    // The list of open sessions tells whom that is about, and ending her processes ends it.
+    // The list of open sessions shows it, and ending her processes ends it.
     assert_eq!(sessions_of(&world, "alice")[0]["open"], true);
     machine.exec(&["pkill", "-KILL", "-u", "alice"]);
     assert_ne!(master.wait().code, 0);

@@ -87,7 +87,7 @@ fn each_way_of_asking_wrongly_has_its_own_answer() {
     world.admin.audit_verify();
 }
 
-/// By this the module tells an approval that it reads at once from one that has lain in its socket.
+/// With this the module distinguishes a fresh approval from one that was delayed in its socket.
 #[test]
 fn a_poll_says_for_how_long_it_was_held() {
     let world = World::new();

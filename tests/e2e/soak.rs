@@ -25,17 +25,18 @@ use dice::Dice;
 use hostile::Target;
 use stalls::{Stalls, Victim};
 
-/// How long a login may take beyond its answer, without the time in which a process of its way stood still.
+/// How long a login may take after its answer, without the time in which a process on its path was stopped.
 const BEYOND_ANSWER: Duration = Duration::from_secs(5);
 
-/// The end of each minute is quiet: nothing is stopped, killed or slowed down, and what was has to be well again.
+/// The end of each minute is quiet: nothing is stopped, killed or slowed down, and everything must have
+/// recovered.
 const MINUTE: u64 = 60;
 const QUIET_FROM: u64 = 40;
 
-/// How often a login is hit by a kill of the server: once in so many.
+/// One login in this many is hit by a kill of the server.
 const KILL_ONE_IN: u64 = 6;
 
-/// What this run is told by its environment.
+/// Settings of this run from the environment.
 fn number(name: &str) -> Option<u64> {
     let text = env::var_os(name)?.into_string().unwrap();
     Some(text.parse().unwrap_or_else(|_| panic!("a number in {name}")))
@@ -47,7 +48,7 @@ struct Run {
     is_over: AtomicBool,
     /// The server's process; 0 while there is none.
     server: AtomicU32,
-    /// The process that asks for the login under way, and waits for it; 0 while there is none.
+    /// The module's process of the current login; 0 while there is none.
     module: AtomicU32,
     stalls: Stalls,
 }
@@ -164,7 +165,7 @@ fn log_in_honestly(
     count
 }
 
-/// What Keybase may do with the next thing that the server asks of it.
+/// Faults of Keybase for the next call of the server.
 const TROUBLE: [FaultKind; 4] =
     [FaultKind::RequestSlow, FaultKind::ReplySlow, FaultKind::ReplyDies, FaultKind::ReplyGarbage];
 

@@ -12,12 +12,12 @@ use kbmfa_tests::wait;
 use kbmfa_tests::world::World;
 use std::time::Duration;
 
-/// What the audit tells of a login that was let in.
+/// The audit events of a login that was let in.
 pub(crate) const LET_IN: [&str; 5] =
     ["login.opened", "ask.posted", "answer.given", "login.approved", "login.collected"];
-/// What the audit tells of a login that was turned away.
+/// The audit events of a denied login.
 pub(crate) const TURNED_AWAY: [&str; 4] = ["login.opened", "ask.posted", "answer.given", "login.denied"];
-/// What it tells of one that was given up.
+/// The audit events of a cancelled login.
 pub(crate) const CANCELLED: [&str; 3] = ["login.opened", "ask.posted", "login.cancelled"];
 const EXPIRED: [&str; 3] = ["login.opened", "ask.posted", "login.expired"];
 
@@ -111,7 +111,7 @@ impl Case {
         ASKED
     }
 
-    /// All that the person reads who is let in. In the auth phase alone can they be told what they wait for.
+    /// Everything that a person reads who is let in. Only in the auth phase can they see what they wait for.
     fn let_in(self) -> String {
         let asked = if self.0 == Phase::Auth { ASKED } else { "" };
         format!("in\n{asked}exit 0\n")

@@ -29,7 +29,8 @@ fn a_password_and_an_approval_make_root() {
         let id = world.admin.pending();
         let login = world.admin.login(&id);
         assert_eq!((&login["service"], &login["user"]), (&"sudo".into(), &"bob".into()));
-        // sudo keeps its caller's real uid, and names the caller; it tells PAM neither the target nor the command.
+        // sudo keeps its caller's real uid, and names the caller; it passes neither the target nor the
+        // command to PAM.
         assert_eq!((&login["caller"]["uid"], &login["caller"]["ruser"]), (&2002.into(), &"bob".into()));
         world.admin.approve(&id);
     });
@@ -47,7 +48,7 @@ fn sudo_tells_pam_neither_the_command_nor_whose_it_runs_as() {
     let login = machine.ssh("bob", &[&typed]);
     let id = world.admin.pending();
     let told = world.admin.login(&id);
-    // The account that PAM hears of is the caller's, whose real uid sudo keeps meanwhile.
+    // PAM gets the caller's account, whose real uid sudo keeps meanwhile.
     assert_eq!((&told["user"], &told["caller"]["ruser"]), (&"bob".into(), &"bob".into()));
     assert_eq!(told["caller"]["uid"], 2002);
     let told = told.to_string();
@@ -97,7 +98,7 @@ fn a_denial_ends_sudo_at_once() {
     machine.assert_nothing_left();
 }
 
-/// sudo asks for the password three times unless told otherwise, whatever PAM said.
+/// By default sudo asks for the password three times, whatever PAM returned.
 #[test]
 fn a_sudo_that_goes_on_asking_for_passwords_rings_nobody_a_second_time() {
     let world = World::new();

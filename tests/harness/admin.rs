@@ -63,7 +63,7 @@ impl Admin {
         })
     }
 
-    /// Waits until at least so many logins are pending or were refused that have come since the last time.
+    /// Waits until at least this many new logins since the last call are pending or refused.
     pub fn until_opened_at_least(&self, more: usize) {
         let before = self.opened.load(Ordering::Relaxed);
         until(&format!("{more} more logins"), || (self.count_opened() >= before + more).then_some(()));
@@ -84,17 +84,17 @@ impl Admin {
         logins.iter().map(|login| (text(&login["id"]), text(&login["user"]))).collect()
     }
 
-    /// Lets a login in.
+    /// Approves a login.
     pub fn approve(&self, id: &str) {
         run(&mut self.verb(&["login", "approve", id]));
     }
 
-    /// Turns a login away.
+    /// Denies a login.
     pub fn deny(&self, id: &str) {
         run(&mut self.verb(&["login", "deny", id]));
     }
 
-    /// Turns a login away and says why.
+    /// Denies a login with a reason.
     pub fn deny_because(&self, id: &str, reason: &str) {
         run(&mut self.verb(&["login", "deny", id, "--reason", reason]));
     }
@@ -114,7 +114,7 @@ impl Admin {
         until(&format!("login {id} to be {state}"), || (self.state(id) == state).then_some(()));
     }
 
-    /// How often each of these kinds stands in the audit.
+    /// How often each of these kinds is in the audit log.
     pub fn count<const N: usize>(&self, kinds: [&str; N]) -> [usize; N] {
         let audit = self.audit();
         kinds.map(|kind| audit.iter().filter(|event| event.kind == kind).count())
@@ -130,14 +130,14 @@ impl Admin {
         self.events(&["--login", id]).into_iter().map(|event| event.kind).collect()
     }
 
-    /// Waits until the audit tells exactly this story of a login, and the chain of the whole audit is sound.
+    /// Waits until the audit log has exactly these events of a login, and its whole chain is intact.
     pub fn assert_story(&self, id: &str, kinds: &[&str]) {
         let told = until_within(PATIENCE, || (self.story(id) == kinds).then_some(()));
         assert!(told.is_some(), "login {id}: {:?}, not {kinds:?}", self.story(id));
         self.audit_verify();
     }
 
-    /// The chain of the audit is whole.
+    /// Asserts that the chain of the audit log is intact.
     pub fn audit_verify(&self) {
         run(&mut self.verb(&["audit", "verify"]));
     }
@@ -166,21 +166,21 @@ impl Admin {
         String::from_utf8(output.stdout).unwrap()
     }
 
-    /// Runs a verb that may be refused; what it then complains about is the error.
+    /// Runs a verb that may be refused; the error is its message.
     pub fn try_run(&self, arguments: &[&str]) -> Result<String, String> {
         let output = self.verb(arguments).output().unwrap();
         let text = |bytes: Vec<u8>| String::from_utf8(bytes).unwrap();
         if output.status.success() { Ok(text(output.stdout)) } else { Err(text(output.stderr)) }
     }
 
-    /// Runs a verb that is refused, and returns what it printed as JSON all the same.
+    /// Runs a verb that is refused, and returns its JSON output.
     pub fn json_of_failure(&self, arguments: &[&str]) -> Value {
         let output = self.verb(arguments).arg("--json").output().unwrap();
         assert!(!output.status.success(), "{arguments:?} found no fault");
         serde_json::from_slice(&output.stdout).unwrap_or_else(|error| panic!("{arguments:?}: {error}"))
     }
 
-    /// All that `doctor` finds without what takes long, as JSON.
+    /// All findings of `doctor --quick`, as JSON.
     pub fn doctor(&self) -> String {
         let output = self.verb(&["doctor", "--quick", "--json"]).output().unwrap();
         String::from_utf8(output.stdout).unwrap()

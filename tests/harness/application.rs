@@ -23,16 +23,16 @@ pub struct Application {
 pub struct Ran {
     /// How it ended.
     pub status: ExitStatus,
-    /// What it printed.
+    /// Its standard output.
     pub stdout: String,
-    /// What it complained about.
+    /// Its standard error.
     pub stderr: String,
     /// How long it took.
     pub took: Duration,
 }
 
 impl Application {
-    /// Compiles it for a bed, from now on with a deadline that is as short as can be and a spool of its own.
+    /// Compiles it for a bed, with the shortest deadline and its own spool from now on.
     pub fn new(bed: Unprivileged) -> Self {
         let dir = tempfile::Builder::new().prefix("kbmfa-application-").tempdir().unwrap();
         crate::files::set_mode(dir.path(), 0o755);
@@ -49,7 +49,7 @@ impl Application {
         self.bed.set(key, value);
     }
 
-    /// `phase` for a user, in so many rounds; success means that PAM granted each.
+    /// Runs `phase` for a user this many times; success means that PAM granted each.
     pub fn run(&self, user: &str, phase: &str, rounds: u32) -> Ran {
         finish(&mut self.command(&[], user, phase, rounds))
     }

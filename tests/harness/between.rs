@@ -21,18 +21,18 @@ use crate::world::World;
 /// How far an exchange has come.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Stage {
-    /// The machine has asked; the server has heard nothing.
+    /// The machine has sent the request; the server has not received it.
     Asked,
-    /// The server has the request; whether it has done anything is its own affair.
+    /// The server has received the request, and may have handled it.
     Passed,
-    /// The server has answered; the machine has heard nothing.
+    /// The server has answered; the machine has not received the answer.
     Answered,
 }
 
-/// How it goes on.
+/// How the exchange continues.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Order {
-    /// As if nobody had stopped it.
+    /// Unchanged.
     Pass,
     /// The machine's connection is reset.
     Reset,
@@ -40,7 +40,7 @@ pub enum Order {
     Say(String),
 }
 
-/// Stands between one machine and the world's server.
+/// A proxy between one machine and the world's server.
 #[derive(Debug)]
 pub struct Between {
     port: Port,
@@ -48,7 +48,7 @@ pub struct Between {
     reached: Receiver<()>,
     orders: Option<Sender<Order>>,
     recorded: Arc<Mutex<Vec<Exchange>>>,
-    /// Lets machines in; returns what carries their connections.
+    /// Accepts connections of machines.
     thread: Option<JoinHandle<Vec<JoinHandle<()>>>>,
 }
 
@@ -71,7 +71,7 @@ struct Stop {
 }
 
 impl Between {
-    /// Gets between from now on, and stops the first exchange with this method at this stage.
+    /// Starts the proxy, which stops the first exchange with this method at this stage.
     pub fn stopping(world: &World, machine: &Machine, method: &'static str, stage: Stage) -> Self {
         let (to_story, reached) = channel();
         let (orders, from_story) = channel();
@@ -81,7 +81,7 @@ impl Between {
         between
     }
 
-    /// Stops nothing. Machines have to be told of its address.
+    /// Starts the proxy, which stops nothing. Machines must be configured with its address.
     pub fn recording(world: &World) -> Self {
         let (_, never) = channel();
         Self::new(world, None, never, None)
@@ -114,12 +114,12 @@ impl Between {
         Self { port, over, reached, orders, recorded, thread: Some(thread) }
     }
 
-    /// Where machines find it.
+    /// Its address for machines.
     pub fn url(&self) -> String {
         format!("https://127.0.0.1:{}", self.port.number)
     }
 
-    /// What was asked and answered so far, in the order of the questions.
+    /// The exchanges so far, in the order of the requests.
     pub fn recorded(&self) -> Vec<Exchange> {
         let recorded = self.recorded.lock().unwrap_or_else(PoisonError::into_inner);
         recorded.iter().filter(|exchange| !exchange.answer.is_empty()).cloned().collect()
@@ -130,14 +130,14 @@ impl Between {
         self.reached.recv_timeout(PATIENCE).expect("the exchange to come to its stop");
     }
 
-    /// How it goes on from there.
+    /// Continues the stopped exchange.
     pub fn order(&self, order: Order) {
         self.orders.as_ref().unwrap().send(order).unwrap();
     }
 }
 
 impl Drop for Between {
-    /// Lets nobody in any more, and then ends every connection.
+    /// Stops accepting connections, and ends all of them.
     fn drop(&mut self) {
         self.over.store(true, Ordering::Release);
         TcpStream::connect(("127.0.0.1", self.port.number)).ok();
@@ -203,7 +203,7 @@ impl Shared {
         drop(stop);
         here.map_or(Order::Pass, |stop| {
             stop.reached.send(()).ok();
-            // A story that is over gives no order.
+            // The test has ended.
             stop.orders.recv().unwrap_or(Order::Reset)
         })
     }

@@ -30,7 +30,7 @@ pub enum Root {
     Debian14,
 }
 
-/// How a machine gets to know its server.
+/// What a machine needs to join its server.
 #[derive(Debug)]
 pub struct Enrolment {
     /// The one-time token.
@@ -71,7 +71,7 @@ enum Module {
 }
 
 impl MachineBuilder {
-    /// A machine without kbmfa on it: its PAM stack has to be given with [`MachineBuilder::pam_stack`].
+    /// A machine without kbmfa: set its PAM stack with [`MachineBuilder::pam_stack`].
     pub fn new(name: &str) -> Self {
         Self {
             name: name.to_owned(),
@@ -96,18 +96,18 @@ impl MachineBuilder {
         Self { enrolment: Some(enrolment), module: Module::Shipped, ..self }
     }
 
-    /// Joins by this address, and keeps to it.
+    /// Joins with this address, and uses only it.
     pub fn by_way_of(self, server: String) -> Self {
         let enrolment = self.enrolment.map(|enrolment| Enrolment { server, ..enrolment });
         Self { enrolment, ..self }
     }
 
-    /// Which Debian; 12 unless said.
+    /// The Debian version; 12 by default.
     pub fn root(self, root: Root) -> Self {
         Self { root, ..self }
     }
 
-    /// Where the module stands; in the account phase unless said.
+    /// The module's phase; account by default.
     pub fn phase(self, phase: Phase) -> Self {
         Self { phase, ..self }
     }
@@ -133,7 +133,7 @@ impl MachineBuilder {
         Self { sudoers: Some(format!("{lines}\nALL ALL=(ALL) ALL\n")), ..self }
     }
 
-    /// More lines of `sshd_config`, which win over the recipe's.
+    /// More lines of `sshd_config`, which override the recipe's.
     pub fn sshd_lines(self, lines: &str) -> Self {
         Self { sshd_lines: lines.to_owned(), ..self }
     }
@@ -148,8 +148,8 @@ impl MachineBuilder {
         Self { own_clock: true, ..self }
     }
 
-    /// Shell lines that the machine's first process runs before it becomes sshd: what they change of itself - its
-    /// environment, limits, signals - sshd inherits.
+    /// Shell lines that the machine's first process runs before it executes sshd, which inherits their
+    /// changes of environment, limits and signals.
     pub fn before_sshd(self, lines: &str) -> Self {
         Self { before_sshd: lines.to_owned(), ..self }
     }
@@ -190,7 +190,7 @@ impl MachineBuilder {
         machine
     }
 
-    /// Lays out the files that differ from the root's, and the keys of the person who logs in.
+    /// Writes the files that differ from the root's, and the keys of the person who logs in.
     fn seed(&self, dir: &Path, port: &Port) {
         let seed = dir.join("seed");
         make_dir(&dir.join("mnt"));

@@ -7,7 +7,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 const DAY: Duration = Duration::from_secs(86_400);
 
-/// What every server of the tests is called.
+/// The name of every server in the tests.
 const NAMES: [&str; 2] = ["localhost", "127.0.0.1"];
 
 /// A certificate with its key.
@@ -20,12 +20,13 @@ pub struct Made {
 }
 
 impl Made {
-    /// One for the server with this state directory, that began so many days ago and lasts so many in all.
+    /// A certificate for the server with this state directory, valid from this many days ago, for this many
+    /// days.
     pub fn begun(state_dir: &Path, days_ago: u32, life_days: u32) -> Self {
         Self::naming(&NAMES, state_dir, days_ago, life_days)
     }
 
-    /// The same that will begin only in so many days.
+    /// The same, valid only from this many days ahead.
     pub fn beginning(state_dir: &Path, in_days: u32, life_days: u32) -> Self {
         Self::signed(&NAMES, state_dir, SystemTime::now() + DAY * in_days, life_days)
     }

@@ -25,10 +25,10 @@ const OWNER_ID: u32 = 65534;
 /// The bot.
 pub const BOT: &str = "sshbot";
 
-/// Where asks go.
+/// The channel for asks.
 pub const ROOM: &str = "acme#sudo";
 
-/// A cloud, and the program that leads to it.
+/// A cloud, and the program that connects to it.
 #[derive(Debug)]
 pub struct Chat {
     cloud: Cloud,
@@ -66,7 +66,7 @@ impl Chat {
         chat
     }
 
-    /// For clients that are known to be careless: nothing is held against them.
+    /// For careless clients: their complaints are ignored.
     #[must_use]
     pub fn unjudged(mut self) -> Self {
         self.is_judged = false;
@@ -137,7 +137,7 @@ impl Chat {
         )
     }
 
-    /// Waits until a message with this text stands in the room, and returns its number.
+    /// Waits until a message with this text is in the channel, and returns its number.
     pub fn message(&self, text: &str) -> u64 {
         self.wait_message(ROOM, text, PATIENCE).unwrap_or_else(|error| {
             panic!("no message with {text:?}: {error}\n{}", self.view(ROOM).unwrap_or_default())
@@ -151,7 +151,7 @@ impl Chat {
         message
     }
 
-    /// The room as its members see it, with names for whatever differs from run to run.
+    /// The channel as its members see it, with placeholders for what differs between runs.
     pub fn seen(&self) -> String {
         transcript::of_chat(&self.view(ROOM).unwrap())
     }
@@ -161,7 +161,7 @@ impl Chat {
         self.crash().unwrap();
     }
 
-    /// The service is logged out behind everybody's back.
+    /// Logs the service out without anybody noticing.
     pub fn log_service_out(&self) {
         self.log_out().unwrap();
     }

@@ -9,7 +9,7 @@ use crate::process::{brief, run};
 
 const SOURCE: &str = include_str!("clock.c");
 
-/// A clock, as it looks from outside the programs that go by it.
+/// A clock, for use outside the programs that read it.
 #[derive(Clone, Debug)]
 pub struct FakeClock {
     /// The library that has to come before the programs' own.
@@ -18,7 +18,7 @@ pub struct FakeClock {
 }
 
 impl FakeClock {
-    /// A clock in `dir`, where `seen_at` is what the programs that go by it find there. It shows the right time.
+    /// A clock in `dir`, which its programs see as `seen_at`. It shows the right time.
     pub fn make(dir: &Path, seen_at: &Path) -> Self {
         let (source, library, offset) = (dir.join("clock.c"), dir.join("clock.so"), dir.join("clock.offset"));
         put(&source, 0o644, SOURCE);
@@ -31,7 +31,7 @@ impl FakeClock {
         clock
     }
 
-    /// Sets it so many seconds ahead of the right time, or behind it.
+    /// Sets it this many seconds ahead of the right time, or behind it.
     pub fn set(&self, seconds: i64) {
         set(&self.offset, seconds);
     }

@@ -25,7 +25,7 @@ impl Disk {
         disk
     }
 
-    /// Leaves no byte free.
+    /// Fills the disk completely.
     pub fn fill(&self) {
         let mut filler = File::create(self.filler()).unwrap();
         let error = loop {
@@ -36,7 +36,7 @@ impl Disk {
         assert_eq!(error.kind(), ErrorKind::StorageFull);
     }
 
-    /// Gives back what [`Disk::fill`] took.
+    /// Frees the space again.
     pub fn clear(&self) {
         fs::remove_file(self.filler()).unwrap();
     }

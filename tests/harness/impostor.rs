@@ -27,7 +27,7 @@ pub struct Stranger {
 }
 
 impl Stranger {
-    /// Takes the place of the world's server, which must be down.
+    /// Replaces the world's server, which must be down.
     pub fn in_place_of(world: &World) -> Self {
         let dir = tempfile::Builder::new().prefix("kbmfa-stranger-").tempdir().unwrap();
         let server = Server::init(dir.path(), world.server.port, None);
@@ -36,22 +36,22 @@ impl Stranger {
     }
 }
 
-/// What a [`Babbler`] does with every connection, one after the other; then it closes.
+/// The steps of a [`Babbler`] on every connection; then it closes it.
 #[derive(Clone, Debug)]
 pub enum Act {
-    /// Hears a request.
+    /// Reads a request.
     Hear,
-    /// Says this, with the login's id wherever [`message::LOGIN`] stands.
+    /// Sends this, with the login's id in place of [`message::LOGIN`].
     Say(String),
-    /// Says it one byte at a time, after so long each.
+    /// Sends it one byte at a time, with this pause.
     Drip(String, Duration),
-    /// Says nothing more, and waits until the other side closes.
+    /// Sends nothing more, and waits until the other side closes.
     Stall,
     /// Over TLS, as its last: resets the connection.
     Reset,
 }
 
-/// A server that plays a part. It serves one connection after the other.
+/// A server that follows a script, one connection after the other.
 #[derive(Debug)]
 pub struct Babbler {
     port: u16,
@@ -67,7 +67,7 @@ struct State {
 }
 
 impl Babbler {
-    /// Takes the place of the world's server, which must be down. It has the right certificate, and answers every
+    /// Replaces the world's server, which must be down. It has the right certificate, and answers every
     /// request with the same words.
     pub fn in_place_of(world: &World, answer: &str) -> Self {
         Self::playing(world, Some(right(world)), &[Act::Hear, Act::Say(answer.to_owned())])
@@ -102,7 +102,7 @@ impl Babbler {
         self.state.met.load(Ordering::Acquire)
     }
 
-    /// How many requests were heard.
+    /// How many requests were read.
     pub fn heard(&self) -> usize {
         self.state.heard.load(Ordering::Acquire)
     }
@@ -120,12 +120,12 @@ fn play_over_tls(stream: Patient, tls: &Arc<ServerConfig>, acts: &[Act], state: 
     let mut stream = StreamOwned::new(ServerConnection::new(Arc::clone(tls)).unwrap(), stream);
     play(&mut stream, acts, state)?;
     if matches!(acts.last(), Some(Act::Reset)) {
-        // Closed with nothing to linger for, it is reset.
+        // Closing with linger 0 resets the connection.
         return Ok(set_socket_linger(stream.sock.stream(), Some(Duration::ZERO))?);
     }
     stream.conn.send_close_notify();
     stream.flush()?;
-    // Closing with words unread would reset the connection, and the client might lose the answer.
+    // Closing with unread data would reset the connection, and the client might lose the answer.
     stream.sock.stream().shutdown(Shutdown::Write)?;
     stream.sock.outlast();
     Ok(())

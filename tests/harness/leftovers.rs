@@ -7,7 +7,7 @@ use std::fs;
 use std::path::Path;
 use std::time::Duration;
 
-/// How long sshd and the module may take to tidy up.
+/// How long sshd and the module may take to clean up.
 pub const PATIENCE: Duration = Duration::from_secs(10);
 
 /// What sshd holds while nobody logs in.

@@ -18,7 +18,7 @@ use crate::recipe::{Phase, USERS};
 use crate::transcript;
 use crate::wait::until_within;
 
-/// Longer than any wait that the module or sshd allows itself.
+/// Longer than any wait of the module or sshd.
 const LONGEST_LOGIN: Duration = Duration::from_secs(100);
 
 /// A running client.
@@ -34,9 +34,9 @@ pub struct Login {
 pub struct Finished {
     /// Exit code; 128 + signal if it was killed.
     pub code: i32,
-    /// What it printed.
+    /// Its standard output.
     pub stdout: String,
-    /// What it complained about.
+    /// Its standard error.
     pub stderr: String,
 }
 
@@ -78,7 +78,7 @@ impl Machine {
         self.client_of(entered.stdin(Stdio::piped()))
     }
 
-    /// `ssh user@machine command`, not started, for whoever wants to read along.
+    /// `ssh user@machine command`, not started, for tests that read its output.
     pub fn ssh_unstarted(&self, user: &str, command: &[&str]) -> Command {
         let mut ssh = program("ssh");
         ssh.args(self.options()).args(["-p", &self.port.number.to_string()]);
@@ -97,7 +97,8 @@ impl Machine {
         self.client(ssh)
     }
 
-    /// `ssh` under any name at all. Some ssh takes from a file alone, such as `$(id)`; a file has no room for a newline.
+    /// `ssh` with any user name. Some names, such as `$(id)`, ssh accepts only from a file; a file cannot
+    /// contain a newline in a name.
     pub fn ssh_under_the_name(&self, name: &OsStr) -> Login {
         let config = self.dir.path().join(format!("config-{}", self.logins.get()));
         let mut ssh = program("ssh");
@@ -220,12 +221,12 @@ impl Login {
         self.child.try_wait().unwrap().is_none()
     }
 
-    /// What a Ctrl-C does.
+    /// Presses Ctrl-C.
     pub fn interrupt(&self) {
         signal(&self.child, Signal::INT);
     }
 
-    /// What a crash of the client's computer comes close to.
+    /// Kills the client, similar to a crash of its computer.
     pub fn kill(&self) {
         signal(&self.child, Signal::KILL);
     }
@@ -235,7 +236,7 @@ impl Login {
         String::from_utf8_lossy(&fs::read(&self.out).unwrap_or_default()).into_owned()
     }
 
-    /// What it has complained about so far.
+    /// Its standard error so far.
     pub fn stderr(&self) -> String {
         String::from_utf8_lossy(&fs::read(&self.err).unwrap_or_default()).into_owned()
     }
@@ -252,7 +253,7 @@ impl Drop for Login {
 }
 
 impl Finished {
-    /// All that the person saw, without what differs from run to run, and the exit code.
+    /// Everything that the person saw, with placeholders, and the exit code.
     pub fn transcript(&self) -> String {
         let seen = transcript::normalised(&format!("{}{}", self.stdout, self.stderr));
         format!("{seen}exit {}\n", self.code)

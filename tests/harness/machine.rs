@@ -31,7 +31,7 @@ pub struct Machine {
     /// sshd's process id outside the machine; inside it is 1.
     pub(crate) pid: u32,
     pub(crate) baseline: Baseline,
-    /// Where the module stands.
+    /// The module's phase.
     pub phase: Phase,
     /// Where sshd listens, on 127.0.0.1.
     pub port: Port,
@@ -77,7 +77,8 @@ impl Machine {
         files::set_key(&self.path("/etc/kbmfa/pam.toml"), "", key, value);
     }
 
-    /// Sets its clock, made by [`MachineBuilder::own_clock`], so many seconds ahead of the right time, or behind it.
+    /// Sets its clock, made by [`MachineBuilder::own_clock`], this many seconds ahead of the right time, or
+    /// behind it.
     pub fn set_clock(&self, seconds: i64) {
         clock::set(&self.path("/etc/clock.offset"), seconds);
     }
@@ -104,7 +105,7 @@ impl Machine {
         assert!(clean.is_some(), "left behind after {patience:?}:\n{}", self.leftovers().join("\n"));
     }
 
-    /// What logins hold at this moment, one line each.
+    /// Resources of logins at this moment, one line each.
     pub fn leftovers(&self) -> Vec<String> {
         let ports: Vec<u16> = [self.port.number].into_iter().chain(self.server_port).collect();
         leftovers::of(self.pid, &self.baseline, &ports)

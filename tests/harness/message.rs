@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-/// Time between two looks at whether the test is over.
+/// Interval at which the end of the test is checked.
 const TICK: Duration = Duration::from_millis(50);
 
 /// Thirty-two characters that stand for the id of the login that was asked about, so that lengths come out right.
@@ -29,7 +29,7 @@ pub fn login(state: &str) -> String {
     format!("{{\"id\":\"{LOGIN}\",\"state\":\"{state}\"}}")
 }
 
-/// A refusal in the words of docs/protocol.md.
+/// A refusal as in docs/protocol.md.
 pub fn problem(status: &str, code: &str) -> String {
     let number = &status[..3];
     answer(status, &format!("{{\"code\":\"{code}\",\"status\":{number},\"title\":\"as the story has it\"}}"))

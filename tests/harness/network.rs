@@ -16,7 +16,7 @@ use crate::wait::until;
 #[derive(Debug)]
 pub struct Network(());
 
-/// Tells a story in a thread with a network of its own. The story has to make its world in there.
+/// Runs a test in a thread with its own network. The test must make its world in there.
 pub fn apart(story: impl FnOnce(&Network) + Send) {
     let told = thread::scope(|scope| scope.spawn(|| story(&Network::enter())).join());
     if let Err(panic) = told {
@@ -36,12 +36,12 @@ impl Network {
         first.kill().unwrap();
         first.wait().unwrap();
         run(brief("ip").args(["link", "set", "lo", "up"]));
-        // The end of a connection that its process has left is told once more, not for minutes.
+        // An orphaned connection end sends once more, not for minutes.
         fs::write("/proc/sys/net/ipv4/tcp_orphan_retries", "1").unwrap();
         Self(())
     }
 
-    /// Loses every packet to and from this port, of old connections and new ones, without a word to anybody.
+    /// Drops every packet to and from this port silently, of old and new connections.
     pub fn lose(&self, port: u16) {
         nft(&format!(
             "add table ip lost; add chain ip lost incoming {{ type filter hook input priority 0; }};
@@ -54,7 +54,7 @@ impl Network {
         until("the connections to be forgotten", || leftovers::ends_at(port).is_empty().then_some(()));
     }
 
-    /// Loses no packet any more.
+    /// Stops dropping packets.
     pub fn repair(&self) {
         nft("delete table ip lost");
     }

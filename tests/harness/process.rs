@@ -10,7 +10,7 @@ const RUN_SECONDS: &str = "60";
 /// A program in a clean environment, without a terminal, that dies with the test's thread.
 pub fn program(path: impl AsRef<OsStr>) -> Command {
     let mut command = Command::new("setpriv");
-    // Whoever runs the tests in the background has made them, and their children, deaf to Ctrl-C.
+    // A shell that runs the tests in the background makes them ignore SIGINT, and their children, too.
     command.args(["--pdeathsig", "KILL", "env", "--default-signal=INT", "setsid"]).arg(path);
     command.env_clear().env("LC_ALL", "C.UTF-8").env("PATH", "/usr/sbin:/usr/bin:/sbin:/bin");
     command.stdin(Stdio::null());
@@ -39,7 +39,7 @@ pub fn signal(child: &Child, signal: Signal) {
     kill_process(pid, signal).unwrap_or_else(|error| panic!("signal {signal:?} to {pid:?}: {error}"));
 }
 
-/// A process that stands still until this is dropped.
+/// A process that is stopped until this is dropped.
 #[derive(Debug)]
 pub struct Stopped(Pid);
 
@@ -51,7 +51,7 @@ impl Stopped {
         Self(pid)
     }
 
-    /// Lets it go on, if it is still there.
+    /// Continues it, if it still exists.
     pub fn go_on(self) {}
 }
 

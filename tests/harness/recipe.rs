@@ -1,12 +1,12 @@
 //! The configuration that an administrator writes: sshd's configuration and PAM stack for each of the three
 //! phases, word for word as documented, and the accounts of a machine.
 
-/// Where the module stands in sshd's PAM stack.
+/// The module's phase in sshd's PAM stack.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Phase {
-    /// Key + approval, for everything incl. scp and `BatchMode`.
+    /// Key and approval, for everything including scp and `BatchMode`.
     Account,
-    /// Key + approval with a conversation.
+    /// Key and approval with a conversation.
     Auth,
     /// Approval after sshd has let the person in.
     Session,
@@ -18,7 +18,7 @@ pub const USERS: [(&str, u32); 3] = [("alice", 2001), ("bob", 2002), ("carol", 2
 /// Bob's password.
 pub const PASSWORD_OF_BOB: &str = "open sesame";
 
-/// `/etc/pam.d/sshd` by which everybody with a key gets in: nobody is asked.
+/// `/etc/pam.d/sshd` that lets in everybody with a key: nobody is asked.
 pub const FREE: &str = "auth required pam_deny.so
 account required pam_unix.so
 session required pam_unix.so

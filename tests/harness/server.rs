@@ -23,11 +23,11 @@ pub struct Server {
     pub port: u16,
     /// The configuration file.
     pub config: PathBuf,
-    /// Where the database and the keys lie.
+    /// Directory of the database and the keys.
     pub state_dir: PathBuf,
     /// The pin of its CA.
     pub pin: String,
-    /// The clock that it goes by, if that is not the host's.
+    /// Its clock, if that is not the host's.
     pub clock: Option<FakeClock>,
     log: PathBuf,
     status: Port,
@@ -78,12 +78,12 @@ impl Server {
         }
     }
 
-    /// Makes it read its configuration again.
+    /// Reloads it.
     pub fn reload(&self) {
         signal(self.running.borrow().as_ref().expect("a running server"), Signal::HUP);
     }
 
-    /// Makes it read its configuration again and waits for the outcome: what it said of that, or why it did not.
+    /// Reloads it and waits for the outcome: its note, or the reason of the failure.
     pub fn try_reload(&self) -> Result<String, String> {
         let mut command = brief(built::server());
         command.arg("reload").arg("--config").arg(&self.config);
@@ -126,7 +126,7 @@ impl Server {
         until("the server to be ready", || self.answers(status).then_some(()));
     }
 
-    /// Starts it although it must not start; returns what it complains about.
+    /// Starts it although it must not start; returns its error.
     pub fn start_in_vain(&self) -> String {
         let mut command = program("timeout");
         command.arg("60").arg(built::server()).arg("serve").arg("--config").arg(&self.config);
@@ -147,7 +147,7 @@ impl Server {
         });
     }
 
-    /// Stops it in good order, which has to end with success.
+    /// Stops it with SIGTERM, which must succeed.
     pub fn stop(&self) {
         let mut child = self.running.take().expect("a running server");
         signal(&child, Signal::TERM);
@@ -168,7 +168,7 @@ impl Server {
         child.wait().unwrap();
     }
 
-    /// Makes it hang, as it is, until [`Server::go_on`].
+    /// Stops its process (SIGSTOP) until [`Server::go_on`].
     pub fn hang(&self) {
         signal(self.running.borrow().as_ref().expect("a running server"), Signal::STOP);
     }

@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 
 use crate::ports::Port;
 
-/// Leads to one port of 127.0.0.1, and comes from that address too.
+/// A proxy to one port of 127.0.0.1.
 #[derive(Debug)]
 pub struct SlowLine {
     port: Port,
@@ -19,7 +19,7 @@ pub struct SlowLine {
 }
 
 impl SlowLine {
-    /// A line to this port that takes `delay` each way.
+    /// A proxy to this port with this delay in each direction.
     pub fn to(server: u16, delay: Duration) -> Self {
         let (port, over) = (Port::reserve(), Arc::<AtomicBool>::default());
         let listener = TcpListener::bind(("127.0.0.1", port.number)).unwrap();

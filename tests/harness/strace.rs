@@ -19,12 +19,12 @@ pub type Calls = BTreeMap<String, RangeInclusive<u32>>;
 /// So much of each text is recorded: the head of a line that is logged.
 const TEXT_MAX: &str = "200";
 
-/// A system call that does not do its work.
+/// A system call that fails.
 #[derive(Clone, Debug)]
 pub struct Injection {
     /// Which kind, such as `openat`.
     pub call: String,
-    /// What happens instead, in strace's words, such as `error=EIO`, or besides, such as `delay_enter=1000`.
+    /// The injection in strace's syntax, such as `error=EIO` or `delay_enter=1000`.
     pub fault: String,
     /// Which of them: `7`, or from there on: `7+`.
     pub when: String,

@@ -10,7 +10,7 @@ use crate::wait::until;
 /// `LOG_AUTHPRIV`, where PAM modules log.
 pub const AUTHPRIV: u32 = 10;
 
-/// The severities that tests speak of.
+/// The severities that tests use.
 pub mod severity {
     #![allow(missing_docs, reason = "syslog(3) has them")]
     pub const ALERT: u32 = 1;
@@ -24,9 +24,9 @@ pub mod severity {
 /// One line as a program sent it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Line {
-    /// Who speaks, such as [`AUTHPRIV`].
+    /// The facility, such as [`AUTHPRIV`].
     pub facility: u32,
-    /// How bad it is, see [`severity`].
+    /// Its severity, see [`severity`].
     pub severity: u32,
     /// The text after the time: `sshd[7]: pam_kbmfa(sshd:account): ...`.
     pub text: String,
@@ -49,7 +49,7 @@ impl Syslog {
         let collected = Arc::clone(&lines);
         let thread = thread::spawn(move || {
             let mut buffer = [0; 8192];
-            // An empty datagram is how `drop` says goodbye.
+            // `drop` ends the thread with an empty datagram.
             while let Ok(length @ 1..) = socket.recv(&mut buffer) {
                 let line = parse(&String::from_utf8_lossy(&buffer[..length]));
                 collected.lock().unwrap_or_else(PoisonError::into_inner).push(line);
@@ -63,12 +63,12 @@ impl Syslog {
         self.lines.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    /// The lines that contain `part`, of which there has to be one at least.
+    /// The lines that contain `part`; waits until there is at least one.
     pub fn lines_with(&self, part: &str) -> Vec<Line> {
         self.so_many_with(1, part)
     }
 
-    /// The lines that contain `part`, of which there have to be so many at least.
+    /// The lines that contain `part`; waits until there are at least this many.
     pub fn so_many_with(&self, count: usize, part: &str) -> Vec<Line> {
         until(&format!("'{part}' in the syslog, {count} times"), || {
             let mut lines = self.lines();

@@ -10,7 +10,7 @@ use crate::wait::until;
 /// Largest report, in bytes.
 const REPORT_BYTES_MAX: usize = 4096;
 
-/// What listens to a service.
+/// The notify socket of a service.
 #[derive(Debug)]
 pub struct Systemd {
     socket: UnixDatagram,

@@ -12,7 +12,7 @@ pub fn normalised(text: &str) -> String {
     lines
 }
 
-/// The same for a chat: the ids of logins and asks, heads of the record, times and seconds.
+/// The same for a chat: the ids of logins and asks, heads of the audit log, times and seconds.
 pub fn of_chat(text: &str) -> String {
     let line = |line: &str| {
         line.split(' ').scan("", |before, word| Some(chat_word(before, word))).collect::<Vec<_>>()

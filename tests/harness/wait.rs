@@ -3,10 +3,10 @@
 use std::thread;
 use std::time::{Duration, Instant};
 
-/// How long anything may take that ought to happen soon, on a slow and busy computer.
+/// Longest time for anything that should happen soon, on a slow and busy computer.
 pub const PATIENCE: Duration = Duration::from_secs(30);
 
-/// Time between two looks at the condition.
+/// Interval at which the condition is checked.
 const TICK: Duration = Duration::from_millis(10);
 
 /// Waits until `probe` finds something; panics with `what` when that takes longer than [`PATIENCE`].
@@ -26,12 +26,12 @@ pub fn until_within<T>(limit: Duration, mut probe: impl FnMut() -> Option<T>) ->
     }
 }
 
-/// Lets time pass, for stories about an outage that lasts: the time itself is the event.
+/// Waits, for tests of a lasting outage: here the time itself is the event.
 pub fn pass(time: Duration) {
     until_within(time, || None::<()>);
 }
 
-/// Does something and says how long it took.
+/// Measures how long something takes.
 pub fn timed<T>(work: impl FnOnce() -> T) -> (T, Duration) {
     let begun = Instant::now();
     let done = work();

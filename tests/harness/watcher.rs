@@ -9,21 +9,21 @@ use crate::files::put;
 use crate::machine::Machine;
 use crate::process::{brief, run};
 
-/// Where a machine keeps what lets sshd live without its sandbox.
+/// Path in a machine of the library with which sshd runs without its sandbox.
 const NO_SANDBOX: &str = "usr/lib/no_sandbox.so";
 
-/// What valgrind is told to pass over.
+/// valgrind's suppressions.
 const SUPPRESSIONS: (&str, &str) = ("usr/lib/valgrind.supp", include_str!("valgrind.supp"));
 
-/// Where reports lie in a machine. Whoever runs a process there may write them.
+/// Directory of reports in a machine; everybody may write there.
 const REPORTS: &str = "/tmp";
 
-/// Who watches.
+/// The memory checker.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Watcher {
     /// Any build of the module.
     Valgrind,
-    /// The build for it, which can be told to misbehave.
+    /// The build for it, with injectable faults.
     AddressSanitizer,
 }
 
@@ -36,8 +36,8 @@ impl Watcher {
         run(brief("gcc").args(["-shared", "-fPIC", "-Wall", "-Werror", "-o"]).arg(library).arg(source));
     }
 
-    /// What to put before sshd. The shell of whoever logs in is not watched. Without names valgrind cannot tell what
-    /// it is to pass over, and is not asked about uninitialised memory.
+    /// The command prefix of sshd. The person's shell is not watched. Without symbol names valgrind does not
+    /// know what it is to pass over, and is not asked about uninitialised memory.
     pub(crate) fn command(self, module_has_names: bool) -> String {
         match self {
             Self::Valgrind => format!(
@@ -57,7 +57,7 @@ impl Watcher {
 }
 
 impl Machine {
-    /// What was reported of the module by those who watched, one text for each fault.
+    /// The reports about the module, one text for each fault.
     pub fn reports_of_module(&self) -> Vec<String> {
         let entries = fs::read_dir(self.path(REPORTS)).unwrap().flatten();
         let files = entries.filter(|entry| entry.file_name().to_string_lossy().starts_with("report."));

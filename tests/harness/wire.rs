@@ -40,12 +40,12 @@ impl Client {
 /// The same to a port that leads to a server with this trust, and may fail.
 ///
 /// # Errors
-/// What became of the connection before the request was sent.
+/// The error of the connection before the request was sent.
 pub fn try_send(tls: &Arc<ClientConfig>, port: u16, request: &str) -> io::Result<String> {
     let mut tls = connect(tls, port)?;
     tls.write_all(request.as_bytes())?;
     let mut answer = Vec::new();
-    // A server may close without TLS's goodbye; what it said before counts.
+    // A server may close without close_notify; the data before it counts.
     let _ = tls.read_to_end(&mut answer);
     Ok(String::from_utf8_lossy(&answer).into_owned())
 }

@@ -138,7 +138,7 @@ extern "C" fn converse(
         // SAFETY: not null, so a C string.
         texts.push(unsafe { CStr::from_ptr(message.text) }.to_string_lossy().into_owned());
     }
-    // SAFETY: plain allocation; whoever asked frees it.
+    // SAFETY: plain allocation; the caller frees it.
     let answers = unsafe { libc::calloc(length.max(1), size_of::<Response>()) };
     if answers.is_null() {
         return BUF_ERR;

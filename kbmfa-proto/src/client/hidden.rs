@@ -1,7 +1,7 @@
 //! Invisible and deceptive characters, for the fuzz targets. A separate list, so that a gap in the list of
 //! `text` is found and not copied. The server's fuzz targets include this file, too.
 
-/// Characters of which each hides, or stands for a blank: what standards and reports name, one by one.
+/// Invisible characters and unusual blanks, from standards and reports.
 const HIDDEN: &str = "\u{34f}\u{61c}\u{ad}\u{115f}\u{1160}\u{1680}\u{17b4}\u{17b5}\u{180b}\u{180c}\u{180d}\u{180e}\
     \u{2000}\u{2001}\u{2002}\u{2003}\u{2004}\u{2005}\u{2006}\u{2007}\u{2008}\u{2009}\u{200a}\u{200b}\u{200c}\u{200d}\
     \u{200e}\u{200f}\u{2028}\u{2029}\u{202a}\u{202b}\u{202c}\u{202d}\u{202e}\u{202f}\u{205f}\u{2060}\u{2061}\u{2062}\

@@ -90,7 +90,7 @@ pub fn pin_of(certificate: &CertificateDer<'_>) -> Option<Pin> {
     Some(Pin::from_sha256(hash.finalize().into()))
 }
 
-/// `host:port` as it stands in a URL.
+/// `host:port` as in a URL.
 pub(super) fn authority(host: &str, port: u16) -> String {
     if host.contains(':') { format!("[{host}]:{port}") } else { format!("{host}:{port}") }
 }

@@ -27,13 +27,13 @@ pub(super) const BUFFER_BYTES: usize = 16 * 1024;
 const KEEPALIVE_IDLE: Duration = Duration::from_secs(5);
 /// .. then one every so often ..
 const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(2);
-/// .. and so many unanswered ones end the connection.
+/// .. and this many unanswered ones end the connection.
 const KEEPALIVE_PROBES: u32 = 3;
 
 /// A failure to connect counts as unreachable only if the call waited for the network during this part of its
 /// time ..
 const WAITED_PART_MIN: u32 = 2;
-/// .. and at least so long.
+/// .. and at least this long.
 const WAITED_MIN: Duration = Duration::from_millis(500);
 
 /// Marks the error of a call that ended because the watched person left.

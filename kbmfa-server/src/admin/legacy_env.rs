@@ -25,18 +25,19 @@ use convert::{Setup, convert};
 use table::{LOG_LEVEL, TABLE};
 use variables::Variables;
 
-/// The old tool's file, in the directory from which the server is started.
+/// The old tool's file, in the server's working directory.
 const DOTENV: &str = ".env";
-/// How much of that file is read.
+/// Most bytes of that file that are read.
 const DOTENV_BYTES_MAX: u64 = 64 * 1024;
 const OTHERS_CAN_WRITE: &str = "others can write to it; chown it to whoever starts the server, and chmod 600";
-/// Tells the process that takes this one's place that the variables have been dealt with.
+/// Set for the new process: the variables have been handled.
 const DONE: &str = "KBMFA_VARIABLES_TAKEN";
 
-/// Does what the variables say before the server starts. Returns only in a process that holds no secret of theirs.
+/// Does the set-up from the variables before the server starts. Returns only in a process without their
+/// secrets.
 ///
 /// # Errors
-/// Everything that is wrong with them, or why what they describe cannot be made.
+/// All faults of the variables, or why the set-up failed.
 pub fn take(admin: &Admin) -> Result<(), Failure> {
     let own = Variables::from_lookup(variable);
     let is_done = variable(DONE).is_some() && !own.hold_a_secret();
@@ -48,7 +49,7 @@ pub fn take(admin: &Admin) -> Result<(), Failure> {
         return Ok(());
     }
     let config = admin.config_path();
-    // What else keeps the file from being read, whoever reads it next says.
+    // Other errors are reported when the file is read.
     let is_absent = fs::metadata(config).is_err_and(|error| error.kind() == ErrorKind::NotFound);
     let ignored = vars.ignored_beside_a_file().join(", ");
     if !is_absent && !ignored.is_empty() {
@@ -64,16 +65,16 @@ pub fn take(admin: &Admin) -> Result<(), Failure> {
 #[expect(clippy::disallowed_methods, reason = "the old tool was configured by its environment alone")]
 fn variable(name: &str) -> Option<String> {
     match env::var(name) {
-        // What takes the place of a strange byte is refused wherever it matters.
+        // The replacement character for invalid bytes is refused wherever it matters.
         Err(VarError::NotUnicode(value)) => Some(value.to_string_lossy().into_owned()),
         value => value.ok(),
     }
 }
 
-/// A file that somebody else could have put there or changed is ignored: it could name other approvers.
+/// A file that others could have created or changed is ignored, because it could name other approvers.
 fn dotenv() -> Variables {
     let read = || {
-        // Opening a pipe does not wait for its other end.
+        // So that opening a pipe does not block.
         let file = File::options().read(true).custom_flags(OFlag::O_NONBLOCK.bits()).open(DOTENV)?;
         match file_rules::check(&file.metadata()?, Readers::All, Uid::effective().as_raw()) {
             Ok(()) => {}
@@ -116,7 +117,7 @@ fn initialise(admin: &Admin, vars: &Variables) -> Result<(), Failure> {
     Ok(())
 }
 
-/// Checks a token in a file of the operator's as the server will.
+/// Checks a token in a file of the operator as the server will do.
 fn check_token_file(vars: &Variables, setup: &mut Setup) {
     let file = vars.get("AUTH_TOKEN_FILE").filter(|_| setup.token_left_out.is_none());
     if let Some((file, Err(why))) = file.map(|file| (file, config::read_auth_token(Path::new(file)))) {
@@ -124,9 +125,9 @@ fn check_token_file(vars: &Variables, setup: &mut Setup) {
     }
 }
 
-/// Becomes the same program with the same arguments, and an environment without the variables: taking them out of
-/// one's own leaves them in memory and in /proc/self/environ. Returns only if that fails.
-/// What says how much is logged stays.
+/// Executes the same program with the same arguments, and an environment without the variables, because
+/// removing them would leave them in memory and in /proc/self/environ. Returns only if that fails. The log
+/// level is kept.
 #[expect(clippy::disallowed_methods, reason = "no other process: this one, once more")]
 fn start_over_without(vars: &Variables) -> Failure {
     let program = match env::current_exe() {

@@ -20,7 +20,7 @@ use crate::source::Address;
 /// The verbs.
 #[derive(Subcommand)]
 pub enum Verb {
-    /// Say which rule would speak about a login, and why the ones before it do not.
+    /// Show which rule applies to a login, and why the rules before it do not.
     Explain(Login),
 }
 

@@ -38,7 +38,7 @@ impl LoginUid {
         }
     }
 
-    /// `(uid_t)-1` stands for "never logged in".
+    /// `(uid_t)-1` means that no login uid was set.
     fn read(uid: u32) -> Self {
         if uid == u32::MAX { Self::Unset } else { Self::Set(uid) }
     }

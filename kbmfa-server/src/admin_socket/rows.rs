@@ -176,11 +176,11 @@ pub struct SessionRow {
     pub login: Option<LoginId>,
     /// Whether it was not reported closed.
     pub open: bool,
-    /// When the server heard that it was opened.
+    /// When the server received the report of the opening.
     pub opened: Option<Moment>,
     /// When it was opened by the machine's clock.
     pub opened_reported: Option<Moment>,
-    /// When the server heard that it was closed.
+    /// When the server received the report of the close.
     pub closed: Option<Moment>,
     /// When it was closed by the machine's clock.
     pub closed_reported: Option<Moment>,

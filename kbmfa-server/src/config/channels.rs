@@ -9,14 +9,14 @@ use crate::settings::{File, Section};
 /// The chat, if there is one.
 pub(super) type Chat = Option<Box<keybase::Settings>>;
 
-/// `[relay]`. One that is wrong reads as no chat, beside the faults.
+/// `[relay]`. A faulty one counts as no chat; its faults are reported.
 pub(super) fn chat(file: &File<'_>, state_dir: &Path, min_role: Role) -> Chat {
     let relay = file.section("relay");
     let kind = relay.parsed("kind", Channel::Console.to_string());
     if kind.parse::<Channel>().is_err() {
         relay.fault("kind", "write \"console\" or \"keybase\"");
     }
-    // It may be there and not be used yet; what is wrong with it is reported all the same.
+    // The section may exist without being used yet; its faults are reported anyway.
     let is_chosen = kind == Channel::Keybase.as_str();
     let is_there = is_chosen || relay.has("keybase");
     let settings = is_there.then(|| {
@@ -29,7 +29,7 @@ pub(super) fn chat(file: &File<'_>, state_dir: &Path, min_role: Role) -> Chat {
     settings.flatten().filter(|_| is_chosen).map(Box::new)
 }
 
-/// Where asks go in the chat that no rule sends elsewhere.
+/// The default destination of asks in the chat.
 pub(super) fn default_destination(chat: &Chat) -> String {
     chat.as_ref().map_or_else(|| Channel::Console.to_string(), |keybase| keybase.place.to_string())
 }
@@ -43,8 +43,7 @@ pub(super) fn destination(chat: &Chat, text: &str) -> Result<String, String> {
     }
 }
 
-/// `channels`. Where the section does not write it: what is `inherited`, and the channels in which the approvers that it
-/// names answer.
+/// `channels`. By default what is `inherited`, and the channels of the approvers that the section names.
 pub(super) fn channels(
     section: &Section<'_>,
     chat: &Chat,
@@ -70,7 +69,7 @@ fn sorted(mut channels: Vec<Channel>) -> Vec<Channel> {
     channels
 }
 
-/// `channels_when_down`. A chat is what is down, so only the console can take over.
+/// `channels_when_down`. Only the console can take over, because chats are what fails.
 pub(super) fn channels_when_down(section: &Section<'_>, inherited: &[Channel]) -> Vec<Channel> {
     let Some(names) = section.list("channels_when_down") else { return inherited.to_vec() };
     if names.iter().any(|name| name != Channel::Console.as_str()) {
@@ -87,7 +86,7 @@ fn names(approvers: Option<&Approvers>, channel: Channel) -> bool {
     matches!(approvers, Some(Approvers::List(people)) if people.iter().any(|person| person.is_in(channel)))
 }
 
-/// Says what replaces each key that is no longer read.
+/// Reports what replaces each key that is no longer read.
 fn replaced_keys(section: &Section<'_>, chat: &Chat) {
     let console = |counts: bool| match (chat, counts) {
         (Some(_), true) => "write channels = [\"keybase\", \"console\"]",
@@ -118,7 +117,7 @@ mod tests {
         Config::parse(Path::new("server.toml"), text).map_err(|faults| faults.to_string())
     }
 
-    /// The channels of `[policy]` and of each rule, and what takes over.
+    /// The channels of `[policy]` and of each rule, and those that take over.
     #[track_caller]
     fn check(text: &str, expected: &[(&str, &str)]) {
         let policy = parse(text).unwrap().policy;

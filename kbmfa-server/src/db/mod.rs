@@ -46,7 +46,7 @@ pub const TABLES: &[Table] = &[
 /// Name of the database file inside the state directory.
 pub const FILE: &str = "kbmfa.db";
 
-/// How long one piece of bulk work should take at the most ([`Db::for_bulk`]): the next login waits for it.
+/// Longest time that one piece of bulk work should take ([`Db::for_bulk`]): the next login waits for it.
 pub const BULK_WORK: Duration = writer::BULK_TIME;
 
 /// Longest pause between two pieces of work for which another process may be waiting.

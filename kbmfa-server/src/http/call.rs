@@ -27,7 +27,7 @@ pub struct Api {
 
 /// One request.
 pub(super) struct Call {
-    /// What stands in the path for `{id}`; empty where the route has none.
+    /// The value of `{id}` in the path; empty if the route has none.
     pub(super) id: String,
     /// Without its question mark; empty if there is none.
     pub(super) query: String,

@@ -18,11 +18,11 @@ use crate::secret::SecretHash;
 
 /// Largest body of a request that may carry a certificate, in bytes.
 const WITH_KEY: usize = BODY_BYTES_MAX + KEY_BYTES_MAX;
-/// The same from a caller without a credential: a token and a hash, several times over.
+/// The same from a caller without a credential: several times the size of a token and a hash.
 const TOKEN_AND_HASH: usize = 4 * 1024;
 
-/// Declares a table of routes. The caller's name is a variant of [`Handler`]: it decides what a handler is told of the
-/// caller, so none can forget to ask.
+/// Declares a table of routes. The caller is a variant of [`Handler`], which determines what a handler gets
+/// about the caller, so that no handler can forget the check.
 macro_rules! routes {
     ($($method:ident $path:literal, $body:ident, $caller:ident => $handler:path;)*) => {
         &[$(Route {
@@ -57,13 +57,13 @@ struct Route {
     handler: Handler,
 }
 
-/// What answers a request, by who may make it.
+/// The handler of a request, by who may make it.
 enum Handler {
     /// A machine that has joined.
     Machine(Answer<SecretHash>),
     /// The same, or a host that has the `AUTH_TOKEN`.
     MachineOrToken(Answer<Credential>),
-    /// Everybody. What is in the body must suffice.
+    /// Everybody. The body must contain the proof.
     Anybody(Answer<()>),
 }
 
@@ -74,7 +74,8 @@ fn of_path(path: &str) -> impl Iterator<Item = (&'static Route, &str)> {
     ROUTES.iter().filter_map(move |route| Some((route, id(route.path, path)?)))
 }
 
-/// What `path` has for the pattern's `{id}`, and nothing if the pattern has none; `None` if the path is another.
+/// The value of the pattern's `{id}` in `path`, empty if the pattern has none; `None` if the path does not
+/// match.
 fn id<'p>(pattern: &str, path: &'p str) -> Option<&'p str> {
     match pattern.strip_suffix("{id}") {
         None => (pattern == path).then_some(""),

@@ -44,7 +44,7 @@ impl Keeper {
     /// Replaces the certificate if it is due, and loads it.
     ///
     /// # Errors
-    /// If there is none that can be used.
+    /// If there is no usable one.
     pub(super) async fn begin(
         db: Db,
         settings: watch::Receiver<Settings>,

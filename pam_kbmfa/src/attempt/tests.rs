@@ -6,7 +6,7 @@ use crate::sys::Entry;
 use std::cell::RefCell;
 use std::ffi::CStr;
 
-/// A PAM that knows what it is told here, and remembers what it was asked to show and log.
+/// A fake PAM with given facts, which records texts and log lines.
 #[derive(Default)]
 pub(crate) struct TestPam {
     /// What the name service knows: a name as typed, the account's own, its uid.

@@ -36,9 +36,9 @@ pub(crate) fn open_login() -> OpenLogin {
 #[derive(Debug)]
 enum Step {
     Open(Result<LoginReply, Failure>),
-    /// Answers after so many milliseconds.
+    /// Answers after this many milliseconds.
     Wait(u64, Result<LoginReply, Failure>),
-    /// The answer before was read so many milliseconds after it was given.
+    /// The previous answer was read this many milliseconds after it was given.
     Late(u64),
     /// The ssh client hangs up during the next pause.
     HangUp,
@@ -70,7 +70,7 @@ impl Clock for TestClock {
 }
 
 impl Script {
-    /// What is heard now was true so many milliseconds ago.
+    /// The current answer is this many milliseconds old.
     fn heard(&self, ms: u64, answer: Result<LoginReply, Failure>) -> Result<TimedReply, Failure> {
         let as_of = self.clock.now().checked_sub(Duration::from_millis(ms)).unwrap();
         Ok(TimedReply { reply: answer?, as_of })

@@ -20,7 +20,7 @@ use kbmfa_tests::recipe::{self, FREE, PASSWORD_OF_BOB};
 /// What the person reads when something on the machine keeps the module from asking.
 const NOT_SET_UP: &str = "Your login needs an approval, and this machine is not set up to ask for it.";
 
-/// A machine whose sshd asks nobody. Whoever knows bob's password may become bob by su, if that is approved.
+/// A machine whose sshd asks nobody. su to bob needs bob's password and an approval.
 fn with_su(machine: MachineBuilder) -> Machine {
     let machine = machine.pam_stack(FREE).sshd_lines("MaxStartups 100").start();
     put(&machine.path("/etc/pam.d/su"), 0o644, recipe::SUDO);

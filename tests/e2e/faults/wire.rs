@@ -20,7 +20,7 @@ const CANNOT_BE_REACHED: &str = "the approval server cannot be reached.";
 const AT_ONCE: Duration = Duration::from_secs(1);
 /// The longest that one address may take.
 const ONE_ADDRESS: Duration = Duration::from_secs(5);
-/// Opening is tried twice where a server is there, and then it is told once, for two seconds, that nobody waits.
+/// If a server answers, opening is tried twice; then the login is cancelled once, within two seconds.
 const TWICE: Duration = Duration::from_secs(12);
 
 /// A world whose server is down, and a machine that would let everybody in if only it could not be reached.
@@ -32,14 +32,15 @@ fn without_server() -> (World, Machine) {
     (world, machine)
 }
 
-/// A login is refused, as that of a server that does not work, and the real server has heard nothing of it.
+/// A login is refused because the server does not work, and the real server has no request of it.
 fn is_refused(world: &World, machine: &Machine, log: &str, within: Duration) {
     Refusal { prompt: DOES_NOT_WORK, log, within }.meets(machine);
     assert!(world.admin.logins(&[]).is_empty());
     world.admin.audit_verify();
 }
 
-/// A login is refused at a server with the right certificate that plays this part. Returns how many requests it heard.
+/// A login is refused at a server with the right certificate that follows this script. Returns its number of
+/// requests.
 fn part_is_refused(acts: &[Act], log: &str, within: Duration) -> usize {
     let (world, machine) = without_server();
     let babbler = Babbler::playing(&world, Some(right(&world)), acts);

@@ -229,7 +229,7 @@ fn an_outage_of_keybase_that_lasts_is_not_logged_at_each_attempt() {
     let log = world.server.log();
     for what in ["relay keybase is down: ", "relay keybase: heart-beat: ", "relay keybase: list of members: "]
     {
-        // Another cause may be told once ten seconds have passed; there is one attempt a second at first.
+        // Another cause may be logged after ten seconds; at first there is one attempt a second.
         assert!(log.matches(what).count() <= 3, "{what}: {log}");
     }
     world.chat.clear_faults().unwrap();

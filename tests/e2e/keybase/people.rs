@@ -57,7 +57,7 @@ fn a_member_removed_a_second_before_does_not_count_and_counts_when_back() {
     let world = ChatWorld::new();
     let machine = world.machine().start();
     let asked = Asked::new(&world, &machine);
-    // Nobody hears of the reaction until its author is gone.
+    // The event of the reaction is delivered only after its author was removed.
     world.chat.fault_times(keybase_double::FaultKind::ListenerDrop, None, 1).unwrap();
     asked.answer("bob", "Approve");
     world.chat.remove_member("acme", "bob").unwrap();

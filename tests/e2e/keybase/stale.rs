@@ -7,7 +7,7 @@ use keybase_double::FaultKind;
 
 use super::{Asked, SHORT_WINDOW, let_in, verdict};
 
-/// bob's approval is in the service's store, and nobody has heard of it.
+/// bob's approval is only in the service's store.
 fn approved_unheard<'a>(world: &'a ChatWorld, machine: &kbmfa_tests::machine::Machine) -> Asked<'a> {
     let asked = Asked::new(world, machine);
     world.chat.fault_times(FaultKind::ListenerDrop, Some("reaction"), 1).unwrap();

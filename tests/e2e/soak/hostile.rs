@@ -13,10 +13,10 @@ use std::time::Duration;
 
 use super::dice::Dice;
 
-/// Longest time for anything that a stranger waits for.
+/// Longest time that a stranger waits for anything.
 const PATIENCE: Duration = Duration::from_secs(5);
 
-/// Where they aim, and what they hold.
+/// The target, and the stolen credential.
 pub(super) struct Target {
     port: u16,
     tls: Arc<ClientConfig>,
@@ -58,12 +58,12 @@ impl Target {
     }
 }
 
-/// Each way to be a nuisance, once.
+/// Each kind of attack, once.
 type Attack = fn(&Target, &mut Dice);
 
 pub(super) const ALL: [Attack; 4] = [garbage, idle, slow_body, stolen_credential];
 
-/// Bytes that are no TLS, or stop in the middle of it.
+/// Bytes that are not TLS, or stop in the middle of a record.
 fn garbage(target: &Target, dice: &mut Dice) {
     let Some(mut stream) = target.connect() else { return };
     if dice.below(2) == 0 {
@@ -76,14 +76,14 @@ fn garbage(target: &Target, dice: &mut Dice) {
     }
 }
 
-/// Connections on which nothing is said.
+/// Connections without any data.
 fn idle(target: &Target, dice: &mut Dice) {
     let held: Vec<_> = (0..dice.below(24)).filter_map(|_| target.connect()).collect();
     pass(Duration::from_millis(dice.below(3000)));
     drop(held);
 }
 
-/// A body that is announced and comes byte by byte, or never.
+/// A body that is announced and arrives byte by byte, or never.
 fn slow_body(target: &Target, dice: &mut Dice) {
     let Some(mut stream) = target.tls() else { return };
     let head = "POST /v1/machines/join HTTP/1.1\r\nHost: localhost\r\nKbmfa-Version: 1\r\nContent-Length: 500\r\n\r\n";
@@ -98,7 +98,7 @@ fn slow_body(target: &Target, dice: &mut Dice) {
     }
 }
 
-/// Requests with a credential that is good, as fast as they are answered.
+/// Requests with a valid credential, as fast as they are answered.
 fn stolen_credential(target: &Target, dice: &mut Dice) {
     let Some(mut stream) = target.tls() else { return };
     for _ in 0..dice.below(60) {

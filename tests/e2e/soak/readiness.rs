@@ -94,7 +94,7 @@ pub(super) fn watch(run: &Run, port: u16) -> Looks {
     looks
 }
 
-/// Keybase's trouble with an ask is that of the one call which posts it.
+/// A fault of Keybase with an ask affects only the call that posts it.
 fn makes_calls_late(victim: Victim) -> bool {
     matches!(victim, Victim::Server | Victim::Keybase | Victim::Restart)
 }

@@ -19,10 +19,10 @@ const STALL_MS: u64 = 3000;
 /// The same for the module's process. An approval that it reads more than 5 s late is asked for again, and counts for 15 s.
 const MODULE_STALL_MS: u64 = 8000;
 
-/// Who stands still.
+/// What is stopped.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Victim {
-    /// It is down, and started again.
+    /// The server is down, and started again.
     Restart,
     Server,
     Keybase,
@@ -37,7 +37,7 @@ struct Stall {
     ended: Option<Instant>,
 }
 
-/// Who stood still, and when.
+/// What was stopped, and when.
 #[derive(Default)]
 pub(super) struct Stalls(Mutex<Vec<Stall>>);
 
@@ -56,7 +56,7 @@ impl Stalls {
         self.0.lock().unwrap().len()
     }
 
-    /// Time between these two moments in which any of these stood still. Two at once count once.
+    /// Time between these two moments in which any of these was stopped. Two at once count once.
     pub(super) fn within(&self, from: Instant, to: Instant, counts: impl Fn(Victim) -> bool) -> Duration {
         let (mut total, mut counted_to) = (Duration::ZERO, from);
         for stall in self.0.lock().unwrap().iter().filter(|stall| counts(stall.victim)) {
@@ -68,7 +68,7 @@ impl Stalls {
     }
 }
 
-/// Stops now one, now another, until the run is over.
+/// Stops one of them at a time, until the run is over.
 pub(super) fn run(run: &Run, dice: &mut Dice) {
     while run.goes_on() {
         pass(Duration::from_millis(dice.below(PAUSE_MS)));

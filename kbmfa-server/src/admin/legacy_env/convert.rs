@@ -9,20 +9,20 @@ use crate::admin::init::draft::Draft;
 use crate::config;
 use crate::secret::Secret;
 
-/// A set-up as the variables describe it.
+/// The set-up that the variables describe.
 #[derive(Debug)]
 pub(super) struct Setup {
     pub(super) draft: Draft,
-    /// Secrets that were in variables, and the files that they are to go into.
+    /// Secrets from variables, and the files for them.
     pub(super) secrets: Vec<(PathBuf, Secret)>,
-    /// Why the `AUTH_TOKEN` is not taken, if one was given and is not.
+    /// Why the `AUTH_TOKEN` is ignored, if it is.
     pub(super) token_left_out: Option<String>,
 }
 
 /// Converts them all.
 ///
 /// # Errors
-/// Every fault, each with its variable in front.
+/// Every fault, each after its variable.
 pub(super) fn convert(vars: &Variables) -> Result<Setup, Vec<String>> {
     let mut setup = Setup { draft: Draft::new(), secrets: Vec::new(), token_left_out: None };
     setup.draft.set(("relay", "kind"), "keybase");
@@ -74,7 +74,7 @@ impl Setup {
         Ok(())
     }
 
-    /// A token that is worth nothing does not keep the server from starting.
+    /// A weak token does not keep the server from starting.
     pub(super) fn leave_token_out(&mut self, why: String) {
         let file = self.draft.get(TOKEN_FILE).and_then(Value::as_str).map(PathBuf::from);
         self.secrets.retain(|(path, _)| Some(path) != file.as_ref());

@@ -12,21 +12,22 @@ use crate::admin::init::draft::Key;
 use crate::admin::init::{LISTEN, STATE_DIR, STATUS_LISTEN};
 use crate::source::Range;
 
-/// What becomes of one variable.
+/// The conversion of one variable.
 pub(super) struct Row {
     pub(super) name: &'static str,
     pub(super) key: Key,
     /// From the variable's text to the key's value.
     pub(super) convert: fn(&str) -> Result<Value, String>,
-    /// The text that counts where the variable is not set, empty for none; or what is missing then.
+    /// The default of an unset variable, empty for none; or the fault if it is missing.
     pub(super) absent: Result<&'static str, &'static str>,
     /// With another `KB_TYPE` the variable is ignored, as the old tool ignored it.
     pub(super) only_for: Option<&'static str>,
-    /// The text is a secret: it goes into a file of this name in the state directory, and the key names that file.
+    /// The text is a secret: it is written to a file of this name in the state directory, and the key names
+    /// that file.
     pub(super) file: Option<&'static str>,
 }
 
-/// The old tool's variables but for [`LOG_LEVEL`], `_FILE` twins of its secrets, and our own.
+/// The old tool's variables except [`LOG_LEVEL`], `_FILE` variants of its secrets, and our own.
 pub(super) const TABLE: [Row; 14] = [
     row("KBMFA_NAMES", ("server", "names"), hosts, Err(NO_NAMES)),
     row("KBMFA_LISTEN", ("server", "listen"), address, Ok(LISTEN)),
@@ -45,7 +46,7 @@ pub(super) const TABLE: [Row; 14] = [
     row("AUTH_TOKEN", TOKEN_FILE, text::<String>, Ok("")).in_file("auth_token"),
 ];
 
-/// Says how much is logged, and becomes nothing in the configuration.
+/// The log level; not part of the configuration.
 pub(super) const LOG_LEVEL: &str = "FLASK_ENV";
 
 pub(super) const BOT: Key = ("relay.keybase", "username");
@@ -98,7 +99,7 @@ fn ranges(value: &str) -> Result<Value, String> {
     list(value, text::<Range>)
 }
 
-/// Texts with commas between them.
+/// A comma-separated list.
 fn list(value: &str, convert: impl Fn(&str) -> Result<Value, String>) -> Result<Value, String> {
     let texts = value.split(',').map(str::trim).filter(|text| !text.is_empty());
     texts.map(convert).collect::<Result<_, _>>().map(Value::Array)
@@ -117,7 +118,7 @@ fn loopback(value: &str) -> Result<Value, String> {
     }
 }
 
-/// A path that means the same wherever the server is started.
+/// An absolute path.
 fn path(value: &str) -> Result<Value, String> {
     only_if(Path::new(value).is_absolute(), value, "write the whole path, from / on")
 }

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 
 use super::table::{LOG_LEVEL, TABLE};
 
-/// Variables of the table that are set; an empty one is not.
+/// The variables of the table that are set and not empty.
 #[derive(Clone, Default)]
 pub(super) struct Variables(BTreeMap<&'static str, String>);
 
@@ -29,7 +29,7 @@ impl Variables {
         Self::from_lookup(|name| lines.get(name).map(|value| (*value).to_owned()))
     }
 
-    /// These, and the others' where these have none.
+    /// These, completed by the others.
     #[must_use]
     pub(super) fn or(self, others: Self) -> Self {
         Self(others.0.into_iter().chain(self.0).collect())
@@ -39,7 +39,7 @@ impl Variables {
         self.0.get(name).map(String::as_str)
     }
 
-    /// True if a secret is among them itself, not just the name of its file.
+    /// True if a secret itself is among them, not only the name of its file.
     pub(super) fn hold_a_secret(&self) -> bool {
         TABLE.iter().any(|row| row.file.is_some() && self.0.contains_key(row.name))
     }
@@ -49,7 +49,7 @@ impl Variables {
         self.0.keys().copied().filter(|name| *name != LOG_LEVEL).collect()
     }
 
-    /// As the old tool had it: everything but production told more.
+    /// As in the old tool: everything but production logs more.
     pub(super) fn want_debug_lines(&self) -> bool {
         matches!(self.get(LOG_LEVEL), Some("development" | "staging"))
     }

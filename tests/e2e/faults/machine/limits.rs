@@ -13,7 +13,7 @@ use std::time::Duration;
 use super::{su, with_su};
 use crate::story::LET_IN;
 
-/// The server refuses this account at once, so that nobody has to answer whoever gets as far as that.
+/// The server refuses this account at once, so that the test needs no answers.
 fn suspend(world: &World, user: &str) {
     let email = format!("{user}@example.com");
     world.admin.run(&["employee", "add", &email, "--name", user, "--unix-name", user]);

@@ -8,8 +8,7 @@ use std::fs;
 use super::{NOT_SET_UP, su, with_su};
 use crate::story::LET_IN;
 
-/// Where `i` has no dot when it is great, where a comma stands in numbers, where text is not UTF-8; and what libc calls
-/// them.
+/// Locales with a dotless upper-case `i`, with a decimal comma, and without UTF-8; and what libc calls them.
 const LOCALES: [(&str, &str); 3] =
     [("tr_TR.UTF-8", "tr_TR.utf8"), ("de_DE.UTF-8", "de_DE.utf8"), ("ja_JP.EUC-JP", "ja_JP.eucjp")];
 

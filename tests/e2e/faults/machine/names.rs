@@ -14,7 +14,7 @@ use std::time::Duration;
 use crate::faults::SSHD;
 use crate::story::{SHORT_WINDOW, TURNED_AWAY};
 
-/// What somebody may ask to be called: whoever reads these is shown them as they are.
+/// User names of an attacker.
 const ODD: [&str; 9] = [
     "$(reboot)",
     "`reboot`",
@@ -38,7 +38,7 @@ const UNSPEAKABLE: [&[u8]; 7] = [
     "alice\u{200b}".as_bytes(),
 ];
 
-/// Called for accounts that nobody has, and trusting whatever stands before it.
+/// A stack that calls the module for accounts that do not exist, and trusts the modules before it.
 const CALLED_FOR_ANYBODY: &str =
     "auth required pam_kbmfa.so first_factor=stack\naccount required pam_unix.so\n";
 const SSHD_LINES: &str = "AuthenticationMethods keyboard-interactive:pam\nMaxStartups 100";
@@ -69,10 +69,10 @@ fn no_name_of_an_account_is_more_than_a_text() {
             assert_eq!((finished.stdout.as_str(), finished.code), ("", 255), "{}", finished.stderr);
         }
     });
-    // Before 9.5 sshd tells of a failure that took 7 s after 14 s.
+    // Before 9.5 sshd reports a failure that took 7 s after 14 s.
     assert!(took <= Duration::from_secs(14) + SSHD, "it took {took:?}");
 
-    // Whoever may be somebody is held for the window, and asked about by nobody.
+    // Names that may be accounts wait for the window, and nobody is asked.
     let held = world.admin.logins(&[]);
     let shown: BTreeSet<&str> = held.iter().map(|(_, user)| user.as_str()).collect();
     assert_eq!(shown, odd);

@@ -20,10 +20,10 @@ use crate::story::LET_IN;
 /// The grace of [`SHORT_GRACE`], and a little more.
 const BEYOND_THE_GRACE: Duration = Duration::from_secs(8);
 
-/// Longer than an approval counts without asking for it again, and within the grace that a server has unless told.
+/// Longer than an approval counts without a second request, and within the default poll grace.
 const WITHIN_THE_GRACE: Duration = Duration::from_secs(7);
 
-/// For so long the server may hold a poll, and takes the machine for alive.
+/// Longest time for which the server holds a poll and considers the machine alive.
 const HELD: Duration = Duration::from_secs(25);
 
 /// LoginGraceTime of 3 s, with the 4 s that OpenSSH 10.0 may add, and a little more.

@@ -10,7 +10,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 /// Longer than the application's login may take: its deadline is 6 s, 2 of which are left for telling the server.
 const TOO_LONG: [&str; 2] = ["delay_enter=4500000", "delay_exit=4500000"];
 
-/// The calls by which a connection comes about and a server is heard; in `make soak` all.
+/// The system calls for connecting and reading; in `make soak` all.
 const NETWORK: [&str; 8] =
     ["socket", "connect", "ppoll", "getsockopt", "setsockopt", "sendto", "recvfrom", "openat"];
 

@@ -29,7 +29,7 @@ fn sees_nothing(watcher: Watcher, build: fn(MachineBuilder) -> MachineBuilder) {
     }
 }
 
-/// A module with this fault, so that the watcher is heard if it sees anything. valgrind only looks on.
+/// A module with this fault, to show that the checker reports it. valgrind does not end the process.
 fn sees(watcher: Watcher, fault: &str, report: &str) {
     let world = World::new();
     for phase in PHASES {

@@ -84,7 +84,7 @@ fn on_a_full_disk_it_refuses_at_once_and_goes_on_when_there_is_room() {
     world.server.stop();
 }
 
-/// For so long the log is watched: each of the loops would have failed several times.
+/// How long the log is watched: each of the loops would fail several times.
 const LASTING: Duration = Duration::from_secs(8);
 
 #[test]

@@ -14,7 +14,7 @@ use crate::faults::{DOES_NOT_WORK, NOT_IN_TIME, Refusal, SSHD};
 use crate::story::{CANCELLED, LET_IN, SHORT_GRACE};
 use crate::two_servers::beds;
 
-/// Less than the poll grace that a server has unless told.
+/// Less than the default poll grace.
 const SHORT: Duration = Duration::from_secs(10);
 
 /// Longer than the grace of [`SHORT_GRACE`].

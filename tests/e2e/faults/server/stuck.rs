@@ -29,7 +29,7 @@ const SETTLING: Duration = Duration::from_millis(500);
 /// Worlds in which loops hang at the same time.
 const AT_ONCE: usize = 3;
 
-/// What a server is told to hang by.
+/// Makes loops of a server hang.
 struct Hang(PathBuf);
 
 impl Hang {
@@ -165,7 +165,7 @@ fn a_stalled_runtime_ends_the_process() {
     world.server.wait_for_log("this process exits so that systemd starts it again");
 }
 
-/// Every loop has a bound of 20 seconds at the least; the process as a whole was stopped for longer than some of them.
+/// Every loop has a limit of at least 20 seconds; the whole process was stopped for longer than some of them.
 #[test]
 fn a_process_that_was_stopped_goes_on_and_no_loop_is_late() {
     let world = World::new();

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use super::{AT_ONCE, TWICE, part_is_refused, without_server};
 
-/// An answer, and what the log says about it; returns how many requests were heard.
+/// An answer, and its log line; returns the number of requests.
 fn answer_is_refused(answer: String, log: &str) -> usize {
     part_is_refused(&[Act::Hear, Act::Say(answer)], log, AT_ONCE)
 }

@@ -9,7 +9,7 @@ use rustls::version::{TLS12, TLS13};
 
 use super::{AT_ONCE, TWICE, is_refused, without_server};
 
-/// A server that has this certificate and would approve is told nothing, and lets nobody in.
+/// A server with this certificate, which would approve, gets no data, and nobody is let in.
 fn is_not_believed(made: impl FnOnce(&World) -> Made, version: &'static SupportedProtocolVersion, log: &str) {
     let (world, machine) = without_server();
     let acts = [Act::Hear, Act::Say(answer("200 OK", &login("approved")))];
