@@ -1,4 +1,4 @@
-//! The command line: what there is, and who does it.
+//! The command line: verbs, options and their dispatch.
 
 use clap::{Parser, Subcommand};
 use std::path::PathBuf;

@@ -1,4 +1,4 @@
-//! The configuration file: gathers what each module owns, checks what concerns several, and reports all
+//! The configuration file: collects each module's settings, checks what concerns several, and reports all
 //! faults at once.
 
 use kbmfa_proto::caller::SECRET_BYTES_MAX;

@@ -1,5 +1,5 @@
-//! Reads a configuration file and remembers everything that is wrong with it: each module takes the keys
-//! that it owns out of its section, and what nobody took is an error too.
+//! Reads a configuration file and collects all faults in it. Each module takes its own keys from its section;
+//! keys that no module took are faults, too.
 
 use std::cell::RefCell;
 use std::collections::BTreeSet;

@@ -1,7 +1,8 @@
 //! An older module works with this server, and this module with an older server.
 //!
-//! `tests/recorded/` has what the programs of the last release said to each other: `make record-wire` writes it, at each
-//! release. Here today's server gets the old requests byte for byte, and today's module the old answers.
+//! `tests/recorded/` has the messages between the programs of the last release: `make record-wire` writes it
+//! at each release. Here today's server gets the old requests byte for byte, and today's module the old
+//! answers.
 
 mod record;
 

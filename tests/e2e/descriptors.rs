@@ -1,5 +1,5 @@
-//! What the module leaves in a process that lives on: sshd's monitor, which runs the account phase, while the
-//! session that it let in is open.
+//! Descriptors that the module leaves in a process that lives on: sshd's monitor, which runs the account
+//! phase, while the session that it let in is open.
 
 use kbmfa_tests::recipe::FREE;
 use kbmfa_tests::wait::until;

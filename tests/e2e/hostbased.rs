@@ -1,5 +1,5 @@
-//! Host-based authentication for real: ssh-keysign vouches for a user of its host, here of the machine itself, with the host's
-//! key. Nothing proves who the person is.
+//! Real host-based authentication: ssh-keysign vouches for a user of its host, here of the machine itself,
+//! with the host's key. Nothing proves who the person is.
 
 use kbmfa_tests::files::put;
 use kbmfa_tests::login::Login;

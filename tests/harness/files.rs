@@ -1,4 +1,4 @@
-//! Writing files with exact modes, whatever the umask, and changing a key in a TOML file.
+//! Writes files with exact modes, independent of the umask, and changes keys in TOML files.
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt;

@@ -1,4 +1,5 @@
-//! What machines and a server said to each other, byte for byte, in files; and a server that repeats its part.
+//! Recorded messages between machines and a server, byte for byte, in files; and a server that replays its
+//! part.
 
 use rustls::{ServerConnection, StreamOwned};
 use serde_json::{Value, json};

@@ -1,4 +1,4 @@
-//! The syslog of one machine: a datagram socket that keeps whatever its programs log.
+//! The syslog of one machine: a datagram socket that keeps all lines of its programs.
 
 use std::os::unix::net::UnixDatagram;
 use std::path::{Path, PathBuf};

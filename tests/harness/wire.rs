@@ -1,4 +1,4 @@
-//! A client that sends whatever bytes it is told to, over TLS that trusts the server's CA.
+//! A client that sends given bytes over TLS that trusts the server's CA.
 
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, ServerName};

@@ -1,4 +1,4 @@
-//! `check`: is the configuration right, do the files that it names fit, and can its policy work? It asks no network.
+//! `check`: validates the configuration, the files that it names and its policy, without the network.
 
 use nix::unistd::Uid;
 use serde_json::json;

@@ -1,4 +1,4 @@
-//! `policy ..`: what would be said about a login, and why.
+//! `policy ..`: explains what policy decides about a login, and why.
 
 use clap::{Args as ClapArgs, Subcommand};
 use kbmfa_proto::login::Account;

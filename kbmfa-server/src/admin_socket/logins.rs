@@ -1,5 +1,5 @@
-//! What each `login` verb reads, and what it checks before it decides: functions on a transaction. The command line calls
-//! them on the database, the server for its callers over the socket.
+//! What each `login` verb reads and checks, as functions on a transaction. The command line calls them on the
+//! database, the server for callers of the socket.
 
 use serde::{Deserialize, Serialize};
 use serde_json::Value;

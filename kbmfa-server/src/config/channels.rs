@@ -1,4 +1,4 @@
-//! What `[relay]` and `[policy]` say about channels: the chat that there is, and the channels of each rule.
+//! The channels in `[relay]` and `[policy]`: the chat, if there is one, and the channels of each rule.
 
 use std::path::Path;
 

@@ -1,6 +1,7 @@
-//! `server.toml`, for the fuzzer: one that is accepted lets in nobody by accident, and one that is not says where.
+//! Fuzz entry point for `server.toml`: an accepted file never lets anybody in by accident, and a rejected one
+//! names the place of each fault.
 //!
-//! What the fuzzer begins with and has found is read here in the unit tests too.
+//! The unit tests run the corpus, too.
 #![expect(clippy::missing_panics_doc, reason = "a fuzz target fails by a loud panic")]
 
 use std::path::Path;

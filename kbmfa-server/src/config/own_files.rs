@@ -1,5 +1,5 @@
-//! The server's own files: it believes none that somebody else could have written, and keeps no secret that somebody else
-//! can read. The rules are the module's.
+//! Checks the server's own files: it trusts none that others could have written, and uses no secret that
+//! others can read.
 
 use kbmfa_proto::file_rules::{self, Distrust, Readers};
 use nix::unistd::{Uid, User};

@@ -1,4 +1,4 @@
-//! What a handler is handed: the request, and what it works with.
+//! The arguments of a handler: the request, and the services that handlers use.
 
 use tokio::sync::watch;
 use warp::hyper::body::Bytes;

@@ -1,5 +1,5 @@
-//! The routes that machines take, as a table, and what is derived from it: which handler answers a request, how large a
-//! body it may have, and whose credential it needs.
+//! The routes for machines, as a table, from which follow the handler of a request, its largest body and the
+//! credential that it needs.
 
 use kbmfa_proto::login::KEY_BYTES_MAX;
 use std::pin::Pin;

@@ -1,4 +1,4 @@
-//! `/v1/sessions` and `/v1/reports`: what machines report.
+//! `/v1/sessions` and `/v1/reports`: reports of machines.
 
 use kbmfa_proto::session::{REPORTS_MAX, Reports, SessionReport, Taken};
 use serde_json::Value;

@@ -1,4 +1,4 @@
-//! The loopback listener for the operator's own tools: is it alive, can it serve, how much.
+//! The loopback listener for the operator's own tools: liveness, readiness and metrics.
 
 use std::fmt::Write as _;
 use std::sync::Arc;

@@ -1,4 +1,4 @@
-//! Reading the configuration again: on SIGHUP, and for `kbmfa-server reload`, which waits for the outcome.
+//! Reads the configuration again: on SIGHUP, and for `kbmfa-server reload`, which waits for the outcome.
 
 use std::path::PathBuf;
 use tokio::sync::watch;

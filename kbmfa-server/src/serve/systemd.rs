@@ -1,4 +1,4 @@
-//! What systemd is told: readiness, signs of life, and the line that `systemctl status` shows.
+//! Reports to systemd: readiness, watchdog, and the line that `systemctl status` shows.
 
 use sd_notify::NotifyState;
 use std::io;

@@ -1,4 +1,4 @@
-//! Records what today's programs say to each other, for the versions after this one.
+//! Records the messages between today's programs, for later versions.
 
 use kbmfa_tests::between::Between;
 use kbmfa_tests::builder::MachineBuilder;

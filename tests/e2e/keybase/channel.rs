@@ -1,5 +1,4 @@
-//! What people in the channel are told: how to answer, that a reaction has no effect, that an ask was
-//! deleted.
+//! Messages to people in the channel: how to answer, that a reaction has no effect, that an ask was deleted.
 
 use kbmfa_tests::chat::{ChatWorld, ROOM};
 

@@ -1,5 +1,5 @@
-//! The outbox worker continues in whatever state it finds a login and its ask, while it runs or after a
-//! restart. Each test ends with a later login that is asked about and let in.
+//! The outbox worker continues in any state of a login and its ask, while it runs and after a restart. Each
+//! test ends with a later login that is asked about and let in.
 
 use kbmfa_tests::chat::{ChatWorld, ROOM};
 use kbmfa_tests::login::Login;

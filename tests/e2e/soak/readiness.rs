@@ -1,12 +1,13 @@
-//! Holds `/readyz` to what is known: it says ready whenever nothing keeps the server from serving logins. What may keep it
-//! is worked out from the server's own constants, read from its source, so that no more is excused than has to be.
+//! Checks the answers of `/readyz` against known stalls: it must say ready whenever nothing keeps the server
+//! from serving logins. The possible excuses are computed from the server's own constants, read from its
+//! source, so that nothing is excused without need.
 //!
-//! - A process of Keybase's that stands still makes a call late only if that takes the whole of the call's time. One stall is
-//!   shorter, so it excuses nothing; several in a row may. Two late health checks, or lists of members, and the relay is
-//!   down, until one more goes well and is published.
-//! - The server that stands still answers late, and rightly. Its loops are late by the time in which it ran: their bounds, of
-//!   which the shortest is 20 s, are out of reach.
-//! - A server that was killed does not answer until it is back. It was waited for until it said ready.
+//! - A stopped process of Keybase makes a call late only if it is stopped for the whole time of the call. One
+//!   stall is shorter, so it excuses nothing; several in a row may. After two late health checks, or two late
+//!   lists of members, the relay is down, until a later one succeeds and is published.
+//! - A stopped server answers late, correctly. Only time in which it runs counts for its loops, so their
+//!   limits, of which the shortest is 20 s, are not reached.
+//! - A killed server does not answer until it is back. The test waited for it until it was ready.
 
 use kbmfa_tests::server::status_at;
 use kbmfa_tests::wait::pass;

@@ -1,4 +1,5 @@
-//! Every line that comes from the `keybase` program: replies of `chat api` and `team api`, events of `api-listen`, `whoami`.
+//! Every line from the `keybase` program: replies of `chat api` and `team api`, events of `api-listen`,
+//! `whoami`.
 
 #![no_main]
 

@@ -1,4 +1,4 @@
-//! The way to Keybase, as `doctor` examines it: through the service of the server that runs, or through one of its own.
+//! Checks the connection to Keybase, through the running server's service or through one of its own.
 
 use kbmfa_finding::Finding;
 use std::time::Duration;

@@ -1,4 +1,4 @@
-//! The server that runs: whether there is one, and what it says of itself.
+//! The running server, if there is one, and its readiness.
 
 use kbmfa_finding::Finding;
 use std::io::{self, Read, Write};

@@ -1,4 +1,4 @@
-//! What `doctor` can see without leaving the server: settings, files, certificates, database, policy.
+//! Checks of `doctor` that need no network: settings, files, certificates, database, policy.
 
 use kbmfa_finding::Finding;
 use nix::sys::statvfs::statvfs;

@@ -1,8 +1,8 @@
-//! The process in which the module waits stands still for a while (SIGSTOP, SIGCONT). What arrives meanwhile lies in
-//! its socket until it runs again, an approval too, however long ago that was given.
+//! The process in which the module waits is stopped for a while (SIGSTOP, SIGCONT). Data that arrives
+//! meanwhile stays in its socket until it continues, including approvals, however old they are.
 //!
-//! In the auth phase sshd ends the attempt itself: there that process is a child of its monitor, which takes a child that
-//! was stopped for one that is lost, and sends it SIGTERM.
+//! In the auth phase sshd ends the attempt itself: there the process is a child of its monitor, which treats
+//! a stopped child as lost, and sends it SIGTERM.
 
 use kbmfa_tests::builder::Root;
 use kbmfa_tests::login::{Finished, Login};

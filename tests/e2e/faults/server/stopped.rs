@@ -1,5 +1,5 @@
-//! The server stands still for a while (SIGSTOP, SIGCONT), and with it all that it was about to answer. Connections stay,
-//! and new ones are taken by the kernel: for the machine it is there, and says nothing.
+//! The server is stopped for a while (SIGSTOP, SIGCONT), with all replies in progress. Connections stay open,
+//! and the kernel accepts new ones: for the machine the server is reachable, but does not answer.
 
 use kbmfa_tests::login::Login;
 use kbmfa_tests::machine::Machine;

@@ -1,4 +1,4 @@
-//! What a message contains and whom it notifies, as the API shows it.
+//! The content of a message and the people whom it notifies, as in the API.
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;

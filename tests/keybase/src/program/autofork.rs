@@ -1,4 +1,4 @@
-//! Starts a service behind a client that finds none, as the real client does unless told not to.
+//! Starts a service if a client finds none, as the real client does by default.
 
 use std::io::{BufRead, BufReader};
 use std::process::{Command, Stdio};

@@ -1,5 +1,5 @@
-//! The envelope of API requests. One is kept for the whole stream, as in the real client:
-//! **what a request omits it inherits from the one before.**
+//! The envelope of API requests. One is kept for the whole stream, as in the real client: **a request
+//! inherits omitted fields from the one before.**
 
 use serde_json::{Map, Value};
 
