@@ -92,7 +92,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_error_is_told_once_for_people_or_for_programs_with_its_exit_status() {
+    fn an_error_is_printed_once_for_people_or_for_programs_with_its_exit_status() {
         let error = Error::all(&["one", "two"]).hint("do this");
         assert_eq!(
             error.text(false).unwrap(),

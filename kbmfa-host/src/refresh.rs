@@ -172,7 +172,7 @@ mod tests {
     }
 
     #[test]
-    fn each_outcome_is_told_with_the_pins_that_are_trusted_now() {
+    fn each_outcome_is_printed_with_the_pins_that_are_trusted_now() {
         let pin = Pin::from_sha256([0xa7; 32]);
         let trusts = format!("trusts     {pin}\n");
         let wrote = said(&Outcome::Replaced(vec![pin, pin]));

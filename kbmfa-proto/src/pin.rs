@@ -72,7 +72,7 @@ mod tests {
     }
 
     #[test]
-    fn a_text_that_is_no_pin_is_refused() {
+    fn an_invalid_pin_is_refused() {
         for text in
             ["", "sha256:", "sha256:zz", "md5:00", &format!("sha256:{}", "a".repeat(63)), &"a7".repeat(32)]
         {

@@ -120,7 +120,7 @@ mod tests {
     }
 
     #[test]
-    fn characters_that_draw_nothing_are_spelled_out() {
+    fn invisible_characters_are_spelled_out() {
         let hidden = [
             '\u{34f}',
             '\u{fe00}',
@@ -155,7 +155,7 @@ mod tests {
 
     /// What Unicode says, by another library and its own data.
     #[test]
-    fn just_what_unicode_calls_ignorable_formatting_or_a_space_is_spelled_out() {
+    fn exactly_unicodes_ignorable_formatting_and_space_characters_are_spelled_out() {
         use icu_properties::props::{DefaultIgnorableCodePoint, GeneralCategory as Category};
         use icu_properties::{CodePointMapData, CodePointSetData};
         let (ignorable, category) =
@@ -177,7 +177,7 @@ mod tests {
     }
 
     #[test]
-    fn a_text_of_just_the_longest_length_is_kept_whole_and_one_more_is_cut() {
+    fn a_text_of_the_longest_length_is_kept_and_a_longer_one_is_cut() {
         let full = "x".repeat(SAFE_TEXT_MAX);
         assert_eq!(SafeText::new(&full).as_str(), full);
         assert!(SafeText::new(&format!("{full}x")).as_str().ends_with('…'));

@@ -454,7 +454,7 @@ mod tests {
     }
 
     #[test]
-    fn faults_in_rules_are_told_with_their_lines() {
+    fn faults_in_rules_are_reported_with_their_lines() {
         let text = "[policy]\n[[policy.rule]]\nexempt = true\nwindow = \"60s\"\n[[policy.rule]]\nfrom = [\"here\"]\n\
                     users = []\ncolour = 1\n[[policy.rule]]\ndestination = \"#ops\"\nwindow = \"10s\"\n";
         insta::assert_snapshot!(parse(text).unwrap_err(), @r#"

@@ -195,7 +195,7 @@ mod tests {
     }
 
     #[test]
-    fn another_fault_is_logged_soon_and_one_that_flickers_does_not_flood() {
+    fn another_fault_is_logged_soon_and_a_flickering_one_does_not_flood() {
         let attempts = std::iter::repeat_n(Some("full"), 20).chain([Some("locked")]);
         assert_eq!(lines(attempts), ["0 full", "20 locked (20 times since the last line)"]);
         let flickering = (0..3000).map(|second| (second % 2 == 0).then_some("full"));

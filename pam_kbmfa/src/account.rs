@@ -102,13 +102,13 @@ mod tests {
     }
 
     #[test]
-    fn an_account_whose_own_name_cannot_be_shown_is_refused() {
+    fn an_account_whose_name_cannot_be_displayed_is_refused() {
         let entries = &[("alice", "al\u{202e}ice", 1000)];
         assert!(resolve(&mut TestPam::knowing(entries), name("alice")).is_err());
     }
 
     #[test]
-    fn behind_an_ssh_connection_nobody_local_asks() {
+    fn an_ssh_connection_has_no_local_caller() {
         let ssh = crate::ssh::connection("192.0.2.1 50000 192.0.2.2 22").known();
         assert!(ssh.is_some());
         assert_eq!(caller(&mut TestPam::default(), &Proc::default(), ssh), None);

@@ -128,7 +128,7 @@ mod tests {
     }
 
     #[test]
-    fn after_sshd_has_authenticated_its_word_is_taken() {
+    fn after_the_auth_phase_sshds_authentication_counts() {
         for phase in [Phase::Account, Phase::Session] {
             check(phase, &facts(true, None), Proof::Publickey, Some(&FirstFactor::Sshd));
             check(phase, &facts(true, None), Proof::Stack, Some(&FirstFactor::Sshd));

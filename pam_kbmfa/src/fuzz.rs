@@ -124,7 +124,7 @@ mod tests {
     }
 
     #[test]
-    fn nothing_that_the_fuzzer_knows_upsets_the_module() {
+    fn the_corpus_passes_in_the_module() {
         replay("pam_toml", pam_toml);
         replay("module_arguments", module_arguments);
         replay("ssh_environment", ssh_environment);

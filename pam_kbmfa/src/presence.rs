@@ -97,7 +97,7 @@ mod tests {
     use std::os::unix::net::UnixStream;
 
     #[test]
-    fn both_outputs_must_be_closed_for_nobody_to_read() {
+    fn only_two_closed_outputs_mean_that_nobody_reads() {
         let (near, far) = UnixStream::pair().unwrap();
         let (pipe_out, pipe_in) = std::io::pipe().unwrap();
         let outputs = [near.into(), pipe_in.into()];

@@ -103,7 +103,7 @@ mod tests {
     }
 
     #[test]
-    fn a_text_that_no_sshd_writes_is_malformed_and_not_absent() {
+    fn a_value_that_sshd_never_writes_is_malformed_and_not_absent() {
         assert_eq!(connection("UNKNOWN 65535 UNKNOWN 65535"), Ends::Unknown);
         for text in [
             "",

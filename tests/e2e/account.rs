@@ -53,7 +53,7 @@ fn a_denied_scp_says_so_and_copies_nothing() {
 }
 
 #[test]
-fn a_user_who_does_not_exist_never_gets_as_far_as_an_ask() {
+fn a_user_who_does_not_exist_causes_no_ask() {
     let world = World::new();
     let machine = CASE.machine(&world);
     assert_snapshot!(machine.ssh("mallory", &["true"]).wait().transcript(), @r"

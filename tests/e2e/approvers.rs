@@ -226,7 +226,7 @@ fn a_member_of_the_group_approves_without_root() {
 }
 
 #[test]
-fn a_member_watches_and_hears_why_an_answer_does_not_count() {
+fn a_member_watches_and_learns_why_an_answer_does_not_count() {
     let host = Host::new("[\"console:bob\"]");
     host.machine.exec(&[
         "sh",
@@ -424,7 +424,7 @@ fn while_the_server_is_down_root_goes_on_and_a_member_is_told() {
 }
 
 #[test]
-fn a_name_that_somebody_else_took_keeps_no_server_from_starting() {
+fn a_socket_name_of_another_account_keeps_no_server_from_starting() {
     let world = World::down(None);
     let log = world.dir().join("serve.log");
     // Its number is known before it is the server.

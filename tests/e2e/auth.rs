@@ -55,7 +55,7 @@ fn a_wrong_password_asks_nobody() {
 }
 
 #[test]
-fn an_account_that_does_not_exist_is_held_for_the_window_and_asked_about_by_nobody() {
+fn an_account_that_does_not_exist_waits_for_the_window_and_nobody_is_asked() {
     let world = World::with(&story::SHORT_WINDOW);
     let stack = "auth required pam_kbmfa.so first_factor=stack\naccount required pam_unix.so\n";
     let machine = world.machine().phase(Phase::Auth).pam_stack(stack).sshd_lines(PASSWORD_ONLY).start();

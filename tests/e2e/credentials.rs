@@ -92,7 +92,7 @@ fn two_servers_on_one_state_share_a_certificate_and_one_of_them_renews_it() {
 }
 
 #[test]
-fn an_end_that_comes_near_is_an_alarm_and_one_that_has_come_is_not_ready() {
+fn an_approaching_expiry_is_an_alarm_and_an_expired_certificate_is_not_ready() {
     let world = World::new();
     let machine = world.machine().start();
     let dir = world.server.config.parent().unwrap().to_owned();

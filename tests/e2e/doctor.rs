@@ -229,7 +229,7 @@ fn an_account_that_may_not_log_in_is_refused_in_the_dry_run_too() {
 }
 
 #[test]
-fn an_account_that_is_not_there_is_no_login_that_went_well() {
+fn a_missing_account_is_not_a_successful_dry_run() {
     let world = World::new();
     let machine = machine(&world).start();
     doctor(&machine, &["--user", "alicia"]).has("fault", "there is no account alicia here");

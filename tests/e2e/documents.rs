@@ -293,7 +293,7 @@ fn is_known(command: &str) -> bool {
 }
 
 #[test]
-fn every_command_that_a_page_names_is_one() {
+fn every_command_on_a_page_exists() {
     let mut unknown = Vec::new();
     let mut known = 0;
     for (page, text) in pages() {

@@ -278,7 +278,7 @@ fn secrets_in_files_stay_there_and_need_no_second_process() {
 }
 
 #[test]
-fn a_token_that_is_worth_nothing_is_left_out_and_the_server_starts() {
+fn a_weak_token_is_ignored_and_the_server_starts() {
     let check = |vars: &[(&str, &str)], why: &str| {
         let place = Place::new();
         let serving = place.serve(&[&TEAM, &[PAPERKEY], vars]);

@@ -68,7 +68,7 @@ fn in_the_auth_phase_a_host_based_login_is_refused_and_told_why_and_doctor_names
 }
 
 #[test]
-fn host_based_authentication_alone_leads_past_the_auth_line_and_doctor_calls_it_a_fault() {
+fn host_based_authentication_alone_avoids_the_auth_line_and_doctor_reports_a_fault() {
     let world = World::new();
     let machine = machine(&world, Phase::Auth, "hostbased publickey,keyboard-interactive:pam");
     let finished = ssh(&machine).wait();

@@ -94,8 +94,7 @@ fn two_thousand_idle_connections_and_two_hundred_new_ones_a_second_keep_no_login
 }
 
 #[test]
-fn three_hundred_slow_bodies_keep_out_no_machine_not_even_one_that_the_server_has_not_heard_of_since_its_start()
- {
+fn three_hundred_slow_bodies_keep_out_no_machine_not_even_one_that_calls_for_the_first_time() {
     let world = world();
     let machine = world.machine().phase(Phase::Account).start();
     world.server.restart();

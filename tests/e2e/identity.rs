@@ -18,7 +18,7 @@ const ALICE: [&str; 6] = ["employee", "add", "alice@example.com", "--name", "Ali
 const SPELLINGS: [&str; 3] = ["ALICE", "Alice@example.com", "EXAMPLE\\alice"];
 
 #[test]
-fn a_suspended_employee_is_out_under_every_spelling() {
+fn a_suspended_employee_is_refused_under_every_spelling() {
     let world = World::new();
     world.admin.run(&[&ALICE[..], &["alice"]].concat());
     let machine = world.machine().folding_names().start();
@@ -54,7 +54,7 @@ fn rules_and_limits_hold_under_every_spelling_and_people_see_how_it_was_typed() 
 }
 
 #[test]
-fn a_session_is_listed_by_the_account_and_tells_how_it_was_typed() {
+fn a_session_is_listed_with_its_account_and_the_name_as_typed() {
     let world = World::new();
     let machine = world.machine().folding_names().reporting().start();
     for name in ["ALICE", "alice"] {

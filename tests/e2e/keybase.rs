@@ -132,7 +132,7 @@ fn it_is_asked_and_answered_in_every_phase_and_with_openssh_10() {
 }
 
 #[test]
-fn of_two_answers_that_stand_the_denial_wins() {
+fn of_two_current_answers_the_denial_wins() {
     let world = ChatWorld::new();
     let machine = world.machine().start();
     let asked = Asked::new(&world, &machine);

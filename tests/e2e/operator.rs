@@ -12,7 +12,7 @@ use std::os::unix::net::UnixDatagram;
 use std::time::Duration;
 
 #[test]
-fn systemd_hears_when_it_is_ready_that_it_lives_and_that_it_ends() {
+fn systemd_gets_readiness_watchdog_and_stopping() {
     let world = World::new();
     world.server.stop();
     let dir = tempfile::tempdir().unwrap();
@@ -54,7 +54,7 @@ fn watch_prints_a_login_as_it_comes_and_as_it_ends() {
 }
 
 #[test]
-fn the_servers_own_log_tells_who_came_and_what_became_of_it() {
+fn the_servers_own_log_has_each_login_and_its_outcome() {
     let world = World::new();
     let machine = world.machine().start();
     let login = machine.ssh("alice", &["true"]);
@@ -159,7 +159,7 @@ fn a_forged_ssh_connection_is_refused() {
 }
 
 #[test]
-fn an_answer_that_comes_too_late_is_refused_and_on_record() {
+fn an_answer_that_comes_too_late_is_refused_and_recorded() {
     let world = World::new();
     let machine = world.machine().start();
     let login = machine.ssh("alice", &["true"]);

@@ -9,7 +9,7 @@ use std::fs;
 use std::os::unix::fs::{MetadataExt, chown, symlink};
 
 #[test]
-fn a_server_whose_files_others_could_touch_does_not_start_and_names_the_fix() {
+fn a_server_with_unsafe_files_does_not_start_and_names_the_fix() {
     let world = World::down(None);
     for (file, right, wrong, fix) in [
         (world.server.config.clone(), 0o644, 0o666, "chmod go-w"),

@@ -28,7 +28,7 @@ fn employ_alice(world: &World) {
 }
 
 #[test]
-fn an_exempt_login_goes_straight_in_and_is_on_record() {
+fn an_exempt_login_is_let_in_at_once_and_recorded() {
     let world =
         world_with_rules("[[policy.rule]]\npools = [\"ci\"]\nfrom = [\"127.0.0.0/8\"]\nexempt = true\n");
     let machine = world.machine().start();
@@ -78,7 +78,7 @@ fn a_rule_names_its_own_approvers_and_explain_says_so() {
 }
 
 #[test]
-fn a_suspended_employee_is_out_at_once_wherever_their_login_stands() {
+fn a_suspended_employee_is_refused_at_once_in_every_state_of_a_login() {
     let world = World::new();
     employ_alice(&world);
     let machine = world.machine().start();

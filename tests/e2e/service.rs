@@ -78,7 +78,7 @@ fn the_status_line_says_where_it_listens_what_waits_and_how_the_relay_is() {
 }
 
 #[test]
-fn a_status_line_that_stays_the_same_is_sent_once() {
+fn an_unchanged_status_line_is_sent_once() {
     let world = World::down(None);
     let systemd = Systemd::over(&world.server, world.dir(), 1500);
     world.server.start();

@@ -92,7 +92,7 @@ pub(crate) fn told_from_open_to_close(Case(phase, root): Case) {
 }
 
 #[test]
-fn a_session_is_told_of_from_open_to_close_and_tied_to_its_login() {
+fn a_session_is_reported_from_open_to_close_and_tied_to_its_login() {
     told_from_open_to_close(Case(Phase::Account, Root::Debian12));
 }
 
@@ -151,7 +151,7 @@ fn without_a_server_a_session_is_not_in_the_way_and_its_reports_are_sent_once_la
 }
 
 #[test]
-fn a_server_that_says_nothing_is_not_in_the_way_either() {
+fn a_silent_server_delays_no_session() {
     let world = World::new();
     let machine = world.machine().pam_stack(FREE).reporting().start();
     world.server.stop();
@@ -209,7 +209,7 @@ fn scp_sftp_and_rsync_notice_nothing_with_or_without_a_server() {
 }
 
 #[test]
-fn a_spool_that_others_could_write_to_is_not_used_and_harms_no_login() {
+fn a_spool_that_others_could_write_to_is_not_used_and_affects_no_login() {
     let world = World::new();
     let machine = world.machine().pam_stack(FREE).reporting().start();
     machine.exec(&["mkdir", "-p", "-m", "777", "/var/lib/kbmfa-host/spool"]);

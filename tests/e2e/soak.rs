@@ -73,7 +73,7 @@ impl Drop for End<'_> {
 }
 
 #[test]
-fn among_strangers_stalls_and_lost_replies_no_honest_login_is_lost_doubled_or_late() {
+fn with_strangers_stalls_and_lost_replies_no_honest_login_is_lost_doubled_or_late() {
     let seconds = number("KBMFA_SOAK_SECONDS").unwrap_or(60);
     let seed = number("KBMFA_SOAK_SEED").unwrap_or_else(Dice::random_seed);
     println!("KBMFA_SOAK_SEED={seed}");

@@ -100,7 +100,7 @@ fn a_denial_ends_sudo_at_once() {
 
 /// By default sudo asks for the password three times, whatever PAM returned.
 #[test]
-fn a_sudo_that_goes_on_asking_for_passwords_rings_nobody_a_second_time() {
+fn repeated_passwords_at_sudo_cause_no_second_ask() {
     let world = World::new();
     let machine = machine(&world, "");
     let finished = sudo(&machine, &[PASSWORD_OF_BOB; 3], || world.admin.deny(&world.admin.pending()));

@@ -382,7 +382,7 @@ fn every_reason_and_code_of_the_server_is_in_the_protocol_page() {
 }
 
 #[test]
-fn every_kind_of_event_is_in_the_page_about_the_record_and_no_other() {
+fn the_page_about_the_audit_log_has_exactly_the_kinds_of_events() {
     let page = fs::read_to_string(root().join("docs/audit.md")).unwrap();
     let code = fs::read_to_string(root().join("kbmfa-server/src/audit/event.rs")).unwrap();
     let declared = code.split("\nkinds! {").nth(1).unwrap().split("\n}").next().unwrap();

@@ -70,7 +70,7 @@ fn rows(page: &str) -> Vec<Vec<&str>> {
 }
 
 #[test]
-fn every_row_of_the_threat_model_names_a_test_that_is_there() {
+fn every_row_of_the_threat_model_names_an_existing_test() {
     let page = fs::read_to_string(root().join(PAGE)).unwrap();
     let rows = rows(&page);
     let mut faults = Vec::new();

@@ -169,7 +169,7 @@ mod tests {
     }
 
     #[test]
-    fn an_account_that_is_not_there_is_a_fault_whatever_the_server_says() {
+    fn a_missing_account_is_a_fault_whatever_the_server_answers() {
         for texts in [[DRY_RUN_DONE], ["Your login was denied."]] {
             assert_eq!(level(&Told { is_known: false, ..told(false, &texts) }), Some(Level::Fault));
         }

@@ -89,7 +89,7 @@ mod tests {
     }
 
     #[test]
-    fn blocks_with_ways_in_of_their_own_are_named_and_no_others() {
+    fn match_blocks_with_their_own_authentication_are_named_and_no_others() {
         assert_eq!(blocks("AuthenticationMethods publickey\n"), 0);
         assert_eq!(blocks("Match User git\n  ForceCommand x\nMatch all\nPasswordAuthentication no\n"), 0);
         assert_eq!(blocks("match Address=10.0.0.0/8\n\tAuthenticationMethods = publickey\n"), 1);

@@ -315,7 +315,7 @@ mod tests {
     }
 
     #[test]
-    fn brackets_and_backslashes_keep_words_together() {
+    fn brackets_and_backslashes_join_words() {
         let lines = stack(&[(
             "sshd",
             "account [success=1 \\\n  default=ignore] /lib/security/pam_kbmfa.so [a b] c\n",
@@ -331,7 +331,7 @@ mod tests {
     }
 
     #[test]
-    fn of_several_words_about_one_result_the_last_counts_and_of_defaults_the_first() {
+    fn of_several_actions_for_one_result_the_last_counts_and_of_defaults_the_first() {
         let line = "account [default=die perm_denied=bad perm_denied = ignore default=ok] pam_kbmfa.so\n";
         let line = &stack(&[("sshd", line)]).unwrap()[0];
         assert_eq!(line.action("perm_denied"), Some(Action::Ignore));

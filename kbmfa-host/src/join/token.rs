@@ -92,7 +92,7 @@ mod tests {
     }
 
     #[test]
-    fn a_token_that_belongs_to_somebody_else_is_refused_with_the_chown() {
+    fn a_token_of_another_owner_is_refused_with_the_chown() {
         let file = tempfile::NamedTempFile::new().unwrap();
         let metadata = file.as_file().metadata().unwrap();
         let other = metadata.uid() + 1;
@@ -101,7 +101,7 @@ mod tests {
     }
 
     #[test]
-    fn a_used_token_goes_with_its_file() {
+    fn a_used_token_is_removed_with_its_file() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("token");
         fs::write(&path, "token").unwrap();

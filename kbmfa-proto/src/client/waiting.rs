@@ -133,7 +133,7 @@ mod tests {
     }
 
     #[test]
-    fn a_wait_counts_as_long_as_it_lasted() {
+    fn a_wait_counts_for_its_duration() {
         let (near, _far) = UnixStream::pair().unwrap();
         let (start, time) = (now(), Duration::from_millis(600));
         let Event::TimeUp { waited } = wait(Some(&readable(&near)), None, start + time).unwrap() else {

@@ -87,7 +87,7 @@ mod tests {
     use std::path::Path;
 
     #[test]
-    fn a_session_without_a_login_uid_is_named_where_a_rule_tells_approvers_at_the_console_apart() {
+    fn a_session_without_a_login_uid_is_reported_if_rules_distinguish_approvers_at_the_console() {
         let told = |policy: &str, has_login| {
             let config = Config::parse(Path::new("server.toml"), &format!("[policy]\n{policy}\n")).unwrap();
             warnings(&config, has_login).iter().any(|warning| warning.contains("no login uid is set"))

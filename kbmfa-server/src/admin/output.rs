@@ -147,7 +147,7 @@ mod tests {
     }
 
     #[test]
-    fn half_a_file_goes_and_a_whole_one_stays_for_its_owner_alone() {
+    fn an_incomplete_file_is_removed_and_a_complete_one_is_private() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("x");
         let output = Output::create(&path).unwrap();

@@ -60,7 +60,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn moments_are_read_as_people_write_them() {
+    fn times_are_parsed_as_people_write_them() {
         let now: Time = Time::from_micros(1_795_294_800_000_000);
         let check = |text: &str, expected: &str| {
             assert_eq!(text.parse::<When>().unwrap().seen_from(now).to_string(), expected, "{text}");

@@ -41,7 +41,7 @@ mod tests {
     use std::path::Path;
 
     #[test]
-    fn nothing_that_the_fuzzer_knows_upsets_the_admin_socket() {
+    fn the_corpus_passes_at_the_admin_socket() {
         let corpus = Path::new(env!("CARGO_MANIFEST_DIR")).join("../tests/fuzz/corpus/admin_requests");
         let files: Vec<_> = fs::read_dir(corpus).unwrap().map(|entry| entry.unwrap().path()).collect();
         assert!(files.len() > 5);

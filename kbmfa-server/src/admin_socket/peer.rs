@@ -116,7 +116,7 @@ mod tests {
     use crate::clock::Time;
 
     #[test]
-    fn each_verb_is_for_whom_the_table_says() {
+    fn each_verb_is_allowed_as_in_the_table() {
         let decision = Decision { id: "3f9a2c1e".into(), reason: None };
         let watch = WatchQuery { seen: None, noticed: Time::from_micros(0) };
         let alice = Approver::console("alice").unwrap();

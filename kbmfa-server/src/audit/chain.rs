@@ -284,7 +284,7 @@ mod tests {
         }
 
         #[test]
-        fn an_event_edited_and_sealed_anew_breaks_the_next(bodies in bodies(), at in any::<prop::sample::Index>()) {
+        fn an_event_edited_and_resealed_breaks_the_next(bodies in bodies(), at in any::<prop::sample::Index>()) {
             let mut links = chain_of(&bodies);
             let at = at.index(links.len() - 1);
             links[at].body.push('!');
@@ -322,7 +322,7 @@ mod tests {
     }
 
     #[test]
-    fn a_walk_behind_a_checkpoint_meets_what_was_written_down_or_says_where_it_is() {
+    fn a_walk_from_a_checkpoint_finds_the_given_head_or_reports_its_archive() {
         let links = chain_of(&["a".into(), "b".into(), "c".into()]);
         let head = |n: usize| verify(&links[..n]).unwrap();
         let walk = |witness: Head| {

@@ -266,7 +266,7 @@ mod tests {
     }
 
     #[test]
-    fn an_event_before_the_first_is_one_too_many() {
+    fn an_event_before_the_first_is_broken() {
         let fixture = events_in(sqlite_fixture());
         let smuggled = "INSERT INTO event (seq, at, kind, actor, body, prev, seal, version)
              SELECT -1, at, kind, actor, body, prev, seal, version FROM event WHERE seq = 1";

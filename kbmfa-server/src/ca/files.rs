@@ -251,7 +251,7 @@ mod tests {
     }
 
     #[test]
-    fn authorities_come_take_over_and_go_and_leftovers_of_a_crash_are_in_nobodys_way() {
+    fn authorities_are_added_switched_and_removed_despite_leftovers_of_a_crash() {
         let dir = tempfile::tempdir().unwrap();
         let files = Files::of(dir.path());
         assert!(matches!(files.authorities(), Err(Error::NoAuthority(_))));

@@ -284,7 +284,7 @@ mod tests {
     }
 
     #[test]
-    fn an_alarm_is_on_record_once_a_day_for_each_certificate() {
+    fn an_alarm_is_recorded_once_a_day_for_each_certificate() {
         let bench = Bench::new();
         let alarm = |which| bench.act(move |tx, _| alarm(tx, which, tx.now)).unwrap();
         assert!(alarm("ca") && alarm("server") && !alarm("ca"));

@@ -134,7 +134,7 @@ mod tests {
     }
 
     #[test]
-    fn each_file_that_others_could_touch_is_named_with_its_fix() {
+    fn each_unsafe_file_is_named_with_its_fix() {
         assert_eq!(faults_after(|_| ()), Vec::<String>::new());
         for (name, wrong, fix) in [
             ("server.toml", 0o666, "chmod go-w server.toml"),

@@ -76,7 +76,7 @@ mod tests {
     use crate::db::testing::{block_on, fixture};
 
     #[test]
-    fn it_writes_at_most_once_a_second_whoever_asks() {
+    fn it_writes_at_most_once_a_second_for_all_callers() {
         let fixture = fixture();
         block_on(async {
             let probe = Probe::new(fixture.db.clone());

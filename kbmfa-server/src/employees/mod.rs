@@ -106,7 +106,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn addresses_and_names_are_what_they_should_be() {
+    fn server_addresses_and_names_are_checked() {
         for text in ["alice@example.com", "Alice+x@example.com"] {
             assert_eq!(text.parse::<Email>().unwrap().as_str(), text.to_lowercase());
         }

@@ -84,7 +84,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn nobody_waits_for_a_place_for_ever() {
+    async fn nobody_waits_forever_for_a_permit() {
         let pool = Pool::new(1, 1);
         let _held = pool.acquire(source("192.0.2.1")).await.unwrap();
         assert!(pool.acquire(source("192.0.2.2")).await.is_none());

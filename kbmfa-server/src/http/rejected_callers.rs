@@ -172,7 +172,7 @@ mod tests {
     }
 
     #[test]
-    fn an_ipv6_network_is_told_as_one_source() {
+    fn an_ipv6_network_is_recorded_as_one_source() {
         let mut gathered = Gathered::default();
         let knock = |n: u16| (What::Credential, format!("2001:db8::{n:x}").parse().unwrap());
         let first: Vec<_> = (1..=900).filter_map(|n| gathered.add(knock(n))).collect();

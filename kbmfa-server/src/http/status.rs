@@ -249,7 +249,7 @@ mod tests {
     const DAY: Duration = Duration::from_secs(86_400);
 
     #[test]
-    fn an_end_within_thirty_days_is_mentioned_and_one_in_the_past_is_not_ready() {
+    fn an_expiry_within_thirty_days_is_mentioned_and_a_past_one_is_not_ready() {
         let now = Time::from_micros(1_795_262_400_000_000);
         let said = |server, ca| certificates(&Dates { server, ca }, now);
         assert_eq!(said(now + DAY * 31, Some(now + DAY * 9000)), Ok(String::new()));

@@ -345,7 +345,7 @@ mod tests {
     }
 
     #[test]
-    fn an_archive_does_not_make_a_backup_foreign_and_one_that_hides_where_they_part_is_told() {
+    fn an_archive_makes_no_backup_foreign_and_an_unknown_common_event_is_reported() {
         let fixture = sqlite_fixture();
         for name in ["web1", "web2", "web3"] {
             machine(&fixture, name, true);
@@ -449,7 +449,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn halving_finds_where_two_chains_part(last in 0_i64..300, parted in 0_i64..300) {
+        fn a_binary_search_finds_where_two_chains_differ(last in 0_i64..300, parted in 0_i64..300) {
             let found = common(0, last, |seq| Ok::<_, ()>(seq <= parted)).unwrap();
             prop_assert_eq!(found, last.min(parted));
         }

@@ -135,7 +135,7 @@ fn a_denial_stays_as_long_as_its_connection_may_live() {
 }
 
 #[test]
-fn a_walk_looks_at_a_few_rows_in_each_transaction_and_passes_by_what_stays() {
+fn a_walk_reads_a_few_rows_in_each_transaction_and_skips_kept_ones() {
     let world = World::new();
     for id in 1..=100 {
         world.let_in(id, id.into());

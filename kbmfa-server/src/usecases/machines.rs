@@ -207,7 +207,7 @@ mod tests {
     }
 
     #[test]
-    fn a_token_is_good_for_one_credential_and_the_same_trade_again_is_harmless() {
+    fn a_token_is_valid_for_one_credential_and_a_join_can_be_repeated() {
         let (fixture, token) = with_token();
         assert_eq!(join_as(&fixture, &token, "a").unwrap().name, web1());
         assert_eq!(join_as(&fixture, &token, "a").unwrap().name, web1());

@@ -118,7 +118,7 @@ fn from_nowhere(origin: Option<Origin>) -> Vec<String> {
 }
 
 #[test]
-fn a_session_comes_from_where_its_login_was_found_to_come_from_whatever_is_told_later() {
+fn a_session_has_the_origin_of_its_login_whatever_is_reported_later() {
     let known = crate::ssh::connection("203.0.113.5 50000 203.0.113.6 22").known();
     let lines = from_nowhere(Some(Origin(known)));
     let expected = ["opened", "closed"].map(|what| format!("session {what} for user alice from 203.0.113.5"));
@@ -126,7 +126,7 @@ fn a_session_comes_from_where_its_login_was_found_to_come_from_whatever_is_told_
 }
 
 #[test]
-fn a_session_of_which_nothing_is_known_is_not_believed_to_come_from_where_no_socket_leads() {
+fn an_address_without_a_socket_is_not_reported_for_a_session() {
     let lines = from_nowhere(None);
     let doubt = "SSH_CONNECTION names 198.51.100.9:50000, but no socket of this process is connected to it";
     let [opened, closed] =
@@ -135,7 +135,7 @@ fn a_session_of_which_nothing_is_known_is_not_believed_to_come_from_where_no_soc
 }
 
 #[test]
-fn no_name_is_so_long_that_the_log_does_not_say_what_became_of_it() {
+fn the_log_has_the_outcome_however_long_the_name() {
     let user: &'static str = "\u{1b}[2J".repeat(400).leak();
     let (outcome, logged, _) = run(TestPam { user: Some(user), ..TestPam::default() }, Phase::Auth, &[]);
     let line = SafeText::new(&logged[0].1);
@@ -160,7 +160,7 @@ fn without_a_first_factor_nobody_is_asked() {
 }
 
 #[test]
-fn an_ssh_connection_that_no_sshd_writes_is_doubtful_and_not_taken_for_none() {
+fn an_ssh_connection_that_sshd_never_writes_is_refused_and_not_treated_as_missing() {
     let mut pam = alice();
     pam.env = vec![(c"SSH_CONNECTION", "nonsense")];
     let (outcome, logged, _) = run(pam, Phase::Auth, &[c"first_factor=stack"]);

@@ -231,7 +231,7 @@ fn an_approval_that_is_read_after_the_deadline_lets_nobody_in() {
 }
 
 #[test]
-fn a_server_that_restarts_while_we_wait_is_asked_again() {
+fn a_server_that_restarts_during_a_wait_is_asked_again() {
     let gone = || Wait(0, Err(Failure::Unreachable("refused".into())));
     check(
         [Open(reply(State::Pending)), Wait(500, lost()), gone(), gone(), Wait(900, reply(State::Approved))],

@@ -111,7 +111,7 @@ fn a_dead_server_leaves_time_for_the_next_one() {
 }
 
 #[test]
-fn a_server_that_is_too_slow_costs_no_more_than_the_time_for_reports() {
+fn a_slow_server_costs_at_most_the_time_for_reports() {
     let world = World::new();
     world.deliver(1, &[world.address(true, 10_000), world.address(true, 10_000)]);
     assert_eq!((world.kept(), world.clock.now() - world.start), (1, REPORT_TIME));
@@ -132,7 +132,7 @@ fn a_long_spool_goes_out_in_several_requests() {
 }
 
 #[test]
-fn after_a_login_the_spool_goes_out_only_where_a_server_has_answered() {
+fn after_a_login_the_spool_is_sent_only_if_a_server_has_answered() {
     for (outcome, sent) in [
         (Outcome::Approved, true),
         (Outcome::Denied, true),
@@ -169,7 +169,7 @@ fn a_login_with_an_empty_spool_sends_nothing() {
 }
 
 #[test]
-fn on_a_real_socket_a_server_that_says_nothing_costs_no_more_either() {
+fn on_a_real_socket_a_silent_server_costs_no_more() {
     // The kernel completes connections to it, and nobody ever accepts them.
     let silent = TcpListener::bind("127.0.0.1:0").unwrap();
     let target = Target { host: "127.0.0.1".into(), address: silent.local_addr().unwrap() };

@@ -122,7 +122,7 @@ fn waiting(scripts: &[&[Answer]], expected: &str) {
 }
 
 #[test]
-fn any_address_that_answers_will_do() {
+fn any_answering_address_is_enough() {
     opening(&[&[Pending], &[]], "answer");
     opening(&[&[NoConnection], &[Pending]], "answer");
     opening(&[&[Untrusted], &[Timeout], &[Lost], &[Pending]], "answer");

@@ -36,7 +36,7 @@ fn files(path: &Path) -> Vec<String> {
 }
 
 #[test]
-fn a_spool_that_was_never_used_is_no_fault() {
+fn a_missing_spool_is_not_a_fault() {
     let dir = tempfile::tempdir().unwrap();
     assert!(Spool::open(&dir.path().join("none")).unwrap().is_none());
 }

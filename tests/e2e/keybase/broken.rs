@@ -64,7 +64,7 @@ fn heard_in_spite_of(kind: FaultKind) {
 }
 
 #[test]
-fn an_answer_is_found_whatever_the_listener_makes_of_it() {
+fn an_answer_is_found_with_every_fault_of_the_listener() {
     for kind in [
         FaultKind::ListenerDies,
         FaultKind::ListenerError,
@@ -77,7 +77,7 @@ fn an_answer_is_found_whatever_the_listener_makes_of_it() {
 }
 
 #[test]
-fn an_answer_that_no_listener_ever_heard_of_is_found_all_the_same() {
+fn an_answer_without_an_event_is_found() {
     heard_in_spite_of(FaultKind::ListenerDrop);
 }
 
@@ -138,7 +138,7 @@ fn a_channel_that_is_renamed_while_an_ask_stands_goes_on() {
 }
 
 #[test]
-fn an_ask_that_an_admin_deletes_approves_nothing_and_the_verdict_is_posted_all_the_same() {
+fn a_deleted_ask_approves_nothing_and_the_decision_is_posted() {
     let world = ChatWorld::with(&super::SHORT_WINDOW, "");
     let machine = world.machine().start();
     let asked = Asked::new(&world, &machine);
@@ -184,7 +184,7 @@ fn long_reactions_by_the_dozen_do_not_keep_an_answer_from_being_read() {
 }
 
 #[test]
-fn an_ask_that_cannot_be_posted_holds_up_no_other() {
+fn an_ask_that_cannot_be_posted_blocks_no_other() {
     let rule = "[[policy.rule]]\nusers = [\"bob\"]\ndestination = \"ops\"\n";
     let world = ChatWorld::down("team = \"acme\"\nchannel = \"sudo\"\n", rule);
     world.chat.add_channel("acme", "ops").unwrap();
@@ -219,7 +219,7 @@ fn the_server_that_is_left_goes_on_with_keybase_and_posts_nothing_twice() {
 const LASTING: Duration = Duration::from_secs(20);
 
 #[test]
-fn an_outage_of_keybase_that_lasts_is_not_logged_at_each_attempt() {
+fn a_lasting_outage_of_keybase_is_not_logged_at_each_attempt() {
     let world = ChatWorld::new();
     for method in ["get", "send", "edit"] {
         world.chat.fault_always(FaultKind::UnknownError, method).unwrap();

@@ -23,7 +23,7 @@ fn an_ask_says_how_to_answer_and_the_consoles_command_where_the_console_counts()
 }
 
 #[test]
-fn a_shape_that_means_no_to_a_person_denies() {
+fn a_reaction_that_means_no_denies() {
     let world = ChatWorld::with(&[("login", "cool_down", "\"0s\"")], "");
     let machine = world.machine().start();
     for reaction in [":x:", ":no_entry:", ":thumbsdown::skin-tone-3:"] {
@@ -77,7 +77,7 @@ fn a_deleted_ask_is_announced_in_the_channel_and_in_the_audit_log() {
 }
 
 #[test]
-fn an_ask_mentions_whom_the_setting_names_and_its_verdict_mentions_nobody() {
+fn an_ask_mentions_the_configured_people_and_its_decision_mentions_nobody() {
     let mut world = ChatWorld::with(&[("relay.keybase", "mention", "\"here\"")], "");
     // The model holds each notification against the server; here one is wanted.
     world.chat = world.chat.unjudged();

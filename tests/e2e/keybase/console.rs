@@ -23,7 +23,7 @@ fn the_console_counts_only_if_a_rule_says_so_and_says_why() {
 }
 
 #[test]
-fn while_keybase_is_down_logins_are_refused_at_once_and_everybody_can_know_why() {
+fn while_keybase_is_down_logins_are_refused_at_once_with_the_reason_everywhere() {
     let world = ChatWorld::new();
     let machine = world.machine().start();
     world.chat.fault(FaultKind::Offline).unwrap();

@@ -70,7 +70,7 @@ fn a_member_removed_a_second_before_does_not_count_and_counts_when_back() {
 }
 
 #[test]
-fn an_answer_that_was_taken_back_is_none() {
+fn a_removed_reaction_is_not_an_answer() {
     let world = ChatWorld::new();
     let machine = world.machine().start();
     let asked = Asked::new(&world, &machine);

@@ -25,7 +25,7 @@ fn until_confirmed(world: &ChatWorld, message: u64) {
 }
 
 #[test]
-fn an_approval_that_was_taken_back_unheard_does_not_count() {
+fn an_approval_that_was_removed_without_an_event_does_not_count() {
     let world = ChatWorld::new();
     let machine = world.machine().start();
     let asked = approved_unheard(&world, &machine);

@@ -91,7 +91,7 @@ fn a_list_of_methods_that_can_never_succeed_is_a_fault() {
 }
 
 #[test]
-fn beginning_without_a_key_wants_first_factor_stack() {
+fn a_login_without_a_key_needs_first_factor_stack() {
     let methods = "authenticationmethods keyboard-interactive:pam";
     ill(Level::Weak, AUTH, methods, "begins without a key is refused");
     well("auth requisite pam_unix.so\nauth required pam_kbmfa.so first_factor=stack\n", methods);

@@ -34,7 +34,7 @@ fn a_prepared_credential_is_used_again_after_a_crash() {
 }
 
 #[test]
-fn an_operators_own_file_is_left_alone_unless_forced() {
+fn an_operators_own_file_is_not_changed_unless_forced() {
     let dir = tempfile::tempdir().unwrap();
     let dir = dir.path();
     let read = |name: &str| fs::read_to_string(dir.join(name)).unwrap();

@@ -144,7 +144,7 @@ mod tests {
     }
 
     #[test]
-    fn each_fault_is_told_at_once_with_its_variable() {
+    fn all_faults_are_reported_at_once_with_their_variables() {
         insta::assert_snapshot!(from(&["KB_TYPE=pigeon"]).unwrap_err(), @r#"
         KBMFA_NAMES: missing: name what machines reach this server by, such as kbmfa.example,192.0.2.1
         KB_TYPE: write team or private
@@ -181,7 +181,7 @@ mod tests {
     }
 
     #[test]
-    fn a_token_that_is_worth_nothing_is_left_out_and_the_rest_goes_on() {
+    fn a_weak_token_is_ignored_and_the_rest_is_converted() {
         for (vars, expected) in [
             ("AUTH_TOKEN=0123456789abcdef", "KBMFA_AUTH_TOKEN_FROM names none"),
             ("AUTH_TOKEN_FILE=/run/secrets/token", "KBMFA_AUTH_TOKEN_FROM names none"),

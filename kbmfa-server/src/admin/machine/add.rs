@@ -250,7 +250,7 @@ mod tests {
     }
 
     #[test]
-    fn every_fault_is_told_with_its_line() {
+    fn every_fault_is_reported_with_its_line() {
         let (_, faults) = parsed("name,pools\nweb 1,web\nweb2,\nweb3,web,extra\nweb4,we/b ok\n");
         let lines: Vec<&str> = faults.iter().map(|fault| fault.split(':').next().unwrap()).collect();
         assert_eq!(lines, ["2", "4", "5"], "{faults:?}");

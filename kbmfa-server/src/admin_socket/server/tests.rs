@@ -102,7 +102,7 @@ async fn a_rule_without_the_console_counts_no_answer_over_the_socket() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn connections_that_send_nothing_or_too_little_end_in_time_and_make_room() {
+async fn silent_and_slow_connections_end_in_time_and_free_their_permits() {
     let bed = Bed::new();
     let mut held: Vec<UnixStream> = (0..64).map(|_| bed.connect()).collect();
     for stream in held.iter_mut().step_by(2) {

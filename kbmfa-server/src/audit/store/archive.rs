@@ -245,7 +245,7 @@ mod tests {
     }
 
     #[test]
-    fn archived_events_are_found_no_more_even_before_they_are_deleted() {
+    fn archived_events_are_not_found_even_before_they_are_deleted() {
         let fixture = with_events(3);
         archive_to(&fixture, 2).unwrap();
         for text in [None, Some("console:root".to_owned())] {

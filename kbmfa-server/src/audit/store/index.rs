@@ -160,7 +160,7 @@ mod tests {
     }
 
     #[test]
-    fn an_index_made_anew_finds_everything_again_however_often_it_is_interrupted() {
+    fn a_rebuilt_index_finds_everything_however_often_it_is_interrupted() {
         let fixture = with_events(1100);
         assert!(fixture.db.read_blocking(is_complete).unwrap());
         fixture.db.write_blocking("reset", reset).unwrap();

@@ -335,7 +335,7 @@ mod tests {
     }
 
     #[test]
-    fn no_search_reads_the_whole_record_or_sorts_it() {
+    fn no_search_reads_or_sorts_the_whole_audit_log() {
         let some = |text: &str| Some(text.to_owned());
         let fixture = sqlite_fixture();
         let plan = |filter: Filter, expected: &str| {

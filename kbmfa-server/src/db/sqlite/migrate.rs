@@ -64,7 +64,7 @@ mod tests {
     }
 
     #[test]
-    fn each_step_is_taken_on_a_database_that_holds_events() {
+    fn each_step_runs_on_a_database_with_events() {
         let mut connection = Connection::open_in_memory().unwrap();
         connection.execute_batch(STEPS[0]).unwrap();
         let body = r#"{"actor":{"who":"console:root","claim":"alice"}}"#;

@@ -7,7 +7,7 @@ use crate::db::testing::sqlite_fixture;
 use crate::db::{Db, Error, FILE, meta};
 
 #[test]
-fn a_statement_is_parsed_once_whatever_values_it_is_run_with() {
+fn a_statement_is_prepared_once_for_all_values() {
     let fixture = sqlite_fixture();
     let connection = open(&fixture.dir.path().join(FILE), OpenFlags::empty()).unwrap();
     let mut statement = connection.prepare("SELECT id FROM ask WHERE login_id = ?1 ORDER BY id").unwrap();

@@ -97,7 +97,7 @@ async fn permits_of_proven_connections_are_limited_for_each_machine_and_each_sou
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_evicted_connection_can_prove_nothing_any_more() {
+async fn an_evicted_connection_can_no_longer_prove_a_credential() {
     let (limiter, _) = limiter(1, 1);
     let first = limiter.admit(source("192.0.2.1"));
     let _second = limiter.admit(source("192.0.2.1"));
@@ -105,7 +105,7 @@ async fn an_evicted_connection_can_prove_nothing_any_more() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_unproven_connection_ends_in_time_unless_the_server_is_busy_with_it() {
+async fn an_unproven_connection_ends_in_time_unless_its_request_is_in_progress() {
     let (limiter, seen) = limiter(9, 9);
     let begin = Instant::now();
     let idle = limiter.admit(source("192.0.2.1"));

@@ -88,7 +88,7 @@ fn a_server_that_goes_away_does_not_end_su_by_sigpipe() {
 }
 
 #[test]
-fn a_thousand_open_descriptors_are_no_hindrance() {
+fn a_thousand_open_descriptors_have_no_effect() {
     let world = World::new();
     let machine = with_su(world.machine());
     let login = su(&machine, "ulimit -n 2000; for n in {1..1100}; do exec {fd}</dev/null; done");

@@ -124,7 +124,7 @@ fn a_list_of_cas_that_is_not_in_order_is_named_and_lets_nobody_in() {
 
 /// No mode keeps root from reading.
 #[test]
-fn files_of_mode_0_are_read_all_the_same() {
+fn files_of_mode_0_are_read_by_root() {
     let world = World::new();
     let machine = world.machine().start();
     for file in [CONFIG, CREDENTIAL, CA] {

@@ -28,7 +28,7 @@ fn limits() -> Vec<String> {
 }
 
 #[test]
-fn no_limit_of_the_caller_is_so_low_that_somebody_gets_in() {
+fn no_resource_limit_of_the_caller_lets_anybody_in() {
     let world = World::new();
     let machine = with_su(world.machine());
     machine.set("on_unreachable", "\"allow\"");

@@ -30,7 +30,7 @@ fn in_force(pid: u32) -> BTreeSet<String> {
 }
 
 #[test]
-fn no_language_of_the_caller_changes_anything() {
+fn no_locale_of_the_caller_changes_anything() {
     let world = World::new();
     let machine = with_su(world.machine().before_sshd(&under(&LOCALES)));
     let all = LOCALES.into_iter().chain([("C", "")]);

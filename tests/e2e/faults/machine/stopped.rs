@@ -118,7 +118,7 @@ fn beyond_the_poll_grace_the_ask_ends_and_nobody_gets_in() {
 }
 
 #[test]
-fn an_approval_that_was_given_meanwhile_lets_in_once_within_the_grace() {
+fn an_approval_during_a_stop_within_the_grace_lets_in_once() {
     let world = World::new();
     let machines = machines(&world, &[Phase::Account, Phase::Session], "");
     let standing = stand_still(&world, &machines);
@@ -137,7 +137,7 @@ fn an_approval_that_was_given_meanwhile_lets_in_once_within_the_grace() {
 }
 
 #[test]
-fn an_approval_that_was_given_meanwhile_is_worth_nothing_beyond_the_grace() {
+fn an_approval_during_a_stop_beyond_the_grace_has_expired() {
     let world = World::with(&SHORT_GRACE);
     let machines = machines(&world, &ALL, "");
     let standing = stand_still(&world, &machines);
@@ -153,7 +153,7 @@ fn an_approval_that_was_given_meanwhile_is_worth_nothing_beyond_the_grace() {
 
 /// Somebody who may not log in any more must not get in by what lies in the socket.
 #[test]
-fn a_suspension_meanwhile_undoes_an_approval_that_was_given_before() {
+fn a_suspension_revokes_an_earlier_approval() {
     let world = World::new();
     let machines = machines(&world, &[Phase::Account], "");
     world.admin.run(&["employee", "add", "alice@example.com", "--name", "Alice", "--unix-name", "alice"]);

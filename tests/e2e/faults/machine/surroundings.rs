@@ -147,7 +147,7 @@ fn changes_of_pams_environment_after_the_module_have_no_effect() {
 }
 
 #[test]
-fn a_session_is_reported_as_the_login_that_it_was_whatever_people_put_there() {
+fn a_session_is_reported_with_its_login_whatever_people_set() {
     let world = World::new();
     let stack = "auth required pam_deny.so\naccount required pam_kbmfa.so\naccount required pam_unix.so\n\
                  session required pam_env.so user_readenv=1\n";
@@ -166,7 +166,7 @@ fn a_session_is_reported_as_the_login_that_it_was_whatever_people_put_there() {
 }
 
 #[test]
-fn a_session_that_nobody_was_asked_about_is_not_reported_from_where_no_socket_leads() {
+fn a_session_without_an_ask_is_not_reported_with_an_address_without_a_socket() {
     let world = World::new();
     let stack = "auth required pam_deny.so\naccount required pam_unix.so\n\
                  session required pam_env.so user_readenv=1\n";

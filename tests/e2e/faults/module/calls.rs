@@ -100,7 +100,7 @@ fn asked_about() -> (World, Application) {
 
 /// These wait, and break off. Each takes all of its deadline.
 #[test]
-fn no_failing_system_call_lets_anybody_in_whom_nobody_answers_for() {
+fn no_failing_system_call_lets_anybody_in_without_an_answer() {
     let (_world, application) = asked_about();
     let step = if is_thorough() { 3 } else { 20 };
     sweep(step, &application, (DENIED, "auth"), |_| Due::Refusal);

@@ -50,32 +50,32 @@ fn sees(watcher: Watcher, fault: &str, report: &str) {
 
 #[test]
 #[ignore = "make sanitize"]
-fn valgrind_sees_nothing_wrong_with_the_shipped_module() {
+fn valgrind_finds_no_fault_in_the_shipped_module() {
     sees_nothing(Watcher::Valgrind, |machine| machine);
 }
 
 /// Uninitialised memory as well: this build has the names that tell ours from the TLS library's.
 #[test]
 #[ignore = "make sanitize"]
-fn valgrind_sees_nothing_wrong_with_the_test_build_of_the_module() {
+fn valgrind_finds_no_fault_in_the_test_build_of_the_module() {
     sees_nothing(Watcher::Valgrind, MachineBuilder::faulty_module);
 }
 
 #[test]
 #[ignore = "make sanitize"]
-fn valgrind_would_see_a_byte_read_too_far_and_a_leak() {
+fn valgrind_finds_an_injected_out_of_bounds_read_and_a_leak() {
     sees(Watcher::Valgrind, "fault=overread", "Invalid read of size 1");
     sees(Watcher::Valgrind, "fault=leak", "16 bytes in 1 blocks are definitely lost");
 }
 
 #[test]
 #[ignore = "make sanitize"]
-fn address_sanitizer_sees_nothing_wrong_with_the_module() {
+fn address_sanitizer_finds_no_fault_in_the_module() {
     sees_nothing(Watcher::AddressSanitizer, MachineBuilder::faulty_module);
 }
 
 #[test]
 #[ignore = "make sanitize"]
-fn address_sanitizer_would_see_a_byte_read_too_far() {
+fn address_sanitizer_finds_an_injected_out_of_bounds_read() {
     sees(Watcher::AddressSanitizer, "fault=overread", "heap-buffer-overflow");
 }

@@ -28,7 +28,7 @@ fn locked_for_three_seconds_it_makes_the_login_wait() {
 }
 
 #[test]
-fn locked_for_good_it_refuses_and_what_comes_of_it_later_is_given_up() {
+fn locked_for_good_it_refuses_and_a_login_opened_later_is_cancelled() {
     let world = World::with(&[("login", "poll_grace", "\"6s\"")]);
     let machine = world.machine().start();
     machine.set("on_unreachable", "\"allow\"");

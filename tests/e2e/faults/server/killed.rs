@@ -49,7 +49,7 @@ fn after_the_commit_before_the_answer_arrives() {
 }
 
 #[test]
-fn for_good_with_the_request_refuses_at_once_and_the_ask_is_taken_back() {
+fn for_good_with_the_request_refuses_at_once_and_the_ask_is_withdrawn() {
     let world = World::with(&SHORT_GRACE);
     let machine = world.machine().start();
     machine.set("on_unreachable", "\"allow\"");
@@ -115,7 +115,7 @@ fn between_the_collection_and_its_arrival() {
 }
 
 #[test]
-fn an_approval_that_arrives_only_after_the_grace_is_worth_nothing() {
+fn an_approval_that_arrives_after_the_grace_has_expired() {
     let world = World::with(&SHORT_GRACE);
     let seen = collected_and_not_heard(&world, || pass(GRACE));
     assert!(

@@ -52,20 +52,20 @@ fn a_head_without_an_end_is_cut_off() {
 }
 
 #[test]
-fn an_approval_that_is_no_json_is_refused() {
+fn an_approval_that_is_not_json_is_refused() {
     let half = login("approved").trim_end_matches('}').to_owned();
     answer_is_refused(answer("200 OK", &half), "not a kbmfa answer: EOF while parsing");
 }
 
 #[test]
-fn an_approval_that_breaks_off_is_refused() {
+fn an_approval_that_is_cut_off_is_refused() {
     let whole = answer("200 OK", &login("approved"));
     let log = "refused, no decision (connection lost";
     part_is_refused(&[Act::Hear, Act::Say(whole.trim_end_matches('}').to_owned())], log, AT_ONCE);
 }
 
 #[test]
-fn a_state_that_nobody_knows_is_refused() {
+fn an_unknown_state_is_refused() {
     answer_is_refused(answer("200 OK", &login("granted")), "a state that does not belong here");
 }
 

@@ -26,7 +26,7 @@ fn a_refused_connection_is_given_up_at_once() {
 }
 
 #[test]
-fn a_black_holed_server_is_given_up_after_five_seconds() {
+fn a_server_that_drops_packets_is_given_up_after_five_seconds() {
     apart(|network: &Network| {
         let world = World::new();
         let machine = world.machine().start();
@@ -41,7 +41,7 @@ fn a_black_holed_server_is_given_up_after_five_seconds() {
 }
 
 #[test]
-fn a_black_holed_server_cannot_be_reached_for_on_unreachable() {
+fn a_server_that_drops_packets_is_unreachable_for_on_unreachable() {
     apart(|network| {
         let world = World::new();
         let machine = world.machine().start();
@@ -56,7 +56,7 @@ fn a_black_holed_server_cannot_be_reached_for_on_unreachable() {
 }
 
 #[test]
-fn behind_a_black_holed_server_the_other_one_is_asked_after_five_seconds() {
+fn after_a_server_that_drops_packets_the_other_one_is_asked_within_five_seconds() {
     apart(|network| {
         let world = World::new();
         let second = world.server.twin();
@@ -101,7 +101,7 @@ fn a_connection_whose_server_vanished_without_a_word_is_made_anew_within_seconds
 }
 
 #[test]
-fn a_wire_that_goes_dead_under_a_waiting_login_ends_it_at_the_deadline() {
+fn a_network_failure_during_a_wait_ends_the_login_at_the_deadline() {
     apart(|network| {
         let world = World::with(&SHORT_GRACE);
         let machine = world.machine().start();

@@ -55,7 +55,7 @@ fn a_server_that_speaks_only_tls_1_2_is_refused() {
 }
 
 #[test]
-fn a_server_that_takes_the_connection_and_says_nothing_is_not_waited_for() {
+fn a_server_that_accepts_and_stays_silent_is_given_up_in_time() {
     let (world, machine) = without_server();
     let babbler = Babbler::playing(&world, None, &[Act::Stall]);
     is_refused(&world, &machine, "no decision (no answer in time)", TWICE);

@@ -65,7 +65,7 @@ fn a_server_that_is_busy_or_fails_is_asked_again() {
 }
 
 #[test]
-fn a_server_that_turns_the_machine_away_ends_the_login() {
+fn a_server_that_refuses_the_machine_ends_the_login() {
     is_refused(Order::Say(problem("401 Unauthorized", "unauthorized")), "(unauthorized)");
 }
 

@@ -144,7 +144,7 @@ mod tests {
     use serde_json::json;
 
     #[test]
-    fn names_match_in_any_case_and_unknown_ones_are_told() {
+    fn names_match_in_any_case_and_unknown_ones_are_reported() {
         let given = json!({"Channel": {"NAME": "acme"}, "message_ID": 4, "peek": true, "message": null});
         let (options, unknown) = parse(given, known("reaction").unwrap()).unwrap();
         assert_eq!((options.channel.name.as_str(), options.message_id), ("acme", 4));

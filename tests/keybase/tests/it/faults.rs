@@ -206,7 +206,7 @@ fn a_request_that_is_on_its_way_outlives_its_client_and_its_service() {
 }
 
 #[test]
-fn a_store_that_hears_nothing_is_stale_without_a_word_until_a_post_of_its_own_shows_the_gap() {
+fn a_stale_store_is_silent_until_a_post_of_its_own_shows_the_gap() {
     let (rig, _service) = Rig::logged_in();
     let (mut api, listener) = (rig.chat(), rig.listen(&[]));
     let id = api.send("ask");
