@@ -1,4 +1,4 @@
-//! How many reports each machine may send.
+//! The rate limit of reports for each machine.
 
 use governor::{DefaultKeyedRateLimiter, Quota, RateLimiter};
 use kbmfa_proto::session::REPORTS_MAX;
