@@ -15,11 +15,9 @@ fn module(file: &str) -> Vec<String> {
 /// Every path that `use` lines begin with `crate`, `self` or `super`, with the braces taken apart.
 fn used(text: &str) -> Vec<String> {
     let begins = ["use crate::", "use self::", "use super::"];
-    let lines =
-        text.split(";\n").filter_map(|line| line.rsplit_once('\n').map_or(Some(line), |_| Some(line)));
-    let statements = lines.filter_map(|line| {
-        let at = begins.iter().filter_map(|begin| line.find(begin)).min()?;
-        Some(line.get(at + "use ".len()..)?.split_whitespace().collect::<Vec<_>>().join(" "))
+    let statements = text.split(";\n").filter_map(|code| {
+        let at = begins.iter().filter_map(|begin| code.find(begin)).min()?;
+        Some(code.get(at + "use ".len()..)?.split_whitespace().collect::<Vec<_>>().join(" "))
     });
     statements.flat_map(|statement| take_apart("", &statement)).collect()
 }
