@@ -400,7 +400,7 @@ mod tests {
         server.toml:3: unknown key "colour" in [server]; known: auth_token_file, auth_token_from, connections, connections_per_address, listen, names, requests_per_machine, state_dir, status_listen, tls_cert, tls_key, unproven_connections, unproven_per_address
         server.toml:6: login.window: write a duration from 7s to 900s, such as "60s"
         server.toml:7: login.poll_grace: write a string in quotes
-        server.toml:9: policy.approvers: "root" names no approver: write relay:name with a relay of a-z, such as console:root
+        server.toml:9: policy.approvers: "root" names no approver: write channel:name with a channel of a-z, such as console:root
         server.toml:11: relay.kind: write "console" or "keybase"
         server.toml:12: unknown section or key "what"
         "#);

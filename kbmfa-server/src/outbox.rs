@@ -35,30 +35,30 @@ use backoff::Backoff;
 use lease_token::LeaseToken;
 use relay_monitor::RelayMonitor;
 
-/// How often what is due is looked for, news or not: a step that failed is tried again after this.
+/// Interval at which the worker looks for due work if nothing wakes it, and after which it retries a failed step.
 const INTERVAL: Duration = Duration::from_secs(2);
 
-/// Longest time for one thing that is asked of the relay. The lease is renewed meanwhile.
-const RELAY_TIME: Duration = Duration::from_secs(20);
+/// Longest time for one call to the chat. The monitor renews the lease meanwhile.
+const CHAT_TIME: Duration = Duration::from_secs(20);
 
-/// Longest time for one step of the worker: a call to the relay, with a database that makes it wait before and after.
+/// Longest time for one step of the worker: a call to the chat, and the database before and after it.
 pub const BOUND: Duration = Duration::from_secs(45);
 
 /// Longest time for one round of the monitor: three transactions that each wait for a lock.
 const MONITOR_BOUND: Duration = Duration::from_secs(20);
 
-/// Answers that were asked for longer ago than this decide nothing: they are read again.
+/// Answers that were read longer ago than this decide nothing and are read again.
 const ANSWERS_FOR: Duration = Duration::from_secs(25);
 
-/// Longest pause before a post, or reading answers, is tried again: people wait for it.
+/// Longest pause before posting an ask or reading answers is retried: people wait for these.
 const URGENT_PAUSE_MAX: Duration = Duration::from_secs(4);
-/// The same for what only the chat lacks.
+/// Longest pause before any other step is retried.
 const PAUSE_MAX: Duration = Duration::from_secs(60);
 
-/// Failures after which a message that cannot be changed is given up, if its login is long over.
+/// Number of failures after which editing a message is abandoned, if its login ended long ago ([`ABANDON_AFTER`]).
 const GIVE_UP_AFTER: u32 = 5;
 
-/// An ask whose login ended so long ago, and whose message cannot be changed, stays as it is.
+/// Time after the end of a login from which editing its message may be abandoned.
 const ABANDON_AFTER: Duration = Duration::from_secs(600);
 
 /// Runs until the process ends.
@@ -82,7 +82,7 @@ pub async fn run(logins: Logins, chat: impl Chat, holder: lease::Holder, progres
     tokio::join!(monitor.run(), worker.run());
 }
 
-/// An ask with all that is said about it.
+/// An ask with its login.
 struct Item {
     ask: Ask,
     /// Its other messages, if it was posted more than once.
@@ -103,30 +103,30 @@ impl Item {
         }
     }
 
-    /// Every message on which somebody may have answered, the ask's own first.
+    /// All messages on which people may have answered, the ask's own first.
     fn messages(&self) -> Vec<Message> {
         let own = self.ask.message.iter().map(|message| Message(message.clone()));
         own.chain(self.copies.iter().cloned()).collect()
     }
 }
 
-/// Does what is due, one thing at a time. Before every word to the relay it makes sure that it is still its
-/// turn, so that a slow relay never lets two servers say the same.
+/// Does due work, one step at a time. Before each call to the chat it checks that it still holds the lease, so that two
+/// servers never post the same.
 struct Worker<'a, C> {
     logins: &'a Logins,
     chat: &'a C,
     token: &'a LeaseToken,
-    /// Messages on which somebody may have answered.
+    /// Messages with an event: people may have answered on them.
     changed: BTreeSet<String>,
-    /// Messages that are looked at because something may have been missed.
+    /// Posted messages that are still to be rechecked, because an event may have been lost.
     standing: VecDeque<String>,
-    /// Something may have been missed since those were gathered.
+    /// True if an event may have been lost since `standing` was filled.
     recheck_all: bool,
-    /// Asks of which this worker began to send one, and has not written down what came of it.
+    /// Asks that this worker tried to send and whose result is not recorded.
     tried: HashSet<String>,
-    /// For what people wait for.
+    /// Backoff of posting asks and reading answers.
     urgent: Backoff,
-    /// For what only the chat lacks.
+    /// Backoff of all other steps.
     backoff: Backoff,
     was_up: bool,
     progress: Progress,
@@ -134,7 +134,7 @@ struct Worker<'a, C> {
 
 impl<C: Chat> Worker<'_, C> {
     async fn run(&mut self) {
-        let mut faults = FaultLog::new("relay worker");
+        let mut faults = FaultLog::new("outbox worker");
         loop {
             self.progress.round().await;
             tokio::select! {
@@ -158,14 +158,14 @@ impl<C: Chat> Worker<'_, C> {
         }
     }
 
-    /// Does everything that can be done now: events first, then one of each kind in turns. While the relay is down answers
-    /// may be readable although nothing can be posted.
+    /// Does all work that can be done now: events first, then one step of each kind in turn. While the chat is down, answers may be
+    /// readable although nothing can be posted.
     async fn round(&mut self) -> Result<(), Failure> {
         loop {
             let state = self.chat.state();
             let is_up = state == channels::State::Up;
             if is_up && !self.was_up {
-                // What failed before may go well now.
+                // Retry at once what failed before.
                 (self.urgent, self.backoff) = (Backoff::new(URGENT_PAUSE_MAX), Backoff::new(PAUSE_MAX));
             }
             self.was_up = is_up;
@@ -184,7 +184,7 @@ impl<C: Chat> Worker<'_, C> {
         }
     }
 
-    /// Looks at the messages on which somebody may have answered. One that could not be looked at is tried again.
+    /// Rechecks the messages with events. A message whose recheck fails is kept for a retry.
     async fn recheck_changed(&mut self) -> Result<(), Failure> {
         while let Some(event) = self.chat.try_next_event() {
             self.note_event(event);
@@ -199,7 +199,7 @@ impl<C: Chat> Worker<'_, C> {
         Ok(())
     }
 
-    /// Looks at one of those that stand, if something may have been missed; false if there is none.
+    /// Rechecks one posted message, if an event may have been lost; false if there is none.
     async fn recheck_one(&mut self) -> Result<bool, Failure> {
         if self.standing.is_empty() && std::mem::take(&mut self.recheck_all) {
             let chat = self.chat.channel();
@@ -213,7 +213,7 @@ impl<C: Chat> Worker<'_, C> {
         Ok(true)
     }
 
-    /// Decides by what stands on this message, if it is an ask; true if that could be done.
+    /// Applies the answers on this message, if it is an ask; true if that succeeded.
     async fn recheck(&mut self, message: &str) -> Result<bool, Failure> {
         let (chat, wanted) = (self.chat.channel(), message.to_owned());
         let read = self.logins.db().read(move |tx| item(tx, asks::of_message(tx, chat, &wanted)?));
@@ -224,7 +224,7 @@ impl<C: Chat> Worker<'_, C> {
         note(&mut self.urgent, (message, &what), self.logins.db().now(), settled)
     }
 
-    /// Posts an ask, or turns one into the verdict; false if there is none to be tried now.
+    /// Posts one ask, or edits one into the verdict; false if none is due.
     async fn handle_one_ask(&mut self, which: asks::Due) -> Result<bool, Failure> {
         let (chat, now) = (self.chat.channel(), self.logins.db().now());
         let due = self.logins.db().read(move |tx| Ok::<_, Error>(asks::due(tx, chat, which)?)).await?;
@@ -237,7 +237,7 @@ impl<C: Chat> Worker<'_, C> {
         let done = match which {
             asks::Due::Wanted => self.post(&item).await,
             asks::Due::Ended => match self.end(&item).await {
-                Err(error @ (Failure::Relay(_) | Failure::TooSlow))
+                Err(error @ (Failure::Chat(_) | Failure::TooSlow))
                     if failures >= GIVE_UP_AFTER && self.is_long_over(&item.login) =>
                 {
                     self.abandon(&item, &error).await
@@ -257,7 +257,7 @@ impl<C: Chat> Worker<'_, C> {
         }
     }
 
-    /// Tells one thing; false if there is nothing to be told now.
+    /// Posts one notice; false if none is due.
     async fn post_one_notice(&mut self) -> Result<bool, Failure> {
         let (chat, now) = (self.chat.channel(), self.logins.db().now());
         let due = self.logins.db().read(move |tx| Ok::<_, Error>(notices::due(tx, chat)?)).await?;
@@ -276,13 +276,12 @@ impl<C: Chat> Worker<'_, C> {
         Ok(true)
     }
 
-    /// An ask as the relay posts it.
+    /// An ask as the chat posts it.
     fn posting(&self, item: &Item) -> channels::Ask {
         item.posting(self.chat.how_to_answer())
     }
 
-    /// What stands on all messages of an ask now. What would approve is asked for again, by the word of whoever keeps the
-    /// messages.
+    /// Reads the answers on all messages of an ask. If they would approve, reads them again from the chat's server.
     async fn answers(&self, item: &Item) -> Result<Answers, Failure> {
         let (posting, messages) = (self.posting(item), item.messages());
         let answers = self.call(self.chat.answers(&posting, &messages)).await?;
@@ -294,7 +293,7 @@ impl<C: Chat> Worker<'_, C> {
         Ok(answers)
     }
 
-    /// Decides by what stands on its messages now; for a login that has ended, tells who answers late.
+    /// Applies the answers on an ask's messages. If its login has ended, people who answer late are told.
     async fn apply_answers(&self, mut item: Item) -> Result<(), Failure> {
         if item.ask.sends > 1 && item.login.life.state == State::Pending {
             self.find_copies(&mut item).await?;
@@ -308,7 +307,7 @@ impl<C: Chat> Worker<'_, C> {
         let how = self.chat.how_to_answer();
         let (rules, ask, chat) = (self.logins.rules(), item.ask.clone(), self.chat.channel());
         let holder = self.token.holder().clone();
-        // The list that the answers were judged by is also the one by which the login is.
+        // The login is judged by the same list of members as the answers.
         let members = self.chat.members();
         let settled = self.logins.db().write("ask.settle", move |tx| {
             if !lease::hold(tx, LEASE, &holder)? || tx.now.since(read_at) > ANSWERS_FOR {
@@ -325,7 +324,7 @@ impl<C: Chat> Worker<'_, C> {
         Ok(())
     }
 
-    /// Turns the message into the verdict.
+    /// Edits the ask's messages into the verdict, and closes the ask.
     async fn end(&self, item: &Item) -> Result<(), Failure> {
         let posting = &self.posting(item);
         let message = match &item.ask.message {
@@ -348,19 +347,19 @@ impl<C: Chat> Worker<'_, C> {
         self.logins.db().now().since(ended) > ABANDON_AFTER
     }
 
-    /// Leaves a message as it is that cannot be changed. The login has its end; only the chat lacks it.
+    /// Abandons a message that cannot be edited. The login has ended; only the chat does not show it.
     async fn abandon(&self, item: &Item, why: &Failure) -> Result<(), Failure> {
         let (ask, why) = (item.ask.clone(), why.to_string());
         self.write("ask.abandoned", move |tx| asking::abandon_ask(tx, &ask, &why)).await
     }
 
-    /// One thing that is asked of the relay, in its time and in our turn.
+    /// Calls the chat, with a time limit, and only while the lease is held.
     async fn call<T>(&self, call: impl Future<Output = Result<T, channels::Error>>) -> Result<T, Failure> {
         self.progress.round().await;
         if !self.token.is_held().await.map_err(Error::from)? {
             return Err(Failure::NotMyTurn);
         }
-        tokio::time::timeout(RELAY_TIME, call).await.map_err(|_| Failure::TooSlow)?.map_err(Failure::Relay)
+        tokio::time::timeout(CHAT_TIME, call).await.map_err(|_| Failure::TooSlow)?.map_err(Failure::Chat)
     }
 
     async fn write(
@@ -372,7 +371,7 @@ impl<C: Chat> Worker<'_, C> {
     }
 }
 
-/// What failed is left for a while, and told once. True if it went well.
+/// Records the result of a step in the backoff, and logs a first failure. True if the step succeeded.
 fn note(
     backoff: &mut Backoff,
     (id, what): (&str, &str),
@@ -383,7 +382,7 @@ fn note(
         Err(Failure::NotMyTurn) => return Err(Failure::NotMyTurn),
         Err(error) => {
             if backoff.failed(id, now) {
-                log::error!("relay: {what}: {error}");
+                log::error!("chat: {what}: {error}");
             }
             return Ok(false);
         }
@@ -392,7 +391,7 @@ fn note(
     Ok(true)
 }
 
-/// The lease of whoever carries asks.
+/// Name of the outbox's lease.
 pub const LEASE: &str = "relay";
 
 /// An ask with its login and the pools of its machine.
@@ -405,19 +404,19 @@ fn item(tx: &Tx<'_>, ask: Option<Ask>) -> Result<Option<Item>, Error> {
     Ok(Some(Item { ask, copies, login, pools, console }))
 }
 
-/// Why an ask could not be tended. It stays open, and is tried again.
+/// Why a step failed. It is retried.
 #[derive(Debug, thiserror::Error)]
 enum Failure {
     #[error(transparent)]
     Ours(#[from] Error),
     #[error(transparent)]
-    Relay(channels::Error),
-    #[error("the relay did not answer within {RELAY_TIME:?}")]
+    Chat(channels::Error),
+    #[error("the chat did not answer within {CHAT_TIME:?}")]
     TooSlow,
-    #[error("answers were read too long ago to decide anything")]
+    #[error("the answers were read too long ago to count")]
     TooOld,
-    #[error("it may have been posted, and may still arrive")]
+    #[error("it may have been posted and may still arrive")]
     MayArrive,
-    #[error("another server carries the asks")]
+    #[error("another server holds the lease of the outbox")]
     NotMyTurn,
 }

@@ -77,7 +77,7 @@ fn an_approval_in_the_channel_lets_in() {
     world.admin.run(&["pool", "add", "web", "--machine", "web1"]);
     let asked = Asked::new(&world, &machine);
     assert_snapshot!(world.chat.seen(), @r"
-    sshbot: Head of the record: `<head>` (`kbmfa-server audit verify --head` checks against it) `<mark>`
+    sshbot: Head of the audit log: `<head>` (`kbmfa-server audit verify --head` checks against it) `<mark>`
     sshbot: Login `<id>`: `alice` wants to enter `web1` (`web`) by `sshd` from `127.0.0.1`. Answer within 60 s, until <time>: click Approve or Deny below, or react with :+1: or :-1:. `<mark>`
       [Approve sshbot]
       [Deny sshbot]
@@ -87,8 +87,8 @@ fn an_approval_in_the_channel_lets_in() {
     world.admin.assert_story(&asked.id, &LET_IN);
     assert_eq!(world.admin.login(&asked.id)["decided_by"], "keybase:bob");
     assert_snapshot!(verdict(&world, "approved"), @r"
-    sshbot: Head of the record: `<head>` (`kbmfa-server audit verify --head` checks against it) `<mark>`
-    sshbot (edited): Login `<id>` was *approved* by `keybase:bob` after <seconds> s: `alice` wanted to enter `web1` (`web`) by `sshd` from `127.0.0.1`. Record `<head>` `<mark>`
+    sshbot: Head of the audit log: `<head>` (`kbmfa-server audit verify --head` checks against it) `<mark>`
+    sshbot (edited): Login `<id>` was *approved* by `keybase:bob` after <seconds> s: `alice` wanted to enter `web1` (`web`) by `sshd` from `127.0.0.1`. Audit log `<head>` `<mark>`
       [Approve sshbot]
       [Deny sshbot]
       [:+1::skin-tone-3: bob]
@@ -105,8 +105,8 @@ fn a_denial_in_the_channel_refuses_the_login() {
     assert_eq!(asked.login.wait().code, 255);
     world.admin.assert_story(&asked.id, &TURNED_AWAY);
     assert_snapshot!(verdict(&world, "denied"), @r"
-    sshbot: Head of the record: `<head>` (`kbmfa-server audit verify --head` checks against it) `<mark>`
-    sshbot (edited): Login `<id>` was *denied* by `keybase:bob` after <seconds> s: `alice` wanted to enter `web1` by `sshd` from `127.0.0.1`. Record `<head>` `<mark>`
+    sshbot: Head of the audit log: `<head>` (`kbmfa-server audit verify --head` checks against it) `<mark>`
+    sshbot (edited): Login `<id>` was *denied* by `keybase:bob` after <seconds> s: `alice` wanted to enter `web1` by `sshd` from `127.0.0.1`. Audit log `<head>` `<mark>`
       [Approve sshbot]
       [Deny sshbot]
       [Deny bob]
@@ -143,8 +143,8 @@ fn of_two_current_answers_the_denial_wins() {
     assert_eq!(world.admin.login(&asked.id)["decided_by"], "keybase:dave");
     world.admin.assert_story(&asked.id, &TURNED_AWAY);
     assert_snapshot!(verdict(&world, "denied"), @r"
-    sshbot: Head of the record: `<head>` (`kbmfa-server audit verify --head` checks against it) `<mark>`
-    sshbot (edited): Login `<id>` was *denied* by `keybase:dave` after <seconds> s: `alice` wanted to enter `web1` by `sshd` from `127.0.0.1`. Record `<head>` `<mark>`
+    sshbot: Head of the audit log: `<head>` (`kbmfa-server audit verify --head` checks against it) `<mark>`
+    sshbot (edited): Login `<id>` was *denied* by `keybase:dave` after <seconds> s: `alice` wanted to enter `web1` by `sshd` from `127.0.0.1`. Audit log `<head>` `<mark>`
       [Approve sshbot]
       [Deny sshbot]
       [Approve bob]
@@ -196,13 +196,13 @@ fn a_reaction_on_an_older_ask_does_not_answer_a_newer_one() {
     newer.answer("dave", "Deny");
     assert_eq!(newer.login.wait().code, 255);
     assert_snapshot!(verdict(&world, "denied"), @r"
-    sshbot: Head of the record: `<head>` (`kbmfa-server audit verify --head` checks against it) `<mark>`
-    sshbot (edited): Login `<id>` was *approved* by `keybase:bob` after <seconds> s: `alice` wanted to enter `web1` by `sshd` from `127.0.0.1`. Record `<head>` `<mark>`
+    sshbot: Head of the audit log: `<head>` (`kbmfa-server audit verify --head` checks against it) `<mark>`
+    sshbot (edited): Login `<id>` was *approved* by `keybase:bob` after <seconds> s: `alice` wanted to enter `web1` by `sshd` from `127.0.0.1`. Audit log `<head>` `<mark>`
       [Approve sshbot]
       [Deny sshbot]
       [Approve bob]
       [:-1: dave]
-    sshbot (edited): Login `<id>` was *denied* by `keybase:dave` after <seconds> s: `alice` wanted to enter `web1` by `sshd` from `127.0.0.1`. Record `<head>` `<mark>`
+    sshbot (edited): Login `<id>` was *denied* by `keybase:dave` after <seconds> s: `alice` wanted to enter `web1` by `sshd` from `127.0.0.1`. Audit log `<head>` `<mark>`
       [Approve sshbot]
       [Deny sshbot]
       [Deny dave]
@@ -247,8 +247,8 @@ fn an_ask_that_nobody_answers_expires_and_says_so() {
     let asked = Asked::new(&world, &machine);
     assert_eq!(asked.login.wait().code, 255);
     assert_snapshot!(verdict(&world, "expired"), @r"
-    sshbot: Head of the record: `<head>` (`kbmfa-server audit verify --head` checks against it) `<mark>`
-    sshbot (edited): Login `<id>` was *expired* (no-answer) after <seconds> s: `alice` wanted to enter `web1` by `sshd` from `127.0.0.1`. Record `<head>` `<mark>`
+    sshbot: Head of the audit log: `<head>` (`kbmfa-server audit verify --head` checks against it) `<mark>`
+    sshbot (edited): Login `<id>` was *expired* (no-answer) after <seconds> s: `alice` wanted to enter `web1` by `sshd` from `127.0.0.1`. Audit log `<head>` `<mark>`
       [Approve sshbot]
       [Deny sshbot]
     ");
@@ -265,8 +265,8 @@ fn a_hang_up_withdraws_the_ask() {
     let asked = Asked::new(&world, &machine);
     asked.login.kill();
     assert_snapshot!(verdict(&world, "cancelled"), @r"
-    sshbot: Head of the record: `<head>` (`kbmfa-server audit verify --head` checks against it) `<mark>`
-    sshbot (edited): Login `<id>` was *cancelled* (hung-up) after <seconds> s: `alice` wanted to enter `web1` by `sshd` from `127.0.0.1`. Record `<head>` `<mark>`
+    sshbot: Head of the audit log: `<head>` (`kbmfa-server audit verify --head` checks against it) `<mark>`
+    sshbot (edited): Login `<id>` was *cancelled* (hung-up) after <seconds> s: `alice` wanted to enter `web1` by `sshd` from `127.0.0.1`. Audit log `<head>` `<mark>`
       [Approve sshbot]
       [Deny sshbot]
     ");
@@ -294,18 +294,18 @@ fn refusals_sessions_and_heads_are_posted_as_configured() {
     world.admin.run(&["audit", "verify", "--head", told["head"].as_str().unwrap()]);
     until("both verdicts", || (world.chat.seen().matches("was *").count() == 2).then_some(()));
     assert_snapshot!(world.chat.seen(), @r"
-    sshbot: Head of the record: `<head>` (`kbmfa-server audit verify --head` checks against it) `<mark>`
-    sshbot (edited): Login `<id>` was *approved* by `keybase:bob` after <seconds> s: `alice` wanted to enter `web1` by `sshd` from `127.0.0.1`. Record `<head>` `<mark>`
+    sshbot: Head of the audit log: `<head>` (`kbmfa-server audit verify --head` checks against it) `<mark>`
+    sshbot (edited): Login `<id>` was *approved* by `keybase:bob` after <seconds> s: `alice` wanted to enter `web1` by `sshd` from `127.0.0.1`. Audit log `<head>` `<mark>`
       [Approve sshbot]
       [Deny sshbot]
       [Approve bob]
     sshbot: Session opened: `alice` at `web1` from `127.0.0.1` `<mark>`
     sshbot: Session closed: `alice` at `web1` from `127.0.0.1` `<mark>`
-    sshbot (edited): Login `<id>` was *denied* by `keybase:bob` after <seconds> s: `alice` wanted to enter `web1` by `sshd` from `127.0.0.1`. Record `<head>` `<mark>`
+    sshbot (edited): Login `<id>` was *denied* by `keybase:bob` after <seconds> s: `alice` wanted to enter `web1` by `sshd` from `127.0.0.1`. Audit log `<head>` `<mark>`
       [Approve sshbot]
       [Deny sshbot]
       [Deny bob]
     sshbot: Refused: `alice` wanted to enter `web1` from `127.0.0.1` (denied-recently) `<mark>`
-    sshbot: Head of the record: `<head>` (`kbmfa-server audit verify --head` checks against it) `<mark>`
+    sshbot: Head of the audit log: `<head>` (`kbmfa-server audit verify --head` checks against it) `<mark>`
     ");
 }

@@ -156,7 +156,7 @@ fn words(verdict: &Verdict) -> String {
         }
         Verdict::Allow(Grounds::SameConnection) => "let in, the connection was approved".into(),
         Verdict::Ask(terms) => ask(terms),
-        Verdict::Hold => "hold, and ask nobody".into(),
-        Verdict::Rehearse => "end the rehearsal".into(),
+        Verdict::Stall => "hold, and ask nobody".into(),
+        Verdict::DryRun => "end the rehearsal".into(),
     }
 }

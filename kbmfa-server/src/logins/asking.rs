@@ -9,7 +9,7 @@ use crate::db::Tx;
 use crate::policy::{Channel, Terms};
 use crate::random;
 
-/// Asks about a login in one channel. At the console an ask is posted as soon as it is in the database.
+/// Asks about a login in one channel. An ask at the console counts as posted as soon as it is in the database.
 pub(super) fn ask_in(tx: &Tx<'_>, login: &Login, terms: &Terms, channel: Channel) -> Result<(), Error> {
     let destination = match channel {
         Channel::Console => Channel::Console.to_string(),
@@ -55,7 +55,7 @@ fn record_posting(tx: &Tx<'_>, login: &Login, ask: &Ask, message: &str) -> Resul
     Ok(())
 }
 
-/// Another message of an ask was found, beside the one that is on record: people may have answered it.
+/// Records a second message about the same ask, on which people may have answered.
 ///
 /// # Errors
 /// What the database says.
@@ -68,7 +68,7 @@ pub fn ask_doubled(tx: &Tx<'_>, ask: &Ask, message: &str) -> Result<(), Error> {
     Ok(())
 }
 
-/// Gives up turning an ask into the verdict.
+/// Closes an ask whose message cannot be edited into the verdict.
 ///
 /// # Errors
 /// What the database says.

@@ -1,5 +1,5 @@
-//! Hears what other processes did to logins - the command line, a second server - and wakes whoever waits
-//! here. The audit is the feed: every change of a login has an event.
+//! Watches the audit log for logins that other processes (the command line, a second server) have changed, and wakes the polls
+//! that wait for them here. Every change of a login has an event.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -11,16 +11,16 @@ use crate::db::Changes;
 use crate::fault_log::FaultLog;
 use crate::progress::Progress;
 
-/// How often the database's version is looked at. The command line notifies the server besides, so this is the bound
-/// for changes by another server.
+/// Interval at which the database's version is checked: the delay for changes by another server. The command line also
+/// notifies the server.
 const INTERVAL: Duration = Duration::from_millis(200);
 
-/// What a waiting machine must hear of.
+/// The kinds of events that end a wait.
 const ENDS: &[Kind] =
     &[Kind::LoginApproved, Kind::LoginDenied, Kind::LoginExpired, Kind::LoginCancelled, Kind::LoginLapsed];
 
-/// Runs until the process ends. A `notify` on the admin socket makes it look at once. A database that cannot be read now, such as for
-/// want of file descriptors, is read again later: nothing is lost by that.
+/// Runs until the process ends. A `notify` on the admin socket starts a check at once. If the database cannot be read (for
+/// example, no file descriptor is free), the next check covers the same events.
 ///
 /// # Errors
 /// If the database cannot be read at the start.
@@ -41,9 +41,9 @@ pub async fn run(logins: Logins, changed: Arc<Notify>, progress: Progress) -> Re
 struct Feed {
     logins: Logins,
     changes: Option<Changes>,
-    /// Number of the newest event that was looked at.
+    /// Number of the newest event that was checked.
     seen: i64,
-    /// The database's version then.
+    /// The database's version at that time.
     last: Option<i64>,
 }
 
@@ -52,7 +52,7 @@ impl Feed {
         let changes = if let Some(changes) = self.changes.take() {
             changes
         } else {
-            // A new connection counts versions anew.
+            // The version belongs to the connection: a new one starts again.
             self.last = None;
             self.logins.db().watch()?
         };

@@ -1,5 +1,5 @@
-//! What a person's answer does: whether it counts, and what it decides. Each function is one action inside the caller's
-//! transaction, with its audit entry. The facts are read once an action; whether an answer counts is a pure function of them.
+//! Answers: whether one counts, and what it decides. Each function is one action inside the caller's transaction, with its event. It reads
+//! the facts once; whether an answer counts is a pure function of them.
 
 use kbmfa_proto::names::LoginId;
 use kbmfa_proto::text::SafeText;
@@ -18,23 +18,23 @@ use crate::db::Tx;
 use crate::policy::{self, Approver, Approvers, Before, Channel, Counts, Facts, Person, Reach, Verdict};
 use crate::random;
 
-/// What became of a person's answer.
+/// The effect of an answer.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Answered {
     /// It decided the login.
     Decided(Box<Login>),
-    /// It did not count, for this reason. It is in the audit log all the same.
+    /// It did not count, for this reason. The audit log has it.
     DidNotCount(String),
 }
 
-/// Somebody at the server's console, as far as the system knows them.
+/// A person at the server's console, as the operating system knows them.
 #[derive(Debug, Clone)]
 pub struct AtConsole {
-    /// Named by the login uid, or without one by the uid.
+    /// Named after the login uid, or after the uid if there is none.
     pub person: Approver,
-    /// Who `SUDO_USER` says it is.
+    /// The value of `SUDO_USER`, which proves nothing.
     pub claim: Option<SafeText>,
-    /// Whether there is a login uid. Without one, everybody who may become root is `console:root`.
+    /// True if a login uid is set. Without one, everybody who can become root is `console:root`.
     pub has_login: bool,
 }
 
@@ -43,7 +43,7 @@ impl AtConsole {
         Actor { who: self.person.to_string(), claim: self.claim.clone() }
     }
 
-    /// Why their answer does not count where it matters who answers.
+    /// The reason why an answer without a login uid does not count: the rule tells approvers apart.
     fn is_anybody(&self, ask: &Ask) -> Option<String> {
         let tells_apart = ask.approvers != Approvers::Anyone;
         (tells_apart && !self.has_login).then(|| {
@@ -56,7 +56,7 @@ impl AtConsole {
     }
 }
 
-/// A login about which somebody answers, its asks, and what policy says about it now.
+/// A login that is being answered, its asks, and the policy's present verdict.
 struct Case {
     login: Login,
     asks: Vec<Ask>,
@@ -65,7 +65,7 @@ struct Case {
 }
 
 impl Case {
-    /// Reads the login, lets time pass for it, and judges it as it is now.
+    /// Reads the login, expires it if its time is over, and judges it again.
     fn read(tx: &Tx<'_>, rules: &Rules, id: &LoginId) -> Result<Self, Error> {
         let mut login = store::by_id(tx, id)?.ok_or_else(|| Error::NotFound(id.to_string()))?;
         apply(tx, rules, &mut login, Input::Tick, &Actor::new("clock"))?;
@@ -75,12 +75,12 @@ impl Case {
         Ok(Self { login, asks, person, verdict })
     }
 
-    /// The ask that this person answers: that of their channel, or where they take over for another one, its.
+    /// The ask that this person answers: the one in their channel, or the first if their channel takes over for another.
     fn ask_of(&self, person: &Approver) -> Option<&Ask> {
         self.asks.iter().find(|ask| person.is_in(ask.channel)).or_else(|| self.asks.first())
     }
 
-    /// Why this person's answer does not count; `None` if it does.
+    /// The reason why this person's answer does not count; `None` if it counts.
     fn rejection(&self, person: &Approver) -> Option<String> {
         let login = &self.login;
         if login.life.state != State::Pending {
@@ -93,7 +93,7 @@ impl Case {
         let was_asked = policy::is_among(&ask.approvers, &self.person, person);
         match &self.verdict {
             Verdict::Ask(terms) if was_asked && policy::may_answer(terms, &self.person, person) => None,
-            // It would not be asked about any more; whoever was asked may still answer.
+            // A rule exempts the login by now. People who were asked may still answer.
             Verdict::Allow(_) if was_asked && person.is_in(ask.channel) => None,
             Verdict::Ask(_) | Verdict::Allow(_) => {
                 Some(format!("{person} is not among the approvers of this login"))
@@ -102,7 +102,7 @@ impl Case {
         }
     }
 
-    /// Decides the login by an answer that counts, and writes it down.
+    /// Records an answer that counts, and decides the login by it.
     fn decide(
         mut self,
         tx: &Tx<'_>,
@@ -135,16 +135,15 @@ impl Case {
         Ok(())
     }
 
-    /// Whoever said the same as what was decided need not be told that it came too late.
+    /// True if an answer agrees with the decision: then its person need not hear that it came too late.
     fn agrees(&self, answer: Answer) -> bool {
         let state = self.login.life.state;
         matches!((state, answer), (State::Approved, Answer::Approve) | (State::Denied, Answer::Deny))
     }
 }
 
-/// What policy says about a login that people were asked about, so that what has changed since then counts - but not limits
-/// and cool-downs, which are about asking. Nor does it matter that nobody could be asked now: who was asked may answer, and
-/// whoever takes over.
+/// Judges a login again when an answer comes, so that changes since the ask count. Limits and cool-downs do not, because they
+/// limit asking; nor does a chat that is down by now, because people were asked already.
 fn judge_again(policy: &policy::Settings, facts: Facts) -> Verdict {
     let before = if facts.before == Before::DeniedRecently { Before::Nothing } else { facts.before };
     let chat = facts.chat;
@@ -157,7 +156,7 @@ fn judge_again(policy: &policy::Settings, facts: Facts) -> Verdict {
     }
 }
 
-/// A person answers, by the full id of a login.
+/// Applies the answer of a person whose identity is certain.
 ///
 /// # Errors
 /// [`Error::NotFound`].
@@ -173,7 +172,7 @@ pub fn answer(
     answer_at_console(tx, rules, id, &who, answer, note)
 }
 
-/// Somebody at the console answers.
+/// Applies an answer from the console.
 ///
 /// # Errors
 /// [`Error::NotFound`].
@@ -196,9 +195,8 @@ pub fn answer_at_console(
     Ok(Answered::Decided(Box::new(case.decide(tx, rules, &one, &who.actor(), note)?)))
 }
 
-/// Decides by what the messages of an ask in this chat say at this moment: any Deny of somebody who may answer outweighs
-/// every Approve. Answers that do not count go into the audit log once, and whose they are is told why; who has not answered
-/// clearly is told `how`.
+/// Applies the answers that are on the messages of an ask: any Deny that counts outweighs every Approve. Answers that do not
+/// count are recorded once, and their persons hear why. A person with an unclear reaction hears `how` to answer.
 ///
 /// # Errors
 /// [`Error::NotFound`].

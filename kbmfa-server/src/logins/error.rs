@@ -21,25 +21,25 @@ pub enum Error {
     /// The credential is not accepted.
     #[error("the credential is not accepted")]
     Unauthorized,
-    /// The credential is the `AUTH_TOKEN`, and does for logins only.
+    /// The credential is the `AUTH_TOKEN`, which is accepted for logins only.
     #[error("the AUTH_TOKEN opens logins and does nothing else")]
     OnlyLogins,
     /// The caller has no such login.
     #[error("there is no login {0}")]
     NotFound(String),
-    /// Several logins begin with what was given.
+    /// Several logins' ids begin with the given digits.
     #[error("several logins begin with {0}; give more of the id")]
     Ambiguous(String),
-    /// The id stands for another login already.
+    /// Another login has this id.
     #[error("login {0} exists already and was opened differently")]
     Conflict(LoginId),
-    /// What the machine reported makes no sense.
+    /// The machine's report is invalid.
     #[error("{0}")]
     Bad(&'static str),
-    /// A batch of this machine's reports is being taken.
+    /// Another batch of this machine's reports is being processed.
     #[error("a batch of this machine's reports is being taken already")]
     BatchUnderWay,
-    /// The login is polled too often at once.
+    /// Too many polls wait for this login.
     #[error("too many polls wait for this login already")]
     TooManyPolls,
 }

@@ -12,7 +12,7 @@ use crate::policy::{Facts, Person, Subject};
 use crate::pools;
 use crate::source::Origin;
 
-/// What is known about a login now.
+/// Reads the facts about a login.
 pub(super) fn facts(
     tx: &Tx<'_>,
     rules: &Rules,
@@ -53,7 +53,7 @@ pub(super) fn subject(
     })
 }
 
-/// Where the person comes from.
+/// The source of a login: the ssh client's address, or `PAM_RHOST`.
 pub(super) fn origin(opened: &OpenLogin) -> Option<Origin> {
     let client = opened.connection.ssh.map(|ssh| ssh.client.ip());
     Origin::of(client, opened.rhost.as_ref().map(SafeText::as_str))

@@ -1,5 +1,5 @@
-//! A key that a machine reports, as people know it: by the fingerprint that `ssh-keygen -l` prints. Inside a certificate
-//! that is the fingerprint of the key that was signed.
+//! Parses the public key that a machine reports, and computes the fingerprint that `ssh-keygen -l` prints. For a certificate
+//! that is the fingerprint of the signed key.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::{STANDARD, STANDARD_NO_PAD};
@@ -8,23 +8,23 @@ use sha2::{Digest, Sha256};
 use ssh_encoding::{Decode, Encode, Reader};
 use std::fmt;
 
-/// A public key that was read.
+/// A parsed public key.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Key {
     /// `SHA256:..`
     pub fingerprint: String,
-    /// What is certified about it, if it came in a certificate.
+    /// The certificate, if the key came in one.
     pub certificate: Option<Certificate>,
 }
 
-/// What a certificate says, as sshd has checked it.
+/// Fields of a certificate. sshd has checked the signature.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Certificate {
-    /// The name that its authority gave it.
+    /// Key ID.
     pub key_id: SafeText,
-    /// The number that its authority gave it.
+    /// Serial number.
     pub serial: u64,
-    /// Fingerprint of the authority's key.
+    /// Fingerprint of the CA's key.
     pub ca: String,
 }
 
@@ -34,7 +34,7 @@ impl fmt::Display for Certificate {
     }
 }
 
-/// Reads a line `algorithm base64 ..`; `None` if it is not a public key line.
+/// Parses a line `algorithm base64 ..`; `None` if it is not a public key line.
 pub fn read(line: &str) -> Option<Key> {
     let mut words = line.split_ascii_whitespace();
     let (algorithm, encoded) = (words.next()?, words.next()?);
@@ -54,7 +54,7 @@ fn fingerprint(blob: &[u8]) -> String {
     format!("SHA256:{}", STANDARD_NO_PAD.encode(Sha256::digest(blob)))
 }
 
-/// The algorithm of the key inside a certificate of this one, and how many fields such a key has.
+/// The algorithm of the signed key for a certificate algorithm, and the number of its fields.
 fn plain_algorithm(algorithm: &str) -> Option<(String, usize)> {
     let (stem, vendor) = algorithm.split_once("-cert-v01")?;
     let fields = match stem {
@@ -68,7 +68,7 @@ fn plain_algorithm(algorithm: &str) -> Option<(String, usize)> {
     Some((format!("{stem}{vendor}"), fields))
 }
 
-/// Reads a certificate from its nonce on (OpenSSH's PROTOCOL.certkeys).
+/// Parses a certificate after its algorithm name (OpenSSH's PROTOCOL.certkeys).
 fn certified(rest: &mut &[u8], plain: &str, fields: usize) -> ssh_encoding::Result<Key> {
     rest.drain_prefixed()?;
     let mut blob = Vec::new();

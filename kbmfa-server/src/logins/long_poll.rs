@@ -1,4 +1,4 @@
-//! Logins with somebody waiting for them: the long poll, and the wake-ups that end it.
+//! The long poll: machines wait here for a decision, and are woken when there is one.
 
 use kbmfa_proto::login::{LoginReply, OpenLogin, State};
 use kbmfa_proto::names::LoginId;
@@ -18,7 +18,7 @@ use crate::machines::caller::{Caller, Credential};
 use crate::machines::service::{authenticate, authenticate_waiting, claimed};
 use crate::shared::Shared;
 
-/// The logins of this server.
+/// The logins of this server. Clones share their state.
 #[derive(Clone)]
 pub struct Logins(Arc<Inner>);
 
@@ -30,23 +30,23 @@ struct Inner {
     broken_polls: mpsc::UnboundedSender<BrokenPoll>,
     closing: watch::Receiver<bool>,
     carries_asks: AtomicBool,
-    /// Logins that were opened here and not polled yet. Only a poll that is the first everywhere may leave its hold unwritten: a
-    /// later one must not be taken for broken with it.
+    /// Logins that were opened here and not polled yet. Only the very first poll of a login may leave its number unwritten: if a
+    /// second one had the same number, the end of the first connection would end its login.
     unpolled: Shared<HashSet<LoginId>>,
     counts: Counts,
 }
 
-/// Logins that are remembered as not polled yet; beyond that first polls are written down like all others.
+/// Maximum size of [`Inner::unpolled`]. Beyond it, first polls are written like all others.
 const UNPOLLED_MAX: usize = 20_000;
 
-/// How logins ended that machines were told about, since the start.
+/// Numbers of opened logins and of final replies since the start.
 #[derive(Default)]
 struct Counts {
     opened: AtomicU64,
     told: [AtomicU64; 5],
 }
 
-/// Final states that machines are told, in the order of `Counts::told`.
+/// Final states, in the order of `Counts::told`.
 const TOLD: [State; 5] = [State::Approved, State::Denied, State::Expired, State::Cancelled, State::Rehearsed];
 
 /// A poll whose connection broke before it was answered.
@@ -56,8 +56,8 @@ pub struct BrokenPoll {
 }
 
 impl Logins {
-    /// Logins in this database under these rules. Broken polls are reported to the sweep; when `closing`
-    /// turns true, whoever waits is answered at once with what is known.
+    /// Logins in this database under these rules. Broken polls are sent to the sweep. When `closing` becomes true, all polls are
+    /// answered at once with the present state.
     pub fn new(
         db: Db,
         rules: Rules,
@@ -85,13 +85,13 @@ impl Logins {
         self.0.rules.get()
     }
 
-    /// Puts other rules in force, from the next action on.
+    /// Replaces the rules, from the next action on.
     pub fn set_rules(&self, rules: Rules) {
         let rules = Arc::new(rules);
         drop(self.0.rules.with(|current| std::mem::replace(current, rules)));
     }
 
-    /// Opens a login, or finds it opened.
+    /// Opens a login; a repeated request finds it.
     ///
     /// # Errors
     /// As [`service::open`], and [`Error::Unauthorized`].
@@ -132,7 +132,7 @@ impl Logins {
         Ok(self.told(reply))
     }
 
-    /// Tells how a login stands, after waiting for a decision as long as `wait`.
+    /// Returns the state of a login, after waiting for a decision at most `wait`.
     ///
     /// # Errors
     /// As [`service::poll`], [`Error::Unauthorized`] and [`Error::TooManyPolls`].
@@ -146,7 +146,7 @@ impl Logins {
         let waiter = self.0.waiters.join(&id).ok_or(Error::TooManyPolls)?;
         let mut rung = pin!(waiter.bell().notified());
         rung.as_mut().enable();
-        // If the connection breaks, this future is dropped, and the guard says so.
+        // If the connection breaks, this future is dropped, and the guard reports the poll.
         let mut guard = PollGuard { logins: self, broken: None };
         let is_first = self.0.unpolled.with(|unpolled| unpolled.remove(&id));
         let mut reply = if is_first {
@@ -178,7 +178,7 @@ impl Logins {
         Ok(self.told(reply))
     }
 
-    /// Gives a login up.
+    /// Cancels a login.
     ///
     /// # Errors
     /// As [`service::cancel`], and [`Error::Unauthorized`].
@@ -193,23 +193,23 @@ impl Logins {
         Ok(self.told(reply))
     }
 
-    /// This login has ended: wakes whoever waits for it, and the outbox.
+    /// Wakes the polls of a login that has ended, and the outbox.
     pub fn ended(&self, id: &LoginId) {
         self.0.waiters.wake(id);
         self.notify_outbox();
     }
 
-    /// The outbox has something to do.
+    /// Wakes the outbox.
     pub fn notify_outbox(&self) {
         self.0.outbox_bell.notify_one();
     }
 
-    /// Waits until the outbox has something to do.
+    /// Waits until the outbox is woken.
     pub async fn outbox_work(&self) {
         self.0.outbox_bell.notified().await;
     }
 
-    /// Whether it is this process that posts asks, as far as is known: then sending an ask begins when its login is opened.
+    /// Sets whether this process holds the outbox's lease. If so, sending an ask is recorded as begun when its login is opened.
     pub fn set_carries_asks(&self, does: bool) {
         self.0.carries_asks.store(does, Ordering::Relaxed);
     }
@@ -219,7 +219,7 @@ impl Logins {
         &self.0.db
     }
 
-    /// Logins that are being waited for, opened, and (state, told) since the start.
+    /// Number of logins with a waiting poll; number of opened logins and of final replies by state, both since the start.
     pub fn counts(&self) -> (usize, u64, [(State, u64); 5]) {
         let told = std::array::from_fn(|n| {
             let told = self.0.counts.told.get(n).map_or(0, |count| count.load(Ordering::Relaxed));
@@ -228,7 +228,8 @@ impl Logins {
         (self.0.waiters.len(), self.0.counts.opened.load(Ordering::Relaxed), told)
     }
 
-    /// Polls, and writes only what has to be written. A machine that knows the `AUTH_TOKEN` alone may have to be.
+    /// Polls without a write transaction if nothing has to be written. For a machine with the `AUTH_TOKEN` something may have to
+    /// be: that it was seen.
     async fn look_or_poll(
         &self,
         credential: &Credential,
@@ -269,8 +270,8 @@ impl Logins {
         Ok(reply)
     }
 
-    /// One action by a machine, in one transaction with finding out which machine it is. Opening a login
-    /// tells the module's version; anything later may come with a credential that was replaced meanwhile.
+    /// Runs an action of a machine in one transaction with its authentication. Opening a login reports the module's version; later
+    /// requests may use a credential that was replaced meanwhile.
     async fn act<T: Send + 'static>(
         &self,
         name: &'static str,
@@ -304,14 +305,14 @@ impl Logins {
     }
 }
 
-/// Reports a poll that is dropped while it waits.
+/// Reports a poll whose future is dropped while it waits.
 struct PollGuard<'a> {
     logins: &'a Logins,
     broken: Option<BrokenPoll>,
 }
 
 impl PollGuard<'_> {
-    /// This is poll number `poll` of the login, which is held if it waits at all.
+    /// Remembers the poll's number, if it will wait.
     fn hold(&mut self, id: &LoginId, poll: i64, wait: Duration) {
         if !wait.is_zero() {
             self.broken = Some(BrokenPoll { login: id.clone(), poll });
@@ -326,7 +327,7 @@ impl PollGuard<'_> {
 impl Drop for PollGuard<'_> {
     fn drop(&mut self) {
         if let Some(broken) = self.broken.take() {
-            // The sweep has ended only when the process ends.
+            // An error means that the sweep has ended, and with it the process.
             let _ = self.logins.0.broken_polls.send(broken);
         }
     }

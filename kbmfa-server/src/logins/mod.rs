@@ -1,5 +1,5 @@
-//! Logins: opened by machines, decided by people, kept in the database. What waits in memory is only a hint: the row counts,
-//! so a restart loses nothing.
+//! Logins: opened by machines, decided by people, kept in the database. Memory holds only who waits; the row is the truth, so a
+//! restart loses nothing.
 
 mod error;
 pub mod key;

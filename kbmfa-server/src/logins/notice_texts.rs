@@ -1,21 +1,21 @@
-//! The sentences of notices: what people read in a chat that is no ask. Names are quoted.
+//! Texts of notices: messages in a chat that need no answer. Names are quoted.
 
 use crate::channels::Answer;
 use crate::channels::quote::code;
 use crate::clock::Time;
 
-/// How the console answers.
+/// The command that answers at the console.
 pub fn at_console(short: &str) -> String {
     let command = code(&format!("kbmfa-server login approve {short} --reason TEXT"));
     format!(" On the server: {command}, or {}.", code("deny"))
 }
 
-/// To somebody whose reaction looks like a yes and decides nothing.
+/// To a person whose reaction looks like a yes but does not count.
 pub fn unclear(name: &str, how: &str) -> String {
     format!("{}: that reaction decides nothing. To answer, {how}.", code(name))
 }
 
-/// To people, when the message that asked was deleted while the login waits.
+/// When the ask's message was deleted while the login is pending.
 pub fn ask_deleted(short: &str, user: &str, machine: &str, until: Time, console: bool) -> String {
     let console = if console { at_console(short) } else { String::new() };
     let (short, user, machine) = (code(short), code(user), code(machine));
@@ -25,23 +25,23 @@ pub fn ask_deleted(short: &str, user: &str, machine: &str, until: Time, console:
     )
 }
 
-/// To somebody whose answer did not count.
+/// To a person whose answer did not count.
 pub fn did_not_count(name: &str, answer: Answer, why: &str) -> String {
     format!("{}: this {} does not count now: {}", code(name), answer.as_str(), code(why))
 }
 
-/// To people, when policy refused a login.
+/// When policy denied a login.
 pub fn refused(user: &str, machine: &str, from: &str, reason: &str) -> String {
     format!("Refused: {} wanted to enter {} from {} ({reason})", code(user), code(machine), code(from))
 }
 
-/// To people, when a session was opened or closed.
+/// When a session was opened or closed.
 pub fn session(what: &str, user: &str, machine: &str, from: Option<&str>) -> String {
     let from = from.map(|from| format!(" from {}", code(from))).unwrap_or_default();
     format!("Session {what}: {} at {}{from}", code(user), code(machine))
 }
 
-/// A text that stands for others like it, which were too many to be told one by one.
+/// The text of a notice that represents several, which were too many to be posted one by one.
 pub fn with_others(text: &str, others: i64) -> String {
     match others {
         ..=0 => text.to_owned(),
@@ -52,12 +52,12 @@ pub fn with_others(text: &str, others: i64) -> String {
     }
 }
 
-/// To people, once a day: against this the record can be verified.
+/// Once a day: the head against which the audit log can be verified.
 pub fn head(head: &str) -> String {
-    format!("Head of the record: {} (`kbmfa-server audit verify --head` checks against it)", code(head))
+    format!("Head of the audit log: {} (`kbmfa-server audit verify --head` checks against it)", code(head))
 }
 
-/// To people, when logins are refused for being too many.
+/// When a limit on logins is reached.
 pub fn limit_reached(user: &str, machine: &str, from: &str, code: &str) -> String {
     let (user, machine, from) = (self::code(user), self::code(machine), self::code(from));
     format!(
@@ -65,7 +65,7 @@ pub fn limit_reached(user: &str, machine: &str, from: &str, code: &str) -> Strin
     )
 }
 
-/// To people, when one machine's credential is used on two computers.
+/// When one machine's credential is used on two computers.
 pub fn seen_twice(machine: &str, what: &str) -> String {
     format!(
         "Machine {}: {what}. It was cloned, or somebody copied `/etc/kbmfa`. Let one of them join anew: \
@@ -74,7 +74,7 @@ pub fn seen_twice(machine: &str, what: &str) -> String {
     )
 }
 
-/// To people, when a machine let somebody in without asking them.
+/// When a machine let somebody in because no server was reachable.
 pub fn let_in_unreachable(user: &str, machine: &str, at: &str) -> String {
     let (machine, user) = (code(machine), code(user));
     format!(

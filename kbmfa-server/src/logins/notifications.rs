@@ -1,5 +1,4 @@
-//! What people are told besides asks, each no more often than is good. Whatever it is stands in a row first, so that it is told
-//! after a restart too.
+//! Notices to people. Each is limited in frequency, and is a row first, so that it is also posted after a restart.
 
 use kbmfa_proto::machine::Host;
 use std::time::Duration;
@@ -21,15 +20,15 @@ use crate::policy::{Approver, Channel, Refusal};
 use crate::random;
 use crate::secret::SecretHash;
 
-/// People are told again of a limit that goes on being reached after this.
+/// Interval between two notices about the same limit.
 const NOTICE_PAUSE: Duration = Duration::from_secs(600);
 
-/// People are told again of a machine and its clone after this.
+/// Interval between two notices about the same cloned machine.
 const TWIN_PAUSE: Duration = Duration::from_secs(86_400);
-/// No login waits for so long: what is said once in this time about an ask is said once.
+/// Longer than any login is pending: a notice about an ask with this interval is posted once.
 const LONGER_THAN_ASKED: Duration = Duration::from_secs(24 * 60 * 60);
 
-/// Tells people that a limit was reached: once in a while about the same login, however often it is tried.
+/// Raises a notice that a limit was reached, once per [`NOTICE_PAUSE`] for the same user, machine and source.
 pub(super) fn of_limit(tx: &Tx<'_>, rules: &Rules, login: &Login, refusal: Refusal) -> Result<(), Error> {
     let from = login.source.as_deref().unwrap_or("an unknown address");
     let subject = subject(login, refusal);
@@ -42,7 +41,7 @@ pub(super) fn of_limit(tx: &Tx<'_>, rules: &Rules, login: &Login, refusal: Refus
     Ok(())
 }
 
-/// Tells people that policy refused a login: once in a while about the same, however often it is tried.
+/// Raises a notice that policy denied a login, once per [`NOTICE_PAUSE`] for the same user, machine and source.
 pub(super) fn of_refusal(tx: &Tx<'_>, rules: &Rules, login: &Login, refusal: Refusal) -> Result<(), Error> {
     let from = login.source.as_deref().unwrap_or("an unknown address");
     let subject = subject(login, refusal);
@@ -55,8 +54,7 @@ fn about_login<'a>(login: &'a Login, subject: &'a str, worth: Worth) -> About<'a
     About { subject, worth, repeated: Repeated::Dropped, quota }
 }
 
-/// Notes on which computer a credential was used, and tells people when there are two: once a day, however often both are
-/// used.
+/// Records on which computer a credential is used, and raises a notice once a day if there are two.
 ///
 /// # Errors
 /// What the database says.
@@ -71,7 +69,7 @@ pub fn of_host(
     let text = notice_texts::seen_twice(caller.name.as_str(), twin.sentence());
     let notice = for_everybody(rules, text)?;
     let (worth, repeated) = (Worth::Alarm, Repeated::Dropped);
-    // No quota: whoever copied the credential could use the machine's up, and nobody would hear of the copy.
+    // Outside the machine's quota, which the holder of the copied credential could use up.
     let about = About { subject: &subject, worth, repeated, quota: None };
     if notices::raise(tx, &notice, about, TWIN_PAUSE)? {
         let event = Event::new(Kind::MachineSeenTwice, Actor::machine(&caller.name)).machine(&caller.name);
@@ -82,7 +80,7 @@ pub fn of_host(
     Ok(())
 }
 
-/// What counts as the same. With the `AUTH_TOKEN` any name can be claimed, so that names make no difference.
+/// The subject of a notice. With the `AUTH_TOKEN` any name can be claimed, so all claimed machines share one.
 fn subject(login: &Login, refusal: Refusal) -> String {
     if login.machine.is_claimed() {
         return format!("{} claimed", refusal.code());
@@ -90,7 +88,7 @@ fn subject(login: &Login, refusal: Refusal) -> String {
     format!("{} {} {} {}", refusal.code(), login.machine_id, login.user(), login.source_key)
 }
 
-/// Tells people something through the relay, once in a while about the same subject; true if they are told.
+/// Raises a notice, once per [`NOTICE_PAUSE`] for the same subject; true if it will be posted.
 ///
 /// # Errors
 /// What the database says.
@@ -99,7 +97,7 @@ pub fn notice(tx: &Tx<'_>, rules: &Rules, about: About<'_>, text: String) -> Res
     Ok(notices::raise(tx, &notice, about, NOTICE_PAUSE)?)
 }
 
-/// Tells people the head of the record, so that the relay witnesses it, unless it was told within the pause.
+/// Raises a notice with the head of the audit log, so that the chat keeps a copy of it, unless there was one within the pause.
 ///
 /// # Errors
 /// What the database says.
@@ -111,20 +109,20 @@ pub fn head(tx: &Tx<'_>, rules: &Rules, pause: Duration) -> Result<bool, Error> 
     Ok(notices::raise(tx, &notice, About { subject: "head", worth, repeated, quota: None }, pause)?)
 }
 
-/// A notice where people are told what is about no ask: in the chat's default destination, or at the console.
+/// A notice for the chat's default destination, or for the console if there is no chat.
 fn for_everybody(rules: &Rules, text: String) -> Result<notices::Notice, Error> {
     let channel = rules.chat.unwrap_or(Channel::Console);
     let destination = rules.policy.default.destination.clone();
     Ok(notices::Notice { id: random::hex::<16>()?, channel, destination, text, reply_to: None })
 }
 
-/// A notice where an ask was posted, in reply to its message.
+/// A notice in the destination of an ask, as a reply to its message.
 fn in_reply(ask: &Ask, text: String) -> Result<notices::Notice, Error> {
     let (destination, reply_to) = (ask.destination.clone(), ask.message.clone());
     Ok(notices::Notice { id: random::hex::<16>()?, channel: ask.channel, destination, text, reply_to })
 }
 
-/// A short reply to the ask.
+/// Raises a reply that an answer did not count.
 pub(super) fn rejection(tx: &Tx<'_>, ask: &Ask, answer: &LiveAnswer) -> Result<(), Error> {
     let Some(rejection) = &answer.rejection else { return Ok(()) };
     let text = notice_texts::did_not_count(answer.person.name(), answer.answer, rejection);
@@ -135,13 +133,13 @@ pub(super) fn rejection(tx: &Tx<'_>, ask: &Ask, answer: &LiveAnswer) -> Result<(
     Ok(())
 }
 
-/// Tells somebody what counts whose reaction decides nothing: once for each ask and person.
+/// Raises a reply to a person with an unclear reaction: once for each ask and person.
 pub(super) fn unclear(tx: &Tx<'_>, ask: &Ask, person: &Approver, how: &str) -> Result<(), Error> {
     let subject = format!("unclear {} {person}", ask.id);
     reply(tx, ask, &subject, notice_texts::unclear(person.name(), how)).map(drop)
 }
 
-/// Tells people once that the message that asked was deleted, and puts that on record.
+/// Raises a notice that the ask's message was deleted, once, with an event.
 pub(super) fn ask_deleted(tx: &Tx<'_>, ask: &Ask, login: &Login, console: bool) -> Result<(), Error> {
     let (short, until) = (login.id.short(), login.life.expires_at);
     let text =
@@ -154,7 +152,7 @@ pub(super) fn ask_deleted(tx: &Tx<'_>, ask: &Ask, login: &Login, console: bool) 
     Ok(())
 }
 
-/// Says something about an ask where it was asked, once about the same subject; true if it is said.
+/// Raises a reply to an ask, once for the same subject; true if it will be posted.
 fn reply(tx: &Tx<'_>, ask: &Ask, subject: &str, text: String) -> Result<bool, Error> {
     let notice = in_reply(ask, text)?;
     let about = About { subject, worth: Worth::Alarm, repeated: Repeated::Dropped, quota: None };

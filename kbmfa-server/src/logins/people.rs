@@ -1,5 +1,5 @@
-//! Everybody whom a login is about: whose account is entered, under each of its names, and who asks for it. What machines
-//! report is looked up among the employees here; a name as it was typed never is, but for what a module does not resolve.
+//! The people of a login: the owner of the account, under each of its names, and the caller of su or sudo. Their names are looked up among
+//! the employees. A name as it was typed is looked up only if the module did not resolve it.
 
 use kbmfa_proto::login::{Account, OpenLogin};
 use kbmfa_proto::names::UserName;
@@ -14,14 +14,14 @@ use crate::policy::{Membership, Person, Reach};
 /// Microseconds of a day, the unit of the shadow file.
 const DAY_US: i64 = 86_400_000_000;
 
-/// The people, each once, as the database has them now.
+/// The people, each once.
 pub(super) fn about(tx: &Tx<'_>, opened: &OpenLogin) -> Result<Vec<Person>, Error> {
     let mut names: Vec<&UserName> = opened.accounts().collect();
     names.sort();
     names.dedup();
     let mut people = names.into_iter().map(|name| behind(tx, name)).collect::<Result<Vec<_>, _>>()?;
     if let Some(name) = plainer(opened) {
-        // Another spelling is enough to refuse somebody, and not to take them for somebody.
+        // A guessed spelling can block a login, but identifies nobody.
         people.push(match behind(tx, &name)? {
             Person::Employee(_) | Person::Unknown => Person::Unknown,
             out => out,
@@ -30,12 +30,12 @@ pub(super) fn about(tx: &Tx<'_>, opened: &OpenLogin) -> Result<Vec<Person>, Erro
     Ok(people)
 }
 
-/// All of them as one: whoever may not log in keeps the others out, and nobody approves what they have a part in.
+/// The people as one ([`Person::of_all`]).
 pub(super) fn as_one(tx: &Tx<'_>, opened: &OpenLogin) -> Result<Person, Error> {
     Ok(Person::of_all(about(tx, opened)?))
 }
 
-/// What the chat reports about them: each has to be a member where one has to be.
+/// Membership of all of them, and whether the chat is up.
 pub(super) fn by_chat(tx: &Tx<'_>, rules: &Rules, people: &[Person]) -> Result<(Membership, Reach), Error> {
     let (mut membership, reach) = by_the_chat(tx, rules, &Person::Unknown)?;
     for (n, person) in people.iter().filter(|person| matches!(person, Person::Employee(_))).enumerate() {
@@ -45,7 +45,7 @@ pub(super) fn by_chat(tx: &Tx<'_>, rules: &Rules, people: &[Person]) -> Result<(
     Ok((membership, reach))
 }
 
-/// What the chat reports: whether that person is a member, where it matters, and whether anybody can be asked there.
+/// Membership of one person, if `require_member` is set, and whether the chat is up.
 ///
 /// # Errors
 /// What the database says.
@@ -58,7 +58,7 @@ pub fn by_the_chat(tx: &Tx<'_>, rules: &Rules, person: &Person) -> Result<(Membe
     Ok((membership, reach::reach(tx, chat, rules.grace.listening_since)?))
 }
 
-/// Whether the account may be entered at all, as far as the machine tells. One that has expired is as good as missing.
+/// Whether the account exists, by the machine's report. An expired one counts as missing.
 pub(super) fn account(opened: &OpenLogin, now: Time) -> Account {
     if has_expired(opened, now) { Account::Missing } else { opened.account }
 }

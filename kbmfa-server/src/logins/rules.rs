@@ -1,4 +1,4 @@
-//! What the operator has decided about logins, as one value that is replaced by a reload.
+//! The settings that concern logins, as one value that a reload replaces.
 
 use std::time::Duration;
 
@@ -7,22 +7,22 @@ use crate::channels::Post;
 use crate::machines::caller::{AuthToken, Claim};
 use crate::policy::{self, Channel};
 
-/// What the operator has decided about logins.
+/// The settings that concern logins.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Rules {
-    /// Who may enter.
+    /// The policy.
     pub policy: policy::Settings,
     /// The chat in which people are asked, if there is one.
     pub chat: Option<Channel>,
-    /// How long after a denial the same user from the same address is refused on the same machine.
+    /// Time after a person's denial during which the same user from the same address is denied on the same machine.
     pub cool_down: Duration,
-    /// How long a silent machine is waited for.
+    /// Time that a machine may be silent before its login ends.
     pub grace: Grace,
     /// The old tool's `AUTH_TOKEN`, if it is accepted.
     pub auth_token: Option<AuthToken>,
-    /// What people are told of besides asks.
+    /// What is posted in the chat besides asks.
     pub post: Post,
-    /// How long ended logins and closed sessions are kept.
+    /// Retention of ended logins and closed sessions.
     pub keep: Duration,
 }
 

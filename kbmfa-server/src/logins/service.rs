@@ -1,5 +1,5 @@
-//! What can happen to a login: each function is one action inside the caller's transaction, with its audit
-//! entry. The decisions are made by `policy::judge` and `state::step`; here they are carried out.
+//! Actions on a login: each function is one action inside the caller's transaction, with its event. `policy::judge` and
+//! `state::step` decide; the functions here apply the decision.
 
 use kbmfa_proto::account::LocalCaller;
 use kbmfa_proto::login::{FirstFactor, KEY_BYTES_MAX, LoginReply, OpenLogin, State as WireState, WAIT_S_MAX};
@@ -25,22 +25,22 @@ use crate::machines;
 use crate::machines::caller::Caller;
 use crate::policy::{self, Grounds, Person, Reach, Refusal, Verdict};
 
-/// Logins whose time is up that are ended in one transaction: bounds how long the next login waits for that.
+/// Maximum number of overdue logins of each kind per transaction of the sweep: limits how long other writes wait.
 const SWEPT_MAX: i64 = 20;
 
-/// A login that a machine has opened.
+/// The result of opening a login.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Opened {
-    /// What the machine is told.
+    /// The reply to the machine.
     pub reply: LoginReply,
     /// False if an earlier request opened it.
     pub is_new: bool,
 }
 
-/// Opens a login and judges it, or finds the one that this very request opened before.
+/// Opens a login and judges it. A repeated request finds the login that it opened before.
 ///
 /// # Errors
-/// [`Error::Conflict`] if the id stands for another login, [`Error::Bad`] if the report makes no sense.
+/// [`Error::Conflict`] if another login has the id, [`Error::Bad`] if the report is invalid.
 pub fn open(
     tx: &Tx<'_>,
     rules: &Rules,
@@ -59,8 +59,8 @@ pub fn open(
     Ok(Opened { reply: read(tx, rules, login, Duration::ZERO)?.1, is_new })
 }
 
-/// The machine asks how its login stands, and will wait so long for the answer. Reading an approval
-/// collects it. Returns the poll's number with the reply.
+/// A poll of the machine, which will wait at most `wait` for the reply. Reading an approval collects it. Returns the poll's
+/// number and the reply.
 ///
 /// # Errors
 /// [`Error::NotFound`] if the machine has no such login.
@@ -75,8 +75,8 @@ pub fn poll(
     read(tx, rules, login, wait)
 }
 
-/// What a poll that will be held so long is told if it has nothing to write; `None` if it has. Writes nothing. The number
-/// is that of the last poll that was written down.
+/// The same without writing, if a poll that waits so long has nothing to write; `None` if it has. Returns the number of
+/// the last poll that was written.
 ///
 /// # Errors
 /// [`Error::NotFound`] if the machine has no such login.
@@ -92,7 +92,7 @@ pub fn look(
     Ok(is_present.then(|| (login.poll, reply(&login, tx, rules))))
 }
 
-/// The machine gives its login up.
+/// The machine cancels its login.
 ///
 /// # Errors
 /// [`Error::NotFound`] if the machine has no such login.
@@ -102,8 +102,7 @@ pub fn cancel(tx: &Tx<'_>, rules: &Rules, caller: &Caller, id: &LoginId) -> Resu
     Ok(reply(&login, tx, rules))
 }
 
-/// Lets time pass for logins to which it matters, `SWEPT_MAX` of each kind at the most; returns those that it
-/// changed. If it changed any there may be more.
+/// Ends overdue logins, at most [`SWEPT_MAX`] of each kind, and returns them. If there were any, there may be more.
 ///
 /// # Errors
 /// What the database says.
@@ -117,8 +116,8 @@ pub fn sweep(tx: &Tx<'_>, rules: &Rules) -> Result<Vec<LoginId>, Error> {
     Ok(changed)
 }
 
-/// Once the relay's first look after this server's start is over: if it reaches nobody, the logins that waited for it are
-/// refused, as they would have been without waiting. Returns them, a bounded number; `None` while it is not over.
+/// After the chat's first check since this server's start: if the chat is down, denies the logins that waited for it and have no
+/// other channel. Returns them, a limited number; `None` while the check is not over.
 ///
 /// # Errors
 /// What the database says.
@@ -143,7 +142,7 @@ pub fn end_start(tx: &Tx<'_>, rules: &Rules) -> Result<Option<Vec<LoginId>>, Err
     Ok(Some(refused))
 }
 
-/// A poll's connection broke: if the machine does not ask again within the grace, it is taken for gone.
+/// A poll's connection broke: the login ends if the machine does not poll again within the grace.
 ///
 /// # Errors
 /// What the database says.
@@ -151,7 +150,7 @@ pub fn poll_broke(tx: &Tx<'_>, rules: &Rules, id: &LoginId, poll: i64) -> Result
     Ok(store::shorten(tx, id, poll, tx.now + rules.grace.length)?)
 }
 
-/// Refuses everything that a machine still waits for, since the machine is being removed.
+/// Denies all unfinished logins of a machine that is being removed.
 ///
 /// # Errors
 /// What the database says.
@@ -162,7 +161,7 @@ pub fn revoke_all_at(tx: &Tx<'_>, rules: &Rules, machine_id: &str, actor: &Actor
     Ok(())
 }
 
-/// Ends every login that a backup brought back unfinished: it may have been denied, or its approval used, since then.
+/// Ends all unfinished logins of a restored backup: since the backup they may have been denied, or their approvals used.
 ///
 /// # Errors
 /// What the database says.
@@ -173,7 +172,7 @@ pub fn revoke_all_restored(tx: &Tx<'_>, rules: &Rules, actor: &Actor) -> Result<
     Ok(())
 }
 
-/// Refuses everything that somebody waits for who may not log in any more, on every machine.
+/// Denies all unfinished logins of a suspended or removed person, on all machines.
 ///
 /// # Errors
 /// What the database says.
@@ -193,7 +192,7 @@ pub fn revoke_all_of(
     Ok(revoked)
 }
 
-/// Finds a login by the beginning of its id.
+/// Finds a login by the first digits of its id.
 ///
 /// # Errors
 /// [`Error::NotFound`], [`Error::Ambiguous`].
@@ -212,7 +211,7 @@ fn of_machine(tx: &Tx<'_>, caller: &Caller, id: &LoginId) -> Result<Login, Error
     login.ok_or_else(|| Error::NotFound(id.to_string()))
 }
 
-/// A machine has the logins that it opened. Those that share a token have each the one whose secret they know.
+/// True if this machine opened the login. Machines that share the `AUTH_TOKEN` prove it with the login's secret.
 fn owns(caller: &Caller, login: &Login) -> bool {
     caller.machine_id == login.machine_id && caller.login == login.secret
 }
@@ -230,8 +229,8 @@ fn enter(
     let state = match &verdict {
         Verdict::Refuse(_) => State::Denied,
         Verdict::Allow(_) => State::Approved,
-        Verdict::Rehearse => State::Rehearsed,
-        Verdict::Ask(_) | Verdict::Hold => State::Pending,
+        Verdict::DryRun => State::Rehearsed,
+        Verdict::Ask(_) | Verdict::Stall => State::Pending,
     };
     let decided = state != State::Pending;
     let (source, source_key) = origin(opened).map(|origin| (origin.shown, origin.key)).unzip();
@@ -248,7 +247,7 @@ fn enter(
         life: Life {
             state,
             expires_at: tx.now + policy::terms_for(&rules.policy, &facts.subject).window,
-            // Its first poll follows, and need not write anything.
+            // Covers the first poll, so that it need not write anything.
             lapses_at: tx.now + Duration::from_secs(WAIT_S_MAX) + rules.grace.length,
             decided_at: decided.then_some(tx.now),
             collected_at: None,
@@ -269,7 +268,7 @@ fn enter(
         Verdict::Ask(terms) => {
             terms.channels.iter().try_for_each(|channel| ask_in(tx, &login, &terms, *channel))?;
         }
-        // It is on record, and nobody is told of what was no login.
+        // A dry run is in the audit log, but is no reason for a notice.
         Verdict::Refuse(_) if opened.rehearsal => {}
         Verdict::Refuse(refusal) if refusal.is_limit() => {
             notifications::of_limit(tx, rules, &login, refusal)?;
@@ -282,7 +281,7 @@ fn enter(
     Ok(login)
 }
 
-/// The key that was used, where sshd told it.
+/// Fingerprint of the key that was used, if the module reported one.
 fn fingerprint(opened: &OpenLogin) -> Result<Option<String>, Error> {
     match &opened.first_factor {
         FirstFactor::Publickey { key } if key.len() > KEY_BYTES_MAX => Err(Error::Bad("the key is too long")),
@@ -318,8 +317,8 @@ fn record_opening(tx: &Tx<'_>, login: &Login, verdict: &Verdict) -> Result<(), E
         Verdict::Refuse(refusal) => (Kind::LoginDenied, Some(refusal.code()), None),
         Verdict::Allow(Grounds::SameConnection) => (Kind::LoginApproved, Some("same-connection"), None),
         Verdict::Allow(Grounds::Exempt { line }) => (Kind::LoginApproved, Some("exempt"), Some(*line)),
-        Verdict::Rehearse => (Kind::LoginRehearsed, None, None),
-        Verdict::Ask(_) | Verdict::Hold => return Ok(()),
+        Verdict::DryRun => (Kind::LoginRehearsed, None, None),
+        Verdict::Ask(_) | Verdict::Stall => return Ok(()),
     };
     audit::append(
         tx,
@@ -329,7 +328,7 @@ fn record_opening(tx: &Tx<'_>, login: &Login, verdict: &Verdict) -> Result<(), E
 }
 
 fn read(tx: &Tx<'_>, rules: &Rules, mut login: Login, wait: Duration) -> Result<(i64, LoginReply), Error> {
-    // The approval of somebody who may not log in any more is worth nothing, read for the first time or again.
+    // An approval of a suspended or removed person does not count, neither at the first read nor at a later one.
     if login.life.state == State::Approved
         && let Some(why) = revoked(&people::as_one(tx, &login.opened)?)
     {
@@ -360,7 +359,7 @@ fn code_of(why: Revocation) -> &'static str {
     }
 }
 
-/// What the machine is told about an approval that is worth nothing any more.
+/// The reply for an approval that does not count any more.
 fn refusal(login: &Login, why: Revocation) -> LoginReply {
     let code = code_of(why);
     let say = Some(prompt_texts::refused(code, login.id.short()).into());
@@ -368,7 +367,7 @@ fn refusal(login: &Login, why: Revocation) -> LoginReply {
     LoginReply { id, state: WireState::Denied, reason, say, expires_in_ms: None, held_ms: None }
 }
 
-/// Takes one step and writes down what it changed.
+/// Applies one input to a login, and records what it changed.
 pub(super) fn apply(
     tx: &Tx<'_>,
     rules: &Rules,
@@ -412,7 +411,7 @@ pub(super) fn apply(
     Ok(change)
 }
 
-/// What the machine is told. An approval that it may not use any more reads as expired.
+/// The reply to the machine. An approval that it may not use any more is reported as expired.
 fn reply(login: &Login, tx: &Tx<'_>, rules: &Rules) -> LoginReply {
     let (life, short) = (&login.life, login.id.short());
     let left = life.expires_at.since(tx.now);

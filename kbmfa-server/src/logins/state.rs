@@ -1,5 +1,4 @@
-//! Which state follows: the whole life of a login as one pure function. Time is an argument; the database
-//! is elsewhere. Final states never change.
+//! The state machine of a login, as one pure function with the time as an argument. Final states never change.
 
 use std::fmt;
 use std::str::FromStr;
@@ -8,25 +7,25 @@ use std::time::Duration;
 use crate::channels::Answer;
 use crate::clock::Time;
 
-/// Where a login stands.
+/// The state of a login.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum State {
     /// Nobody has decided yet.
     Pending,
-    /// Somebody, or policy, said yes. The machine still has to collect it.
+    /// A person or the policy approved it. The machine has to collect the approval.
     Approved,
-    /// Somebody, or policy, said no.
+    /// A person or the policy denied it.
     Denied,
     /// Nobody answered within the window.
     Expired,
-    /// The machine gave up, or vanished.
+    /// The machine cancelled it, or fell silent.
     Cancelled,
     /// A dry run has ended.
     Rehearsed,
 }
 
 impl State {
-    /// One word for the database and the wire.
+    /// The name in the database and on the wire.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Pending => "pending",
@@ -62,46 +61,45 @@ impl FromStr for State {
 /// The part of a login that changes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Life {
-    /// Where it stands.
+    /// The state.
     pub state: State,
     /// End of the window.
     pub expires_at: Time,
-    /// While pending: the machine is taken for gone if it has not asked by then.
+    /// While pending: when the login ends unless the machine polls.
     pub lapses_at: Time,
     /// When the state became final.
     pub decided_at: Option<Time>,
     /// When the machine read the approval.
     pub collected_at: Option<Time>,
-    /// When the approval ran out uncollected. Never beside `collected_at`.
+    /// When the approval expired uncollected. Never set together with `collected_at`.
     pub lapsed_at: Option<Time>,
 }
 
-/// How long a silent machine is waited for, and whether its silence can be judged at all.
+/// How long a machine may be silent, and since when its silence counts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Grace {
-    /// How long.
+    /// Time that a machine may be silent.
     pub length: Duration,
-    /// Since when somebody has been listening: the server's start. `None` where nobody listens (the
-    /// command line): then silence proves nothing.
+    /// The start of this server: silence before it proves nothing. `None` in the command line, which hears no machine.
     pub listening_since: Option<Time>,
 }
 
-/// What happens to a login.
+/// An input to [`step`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Input {
-    /// Nothing but time.
+    /// Only time passes.
     Tick,
-    /// The machine asks, and will wait so long for the answer.
+    /// The machine polls, and will wait so long for the reply.
     Poll(Duration),
-    /// The machine gives up.
+    /// The machine cancels.
     Cancel,
-    /// Somebody who may decide says so.
+    /// An answer that counts.
     Answer(Answer),
-    /// The person may not log in any more.
+    /// The login must not go on.
     Revoke(Revocation),
 }
 
-/// Why a person may not log in any more.
+/// The reason why a login must not go on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Revocation {
     /// The employee is suspended.
@@ -110,37 +108,37 @@ pub enum Revocation {
     Removed,
     /// The machine was removed.
     MachineRemoved,
-    /// The relay's first look after the start of the server has found that it reaches nobody.
+    /// The chat was found to be down after the start of the server.
     RelayDown,
-    /// A backup brought the login back: what was decided about it since is not known.
+    /// The login comes from a restored backup; later decisions about it are not known.
     Restored,
 }
 
-/// What became of it. At most one of these a step, in the order of [`step`].
+/// The change that a step makes; at most one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Change {
-    /// Nothing worth a record.
+    /// No change of the state.
     None,
     /// It was approved.
     Approved,
     /// It was denied.
     Denied,
-    /// It was denied, since the person may not log in any more.
+    /// It was denied because it must not go on.
     Revoked(Revocation),
     /// Its window ended.
     Expired,
-    /// The machine gave it up.
+    /// The machine cancelled it.
     Cancelled,
-    /// The machine stopped asking.
+    /// The machine fell silent.
     MachineGone,
-    /// The machine read the approval.
+    /// The machine collected the approval.
     Collected,
-    /// The approval ran out uncollected.
+    /// The approval expired uncollected.
     Lapsed,
 }
 
-/// One step. Time comes first: whatever has run out by `now` has run out, however late anybody noticed,
-/// and the input meets what is left.
+/// Applies an input. Time is applied first: what is overdue at `now` has expired, however late this is noticed, and the input
+/// applies to the result.
 #[must_use]
 pub fn step(life: Life, input: Input, now: Time, grace: Grace) -> (Life, Change) {
     let (life, change) = run_out(life, now, grace);
@@ -166,14 +164,13 @@ pub fn step(life: Life, input: Input, now: Time, grace: Grace) -> (Life, Change)
     }
 }
 
-/// True while a machine that reads this login may let the person in: the approval was collected just now,
-/// perhaps by a read whose reply was lost.
+/// True while the machine may use the approval: it was collected within the grace, perhaps by a poll whose reply was lost.
 pub fn lets_in(life: &Life, now: Time, grace: Duration) -> bool {
     life.state == State::Approved && life.collected_at.is_some_and(|at| now < at + grace)
 }
 
-/// True if a poll that will be held so long has nothing to write: the login waits, and the machine is not taken for gone before
-/// the poll's end and half of its grace.
+/// True if a poll that waits so long has nothing to write: the login is pending, and does not lapse before the end of the poll
+/// and half of the grace.
 pub fn is_present(life: &Life, now: Time, wait: Duration, grace: Grace) -> bool {
     let is_pending = life.state == State::Pending && run_out(*life, now, grace).1 == Change::None;
     is_pending && life.lapses_at >= now + wait + grace.length / 2
@@ -233,7 +230,7 @@ mod tests {
         Grace { length: GRACE, listening_since: Some(at(0)) }
     }
 
-    /// Plays inputs at seconds; returns the changes that were worth a record.
+    /// Applies inputs at the given seconds; returns the changes.
     fn play(inputs: &[(u64, Input)]) -> Vec<Change> {
         let mut life = pending();
         let changes = inputs.iter().map(|&(second, input)| {

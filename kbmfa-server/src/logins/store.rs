@@ -1,4 +1,4 @@
-//! The SQL of logins; below it, of asks, notices and of what policy looks back at.
+//! The SQL of logins. The submodules have that of asks, notices, the chat's state and the history that policy needs.
 
 pub mod asks;
 pub mod notices;
@@ -18,7 +18,7 @@ use crate::db::at_restore::Table;
 use crate::db::{Error, Row, Tx};
 use crate::secret::SecretHash;
 
-/// What becomes of the tables of logins at a restore.
+/// How a restore treats the tables of logins.
 pub const TABLES: &[Table] = &[
     Table::ends("login"),
     Table::ends("ask"),
@@ -29,50 +29,50 @@ pub const TABLES: &[Table] = &[
     Table::grants_nothing("relay_member", "what was said half a minute ago does not count"),
 ];
 
-/// No approval is collected later than this: the grace, and what a server takes to start again.
+/// Longest time between an approval and its collection: the grace, and the time for a restart of the server.
 const COLLECTED_WITHIN: Duration = Duration::from_secs(86_400);
 
-/// A login as it stands.
+/// A row of `login`.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Login {
-    /// Its id, made by the module.
+    /// The id, chosen by the module.
     pub id: LoginId,
     /// Opaque id of the machine.
     pub machine_id: String,
-    /// The machine's name when it was opened.
+    /// The machine's name at the time of the opening.
     pub machine: MachineName,
-    /// What the machine reported.
+    /// The machine's report.
     pub opened: OpenLogin,
-    /// The secret that it was opened with, by a machine that has not joined.
+    /// Hash of the login's secret, for a machine that uses the `AUTH_TOKEN`.
     pub secret: Option<SecretHash>,
-    /// The ssh client's address, or what `PAM_RHOST` said.
+    /// The ssh client's address, or `PAM_RHOST`.
     pub source: Option<String>,
-    /// What limits and cool-down count it by ([`crate::source::Origin::key`]); empty if the machine told no source.
+    /// Key of the source for limits and the cool-down ([`crate::source::Origin::key`]); empty if the source is unknown.
     pub source_key: String,
-    /// Fingerprint of the key that was used, where sshd told it.
+    /// Fingerprint of the key that was used, if the module reported one.
     pub key: Option<String>,
-    /// What policy said.
+    /// The policy's verdict at the opening.
     pub verdict: String,
     /// The part that changes.
     pub life: Life,
-    /// Code for why it ended as it did.
+    /// Code of the reason for its end.
     pub reason: Option<String>,
-    /// Who decided.
+    /// Who decided it: a person, `policy`, `clock`, or the machine.
     pub decided_by: Option<String>,
     /// When it was opened.
     pub opened_at: Time,
-    /// Counts the machine's polls.
+    /// Number of the last poll that was written.
     pub poll: i64,
 }
 
 impl Login {
-    /// What the certificate says that the person used, if it was one.
+    /// The certificate that was used, if any.
     pub fn certificate(&self) -> Option<Certificate> {
         let FirstFactor::Publickey { key } = &self.opened.first_factor else { return None };
         key::read(key)?.certificate
     }
 
-    /// The Unix account to be entered.
+    /// The Unix account.
     pub fn user(&self) -> &UserName {
         &self.opened.user
     }
@@ -119,7 +119,7 @@ pub fn by_id(tx: &Tx<'_>, id: &LoginId) -> Result<Option<Login>, Error> {
     tx.query_one(&format!("{LOGIN} WHERE id = ?1"), &[id.as_str().into()], login)
 }
 
-/// Logins whose id begins so, two at the most: enough to tell one from several.
+/// Logins whose id begins with `prefix`; at most two, which is enough to see that it is ambiguous.
 ///
 /// # Errors
 /// What the database says.
@@ -128,20 +128,20 @@ pub fn by_prefix(tx: &Tx<'_>, prefix: &str) -> Result<Vec<Login>, Error> {
     tx.query(&sql, &[prefix.into()], login)
 }
 
-/// Which logins to list; what is empty or `None` leaves nothing out.
+/// A filter for [`newest`]; an empty or `None` field matches all logins.
 #[derive(Debug, Clone, Default)]
 pub struct Filter {
     /// In one of these states.
     pub states: Vec<State>,
     /// To this Unix account.
     pub user: Option<UserName>,
-    /// On the machine that was called so then.
+    /// On the machine that had this name at the time.
     pub machine: Option<MachineName>,
     /// Opened at or after this moment.
     pub since: Option<Time>,
 }
 
-/// The newest logins first, at most `limit`.
+/// At most `limit` logins, the newest first.
 ///
 /// # Errors
 /// What the database says.
@@ -162,8 +162,8 @@ pub fn newest(tx: &Tx<'_>, filter: &Filter, limit: i64) -> Result<Vec<Login>, Er
     tx.query(&sql, &values, login)
 }
 
-/// Logins for which something may have run out by now: the window, the machine's silence, or the time to
-/// collect an approval. Of each kind the `limit` that are due longest.
+/// Overdue logins: by their window, the machine's silence, or an uncollected approval. Of each kind at most `limit`, the most
+/// overdue first.
 pub(super) fn due(tx: &Tx<'_>, grace: Duration, limit: i64) -> Result<Vec<Login>, Error> {
     let expired =
         format!("{LOGIN} WHERE state = 'pending' AND expires_at <= ?1 ORDER BY expires_at LIMIT ?2");
@@ -178,7 +178,7 @@ pub(super) fn due(tx: &Tx<'_>, grace: Duration, limit: i64) -> Result<Vec<Login>
     Ok(found)
 }
 
-/// Logins of a machine that it has not got the end of.
+/// Unfinished logins of a machine: pending, or approved and not collected.
 pub(super) fn unfinished_of(tx: &Tx<'_>, machine_id: &str) -> Result<Vec<Login>, Error> {
     let mut found = tx.query(
         &format!("{LOGIN} WHERE machine_id = ?1 AND state = 'pending'"),
@@ -190,7 +190,7 @@ pub(super) fn unfinished_of(tx: &Tx<'_>, machine_id: &str) -> Result<Vec<Login>,
     Ok(found)
 }
 
-/// Logins that wait since then or later, and about which no message was posted. A bounded number, the oldest first.
+/// Pending logins opened since then, without a posted ask. A limited number, the oldest first.
 pub(super) fn unasked(tx: &Tx<'_>, since: Time) -> Result<Vec<Login>, Error> {
     let sql = format!(
         "{LOGIN} WHERE state = 'pending' AND opened_at >= ?1
@@ -200,7 +200,7 @@ pub(super) fn unasked(tx: &Tx<'_>, since: Time) -> Result<Vec<Login>, Error> {
     tx.query(&sql, &[since.into()], login)
 }
 
-/// Logins on any machine that have not got the end of: what the limits let wait, and what was approved lately.
+/// Unfinished logins of all machines: pending (limited by policy), or approved recently and not collected.
 pub(super) fn unfinished(tx: &Tx<'_>) -> Result<Vec<Login>, Error> {
     let pending = format!("{LOGIN} WHERE state = 'pending' AND expires_at > ?1");
     let mut found = tx.query(&pending, &[tx.now.into()], login)?;
@@ -209,8 +209,8 @@ pub(super) fn unfinished(tx: &Tx<'_>) -> Result<Vec<Login>, Error> {
     Ok(found)
 }
 
-/// The first event about a login that has not ended, was approved and may yet be collected, or whose ask has
-/// yet to become the verdict: from there on its events are still needed.
+/// The first event of any unfinished login: pending, approved and not collected, or with an ask that is not closed. The archive
+/// must not cut events from there on.
 ///
 /// # Errors
 /// What the database says.
@@ -226,7 +226,7 @@ pub fn first_unfinished_event(tx: &Tx<'_>) -> Result<Option<i64>, Error> {
     Ok(tx.query_one(&sql, &[], |row| row.integer_or_null("seq"))?.flatten())
 }
 
-/// The login that last let this user in on this connection.
+/// The login whose approval was last collected for this user on this connection.
 ///
 /// # Errors
 /// What the database says.
@@ -244,7 +244,7 @@ pub fn newest_collected(
     )
 }
 
-/// How many logins wait for an answer.
+/// Number of pending logins.
 ///
 /// # Errors
 /// What the database says.
@@ -287,7 +287,7 @@ pub(super) fn insert(tx: &Tx<'_>, login: &Login) -> Result<(), Error> {
     Ok(())
 }
 
-/// Writes the part that changes.
+/// Updates the columns that change.
 pub(super) fn update(tx: &Tx<'_>, login: &Login) -> Result<(), Error> {
     let life = &login.life;
     tx.execute(
@@ -308,7 +308,7 @@ pub(super) fn update(tx: &Tx<'_>, login: &Login) -> Result<(), Error> {
     Ok(())
 }
 
-/// Brings the end of a pending login's time forward, unless a newer poll is under way.
+/// Shortens the time until a pending login lapses, unless a newer poll is waiting.
 pub(super) fn shorten(tx: &Tx<'_>, id: &LoginId, poll: i64, lapses_at: Time) -> Result<(), Error> {
     tx.execute(
         "UPDATE login SET lapses_at = CASE WHEN lapses_at < ?3 THEN lapses_at ELSE ?3 END
@@ -318,7 +318,7 @@ pub(super) fn shorten(tx: &Tx<'_>, id: &LoginId, poll: i64, lapses_at: Time) -> 
     Ok(())
 }
 
-/// Newest seal over an event about this login: what a posted verdict carries.
+/// Number and seal of the newest event about this login, for the posted verdict.
 pub fn last_event(tx: &Tx<'_>, login: &LoginId) -> Result<Option<(i64, Vec<u8>)>, Error> {
     tx.query_one(
         "SELECT seq, seal FROM event WHERE login = ?1 ORDER BY seq DESC LIMIT 1",

@@ -1,4 +1,4 @@
-//! Lets time pass: expires logins that nobody answered, and gives up machines that fell silent.
+//! The sweep: ends logins that nobody answered in time, and those of machines that fell silent.
 
 use std::time::Duration;
 use tokio::sync::mpsc;
@@ -9,10 +9,10 @@ use crate::db::lease;
 use crate::fault_log::FaultLog;
 use crate::progress::Progress;
 
-/// How often time is looked at. A waiting machine learns of its own expiry without the sweep.
+/// Interval of the sweep. A waiting poll notices the end of its window by itself.
 const INTERVAL: Duration = Duration::from_secs(1);
 
-/// Runs until the process ends. Broken polls are noted by every server, the sweep is made by one of them.
+/// Runs until the process ends. Each server records its own broken polls; one of them sweeps, by a lease.
 pub async fn run(
     logins: Logins,
     mut broken_polls: mpsc::UnboundedReceiver<BrokenPoll>,
@@ -40,7 +40,7 @@ pub async fn run(
     }
 }
 
-/// Ends whatever is due, a little in each transaction, so that other work comes in between.
+/// Ends all overdue logins, in small transactions, so that other writes are not delayed.
 async fn sweep(logins: &Logins, holder: &lease::Holder, progress: &Progress) -> Result<(), Error> {
     loop {
         progress.round().await;
@@ -58,7 +58,7 @@ async fn sweep(logins: &Logins, holder: &lease::Holder, progress: &Progress) -> 
     }
 }
 
-/// Refuses what waits for the relay's first look once that was in vain; true when nothing waits for it any more.
+/// Denies the logins that wait for the chat's first check, if the chat is down; true when none is left.
 async fn end_start(logins: &Logins) -> Result<bool, Error> {
     let rules = logins.rules();
     let ended = logins.db().write("login.start", move |tx| service::end_start(tx, &rules)).await?;

@@ -1,4 +1,4 @@
-//! Who waits in this process for which login. A wake-up is a hint: whoever wakes reads the row again.
+//! The polls that wait in this process, by login. A woken poll reads the row again.
 
 use kbmfa_proto::names::LoginId;
 use std::collections::HashMap;
@@ -7,7 +7,7 @@ use tokio::sync::Notify;
 
 use crate::shared::Shared;
 
-/// Polls that may wait for one login at once: a module has one, and a second while it fails over.
+/// Maximum number of waiting polls per login. A module has one, and a second one while it fails over.
 const POLLS_PER_LOGIN: usize = 4;
 
 #[derive(Default)]
@@ -15,7 +15,7 @@ pub(super) struct Waiters {
     by_login: Shared<HashMap<LoginId, Room>>,
 }
 
-/// Those who wait for one login.
+/// The polls that wait for one login.
 #[derive(Default)]
 struct Room {
     bell: Arc<Notify>,
@@ -23,7 +23,7 @@ struct Room {
 }
 
 impl Waiters {
-    /// Takes a place; `None` if too many wait for this login already.
+    /// Adds a poll; `None` if too many wait for this login.
     pub(super) fn join(self: &Arc<Self>, id: &LoginId) -> Option<Waiter> {
         let bell = self.by_login.with(|rooms| {
             let room = rooms.entry(id.clone()).or_default();
@@ -34,7 +34,7 @@ impl Waiters {
         Some(Waiter { waiters: Arc::clone(self), id: id.clone(), bell })
     }
 
-    /// Wakes all who wait for this login.
+    /// Wakes all polls of this login.
     pub(super) fn wake(&self, id: &LoginId) {
         let bell = self.by_login.with(|rooms| rooms.get(id).map(|room| Arc::clone(&room.bell)));
         if let Some(bell) = bell {
@@ -42,13 +42,13 @@ impl Waiters {
         }
     }
 
-    /// How many logins are waited for.
+    /// Number of logins with a waiting poll.
     pub(super) fn len(&self) -> usize {
         self.by_login.with(|rooms| rooms.len())
     }
 }
 
-/// A place among those who wait, given back on drop.
+/// A waiting poll, removed on drop.
 pub(super) struct Waiter {
     waiters: Arc<Waiters>,
     id: LoginId,
@@ -56,7 +56,7 @@ pub(super) struct Waiter {
 }
 
 impl Waiter {
-    /// The bell. A future of it that was made before the row was read misses nothing.
+    /// Wakes the poll. Enable its future before the row is read, so that no wake-up is lost.
     pub(super) fn bell(&self) -> &Notify {
         &self.bell
     }

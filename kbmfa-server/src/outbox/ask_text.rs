@@ -1,5 +1,4 @@
-//! The sentences of an ask in a chat: the ask itself, a second message about it, and the verdict that it becomes. Names are
-//! quoted.
+//! Texts of an ask in a chat: the ask, a copy of it, and the verdict. Names are quoted.
 
 use kbmfa_proto::names::PoolName;
 use std::fmt::Write as _;
@@ -9,35 +8,35 @@ use crate::channels::quote::code;
 use crate::clock::Time;
 use crate::logins::notice_texts::at_console;
 
-/// What an ask says.
+/// The facts in an ask.
 pub(super) struct AskFacts<'a> {
     /// The Unix account.
     pub(super) user: &'a str,
-    /// As the person typed it, where that differs.
+    /// The account as the person typed it, if that differs.
     pub(super) typed: Option<&'a str>,
-    /// The account that asks to become it, by su or sudo.
+    /// The account that calls su or sudo.
     pub(super) caller: Option<&'a str>,
-    /// The account that once logged in, and now acts as another.
+    /// The account that logged in first, if the caller is another.
     pub(super) logged_in: Option<&'a str>,
-    /// The machine, by name.
+    /// The machine's name.
     pub(super) machine: &'a str,
-    /// The pools that it is in.
+    /// The machine's pools.
     pub(super) pools: &'a [PoolName],
     /// The PAM service.
     pub(super) service: &'a str,
-    /// Where the person comes from, if known.
+    /// The source address, if known.
     pub(super) source: Option<&'a str>,
     /// Fingerprint of the key that was used, if known.
     pub(super) key: Option<&'a str>,
-    /// What the key's certificate says, if it has one.
+    /// Key ID, serial number and CA of the key's certificate, if it has one.
     pub(super) certificate: Option<String>,
     /// The first digits of the login's id.
     pub(super) short: &'a str,
-    /// How long people have to answer.
+    /// Time to answer.
     pub(super) window: Duration,
-    /// Until when they have.
+    /// End of the window.
     pub(super) until: Time,
-    /// What they do to answer, as the end of a sentence.
+    /// How to answer, as the end of a sentence.
     pub(super) how: &'a str,
     /// Whether answers at the server's console count as well.
     pub(super) console: bool,
@@ -45,19 +44,19 @@ pub(super) struct AskFacts<'a> {
 
 /// How a login ended.
 pub(super) struct VerdictFacts<'a> {
-    /// The state's word.
+    /// The state.
     pub(super) state: &'a str,
-    /// Code for why, if there is one.
+    /// Code of the reason, if there is one.
     pub(super) reason: Option<&'a str>,
-    /// Who decided.
+    /// The person who decided.
     pub(super) by: Option<&'a str>,
-    /// After how long.
+    /// Time from the opening to the decision.
     pub(super) after: Duration,
-    /// Number and beginning of the seal of the event that says so.
+    /// Number and seal of the newest event, shortened.
     pub(super) head: &'a str,
 }
 
-/// The ask itself.
+/// The text of an ask.
 pub(super) fn ask(facts: &AskFacts<'_>) -> String {
     let (short, window, until) = (code(facts.short), facts.window.as_secs(), facts.until);
     let (errand, how) = (errand(facts, "wants"), facts.how);
@@ -65,17 +64,17 @@ pub(super) fn ask(facts: &AskFacts<'_>) -> String {
     format!("Login {short}: {errand}. Answer within {window} s, until {until}: {how}.{console}")
 }
 
-/// What the ask becomes in the end.
+/// The text into which an ask is edited at the end.
 pub(super) fn verdict(facts: &AskFacts<'_>, end: &VerdictFacts<'_>) -> String {
     let by = end.by.map(|by| format!(" by {}", code(by))).unwrap_or_default();
     let reason =
         end.reason.filter(|reason| *reason != end.state).map(|why| format!(" ({why})")).unwrap_or_default();
     let (short, after, head) = (code(facts.short), end.after.as_secs(), code(end.head));
     let errand = errand(facts, "wanted");
-    format!("Login {short} was *{}*{reason}{by} after {after} s: {errand}. Record {head}", end.state)
+    format!("Login {short} was *{}*{reason}{by} after {after} s: {errand}. Audit log {head}", end.state)
 }
 
-/// A second message about the same login. `sent_at` is when the server last began to send the ask.
+/// The text of a second message about the same login. `sent_at` is the start of the last attempt to send the ask.
 pub(super) fn copy(short: &str, sent_at: Option<Time>) -> String {
     let short = code(short);
     let sent = sent_at.map(|at| format!(", sent about {at}")).unwrap_or_default();
@@ -84,7 +83,7 @@ pub(super) fn copy(short: &str, sent_at: Option<Time>) -> String {
     )
 }
 
-/// Who wants to go where, and from where.
+/// The person, the machine and the source.
 fn errand(facts: &AskFacts<'_>, wants: &str) -> String {
     let AskFacts {
         user, typed, caller, logged_in, machine, pools, service, source, key, certificate, ..
@@ -182,9 +181,9 @@ mod tests {
             after,
             head: "7:0a1b2c",
         };
-        insta::assert_snapshot!(verdict(&FACTS, &end), @"Login `0f3a9b7c` was *approved* by `keybase:bob` after 12 s: `alice` wanted to enter `web1` by `sshd` from `192.0.2.7` with key `SHA256:abc`. Record `7:0a1b2c`");
+        insta::assert_snapshot!(verdict(&FACTS, &end), @"Login `0f3a9b7c` was *approved* by `keybase:bob` after 12 s: `alice` wanted to enter `web1` by `sshd` from `192.0.2.7` with key `SHA256:abc`. Audit log `7:0a1b2c`");
         let end =
             VerdictFacts { state: "denied", reason: Some("suspended"), by: Some("console:root"), ..end };
-        insta::assert_snapshot!(verdict(&FACTS, &end), @"Login `0f3a9b7c` was *denied* (suspended) by `console:root` after 12 s: `alice` wanted to enter `web1` by `sshd` from `192.0.2.7` with key `SHA256:abc`. Record `7:0a1b2c`");
+        insta::assert_snapshot!(verdict(&FACTS, &end), @"Login `0f3a9b7c` was *denied* (suspended) by `console:root` after 12 s: `alice` wanted to enter `web1` by `sshd` from `192.0.2.7` with key `SHA256:abc`. Audit log `7:0a1b2c`");
     }
 }

@@ -1,14 +1,14 @@
-//! What failed is tried again later, and later each time: nothing that cannot be done takes the time of what can.
+//! Exponential backoff per item, so that failing items do not delay the others.
 
 use std::collections::HashMap;
 use std::time::Duration;
 
 use crate::clock::Time;
 
-/// First pause; it is doubled each time.
+/// First pause; each failure doubles it.
 const PAUSE_MIN: Duration = Duration::from_secs(1);
 
-/// Failures that are remembered; beyond that all are forgotten, and tried again at once.
+/// Maximum number of remembered items. Beyond it all are forgotten, and retried at once.
 const FAILURES_MAX: usize = 10_000;
 
 /// See the module.
@@ -18,22 +18,22 @@ pub(super) struct Backoff {
 }
 
 impl Backoff {
-    /// Nothing has failed yet; pauses are to be no longer than this.
+    /// An empty backoff with this longest pause.
     pub(super) fn new(pause_max: Duration) -> Self {
         Self { failed: HashMap::new(), pause_max }
     }
 
-    /// How often it failed.
+    /// Number of failures of an item.
     pub(super) fn failures(&self, id: &str) -> u32 {
         self.failed.get(id).map_or(0, |(failures, _)| *failures)
     }
 
-    /// True if it is time to try this.
+    /// True if the item may be tried now.
     pub(super) fn may_try(&self, id: &str, now: Time) -> bool {
         self.failed.get(id).is_none_or(|(_, not_before)| *not_before <= now)
     }
 
-    /// It failed. True if that is the first time.
+    /// Records a failure. True if it is the item's first.
     pub(super) fn failed(&mut self, id: &str, now: Time) -> bool {
         if self.failed.len() >= FAILURES_MAX {
             self.failed.clear();
@@ -45,7 +45,7 @@ impl Backoff {
         *failures == 1
     }
 
-    /// It was done.
+    /// Forgets an item that succeeded.
     pub(super) fn succeeded(&mut self, id: &str) {
         self.failed.remove(id);
     }

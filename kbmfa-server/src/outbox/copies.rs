@@ -1,5 +1,5 @@
-//! An ask that was posted more than once: the reply to the first post was lost, or its server died, and it arrived after it had
-//! been sent again. One message is the ask; answers on the others count as well, and each says where the ask is.
+//! Asks that were posted more than once: the reply to the first post was lost, or its server died, and it arrived after the
+//! second post. Answers on every message count. The further messages (copies) are edited to point to the first.
 
 use super::{Error, Failure, Item, Worker, asks, item, messages, note};
 use crate::channels::{Chat, Message};
@@ -7,15 +7,14 @@ use crate::logins::asking;
 use crate::logins::state::State;
 
 impl<C: Chat> Worker<'_, C> {
-    /// Somebody reacted to a message that is no known ask, or the bot posted one that is not recorded: it may be a post whose
-    /// reply was lost.
+    /// Handles an event on an unknown message: it may be a post whose reply was lost.
     pub(super) async fn identify_message(&self, message: &str) -> Result<(), Failure> {
         let message = Message(message.to_owned());
         let Some(mark) = self.call(self.chat.identify(&message)).await? else { return Ok(()) };
         let chat = self.chat.channel();
         let found = self.logins.db().read(move |tx| item(tx, asks::beginning(tx, chat, &mark)?)).await?;
         let Some(item) = found else { return Ok(()) };
-        // An ask whose login has ended may be closed already: then nobody else would turn the message into the verdict.
+        // The ask may be closed already: then no other step would edit this message into the verdict.
         if item.ask.message.is_none() && item.login.life.state == State::Pending {
             self.record_post(&item.ask, &message).await?;
         } else {
@@ -29,7 +28,7 @@ impl<C: Chat> Worker<'_, C> {
         }
     }
 
-    /// Finds the other messages of an ask that was sent more than once.
+    /// Finds the copies of an ask that was sent more than once.
     pub(super) async fn find_copies(&self, item: &mut Item) -> Result<(), Failure> {
         let found = self.call(self.chat.find(&self.posting(item))).await?;
         self.record_copies(item, item.ask.message.as_deref(), &found).await?;
@@ -39,7 +38,7 @@ impl<C: Chat> Worker<'_, C> {
         Ok(())
     }
 
-    /// Puts on record those of these messages of an ask that are neither its own nor known.
+    /// Records those messages of an ask that are neither its own nor known copies.
     pub(super) async fn record_copies(
         &self,
         item: &Item,
@@ -51,7 +50,7 @@ impl<C: Chat> Worker<'_, C> {
         if new.is_empty() {
             return Ok(());
         }
-        log::warn!("relay {}: login {} was asked about twice", self.chat.channel(), item.login.id.short());
+        log::warn!("chat {}: login {} was asked about twice", self.chat.channel(), item.login.id.short());
         let ask = item.ask.clone();
         self.write("ask.doubled", move |tx| {
             new.iter().try_for_each(|Message(message)| asking::ask_doubled(tx, &ask, message))
@@ -59,7 +58,7 @@ impl<C: Chat> Worker<'_, C> {
         .await
     }
 
-    /// Says on one copy where the ask is, or what became of it; false if there is none to be tried now.
+    /// Edits one copy, so that it points to the ask or has the verdict; false if none is due.
     pub(super) async fn edit_one_copy(&mut self) -> Result<bool, Failure> {
         let (chat, now) = (self.chat.channel(), self.logins.db().now());
         let found = self.logins.db().read(move |tx| Ok::<_, Error>(asks::found_copies(tx, chat)?)).await?;

@@ -1,5 +1,5 @@
-//! The outbox's hold on its lease, remembered for a moment: the monitor renews it each second, so that the worker need not open
-//! a write transaction before each call to the chat.
+//! Caches for a moment whether this process holds the outbox's lease. The monitor renews it each second, so the worker needs no
+//! write transaction before each call to the chat.
 
 use std::time::Duration;
 
@@ -8,8 +8,8 @@ use crate::clock::Time;
 use crate::db::{Db, Error, lease};
 use crate::shared::Shared;
 
-/// How long a look at the lease is good for. After a successful look the lease lasts at least 5 s ([`lease::LEAST`]), so a call
-/// to the chat begins with half of that left.
+/// Time for which a renewal is trusted. The lease lasts at least 5 s after it ([`lease::LEAST`]), so a call to the chat begins with
+/// half of that left.
 const GOOD_FOR: Duration = Duration::from_millis(2_500);
 
 /// See the module.
@@ -19,8 +19,8 @@ pub(super) struct LeaseToken {
     held: Shared<Option<Held>>,
 }
 
-/// Since when the lease is ours without a break, and when that was last seen. By the same clock as the lease itself: it goes on
-/// while a computer sleeps.
+/// Since when this process has held the lease without a break, and the time of the last renewal. Uses the lease's own clock, which
+/// goes on while a computer sleeps.
 #[derive(Debug, Clone, Copy)]
 struct Held {
     since: Time,
@@ -45,7 +45,7 @@ impl LeaseToken {
         Ok(is_held)
     }
 
-    /// True if the lease is ours now; asks the database only if the last look is too old.
+    /// True if this process holds the lease; asks the database only if the last renewal is too old.
     pub(super) async fn is_held(&self) -> Result<bool, Error> {
         let now = self.db.now();
         match self.held.get() {
@@ -54,23 +54,23 @@ impl LeaseToken {
         }
     }
 
-    /// Since when nobody else can have held the lease; `None` if it is not ours.
+    /// Since when no other process can have held the lease; `None` if this one does not hold it.
     pub(super) fn held_since(&self) -> Option<Time> {
         self.held.get().map(|held| held.since)
     }
 
-    /// Whose lease it is, for a transaction that looks itself.
+    /// The holder's name, for a transaction that checks the lease itself.
     pub(super) fn holder(&self) -> &lease::Holder {
         &self.holder
     }
 }
 
-/// True if the lease cannot have ended between two looks at which it was ours: it lasts at least [`lease::LEAST`] after each.
+/// True if the lease cannot have ended between two successful renewals: it lasts at least [`lease::LEAST`] after each.
 fn is_unbroken(seen_at: Time, asked_at: Time) -> bool {
     seen_at <= asked_at && asked_at.since(seen_at) < lease::LEAST
 }
 
-/// A look in the future was made before the clock was set back.
+/// False for a renewal in the future, which was made before the clock was set back.
 fn is_good(at: Time, now: Time) -> bool {
     at <= now && now.since(at) < GOOD_FOR
 }

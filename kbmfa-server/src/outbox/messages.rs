@@ -1,4 +1,4 @@
-//! A login in the relay's words: the ask, and the verdict that it becomes.
+//! Builds the texts of an ask from its login.
 
 use kbmfa_proto::account::LocalCaller;
 use kbmfa_proto::names::{PoolName, UserName};
@@ -9,12 +9,12 @@ use crate::logins::store::asks::Ask;
 use crate::logins::store::{self, Login};
 use crate::logins::{Error, Logins};
 
-/// What the ask says: `how` people answer in the chat, and whether the console counts.
+/// The ask; `how` people answer in the chat, and whether they may also answer at the console.
 pub(super) fn ask(login: &Login, pools: &[PoolName], how: &str, console: bool) -> String {
     ask_text::ask(&AskFacts { how, console, ..facts(login, pools) })
 }
 
-/// What a second message about the same login says while it waits.
+/// The copy of an ask while its login is pending.
 pub(super) fn copy(login: &Login, ask: &Ask) -> String {
     ask_text::copy(login.id.short(), ask.sent_at)
 }
@@ -40,7 +40,7 @@ fn facts<'a>(login: &'a Login, pools: &'a [PoolName]) -> AskFacts<'a> {
     }
 }
 
-/// What the ask becomes, with number and seal of the newest event about the login.
+/// The verdict, with number and seal of the newest event about the login.
 pub(super) async fn verdict(logins: &Logins, login: &Login, pools: &[PoolName]) -> Result<String, Error> {
     let id = login.id.clone();
     let event = logins.db().read(move |tx| Ok::<_, Error>(store::last_event(tx, &id)?)).await?;

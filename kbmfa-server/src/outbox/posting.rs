@@ -1,4 +1,4 @@
-//! Posting an ask, once: what may have been posted is looked for before it is posted again.
+//! Posts an ask once: if an earlier attempt may have succeeded, looks for its message first.
 
 use super::{Ask, Failure, Item, Worker, asks};
 use crate::channels::{self, Chat, Message};
@@ -9,7 +9,7 @@ impl<C: Chat> Worker<'_, C> {
         let is_untried = self.is_untried(&item.ask);
         if !is_untried {
             if let Some(message) = self.find(item).await? {
-                // Somebody may have answered already.
+                // People may have answered already.
                 self.changed.insert(message.0);
                 return Ok(());
             }
@@ -19,8 +19,8 @@ impl<C: Chat> Worker<'_, C> {
         let message = match self.call(self.chat.post(&self.posting(item))).await {
             Ok(message) => message,
             Err(error) => {
-                // It may have been posted, unless the call was not even begun.
-                if is_untried && matches!(error, Failure::Relay(_) | Failure::TooSlow) {
+                // The post may have succeeded, unless the call was not made.
+                if is_untried && matches!(error, Failure::Chat(_) | Failure::TooSlow) {
                     self.record_sending(&item.ask).await?;
                 }
                 self.tried.remove(&item.ask.id);
@@ -32,22 +32,22 @@ impl<C: Chat> Worker<'_, C> {
         self.call(self.chat.add_buttons(&message)).await
     }
 
-    /// Whoever comes after a crash has to know that an ask may have been posted.
+    /// Records an attempt, so that after a crash the next process knows that the ask may be posted.
     async fn record_sending(&self, ask: &Ask) -> Result<(), Failure> {
         let id = ask.id.clone();
         self.write("ask.sending", move |tx| Ok(asks::sending(tx, &id)?)).await
     }
 
-    /// True if the ask cannot have been posted: that sending it begins was noted when its login was opened, and since then the
-    /// lease was ours and this worker has not tried.
+    /// True if the ask cannot be posted yet: the only recorded attempt is the one from the login's opening, and since then this process has
+    /// held the lease and has not tried.
     fn is_untried(&self, ask: &Ask) -> bool {
         let noted_at_opening = ask.sends == 1 && ask.sent_at == Some(ask.asked_at);
         let was_ours = self.token.held_since().is_some_and(|since| since <= ask.asked_at);
         noted_at_opening && was_ours && !self.tried.contains(&ask.id)
     }
 
-    /// The message of an ask that may have been posted by a process that died before it could say so, or whose reply was
-    /// lost, put on record. An error as long as it may still arrive.
+    /// Finds and records the message of an ask whose earlier attempt may have succeeded: its process died, or the reply was lost.
+    /// An error as long as the message may still arrive.
     pub(super) async fn find(&self, item: &Item) -> Result<Option<Message>, Failure> {
         let Some(sent_at) = item.ask.sent_at.filter(|_| !self.is_untried(&item.ask)) else { return Ok(None) };
         let found = self.call(self.chat.find(&self.posting(item))).await?;

@@ -12,15 +12,15 @@ use crate::logins::store::reach;
 use crate::logins::{Error, Logins, notifications};
 use crate::progress::Progress;
 
-/// How often it is looked how the relay is. The lease lasts longer.
+/// Interval of the checks. The lease lasts longer.
 const INTERVAL: Duration = Duration::from_secs(1);
 
-/// How often it is published that the relay is as it was; [`reach::SAID_FOR`] is longer.
+/// Interval at which an unchanged state is published again; shorter than [`reach::SAID_FOR`].
 const SAY_AGAIN: Duration = Duration::from_secs(10);
 
-/// How often people are told the head of the record ..
+/// Interval between two posts of the audit log's head ..
 const TELL_HEAD: Duration = Duration::from_secs(24 * 60 * 60);
-/// .. and how often it is looked whether that is due.
+/// .. and between two checks whether one is due.
 const LOOK_AT_HEAD: Duration = Duration::from_secs(600);
 
 /// See the module.
@@ -31,7 +31,7 @@ pub(super) struct RelayMonitor<'a, C> {
     pub(super) progress: Progress,
 }
 
-/// What was published, and when.
+/// The last published state and its time, and the time of the last check of the head.
 #[derive(Default)]
 struct Published {
     state: Option<(Option<String>, Time)>,
@@ -85,7 +85,7 @@ impl<C: Chat> RelayMonitor<'_, C> {
         });
         write.await?;
         if before.is_none_or(|(was, _)| *was != why_down) {
-            // There may be much to carry.
+            // Work may have gathered meanwhile.
             self.logins.notify_outbox();
         }
         published.state = Some((why_down, now));

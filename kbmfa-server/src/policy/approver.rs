@@ -1,4 +1,4 @@
-//! People who may answer: `console:root`, `keybase:alice`; and rules about who they are.
+//! People who may answer, such as `console:root` or `keybase:alice`.
 
 use kbmfa_proto::names::KeybaseName;
 use serde::Serialize;
@@ -7,17 +7,17 @@ use std::str::FromStr;
 
 use super::Channel;
 
-/// One person in one relay: `console:root`.
+/// One person in one channel, such as `console:root`.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize)]
 #[serde(into = "String")]
 pub struct Approver {
-    relay: String,
+    channel: String,
     name: String,
 }
 
 /// A text that names no [`Approver`].
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("{0:?} names no approver: write relay:name with a relay of a-z, such as console:root")]
+#[error("{0:?} names no approver: write channel:name with a channel of a-z, such as console:root")]
 pub struct BadApprover(String);
 
 impl Approver {
@@ -36,17 +36,17 @@ impl Approver {
 
     /// True if this person answers from that channel.
     pub fn is_in(&self, channel: Channel) -> bool {
-        self.relay == channel.as_str()
+        self.channel == channel.as_str()
     }
 
     /// The person of this name in Keybase.
     pub fn keybase(name: &KeybaseName) -> Self {
-        Self { relay: "keybase".to_owned(), name: name.to_string() }
+        Self { channel: "keybase".to_owned(), name: name.to_string() }
     }
 
-    /// The relay through which this person answers.
-    pub fn relay(&self) -> &str {
-        &self.relay
+    /// The name of the channel, which may be one that this server does not have.
+    pub fn channel(&self) -> &str {
+        &self.channel
     }
 }
 
@@ -54,13 +54,13 @@ impl FromStr for Approver {
     type Err = BadApprover;
     fn from_str(text: &str) -> Result<Self, BadApprover> {
         let bad = || BadApprover(text.chars().take(80).collect());
-        let (relay, name) = text.split_once(':').ok_or_else(bad)?;
+        let (channel, name) = text.split_once(':').ok_or_else(bad)?;
         let plain = |c: char| !c.is_whitespace() && c != ',' && !kbmfa_proto::text::is_invisible(c);
-        let relay_fits = !relay.is_empty() && relay.chars().all(|c| c.is_ascii_lowercase());
-        // A name that no account can have would never match.
-        let name_fits = relay != "keybase" || name.parse::<KeybaseName>().is_ok();
-        if relay_fits && name_fits && (1..=64).contains(&name.len()) && name.chars().all(plain) {
-            Ok(Self { relay: relay.to_owned(), name: name.to_owned() })
+        let channel_fits = !channel.is_empty() && channel.chars().all(|c| c.is_ascii_lowercase());
+        // A name that no Keybase account can have would never match.
+        let name_fits = channel != "keybase" || name.parse::<KeybaseName>().is_ok();
+        if channel_fits && name_fits && (1..=64).contains(&name.len()) && name.chars().all(plain) {
+            Ok(Self { channel: channel.to_owned(), name: name.to_owned() })
         } else {
             Err(bad())
         }
@@ -69,7 +69,7 @@ impl FromStr for Approver {
 
 impl fmt::Display for Approver {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}:{}", self.relay, self.name)
+        write!(f, "{}:{}", self.channel, self.name)
     }
 }
 
@@ -82,7 +82,7 @@ impl From<Approver> for String {
 /// Who may answer an ask.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Approvers {
-    /// Everybody whom the relay lets answer.
+    /// Everybody who can answer in the channels.
     Anyone,
     /// Everybody but the person whose login it is.
     NotSelf,

@@ -1,20 +1,19 @@
-//! What is wrong with a policy although every key in it is right: rules that can never speak, and approvers
-//! who can never answer. Pure.
+//! Faults of a policy whose keys are all valid: rules that never apply, and approvers who can never answer. Pure.
 
 use kbmfa_proto::names::{MachineName, PoolName};
 
 use super::{Approvers, Channel, Rule, Says, Settings, Terms};
 
-/// What the policy's names are checked against.
+/// The machines and pools that the policy's names are checked against.
 #[derive(Debug, Clone, Default)]
 pub struct Known {
-    /// The machines that there are.
+    /// All machines.
     pub machines: Vec<MachineName>,
-    /// The pools that there are.
+    /// All pools.
     pub pools: Vec<PoolName>,
 }
 
-/// One sentence for each fault, with its line where it has one.
+/// One sentence per fault, with its line if it is in a rule.
 pub fn lint(settings: &Settings, known: &Known) -> Vec<String> {
     let mut faults = approver_faults("[policy]", &settings.default);
     for (n, rule) in settings.rules.iter().enumerate() {
@@ -22,7 +21,7 @@ pub fn lint(settings: &Settings, known: &Known) -> Vec<String> {
         let earlier = settings.rules.iter().take(n).find(|earlier| earlier.scope.covers(&rule.scope));
         if let Some(earlier) = earlier {
             faults.push(format!(
-                "{here} can never speak: the rule on line {} fits all that it fits",
+                "{here} never applies: the rule on line {} matches all that it matches",
                 earlier.line
             ));
         }
@@ -34,7 +33,7 @@ pub fn lint(settings: &Settings, known: &Known) -> Vec<String> {
     faults
 }
 
-/// A name that nothing bears never fits; if no other name in its list does, neither does the rule.
+/// Names of pools and machines that do not exist.
 fn unknown_names(rule: &Rule, known: &Known) -> Vec<String> {
     let pools = rule.scope.pools.iter().filter(|pool| !known.pools.contains(pool));
     let machines = rule.scope.machines.iter().filter(|machine| !known.machines.contains(machine));

@@ -1,4 +1,4 @@
-//! Who may enter: pure functions over facts. No clock, no database, no async.
+//! The policy: pure functions that judge a login by its facts. No clock, no database, no async.
 
 mod approver;
 mod channel;
@@ -14,88 +14,89 @@ use kbmfa_proto::login::Account;
 use kbmfa_proto::names::MachineName;
 use std::time::Duration;
 
-/// What the operator has decided.
+/// The operator's policy.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Settings {
-    /// Rules; the first one that fits speaks.
+    /// Rules in their order; the first that matches a login applies.
     pub rules: Vec<Rule>,
-    /// What is said where no rule fits.
+    /// The terms where no rule matches.
     pub default: Terms,
-    /// How much is too much.
+    /// Limits on pending logins and asks.
     pub limits: Limits,
     /// Whether only members of the chat's team may log in.
     pub require_member: bool,
 }
 
-/// How much is too much. What counts per user counts per source address too, so that the thief of a key
-/// cannot lock its owner out; and for one machine, so that the thief of a machine's credential, who can say any user
-/// and any address, uses up the limits of that machine only.
+/// Limits on pending logins and asks. Limits per user also count per source address, so that a stolen key cannot lock
+/// its owner out, and per machine, so that a stolen machine credential, which can claim any user and address, uses up the limits
+/// of that machine only.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Limits {
-    /// Logins of one user from one address to one machine that may wait at once.
+    /// Maximum number of pending logins of one user from one address to one machine.
     pub pending_per_user: u64,
-    /// Logins of one machine that may wait at once.
+    /// Maximum number of pending logins of one machine.
     pub pending_per_machine: u64,
-    /// Asks in a minute for one user from one address at one machine.
+    /// Maximum number of asks per minute for one user from one address to one machine.
     pub asks_per_user: u64,
-    /// Asks in a minute for one machine.
+    /// Maximum number of asks per minute for one machine.
     pub asks_per_machine: u64,
-    /// Asks in a minute for one user from one address, at all machines together: several times `asks_per_user`, which is
-    /// as much as one machine can use up of it.
+    /// Maximum number of asks per minute for one user from one address to all machines. Several times `asks_per_user`, because
+    /// one machine can use up that many.
     pub asks_per_user_everywhere: u64,
 }
 
-/// How much there is already, each counted as far as its limit.
+/// Current numbers, each counted up to its limit.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Counts {
-    /// Logins that wait: same machine, user and address.
+    /// Pending logins with the same machine, user and address.
     pub pending_same_user: u64,
-    /// Logins that wait: same machine.
+    /// Pending logins with the same machine.
     pub pending_on_machine: u64,
-    /// Asks in the last minute: same machine, user and address.
+    /// Asks in the last minute with the same machine, user and address.
     pub asks_same_user: u64,
-    /// Asks in the last minute: same machine.
+    /// Asks in the last minute with the same machine.
     pub asks_on_machine: u64,
-    /// Asks in the last minute: same user and address, on any machine.
+    /// Asks in the last minute with the same user and address, on any machine.
     pub asks_everywhere: u64,
 }
 
-/// What is known about a login when it is judged.
+/// The facts about a login at the time it is judged.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Facts {
-    /// Who wants to go where.
+    /// The account, the machine and the way in, which rules match.
     pub subject: Subject,
-    /// The person behind the Unix account, if an employee has it.
+    /// The person who owns the Unix account.
     pub person: Person,
     /// Whether the account exists on the machine.
     pub account: Account,
-    /// Whether it is a dry run.
+    /// True for a dry run (`kbmfa-host doctor`).
     pub rehearsal: bool,
     /// Whether that person is a member of the chat's team.
     pub membership: Membership,
     /// Whether people can be asked in the chat.
     pub chat: Reach,
-    /// What was decided before.
+    /// Earlier decisions that affect this login.
     pub before: Before,
-    /// How much there is already.
+    /// Current numbers of pending logins and asks.
     pub counts: Counts,
 }
 
-/// The person behind a Unix account.
+/// The owner of a Unix account.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Person {
-    /// No employee has this account.
+    /// The account belongs to no employee.
     Unknown,
-    /// An employee, who answers under these names.
+    /// An employee, with the names under which this person answers.
     Employee(Vec<Approver>),
-    /// An employee who is suspended.
+    /// A suspended employee.
     Suspended,
-    /// Somebody who was an employee.
+    /// A former employee.
     Removed,
 }
 
 impl Person {
-    /// Several people as one: whoever is out keeps all out, and none of them may approve.
+    /// Combines several people into one: a suspended or removed one blocks the login, and under `not-self` none of them may
+    /// approve it.
     pub fn of_all(people: impl IntoIterator<Item = Self>) -> Self {
         people.into_iter().fold(Self::Unknown, |all, one| match (all, one) {
             (Self::Suspended, _) | (_, Self::Suspended) => Self::Suspended,
@@ -112,16 +113,16 @@ impl Person {
 /// Whether a person is a member of the chat's team.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Membership {
-    /// By a list that is fresh enough.
+    /// A recent list of members has this person.
     Member,
-    /// By such a list they are not, or have no name there.
+    /// A recent list of members does not have this person.
     Stranger,
-    /// There is no such list.
+    /// There is no recent list.
     Unknown,
 }
 
 impl Membership {
-    /// Of two people, each of whom has to be a member.
+    /// Combines two people, both of whom have to be members.
     #[must_use]
     pub fn and(self, other: Self) -> Self {
         match (self, other) {
@@ -135,49 +136,49 @@ impl Membership {
 /// Whether the chat reaches people.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Reach {
-    /// As far as is known. Also where there is no chat.
+    /// It does, or there is no chat.
     Up,
-    /// The server has just started, and it is not known yet. Whoever comes is asked about once people are reached.
+    /// The server has just started and does not know yet. New logins are asked about once the chat is up.
     Starting,
     /// It does not.
     Down,
 }
 
-/// What was decided before.
+/// Earlier decisions that affect a login.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Before {
-    /// Nothing that matters.
+    /// None.
     Nothing,
-    /// On the same ssh connection somebody approved, and the machine collected that.
+    /// The same ssh connection was approved, and the machine collected the approval.
     Approved,
-    /// On the same ssh connection it was denied.
+    /// The same ssh connection was denied.
     Denied,
-    /// The same user from the same address was denied on this machine a moment ago.
+    /// The same user from the same address was denied on this machine within the cool-down.
     DeniedRecently,
 }
 
-/// What policy says before any human.
+/// What the policy decides before anybody is asked.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Verdict {
-    /// Do not let them in, and ask nobody.
+    /// Deny without asking.
     Refuse(Refusal),
-    /// Let them in without asking.
+    /// Approve without asking.
     Allow(Grounds),
     /// Ask, on these terms.
     Ask(Terms),
-    /// Ask nobody, and take as long about it as if somebody had been asked.
-    Hold,
-    /// A dry run: it ends here.
-    Rehearse,
+    /// Ask nobody and stay pending until the window ends, so that the answer does not reveal that the account does not exist.
+    Stall,
+    /// End a dry run here.
+    DryRun,
 }
 
 impl Settings {
-    /// How many rules are for this machine by its name.
+    /// The number of rules that name this machine.
     pub fn rules_that_name(&self, machine: &MachineName) -> usize {
         self.rules.iter().filter(|rule| rule.scope.machines.contains(machine)).count()
     }
 
-    /// The longest time that a login may have to wait.
+    /// The longest window of all terms.
     pub fn longest_window(&self) -> Duration {
         let ruled = self.rules.iter().filter_map(|rule| match &rule.says {
             Says::Ask(terms) => Some(terms.window),
@@ -194,36 +195,36 @@ impl Verdict {
             Self::Refuse(_) => "refuse",
             Self::Allow(_) => "allow",
             Self::Ask(_) => "ask",
-            Self::Hold => "hold",
-            Self::Rehearse => "rehearse",
+            Self::Stall => "hold",
+            Self::DryRun => "rehearse",
         }
     }
 }
 
-/// Why nobody has to be asked.
+/// Why the policy approves without asking.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Grounds {
-    /// The connection was approved a moment ago.
+    /// The same ssh connection was approved.
     SameConnection,
-    /// A rule says so; it stands on this line.
+    /// A rule exempts the login.
     Exempt {
         /// The line of the configuration file.
         line: usize,
     },
 }
 
-/// Why policy refuses.
+/// Why the policy denies.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Refusal {
     /// The employee is suspended.
     Suspended,
     /// The employee was removed.
     Removed,
-    /// The connection was denied already.
+    /// The same ssh connection was denied.
     DeniedBefore,
-    /// The same was denied a moment ago.
+    /// The same user from the same address was denied within the cool-down.
     DeniedRecently,
-    /// Too many logins wait already.
+    /// Too many logins are pending.
     TooManyPending,
     /// Too many asks in the last minute.
     TooManyAsks,
@@ -231,7 +232,7 @@ pub enum Refusal {
     NotAMember,
     /// Nobody can be asked: none of the rule's channels works.
     RelayDown,
-    /// Nobody may approve their own login here, and no employee has this account.
+    /// Nobody may approve their own login here, and the account belongs to no employee.
     UnknownPerson,
 }
 
@@ -251,21 +252,21 @@ impl Refusal {
         }
     }
 
-    /// True if it is about how much is too much.
+    /// True for the limits on pending logins and asks.
     pub fn is_limit(self) -> bool {
         matches!(self, Self::TooManyPending | Self::TooManyAsks)
     }
 }
 
-/// Judges one login. The order is the rule: somebody who may not enter at all, then what was denied, then
-/// limits, then the rules in their order, then the default.
+/// Judges one login. The order matters: first people who may not log in at all, then earlier decisions, then limits, then the
+/// rules in their order, then the default.
 ///
-/// A rehearsal is refused like a login, so that it shows what would become of one; in no other case is it one.
+/// A dry run is denied like a login, so that it shows what would happen to one; all else about it ends in [`Verdict::DryRun`].
 pub fn judge(settings: &Settings, facts: &Facts) -> Verdict {
     match judge_login(settings, facts) {
         Verdict::Allow(_) if is_membership_awaited(settings, facts) => Verdict::Refuse(Refusal::RelayDown),
         Verdict::Refuse(refusal) => Verdict::Refuse(refusal),
-        _ if facts.rehearsal => Verdict::Rehearse,
+        _ if facts.rehearsal => Verdict::DryRun,
         verdict => verdict,
     }
 }
@@ -283,35 +284,35 @@ fn judge_login(settings: &Settings, facts: &Facts) -> Verdict {
     if let Some(refusal) = over_limit(&settings.limits, facts.counts) {
         return Verdict::Refuse(refusal);
     }
-    let spoken = speaking_rule(settings, &facts.subject);
-    match spoken.map(|rule| (&rule.says, rule.line)) {
-        _ if facts.account == Account::Missing => hold(terms_for(settings, &facts.subject), facts),
+    let rule = matching_rule(settings, &facts.subject);
+    match rule.map(|rule| (&rule.says, rule.line)) {
+        _ if facts.account == Account::Missing => stall(terms_for(settings, &facts.subject), facts),
         Some((Says::Exempt, line)) => Verdict::Allow(Grounds::Exempt { line }),
         Some((Says::Ask(terms), _)) => ask(terms, facts),
         None => ask(&settings.default, facts),
     }
 }
 
-/// The rule that speaks about a login, if one does.
-pub fn speaking_rule<'a>(settings: &'a Settings, login: &Subject) -> Option<&'a Rule> {
+/// The first rule that matches a login.
+pub fn matching_rule<'a>(settings: &'a Settings, login: &Subject) -> Option<&'a Rule> {
     settings.rules.iter().find(|rule| rule.fits(login).is_ok())
 }
 
-/// The terms on which people are asked about a login, or would be.
+/// The terms that apply to a login, also if policy decides it without asking.
 pub fn terms_for<'a>(settings: &'a Settings, login: &Subject) -> &'a Terms {
-    match speaking_rule(settings, login).map(|rule| &rule.says) {
+    match matching_rule(settings, login).map(|rule| &rule.says) {
         Some(Says::Ask(terms)) => terms,
         Some(Says::Exempt) | None => &settings.default,
     }
 }
 
-/// True if `who` may answer on these terms about a login of the person `behind` it.
+/// True if `who` may answer on these terms; `behind` is the person whose login it is.
 pub fn may_answer(terms: &Terms, behind: &Person, who: &Approver) -> bool {
     terms.channels.iter().any(|channel| who.is_in(*channel)) && is_among(&terms.approvers, behind, who)
 }
 
-/// Where people are asked now on these terms: in all of their channels if one of them works, and otherwise in those and
-/// what takes over. Empty if nobody can be asked.
+/// The channels in which people are asked now: those of the terms if one of them works, otherwise together with the working
+/// ones of `channels_when_down`. Empty if nobody can be asked.
 pub fn channels_now(terms: &Terms, chat: Reach) -> Vec<Channel> {
     let works = |channel: &Channel| *channel == Channel::Console || chat != Reach::Down;
     let mut channels = terms.channels.clone();
@@ -321,7 +322,7 @@ pub fn channels_now(terms: &Terms, chat: Reach) -> Vec<Channel> {
     if channels.iter().any(works) { channels } else { Vec::new() }
 }
 
-/// True if `who` is one of the approvers of a login of the person `behind` it.
+/// True if `who` is one of the approvers; `behind` is the person whose login it is.
 pub fn is_among(approvers: &Approvers, behind: &Person, who: &Approver) -> bool {
     match (approvers, behind) {
         (Approvers::Anyone, _) => true,
@@ -341,14 +342,14 @@ fn refused_outright(settings: &Settings, facts: &Facts) -> Option<Refusal> {
     .or_else(|| (facts.before == Before::Denied).then_some(Refusal::DeniedBefore))
 }
 
-/// Where only members may log in: an account that is nobody's is no member's either.
-/// Nobody knows who is one while the chat is down: then another channel takes over, or nobody gets in.
+/// Checks `require_member`. An account that belongs to no employee does not pass. While the chat is down there is no list of
+/// members: then `channels_when_down` takes over, or the login is denied.
 fn missing_member(settings: &Settings, facts: &Facts) -> Option<Refusal> {
     match (&facts.person, facts.membership, facts.chat) {
         (Person::Unknown, _, _) => Some(Refusal::UnknownPerson),
         (_, Membership::Stranger, _) => Some(Refusal::NotAMember),
         (_, Membership::Unknown, Reach::Down) if has_substitute(settings, facts) => None,
-        // Who answers is judged again with a list of members; nobody is let in without one.
+        // The login is judged again when an answer comes, then with a list of members.
         (_, Membership::Unknown, Reach::Starting) | (_, Membership::Member, _) => None,
         (_, Membership::Unknown, _) => Some(Refusal::RelayDown),
     }
@@ -358,7 +359,7 @@ fn has_substitute(settings: &Settings, facts: &Facts) -> bool {
     terms_for(settings, &facts.subject).channels_when_down.contains(&Channel::Console)
 }
 
-/// Where only members may log in, and who is one is not known yet: that may be asked about, and lets nobody in.
+/// True if `require_member` is set and the list of members is still to come: people may be asked, but no exemption counts.
 fn is_membership_awaited(settings: &Settings, facts: &Facts) -> bool {
     settings.require_member && facts.membership == Membership::Unknown && facts.chat == Reach::Starting
 }
@@ -376,12 +377,12 @@ fn over_limit(limits: &Limits, counts: Counts) -> Option<Refusal> {
     }
 }
 
-/// An account that does not exist is treated as one about which somebody is asked, or cannot be.
-fn hold(terms: &Terms, facts: &Facts) -> Verdict {
+/// The verdict for an account that does not exist: it takes as long, or fails in the same way, as one that does.
+fn stall(terms: &Terms, facts: &Facts) -> Verdict {
     if channels_now(terms, facts.chat).is_empty() {
         return Verdict::Refuse(Refusal::RelayDown);
     }
-    Verdict::Hold
+    Verdict::Stall
 }
 
 fn ask(terms: &Terms, facts: &Facts) -> Verdict {

@@ -1,4 +1,4 @@
-//! One rule: for whom it is, and what it says. Pure.
+//! One rule: which logins it matches, and its terms. Pure.
 
 use kbmfa_proto::names::{MachineName, PoolName, UserName};
 use std::fmt;
@@ -22,7 +22,10 @@ impl Rule {
     /// Whether it speaks about a login. To be asked about, any name of the account will do; to be let in unasked, only its own.
     ///
     /// # Errors
-    /// The first list of its scope that the login does not fit.
+    /// Whether the rule matches a login. An exemption must match both names of an account that has two.
+    ///
+    /// # Errors
+    /// The first list that does not match.
     pub fn fits(&self, login: &Subject) -> Result<(), Mismatch> {
         match self.says {
             Says::Exempt if login.also.is_some() => self.scope.fits(&Subject { also: None, ..login.clone() }),
@@ -31,10 +34,10 @@ impl Rule {
     }
 }
 
-/// For whom a rule is: a login must fit every list that is not empty.
+/// Which logins a rule matches: those that match every list that is not empty.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Scope {
-    /// Pools, of which the machine must be in one.
+    /// The machine must be in one of these pools.
     pub pools: Vec<PoolName>,
     /// Machines.
     pub machines: Vec<MachineName>,
@@ -42,44 +45,44 @@ pub struct Scope {
     pub users: Vec<UserName>,
     /// PAM services.
     pub services: Vec<String>,
-    /// Ranges of source addresses. A login without an address fits none.
+    /// Ranges of source addresses. A login without an address matches none.
     pub from: Vec<Range>,
 }
 
-/// What a rule says.
+/// The effect of a rule.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Says {
-    /// Let them in without asking.
+    /// Approve without asking.
     Exempt,
     /// Ask, on these terms.
     Ask(Terms),
 }
 
-/// On which terms people are asked.
+/// Who is asked, where, and for how long.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Terms {
     /// Who may answer.
     pub approvers: Approvers,
-    /// Where people are asked, and from where their answers count. Never empty.
+    /// The channels in which people are asked and answers count. Never empty.
     pub channels: Vec<Channel>,
-    /// What takes over while none of `channels` works.
+    /// The channels that take over while none of `channels` works.
     pub channels_when_down: Vec<Channel>,
-    /// How long they have.
+    /// Time until the login expires without an answer.
     pub window: Duration,
-    /// Where in the chat they are asked.
+    /// The destination of asks in the chat, such as `acme#general`.
     pub destination: String,
 }
 
-/// The part of a login that rules look at.
+/// The part of a login that rules match.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Subject {
     /// The machine.
     pub machine: MachineName,
     /// The pools that it is in.
     pub pools: Vec<PoolName>,
-    /// The Unix account, by the name that the machine's name service gives it; `root` if its uid is 0.
+    /// The Unix account: its name in the machine's name service; `root` if its uid is 0.
     pub user: UserName,
-    /// Another account of the same uid.
+    /// Another account name with the same uid.
     pub also: Option<UserName>,
     /// The PAM service.
     pub service: String,
@@ -87,7 +90,7 @@ pub struct Subject {
     pub from: Option<Address>,
 }
 
-/// Which list of a rule a login does not fit.
+/// The list of a rule that a login does not match.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Mismatch {
     /// The machine is in none of its pools.
@@ -115,10 +118,10 @@ impl fmt::Display for Mismatch {
 }
 
 impl Scope {
-    /// Whether a login fits.
+    /// Whether a login matches.
     ///
     /// # Errors
-    /// The first list that it does not fit.
+    /// The first list that does not match.
     pub fn fits(&self, login: &Subject) -> Result<(), Mismatch> {
         let checks = [
             (Mismatch::Pools, fits_any(&self.pools, |pool| login.pools.contains(pool))),
@@ -136,7 +139,7 @@ impl Scope {
         checks.into_iter().find(|(_, fits)| !fits).map_or(Ok(()), |(mismatch, _)| Err(mismatch))
     }
 
-    /// True if every login that fits `other` fits this one too.
+    /// True if every login that matches `other` matches this scope too.
     pub fn covers(&self, other: &Self) -> bool {
         within(&other.pools, &self.pools, PartialEq::eq)
             && within(&other.machines, &self.machines, PartialEq::eq)
@@ -150,7 +153,7 @@ fn fits_any<T>(list: &[T], fits: impl Fn(&T) -> bool) -> bool {
     list.is_empty() || list.iter().any(fits)
 }
 
-/// True if all that `inner` lets through, `outer` lets through; an empty list lets all through.
+/// True if `outer` accepts everything that `inner` accepts; an empty list accepts everything.
 fn within<T>(inner: &[T], outer: &[T], is_in: impl Fn(&T, &T) -> bool) -> bool {
     outer.is_empty()
         || (!inner.is_empty() && inner.iter().all(|item| outer.iter().any(|wider| is_in(item, wider))))

@@ -81,8 +81,8 @@ fn each_case_has_its_verdict() {
     check(&Facts { person: carol(), ..facts("carol") }, &ask("not-self"));
     check(&Facts { person: Person::Suspended, ..facts("deploy") }, &refuse(Refusal::Suspended));
     check(&Facts { person: Person::Removed, ..facts("alice") }, &refuse(Refusal::Removed));
-    check(&Facts { account: Account::Missing, ..facts("alice") }, &Verdict::Hold);
-    check(&Facts { account: Account::Missing, ..facts("deploy") }, &Verdict::Hold);
+    check(&Facts { account: Account::Missing, ..facts("alice") }, &Verdict::Stall);
+    check(&Facts { account: Account::Missing, ..facts("deploy") }, &Verdict::Stall);
 }
 
 #[test]
@@ -114,9 +114,9 @@ fn each_limit_refuses_at_its_own_number() {
 fn a_rehearsal_is_refused_where_a_login_would_be_and_lets_in_and_asks_nowhere() {
     let rehearsal = |facts: Facts| Facts { rehearsal: true, ..facts };
     let refuse = Verdict::Refuse;
-    check(&rehearsal(facts("alice")), &Verdict::Rehearse);
-    check(&rehearsal(facts("deploy")), &Verdict::Rehearse);
-    check(&rehearsal(Facts { account: Account::Missing, ..facts("alice") }), &Verdict::Rehearse);
+    check(&rehearsal(facts("alice")), &Verdict::DryRun);
+    check(&rehearsal(facts("deploy")), &Verdict::DryRun);
+    check(&rehearsal(Facts { account: Account::Missing, ..facts("alice") }), &Verdict::DryRun);
     check(&rehearsal(Facts { person: Person::Suspended, ..facts("alice") }), &refuse(Refusal::Suspended));
     let counts = Counts { asks_on_machine: 60, ..Counts::default() };
     check(&rehearsal(Facts { counts, ..facts("alice") }), &refuse(Refusal::TooManyAsks));
@@ -139,7 +139,7 @@ fn what_was_decided_before_weighs_as_it_should() {
         &refuse(Refusal::DeniedBefore),
     );
     check(&before(Before::DeniedRecently, facts("deploy")), &refuse(Refusal::DeniedRecently));
-    check(&before(Before::Approved, Facts { rehearsal: true, ..facts("alice") }), &Verdict::Rehearse);
+    check(&before(Before::Approved, Facts { rehearsal: true, ..facts("alice") }), &Verdict::DryRun);
 }
 
 #[test]
@@ -169,11 +169,11 @@ fn a_login_is_refused_for_lack_of_people_only_if_none_of_its_channels_works() {
     check(&down("deploy"), &Verdict::Allow(Grounds::Exempt { line: 10 }));
     let both = Settings { default: terms("anyone"), ..settings() };
     assert_eq!(judge(&both, &down("alice")), Verdict::Ask(terms("anyone")));
-    assert_eq!(judge(&both, &Facts { account: Account::Missing, ..down("alice") }), Verdict::Hold);
+    assert_eq!(judge(&both, &Facts { account: Account::Missing, ..down("alice") }), Verdict::Stall);
     assert_eq!(judge(&both, &down("root")), refused, "its rule has Keybase alone");
     assert_eq!(judge(&patient(&settings()), &down("alice")), Verdict::Ask(taken_over()));
     let missing = Facts { account: Account::Missing, ..down("alice") };
-    assert_eq!(judge(&patient(&settings()), &missing), Verdict::Hold);
+    assert_eq!(judge(&patient(&settings()), &missing), Verdict::Stall);
     assert_eq!(
         judge(&patient(&settings()), &facts("alice")),
         Verdict::Ask(waiting_for_keybase()),
@@ -200,7 +200,7 @@ fn while_the_server_starts_a_login_waits_to_be_asked_about_and_nobody_is_let_in_
  {
     let starting = |user| Facts { chat: Reach::Starting, ..facts(user) };
     assert_eq!(judge(&settings(), &starting("alice")), Verdict::Ask(in_keybase("anyone")));
-    assert_eq!(judge(&settings(), &Facts { account: Account::Missing, ..starting("alice") }), Verdict::Hold);
+    assert_eq!(judge(&settings(), &Facts { account: Account::Missing, ..starting("alice") }), Verdict::Stall);
     assert_eq!(judge(&settings(), &starting("deploy")), Verdict::Allow(Grounds::Exempt { line: 10 }));
     let strict = Settings { require_member: true, ..settings() };
     let unknown = |user| Facts { person: carol(), membership: Membership::Unknown, ..starting(user) };
@@ -261,7 +261,7 @@ fn a_policy_that_cannot_work_is_told_so() {
     };
     broken.rules.push(Rule { line: 50, scope, says: Says::Exempt });
     insta::assert_snapshot!(lint(&broken, &known).join("\n"), @r"
-    line 40: rule 4 can never speak: the rule on line 20 fits all that it fits
+    line 40: rule 4 never applies: the rule on line 20 matches all that it matches
     line 40: rule 4: console:alice can never answer: the channels are keybase
     line 50: rule 5 names pool db, which does not exist
     line 50: rule 5 names machine web9, which does not exist

@@ -26,7 +26,7 @@ fn messages(world: &ChatWorld, id: &str) -> Vec<u64> {
 
 /// alice's login, whose first post is on its way while the second was made.
 fn posted_again(world: &ChatWorld, machine: &Machine, meanwhile: impl FnOnce()) -> (Login, String, u64) {
-    world.chat.message("Head of the record");
+    world.chat.message("Head of the audit log");
     world.chat.slow_times(FaultKind::RequestSlow, Some("send"), 1, HOUR).unwrap();
     let before = world.chat.stats().unwrap().requests["send"];
     let login = machine.ssh("alice", &["echo", "in"]);
@@ -107,7 +107,7 @@ fn a_server_killed_while_it_posts_and_started_at_once_waits_and_then_tells_peopl
 fn a_message_that_arrives_after_its_login_ended_becomes_the_verdict() {
     let world = ChatWorld::with(&SHORT_WINDOW, "");
     let machine = world.machine().start();
-    world.chat.message("Head of the record");
+    world.chat.message("Head of the audit log");
     world.chat.slow_times(FaultKind::RequestSlow, Some("send"), 1, HOUR).unwrap();
     let login = machine.ssh("alice", &["echo", "in"]);
     let id = world.admin.only_login();
@@ -125,7 +125,7 @@ fn a_message_that_arrives_after_its_login_ended_becomes_the_verdict() {
 fn a_post_whose_reply_is_lost_is_found_under_600_other_messages() {
     let world = ChatWorld::new();
     let machine = world.machine().start();
-    world.chat.message("Head of the record");
+    world.chat.message("Head of the audit log");
     world.chat.fault_times(FaultKind::ReplyHeld, Some("send"), 1).unwrap();
     let login = machine.ssh("alice", &["echo", "in"]);
     world.chat.wait_held(PATIENCE).unwrap();
@@ -144,7 +144,7 @@ fn a_post_whose_reply_is_lost_is_found_under_600_other_messages() {
 fn a_post_that_cannot_be_looked_for_is_not_repeated() {
     let world = ChatWorld::with(&SHORT_WINDOW, "");
     let machine = world.machine().start();
-    world.chat.message("Head of the record");
+    world.chat.message("Head of the audit log");
     world.chat.fault_times(FaultKind::ReplyDies, Some("send"), 1).unwrap();
     world.chat.fault_always(FaultKind::UnknownError, "read").unwrap();
     let login = machine.ssh("alice", &["echo", "in"]);

@@ -24,8 +24,8 @@ fn answers_of_readers_strangers_and_keyless_people_do_not_count_and_they_are_tol
     asked.assert_waits();
     asked.approve();
     assert_snapshot!(verdict(&world, "approved"), @r"
-    sshbot: Head of the record: `<head>` (`kbmfa-server audit verify --head` checks against it) `<mark>`
-    sshbot (edited): Login `<id>` was *approved* by `keybase:bob` after <seconds> s: `alice` wanted to enter `web1` by `sshd` from `127.0.0.1`. Record `<head>` `<mark>`
+    sshbot: Head of the audit log: `<head>` (`kbmfa-server audit verify --head` checks against it) `<mark>`
+    sshbot (edited): Login `<id>` was *approved* by `keybase:bob` after <seconds> s: `alice` wanted to enter `web1` by `sshd` from `127.0.0.1`. Audit log `<head>` `<mark>`
       [Approve sshbot]
       [Deny sshbot]
       [:+1: dave]

@@ -137,7 +137,7 @@ fn every_state_is_harmless(relay: Relay) {
     let limits = [("cool_down", "\"0s\""), ("asks_per_user", "99"), ("pending_per_user", "99")];
     let world = ChatWorld::with(&limits.map(|(key, value)| ("login", key, value)), "");
     let machine = world.machine().start();
-    world.chat.message("Head of the record");
+    world.chat.message("Head of the audit log");
     for (state, leave) in STATES {
         let waiting = leave(&world, &machine);
         world.server.kill();

@@ -8,7 +8,7 @@ use crate::channels::keybase;
 use crate::config::Config;
 use crate::db::{Db, lease};
 use crate::outbox;
-use crate::policy::{Approvers, Says};
+use crate::policy::{Approvers, Channel, Says};
 
 /// Interval at which the lease is renewed.
 const RENEW: Duration = Duration::from_secs(3);
@@ -50,7 +50,7 @@ fn destinations(config: &Config) -> Vec<keybase::Destination> {
             Approvers::List(people) => people.as_slice(),
             Approvers::Anyone | Approvers::NotSelf => &[],
         });
-        people.filter(|person| person.relay() == "keybase").map(|person| person.name().to_owned()).collect()
+        people.filter(|person| person.is_in(Channel::Keybase)).map(|person| person.name().to_owned()).collect()
     };
     let places = config.destinations().into_iter();
     places.map(|place| keybase::Destination { approvers: named(&place), place }).collect()

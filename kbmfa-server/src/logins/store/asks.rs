@@ -8,26 +8,26 @@ use crate::clock::Time;
 use crate::db::{Error, Row, Tx, Value};
 use crate::policy::{Approver, Approvers, Channel};
 
-/// An ask as it stands.
+/// A row of `ask`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Ask {
     /// Opaque id.
     pub id: String,
     /// The login that it is about.
     pub login: LoginId,
-    /// In which channel people are asked.
+    /// The channel.
     pub channel: Channel,
-    /// Where in that channel.
+    /// The destination in that channel.
     pub destination: String,
     /// Who may answer.
     pub approvers: Approvers,
-    /// The relay's id of the message, once it is posted.
+    /// The chat's id of the message, once it is posted.
     pub message: Option<String>,
-    /// When its login was opened.
+    /// When the login was opened.
     pub asked_at: Time,
-    /// How often sending it was begun. Without a message it may have been posted all the same, if that is not 0.
+    /// Number of attempts to send it. If it is not 0, the ask may be posted although `message` is empty.
     pub sends: i64,
-    /// When sending it was last begun.
+    /// Start of the last attempt to send it.
     pub sent_at: Option<Time>,
 }
 
@@ -72,19 +72,19 @@ pub fn of(tx: &Tx<'_>, login: &LoginId) -> Result<Vec<Ask>, Error> {
     tx.query(&format!("{ASK} WHERE login_id = ?1 ORDER BY id"), &[login.as_str().into()], ask)
 }
 
-/// What an ask needs.
+/// The work that an ask needs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Due {
     /// To be posted.
     Wanted,
-    /// To become the verdict.
+    /// To be edited into the verdict.
     Ended,
 }
 
-/// Ids of the asks in a chat that need this: of each machine the longest waiting first, and the machines in turns, so that
-/// no machine's many asks stand before another's one.
+/// Ids of the asks in a chat that need this work. The machines take turns, each with its oldest ask first, so that many asks of one
+/// machine do not delay another's.
 pub fn due(tx: &Tx<'_>, chat: Channel, which: Due) -> Result<Vec<String>, Error> {
-    // A statement for each: only then SQLite sees that the partial index of that state fits.
+    // One statement per state, so that SQLite uses the partial index of that state.
     let sql = match which {
         Due::Wanted => {
             "SELECT ask.id, quota FROM ask JOIN login ON login.id = login_id WHERE relay = ?1 AND ask.state = 'wanted'
@@ -98,7 +98,7 @@ pub fn due(tx: &Tx<'_>, chat: Channel, which: Due) -> Result<Vec<String>, Error>
     Ok(in_turns(tx.query(sql, &[chat.as_str().into()], |row| Ok((row.text("quota")?, row.text("id")?)))?))
 }
 
-/// Takes one of each machine, then the next of each, and so on. Each comes as (machine, id).
+/// Orders (machine, id) pairs in rounds: the first id of each machine, then the second of each, and so on.
 fn in_turns(found: Vec<(String, String)>) -> Vec<String> {
     let mut taken: HashMap<String, usize> = HashMap::new();
     let mut turns: Vec<(usize, String)> = Vec::with_capacity(found.len());
@@ -107,7 +107,7 @@ fn in_turns(found: Vec<(String, String)>) -> Vec<String> {
         turns.push((*turn, id));
         *turn += 1;
     }
-    // Stable: within a turn the order stays.
+    // The sort is stable: it keeps the order within a round.
     turns.sort_by_key(|(turn, _)| *turn);
     turns.into_iter().map(|(_, id)| id).collect()
 }
@@ -117,13 +117,13 @@ pub fn by_id(tx: &Tx<'_>, id: &str) -> Result<Option<Ask>, Error> {
     tx.query_one(&format!("{ASK} WHERE id = ?1"), &[id.into()], ask)
 }
 
-/// The messages of a chat whose login still waits for an answer.
+/// The posted messages of a chat whose logins are pending.
 pub fn list_posted(tx: &Tx<'_>, chat: Channel) -> Result<Vec<String>, Error> {
     let sql = "SELECT message FROM ask WHERE relay = ?1 AND state = 'posted' AND message IS NOT NULL";
     tx.query(sql, &[chat.as_str().into()], |row| row.text("message"))
 }
 
-/// The ask that this message is about, answered or not: its own or a copy.
+/// The ask that has this message, as its own or as a copy.
 pub fn of_message(tx: &Tx<'_>, chat: Channel, message: &str) -> Result<Option<Ask>, Error> {
     let values = [chat.as_str().into(), message.into()];
     let own = tx.query_one(&format!("{ASK} WHERE relay = ?1 AND message = ?2"), &values, ask)?;
@@ -135,9 +135,9 @@ pub fn of_message(tx: &Tx<'_>, chat: Channel, message: &str) -> Result<Option<As
     copied.map_or(Ok(None), |id| by_id(tx, &id))
 }
 
-/// The ask in a chat whose id begins like this.
+/// The ask in a chat whose id begins with `id`.
 pub fn beginning(tx: &Tx<'_>, chat: Channel, id: &str) -> Result<Option<Ask>, Error> {
-    // Ids are hexadecimal: none that begins so is behind `g`.
+    // Ids are hexadecimal, so `g` sorts after all of them.
     let values = [chat.as_str().into(), id.into(), format!("{id}g").into()];
     tx.query_one(&format!("{ASK} WHERE relay = ?1 AND id >= ?2 AND id < ?3 LIMIT 1"), &values, ask)
 }
@@ -148,7 +148,7 @@ pub fn copies(tx: &Tx<'_>, ask: &str) -> Result<Vec<String>, Error> {
     tx.query(sql, &[ask.into()], |row| row.text("message"))
 }
 
-/// Another message of an ask was found; false if that is known.
+/// Adds a further message of an ask; false if it is known.
 pub fn add_copy(tx: &Tx<'_>, ask: &Ask, message: &str) -> Result<bool, Error> {
     let sql =
         "INSERT INTO ask_copy (ask_id, relay, message, state, found_at) VALUES (?1, ?2, ?3, 'found', ?4)
@@ -157,26 +157,26 @@ pub fn add_copy(tx: &Tx<'_>, ask: &Ask, message: &str) -> Result<bool, Error> {
     Ok(tx.execute(sql, &values)? == 1)
 }
 
-/// Copies that do not say yet where the ask is.
+/// Copies that were not edited yet.
 pub fn found_copies(tx: &Tx<'_>, chat: Channel) -> Result<Vec<String>, Error> {
     let sql = "SELECT message FROM ask_copy WHERE relay = ?1 AND state = 'found' ORDER BY message LIMIT 200";
     tx.query(sql, &[chat.as_str().into()], |row| row.text("message"))
 }
 
-/// A copy says where the ask is, or what became of it.
+/// Marks a copy as edited.
 pub fn copy_told(tx: &Tx<'_>, chat: Channel, message: &str) -> Result<(), Error> {
     let sql = "UPDATE ask_copy SET state = 'told' WHERE relay = ?1 AND message = ?2";
     tx.execute(sql, &[chat.as_str().into(), message.into()])?;
     Ok(())
 }
 
-/// Sending the ask is about to begin.
+/// Records an attempt to send the ask, before it begins.
 pub fn sending(tx: &Tx<'_>, ask: &str) -> Result<(), Error> {
     tx.execute("UPDATE ask SET sends = sends + 1, sent_at = ?2 WHERE id = ?1", &[ask.into(), tx.now.into()])?;
     Ok(())
 }
 
-/// Sending the asks of a login that has just been opened is about to begin, in the process that opened it.
+/// Records the first attempt to send the asks of a new login, in the transaction that opens it.
 pub(in crate::logins) fn sending_at_once(tx: &Tx<'_>, login: &LoginId) -> Result<(), Error> {
     let sql =
         "UPDATE ask SET sends = 1, sent_at = asked_at WHERE login_id = ?1 AND state = 'wanted' AND sends = 0";
@@ -191,7 +191,7 @@ pub fn posted(tx: &Tx<'_>, ask: &str, message: &str) -> Result<bool, Error> {
     Ok(tx.execute(sql, &[ask.into(), message.into(), tx.now.into()])? == 1)
 }
 
-/// The login has ended: its asks are to become the verdict. At the console there is no message to be changed.
+/// Ends the asks of a login that has ended: in a chat they are to be edited into the verdict, at the console they are closed.
 pub(in crate::logins) fn end_all(tx: &Tx<'_>, login: &LoginId) -> Result<(), Error> {
     let sql = "UPDATE ask SET state = CASE relay WHEN 'console' THEN 'closed' ELSE 'ended' END,
                    closed_at = CASE relay WHEN 'console' THEN ?2 ELSE closed_at END
@@ -200,7 +200,7 @@ pub(in crate::logins) fn end_all(tx: &Tx<'_>, login: &LoginId) -> Result<(), Err
     Ok(())
 }
 
-/// The ask is done with: its message says how the login ended, or nobody can change it.
+/// Closes an ask: its message has the verdict, or cannot be edited.
 pub fn close(tx: &Tx<'_>, ask: &str) -> Result<(), Error> {
     tx.execute(
         "UPDATE ask SET state = 'closed', closed_at = ?2 WHERE id = ?1",
@@ -209,7 +209,7 @@ pub fn close(tx: &Tx<'_>, ask: &str) -> Result<(), Error> {
     Ok(())
 }
 
-/// An answer that somebody gave.
+/// A row of `answer`.
 #[derive(Debug, Clone)]
 pub(in crate::logins) struct Given<'a> {
     pub(in crate::logins) id: String,
@@ -239,7 +239,7 @@ pub(in crate::logins) fn insert_answer(tx: &Tx<'_>, given: &Given<'_>) -> Result
     Ok(())
 }
 
-/// True if this very answer is on record already.
+/// True if the same answer of this person is recorded.
 pub(in crate::logins) fn was_answered(
     tx: &Tx<'_>,
     login: &LoginId,

@@ -1,5 +1,5 @@
-//! What went before a login: what waits, what was asked, what was decided. Policy looks at these. Every look-back is
-//! bounded: a count ends at its limit, anything else at the first row that an index finds.
+//! The SQL of the history that policy needs: pending logins, recent asks, earlier decisions. Every look-back is bounded: a count
+//! stops at its limit, all else at the first row that an index finds.
 
 use kbmfa_proto::login::OpenLogin;
 use kbmfa_proto::names::{MachineName, UserName};
@@ -10,42 +10,42 @@ use crate::db::{Error, Tx, Value};
 use crate::policy::{Before, Counts, Limits};
 use crate::source::Origin;
 
-/// For how long after an approval was collected the same connection needs no other: sshd goes from one
-/// phase to the next at once.
+/// Time after the collection of an approval during which the same connection needs no other. sshd begins the next PAM phase
+/// at once.
 const SAME_CONNECTION: Duration = Duration::from_secs(300);
 
-/// The limits on asks count over this.
+/// Period of the limits on asks.
 const MINUTE: Duration = Duration::from_secs(60);
 
-/// The quota of all machines that go by `AUTH_TOKEN`: any name can be claimed with it, so that they share one.
+/// The quota that all machines with the `AUTH_TOKEN` share, because any name can be claimed with it.
 const CLAIMED: &str = "claimed";
 
-/// What limits and cool-down count a login by. Everything in it is the word of one machine, so everything but
-/// [`Counts::asks_everywhere`] counts for that machine alone.
+/// The key by which limits and the cool-down count a login. One machine reports all of it, so all counts but
+/// [`Counts::asks_everywhere`] are per machine.
 #[derive(Clone, Copy)]
 pub(in crate::logins) struct Key<'a> {
     pub(in crate::logins) machine_id: &'a str,
     pub(in crate::logins) quota: &'a str,
     pub(in crate::logins) user: &'a UserName,
-    /// Where the login comes from, if the machine told that.
+    /// The source, if the machine reported one.
     pub(in crate::logins) origin: Option<&'a Origin>,
 }
 
-/// Whose limits a login takes up: its machine's own, or those that all claimed machines share.
+/// The quota of a login: its machine's own, or the shared one of claimed machines.
 pub(in crate::logins) fn quota<'a>(machine_id: &'a str, machine: &MachineName) -> &'a str {
     if machine.is_claimed() { CLAIMED } else { machine_id }
 }
 
 impl Key<'_> {
-    /// The values for `source_key IN (?, ?)`: its key, and its exact address as logins have it that are older than keys.
+    /// The values for `source_key IN (?, ?)`: the key, and the exact address, which rows older than migration 8 have.
     fn sources(self) -> [Value; 2] {
         let Some(origin) = self.origin else { return ["".into(), "".into()] };
         [origin.key.as_str().into(), origin.shown.as_str().into()]
     }
 }
 
-/// How many logins wait, and how many asks there were in the last minute, each counted as far as its limit. What was
-/// opened ahead of now (the clock was set back) does not count until it is that time again.
+/// Counts pending logins, and asks in the last minute, each up to its limit. Rows with a future timestamp (the clock was set
+/// back) are ignored.
 pub(in crate::logins) fn counts(tx: &Tx<'_>, key: Key<'_>, limits: &Limits) -> Result<Counts, Error> {
     let [source, exact] = key.sources();
     let (machine, quota, user) = (key.machine_id, key.quota, key.user.as_str());
@@ -94,8 +94,8 @@ fn count(tx: &Tx<'_>, sql: &str, limit: u64, values: &[Value]) -> Result<u64, Er
     Ok(tx.query_one(sql, &values, |row| row.integer("n"))?.unwrap_or(0).unsigned_abs())
 }
 
-/// What was decided before: on the same ssh connection, or by a person about the same user from the same
-/// source on this machine since `denied_since`, and not ahead of now.
+/// Finds earlier decisions: on the same ssh connection, or a person's denial of the same user from the same source on this machine
+/// since `denied_since`. Rows with a future timestamp are ignored.
 pub(in crate::logins) fn before(
     tx: &Tx<'_>,
     key: Key<'_>,
@@ -120,7 +120,7 @@ pub(in crate::logins) fn before(
     Ok(if denied { Before::DeniedRecently } else { Before::Nothing })
 }
 
-/// A denial holds for all that the connection tries.
+/// True if any login of the connection was denied.
 fn denied_on_connection(tx: &Tx<'_>, key: Key<'_>, opened: &OpenLogin) -> Result<bool, Error> {
     exists(
         tx,
@@ -129,7 +129,7 @@ fn denied_on_connection(tx: &Tx<'_>, key: Key<'_>, opened: &OpenLogin) -> Result
     )
 }
 
-/// An approval carries over only to the same user and service, and only if a person gave it.
+/// An approval by a person also counts for the next phase, if user and service are the same.
 fn approved_on_connection(tx: &Tx<'_>, key: Key<'_>, opened: &OpenLogin) -> Result<bool, Error> {
     exists(
         tx,

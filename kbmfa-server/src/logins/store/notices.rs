@@ -1,4 +1,4 @@
-//! The SQL of notices: what people are told that needs no answer.
+//! The SQL of notices: messages to people that need no answer.
 
 use std::time::Duration;
 
@@ -7,64 +7,64 @@ use crate::clock::Time;
 use crate::db::{Error, Row, Tx, Value};
 use crate::policy::Channel;
 
-/// What could not be told for so long is in the audit log, and is not told any more.
+/// A notice that could not be posted for so long is dropped; the audit log has its event.
 const WORTH_TELLING: Duration = Duration::from_secs(6 * 60 * 60);
 
-/// What a notice is worth.
+/// The importance of a notice.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Worth {
-    /// People ought to know.
+    /// Important.
     Alarm,
-    /// People may like to know: a flood of these says no more than its beginning.
+    /// Informative: after the first ones, more say nothing new.
     News,
 }
 
-/// News that may wait, and alarms.
+/// Maximum numbers of unposted news, and of unposted alarms.
 const WAITING_MAX: (i64, i64) = (200, 1_000);
 
-/// Notices that one machine may cause in the pause between two about the same, and that may wait of one machine. What
-/// is more is told as a number: people must not be flooded by whoever has stolen a machine's credential.
+/// Maximum number of notices that one machine may cause per pause, and of its unposted ones. Further ones are only counted, so that a
+/// stolen machine credential cannot flood people.
 const QUOTA_MAX: i64 = 30;
 
-/// What becomes of a notice about something that people were told of within the pause.
+/// How to treat a notice about the same subject as one within the pause.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Repeated {
-    /// Once is enough.
+    /// Drop it.
     Dropped,
-    /// It is counted, and the number is told after the pause.
+    /// Count it, and post the number after the pause.
     Counted,
 }
 
-/// What a notice is about.
+/// The subject and the importance of a notice.
 #[derive(Debug, Clone, Copy)]
 pub struct About<'a> {
-    /// One subject, one notice in a while.
+    /// Within the pause there is one notice per subject.
     pub subject: &'a str,
-    /// What it is worth.
+    /// The importance.
     pub worth: Worth,
-    /// What becomes of the next one about the same.
+    /// How to treat a repetition.
     pub repeated: Repeated,
-    /// Whose quota it takes, if a machine's word caused it.
+    /// The quota of the machine that caused it, if one did.
     pub quota: Option<&'a str>,
 }
 
-/// Something to tell people once.
+/// A notice.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Notice {
     /// Opaque id.
     pub id: String,
-    /// In which channel.
+    /// The channel.
     pub channel: Channel,
-    /// Where in that channel.
+    /// The destination in that channel.
     pub destination: String,
-    /// What it says.
+    /// The text.
     pub text: String,
     /// The chat's id of the message that it answers.
     pub reply_to: Option<String>,
 }
 
-/// Puts a notice down, unless there was one about the same subject within the pause or its machine has caused too
-/// many; true if people will be told this one.
+/// Inserts a notice, unless there was one about the same subject within the pause or its machine has caused too many; true if this
+/// one will be posted.
 pub(in crate::logins) fn raise(
     tx: &Tx<'_>,
     notice: &Notice,
@@ -111,11 +111,11 @@ fn count(tx: &Tx<'_>, sql: &str, values: &[Value]) -> Result<i64, Error> {
     Ok(tx.query_one(sql, values, |row| row.integer("n"))?.unwrap_or(0))
 }
 
-/// Counts a notice in the one that stands for all that its machine causes beyond what is told one by one. It is put
-/// down if there is none that waits, and says what this one says.
+/// Counts a notice in the one that represents all further notices of its machine. If there is none that is not posted yet, inserts
+/// it with this notice's text.
 fn count_in(tx: &Tx<'_>, notice: &Notice, quota: &str, due_at: Time) -> Result<(), Error> {
     let subject = format!("others {quota}");
-    // The newest is looked at alone: the older ones are posted.
+    // Only the newest can be unposted.
     let sql =
         "UPDATE notice SET others = others + 1 WHERE (posted_at IS NULL OR posted_at > ?3) AND due_at > ?2
                AND id = (SELECT id FROM notice WHERE subject = ?1 ORDER BY created_at DESC LIMIT 1)";
@@ -151,14 +151,14 @@ fn insert(
     Ok(())
 }
 
-/// Notices for a chat that are due and that nobody was told yet, the oldest first, but none that says nothing any more.
+/// Notices for a chat that are due and not posted, the oldest first, without those that are too old.
 pub fn due(tx: &Tx<'_>, chat: Channel) -> Result<Vec<Notice>, Error> {
     let sql = "SELECT id, relay, destination, text, reply_to, others FROM notice
                WHERE relay = ?1 AND posted_at IS NULL AND due_at > ?2 AND due_at <= ?3 ORDER BY due_at LIMIT 1000";
     tx.query(sql, &[chat.as_str().into(), tx.now.minus(WORTH_TELLING).into(), tx.now.into()], notice)
 }
 
-/// Notices that came due after that moment, oldest first, with their moments.
+/// Notices that came due after that time, oldest first, with their times.
 ///
 /// # Errors
 /// What the database says.
@@ -168,7 +168,7 @@ pub fn after(tx: &Tx<'_>, after: Time) -> Result<Vec<(Time, Notice)>, Error> {
     tx.query(sql, &[after.into(), tx.now.into()], |row| Ok((row.time("due_at")?, notice(row)?)))
 }
 
-/// The notice was posted.
+/// Marks a notice as posted.
 pub fn posted(tx: &Tx<'_>, id: &str) -> Result<(), Error> {
     tx.execute("UPDATE notice SET posted_at = ?2 WHERE id = ?1", &[id.into(), tx.now.into()])?;
     Ok(())

@@ -1,4 +1,4 @@
-//! The SQL of what is known about the chat: whether it reaches people, and who is a member there.
+//! The SQL of the chat's state: whether it is up, and who is a member of its team.
 
 use std::time::Duration;
 
@@ -6,17 +6,17 @@ use crate::clock::Time;
 use crate::db::{Error, Tx};
 use crate::policy::{Approver, Channel, Membership, Reach};
 
-/// What was said longer ago than this says nothing any more: whoever carried the asks is gone.
+/// A state that is older than this does not count: the server that posted asks is gone.
 pub const SAID_FOR: Duration = Duration::from_secs(30);
 
-/// Longest time in which a server that has just started may say how the chat is. A Keybase service of its own has 25 s for its first
-/// look, and the lease of another server may have to run out before.
+/// Longest time from a server's start until the chat's state is known. A Keybase service of our own may take 25 s, and
+/// the lease of another server may have to expire before.
 const START_TIME: Duration = Duration::from_secs(45);
 
-/// A list of members is good for this long.
+/// A list of members counts for this long.
 const MEMBERS_FOR: Duration = Duration::from_secs(180);
 
-/// Records how the chat is. True if it has come up or gone down.
+/// Records the chat's state. True if it has changed.
 ///
 /// # Errors
 /// What the database says.
@@ -36,7 +36,7 @@ pub fn say(tx: &Tx<'_>, chat: Channel, why_down: Option<&str>) -> Result<bool, E
     Ok(was_up != why_down.is_none())
 }
 
-/// Records who is a member now.
+/// Records the list of members.
 ///
 /// # Errors
 /// What the database says.
@@ -55,7 +55,7 @@ pub fn list(tx: &Tx<'_>, chat: Channel, members: &[Approver]) -> Result<(), Erro
     Ok(())
 }
 
-/// Why the chat does not reach people; `None` if it does.
+/// Why the chat is down; `None` if it is up.
 ///
 /// # Errors
 /// What the database says.
@@ -74,7 +74,7 @@ pub fn why_down(tx: &Tx<'_>, chat: Channel) -> Result<Option<String>, Error> {
     })
 }
 
-/// Whether the chat reaches people, to a server that listens since then.
+/// Whether the chat is up, as a server that started then knows it.
 ///
 /// # Errors
 /// What the database says.
@@ -86,7 +86,7 @@ pub(in crate::logins) fn reach(tx: &Tx<'_>, chat: Channel, since: Option<Time>) 
     })
 }
 
-/// True if this server has started a moment ago, and nobody has said since how the chat is.
+/// True if this server has just started, and the chat's state was not recorded since.
 ///
 /// # Errors
 /// What the database says.
@@ -98,7 +98,7 @@ pub(in crate::logins) fn is_starting(tx: &Tx<'_>, chat: Channel, since: Option<T
         .is_none_or(|heard_at| heard_at < since))
 }
 
-/// Whether somebody with these names is a member.
+/// Whether a person with these names is a member.
 ///
 /// # Errors
 /// What the database says.
