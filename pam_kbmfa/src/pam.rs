@@ -59,7 +59,7 @@ pub(crate) trait Pam {
     fn entry_of_uid(&mut self, uid: u32) -> Option<Entry>;
     /// The first day on which the account has expired, in days since 1970.
     fn expiry_day(&mut self, name: &str) -> Option<i64>;
-    /// Whether the application allows texts (no PAM_SILENT).
+    /// Whether the application allows texts (no `PAM_SILENT`).
     fn shows_text(&self) -> bool;
     /// Shows a text to the person, if possible.
     fn tell(&self, tone: Tone, text: &SafeText);

@@ -29,7 +29,7 @@ pub(super) struct Ours<'a> {
 }
 
 impl Ours<'_> {
-    /// True if it asks; otherwise it is log_only.
+    /// True if it asks; otherwise it is `log_only`.
     pub(super) fn asks(&self) -> bool {
         self.args.purpose == Purpose::Ask && self.line.group != Group::Password
     }

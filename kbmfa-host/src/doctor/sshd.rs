@@ -89,7 +89,7 @@ impl Effective {
         self.get(key) == "yes"
     }
 
-    /// sshd's PAM service: the name of its program, or PAMServiceName from 9.8 on.
+    /// sshd's PAM service: the name of its program, or `PAMServiceName` from 9.8 on.
     pub(super) fn service(&self, program: &Path) -> String {
         match self.get("pamservicename") {
             "" => {

@@ -165,7 +165,7 @@ impl Transport for Wire {
 }
 
 impl Drop for Wire {
-    /// Sends close_notify if that is possible without waiting. Not through the stream itself: rustls writes
+    /// Sends `close_notify` if that is possible without waiting. Not through the stream itself: rustls writes
     /// vectored, for which the standard library uses `writev`, and that raises SIGPIPE in the calling
     /// program.
     fn drop(&mut self) {

@@ -96,9 +96,8 @@ fn replaced_keys(section: &Section<'_>, chat: &Chat) {
             "take it out; without a chat the console is the only channel, so name approvers = [..] instead"
         }
     };
-    let when_down = |takes_over: bool| match takes_over {
-        true => "write channels_when_down = [\"console\"]",
-        false => "take it out",
+    let when_down = |takes_over: bool| {
+        if takes_over { "write channels_when_down = [\"console\"]" } else { "take it out" }
     };
     section.replaced("console", console);
     section.replaced("console_when_down", when_down);

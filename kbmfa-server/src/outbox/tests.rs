@@ -315,7 +315,7 @@ fn a_first_poll_that_breaks_gives_the_machine_no_more_than_its_grace() {
         bed.open().await;
         let held = bed.wait(20);
         assert!(tokio::time::timeout(Duration::from_millis(200), held).await.is_err(), "it was answered");
-        let broken = bed.broken.with(|broken| broken.try_recv()).expect("nobody was told");
+        let broken = bed.broken.with(mpsc::UnboundedReceiver::try_recv).expect("nobody was told");
         sweep::note(&bed.logins, broken).await.unwrap();
         let login = bed.fixture.db.read(|tx| Ok::<_, Error>(store::by_id(tx, &login_id(1))?)).await.unwrap();
         let grace = bed.logins.rules().grace.length;

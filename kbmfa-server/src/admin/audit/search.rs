@@ -28,7 +28,7 @@ pub struct Args {
     /// About this Unix account.
     #[arg(long)]
     user: Option<UserName>,
-    /// Done by this person: console:alice, or just alice, which also matches what SUDO_USER claimed.
+    /// Done by this person: console:alice, or just alice, which also matches what `SUDO_USER` claimed.
     #[arg(long, alias = "actor")]
     person: Option<String>,
     /// Of this kind, such as login.approved; repeat it for each.
@@ -117,7 +117,7 @@ pub(in crate::admin) fn time(admin: &Admin, event: &Value) -> String {
     admin.time_or_dash(at.map(Moment))
 }
 
-/// The actor, with the claim of SUDO_USER in parentheses.
+/// The actor, with the claim of `SUDO_USER` in parentheses.
 pub(in crate::admin) fn actor(event: &Value) -> String {
     match text(event, "/actor/claim").as_str() {
         "-" => text(event, "/actor/who"),

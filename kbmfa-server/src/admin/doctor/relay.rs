@@ -50,7 +50,10 @@ fn destinations(config: &Config) -> Vec<keybase::Destination> {
             Approvers::List(people) => people.as_slice(),
             Approvers::Anyone | Approvers::NotSelf => &[],
         });
-        people.filter(|person| person.is_in(Channel::Keybase)).map(|person| person.name().to_owned()).collect()
+        people
+            .filter(|person| person.is_in(Channel::Keybase))
+            .map(|person| person.name().to_owned())
+            .collect()
     };
     let places = config.destinations().into_iter();
     places.map(|place| keybase::Destination { approvers: named(&place), place }).collect()
