@@ -88,7 +88,7 @@ fn subject(login: &Login, refusal: Refusal) -> String {
     format!("{} {} {} {}", refusal.code(), login.machine_id, login.user(), login.source_key)
 }
 
-/// Raises a notice, once per [`NOTICE_PAUSE`] for the same subject; true if it will be posted.
+/// Raises a notice, once per `NOTICE_PAUSE` for the same subject; true if it will be posted.
 ///
 /// # Errors
 /// What the database says.

@@ -102,7 +102,7 @@ pub fn cancel(tx: &Tx<'_>, rules: &Rules, caller: &Caller, id: &LoginId) -> Resu
     Ok(reply(&login, tx, rules))
 }
 
-/// Ends overdue logins, at most [`SWEPT_MAX`] of each kind, and returns them. If there were any, there may be more.
+/// Ends overdue logins, at most `SWEPT_MAX` of each kind, and returns them. If there were any, there may be more.
 ///
 /// # Errors
 /// What the database says.
