@@ -226,7 +226,8 @@ fn auth_token(server: &Section<'_>, file: Option<&Path>) -> Option<AuthToken> {
         return None;
     };
     if from.is_empty() {
-        let why = "name the source ranges of your hosts in auth_token_from: a token that all share counts nowhere else";
+        let why = "name the source ranges of your hosts in auth_token_from: a shared token is accepted only \
+                   from there";
         server.fault("auth_token_file", why);
     }
     match read_auth_token(path) {
@@ -246,7 +247,7 @@ pub fn read_auth_token(path: &Path) -> Result<SecretHash, String> {
     let file = fs::File::open(path).map_err(|error| error.to_string())?;
     let mode = file.metadata().map_err(|error| error.to_string())?.mode();
     if mode & 0o007 != 0 {
-        return Err(format!("its mode {:o} lets everybody at it; chmod 640, group kbmfa", mode & 0o7777));
+        return Err(format!("its mode {:o} lets everybody read it; chmod 640, group kbmfa", mode & 0o7777));
     }
     let mut text = String::new();
     file.take(TOKEN_FILE_BYTES_MAX).read_to_string(&mut text).map_err(|error| error.to_string())?;
@@ -278,8 +279,8 @@ fn limits(login: &Section<'_>) -> Limits {
     let least = asks_per_user.saturating_mul(EVERYWHERE_MIN).min(NUMBER_MAX);
     if asks_per_user_everywhere < least {
         let why = format!(
-            "write {least} at least, {EVERYWHERE_MIN} times asks_per_user: one machine whose credential was stolen can use up \
-             asks_per_user of it, and would keep a user out of every other machine"
+            "write at least {least}, {EVERYWHERE_MIN} times asks_per_user: one machine whose credential was \
+             stolen can use up asks_per_user of it, and would keep a user out of every other machine"
         );
         login.fault("asks_per_user_everywhere", &why);
     }
@@ -302,7 +303,7 @@ fn rule(section: Section<'_>, default: &Terms, chat: &Chat, poll_grace: Duration
         from: ranges(&section, "from"),
     };
     if scope.machines.iter().any(MachineName::is_claimed) {
-        section.fault("machines", "a name that is only claimed gets no rule; say users, services or from");
+        section.fault("machines", "a rule cannot name claimed machines; use users, services or from");
     }
     let window = section.duration("window", default.window, WINDOW);
     nest(&section, "window", poll_grace, window);
@@ -412,7 +413,7 @@ mod tests {
         assert_eq!(everywhere("[login]\nasks_per_user = 50").unwrap(), 500);
         assert_eq!(everywhere("[login]\nasks_per_user = 5\nasks_per_user_everywhere = 20").unwrap(), 20);
         let faults = everywhere("[login]\nasks_per_user = 5\nasks_per_user_everywhere = 19").unwrap_err();
-        assert!(faults.contains("write 20 at least") && faults.contains("every other machine"), "{faults}");
+        assert!(faults.contains("write at least 20") && faults.contains("every other machine"), "{faults}");
     }
 
     #[test]
@@ -486,7 +487,7 @@ mod tests {
             assert!(faults.contains(expected), "{faults}");
         };
         check("0123456789abcdef", 0o640, "", "name the source ranges");
-        check("0123456789abcdef", 0o644, from, "its mode 644 lets everybody at it");
+        check("0123456789abcdef", 0o644, from, "its mode 644 lets everybody read it");
         check("0123456789abcde", 0o640, from, "16 to 256 visible characters");
         check("0123456789 abcdef", 0o640, from, "without a blank");
         assert!(parse(&format!("[server]\n{from}")).unwrap_err().contains("goes with auth_token_file"));
@@ -525,7 +526,7 @@ mod tests {
     #[test]
     fn no_rule_is_about_a_claimed_machine() {
         let fault = parse("[[policy.rule]]\nmachines = \"claimed:web1\"").unwrap_err();
-        assert!(fault.contains("policy.rule.machines: a name that is only claimed"), "{fault}");
+        assert!(fault.contains("policy.rule.machines: a rule cannot name claimed machines"), "{fault}");
     }
 
     #[test]

@@ -95,7 +95,7 @@ pub enum Error {
     #[error("{}", .0.found)]
     Relay(#[from] Fault),
     /// A setting has changed that needs a restart.
-    #[error("{0} have changed, which takes a restart; all else stays as it was, too")]
+    #[error("{0} have changed, which needs a restart; nothing was reloaded")]
     Restart(&'static str),
     /// A loop ended unexpectedly.
     #[error("the loop {0:?} stopped unexpectedly; the server shuts down")]
@@ -143,7 +143,7 @@ fn warn(db: &Db, config_path: &Path, config: &Config) -> Result<(), Error> {
         log::warn!("{}: {fault}", config_path.display());
     }
     if config.auth_token.is_some() {
-        log::warn!("the AUTH_TOKEN is accepted: worth less than a credential for each machine");
+        log::warn!("the AUTH_TOKEN is accepted: it is weaker than a credential for each machine");
     }
     Ok(())
 }

@@ -172,7 +172,7 @@ fn the_first_start_makes_what_init_makes_prints_the_pin_and_keeps_no_secret_in_i
     let join = place.log_lines_with("kbmfa-host join --server https://localhost:");
     assert!(join[0].contains(pin.trim_start_matches("pin").trim()), "{join:?}");
     assert_eq!(place.log_lines_with("the AUTH_TOKEN is accepted").len(), 1);
-    assert!(place.log_lines_with("void").is_empty());
+    assert!(place.log_lines_with("which are ignored").is_empty());
     for secret in [PAPERKEY.1, TOKEN.1] {
         assert!(place.log_lines_with(secret).is_empty());
     }
@@ -199,9 +199,9 @@ fn the_second_start_uses_the_file_and_names_the_ignored_variables() {
     let (config, paperkey) = (place.read("server.toml"), place.read("state/paperkey"));
     let serving = place.serve(&[&[("KB_TYPE", "pigeon"), ("KEYBASE_PAPERKEY", "other"), TOKEN]]);
     assert_eq!(serving.variables(), ["KBMFA_VARIABLES_TAKEN"]);
-    let warnings = place.log_lines_with("void");
+    let warnings = place.log_lines_with("which are ignored");
     assert_eq!(warnings.len(), 1, "{warnings:?}");
-    let names = "are void: AUTH_TOKEN, KBMFA_LISTEN, KBMFA_NAMES, KBMFA_STATE_DIR, KBMFA_STATUS_LISTEN, \
+    let names = "which are ignored: AUTH_TOKEN, KBMFA_LISTEN, KBMFA_NAMES, KBMFA_STATE_DIR, KBMFA_STATUS_LISTEN, \
                  KB_TYPE, KEYBASE_PAPERKEY";
     assert!(warnings[0].starts_with("<4>") && warnings[0].ends_with(names), "{warnings:?}");
     assert_eq!((place.read("server.toml"), place.read("state/paperkey")), (config, paperkey));
@@ -213,12 +213,12 @@ fn all_faults_are_reported_at_once_and_nothing_is_created() {
     let place = Place::new();
     let vars = [("KB_TYPE", "team"), ("KBMFA_NAMES", ""), ("AUTH_TOKEN_FILE", "/nowhere/token"), RANGES];
     assert_snapshot!(place.complaint(&[&vars]), @r#"
-    kbmfa-server: error: KBMFA_NAMES: missing: name what machines reach this server by, such as kbmfa.example,192.0.2.1
+    kbmfa-server: error: KBMFA_NAMES: missing: name the DNS names or addresses at which machines reach this server, such as kbmfa.example,192.0.2.1
     kbmfa-server: error: KB_TEAM: missing: name the team that the bot asks in
-    kbmfa-server: error: KEYBASE_USERNAME: missing: name the bot, a Keybase account that nobody approves with
+    kbmfa-server: error: KEYBASE_USERNAME: missing: name the bot, a Keybase account that no approver uses
     kbmfa-server: error: KEYBASE_PAPERKEY: missing: the bot logs in with its paper key; set this, or better KEYBASE_PAPERKEY_FILE
     kbmfa-server: error: AUTH_TOKEN_FILE: cannot read /nowhere/token: No such file or directory (os error 2)
-    hint: nothing was made; docs/operations.md has the table of the variables
+    hint: nothing was created; docs/operations.md has the table of the variables
     "#);
     place.assert_nothing_made();
     assert_snapshot!(place.complaint(&[&[PAPERKEY]]), @r#"
@@ -238,7 +238,7 @@ fn a_dotenv_file_says_the_same_and_the_environment_wins() {
     assert_eq!(serving.variables(), ["KBMFA_VARIABLES_TAKEN"]);
     assert!(place.read("server.toml").contains("team = \"acme\"\nchannel = \"general\"\n"));
     assert_eq!(place.read("state/paperkey"), "wave arrow hidden lunar\n");
-    assert!(place.log_lines_with("void").is_empty());
+    assert!(place.log_lines_with("which are ignored").is_empty());
 }
 
 #[test]
@@ -282,7 +282,7 @@ fn a_weak_token_is_ignored_and_the_server_starts() {
     let check = |vars: &[(&str, &str)], why: &str| {
         let place = Place::new();
         let serving = place.serve(&[&TEAM, &[PAPERKEY], vars]);
-        let warnings = place.log_lines_with("AUTH_TOKEN is not taken");
+        let warnings = place.log_lines_with("AUTH_TOKEN is not accepted");
         assert!(warnings.len() == 1 && warnings[0].contains(why), "{warnings:?}");
         assert!(
             !place.read("server.toml").contains("auth_token") && !place.path("state/auth_token").exists()

@@ -72,7 +72,7 @@ fn a_rule_names_its_own_approvers_and_explain_says_so() {
     assert_snapshot!(explained, @r"
     alice wants to enter web1 (no pool) through sshd from 192.0.2.7
     no employee has this account
-    rule on line 20: speaks: ask console:chief within 60 s at console
+    rule on line 20: applies: ask console:chief within 60 s at console
     verdict: ask console:chief within 60 s at console
     ");
 }

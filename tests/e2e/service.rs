@@ -36,7 +36,7 @@ fn a_reload_fails_when_the_running_server_cannot_take_the_change() {
         .server
         .append("[relay.keybase]\nusername = \"sshbot\"\npaperkey_file = \"/nowhere\"\nteam = \"acme\"\n");
     let why = world.server.try_reload().unwrap_err();
-    assert!(why.contains("takes a restart"), "{why}");
+    assert!(why.contains("needs a restart"), "{why}");
     world.server.wait_for_log("nothing was reloaded: [relay]");
 }
 

@@ -26,7 +26,7 @@ pub fn run(admin: &Admin) -> Result<(), Failure> {
     if !faults.is_empty() {
         let faults: Vec<_> = faults.iter().map(|fault| format!("{path}: {fault}")).collect();
         return Err(
-            Failure::new(faults.join("\n")).hint("`kbmfa-server policy explain` tells which rule speaks")
+            Failure::new(faults.join("\n")).hint("`kbmfa-server policy explain` shows which rule applies")
         );
     }
     check_relay(&config)?;
@@ -58,7 +58,7 @@ fn check_admin(config: &Config, path: &str) -> Result<(), Failure> {
     if faults.is_empty() {
         return Ok(());
     }
-    Err(Failure::new(faults.join("\n")).hint("until then only root sees and answers logins here"))
+    Err(Failure::new(faults.join("\n")).hint("until then only root can list and answer logins here"))
 }
 
 /// What the relay needs that can be seen without asking Keybase.

@@ -29,7 +29,8 @@ use variables::Variables;
 const DOTENV: &str = ".env";
 /// Most bytes of that file that are read.
 const DOTENV_BYTES_MAX: u64 = 64 * 1024;
-const OTHERS_CAN_WRITE: &str = "others can write to it; chown it to whoever starts the server, and chmod 600";
+const OTHERS_CAN_WRITE: &str = "others can write to it; chown it to the account that starts the server, and \
+                                chmod 600";
 /// Set for the new process: the variables have been handled.
 const DONE: &str = "KBMFA_VARIABLES_TAKEN";
 
@@ -54,7 +55,10 @@ pub fn take(admin: &Admin) -> Result<(), Failure> {
     let ignored = vars.ignored_beside_a_file().join(", ");
     if !is_absent && !ignored.is_empty() {
         let config = config.display();
-        log::warn!("{config} is there and decides alone; remove these variables, which are void: {ignored}");
+        log::warn!(
+            "{config} exists, so only it counts; remove these variables, which are ignored: \
+                    {ignored}"
+        );
     }
     if is_absent && vars.get("KB_TYPE").is_some() {
         initialise(admin, &vars)?;
@@ -101,7 +105,7 @@ fn initialise(admin: &Admin, vars: &Variables) -> Result<(), Failure> {
         convert(vars).map_or_else(|faults| (None, faults), |setup| (Some(setup), Vec::new()));
     faults.extend(unreadable);
     let Some(mut setup) = setup.filter(|_| faults.is_empty()) else {
-        let hint = "nothing was made; docs/operations.md has the table of the variables";
+        let hint = "nothing was created; docs/operations.md has the table of the variables";
         return Err(Failure::new(faults.join("\n")).hint(hint));
     };
     check_token_file(vars, &mut setup);
@@ -109,8 +113,8 @@ fn initialise(admin: &Admin, vars: &Variables) -> Result<(), Failure> {
     init::make(admin, &Plan { draft, secrets, owner: None })?;
     if let Some(why) = token_left_out {
         log::warn!(
-            "AUTH_TOKEN is not taken: {why}. Let each host join, which is better; or put a token into a file, and \
-             name it (auth_token_file) and the ranges of your hosts (auth_token_from) under [server] in {}",
+            "AUTH_TOKEN is not accepted: {why}. Let each host join; or put a token into a file, and name \
+             the file (auth_token_file) and the ranges of your hosts (auth_token_from) under [server] in {}",
             admin.config_path().display()
         );
     }
@@ -128,7 +132,7 @@ fn check_token_file(vars: &Variables, setup: &mut Setup) {
 /// Executes the same program with the same arguments, and an environment without the variables, because
 /// removing them would leave them in memory and in /proc/self/environ. Returns only if that fails. The log
 /// level is kept.
-#[expect(clippy::disallowed_methods, reason = "no other process: this one, once more")]
+#[expect(clippy::disallowed_methods, reason = "replaces this process, and starts no other")]
 fn start_over_without(vars: &Variables) -> Failure {
     let program = match env::current_exe() {
         Ok(program) => program,

@@ -110,9 +110,9 @@ fn explain(config: &Config, facts: &Facts) -> Explained {
         login: format!("{user} wants to enter {machine} ({pools}) through {service} from {from}"),
         person: match facts.person {
             Person::Unknown => "no employee has this account",
-            Person::Employee(_) => "the account is an employee's",
-            Person::Suspended => "the account is a suspended employee's",
-            Person::Removed => "the account was an employee's who was removed",
+            Person::Employee(_) => "the account belongs to an employee",
+            Person::Suspended => "the account belongs to a suspended employee",
+            Person::Removed => "the account belonged to a removed employee",
         },
         rules: rules_up_to_the_speaker(&config.policy.rules, &facts.subject),
         verdict: words(&policy::judge(&config.policy, facts)),
@@ -124,9 +124,9 @@ fn rules_up_to_the_speaker(rules: &[Rule], login: &Subject) -> Vec<Explanation> 
     for rule in rules {
         let fits = rule.fits(login);
         let says = match (&fits, &rule.says) {
-            (Err(mismatch), _) => format!("does not speak: {mismatch}"),
-            (Ok(()), Says::Exempt) => "speaks: let them in without asking".into(),
-            (Ok(()), Says::Ask(terms)) => format!("speaks: {}", ask(terms)),
+            (Err(mismatch), _) => format!("does not apply: {mismatch}"),
+            (Ok(()), Says::Exempt) => "applies: let them in without an ask".into(),
+            (Ok(()), Says::Ask(terms)) => format!("applies: {}", ask(terms)),
         };
         explained.push(Explanation { line: rule.line, speaks: fits.is_ok(), says });
         if fits.is_ok() {
@@ -152,11 +152,11 @@ fn words(verdict: &Verdict) -> String {
     match verdict {
         Verdict::Refuse(refusal) => format!("refuse ({})", refusal.code()),
         Verdict::Allow(Grounds::Exempt { line }) => {
-            format!("let in without asking, by the rule on line {line}")
+            format!("let in without an ask, by the rule on line {line}")
         }
         Verdict::Allow(Grounds::SameConnection) => "let in, the connection was approved".into(),
         Verdict::Ask(terms) => ask(terms),
-        Verdict::Stall => "hold, and ask nobody".into(),
-        Verdict::DryRun => "end the rehearsal".into(),
+        Verdict::Stall => "wait for the window, and ask nobody".into(),
+        Verdict::DryRun => "end the dry run".into(),
     }
 }

@@ -57,7 +57,7 @@ pub(super) fn channels(
         return sorted(channels);
     };
     if let Some(absent) = written.iter().find(|channel| !there_are(chat).any(|one| one == **channel)) {
-        let why = format!("there is no {absent} here: set kind = \"{absent}\" in [relay], or take it out");
+        let why = format!("there is no {absent} here: set kind = \"{absent}\" in [relay], or remove it");
         section.fault("channels", &why);
     }
     sorted(written)
@@ -91,9 +91,9 @@ fn replaced_keys(section: &Section<'_>, chat: &Chat) {
     let console = |counts: bool| match (chat, counts) {
         (Some(_), true) => "write channels = [\"keybase\", \"console\"]",
         (Some(_), false) => "write channels = [\"keybase\"]",
-        (None, true) => "take it out; without a chat the console is the only channel",
+        (None, true) => "remove it; without a chat the console is the only channel",
         (None, false) => {
-            "take it out; without a chat the console is the only channel, so name approvers = [..] instead"
+            "remove it; without a chat the console is the only channel, so name approvers = [..] instead"
         }
     };
     let when_down = |takes_over: bool| {
@@ -183,9 +183,9 @@ mod tests {
         server.toml:5: policy.rule.console: is no longer read: write channels = ["keybase"]
         "#);
         insta::assert_snapshot!(parse(&format!("{old}console_when_down = false\n")).unwrap_err(), @r#"
-        server.toml:2: policy.console: is no longer read: take it out; without a chat the console is the only channel
+        server.toml:2: policy.console: is no longer read: remove it; without a chat the console is the only channel
         server.toml:3: policy.console_when_down: is no longer read: write channels_when_down = ["console"]
-        server.toml:5: policy.rule.console: is no longer read: take it out; without a chat the console is the only channel, so name approvers = [..] instead
+        server.toml:5: policy.rule.console: is no longer read: remove it; without a chat the console is the only channel, so name approvers = [..] instead
         server.toml:6: policy.rule.console_when_down: is no longer read: take it out
         "#);
     }

@@ -76,7 +76,7 @@ fn look(path: &Path, readers: Readers, own: Uid, faults: &mut Vec<FileFault>) {
         Ok(on_the_way) => found.extend(on_the_way),
         Err(error) if error.kind() == io::ErrorKind::NotFound => {}
         Err(error) => {
-            let fix = format!("let the server's account look at the directories above {}", path.display());
+            let fix = format!("let the server's account enter the directories above {}", path.display());
             faults.push(FileFault { path: path.to_owned(), why: error.to_string(), fix });
         }
     }

@@ -74,7 +74,7 @@ impl Readiness {
             return Err(late.join("; "));
         }
         let found = tokio::time::timeout(READINESS_TIME, self.look()).await;
-        found.map_err(|_| format!("it could not be found out within {READINESS_TIME:?}"))?
+        found.map_err(|_| format!("the check took longer than {READINESS_TIME:?}"))?
     }
 
     async fn look(&self) -> Result<String, String> {
@@ -191,7 +191,7 @@ fn render(db: &Db, Live { readiness, sessions, seen, strangers }: &Live, stored:
     metric(
         "strangers_busy_total",
         "counter",
-        "Requests of strangers told to come back later.",
+        "Requests of unknown callers that were answered with busy.",
         load(&seen.busy),
     );
     metric("requests_total", "counter", "HTTP requests that came.", load(&seen.requests));
@@ -205,7 +205,7 @@ fn render(db: &Db, Live { readiness, sessions, seen, strangers }: &Live, stored:
     metric("db_commits_total", "counter", "Commits that they shared.", commits);
     metric("db_writes_failed_total", "counter", "Write transactions that failed.", db.failed_writes());
     metric("audit_events", "gauge", "Number of the newest audit event.", stored.newest_event.unsigned_abs());
-    let _ = writeln!(text, "# HELP kbmfa_logins_told_total Final states told to machines.");
+    let _ = writeln!(text, "# HELP kbmfa_logins_told_total Final states sent to machines.");
     let _ = writeln!(text, "# TYPE kbmfa_logins_told_total counter");
     for (state, count) in told {
         let state = format!("{state:?}").to_lowercase();
@@ -225,7 +225,7 @@ fn render(db: &Db, Live { readiness, sessions, seen, strangers }: &Live, stored:
 fn render_dates(dates: &Dates) -> String {
     let name = "kbmfa_certificate_not_after_seconds";
     let mut text =
-        format!("# HELP {name} When a certificate ends, in seconds since 1970.\n# TYPE {name} gauge\n");
+        format!("# HELP {name} When a certificate expires, in seconds since 1970.\n# TYPE {name} gauge\n");
     for (which, end) in dates.each() {
         let _ = writeln!(text, "{name}{{which=\"{which}\"}} {}", end.micros() / 1_000_000);
     }
@@ -234,8 +234,10 @@ fn render_dates(dates: &Dates) -> String {
 
 fn render_loops(loops: &[Silence]) -> String {
     let name = "kbmfa_loop_seconds_since_round";
-    let mut text =
-        format!("# HELP {name} Time since the loop last got round, in seconds.\n# TYPE {name} gauge\n");
+    let mut text = format!(
+        "# HELP {name} Time since the loop last finished a round, in seconds.\n# TYPE {name} \
+                 gauge\n"
+    );
     for silence in loops {
         let _ = writeln!(text, "{name}{{loop=\"{}\"}} {}", silence.name, silence.silent.as_secs_f64());
     }
@@ -265,7 +267,7 @@ mod tests {
         let silence =
             Silence { name: "sweep", silent: Duration::from_millis(20_250), bound: Duration::from_secs(20) };
         insta::assert_snapshot!(render_loops(&[silence]), @r#"
-        # HELP kbmfa_loop_seconds_since_round Time since the loop last got round, in seconds.
+        # HELP kbmfa_loop_seconds_since_round Time since the loop last finished a round, in seconds.
         # TYPE kbmfa_loop_seconds_since_round gauge
         kbmfa_loop_seconds_since_round{loop="sweep"} 20.25
         "#);
@@ -276,7 +278,7 @@ mod tests {
     fn the_dates_are_metrics() {
         let dates = Dates { server: Time::from_micros(5_000_000), ca: Some(Time::from_micros(7_000_000)) };
         insta::assert_snapshot!(render_dates(&dates), @r#"
-        # HELP kbmfa_certificate_not_after_seconds When a certificate ends, in seconds since 1970.
+        # HELP kbmfa_certificate_not_after_seconds When a certificate expires, in seconds since 1970.
         # TYPE kbmfa_certificate_not_after_seconds gauge
         kbmfa_certificate_not_after_seconds{which="server"} 5
         kbmfa_certificate_not_after_seconds{which="ca"} 7

@@ -76,7 +76,7 @@ fn a_relay_that_was_changed_takes_a_restart_and_changes_nothing_until_then() {
     world.server.start();
     world.server.set("policy", "min_role", "\"owner\"");
     world.server.reload();
-    world.server.wait_for_log("[relay] and min_role have changed, which takes a restart");
+    world.server.wait_for_log("[relay] and min_role have changed, which needs a restart");
     world.server.restart();
     let machine = world.machine().start();
     let asked = Asked::new(&world, &machine);

@@ -58,17 +58,18 @@ pub(super) fn findings(
     let server = match found {
         None => return vec![none_runs(is_well(before))],
         Some(Err(error)) => {
-            Finding::fault("server", format!("runs, and does not answer at {at}/readyz: {error}"))
+            Finding::fault("server", format!("runs, but does not answer at {at}/readyz: {error}"))
                 .fix("`journalctl -u kbmfa-server`, then `systemctl restart kbmfa-server`")
         }
         Some(Ok(Ready { is_ready: true, .. })) => Finding::ok("server", "runs, and is ready"),
         // The reason why it is not ready was reported before, with its fix.
         Some(Ok(_)) if !is_well(before) => {
-            Finding::weak("server", "runs, and is not ready for the reason above")
+            Finding::weak("server", "runs, but is not ready for the reason above")
         }
         Some(Ok(Ready { said, .. })) => {
-            let fix = "`journalctl -u kbmfa-server` says since when; if it does not pass, `systemctl restart kbmfa-server`";
-            Finding::fault("server", format!("runs, and is not ready: {said}")).fix(fix)
+            let fix = "`journalctl -u kbmfa-server` shows since when; if it lasts, run `systemctl restart \
+                       kbmfa-server`";
+            Finding::fault("server", format!("runs, but is not ready: {said}")).fix(fix)
         }
     };
     let mut findings = vec![server];
@@ -79,9 +80,12 @@ pub(super) fn findings(
 fn none_runs(is_well: bool) -> Finding {
     let fault = Finding::fault("server", "none runs on this state");
     if is_well {
-        fault.fix("`systemctl start kbmfa-server`; if it ends again, the end of `journalctl -u kbmfa-server` says why")
+        fault.fix(
+            "run `systemctl start kbmfa-server`; if it ends again, the end of `journalctl -u \
+                   kbmfa-server` has the reason",
+        )
     } else {
-        fault.fix("fix the faults listed above; then `systemctl start kbmfa-server`")
+        fault.fix("fix the faults listed above; then run `systemctl start kbmfa-server`")
     }
 }
 
@@ -115,7 +119,7 @@ mod tests {
     #[test]
     fn a_server_that_does_not_start_is_not_told_to_start_while_something_stands_in_its_way() {
         let fix = |is_well| none_runs(is_well).fix.unwrap();
-        assert!(fix(true).starts_with("`systemctl start kbmfa-server`"));
+        assert!(fix(true).starts_with("run `systemctl start kbmfa-server`"));
         assert!(fix(false).starts_with("fix the faults listed above"));
     }
 }

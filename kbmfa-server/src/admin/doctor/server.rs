@@ -22,19 +22,19 @@ pub(super) fn settings(config: &Config) -> Vec<Finding> {
     let mut findings = vec![Finding::ok("configuration", "every key is right")];
     if config.auth_token.is_some() {
         findings.push(
-            Finding::weak("AUTH_TOKEN", "is accepted: who has it can claim any name")
-                .fix("let each host join, then take auth_token_file out of [server]"),
+            Finding::weak("AUTH_TOKEN", "is accepted: anybody who has it can claim any name")
+                .fix("let each host join, then remove auth_token_file from [server]"),
         );
     }
     let policy = &config.policy;
     if config.chat.is_some() && policy.default.channels.contains(&Channel::Console) {
-        let found = "answers at the server's console count beside the chat's";
+        let found = "answers at the server's console count as well as those in the chat";
         findings.push(Finding::weak("console", found).fix("set channels = [\"keybase\"] in [policy]"));
     }
     if policy.default.approvers == Approvers::Anyone {
-        let found = "anybody who is asked may approve, their own login too";
+        let found = "anybody who is asked may approve, even their own login";
         findings.push(
-            Finding::weak("approvers", found).fix("set approvers = \"not-self\" and enter your employees"),
+            Finding::weak("approvers", found).fix("set approvers = \"not-self\" and add your employees"),
         );
     }
     if config.tells_console_approvers_apart() && !privileges::has_login() {
@@ -59,7 +59,7 @@ pub(super) fn settings(config: &Config) -> Vec<Finding> {
 pub(super) fn readable(path: &Path, state_dir: &Path) -> Vec<Finding> {
     if Uid::effective().is_root() {
         let found = format!("root, who owns {}", state_dir.display());
-        let fix = "give that folder and all in it to an account of its own, as which the packaged unit runs the server: \
+        let fix = "give that directory to a separate account, as which the packaged unit runs the server: \
                    `chown -R kbmfa: DIR`";
         return vec![Finding::weak("account", found).fix(fix)];
     }
@@ -75,7 +75,7 @@ pub(super) fn readable(path: &Path, state_dir: &Path) -> Vec<Finding> {
 pub(super) fn files(config: &Config, path: &Path) -> Vec<Finding> {
     let faults = config.file_faults(path);
     if faults.is_empty() {
-        return vec![Finding::ok("files", "nobody else can write to them, or read what is secret")];
+        return vec![Finding::ok("files", "nobody else can write to them, or read the secrets")];
     }
     faults.into_iter().map(|fault| Finding::fault("files", &fault).fix(fault.fix)).collect()
 }
@@ -90,13 +90,15 @@ pub(super) fn certificates(config: &Config) -> Vec<Finding> {
     };
     let now = SystemClock.now();
     let look = |(which, end)| {
-        let (what, found) = (format!("{which} certificate"), format!("ends on {end}"));
+        let (what, found) = (format!("{which} certificate"), format!("expires on {end}"));
         match due::validity(end, now) {
             Validity::Valid => Finding::ok(what, found),
             Validity::ExpiresSoon => {
-                Finding::weak(what, found).fix("docs/operations.md says how to replace it")
+                Finding::weak(what, found).fix("docs/operations.md describes how to replace it")
             }
-            Validity::Expired => Finding::fault(what, found).fix("docs/operations.md says how to replace it"),
+            Validity::Expired => {
+                Finding::fault(what, found).fix("docs/operations.md describes how to replace it")
+            }
         }
     };
     dates.each().map(look).collect()
@@ -113,13 +115,13 @@ pub(super) fn space(state_dir: &Path) -> Vec<Finding> {
     }
     vec![
         Finding::fault("disk", found)
-            .fix("make room: without it no login can be put on record, and all are refused"),
+            .fix("free some space: without it no login can be recorded, and all are refused"),
     ]
 }
 
 pub(super) fn database(db: &Db, quick: bool) -> Vec<Finding> {
     if quick {
-        return vec![Finding::ok("database", "opens; not read through")];
+        return vec![Finding::ok("database", "opens; not read completely")];
     }
     let faults = match db.check() {
         Ok(faults) => faults,

@@ -49,8 +49,8 @@ pub(super) fn convert(vars: &Variables) -> Result<Setup, Vec<String>> {
     if faults.is_empty() { Ok(setup) } else { Err(faults) }
 }
 
-const NO_RANGES: &str = "whoever has it can claim to be any machine, so it counts only from ranges that you name, and \
-                         KBMFA_AUTH_TOKEN_FROM names none";
+const NO_RANGES: &str = "anybody who has it can claim to be any machine, so it is accepted only from ranges \
+                         that you name, and KBMFA_AUTH_TOKEN_FROM names none";
 
 impl Setup {
     fn add(&mut self, row: &Row, vars: &Variables) -> Result<(), String> {
@@ -146,25 +146,25 @@ mod tests {
     #[test]
     fn all_faults_are_reported_at_once_with_their_variables() {
         insta::assert_snapshot!(from(&["KB_TYPE=pigeon"]).unwrap_err(), @r#"
-        KBMFA_NAMES: missing: name what machines reach this server by, such as kbmfa.example,192.0.2.1
+        KBMFA_NAMES: missing: name the DNS names or addresses at which machines reach this server, such as kbmfa.example,192.0.2.1
         KB_TYPE: write team or private
-        KEYBASE_USERNAME: missing: name the bot, a Keybase account that nobody approves with
+        KEYBASE_USERNAME: missing: name the bot, a Keybase account that no approver uses
         KEYBASE_PAPERKEY: missing: the bot logs in with its paper key; set this, or better KEYBASE_PAPERKEY_FILE
         "#);
         let bad = "KB_TYPE=team\nKB_TEAM=Acme\nKB_CHANNEL=ssh log\nKEYBASE_USERNAME=ssh-bot\nKEYBASE_PAPERKEY=one-two\n\
                    KBMFA_NAMES=kb mfa,a.example,-\nKBMFA_LISTEN=8443\nKBMFA_STATUS_LISTEN=0.0.0.0:1\n\
                    KBMFA_STATE_DIR=state\nAUTH_TOKEN_FILE=token\nKBMFA_AUTH_TOKEN_FROM=here";
         insta::assert_snapshot!(from(&[bad]).unwrap_err(), @r#"
-        KBMFA_NAMES: "kb mfa" is no DNS name or address such as kbmfa.example
+        KBMFA_NAMES: "kb mfa" is not a DNS name or address such as kbmfa.example
         KBMFA_LISTEN: write an address and a port, such as 0.0.0.0:8443
         KBMFA_STATUS_LISTEN: must be a loopback address: it answers anybody, without TLS
-        KBMFA_STATE_DIR: write the whole path, from / on
+        KBMFA_STATE_DIR: write the absolute path
         KB_TEAM: team name "Acme" is not valid: use the team's name as Keybase shows it in lower case, such as acme or acme.ops
         KB_CHANNEL: channel name "ssh log" is not valid: use 1 to 20 of letters, digits, hyphen and underscore
         KEYBASE_USERNAME: Keybase name "ssh-bot" is not valid: use 2 to 16 of a-z, 0-9 and underscore, starting with a letter or digit
-        KEYBASE_PAPERKEY: a paper key is words of letters with blanks between them
+        KEYBASE_PAPERKEY: a paper key consists of words of letters, separated by blanks
         KBMFA_AUTH_TOKEN_FROM: "here" is not an address or range such as 192.0.2.0/24
-        AUTH_TOKEN_FILE: write the whole path, from / on
+        AUTH_TOKEN_FILE: write the absolute path
         "#);
         for (vars, expected) in [
             ("KB_TYPE=team\nKB_TEAM=", "KB_TEAM: missing"),

@@ -55,11 +55,12 @@ pub(super) const TOKEN_FILE: Key = ("server", "auth_token_file");
 pub(super) const TOKEN_FROM: Key = ("server", "auth_token_from");
 const PAPERKEY_FILE: Key = ("relay.keybase", "paperkey_file");
 
-const NO_NAMES: &str = "missing: name what machines reach this server by, such as kbmfa.example,192.0.2.1";
+const NO_NAMES: &str = "missing: name the DNS names or addresses at which machines reach this server, such \
+                        as kbmfa.example,192.0.2.1";
 const NO_TYPE: &str = "write team or private";
 const NO_TEAM: &str = "missing: name the team that the bot asks in";
 const NO_USER: &str = "missing: name the Keybase user whom the bot asks";
-const NO_BOT: &str = "missing: name the bot, a Keybase account that nobody approves with";
+const NO_BOT: &str = "missing: name the bot, a Keybase account that no approver uses";
 const NO_PAPERKEY: &str =
     "missing: the bot logs in with its paper key; set this, or better KEYBASE_PAPERKEY_FILE";
 
@@ -90,7 +91,7 @@ fn text<T: FromStr<Err: Display> + Display>(value: &str) -> Result<Value, String
 fn hosts(value: &str) -> Result<Value, String> {
     let names = list(value, |name| match ServerName::try_from(name) {
         Ok(_) => Ok(name.into()),
-        Err(_) => Err(format!("{name:?} is no DNS name or address such as kbmfa.example")),
+        Err(_) => Err(format!("{name:?} is not a DNS name or address such as kbmfa.example")),
     })?;
     if names == Value::Array(Vec::new()) { Err(NO_NAMES.to_owned()) } else { Ok(names) }
 }
@@ -120,7 +121,7 @@ fn loopback(value: &str) -> Result<Value, String> {
 
 /// An absolute path.
 fn path(value: &str) -> Result<Value, String> {
-    only_if(Path::new(value).is_absolute(), value, "write the whole path, from / on")
+    only_if(Path::new(value).is_absolute(), value, "write the absolute path")
 }
 
 fn kind(value: &str) -> Result<Value, String> {
@@ -129,7 +130,7 @@ fn kind(value: &str) -> Result<Value, String> {
 
 fn words(value: &str) -> Result<Value, String> {
     let are_words = value.chars().all(|c| c.is_ascii_alphanumeric() || c == ' ');
-    only_if(are_words, value, "a paper key is words of letters with blanks between them")
+    only_if(are_words, value, "a paper key consists of words of letters, separated by blanks")
 }
 
 fn only_if(is_good: bool, value: &str, what_is_wrong: &str) -> Result<Value, String> {
