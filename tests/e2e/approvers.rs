@@ -22,7 +22,7 @@ use std::process::{Output, Stdio};
 const CONFIG: &str = "/etc/kbmfa/server.toml";
 const SOCKET: &str = "/run/kbmfa/admin.sock";
 
-/// What a peer of perl's does: it sends a frame with this text and prints what comes back.
+/// A peer in perl: sends a frame with this text and prints the reply.
 const ASK: &str = "use IO::Socket::UNIX; my $s = IO::Socket::UNIX->new(Peer => $ARGV[0]) or die \"connect: $!\\n\"; \
     syswrite $s, pack('N', length $ARGV[1]) . $ARGV[1]; local $/; print substr(<$s>, 4);";
 
@@ -126,7 +126,7 @@ impl Host {
         until(&format!("the log to say {what:?}"), || self.log().contains(what).then_some(()));
     }
 
-    /// What root's command line prints.
+    /// The output of root's command line.
     fn run_ok(&self, arguments: &[&str]) -> String {
         self.machine.exec(&[&["kbmfa-server"], arguments].concat())
     }
@@ -142,7 +142,7 @@ impl Host {
         self.machine.try_exec(&[&["env", "--chdir=/", "/run/as-user", &id, &id], command].concat())
     }
 
-    /// The command line as this user: what it printed, or what it complained about.
+    /// The command line as this user: its output, or its error.
     fn by(&self, user: &str, arguments: &[&str]) -> Result<String, String> {
         let output = self.as_user(user, &[&["kbmfa-server"], arguments].concat());
         let text = |bytes: Vec<u8>| String::from_utf8(bytes).unwrap();
@@ -154,7 +154,7 @@ impl Host {
         }
     }
 
-    /// The reply to a request as this user sends it, bare.
+    /// The raw reply to a request of this user.
     fn ask(&self, user: &str, request: &str) -> String {
         let output = self.as_user(user, &["perl", "-e", ASK, SOCKET, request]);
         String::from_utf8(output.stdout).unwrap() + &String::from_utf8(output.stderr).unwrap()
@@ -280,7 +280,8 @@ fn a_member_can_do_nothing_else() {
         host.by("alice", verb).unwrap_err();
     }
     assert_eq!(host.json(&["audit", "search", "--limit", "1000000"]), before, "nothing was done");
-    // Root, whom everybody with sudo can be, is nobody in particular at the socket; the database asks for the login uid.
+    // Root, which everybody with sudo can be, identifies nobody at the socket; in the database the login uid
+    // does.
     let by_root =
         host.machine.try_exec(&["kbmfa-server", "login", "approve", "00000000", "--socket", SOCKET]);
     let complaint = String::from_utf8(by_root.stderr).unwrap();
@@ -311,7 +312,7 @@ fn a_stranger_is_refused_and_named() {
 #[test]
 fn a_former_member_of_the_group_is_refused_at_the_next_request() {
     let host = Host::new("\"anyone\"");
-    // A session that goes on: it keeps the group for as long as it lives, and the kernel lets it connect.
+    // A running session keeps its groups, so the kernel still lets it connect.
     let script = format!(
         "$| = 1; {ASK} print \"\\n\"; while (!-e '/run/left') {{ select undef, undef, undef, 0.1 }} \
          $s = IO::Socket::UNIX->new(Peer => $ARGV[0]) or die \"connect: $!\\n\"; \

@@ -26,7 +26,7 @@ pub(crate) fn world(from: &str) -> World {
     world
 }
 
-/// A machine that has only the token, and claims to be web1.
+/// A machine with only the token, which claims to be web1.
 fn old_host(world: &World) -> Machine {
     let machine = world.machine().reporting().start();
     has_only_the_token(&machine);
@@ -82,7 +82,7 @@ fn the_token_is_refused_from_other_addresses_and_that_is_recorded() {
     machine.assert_nothing_left();
 }
 
-/// What the server says to `VERB` by somebody with this authorization.
+/// The server's answer to `VERB` with this authorization.
 fn ask(world: &World, verb: &str, authorization: &str, body: &str) -> String {
     let request = format!(
         "{verb} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\nKbmfa-Version: 1\r\n\

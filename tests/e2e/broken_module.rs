@@ -16,7 +16,7 @@ fn lets_nobody_in(fault: &str) {
             assert!([code, 255].contains(&finished.code), "{phase:?}: {} {}", finished.code, finished.stderr);
         }
         assert!(world.admin.logins(&[]).is_empty());
-        // Before the session phase sshd lets people in, and ends what they do there.
+        // Before the session phase sshd has let the person in, and it ends the session.
         let accepted = machine.sshd_log().matches("Accepted publickey for").count();
         assert!(accepted == 0 || phase == Phase::Session, "{phase:?}");
         machine.assert_nothing_left();

@@ -19,25 +19,26 @@ use std::mem::discriminant;
 use crate::auth_token;
 use record::STORIES;
 
-/// Fields of which only the type has to be the same: their values are of one moment or one server, or words for people.
+/// Fields of which only the type must be equal: their values depend on the time or the server, or are
+/// sentences.
 const ONLY_OF_THE_SAME_TYPE: [&str; 7] =
     ["cas", "expires_in_ms", "held_ms", "poll_grace_s", "say", "server_time_us", "window_s"];
 
-/// What today's server says to a recorded request.
+/// The answer of today's server to a recorded request.
 fn ask(world: &World, request: &str) -> String {
     let mut stream = wire::connect(&wire::tls(&world.server), world.server.port).unwrap();
     stream.write_all(request.as_bytes()).unwrap();
     String::from_utf8(message::read(&mut stream).unwrap()).unwrap()
 }
 
-/// The request with a token of this world in the place of the one that is used up.
+/// The request with a token of this world instead of the used one.
 fn with_token(request: &str, token: &str) -> String {
     let recorded = recording::body(request)["token"].as_str().unwrap().to_owned();
     assert_eq!(recorded.len(), token.len(), "a join token has another length: correct Content-Length here");
     request.replace(&recorded, token)
 }
 
-/// Somebody decides as somebody did then.
+/// Decides as in the recording.
 fn decide(world: &World, exchange: &Exchange) {
     let (Some(id), "GET /v1/logins/{id}") = (exchange.login(), exchange.route().as_str()) else { return };
     match exchange.answered()["state"].as_str().unwrap() {

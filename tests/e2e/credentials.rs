@@ -83,7 +83,7 @@ fn two_servers_on_one_state_share_a_certificate_and_one_of_them_renews_it() {
     }
     let line =
         |metrics: String| metrics.lines().find(|line| line.contains("which=\"server\"")).map(str::to_owned);
-    // The one that does not renew it may have put the old one in force before.
+    // The server that does not renew it may have loaded the old one before.
     until("the same certificate", || {
         let ends = [&world.server, &twin].map(|server| line(server.status("/metrics").unwrap()));
         (ends[0].is_some() && ends[0] == ends[1]).then_some(())

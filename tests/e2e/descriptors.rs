@@ -6,7 +6,7 @@ use kbmfa_tests::wait::until;
 use kbmfa_tests::world::World;
 use std::fs;
 
-/// What the descriptors of a process lead to.
+/// The targets of a process's descriptors.
 fn descriptors(pid: u32) -> Vec<String> {
     let Ok(entries) = fs::read_dir(format!("/proc/{pid}/fd")) else { return vec![] };
     let links = entries.flatten().filter_map(|entry| fs::read_link(entry.path()).ok());

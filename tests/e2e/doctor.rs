@@ -12,10 +12,10 @@ use serde_json::Value;
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 
-/// What an administrator adds besides the packaged lines when more than a few log in at once.
+/// What an administrator adds to the packaged lines for many logins at once.
 const STARTUPS: &str = "MaxStartups 100:30:300";
 
-/// Debian's own `/etc/pam.d/sshd`: that of Debian 13, which differs from Debian 12's in nothing that counts.
+/// Debian's own `/etc/pam.d/sshd`: that of Debian 13, which has no relevant difference from Debian 12's.
 fn debians() -> String {
     fs::read_to_string(built::trixie().join("etc/pam.d/sshd")).unwrap()
 }
@@ -52,7 +52,7 @@ impl Report {
         assert!(self.ok && ill.is_empty(), "{ill:#?}");
     }
 
-    /// Something of this level says this, and names a fix.
+    /// A finding of this level contains this text, and has a fix.
     #[track_caller]
     pub(crate) fn has(&self, level: &str, found: &str) {
         let is_it = |finding: &&Value| {
@@ -108,7 +108,7 @@ fn people_read_a_table_and_the_number_of_faults_below_it() {
     assert_eq!(String::from_utf8_lossy(&output.stderr), "kbmfa-host: error: 1 fault was found\n");
 }
 
-/// One line of ours in Debian's own stack, where the recipes say, and where they say it must not be.
+/// One line of the module in Debian's own stack, in the place that the recipes name and in others.
 #[test]
 fn the_place_in_debians_own_stack_decides() {
     let world = World::new();
@@ -218,7 +218,7 @@ fn an_account_that_may_not_log_in_is_refused_in_the_dry_run_too() {
     report.has("fault", "It is not known whose account this is");
     let (id, _) = world.admin.logins(&[]).remove(0);
     world.admin.assert_story(&id, &["login.opened", "login.denied"]);
-    // Nobody said that root is to log in, and somebody else may.
+    // root was only the default, and another account may log in.
     doctor(&machine, &[])
         .has("fault", "a login of root would be refused: It is not known whose account this is");
     let employee = ["employee", "add", "alice@example.com", "--name", "Alice", "--unix-name", "alice"];

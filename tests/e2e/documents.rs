@@ -31,16 +31,16 @@ fn part<'a>(page: &'a str, heading: &str) -> &'a str {
     rest.split("\n## ").next().unwrap()
 }
 
-/// The host on which the commands are typed.
+/// The host on which the commands run.
 struct Host {
     machine: Machine,
     pin: String,
-    /// In the place of the documents' 8443 and 8444: the network is everybody's here.
+    /// Instead of the documents' 8443 and 8444, because tests share the network.
     ports: [Port; 2],
 }
 
 impl Host {
-    /// Debian with both programs and the module built, and as little more as it takes.
+    /// Debian with both programs and the module built, and little else.
     fn new() -> Self {
         let machine = Machine::stand_in(Root::Debian12, Phase::Account, "account required pam_permit.so\n");
         for (program, place) in [
@@ -62,7 +62,7 @@ impl Host {
         let port = format!(":{}", self.ports[0].number);
         let command = command.replace("sha256:THE-PIN", &self.pin).replace(":8443", &port);
         match command.as_str() {
-            // There is no systemd here; what it does to our server is done by hand.
+            // There is no systemd here, so its part is done by hand.
             "systemctl stop kbmfa-server" => self.stop(),
             "systemctl start kbmfa-server" | "systemctl enable --now kbmfa-server" => self.start(),
             "systemctl restart kbmfa-server" => {
@@ -123,7 +123,7 @@ impl Host {
     }
 }
 
-/// True for what can be typed here; the rest builds, installs, or waits for a person.
+/// True for commands that can run here; the others build, install, or wait for a person.
 fn is_typed(command: &str) -> bool {
     let waits = ["kbmfa-server login watch", "kbmfa-server login approve 3f9a2c1e"];
     let begins = ["kbmfa-", "useradd ", "(umask", "install -m 755 kbmfa-server.new", "install -d "];
@@ -269,7 +269,7 @@ fn pages() -> Vec<(PathBuf, String)> {
     pages.map(|path| (path.clone(), fs::read_to_string(path).unwrap())).collect()
 }
 
-/// The verbs and options of a command, without what the person fills in.
+/// The verbs and options of a command, without placeholders.
 fn words(command: &str) -> (Vec<&str>, Vec<&str>) {
     let words: Vec<&str> =
         command.split_whitespace().take_while(|word| !["#", ">", "|", "..."].contains(word)).collect();

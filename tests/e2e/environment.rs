@@ -23,7 +23,7 @@ const PAPERKEY: (&str, &str) = ("KEYBASE_PAPERKEY", "wave arrow hidden lunar");
 const TOKEN: (&str, &str) = ("AUTH_TOKEN", "an-old-token-of-all-hosts");
 const RANGES: (&str, &str) = ("KBMFA_AUTH_TOKEN_FROM", "127.0.0.0/8");
 
-/// An empty directory in which the server is started, and where it makes what it makes.
+/// An empty working directory for the server.
 struct Place {
     dir: TempDir,
     port: Port,
@@ -69,7 +69,7 @@ impl Place {
         Serving { child }
     }
 
-    /// What it says when it does not start.
+    /// Its error when it does not start.
     fn complaint(&self, vars: &[&[(&str, &str)]]) -> String {
         let output = self.command(brief(built::server()), vars).output().unwrap();
         assert!(!output.status.success());
@@ -90,7 +90,7 @@ impl Place {
         self.read("log").lines().filter(|line| line.contains(text)).map(str::to_owned).collect()
     }
 
-    /// Nothing was made, but for what the test itself put there.
+    /// Only the test's own files are there.
     fn assert_nothing_made(&self) {
         assert!(!self.path("server.toml").exists() && !self.path("state").exists());
     }
@@ -102,7 +102,7 @@ struct Serving {
 }
 
 impl Serving {
-    /// The names of its variables, of those that say anything about this program.
+    /// The names of its variables that belong to this program.
     fn variables(&self) -> Vec<String> {
         let environ = fs::read(format!("/proc/{}/environ", self.child.id())).unwrap();
         let environ = String::from_utf8(environ).unwrap();

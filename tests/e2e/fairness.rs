@@ -29,7 +29,7 @@ fn post(client: &Client, route: &str, header: &str, body: &str) -> String {
     client.send(&format!("{head}{header}Content-Length: {length}\r\n\r\n{body}"))
 }
 
-/// That many alarms, none of which is true, with ids from `first` on.
+/// This many false alarms, with ids from `first` on.
 fn alarms(first: usize) -> String {
     let one = |n: usize| {
         format!(

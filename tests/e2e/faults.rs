@@ -10,22 +10,22 @@ mod module;
 mod server;
 mod wire;
 
-/// What ssh and sshd themselves may take beside the module, on a slow and busy computer.
+/// Time that ssh and sshd need besides the module, on a slow and busy computer.
 pub(crate) const SSHD: Duration = Duration::from_secs(5);
 
-/// What the person reads of a server that is there and no good.
+/// The person's text for a server that answers wrongly.
 pub(crate) const DOES_NOT_WORK: &str = "the approval server does not work properly.";
 
-/// What the person reads when the machine's deadline has passed.
+/// The person's text when the machine's deadline has passed.
 pub(crate) const NOT_IN_TIME: &str = "Nobody approved your login in time.";
 
-/// How a login has to be refused at a machine in the account phase.
+/// The expected refusal of a login in the account phase.
 pub(crate) struct Refusal<'a> {
     /// What the person reads.
     pub(crate) prompt: &'a str,
     /// What the system log says.
     pub(crate) log: &'a str,
-    /// All the time that the module may take.
+    /// Longest time of the module.
     pub(crate) within: Duration,
 }
 
@@ -35,7 +35,7 @@ impl Refusal<'_> {
         self.meets_login(machine, || machine.ssh("alice", &["echo", "in"]));
     }
 
-    /// The same with a login of another kind.
+    /// The same with another kind of login.
     pub(crate) fn meets_login(&self, machine: &Machine, login: impl FnOnce() -> Login) {
         let (finished, took) = timed(|| login().wait());
         assert_eq!((finished.stdout.as_str(), finished.code), ("", 255), "{}", finished.stderr);

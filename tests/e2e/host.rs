@@ -8,7 +8,7 @@ use kbmfa_tests::terminal::Terminal;
 use kbmfa_tests::world::World;
 use serde_json::Value;
 
-/// What `kbmfa-host` prints and how it ends: exit status, standard output, standard error.
+/// The result of `kbmfa-host`: exit status, standard output, standard error.
 fn host(machine: &Machine, words: &[&str]) -> (i32, String, String) {
     let output = machine.try_exec(&[&["kbmfa-host"], words].concat());
     let text = |bytes: Vec<u8>| String::from_utf8(bytes).unwrap();

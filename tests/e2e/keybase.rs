@@ -54,7 +54,7 @@ impl<'a> Asked<'a> {
         assert!(let_in(&self.login.wait()));
     }
 
-    /// It is still asked: nothing that was said so far counts.
+    /// It is still pending: no answer so far counts.
     fn assert_waits(&self) {
         assert_eq!(self.world.admin.state(&self.id), "pending");
     }
@@ -64,7 +64,7 @@ fn let_in(finished: &Finished) -> bool {
     (finished.stdout.as_str(), finished.code) == ("in\n", 0)
 }
 
-/// Waits until the message has become the verdict, and shows the room.
+/// Waits until the message shows the decision, and returns the channel's view.
 fn verdict(world: &ChatWorld, state: &str) -> String {
     world.chat.message(&format!("was *{state}*"));
     world.chat.seen()

@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use crate::story::CANCELLED;
 
-/// What the recipes have for su.
+/// The recipe for su.
 const SU: &str = "auth requisite pam_unix.so\nauth required pam_kbmfa.so first_factor=stack\n\
     account required pam_unix.so\nsession required pam_permit.so\n";
 
@@ -19,7 +19,7 @@ const SU: &str = "auth requisite pam_unix.so\nauth required pam_kbmfa.so first_f
 /// it would find out by itself.
 const SOON: Duration = Duration::from_secs(8);
 
-/// What would leave a trace if it ran.
+/// A command that leaves a trace if it runs.
 const SUDO: &str = "sudo -p Password: touch /tmp/ran";
 const SU_TO_BOB: &str = "su bob -c 'touch /tmp/ran'";
 
@@ -36,7 +36,7 @@ fn with_su(machine: Machine) -> Machine {
     machine
 }
 
-/// Who types what: bob becomes root by sudo, alice becomes bob by su; both type bob's password.
+/// bob becomes root by sudo, alice becomes bob by su; both type bob's password.
 fn people() -> [(&'static str, &'static str, &'static str); 2] {
     [("bob", "sudo", SUDO), ("alice", "su", SU_TO_BOB)]
 }
@@ -137,7 +137,7 @@ fn a_signal_to_sudo_or_su_ends_the_ask_and_a_later_approval_runs_nothing() {
     }
 }
 
-/// A closed pipe in front of it, or a reader that has left, is no person that has left.
+/// A closed input pipe, or a reader that has left, does not mean that the person has left.
 #[test]
 fn a_command_whose_output_nobody_reads_still_waits_for_its_approval() {
     let world = World::new();

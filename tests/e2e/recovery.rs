@@ -14,7 +14,7 @@ use tempfile::TempDir;
 
 use crate::credentials::gets_in;
 
-/// Whose the state directory is in these stories.
+/// Owner of the state directory in these tests.
 const OWNER: &str = "nobody";
 const GROUP: &str = "nogroup";
 
@@ -27,7 +27,7 @@ fn commands(heading: &str) -> Vec<String> {
     block.lines().map(str::to_owned).collect()
 }
 
-/// A server whose host is lost: its configuration is there again, and a folder of root's with what was kept.
+/// A server whose host is lost: its configuration is restored, and root has a directory with the kept files.
 struct Lost {
     world: World,
     machine: Machine,

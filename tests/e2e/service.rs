@@ -9,7 +9,7 @@ use kbmfa_tests::world::World;
 use std::fs;
 use std::time::Duration;
 
-/// A watchdog that has no part in these stories.
+/// A watchdog period that does not matter in these tests.
 const WATCHDOG_MS: u32 = 30_000;
 
 #[test]
@@ -27,7 +27,7 @@ fn a_reload_fails_with_the_reason_when_the_configuration_is_wrong_and_changes_no
     world.server.wait_for_log("configuration and certificate read again");
 }
 
-/// The file alone is in order here; only the server that runs can tell.
+/// The file itself is valid; only the running server can detect the change.
 #[test]
 fn a_reload_fails_when_the_running_server_cannot_take_the_change() {
     let world = World::new();

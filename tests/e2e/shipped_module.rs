@@ -4,7 +4,7 @@ use kbmfa_tests::built;
 use kbmfa_tests::process::{brief, run};
 use std::fs;
 
-/// A thing that sshd loads should stay small. Grown past this, look for what came in.
+/// The module should stay small. If it exceeds this, look for the cause.
 const SIZE_MAX: u64 = 1_800_000;
 
 /// The newest C library that it needs: Debian 12, Ubuntu 22.04 and RHEL 9 have this or a newer one.

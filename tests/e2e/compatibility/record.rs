@@ -32,7 +32,7 @@ fn record() {
     }
 }
 
-/// Every word between this world's server and its only machine.
+/// All messages between this world's server and its only machine.
 struct Recorder {
     world: World,
     between: Between,
@@ -52,7 +52,7 @@ impl Recorder {
         assert_eq!(login.wait().code, 0);
     }
 
-    /// Waits until so many exchanges with this route have their answers.
+    /// Waits until this many exchanges with this route have their answers.
     fn wait_for(&self, route: &str, count: usize) {
         let heard = || self.between.recorded().iter().filter(|exchange| exchange.route() == route).count();
         until("the machine to be answered", || (heard() == count).then_some(()));
@@ -64,7 +64,7 @@ impl Recorder {
     }
 }
 
-/// What `kbmfa-host` says, a dry run included.
+/// The messages of `kbmfa-host`, including a dry run.
 fn host() -> Vec<Exchange> {
     let recorder = Recorder::of(World::new(), |machine| machine.phase(Phase::Account).reporting());
     for verb in ["status", "refresh", "doctor"] {
@@ -102,12 +102,12 @@ fn hung_up() -> Vec<Exchange> {
     recorder.world.admin.wait_for_state(&id, "cancelled");
     recorder.wait_for("DELETE /v1/logins/{id}", 1);
     let mut exchanges = recorder.finish();
-    // The module has left its poll: whether that is answered is chance, and nobody reads it.
+    // The module has given up its poll: whether it is answered is random, and nobody reads it.
     exchanges.retain(|exchange| !exchange.route().starts_with("GET /v1/logins"));
     exchanges
 }
 
-/// A login that was let in while there was no server, and its session, told with the next login.
+/// A login that was let in without a server, and its session, reported with the next login.
 fn late_reports() -> Vec<Exchange> {
     let recorder = Recorder::of(World::new(), |machine| machine.phase(Phase::Account).reporting());
     recorder.machine.set("on_unreachable", "\"allow\"");

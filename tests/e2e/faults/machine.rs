@@ -17,7 +17,7 @@ use kbmfa_tests::login::Login;
 use kbmfa_tests::machine::Machine;
 use kbmfa_tests::recipe::{self, FREE, PASSWORD_OF_BOB};
 
-/// What the person reads when something on the machine keeps the module from asking.
+/// The person's text when a fault of the machine keeps the module from asking.
 const NOT_SET_UP: &str = "Your login needs an approval, and this machine is not set up to ask for it.";
 
 /// A machine whose sshd asks nobody. su to bob needs bob's password and an approval.
@@ -29,7 +29,7 @@ fn with_su(machine: MachineBuilder) -> Machine {
     machine
 }
 
-/// alice becomes bob, in a shell that does something before.
+/// alice becomes bob, in a shell that first runs a command.
 fn su(machine: &Machine, before: &str) -> Login {
     machine.ssh("alice", &[&format!("{before}\nexec su bob -c 'id -un' < /tmp/right")])
 }

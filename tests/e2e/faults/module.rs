@@ -20,19 +20,19 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
 use std::time::Duration;
 
-/// The deadline of the application's bed, and what strace and a busy computer may take besides.
+/// The deadline of the application's bed, and extra time for strace and a busy computer.
 const LONGEST: Duration = Duration::from_secs(6 + 6);
 
-/// So many at once: a login mostly waits.
+/// This many at once, because a login mostly waits.
 const AT_ONCE: usize = 4;
 
-/// The first file that the module reads: what comes before is libpam's work.
+/// The first file that the module reads: calls before it are libpam's.
 const FIRST_FILE: &str = "pam.toml";
 
-/// The last thing that it does is to log; what comes after is the application's work.
+/// Its last action is to log: calls after it are the application's.
 const SYSLOG: [&str; 2] = ["/dev/log\"", "pam_kbmfa("];
 
-/// Whom a rule lets in at once, and whom the server turns away at once since nobody may answer for them.
+/// A user whom a rule exempts, and one whom the server refuses at once because nobody may answer.
 const APPROVED: &str = "root";
 const DENIED: &str = "nobody";
 
@@ -69,7 +69,7 @@ fn is_thorough() -> bool {
     env::var_os("KBMFA_THOROUGH").is_some()
 }
 
-/// How many logins ended how.
+/// Number of logins by outcome.
 type Ends = BTreeMap<String, usize>;
 
 /// How a login has to end.
@@ -80,7 +80,7 @@ enum Due {
     Either,
 }
 
-/// Has one login for each fault. Each has to end in time, and as it is due.
+/// Runs one login for each fault. Each must end in time, as expected.
 fn logins<F: Display + Sync>(
     faults: &[F],
     login: impl Fn(&F) -> Ran + Sync,

@@ -54,7 +54,7 @@ fn is_opened_once<T>(
     machine.assert_nothing_left();
 }
 
-/// Keeps the server from committing anything.
+/// Prevents commits of the server.
 fn lock(world: &World) -> Lock {
     Lock::on(&world.server.state_dir)
 }

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use super::{Asked, let_in, verdict};
 
-/// alice logs in while this is wrong with `method`, and bob approves what is asked.
+/// alice logs in while `method` has this fault, and bob approves.
 fn asked_once_in_spite_of(kind: FaultKind, method: &str) {
     let world = ChatWorld::new();
     let machine = world.machine().start();
@@ -52,7 +52,7 @@ fn a_read_or_an_edit_that_fails_is_tried_again() {
     }
 }
 
-/// bob's answer meets a listener of which this is true.
+/// bob answers while the listener has this fault.
 fn heard_in_spite_of(kind: FaultKind) {
     let world = ChatWorld::new();
     let machine = world.machine().start();
@@ -215,7 +215,7 @@ fn the_server_that_is_left_goes_on_with_keybase_and_posts_nothing_twice() {
     machine.assert_nothing_left();
 }
 
-/// Several heart-beats and several starts of the service fail meanwhile.
+/// Several health checks and several starts of the service fail meanwhile.
 const LASTING: Duration = Duration::from_secs(20);
 
 #[test]

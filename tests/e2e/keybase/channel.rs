@@ -43,7 +43,7 @@ fn a_reaction_that_looks_like_a_yes_gets_one_reply_with_what_counts() {
     for reaction in [":thumbsup:", "yes", ":ok_hand:"] {
         asked.answer("bob", reaction);
     }
-    // Neither talk nor a reader's shape is answered.
+    // Neither other reactions nor those of a reader get a reply.
     asked.answer("carol", ":thumbsup:");
     asked.answer("dave", ":eyes:");
     world.chat.message("`bob`: that reaction decides nothing. To answer, click Approve or Deny below");
@@ -79,7 +79,7 @@ fn a_deleted_ask_is_announced_in_the_channel_and_in_the_audit_log() {
 #[test]
 fn an_ask_mentions_the_configured_people_and_its_decision_mentions_nobody() {
     let mut world = ChatWorld::with(&[("relay.keybase", "mention", "\"here\"")], "");
-    // The model holds each notification against the server; here one is wanted.
+    // The model complains about each notification; here one is intended.
     world.chat = world.chat.unjudged();
     let machine = world.machine().start();
     let asked = Asked::new(&world, &machine);

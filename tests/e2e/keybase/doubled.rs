@@ -14,7 +14,7 @@ use super::{SHORT_WINDOW, let_in};
 /// Longer than any story.
 const HOUR: Duration = Duration::from_secs(3600);
 
-/// What a message says that is one too many.
+/// The text of a surplus message.
 const COPY: &str = "was asked about twice by accident";
 
 /// The numbers of the messages about this login, the oldest first.
@@ -112,7 +112,7 @@ fn a_message_that_arrives_after_its_login_ended_becomes_the_verdict() {
     let login = machine.ssh("alice", &["echo", "in"]);
     let id = world.admin.only_login();
     assert_eq!(login.wait().code, 255);
-    // The server looks for it as long as it may arrive, and gives it up then.
+    // The server searches for it as long as it may arrive, and then gives up.
     pass(Duration::from_secs(20));
     world.chat.release().unwrap();
     let copy = world.chat.message(&format!("Login `{}`", &id[..8]));

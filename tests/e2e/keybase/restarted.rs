@@ -54,7 +54,7 @@ fn a_service_that_a_killed_server_left_behind_is_ended_and_not_waited_for() {
     world.server.kill();
     let left = world.chat.services().unwrap();
     assert_eq!(left.len(), 1, "the service outlives a server that is killed");
-    // Nothing reaches it by its socket any more; it still holds the lock of its home.
+    // It is no longer reachable by its socket, but holds the lock of its home.
     let socket = world.server.state_dir.join("keybase/.config/keybase/keybased.sock");
     std::fs::remove_file(socket).unwrap();
     world.server.start();

@@ -47,7 +47,7 @@ fn su_asks_after_the_password_and_obeys_the_answer() {
     machine.assert_nothing_left();
 }
 
-/// Whether a process would die of a write to a connection that the other side has left.
+/// Whether a write to a closed connection would kill a process (SIGPIPE).
 fn dies_of_sigpipe(pid: u32) -> bool {
     let status = fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
     let set = |name: &str| {

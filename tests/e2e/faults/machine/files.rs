@@ -12,14 +12,14 @@ use std::time::Duration;
 use super::NOT_SET_UP;
 use crate::faults::Refusal;
 
-/// One way to break the file at a path, and what the log then says of it.
+/// One way to break the file at a path, and the log line that it causes.
 type Fault = (fn(&Path), &'static str);
 
 const CONFIG: &str = "/etc/kbmfa/pam.toml";
 const CREDENTIAL: &str = "/etc/kbmfa/credential";
 const CA: &str = "/etc/kbmfa/ca.pem";
 
-/// What breaks any of them.
+/// Ways to break any of them.
 const OF_ANY: [Fault; 9] = [
     (|path| fs::remove_file(path).unwrap(), "No such file or directory (os error 2)"),
     (replaced_by_a_directory, "it is not a regular file"),
@@ -96,7 +96,7 @@ fn each_fault_is_named_and_refused(file: &str, faults: impl IntoIterator<Item = 
     assert_eq!(login.wait().stdout, "in\n", "the file was sound again");
 }
 
-/// What is logged about one refusal after `before` others: what is wrong, and that it was refused.
+/// The log lines of one refusal after `before` others: the fault, and the refusal.
 fn assert_named(machine: &Machine, before: usize, file: &str, log: &str) {
     machine.syslog.so_many_with(before + 1, "user alice from 127.0.0.1: refused, not configured properly");
     let lines = machine.syslog.lines().split_off(2 * before);

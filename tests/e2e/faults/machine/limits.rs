@@ -76,7 +76,7 @@ fn a_process_that_is_out_of_descriptors_while_it_waits_waits_on() {
     let limit = |count: &str| run(brief("prlimit").args(["--pid", &pid, &format!("--nofile={count}:")]));
     limit("3");
     world.server.restart();
-    // The system log needs a descriptor, too: that nobody comes back is all that can be seen.
+    // The system log needs a descriptor, too, so only the refusal is visible.
     pass(Duration::from_secs(2));
     assert!(connected_to(world.server.port, machine.processes()).is_empty());
     assert!(login.running());

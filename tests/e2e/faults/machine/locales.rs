@@ -22,7 +22,7 @@ fn under(locales: &[(&str, &str)]) -> String {
     format!("{make}wait\nexport LC_ALL={}\n", locales[0].0)
 }
 
-/// The locales that a process has taken up: libc then has their files in its memory.
+/// The locales that a process uses: libc has mapped their files.
 fn in_force(pid: u32) -> BTreeSet<String> {
     let maps = fs::read_to_string(format!("/proc/{pid}/maps")).unwrap();
     let of_locale = |line: &str| Some(line.split_once("/usr/lib/locale/")?.1.split('/').next()?.to_owned());
@@ -46,7 +46,7 @@ fn no_locale_of_the_caller_changes_anything() {
         world.admin.assert_story(&id, &LET_IN);
     }
 
-    // Where libc's catalogues are installed, it words an error in that language; the number is the same in all.
+    // If libc's catalogues are installed, error texts are in that language; the numbers are the same.
     fs::remove_file(machine.path("/etc/kbmfa/credential")).unwrap();
     let logins: Vec<_> = all.map(|(locale, _)| su(&machine, &format!("export LC_ALL={locale}"))).collect();
     for login in logins {

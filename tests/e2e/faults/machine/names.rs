@@ -27,7 +27,7 @@ const ODD: [&str; 9] = [
     "Zoë日本",
 ];
 
-/// What nobody is shown.
+/// Characters that must never be displayed.
 const UNSPEAKABLE: [&[u8]; 7] = [
     b"alice\nroot",
     b"alice\rroot",
@@ -43,10 +43,10 @@ const CALLED_FOR_ANYBODY: &str =
     "auth required pam_kbmfa.so first_factor=stack\naccount required pam_unix.so\n";
 const SSHD_LINES: &str = "AuthenticationMethods keyboard-interactive:pam\nMaxStartups 100";
 
-/// What a host's name must not be.
+/// Malicious host names.
 const HOST: &str = "a\u{1b}[2J\u{202e}$(reboot).example";
 
-/// Nothing in it moves a cursor, hides, or turns what comes after it.
+/// It contains no control, invisible or direction characters.
 fn assert_clean(text: &str) {
     let unclean = |c: &char| (c.is_control() && *c != '\n') || "\u{202e}\u{200b}".contains(*c);
     assert_eq!(text.chars().find(unclean), None, "{text:?}");

@@ -35,7 +35,7 @@ fn a_signal_to_the_waiting_process_lets_nobody_in_and_cancels_the_login() {
     assert_eq!(logins.len(), 2 * machines.len());
     for (id, _) in logins {
         world.admin.assert_story(&id, &CANCELLED);
-        // The module had no time to say so; the server found out by itself.
+        // The module had no time to cancel; the server noticed by itself.
         assert_eq!(world.admin.login(&id)["reason"], "machine-gone");
     }
     for machine in machines {

@@ -31,7 +31,7 @@ const BEYOND_LOGIN_GRACE_TIME: Duration = Duration::from_secs(8);
 
 const TOO_LATE: &str = "was approved, but this machine collected the approval too late.";
 
-/// A login that waits, and whose process stands still.
+/// A waiting login with a stopped process.
 struct Standing<'a> {
     machine: &'a Machine,
     login: Login,
@@ -43,22 +43,23 @@ impl Standing<'_> {
     fn goes_on(self) -> Finished {
         self.stopped.go_on();
         let (finished, took) = timed(|| self.login.wait());
-        // sshd keeps who fails in the auth phase waiting for up to as long as that has taken (`ensure_minimum_time_since`).
+        // sshd delays a failure in the auth phase by up to the time that it took
+        // (`ensure_minimum_time_since`).
         let phase = self.machine.phase;
         assert!(took <= SSHD || phase == Phase::Auth, "{phase:?}: it took {took:?}");
         finished
     }
 
-    /// It runs again, and nobody gets in.
+    /// Continues it; nobody gets in.
     fn ends_refused(self, told: &str, log: &str) {
         let (machine, phase) = (self.machine, self.machine.phase);
         let finished = self.goes_on();
         assert_eq!(finished.stdout, "", "{phase:?}: let in");
         assert_ne!(finished.code, 0, "{phase:?}");
-        // Dead of sshd's signal, it says and logs nothing.
+        // Killed by sshd's signal, it displays and logs nothing.
         if phase != Phase::Auth {
             machine.syslog.lines_with(log);
-            // sshd has let them in already, and there are no words.
+            // sshd has let them in already, and displays nothing.
             assert!(finished.stderr.contains(told) || phase == Phase::Session, "{phase:?}: {finished:?}");
         }
     }
@@ -86,7 +87,7 @@ fn stand_still<'a>(world: &World, machines: &'a [Machine]) -> Vec<Standing<'a>> 
     machines.iter().map(stop).collect()
 }
 
-/// Somebody approves while it stands still, and the server hands the approval to its socket.
+/// The login is approved while the process is stopped, and the approval arrives in its socket.
 fn approve(world: &World, id: &str) {
     world.admin.approve(id);
     world.admin.assert_story(id, &LET_IN);
@@ -151,7 +152,7 @@ fn an_approval_during_a_stop_beyond_the_grace_has_expired() {
     assert_nothing_left(&machines);
 }
 
-/// Somebody who may not log in any more must not get in by what lies in the socket.
+/// A suspended person must not get in by an approval in the socket.
 #[test]
 fn a_suspension_revokes_an_earlier_approval() {
     let world = World::new();
@@ -210,7 +211,7 @@ fn in_the_session_phase_login_grace_time_is_over_and_a_fresh_approval_lets_in() 
     assert_nothing_left(&machines);
 }
 
-/// People may stop a su that they have started, and let it go on when it suits them.
+/// People can stop a su that they have started, and continue it later.
 #[test]
 fn who_stops_their_su_cannot_keep_an_approval_for_later() {
     let world = World::with(&SHORT_GRACE);

@@ -17,7 +17,8 @@ use crate::faults::Refusal;
 use crate::sessions::{heard, sessions_of};
 use crate::story::LET_IN;
 
-/// Variables that other programs obey. `EAR` is a port at which nobody may knock, `/tmp/stranger.pem` another CA.
+/// Variables that other programs use. `EAR` is a port to which nobody may connect, `/tmp/stranger.pem`
+/// another CA.
 const HOSTILE: &str = "
 export LD_LIBRARY_PATH=/tmp LD_PRELOAD=/tmp/none.so
 export RUST_BACKTRACE=full RUST_LOG=trace RUST_MIN_STACK=1 MALLOC_PERTURB_=165
@@ -29,7 +30,7 @@ export KBMFA_CONFIG=/tmp/pam.toml KBMFA_SERVER=https://127.0.0.1:EAR KBMFA_ON_UN
 export LC_ALL=tr_TR.UTF-8 LANGUAGE=tr TMPDIR=/nonexistent HOME=/nonexistent
 ";
 
-/// Somewhere that nobody may turn to.
+/// A port to which nobody may connect.
 struct Ear(TcpListener);
 
 impl Ear {
@@ -116,13 +117,13 @@ fn nothing_in_the_environment_of_su_changes_anything() {
     machine.assert_nothing_left();
 }
 
-/// What somebody would have others believe.
+/// Forged values.
 const FORGED: &str = "SSH_CONNECTION DEFAULT=\"192.0.2.1 50000 192.0.2.2 22\"
 SSH_AUTH_INFO_0 DEFAULT=\"publickey ssh-ed25519 AAAAforged\"
 FORGED DEFAULT=forged
 ";
 
-/// alice says so in a file in her home, and Debian 12 has `pam_env` read it.
+/// alice writes them in a file in her home, which `pam_env` of Debian 12 reads.
 fn forges(machine: &Machine) {
     fs::write(machine.path("/home/alice/.pam_environment"), FORGED).unwrap();
 }

@@ -9,7 +9,7 @@ use kbmfa_tests::strace::{Calls, Injection, Trace, calls_between};
 use kbmfa_tests::world::World;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-/// What may become of a call: errors that Linux gives, an end of file, nothing ready, everything ready.
+/// Results of a faulty call: errors that Linux returns, an end of file, nothing ready, everything ready.
 pub(super) fn faults(call: &str) -> &'static [&'static str] {
     match call {
         "brk" | "mmap" | "mprotect" | "mremap" | "munmap" => &["error=ENOMEM"],
@@ -24,8 +24,8 @@ pub(super) fn faults(call: &str) -> &'static [&'static str] {
     }
 }
 
-/// Each call with each fault, alone. In `make soak` also each with all that come after it; EINTR for ever is nothing
-/// that Linux does.
+/// Each call with each fault, alone. In `make soak` also each with all later ones; Linux never returns EINTR
+/// forever.
 fn injections(calls: &Calls) -> Vec<Injection> {
     let mut found = vec![];
     for (call, range) in calls {
@@ -76,7 +76,7 @@ fn sweep(
     let ends = logins(&injections, login, due);
     let (all, took_place) = (injections.len(), took_place.into_inner());
     println!("{user}, {phase}: {} kinds of calls, {all} injections: {ends:?}", calls.len());
-    // Some come to nothing: a login that is over early makes fewer calls.
+    // Some injections never happen: a login that ends early makes fewer calls.
     assert!(took_place > all - all / 10, "{took_place} took place");
 }
 
@@ -124,7 +124,7 @@ fn no_failing_system_call_lets_anybody_in_while_no_server_is_there() {
     sweep(1, &application, (APPROVED, "account"), |_| Due::Refusal);
 }
 
-/// Who is denied gets in only where the network itself says that no server is there, or says nothing.
+/// A denied user gets in only if the network itself reports no server, or does not answer.
 fn network_alone_opens(injection: &Injection) -> Due {
     match (injection.call.as_str(), injection.fault.as_str(), injection.is_for_good()) {
         ("connect", "error=ECONNREFUSED" | "error=ENETUNREACH", _) | ("ppoll", "retval=0", true) => {

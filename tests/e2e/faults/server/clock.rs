@@ -76,7 +76,7 @@ fn asks_and_denials_while_the_servers_clock_was_ahead_do_not_count_when_it_is_ri
     gets_in(&world, &machine);
 }
 
-/// The certificate that the server makes for itself meanwhile begins then, and would be worth nothing now.
+/// The certificate that the server makes meanwhile is valid from then on, and would be useless now.
 #[test]
 fn the_servers_clock_months_ahead_and_right_again_leaves_no_certificate_of_the_future() {
     let (world, clock) = World::on_clock(&[]);

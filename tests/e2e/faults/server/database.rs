@@ -12,9 +12,9 @@ use super::{gets_in, is_let_in, is_opened_once, lock};
 use crate::faults::{DOES_NOT_WORK, Refusal};
 use crate::story::LET_IN;
 
-/// What the server's log says when it has waited for a lock as long as it will.
+/// The server's log line after the longest wait for a lock.
 const LOCKED: &str = "database is locked";
-/// What it says of a full disk.
+/// The log line of a full disk.
 const FULL: &str = "database or disk is full";
 
 #[test]
@@ -115,7 +115,7 @@ fn on_a_full_disk_it_is_not_ready_and_says_so_once() {
     world.server.stop();
 }
 
-/// A server that ends would be one that cannot be reached, and `on_unreachable` would apply.
+/// A server that exits would be unreachable, and `on_unreachable` would apply.
 #[test]
 fn on_a_full_disk_it_keeps_running_and_its_watchdog_is_fed() {
     let (world, disk) = on_small_disk();

@@ -11,7 +11,7 @@ use crate::two_servers::beds;
 
 /// What a machine allows one address to open a login.
 const ADDRESS: Duration = Duration::from_secs(5);
-/// How long a server that hangs keeps the others from carrying asks.
+/// How long a hanging server keeps the others from posting asks.
 const LEASE: Duration = Duration::from_secs(10);
 /// What a machine allows one address for a poll that it may hold.
 const POLL: Duration = Duration::from_secs(30);
@@ -31,7 +31,7 @@ pub(super) fn hang(world: &World, server: &Server) {
 #[test]
 fn when_a_login_is_opened_the_other_is_asked_and_carries_the_ask_in_time() {
     let (world, second, machine) = beds();
-    // So that it is the second that carries asks.
+    // So that the second server posts asks.
     world.server.stop();
     gets_in(&world, &machine);
     world.server.start();

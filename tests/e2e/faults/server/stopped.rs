@@ -29,13 +29,13 @@ const BEYOND_BOTH: Duration = Duration::from_secs(38);
 /// What the module may need to be back at a server that goes on: the 5 s of a call that it put meanwhile, and a pause of 2 s.
 const BACK: Duration = Duration::from_secs(7);
 
-/// What is tried with a server that says nothing: twice 5 s to open a login, and 2 s to give it up.
+/// Attempts at a silent server: twice 5 s to open a login, and 2 s to cancel it.
 const OPENING: Duration = Duration::from_secs(12);
 
 const APPROVED_AND_LAPSED: [&str; 5] =
     ["login.opened", "ask.posted", "answer.given", "login.approved", "login.lapsed"];
 
-/// alice waits, and the server stands still.
+/// alice waits, and the server is stopped.
 fn stopped(world: &World, machine: &Machine) -> (Login, String) {
     let login = machine.ssh("alice", &["echo", "in"]);
     let id = world.admin.pending();
@@ -93,7 +93,7 @@ fn beyond_the_machines_poll_the_login_goes_on_waiting_and_is_let_in_by_an_approv
     machine.assert_nothing_left();
 }
 
-/// It cannot tell a machine that asked in vain from one that is gone.
+/// It cannot distinguish a machine that polled without success from one that is gone.
 #[test]
 fn beyond_the_poll_and_the_grace_it_takes_the_machine_for_gone_and_the_login_is_refused() {
     let world = World::with(&SHORT_GRACE);
