@@ -154,7 +154,7 @@ impl MachineName {
         self.0.starts_with(CLAIMED)
     }
 
-    /// This name with the prefix of an unproved one.
+    /// This name with the prefix of an unproven one.
     #[must_use]
     pub fn claimed(self) -> Self {
         if self.is_claimed() { self } else { Self(format!("{CLAIMED}{self}")) }

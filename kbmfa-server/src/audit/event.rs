@@ -61,7 +61,7 @@ kinds! {
     MachineRotated = "machine.rotated",
     /// A machine reported which certificate authorities it trusts.
     MachineTrustReported = "machine.trust-reported",
-    /// A machine that has not joined opened its first login with the `AUTH_TOKEN`, under an unproved name.
+    /// A machine that has not joined opened its first login with the `AUTH_TOKEN`, under an unproven name.
     MachineClaimed = "machine.claimed",
     /// A credential is used on two computers: the machine was cloned, or the credential was stolen.
     MachineSeenTwice = "machine.seen-twice",

@@ -219,7 +219,7 @@ impl Drop for InFlight {
     }
 }
 
-/// Every answer has the protocol version. Without a proved credential a connection gets one answer only.
+/// Every answer has the protocol version. Without a proven credential a connection gets one answer only.
 async fn answer(
     inside: Inside,
     permit: &ConnectionPermit,

@@ -307,7 +307,7 @@ impl ConnectionPermit {
         self.life.proven.load(Ordering::Relaxed)
     }
 
-    /// Waits until the connection must end because it has no proved credential.
+    /// Waits until the connection must end because it has no proven credential.
     pub(super) async fn must_end(&self) -> MustEnd {
         tokio::select! {
             () = self.life.evicted.notified() => MustEnd::Evicted,
