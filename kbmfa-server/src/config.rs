@@ -369,7 +369,7 @@ fn approvers(section: &Section<'_>, chat: &Chat) -> Option<Approvers> {
         name.parse().map_err(|e: policy::BadApprover| section.fault("approvers", &e.to_string())).ok()
     });
     let approvers = Approvers::List(people.collect());
-    if let Some(why) = chat.as_ref().and_then(|keybase| keybase.complain(&approvers)) {
+    if let Some(why) = chat.as_ref().and_then(|keybase| keybase.approvers_fault(&approvers)) {
         section.fault("approvers", &why);
     }
     Some(approvers)
@@ -519,7 +519,7 @@ mod tests {
         check("[[policy.rule]]\ndestination = \"@sshbot\"\n--\nteam = \"acme\"", "the bot would approve");
         check("team = \"acme\"\nuser = \"alice\"", "type \"team\" needs team");
         check("team = \"acme\"\npost = \"all\"", "neither \"refusals\" nor \"sessions\"");
-        check(&format!("team = \"acme\"\nhome = \"/{}\"", "x".repeat(77)), "77 bytes at the most");
+        check(&format!("team = \"acme\"\nhome = \"/{}\"", "x".repeat(77)), "77 bytes at most");
         assert!(parse("[policy]\nrequire_member = true").unwrap_err().contains("only where kind in [relay]"));
     }
 

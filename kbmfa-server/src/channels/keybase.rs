@@ -1,7 +1,7 @@
 //! Keybase: asks are messages in a team's channel or a private chat, answers are reactions to them.
 //!
-//! It drives the real `keybase` program, and believes none of its events: whatever is decided is decided on a message's
-//! live reactions and a fresh list of members.
+//! The server runs the real `keybase` program and does not trust its events: it decides by the reactions on a
+//! message and by the list of members, both read at that time.
 
 pub mod members;
 pub mod settings;
@@ -47,22 +47,24 @@ use client::Client;
 use conversations::Conversation;
 use settings::Place;
 
-/// Events that may wait. Of what is more, one says that something was missed.
+/// Length of the event queue. If it is full, further events are dropped and one [`ChatEvent::Missed`]
+/// replaces them.
 const EVENTS_MAX: usize = 256;
 
-/// A server that has just got its turn takes so long to be up; until then the other's word holds.
+/// A new leader reports [`Starting`](super::State::Starting) for at most this long, so that the state that
+/// the previous leader published remains valid.
 const STARTING_TIME: Duration = Duration::from_secs(25);
 
-/// A listener is only a hint: it may be away so long before the relay is said to be down.
+/// The listener's events are only hints: it may be absent for this long before Keybase counts as down.
 const LISTENER_AWAY: Duration = Duration::from_secs(5);
 
-/// The relay. Clones are the same one.
+/// The chat in Keybase. A clone is another handle to the same chat.
 #[derive(Clone)]
 pub struct Keybase(Arc<Inner>);
 
 struct Inner {
     settings: Settings,
-    /// Where asks go by the rules, which is made sure of at the start.
+    /// The destinations that rules name. The start checks that the bot may post there.
     destinations: Vec<String>,
     client: Client,
     known: Shared<Known>,
@@ -70,18 +72,18 @@ struct Inner {
     events: Shared<mpsc::Receiver<ChatEvent>>,
     event_there: Notify,
     leadership: watch::Sender<Leadership>,
-    first: watch::Sender<First>,
+    first_start: watch::Sender<FirstStart>,
     ended: watch::Sender<bool>,
     check_now: Notify,
     faults: FaultLogs,
 }
 
-/// What the relay fails by. Kept across restarts of the service: a restart is one more attempt.
+/// One log for each part that can fail. They survive restarts of the service: a restart is one more attempt.
 struct FaultLogs {
     down: SharedFaultLog,
     destination: SharedFaultLog,
     listener: SharedFaultLog,
-    heart: SharedFaultLog,
+    health_check: SharedFaultLog,
     members: SharedFaultLog,
     buttons: SharedFaultLog,
 }
@@ -89,67 +91,69 @@ struct FaultLogs {
 impl FaultLogs {
     fn new() -> Self {
         Self {
-            down: SharedFaultLog::new("relay keybase is down"),
-            destination: SharedFaultLog::new("relay keybase: destination"),
-            listener: SharedFaultLog::new("relay keybase: listener"),
-            heart: SharedFaultLog::new("relay keybase: heart-beat"),
-            members: SharedFaultLog::new("relay keybase: list of members"),
-            buttons: SharedFaultLog::new("relay keybase: reactions on an ask"),
+            down: SharedFaultLog::new("keybase is down"),
+            destination: SharedFaultLog::new("keybase: destination"),
+            listener: SharedFaultLog::new("keybase: listener"),
+            health_check: SharedFaultLog::new("keybase: health check"),
+            members: SharedFaultLog::new("keybase: list of members"),
+            buttons: SharedFaultLog::new("keybase: buttons on an ask"),
         }
     }
 }
 
-/// Whose turn it is.
+/// Whether this server drives Keybase.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Leadership {
+    /// This server holds the lease.
     Leader,
+    /// Another server holds the lease, or none does.
     Follower,
-    /// Nobody's any more: the process ends.
+    /// The process ends.
     Ending,
 }
 
-/// How the first try to be up went.
+/// The result of the first start.
 #[derive(Debug, Clone, PartialEq, Eq)]
-enum First {
-    /// It is under way.
-    UnderWay,
-    /// The server may go on, up or not.
+enum FirstStart {
+    /// Not finished yet.
+    InProgress,
+    /// Finished. The server may continue, even if Keybase is down.
     Done,
-    /// The operator has to do something first.
+    /// The operator must fix this before the server can start.
     Fatal(Fault),
 }
 
-/// What is known at this moment.
+/// State that the tasks share. It is not persistent.
 #[derive(Default)]
 struct Known {
     health: Health,
     /// The bot's uid.
     bot: String,
     conversations: HashMap<Place, Conversation>,
-    /// Since when the relay is up: what is older may have been posted by somebody else.
+    /// Since when Keybase is up on this server; `None` while it is down.
     up_since: Option<Time>,
-    /// Since when it is this server's turn.
+    /// Since when this server is the leader.
     leader_since: Option<Instant>,
-    /// Notices and verdicts that were sent, or perhaps not.
-    unsure: HashMap<String, Unsure>,
-    /// Events were lost for being too many.
+    /// Notices and decisions that may have been posted, by id.
+    unconfirmed: HashMap<String, UnconfirmedSend>,
+    /// The event queue was full, and events were dropped.
     missed_events: bool,
     members: Option<Vec<Approver>>,
 }
 
-/// Something of which nobody knows whether it was posted.
+/// A call to send a message whose result may be lost.
 #[derive(Debug, Clone, Copy)]
-struct Unsure {
-    /// From then on looking for it tells.
+struct UnconfirmedSend {
+    /// From this time on a search for the message is conclusive.
     not_before: Instant,
-    /// When it was sent.
+    /// When the call began.
     since: Time,
 }
 
-/// Why it is down, by the part that fails; up if none does.
+/// Why Keybase is down, for each part that fails. Keybase is up if no part fails.
 struct Health {
     service: Option<String>,
-    /// Since when, and why.
+    /// Since when the listener is absent, and why.
     listener: Option<(Instant, String)>,
     check: Option<String>,
     members: Option<String>,
@@ -157,7 +161,7 @@ struct Health {
 
 impl Default for Health {
     fn default() -> Self {
-        Self::down("it is starting")
+        Self::down("Keybase is starting")
     }
 }
 
@@ -175,8 +179,8 @@ impl Health {
 }
 
 impl Keybase {
-    /// The relay with these settings, for asks to these destinations; it does nothing until [`Keybase::supervise`] runs and it
-    /// has its turn.
+    /// Creates the chat for asks to these destinations. It does nothing until [`Keybase::supervise`] runs and
+    /// this server becomes the leader.
     pub fn new(settings: Settings, destinations: Vec<String>) -> Self {
         let (events_in, events) = mpsc::channel(EVENTS_MAX);
         Self(Arc::new(Inner {
@@ -188,23 +192,23 @@ impl Keybase {
             events: Shared::new(events),
             event_there: Notify::new(),
             leadership: watch::Sender::new(Leadership::Follower),
-            first: watch::Sender::new(First::UnderWay),
+            first_start: watch::Sender::new(FirstStart::InProgress),
             ended: watch::Sender::new(false),
             check_now: Notify::new(),
             faults: FaultLogs::new(),
         }))
     }
 
-    /// Waits until the first try to be up has ended.
+    /// Waits until the first start has finished.
     ///
     /// # Errors
-    /// What the operator has to do before a server can start.
+    /// A fault that the operator must fix before the server can start.
     pub async fn started(&self) -> Result<(), Fault> {
-        let mut first = self.0.first.subscribe();
-        let ended = first.wait_for(|first| *first != First::UnderWay).await;
-        match ended.map(|first| first.clone()) {
-            Ok(First::Fatal(fault)) => Err(fault),
-            Ok(First::Done | First::UnderWay) | Err(_) => Ok(()),
+        let mut first_start = self.0.first_start.subscribe();
+        let finished = first_start.wait_for(|result| *result != FirstStart::InProgress).await;
+        match finished.map(|result| result.clone()) {
+            Ok(FirstStart::Fatal(fault)) => Err(fault),
+            Ok(FirstStart::Done | FirstStart::InProgress) | Err(_) => Ok(()),
         }
     }
 
@@ -219,12 +223,12 @@ impl Keybase {
         self.0.event_there.notify_one();
     }
 
-    /// The first try has ended so; any later one changes nothing.
-    fn first_ended(&self, how: First) {
-        self.0.first.send_if_modified(|first| {
-            let is_first = *first == First::UnderWay;
+    /// Sets the result of the first start. Later calls have no effect.
+    fn finish_first_start(&self, result: FirstStart) {
+        self.0.first_start.send_if_modified(|first_start| {
+            let is_first = *first_start == FirstStart::InProgress;
             if is_first {
-                *first = how;
+                *first_start = result;
             }
             is_first
         });

@@ -1,5 +1,6 @@
-//! Chats: where asks are posted, and answers are read. A chat knows messages and people, not logins: it is handed an opaque
-//! ask and a text. Its events are only hints; logins are decided by the answers that are on the messages when they are read.
+//! Chats: asks are posted there, and answers are read there. A chat knows messages and people, but no logins:
+//! it receives an opaque ask and a text. Its events are only hints. The outbox decides a login by the answers
+//! that it reads from the messages.
 
 pub mod keybase;
 pub mod quote;
@@ -19,48 +20,49 @@ pub struct Post {
     pub sessions: bool,
 }
 
-/// An ask for a relay to post.
+/// An ask to post in a chat.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Ask {
-    /// Opaque id. Its beginning goes into the message, so that a post whose reply was lost can be found again.
+    /// Opaque id. The message contains its first digits, so that a post can be found again if its reply was
+    /// lost.
     pub id: String,
-    /// Where in the relay: a channel, a person.
+    /// The conversation, in the chat's own notation: a channel, or a person.
     pub destination: String,
-    /// What the message says.
+    /// The text of the message.
     pub text: String,
-    /// When it came to be: no message about it is older.
+    /// When the ask was created. No message of this ask is older.
     pub since: Time,
 }
 
-/// A message that a relay has posted, by the relay's own id.
+/// A posted message, by the chat's own id.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Message(pub String);
 
-/// Something to tell people.
+/// A message to people that needs no answer.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Notice {
     /// Opaque id.
     pub id: String,
-    /// Where in the relay.
+    /// The conversation, in the chat's own notation.
     pub destination: String,
-    /// What it says.
+    /// The text of the message.
     pub text: String,
-    /// The message that it answers.
+    /// The message to which this one is a reply.
     pub reply_to: Option<Message>,
 }
 
-/// What one person replies.
+/// One person's answer to an ask.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, serde::Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Answer {
-    /// Let them in.
+    /// Let the person in.
     Approve,
-    /// Do not.
+    /// Refuse the login.
     Deny,
 }
 
 impl Answer {
-    /// One word for the record.
+    /// The word in the audit log and the database.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Approve => "approve",
@@ -69,82 +71,83 @@ impl Answer {
     }
 }
 
-/// An answer that stands on a message at this moment.
+/// An answer that is on a message now. An answer that was taken back is not live.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct LiveAnswer {
-    /// Whose it is.
+    /// The person who answered.
     pub person: Approver,
-    /// What they say.
+    /// Their answer.
     pub answer: Answer,
-    /// Why it does not count, as far as the relay knows.
+    /// Why the chat rejects the answer; `None` if the chat has no objection. Policy may still reject it.
     pub rejection: Option<String>,
 }
 
-/// All that the messages of an ask say at this moment.
+/// The answers on all messages of an ask now.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Answers {
-    /// The answers on them.
+    /// Every answer, including rejected ones.
     pub live: Vec<LiveAnswer>,
-    /// People who may answer, and whose reaction looks like a yes and decides nothing.
+    /// People who may answer, but whose reaction only resembles an approval. It does not count.
     pub unclear: Vec<Approver>,
-    /// All of them were deleted: nobody can answer any more.
+    /// All messages of the ask were deleted, so nobody can answer.
     pub is_gone: bool,
 }
 
 impl Answers {
-    /// True if nobody has said anything, and somebody still may.
+    /// True if nobody has reacted, and the ask can still be answered.
     pub fn is_empty(&self) -> bool {
         *self == Self::default()
     }
 }
 
-/// Where answers may have changed.
+/// A hint that answers may have changed.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum ChatEvent {
-    /// On this message, if it is an ask.
+    /// The answers on this message. It need not be an ask.
     Changed(Message),
-    /// On any: something may have been missed.
+    /// The answers on any message: events may have been missed.
     Missed,
 }
 
-/// Whether a relay reaches people.
+/// Whether a chat reaches people.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum State {
-    /// It is not known yet; what was known before still holds.
+    /// Not known yet. The state that was published before remains valid.
     Starting,
-    /// It does.
+    /// The chat reaches people.
     Up,
-    /// It does not, for this reason.
+    /// The chat does not reach people, for this reason.
     Down(String),
 }
 
-/// How long after the attempt began a post may still arrive of which nobody said in time whether it did.
+/// If a post was not confirmed, it may still appear for this long after the attempt began.
 pub const MAY_ARRIVE: Duration = Duration::from_secs(10);
 
-/// Why a relay could not do what it was asked. The ask stays as it was, and is tried again.
+/// Why a call to a chat failed. The ask keeps its state, and the outbox tries again.
 #[derive(Debug, thiserror::Error)]
-#[error("relay: {0}")]
+#[error("chat: {0}")]
 pub struct Error(pub String);
 
-/// A way to reach people.
+/// A channel in which messages are posted.
 pub trait Chat: Send + Sync + 'static {
-    /// Which channel it is.
+    /// The channel in which people answer.
     fn channel(&self) -> Channel;
 
-    /// Posts an ask. After an error nobody knows whether it was posted, and it may still be within [`MAY_ARRIVE`].
+    /// Posts an ask. After an error it is unknown whether the ask was posted; it may still appear within
+    /// [`MAY_ARRIVE`].
     fn post(&self, ask: &Ask) -> impl Future<Output = Result<Message, Error>> + Send;
 
-    /// Puts on a message that has just been posted what people click to answer.
+    /// Adds the buttons that people click to answer to a message that was just posted.
     fn add_buttons(&self, message: &Message) -> impl Future<Output = Result<(), Error>> + Send;
 
-    /// Looks for the messages of an ask that may or may not have been posted, the newest first. An error if that cannot be
-    /// told for sure.
+    /// Finds the messages of an ask whose post was not confirmed, the newest first. Returns an error unless
+    /// the search was complete.
     fn find(&self, ask: &Ask) -> impl Future<Output = Result<Vec<Message>, Error>> + Send;
 
-    /// The beginning of the id of the ask that this message is about; none if it is no ask of ours.
+    /// The first digits of the id for which this message was posted; `None` if this bot did not post it.
     fn identify(&self, message: &Message) -> impl Future<Output = Result<Option<String>, Error>> + Send;
 
-    /// Changes a message that is a second one about the same ask. One that is gone needs no change.
+    /// Edits a second message of the same ask. Succeeds if that message was deleted.
     fn edit_copy(
         &self,
         ask: &Ask,
@@ -152,7 +155,7 @@ pub trait Chat: Send + Sync + 'static {
         text: &str,
     ) -> impl Future<Output = Result<(), Error>> + Send;
 
-    /// Turns the message into the verdict. Doing it again is harmless.
+    /// Replaces the text of the message by the decision. Idempotent.
     fn edit(
         &self,
         ask: &Ask,
@@ -160,44 +163,43 @@ pub trait Chat: Send + Sync + 'static {
         verdict: &str,
     ) -> impl Future<Output = Result<(), Error>> + Send;
 
-    /// Tells people something that needs no answer. Notice it twice is better than not at all.
+    /// Posts a notice. A notice may be posted twice, but is never lost.
     fn notify(&self, notice: &Notice) -> impl Future<Output = Result<(), Error>> + Send;
 
-    /// The answers that stand on the messages of an ask, as far as is known here. Good for a denial; an approval has to be
-    /// [confirmed](Chat::confirmed_answers).
+    /// The answers on the messages of an ask, from a local store that may be out of date. Enough for a
+    /// denial; an approval must be [confirmed](Chat::confirmed_answers).
     fn answers(&self, ask: &Ask, messages: &[Message])
     -> impl Future<Output = Result<Answers, Error>> + Send;
 
-    /// The answers that stand on the messages of an ask that still waits, by the word of whoever keeps the messages, asked
-    /// after this call began. An error if that word cannot be had.
+    /// The answers on the messages of an ask that still waits, as the chat's own server has them after this
+    /// call began. Returns an error if that server does not confirm them.
     fn confirmed_answers(
         &self,
         ask: &Ask,
         messages: &[Message],
     ) -> impl Future<Output = Result<Answers, Error>> + Send;
 
-    /// What a person does to answer, as the end of a sentence; it stands in each ask.
+    /// What a person does to answer, as the end of a sentence. Each ask contains it.
     fn how_to_answer(&self) -> &'static str;
 
-    /// Waits for a hint that answers may have changed. The future may be dropped at any time, and must
-    /// lose nothing by it. A relay that can miss a hint says [`ChatEvent::Missed`] every so often.
+    /// Waits for a hint that answers may have changed. Cancel safe: no event is lost if the future is
+    /// dropped. A chat that can miss events returns [`ChatEvent::Missed`] at intervals.
     fn next_event(&self) -> impl Future<Output = ChatEvent> + Send;
 
-    /// A hint that is there already, if there is one.
+    /// The next hint, if one is queued.
     fn try_next_event(&self) -> Option<ChatEvent>;
 
-    /// Whether it is this server that carries asks, as far as is known now. A relay need not be up elsewhere.
+    /// Sets whether this server holds the lease on the chat. Only that server needs a connection to the chat.
     fn set_leader(&self, is_mine: bool);
 
-    /// How it is.
+    /// Whether the chat reaches people now.
     fn state(&self) -> State;
 
-    /// The members of its default destination, if they were listed again since this was last asked.
+    /// The members of the default destination, if the chat listed them again since the last call.
     fn members(&self) -> Option<Vec<Approver>>;
 }
 
-/// What the answers that stand on one message amount to: any Deny outweighs every Approve. The caller
-/// has left out those that do not count.
+/// The answer that decides: any Deny outweighs every Approve. The caller passes only answers that count.
 pub fn tally(live: &[LiveAnswer]) -> Option<&LiveAnswer> {
     let first = |answer| live.iter().find(|live| live.answer == answer);
     first(Answer::Deny).or_else(|| first(Answer::Approve))

@@ -1,7 +1,8 @@
-//! Quotes names from outside for a chat, so that none is taken for a mention, a command or markup.
+//! Quotes names from outside for a chat, so that the chat does not read them as a mention, a command or
+//! markup.
 
-/// Quoted for a chat: what is in backticks is neither markup nor a mention. Whatever could end the quotation, or look like
-/// something that it is not, is spelled out.
+/// Quotes a text with backticks: a chat reads neither markup nor mentions between them. Escapes every
+/// character that could end the quotation, or that resembles another one.
 pub fn code(text: &str) -> String {
     let plain = |c: char| (c.is_ascii_graphic() || c == ' ') && c != '`' && c != '\\';
     let mut quoted = String::from("`");
@@ -12,7 +13,7 @@ pub fn code(text: &str) -> String {
         quoted.push('-');
     }
     quoted.push('`');
-    // An escape begins with a backslash, which would be an escape of the chat's own.
+    // Rust's escapes begin with a backslash, which the chat would read as its own escape.
     quoted.replace("\\u{", "u{")
 }
 
@@ -21,7 +22,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn nothing_from_outside_leaves_its_quotation() {
+    fn text_from_outside_stays_quoted() {
         let check = |text: &str, expected: &str| assert_eq!(code(text), expected, "{text:?}");
         check("alice", "`alice`");
         check("@here *bold*", "`@here *bold*`");
@@ -34,7 +35,7 @@ mod tests {
 
     proptest::proptest! {
         #[test]
-        fn whatever_it_is_there_are_two_backticks_and_no_backslash(text in "\\PC{0,40}") {
+        fn any_text_has_two_backticks_and_no_backslash(text in "\\PC{0,40}") {
             let quoted = code(&text);
             proptest::prop_assert_eq!(quoted.matches('`').count(), 2);
             proptest::prop_assert!(quoted.is_ascii() && !quoted.contains('\\'));

@@ -224,17 +224,16 @@ fn a_lasting_outage_of_keybase_is_not_logged_at_each_attempt() {
     for method in ["get", "send", "edit"] {
         world.chat.fault_always(FaultKind::UnknownError, method).unwrap();
     }
-    world.server.wait_for_log("relay keybase is down");
+    world.server.wait_for_log("keybase is down");
     pass(LASTING);
     let log = world.server.log();
-    for what in ["relay keybase is down: ", "relay keybase: heart-beat: ", "relay keybase: list of members: "]
-    {
+    for what in ["keybase is down: ", "keybase: health check: ", "keybase: list of members: "] {
         // Another cause may be logged after ten seconds; at first there is one attempt a second.
         assert!(log.matches(what).count() <= 3, "{what}: {log}");
     }
     world.chat.clear_faults().unwrap();
-    world.server.wait_for_log("relay keybase is down: works again");
-    assert_eq!(world.server.log().matches("relay keybase is down: works again").count(), 1);
+    world.server.wait_for_log("keybase is down: works again");
+    assert_eq!(world.server.log().matches("keybase is down: works again").count(), 1);
     let machine = world.machine().start();
     Asked::new(&world, &machine).approve();
 }

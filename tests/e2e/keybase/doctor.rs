@@ -120,7 +120,7 @@ fn doctor_and_the_servers_log_say_alike_what_keeps_it_from_starting_and_the_fix(
     world.server.set("relay.keybase", "channel", "\"suod\"");
     refuses_and_doctor_knows_why(
         &world,
-        "team acme has no channel suod, and asking would make one",
+        "team acme has no channel suod, and an ask would create it",
         "`keybase chat create-channel acme suod`",
     );
     world.server.set("relay.keybase", "channel", "\"sudo\"");

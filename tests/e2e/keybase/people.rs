@@ -33,7 +33,7 @@ fn answers_of_readers_strangers_and_keyless_people_do_not_count_and_they_are_tol
       [Approve carol]
       [Approve bob]
     sshbot: `dave`: this approve does not count now: `this account was reset, or has no keys yet` `<mark>`
-    sshbot: `carol`: this approve does not count now: `a reader may not answer here; that takes a writer` `<mark>`
+    sshbot: `carol`: this approve does not count now: `a reader may not answer here; the role writer is required` `<mark>`
     ");
     assert_eq!(world.admin.count(["answer.rejected", "answer.given"]), [2, 1]);
     machine.assert_nothing_left();

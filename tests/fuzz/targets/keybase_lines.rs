@@ -5,5 +5,5 @@
 
 libfuzzer_sys::fuzz_target!(|bytes: &[u8]| {
     // The program's lines are read the same way: what is no UTF-8 is replaced.
-    kbmfa_server::channels::keybase::wire::in_every_way(&String::from_utf8_lossy(bytes));
+    kbmfa_server::channels::keybase::wire::parse_all(&String::from_utf8_lossy(bytes));
 });

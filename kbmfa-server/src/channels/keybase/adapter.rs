@@ -1,15 +1,15 @@
-//! What the relay does when it is asked to: post, offer, amend, tell, and read what stands.
+//! Implements [`Chat`] for Keybase: posts and edits asks, posts notices, and reads the answers.
 
 use tokio::time::Instant;
 
-use super::answers::{self, BUTTONS, Electorate};
+use super::answers::{self, BUTTONS, Eligible};
 use super::conversations::{self, Conversation, People};
 use super::marks::{mark, marked, marked_id};
 use super::members::{Member, MemberKind, Role};
 use super::process::program;
 use super::settings::Place;
 use super::wire;
-use super::{First, Keybase, Leadership, STARTING_TIME};
+use super::{FirstStart, Keybase, Leadership, STARTING_TIME};
 use crate::channels::{Answers, Ask, Chat, ChatEvent, Error, Message, Notice, State};
 use crate::policy::{Approver, Channel};
 
@@ -19,7 +19,7 @@ impl From<program::Error> for Error {
     }
 }
 
-/// A message's id in ours: `conversation:number`.
+/// The id of a message for [`Chat`]: `conversation:number`.
 fn message(conversation: &str, number: u64) -> Message {
     Message(format!("{conversation}:{number}"))
 }
@@ -27,7 +27,7 @@ fn message(conversation: &str, number: u64) -> Message {
 fn parts(Message(message): &Message) -> Result<(&str, u64), Error> {
     let parts =
         message.split_once(':').and_then(|(conversation, number)| Some((conversation, number.parse().ok()?)));
-    parts.ok_or_else(|| Error(format!("{message:?} is no message of Keybase's")))
+    parts.ok_or_else(|| Error(format!("{message:?} is not the id of a Keybase message")))
 }
 
 impl Chat for Keybase {
@@ -37,7 +37,8 @@ impl Chat for Keybase {
 
     async fn post(&self, ask: &Ask) -> Result<Message, Error> {
         let conversation = self.conversation(&ask.destination).await?;
-        // The verdict that it becomes mentions nobody: whoever was called was called once.
+        // Only the post mentions people. The edit to the decision leaves the mention out, so that it notifies
+        // nobody again.
         let text = format!("{}{}", ask.text, self.0.settings.mention.text());
         let sent = self.0.client.send(&conversation.id, &marked(&text, &ask.id), None).await;
         if sent.is_err() {
@@ -46,7 +47,8 @@ impl Chat for Keybase {
         Ok(message(&conversation.id, sent?))
     }
 
-    /// What lacks here is put on when the answers are read. To do it blindly a second time would take it back.
+    /// Not retried after an error, because a second call would remove the reaction. [`Chat::answers`] adds
+    /// missing buttons.
     async fn add_buttons(&self, message: &Message) -> Result<(), Error> {
         let (conversation, number) = parts(message)?;
         for reaction in BUTTONS {
@@ -57,7 +59,7 @@ impl Chat for Keybase {
 
     async fn find(&self, ask: &Ask) -> Result<Vec<Message>, Error> {
         let conversation = self.conversation(&ask.destination).await?;
-        let found = self.look_for(&conversation.id, &ask.id, ask.since).await?;
+        let found = self.find_by_mark(&conversation.id, &ask.id, ask.since).await?;
         Ok(found.into_iter().map(|number| message(&conversation.id, number)).collect())
     }
 
@@ -80,10 +82,10 @@ impl Chat for Keybase {
     async fn edit(&self, ask: &Ask, of: &Message, verdict: &str) -> Result<(), Error> {
         let (conversation, number) = parts(of)?;
         match self.0.client.edit(conversation, number, &marked(verdict, &ask.id)).await {
-            // An admin has deleted it; the verdict is not to be lost with it.
+            // A team's admin deleted the ask: post the decision as a new message.
             Err(error) if is_gone(&error) => {
                 let conversation = self.conversation(&ask.destination).await?;
-                if self.look_for(&conversation.id, &ask.id, ask.since).await?.is_empty() {
+                if self.find_by_mark(&conversation.id, &ask.id, ask.since).await?.is_empty() {
                     self.send_once(&conversation, verdict, &ask.id, None).await?;
                 }
                 Ok(())
@@ -103,12 +105,12 @@ impl Chat for Keybase {
         let (conversation, numbers) = self.conversation_of_all(ask, messages).await?;
         let mut all = Answers { is_gone: !numbers.is_empty(), ..Answers::default() };
         for number in numbers {
-            // Who deletes an ask takes everybody's chance to answer it.
+            // Nobody can answer a message that was deleted.
             let found = self.0.client.get(&conversation.id, number).await?;
             let Some(found) = found.filter(|found| found.body().is_some()) else { continue };
             self.check_is_ours(&found, ask)?;
             let here =
-                self.judge(ask, &conversation, &found.channel.name, found.reactions().collect()).await?;
+                self.evaluate(ask, &conversation, &found.channel.name, found.reactions().collect()).await?;
             if here.live.iter().all(|one| one.rejection.is_some()) {
                 self.add_missing_buttons(&found, &conversation.id).await;
             }
@@ -123,30 +125,31 @@ impl Chat for Keybase {
         answers::HOW_TO_ANSWER
     }
 
-    /// The server numbers the messages of a conversation, reactions, edits and deletions among them, and a change that we
-    /// make is above everything that it had before. The service knows of that change, and so of any gap below it, which it
-    /// has to ask the server to fill. So a page that holds the change holds every answer, and lacks every answer that was
-    /// taken back, until then.
+    /// Edits the ask, then reads the conversation back to it. Keybase's server numbers all messages of a
+    /// conversation; reactions, edits and deletions are messages too. So the edit has a higher number than
+    /// everything before it. The local service knows the edit, and so detects gaps below it, which it must
+    /// fetch from the server. Pages that include the edit are therefore up to date: they contain every answer
+    /// that was given before the edit, and none that was taken back before it.
     async fn confirmed_answers(&self, ask: &Ask, messages: &[Message]) -> Result<Answers, Error> {
         let (conversation, numbers) = self.conversation_of_all(ask, messages).await?;
         let (Some(own), Some(oldest)) = (numbers.first().copied(), numbers.iter().min().copied()) else {
             return Ok(Answers::default());
         };
-        // Without the mention of the post: an edit that mentions people notifies them again
+        // Without the mention of the post, because an edit that mentions people notifies them again
         // (`IsNotifiableChatMessageType` in keybase/client).
-        let changed = match self.0.client.edit(&conversation.id, own, &marked(&ask.text, &ask.id)).await {
+        let edit = match self.0.client.edit(&conversation.id, own, &marked(&ask.text, &ask.id)).await {
             Err(error) if is_gone(&error) => return Ok(Answers::default()),
-            changed => {
-                changed?.ok_or_else(|| Error("Keybase did not say which message an edit is".into()))?
-            }
+            edit => edit?.ok_or_else(|| Error("Keybase did not return the number of an edit".into()))?,
         };
         let is_wanted = |found: &wire::Message| {
             let is_answer = found.reaction().is_some_and(|(target, _)| numbers.contains(&target));
-            is_answer || numbers.contains(&found.id) || found.id >= changed
+            is_answer || numbers.contains(&found.id) || found.id >= edit
         };
-        let since = self.all_since(&conversation.id, |found| found.id < oldest, is_wanted).await?;
-        if since.iter().all(|found| found.id < changed) {
-            return Err(Error("Keybase's service does not know yet what its server knows".into()));
+        let since = self.messages_since(&conversation.id, |found| found.id < oldest, is_wanted).await?;
+        if since.iter().all(|found| found.id < edit) {
+            return Err(Error(
+                "the Keybase service has not received the newest messages from its server yet".into(),
+            ));
         }
         let own = since.iter().filter(|found| numbers.contains(&found.id));
         let own: Vec<_> = own.filter(|found| self.check_is_ours(found, ask).is_ok()).collect();
@@ -154,16 +157,16 @@ impl Chat for Keybase {
             return Ok(Answers::default());
         };
         let reactions = since.iter().filter_map(|found| {
-            let (target, said) = found.reaction()?;
-            own.iter().any(|ask| ask.id == target).then_some((said, found.sender.username.as_str()))
+            let (target, text) = found.reaction()?;
+            own.iter().any(|ask| ask.id == target).then_some((text, found.sender.username.as_str()))
         });
-        self.judge(ask, &conversation, &name, reactions.collect()).await
+        self.evaluate(ask, &conversation, &name, reactions.collect()).await
     }
 
     async fn next_event(&self) -> ChatEvent {
         loop {
-            if let Some(hint) = self.try_next_event() {
-                return hint;
+            if let Some(event) = self.try_next_event() {
+                return event;
             }
             self.0.event_there.notified().await;
         }
@@ -178,28 +181,28 @@ impl Chat for Keybase {
 
     fn set_leader(&self, is_leader: bool) {
         let now = if is_leader { Leadership::Leader } else { Leadership::Follower };
-        let is_news = self.0.leadership.send_if_modified(|role| {
-            let is_news = *role != now && *role != Leadership::Ending;
-            if is_news {
+        let has_changed = self.0.leadership.send_if_modified(|role| {
+            let has_changed = *role != now && *role != Leadership::Ending;
+            if has_changed {
                 *role = now;
             }
-            is_news
+            has_changed
         });
-        if is_news {
+        if has_changed {
             let since = is_leader.then(Instant::now);
             self.known(|known| (known.leader_since, known.up_since) = (since, None));
         }
         if !is_leader {
-            // Whoever has the turn finds what is wrong.
-            self.first_ended(First::Done);
+            // The leader finds the faults, so a follower may start without it.
+            self.finish_first_start(FirstStart::Done);
         }
     }
 
     fn state(&self) -> State {
         let is_leader = *self.0.leadership.borrow() == Leadership::Leader;
         self.known(|known| {
-            let is_young = known.leader_since.is_none_or(|since| since.elapsed() < STARTING_TIME);
-            if !is_leader || (known.up_since.is_none() && is_young) {
+            let is_new = known.leader_since.is_none_or(|since| since.elapsed() < STARTING_TIME);
+            if !is_leader || (known.up_since.is_none() && is_new) {
                 return State::Starting;
             }
             match known.health.why_down() {
@@ -220,7 +223,7 @@ impl Keybase {
         self.known(|known| known.health.why_down().cloned())
     }
 
-    /// The conversation at this destination, found by name if it is not known yet.
+    /// The conversation at this destination. Searches for it by name if its id is not known yet.
     async fn conversation(&self, destination: &str) -> Result<Conversation, Error> {
         let place: Place = destination.parse().map_err(Error)?;
         let known = self.known(|known| known.conversations.get(&place).cloned());
@@ -234,17 +237,18 @@ impl Keybase {
         found.map_err(|failure| Error(format!("{destination}: {}", failure.fault())))
     }
 
-    /// The conversation that a message was posted in. Its name may lead elsewhere by now.
+    /// The conversation in which a message was posted. An error if the destination's name now belongs to
+    /// another one.
     async fn conversation_of(&self, id: &str, destination: &str) -> Result<Conversation, Error> {
         let conversation = self.conversation(destination).await?;
         if conversation.id == id {
             Ok(conversation)
         } else {
-            Err(Error(format!("{destination} is another conversation by now")))
+            Err(Error(format!("{destination} is another conversation now")))
         }
     }
 
-    /// The conversation of an ask, and its messages there.
+    /// The conversation of an ask, and the numbers of its messages there.
     async fn conversation_of_all(
         &self,
         ask: &Ask,
@@ -258,8 +262,8 @@ impl Keybase {
         Ok((conversation, numbers))
     }
 
-    /// What these reactions amount to, by the members that the server lists now.
-    async fn judge(
+    /// Reads these reactions as answers, with the members that Keybase's server lists now.
+    async fn evaluate(
         &self,
         ask: &Ask,
         conversation: &Conversation,
@@ -267,42 +271,42 @@ impl Keybase {
         reactions: Vec<(&str, &str)>,
     ) -> Result<Answers, Error> {
         let people = match &conversation.people {
-            People::Team(_) => self.team(conversation, team).await?,
-            People::User(_) => self.present(conversation).await?,
+            People::Team(_) => self.team_members(conversation, team).await?,
+            People::User(_) => self.private_user(conversation).await?,
         };
         if ask.destination == self.0.settings.place.to_string() {
-            self.note_members(&people);
+            self.publish_members(&people);
         }
-        let electorate = match &conversation.people {
-            People::Team(_) => Electorate::Team(&people, self.0.settings.min_role),
-            People::User(user) => Electorate::User(user, &people),
+        let eligible = match &conversation.people {
+            People::Team(_) => Eligible::Team(&people, self.0.settings.min_role),
+            People::User(user) => Eligible::User(user, &people),
         };
         let (bot, reactions) = (self.0.settings.username.as_str(), reactions.into_iter());
-        let live = answers::live_answers(reactions.clone(), &electorate, bot);
-        Ok(Answers { live, unclear: answers::unclear(reactions, &electorate, bot), is_gone: false })
+        let live = answers::live_answers(reactions.clone(), &eligible, bot);
+        Ok(Answers { live, unclear: answers::unclear(reactions, &eligible, bot), is_gone: false })
     }
 
-    /// Everybody whose answers may count at this place, now.
-    pub(super) async fn electors(&self, place: &Place) -> Result<Vec<Member>, Error> {
+    /// The people in this place now. Their role decides whether their answers count.
+    pub(super) async fn people_at(&self, place: &Place) -> Result<Vec<Member>, Error> {
         let conversation = self.conversation(&place.to_string()).await?;
         match &conversation.people {
             People::Team(_) => {
                 let name = conversations::team_of(&self.0.client, &conversation.id).await?;
-                self.team(&conversation, &name).await
+                self.team_members(&conversation, &name).await
             }
-            People::User(_) => self.present(&conversation).await,
+            People::User(_) => self.private_user(&conversation).await,
         }
     }
 
-    /// The members of a conversation's team, by the name that the conversation itself says: the one by which it was found may
-    /// be another team's by now.
-    async fn team(&self, conversation: &Conversation, name: &str) -> Result<Vec<Member>, Error> {
+    /// The members of a conversation's team. `name` is the team's name from the conversation itself, because
+    /// the name by which the conversation was found may belong to another team now.
+    async fn team_members(&self, conversation: &Conversation, name: &str) -> Result<Vec<Member>, Error> {
         if name.is_empty() {
-            return Err(Error("the conversation does not say whose it is".into()));
+            return Err(Error("the conversation does not name its team".into()));
         }
         if !matches!(&conversation.people, People::Team(known) if known == name) {
             log::warn!(
-                "relay keybase: a team is called {name} now; change the configuration before the next start"
+                "keybase: a team was renamed to {name}; change the configuration before the next start"
             );
             self.known(|known| {
                 for renamed in known.conversations.values_mut().filter(|known| known.id == conversation.id) {
@@ -311,24 +315,25 @@ impl Keybase {
             });
         }
         let team = self.0.client.team(name).await?;
-        conversations::trusted(&self.0.settings, name, &team).map_err(|fault| Error(fault.to_string()))?;
+        conversations::check_trusted(&self.0.settings, name, &team)
+            .map_err(|fault| Error(fault.to_string()))?;
         Ok(team.members)
     }
 
-    /// The user of a private chat, if it is still that user.
-    async fn present(&self, conversation: &Conversation) -> Result<Vec<Member>, Error> {
+    /// The user of a private chat; empty if the account was replaced or reset, or has left.
+    async fn private_user(&self, conversation: &Conversation) -> Result<Vec<Member>, Error> {
         let People::User(user) = &conversation.people else { return Ok(Vec::new()) };
         let (client, id) = (&self.0.client, conversation.id.as_str());
         let (people, conversation) = (client.people(id).await?, client.conversation(id).await?);
-        let conversation = conversation.ok_or_else(|| Error("the private chat is gone".into()))?;
+        let conversation = conversation.ok_or_else(|| Error("the private chat no longer exists".into()))?;
         let reset = conversation.reset_users.unwrap_or_default();
         let is_user = |member: &Member| member.uid == user.uid && member.name == user.name;
         let was_reset = reset.iter().any(|name| name == user.name.as_str());
         Ok(people.into_iter().filter(|member| is_user(member) && !was_reset).collect())
     }
 
-    /// Everybody who may log in where only members may.
-    pub(super) fn note_members(&self, people: &[Member]) {
+    /// Publishes who counts as a member for `require_member`.
+    pub(super) fn publish_members(&self, people: &[Member]) {
         let may = |member: &&Member| {
             matches!(member.kind, MemberKind::Person(_)) && member.rejection_reason(Role::Reader).is_none()
         };
@@ -336,21 +341,18 @@ impl Keybase {
         self.known(|known| known.members = Some(members));
     }
 
-    /// A message that is not the bot's, or not this ask's, approves nothing.
+    /// Returns an error unless the bot posted this message for this ask: reactions to any other message must
+    /// not count.
     fn check_is_ours(&self, found: &wire::Message, ask: &Ask) -> Result<(), Error> {
         let is_ours = self.known(|known| found.sender.uid == known.bot);
         let is_it = found.body().is_some_and(|body| body.ends_with(&mark(&ask.id)));
-        if is_ours && is_it {
-            Ok(())
-        } else {
-            Err(Error("the message is not the ask that was posted".into()))
-        }
+        if is_ours && is_it { Ok(()) } else { Err(Error("the message is not the posted ask".into())) }
     }
 
-    /// Puts on what people click, where it is not there. An answer counts without it.
+    /// Adds buttons that are missing. Answers count without them, so an error is only logged.
     async fn add_missing_buttons(&self, found: &wire::Message, conversation: &str) {
         let bot = self.0.settings.username.as_str();
-        let has = |offered: &str| found.reactions().any(|(said, by)| said == offered && by == bot);
+        let has = |button: &str| found.reactions().any(|(text, by)| text == button && by == bot);
         for reaction in BUTTONS.iter().filter(|reaction| !has(reaction)) {
             if let Err(error) = self.0.client.toggle(conversation, found.id, reaction).await {
                 return self.0.faults.buttons.failed(format_args!("{reaction}: {error}"));
@@ -360,7 +362,7 @@ impl Keybase {
     }
 }
 
-/// An admin has deleted it.
+/// True if the message was deleted, for example by a team's admin.
 fn is_gone(error: &program::Error) -> bool {
     matches!(error, program::Error::Refused { message, .. } if message.contains("message not found"))
 }

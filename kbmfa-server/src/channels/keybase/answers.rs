@@ -1,4 +1,4 @@
-//! What the reactions on a message amount to, given who is who. Pure.
+//! Reads reactions on a message as answers, by the list of members. Pure.
 
 use std::collections::BTreeSet;
 
@@ -6,14 +6,14 @@ use super::members::{Member, Role};
 use crate::channels::{Answer, LiveAnswer};
 use crate::policy::Approver;
 
-/// What people click, and the bot puts on each ask.
+/// The reactions that the bot adds to each ask, for people to click.
 pub(super) const BUTTONS: [&str; 2] = ["Approve", "Deny"];
 
-/// What a person does to answer.
+/// How a person answers, as the end of a sentence.
 pub(super) const HOW_TO_ANSWER: &str = "click Approve or Deny below, or react with :+1: or :-1:";
 
-/// Reads a reaction. The list of yes is closed, for an emoji that a team has made may look like any; a no may be said in
-/// more ways, for the worst that it can do is to refuse (docs/decisions/0007).
+/// Reads a reaction. Few reactions approve, because a team's custom emoji may look like any other one. More
+/// reactions deny, because a mistaken one only refuses the login (docs/decisions/0007).
 pub(super) fn answer(reaction: &str) -> Option<Answer> {
     match without_skin_tone(reaction) {
         "Approve" | ":white_check_mark:" | ":+1:" => Some(Answer::Approve),
@@ -28,8 +28,8 @@ pub(super) fn answer(reaction: &str) -> Option<Answer> {
     }
 }
 
-/// Whether a person who reacts so believes that they have approved, and have not.
-fn looks_like_a_yes(reaction: &str) -> bool {
+/// True if a reaction does not approve, but its author probably believes that it does.
+fn resembles_approval(reaction: &str) -> bool {
     let emoji = [":thumbsup:", ":ok:", ":ok_hand:", ":heavy_check_mark:", ":ballot_box_with_check:"];
     let words = ["approve", "approved", "yes", "ok", "okay"];
     let reaction = without_skin_tone(reaction);
@@ -37,68 +37,68 @@ fn looks_like_a_yes(reaction: &str) -> bool {
     answer(reaction).is_none() && (emoji.contains(&reaction) || words.contains(&word.as_str()))
 }
 
-/// `:+1::skin-tone-3:` is `:+1:`.
+/// Removes a skin tone: `:+1::skin-tone-3:` becomes `:+1:`.
 fn without_skin_tone(reaction: &str) -> &str {
     let Some((emoji, tone)) = reaction.split_once(":skin-tone-") else { return reaction };
     if matches!(tone, "1:" | "2:" | "3:" | "4:" | "5:" | "6:") { emoji } else { reaction }
 }
 
-/// Who may answer in a conversation.
-pub(super) enum Electorate<'a> {
-    /// Members of its team, from this role on.
+/// The people who may answer in a conversation.
+pub(super) enum Eligible<'a> {
+    /// Members of its team with at least this role.
     Team(&'a [Member], Role),
-    /// This one user, by name and uid, as long as they are in it by that uid.
+    /// One user, if the list of people in the chat has the same name with the same uid.
     User(&'a Member, &'a [Member]),
 }
 
-/// What stands on a message. The bot's own reactions are no answers.
+/// The answers on a message. The bot's own reactions are not answers.
 pub(super) fn live_answers<'a>(
     reactions: impl Iterator<Item = (&'a str, &'a str)>,
-    electorate: &Electorate<'_>,
+    eligible: &Eligible<'_>,
     bot: &str,
 ) -> Vec<LiveAnswer> {
-    let answers = reactions.filter_map(|(said, by)| Some((answer(said)?, by))).filter(|(_, by)| *by != bot);
+    let answers = reactions.filter_map(|(text, by)| Some((answer(text)?, by))).filter(|(_, by)| *by != bot);
     answers
         .filter_map(|(answer, by)| {
             let name = by.parse().ok()?;
             Some(LiveAnswer {
                 person: Approver::keybase(&name),
                 answer,
-                rejection: electorate.rejection_reason(by),
+                rejection: eligible.rejection_reason(by),
             })
         })
         .collect()
 }
 
-/// People who may answer and have reacted with something that looks like a yes, but gave no answer.
+/// People who may answer, whose reaction resembles an approval, and who gave no answer.
 pub(super) fn unclear<'a>(
     reactions: impl Iterator<Item = (&'a str, &'a str)>,
-    electorate: &Electorate<'_>,
+    eligible: &Eligible<'_>,
     bot: &str,
 ) -> Vec<Approver> {
     let (mut unclear, mut answered) = (BTreeSet::new(), BTreeSet::new());
-    for (said, by) in reactions.filter(|(_, by)| *by != bot) {
-        if answer(said).is_some() {
+    for (text, by) in reactions.filter(|(_, by)| *by != bot) {
+        if answer(text).is_some() {
             answered.insert(by);
-        } else if looks_like_a_yes(said) && electorate.rejection_reason(by).is_none() {
+        } else if resembles_approval(text) && eligible.rejection_reason(by).is_none() {
             unclear.insert(by);
         }
     }
     unclear.difference(&answered).filter_map(|by| Some(Approver::keybase(&by.parse().ok()?))).collect()
 }
 
-impl Electorate<'_> {
+impl Eligible<'_> {
     fn rejection_reason(&self, by: &str) -> Option<String> {
-        let stranger = || Some("only members of the team may answer".to_owned());
+        let not_member = || Some("only members of the team may answer".to_owned());
         match self {
             Self::Team(members, min_role) => {
                 let member = members.iter().find(|member| member.name.as_str() == by);
-                member.map_or_else(stranger, |member| member.rejection_reason(*min_role))
+                member.map_or_else(not_member, |member| member.rejection_reason(*min_role))
             }
             Self::User(user, present) => {
-                let is_it = user.name.as_str() == by
+                let is_asked_user = user.name.as_str() == by
                     && present.iter().any(|member| member.name == user.name && member.uid == user.uid);
-                if is_it {
+                if is_asked_user {
                     user.rejection_reason(Role::Reader)
                 } else {
                     Some("only the user who is asked may answer".to_owned())
@@ -114,7 +114,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_list_of_answers_is_closed() {
+    fn only_listed_reactions_are_answers() {
         let check = |reaction: &str, expected| assert_eq!(answer(reaction), expected, "{reaction}");
         for reaction in ["Approve", ":white_check_mark:", ":+1:", ":+1::skin-tone-6:"] {
             check(reaction, Some(Answer::Approve));
@@ -140,14 +140,14 @@ mod tests {
     }
 
     #[test]
-    fn a_reaction_that_only_looks_like_a_yes_is_asked_back_about_and_talk_is_not() {
+    fn a_reaction_that_resembles_an_approval_is_unclear_and_any_other_is_ignored() {
         for reaction in
             [":thumbsup:", ":thumbsup::skin-tone-2:", "approve", "APPROVE", "yes", ":ok:", "Approve "]
         {
-            assert!(looks_like_a_yes(reaction), "{reaction}");
+            assert!(resembles_approval(reaction), "{reaction}");
         }
         for reaction in ["Approve", ":+1:", "Deny", ":x:", ":eyes:", ":tada:", "", ":approver:"] {
-            assert!(!looks_like_a_yes(reaction), "{reaction}");
+            assert!(!resembles_approval(reaction), "{reaction}");
         }
         let writer = MemberKind::Person(Role::Writer);
         let members = [member("alice", writer), member("bob", writer), member("sshbot", MemberKind::Bot)];
@@ -159,7 +159,7 @@ mod tests {
             ("yes", "mallory"),
             ("yes", "sshbot"),
         ];
-        let unclear = unclear(reactions.into_iter(), &Electorate::Team(&members, Role::Writer), "sshbot");
+        let unclear = unclear(reactions.into_iter(), &Eligible::Team(&members, Role::Writer), "sshbot");
         assert_eq!(unclear, ["keybase:alice".parse().unwrap()], "bob has answered, and mallory may not");
     }
 
@@ -167,15 +167,15 @@ mod tests {
         Member { name: name.parse().unwrap(), uid: format!("uid of {name}"), kind }
     }
 
-    fn told(live: &[LiveAnswer]) -> Vec<String> {
-        let told = |one: &LiveAnswer| {
+    fn rows(live: &[LiveAnswer]) -> Vec<String> {
+        let row = |one: &LiveAnswer| {
             format!("{} {} {}", one.person, one.answer.as_str(), one.rejection.as_deref().unwrap_or("counts"))
         };
-        live.iter().map(told).collect()
+        live.iter().map(row).collect()
     }
 
     #[test]
-    fn in_a_team_members_of_the_role_count_and_strangers_and_the_bot_do_not() {
+    fn in_a_team_only_members_with_the_role_count() {
         use MemberKind::{Bot, Keyless, Person};
         let members = [
             member("alice", Person(Role::Owner)),
@@ -196,12 +196,12 @@ mod tests {
             ("Approve", "other"),
             (":tada:", "alice"),
         ];
-        let electorate = Electorate::Team(&members, Role::Writer);
-        let live = live_answers(reactions.into_iter(), &electorate, "sshbot");
-        insta::assert_snapshot!(told(&live).join("\n"), @r"
+        let eligible = Eligible::Team(&members, Role::Writer);
+        let live = live_answers(reactions.into_iter(), &eligible, "sshbot");
+        insta::assert_snapshot!(rows(&live).join("\n"), @r"
         keybase:bob approve counts
         keybase:alice deny counts
-        keybase:carol approve a reader may not answer here; that takes a writer
+        keybase:carol approve a reader may not answer here; the role writer is required
         keybase:dave approve this account was reset, or has no keys yet
         keybase:mallory approve only members of the team may answer
         keybase:other approve bots may not answer
@@ -213,7 +213,7 @@ mod tests {
         let alice = member("alice", MemberKind::Person(Role::Owner));
         let impostor = Member { uid: "another".into(), ..alice.clone() };
         let count = |present: &[Member], by: &'static str| {
-            live_answers([("Approve", by)].into_iter(), &Electorate::User(&alice, present), "sshbot")
+            live_answers([("Approve", by)].into_iter(), &Eligible::User(&alice, present), "sshbot")
                 .iter()
                 .filter(|one| one.rejection.is_none())
                 .count()

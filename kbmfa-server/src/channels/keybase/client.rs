@@ -1,30 +1,33 @@
-//! The client's methods that we use, by name and type. Each is one request; what is to be done when one fails is
-//! decided above.
+//! The methods of the `keybase` client that the server uses, with typed arguments and replies. Each is one
+//! request; the caller handles failures.
 
 use super::members::Member;
 use super::process::api::Api;
 use super::process::program::{Error, Program, VERB_TIME};
 use super::settings::{Place, Settings};
-use super::wire::{Conversation, Conversations, Listed, Message, Messages, NewConversation, Sent, Whoami};
+use super::wire::{
+    Conversation, Conversations, MemberList, Message, Messages, NewConversation, Sent, Whoami,
+};
 use crate::secret::Secret;
 use serde_json::{Value, json};
 
-/// Messages of one page. One of 10,000 bytes can be six times as long in JSON, which a reply has conversation for.
+/// Messages of one page. JSON can make a message of 10,000 bytes six times as long; a page still fits into a
+/// reply.
 pub(super) const PAGE: u64 = 100;
 
-/// Longest body that is sent, in bytes: the server takes 10,000.
+/// Longest text that is sent, in bytes. Keybase accepts 10,000.
 pub(super) const BODY_BYTES_MAX: usize = 9_500;
 
-/// Everything that is asked of Keybase.
+/// Calls to Keybase.
 pub(super) struct Client {
     pub(super) program: Program,
-    /// Writes wait for writes only: a slow request holds up all behind it.
+    /// Separate from `reads`, because a slow request delays all later ones of the same child process.
     writes: Api,
     reads: Api,
     teams: Api,
 }
 
-/// A team, as it is now.
+/// A team's current settings and members.
 pub(super) struct Team {
     pub(super) is_open: bool,
     pub(super) members: Vec<Member>,
@@ -37,23 +40,23 @@ impl Client {
         Self { writes: api("chat"), reads: api("chat"), teams: api("team"), program }
     }
 
-    /// Ends every child that answers requests.
+    /// Ends the child processes.
     pub(super) async fn end(&self) {
         tokio::join!(self.writes.end(), self.reads.end(), self.teams.end());
     }
 
     pub(super) async fn whoami(&self) -> Result<Whoami, Error> {
-        let said = self.program.run(&["whoami", "--json"], None, VERB_TIME).await?;
-        serde_json::from_str(&said).map_err(|error| Error::broken(format_args!("`whoami`: {error}")))
+        let output = self.program.run(&["whoami", "--json"], None, VERB_TIME).await?;
+        serde_json::from_str(&output).map_err(|error| Error::broken(format_args!("`whoami`: {error}")))
     }
 
-    /// Logs a service in that is not ours.
+    /// Logs in an ambient service.
     pub(super) async fn oneshot(&self, user: &str, paperkey: &Secret) -> Result<(), Error> {
         let verb = ["oneshot", "--username", user];
         self.program.run(&verb, Some(paperkey), VERB_TIME).await.map(drop)
     }
 
-    /// Posts a text; returns the message's id.
+    /// Posts a text; returns the message's number.
     pub(super) async fn send(
         &self,
         conversation: &str,
@@ -67,18 +70,18 @@ impl Client {
         let sent: Sent = self.writes.call("send", &options).await?;
         match sent.id {
             Some(id) if id > 0 => Ok(id),
-            _ => Err(Error::refused("the text was taken for a command, and not posted")),
+            _ => Err(Error::refused("Keybase read the text as a command, and did not post it")),
         }
     }
 
-    /// Reacts; or takes the reaction back, if the bot has reacted so before.
+    /// Adds a reaction. If the bot has already added the same one, Keybase removes it.
     pub(super) async fn toggle(&self, conversation: &str, message: u64, reaction: &str) -> Result<(), Error> {
         let options = json!({ "conversation_id": conversation, "message_id": message, "message": { "body": reaction } });
         self.writes.call::<Sent>("reaction", &options).await.map(drop)
     }
 
-    /// Changes a text of the bot's own; returns the id of the change, which the server has given it: it is higher than that
-    /// of anything that the server had in this conversation before.
+    /// Edits a message of the bot; returns the number of the edit. Keybase's server assigns it, higher than
+    /// every earlier number in this conversation.
     pub(super) async fn edit(
         &self,
         conversation: &str,
@@ -90,11 +93,11 @@ impl Client {
         Ok(self.writes.call::<Sent>("edit", &options).await?.id)
     }
 
-    /// A message as the service knows it; `None` if it is gone. The service answers from its own store, which may lack what it
-    /// has not heard of, and say nothing of that.
+    /// A message; `None` if it was deleted. The service answers from its own store, which may be out of date
+    /// without any sign of it.
     pub(super) async fn get(&self, conversation: &str, message: u64) -> Result<Option<Message>, Error> {
         let options = json!({ "conversation_id": conversation, "message_ids": [message], "peek": true, "fail_offline": true });
-        let found = self.online("get", &options).await?;
+        let found = self.call_online("get", &options).await?;
         if found.has_unreadable() {
             return Err(Error::refused("the message cannot be read"));
         }
@@ -102,8 +105,8 @@ impl Client {
         Ok(found.into_iter().find(|found| found.id == message && found.conversation_id == conversation))
     }
 
-    /// A page of messages, the newest first, and where the next begins; older ones are there as they are now. The service
-    /// answers from its own store if that holds the whole page, as far as the service knows.
+    /// A page of messages in their current version, the newest first, and the start of the next page. The
+    /// service answers from its own store unless it knows that messages are missing there.
     pub(super) async fn page(
         &self,
         conversation: &str,
@@ -111,26 +114,26 @@ impl Client {
     ) -> Result<(Vec<Message>, Option<String>), Error> {
         let pagination = json!({ "num": PAGE, "next": from });
         let options = json!({ "conversation_id": conversation, "pagination": pagination, "peek": true, "fail_offline": true });
-        let mut found = self.online("read", &options).await?;
+        let mut found = self.call_online("read", &options).await?;
         let next = found.pagination.take().filter(|page| !page.last).and_then(|page| page.next);
         Ok((found.readable(), next))
     }
 
-    /// The conversations of this name, joined or not.
+    /// The conversations with this name, whether the bot has joined them or not.
     pub(super) async fn conversations(&self, place: &Place, bot: &str) -> Result<Vec<Conversation>, Error> {
-        let found: Conversations = self.reads.call("listconvsonname", &name(place, bot)).await?;
+        let found: Conversations = self.reads.call("listconvsonname", &name_options(place, bot)).await?;
         Ok(found.conversations.unwrap_or_default())
     }
 
-    /// One conversation that the bot is in.
+    /// A conversation of which the bot is a member.
     pub(super) async fn conversation(&self, conversation: &str) -> Result<Option<Conversation>, Error> {
         let options = json!({ "conversation_id": conversation, "fail_offline": true });
         let found: Conversations = self.reads.call("list", &options).await?;
         Ok(found.conversations.unwrap_or_default().into_iter().find(|found| found.id == conversation))
     }
 
-    /// Makes a private conversation, or finds it.
-    pub(super) async fn private(&self, names: &str) -> Result<String, Error> {
+    /// Returns the id of the private conversation of these users; creates it if there is none.
+    pub(super) async fn open_private(&self, names: &str) -> Result<String, Error> {
         let channel = json!({ "name": names, "members_type": "impteamnative", "topic_type": "chat" });
         let made: NewConversation = self.writes.call("newconv", &json!({ "channel": channel })).await?;
         Ok(made.id)
@@ -140,28 +143,29 @@ impl Client {
         self.writes.call::<Value>("join", &json!({ "conversation_id": conversation })).await.map(drop)
     }
 
-    /// Who is in a conversation.
+    /// The members of a conversation.
     pub(super) async fn people(&self, conversation: &str) -> Result<Vec<Member>, Error> {
-        let listed: Listed =
+        let listed: MemberList =
             self.reads.call("listmembers", &json!({ "conversation_id": conversation })).await?;
         Ok(listed.members())
     }
 
-    /// Who is in a team. It is always asked of the server.
+    /// A team and its members. The service always asks Keybase's server.
     pub(super) async fn team(&self, team: &str) -> Result<Team, Error> {
-        let listed: Listed = self.teams.call("list-team-memberships", &json!({ "team": team })).await?;
+        let listed: MemberList = self.teams.call("list-team-memberships", &json!({ "team": team })).await?;
         Ok(Team { is_open: listed.is_open(), members: listed.members() })
     }
 
-    /// What is read offline may be old, and is worth nothing.
-    async fn online(&self, method: &str, options: &Value) -> Result<Messages, Error> {
+    /// Calls a method, and returns an error if the service was offline, because its answer may be out of date
+    /// then.
+    async fn call_online(&self, method: &str, options: &Value) -> Result<Messages, Error> {
         let found: Messages = self.reads.call(method, options).await?;
-        if found.offline { Err(Error::refused("offline")) } else { Ok(found) }
+        if found.offline { Err(Error::refused("the service is offline")) } else { Ok(found) }
     }
 }
 
-/// All conversations that share the place's name: a team's channels, or one chat.
-fn name(place: &Place, bot: &str) -> Value {
+/// The options that select all conversations with the place's name: a team's channels, or one private chat.
+fn name_options(place: &Place, bot: &str) -> Value {
     match place {
         Place::Channel(team, _) => json!({ "name": team, "members_type": "team", "topic_type": "chat" }),
         Place::Private(user) => {

@@ -1,4 +1,5 @@
-//! The conversations that asks go to: found by name once, known by id from then on. None is ever made by sending to it.
+//! The conversations in which asks are posted. Each is found by name once, and known by id from then on. The
+//! bot never posts to a team's channel that does not exist, because Keybase would create it.
 
 use kbmfa_proto::names::KeybaseName;
 
@@ -8,26 +9,26 @@ use super::members::Member;
 use super::process::program::Error;
 use super::settings::{Place, Settings};
 
-/// A conversation.
+/// A conversation whose name was resolved.
 #[derive(Debug, Clone)]
 pub(super) struct Conversation {
-    /// Its id.
+    /// Keybase's id, which remains the same if the conversation is renamed.
     pub(super) id: String,
-    /// Whose answers count in it.
+    /// The people whose answers count in it.
     pub(super) people: People,
 }
 
-/// Whose answers count.
+/// The people whose answers count in a conversation.
 #[derive(Debug, Clone)]
 pub(super) enum People {
-    /// Members of the team, by the name that it has now.
+    /// Members of the team with this current name.
     Team(String),
-    /// This user.
+    /// This user of a private chat.
     User(Member),
 }
 
-/// Finds the conversation, and makes sure that the bot may ask there. One that was known before is the same, whatever it is
-/// called by now.
+/// Finds a conversation, and checks that the bot may post there. A conversation that is already known keeps
+/// its id, even if it was renamed.
 pub(super) async fn find(
     client: &Client,
     settings: &Settings,
@@ -50,13 +51,13 @@ pub(super) async fn find(
     }
 }
 
-/// The team that a conversation belongs to, by the name that it has now.
+/// The current name of the team to which a conversation belongs.
 pub(super) async fn team_of(client: &Client, conversation: &str) -> Result<String, Error> {
     let found = client.conversation(conversation).await?;
     let name = found.map(|found| found.channel.name).unwrap_or_default();
     if name.is_empty() {
         Err(Error::refused(format!(
-            "there is no conversation {conversation} any more; if it was made anew, restart the server"
+            "the conversation {conversation} no longer exists; if it was created again, restart the server"
         )))
     } else {
         Ok(name)
@@ -65,11 +66,11 @@ pub(super) async fn team_of(client: &Client, conversation: &str) -> Result<Strin
 
 async fn private(client: &Client, settings: &Settings, user: &KeybaseName) -> Result<Conversation, Failure> {
     let names = format!("{},{user}", settings.username);
-    let conversation = client.private(&names).await;
+    let conversation = client.open_private(&names).await;
     let fix =
         || "name an existing Keybase user in [relay.keybase] user, or in the rule's destination".to_owned();
     let conversation =
-        conversation.map_err(|error| error::refused(&error, &format!("a chat with {user}"), fix))?;
+        conversation.map_err(|error| error::classify_refusal(&error, &format!("a chat with {user}"), fix))?;
     let found = client.people(&conversation).await?.into_iter().find(|member| member.name == *user);
     let user =
         found.ok_or_else(|| Failure::permanent(format!("{user} is not in the chat with {user}"), fix()))?;
@@ -85,25 +86,24 @@ async fn check_team(client: &Client, settings: &Settings, team: &str) -> Result<
         )
     };
     let found = client.team(team).await;
-    let found = found.map_err(|error| error::refused(&error, &format!("team {team}"), join))?;
-    trusted(settings, team, &found).map_err(Failure::Permanent)?;
+    let found = found.map_err(|error| error::classify_refusal(&error, &format!("team {team}"), join))?;
+    check_trusted(settings, team, &found).map_err(Failure::Permanent)?;
     let kind = found.members.iter().find(|member| member.name == *bot).map(|member| member.kind);
-    error::of_bot(bot, team, kind).map_or(Ok(()), |fault| Err(Failure::Permanent(fault)))
+    error::bot_fault(bot, team, kind).map_or(Ok(()), |fault| Err(Failure::Permanent(fault)))
 }
 
-/// An open team is trusted only by name.
-pub(super) fn trusted(settings: &Settings, team: &str, found: &Team) -> Result<(), Fault> {
+/// Returns a fault for an open team that the configuration does not name in `open_teams`.
+pub(super) fn check_trusted(settings: &Settings, team: &str, found: &Team) -> Result<(), Fault> {
     let is_named = settings.open_teams.iter().any(|open| open.as_str() == team);
     if found.is_open && !is_named { Err(error::open_team(team)) } else { Ok(()) }
 }
 
 async fn channel(client: &Client, settings: &Settings, place: &Place) -> Result<String, Failure> {
     let Place::Channel(team, channel) = place else {
-        return Err(Failure::Transient("not a channel".into()));
+        return Err(Failure::Transient("the destination is not a team's channel".into()));
     };
     let known = client.conversations(place, settings.username.as_str()).await?;
-    let is_it = |name: &str| name == channel.as_str();
-    let found = known.into_iter().find(|known| is_it(&known.channel.topic_name));
+    let found = known.into_iter().find(|known| known.channel.topic_name == channel.as_str());
     let Some(found) = found else {
         return Err(Failure::Permanent(error::no_channel(team.as_str(), channel.as_str())));
     };

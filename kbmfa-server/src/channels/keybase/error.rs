@@ -1,4 +1,5 @@
-//! Why the relay is not up, and what to do about it: the sentences that `doctor`, `check`, the log and `/readyz` share.
+//! Reasons why Keybase is down, and what to do about them. `doctor`, `check`, the log and `/readyz` use the
+//! same sentences.
 
 use kbmfa_finding::Finding;
 use kbmfa_proto::names::KeybaseName;
@@ -8,12 +9,12 @@ use super::members::{MemberKind, Role};
 use super::process::program::Error;
 use super::settings::Service;
 
-/// Something that is wrong, and the fix where one is known.
+/// A problem, with its fix if one is known.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Fault {
-    /// What is wrong.
+    /// The problem, as a sentence.
     pub found: String,
-    /// What to do about it, as a command or a sentence.
+    /// The fix, as a command or a sentence.
     pub fix: Option<String>,
 }
 
@@ -22,7 +23,7 @@ impl Fault {
         Self { found: found.into(), fix: Some(fix.into()) }
     }
 
-    /// The same, as `doctor` shows it.
+    /// Converts the fault for `doctor`; `what` names the part that was checked.
     pub fn finding(self, what: &str) -> Finding {
         let finding = Finding::fault(what, self.found);
         match self.fix {
@@ -32,7 +33,7 @@ impl Fault {
     }
 }
 
-/// On one line, for the log and `/readyz`.
+/// Problem and fix on one line, for the log and `/readyz`.
 impl fmt::Display for Fault {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &self.fix {
@@ -56,12 +57,12 @@ impl From<&str> for Fault {
     }
 }
 
-/// A fault, and whether waiting can help.
+/// A fault, and whether it may pass by itself.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Failure {
-    /// It stays until the operator does something; a server that finds it when it starts does not start.
+    /// Remains until the operator fixes it. A server that finds it at its first start does not start.
     Permanent(Fault),
-    /// It may pass.
+    /// May pass by itself; the supervisor retries.
     Transient(Fault),
 }
 
@@ -89,27 +90,27 @@ impl From<Error> for Failure {
     }
 }
 
-/// The words of a service that finds another one at its home.
+/// Part of a service's message if another service already runs at its home.
 const ALREADY_RUNNING: &str = "already running";
 
-/// The client's words for a paper key that is not this account's.
+/// Part of the client's message if the paper key does not belong to this account.
 const NO_SUCH_PAPERKEY: &str = "No device found";
 
-/// A service of our own ended with this complaint.
-pub(super) fn service_ended(status: &str, complaint: &str, bot: &KeybaseName) -> Failure {
-    let found = format!("the keybase service ended ({status}): {complaint}");
-    if complaint.contains(NO_SUCH_PAPERKEY) {
+/// The failure for our own service that exited with this message on stderr.
+pub(super) fn service_ended(status: &str, message: &str, bot: &KeybaseName) -> Failure {
+    let found = format!("the keybase service ended ({status}): {message}");
+    if message.contains(NO_SUCH_PAPERKEY) {
         return Failure::Permanent(wrong_paperkey(&found, bot));
     }
     Failure::Transient(found.into())
 }
 
-/// True if a service could not start because another one is at its home.
+/// True if a service could not start because another one runs at its home.
 pub(super) fn is_leftover(fault: &Fault) -> bool {
     fault.found.contains(ALREADY_RUNNING)
 }
 
-/// Logging in failed like this.
+/// The failure for a login that ended with this error.
 pub(super) fn login_failed(error: &Error, bot: &KeybaseName) -> Failure {
     if error.to_string().contains(NO_SUCH_PAPERKEY) {
         return Failure::Permanent(wrong_paperkey(&error.to_string(), bot));
@@ -125,10 +126,10 @@ fn wrong_paperkey(found: &str, bot: &KeybaseName) -> Fault {
     Fault::new(format!("the paper key is not one of {bot}'s: {found}"), fix)
 }
 
-/// No service answers.
+/// The failure if no service answers.
 pub(super) fn no_service(error: &Error, service: &Service) -> Failure {
     let fix = match service {
-        Service::Own { .. } => "`systemctl restart kbmfa-server` starts its own service anew",
+        Service::Own { .. } => "`systemctl restart kbmfa-server`, which also restarts its Keybase service",
         Service::Ambient { .. } => {
             "start the service for the account that runs kbmfa-server (`keybase service`) and keep it running, or set \
              [relay.keybase] service = \"own\""
@@ -137,14 +138,14 @@ pub(super) fn no_service(error: &Error, service: &Service) -> Failure {
     Failure::Transient(Fault::new(error.to_string(), fix))
 }
 
-/// The service is logged out.
+/// The failure if the service is logged out.
 pub(super) fn logged_out() -> Failure {
     let fix = "log it in (`keybase oneshot`), or name the bot's paper key in [relay.keybase] paperkey_file";
     Failure::Transient(Fault::new("the keybase service is logged out", fix))
 }
 
-/// What lacks for the bot to ask in this team; `None` if nothing does.
-pub(super) fn of_bot(bot: &KeybaseName, team: &str, kind: Option<MemberKind>) -> Option<Fault> {
+/// Why the bot cannot post in this team; `None` if it can. `kind` is `None` if the bot is not in the team.
+pub(super) fn bot_fault(bot: &KeybaseName, team: &str, kind: Option<MemberKind>) -> Option<Fault> {
     let role =
         |verb: &str| format!("`keybase team {verb} {team} --user {bot} --role bot`, as an admin of the team");
     Some(match kind {
@@ -158,7 +159,7 @@ pub(super) fn of_bot(bot: &KeybaseName, team: &str, kind: Option<MemberKind>) ->
             Fault::new(format!("{bot} is a {found} in {team}, and may not write there"), role("edit-member"))
         }
         Some(MemberKind::Keyless) => Fault::new(
-            format!("{bot} was reset, or has no keys yet, and cannot read what {team} says"),
+            format!("{bot} was reset, or has no keys yet, and cannot read messages in {team}"),
             format!(
                 "log {bot} in once on any computer (`keybase login`), then `keybase team remove-member {team} --user {bot}` \
                  and {}",
@@ -169,7 +170,7 @@ pub(super) fn of_bot(bot: &KeybaseName, team: &str, kind: Option<MemberKind>) ->
     })
 }
 
-/// A team that anybody may join.
+/// The fault if anybody may join the team.
 pub(super) fn open_team(team: &str) -> Fault {
     let fix = format!(
         "close it (`keybase team settings {team} --open-team=off`), or set [relay.keybase] open_teams = [\"{team}\"]"
@@ -177,17 +178,18 @@ pub(super) fn open_team(team: &str) -> Fault {
     Fault::new(format!("team {team} is open, so that anybody can join it and answer"), fix)
 }
 
-/// A channel that is not there.
+/// The fault if a channel does not exist.
 pub(super) fn no_channel(team: &str, channel: &str) -> Fault {
     let fix = format!("`keybase chat create-channel {team} {channel}`, or change [relay.keybase] channel");
-    Fault::new(format!("team {team} has no channel {channel}, and asking would make one"), fix)
+    Fault::new(format!("team {team} has no channel {channel}, and an ask would create it"), fix)
 }
 
-/// Listing the members of a team, or opening a chat, failed. Some refusals stay until the operator does something.
-pub(super) fn refused(error: &Error, what: &str, fix: impl FnOnce() -> String) -> Failure {
+/// The failure if the members of a team could not be listed, or a private chat could not be opened. Some
+/// refusals are permanent.
+pub(super) fn classify_refusal(error: &Error, what: &str, fix: impl FnOnce() -> String) -> Failure {
     let found = format!("{what}: {error}");
-    let lasting = ["does not exist", "not a member", "not found", "No user", "no such user"];
-    if lasting.iter().any(|words| found.contains(words)) {
+    let permanent = ["does not exist", "not a member", "not found", "No user", "no such user"];
+    if permanent.iter().any(|text| found.contains(text)) {
         Failure::permanent(found, fix())
     } else {
         Failure::Transient(found.into())
@@ -199,27 +201,27 @@ mod tests {
     use super::*;
 
     #[test]
-    fn each_standing_of_the_bot_has_its_own_fix() {
+    fn each_membership_that_prevents_the_bot_from_posting_has_its_own_fix() {
         let bot = "sshbot".parse().unwrap();
-        let told = |kind| of_bot(&bot, "acme", kind).map(|fault| fault.to_string()).unwrap_or_default();
-        assert_eq!(told(Some(MemberKind::Bot)), "");
-        assert_eq!(told(Some(MemberKind::Person(Role::Writer))), "");
+        let fault = |kind| bot_fault(&bot, "acme", kind).map(|fault| fault.to_string()).unwrap_or_default();
+        assert_eq!(fault(Some(MemberKind::Bot)), "");
+        assert_eq!(fault(Some(MemberKind::Person(Role::Writer))), "");
         let all = [
             None,
             Some(MemberKind::Person(Role::Reader)),
             Some(MemberKind::RestrictedBot),
             Some(MemberKind::Keyless),
         ];
-        insta::assert_snapshot!(all.map(told).join("\n"), @r"
+        insta::assert_snapshot!(all.map(fault).join("\n"), @r"
         sshbot is not in team acme (to fix it: `keybase team add-member acme --user sshbot --role bot`, as an admin of the team)
         sshbot is a reader in acme, and may not write there (to fix it: `keybase team edit-member acme --user sshbot --role bot`, as an admin of the team)
         sshbot is a restricted bot in acme, and cannot see who answers (to fix it: `keybase team edit-member acme --user sshbot --role bot`, as an admin of the team)
-        sshbot was reset, or has no keys yet, and cannot read what acme says (to fix it: log sshbot in once on any computer (`keybase login`), then `keybase team remove-member acme --user sshbot` and `keybase team add-member acme --user sshbot --role bot`, as an admin of the team)
+        sshbot was reset, or has no keys yet, and cannot read messages in acme (to fix it: log sshbot in once on any computer (`keybase login`), then `keybase team remove-member acme --user sshbot` and `keybase team add-member acme --user sshbot --role bot`, as an admin of the team)
         ");
     }
 
     #[test]
-    fn a_paper_key_of_somebody_else_does_not_pass_by_waiting() {
+    fn a_paper_key_of_another_account_is_a_permanent_failure() {
         let bot = "sshbot".parse().unwrap();
         let wrong = "No device found no device found for paper key";
         assert!(matches!(service_ended("exit status: 2", wrong, &bot), Failure::Permanent(_)));

@@ -1,5 +1,5 @@
-//! The health check: edits a message in the bot's own conversation, which notifies nobody, and reads it back. It takes the
-//! path that asks take, through the service and Keybase's server.
+//! The health check: edits a message in the bot's own conversation, where it notifies nobody, and reads it
+//! back. Asks use the same path, through the service and Keybase's server.
 
 use std::time::Duration;
 
@@ -9,10 +9,11 @@ use super::process::program::Error;
 /// Time between two checks.
 pub(super) const INTERVAL: Duration = Duration::from_secs(15);
 
-/// One check in this many edits the message, the others only read it: the server keeps each edit for ever.
+/// One in this many checks edits the message. The others only read it, because Keybase's server keeps every
+/// edit for ever.
 const EDIT_EVERY: u64 = 4;
 
-/// The message that is edited and read.
+/// The message that the checks edit and read.
 pub(super) struct HealthCheck {
     conversation: String,
     message: u64,
@@ -20,14 +21,14 @@ pub(super) struct HealthCheck {
 }
 
 impl HealthCheck {
-    /// Posts the message.
+    /// Posts a new message for the checks.
     pub(super) async fn begin(client: &Client, bot: &str) -> Result<Self, Error> {
-        let conversation = client.private(bot).await?;
+        let conversation = client.open_private(bot).await?;
         let message = client.send(&conversation, &text(0), None).await?;
         Ok(Self { conversation, message, runs: 0 })
     }
 
-    /// One check.
+    /// Runs one check.
     pub(super) async fn run(&mut self, client: &Client) -> Result<(), Error> {
         self.runs += 1;
         let edited = self.runs - self.runs % EDIT_EVERY;
@@ -36,11 +37,13 @@ impl HealthCheck {
         }
         match client.get(&self.conversation, self.message).await? {
             Some(_) => Ok(()),
-            None => Err(Error::refused("the heart-beat is gone from the bot's own conversation")),
+            None => {
+                Err(Error::refused("the health check's message was deleted from the bot's own conversation"))
+            }
         }
     }
 }
 
 fn text(runs: u64) -> String {
-    format!("heart-beat {runs} of kbmfa-server")
+    format!("health check {runs} of kbmfa-server")
 }

@@ -1,4 +1,5 @@
-//! A Keybase service that a killed server left behind at our own home. It holds the home's lock, so that ours cannot start.
+//! Ends a Keybase service that a killed server left running at the server's own home. Its lock on the home
+//! prevents a new service from starting.
 
 use nix::errno::Errno;
 use nix::sys::signal::{Signal, kill};
@@ -10,40 +11,43 @@ use std::path::Path;
 use std::time::Duration;
 use tokio::time::sleep;
 
-/// Time for one to end that may have been stopped by its own verb a moment ago.
+/// Time for a service to exit that `keybase ctl stop` may have stopped a moment ago.
 const GRACE_TIME: Duration = Duration::from_secs(1);
 
-/// Time for one to end after SIGTERM.
+/// Time for a service to exit after SIGTERM, and again after SIGKILL.
 const TERM_TIME: Duration = Duration::from_secs(3);
 
-/// How often it is looked whether it has ended.
-const TICK: Duration = Duration::from_millis(100);
+/// How often to check whether a service has exited.
+const POLL_INTERVAL: Duration = Duration::from_millis(100);
 
-/// Ends every service that runs at this home as this account: politely, then by force. The home is ours alone, and so are
-/// they.
+/// Ends every service that runs at this home as this account, with SIGTERM and then SIGKILL. Only the server
+/// uses this home, so no other program needs these services.
 pub(super) async fn end_all(home: &Path) {
     for pid in services(home) {
-        if has_ended(pid, home, GRACE_TIME).await {
+        if wait_for_exit(pid, home, GRACE_TIME).await {
             continue;
         }
-        log::warn!("relay keybase: the service {pid} at {} was left behind, and is ended", home.display());
+        log::warn!(
+            "keybase: ending the service {pid} at {}, which an earlier server left running",
+            home.display()
+        );
         signal(pid, Signal::SIGTERM);
-        if !has_ended(pid, home, TERM_TIME).await {
+        if !wait_for_exit(pid, home, TERM_TIME).await {
             signal(pid, Signal::SIGKILL);
-            has_ended(pid, home, TERM_TIME).await;
+            wait_for_exit(pid, home, TERM_TIME).await;
         }
     }
 }
 
-/// Waits for its end, no longer than this.
-async fn has_ended(pid: Pid, home: &Path, time: Duration) -> bool {
+/// Waits at most this time for the service to exit; returns whether it did.
+async fn wait_for_exit(pid: Pid, home: &Path, time: Duration) -> bool {
     let mut left = time;
     while is_service(pid, home) {
         if left.is_zero() {
             return false;
         }
-        sleep(TICK).await;
-        left = left.saturating_sub(TICK);
+        sleep(POLL_INTERVAL).await;
+        left = left.saturating_sub(POLL_INTERVAL);
     }
     true
 }
@@ -51,11 +55,11 @@ async fn has_ended(pid: Pid, home: &Path, time: Duration) -> bool {
 fn signal(pid: Pid, signal: Signal) {
     match kill(pid, signal) {
         Ok(()) | Err(Errno::ESRCH) => {}
-        Err(error) => log::error!("relay keybase: the service {pid} cannot be ended: {error}"),
+        Err(error) => log::error!("keybase: cannot end the service {pid}: {error}"),
     }
 }
 
-/// Processes of this account whose command line is a service's at this home.
+/// Processes of this account that are a service at this home, by their command lines.
 fn services(home: &Path) -> Vec<Pid> {
     let entries = fs::read_dir("/proc").into_iter().flatten().flatten();
     let pids = entries.filter_map(|entry| entry.file_name().to_str()?.parse().ok()).map(Pid::from_raw);
@@ -68,7 +72,8 @@ fn is_service(pid: Pid, home: &Path) -> bool {
     is_ours && fs::read(format!("{dir}/cmdline")).is_ok_and(|line| is_command(&line, home))
 }
 
-/// `PROGRAM --home HOME --no-auto-fork service ..`, as it is started here: arguments that each end in a NUL.
+/// True for the command line with which this server starts a service: `PROGRAM --home HOME --no-auto-fork
+/// service ..`. Each argument ends in a NUL.
 fn is_command(line: &[u8], home: &Path) -> bool {
     let arguments: Vec<&[u8]> = line.split(|byte| *byte == 0).collect();
     let is_home = |pair: &[&[u8]]| *pair == [b"--home".as_slice(), home.as_os_str().as_bytes()];
@@ -80,7 +85,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn only_a_service_at_this_very_home_is_taken_for_one_left_behind() {
+    fn only_a_service_at_exactly_this_home_counts_as_left_behind() {
         let check = |line: &str, expected| {
             let line = line.replace(' ', "\0") + "\0";
             assert_eq!(is_command(line.as_bytes(), Path::new("/var/lib/kbmfa/keybase")), expected, "{line}");

@@ -1,24 +1,25 @@
-//! How a message is known again: each ends in the beginning of the id that it is about.
+//! Marks, by which messages are found again: each message ends in the first digits of the id for which it was
+//! posted.
 
 use super::client::BODY_BYTES_MAX;
 
-/// Digits of an id that stand at the end of its message, and of no other.
+/// Digits of the id in a mark.
 const MARK_DIGITS: usize = 16;
 
-/// How a message ends that is about this id. Whatever else a message says stands before it, so that no text from outside
-/// can be taken for it.
+/// The mark for this id. A message always ends in its mark, so that text from outside, which comes before it,
+/// cannot forge one.
 pub(super) fn mark(id: &str) -> String {
     format!(" `{}`", id.get(..MARK_DIGITS).unwrap_or(id))
 }
 
-/// What stands in the mark at the end of a message.
+/// The digits in the mark at the end of a message; `None` if it has no mark.
 pub(super) fn marked_id(body: &str) -> Option<&str> {
     let (_, id) = body.strip_suffix('`')?.rsplit_once(" `")?;
     let is_id = id.len() == MARK_DIGITS && id.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'));
     is_id.then_some(id)
 }
 
-/// A text with the mark by which it is found again; the text is cut if both are longer than the server takes.
+/// Appends the mark to a text. Cuts the text if both together are longer than Keybase accepts.
 pub(super) fn marked(text: &str, id: &str) -> String {
     let mark = mark(id);
     let room = BODY_BYTES_MAX.saturating_sub(mark.len()).min(text.len());
@@ -31,7 +32,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_message_ends_in_its_mark_whatever_it_says() {
+    fn every_message_ends_in_its_mark() {
         let id = "0123456789abcdef0123456789abcdef";
         assert_eq!(marked("Login", id), "Login `0123456789abcdef`");
         let long = marked(&"\u{e9}".repeat(BODY_BYTES_MAX), id);

@@ -1,10 +1,10 @@
-//! Who may answer, by the list of a team's members as it is at this moment. Pure.
+//! Members of a team, their roles, and whose answers count. Pure.
 
 use kbmfa_proto::names::KeybaseName;
 use std::fmt;
 use std::str::FromStr;
 
-/// What somebody is in a team. Bots of both kinds are none of these: they never answer.
+/// A person's role in a team, in ascending order. Bots have none, because they never answer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Role {
     /// May read, chat and react.
@@ -18,7 +18,7 @@ pub enum Role {
 }
 
 impl Role {
-    /// As it stands in configuration.
+    /// The name in the configuration.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Reader => "reader",
@@ -45,27 +45,27 @@ impl FromStr for Role {
     }
 }
 
-/// What a member is good for.
+/// What a member is, as far as it matters for answers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum MemberKind {
     /// A person with this role and working keys.
     Person(Role),
     /// A bot.
     Bot,
-    /// A bot that sees only what is meant for it.
+    /// A bot that receives only messages addressed to it.
     RestrictedBot,
-    /// Somebody whose account was reset or deleted, or who has no keys yet.
+    /// A person whose account was reset or deleted, or has no keys yet.
     Keyless,
 }
 
-/// One member.
+/// A member of a team or conversation.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Member {
-    /// The name.
+    /// The Keybase name, as in `keybase:NAME`.
     pub name: KeybaseName,
-    /// The user's id, which names no other user ever.
+    /// The user's id. Keybase never reuses it.
     pub uid: String,
-    /// What they are good for.
+    /// Person, bot, or an account without keys.
     pub kind: MemberKind,
 }
 
@@ -75,7 +75,7 @@ impl Member {
         match self.kind {
             MemberKind::Person(role) if role >= min_role => None,
             MemberKind::Person(role) => {
-                Some(format!("a {role} may not answer here; that takes a {min_role}"))
+                Some(format!("a {role} may not answer here; the role {min_role} is required"))
             }
             MemberKind::Bot | MemberKind::RestrictedBot => Some("bots may not answer".to_owned()),
             MemberKind::Keyless => Some("this account was reset, or has no keys yet".to_owned()),
@@ -88,7 +88,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn only_people_of_the_least_role_with_working_keys_count() {
+    fn only_people_with_the_minimum_role_and_working_keys_count() {
         let check = |kind, min_role: Role, counts: bool| {
             let member = Member { name: "alice".parse().unwrap(), uid: "0".into(), kind };
             assert_eq!(member.rejection_reason(min_role).is_none(), counts, "{kind:?} {min_role}");

@@ -1,4 +1,5 @@
-//! The `keybase` program as child processes: starting it, its lines, and its long-lived `api` verbs.
+//! Runs the `keybase` program in child processes: starts it, reads its lines, and calls its long-lived `api`
+//! verbs.
 
 pub(super) mod api;
 pub(super) mod lines;

@@ -1,4 +1,5 @@
-//! `[relay.keybase]`: which Keybase, as whom, where asks go, and who may answer.
+//! Reads `[relay.keybase]`: the program and its service, the bot, the destination of asks, and who may
+//! answer.
 
 use kbmfa_proto::names::{BadName, ChannelName, KeybaseName, TeamName};
 use std::fmt;
@@ -10,40 +11,40 @@ use crate::channels::Post;
 use crate::policy::{Approver, Approvers};
 use crate::settings::Section;
 
-/// Longest home, in bytes: the service's socket lies `.config/keybase/keybased.sock` below it, and the path of a Unix
-/// socket ends at 107.
+/// Longest home, in bytes. The service's socket is `.config/keybase/keybased.sock` in it, and the path of a
+/// Unix socket has at most 107 bytes.
 const HOME_BYTES_MAX: usize = 107 - "/.config/keybase/keybased.sock".len();
 
-/// What the operator says about Keybase.
+/// The values of `[relay.keybase]`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Settings {
     /// The `keybase` program.
     pub program: PathBuf,
-    /// Whose service it talks to.
+    /// The service that the program uses.
     pub service: Service,
-    /// The bot.
+    /// The bot's Keybase name.
     pub username: KeybaseName,
-    /// Its paper key; needed for a service of our own.
+    /// The file with the bot's paper key; required with the server's own service.
     pub paperkey_file: Option<PathBuf>,
-    /// Where asks go unless a rule says otherwise.
+    /// The default destination of asks.
     pub place: Place,
-    /// Open teams, which anybody may join, that are to be trusted all the same.
+    /// Teams that are trusted although anybody may join them.
     pub open_teams: Vec<TeamName>,
-    /// What is posted besides asks.
+    /// Notices that are posted besides asks and decisions.
     pub post: Post,
-    /// The least role whose answers count.
+    /// Minimum role of people whose answers count.
     pub min_role: Role,
-    /// Whom each ask mentions, so that their phones ring: nobody by default.
+    /// The people whom each ask mentions, so that Keybase notifies them. Nobody by default.
     pub mention: Mention,
 }
 
-/// Whom an ask mentions.
+/// The people whom an ask mentions.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub enum Mention {
     /// Nobody.
     #[default]
     Nobody,
-    /// Everybody in the channel who is active now.
+    /// Everybody in the channel who is active at that time.
     Here,
     /// Everybody in the channel.
     Channel,
@@ -52,7 +53,7 @@ pub enum Mention {
 }
 
 impl Mention {
-    /// As the client reads it in a text: `@` after a blank. Empty if it is nobody.
+    /// The mention as the end of a text: a blank and `@` before each name. Empty for nobody.
     pub fn text(&self) -> String {
         match self {
             Self::Nobody => String::new(),
@@ -71,34 +72,37 @@ impl Mention {
             ["here"] => Self::Here,
             ["channel"] => Self::Channel,
             names => {
-                let read = |name: &&str| match name.parse() {
-                    _ if ["here", "channel", "everyone"].contains(name) => Err("stands alone".to_owned()),
+                let parse = |name: &&str| match name.parse() {
+                    _ if ["here", "channel", "everyone"].contains(name) => {
+                        Err("must be the only entry".to_owned())
+                    }
                     parsed => parsed.map_err(|error: BadName| error.to_string()),
                 };
-                let told = |name: &&str, why: String| {
+                let report = |name: &&str, why: String| {
                     keybase.fault(
                         "mention",
                         &format!("{name:?}: {why}; write \"here\", \"channel\" or a list of users"),
                     );
                 };
-                let people = names.iter().filter_map(|name| read(name).map_err(|why| told(name, why)).ok());
+                let people =
+                    names.iter().filter_map(|name| parse(name).map_err(|why| report(name, why)).ok());
                 Self::People(people.collect())
             }
         }
     }
 }
 
-/// Whose service it is.
+/// The Keybase service that the server uses.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Service {
-    /// One of our own, with its files here.
+    /// The server's own service, as its child process.
     Own {
-        /// `--home`.
+        /// The folder of the service's files: `--home`.
         home: PathBuf,
     },
-    /// One that somebody else runs: of this home, or of the account's own.
+    /// A service that somebody else started.
     Ambient {
-        /// `--home`.
+        /// The folder of the service's files: `--home`; `None` for the account's home.
         home: Option<PathBuf>,
     },
 }
@@ -137,7 +141,7 @@ impl FromStr for Place {
 const GENERAL: &str = "general";
 
 impl Settings {
-    /// Takes its keys out of `[relay.keybase]`; `None` if one is missing that has no default.
+    /// Reads the section; `None` if a required key is missing.
     pub fn read(keybase: &Section<'_>, state_dir: &Path, min_role: Role) -> Option<Self> {
         let username = keybase.parsed_or_none::<KeybaseName>("username");
         if username.is_none() {
@@ -149,7 +153,7 @@ impl Settings {
         if matches!(service, Some(Service::Own { .. })) && paperkey_file.is_none() {
             keybase.fault(
                 "paperkey_file",
-                "a service of our own logs in with the bot's paper key: name the file that holds it",
+                "with service = \"own\" the server logs in with the bot's paper key: name the file that holds it",
             );
         }
         let (program, open_teams) =
@@ -167,15 +171,15 @@ impl Settings {
             mention,
         };
         if settings.place == Place::Private(settings.username.clone()) {
-            keybase.fault("user", "the bot would approve its own asks; name somebody else");
+            keybase.fault("user", "the bot would approve its own asks; name another user");
         }
         Some(settings)
     }
 
-    /// A place as a rule names it: a channel of the default team, `team#channel`, or `@user`.
+    /// Completes a destination from a rule: a channel of the default team, `team#channel`, or `@user`.
     ///
     /// # Errors
-    /// A sentence.
+    /// A sentence for the operator.
     pub fn destination(&self, text: &str) -> Result<String, String> {
         let in_default_team = |channel: &str| match &self.place {
             Place::Channel(team, _) => Ok(format!("{team}#{channel}")),
@@ -193,8 +197,8 @@ impl Settings {
         Ok(place.to_string())
     }
 
-    /// Why these approvers cannot be; the bot must not be one of them.
-    pub fn complain(&self, approvers: &Approvers) -> Option<String> {
+    /// Why these approvers are not valid; `None` if they are. The bot must not be one of them.
+    pub fn approvers_fault(&self, approvers: &Approvers) -> Option<String> {
         let bot = Approver::keybase(&self.username);
         let Approvers::List(people) = approvers else { return None };
         people.contains(&bot).then(|| format!("{bot} is the bot: it would approve its own asks"))
@@ -213,7 +217,10 @@ fn place(keybase: &Section<'_>) -> Option<Place> {
         }
         ("private", None, Some(user)) if channel.is_none() => Some(Place::Private(user)),
         ("team", _, _) => {
-            keybase.fault("team", "type \"team\" needs team, and perhaps channel");
+            keybase.fault(
+                "team",
+                "type \"team\" needs team, and optionally channel; user is only for \"private\"",
+            );
             None
         }
         ("private", _, _) => {
@@ -245,7 +252,7 @@ fn service(keybase: &Section<'_>, state_dir: &Path) -> Option<Service> {
     if home.is_some_and(|home| home.as_os_str().len() > HOME_BYTES_MAX) {
         keybase.fault(
             "home",
-            &format!("must be {HOME_BYTES_MAX} bytes at the most, for a socket lies below it"),
+            &format!("must have {HOME_BYTES_MAX} bytes at most, because it contains a Unix socket"),
         );
     }
     Some(service)
@@ -268,14 +275,14 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_mention_stands_where_the_client_finds_it() {
+    fn each_mentioned_name_follows_a_blank_and_an_at_sign() {
         let people = Mention::People(vec!["alice".parse().unwrap(), "bob".parse().unwrap()]);
         let texts = [Mention::Nobody, Mention::Here, Mention::Channel, people].map(|mention| mention.text());
         assert_eq!(texts, ["", " @here", " @channel", " @alice @bob"]);
     }
 
     #[test]
-    fn a_place_reads_back_and_general_is_the_default() {
+    fn a_place_is_displayed_as_it_is_parsed_and_general_is_the_default() {
         for text in ["acme#general", "acme.ops#SSH", "@alice"] {
             assert_eq!(text.parse::<Place>().unwrap().to_string(), text);
         }

@@ -1,5 +1,5 @@
-//! Watching over Keybase while it is this server's turn: service, listener, heart-beat. Whatever fails is told, started
-//! again, and looked at anew from the live messages.
+//! Supervises Keybase while this server is the leader: the service, the listener and the health check. Logs
+//! each failure, restarts what failed, and has the answers on all messages read again.
 
 use std::time::Duration;
 use tokio::time::{Instant, sleep, timeout};
@@ -11,58 +11,60 @@ use super::process::program::Error;
 use super::service::{self, Running, Stop};
 use super::settings::Place;
 use super::wire::Event;
-use super::{First, Health, Keybase, Leadership, listener};
+use super::{FirstStart, Health, Keybase, Leadership, listener};
 use crate::channels::{ChatEvent, Message};
 use crate::clock::{Clock, SystemClock};
 use crate::progress::Progress;
 
-/// First pause before everything is started again; each is twice as long ..
+/// First pause before a restart. Each further pause is twice as long, up to [`PAUSE_MAX`].
 const PAUSE_MIN: Duration = Duration::from_secs(1);
-/// .. up to this.
+/// Longest pause before a restart.
 const PAUSE_MAX: Duration = Duration::from_secs(30);
 
-/// How often all that stands is looked at again, whatever was heard.
-const RECONCILE: Duration = Duration::from_secs(15);
+/// How often the answers on all messages are read again without an event.
+const RECONCILE_INTERVAL: Duration = Duration::from_secs(15);
 
 /// How often the members are listed.
-const LIST_MEMBERS: Duration = Duration::from_secs(60);
+const MEMBERS_INTERVAL: Duration = Duration::from_secs(60);
 
-/// Beats that fail one after the other before everything is started again.
+/// Health checks that may fail in succession before Keybase is restarted.
 const CHECKS_FAILED_MAX: u32 = 3;
 
-/// Longest time for one step of the supervisor: the service's start, or the log-in and a look at every conversation.
+/// Longest time for one step of the supervisor: to start the service, or to log in and check every
+/// conversation.
 pub const SUPERVISOR_BOUND: Duration = Duration::from_secs(120);
 
-/// Longest time between two heart-beats: a pause that Keybase asks for, and calls of others that are waited for.
+/// Longest time between two health checks. It includes a pause that Keybase's rate limit demands, and the
+/// wait for earlier calls.
 const HEALTH_CHECK_BOUND: Duration = Duration::from_secs(75);
 
-/// Time for everything to be stopped when the process ends.
+/// Time to stop the service and its clients when the process ends.
 const END_TIME: Duration = Duration::from_secs(8);
 
 impl Keybase {
-    /// Keeps Keybase up while it is this server's turn, until the process ends.
+    /// Keeps Keybase running while this server is the leader, until the process ends.
     pub async fn supervise(&self, progress: Progress) {
         let mut leadership = self.0.leadership.subscribe();
         let mut pause = PAUSE_MIN;
         loop {
-            // Copied at once: what `wait_for` returns is a lock.
-            let news = async {
+            // The value is copied at once, because `wait_for` returns a lock guard.
+            let role = async {
                 leadership
                     .wait_for(|leadership| *leadership != Leadership::Follower)
                     .await
                     .ok()
                     .map(|leadership| *leadership)
             };
-            if progress.waiting(news).await != Some(Leadership::Leader) {
+            if progress.waiting(role).await != Some(Leadership::Leader) {
                 break;
             }
-            let failure = self.keep_up(&progress).await;
+            let failure = self.run_until_failure(&progress).await;
             pause = if self.known(|known| known.up_since.is_some()) {
                 PAUSE_MIN
             } else {
                 (pause * 2).min(PAUSE_MAX)
             };
-            self.is_down(&failure);
+            self.record_failure(&failure);
             self.0.client.end().await;
             if error::is_leftover(failure.fault()) {
                 service::stop_leftover(&self.0.client, &self.0.settings).await;
@@ -76,17 +78,18 @@ impl Keybase {
         std::future::pending::<()>().await;
     }
 
-    /// Stops everything in good order, when the process ends.
+    /// Stops the service and its clients gracefully, when the process ends.
     pub async fn end(&self) {
         self.0.leadership.send_replace(Leadership::Ending);
         let mut ended = self.0.ended.subscribe();
         if timeout(END_TIME, ended.wait_for(|ended| *ended)).await.is_err() {
-            log::warn!("relay keybase did not stop within {END_TIME:?}");
+            log::warn!("keybase: did not stop within {END_TIME:?}");
         }
     }
 
-    /// Starts everything and stays with it. Returns when it has to be started anew, or it is no longer our turn.
-    async fn keep_up(&self, progress: &Progress) -> Failure {
+    /// Starts the service and supervises it. Returns when a restart is necessary, or when this server is no
+    /// longer the leader.
+    async fn run_until_failure(&self, progress: &Progress) -> Failure {
         let Self(inner) = self;
         let mut leadership = inner.leadership.subscribe();
         let mut running = match service::start(&inner.client, &inner.settings).await {
@@ -95,42 +98,42 @@ impl Keybase {
         };
         progress.round().await;
         let (failure, how) = tokio::select! {
-            failure = self.be_up(&mut running, progress) => (failure, Stop::InOrder),
+            failure = self.run_with_service(&mut running, progress) => (failure, Stop::Graceful),
             leadership = leadership.wait_for(|leadership| *leadership != Leadership::Leader) => match leadership.map(|leadership| *leadership) {
-                Ok(Leadership::Follower) => (Failure::Transient("another server carries the asks".into()), Stop::OnlyOurs),
-                _ => (Failure::Transient("the server has ended".into()), Stop::InOrder),
+                Ok(Leadership::Follower) => (Failure::Transient("another server posts the asks now".into()), Stop::OwnChild),
+                _ => (Failure::Transient("the server is stopping".into()), Stop::Graceful),
             },
         };
         running.stop(&inner.client, how).await;
         failure
     }
 
-    async fn be_up(&self, running: &mut Running, progress: &Progress) -> Failure {
+    async fn run_with_service(&self, running: &mut Running, progress: &Progress) -> Failure {
         tokio::select! {
-            failure = running.ends() => failure,
-            failure = self.work(progress) => failure,
+            failure = running.wait_for_exit() => failure,
+            failure = self.run_tasks(progress) => failure,
         }
     }
 
-    async fn work(&self, progress: &Progress) -> Failure {
-        let check = match self.begin().await {
+    async fn run_tasks(&self, progress: &Progress) -> Failure {
+        let check = match self.prepare().await {
             Ok(check) => check,
             Err(failure) => return failure,
         };
         tokio::select! {
             failure = self.listen() => failure,
             failure = self.check_health(check, progress) => failure,
-            () = self.reconcile() => Failure::Transient("nobody looks any more".into()),
-            () = self.list_members() => Failure::Transient("nobody lists members any more".into()),
+            () = self.reconcile() => Failure::Transient("the reconcile task stopped".into()),
+            () = self.refresh_members() => Failure::Transient("the task that lists members stopped".into()),
         }
     }
 
-    /// Makes sure of everything that an ask needs.
-    async fn begin(&self) -> Result<HealthCheck, Failure> {
+    /// Checks everything that an ask needs: the login, every conversation, and that a message can be posted.
+    async fn prepare(&self) -> Result<HealthCheck, Failure> {
         let (client, settings) = (&self.0.client, &self.0.settings);
-        let bot = service::log_in(client, settings).await?;
+        let bot = service::ensure_logged_in(client, settings).await?;
         self.find_conversation(&settings.place).await?;
-        let is_first = *self.0.first.borrow() == First::UnderWay;
+        let is_first = *self.0.first_start.borrow() == FirstStart::InProgress;
         let mut is_each_found = true;
         for destination in &self.0.destinations {
             let place: Place = destination.parse().map_err(|why: String| Failure::Permanent(why.into()))?;
@@ -154,7 +157,7 @@ impl Keybase {
         Ok(check)
     }
 
-    /// Finds a conversation, or makes sure of one that was found before.
+    /// Finds a conversation, or checks one that was found before.
     pub(super) async fn find_conversation(&self, place: &Place) -> Result<Conversation, Failure> {
         let before = self.known(|known| known.conversations.get(place).cloned());
         let conversation =
@@ -170,11 +173,11 @@ impl Keybase {
                 known.health.listener = None;
                 known.up_since.get_or_insert(now);
             });
-            if *self.0.first.borrow() == First::UnderWay {
-                log::info!("relay keybase: listening");
+            if *self.0.first_start.borrow() == FirstStart::InProgress {
+                log::info!("keybase: listening");
             }
             self.0.faults.listener.succeeded();
-            self.first_ended(First::Done);
+            self.finish_first_start(FirstStart::Done);
             self.push_event(ChatEvent::Missed);
         };
         let lost = |error: &Error| {
@@ -185,11 +188,12 @@ impl Keybase {
             });
             self.push_event(ChatEvent::Missed);
         };
-        listener::run(&self.0.client, ready, |event| self.heard(event), lost).await.into()
+        listener::run(&self.0.client, ready, |event| self.handle_event(event), lost).await.into()
     }
 
-    /// Whoever likes may chat with the bot: only the conversations matter, and the bot's own reactions tell nothing.
-    fn heard(&self, event: Event) {
+    /// Ignores events of other conversations, because anybody may chat with the bot, and the bot's own
+    /// reactions.
+    fn handle_event(&self, event: Event) {
         let is_ours = |id: &str| self.known(|known| known.conversations.values().any(|one| one.id == id));
         match event {
             Event::Reaction { conversation, target, by } => {
@@ -197,7 +201,8 @@ impl Keybase {
                     self.push_event(ChatEvent::Changed(Message(format!("{conversation}:{target}"))));
                 }
             }
-            // The bot's, but not by way of this service: a post that was taken for lost, or another server's.
+            // A post of the bot that this service did not send: its call seemed to fail, or another
+            // server sent it.
             Event::Text { conversation, message, by } => {
                 if is_ours(&conversation) && by == self.known(|known| known.bot.clone()) {
                     self.push_event(ChatEvent::Changed(Message(format!("{conversation}:{message}"))));
@@ -214,11 +219,11 @@ impl Keybase {
     }
 
     async fn check_health(&self, mut check: HealthCheck, progress: &Progress) -> Failure {
-        let (mut failed, part) = (0, progress.part("keybase heartbeat", HEALTH_CHECK_BOUND));
+        let (mut failed, part) = (0, progress.part("keybase health check", HEALTH_CHECK_BOUND));
         loop {
             progress.round().await;
             part.round().await;
-            // Somebody who was let down may want to know sooner.
+            // A call that failed requests an earlier check.
             let _ = timeout(health_check::INTERVAL, self.0.check_now.notified()).await;
             let error = match check.run(&self.0.client).await {
                 Ok(()) => {
@@ -228,21 +233,21 @@ impl Keybase {
                 }
                 Err(error) => error,
             };
-            self.0.faults.heart.failed(&error);
+            self.0.faults.health_check.failed(&error);
             let pause = if let Error::Refused { pause: Some(pause), .. } = &error {
-                // Asking again, or starting anew, would only make it longer.
+                // Another call, or a restart, would only prolong the pause.
                 Some((*pause).min(PAUSE_MAX))
             } else {
                 failed += 1;
                 None
             };
-            // One alone may be chance.
+            // A single failure may be a coincidence.
             if failed > 1 || pause.is_some() {
-                let why = format!("the heart-beat failed: {error}");
+                let why = format!("the health check failed: {error}");
                 self.known(|known| known.health.check = Some(why));
             }
             if failed >= CHECKS_FAILED_MAX {
-                return Failure::Transient(format!("the heart-beat failed {failed} times: {error}").into());
+                return Failure::Transient(format!("the health check failed {failed} times: {error}").into());
             }
             sleep(pause.unwrap_or(PAUSE_MIN)).await;
             self.0.check_now.notify_one();
@@ -250,7 +255,7 @@ impl Keybase {
     }
 
     fn check_passed(&self) {
-        self.0.faults.heart.succeeded();
+        self.0.faults.health_check.succeeded();
         self.0.faults.down.succeeded();
         if self.known(|known| known.health.check.take()).is_some() {
             self.push_event(ChatEvent::Missed);
@@ -259,22 +264,23 @@ impl Keybase {
 
     async fn reconcile(&self) {
         loop {
-            sleep(RECONCILE).await;
+            sleep(RECONCILE_INTERVAL).await;
             self.push_event(ChatEvent::Missed);
         }
     }
 
-    /// Without a list of members nobody's answer could count. One failure alone may be chance.
-    async fn list_members(&self) {
+    /// Lists the members at intervals. After two failures Keybase counts as down, because no answer counts
+    /// without a list of members. A single failure may be a coincidence.
+    async fn refresh_members(&self) {
         let mut failures = 0;
         loop {
-            match self.electors(&self.0.settings.place).await {
+            match self.people_at(&self.0.settings.place).await {
                 Ok(members) => {
                     failures = 0;
                     self.0.faults.members.succeeded();
-                    self.note_members(&members);
+                    self.publish_members(&members);
                     self.known(|known| known.health.members = None);
-                    sleep(LIST_MEMBERS).await;
+                    sleep(MEMBERS_INTERVAL).await;
                 }
                 Err(error) => {
                     failures += 1;
@@ -289,16 +295,16 @@ impl Keybase {
         }
     }
 
-    fn is_down(&self, failure: &Failure) {
+    fn record_failure(&self, failure: &Failure) {
         let fault = failure.fault();
         self.known(|known| {
             known.health = Health::down(&fault.to_string());
             known.up_since = None;
         });
         self.0.faults.down.failed(fault);
-        self.first_ended(match failure {
-            Failure::Permanent(fault) => First::Fatal(fault.clone()),
-            Failure::Transient(_) => First::Done,
+        self.finish_first_start(match failure {
+            Failure::Permanent(fault) => FirstStart::Fatal(fault.clone()),
+            Failure::Transient(_) => FirstStart::Done,
         });
     }
 }

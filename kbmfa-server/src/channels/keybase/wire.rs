@@ -1,5 +1,5 @@
-//! What the client's lines say, read leniently: lists are often null, and newer versions have more fields. What cannot
-//! be read is never an answer.
+//! Parses the client's JSON lines. Tolerates null lists, and unknown fields of newer versions. A line that
+//! cannot be parsed is never an answer.
 
 use kbmfa_proto::names::KeybaseName;
 use kbmfa_proto::text::SafeText;
@@ -11,19 +11,21 @@ use std::time::Duration;
 use super::members::{Member, MemberKind, Role};
 use super::process::program::Error;
 
-/// A request with every field of its envelope: the client keeps what a request leaves out from the one before.
+/// A request with every field of the envelope, because the client takes missing fields from the previous
+/// request.
 pub(super) fn request(id: u64, method: &str, options: &Value) -> String {
     let params = json!({ "version": 1, "options": options });
     format!("{}\n", json!({ "jsonrpc": "2.0", "id": id, "method": method, "params": params }))
 }
 
-/// Reads the reply to a request.
+/// Parses the reply to a request.
 ///
 /// # Errors
-/// [`Error::Refused`] with the client's words; [`Error::Broken`] if it is no reply to this request.
+/// [`Error::Refused`] with the client's message; [`Error::Broken`] if the line is not a valid reply to this
+/// request.
 pub(super) fn reply(line: &str, id: u64) -> Result<Value, Error> {
     let reply: Reply = serde_json::from_str(line)
-        .map_err(|error| Error::broken(format_args!("a reply that is none: {error}")))?;
+        .map_err(|error| Error::broken(format_args!("a reply that cannot be parsed: {error}")))?;
     if reply.id != Some(id) {
         return Err(Error::broken("a reply to another request"));
     }
@@ -41,28 +43,29 @@ pub(super) fn reply(line: &str, id: u64) -> Result<Value, Error> {
 struct Reply {
     id: Option<u64>,
     result: Option<Value>,
-    error: Option<Complaint>,
+    error: Option<ReplyError>,
 }
 
 #[derive(Deserialize)]
-struct Complaint {
+struct ReplyError {
     message: String,
-    data: Option<Limit>,
+    data: Option<RateLimit>,
 }
 
 #[derive(Deserialize)]
-struct Limit {
+struct RateLimit {
+    /// Seconds until the limit allows requests again.
     #[serde(rename = "windowReset")]
     window_reset: Option<u64>,
 }
 
-/// What a send, a reaction or an edit comes back with.
+/// The result of `send`, `reaction` and `edit`: the number of the new message.
 #[derive(Deserialize)]
 pub(super) struct Sent {
     pub(super) id: Option<u64>,
 }
 
-/// Messages as they are now.
+/// The result of `get` and `read`: messages in their current version.
 #[derive(Deserialize)]
 pub(super) struct Messages {
     #[serde(rename = "messages")]
@@ -73,12 +76,12 @@ pub(super) struct Messages {
 }
 
 impl Messages {
-    /// True if one of them came as an error in its place.
+    /// True if the client returned an error in place of a message.
     pub(super) fn has_unreadable(&self) -> bool {
         self.items.iter().flatten().any(|item| item.msg.is_none())
     }
 
-    /// Those that can be read.
+    /// The messages, without errors.
     pub(super) fn readable(self) -> Vec<Message> {
         self.items.unwrap_or_default().into_iter().filter_map(|item| item.msg).collect()
     }
@@ -89,7 +92,7 @@ struct Item {
     msg: Option<Message>,
 }
 
-/// Where older messages begin.
+/// The start of the next page, which has older messages.
 #[derive(Deserialize)]
 pub(super) struct Pagination {
     pub(super) next: Option<String>,
@@ -113,27 +116,27 @@ pub(super) struct Message {
 }
 
 impl Message {
-    /// The text, if it is one.
+    /// The text, if the message is one.
     pub(super) fn body(&self) -> Option<&str> {
         self.content.text.as_ref().filter(|_| self.content.kind == "text").map(|text| text.body.as_str())
     }
 
-    /// What it says to which message, if it is a reaction.
+    /// The target message and the text of the reaction, if the message is a reaction.
     pub(super) fn reaction(&self) -> Option<(u64, &str)> {
         let reaction = self.content.reaction.as_ref().filter(|_| self.content.kind == "reaction");
         reaction.map(|target| (target.message, target.body.as_str()))
     }
 
-    /// Each reaction to it: what it says, and whose it is.
+    /// The reactions to this message: each one's text, and the user's name.
     pub(super) fn reactions(&self) -> impl Iterator<Item = (&str, &str)> {
-        let said = self.reactions.iter().flat_map(|all| &all.reactions).flatten();
-        said.flat_map(|(said, by)| {
-            by.users.iter().flatten().map(move |(user, _)| (said.as_str(), user.as_str()))
+        let by_text = self.reactions.iter().flat_map(|all| &all.reactions).flatten();
+        by_text.flat_map(|(text, by)| {
+            by.users.iter().flatten().map(move |(user, _)| (text.as_str(), user.as_str()))
         })
     }
 }
 
-/// The conversation that a message is in, by name.
+/// The names of a conversation: of its team or users, and of its channel.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
 pub(super) struct Channel {
     #[serde(default)]
@@ -142,7 +145,7 @@ pub(super) struct Channel {
     pub(super) topic_name: String,
 }
 
-/// Who wrote a message; signed by their device.
+/// The author of a message, whose device signed it.
 #[derive(Debug, Clone, Deserialize)]
 pub(super) struct Sender {
     pub(super) uid: String,
@@ -181,13 +184,13 @@ struct Users {
     users: Option<BTreeMap<String, Value>>,
 }
 
-/// Conversations by name.
+/// The result of `list` and `listconvsonname`.
 #[derive(Deserialize)]
 pub(super) struct Conversations {
     pub(super) conversations: Option<Vec<Conversation>>,
 }
 
-/// One of them.
+/// A conversation, and the bot's status in it.
 #[derive(Deserialize)]
 pub(super) struct Conversation {
     pub(super) id: String,
@@ -198,23 +201,23 @@ pub(super) struct Conversation {
     pub(super) reset_users: Option<Vec<String>>,
 }
 
-/// A conversation that was made or found.
+/// The result of `newconv`: a conversation that was created or existed already.
 #[derive(Deserialize)]
 pub(super) struct NewConversation {
     pub(super) id: String,
 }
 
-/// The members of a team, or of a conversation; a team's say more of each.
+/// The members of a team or of a conversation. A team's list has more fields.
 #[derive(Deserialize)]
-pub(super) struct Listed {
-    members: Option<Buckets>,
+pub(super) struct MemberList {
+    members: Option<MembersByRole>,
     #[serde(flatten)]
-    own: Buckets,
+    own: MembersByRole,
     settings: Option<TeamSettings>,
 }
 
 #[derive(Deserialize, Default)]
-struct Buckets {
+struct MembersByRole {
     owners: Option<Vec<Entry>>,
     admins: Option<Vec<Entry>>,
     writers: Option<Vec<Entry>>,
@@ -244,22 +247,23 @@ struct UserVersion {
     uid: String,
 }
 
-impl Listed {
-    /// True if anybody may join the team, or if that is not said.
+impl MemberList {
+    /// True if anybody may join the team, or if the reply does not include that setting.
     pub(super) fn is_open(&self) -> bool {
         self.settings.as_ref().and_then(|settings| settings.open).unwrap_or(true)
     }
 
-    /// Everybody, by the name of the bucket they are in: the numbers of roles have no order.
+    /// All members, with the role of the list that they are in. Keybase's role numbers are not used: they
+    /// have no order.
     pub(super) fn members(self) -> Vec<Member> {
-        let buckets = self.members.unwrap_or(self.own);
+        let lists = self.members.unwrap_or(self.own);
         let people = [
-            (MemberKind::Person(Role::Owner), buckets.owners),
-            (MemberKind::Person(Role::Admin), buckets.admins),
-            (MemberKind::Person(Role::Writer), buckets.writers),
-            (MemberKind::Person(Role::Reader), buckets.readers),
-            (MemberKind::Bot, buckets.bots),
-            (MemberKind::RestrictedBot, buckets.restricted_bots),
+            (MemberKind::Person(Role::Owner), lists.owners),
+            (MemberKind::Person(Role::Admin), lists.admins),
+            (MemberKind::Person(Role::Writer), lists.writers),
+            (MemberKind::Person(Role::Reader), lists.readers),
+            (MemberKind::Bot, lists.bots),
+            (MemberKind::RestrictedBot, lists.restricted_bots),
         ];
         let entries = people
             .into_iter()
@@ -270,7 +274,7 @@ impl Listed {
 
 impl Entry {
     fn member(self, kind: MemberKind) -> Option<Member> {
-        // A team says both of each member; a conversation says neither.
+        // A team's list has both fields for each member; a conversation's has neither.
         let is_of_team = self.uv.is_some();
         let has_keys = !is_of_team || (self.status == Some(0) && self.needs_puk == Some(false));
         let name: KeybaseName = self.username.parse().ok()?;
@@ -279,7 +283,7 @@ impl Entry {
     }
 }
 
-/// Who the service is logged in as.
+/// The output of `whoami`: the account as which the service is logged in.
 #[derive(Deserialize)]
 pub(super) struct Whoami {
     #[serde(default, rename = "loggedIn")]
@@ -287,50 +291,50 @@ pub(super) struct Whoami {
     pub(super) user: Option<WhoamiUser>,
 }
 
-/// The account.
+/// The account of the service.
 #[derive(Deserialize)]
 pub(super) struct WhoamiUser {
     pub(super) uid: String,
     pub(super) username: String,
 }
 
-/// What a line of the listener means to us. It is a hint, whatever it says.
+/// An event of the listener. It is only a hint.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Event {
     /// Somebody reacted to this message.
     Reaction {
-        /// In this conversation.
+        /// The conversation's id.
         conversation: String,
-        /// The message.
+        /// The number of the message.
         target: u64,
-        /// Whose reaction it is, by uid.
+        /// The uid of the person who reacted.
         by: String,
     },
-    /// Somebody wrote a text.
+    /// Somebody posted a text.
     Text {
-        /// In this conversation.
+        /// The conversation's id.
         conversation: String,
-        /// The message.
+        /// The number of the message.
         message: u64,
-        /// Whose it is, by uid.
+        /// The uid of the author.
         by: String,
     },
-    /// Something was taken away in this conversation: a message, or a reaction.
+    /// A message or a reaction was removed from this conversation.
     Deletion {
-        /// The conversation.
+        /// The conversation's id.
         conversation: String,
     },
-    /// Nothing that matters here.
+    /// An event that does not affect answers.
     Other,
-    /// Something may have been missed.
+    /// A line that cannot be parsed: an event may be missed.
     Unclear,
 }
 
-/// Reads a line of the listener. Whatever the line is, it does not panic.
+/// Parses a line of the listener. Never panics.
 pub fn event(line: &str) -> Event {
     let Ok(event) = serde_json::from_str::<Line>(line) else { return Event::Unclear };
     match (event.kind.as_str(), event.msg, event.error) {
-        ("chat", Some(message), _) => of_message(message),
+        ("chat", Some(message), _) => message_event(message),
         ("chat", None, _) => Event::Unclear,
         _ => Event::Other,
     }
@@ -344,7 +348,7 @@ struct Line {
     error: Option<Value>,
 }
 
-fn of_message(message: Message) -> Event {
+fn message_event(message: Message) -> Event {
     let conversation = message.conversation_id;
     match (message.content.kind.as_str(), message.content.reaction) {
         ("reaction", Some(Target { message: target, .. })) => {
@@ -357,9 +361,9 @@ fn of_message(message: Message) -> Event {
     }
 }
 
-/// Reads a line in every way in which one is read, for the fuzzer.
+/// Parses a line as each kind of line and reply, for the fuzzer.
 #[cfg(any(test, fuzzing))]
-pub fn in_every_way(line: &str) {
+pub fn parse_all(line: &str) {
     event(line);
     let _ = serde_json::from_str::<Whoami>(line);
     let Ok(value) = reply(line, 7) else { return };
@@ -368,7 +372,7 @@ pub fn in_every_way(line: &str) {
             let _ = (message.body(), message.reactions().count());
         }
     }
-    if let Ok(listed) = serde_json::from_value::<Listed>(value.clone()) {
+    if let Ok(listed) = serde_json::from_value::<MemberList>(value.clone()) {
         let _ = (listed.is_open(), listed.members());
     }
     let _ = serde_json::from_value::<Conversations>(value.clone());

@@ -129,7 +129,7 @@ fn the_loops_of_keybase_that_hang_are_named_and_end_the_process() {
     let bed = (&Hang::of(&world), &Systemd::over(&world.server, world.dir(), WATCHDOG_MS));
     world.server.start();
     let names: Vec<_> = loops(&world.server).into_iter().filter(|name| name.contains("keybase")).collect();
-    assert_eq!(names, ["keybase heartbeat", "keybase supervisor"]);
+    assert_eq!(names, ["keybase health check", "keybase supervisor"]);
     for name in names {
         hang_until_it_ends(&world, bed, &name);
         world.server.start();

@@ -1,5 +1,5 @@
-//! The only place that starts `keybase`. Every child gets an environment of its own making, never starts a service
-//! behind our back, and is killed when it is dropped.
+//! Starts the `keybase` program; no other module does. Every child process gets a clean environment, cannot
+//! start a service by itself, and is killed when its handle is dropped.
 
 use nix::unistd::{Uid, User};
 use std::ffi::OsString;
@@ -13,31 +13,32 @@ use tokio::time::timeout;
 use super::super::settings::Service;
 use crate::secret::Secret;
 
-/// What a child gets of our environment: where programs and, for a service that is not ours, its files are.
+/// Variables that child processes inherit: where programs are and, for an ambient service, where its files
+/// are.
 const PASSED_ON: [&str; 5] =
     ["PATH", "XDG_RUNTIME_DIR", "XDG_CONFIG_HOME", "XDG_CACHE_HOME", "XDG_DATA_HOME"];
 
-/// Longest time for a verb that ends by itself.
+/// Longest time for a verb that exits by itself.
 pub(in crate::channels::keybase) const VERB_TIME: Duration = Duration::from_secs(20);
 
-/// As much as is read of what a child prints that ends by itself.
+/// Maximum output that is read of a verb that exits by itself, in bytes.
 const OUTPUT_BYTES_MAX: u64 = 1024 * 1024;
 
-/// Why the client did not do what it was asked.
+/// Why a call to the client failed.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub(in crate::channels::keybase) enum Error {
-    /// It said so: nothing was done.
+    /// The client refused the request, and did nothing.
     #[error("keybase: {message}")]
     Refused {
-        /// Its words.
+        /// The client's message.
         message: String,
-        /// How long it will go on saying so.
+        /// How long the client will refuse further requests, if it is a rate limit.
         pause: Option<Duration>,
     },
-    /// It did not say, and never will: what it was asked may be done, or not.
+    /// No valid reply, and none will follow. It is unknown whether the request was executed.
     #[error("keybase: {0}")]
     Broken(String),
-    /// It has not said yet: what it was asked may even be done later.
+    /// No reply in time. The request may even be executed later.
     #[error("keybase: {0}")]
     Late(String),
 }
@@ -52,14 +53,17 @@ impl Error {
     }
 }
 
-/// What becomes of what a child complains about. A pipe that nobody reads would stop it, or end it, one day.
+/// What to do with a child's stderr. A full pipe without a reader would block the child, and a closed one
+/// could end it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(in crate::channels::keybase) enum Complaints {
+pub(in crate::channels::keybase) enum Stderr {
+    /// Through a pipe, which the caller must read.
     Read,
+    /// Discarded.
     Ignored,
 }
 
-/// The program, and whose service it talks to.
+/// The program, and the home of its service.
 #[derive(Debug, Clone)]
 pub(in crate::channels::keybase) struct Program {
     path: PathBuf,
@@ -75,21 +79,21 @@ impl Program {
         Self { path: path.to_owned(), home }
     }
 
-    /// Starts a child that stays, with pipes to its ends.
+    /// Starts a long-lived child process with pipes to its standard streams.
     pub(in crate::channels::keybase) fn start(
         &self,
         arguments: &[&str],
-        complaints: Complaints,
+        stderr: Stderr,
     ) -> Result<Child, Error> {
         let mut command = self.command(arguments);
-        command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(match complaints {
-            Complaints::Read => Stdio::piped(),
-            Complaints::Ignored => Stdio::null(),
+        command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(match stderr {
+            Stderr::Read => Stdio::piped(),
+            Stderr::Ignored => Stdio::null(),
         });
         command.spawn().map_err(|error| Error::broken(format_args!("{}: {error}", self.path.display())))
     }
 
-    /// Runs it to its end and returns what it printed.
+    /// Runs a verb until it exits, and returns its standard output.
     pub(in crate::channels::keybase) async fn run(
         &self,
         arguments: &[&str],
@@ -97,12 +101,12 @@ impl Program {
         time: Duration,
     ) -> Result<String, Error> {
         let verb = arguments.first().copied().unwrap_or_default();
-        let mut child = self.start(arguments, Complaints::Read)?;
+        let mut child = self.start(arguments, Stderr::Read)?;
         let done = timeout(time, finish(&mut child, input)).await;
-        let done = done.map_err(|_| Error::Late(format!("`{verb}` did not end within {time:?}")))?;
-        let (is_well, out, complaint) =
+        let done = done.map_err(|_| Error::Late(format!("`{verb}` did not finish within {time:?}")))?;
+        let (is_success, stdout, stderr) =
             done.map_err(|error| Error::broken(format_args!("`{verb}`: {error}")))?;
-        if is_well { Ok(out) } else { Err(Error::refused(format!("`{verb}`: {}", last_line(&complaint)))) }
+        if is_success { Ok(stdout) } else { Err(Error::refused(format!("`{verb}`: {}", last_line(&stderr)))) }
     }
 
     fn command(&self, arguments: &[&str]) -> Command {
@@ -112,7 +116,7 @@ impl Program {
             Some(home) => {
                 command.env("HOME", home).arg("--home").arg(home);
             }
-            // Not the environment's: whoever was root a moment ago still has root's there.
+            // Not $HOME: if root started this process and it changed its account, that is still root's.
             None => drop(own_home().map(|home| command.env("HOME", home))),
         }
         command.arg("--no-auto-fork").args(arguments);
@@ -132,24 +136,24 @@ async fn finish(child: &mut Child, input: Option<&Secret>) -> std::io::Result<(b
     if let (Some(mut pipe), Some(input)) = (child.stdin.take(), input) {
         pipe.write_all(format!("{}\n", input.reveal()).as_bytes()).await?;
     }
-    let (mut out, mut complaint) = (Vec::new(), Vec::new());
+    let (mut output, mut errors) = (Vec::new(), Vec::new());
     let (stdout, stderr) = (child.stdout.take(), child.stderr.take());
-    let (read, complained) =
-        tokio::join!(async { Some(stdout?.take(OUTPUT_BYTES_MAX).read_to_end(&mut out).await) }, async {
-            Some(stderr?.take(OUTPUT_BYTES_MAX).read_to_end(&mut complaint).await)
+    let (read_output, read_errors) =
+        tokio::join!(async { Some(stdout?.take(OUTPUT_BYTES_MAX).read_to_end(&mut output).await) }, async {
+            Some(stderr?.take(OUTPUT_BYTES_MAX).read_to_end(&mut errors).await)
         });
-    read.transpose()?;
-    complained.transpose()?;
+    read_output.transpose()?;
+    read_errors.transpose()?;
     let text = |bytes: Vec<u8>| String::from_utf8_lossy(&bytes).into_owned();
-    Ok((child.wait().await?.success(), text(out), text(complaint)))
+    Ok((child.wait().await?.success(), text(output), text(errors)))
 }
 
-/// The last line of what it complained about, without the time and the place in its source.
-pub(in crate::channels::keybase) fn last_line(complaint: &str) -> String {
-    let line = complaint.lines().rev().find(|line| !line.trim().is_empty()).unwrap_or("it did not say why");
-    let after_place = line.split_once("] ").map_or(line, |(_, rest)| rest);
-    let words = after_place.split_once(' ').filter(|(number, _)| number.parse::<u32>().is_ok());
-    kbmfa_proto::text::SafeText::new(words.map_or(after_place, |(_, rest)| rest)).to_string()
+/// The last line of the client's stderr, without time and source location.
+pub(in crate::channels::keybase) fn last_line(stderr: &str) -> String {
+    let line = stderr.lines().rev().find(|line| !line.trim().is_empty()).unwrap_or("no error message");
+    let after_location = line.split_once("] ").map_or(line, |(_, rest)| rest);
+    let message = after_location.split_once(' ').filter(|(number, _)| number.parse::<u32>().is_ok());
+    kbmfa_proto::text::SafeText::new(message.map_or(after_location, |(_, rest)| rest)).to_string()
 }
 
 #[cfg(test)]
@@ -157,13 +161,13 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_complaint_is_told_without_its_time_and_place() {
-        let check = |complaint: &str, expected: &str| assert_eq!(last_line(complaint), expected);
+    fn an_error_message_has_no_time_and_no_source_location() {
+        let check = |stderr: &str, expected: &str| assert_eq!(last_line(stderr), expected);
         check(
             "2024-01-17T10:00:00.123456Z ▶ [ERRO keybase main.go:86] 001 Login required\n",
             "Login required",
         );
         check("first\nsecond\n\n", "second");
-        check("", "it did not say why");
+        check("", "no error message");
     }
 }

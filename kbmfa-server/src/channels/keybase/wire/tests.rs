@@ -1,4 +1,4 @@
-//! Lines as the client prints them, and lines as it should not.
+//! Tests with lines that the client prints, and with malformed ones.
 
 use proptest::prelude::*;
 use std::fs;
@@ -6,7 +6,7 @@ use std::path::Path;
 
 use super::*;
 
-/// What the fuzzer begins with, and what it has found; each line is read here too.
+/// The fuzzer's corpus: its first inputs, and those that it found. The tests parse each of them, too.
 const CORPUS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../tests/fuzz/corpus/keybase_lines");
 
 fn corpus() -> Vec<String> {
@@ -19,7 +19,7 @@ fn line(name: &str) -> String {
 }
 
 #[test]
-fn an_event_is_a_reaction_a_text_a_deletion_nothing_or_unclear() {
+fn each_line_of_the_listener_becomes_one_event() {
     let conversation = "0000aa".to_owned();
     let reaction = Event::Reaction { conversation: conversation.clone(), target: 2, by: "b0b0".into() };
     assert_eq!(event(&line("event-reaction")), reaction);
@@ -33,12 +33,12 @@ fn an_event_is_a_reaction_a_text_a_deletion_nothing_or_unclear() {
 }
 
 #[test]
-fn a_request_has_its_whole_envelope() {
+fn a_request_has_every_field_of_the_envelope() {
     insta::assert_snapshot!(request(7, "get", &json!({ "message_ids": [2] })), @r#"{"id":7,"jsonrpc":"2.0","method":"get","params":{"options":{"message_ids":[2]},"version":1}}"#);
 }
 
 #[test]
-fn a_reply_is_to_its_own_request_or_is_none() {
+fn a_reply_to_another_request_is_an_error() {
     assert!(reply(r#"{"jsonrpc":"2.0","id":7,"result":{}}"#, 7).is_ok());
     for broken in [
         r#"{"jsonrpc":"2.0","id":8,"result":{}}"#,
@@ -57,7 +57,7 @@ fn a_reply_is_to_its_own_request_or_is_none() {
 }
 
 #[test]
-fn a_message_tells_its_text_and_whose_reactions_stand() {
+fn a_message_has_its_text_and_its_reactions_with_their_users() {
     let value = reply(&line("reply-get"), 7).unwrap();
     let messages = serde_json::from_value::<Messages>(value).unwrap().readable();
     let [message] = messages.as_slice() else { panic!("{messages:?}") };
@@ -67,12 +67,12 @@ fn a_message_tells_its_text_and_whose_reactions_stand() {
 }
 
 #[test]
-fn a_team_is_listed_by_buckets_and_only_working_accounts_are_people() {
+fn a_team_member_has_the_role_of_its_list_and_an_account_without_keys_is_no_person() {
     let value = reply(&line("reply-team"), 7).unwrap();
-    let listed: Listed = serde_json::from_value(value).unwrap();
+    let listed: MemberList = serde_json::from_value(value).unwrap();
     assert!(!listed.is_open());
-    let told = listed.members().into_iter().map(|member| format!("{} {:?}", member.name, member.kind));
-    insta::assert_snapshot!(told.collect::<Vec<_>>().join("\n"), @r"
+    let rows = listed.members().into_iter().map(|member| format!("{} {:?}", member.name, member.kind));
+    insta::assert_snapshot!(rows.collect::<Vec<_>>().join("\n"), @r"
     alice Person(Owner)
     bob Person(Writer)
     dave Keyless
@@ -83,19 +83,19 @@ fn a_team_is_listed_by_buckets_and_only_working_accounts_are_people() {
 }
 
 #[test]
-fn nothing_that_the_fuzzer_knows_upsets_it() {
+fn no_line_of_the_corpus_panics() {
     assert!(corpus().len() >= 6);
     for line in corpus() {
-        in_every_way(&line);
+        parse_all(&line);
     }
 }
 
 proptest! {
     #[test]
-    fn no_line_upsets_it(seed in prop::sample::select(corpus()), at in 0..4096_usize, with in "\\PC{0,6}", cut in 0..8_usize) {
+    fn no_mutated_line_panics(seed in prop::sample::select(corpus()), at in 0..4096_usize, with in "\\PC{0,6}", cut in 0..8_usize) {
         let at = (0..=at.min(seed.len())).rev().find(|at| seed.is_char_boundary(*at)).unwrap();
         let (before, after) = seed.split_at(at);
         let rest: String = after.chars().skip(cut).collect();
-        in_every_way(&format!("{before}{with}{rest}"));
+        parse_all(&format!("{before}{with}{rest}"));
     }
 }
