@@ -26,11 +26,12 @@ use crate::fault_log::FaultLog;
 use crate::logins::state::State;
 use crate::logins::store::asks::{self, Ask};
 use crate::logins::store::notices::{self, Notice};
-use crate::logins::store::{self, Login, reach};
-use crate::logins::{Error, Logins, asking, decide};
+use crate::logins::store::{self, Login};
+use crate::logins::{Error, Logins};
 use crate::policy::Channel;
 use crate::pools;
 use crate::progress::Progress;
+use crate::usecases::chat::{self as usecase, ReadAnswers};
 use backoff::Backoff;
 use lease_token::LeaseToken;
 use relay_monitor::RelayMonitor;
@@ -269,7 +270,7 @@ impl<C: Chat> Worker<'_, C> {
         let told = async {
             self.call(self.chat.notify(&posted)).await?;
             let posted = id.clone();
-            self.write("notice.posted", move |tx| Ok(notices::posted(tx, &posted)?)).await
+            self.write("notice.posted", move |tx| usecase::notice_posted(tx, &posted)).await
         };
         let told = told.await;
         note(&mut self.backoff, (&id, "a notice"), self.logins.db().now(), told)?;
@@ -304,17 +305,14 @@ impl<C: Chat> Worker<'_, C> {
             return Ok(());
         }
         let login = &item.login;
-        let how = self.chat.how_to_answer();
-        let (rules, ask, chat) = (self.logins.rules(), item.ask.clone(), self.chat.channel());
-        let holder = self.token.holder().clone();
-        // The login is judged by the same list of members as the answers.
-        let members = self.chat.members();
+        let (rules, holder) = (self.logins.rules(), self.token.holder().clone());
+        let (ask, members) = (item.ask.clone(), self.chat.members());
+        let read = ReadAnswers { ask, answers, members, how: self.chat.how_to_answer() };
         let settled = self.logins.db().write("ask.settle", move |tx| {
             if !lease::hold(tx, LEASE, &holder)? || tx.now.since(read_at) > ANSWERS_FOR {
                 return Ok(false);
             }
-            members.map_or(Ok(()), |members| reach::list(tx, chat, &members))?;
-            decide::apply_answers(tx, &rules, &ask, &answers, how)?;
+            usecase::apply_answers(tx, &rules, &read)?;
             Ok::<_, Error>(true)
         });
         if !settled.await? {
@@ -338,8 +336,8 @@ impl<C: Chat> Worker<'_, C> {
                 self.call(self.chat.edit_copy(posting, copy, &verdict)).await?;
             }
         }
-        let id = item.ask.id.clone();
-        self.write("ask.closed", move |tx| Ok(asks::close(tx, &id)?)).await
+        let ask = item.ask.clone();
+        self.write("ask.closed", move |tx| usecase::close(tx, &ask)).await
     }
 
     fn is_long_over(&self, login: &Login) -> bool {
@@ -350,7 +348,7 @@ impl<C: Chat> Worker<'_, C> {
     /// Abandons a message that cannot be edited. The login has ended; only the chat does not show it.
     async fn abandon(&self, item: &Item, why: &Failure) -> Result<(), Failure> {
         let (ask, why) = (item.ask.clone(), why.to_string());
-        self.write("ask.abandoned", move |tx| asking::abandon_ask(tx, &ask, &why)).await
+        self.write("ask.abandoned", move |tx| usecase::abandon(tx, &ask, &why)).await
     }
 
     /// Calls the chat, with a time limit, and only while the lease is held.

@@ -11,7 +11,7 @@ pub(super) fn about(login: &Login, kind: Kind, actor: Actor) -> Event {
 }
 
 /// An event that the chat of this ask has caused.
-pub(super) fn about_ask(login: &Login, kind: Kind, ask: &Ask) -> Event {
+pub(crate) fn about_ask(login: &Login, kind: Kind, ask: &Ask) -> Event {
     let event = about(login, kind, Actor::new(format!("relay:{}", ask.channel)));
     event.detail("destination", &ask.destination)
 }

@@ -3,8 +3,8 @@
 
 use super::{Error, Failure, Item, Worker, asks, item, messages, note};
 use crate::channels::{Chat, Message};
-use crate::logins::asking;
 use crate::logins::state::State;
+use crate::usecases::chat as usecase;
 
 impl<C: Chat> Worker<'_, C> {
     /// Handles an event on an unknown message: it may be a post whose reply was lost.
@@ -53,7 +53,7 @@ impl<C: Chat> Worker<'_, C> {
         log::warn!("chat {}: login {} was asked about twice", self.chat.channel(), item.login.id.short());
         let ask = item.ask.clone();
         self.write("ask.doubled", move |tx| {
-            new.iter().try_for_each(|Message(message)| asking::ask_doubled(tx, &ask, message))
+            usecase::doubled(tx, &ask, new.iter().map(|Message(message)| message.as_str()))
         })
         .await
     }
@@ -82,6 +82,6 @@ impl<C: Chat> Worker<'_, C> {
         };
         self.call(self.chat.edit_copy(&self.posting(item), &Message(copy.to_owned()), &text)).await?;
         let (chat, copy) = (self.chat.channel(), copy.to_owned());
-        self.write("copy.told", move |tx| Ok(asks::copy_told(tx, chat, &copy)?)).await
+        self.write("copy.told", move |tx| usecase::copy_edited(tx, chat, &copy)).await
     }
 }

@@ -1,8 +1,8 @@
 //! Posts an ask once: if an earlier attempt may have succeeded, looks for its message first.
 
-use super::{Ask, Failure, Item, Worker, asks};
+use super::{Ask, Failure, Item, Worker};
 use crate::channels::{self, Chat, Message};
-use crate::logins::asking;
+use crate::usecases::chat as usecase;
 
 impl<C: Chat> Worker<'_, C> {
     pub(super) async fn post(&mut self, item: &Item) -> Result<(), Failure> {
@@ -34,8 +34,8 @@ impl<C: Chat> Worker<'_, C> {
 
     /// Records an attempt, so that after a crash the next process knows that the ask may be posted.
     async fn record_sending(&self, ask: &Ask) -> Result<(), Failure> {
-        let id = ask.id.clone();
-        self.write("ask.sending", move |tx| Ok(asks::sending(tx, &id)?)).await
+        let ask = ask.clone();
+        self.write("ask.sending", move |tx| usecase::sending(tx, &ask)).await
     }
 
     /// True if the ask cannot be posted yet: the only recorded attempt is the one from the login's opening, and since then this process has
@@ -65,6 +65,6 @@ impl<C: Chat> Worker<'_, C> {
 
     pub(super) async fn record_post(&self, ask: &Ask, message: &Message) -> Result<(), Failure> {
         let (ask, Message(message)) = (ask.clone(), message.clone());
-        self.write("ask.posted", move |tx| asking::ask_posted(tx, &ask, &message)).await
+        self.write("ask.posted", move |tx| usecase::posted(tx, &ask, &message)).await
     }
 }

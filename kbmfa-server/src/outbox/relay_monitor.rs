@@ -4,18 +4,17 @@
 use std::time::Duration;
 
 use super::lease_token::LeaseToken;
-use crate::audit::{Actor, Event, Kind, store as audit};
 use crate::channels::{Chat, State};
 use crate::clock::Time;
 use crate::fault_log::FaultLog;
-use crate::logins::store::reach;
-use crate::logins::{Error, Logins, notifications};
+use crate::logins::{Error, Logins};
 use crate::progress::Progress;
+use crate::usecases::chat as usecase;
 
 /// Interval of the checks. The lease lasts longer.
 const INTERVAL: Duration = Duration::from_secs(1);
 
-/// Interval at which an unchanged state is published again; shorter than [`reach::SAID_FOR`].
+/// Interval at which an unchanged state is published again; shorter than `reach::SAID_FOR`.
 const SAY_AGAIN: Duration = Duration::from_secs(10);
 
 /// Interval between two posts of the audit log's head ..
@@ -76,12 +75,7 @@ impl<C: Chat> RelayMonitor<'_, C> {
         }
         let news = why_down.clone();
         let write = self.logins.db().write("relay.state", move |tx| {
-            if reach::say(tx, chat, news.as_deref())? {
-                let kind = if news.is_none() { Kind::RelayUp } else { Kind::RelayDown };
-                let event = Event::new(kind, Actor::new(format!("relay:{chat}")));
-                audit::append(tx, &event.maybe("why", news.as_ref()))?;
-            }
-            members.map_or(Ok(()), |members| Ok::<_, Error>(reach::list(tx, chat, &members)?))
+            usecase::publish_state(tx, chat, news.as_deref(), members.as_deref())
         });
         write.await?;
         if before.is_none_or(|(was, _)| *was != why_down) {
@@ -99,7 +93,7 @@ impl<C: Chat> RelayMonitor<'_, C> {
         }
         published.head = Some(now);
         let rules = self.logins.rules();
-        let told = self.logins.db().write("head.told", move |tx| notifications::head(tx, &rules, TELL_HEAD));
+        let told = self.logins.db().write("head.told", move |tx| usecase::post_head(tx, &rules, TELL_HEAD));
         if told.await? {
             self.logins.notify_outbox();
         }

@@ -8,8 +8,9 @@ use super::{Walk, prune_some, pruned_before};
 use crate::audit::Kind;
 use crate::audit::store as audit;
 use crate::channels::Answer;
-use crate::logins::{asking, decide, service, store as logins};
+use crate::logins::{decide, service, store as logins};
 use crate::sessions::tests::{World, open_login, rules};
+use crate::usecases::chat;
 use std::time::Duration;
 
 const DAY: u64 = 24 * 60 * 60;
@@ -92,7 +93,7 @@ fn an_ask_that_was_posted_twice_is_removed_with_its_copies() {
     world.let_in(1, 1);
     world.act(|tx, _| {
         let asks = logins::asks::of(tx, &login_id(1))?;
-        asks.iter().try_for_each(|ask| asking::ask_doubled(tx, ask, "room:7"))
+        asks.iter().try_for_each(|ask| chat::doubled(tx, ask, ["room:7"]))
     });
     assert_eq!(world.events(Kind::AskDoubled).len(), 1);
     world.pass(401 * DAY);

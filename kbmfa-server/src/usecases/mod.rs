@@ -3,6 +3,7 @@
 
 pub mod audit;
 pub mod ca;
+pub mod chat;
 pub mod employees;
 pub mod logins;
 pub mod machines;
