@@ -11,7 +11,7 @@ use std::time::Duration;
 use crate::clock::Time;
 use crate::policy::{Approver, Channel};
 
-/// What is posted besides asks and verdicts.
+/// Which notices are posted besides asks and decisions.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Post {
     /// Logins that policy refused.
@@ -160,7 +160,7 @@ pub trait Chat: Send + Sync + 'static {
         &self,
         ask: &Ask,
         message: &Message,
-        verdict: &str,
+        decision: &str,
     ) -> impl Future<Output = Result<(), Error>> + Send;
 
     /// Posts a notice. A notice may be posted twice, but is never lost.

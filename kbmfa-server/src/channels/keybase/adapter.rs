@@ -79,14 +79,14 @@ impl Chat for Keybase {
         }
     }
 
-    async fn edit(&self, ask: &Ask, of: &Message, verdict: &str) -> Result<(), Error> {
+    async fn edit(&self, ask: &Ask, of: &Message, decision: &str) -> Result<(), Error> {
         let (conversation, number) = parts(of)?;
-        match self.0.client.edit(conversation, number, &marked(verdict, &ask.id)).await {
+        match self.0.client.edit(conversation, number, &marked(decision, &ask.id)).await {
             // A team's admin deleted the ask: post the decision as a new message.
             Err(error) if is_gone(&error) => {
                 let conversation = self.conversation(&ask.destination).await?;
                 if self.find_by_mark(&conversation.id, &ask.id, ask.since).await?.is_empty() {
-                    self.send_once(&conversation, verdict, &ask.id, None).await?;
+                    self.send_once(&conversation, decision, &ask.id, None).await?;
                 }
                 Ok(())
             }
@@ -345,8 +345,8 @@ impl Keybase {
     /// not count.
     fn check_is_ours(&self, found: &wire::Message, ask: &Ask) -> Result<(), Error> {
         let is_ours = self.known(|known| found.sender.uid == known.bot);
-        let is_it = found.body().is_some_and(|body| body.ends_with(&mark(&ask.id)));
-        if is_ours && is_it { Ok(()) } else { Err(Error("the message is not the posted ask".into())) }
+        let has_mark = found.body().is_some_and(|body| body.ends_with(&mark(&ask.id)));
+        if is_ours && has_mark { Ok(()) } else { Err(Error("the message is not the posted ask".into())) }
     }
 
     /// Adds buttons that are missing. Answers count without them, so an error is only logged.

@@ -45,7 +45,7 @@ impl FromStr for Role {
     }
 }
 
-/// What a member is, as far as it matters for answers.
+/// Kinds of members; only a person's answers can count.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum MemberKind {
     /// A person with this role and working keys.
