@@ -23,8 +23,8 @@ const BEYOND_THE_GRACE: Duration = Duration::from_secs(8);
 /// Longer than an approval counts without a second request, and within the default poll grace.
 const WITHIN_THE_GRACE: Duration = Duration::from_secs(7);
 
-/// Longest time for which the server holds a poll and considers the machine alive.
-const HELD: Duration = Duration::from_secs(25);
+/// Longest time for which the server holds a first poll and considers the machine alive.
+const HELD: Duration = Duration::from_secs(30);
 
 /// LoginGraceTime of 3 s, with the 4 s that OpenSSH 10.0 may add, and a little more.
 const BEYOND_LOGIN_GRACE_TIME: Duration = Duration::from_secs(8);

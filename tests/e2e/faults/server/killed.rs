@@ -48,6 +48,9 @@ fn after_the_commit_before_the_answer_arrives() {
     });
 }
 
+/// The longest first poll, for which the server expects a machine that has opened a login, besides the grace.
+const FIRST_POLL: Duration = Duration::from_secs(30);
+
 #[test]
 fn for_good_with_the_request_refuses_at_once_and_the_ask_is_withdrawn() {
     let world = World::with(&SHORT_GRACE);
@@ -68,6 +71,7 @@ fn for_good_with_the_request_refuses_at_once_and_the_ask_is_withdrawn() {
     });
     world.server.start();
     let id = world.admin.only_login();
+    pass(FIRST_POLL);
     world.admin.wait_for_state(&id, "cancelled");
     assert_eq!(world.admin.login(&id)["reason"], "machine-gone");
     assert!(!world.admin.story(&id).contains(&"login.collected".to_owned()));
