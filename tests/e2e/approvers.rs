@@ -461,11 +461,11 @@ fn check_names_a_group_that_is_not_there_or_cannot_be_given_the_socket() {
     };
     assert_snapshot!(complaint("alice"), @r#"
     kbmfa-server: error: /etc/kbmfa/server.toml: admin.group: kbmfa is not in the group "kbmfa-approvers" and cannot give it the socket: usermod -aG kbmfa-approvers kbmfa, then restart the server
-    hint: until then only root sees and answers logins here
+    hint: until then only root can list and answer logins here
     "#);
     files::set_key(&host.machine.path(CONFIG), "admin", "group", "\"approvers\"");
     assert_snapshot!(complaint("kbmfa,alice"), @r#"
     kbmfa-server: error: /etc/kbmfa/server.toml: admin.group: there is no group "approvers", so nobody is in it: groupadd approvers, then restart the server
-    hint: until then only root sees and answers logins here
+    hint: until then only root can list and answer logins here
     "#);
 }

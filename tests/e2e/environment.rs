@@ -291,7 +291,7 @@ fn a_weak_token_is_ignored_and_the_server_starts() {
     };
     check(&[TOKEN], "KBMFA_AUTH_TOKEN_FROM names none");
     check(&[("AUTH_TOKEN", "short"), RANGES], "16 to 256 visible characters");
-    check(&[("AUTH_TOKEN_FILE", "/etc/hostname"), RANGES], "lets everybody at it");
+    check(&[("AUTH_TOKEN_FILE", "/etc/hostname"), RANGES], "lets everybody read it");
 }
 
 #[test]
