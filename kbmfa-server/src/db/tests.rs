@@ -108,8 +108,10 @@ fn urgent_work_passes_bulk_work_that_waits_and_neither_starves() {
 fn a_commit_by_anybody_changes_the_version() {
     let fixture = testing::fixture();
     let changes = fixture.db.watch().unwrap();
+    // On PostgreSQL the commits of other tests, in the same database, change it too.
+    let is_steady = (0..1_000).any(|_| changes.version().unwrap() == changes.version().unwrap());
+    assert!(is_steady, "it changes without a commit");
     let before = changes.version().unwrap();
-    assert_eq!(changes.version().unwrap(), before);
     fixture.db.write_blocking("row", insert("x")).unwrap();
     assert_ne!(changes.version().unwrap(), before);
 }
