@@ -294,7 +294,7 @@ impl<C: Chat> Worker<'_, C> {
         Ok(answers)
     }
 
-    /// Applies the answers on an ask's messages. If its login has ended, people who answer late are told.
+    /// Applies the answers on an ask's messages. If its login has ended, people whose answers came late are notified.
     async fn apply_answers(&self, mut item: Item) -> Result<(), Failure> {
         if item.ask.sends > 1 && item.login.life.state == State::Pending {
             self.find_copies(&mut item).await?;
