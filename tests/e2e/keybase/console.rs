@@ -1,6 +1,7 @@
 //! The console beside the chat.
 
 use kbmfa_tests::chat::ChatWorld;
+use kbmfa_tests::machine::Machine;
 use keybase_double::FaultKind;
 
 use super::{Asked, let_in, verdict};
@@ -39,16 +40,20 @@ fn while_keybase_is_down_logins_are_refused_at_once_with_the_reason_everywhere()
     machine.assert_nothing_left();
 }
 
-#[test]
-fn or_they_wait_for_the_console_if_that_is_configured() {
-    let world = ChatWorld::with(&[("policy", "channels_when_down", "[\"console\"]")], "");
-    let machine = world.machine().start();
+fn is_approved_at_the_console_while_keybase_is_down(world: &ChatWorld, machine: &Machine) {
     world.chat.fault(FaultKind::Offline).unwrap();
     world.server.wait_for_status("/readyz", "the relay keybase does not reach people");
     let login = machine.ssh("alice", &["echo", "in"]);
     let id = world.admin.only_login();
     world.admin.run(&["login", "approve", &id, "--reason", "Keybase is down"]);
     assert!(let_in(&login.wait()));
+}
+
+#[test]
+fn or_they_wait_for_the_console_if_that_is_configured() {
+    let world = ChatWorld::with(&[("policy", "channels_when_down", "[\"console\"]")], "");
+    let machine = world.machine().start();
+    is_approved_at_the_console_while_keybase_is_down(&world, &machine);
     machine.assert_nothing_left();
 }
 
@@ -56,12 +61,7 @@ fn or_they_wait_for_the_console_if_that_is_configured() {
 fn with_the_console_as_a_second_channel_an_outage_of_keybase_refuses_nobody() {
     let world = ChatWorld::with(&[("policy", "channels", "[\"keybase\", \"console\"]")], "");
     let machine = world.machine().start();
-    world.chat.fault(FaultKind::Offline).unwrap();
-    world.server.wait_for_status("/readyz", "the relay keybase does not reach people");
-    let login = machine.ssh("alice", &["echo", "in"]);
-    let id = world.admin.only_login();
-    world.admin.run(&["login", "approve", &id, "--reason", "Keybase is down"]);
-    assert!(let_in(&login.wait()));
+    is_approved_at_the_console_while_keybase_is_down(&world, &machine);
     world.chat.clear_faults().unwrap();
     world.server.wait_for_status("/readyz", "HTTP/1.1 200");
     let asked = Asked::new(&world, &machine);
