@@ -15,13 +15,17 @@ pub mod config;
 pub mod admin_socket;
 pub mod http;
 
-pub mod ca;
-pub mod restore;
-pub mod retention;
+pub mod outbox;
+
+pub mod long_poll;
 
 pub mod usecases;
 
-pub mod outbox;
+pub mod restore;
+pub mod retention;
+
+pub mod ca;
+
 pub mod sessions;
 
 pub mod logins;

@@ -2,8 +2,10 @@
 
 mod certificate;
 mod loops;
+mod pruning;
 mod reload;
 mod supervision;
+pub(crate) mod sweep;
 mod systemd;
 
 use std::future::Future;
@@ -31,13 +33,13 @@ use crate::http::listen::{self, Listener};
 use crate::http::open_files;
 use crate::http::rejected_callers::{self, RejectedCallers};
 use crate::http::routes::routes;
+use crate::http::session_reports::Sessions;
 use crate::http::status::{self, Readiness};
 use crate::http::{self, tls};
-use crate::logins::{self, Logins, Rules, change_watcher, sweep};
+use crate::logins::{self, Rules};
+use crate::long_poll::{Logins, change_watcher};
 use crate::outbox;
 use crate::progress::{Progress, Registry};
-use crate::retention;
-use crate::sessions::Sessions;
 use crate::usecases;
 use certificate::{InForce, Keeper};
 use loops::{Loops, failing, forever};
@@ -185,7 +187,7 @@ async fn serve(config_path: PathBuf, config: Config) -> Result<(), Error> {
     });
     let (pruned, pruned_by, open_first) = (logins.clone(), holder.clone(), opened.clone());
     loops.start("pruning", BOUND, |progress| {
-        forever(once_open(open_first, progress, |progress| retention::run(pruned, pruned_by, progress)))
+        forever(once_open(open_first, progress, |progress| pruning::run(pruned, pruned_by, progress)))
     });
     let keybase = start_chat(&mut loops, &config, &logins, holder, &opened);
     loops.start("certificate renewal", BOUND * 2, |progress| forever(keeper.run(progress)));

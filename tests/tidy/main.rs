@@ -21,6 +21,7 @@ const ARROWS: &[&[&str]] = &[
     &["serve", "admin"],
     &["config"],
     &["admin_socket", "http", "outbox"],
+    &["long_poll"],
     &["usecases"],
     &["restore", "retention"],
     &["ca"],
@@ -137,6 +138,8 @@ const OTHER_WRITES: &[(&str, &str, &str)] = &[
     ),
     ("kbmfa-server/src/outbox/lease_token.rs", "lease::hold", "a lease is not an operator's"),
     ("kbmfa-server/src/outbox.rs", "lease::hold", "answers count only while the lease is held"),
+    ("kbmfa-server/src/serve/sweep.rs", "lease::hold", "one of several servers sweeps"),
+    ("kbmfa-server/src/serve/pruning.rs", "lease::hold", "one of several servers prunes"),
 ];
 
 #[test]

@@ -8,7 +8,7 @@ use super::caller::Peer;
 use super::intake::Intake;
 use super::rejected_callers::RejectedCallers;
 use crate::db::Db;
-use crate::logins::Logins;
+use crate::long_poll::Logins;
 
 /// What handlers work with.
 #[derive(Clone)]

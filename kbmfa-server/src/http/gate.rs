@@ -11,7 +11,7 @@ use super::connections::ProvenCaller;
 use super::pool::{Permit, Pool};
 use super::rejected_callers::{RejectedCallers, What};
 use crate::db::{self, Db};
-use crate::logins::Logins;
+use crate::long_poll::Logins;
 use crate::machines::caller::Credential;
 use crate::machines::{self, service::authenticate_waiting};
 use crate::secret::SecretHash;

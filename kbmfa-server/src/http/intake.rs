@@ -7,8 +7,8 @@ use std::sync::Arc;
 
 use super::BODY_BYTES_MAX;
 use super::reply::Failure;
+use super::session_reports::Sessions;
 use crate::secret::SecretHash;
-use crate::sessions::Sessions;
 
 /// Bytes of a body that count as one report.
 const BYTES_A_REPORT: usize = 256;

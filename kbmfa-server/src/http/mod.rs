@@ -21,6 +21,7 @@ mod logins;
 mod machines;
 mod pool;
 mod reply;
+pub mod session_reports;
 mod sessions;
 
 use std::net::SocketAddr;

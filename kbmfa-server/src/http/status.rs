@@ -12,15 +12,17 @@ use warp::reply::{Reply, Response};
 
 use super::connections::Seen;
 use super::rejected_callers::RejectedCallers;
+use super::session_reports::Sessions;
 use crate::ca::Dates;
 use crate::ca::due::{self, Validity};
 use crate::clock::Time;
 use crate::db::Db;
 use crate::db::probe::Probe;
-use crate::logins::{Error, Logins, store};
+use crate::logins::{Error, store};
+use crate::long_poll::Logins;
 use crate::policy::Channel;
 use crate::progress::{Registry, Silence};
-use crate::sessions::{self, Sessions};
+use crate::sessions;
 
 /// Longest time of a readiness check; after that the server counts as not ready.
 const READINESS_TIME: Duration = Duration::from_secs(9);

@@ -17,14 +17,8 @@ pub mod notifications;
 pub mod people;
 pub mod service;
 
-pub mod change_watcher;
-pub mod long_poll;
-pub mod sweep;
-mod waiters;
-
 #[cfg(test)]
 pub(crate) mod tests;
 
 pub use error::Error;
-pub use long_poll::Logins;
 pub use rules::Rules;

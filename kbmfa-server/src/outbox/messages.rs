@@ -5,9 +5,10 @@ use kbmfa_proto::names::{PoolName, UserName};
 
 use super::ask_text::{self, AskFacts, VerdictFacts};
 use crate::audit::{Head, Seal};
+use crate::logins::Error;
 use crate::logins::store::asks::Ask;
 use crate::logins::store::{self, Login};
-use crate::logins::{Error, Logins};
+use crate::long_poll::Logins;
 
 /// The ask; `how` people answer in the chat, and whether they may also answer at the console.
 pub(super) fn ask(login: &Login, pools: &[PoolName], how: &str, console: bool) -> String {

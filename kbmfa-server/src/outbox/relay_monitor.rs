@@ -7,7 +7,8 @@ use super::lease_token::LeaseToken;
 use crate::channels::{Chat, State};
 use crate::clock::Time;
 use crate::fault_log::FaultLog;
-use crate::logins::{Error, Logins};
+use crate::logins::Error;
+use crate::long_poll::Logins;
 use crate::progress::Progress;
 use crate::usecases::chat as usecase;
 

@@ -8,13 +8,14 @@ use tokio::sync::{Notify, mpsc, watch};
 use super::*;
 use crate::channels::{Ask as Posted, LiveAnswer, Notice as PostedNotice, State as Health};
 use crate::db::testing::{Fixture, block_on, fixture};
-use crate::logins::long_poll::BrokenPoll;
+use crate::logins::decide;
 use crate::logins::store::reach;
 use crate::logins::tests::{alice, login_id};
-use crate::logins::{decide, sweep};
+use crate::long_poll::BrokenPoll;
 use crate::machines::caller::Credential;
 use crate::policy::{Approver, Rule, Says, Scope};
 use crate::progress::Registry;
+use crate::serve::sweep;
 use crate::shared::Shared;
 use crate::usecases::testing::{joined, rules};
 

@@ -9,24 +9,14 @@ pub mod store;
 #[cfg(test)]
 mod tests;
 
-use std::time::Duration;
-
 use crate::audit::store::search::{Filter, search};
 use crate::audit::{Actor, Event, Kind, store as audit};
 use crate::clock::Time;
-use crate::db::{Error, Tx, lease};
-use crate::logins::Logins;
-use crate::progress::Progress;
+use crate::db::{Error, Tx};
 use store::{Cursor, Removed};
 
 /// Rows read in one transaction: limits how long the next login waits ([`crate::db::BULK_WORK`]).
 const BATCH: i64 = 25;
-
-/// Pause between two transactions.
-const REST: Duration = Duration::from_millis(100);
-
-/// Time from one walk to the next.
-const INTERVAL: Duration = Duration::from_secs(6 * 60 * 60);
 
 /// The position of a walk.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -53,32 +43,6 @@ impl Walk {
     /// True at the end of the walk.
     pub fn is_done(&self) -> bool {
         self.stage == Stage::Done
-    }
-}
-
-/// Runs until the process ends, on one of several servers.
-pub async fn run(logins: Logins, holder: lease::Holder, progress: Progress) {
-    loop {
-        walk(&logins, &holder, &progress).await;
-        progress.waiting(tokio::time::sleep(INTERVAL)).await;
-    }
-}
-
-async fn walk(logins: &Logins, holder: &lease::Holder, progress: &Progress) {
-    let db = logins.db().for_bulk();
-    let mut walk = Walk::new(db.now().minus(logins.rules().keep));
-    while !walk.is_done() {
-        progress.round().await;
-        let (from, holder) = (walk.clone(), holder.clone());
-        let stepped = db.write("retention.prune", move |tx| {
-            if lease::hold(tx, "retention", &holder)? { prune_some(tx, from).map(Some) } else { Ok(None) }
-        });
-        match stepped.await {
-            Ok(Some(next)) => walk = next,
-            Ok(None) => return,
-            Err(error) => return log::error!("old logins are not pruned now: {error}"),
-        }
-        tokio::time::sleep(REST).await;
     }
 }
 

@@ -110,7 +110,7 @@ pub(super) mod testing {
     use super::{Error, Tx};
 
     /// Closes every ask that has ended, as the outbox does after it has edited the message.
-    pub(in super::super) fn close_asks(tx: &Tx<'_>) -> Result<(), Error> {
+    pub(in crate::retention) fn close_asks(tx: &Tx<'_>) -> Result<(), Error> {
         tx.execute("UPDATE ask SET state = 'closed' WHERE state = 'ended'", &[]).map(drop)
     }
 }

@@ -8,7 +8,7 @@ use crate::admin_socket::ReloadOutcome;
 use crate::clock::Time;
 use crate::config::Config;
 use crate::http::{self, tls};
-use crate::logins::Logins;
+use crate::long_poll::Logins;
 
 /// Everything that a reload renews.
 pub(super) struct Reloadable {

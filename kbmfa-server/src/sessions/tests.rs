@@ -4,11 +4,9 @@ use kbmfa_proto::login::{Account, Capabilities, Connection, FirstFactor, OpenLog
 use kbmfa_proto::names::{LoginId, ReportId};
 use kbmfa_proto::session::{SessionEvent, SessionReport};
 use proptest::prelude::*;
-use std::pin::pin;
 use std::time::Duration;
-use tokio::sync::{mpsc, watch};
 
-use super::{Sessions, service, store};
+use super::{service, store};
 use crate::audit::Kind;
 use crate::audit::store as audit;
 use crate::audit::store::search::{Filter, search};
@@ -17,12 +15,11 @@ use crate::clock::Time;
 use crate::db::Tx;
 use crate::db::testing::{Fixture, fixture};
 use crate::logins::state::Grace;
-use crate::logins::{Error, Logins, decide, store as login_store};
+use crate::logins::{Error, decide, store as login_store};
 use crate::logins::{Rules, service as logins};
 use crate::machines::caller::Caller;
 use crate::policy::{Approvers, Channel, Limits, Settings, Terms};
-use crate::secret::SecretHash;
-use crate::usecases::testing::{enter_machine, join_machine};
+use crate::usecases::testing::enter_machine;
 use SessionEvent::{Closed, LetInUnreachable, Opened};
 
 pub(crate) struct World {
@@ -141,7 +138,7 @@ pub(crate) fn open_login(number: u16) -> OpenLogin {
     }
 }
 
-fn report(id: u8, event: SessionEvent, number: u16) -> SessionReport {
+pub(crate) fn report(id: u8, event: SessionEvent, number: u16) -> SessionReport {
     SessionReport {
         id: ReportId::from_random([id; 16]),
         event,
@@ -263,49 +260,4 @@ proptest! {
         prop_assert_eq!(world.events(Kind::SessionClosed).len(), 6);
         prop_assert!(world.fixture.db.read_blocking(|tx| audit::verify(tx, None)).unwrap().is_ok());
     }
-}
-
-/// A server that takes reports, with the world's machine.
-fn taking(world: &World) -> (Sessions, SecretHash) {
-    let (broken, _) = mpsc::unbounded_channel();
-    let (_, closing) = watch::channel(false);
-    let db = world.fixture.db.clone();
-    let logins = Logins::new(db.clone(), rules(db.now()), broken, closing);
-    (Sessions::new(db, logins), join_machine(&world.fixture, &world.caller.name))
-}
-
-fn batch() -> Vec<SessionReport> {
-    (0..64).map(|id| report(id, LetInUnreachable, id.into())).collect()
-}
-
-fn in_a_runtime<T>(work: impl Future<Output = T>) -> T {
-    tokio::runtime::Builder::new_current_thread().build().unwrap().block_on(work)
-}
-
-#[test]
-fn a_batch_is_taken_in_pieces_so_that_logins_come_in_between() {
-    let world = World::new();
-    let (sessions, web1) = taking(&world);
-    let (before, _) = world.fixture.db.counters();
-    let taken = in_a_runtime(sessions.take_batch(web1.clone(), batch(), 0)).unwrap();
-    assert_eq!((taken.taken, world.fixture.db.counters().0 - before), (64, 8));
-    assert_eq!(in_a_runtime(sessions.take_batch(web1, Vec::new(), 3)).unwrap().refused, 3);
-    assert_eq!(world.events(Kind::LoginLetInUnreachable).len(), 64);
-}
-
-#[test]
-fn a_machine_has_one_batch_under_way() {
-    let world = World::new();
-    let (sessions, web1) = taking(&world);
-    in_a_runtime(async {
-        let mut first = pin!(sessions.take_batch(web1.clone(), batch(), 0));
-        let second = tokio::select! {
-            biased;
-            _ = &mut first => panic!("the first batch was taken in no time"),
-            second = sessions.take_batch(web1.clone(), batch(), 0) => second,
-        };
-        assert!(matches!(second, Err(Error::BatchUnderWay)), "{second:?}");
-        first.await.unwrap();
-        sessions.take_batch(web1, batch(), 0).await.unwrap();
-    });
 }

@@ -7,6 +7,8 @@ use crate::db::Tx;
 use crate::logins::decide::{Answered, AtConsole, answer_at_console};
 use crate::logins::{Error, Rules, service};
 
+pub use crate::logins::service::{end_start, poll_broke, sweep};
+
 /// An answer at the console to the login whose id begins with `prefix`.
 ///
 /// # Errors

@@ -9,7 +9,9 @@ pub mod logins;
 pub mod machines;
 pub mod pools;
 pub mod restore;
+pub mod retention;
 pub mod server;
+pub mod sessions;
 
 #[cfg(test)]
 pub(crate) mod testing;

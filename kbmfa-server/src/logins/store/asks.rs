@@ -177,7 +177,7 @@ pub fn sending(tx: &Tx<'_>, ask: &str) -> Result<(), Error> {
 }
 
 /// Records the first attempt to send the asks of a new login, in the transaction that opens it.
-pub(in crate::logins) fn sending_at_once(tx: &Tx<'_>, login: &LoginId) -> Result<(), Error> {
+pub fn sending_at_once(tx: &Tx<'_>, login: &LoginId) -> Result<(), Error> {
     let sql =
         "UPDATE ask SET sends = 1, sent_at = asked_at WHERE login_id = ?1 AND state = 'wanted' AND sends = 0";
     tx.execute(sql, &[login.as_str().into()])?;

@@ -3,17 +3,18 @@
 use std::time::Duration;
 use tokio::sync::mpsc;
 
-use super::long_poll::BrokenPoll;
-use super::{Error, Logins, service};
 use crate::db::lease;
 use crate::fault_log::FaultLog;
+use crate::logins::Error;
+use crate::long_poll::{BrokenPoll, Logins};
 use crate::progress::Progress;
+use crate::usecases::logins as usecase;
 
 /// Interval of the sweep. A waiting poll notices the end of its window by itself.
 const INTERVAL: Duration = Duration::from_secs(1);
 
 /// Runs until the process ends. Each server records its own broken polls; one of them sweeps, by a lease.
-pub async fn run(
+pub(super) async fn run(
     logins: Logins,
     mut broken_polls: mpsc::UnboundedReceiver<BrokenPoll>,
     holder: lease::Holder,
@@ -46,7 +47,7 @@ async fn sweep(logins: &Logins, holder: &lease::Holder, progress: &Progress) -> 
         progress.round().await;
         let (rules, holder) = (logins.rules(), holder.clone());
         let swept = logins.db().write("login.sweep", move |tx| {
-            if lease::hold(tx, "sweep", &holder)? { service::sweep(tx, &rules) } else { Ok(Vec::new()) }
+            if lease::hold(tx, "sweep", &holder)? { usecase::sweep(tx, &rules) } else { Ok(Vec::new()) }
         });
         let changed = swept.await?;
         if changed.is_empty() {
@@ -61,7 +62,7 @@ async fn sweep(logins: &Logins, holder: &lease::Holder, progress: &Progress) -> 
 /// Denies the logins that wait for the chat's first check, if the chat is down; true when none is left.
 async fn end_start(logins: &Logins) -> Result<bool, Error> {
     let rules = logins.rules();
-    let ended = logins.db().write("login.start", move |tx| service::end_start(tx, &rules)).await?;
+    let ended = logins.db().write("login.start", move |tx| usecase::end_start(tx, &rules)).await?;
     let Some(refused) = ended else { return Ok(false) };
     for id in &refused {
         logins.ended(id);
@@ -73,6 +74,6 @@ pub(crate) async fn note(logins: &Logins, broken: BrokenPoll) -> Result<(), Erro
     let rules = logins.rules();
     let noted = logins
         .db()
-        .write("login.poll-broke", move |tx| service::poll_broke(tx, &rules, &broken.login, broken.poll));
+        .write("login.poll-broke", move |tx| usecase::poll_broke(tx, &rules, &broken.login, broken.poll));
     noted.await
 }

@@ -5,10 +5,11 @@ use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::Notify;
 
-use super::{Error, Logins};
+use super::Logins;
 use crate::audit::{Kind, journal, store as audit};
 use crate::db::Changes;
 use crate::fault_log::FaultLog;
+use crate::logins::Error;
 use crate::progress::Progress;
 
 /// Interval at which the database's version is checked: the delay for changes by another server. The command line also

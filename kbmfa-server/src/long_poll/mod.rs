@@ -1,5 +1,8 @@
 //! The long poll: machines wait here for a decision, and are woken when there is one.
 
+pub mod change_watcher;
+mod waiters;
+
 use kbmfa_proto::login::{LoginReply, OpenLogin, State};
 use kbmfa_proto::names::LoginId;
 use std::collections::HashSet;
@@ -9,14 +12,14 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 use tokio::sync::{Notify, mpsc, watch};
 
-use super::store::asks;
-use super::waiters::Waiters;
-use super::{Error, Rules, notifications, service};
 use crate::clock;
 use crate::db::{Db, Tx};
+use crate::logins::store::asks;
+use crate::logins::{Error, Rules, notifications, service};
 use crate::machines::caller::{Caller, Credential};
 use crate::machines::service::{authenticate, authenticate_waiting, claimed};
 use crate::shared::Shared;
+use waiters::Waiters;
 
 /// The logins of this server. Clones share their state.
 #[derive(Clone)]
@@ -51,8 +54,10 @@ const TOLD: [State; 5] = [State::Approved, State::Denied, State::Expired, State:
 
 /// A poll whose connection broke before it was answered.
 pub struct BrokenPoll {
-    pub(super) login: LoginId,
-    pub(super) poll: i64,
+    /// The login.
+    pub login: LoginId,
+    /// The poll's number in the login's row.
+    pub poll: i64,
 }
 
 impl Logins {

@@ -1,0 +1,3 @@
+//! Removes old logins and sessions.
+
+pub use crate::retention::prune_some;
