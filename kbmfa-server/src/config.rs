@@ -36,7 +36,7 @@ pub mod own_files;
 /// Default path of the file.
 pub const DEFAULT_PATH: &str = "/etc/kbmfa/server.toml";
 
-/// A module spends up to this long on each of its servers before it tries the next (docs/protocol.md).
+/// A module spends up to this long on each of its servers before it tries the next (docs/recipes.md, Times).
 const MODULE_SERVER_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// Shortest and longest window.

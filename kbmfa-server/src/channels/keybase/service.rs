@@ -185,7 +185,7 @@ async fn drain<R: AsyncRead + Unpin>(from: Option<&mut Lines<R>>, mut on_line: i
     }
 }
 
-/// Reads the paper key from its file. Refuses a file that every account can read or change.
+/// Reads the paper key from its file. Refuses a file to which others than its owner and group have access.
 pub(super) fn paperkey(settings: &Settings) -> Result<Secret, Fault> {
     let Some(path) = &settings.paperkey_file else {
         let fix = "set [relay.keybase] paperkey_file to the file that holds the bot's paper key";
