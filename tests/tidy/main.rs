@@ -10,8 +10,9 @@
 
 mod circles;
 mod proofs;
+mod writes;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -121,106 +122,6 @@ fn sql_is_only_in_stores_and_in_db() {
         }
     }
     none(&faults);
-}
-
-/// The layers that write by use cases alone.
-const WRITE_BY_USE_CASES: &[&str] = &["admin", "http", "outbox", "serve"];
-
-/// How a transaction is begun there.
-const WRITES: &[&str] = &[".write(", ".write_blocking(", ".write_in_turns(", "admin.change("];
-
-/// What such a transaction may run besides: each is no write of an operator's, for this reason.
-const OTHER_WRITES: &[(&str, &str, &str)] = &[
-    (
-        "kbmfa-server/src/admin/doctor/relay.rs",
-        "lease::hold",
-        "doctor keeps a server from starting Keybase meanwhile",
-    ),
-    ("kbmfa-server/src/outbox/lease_token.rs", "lease::hold", "a lease is not an operator's"),
-    ("kbmfa-server/src/outbox.rs", "lease::hold", "answers count only while the lease is held"),
-    ("kbmfa-server/src/serve/sweep.rs", "lease::hold", "one of several servers sweeps"),
-    ("kbmfa-server/src/serve/pruning.rs", "lease::hold", "one of several servers prunes"),
-];
-
-#[test]
-fn the_layers_above_write_by_use_cases_alone() {
-    let (mut faults, mut seen) = (Vec::new(), 0);
-    for (file, text) in files("kbmfa-server/src", "rs") {
-        let module = file.trim_start_matches("kbmfa-server/src/").split(['/', '.']).next().unwrap();
-        if is_test(&file) || !WRITE_BY_USE_CASES.contains(&module) {
-            continue;
-        }
-        let text = shipped(&text);
-        let by_use_case = named_by_use_cases(text);
-        for argument in WRITES.iter().flat_map(|write| arguments(text, write)) {
-            // `OpenOptions::write(true)` and `io::Write::write(bytes)` begin no transaction.
-            if !argument.contains("tx") && !argument.contains("::") {
-                continue;
-            }
-            seen += 1;
-            let is_other =
-                |call: &str| OTHER_WRITES.iter().any(|(of, known, _)| *of == file && call == *known);
-            for call in calls(&argument) {
-                let first = call.split("::").next().unwrap();
-                if !by_use_case.contains(first) && !is_other(&call) {
-                    faults.push(format!("{file}: a transaction runs {call}"));
-                }
-            }
-        }
-    }
-    assert!(seen > 15, "this test has lost sight of the transactions: it sees {seen}");
-    none(&faults);
-}
-
-/// Names that a file has from `crate::usecases`, and `usecases` itself.
-fn named_by_use_cases(text: &str) -> BTreeSet<&str> {
-    let imports = text.split("use crate::usecases").skip(1).filter_map(|rest| rest.split_once(';'));
-    let words = imports.flat_map(|(import, _)| import.split(|c: char| !c.is_alphanumeric() && c != '_'));
-    words.chain(["usecases"]).filter(|word| !word.is_empty()).collect()
-}
-
-/// The arguments of each call of `function`, with balanced parentheses.
-fn arguments(text: &str, function: &str) -> Vec<String> {
-    let up_to_the_end = |rest: &str| {
-        let mut depth = 1;
-        rest.chars()
-            .take_while(|c| {
-                depth += i32::from(*c == '(') - i32::from(*c == ')');
-                depth > 0
-            })
-            .collect()
-    };
-    text.split(function).skip(1).map(up_to_the_end).collect()
-}
-
-/// The functions of other modules that are called with the transaction, or handed over to be: `module::function`.
-fn calls(argument: &str) -> Vec<String> {
-    let is_path = |c: char| c.is_alphanumeric() || c == '_' || c == ':';
-    let mut found = Vec::new();
-    for (at, _) in argument.match_indices("::") {
-        let begin = argument[..at].rfind(|c| !is_path(c)).map_or(0, |before| before + 1);
-        let path: String = argument[begin..].chars().take_while(|c| is_path(*c)).collect();
-        let after = &argument[begin + path.len()..];
-        let is_function = path.chars().next().is_some_and(char::is_lowercase)
-            && path
-                .rsplit("::")
-                .next()
-                .is_some_and(|name| name.chars().next().is_some_and(char::is_lowercase));
-        if is_function && (after.starts_with("(tx") || !after.starts_with('(')) && !found.contains(&path) {
-            found.push(path);
-        }
-    }
-    found
-}
-
-#[test]
-fn that_test_sees_what_a_transaction_runs() {
-    let text = "use crate::usecases::{self, pools as usecase};\nfn f() { admin.change(\"x\", move |tx, _, actor| {\n\
-        usecase::add(tx, actor)?; store::insert(tx, (1))?; Ok::<_, Error>(()) }); db.write(\"y\", index::reset) }";
-    assert!(["usecase", "pools"].iter().all(|name| named_by_use_cases(text).contains(name)));
-    let of = |write| arguments(text, write).iter().flat_map(|argument| calls(argument)).collect::<Vec<_>>();
-    assert_eq!(of("admin.change("), ["usecase::add", "store::insert"]);
-    assert_eq!(of(".write("), ["index::reset"]);
 }
 
 /// Where unsafe code may stand.

@@ -13,12 +13,12 @@ use std::time::Duration;
 use tokio::sync::{Notify, mpsc, watch};
 
 use crate::clock;
-use crate::db::{Db, Tx};
-use crate::logins::store::asks;
-use crate::logins::{Error, Rules, notifications, service};
-use crate::machines::caller::{Caller, Credential};
-use crate::machines::service::{authenticate, authenticate_waiting, claimed};
+use crate::db::Db;
+use crate::logins::{Error, Rules, service};
+use crate::machines::caller::Credential;
+use crate::machines::service::authenticate_waiting;
 use crate::shared::Shared;
+use crate::usecases::logins as usecase;
 use waiters::Waiters;
 
 /// The logins of this server. Clones share their state.
@@ -99,29 +99,17 @@ impl Logins {
     /// Opens a login; a repeated request finds it.
     ///
     /// # Errors
-    /// As [`service::open`], and [`Error::Unauthorized`].
+    /// As [`usecase::open`].
     pub async fn open(
         &self,
         credential: Credential,
         id: LoginId,
         opened: OpenLogin,
     ) -> Result<LoginReply, Error> {
-        let version = opened.module_version.to_string();
-        let own = match &credential {
-            Credential::Own(hash) => Some(hash.clone()),
-            Credential::Token(_) => None,
-        };
-        let carries_asks = self.0.carries_asks.load(Ordering::Relaxed);
-        let new = id.clone();
-        let opened = self.act("login.open", credential, Some(version), move |tx, rules, caller| {
-            if let Some(used) = own.as_ref().zip(opened.host.as_ref()) {
-                notifications::of_host(tx, rules, caller, used)?;
-            }
-            let opened = service::open(tx, rules, caller, &id, &opened)?;
-            if opened.is_new && carries_asks {
-                asks::sending_at_once(tx, &id)?;
-            }
-            Ok(opened)
+        let posts_asks = self.0.carries_asks.load(Ordering::Relaxed);
+        let (rules, new) = (self.rules(), id.clone());
+        let opened = self.0.db.write("login.open", move |tx| {
+            usecase::open(tx, &rules, &credential, (&id, &opened), posts_asks)
         });
         let service::Opened { reply, is_new } = opened.await?;
         if is_new && reply.state == State::Pending {
@@ -140,7 +128,7 @@ impl Logins {
     /// Returns the state of a login, after waiting for a decision at most `wait`.
     ///
     /// # Errors
-    /// As [`service::poll`], [`Error::Unauthorized`] and [`Error::TooManyPolls`].
+    /// [`Error::TooManyPolls`], and as [`usecase::poll`].
     pub async fn wait(
         &self,
         credential: Credential,
@@ -186,14 +174,12 @@ impl Logins {
     /// Cancels a login.
     ///
     /// # Errors
-    /// As [`service::cancel`], and [`Error::Unauthorized`].
+    /// As [`usecase::cancel`].
     pub async fn cancel(&self, credential: Credential, id: LoginId) -> Result<LoginReply, Error> {
-        let login = id.clone();
-        let reply = self
-            .act("login.cancel", credential, None, move |tx, rules, caller| {
-                service::cancel(tx, rules, caller, &id)
-            })
-            .await?;
+        let (rules, login) = (self.rules(), id.clone());
+        let cancelled =
+            self.0.db.write("login.cancel", move |tx| usecase::cancel(tx, &rules, &credential, &id));
+        let reply = cancelled.await?;
         self.ended(&login);
         Ok(self.told(reply))
     }
@@ -266,39 +252,11 @@ impl Logins {
         wait: Duration,
         guard: &mut PollGuard<'_>,
     ) -> Result<LoginReply, Error> {
-        let login = id.clone();
-        let polled = self.act("login.poll", credential.clone(), None, move |tx, rules, caller| {
-            service::poll(tx, rules, caller, &login, wait)
-        });
+        let (rules, who, login) = (self.rules(), credential.clone(), id.clone());
+        let polled = self.0.db.write("login.poll", move |tx| usecase::poll(tx, &rules, &who, &login, wait));
         let (poll, reply) = polled.await?;
         guard.hold(id, poll, wait);
         Ok(reply)
-    }
-
-    /// Runs an action of a machine in one transaction with its authentication. Opening a login reports the module's version; later
-    /// requests may use a credential that was replaced meanwhile.
-    async fn act<T: Send + 'static>(
-        &self,
-        name: &'static str,
-        credential: Credential,
-        module_version: Option<String>,
-        action: impl FnOnce(&Tx<'_>, &Rules, &Caller) -> Result<T, Error> + Send + 'static,
-    ) -> Result<T, Error> {
-        let rules = self.rules();
-        self.0
-            .db
-            .write(name, move |tx| {
-                let caller = match (&credential, module_version.as_deref()) {
-                    (Credential::Own(hash), Some(version)) => authenticate(tx, hash, Some(version))?,
-                    (Credential::Own(hash), None) => authenticate_waiting(tx, hash)?,
-                    (Credential::Token(claim), version) if rules.accepts(claim) => {
-                        claimed(tx, claim, version)?
-                    }
-                    (Credential::Token(_), _) => None,
-                };
-                action(tx, &rules, &caller.ok_or(Error::Unauthorized)?)
-            })
-            .await
     }
 
     fn told(&self, reply: LoginReply) -> LoginReply {

@@ -9,11 +9,13 @@ pub mod store;
 #[cfg(test)]
 mod tests;
 
+use crate::audit::Kind;
 use crate::audit::store::search::{Filter, search};
-use crate::audit::{Actor, Event, Kind, store as audit};
 use crate::clock::Time;
 use crate::db::{Error, Tx};
-use store::{Cursor, Removed};
+use store::Cursor;
+
+pub use store::Removed;
 
 /// Rows read in one transaction: limits how long the next login waits ([`crate::db::BULK_WORK`]).
 const BATCH: i64 = 25;
@@ -44,45 +46,33 @@ impl Walk {
     pub fn is_done(&self) -> bool {
         self.stage == Stage::Done
     }
-}
 
-/// One step of a walk: reads some rows, removes those that have ended, and records their number.
-pub fn prune_some(tx: &Tx<'_>, walk: Walk) -> Result<Walk, Error> {
-    let Walk { before, stage } = walk;
-    let mut removed = Removed::default();
-    let stage = match stage {
-        Stage::Sessions(from) => match store::prune_sessions(tx, (before, &from, BATCH), &mut removed)? {
-            Some(next) => Stage::Sessions(next),
-            None => Stage::Logins(Cursor::START),
-        },
-        Stage::Logins(from) => match store::prune_logins(tx, (before, &from, BATCH), &mut removed)? {
-            Some(next) => Stage::Logins(next),
-            None => Stage::ReportsAndNotices,
-        },
-        Stage::ReportsAndNotices => {
-            store::prune_reports_and_notices(tx, before, BATCH, &mut removed)?;
-            if removed == Removed::default() { Stage::Done } else { Stage::ReportsAndNotices }
-        }
-        Stage::Done => Stage::Done,
-    };
-    if removed != Removed::default() {
-        audit::append(tx, &event(before, &removed))?;
+    /// Removes only rows that are older than this.
+    pub fn before(&self) -> Time {
+        self.before
     }
-    Ok(Walk { before, stage })
-}
 
-fn event(before: Time, removed: &Removed) -> Event {
-    let counts = [
-        ("logins", removed.logins),
-        ("asks", removed.asks),
-        ("answers", removed.answers),
-        ("sessions", removed.sessions),
-        ("reports", removed.reports),
-        ("notices", removed.notices),
-    ];
-    let event = Event::new(Kind::RecordsPruned, Actor::new("clock")).detail("before", before);
-    let counts = counts.into_iter().filter(|(_, count)| *count > 0);
-    counts.fold(event, |event, (name, count)| event.detail(name, count))
+    /// Reads some rows and removes those that have ended. Returns the next position, and what was removed.
+    pub fn step(self, tx: &Tx<'_>) -> Result<(Self, Removed), Error> {
+        let Self { before, stage } = self;
+        let mut removed = Removed::default();
+        let stage = match stage {
+            Stage::Sessions(from) => match store::prune_sessions(tx, (before, &from, BATCH), &mut removed)? {
+                Some(next) => Stage::Sessions(next),
+                None => Stage::Logins(Cursor::START),
+            },
+            Stage::Logins(from) => match store::prune_logins(tx, (before, &from, BATCH), &mut removed)? {
+                Some(next) => Stage::Logins(next),
+                None => Stage::ReportsAndNotices,
+            },
+            Stage::ReportsAndNotices => {
+                store::prune_reports_and_notices(tx, before, BATCH, &mut removed)?;
+                if removed == Removed::default() { Stage::Done } else { Stage::ReportsAndNotices }
+            }
+            Stage::Done => Stage::Done,
+        };
+        Ok((Self { before, stage }, removed))
+    }
 }
 
 /// The time limit of the last pruning that removed rows, from the audit log.

@@ -12,15 +12,30 @@ impl Cursor {
     pub(super) const START: Self = Self(Time::from_micros(i64::MIN), String::new());
 }
 
-/// Number of removed rows.
+/// Numbers of removed rows.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub(super) struct Removed {
+pub struct Removed {
     pub(super) logins: usize,
     pub(super) asks: usize,
     pub(super) answers: usize,
     pub(super) sessions: usize,
     pub(super) reports: usize,
     pub(super) notices: usize,
+}
+
+impl Removed {
+    /// Each kind of row of which some were removed, and their number.
+    pub fn counts(&self) -> impl Iterator<Item = (&'static str, usize)> {
+        let counts = [
+            ("logins", self.logins),
+            ("asks", self.asks),
+            ("answers", self.answers),
+            ("sessions", self.sessions),
+            ("reports", self.reports),
+            ("notices", self.notices),
+        ];
+        counts.into_iter().filter(|(_, count)| *count > 0)
+    }
 }
 
 /// A page: rows before a time, from a position on, up to a number.

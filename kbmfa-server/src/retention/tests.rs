@@ -4,13 +4,14 @@ use kbmfa_proto::names::LoginId;
 use kbmfa_proto::session::SessionEvent::{Closed, LetInUnreachable, Opened};
 
 use super::store::testing::close_asks;
-use super::{Walk, prune_some, pruned_before};
+use super::{Walk, pruned_before};
 use crate::audit::Kind;
 use crate::audit::store as audit;
 use crate::channels::Answer;
 use crate::logins::{decide, service, store as logins};
 use crate::sessions::tests::{World, open_login, rules};
 use crate::usecases::chat;
+use crate::usecases::retention::prune_some;
 use std::time::Duration;
 
 const DAY: u64 = 24 * 60 * 60;

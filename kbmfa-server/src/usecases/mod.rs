@@ -1,5 +1,5 @@
 //! Every write that an operator would name, across domains: one function on a transaction, with its audit
-//! event inside. The command line, the HTTP listener, `serve` and the outbox write only by these.
+//! event inside. Write transactions are begun above this module only, and run only these functions.
 
 pub mod audit;
 pub mod ca;
