@@ -3,11 +3,11 @@
 use kbmfa_tests::flood::Flood;
 use kbmfa_tests::machine::Machine;
 use kbmfa_tests::recipe::Phase;
+use kbmfa_tests::settings::is_thorough;
 use kbmfa_tests::slow_line::SlowLine;
 use kbmfa_tests::wait::timed;
 use kbmfa_tests::wire::{connect, tls, try_send};
 use kbmfa_tests::world::World;
-use std::env;
 use std::io::{Read, Write};
 use std::net::TcpStream;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -79,7 +79,7 @@ fn two_thousand_idle_connections_and_two_hundred_new_ones_a_second_keep_no_login
     machine.set("servers", &format!("[\"https://127.0.0.1:{}\"]", line.port()));
     let flood = Flood::at(world.server.port, 2_000, 200);
     let (arrived, at_once) = send_a_hundred(&world, line.port(), &credential);
-    let through_sshd = if env::var_os("KBMFA_THOROUGH").is_some() { 100 } else { 5 };
+    let through_sshd = if is_thorough() { 100 } else { 5 };
     let slowest = (0..through_sshd).map(|_| log_in(&machine)).max();
     let rate = flood.stop();
     println!(

@@ -1,10 +1,10 @@
 //! The server is killed at any moment of a login: no login may be lost, doubled, or missing from the audit
 //! log.
 
+use kbmfa_tests::settings::number;
 use kbmfa_tests::wait;
 use kbmfa_tests::world::World;
 use std::collections::BTreeSet;
-use std::env;
 use std::fs::File;
 use std::io::Read;
 use std::time::Duration;
@@ -22,8 +22,7 @@ fn random_moment() -> Duration {
 
 /// How often: more in `make soak`.
 fn rounds() -> usize {
-    let count = env::var_os("KBMFA_KILLS").and_then(|count| count.into_string().ok());
-    count.map_or(10, |count| count.parse().expect("a number in KBMFA_KILLS"))
+    number("KBMFA_KILLS").unwrap_or(10)
 }
 
 /// The story of a login that was let in, with each thing in it once. It may have been approved before a

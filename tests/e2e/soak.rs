@@ -13,10 +13,10 @@ mod stalls;
 use kbmfa_tests::chat::{ChatWorld, ROOM};
 use kbmfa_tests::login::Login;
 use kbmfa_tests::machine::Machine;
+use kbmfa_tests::settings::number;
 use kbmfa_tests::wait::{pass, until};
 use keybase_double::FaultKind;
 use std::collections::BTreeSet;
-use std::env;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -35,12 +35,6 @@ const QUIET_FROM: u64 = 40;
 
 /// One login in this many is hit by a kill of the server.
 const KILL_ONE_IN: u64 = 6;
-
-/// Settings of this run from the environment.
-fn number(name: &str) -> Option<u64> {
-    let text = env::var_os(name)?.into_string().unwrap();
-    Some(text.parse().unwrap_or_else(|_| panic!("a number in {name}")))
-}
 
 /// What the threads of a run share.
 struct Run {

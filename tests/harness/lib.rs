@@ -65,4 +65,5 @@ pub mod certificate;
 pub mod files;
 pub mod ports;
 pub mod process;
+pub mod settings;
 pub mod wait;

@@ -11,9 +11,9 @@ mod sshd;
 
 use kbmfa_tests::application::{Application, Ran};
 use kbmfa_tests::pamtester::Unprivileged;
+use kbmfa_tests::settings::is_thorough;
 use kbmfa_tests::world::World;
 use std::collections::BTreeMap;
-use std::env;
 use std::fmt::Display;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -62,11 +62,6 @@ fn world_of_rules(user: &str, machine: &str) -> World {
     ));
     world.server.restart();
     world
-}
-
-/// Whether to take the time for all that can be tried: `make soak` does.
-fn is_thorough() -> bool {
-    env::var_os("KBMFA_THOROUGH").is_some()
 }
 
 /// Number of logins by outcome.

@@ -28,6 +28,7 @@ pub fn check_files(settings: &Settings) -> Vec<(&'static str, Fault)> {
 }
 
 /// The path of the program if it is executable: the configured path, or a name found in PATH.
+#[expect(clippy::disallowed_methods, reason = "the program is started by PATH, so it is looked for there")]
 fn program(name: &Path) -> Option<PathBuf> {
     let is_executable =
         |path: &PathBuf| path.is_file() && nix::unistd::access(path, nix::unistd::AccessFlags::X_OK).is_ok();

@@ -128,6 +128,7 @@ fn own_home() -> Option<PathBuf> {
     Some(User::from_uid(Uid::effective()).ok()??.dir)
 }
 
+#[expect(clippy::disallowed_methods, reason = "the client needs them, and reads them from its environment")]
 fn passed_on() -> impl Iterator<Item = (&'static str, OsString)> {
     PASSED_ON.into_iter().filter_map(|name| Some((name, std::env::var_os(name)?)))
 }
