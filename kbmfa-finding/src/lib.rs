@@ -1,26 +1,27 @@
-//! The findings of a `doctor`, in one form for both programs: as text for people and as JSON for programs.
+//! Findings of a `doctor`. `kbmfa-server` and `kbmfa-host` share this form: text for people, JSON for other
+//! programs.
 
 #![forbid(unsafe_code)]
 
 use serde::Serialize;
 use std::fmt;
 
-/// The severity.
+/// How bad a finding is. A table of findings prints it, and a fault decides the exit status.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Level {
-    /// As it should be.
+    /// Nothing to do.
     Ok,
-    /// It works, and could be safer.
+    /// It works, but could be safer.
     Weak,
-    /// It does not work, or not for long.
+    /// It does not work, or will soon stop working.
     Fault,
 }
 
 /// The result of one check.
 #[derive(Debug, Serialize)]
 pub struct Finding {
-    /// The severity.
+    /// How bad it is.
     pub level: Level,
     /// What was checked.
     pub what: String,
@@ -35,7 +36,7 @@ pub fn faults(findings: &[Finding]) -> impl Iterator<Item = &Finding> {
     findings.iter().filter(|finding| finding.level == Level::Fault)
 }
 
-/// As a sentence, without the fix.
+/// One sentence, without the fix.
 impl fmt::Display for Finding {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}: {}", self.what, self.found)
@@ -47,22 +48,22 @@ impl Finding {
         Self { level, what: what.into(), found: found.to_string(), fix: None }
     }
 
-    /// It is as it should be.
+    /// A finding without anything to do.
     pub fn ok(what: impl Into<String>, found: impl fmt::Display) -> Self {
         Self::new(Level::Ok, what, found)
     }
 
-    /// It works, and could be safer.
+    /// A finding of something that works, but could be safer.
     pub fn weak(what: impl Into<String>, found: impl fmt::Display) -> Self {
         Self::new(Level::Weak, what, found)
     }
 
-    /// It does not work, or not for long.
+    /// A finding of something that does not work, or will soon stop working.
     pub fn fault(what: impl Into<String>, found: impl fmt::Display) -> Self {
         Self::new(Level::Fault, what, found)
     }
 
-    /// A finding without a separate fix.
+    /// The finding of a check: `Ok` has what was found, `Err` the fault. It has no separate fix.
     pub fn of(what: &str, looked: Result<String, String>) -> Self {
         match looked {
             Ok(found) => Self::ok(what, found),
@@ -76,7 +77,7 @@ impl Finding {
         Self { fix: Some(fix.into()), ..self }
     }
 
-    /// For a table; the fix stands below what was found.
+    /// The cells of a table row. The fix is in the last cell, on a line of its own.
     pub fn cells(&self) -> Vec<String> {
         let mark = match self.level {
             Level::Ok => "ok",

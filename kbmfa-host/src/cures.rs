@@ -1,10 +1,10 @@
-//! Suggests a fix for a failed call to the server, by the cause of the failure.
+//! Suggests a fix for a call to the server that failed.
 
 use kbmfa_proto::client::Error as CallError;
 use rustls::{CertificateError, Error as TlsError};
 use std::io::ErrorKind;
 
-/// What the machine uses for the call.
+/// What proves identity in the call.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Stage {
     /// A pin and a one-time token.

@@ -104,7 +104,7 @@ fn look(args: &Args) -> Vec<Finding> {
     each_once(findings)
 }
 
-/// A directory that others can write to would be reported once for each file in it.
+/// A directory that others can write to is reported once, not once for each file in it.
 fn each_once(findings: Vec<Finding>) -> Vec<Finding> {
     let mut said = Vec::new();
     let is_new = |finding: &Finding| {
@@ -126,7 +126,8 @@ fn is_no_ok(finding: &Finding) -> bool {
     finding.level != Level::Ok
 }
 
-/// The module's lines that ask, or else its first line; one for each module file and configuration.
+/// The module's lines that ask, or its first line if none asks. Lines with the same module file and
+/// configuration appear once.
 fn told_apart<'a>(args: &Args, ours: &'a [Ours<'a>]) -> Vec<(&'a Line, PathBuf)> {
     let given = args.config.as_ref().map(|path| std::path::absolute(path).unwrap_or_else(|_| path.clone()));
     let config = |ours: &Ours<'_>| given.clone().unwrap_or_else(|| ours.args.config.clone());
@@ -141,7 +142,8 @@ fn told_apart<'a>(args: &Args, ours: &'a [Ours<'a>]) -> Vec<(&'a Line, PathBuf)>
     found
 }
 
-/// Checks everything that one line of the module uses; returns how long its logins may take.
+/// Checks everything that one line of the module uses. Returns the longest time of a login through it, if
+/// known.
 fn look_at_line(
     line: &Line,
     config: &Path,

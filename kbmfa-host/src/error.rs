@@ -1,4 +1,4 @@
-//! An error with its fix, for people and for programs, and the exit status that goes with it.
+//! An error of a verb, with its fix and its exit status.
 
 use serde_json::json;
 use std::fmt;
@@ -18,7 +18,7 @@ enum Exit {
     Failed,
     /// A dry run found something that would change, and has printed it.
     WouldChange,
-    /// The reader of the output has closed it.
+    /// The reader of the output closed it.
     ReaderGone,
     /// The command line is wrong.
     Usage,

@@ -1,7 +1,7 @@
 //! `kbmfa-host join`: exchanges a one-time token for a credential that this machine makes itself.
 //!
-//! The credential is on disk before its hash is sent to the server, so `join` can be run again after a crash
-//! and goes on from there. The token is never an argument and never printed.
+//! The credential is on disk before its hash is sent to the server. So `join` can be run again after a crash,
+//! and then continues. The token is never an argument and never printed.
 
 use kbmfa_proto::caller::Authorization;
 use kbmfa_proto::client::{Client, Error as CallError, Method, Target, Trust};
@@ -77,7 +77,7 @@ pub(super) fn run(args: &Args, out: &mut Report<'_>) -> Result<(), Error> {
         })
         .map(|_: Machine| ())
     };
-    // A token that was used belongs to the credential of that use; with a new token a new credential is made.
+    // A used token belongs to the credential that it was used for. A new token needs a new credential.
     let installed = files::installed_credential(&dir).filter(|installed| trade(installed).is_ok());
     let credential = if let Some(installed) = installed {
         installed
@@ -122,8 +122,8 @@ fn look_up(location: &Location) -> Result<Vec<SocketAddr>, Error> {
     Ok(addresses)
 }
 
-/// Calls one address after the other until one answers. The error is that of a server that was reached, if
-/// any.
+/// Calls the addresses one after the other until one answers. If none does, the error of a server that was
+/// reached is preferred.
 fn any<T>(
     location: &Location,
     addresses: &[SocketAddr],
@@ -141,7 +141,7 @@ fn any<T>(
     Err(worst)
 }
 
-/// The error text says how far the call got: only a server that answers can refuse.
+/// The error text says how far the call got. Only a server that answered can have refused.
 fn not_joined(server: &str, host: &str, error: &CallError) -> Error {
     let what = match error {
         CallError::Connect(cause) => format!("cannot connect to {server}: {cause}"),
@@ -152,7 +152,7 @@ fn not_joined(server: &str, host: &str, error: &CallError) -> Error {
     Error::new(what).hint(cures::cure(error, host, Stage::Join))
 }
 
-/// Calls the server as a login will, with the files that were just written.
+/// Calls the server as a login will, with the files that were just written, to show that they work.
 fn prove(
     args: &Args,
     location: &Location,

@@ -1,5 +1,5 @@
 //! `kbmfa-host` sets a machine up and maintains it: the command line, its errors, and a file for each verb.
-//! Nothing here runs during a login. Files of the machine are read by the module's own code, so both always
+//! Nothing here runs during a login. It reads the machine's files with the module's own code, so both always
 //! agree.
 
 use clap::{Parser, Subcommand};
@@ -59,7 +59,7 @@ enum Verb {
 }
 
 impl Cli {
-    /// Does what was asked for.
+    /// Runs the verb.
     pub fn run(&self, out: &mut impl Write) -> Result<(), Error> {
         let mut report = |work: &dyn Fn(&mut Report<'_>) -> Result<(), Error>| {
             let mut report = Report::new(out, self.json);
@@ -93,7 +93,7 @@ fn not_joined(path: &Path) -> String {
     format!("this machine has not joined a server: there is no {}", path.display())
 }
 
-/// What to do about a machine that has not joined.
+/// The fix for a machine that has not joined.
 const JOIN_FIRST: &str = "join first: `kbmfa-host join --server https://HOST:PORT --pin sha256:HEX --token-file FILE`; on \
                           the server's host `kbmfa-server ca show` prints the pin, `kbmfa-server machine add NAME` and \
                           `kbmfa-server machine join-token NAME` the token";

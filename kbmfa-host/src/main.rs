@@ -1,4 +1,4 @@
-//! Sets a machine up for kbmfa and maintains it; see `kbmfa-host --help`.
+//! The program `kbmfa-host`. `kbmfa-host --help` describes its verbs.
 
 #![forbid(unsafe_code)]
 
@@ -14,14 +14,14 @@ fn main() -> ExitCode {
         Err(error) if error.use_stderr() && wants_json => Err(Error::usage(error.render())),
         Err(error) => {
             let status = if error.use_stderr() { Error::usage("").status() } else { 0 };
-            // Nowhere to say it if both are gone.
+            // If standard output and error are both closed, the error cannot be reported.
             let _ = error.print();
             return status.into();
         }
     };
     let Err(error) = done else { return ExitCode::SUCCESS };
     if let Some(text) = error.text(wants_json) {
-        // If standard error is closed there is nobody left to tell.
+        // If standard error is closed, the error cannot be reported.
         let _ = writeln!(io::stderr(), "{text}");
     }
     error.status().into()

@@ -1,9 +1,9 @@
-//! Name look-ups, for `join` and `refresh`. A login never looks a name up.
+//! Looks names up for `join` and `refresh`. A login never looks a name up.
 
 use std::io;
 use std::net::{IpAddr, SocketAddr, ToSocketAddrs};
 
-/// The addresses that the system's resolver has for a host, each once, in its order.
+/// The addresses of a host by the system's resolver, each once, in the resolver's order.
 pub(super) fn look_up(host: &str, port: u16) -> io::Result<Vec<SocketAddr>> {
     let found = match host.parse::<IpAddr>() {
         Ok(address) => vec![SocketAddr::new(address, port)],

@@ -1,4 +1,4 @@
-//! Writes one certificate as PEM. The TLS library reads PEM.
+//! Writes one certificate as PEM. The TLS library reads PEM, but does not write it.
 
 const ALPHABET: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
 const LINE: usize = 64;
@@ -14,7 +14,7 @@ pub(super) fn encode(der: &[u8]) -> String {
     text + "-----END CERTIFICATE-----\n"
 }
 
-/// One to three bytes as four characters.
+/// Encodes one to three bytes in base64.
 fn quad(bytes: &[u8]) -> [char; 4] {
     let byte = |index: usize| u32::from(bytes.get(index).copied().unwrap_or(0));
     let bits = byte(0) << 16 | byte(1) << 8 | byte(2);

@@ -1,13 +1,13 @@
-//! Replaces files atomically: after a crash either the old file or the new one is on disk.
+//! Replaces files atomically: after a crash the old file or the new one is on disk, whole.
 
 use std::fs::{self, DirBuilder, File, OpenOptions, Permissions};
 use std::io::{self, Write};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt};
 use std::path::Path;
 
-/// Anybody may read it.
+/// Mode of a file that anybody may read.
 pub(super) const PUBLIC: u32 = 0o644;
-/// Only its owner may.
+/// Mode of a file that only its owner may read.
 pub(super) const SECRET: u32 = 0o600;
 
 /// Makes the directory, if it is not there.
@@ -15,10 +15,10 @@ pub(super) fn directory(dir: &Path) -> io::Result<()> {
     DirBuilder::new().recursive(true).mode(0o755).create(dir)
 }
 
-/// Writes a new file; it is on disk when this returns. An existing one is an error.
+/// Writes a new file, and returns once it is on disk. An existing file is an error.
 pub(super) fn create(dir: &Path, name: &str, mode: u32, text: &str) -> io::Result<()> {
     let mut file = OpenOptions::new().write(true).create_new(true).mode(mode).open(dir.join(name))?;
-    // The umask may have removed wanted bits.
+    // The umask may have removed some of the bits.
     file.set_permissions(Permissions::from_mode(mode))?;
     file.write_all(text.as_bytes())?;
     file.sync_all()?;
@@ -54,7 +54,7 @@ mod tests {
     fn a_file_is_replaced_whole_with_its_mode_and_nothing_is_left_beside_it() {
         let dir = tempfile::tempdir().unwrap();
         let dir = dir.path();
-        // Left behind by a crash.
+        // A leftover of a crash.
         fs::write(dir.join(".x.tmp"), "half").unwrap();
         for (mode, text) in [(PUBLIC, "old"), (SECRET, "new")] {
             replace(dir, "x", mode, text).unwrap();

@@ -1,8 +1,8 @@
 //! `kbmfa-host refresh`: looks up the servers' addresses again, and fetches the list of CAs to trust over a
-//! connection that is trusted already. Both are written to the machine's files.
+//! connection that is already trusted. It writes both to the machine's files.
 //!
-//! A list is written only after its server has been reached with that list alone, so a refresh cannot lock
-//! the machine out. The last step reports to the server what the machine trusts.
+//! A list is written only after the server was reached with that list alone, so a refresh cannot lock the
+//! machine out. Last, it reports to the server which CAs the machine trusts.
 
 use kbmfa_proto::caller::Authorization;
 use kbmfa_proto::client::{BadCa, Client, Error as CallError, Method, Target, Trust as Trusted, pin_of};
@@ -53,12 +53,12 @@ pub(super) fn run(args: &Args, out: &mut Report<'_>) -> Result<(), Error> {
     Err(Error::all(&failed))
 }
 
-/// The outcome.
+/// The result of a refresh of the CA list.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Outcome {
-    /// The file is up to date.
+    /// The file was up to date.
     Unchanged(Vec<Pin>),
-    /// The file is new.
+    /// The file was replaced.
     Replaced(Vec<Pin>),
     /// The server has no list.
     Nothing,
@@ -145,12 +145,12 @@ fn pins(pem: &[u8]) -> Vec<Pin> {
     CertificateDer::pem_slice_iter(pem).filter_map(|certificate| pin_of(&certificate.ok()?)).collect()
 }
 
-/// The same right after joining, with what was just written.
+/// Refreshes the list right after joining, with the files that were just written.
 pub(super) fn after_join(target: &Target, trust: &Trusted, dir: &Path) -> Result<Outcome, Error> {
     let credential = read_credential(&dir.join("credential")).map_err(Error::new)?;
     match refresh(target, trust, &Authorization::Bearer(&credential), &dir.join("ca.pem")) {
         Ok(outcome) => Ok(outcome),
-        // A server of an older version has no list: only the pinned CA is trusted.
+        // An older server has no list, so the machine trusts only the pinned CA.
         Err(Failure::Call(CallError::Refused(problem))) if problem.code.as_str() == "not-found" => {
             Ok(Outcome::Nothing)
         }

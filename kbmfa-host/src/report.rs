@@ -1,10 +1,10 @@
-//! Output of a verb: lines as it runs for people, or one JSON object at the end for programs.
+//! The output of a verb: for people, lines while it runs; for programs, one JSON object at the end.
 
 use serde_json::{Map, Value};
 use std::fmt::Display;
 use std::io::{self, Write};
 
-/// Where it goes.
+/// The output, and what is to be printed at the end.
 pub(super) struct Report<'a> {
     out: &'a mut dyn Write,
     json: Option<Map<String, Value>>,
@@ -15,7 +15,7 @@ impl<'a> Report<'a> {
         Self { out, json: as_json.then(Map::new) }
     }
 
-    /// One of a list: `label` and the text in a line; in JSON a text in the array of that name.
+    /// One item of a list. As text, a line with `label`; in JSON, an element of the array `label`.
     pub(super) fn item(&mut self, label: &str, text: impl Display) -> io::Result<()> {
         match &mut self.json {
             None => writeln!(self.out, "{label:10} {text}"),
@@ -27,7 +27,7 @@ impl<'a> Report<'a> {
         }
     }
 
-    /// `label` and the text in a line; in JSON `key` and the value.
+    /// One fact. As text, a line with `label`; in JSON, the field `key`.
     pub(super) fn fact(
         &mut self,
         label: &str,
@@ -48,12 +48,12 @@ impl<'a> Report<'a> {
         if self.json.is_some() { self.item("warnings", text) } else { writeln!(self.out, "warning: {text}") }
     }
 
-    /// Advice in the order in which to follow it: a line each; in JSON the array `next`.
+    /// Steps in the order in which to follow them. As text, a line each; in JSON, the array `next`.
     pub(super) fn advice(&mut self, text: impl Display) -> io::Result<()> {
         if self.json.is_some() { self.item("next", text) } else { writeln!(self.out, "{text}") }
     }
 
-    /// Prints the JSON object, if it is to be one.
+    /// Prints the JSON object, if JSON was asked for.
     pub(super) fn finish(self) -> io::Result<()> {
         self.json.map_or(Ok(()), |json| writeln!(self.out, "{}", Value::Object(json)))
     }

@@ -58,7 +58,7 @@ pub(super) fn run(args: &Args, as_json: bool, out: &mut impl Write) -> Result<()
     Err(hints.iter().fold(Error::all(&complaints), Error::hint))
 }
 
-/// The same for `doctor`.
+/// The same answers, as findings of `doctor`.
 pub(super) fn findings(config: &Config, access: &Access) -> Vec<Finding> {
     let of_answer = |answer: Answer| {
         let what = format!("server {}", answer.target.address);

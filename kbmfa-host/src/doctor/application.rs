@@ -1,4 +1,4 @@
-//! The application's side of PAM: runs the one transaction of the dry run.
+//! The part of an application that calls PAM. It runs the one transaction of the dry run.
 
 #![expect(unsafe_code, reason = "calls into C; the rest of the crate is safe code")]
 
@@ -49,7 +49,7 @@ unsafe extern "C" {
     fn pam_strerror(handle: *mut PamHandle, code: c_int) -> *const c_char;
 }
 
-/// What an application learns from PAM.
+/// The outcome of the transaction.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Told {
     /// The name service knows the account.
@@ -67,8 +67,8 @@ pub(super) fn account(service: &CStr, user: &CStr, rhost: &CStr, confdir: &CStr)
     let mut texts: Vec<String> = Vec::new();
     let conversation = Conversation { converse, data: ptr::from_mut(&mut texts).cast() };
     let mut handle = ptr::null_mut();
-    // SAFETY: all strings end in a zero byte and outlive the call, and so do conversation and texts the transaction,
-    // which ends below.
+    // SAFETY: all strings end in a zero byte and outlive the call. The conversation and the texts outlive the
+    // transaction, which ends below.
     let started = unsafe {
         pam_start_confdir(
             service.as_ptr(),
@@ -82,23 +82,23 @@ pub(super) fn account(service: &CStr, user: &CStr, rhost: &CStr, confdir: &CStr)
         let meaning = format!("libpam cannot start a transaction: code {started}");
         return Told { is_known: true, success: false, meaning, texts };
     }
-    // SAFETY: the handle comes from a start that went well; libpam copies the string.
+    // SAFETY: the handle comes from a start that succeeded, and libpam copies the string.
     let set = unsafe { pam_set_item(handle, RHOST, rhost.as_ptr().cast()) };
     // SAFETY: as above.
     let code = if set == SUCCESS { unsafe { pam_acct_mgmt(handle, 0) } } else { set };
     let meaning = meaning(handle, code);
-    // SAFETY: as above; it is not used again.
+    // SAFETY: as above, and the handle is not used again.
     unsafe { pam_end(handle, code) };
     Told { is_known: is_known(user), success: code == SUCCESS, meaning, texts }
 }
 
-/// Whether the name service knows an account. libpam's own function for this is for modules only: in an
-/// application it blocks forever.
+/// Whether the name service knows an account. libpam's own function for this is for modules only: it blocks
+/// forever in an application.
 fn is_known(user: &CStr) -> bool {
     let mut entry = std::mem::MaybeUninit::<libc::passwd>::uninit();
     let mut texts = vec![0; 64 * 1024];
     let mut found = ptr::null_mut();
-    // SAFETY: the name ends in a zero byte, and all that is written to outlives the call.
+    // SAFETY: the name ends in a zero byte, and everything that the call writes to outlives it.
     let code = unsafe {
         libc::getpwnam_r(user.as_ptr(), entry.as_mut_ptr(), texts.as_mut_ptr(), texts.len(), &raw mut found)
     };
@@ -115,7 +115,7 @@ fn meaning(handle: *mut PamHandle, code: c_int) -> String {
     unsafe { CStr::from_ptr(text) }.to_string_lossy().into_owned()
 }
 
-/// Collects every text; a prompt is refused, since nobody can answer.
+/// Collects every text. A prompt is refused, because nobody can answer it.
 extern "C" fn converse(
     count: c_int,
     messages: *mut *const Message,
@@ -123,14 +123,15 @@ extern "C" fn converse(
     data: *mut c_void,
 ) -> c_int {
     let Ok(length) = usize::try_from(count) else { return CONV_ERR };
-    // SAFETY: libpam passes back what `account` gave it, which is alive and borrowed by nobody else meanwhile.
+    // SAFETY: libpam passes back the pointer that `account` gave it. Its target is alive, and nothing else
+    // borrows it now.
     let texts = unsafe { &mut *data.cast::<Vec<String>>() };
     for index in 0..length {
         // SAFETY: libpam passes an array of `count` pointers.
         let message = unsafe { messages.add(index) };
-        // SAFETY: one of them.
+        // SAFETY: the pointer is inside that array.
         let message = unsafe { *message };
-        // SAFETY: it leads to a message that is alive for this call.
+        // SAFETY: the pointer leads to a message that is alive for this call.
         let message = unsafe { &*message };
         if !matches!(message.style, PAM_ERROR_MSG | PAM_TEXT_INFO) || message.text.is_null() {
             return CONV_ERR;
@@ -143,7 +144,7 @@ extern "C" fn converse(
     if answers.is_null() {
         return BUF_ERR;
     }
-    // SAFETY: libpam passes the place for the answers.
+    // SAFETY: libpam passes a valid place for the answers.
     unsafe { *responses = answers.cast() };
     SUCCESS
 }

@@ -1,5 +1,5 @@
-//! Finds ways around the module: lines of a PAM stack that let a person in without our line, or after it
-//! refused.
+//! Finds ways around the module: lines of a PAM stack that let a person in without our line, or after our
+//! line refused.
 
 use kbmfa_finding::Finding;
 use std::ffi::CString;
@@ -98,10 +98,10 @@ fn ends_in_failure(line: &Line) -> bool {
     matches!(line.action(MODULE_UNKNOWN), None | Some(Action::Bad | Action::Die))
 }
 
-/// A line with a missing module, unless its control ignores that.
+/// The finding about a line whose module is missing, unless its control ignores that.
 fn not_there(service: &str, line: &Line) -> Option<Finding> {
     if !line.is_missing || line.is_ours() || !ends_in_failure(line) {
-        return None; // our module is found separately
+        return None; // the module's own file is checked separately
     }
     let found = format!("{line}: the module is missing: a login that reaches this line is refused");
     let fix = format!("correct the name at {}, or install the package that has it", line.place());
@@ -111,7 +111,7 @@ fn not_there(service: &str, line: &Line) -> Option<Finding> {
     Some(finding("PAM stack", found).fix(fix))
 }
 
-/// Checks of one line that do not depend on its group.
+/// Checks one line of the module. The other lines of its group do not matter here.
 fn by_itself(stack: &[Line], one: &Ours<'_>, all: &[Ours<'_>]) -> Vec<Finding> {
     let (what, line) = ("PAM stack", one.line);
     match (one.args.purpose, line.group) {
@@ -144,20 +144,20 @@ fn by_itself(stack: &[Line], one: &Ours<'_>, all: &[Ours<'_>]) -> Vec<Finding> {
     }
 }
 
-/// `pam_env` before a session line can change the key that the ask shows.
+/// Warns about `pam_env` before a session line: it can change the key that the ask shows.
 fn environment<'a>(mut before: impl Iterator<Item = &'a Line>, line: &Line) -> Option<Finding> {
     let env = before.find(|other| other.name() == "pam_env.so")?;
     let found = format!("{line}: {env} comes before it and may read variables that people write themselves");
     Some(Finding::weak("PAM stack", found).fix(format!("put our line before {}", env.place())))
 }
 
-/// `pam_env` that takes variables from a file in people's homes.
+/// True if this `pam_env` line reads variables from a file in people's homes.
 fn reads_peoples_files(line: &Line) -> bool {
     line.name() == "pam_env.so" && line.args.iter().any(|word| word == "user_readenv=1")
 }
 
-/// Before an auth line it could set `SSH_AUTH_INFO_0`, which counts there as proof of a first factor and
-/// cannot be checked.
+/// The fault of `pam_env` before an auth line: it could set `SSH_AUTH_INFO_0`, which counts there as proof of
+/// a first factor and cannot be checked.
 fn forged_key(line: &Line, env: &Line) -> Finding {
     let found = format!(
         "{line}: {env} comes before it, and lets people claim in SSH_AUTH_INFO_0 that they have proven a key"
@@ -165,7 +165,7 @@ fn forged_key(line: &Line, env: &Line) -> Finding {
     Finding::fault("PAM stack", found).fix(format!("remove user_readenv=1 from {}", env.place()))
 }
 
-/// A line that reports sessions.
+/// The findings about a line that only reports sessions.
 fn reporting(ours: &Ours<'_>, all: &[Ours<'_>]) -> Vec<Finding> {
     let asks = |other: &&Ours<'_>| other.asks() && other.line.group == Group::Session;
     let Some(asking) = all.iter().find(asks) else {

@@ -1,5 +1,5 @@
-//! The dry run of a login: a real PAM transaction through the installed module, which the server always ends
-//! as `rehearsed`. It asks nobody and lets nobody in.
+//! The dry run of a login: a real PAM transaction through the installed module. The server always ends it as
+//! `rehearsed`. It asks nobody and lets nobody in.
 
 use kbmfa_finding::{Finding, Level};
 use kbmfa_proto::text::SafeText;
@@ -28,8 +28,8 @@ pub(super) struct Who<'a> {
     pub(super) from: IpAddr,
 }
 
-/// Does the dry run of a login with one line of the installed stack. `has_fault`: a fault that refuses every login was
-/// already reported, so a refusal here is expected.
+/// Does the dry run of a login through one line of the installed stack. `has_fault` means that a fault which
+/// refuses every login was already reported, so a refusal here is expected.
 pub(super) fn run(
     line: &Line,
     config: &Path,
@@ -46,7 +46,7 @@ pub(super) fn run(
         Verdict::Refused(found) if has_fault => {
             Finding::weak(WHAT, found).fix("fix the faults above and run doctor again")
         }
-        // root was only the default: try other accounts.
+        // root was only the default, so other accounts are tried.
         Verdict::Refused(found) if !who.is_named => {
             let is_taken = |user: &String| {
                 let told = dry_run(user).ok();
@@ -73,7 +73,8 @@ fn refused(found: String) -> Finding {
     )
 }
 
-/// Accounts that are tried besides root, at most, to find out whether only root is refused. Each dry run is an audit event.
+/// Maximum number of accounts that are tried besides root, to find out whether only root is refused. Each dry
+/// run is an audit event.
 const PEOPLE_MAX: usize = 3;
 
 /// Accounts of people in /etc/passwd, by uid and shell (login.defs(5), nologin(8)).
@@ -90,7 +91,7 @@ fn person(line: &str) -> Option<&str> {
     ((1000..60_000).contains(&uid) && may_log_in).then_some(name)
 }
 
-/// The finding if a dry run could only repeat the faults before it.
+/// The finding if no dry run was made because it would only repeat the faults before it.
 pub(super) fn not_tried() -> Finding {
     Finding::weak(WHAT, "not tried because of the faults above").fix("fix them and run doctor again")
 }
@@ -109,10 +110,10 @@ fn dry_run(
     }
     let alone = Permissions::from_mode(0o700);
     let dir = tempfile::Builder::new().prefix("kbmfa-host-").permissions(alone).tempdir_in(place)?;
-    // sshd proves the first factor of a login, and there is no sshd here.
+    // There is no sshd here to prove the first factor, so the stack vouches for it.
     let stack = format!("account required {} [config={config}] first_factor=stack rehearsal\n", line.module);
     fs::write(dir.path().join(service.as_str()), stack)?;
-    // libpam demands this file, and does not use it here.
+    // libpam requires this file, but does not use it here.
     fs::write(dir.path().join("other"), "account required pam_deny.so\n")?;
     let confdir = CString::new(dir.path().as_os_str().as_bytes())?;
     let (service, user) = (CString::new(service.as_str())?, CString::new(user)?);
@@ -135,7 +136,7 @@ fn judge(told: &Told, user: &str) -> Verdict {
                 .fix("install the package again; pam_kbmfa.so may not be kbmfa's"),
         );
     }
-    // The server judges names; it does not know this machine's accounts.
+    // The server judges the name only; it does not know this machine's accounts.
     if !told.is_known {
         let found = format!("there is no account {user} here, and no account that could log in by this name");
         return Verdict::Finding(

@@ -28,10 +28,11 @@ const UNIT_DIRS: [&str; 4] = [
     "/usr/lib/systemd/system",
 ];
 
-/// A module that every system has; its directory is libpam's.
+/// A module that every system has: its directory is libpam's module directory.
 const EVERYWHERE: &str = "pam_unix.so";
 
-/// The configuration and the access to servers that it names; both if they can be used.
+/// Reads the configuration, and the files that it names for access to servers. Returns findings, and both if
+/// they can be used.
 pub(super) fn configuration(path: &Path) -> (Vec<Finding>, Option<(Config, Access)>) {
     let faults = |faults: Vec<pam_kbmfa::config::Fault>| {
         let fix = "docs/recipes.md and the comments in pam.toml describe the keys; `kbmfa-host join` writes \
@@ -49,7 +50,7 @@ pub(super) fn configuration(path: &Path) -> (Vec<Finding>, Option<(Config, Acces
     let mut findings = vec![Finding::ok("configuration", format!("{}: every key is right", path.display()))];
     let access = Access::read(&config);
     let mut files = named(path, &config);
-    // A wrong mode of the credential was reported when it was read.
+    // Reading the credential has already reported a wrong mode.
     files.retain(|file| access.is_ok() || *file != config.credential);
     findings.extend(roots_alone(files.iter().map(PathBuf::as_path)));
     findings.extend(settings(&config));
@@ -78,9 +79,9 @@ fn settings(config: &Config) -> Vec<Finding> {
     findings
 }
 
-/// Whether anybody but root can write to these files or replace them.
+/// Checks that only root can write to these files or replace them.
 pub(super) fn roots_alone<'a>(files: impl IntoIterator<Item = &'a Path>) -> Vec<Finding> {
-    // A file is only as safe as every directory above it, including those that links lead to.
+    // A file is only as safe as every directory above it. Links add the directories of their targets.
     let files: BTreeSet<PathBuf> = files
         .into_iter()
         .flat_map(|file| [Some(file.to_owned()), file.canonicalize().ok()])
@@ -96,7 +97,7 @@ pub(super) fn roots_alone<'a>(files: impl IntoIterator<Item = &'a Path>) -> Vec<
 }
 
 fn not_roots_alone(path: &Path) -> Option<Finding> {
-    // The module creates a missing directory so that only root can use it.
+    // A missing directory is no fault: the module creates it so that only root can use it.
     let metadata = fs::symlink_metadata(path).ok().filter(|metadata| !metadata.is_symlink())?;
     let mode = metadata.mode() & 0o7777;
     let shown = path.display();
@@ -173,7 +174,7 @@ pub(super) fn has_module(named: &str) -> bool {
     module_path(named).is_none_or(|path| path.exists())
 }
 
-/// Whether anybody but root can change this program, or the units that run it.
+/// Checks that only root can change this program and the units that run it.
 pub(super) fn program() -> Vec<Finding> {
     let patterns = UNIT_DIRS
         .iter()
@@ -188,7 +189,7 @@ pub(super) fn program() -> Vec<Finding> {
         .collect()
 }
 
-/// The programs that a unit runs, where it names them in full (systemd.service(5)).
+/// The programs that a unit runs by an absolute path (systemd.service(5)).
 fn programs(unit: &str) -> Vec<PathBuf> {
     let commands = unit.lines().filter_map(|line| line.trim().strip_prefix("ExecStart="));
     let programs = commands.filter_map(|command| {
@@ -197,7 +198,7 @@ fn programs(unit: &str) -> Vec<PathBuf> {
     programs.filter(|program| program.starts_with('/')).map(PathBuf::from).collect()
 }
 
-/// libpam's module directory. If there are several architectures, the one with our module.
+/// libpam's module directory. With several architectures, the one that has our module.
 fn module_dir(named: &str) -> Option<PathBuf> {
     let patterns = [
         "/usr/lib/*/security",
@@ -227,7 +228,7 @@ pub(super) fn authorities(ca: &Ca, now_s: i64) -> Vec<Finding> {
     terms.iter().map(|&term| validity(term, last, now_s)).collect()
 }
 
-/// When a CA is valid, in seconds since 1970.
+/// The period in which a CA is valid, in seconds since 1970.
 #[derive(Clone, Copy)]
 struct Term {
     begin_s: i64,
@@ -240,8 +241,8 @@ fn term(der: &CertificateDer<'_>) -> Option<Term> {
     Some(Term { begin_s: validity.not_before.timestamp(), end_s: validity.not_after.timestamp() })
 }
 
-/// An expired CA matters only if no other in the list is valid. Without a valid CA no server can be asked for
-/// the time, so the clock of this machine may be the cause.
+/// An expired CA matters only if no other in the list is valid. If none is valid, no server can be asked for
+/// the time, and this machine's clock may be the cause.
 fn validity(Term { begin_s, end_s }: Term, last_s: i64, now_s: i64) -> Finding {
     let fix = || {
         "check `date`; if it is right, run `kbmfa-server ca rotate`, then `kbmfa-host refresh`; \

@@ -1,5 +1,5 @@
-//! `Match` blocks in sshd's configuration that change how somebody logs in. `sshd -T` answers for one
-//! connection only, so the blocks that it did not apply are listed.
+//! Lists `Match` blocks in sshd's configuration that change how somebody logs in. `sshd -T` answers for one
+//! connection only, so these blocks may not be checked otherwise.
 
 use kbmfa_finding::Finding;
 use std::fs;
@@ -38,7 +38,7 @@ pub(super) fn look(config: &Path) -> (Vec<Finding>, Vec<PathBuf>) {
     (blocks.iter().map(told).collect(), files)
 }
 
-/// Reads a file and what it includes; `block` is the one in which it is included.
+/// Reads a file and the files that it includes. `block` is the `Match` block around the `Include`, if any.
 fn read(
     file: &Path,
     block: Option<String>,

@@ -1,7 +1,7 @@
 //! A model of libpam: every path through a stack, by the rules of pam.conf(5) and of libpam's dispatcher.
 //!
-//! A module may return any result, so a stack has many paths. All of them are walked, over the few states
-//! that libpam keeps, and one example is kept for each way to end.
+//! A module may return any result, so a stack has many paths. The walk covers all of them, because libpam
+//! keeps few states, and keeps one example for each way to end.
 
 use std::collections::HashMap;
 use std::hash::Hash;
@@ -12,7 +12,8 @@ use super::stack::{Action, Line};
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(super) enum Returned {
     Success,
-    /// The password has expired: not a failure to sshd, which demands a new one and goes on.
+    /// The password has expired. sshd does not treat this as a failure: it demands a new password and goes
+    /// on.
     NewPassword,
     /// `PAM_IGNORE`
     Ignore,
@@ -50,7 +51,7 @@ pub(super) struct Way<T> {
     pub(super) calls: Vec<(usize, Returned)>,
 }
 
-/// libpam's status so far.
+/// What libpam would return, by the results so far.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 enum Opinion {
     None,
@@ -58,7 +59,7 @@ enum Opinion {
     Bad(End),
 }
 
-/// The state of a walk. Two walks in the same state have the same continuations.
+/// The state of a walk. Two walks in the same state continue in the same ways.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 struct State<T> {
     at: usize,
@@ -130,7 +131,7 @@ fn step<T: Copy>(lines: &[&Line], line: &Line, state: &State<T>, returned: Retur
         // A result without an action counts as `bad`.
         Some(Action::Bad | Action::Die) | None => {
             if !matches!(state.opinion, Opinion::Bad(_)) {
-                // A failure with the code of success or ignore is treated as an unnamed one.
+                // A failure that has the code of success or of ignore counts as an unnamed failure.
                 next.opinion = Opinion::Bad(returned.end());
             }
             if action == Some(Action::Die) {
@@ -139,7 +140,7 @@ fn step<T: Copy>(lines: &[&Line], line: &Line, state: &State<T>, returned: Retur
         }
         Some(Action::Jump(count)) => {
             next.at = beyond(lines, state.at, line.level, count).unwrap_or_else(|| {
-                // Too far: libpam goes to the end of the level, and counts it as a failure.
+                // A jump too far: libpam goes to the end of the level and counts it as a failure.
                 next.opinion = Opinion::Bad(End::Failure);
                 end_of_level(lines, state.at, line.level)
             });
@@ -173,8 +174,8 @@ fn end_of_level(lines: &[&Line], at: usize, level: usize) -> usize {
     if level == 0 { lines.len() } else { at + 1 + rest.count() }
 }
 
-/// The line after a jump over `count` lines of this level, where a substack counts as one; none if there are
-/// too few.
+/// The line after a jump over `count` lines of this level, where a substack counts as one line. `None` if
+/// there are too few lines.
 fn beyond(lines: &[&Line], at: usize, level: usize, count: usize) -> Option<usize> {
     let deeper = |index: usize| lines.get(index).is_some_and(|line| line.level > level);
     let mut next = at + 1;
@@ -188,7 +189,7 @@ fn beyond(lines: &[&Line], at: usize, level: usize, count: usize) -> Option<usiz
     Some(next)
 }
 
-/// The calls on the path to here.
+/// The calls on the path that leads to this state.
 fn calls<T: Clone + Eq + Hash>(
     from: &HashMap<State<T>, Option<(State<T>, Returned)>>,
     lines: &[&Line],

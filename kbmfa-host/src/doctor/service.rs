@@ -1,8 +1,9 @@
-//! The name of a PAM service: a file in PAM's directory. A name that leads out of that directory is refused.
+//! The name of a PAM service, which is a file in PAM's directory. A name that leads out of that directory is
+//! refused.
 
 use std::str::FromStr;
 
-/// A name as libpam uses it: in lower case, and a single path component.
+/// A service's name as libpam uses it: lower case, a single path component.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Service(String);
 

@@ -1,5 +1,5 @@
-//! Finds systemd sockets on which sshd serves connections without addresses (unix sockets and vsocks). The
-//! module refuses every login through them, so `doctor` warns people who rely on one.
+//! Finds systemd sockets on which sshd serves connections without addresses: unix sockets and vsocks. The
+//! module refuses every login through them, so `doctor` warns about each.
 
 use kbmfa_finding::Finding;
 use std::fs;
@@ -33,7 +33,7 @@ pub(super) fn look(dirs: &[PathBuf]) -> Vec<Finding> {
     findings
 }
 
-/// Units of ssh: `ssh.socket`, `sshd-unix-local.socket`, `sshd-vsock.socket` and the like, in no order.
+/// Socket units of ssh, such as `ssh.socket`, `sshd-unix-local.socket` and `sshd-vsock.socket`. Unordered.
 fn units(dir: &Path) -> Vec<PathBuf> {
     let of_ssh = |path: &PathBuf| {
         let name = path.file_name().unwrap_or_default().to_string_lossy();
@@ -42,13 +42,14 @@ fn units(dir: &Path) -> Vec<PathBuf> {
     fs::read_dir(dir).into_iter().flatten().flatten().map(|entry| entry.path()).filter(of_ssh).collect()
 }
 
-/// A masked unit is a link to /dev/null, and so empty.
+/// The unit's text. A masked unit is a link to /dev/null, so its text is empty.
 fn read(unit: &Path) -> String {
     let small = fs::metadata(unit).is_ok_and(|data| data.is_file() && data.len() <= UNIT_BYTES_MAX);
     if small { fs::read_to_string(unit).unwrap_or_default() } else { String::new() }
 }
 
-/// What a line such as `ListenStream=/run/ssh-unix-local/socket` or `ListenStream=vsock::22` listens on.
+/// The unix socket or vsock that this line listens on, such as `ListenStream=/run/ssh-unix-local/socket` or
+/// `ListenStream=vsock::22`.
 fn without_address(line: &str) -> Option<&str> {
     let listens = line.trim().strip_prefix("ListenStream")?.trim_start().strip_prefix('=')?.trim();
     ["/", "@", "vsock:"].iter().any(|kind| listens.starts_with(kind)).then_some(listens)

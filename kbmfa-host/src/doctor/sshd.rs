@@ -1,4 +1,4 @@
-//! sshd's effective configuration (`sshd -T`), and the ways to log in that do not pass our PAM lines.
+//! sshd's effective configuration (`sshd -T`), and ways to log in that skip our PAM lines.
 
 use kbmfa_finding::Finding;
 use std::collections::BTreeMap;
@@ -100,7 +100,7 @@ impl Effective {
     }
 }
 
-/// Checks the settings together with the module's lines; `deadline` is the longest time of a login, if known.
+/// Checks the settings together with the module's lines. `deadline` is the longest time of a login, if known.
 pub(super) fn judge(
     sshd: &Effective,
     question: &Question,
@@ -172,10 +172,10 @@ fn max_startups(sshd: &Effective) -> Option<Finding> {
 
 const METHODS: &str = "AuthenticationMethods";
 
-/// The lists of authentication methods; all methods of one list must succeed.
+/// The lists of authentication methods. Somebody who succeeds with every method of one list is authenticated.
 struct Methods<'a> {
     value: &'a str,
-    /// By default each enabled method is a list of its own.
+    /// By default each enabled method is a list by itself.
     lists: Vec<Vec<&'a str>>,
 }
 
@@ -198,11 +198,11 @@ impl<'a> Methods<'a> {
         Self { value, lists }
     }
 
-    /// Faults if people are asked in the auth phase, and perhaps `elsewhere`.
+    /// Faults of a module that asks in the auth phase. `elsewhere` is true if it also asks in another phase.
     fn judge(&self, sshd: &Effective, elsewhere: bool, by_stack: bool) -> Vec<Finding> {
         const FIX: &str =
             "AuthenticationMethods publickey,keyboard-interactive:pam in sshd_config, and no other list";
-        // With Kerberos sshd tries that first, and PAM only if it fails.
+        // With Kerberos enabled, sshd tries Kerberos first, and calls PAM only if that fails.
         let kerberos = sshd.is_on("kerberosauthentication");
         let by_pam = |method: &str| is_interactive(method) || method == "password" && !kerberos;
         let mut findings = Vec::new();

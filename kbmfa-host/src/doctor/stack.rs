@@ -40,7 +40,7 @@ pub(super) enum Action {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Line {
     pub(super) group: Group,
-    /// As written.
+    /// The control as written.
     pub(super) control: String,
     actions: Vec<(String, Action)>,
     pub(super) module: String,
@@ -84,8 +84,8 @@ impl Line {
         self.control == SUBSTACK
     }
 
-    /// The action for a result; `None` if there is none, which PAM counts as a failure. Of several actions
-    /// for one result the last counts, of several defaults the first.
+    /// The action for a result; `None` if there is none, which PAM counts as a failure. If a result has
+    /// several actions, the last one applies. Of several defaults the first one applies.
     pub(super) fn action(&self, result: &str) -> Option<Action> {
         let said = self.actions.iter().rfind(|(of, _)| of == result);
         let said = said.or_else(|| self.actions.iter().find(|(of, _)| of == "default"));
@@ -109,8 +109,8 @@ impl fmt::Display for Line {
     }
 }
 
-/// Every line of a service's stack. `dirs` are searched in order, as libpam searches `/etc/pam.d` and the
-/// distribution's own directory.
+/// Every line of a service's stack. `dirs` are searched in order, as libpam searches `/etc/pam.d` and then
+/// the distribution's own directory.
 pub(super) fn read(dirs: &[PathBuf], service: &str) -> Result<Vec<Line>, Error> {
     let mut stack = Vec::new();
     let reader = Reader { dirs, only: None, level: 0, depth: 0 };
@@ -199,8 +199,8 @@ impl Reader<'_> {
     }
 }
 
-/// Lines without comments, with continuations joined, each with the number of its first line; or the number
-/// of a line that ends in a backslash without a next one.
+/// Lines without comments, with continuations joined, each with the number of its first line. The error is
+/// the number of a line that ends in a backslash at the end of the file.
 fn logical_lines(text: &str) -> Result<Vec<(usize, String)>, usize> {
     let mut lines: Vec<(usize, String)> = Vec::new();
     let mut goes_on = false;
@@ -220,7 +220,7 @@ fn logical_lines(text: &str) -> Result<Vec<(usize, String)>, usize> {
     Ok(lines)
 }
 
-/// `[a b]` as it reaches a module.
+/// A word in brackets, without them: `[a b]` reaches a module as `a b`.
 fn unbracketed(word: &str) -> &str {
     word.strip_prefix('[').and_then(|word| word.strip_suffix(']')).unwrap_or(word)
 }

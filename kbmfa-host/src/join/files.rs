@@ -13,10 +13,10 @@ use pam_kbmfa::config::access::read_credential;
 use pam_kbmfa::config::value::Location;
 use pam_kbmfa::random;
 
-/// The credential until the server has accepted it.
+/// File of the new credential until the server has accepted it.
 const NEW_CREDENTIAL: &str = "credential.new";
 
-/// Our pam.toml, beside the operator's.
+/// File of our pam.toml if the operator's own is kept.
 pub(super) const NEW_CONFIG: &str = "pam.toml.new";
 
 /// The text of a new pam.toml.
@@ -72,7 +72,7 @@ pub(super) fn prepare_credential(dir: &Path) -> Result<Zeroizing<String>, Error>
         .map_err(|fault| Error::new(fault).hint(format_args!("remove {} and try again", path.display())))
 }
 
-/// Puts the files in place; returns their names. A pam.toml of the operator is not changed.
+/// Puts the files in place and returns their names. A pam.toml that the operator has changed is kept.
 pub(super) fn install(dir: &Path, ca: &str, settings: &str, force: bool) -> io::Result<[&'static str; 3]> {
     place::replace(dir, "ca.pem", place::PUBLIC, ca)?;
     let name = match std::fs::read_to_string(dir.join("pam.toml")) {
@@ -80,7 +80,7 @@ pub(super) fn install(dir: &Path, ca: &str, settings: &str, force: bool) -> io::
         _ => "pam.toml",
     };
     place::replace(dir, name, place::PUBLIC, settings)?;
-    // Done last: until then `join` can continue an interrupted run.
+    // The last step: until it is done, `join` can continue an interrupted run.
     if dir.join(NEW_CREDENTIAL).exists() {
         place::rename(dir, NEW_CREDENTIAL, "credential")?;
     }

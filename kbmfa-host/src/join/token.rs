@@ -51,7 +51,7 @@ impl Token {
     }
 }
 
-/// Anybody who can read it could join instead of this machine.
+/// A token that others can read is refused: anybody who reads it could join in place of this machine.
 fn check(path: &Path, metadata: &Metadata, uid: u32) -> Result<(), Error> {
     let (shown, mode) = (path.display(), metadata.mode() & 0o7777);
     let what = if metadata.uid() != uid {

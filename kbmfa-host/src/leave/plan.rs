@@ -1,5 +1,5 @@
-//! The list of what `leave` removes: files with the names that we give them, then directories that are empty.
-//! A file elsewhere that pam.toml names may belong to somebody else and is kept.
+//! Lists what `leave` removes: files with the names that kbmfa gives them, then empty directories. A file
+//! elsewhere that pam.toml names may belong to somebody else, so it is kept.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -10,10 +10,10 @@ use pam_kbmfa::spool;
 /// The timer of `kbmfa-host refresh`.
 pub(super) const TIMER: &str = "kbmfa-host-refresh.timer";
 
-/// It and its service.
+/// The units that `leave` removes: the timer and its service.
 pub(super) const UNITS: [&str; 2] = [TIMER, "kbmfa-host-refresh.service"];
 
-/// What `join` and `refresh` write beside pam.toml, which goes last: it says where the spool is.
+/// Files that `join` and `refresh` write. pam.toml is last, because it says where the spool is.
 const NAMES: [&str; 5] = ["credential", "credential.new", "ca.pem", "pam.toml.new", "pam.toml"];
 
 /// What will be removed, in order.
@@ -28,7 +28,7 @@ pub(super) struct Plan {
 }
 
 impl Plan {
-    /// `root` is the directory that contains systemd's units as `/` does.
+    /// Makes the plan. `root` is the directory that contains systemd's units; `/` except in tests.
     pub(super) fn new(root: &Path, config_file: &Path, config: Option<&Config>) -> Self {
         let units = root.join("etc/systemd/system");
         let mut files = vec![units.join("timers.target.wants").join(TIMER)];
@@ -49,7 +49,7 @@ impl Plan {
         }
         files.retain(|file| fs::symlink_metadata(file).is_ok_and(|metadata| !metadata.is_dir()));
         let mut directories = vec![spool.clone()];
-        // The module makes it for the spool alone.
+        // The module creates this directory for the spool alone.
         directories
             .extend(spool.parent().filter(|parent| parent.ends_with("kbmfa-host")).map(Path::to_owned));
         directories.push(dir.to_owned());
@@ -71,7 +71,7 @@ impl Plan {
     }
 }
 
-/// The module's files only.
+/// Files of the module in the spool.
 fn in_spool(dir: &Path) -> Vec<PathBuf> {
     let entries = fs::read_dir(dir).into_iter().flatten().flatten();
     let ours = entries.filter(|entry| entry.file_name().to_str().is_some_and(spool::is_ours));

@@ -9,17 +9,17 @@ use std::path::{Path, PathBuf};
 
 use crate::{Error, doctor};
 
-/// Words that name kbmfa, in lower case.
+/// A line that contains this word, in any case, names kbmfa.
 const NAME: &str = "kbmfa";
 
 /// Where libpam reads stacks.
 const PAM_PLACES: [&str; 3] = ["etc/pam.conf", "etc/pam.d", "usr/lib/pam.d"];
 
-/// One line.
+/// One line that names kbmfa.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Reference {
     file: PathBuf,
-    /// From 1 on.
+    /// Line number, from 1.
     number: usize,
     text: String,
 }
@@ -57,7 +57,7 @@ pub(super) fn find(root: &Path, sshd_config: &Path) -> Result<Vec<Reference>, Er
     Ok(found)
 }
 
-/// A file that a PAM line includes by its absolute path; others are in PAM's own directories.
+/// The file that a PAM line includes by an absolute path. Other included files are in PAM's own directories.
 fn included(line: &str) -> Option<PathBuf> {
     let words: Vec<&str> = line.split('#').next().unwrap_or_default().split_whitespace().collect();
     let includes = words.iter().position(|word| {
@@ -73,7 +73,7 @@ fn in_text(file: &Path, text: &str, code: impl Fn(&str) -> &str) -> Vec<Referenc
         .collect()
 }
 
-/// The file itself, or the files in a directory; none if it is not there.
+/// The file itself, or the files in a directory. Empty if there is none.
 fn files(path: &Path) -> io::Result<Vec<PathBuf>> {
     match fs::metadata(path) {
         Err(error) if error.kind() == ErrorKind::NotFound => Ok(Vec::new()),

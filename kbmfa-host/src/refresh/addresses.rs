@@ -1,8 +1,8 @@
-//! Updates the servers' addresses in pam.toml. A login never looks a name up, so without this a server that
-//! moved would lock everybody out.
+//! Updates the servers' addresses in pam.toml. A login never looks a name up, so without this nobody could
+//! log in after a server has moved.
 //!
-//! An address is written only after the server has answered there with a certificate that the current CAs
-//! vouch for, and has accepted this machine's credential. So forged DNS replies gain an attacker nothing.
+//! An address is written only after the server has answered there, with a certificate that the current CAs
+//! vouch for, and has accepted this machine's credential. So an attacker gains nothing by forged DNS replies.
 
 use kbmfa_proto::client::{Client, Method, Target};
 use kbmfa_proto::machine::Machine;
@@ -80,8 +80,8 @@ fn servers(config: &Config) -> Vec<(String, u16, Vec<IpAddr>)> {
     servers
 }
 
-/// The new list: first the looked-up addresses at which the server answers, then those that are in the file
-/// already and may only be down. None if it answers at none.
+/// The new list: first the looked-up addresses at which the server answers, then those of the file, which may
+/// only be down. `None` if the server answers at no address.
 fn choose(on_file: &[IpAddr], looked_up: &[IpAddr], answers: impl Fn(IpAddr) -> bool) -> Option<Vec<IpAddr>> {
     let looked_up = looked_up.get(..ADDRESSES_MAX).unwrap_or(looked_up);
     let (mut proven, others): (Vec<IpAddr>, Vec<IpAddr>) =
@@ -110,7 +110,8 @@ fn list(addresses: &[IpAddr]) -> String {
     addresses.iter().map(IpAddr::to_string).collect::<Vec<_>>().join(", ")
 }
 
-/// Changes nothing but these addresses, and writes nothing that the module would refuse.
+/// Replaces these addresses in pam.toml. Changes nothing else, and writes nothing that the module would
+/// refuse.
 fn write(path: &Path, moved: &[Moved]) -> Result<Config, Error> {
     let cannot =
         |error: &dyn std::fmt::Display| Error::new(format_args!("cannot change {}: {error}", path.display()));

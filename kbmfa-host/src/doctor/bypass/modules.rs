@@ -1,4 +1,4 @@
-//! What is known about the modules of others, and about the results that any module may return.
+//! Known modules of other projects, and the results that any module may return.
 
 /// Modules that succeed only if the person is authenticated.
 pub(super) const CHECK: [&str; 20] = [
@@ -59,7 +59,7 @@ pub(super) const NO_CHECK: [&str; 28] = [
 /// The result that libpam uses for a missing module.
 pub(super) const MODULE_UNKNOWN: &str = "module_unknown";
 
-/// Failure results, as pam.conf(5) names them; the first represents all that the line does not mention.
+/// Failure results by their names in pam.conf(5). The first one represents all that a line does not mention.
 pub(super) const FAILURES: [&str; 26] = [
     "system_err",
     "open_err",
@@ -92,6 +92,6 @@ pub(super) const FAILURES: [&str; 26] = [
 /// Services of programs that keep the caller's real uid, which `pam_rootok` checks.
 pub(super) const CALLED_BY_ANYBODY: [&str; 4] = ["su", "su-l", "runuser", "runuser-l"];
 
-/// Arguments with which an authenticating module may ignore somebody. `nullok` of `pam_unix` is none of them:
-/// it allows empty passwords, and the module still decides.
+/// Arguments that let an authenticating module ignore a person. `nullok` of `pam_unix` is not one of them: it
+/// allows empty passwords, but the module still decides.
 pub(super) const STEP_ASIDE: [&str; 3] = ["nullok", "nouserok", "ignore_"];

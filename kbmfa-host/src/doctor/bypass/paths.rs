@@ -1,5 +1,5 @@
-//! Checks every path through the lines of one group. A fault is a path that lets somebody in although our
-//! line was not reached, or refused them, or no line before it identified them.
+//! Checks every path through the lines of one group. A path is a fault if it lets somebody in although our
+//! line was not reached, our line refused, or no line before ours authenticated the person.
 
 use kbmfa_finding::Finding;
 
@@ -57,7 +57,7 @@ pub(super) fn is_closed(service: &str, stack: &[Line], group: Group) -> bool {
     !group.all.is_empty() && ways.iter().all(|way| way.end == End::Failure)
 }
 
-/// What is noted on a path.
+/// What a path has passed so far.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash)]
 struct Seen {
     asked: Asked,
@@ -110,7 +110,7 @@ impl<'a> Lines<'a> {
         self.ours.get(at).copied().flatten().is_some_and(Ours::asks)
     }
 
-    /// Results that the line's module may return: one of each kind that its control distinguishes.
+    /// The results that the line's module may return: one for each kind that its control distinguishes.
     fn returns(&self, at: usize) -> Vec<Returned> {
         let Some(line) = self.line(at) else { return Vec::new() };
         if line.is_missing {
@@ -180,7 +180,7 @@ impl<'a> Lines<'a> {
         if seen.asked == Asked::Never { Seen { checked: seen.checked.max(found), ..seen } } else { seen }
     }
 
-    /// A fault, if this path lets somebody in although the module's line was not reached, or refused.
+    /// The fault of this path, if it lets somebody in although the module's line was not reached or refused.
     fn unasked(&self, way: &Way<Seen>) -> Option<Finding> {
         let ours = self.all.get((0..self.all.len()).find(|&at| self.is_asking(at))?)?;
         let called = || way.calls.iter().filter_map(|(at, returned)| Some((*at, self.line(*at)?, *returned)));

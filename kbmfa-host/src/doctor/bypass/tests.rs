@@ -1,4 +1,4 @@
-//! PAM stacks as people write them, and the faults of each.
+//! PAM stacks as people write them, each with its expected findings.
 
 use super::super::stack;
 use super::*;
@@ -78,7 +78,7 @@ fn a_refusal_that_is_forgotten_or_hidden_is_a_fault() {
 #[test]
 fn a_stack_that_lets_nobody_in_is_a_fault() {
     ill(Level::Fault, "account required pam_kbmfa.so\naccount requisite pam_deny.so\n", "nobody can log in");
-    // PAM needs somebody to say yes.
+    // PAM lets nobody in unless one module returns success.
     ill(Level::Fault, "auth required pam_kbmfa.so log_only\n", "nobody can log in");
     let findings = look("account sufficient pam_kbmfa.so\naccount required pam_deny.so\n");
     assert!(findings.iter().all(|finding| finding.level == Level::Ok), "{findings:?}");
@@ -102,15 +102,15 @@ fn what_lets_in_before_our_line_is_a_fault() {
 
 #[test]
 fn other_controls_are_not_jumps_to_the_end() {
-    // The jump lands on our line, or before it.
+    // The jump lands on our line, or on a line before it.
     well(
         "account [success=1 default=ignore] a.so\naccount requisite pam_deny.so\naccount required pam_kbmfa.so\n",
     );
     // The end of a substack is not the end of the stack.
     well("account substack common-account\naccount required pam_kbmfa.so\n");
-    // Another kind of line.
+    // Lines of another group do not matter.
     well("session sufficient a.so\naccount required pam_kbmfa.so\n");
-    // After ours it is too late.
+    // A line after ours cannot skip it.
     well("account required pam_kbmfa.so\naccount sufficient a.so\n");
 }
 
@@ -180,9 +180,9 @@ fn first_factor_stack_needs_a_module_that_authenticates_and_ends_the_login() {
     ill(Level::Fault, &format!("auth optional pam_unix.so\n{ours}"), unchecked);
     ill(Level::Weak, &format!("auth requisite pam_of_our_own.so\n{ours}"), "it is unknown");
     ill(Level::Weak, &format!("auth required pam_unix.so\n{ours}"), "so a wrong password asks the approvers");
-    // A wrong password meets pam_deny.
+    // After a wrong password `pam_deny` ends the login.
     well(&format!("@include common-auth\n{ours}"));
-    // It may have no opinion.
+    // These arguments let the module ignore a person.
     ill(Level::Fault, &format!("auth requisite pam_sss.so ignore_unknown_user\n{ours}"), unchecked);
     ill(Level::Fault, &format!("auth requisite pam_google_authenticator.so nullok\n{ours}"), unchecked);
     well(&format!("auth requisite pam_unix.so nullok\n{ours}"));

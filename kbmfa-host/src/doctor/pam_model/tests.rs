@@ -1,5 +1,5 @@
-//! Compares the model with the real libpam, by stacks of `pam_debug`, which returns the results in its
-//! arguments.
+//! Compares the model with the real libpam. The stacks consist of `pam_debug`, which returns the results that
+//! its arguments name.
 
 use super::super::stack::{self, Group};
 use super::*;
@@ -19,7 +19,7 @@ const RESULTS: [Returned; 6] = [
     Returned::Failure("maxtries"),
 ];
 
-/// What libpam says of an expired password.
+/// libpam's text for an expired password.
 const EXPIRED: &str = "no longer valid; new one required";
 
 /// A stack in three files, of which `a` and `b` may be included.
@@ -45,7 +45,7 @@ fn control() -> impl Strategy<Value = String> {
     prop_oneof![word.prop_map(str::to_owned), bracket]
 }
 
-/// A file may include those after it, so that no loop comes about.
+/// A file may include only later files, so that no loop is possible.
 fn items(deepest: usize) -> impl Strategy<Value = Vec<Item>> {
     let module = (control(), prop::sample::select(RESULTS.to_vec()));
     let module = module.prop_map(|(control, returned)| Item::Module(control, returned)).boxed();
@@ -64,7 +64,7 @@ fn files() -> impl Strategy<Value = Files> {
 }
 
 impl Files {
-    /// Writes them where libpam finds them.
+    /// Writes the files where libpam reads them.
     fn write(&self) -> tempfile::TempDir {
         let dir = tempfile::tempdir().unwrap();
         for (items, name) in self.0.iter().zip(NAMES) {
@@ -74,7 +74,7 @@ impl Files {
                     Item::Module(control, returned) => {
                         writeln!(text, "account {control} pam_debug.so acct={}", returned.name()).unwrap();
                     }
-                    // By its path: libpam 1.5 looks for a name in /etc/pam.d alone.
+                    // An absolute path, because libpam 1.5 looks for a bare name only in /etc/pam.d.
                     Item::Include(how, file) => {
                         writeln!(text, "account {how} {}", dir.path().join(NAMES[*file]).display()).unwrap();
                     }
@@ -116,7 +116,7 @@ proptest! {
     fn the_model_ends_as_libpam_does(files in files()) {
         let dir = files.write();
         let stack = stack::read(&[dir.path().to_owned()], "top").unwrap();
-        // Of a service without a single module libpam takes another one's.
+        // For a service without any module libpam uses the stack of another service.
         prop_assume!(stack.iter().any(|line| !line.is_substack()));
         prop_assert_eq!(as_the_walk_has_it(dir.path()), [as_libpam_has_it(dir.path())]);
     }

@@ -1,4 +1,4 @@
-//! Effective configurations of sshd, and what each means for a login.
+//! Effective configurations of sshd, each with its expected findings.
 
 use super::super::stack;
 use super::*;
@@ -11,7 +11,7 @@ const ACCOUNT: &str = "account required pam_kbmfa.so\n";
 const AUTH: &str = "auth required pam_kbmfa.so\n";
 const SESSION: &str = "session required pam_kbmfa.so\n";
 
-/// What `packaging/sshd/auth.conf` comes to, each line a setting that a test may change.
+/// The effective settings with `packaging/sshd/auth.conf`. A test may change one of them.
 const PACKAGED: &str = "usepam yes\npubkeyauthentication yes\nlogingracetime 120\nmaxstartups 100:30:300\npasswordauthentication no\n\
                         kbdinteractiveauthentication yes\nauthenticationmethods publickey,keyboard-interactive:pam\n";
 

@@ -1,4 +1,4 @@
-//! The files that `join` writes, without a server. `tests/` runs `join` against a real one.
+//! Tests of the files that `join` writes, without a server. `tests/e2e` runs `join` against a real one.
 
 use super::*;
 use std::fs;
