@@ -1,10 +1,11 @@
-//! The Unix account that a machine reports: as its name service has it, not as somebody typed it.
+//! The Unix account that a machine reports: as its name service knows it, not as somebody typed it.
 
 use serde::{Deserialize, Serialize};
 
 use crate::names::UserName;
 
-/// The caller of a local program: su, sudo. Each name except `ruser` is the machine's own for a uid.
+/// The caller of a local program such as su or sudo. Each name except `ruser` is the machine's own name for a
+/// uid.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct LocalCaller {
     /// The process's real uid. 0 under sudo, which becomes root before it calls PAM.
@@ -21,7 +22,7 @@ pub struct LocalCaller {
 }
 
 impl LocalCaller {
-    /// The calling account: that of the real uid, or if that is root, the one that the program names.
+    /// The calling account: that of the real uid. If that is root, the account that the program names.
     pub fn account(&self) -> Option<&UserName> {
         if self.uid == 0 { self.ruser.as_ref().or(self.user.as_ref()) } else { self.user.as_ref() }
     }
@@ -37,7 +38,7 @@ impl LocalCaller {
     }
 }
 
-/// Uid 0 is `root` under any name. Its other name is kept as typed, unless a name was typed.
+/// Makes uid 0 `root` under any name. Its other name is kept in `typed`, unless another name was typed.
 pub(crate) fn root_is_root(user: &mut UserName, typed: &mut Option<UserName>, uid: Option<u32>) {
     let root = UserName::root();
     if uid == Some(0) && *user != root {

@@ -1,8 +1,8 @@
-//! Identity of the caller: the `Authorization` header of every request but `join`.
+//! The identity of the caller: the `Authorization` header of every request except `join`.
 //!
-//! A machine that has joined sends its own credential. One that has not may open logins with the `AUTH_TOKEN`
-//! that the old tool gave to all hosts. It then also sends a name, which nothing proves, and a secret for
-//! this one login, so that other holders of the token can neither read nor cancel the login.
+//! A machine that has joined sends its own credential. One that has not joined may open logins with the
+//! `AUTH_TOKEN`, which the old tool gave to all hosts. It then also sends a name, which nothing proves, and a
+//! secret for this one login. So other holders of the token can neither read nor cancel the login.
 
 use std::str::FromStr;
 
@@ -14,10 +14,10 @@ pub const SECRET_BYTES_MAX: usize = 256;
 const BEARER: &str = "Bearer";
 const AUTH_TOKEN: &str = "AuthToken";
 
-/// The contents of the header. They are secret, and `Debug` prints nothing of them.
+/// The contents of the header. They are secret, so `Debug` prints nothing of them.
 #[derive(PartialEq, Eq)]
 pub enum Authorization<'a> {
-    /// `Bearer CREDENTIAL`: a machine's own.
+    /// `Bearer CREDENTIAL`: a machine's own credential.
     Bearer(&'a str),
     /// `AuthToken NAME:SECRET:TOKEN`.
     AuthToken {
@@ -25,7 +25,7 @@ pub enum Authorization<'a> {
         claims: MachineName,
         /// The login's own secret: 128 random bits, 32 lower-case hexadecimal digits.
         secret: &'a str,
-        /// The token.
+        /// The `AUTH_TOKEN`.
         token: &'a str,
     },
 }

@@ -1,7 +1,7 @@
 //! The one blocking HTTPS client: TLS 1.3 to a pinned CA, one total deadline for each call, a size limit on
 //! the reply, no redirects, no proxy, no environment variables, no threads, no name look-up.
 //!
-//! It can watch whether the person is still there while it waits ([`Presence`]); so the module notices when
+//! While it waits it can watch whether the person is still there ([`Presence`]), so the module notices when
 //! an ssh client hangs up. It never retries, because only the caller knows which requests may be repeated.
 
 use serde::{Deserialize, Serialize};
@@ -34,8 +34,8 @@ pub const REPLY_BYTES_MAX: u64 = 64 * 1024;
 
 /// Largest head of a reply, in bytes.
 const HEAD_BYTES_MAX: usize = 8 * 1024;
-// A larger one must be noticed before it fills the buffer, because a full buffer looks like a broken
-// connection.
+// A head that is too large must be detected before it fills the buffer, because a full buffer looks like a
+// broken connection.
 const _: () = assert!(HEAD_BYTES_MAX < wire::BUFFER_BYTES);
 
 /// One address of one server.
@@ -59,8 +59,8 @@ pub enum Error {
     /// The call's deadline has passed.
     #[error("no answer in time")]
     Timeout,
-    /// No TCP connection, but this process was stopped, or its machine suspended, for most of the time: that
-    /// says nothing about the server.
+    /// No TCP connection, but this process was stopped or its machine was suspended for most of the time.
+    /// This says nothing about the server.
     #[error("this process was stopped while it was connecting")]
     StoodStill,
     /// The watched person left.
@@ -69,7 +69,7 @@ pub enum Error {
     /// The connection broke.
     #[error("connection lost: {0}")]
     Lost(std::io::Error),
-    /// An answer that is not of this protocol, is too large or is not valid.
+    /// The answer is too large, not valid, or not of this protocol.
     #[error("not a kbmfa answer: {0}")]
     Garbage(String),
     /// The server refused.
@@ -77,7 +77,7 @@ pub enum Error {
     Refused(Problem),
 }
 
-/// A connection to one [`Target`], made when needed and kept between calls.
+/// A connection to one [`Target`]. It is made when needed, and kept between calls.
 pub struct Client {
     agent: Agent,
     base: String,
@@ -85,7 +85,7 @@ pub struct Client {
 }
 
 impl Client {
-    /// A client for one address. The authorization goes out with each call.
+    /// A client for one address. Each call sends the authorization.
     ///
     /// # Errors
     /// [`Error::Garbage`] if the host is neither a DNS name nor an IP address.
@@ -98,7 +98,7 @@ impl Client {
         Ok(Self::over(wire::Connector::new(target, trust, watch)?, target, authorization))
     }
 
-    /// A client whose connections come from here.
+    /// A client that gets its connections from this connector.
     fn over(connector: impl Connector, target: &Target, authorization: Option<&Authorization<'_>>) -> Self {
         let config = Agent::config_builder()
             .http_status_as_error(false)
@@ -168,7 +168,7 @@ fn read<Answer: for<'de> Deserialize<'de>>(status: http::StatusCode, bytes: &[u8
     }
 }
 
-/// Turns ureq's error, and what our own socket code hid inside it, into ours.
+/// Converts ureq's error into ours. ureq's error may wrap one of our own socket code.
 fn explain(error: ureq::Error) -> Error {
     match error {
         ureq::Error::Timeout(_) => Error::Timeout,

@@ -1,12 +1,12 @@
-//! Rules for trusting a file, shared by the module and the server: type, owner and mode. Pure, but for
-//! reading modes and owners.
+//! Rules for trusting a file, shared by the module and the server: type, owner and mode. Everything is pure
+//! except reading modes and owners.
 
 use std::fs::{self, Metadata};
 use std::io;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
-/// The sticky bit: in such a directory people can remove and rename only their own files.
+/// The sticky bit: in a directory that has it, people can remove and rename only their own files.
 const STICKY: u32 = 0o1000;
 
 /// Who may read a file. Nobody but its owner may write to it.
@@ -26,13 +26,13 @@ pub enum Distrust {
     /// It is a directory, a device or the like.
     #[error("it is not a regular file")]
     NotAFile,
-    /// Somebody else owns it: this user.
+    /// This user owns it, who is neither root nor the expected account.
     #[error("it belongs to user {0}, not to root")]
     Owner(u32),
-    /// With this mode others could write to it.
+    /// Others could write to it, with this mode.
     #[error("its mode is {0:04o}: others could write to it; use chmod go-w")]
     Writable(u32),
-    /// With this mode others could read it.
+    /// Others could read it, with this mode.
     #[error("its mode is {0:04o}: others could read it; use chmod {fix}", fix = chmod(*.1))]
     Readable(u32, Readers),
 }
@@ -80,8 +80,8 @@ fn owned_and_closed(metadata: &Metadata, own: u32) -> Result<(), Distrust> {
     }
 }
 
-/// Every directory on the path to this file, its link and its target, in which somebody else could replace
-/// it.
+/// Every directory on the path to this file, its links and their targets, in which somebody else could
+/// replace it.
 pub fn check_way(path: &Path, own: u32) -> io::Result<Vec<(PathBuf, Distrust)>> {
     let mut found: Vec<(PathBuf, Distrust)> = Vec::new();
     for end in [std::path::absolute(path)?, fs::canonicalize(path)?] {

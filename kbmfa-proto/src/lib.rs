@@ -1,7 +1,7 @@
 //! The wire format between a machine and the server, and rules that both share.
 //!
-//! A type here cannot hold an invalid value, and an answer that is not understood reads as a refusal.
-//! `docs/protocol.md` describes the same for people.
+//! A type here cannot hold an invalid value. An answer that cannot be understood reads as a refusal.
+//! `docs/protocol.md` describes the same format for people.
 
 #![forbid(unsafe_code)]
 

@@ -1,6 +1,6 @@
-//! One login between a machine and the server: open it, wait for it, cancel it.
+//! Messages about one login: open it, wait for its decision, cancel it.
 //!
-//! `PUT /v1/logins/{id}` carries [`OpenLogin`]; every method on that path answers with [`LoginReply`].
+//! `PUT /v1/logins/{id}` sends [`OpenLogin`]. Every method on that path is answered with [`LoginReply`].
 
 use serde::{Deserialize, Serialize};
 use std::net::SocketAddr;
@@ -13,12 +13,12 @@ use crate::text::SafeText;
 /// Longest time, in seconds, that the server holds one `GET /v1/logins/{id}?wait=N`.
 pub const WAIT_S_MAX: u64 = 30;
 
-/// Longest public key line, in bytes, that a machine reports. A certificate of 256 principals, the most that sshd
-/// takes, has room for 180 bytes in each.
+/// Longest public key line, in bytes, that a machine reports. sshd accepts certificates of up to 256
+/// principals: that leaves 180 bytes for each.
 pub const KEY_BYTES_MAX: usize = 64 * 1024;
 
-/// What a machine reports when somebody wants to log in. All of it is displayed as reported and never
-/// trusted; the credential identifies the machine.
+/// What a machine reports when somebody wants to log in. Everything in it is displayed as reported and never
+/// trusted. The credential identifies the machine.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct OpenLogin {
     /// The PAM phase that asks.
@@ -36,14 +36,14 @@ pub struct OpenLogin {
     /// Its uid. Absent if it does not exist, and from modules that do not resolve accounts.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub uid: Option<u32>,
-    /// The account that the name service has for that uid, if it differs from `user`: both are the same to
-    /// the kernel.
+    /// The account that the name service has for that uid, if it differs from `user`. The kernel does not
+    /// distinguish the two.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub uid_user: Option<UserName>,
     /// The first day on which the account has expired, by the shadow file, in days since 1970-01-01 (UTC).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub expires_day: Option<i64>,
-    /// Who runs the calling program, if it is not sshd.
+    /// The caller of the program, if the program is not sshd.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub caller: Option<LocalCaller>,
     /// `PAM_RHOST`, where it is set.
@@ -62,14 +62,13 @@ pub struct OpenLogin {
     pub rehearsal: bool,
     /// Version of the module.
     pub module_version: SafeText,
-    /// On which computer; none from an older module, or where there is no machine id.
+    /// The computer. Absent from an older module, or where there is no machine id.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub host: Option<Host>,
 }
 
 impl OpenLogin {
-    /// The same login with its account under the canonical name: uid 0 is `root`, whatever its name is.
-    /// Idempotent.
+    /// The same login with its account under the canonical name: uid 0 is always `root`. Idempotent.
     #[must_use]
     pub fn canonical(mut self) -> Self {
         account::root_is_root(&mut self.user, &mut self.typed, self.uid);
@@ -104,9 +103,9 @@ pub enum Phase {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Account {
-    /// It does.
+    /// It exists.
     Known,
-    /// It does not: nobody is asked about it, and the login waits as long as any other.
+    /// It does not exist. Nobody is asked about it, and the login waits as long as any other.
     Missing,
 }
 
@@ -115,8 +114,8 @@ pub enum Account {
 pub struct Connection {
     /// Opaque: boot id, pid and start time of the process that owns the connection, and its addresses.
     pub id: SafeText,
-    /// The two ends from `SSH_CONNECTION`. Only with them is a decision reused in a later phase: a process
-    /// without an ssh connection may serve many people.
+    /// The two ends from `SSH_CONNECTION`. Without them no decision is reused in a later phase, because a
+    /// process without an ssh connection may serve many people.
     pub ssh: Option<SshConnection>,
 }
 
@@ -157,7 +156,7 @@ pub struct Capabilities {
 /// The server's reply about one login.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct LoginReply {
-    /// The login that this is about; a reply about another one is a fault.
+    /// The login that this is about. The module treats a reply about another login as a fault.
     pub id: LoginId,
     /// Its state.
     pub state: State,
@@ -170,8 +169,8 @@ pub struct LoginReply {
     /// Milliseconds until a pending login expires.
     #[serde(default)]
     pub expires_in_ms: Option<u64>,
-    /// Milliseconds for which the server held the call before it looked this up; none from an older server.
-    /// The reply is at most as old as the rest of the call's time.
+    /// How long the server held the call before it looked this up, in milliseconds; absent from an older
+    /// server. The reply is at most as old as the rest of the call's time.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub held_ms: Option<u64>,
 }

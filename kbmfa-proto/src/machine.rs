@@ -36,14 +36,14 @@ pub struct Machine {
     pub poll_grace_s: u64,
 }
 
-/// The computer on which a credential is used. Two of them for one credential are a machine and its clone.
+/// The computer on which a credential is used. Two computers with one credential are a machine and its clone.
 ///
 /// Both are keyed hashes of our own, as systemd asks for: `/etc/machine-id` itself never leaves the machine.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Host {
-    /// Of `/etc/machine-id`; the same as long as the system is installed.
+    /// Hash of `/etc/machine-id`. It stays the same as long as the system is installed.
     pub machine: HostHash,
-    /// Of the boot id; a new one with each boot.
+    /// Hash of the boot id. It changes at each boot.
     pub boot: HostHash,
 }
 
@@ -53,7 +53,7 @@ pub struct Host {
 pub struct Trust {
     /// Pins of the CAs in its file.
     pub pins: Vec<Pin>,
-    /// On which computer; none from an older program, or where there is no machine id.
+    /// The computer. Absent from an older program, or where there is no machine id.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub host: Option<Host>,
 }
@@ -62,6 +62,6 @@ pub struct Trust {
 /// the operator's own, whose CA it does not manage.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Authorities {
-    /// Each as PEM.
+    /// Each CA as PEM.
     pub cas: Vec<String>,
 }

@@ -77,8 +77,8 @@ name!(
 );
 
 name!(
-    /// A machine's name at the server. Host names fit; so does any short label. A name that nothing proves
-    /// has the prefix [`CLAIMED`], so that no reader and no rule mistakes it for the real one.
+    /// A machine's name at the server: a host name or any short label. A name that nothing proves has the
+    /// prefix [`CLAIMED`], so that neither a reader nor a rule takes it for the real one.
     MachineName,
     "machine name",
     "use 1 to 63 of a-z, 0-9, dot and hyphen, starting with a letter or digit",
@@ -102,7 +102,7 @@ name!(
 );
 
 name!(
-    /// A Keybase team's name; a subteam's has its parents' in front, with dots between.
+    /// A Keybase team's name. A subteam's name begins with its parents' names, separated by dots.
     TeamName,
     "team name",
     "use the team's name as Keybase shows it in lower case, such as acme or acme.ops",
@@ -122,7 +122,7 @@ name!(
 name!(
     /// The opaque, random, 128-bit id of one login: 32 lower-case hexadecimal digits.
     ///
-    /// The module makes it; anybody who knows it and has the machine's credential controls the login.
+    /// The module makes it. Anybody who knows it and has the machine's credential controls the login.
     LoginId,
     "login id",
     "use 32 lower-case hexadecimal digits",
@@ -176,7 +176,7 @@ impl ReportId {
 }
 
 impl HostHash {
-    /// From the first 16 bytes of the hash.
+    /// Makes an id from the first 16 bytes of the hash.
     pub fn from_bytes(bytes: [u8; 16]) -> Self {
         Self(hex_id(bytes))
     }

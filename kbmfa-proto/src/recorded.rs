@@ -1,4 +1,4 @@
-//! Today's types read everything that the programs of the last release said to each other: `tests/recorded`.
+//! Tests that today's types can read every recorded message of the last release (`tests/recorded`).
 
 use serde::de::DeserializeOwned;
 use serde_json::Value;

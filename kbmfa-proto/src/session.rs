@@ -1,8 +1,8 @@
-//! Reports of a machine after a login: a session opened, a session closed, somebody let in while no server
-//! could be reached.
+//! Reports of a machine after a login: a session was opened, a session was closed, or somebody was let in
+//! while no server could be reached.
 //!
-//! `POST /v1/sessions` carries one [`SessionReport`] as it happens, `POST /v1/reports` those that could not
-//! be sent then; both answer with [`Taken`]. Sending a report again has no effect.
+//! `POST /v1/sessions` sends one [`SessionReport`] at once. `POST /v1/reports` sends those that could not be
+//! sent at once. Both are answered with [`Taken`]. Sending a report again has no effect.
 
 use serde::{Deserialize, Serialize};
 
@@ -14,16 +14,17 @@ use crate::text::SafeText;
 /// Most reports in one `POST /v1/reports`.
 pub const REPORTS_MAX: usize = 64;
 
-/// Longest body of one `POST /v1/reports`, in bytes. A single report always fits.
+/// Longest body of one `POST /v1/reports`, in bytes. A single report always fits into it.
 pub const REPORTS_BYTES_MAX: usize = 15 * 1024;
 
-/// Longest public key line, in bytes, in a report that is kept for `POST /v1/reports`; a longer one is left out.
+/// Longest public key line, in bytes, of a report that is kept for `POST /v1/reports`. A longer one is
+/// omitted.
 pub const KEPT_KEY_BYTES_MAX: usize = 4096;
 
 /// One event on a machine. It is displayed as reported and decides nothing.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SessionReport {
-    /// Made by the module, so that a repeated report is recognised.
+    /// Id made by the module, by which the server recognises a repeated report.
     pub id: ReportId,
     /// What happened.
     pub event: SessionEvent,
@@ -43,8 +44,8 @@ pub struct SessionReport {
     pub tty: Option<SafeText>,
     /// The connection, which links a close to its open, and both to the login.
     pub connection: Connection,
-    /// The public key line that sshd reported, at most [`KEY_BYTES_MAX`](crate::login::KEY_BYTES_MAX) bytes,
-    /// and [`KEPT_KEY_BYTES_MAX`] in a batch.
+    /// The public key line that sshd reported: at most [`KEY_BYTES_MAX`](crate::login::KEY_BYTES_MAX) bytes,
+    /// and at most [`KEPT_KEY_BYTES_MAX`] in a batch.
     #[serde(default)]
     pub key: Option<String>,
     /// When it happened, by the machine's own clock, in microseconds since 1970 (UTC).
@@ -66,7 +67,7 @@ impl SessionReport {
     }
 }
 
-/// The kind of a report. A server that does not know it refuses only that report.
+/// The kind of a report. A server that does not know a kind refuses only that report.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum SessionEvent {
@@ -74,13 +75,12 @@ pub enum SessionEvent {
     Opened,
     /// `pam_sm_close_session`.
     Closed,
-    /// No server could be reached, and `on_unreachable = "allow"` let the person in: an alarm.
+    /// No server could be reached, and `on_unreachable = "allow"` let the person in. This raises an alarm.
     LetInUnreachable,
 }
 
-/// Reports that were kept because they could not be sent when they were made, oldest first. Each is the JSON
-/// of a [`SessionReport`], as `R` holds it, so that both sides can pass on or refuse one that they do not
-/// understand.
+/// Reports that could not be sent when they were made, oldest first. `R` holds the JSON of one
+/// [`SessionReport`], so that either side can pass on or refuse a report that it does not understand.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Reports<R> {
     /// At most [`REPORTS_MAX`].
@@ -90,7 +90,7 @@ pub struct Reports<R> {
 /// The result for the reports in one request. None of them has to be sent again.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Taken {
-    /// Number of reports that are recorded, including repeated ones.
+    /// Number of recorded reports, including repeated ones.
     pub taken: u64,
     /// Number of reports that the server did not understand.
     #[serde(default)]

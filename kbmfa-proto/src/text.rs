@@ -6,8 +6,8 @@ use std::fmt;
 /// Longest text kept, in characters; the rest is cut and marked with an ellipsis.
 pub const SAFE_TEXT_MAX: usize = 400;
 
-/// A text of at most [`SAFE_TEXT_MAX`] characters in which every control and invisible character is
-/// spelled out, as `\u{1b}`. Reading one from JSON cleans it, so an unclean one cannot exist.
+/// A text of at most [`SAFE_TEXT_MAX`] characters without control or invisible characters: each is spelled
+/// out, as `\u{1b}`. Reading one from JSON cleans it, so an unclean one cannot exist.
 #[derive(Debug, Clone, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(from = "String", into = "String")]
 pub struct SafeText(String);
@@ -61,9 +61,9 @@ impl fmt::Display for SafeText {
 /// `Default_Ignorable_Code_Point`, and two symbols that are displayed as nothing. Characters beyond plane 3
 /// count as invisible.
 ///
-/// This list exists because Unicode's tables (41 kB) are larger than the rest of the module's text code. A
-/// test compares it with these tables for every code point, so that a new version of Unicode fails the build
-/// instead of being missed.
+/// The list is our own because Unicode's tables (41 kB) are larger than the rest of the module's text code. A
+/// test compares it with those tables for every code point, so that a new version of Unicode fails the build
+/// if the list lacks a character.
 pub fn is_invisible(c: char) -> bool {
     if (' '..='~').contains(&c) {
         return false;
@@ -153,7 +153,7 @@ mod tests {
         }
     }
 
-    /// What Unicode says, by another library and its own data.
+    /// Compares with Unicode's tables in another library.
     #[test]
     fn exactly_unicodes_ignorable_formatting_and_space_characters_are_spelled_out() {
         use icu_properties::props::{DefaultIgnorableCodePoint, GeneralCategory as Category};

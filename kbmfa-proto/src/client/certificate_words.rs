@@ -1,9 +1,10 @@
-//! Explains TLS failures to people. rustls prints the dates of a certificate in seconds since 1970.
+//! Explains TLS failures to people. rustls prints a certificate's dates in seconds since 1970; this prints
+//! RFC 3339.
 
 use rustls::pki_types::UnixTime;
 use rustls::{CertificateError, Error};
 
-/// What went wrong, with dates that can be read.
+/// What went wrong, with readable dates.
 pub(super) fn why(error: &Error) -> String {
     let Error::InvalidCertificate(invalid) = error else { return error.to_string() };
     match invalid {

@@ -1,4 +1,4 @@
-//! Fuzz entry points for a server's answers: raw bytes of HTTP through the client's reader, and bodies.
+//! Fuzz entry points for a server's answers: raw HTTP through the client's reader, and bodies.
 //!
 //! The unit tests run the corpus, too.
 
@@ -17,16 +17,16 @@ use crate::problem::Problem;
 use crate::session::Taken;
 use crate::text::SafeText;
 
-/// Plenty: nothing here waits.
+/// More than enough, because nothing here waits.
 const TIME: Duration = Duration::from_secs(10);
 
-/// An answer, with its head and without.
+/// Reads the bytes as a whole answer, and as a body alone.
 pub fn answers(bytes: &[u8]) {
     with_head(bytes);
     body(bytes);
 }
 
-/// The whole answer, as a connection brings it.
+/// Reads the bytes as a whole answer, head included, as they come over a connection.
 fn with_head(bytes: &[u8]) {
     let target = Target { host: "192.0.2.7".into(), address: SocketAddr::from(([192, 0, 2, 7], 443)) };
     let client = Client::over(Canned(bytes.to_owned()), &target, None);
@@ -36,16 +36,16 @@ fn with_head(bytes: &[u8]) {
         Ok(reply) => {
             let status = |line: &str| line.starts_with("HTTP/1.") && line.get(9..10) == Some("2");
             assert!(text.split('\n').any(status), "taken for a success");
-            // Chunks can cut the word in two.
+            // A chunk boundary can be inside the word.
             checked(reply, &text, text.to_ascii_lowercase().contains("chunked"));
         }
         Err(Error::Refused(problem)) => refusal(problem),
-        // Where on_unreachable is "allow", that would let somebody in.
+        // Where `on_unreachable` is "allow", that would let somebody in.
         Err(error) => assert!(!matches!(error, Error::Connect(_)), "taken for unreachable: {error}"),
     }
 }
 
-/// The body of a success and of a refusal, as each call reads it.
+/// Reads the bytes as a body, of a success and of a refusal, as each call reads it.
 fn body(bytes: &[u8]) {
     let text = String::from_utf8_lossy(bytes);
     if let Ok(reply) = read::<LoginReply>(StatusCode::OK, bytes) {
@@ -67,10 +67,10 @@ fn body(bytes: &[u8]) {
     }
 }
 
-/// Nobody is let in by an answer without the word, and nothing that is shown deceives.
+/// No answer without the word "approved" lets anybody in, and no text that is displayed deceives.
 fn checked(reply: &LoginReply, text: &str, is_cut: bool) {
     assert!(text.len() as u64 <= REPLY_BYTES_MAX * 2, "{} bytes were read", text.len());
-    // JSON can spell a letter by its number.
+    // JSON can write a letter as a number.
     let says_so = text.contains("\"approved\"") || text.contains("\\u") || is_cut;
     assert!(reply.state != State::Approved || says_so, "approved by nobody's word");
     let texts = [&reply.reason, &reply.say];
@@ -88,7 +88,7 @@ fn is_clean(text: &SafeText) -> bool {
     !text.as_str().contains(deceives)
 }
 
-/// Connections that bring these bytes, then end.
+/// A connector whose connections deliver these bytes and then end.
 #[derive(Debug)]
 struct Canned(Vec<u8>);
 

@@ -1,5 +1,5 @@
-//! Invisible and deceptive characters, for the fuzz targets. A separate list, so that a gap in the list of
-//! `text` is found and not copied. The server's fuzz targets include this file, too.
+//! Invisible and deceptive characters, for the fuzz targets. This list is independent of the one in `text`,
+//! so that fuzzing finds a gap in that one. The server's fuzz targets include this file, too.
 
 /// Invisible characters and unusual blanks, from standards and reports.
 const HIDDEN: &str = "\u{34f}\u{61c}\u{ad}\u{115f}\u{1160}\u{1680}\u{17b4}\u{17b5}\u{180b}\u{180c}\u{180d}\u{180e}\

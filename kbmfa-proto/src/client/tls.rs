@@ -21,7 +21,7 @@ pub struct Trust {
     first_contact: Option<Arc<PinVerifier>>,
 }
 
-/// A CA file that cannot be used.
+/// Why the CAs cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub enum BadCa {
     /// It is not PEM.
@@ -95,18 +95,18 @@ pub(super) fn authority(host: &str, port: u16) -> String {
     if host.contains(':') { format!("[{host}]:{port}") } else { format!("{host}:{port}") }
 }
 
-/// The name that the server's certificate must carry.
+/// The name that the server's certificate must contain.
 pub(super) fn server_name(host: &str) -> Result<ServerName<'static>, Error> {
     ServerName::try_from(host.to_owned()).map_err(|_| Error::Garbage(format!("{host:?} is no host name")))
 }
 
-/// ring's algorithms, except for signing: a client without a certificate signs nothing, and RSA keys alone
-/// would be 2.5 % of the module.
+/// ring's algorithms without those for signing. A client without a certificate signs nothing, and RSA keys
+/// alone would be 2.5 % of the module's size.
 pub fn provider() -> CryptoProvider {
     CryptoProvider { key_provider: &NoKeys, ..ring::default_provider() }
 }
 
-/// Loads no private key.
+/// A key provider that loads no private key.
 #[derive(Debug)]
 struct NoKeys;
 
@@ -128,7 +128,7 @@ fn finish(mut config: ClientConfig) -> Arc<ClientConfig> {
     Arc::new(config)
 }
 
-/// Accepts a chain that contains a CA with the pin, if all else about the chain is right.
+/// Accepts a chain that contains a CA with the pin, if the rest of the chain is valid.
 #[derive(Debug)]
 struct PinVerifier {
     pin: Pin,

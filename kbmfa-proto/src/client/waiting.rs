@@ -1,7 +1,7 @@
-//! The one place that waits for a descriptor, and for the person to leave meanwhile.
+//! The one place that waits for a descriptor. Meanwhile it notices when the person leaves.
 //!
-//! It checks the descriptor before the clock. A process that was stopped or suspended finds its time used up
-//! when it runs again, although the data that it waits for may have arrived long before.
+//! It checks the descriptor before the clock. A process that was stopped or suspended has no time left when
+//! it runs again, but the data that it waited for may have arrived long before.
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
@@ -11,11 +11,11 @@ use std::os::fd::OwnedFd;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-/// Longest single poll. After each one [`Presence::has_left`] is asked, and no poll counts for more than this as
-/// time spent waiting.
+/// Longest single poll. After each one [`Presence::has_left`] is asked. No poll counts as more than this much
+/// waiting.
 const SLICE: Duration = Duration::from_millis(500);
 
-/// The person for whom a call waits. When they have left, it ends with [`super::Error::HungUp`].
+/// The person for whom a call waits. When they leave, the call ends with [`super::Error::HungUp`].
 pub trait Presence: fmt::Debug + Send + Sync {
     /// Descriptors, each with the events (besides hang-up and error) that mean that the person has left.
     fn descriptors(&self) -> &[(OwnedFd, PollFlags)];
@@ -26,10 +26,10 @@ pub trait Presence: fmt::Debug + Send + Sync {
     }
 }
 
-/// A shared [`Presence`]: each connection to a server watches the same person.
+/// A shared [`Presence`], because the connections to all servers watch the same person.
 pub type Watch = Arc<dyn Presence>;
 
-/// The simplest presence: a socket, until its peer closes it.
+/// The simplest presence: the person has left when the peer of a socket closes it.
 #[derive(Debug)]
 pub struct Peer([(OwnedFd, PollFlags); 1]);
 
@@ -46,14 +46,14 @@ impl Presence for Peer {
     }
 }
 
-/// What ended a wait.
+/// Why a wait ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Event {
     /// The descriptor is ready.
     Ready,
     /// The watched person has left.
     HungUp,
-    /// Time is up, and a last look found nothing.
+    /// Time is up, and a last poll found nothing.
     TimeUp {
         /// Time spent in polls, without the time in which the process was stopped.
         waited: Duration,
@@ -64,7 +64,7 @@ pub enum Event {
 /// after `end`.
 ///
 /// # Errors
-/// The error of poll(2); then nothing is watched.
+/// The error of poll(2). The caller then watches nothing.
 pub fn wait(ready: Option<&PollFd<'_>>, watch: Option<&Watch>, end: Instant) -> io::Result<Event> {
     let mut waited = Duration::ZERO;
     loop {
@@ -73,7 +73,7 @@ pub fn wait(ready: Option<&PollFd<'_>>, watch: Option<&Watch>, end: Instant) -> 
         if let Some(event) = poll_once(ready, watch, left.min(SLICE))? {
             return Ok(event);
         }
-        // A poll that returned late, or was interrupted, counts at most its own time-out.
+        // A poll that returned late, or was interrupted, counts as its own time-out at most.
         waited += now().saturating_duration_since(begun).min(left.min(SLICE));
         if left.is_zero() {
             return Ok(Event::TimeUp { waited });
@@ -97,7 +97,7 @@ fn poll_once(ready: Option<&PollFd<'_>>, watch: Option<&Watch>, time: Duration) 
     if people.iter().zip(watched).any(gone) || watch.is_some_and(|watch| watch.has_left()) {
         return Ok(Some(Event::HungUp));
     }
-    // Any event counts as readiness: the descriptor is then tried, which never counts as time spent waiting.
+    // Any event counts as ready: the caller then tries the descriptor, and that never counts as waiting.
     Ok((count > 0 && ready.is_some()).then_some(Event::Ready))
 }
 

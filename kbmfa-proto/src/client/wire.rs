@@ -20,20 +20,20 @@ use ureq::unversioned::transport::{
 use super::waiting::{self, Event, Watch};
 use super::{Error, Target, Trust, tls};
 
-/// Input and output buffers of one connection, in bytes; a TLS record fits.
+/// Size of each connection's input and output buffers, in bytes. A TLS record fits.
 pub(super) const BUFFER_BYTES: usize = 16 * 1024;
 
-/// Keepalive, which notices a server that vanished silently: first probe after this many seconds ..
+/// Keepalive notices a server that vanished without closing. Idle time before the first probe.
 const KEEPALIVE_IDLE: Duration = Duration::from_secs(5);
-/// .. then one every so often ..
+/// Keepalive: time between two probes.
 const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(2);
-/// .. and this many unanswered ones end the connection.
+/// Keepalive: number of unanswered probes that ends the connection.
 const KEEPALIVE_PROBES: u32 = 3;
 
-/// A failure to connect counts as unreachable only if the call waited for the network during this part of its
-/// time ..
+/// A failure to connect counts as unreachable only if the call waited for the network during at least one
+/// half (1/2) of its time, and for at least [`WAITED_MIN`].
 const WAITED_PART_MIN: u32 = 2;
-/// .. and at least this long.
+/// See [`WAITED_PART_MIN`].
 const WAITED_MIN: Duration = Duration::from_millis(500);
 
 /// Marks the error of a call that ended because the watched person left.
@@ -51,7 +51,7 @@ struct StoodStill;
 #[error("{0}")]
 struct NoConnection(io::Error);
 
-/// Finds these marks in an error that was passed through ureq and rustls.
+/// Finds these marks in an error that has passed through ureq and rustls.
 pub(super) fn explain(error: io::Error) -> Error {
     let kind = error.kind();
     let Err(error) = error.downcast::<HungUp>() else { return Error::HungUp };
@@ -67,7 +67,7 @@ pub(super) fn explain(error: io::Error) -> Error {
     }
 }
 
-/// Answers every look-up with the one address that the connector uses anyway.
+/// Answers ureq's look-up with the one address that the connector uses.
 #[derive(Debug)]
 pub(super) struct NoLookup(pub(super) SocketAddr);
 
@@ -154,7 +154,7 @@ impl Transport for Wire {
         Ok(amount > 0)
     }
 
-    /// An idle connection has no data to read, so anything readable means that it is closing.
+    /// An idle connection has no data to read. If something is readable, it is closing.
     fn is_open(&mut self) -> bool {
         matches!(self.tcp.stream.peek(&mut [0]), Err(e) if e.kind() == io::ErrorKind::WouldBlock)
     }
@@ -165,9 +165,9 @@ impl Transport for Wire {
 }
 
 impl Drop for Wire {
-    /// Sends `close_notify` if that is possible without waiting. Not through the stream itself: rustls writes
-    /// vectored, for which the standard library uses `writev`, and that raises SIGPIPE in the calling
-    /// program.
+    /// Sends `close_notify` if that is possible without waiting. It does not use the stream's own writer:
+    /// rustls writes vectored, the standard library does that by `writev`, and `writev` raises SIGPIPE in the
+    /// calling program.
     fn drop(&mut self) {
         self.tls.send_close_notify();
         self.tcp.until = waiting::now();
@@ -175,7 +175,7 @@ impl Drop for Wire {
     }
 }
 
-/// The moment up to which a step may wait. A step without any limit is never taken.
+/// The moment until which a step may wait. A step without a time limit ends at once.
 fn end_of(timeout: NextTimeout) -> Instant {
     let now = waiting::now();
     timeout.not_zero().and_then(|left| now.checked_add(*left)).unwrap_or(now)
@@ -190,15 +190,15 @@ struct Tcp {
 }
 
 impl Tcp {
-    /// A time-out after waiting less than `enough` says nothing about the network.
+    /// Connects. A time-out after waiting for less than `enough` says nothing about the network.
     fn connect(
         address: SocketAddr,
         watch: Option<Watch>,
         until: Instant,
         enough: Duration,
     ) -> io::Result<Self> {
-        // Only network errors make a server unreachable. A lack of descriptors, ports or rights is a problem
-        // of this machine, which a local user may have caused on purpose.
+        // Only errors of the network make a server unreachable. A lack of descriptors, ports or rights is
+        // this machine's problem, and a local user may have caused it on purpose.
         let before = |errno: Errno| match errno {
             Errno::CONNREFUSED
             | Errno::TIMEDOUT
@@ -233,8 +233,8 @@ impl Tcp {
         Ok(tcp)
     }
 
-    /// Waits until the socket is ready; anything else is an error. The answer is whether time is up now: a
-    /// socket that is ready and accepts nothing must not be tried forever.
+    /// Waits until the socket is ready; any other event is an error. Returns whether time is up: a socket
+    /// that is ready but accepts nothing must not be tried forever.
     fn wait(&self, ready: PollFlags) -> io::Result<bool> {
         match self.event(ready)? {
             Event::Ready => Ok(waiting::now() >= self.until),
@@ -264,7 +264,7 @@ impl Read for Tcp {
     }
 }
 
-/// `write` alone, which raises no SIGPIPE.
+/// Writes by `write` alone, which raises no SIGPIPE here.
 impl Write for Tcp {
     fn write(&mut self, from: &[u8]) -> io::Result<usize> {
         let mut is_last = false;
