@@ -1,4 +1,4 @@
-//! How the module is linked. It must never decide what is compiled: features do that.
+//! Linker flags of the module. Only features decide what is compiled, never this file.
 
 fn main() {
     // sshd may unload the module while thread-locals of the TLS library still wait for their destructors.

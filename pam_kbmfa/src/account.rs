@@ -1,5 +1,6 @@
-//! The account that a login is about, by the machine's own name service, and for local programs the account
-//! of the caller. The name as typed is only displayed: a name service may fold case or accept `name@domain`.
+//! Resolves the account of a login with the machine's own name service, and for local programs the account of
+//! the caller. A name as typed is only displayed, because a name service may fold case or accept
+//! `name@domain`.
 
 use kbmfa_proto::account::LocalCaller;
 use kbmfa_proto::login::{Account, SshConnection};
@@ -9,7 +10,7 @@ use crate::pam::{Item, Pam};
 use crate::procfs::Proc;
 use crate::sys;
 
-/// An account as the name service has it.
+/// An account as the name service knows it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Resolved {
     pub(crate) user: UserName,
@@ -17,8 +18,8 @@ pub(crate) struct Resolved {
     pub(crate) typed: Option<UserName>,
     pub(crate) account: Account,
     pub(crate) uid: Option<u32>,
-    /// The account that the name service has for the uid, if it is another one: a second name of the same
-    /// person.
+    /// The account that the name service has for the uid, if that is another account: a second name of the
+    /// same person.
     pub(crate) uid_user: Option<UserName>,
 }
 
@@ -57,7 +58,7 @@ pub(crate) fn caller(pam: &mut impl Pam, proc: &Proc, ssh: Option<SshConnection>
     let user = name(uid);
     let login_user = proc.login_uid().ok().flatten().and_then(name);
     let ruser = pam.item(Item::RUser).and_then(|name| UserName::try_from(name).ok());
-    // root without a login: a service.
+    // Root without a login is a service, not a person.
     let is_somebody = uid != 0 || login_user.is_some() || ruser.is_some();
     is_somebody.then_some(LocalCaller { uid, user, login_user, ruser })
 }

@@ -1,6 +1,6 @@
 //! The module's arguments on its line in `/etc/pam.d`.
 //!
-//! An unknown word refuses every login of that line, so that a typing error never weakens it.
+//! An unknown word makes that line refuse every login, so that a typing error never weakens it.
 
 use std::ffi::CStr;
 use std::path::{Path, PathBuf};
@@ -8,25 +8,25 @@ use std::path::{Path, PathBuf};
 /// Path of the configuration without `config=`.
 pub const CONFIG: &str = "/etc/kbmfa/pam.toml";
 
-/// What proves a first factor in the auth phase: `first_factor=`.
+/// What proves a first factor in the auth phase: the argument `first_factor=`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Proof {
-    /// sshd must tell the public key that was used.
+    /// sshd must report the public key that was used.
     #[default]
     Publickey,
-    /// The modules before ours on the stack are trusted to have checked.
+    /// The modules before ours in the stack are trusted to have authenticated the person.
     Stack,
 }
 
-/// What a line is for.
+/// The purpose of a line.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Purpose {
-    /// To ask the server about each login, and hold it until it is decided.
+    /// Asks the server about each login, and waits for the decision.
     #[default]
     Ask,
-    /// `log_only`: to log, and to report sessions.
+    /// `log_only`: writes the log and reports sessions.
     LogOnly,
-    /// `rehearsal`, for `kbmfa-host doctor`: the server is asked as usual, and nobody is let in.
+    /// `rehearsal`, for `kbmfa-host doctor`: asks the server as usual, and lets nobody in.
     DryRun,
 }
 
@@ -42,7 +42,7 @@ pub struct Args {
     pub(crate) fault: Option<crate::faults::Fault>,
 }
 
-/// The first argument that is not valid.
+/// The first invalid argument.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum BadArg {
     #[error("argument {0:?} is not known")]

@@ -30,10 +30,10 @@ use crate::server::{CANCEL_TIME, Failover, Https};
 use crate::ssh::Origin;
 use crate::sys::HeldSignals;
 
-/// Longest user name in the log, in characters: every valid one fits.
+/// Longest user name in the log, in characters. Every valid name fits.
 const USER_SHOWN_MAX: usize = 256;
 
-/// Longest source in the log, in characters: every address fits.
+/// Longest source in the log, in characters. Every address fits.
 const SOURCE_SHOWN_MAX: usize = 64;
 
 /// Decides one login, logs how it ended and tells the person.
@@ -41,8 +41,8 @@ pub(crate) fn run(pam: &mut impl Pam, phase: Phase, args: Result<Args, BadArg>) 
     let start = Monotonic::default().now();
     let reports = phase == Phase::Session && args.as_ref().is_ok_and(|args| args.purpose == Purpose::LogOnly);
     let facts = if reports { report::facts(pam, SessionEvent::Opened) } else { Facts::gather(pam) };
-    // Signals are held back until everything is displayed and logged, because su and others end at once when
-    // they arrive.
+    // Signals are blocked until everything is displayed and logged, because su and other programs end as soon
+    // as one arrives.
     let held = (facts.ssh.is_none() && !reports).then(HeldSignals::hold);
     let end = attempt(pam, phase, args, &facts, (start, held.as_ref())).unwrap_or_else(|end| end);
     pam.log(level(end.outcome), &line(phase, &facts, &end));
@@ -52,7 +52,7 @@ pub(crate) fn run(pam: &mut impl Pam, phase: Phase, args: Result<Args, BadArg>) 
     end.outcome
 }
 
-/// A session has ended, on a line that reports sessions.
+/// Handles the end of a session, on a line that reports sessions.
 pub(crate) fn close(pam: &mut impl Pam, args: &Args) {
     let start = Monotonic::default().now();
     let facts = report::facts(pam, SessionEvent::Closed);
@@ -120,7 +120,7 @@ fn hold(
     let addresses = addresses.map_err(|error| End::new(Outcome::Misconfigured, error))?;
     let mut server = Failover::new(addresses, clock.clone(), &ask.id);
     let end = flow::await_decision(pam, &mut server, &clock, ask);
-    // A server takes no reports from a machine that has not joined.
+    // A server accepts no reports from a machine that has not joined.
     if config.claims.is_none() {
         report::after_login(pam, server.addresses(), &clock, &config.spool, (&ask.open, end.outcome));
     }
@@ -140,8 +140,8 @@ fn user_name(facts: &Facts) -> Result<UserName, End> {
     UserName::try_from(user).map_err(|bad| End::new(Outcome::BadUser, bad))
 }
 
-/// The ssh client's socket. `SSH_CONNECTION` is only a text, which people can set (`pam_env` reads their
-/// files): a login is refused if no socket of this process matches it.
+/// Finds the ssh client's socket. `SSH_CONNECTION` is only a text, and people can set it (`pam_env` reads
+/// their files). So a login is refused if no socket of this process matches it.
 fn find_peer(proc: &Proc, facts: &Facts) -> Result<Option<Peer>, End> {
     let Some(client) = facts.ssh.map(|ssh| ssh.client) else { return Ok(None) };
     let doubtful = |why: &dyn std::fmt::Display| End::new(Outcome::OriginUnverified, why);
@@ -169,7 +169,7 @@ fn open_login(
         pam.log(Level::Warning, &warning);
     }
     let Resolved { user, typed, account, uid, uid_user } = account;
-    // Session reports do not look it up: there a failing name service must refuse nobody.
+    // Session reports do not look the account up: there a failing name service must refuse nobody.
     let expires_day = uid.and_then(|_| pam.expiry_day(user.as_str()));
     let open = OpenLogin {
         phase,
@@ -190,7 +190,7 @@ fn open_login(
         module_version: SafeText::new(env!("CARGO_PKG_VERSION")),
         host: host_id::read(Path::new(host_id::MACHINE_ID), proc),
     };
-    // Done here, too, for older servers, which do not treat uid 0 as root.
+    // Older servers do not treat uid 0 as root, so the module does it, too.
     open.canonical()
 }
 
@@ -232,8 +232,8 @@ fn line(phase: Phase, facts: &Facts, end: &End) -> String {
     format!("{login}{}: {}{why}", who(facts), end.outcome)
 }
 
-/// The last sentence for the person: the server's if there is one, else ours. None on success, so that git,
-/// rsync and scp print nothing.
+/// The last sentence for the person: the server's, or else ours. None on success, because git, rsync and scp
+/// must see no extra output.
 fn user_message(end: &End) -> Option<SafeText> {
     let ours = end.outcome.sentence()?;
     Some(end.say.clone().unwrap_or_else(|| SafeText::new(ours)))

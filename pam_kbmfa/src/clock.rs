@@ -1,6 +1,6 @@
-//! The only reader of clocks, and the only place that waits without a server's socket.
+//! The only reader of clocks, and the only place that waits without a connection to a server.
 //!
-//! A login is timed by the monotonic clock alone, so that setting the machine's date cannot extend it.
+//! Only the monotonic clock times a login, so that setting the machine's date cannot extend it.
 
 use kbmfa_proto::client::{Event, HungUp, Watch, wait};
 use std::time::{Duration, Instant};
@@ -36,15 +36,15 @@ impl Clock for Monotonic {
         match wait(None, self.watch.as_ref(), end) {
             Ok(Event::HungUp) => return Err(HungUp),
             Ok(Event::Ready | Event::TimeUp { .. }) => {}
-            // The person is not watched then. But without a pause the module would call the server in a tight
-            // loop.
+            // The person is not watched in this case. Without a pause the module would call the server in a
+            // tight loop.
             Err(_) => std::thread::sleep(self.left(end)),
         }
         Ok(())
     }
 }
 
-/// Microseconds since 1970 (UTC), for display and for comparison with the server's clock; no decision uses
+/// Microseconds since 1970 (UTC), for display and for comparison with the server's clock. No decision uses
 /// it.
 pub fn wall_us() -> i64 {
     let since = std::time::SystemTime::UNIX_EPOCH.elapsed().unwrap_or_default();

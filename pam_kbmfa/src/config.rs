@@ -1,7 +1,7 @@
 //! `/etc/kbmfa/pam.toml`, and the CA list and credential that it names.
 //!
-//! Unknown keys are faults, and all faults are found before anything is used. Reading the file never looks a
-//! name up: it contains every server's addresses.
+//! Unknown keys are faults, and all faults are found before anything is used. Reading the file looks no name
+//! up, because the file contains the addresses of every server.
 
 use kbmfa_proto::client::Target;
 use kbmfa_proto::names::MachineName;
@@ -19,13 +19,13 @@ use crate::files::{self, Kind};
 pub use crate::outcome::OnUnreachable;
 use value::Location;
 
-/// Longest time that one address may take to answer. This times the number of servers must be less than the
-/// deadline, so that the last server is reached.
+/// Longest time that one address may take to answer. This time multiplied by the number of servers must be
+/// less than the deadline, so that the last server is reached.
 pub const ADDRESS_TIME: Duration = Duration::from_secs(5);
 
-/// Most servers, and most addresses of one server.
+/// Maximum number of servers.
 const SERVERS_MAX: usize = 8;
-/// Most addresses of one server.
+/// Maximum number of addresses of one server.
 pub const ADDRESSES_MAX: usize = SERVERS_MAX;
 const DEADLINE_MIN: Duration = Duration::from_secs(1);
 pub const DEADLINE_MAX: Duration = Duration::from_secs(600);
@@ -37,10 +37,10 @@ pub struct Config {
     pub targets: Vec<Target>,
     /// `ca`
     pub ca: Ca,
-    /// `credential`: the file that holds it.
+    /// `credential`: path of the credential's file.
     pub credential: PathBuf,
-    /// `claims`: the name of this machine if its credential is the old tool's `AUTH_TOKEN`; none if it has
-    /// joined.
+    /// `claims`: the name of a machine whose credential is the old tool's `AUTH_TOKEN`. `None` if the machine
+    /// has joined.
     pub claims: Option<MachineName>,
     /// `deadline`: longest time for a whole login.
     pub deadline: Duration,
@@ -55,7 +55,7 @@ pub struct Config {
 pub enum Ca {
     /// The certificates in this file, and no other.
     File(PathBuf),
-    /// Every CA that the system trusts.
+    /// Every CA in the system's list.
     System,
 }
 
@@ -68,7 +68,7 @@ pub struct Fault {
     what: String,
 }
 
-/// The file as written.
+/// The keys as they are written in the file.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Raw {

@@ -1,5 +1,6 @@
-//! The connection id: the same in every phase and every process of one ssh connection, and never used again.
-//! Facts that `/proc` lacks make it an id of this process only; that is no reason to refuse a login.
+//! The connection id. It is the same in every phase and every process of one ssh connection, and never used
+//! again. If `/proc` lacks some facts, the id is that of this process alone; this is no reason to refuse a
+//! login.
 
 use kbmfa_proto::login::{Connection, SshConnection};
 use kbmfa_proto::text::SafeText;
@@ -7,11 +8,11 @@ use std::io;
 
 use crate::procfs::{Proc, Process};
 
-/// Most ancestors looked at. sshd needs two at most.
+/// Maximum number of ancestors that are checked. sshd needs at most two.
 const ANCESTORS_MAX: usize = 16;
 
-/// Makes the id of the connection that `pid` serves; `inode` is the ssh client's socket. The text is a
-/// warning for the log: facts that could not be read.
+/// Makes the id of the connection that `pid` serves. `inode` is the ssh client's socket. Also returns a
+/// warning for the log, if some facts could not be read.
 pub(crate) fn identify(
     proc: &Proc,
     pid: u32,
@@ -37,7 +38,7 @@ pub(crate) fn identify(
 fn monitor(proc: &Proc, own: Process, inode: u64) -> (Process, Option<String>) {
     let mut top = own;
     for _ in 0..ANCESTORS_MAX {
-        // Process 1 adopts orphans; it is never a monitor.
+        // Process 1 adopts orphans. It is never a monitor.
         if top.parent <= 1 {
             break;
         }
@@ -50,7 +51,7 @@ fn monitor(proc: &Proc, own: Process, inode: u64) -> (Process, Option<String>) {
     (top, None)
 }
 
-/// The process, if it holds the socket.
+/// The process, if it holds the socket; otherwise `None`.
 fn holder(proc: &Proc, pid: u32, inode: u64) -> io::Result<Option<Process>> {
     let holds = proc.sockets(pid)?.any(|(_, held)| held == inode);
     if holds { proc.process(pid).map(Some) } else { Ok(None) }
@@ -64,7 +65,7 @@ mod tests {
 
     const SOCKET: u64 = 777;
 
-    /// A model of /proc in which `(pid, parent, inode)` are the processes.
+    /// A model of /proc with these processes, each as `(pid, parent, inode)`.
     fn model(processes: &[(u32, u32, u64)]) -> (tempfile::TempDir, Proc) {
         let dir = tempfile::tempdir().unwrap();
         let random = dir.path().join("sys/kernel/random");

@@ -1,6 +1,6 @@
-//! The facts of one login that PAM has, gathered once. All but the user may be missing.
+//! Gathers the facts of one login from PAM, once. All but the user may be missing.
 //!
-//! None of them proves who the person is. They decide one thing: whether a first factor was given.
+//! No fact proves who the person is. They decide one thing: whether a first factor was given.
 
 use kbmfa_proto::login::{FirstFactor, Phase, SshConnection};
 use kbmfa_proto::text::SafeText;
@@ -10,7 +10,7 @@ use crate::outcome::{End, Outcome};
 use crate::pam::{Item, Pam};
 use crate::ssh::{self, Ends, Publickey};
 
-/// What PAM has about one login.
+/// The facts of one login.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) struct Facts {
     pub(crate) user: Option<String>,
@@ -21,7 +21,7 @@ pub(crate) struct Facts {
     /// `SSH_CONNECTION` has a value that sshd never writes.
     pub(crate) ssh_is_malformed: bool,
     pub(crate) publickey: Option<Publickey>,
-    /// sshd serves a unix socket, a vsock or a pipe: `SSH_CONNECTION` is set, and has no address.
+    /// sshd serves a unix socket, a vsock or a pipe: `SSH_CONNECTION` is set, but has no address.
     pub(crate) without_addresses: bool,
     /// Host-based authentication has succeeded.
     pub(crate) hostbased: bool,
@@ -31,7 +31,7 @@ pub(crate) struct Facts {
 const SAY_WITHOUT_ADDRESSES: &str = "Your login needs an approval, and this connection has no network address to ask \
     about. Log in over the network.";
 
-/// The sentence for a person after host-based authentication, which only proves the computer.
+/// The sentence for a person after host-based authentication, which proves only the computer.
 const SAY_HOSTBASED: &str = "Your login needs an approval, and host-based authentication proves the computer that you \
     come from, not you. Log in with a key.";
 
@@ -52,10 +52,11 @@ impl Facts {
         }
     }
 
-    /// The proof of a first factor. Without one nobody is asked.
+    /// The proof of a first factor. Without a proof nobody is asked.
     ///
     /// In the auth phase sshd may call the module before it has authenticated the person; in the other phases
-    /// it has done so. For other programs the configuration must name the proof (`first_factor=stack`).
+    /// it authenticates first. For programs other than sshd the configuration must name the proof
+    /// (`first_factor=stack`).
     pub(crate) fn first_factor(&self, phase: Phase, proof: Proof) -> Result<FirstFactor, End> {
         let authenticated = phase != Phase::Auth && self.ssh.is_some();
         match (&self.publickey, proof) {
@@ -67,7 +68,7 @@ impl Facts {
         }
     }
 
-    /// The missing proof, as exactly as it is known.
+    /// The refusal for a missing proof. It says as exactly as possible what is missing.
     fn unproven(&self) -> End {
         let end = |why: &str, say: Option<&str>| End {
             say: say.map(SafeText::new),
@@ -83,7 +84,7 @@ impl Facts {
         end("see first_factor=stack", None)
     }
 
-    /// The person's source, for the log.
+    /// The person's source address or host name, for the log.
     pub(crate) fn source(&self) -> String {
         match (&self.ssh, &self.rhost, &self.tty) {
             (Some(ssh), _, _) => ssh.client.ip().to_string(),

@@ -1,9 +1,9 @@
-//! Injected faults, to show that sshd lets nobody in when the module breaks. Compiled into test builds only.
+//! Injects faults, to show that sshd lets nobody in when the module breaks. Compiled only into test builds.
 
 use std::hint::black_box;
 use std::str::FromStr;
 
-/// A way to break.
+/// One kind of fault.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Fault {
     Panic,
@@ -37,7 +37,7 @@ impl Fault {
             Self::Overflow => drop(black_box(overflow(black_box(1)))),
             Self::Exit => crate::sys::exit_at_once(),
             Self::Abort => std::process::abort(),
-            // Nothing comes of these two, but for those who watch.
+            // The next two have no effect without a memory checker.
             Self::Overread => drop(black_box(crate::sys::read_too_far())),
             Self::Leak => std::mem::forget(black_box(vec![7_u8; 16])),
         }

@@ -1,5 +1,5 @@
-//! Reads the files that decide who may log in. A file that others could have written is refused. All checks
-//! are made on the open file, so that it cannot be swapped between check and use.
+//! Reads the files that decide who may log in. Refuses a file that others could have written. All checks use
+//! the open file, so that it cannot be swapped between check and use.
 
 use kbmfa_proto::file_rules::{self, Distrust, Readers};
 use std::fs::{File, OpenOptions};
@@ -16,14 +16,14 @@ pub const BYTES_MAX: u64 = 64 * 1024;
 /// Largest list of the system's CAs, in bytes.
 const SYSTEM_BYTES_MAX: u64 = 4 * 1024 * 1024;
 
-/// What is demanded of a file.
+/// The requirements of a file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Kind {
     /// Anybody may read it.
     Public,
     /// Only its owner may.
     Secret,
-    /// A file of the system: it may be a symbolic link, and large.
+    /// A system file: it may be a symbolic link, and may be larger.
     System,
 }
 
@@ -42,12 +42,12 @@ pub enum Error {
     NotText,
 }
 
-/// The whole file as text. The buffer is wiped when it is dropped, whatever the file was.
+/// Reads the whole file as text. The buffer is always wiped when it is dropped.
 pub fn read(path: &Path, kind: Kind) -> Result<Zeroizing<String>, Error> {
     read_open(open(path, kind)?, kind)
 }
 
-/// [`read`], of a file that is open already.
+/// [`read`] for an open file.
 pub fn read_open(file: File, kind: Kind) -> Result<Zeroizing<String>, Error> {
     let size_max = if kind == Kind::System { SYSTEM_BYTES_MAX } else { BYTES_MAX };
     let metadata = file.metadata()?;
@@ -56,7 +56,8 @@ pub fn read_open(file: File, kind: Kind) -> Result<Zeroizing<String>, Error> {
     if metadata.len() > size_max {
         return Err(Error::TooLarge(size_max));
     }
-    // Allocated at once: a growing buffer would leave copies of a secret behind.
+    // The whole buffer is allocated at once, because a growing buffer would leave copies of a secret in the
+    // heap.
     let room = usize::try_from(metadata.len() + 1).map_err(|_| Error::TooLarge(size_max))?;
     let mut text = Zeroizing::new(String::with_capacity(room));
     match file.take(metadata.len()).read_to_string(&mut text) {

@@ -1,7 +1,7 @@
-//! One login, from opening it at the server to its end. It knows no PAM code, and reads time only by the
-//! clock that it is given.
+//! One login, from opening it at the server to its end. It knows no PAM code, and gets the clock as an
+//! argument.
 //!
-//! Only an answer about this very login that says "approved" ends in [`Outcome::Approved`].
+//! Only an answer about this login that says "approved" leads to [`Outcome::Approved`].
 
 use kbmfa_proto::login::{OpenLogin, Phase, State};
 use kbmfa_proto::names::LoginId;
@@ -13,14 +13,16 @@ use crate::outcome::{End, OnUnreachable, Outcome};
 use crate::pam::{Level, Pam, Tone};
 use crate::server::{Failure, Server, TimedReply};
 
-/// First pause before a server that may be restarting is asked again; each is twice as long ..
+/// First pause before a server that may be restarting is asked again. Each further pause is twice as long, up
+/// to [`PAUSE_MAX`].
 const PAUSE_MIN: Duration = Duration::from_millis(250);
-/// .. up to this.
+/// Longest such pause.
 const PAUSE_MAX: Duration = Duration::from_secs(2);
 
-/// Longest age of an approval when it is passed to PAM, by the time that the server vouches for. A call that the server does
-/// not hold takes no longer. So only an approval that reached a stopped process, or was delayed on its way, is requested
-/// again. The server's `poll_grace`, after which it withdraws an approval, is longer than this.
+/// Maximum age of an approval that is passed to PAM, counted from the time that the server vouches for. A
+/// call that the server does not hold takes no longer than this. So only an approval that reached a stopped
+/// process, or was delayed on its way, is requested again. The server's `poll_grace`, after which it
+/// withdraws an approval, is longer.
 const FRESH: Duration = ADDRESS_TIME;
 
 /// A login to be decided.
@@ -28,19 +30,19 @@ const FRESH: Duration = ADDRESS_TIME;
 pub(crate) struct Ask {
     pub(crate) id: LoginId,
     pub(crate) open: OpenLogin,
-    /// When to give up.
+    /// The deadline.
     pub(crate) until: Instant,
     pub(crate) on_unreachable: OnUnreachable,
 }
 
-/// Holds the login until it is decided, the person leaves, or time is up.
+/// Waits until the login is decided, the person leaves, or the deadline passes.
 pub(crate) fn await_decision(pam: &impl Pam, server: &mut impl Server, clock: &impl Clock, ask: &Ask) -> End {
     let end = decide(pam, server, clock, ask);
     finish(server, ask, end)
 }
 
-/// The last check before PAM is told to let somebody in. It refuses people who have left meanwhile, and requests an approval
-/// again that the server may have withdrawn.
+/// The last check before PAM is told to let somebody in. It refuses people who have left meanwhile. It
+/// requests an approval again if the server may have withdrawn it.
 pub(crate) fn look_again(
     pam: &impl Pam,
     server: &mut impl Server,
@@ -69,12 +71,12 @@ pub(crate) fn look_again(
 fn is_fresh(end: &End, now: Instant) -> bool {
     match end.outcome {
         Outcome::Approved => end.as_of.is_some_and(|as_of| now.saturating_duration_since(as_of) <= FRESH),
-        // Not from the server, so it cannot be withdrawn.
+        // This outcome is not from the server, so the server cannot withdraw it.
         _ => true,
     }
 }
 
-/// Cancels the login at the server if nobody waits for its decision any more.
+/// Cancels the login at the server, if the module stopped waiting before a decision.
 fn finish(server: &mut impl Server, ask: &Ask, end: End) -> End {
     if end.outcome.abandons() {
         server.cancel();
@@ -122,7 +124,7 @@ fn not_opened(failure: Failure, ask: &Ask) -> End {
     }
 }
 
-/// The end that a reply means; `None` while the login is pending.
+/// The end that a reply causes; `None` while the login is pending.
 fn outcome_of(TimedReply { reply, as_of }: TimedReply, ask: &Ask) -> Option<End> {
     if reply.id != ask.id {
         return Some(End::new(Outcome::Fault, "the server answered about another login"));
@@ -148,7 +150,7 @@ fn outcome_of(TimedReply { reply, as_of }: TimedReply, ask: &Ask) -> Option<End>
     Some(End { say: reply.say, as_of: Some(as_of), ..End::new(outcome, why) })
 }
 
-/// Waits for the next reply, with retries if the connection breaks.
+/// Waits for the next reply, and retries if the connection breaks.
 fn next_reply(
     pam: &impl Pam,
     server: &mut impl Server,
@@ -163,7 +165,7 @@ fn next_reply(
         }
         match server.wait(ask.until) {
             Ok(answer) => {
-                // Limits the rate of polls at a server that does not hold the call.
+                // Limits the rate of polls at a server that answers at once instead of holding the call.
                 if answer.reply.state == State::Pending && clock.now() - start < PAUSE_MIN {
                     pause(clock, ask, PAUSE_MIN)?;
                 }

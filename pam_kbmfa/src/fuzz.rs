@@ -1,6 +1,7 @@
-//! Fuzz entry points for every parser of the module, with the invariants that the rest relies on.
+//! Fuzz entry points for every parser of the module. Each checks the invariants that the other code relies
+//! on.
 //!
-//! None of this is compiled into the module. The unit tests run the corpus, too.
+//! The module contains none of this. The unit tests run the corpus, too.
 #![expect(clippy::missing_panics_doc, reason = "a fuzz target fails by a loud panic")]
 
 use kbmfa_proto::login::{FirstFactor, KEY_BYTES_MAX, Phase};
@@ -13,7 +14,8 @@ use crate::facts::Facts;
 use crate::procfs::{self, Process};
 use crate::ssh::{self, Ends, Publickey};
 
-/// `pam.toml`. One that is accepted names a server, nests its times and leaves nothing to chance.
+/// `pam.toml`. An accepted file names a server, its times nest, all its paths are absolute, and it lets in
+/// without a server only if it says so.
 pub fn pam_toml(bytes: &[u8]) {
     let Ok(text) = str::from_utf8(bytes) else { return };
     let config = match Config::parse(Path::new("pam.toml"), text) {
@@ -29,12 +31,13 @@ pub fn pam_toml(bytes: &[u8]) {
     let ca = if let Ca::File(path) = &config.ca { path } else { Path::new("/") };
     assert!([ca, &config.credential, &config.spool].into_iter().all(Path::is_absolute), "a relative path");
     assert!(config.claims.is_none_or(|name| !name.is_claimed()), "claimed twice");
-    // TOML can spell a letter by its number.
+    // TOML can write a letter as a number.
     let says_allow = text.contains("allow") || text.contains('\\');
     assert!(config.on_unreachable == OnUnreachable::Deny || says_allow, "let in by nobody's word");
 }
 
-/// The words on the module's line, each on a line here. Only the known ones are taken, each for what it says.
+/// The words on the module's line, one in each line of the input. Only known words are accepted, each with
+/// its own meaning.
 pub fn module_arguments(bytes: &[u8]) {
     let lines = bytes.split(|byte| *byte == b'\n').filter(|line| !line.is_empty());
     let Ok(words) = lines.map(CString::new).collect::<Result<Vec<_>, _>>() else { return };
@@ -65,8 +68,8 @@ pub fn module_arguments(bytes: &[u8]) {
     assert!(args.config.is_absolute() && words.iter().filter_map(|word| config(word)).count() <= 1);
 }
 
-/// `SSH_CONNECTION`, and below its line `SSH_AUTH_INFO_0`. A key is told as sshd told it, short and visible; without
-/// one the auth phase has no first factor.
+/// The first line is `SSH_CONNECTION`, the rest is `SSH_AUTH_INFO_0`. A key is passed on as sshd reported it,
+/// short and visible. Without a key the auth phase has no first factor.
 pub fn ssh_environment(bytes: &[u8]) {
     let Ok(text) = str::from_utf8(bytes) else { return };
     let (first, rest) = text.split_once('\n').unwrap_or((text, ""));
@@ -91,8 +94,8 @@ pub fn ssh_environment(bytes: &[u8]) {
     assert!(!matches!(proven, Ok(FirstFactor::Stack)), "nobody vouched");
 }
 
-/// `/proc/PID/stat`, and below its line where a descriptor leads. Whatever a program is called, its parent, session
-/// and start are the kernel's.
+/// `/proc/PID/stat`, and in the last line the target of a descriptor. No program name can change the parsed
+/// parent, session and start time.
 pub fn proc_files(bytes: &[u8]) {
     let text = String::from_utf8_lossy(bytes);
     let (stat, link) = text.rsplit_once('\n').unwrap_or((&text, ""));

@@ -1,4 +1,4 @@
-//! Identifies the computer, so that the server notices when a machine was cloned together with its
+//! Identifies the computer, so that the server notices a machine that was cloned together with its
 //! credential.
 //!
 //! machine-id(5) asks programs to keep the machine id private, and to hash it with a key of their own.
@@ -14,8 +14,8 @@ use crate::procfs::Proc;
 /// Where systemd and D-Bus keep the machine id.
 pub const MACHINE_ID: &str = "/etc/machine-id";
 
-/// A key of our own, as for `sd_id128_get_machine_app_specific`, so that the hash differs from those of other
-/// programs.
+/// Identifies kbmfa in each hash, as `sd_id128_get_machine_app_specific` does it, so that the hash differs from
+/// those of other programs.
 const APPLICATION: &[u8; 16] = b"kbmfa host id v1";
 
 /// The hashes of this computer; `None` without a machine id, as in a container or during the first boot.
@@ -27,7 +27,7 @@ pub fn read(machine_id: &Path, proc: &Proc) -> Option<Host> {
     is_set.then(|| Host { machine: hash(machine), boot: hash(&boot) })
 }
 
-/// HMAC-SHA256 under the id, cut to 128 bits.
+/// HMAC-SHA256 of [`APPLICATION`] with the id as the key, cut to 128 bits.
 fn hash(id: &str) -> HostHash {
     let key = hmac::Key::new(hmac::HMAC_SHA256, id.as_bytes());
     let tag = hmac::sign(&key, APPLICATION);

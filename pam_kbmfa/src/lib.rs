@@ -1,7 +1,8 @@
-//! The PAM module: six entry points that read their arguments, catch every panic and return a code.
+//! The PAM module: six entry points. Each reads its arguments, catches every panic and returns a code.
 //!
-//! One file for each step, in reading order. Nothing here may print, leave a thread, a signal handler or an
-//! open descriptor behind, or end in success without a fresh approval; `outcome` holds the one exception.
+//! There is one file for each step, in reading order. Nothing here may print, or leave a thread, a signal
+//! handler or an open descriptor behind. Nothing may succeed without a fresh approval; `outcome` has the one
+//! exception.
 
 #![allow(missing_docs, reason = "only kbmfa-host uses the public items, and their names are clear")]
 
@@ -19,7 +20,7 @@ mod server;
 mod ssh;
 mod sys;
 
-// The code that reads a machine's files and the module's arguments is public for `kbmfa-host` only, so that
+// The code that reads a machine's files and the module's arguments is public only for `kbmfa-host`, so that
 // both agree.
 pub mod args;
 pub mod clock;
@@ -47,7 +48,7 @@ use crate::pam::{Handle, Level, Pam};
 
 struct Module;
 
-/// The six C symbols.
+/// The six symbols that libpam looks up.
 mod symbols {
     use super::Module;
     ::pam::pam_hooks!(Module);
@@ -66,7 +67,8 @@ impl PamHooks for Module {
         guarded(pamh, &args, flags, Phase::Session)
     }
 
-    // Called for every login, also without a call of ours before: there is nothing to do or to refuse.
+    // libpam calls this for every login, even if it called no other entry point before. There is nothing to
+    // do or to refuse.
     fn sm_setcred(_: &mut PamHandle, _: Vec<&CStr>, _: PamFlag) -> PamResultCode {
         PamResultCode::PAM_SUCCESS
     }
@@ -79,7 +81,7 @@ impl PamHooks for Module {
                 attempt::close(&mut Handle::new(pamh, true, args.debug), &args);
             }
         };
-        // The session is over, whether or not the report was sent.
+        // Succeeds even if the report was not sent, because the session is over.
         let _ = panics::catch(close);
         PamResultCode::PAM_SUCCESS
     }
@@ -89,13 +91,13 @@ impl PamHooks for Module {
             let handle = Handle::new(pamh, true, false);
             handle.log(Level::Error, "this module does not work on a password line");
         };
-        // Refused even if the log line cannot be written.
+        // Refuses even if the log line cannot be written.
         let _ = panics::catch(log);
         PamResultCode::PAM_SERVICE_ERR
     }
 }
 
-/// Runs one phase; a panic in it is logged and refused.
+/// Runs one phase. A panic is logged, and the login is refused.
 fn guarded(pamh: &mut PamHandle, args: &[&CStr], flags: PamFlag, phase: Phase) -> PamResultCode {
     let outcome = panics::catch(|| {
         let args = Args::parse(args);

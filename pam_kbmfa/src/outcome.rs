@@ -1,7 +1,7 @@
-//! The ways in which a login can end, and for each the PAM code and the sentence for the person.
+//! The outcomes of a login, and for each the PAM code and the sentence for the person.
 //!
-//! Everything fails closed. The one place in the project where a login may go on without an approval is
-//! marked in [`Outcome::code`]; nothing may be added beside it.
+//! Everything fails closed. In the whole project a login can succeed without an approval at one place only,
+//! which is marked in [`Outcome::code`]. Nothing may be added beside it.
 
 use kbmfa_proto::login::Phase;
 use kbmfa_proto::names::LoginId;
@@ -10,8 +10,8 @@ use pam::constants::PamResultCode;
 use std::fmt;
 use std::time::Instant;
 
-/// The sentence after a successful dry run. No login has it, so `kbmfa-host doctor` recognises the module by it, also one of
-/// another version: it never changes.
+/// The sentence after a successful dry run. `kbmfa-host doctor` recognises a working module of any version by
+/// it, because no login has this sentence. So it never changes.
 pub const DRY_RUN_DONE: &str = "The rehearsal went well. Nobody is let in.";
 
 /// `on_unreachable` in pam.toml: what to do when no server can be reached.
@@ -89,7 +89,7 @@ impl Outcome {
         }
     }
 
-    /// The sentence for the person, unless the server sent one.
+    /// The sentence for the person, for when the server sent none.
     pub fn sentence(self) -> Option<&'static str> {
         Some(match self {
             Self::Denied => "Your login was denied.",
@@ -121,8 +121,8 @@ impl Outcome {
         matches!(self, Self::Approved | Self::Unreachable(OnUnreachable::Allow))
     }
 
-    /// True if the module stopped waiting while the login may still be pending at the server and approvers
-    /// may still see its ask.
+    /// True if the module stopped waiting while the login may still be pending at the server, so that
+    /// approvers may still see its ask.
     pub fn abandons(self) -> bool {
         matches!(self, Self::HungUp | Self::TimedOut | Self::Fault)
     }
@@ -165,7 +165,7 @@ pub struct End {
     pub say: Option<SafeText>,
     /// The login's id at the server, if it was opened.
     pub login: Option<LoginId>,
-    /// Earliest time at which the server looked the decision up; none without a decision of the server.
+    /// Earliest time at which the server looked the decision up; `None` if the server decided nothing.
     pub as_of: Option<Instant>,
 }
 

@@ -1,7 +1,7 @@
 //! What a login needs from PAM, as a trait, and its implementation with pam-bindings.
 //!
-//! Every text is cleaned before it is passed on. A text that cannot be displayed is dropped; that never
-//! decides a login.
+//! Every text is cleaned before it is passed on. A text that cannot be displayed is dropped, which never
+//! affects the decision.
 
 use kbmfa_proto::text::SafeText;
 use pam::constants::{PAM_ERROR_MSG, PAM_TEXT_INFO};
@@ -25,7 +25,7 @@ pub(crate) enum Level {
     Debug,
 }
 
-/// A PAM item. libpam has its value from the application.
+/// A PAM item that the application sets.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Item {
     Service,
@@ -129,7 +129,7 @@ impl Pam for Handle<'_> {
             Tone::Error => PAM_ERROR_MSG,
         };
         if let (false, Ok(Some(conversation))) = (self.silent, self.pamh.get_item::<Conv<'_>>()) {
-            // Errors are ignored: some applications report one although they have shown the text.
+            // Errors are ignored, because some applications return one although they have shown the text.
             let _ = conversation.send(style, text.as_str());
         }
     }

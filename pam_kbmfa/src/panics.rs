@@ -1,13 +1,13 @@
-//! Turns panics into a text for the log. No part of a panic may reach standard error, which belongs to sshd,
-//! and no panic may unwind into C.
+//! Turns a panic into a text for the log. No panic may write to standard error, which belongs to sshd, and
+//! none may unwind into C.
 
 use std::panic::{self, AssertUnwindSafe, PanicHookInfo};
 use std::sync::Mutex;
 
-/// Place and reason of the last panic.
+/// Place and message of the last panic.
 static LAST: Mutex<String> = Mutex::new(String::new());
 
-/// Runs `body`; if it panics, returns the place and the reason.
+/// Runs `body`. If it panics, returns the place and the message.
 pub(crate) fn catch<T>(body: impl FnOnce() -> T) -> Result<T, String> {
     // This sets the hook of the standard library linked into this module; the host program's is not changed.
     panic::set_hook(Box::new(note));
@@ -18,7 +18,7 @@ pub(crate) fn catch<T>(body: impl FnOnce() -> T) -> Result<T, String> {
     })
 }
 
-/// Keeps the text and takes no backtrace: reading debug information can take seconds and megabytes.
+/// Stores the place and message, but no backtrace: reading debug information can take seconds and megabytes.
 fn note(info: &PanicHookInfo<'_>) {
     if let Ok(mut last) = LAST.try_lock() {
         *last = info.to_string().replace('\n', " ");

@@ -39,7 +39,8 @@ fn connected_to(client: SocketAddr, fd: RawFd) -> io::Result<Option<OwnedFd>> {
     Ok(leads_there.then(|| socket.into()))
 }
 
-/// sshd listening on `::` sees an IPv4 client as `::ffff:192.0.2.1`, but writes `192.0.2.1`.
+/// Compares two addresses. sshd that listens on `::` sees an IPv4 client as `::ffff:192.0.2.1`, but writes
+/// `192.0.2.1`.
 fn same(one: SocketAddr, other: SocketAddr) -> bool {
     one.port() == other.port() && one.ip().to_canonical() == other.ip().to_canonical()
 }

@@ -1,9 +1,9 @@
-//! Notices when a person who waits at sudo, su or login, without an ssh connection, leaves.
+//! Notices when a person leaves who waits at sudo, su or login without an ssh connection.
 //!
-//! No ssh client's socket shows that, so everything that ends when the person leaves is watched: their
-//! terminal, the process that started this one, the leader of their session and its parent (sshd, for ssh
-//! without a terminal), both ends of the streams that could show them anything, and the signals that
-//! interrupt a program. What is missing when the wait begins is not watched.
+//! There is no ssh client's socket to watch. Instead, everything that ends when the person leaves is watched:
+//! their terminal, the process that started this one, the leader of their session and its parent (sshd, for
+//! ssh without a terminal), both output streams, and the signals that interrupt a program. What is missing
+//! when the wait begins is not watched.
 
 use kbmfa_proto::client::Presence;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
@@ -55,9 +55,9 @@ fn terminals() -> Vec<OwnedFd> {
     controlling.into_iter().chain(input).collect()
 }
 
-/// The parent, the session's leader, and the leader's parent. Left out are this process, process 1, which
-/// adopts orphans, and processes outside this pid namespace. The leader is read from `/proc`, because
-/// `getsid(2)` returns 0 for one outside, which no `Pid` can hold.
+/// The parent, the session's leader, and the leader's parent. Not included are this process, process 1, which
+/// adopts orphans, and processes outside this pid namespace. The leader is read from `/proc`, because for one
+/// outside the namespace `getsid(2)` returns 0, which `Pid` cannot hold.
 fn processes(proc: &Proc, parent: Option<Pid>) -> Vec<OwnedFd> {
     let own = getpid();
     let leader = proc.process(number(own)).ok().and_then(|process| pid(process.session));
@@ -75,14 +75,14 @@ fn pid(number: u32) -> Option<Pid> {
     Pid::from_raw(i32::try_from(number).ok()?)
 }
 
-/// Standard output and error, or none if both are closed already at the start: some programs are started that
-/// way.
+/// Standard output and error. None if both are closed already at the start, because some programs are started
+/// that way.
 fn read(outputs: Vec<OwnedFd>) -> Vec<OwnedFd> {
     if nobody_reads(&outputs) { Vec::new() } else { outputs }
 }
 
-/// True if both outputs are pipes or sockets whose other ends are closed. One alone is normal:
-/// `sudo cmd | true`.
+/// True if both outputs are pipes or sockets whose other ends are closed. If only one is closed, the person
+/// may still be there: `sudo cmd | true`.
 fn nobody_reads(outputs: &[OwnedFd]) -> bool {
     let mut polled: Vec<PollFd<'_>> = outputs.iter().map(|fd| PollFd::new(fd, PollFlags::empty())).collect();
     let closed = PollFlags::HUP | PollFlags::ERR;

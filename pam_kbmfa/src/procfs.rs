@@ -1,11 +1,11 @@
-//! Facts from `/proc`: a process's parent and start time, and its sockets.
+//! Reads facts from `/proc`: a process's parent, session and start time, and its sockets.
 
 use std::fs;
 use std::io;
 use std::os::fd::RawFd;
 use std::path::{Path, PathBuf};
 
-/// The kernel's login uid for processes without a login: `(uid_t) -1`.
+/// The login uid of a process without a login, as the kernel reports it: `(uid_t) -1`.
 const NEVER_SET: u32 = u32::MAX;
 
 /// `/proc`, or a model of it in a test.
@@ -18,10 +18,10 @@ pub struct Proc {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Process {
     pub pid: u32,
-    /// 0 if it is outside this process's pid namespace, for example when `docker exec` or `nsenter` started
-    /// this one.
+    /// 0 if it is outside this process's pid namespace: for example, if `docker exec` or `nsenter` started
+    /// this process.
     pub parent: u32,
-    /// The process that leads its session; 0 as for the parent.
+    /// The process that leads its session; 0 in the same cases as `parent`.
     pub session: u32,
     /// Clock ticks since boot; distinguishes it from a later process with the same pid.
     pub start: u64,

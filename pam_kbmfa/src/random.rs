@@ -5,7 +5,7 @@
 #[error("the kernel returned no random bytes")]
 pub struct NoRandomness;
 
-/// `N` random bytes, fit for secrets.
+/// `N` random bytes, good enough for secrets.
 pub fn bytes<const N: usize>() -> Result<[u8; N], NoRandomness> {
     let mut bytes = [0; N];
     let provider = kbmfa_proto::client::provider();

@@ -1,8 +1,8 @@
-//! Reports to the server what followed a login: a session opened or closed, or somebody let in without the
-//! server.
+//! Reports to the server what happened after a login: a session was opened or closed, or somebody was let in
+//! without the server.
 //!
-//! A report takes at most [`REPORT_TIME`], is never displayed, and decides nothing. One that cannot be sent
-//! in that time goes into the spool and is sent with the next login.
+//! A report takes at most [`REPORT_TIME`], displays nothing and decides nothing. If it cannot be sent in that
+//! time, it goes into the spool, and a later login sends it.
 
 use kbmfa_proto::client::Error;
 use kbmfa_proto::login::{Connection, OpenLogin, SshConnection};
@@ -33,7 +33,7 @@ use crate::ssh::{Origin, Publickey};
 /// Longest time for reports during one call by PAM.
 pub(crate) const REPORT_TIME: Duration = Duration::from_millis(300);
 
-/// The addresses to send reports to, most likely first, and the deadline.
+/// Sends reports: the addresses, most likely first, and the deadline.
 pub(crate) struct ReportSender<'a, A, C> {
     pub(crate) addresses: Vec<&'a A>,
     pub(crate) clock: &'a C,
@@ -79,7 +79,7 @@ fn origin(
         pam.log(Level::Warning, "SSH_CONNECTION has a value that sshd never writes");
     }
     let leads_there = |ssh: &SshConnection| matches!(peer::find(&Proc::default(), ssh.client), Ok(Some(_)));
-    // When a session closes, the socket may have lost its peer.
+    // When a session closes, the socket's peer may be gone.
     let found = told.filter(|ssh| event == SessionEvent::Closed || leads_there(ssh));
     if let (Some(ssh), None) = (told, found) {
         let client = ssh.client;
@@ -92,7 +92,7 @@ fn origin(
     found
 }
 
-/// `log_only` in the session phase: reports that the session was opened or closed.
+/// `log_only` in the session phase: reports that a session was opened or closed.
 pub(crate) fn session(pam: &mut impl Pam, event: SessionEvent, args: &Args, facts: &Facts, start: Instant) {
     guarded(pam, |pam| match try_session(pam, event, args, facts, start + REPORT_TIME) {
         Ok(()) => {}
@@ -125,7 +125,8 @@ fn try_session(
     Ok(())
 }
 
-/// Hang-ups are not watched: when a session closes the ssh client is gone, and the report must still be sent.
+/// Connects without watching for a hang-up: when a session closes the ssh client is gone, and the report must
+/// still be sent.
 fn connect(config: &Config) -> Result<Vec<Https>, String> {
     let access = Rc::new(Access::read(config).map_err(|faults| join(&faults))?);
     let targets = config.targets.iter().cloned();
@@ -138,7 +139,7 @@ fn join<T: ToString>(faults: &[T]) -> String {
     faults.iter().map(T::to_string).collect::<Vec<_>>().join("; ")
 }
 
-/// Sends a report, and then the spooled ones; spools it if it cannot be sent.
+/// Sends a report, and then those in the spool. Spools the report if it cannot be sent.
 fn deliver<A: Post, C: Clock>(
     pam: &impl Pam,
     desk: &ReportSender<'_, A, C>,
@@ -151,8 +152,8 @@ fn deliver<A: Post, C: Clock>(
     }
 }
 
-/// After a login has ended: sends spooled reports if a server has just answered, and spools the alarm if
-/// somebody was let in without a server.
+/// After a login: sends spooled reports if a server has just answered, and spools the alarm if somebody was
+/// let in without a server.
 pub(crate) fn after_login<A: Post, C: Clock>(
     pam: &mut impl Pam,
     addresses: Vec<&A>,
@@ -172,14 +173,14 @@ pub(crate) fn after_login<A: Post, C: Clock>(
     });
 }
 
-/// A failing report must not change the result of the call.
+/// Catches panics, because a failing report must not change the result of the call.
 fn guarded<P: Pam>(pam: &mut P, work: impl FnOnce(&mut P)) {
     if let Err(panic) = panics::catch(|| work(&mut *pam)) {
         pam.log(Level::Critical, &format!("a report failed after a fault: {panic}"));
     }
 }
 
-/// Sends spooled reports, as far as time allows.
+/// Sends reports from the spool until it is empty or the time is up.
 fn empty<A: Post, C: Clock>(pam: &impl Pam, desk: &ReportSender<'_, A, C>, path: &Path) {
     let spool = match Spool::open(path) {
         Ok(Some(spool)) => spool,
@@ -229,8 +230,8 @@ fn of_facts(pam: &mut impl Pam, event: SessionEvent, facts: &Facts) -> Result<Se
     let user = UserName::try_from(facts.user.clone().unwrap_or_default()).map_err(|bad| bad.to_string())?;
     let Resolved { user, typed, uid, .. } = account::resolve(pam, user).map_err(|bad| bad.to_string())?;
     let proc = Proc::default();
-    // When a session closes, the socket may have lost its peer. The process that opens and closes sessions is
-    // the connection's own, so its id is the same.
+    // When a session closes, the socket's peer may be gone. The process that opens and closes sessions
+    // belongs to the connection alone, so the id stays the same.
     let inode = facts.ssh.and_then(|ssh| peer::find(&proc, ssh.client).ok().flatten()).map(|peer| peer.inode);
     let (connection, _) = connection::identify(&proc, std::process::id(), facts.ssh, inode);
     let key = match &facts.publickey {

@@ -1,7 +1,7 @@
-//! The server as a login sees it: fail-over between every address of every server.
+//! The server as a login sees it: fails over between all addresses of all servers.
 //!
-//! A server counts as unreachable only if no address gave a TCP connection. One that can be reached and then
-//! fails never counts as unreachable.
+//! Only if no address gave a TCP connection, the server counts as unreachable. A server that is reached and
+//! then fails does not.
 
 use kbmfa_proto::client::Error;
 use kbmfa_proto::login::{LoginReply, OpenLogin};
@@ -18,8 +18,8 @@ pub(crate) use https::Https;
 use crate::clock::Clock;
 use crate::config::ADDRESS_TIME;
 
-/// Longest time that the server is asked to hold one poll; below its own limit, and below common idle limits
-/// of network devices.
+/// Longest time that the server is asked to hold one poll, in seconds. It is less than the server's own
+/// limit, and less than common idle limits of network devices.
 const HOLD_MAX_S: u64 = 25;
 
 /// Longest time to cancel a login at the server. The deadline of a login includes it.
@@ -38,12 +38,12 @@ pub(crate) enum Failure {
     HungUp,
 }
 
-/// The server's reply, and its earliest possible time.
+/// The server's reply, with the earliest time at which it can have been true.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct TimedReply {
     pub(crate) reply: LoginReply,
-    /// The server looked it up at this moment or later. After a process was stopped, replies in its socket
-    /// may be much older than the moment at which it reads them.
+    /// The server looked the login up at this moment or later. If the process was stopped, a reply in its
+    /// socket may be much older than the moment at which it is read.
     pub(crate) as_of: Instant,
 }
 
@@ -70,14 +70,14 @@ pub(crate) trait Address {
     fn call(&self, path: &str, call: Call<'_>, time: Duration) -> Result<LoginReply, Error>;
 }
 
-/// Reports of sessions for one call.
+/// Session reports to send in one call.
 #[derive(Debug, Clone, Copy)]
 pub(crate) enum ReportBatch<'a> {
     One(&'a SessionReport),
     Kept(&'a Reports<Box<RawValue>>),
 }
 
-/// One address of one server, as reports see it.
+/// One address of one server, for reports.
 pub(crate) trait Post {
     fn post(&self, handover: ReportBatch<'_>, time: Duration) -> Result<Taken, Error>;
 }
@@ -89,7 +89,7 @@ pub(crate) struct Failover<A, C> {
     path: String,
     /// The address that is tried first: the one that answered last.
     first: usize,
-    /// Whether it answered the last call, so that it may hold the next one.
+    /// Whether that address answered the last call. If so, it may hold the next one.
     warm: bool,
 }
 
@@ -121,8 +121,8 @@ impl<A: Address, C: Clock> Failover<A, C> {
                 }
                 Err(error) => tally.add(call, error)?,
             }
-            // The first call to a new address does not ask it to hold the poll, so that a dead one is
-            // noticed.
+            // The first call to another address does not ask it to hold the poll, so that a dead server is
+            // noticed soon.
             if let Call::Wait { hold_s } = &mut call {
                 *hold_s = 0;
             }
@@ -133,12 +133,13 @@ impl<A: Address, C: Clock> Failover<A, C> {
 }
 
 impl<A: Address, C: Clock> Server for Failover<A, C> {
-    /// A broken connection may or may not have delivered the request; opening the login again has no effect.
+    /// Opens the login. A broken connection may or may not have delivered the request; opening the same login
+    /// again has no effect.
     fn open(&mut self, login: &OpenLogin, until: Instant) -> Result<TimedReply, Failure> {
         match self.round(Call::Open(login), until) {
             Err(Failure::Passing(_)) => {
                 self.round(Call::Open(login), until).map_err(|failure| match failure {
-                    // A server was reached a moment ago.
+                    // A server was reached a moment ago, so this is temporary.
                     Failure::Unreachable(why) => Failure::Passing(why),
                     other => other,
                 })
@@ -155,19 +156,20 @@ impl<A: Address, C: Clock> Server for Failover<A, C> {
 
     fn cancel(&mut self) {
         let until = self.clock.now() + CANCEL_TIME;
-        // If this fails, the server notices by itself when the polls stop.
+        // If this fails, the server notices that the polls have stopped.
         let _ = self.round(Call::Cancel, until);
     }
 }
 
-/// Earliest moment at which the server looked this up: the start of the call plus the time that the server
-/// held it.
+/// Earliest moment at which the server looked this up: the start of the call plus the time for which the
+/// server held it.
 fn as_of(reply: &LoginReply, asked: Instant, now: Instant) -> Instant {
     let held = Duration::from_millis(reply.held_ms.unwrap_or(0));
     asked.checked_add(held).map_or(now, |as_of| as_of.min(now))
 }
 
-/// An address gets the usual time, but no more than an equal share of what is left for all remaining ones.
+/// The time for one address: the usual time, or an equal share of what is left for it and the remaining
+/// addresses, if that is less.
 fn time_for(call: Call<'_>, left: Duration, addresses: usize) -> Duration {
     let share = left / u32::try_from(addresses).unwrap_or(u32::MAX);
     match call {
@@ -182,7 +184,7 @@ struct Tally {
     unconnected: usize,
     untrusted: usize,
     broken: usize,
-    /// The most informative error so far: one from a server that was reached.
+    /// The error that explains most: one from a server that was reached, if any.
     why: Option<String>,
 }
 

@@ -1,7 +1,7 @@
 //! The spool: reports that could not be sent, one file each, in a directory that only root can read.
 //!
-//! A file appears whole or not at all, so a process that dies at any point leaves nothing to clean up. Files
-//! are not synced: a crash of the machine can lose reports of its last seconds, never a login.
+//! A file appears whole or not at all, so a process that dies leaves nothing invalid. Files are not synced: a
+//! crash of the machine can lose reports of its last seconds, but never affects a login.
 
 use kbmfa_proto::names::ReportId;
 use kbmfa_proto::session::{
@@ -22,19 +22,19 @@ use std::str::FromStr;
 use crate::files::{self, Kind};
 use crate::sys;
 
-/// Most reports kept; beyond that the oldest is dropped for each new one, alarms last.
+/// Maximum number of stored reports. Beyond it each new one replaces the oldest; alarms are dropped last.
 const KEPT_MAX: usize = 256;
 
-/// Most directory entries that are read.
+/// Maximum number of directory entries that are read.
 const ENTRIES_MAX: usize = 4 * KEPT_MAX;
 
 /// Age in microseconds after which a partly written file is left over from a crash.
 const STALE_US: u64 = 60_000_000;
 
-/// Bytes of a body for the JSON around the reports.
+/// Bytes that the JSON around the reports takes in a body.
 const FRAME_BYTES: usize = r#"{"reports":[]}"#.len();
 
-/// Why the spool cannot be used, or one file of it.
+/// Why the spool, or one file in it, cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     #[error("{0}")]
@@ -55,7 +55,7 @@ impl From<Errno> for Error {
     }
 }
 
-/// The directory, open: it cannot be swapped between check and use.
+/// The open directory. It cannot be swapped between check and use.
 #[derive(Debug)]
 pub struct Spool {
     dir: OwnedFd,
@@ -69,7 +69,7 @@ pub struct Batch {
     files: Vec<Name>,
 }
 
-/// The fields of a report that the spool reads.
+/// The fields of a report that the spool needs.
 #[derive(Deserialize)]
 struct Head {
     id: ReportId,
@@ -95,13 +95,13 @@ impl Spool {
         }
     }
 
-    /// Opens the spool at `path`, and creates it if necessary.
+    /// Opens the spool at `path`. Creates it if it does not exist.
     pub fn make(path: &Path) -> Result<Self, Error> {
         DirBuilder::new().recursive(true).mode(0o700).create(path)?;
         Self::open(path)?.ok_or_else(|| Error::Io(io::ErrorKind::NotFound.into()))
     }
 
-    /// Stores a report, and returns how many older ones were dropped; the report contains that number.
+    /// Stores a report. Returns how many older ones were dropped, and writes that number into the report.
     pub fn keep(&self, mut report: SessionReport) -> Result<u64, Error> {
         let mut kept = self.names()?;
         kept.sort_by_key(|name| (name.alarm, name.clone()));
@@ -113,14 +113,14 @@ impl Spool {
         report.key = report.key.filter(|key| key.len() <= KEPT_KEY_BYTES_MAX);
         let text = serde_json::to_vec(&report).map_err(io::Error::from)?;
         self.write(&Name::of(&report), &text)?;
-        // Removed last: a crash before this counts some that are not lost, but never loses one that is not
-        // counted.
+        // Removed last: after a crash some reports may be counted as lost that are not, but no lost one is
+        // missing in the count.
         self.remove_all(victims);
         Ok(lost)
     }
 
-    /// The oldest reports, as many as fit into one request. Invalid files are removed, and named in
-    /// `complaints`.
+    /// The oldest reports, as many as fit into one request. Removes invalid files, and adds a line about each
+    /// to `complaints`.
     pub fn batch(&self, complaints: &mut Vec<String>) -> Result<Batch, Error> {
         let mut batch = Batch { reports: Reports { reports: Vec::new() }, files: Vec::new() };
         let mut room = REPORTS_BYTES_MAX - FRAME_BYTES;
@@ -131,7 +131,7 @@ impl Spool {
                 break;
             }
             let report = match self.read(&name) {
-                // The process of another login has just sent it.
+                // The process of another login has sent and removed it.
                 Err(Error::Io(error)) if error.kind() == io::ErrorKind::NotFound => continue,
                 Err(error) => {
                     complaints.push(format!("{name} is removed: {error}"));
@@ -140,7 +140,7 @@ impl Spool {
                 }
                 Ok((report, _)) => report,
             };
-            // With the comma after it.
+            // The comma after it is included.
             let bytes = report.get().len() + 1;
             if bytes > room {
                 break;
@@ -152,7 +152,7 @@ impl Spool {
         Ok(batch)
     }
 
-    /// Removes reports that the server has taken.
+    /// Removes reports that the server has accepted.
     pub fn handed_in(&self, batch: &Batch) {
         self.remove_all(&batch.files);
     }
@@ -203,7 +203,7 @@ impl Spool {
         }
     }
 
-    /// A report that cannot be removed is sent again, which has no effect.
+    /// Removes a report. If that fails it is sent again, which has no effect.
     fn remove(&self, name: &str) {
         let _ = unlinkat(&self.dir, name, AtFlags::empty());
     }
@@ -212,7 +212,8 @@ impl Spool {
 /// Prefix of a partly written file's name.
 const HALF: &str = ".half-";
 
-/// A file's name: the time, so that names sort by age, the report's id, and whether it is an alarm.
+/// The name of a report's file: its time, so that names sort by age, the report's id, and whether it is an
+/// alarm.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 struct Name {
     at_us: u64,
@@ -245,12 +246,12 @@ impl FromStr for Name {
             _ => return Err(()),
         };
         let name = Self { at_us: at_us.parse().map_err(|_| ())?, id: id.parse().map_err(|_| ())?, alarm };
-        // Only the canonical spelling is accepted, so that a name that was parsed can be built again.
+        // Accepts only the canonical spelling, so that the name can be built again from its parts.
         if name.to_string() == text { Ok(name) } else { Err(()) }
     }
 }
 
-/// Whether this name is one that the module gives to files of the spool, complete or partly written.
+/// Whether the module gives such a name to files in the spool, whole or partly written.
 pub fn is_ours(name: &str) -> bool {
     name.strip_prefix(HALF).unwrap_or(name).parse::<Name>().is_ok()
 }

@@ -1,19 +1,19 @@
-//! Parses the values that sshd puts into PAM's environment. Pure. sshd wrote these texts, but parts of them
+//! Parses the values that sshd puts into PAM's environment. Pure. sshd writes these texts, but parts of them
 //! come from the network.
 
 use kbmfa_proto::login::{KEY_BYTES_MAX, SshConnection};
 use std::net::{IpAddr, SocketAddr};
 
-/// The authentication that sshd reports in `SSH_AUTH_INFO_0`.
+/// The public key authentication that sshd reports in `SSH_AUTH_INFO_0`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Publickey {
-    /// With this key: `algorithm base64`.
+    /// The key, as `algorithm base64`.
     Told(String),
-    /// With a key that cannot be passed on: too long, or not in the usual format.
+    /// A key that cannot be passed on: too long, or not in the usual format.
     Unsupported,
 }
 
-/// A login's origin, from before others could change PAM's environment.
+/// The origin of a login, read before others could change PAM's environment.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Origin(pub(crate) Option<SshConnection>);
 
@@ -26,7 +26,7 @@ pub(crate) enum Ends {
     Unknown,
     /// Both addresses.
     Known(SshConnection),
-    /// A value that sshd never writes: somebody else has set it.
+    /// A value that sshd never writes, so somebody else has set it.
     Malformed,
 }
 
@@ -54,13 +54,14 @@ fn ends(text: &str) -> Option<SshConnection> {
 }
 
 fn end(address: &str, port: &str) -> Option<SocketAddr> {
-    // A link-local address carries the interface's name, which does not cross the wire.
+    // A link-local address contains the interface's name, which only this computer understands.
     let (address, _interface) = address.split_once('%').unwrap_or((address, ""));
     Some(SocketAddr::new(address.parse::<IpAddr>().ok()?, port.parse().ok()?))
 }
 
-/// Whether sshd serves no network connection by `SSH_CONNECTION`: a unix socket (systemd's
-/// `sshd-unix-local`), a vsock or a pipe. sshd writes UNKNOWN, or the path of the socket, for an address.
+/// Whether this `SSH_CONNECTION` is of a connection without network addresses: a unix socket (systemd's
+/// `sshd-unix-local`), a vsock or a pipe. In place of an address sshd writes UNKNOWN, or the path of the
+/// socket.
 fn is_without_addresses(text: &str) -> bool {
     let mut words = text.split(' ');
     let mut no_address = || {

@@ -1,5 +1,5 @@
 //! The few calls to libpam and libc that pam-bindings and the standard library lack, each behind a safe
-//! function. Nothing is decided here, and no pointer leaves this file.
+//! function. This file decides nothing and passes no pointer on.
 #![expect(unsafe_code, reason = "calls into C; the rest of the crate is safe code")]
 
 use pam::module::PamHandle;
@@ -26,8 +26,8 @@ pub(crate) fn syslog(handle: &PamHandle, priority: c_int, text: &CStr) {
     unsafe { pam_syslog(handle, priority, c"%s".as_ptr(), text.as_ptr()) }
 }
 
-/// A variable of PAM's own environment, which is not that of the process. Invalid UTF-8 is replaced, so that
-/// a variable that is set never looks unset.
+/// A variable of PAM's own environment, which is separate from the process's. Invalid UTF-8 is replaced, so
+/// that a variable that is set never looks unset.
 pub(crate) fn getenv(handle: &mut PamHandle, name: &CStr) -> Option<String> {
     // SAFETY: the handle is alive while it is borrowed, and the name ends in a zero byte.
     let value = unsafe { pam_getenv(handle, name.as_ptr()) };
@@ -39,19 +39,19 @@ pub(crate) fn getenv(handle: &mut PamHandle, name: &CStr) -> Option<String> {
     Some(value.to_string_lossy().into_owned())
 }
 
-/// PAM data key of a login's origin. It has the layout's version, because another version of this module may
-/// use another layout.
+/// The PAM data key of a login's origin. It contains the version, because another version of this module may
+/// store another layout.
 const ORIGIN: &str = concat!("kbmfa-origin-", env!("CARGO_PKG_VERSION"));
 
 /// Stores an origin for the lifetime of the handle.
 pub(crate) fn remember(handle: &mut PamHandle, origin: Origin) {
-    // Out of memory: later calls find no origin.
+    // Without memory nothing is stored, and later calls find no origin.
     let _ = handle.set_data(ORIGIN, Box::new(origin));
 }
 
 /// The stored origin.
 pub(crate) fn recall(handle: &PamHandle) -> Option<Origin> {
-    // SAFETY: what is kept under this name is what `remember` keeps there; it is copied here.
+    // SAFETY: under this name only `remember` stores a value, of this type. It is copied here.
     unsafe { handle.get_data::<Origin>(ORIGIN) }.ok().copied()
 }
 
@@ -78,9 +78,9 @@ pub(crate) fn entry_of_uid(handle: &mut PamHandle, uid: u32) -> Option<Entry> {
     entry(found)
 }
 
-/// Copies an entry, which lives as long as the handle.
+/// Copies an entry of libpam's, which is valid as long as the handle.
 fn entry(found: *const libc::passwd) -> Option<Entry> {
-    // SAFETY: null, or an entry of libpam's, which nothing changes while it is copied.
+    // SAFETY: null, or an entry of libpam's, which nothing changes during the copy.
     let found = unsafe { found.as_ref() }?;
     if found.pw_name.is_null() {
         return None;
@@ -90,20 +90,20 @@ fn entry(found: *const libc::passwd) -> Option<Entry> {
     Some(Entry { name: name.to_str().unwrap_or_default().to_owned(), uid: found.pw_uid })
 }
 
-/// The first day on which the account has expired, by the shadow file: days since 1970. `None` if it never does, or the
-/// process may not read that.
+/// The first day on which the account has expired, by the shadow file, in days since 1970. `None` if it never
+/// expires, or the process may not read that file.
 pub(crate) fn expiry_day(handle: &mut PamHandle, name: &str) -> Option<i64> {
     let name = CString::new(name).ok()?;
     // SAFETY: the handle is alive while it is borrowed, and the name ends in a zero byte.
     let found = unsafe { pam_modutil_getspnam(handle, name.as_ptr()) };
-    // SAFETY: null, or an entry of libpam's, which nothing changes while it is read.
+    // SAFETY: null, or an entry of libpam's, which nothing changes during the read.
     let found = unsafe { found.as_ref() }?;
     (found.sp_expire >= 0).then_some(found.sp_expire)
 }
 
 /// The real uid of the process.
 pub(crate) fn real_uid() -> u32 {
-    // SAFETY: takes nothing, touches no memory and cannot fail.
+    // SAFETY: it has no arguments, touches no memory and cannot fail.
     unsafe { libc::getuid() }
 }
 
@@ -112,23 +112,23 @@ pub(crate) fn duplicate(fd: RawFd) -> io::Result<OwnedFd> {
     if fd < 0 {
         return Err(io::ErrorKind::InvalidInput.into());
     }
-    // SAFETY: not -1, and borrowed for the one call that follows: if it is not open, that returns EBADF.
+    // SAFETY: not -1, and borrowed for the next call only. If it is not open, that call returns EBADF.
     let borrowed = unsafe { BorrowedFd::borrow_raw(fd) };
     borrowed.try_clone_to_owned()
 }
 
 /// The effective uid of the process.
 pub(crate) fn effective_uid() -> u32 {
-    // SAFETY: takes nothing, touches no memory and cannot fail.
+    // SAFETY: it has no arguments, touches no memory and cannot fail.
     unsafe { libc::geteuid() }
 }
 
-/// Signals by which a person or their terminal interrupts a program.
+/// Signals by which people, or the end of their terminal, interrupt a program.
 const BREAKS_OFF: [c_int; 4] = [libc::SIGHUP, libc::SIGINT, libc::SIGQUIT, libc::SIGTERM];
 
 /// Blocks, in this thread, the signals in [`BREAKS_OFF`] that the application does not ignore. Dropping it
-/// restores the mask, and the application receives pending signals. Not used in sshd, whose LoginGraceTime
-/// needs its signals.
+/// restores the mask, and the application then receives pending signals. Not used in sshd, whose
+/// LoginGraceTime needs its signals.
 pub(crate) struct HeldSignals {
     before: libc::sigset_t,
     held: Vec<c_int>,
@@ -139,7 +139,7 @@ impl HeldSignals {
         let held: Vec<c_int> = BREAKS_OFF.into_iter().filter(|signal| !is_ignored(*signal)).collect();
         let (mut set, mut before) = (no_signals(), no_signals());
         for signal in &held {
-            // SAFETY: a set that was made above, and a signal's number.
+            // SAFETY: the set was initialised above, and this is the number of a signal.
             unsafe { libc::sigaddset(&raw mut set, *signal) };
         }
         // SAFETY: both sets live as long as the call, which cannot fail for these arguments.
@@ -155,7 +155,7 @@ impl HeldSignals {
 
 impl Drop for HeldSignals {
     fn drop(&mut self) {
-        // SAFETY: the set lives as long as the call; the old mask is not asked for.
+        // SAFETY: the set lives as long as the call. The old mask is not requested.
         unsafe { libc::pthread_sigmask(libc::SIG_SETMASK, &raw const self.before, std::ptr::null_mut()) };
     }
 }
@@ -165,40 +165,40 @@ pub(crate) fn is_pending(signals: &[c_int]) -> bool {
     let mut set = no_signals();
     // SAFETY: the set lives as long as the call, which only writes to it.
     unsafe { libc::sigpending(&raw mut set) };
-    // SAFETY: a set that was filled above, and a signal's number.
+    // SAFETY: the set was filled above, and this is the number of a signal.
     signals.iter().any(|signal| unsafe { libc::sigismember(&raw const set, *signal) } == 1)
 }
 
 fn is_ignored(signal: c_int) -> bool {
     let mut action = std::mem::MaybeUninit::<libc::sigaction>::zeroed();
-    // SAFETY: nothing is changed by it; it writes to the place that lives as long as the call.
+    // SAFETY: the call changes nothing, and writes only to a place that lives as long as the call.
     let told = unsafe { libc::sigaction(signal, std::ptr::null(), action.as_mut_ptr()) };
-    // SAFETY: all zeros are a valid value, and so is what was written over them.
+    // SAFETY: the place was all zeros, which is a valid value, or was written by the call.
     let action = unsafe { action.assume_init() };
     told == 0 && action.sa_sigaction == libc::SIG_IGN
 }
 
 fn no_signals() -> libc::sigset_t {
     let mut set = std::mem::MaybeUninit::zeroed();
-    // SAFETY: it writes to the place that lives as long as the call.
+    // SAFETY: it writes only to a place that lives as long as the call.
     unsafe { libc::sigemptyset(set.as_mut_ptr()) };
-    // SAFETY: all zeros are a valid value, and so is what was written over them.
+    // SAFETY: the place was all zeros, which is a valid value, or was written by the call.
     unsafe { set.assume_init() }
 }
 
-/// Ends the process as a bug in some library might: at once, successfully, with nothing run.
+/// Ends the process at once and successfully without running any handler, as a bug in a library might.
 #[cfg(feature = "faults")]
 pub(crate) fn exit_at_once() -> ! {
     // SAFETY: takes no pointer and does not return.
     unsafe { libc::_exit(0) }
 }
 
-/// Reads a byte behind a block of memory, as a bug in unsafe code might.
+/// Reads a byte beyond a block of memory, as a bug in unsafe code might.
 #[cfg(feature = "faults")]
 #[inline(never)]
 pub(crate) fn read_too_far() -> u8 {
     let block = std::hint::black_box(vec![7; 16]);
     let end = block.as_ptr_range().end;
-    // SAFETY: none: that is the fault. malloc happens to leave this byte readable.
+    // SAFETY: none. This is the injected fault; malloc happens to leave this byte readable.
     unsafe { end.read_volatile() }
 }

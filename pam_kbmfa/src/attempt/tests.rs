@@ -6,10 +6,10 @@ use crate::sys::Entry;
 use std::cell::RefCell;
 use std::ffi::CStr;
 
-/// A fake PAM with given facts, which records texts and log lines.
+/// A fake PAM with given facts. It records texts and log lines.
 #[derive(Default)]
 pub(crate) struct TestPam {
-    /// What the name service knows: a name as typed, the account's own, its uid.
+    /// The name service's accounts: a name as typed, the account's own name, its uid.
     entries: &'static [(&'static str, &'static str, u32)],
     user: Option<&'static str>,
     env: Vec<(&'static CStr, &'static str)>,
@@ -107,7 +107,7 @@ fn the_end_of_a_session_is_logged_without_a_word_to_anybody() {
     assert!(pam.told().is_empty());
 }
 
-/// The first call about a session, and the last, when no socket leads where `SSH_CONNECTION` says.
+/// Reports a session's beginning and end although no socket matches `SSH_CONNECTION`; returns the log lines.
 fn from_nowhere(origin: Option<Origin>) -> Vec<String> {
     let env = vec![(c"SSH_CONNECTION", "198.51.100.9 50000 198.51.100.10 22")];
     let mut pam = TestPam { env, origin, ..alice() };

@@ -1,7 +1,7 @@
 //! Access to a server: the CA list and the credential that pam.toml names. If pam.toml `claims` a name, the
-//! credential is the old tool's `AUTH_TOKEN`, and each login sends a secret of its own with it.
+//! credential is the old tool's `AUTH_TOKEN`, and each login also sends a secret of its own.
 //!
-//! Secrets are wiped from memory when they are dropped, and never printed.
+//! Secrets are never printed, and are wiped from memory when they are dropped.
 
 use kbmfa_proto::caller::Authorization;
 use kbmfa_proto::client::Trust;
@@ -13,7 +13,7 @@ use super::{Ca, Config, Fault};
 use crate::files::{self, Kind};
 use crate::random;
 
-/// Where distributions keep the list of public CAs.
+/// Files in which distributions keep the public CAs.
 const SYSTEM_CAS: [&str; 2] = ["/etc/ssl/certs/ca-certificates.crt", "/etc/pki/tls/certs/ca-bundle.crt"];
 
 /// What the module needs to call a server.
@@ -23,14 +23,14 @@ pub struct Access {
     pub claim: Option<Claim>,
 }
 
-/// Name and secret that go with the `AUTH_TOKEN`.
+/// The name and the secret that are sent with the `AUTH_TOKEN`.
 pub struct Claim {
     name: MachineName,
     secret: Zeroizing<String>,
 }
 
 impl Access {
-    /// Reads both files; the error is every fault in them.
+    /// Reads both files. The error is every fault in them.
     pub fn read(config: &Config) -> Result<Self, Vec<Fault>> {
         let claim = config.claims.as_ref().map(Claim::new).transpose();
         match (read_ca(&config.ca), read_credential(&config.credential), claim) {

@@ -19,7 +19,7 @@ fn parse(text: &str) -> Result<Config, Vec<String>> {
         .map_err(|faults| faults.iter().map(ToString::to_string).collect())
 }
 
-/// The one fault of a short file that names a single server by its address.
+/// The only fault of a short file with one server, given by its address, and this line.
 fn fault(line: &str) -> String {
     let faults = parse(&format!("servers = [\"https://192.0.2.7\"]\n{line}")).unwrap_err();
     assert_eq!(faults.len(), 1, "{faults:?}");

@@ -4,7 +4,7 @@ use rustls::pki_types::ServerName;
 use std::net::IpAddr;
 use std::time::Duration;
 
-/// Port of a server whose URL names none.
+/// Default port of a server's URL.
 const PORT: u16 = 443;
 
 /// A whole number of seconds or minutes, as `75s` or `2m`.

@@ -1,4 +1,4 @@
-//! Whole logins against a scripted server, with a clock that advances only while somebody waits.
+//! Whole logins against a scripted server, with a clock that moves only while the login waits.
 
 use super::*;
 use crate::attempt::tests::TestPam;
@@ -32,7 +32,7 @@ pub(crate) fn open_login() -> OpenLogin {
     }
 }
 
-/// One thing that the login is expected to do next, and what comes of it.
+/// The next call that the login must make, and the result.
 #[derive(Debug)]
 enum Step {
     Open(Result<LoginReply, Failure>),
@@ -46,7 +46,7 @@ enum Step {
 }
 use Step::{Cancel, HangUp, Late, Open, Wait};
 
-/// Server and clock in one: the script, and the time.
+/// Server and clock in one, both driven by the script.
 struct Script {
     steps: VecDeque<Step>,
     clock: TestClock,
@@ -70,7 +70,7 @@ impl Clock for TestClock {
 }
 
 impl Script {
-    /// The current answer is this many milliseconds old.
+    /// The answer with its time: this many milliseconds ago.
     fn heard(&self, ms: u64, answer: Result<LoginReply, Failure>) -> Result<TimedReply, Failure> {
         let as_of = self.clock.now().checked_sub(Duration::from_millis(ms)).unwrap();
         Ok(TimedReply { reply: answer?, as_of })
@@ -223,7 +223,7 @@ fn an_approval_that_is_read_late_is_asked_for_again() {
     assert_eq!(then(30_000, lost_once), Outcome::Approved);
 }
 
-/// A process that stood still beyond its own deadline does not ask any more.
+/// A process that was stopped beyond its deadline asks nothing more.
 #[test]
 fn an_approval_that_is_read_after_the_deadline_lets_nobody_in() {
     let steps = [Open(reply(State::Pending)), Wait(80_000, reply(State::Approved)), Late(70_000), Cancel];
@@ -264,7 +264,7 @@ fn unreachable_is_what_the_configuration_says_and_only_when_opening() {
 fn nobody_waits_beyond_the_deadline() {
     let still = || Wait(25_000, reply(State::Pending));
     check([Open(reply(State::Pending)), still(), still(), still(), Cancel], Outcome::TimedOut);
-    // Gone for good while we wait, even where an unreachable server would let people in.
+    // The server stays down while the login waits, although an unreachable server would let people in.
     let gone = (0..60).map_while(|n| match n {
         0 => Some(Open(reply(State::Pending))),
         // 0.25 + 0.5 + 1 + 36 * 2 seconds of pauses.

@@ -1,4 +1,4 @@
-//! Reports that are sent and reports that are kept, within their time limit.
+//! Which reports are sent and which are kept, and how long that takes.
 
 use super::*;
 use crate::attempt::tests::TestPam;
@@ -9,7 +9,7 @@ use std::cell::{Cell, RefCell};
 use std::net::TcpListener;
 use std::path::PathBuf;
 
-/// A report whose id is made of this byte, made that many microseconds after 1970.
+/// A report with an id of this byte repeated, made this many microseconds after 1970.
 pub(crate) fn report(id: u8, event: SessionEvent) -> SessionReport {
     let connection = Connection { id: "b007.1.2".into(), ssh: None };
     let blank = blank(event, "alice".parse().unwrap(), connection).unwrap();
@@ -28,7 +28,8 @@ impl Clock for TestClock {
     }
 }
 
-/// A server that is there or not, uses up so much of its time, and remembers what it was handed.
+/// An address that can be reached or not, takes this long for a report, and records the number of reports in
+/// each call.
 struct Address<'a> {
     there: bool,
     takes: Duration,
@@ -115,7 +116,7 @@ fn a_slow_server_costs_at_most_the_time_for_reports() {
     let world = World::new();
     world.deliver(1, &[world.address(true, 10_000), world.address(true, 10_000)]);
     assert_eq!((world.kept(), world.clock.now() - world.start), (1, REPORT_TIME));
-    // What is left of the time after a slow report is all that the kept ones get.
+    // The spooled reports get only the time that a slow report leaves.
     let slow = [world.address(true, 200)];
     world.deliver(2, &slow);
     assert_eq!((slow[0].taken.borrow().as_slice(), world.kept()), (&[1][..], 1));
@@ -170,7 +171,7 @@ fn a_login_with_an_empty_spool_sends_nothing() {
 
 #[test]
 fn on_a_real_socket_a_silent_server_costs_no_more() {
-    // The kernel completes connections to it, and nobody ever accepts them.
+    // The kernel completes connections to it, but nobody accepts them.
     let silent = TcpListener::bind("127.0.0.1:0").unwrap();
     let target = Target { host: "127.0.0.1".into(), address: silent.local_addr().unwrap() };
     let trust = Trust::in_pin(Pin::from_sha256([0; 32])).unwrap();
@@ -180,11 +181,11 @@ fn on_a_real_socket_a_silent_server_costs_no_more() {
     let desk = ReportSender { addresses: vec![&address], clock: &clock, until: world.start + REPORT_TIME };
     deliver(&TestPam::default(), &desk, &world.spool, report(1, SessionEvent::Closed));
     assert_eq!(world.kept(), 1);
-    // Far from any other limit that the client has, and loose enough for a busy host.
+    // Far below any other time limit of the client, and loose enough for a busy host.
     assert!(clock.now() - world.start < 8 * REPORT_TIME);
 }
 
-/// A server whose answer is a fault of ours.
+/// A server whose answer makes our own code panic.
 struct Bomb;
 
 impl Post for Bomb {

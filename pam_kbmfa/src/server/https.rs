@@ -1,4 +1,4 @@
-//! Calls one address over HTTPS. It neither retries nor interprets an answer.
+//! Calls one address over HTTPS. It never retries, and passes answers on as they are.
 
 use kbmfa_proto::client::{Client, Error, Method, Target, Watch};
 use kbmfa_proto::login::LoginReply;
@@ -31,7 +31,7 @@ impl Address for Https {
             Call::Wait { hold_s } => {
                 self.client.call(Method::GET, &format!("{path}?wait={hold_s}"), nothing, time)
             }
-            // The ssh client may be gone; that must not end this call.
+            // The ssh client may have left. That must not end the cancellation.
             Call::Cancel => {
                 let Access { trust, .. } = &*self.access;
                 let client = Client::new(&self.target, trust, Some(&self.access.authorization()), None)?;

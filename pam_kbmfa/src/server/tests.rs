@@ -1,4 +1,4 @@
-//! Fail-over: failures that move on to the next address, failures that may pass, and failures that end the
+//! Fail-over: failures after which the next address is tried, temporary failures, and failures that end the
 //! login.
 
 use super::*;
@@ -9,7 +9,7 @@ use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
 use std::io;
 
-/// An address that answers as scripted, and complains about what was not used.
+/// An address that answers by a script, and fails the test if a part of it was not used.
 struct Scripted {
     answers: RefCell<VecDeque<Answer>>,
     times: RefCell<Vec<u64>>,
@@ -61,7 +61,7 @@ impl Drop for Scripted {
     }
 }
 
-/// A clock that stands still.
+/// A clock that does not move.
 struct Stopped(Cell<Instant>);
 
 impl Clock for Stopped {
@@ -98,7 +98,7 @@ fn fleet(scripts: &[&[Answer]]) -> (Failover<Scripted, Stopped>, Instant) {
     (Failover::new(addresses, Stopped(Cell::new(now)), &id()), now + Duration::from_secs(73))
 }
 
-/// What a failure comes to, as one word.
+/// The kind of a result, as one word.
 fn word(result: &Result<TimedReply, Failure>) -> &'static str {
     match result {
         Ok(_) => "answer",
@@ -193,7 +193,7 @@ fn a_poll_is_held_only_where_the_last_call_was_answered() {
     assert_eq!(word(&fleet.wait(until)), "passing");
     assert_eq!(word(&fleet.wait(until)), "answer");
     assert_eq!(word(&fleet.wait(until)), "answer");
-    // Thousands are seconds to hold, the rest seconds to wait for the answer.
+    // The thousands are the seconds to hold, the rest are the seconds to wait for the answer.
     assert_eq!(*fleet.addresses[0].times.borrow(), [5, 5]);
     assert_eq!(*fleet.addresses[1].times.borrow(), [5, 25_030, 5, 25_030]);
 }
@@ -220,9 +220,9 @@ fn a_reply_is_as_old_as_the_call_without_the_time_for_which_the_server_held_it()
     let held = |held_ms| LoginReply { held_ms, ..pending() };
     assert_eq!(as_of(&held(Some(9_000)), asked, after(9_020)), after(9_000));
     assert_eq!(as_of(&held(Some(9_000)), asked, after(39_000)), after(9_000));
-    // An older server does not say it: then it may have answered at once.
+    // An older server does not report it, so it may have answered at once.
     assert_eq!(as_of(&held(None), asked, after(9_020)), asked);
-    // However long it claims to have held it: no reply is younger than the moment at which it is read.
+    // Even if the server claims a longer hold, no reply is younger than the moment at which it is read.
     for too_long in [9_021, u64::MAX] {
         assert_eq!(as_of(&held(Some(too_long)), asked, after(9_020)), after(9_020));
     }

@@ -14,13 +14,13 @@ fn spool() -> (tempfile::TempDir, PathBuf, Spool) {
     (dir, path, spool)
 }
 
-/// The reports of a batch, as the server will read them.
+/// The reports of a batch, as the server will parse them.
 pub(crate) fn read(spool: &Spool) -> Vec<SessionReport> {
     let batch = spool.batch(&mut Vec::new()).unwrap();
     batch.reports.reports.iter().map(|report| serde_json::from_str(report.get()).unwrap()).collect()
 }
 
-/// The ids of a batch, by their first bytes, and what was complained about.
+/// The reports of a batch, by the first bytes of their ids, and the complaints.
 fn batch(spool: &Spool) -> (Vec<u8>, Vec<String>) {
     let mut complaints = Vec::new();
     let batch = spool.batch(&mut complaints).unwrap();
