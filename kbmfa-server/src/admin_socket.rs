@@ -1,8 +1,9 @@
-//! The admin socket: one request and one reply, as framed JSON. By it the command line notifies a running
-//! server that the database changed, and has it reload. A group that the operator names sees and answers
-//! logins by it without root.
+//! The admin socket: one request and one reply, as framed JSON. Through it the command line notifies a
+//! running server that the database has changed, and makes it reload. Members of a group that the operator
+//! names list and answer logins through it without root.
 //!
-//! The caller is the uid that the kernel reports for the peer (`SO_PEERCRED`), never a field of the request.
+//! The caller is identified by the uid that the kernel reports for the peer (`SO_PEERCRED`), never by a field
+//! of the request.
 
 pub mod client;
 mod frame;
@@ -29,19 +30,19 @@ pub use refusal::Refusal;
 pub use server::{Reload, Server};
 pub use settings::{DEFAULT_PATH, Settings};
 
-/// Name of the socket in the state directory: for root and the server's own account.
+/// Name of the socket in the state directory. Root and the server's own account use it.
 const NAME: &str = "admin.sock";
 
-/// The result of a reload: a note for the operator, or why nothing has changed.
+/// The result of a reload: a note for the operator, or why nothing was changed.
 pub type ReloadOutcome = Result<Option<String>, String>;
 
-/// The socket of whichever server works on this state.
+/// The socket of the server that works on this state.
 fn path_in(state_dir: &Path) -> PathBuf {
     state_dir.join(NAME)
 }
 
-/// The socket of one process, in no directory: two servers may share a state directory, and a killed one leaves nothing
-/// behind.
+/// The address of the socket of one process. It is in no directory, because two servers may share a state
+/// directory, and a killed server must leave nothing behind.
 fn address_of(pid: u32) -> io::Result<SocketAddr> {
     SocketAddr::from_abstract_name(format!("kbmfa-server/admin/{pid}"))
 }

@@ -1,5 +1,5 @@
-//! `backup`: a consistent copy of the database, made while the server runs. It holds no secrets: credentials
-//! are stored as hashes, and private keys are separate files.
+//! `backup`: copies the database consistently while the server runs. The copy contains no secrets:
+//! credentials are stored as hashes, and private keys are in separate files.
 
 use clap::Args as ClapArgs;
 use nix::sys::statvfs::statvfs;
@@ -25,7 +25,8 @@ pub struct Args {
     file: PathBuf,
 }
 
-/// Makes the copy beside the database, with the rights of its owner; writes it to the file, and records it.
+/// Copies the database beside itself with its owner's rights, writes that copy to the file, and records the
+/// backup.
 ///
 /// # Errors
 /// If the file exists or cannot be written.
@@ -46,7 +47,7 @@ pub fn run(admin: &Admin, args: &Args) -> Result<(), Failure> {
     admin.tell(&sentence, &json!({ "file": name, "head": head.to_string() }))
 }
 
-/// A copy must leave enough space for the running server.
+/// Fails unless the copy leaves enough free space for the running server.
 fn must_fit(state_dir: &Path) -> Result<(), Failure> {
     let size = fs::metadata(state_dir.join(db::FILE)).map_err(Failure::new)?.len();
     let found = statvfs(state_dir).map_err(Failure::new)?;

@@ -1,4 +1,5 @@
-//! `ca ..`: the certificate authority that machines trust, and its replacement in three steps.
+//! `ca ..`: the certificate authority that machines trust, and its replacement in three steps (rotate,
+//! switch, retire).
 
 use clap::Subcommand;
 use kbmfa_proto::pin::Pin;

@@ -1,4 +1,4 @@
-//! `check`: validates the configuration, the files that it names and its policy, without the network.
+//! `check`: validates the configuration, the files that it names and its policy. Uses no network.
 
 use nix::unistd::Uid;
 use serde_json::json;
@@ -9,11 +9,11 @@ use crate::config::Config;
 use crate::http::open_files;
 use crate::http::tls;
 
-/// Reports everything that is wrong, as the account that the server runs as sees it.
+/// Reports everything that is wrong, with the rights of the account that the server runs as.
 pub fn run(admin: &Admin) -> Result<(), Failure> {
     admin.become_owner()?;
     let path = admin.config_path().display().to_string();
-    // Root may have read it a moment ago; the server has to.
+    // Read again, because so far root may have read it, and the server has other rights.
     let config = Config::read(admin.config_path())
         .map_err(|error| Failure::new(error).hint(privileges::let_read(admin.config_path())))?;
     if let Some(failure) = files(admin, &config) {
@@ -43,7 +43,7 @@ pub fn run(admin: &Admin) -> Result<(), Failure> {
     )
 }
 
-/// What stops no server, and people should know.
+/// Problems that people should know but that do not keep the server from starting.
 fn warnings(config: &Config, has_login: bool) -> Vec<String> {
     let files = open_files::shortage(config.http.files_needed());
     let nobody = config.tells_console_approvers_apart() && !has_login;
@@ -51,7 +51,7 @@ fn warnings(config: &Config, has_login: bool) -> Vec<String> {
     files.into_iter().chain(login_uid).collect()
 }
 
-/// Whether the group of `[admin]` is there, and can be given its socket.
+/// Checks that the group of `[admin]` exists, and that the server can give the socket to it.
 fn check_admin(config: &Config, path: &str) -> Result<(), Failure> {
     let faults: Vec<_> =
         config.admin.faults(Uid::effective()).iter().map(|fault| format!("{path}: {fault}")).collect();
@@ -61,7 +61,7 @@ fn check_admin(config: &Config, path: &str) -> Result<(), Failure> {
     Err(Failure::new(faults.join("\n")).hint("until then only root can list and answer logins here"))
 }
 
-/// What the relay needs that can be seen without asking Keybase.
+/// Checks what Keybase needs, as far as that is possible without asking Keybase.
 fn check_relay(config: &Config) -> Result<(), Failure> {
     let Some(settings) = &config.chat else { return Ok(()) };
     let faults = keybase::check_files(settings);
@@ -73,7 +73,7 @@ fn check_relay(config: &Config) -> Result<(), Failure> {
     Err(fixes.fold(Failure::new(found.join("\n")), Failure::hint))
 }
 
-/// Files that others could touch: with them `serve` refuses to start.
+/// The failure about files that others could read or change: `serve` refuses to start with them.
 fn files(admin: &Admin, config: &Config) -> Option<Failure> {
     let faults = config.file_faults(admin.config_path());
     let told: Vec<_> = faults.iter().map(ToString::to_string).collect();

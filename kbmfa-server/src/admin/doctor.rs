@@ -52,14 +52,14 @@ pub fn run(admin: &Admin, args: &Args) -> Result<(), Failure> {
 
 const COLUMNS: &[Column] = &[Column::whole(""), Column::whole("WHAT"), Column::whole("FOUND")];
 
-/// The table has each fault once; stderr only has their number.
+/// Prints each finding in a table. Standard error only has the number of faults.
 fn report(admin: &Admin, findings: &[Finding]) -> Result<(), Failure> {
     let faults = kbmfa_finding::faults(findings).count();
     if admin.json {
         print::print_json(&json!({ "ok": faults == 0, "findings": findings }))?;
     } else {
         let rows: Vec<_> = findings.iter().map(Finding::cells).collect();
-        // A finding is a sentence, and is never cut.
+        // A finding is a sentence, so it is never cut.
         print::say(&print::table(COLUMNS, &rows, Screen { width: None, colour: false }))?;
     }
     match faults {

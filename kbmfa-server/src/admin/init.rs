@@ -1,4 +1,4 @@
-//! `init`: makes everything that a server needs, once. `serve` does the same from the old tool's variables.
+//! `init`: creates everything that a server needs, once. `serve` does the same from the old tool's variables.
 
 pub(super) mod draft;
 
@@ -67,13 +67,13 @@ pub fn run(admin: &Admin, args: &Args) -> Result<(), Failure> {
     make(admin, &Plan { draft, secrets: Vec::new(), owner })
 }
 
-/// What is to be made.
+/// What `init` creates.
 pub(super) struct Plan {
     /// The configuration.
     pub(super) draft: Draft,
     /// Secrets that are written to files in the state directory.
     pub(super) secrets: Vec<(PathBuf, Secret)>,
-    /// The new owner of the state directory; by default its present owner, or the account that runs this.
+    /// The new owner of the state directory. By default its current owner, or the account that runs this.
     pub(super) owner: Option<Owner>,
 }
 
@@ -92,8 +92,8 @@ pub(super) fn make(admin: &Admin, plan: &Plan) -> Result<(), Failure> {
     let issued = Issued::new(&settings.http.names).map_err(Failure::new)?;
     let mut by_us = Made::default();
     let owner = state_dir(&settings.state_dir, plan.owner, &mut by_us)?;
-    // A directory is filled with the rights of its owner. After a failure everything is removed with the same
-    // rights.
+    // The directory is filled with the rights of its owner. After a failure everything is removed with the
+    // same rights.
     let mut by_owner = acting(owner, || {
         let mut made = Made::default();
         fill(&settings.state_dir, &plan.secrets, &issued, &admin.actor, &mut made)?;
@@ -126,7 +126,7 @@ fn state_dir(path: &Path, wanted: Option<Owner>, made: &mut Made) -> Result<Opti
     if !path.exists() {
         made.dir(path)?;
     }
-    // Checked, and given away, by its descriptor, because the name may lead elsewhere a moment later.
+    // Checks and owner changes use its descriptor, because the name may lead elsewhere a moment later.
     let dir = File::open(path).map_err(|error| cannot("open", error))?;
     let found = dir.metadata().map_err(|error| cannot("look at", error))?;
     let (present, own) = (Uid::from_raw(found.uid()), Uid::effective());
@@ -157,7 +157,7 @@ fn must_be_new(config: &Path, state_dir: &Path, secrets: &[(PathBuf, Secret)]) -
 }
 
 fn must_be_valid(config: &Path, draft: &Draft) -> Result<Config, Failure> {
-    // Reading the configuration reads the token's file, which may not exist yet.
+    // Reading the configuration reads the token's file, which may not exist yet. So it is left out here.
     let mut draft = draft.clone();
     draft.remove_auth_token();
     Config::parse(config, &draft.toml())
@@ -199,7 +199,7 @@ fn fill(
     actor: &Actor,
     made: &mut Made,
 ) -> Result<(), Failure> {
-    // It may be a link to a larger disk.
+    // The path may be a link to a directory on a larger disk.
     fs::set_permissions(state_dir, Permissions::from_mode(0o700))
         .map_err(|e| Failure::new(format!("cannot restrict the mode of {}: {e}", state_dir.display())))?;
     for dir in ["ca", "tls"] {
@@ -212,14 +212,15 @@ fn fill(
     made.database(state_dir, actor, &issued.authority.pin.to_string())
 }
 
-/// Created files, which are removed again if not everything succeeds: they would block the next attempt.
+/// Created files. If not everything succeeds they are removed again, because they would block the next
+/// attempt.
 #[derive(Default)]
 struct Made {
     paths: Vec<PathBuf>,
 }
 
 impl Made {
-    /// A directory of our own, inaccessible to others even if it existed.
+    /// Creates a directory that others cannot enter, or makes an existing one so.
     fn dir(&mut self, path: &Path) -> Result<(), Failure> {
         let there = fs::symlink_metadata(path);
         if there.as_ref().is_ok_and(fs::Metadata::is_symlink) {
@@ -265,7 +266,7 @@ impl Made {
         let db = Db::open_and_migrate(state_dir).map_err(Failure::new)?;
         let (actor, pin) = (actor.clone(), pin.to_owned());
         let written = db.write_blocking("init", move |tx| usecases::server::initialised(tx, &actor, &pin));
-        // SQLite's files beside the database are gone before the files get their owner.
+        // Closing removes SQLite's files beside the database, so that only the database gets its owner.
         db.close();
         written.map_err(|error: db::Error| Failure::new(error))
     }
@@ -278,7 +279,7 @@ impl Made {
 impl Drop for Made {
     fn drop(&mut self) {
         for path in self.paths.iter().rev() {
-            // The next `init` names files that cannot be removed.
+            // What cannot be removed here is named by the next `init`.
             let is_dir = fs::symlink_metadata(path).is_ok_and(|found| found.is_dir());
             let _ = if is_dir { fs::remove_dir(path) } else { fs::remove_file(path) };
         }
@@ -291,7 +292,7 @@ fn url(settings: &http::Settings) -> String {
     format!("{host}:{}", settings.listen.port())
 }
 
-/// Who is to own the state directory.
+/// The account that will own the state directory.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Owner {
     pub(super) uid: Uid,

@@ -1,6 +1,6 @@
-//! Set-up from the old tool's environment variables: the first start does from them what `init` does. They
-//! are read once, here. A process that has seen a secret among them never serves; it starts a new process,
-//! without the secret, in its place.
+//! Set-up from the old tool's environment variables: the first start of `serve` uses them to do what `init`
+//! does. They are read once, here. A process that has seen a secret in them never serves: it executes the
+//! program again, in its place, without the secret.
 
 mod convert;
 mod table;
@@ -31,11 +31,11 @@ const DOTENV: &str = ".env";
 const DOTENV_BYTES_MAX: u64 = 64 * 1024;
 const OTHERS_CAN_WRITE: &str = "others can write to it; chown it to the account that starts the server, and \
                                 chmod 600";
-/// Set for the new process: the variables have been handled.
+/// Set for the new process. It means that the variables have been handled.
 const DONE: &str = "KBMFA_VARIABLES_TAKEN";
 
-/// Does the set-up from the variables before the server starts. Returns only in a process without their
-/// secrets.
+/// Does the set-up from the variables before the server starts. Returns only if this process has no secret in
+/// its variables.
 ///
 /// # Errors
 /// All faults of the variables, or why the set-up failed.
@@ -50,7 +50,7 @@ pub fn take(admin: &Admin) -> Result<(), Failure> {
         return Ok(());
     }
     let config = admin.config_path();
-    // Other errors are reported when the file is read.
+    // Other errors are reported later, when the file is read.
     let is_absent = fs::metadata(config).is_err_and(|error| error.kind() == ErrorKind::NotFound);
     let ignored = vars.ignored_beside_a_file().join(", ");
     if !is_absent && !ignored.is_empty() {
@@ -69,13 +69,13 @@ pub fn take(admin: &Admin) -> Result<(), Failure> {
 #[expect(clippy::disallowed_methods, reason = "the old tool was configured by its environment alone")]
 fn variable(name: &str) -> Option<String> {
     match env::var(name) {
-        // The replacement character for invalid bytes is refused wherever it matters.
+        // Invalid bytes become the replacement character, which every check that matters refuses.
         Err(VarError::NotUnicode(value)) => Some(value.to_string_lossy().into_owned()),
         value => value.ok(),
     }
 }
 
-/// A file that others could have created or changed is ignored, because it could name other approvers.
+/// Ignores a file that others could have created or changed, because it could name other approvers.
 fn dotenv() -> Variables {
     let read = || {
         // So that opening a pipe does not block.
@@ -121,7 +121,7 @@ fn initialise(admin: &Admin, vars: &Variables) -> Result<(), Failure> {
     Ok(())
 }
 
-/// Checks a token in a file of the operator as the server will do.
+/// Checks a token in the operator's own file as the server will do.
 fn check_token_file(vars: &Variables, setup: &mut Setup) {
     let file = vars.get("AUTH_TOKEN_FILE").filter(|_| setup.token_left_out.is_none());
     if let Some((file, Err(why))) = file.map(|file| (file, config::read_auth_token(Path::new(file)))) {

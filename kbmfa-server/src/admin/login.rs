@@ -83,7 +83,7 @@ const COLUMNS: [Column; 10] = [
     Column::whole("SESSION").rank(4),
 ];
 
-/// The account, with the name as typed and the caller, if they differ.
+/// The account. Adds the name as typed and the caller, if they differ.
 fn account(login: &LoginRow) -> String {
     let typed = login.typed.as_ref().map(|typed| format!(" (typed {typed})")).unwrap_or_default();
     let caller = login.caller.as_ref().and_then(LocalCaller::account).filter(|caller| **caller != login.user);

@@ -78,11 +78,11 @@ struct MachineRow {
     joined: bool,
     last_seen: Option<Moment>,
     module_version: Option<String>,
-    /// False if its module reports how an account was typed, not which account it is; null before the first
-    /// login.
+    /// False if its module reports only how an account was typed, and not which account that is. Null before
+    /// the first login.
     resolves_accounts: Option<bool>,
     created: Moment,
-    /// Why it seems to have been cloned: `two-machine-ids`, `boots-alternate`.
+    /// Why the machine seems to have been cloned: `two-machine-ids` or `boots-alternate`.
     seen_twice: Option<&'static str>,
 }
 
@@ -106,7 +106,7 @@ impl MachineRow {
         }
     }
 
-    /// The module's version, and that it is too old to say which account a login is about.
+    /// The module's version, with a note if it is too old to resolve accounts.
     fn module(&self) -> String {
         let version = self.module_version.as_deref().unwrap_or("-");
         let old = if self.resolves_accounts == Some(false) { " (old: names as typed)" } else { "" };

@@ -1,5 +1,5 @@
-//! The verbs of the command line: one file for each noun. They change the database themselves, in their own
-//! transactions, and then notify a running server. So they work with the server up or down.
+//! The verbs of the command line: one file for each noun. They change the database in transactions of their
+//! own, and then notify a running server. So they work whether a server runs or not.
 
 pub mod audit;
 pub mod backup;
@@ -37,7 +37,7 @@ use crate::db::{self, Db, Tx};
 const NOT_INITIALISED: &str = "`kbmfa-server init` makes it; or `serve`, from the old tool's variables: KB_TYPE and so \
                                on, and KBMFA_NAMES";
 
-/// What every verb needs to know.
+/// What every verb needs: the configuration's path, and the form of the output.
 pub struct Admin {
     config: PathBuf,
     json: bool,
@@ -95,7 +95,8 @@ impl Admin {
     }
 }
 
-/// Opens the existing database. Hints never suggest to create it again.
+/// Opens the existing database. Its hints never suggest creating it again, because that would hide the old
+/// one.
 fn open_database(config: &Config) -> Result<Db, Failure> {
     privileges::check_database(&config.state_dir)?;
     Db::open(&config.state_dir).map_err(|error| {
@@ -183,13 +184,13 @@ impl Failure {
         Self { exit: Exit::ReaderGone, ..Self::new("") }
     }
 
-    /// The same, as `doctor` shows it.
+    /// The failure as a finding of `doctor`.
     fn finding(&self, what: &str) -> Finding {
         let finding = Finding::fault(what, &self.error);
         if self.hints.is_empty() { finding } else { finding.fix(self.hints.join("; ")) }
     }
 
-    /// With a hint.
+    /// Adds a hint.
     #[must_use]
     pub fn hint(mut self, hint: impl Into<String>) -> Self {
         self.hints.push(hint.into());

@@ -1,6 +1,6 @@
-//! An output file of a verb: created with the caller's rights, before root is given up for the owner of the
-//! state directory, and written by its descriptor afterwards. So root can write into a folder of its own, and
-//! no database is read with root's rights.
+//! The output file of a verb. It is created with the caller's rights, before root is given up for the owner
+//! of the state directory, and is written through its descriptor afterwards. So root can name a file in a
+//! directory of root's, and no database is read with root's rights.
 
 use nix::errno::Errno;
 use nix::fcntl::{AtFlags, OFlag, openat};
@@ -26,7 +26,7 @@ pub(super) struct Output {
 }
 
 impl Output {
-    /// Creates a file that only its owner can read; an existing one is an error and not changed.
+    /// Creates a file that only its owner can read. An existing file is an error, and is not changed.
     pub(super) fn create(path: &Path) -> Result<Self, Failure> {
         let shown = path.display();
         let refused = |error: io::Error| Failure::new(format!("cannot make {shown}: {error}"));
@@ -48,24 +48,24 @@ impl Output {
         Ok(Self { path: path.to_owned(), dir, name, file: file.into(), is_kept: false })
     }
 
-    /// Its name for messages.
+    /// The path, for messages.
     pub(super) fn name(&self) -> String {
         self.path.display().to_string()
     }
 
-    /// The file, for writing.
+    /// The open file, to write to.
     pub(super) fn file(&self) -> &File {
         &self.file
     }
 
-    /// The file, to be read from its beginning.
+    /// The open file, to read from its beginning.
     pub(super) fn reread(&self) -> Result<File, Failure> {
         let mut file = self.file.try_clone().map_err(|error| self.failed(&error))?;
         file.seek(SeekFrom::Start(0)).map_err(|error| self.failed(&error))?;
         Ok(file)
     }
 
-    /// Copies a whole database into the file, its header last.
+    /// Copies a whole database into the file, its first page last.
     pub(super) fn copy_database(&self, mut from: &File) -> Result<(), Failure> {
         let mut copy = || {
             let mut head = Vec::with_capacity(DATABASE_HEAD);
@@ -94,7 +94,7 @@ impl Output {
         Failure::new(format!("cannot write {}: {error}", self.path.display()))
     }
 
-    /// Whether the path still leads to this file.
+    /// Whether the path still names this file.
     fn is_ours(&self) -> bool {
         let there = fstatat(&self.dir, self.name.as_os_str(), AtFlags::AT_SYMLINK_NOFOLLOW);
         matches!((there, fstat(&self.file)), (Ok(there), Ok(own))
@@ -103,8 +103,8 @@ impl Output {
 }
 
 impl Drop for Output {
-    /// An incomplete file must not look complete. After giving up root the program may not remove it from
-    /// root's directory: then it is left empty.
+    /// Removes an incomplete file, because it must not look complete. If root was given up, the program may
+    /// not remove it from a directory of root's: then it is left empty.
     fn drop(&mut self) {
         if !self.is_kept {
             let _ = self.file.set_len(0);

@@ -72,7 +72,7 @@ pub fn run(admin: &Admin, verb: Verb) -> Result<(), Failure> {
     print::say(&all.join("\n"))
 }
 
-/// A login before which nothing happened: no denial, no limit reached.
+/// The facts about a login without any history: no earlier decision, no limit reached.
 fn first_of_its_kind(subject: Subject, person: Person, (membership, chat): (Membership, Reach)) -> Facts {
     Facts {
         subject,

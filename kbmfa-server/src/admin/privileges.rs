@@ -13,8 +13,8 @@ use crate::audit::Actor;
 use crate::db;
 use crate::http::Certificate;
 
-/// `console:NAME` after the login uid, which sudo does not change; without one, after the real uid.
-/// `SUDO_USER` is recorded as a claim.
+/// The actor `console:NAME`: named after the login uid, which sudo does not change, or after the real uid if
+/// there is none. `SUDO_USER` is recorded as a claim.
 pub(super) fn actor() -> Actor {
     let uid = login_uid().map_or_else(Uid::current, Uid::from_raw);
     let name = User::from_uid(uid).ok().flatten().map_or_else(|| uid.to_string(), |user| user.name);
@@ -27,12 +27,12 @@ pub(super) fn actor() -> Actor {
 pub(super) const NO_LOGIN_UID: &str = "no login uid is set in this session, and a rule tells approvers at the console apart: \
      answers from here do not count";
 
-/// The fix for it.
+/// The fix for [`NO_LOGIN_UID`].
 pub(super) const GET_A_LOGIN_UID: &str = "log in to the server by ssh with pam_loginuid in its session lines, and answer from \
      there; a container's exec sets none. Members of [admin] group answer as themselves without one";
 
-/// True if the kernel has a login uid. In a container it often has none, and everybody with sudo is root
-/// there.
+/// True if the kernel has a login uid for this process. In a container it often has none, and then everybody
+/// with sudo is root.
 pub(super) fn has_login() -> bool {
     login_uid().is_some()
 }
@@ -45,9 +45,9 @@ fn login_uid() -> Option<u32> {
 }
 
 /// Does this work with the rights of that account, and returns to root afterwards. Files in a directory of
-/// that account are created with its rights, so that a planted link leads only where the account could write
-/// itself. Use it only for work that reads nothing of the account: a verb that opens its database gives up
-/// root permanently ([`become_owner_of`]).
+/// the account are created with its rights, so a planted link leads only to where the account could write
+/// itself. Use it only for work that reads nothing of the account: a verb that opens its database gives root
+/// up for good ([`become_owner_of`]).
 pub(super) fn as_owner<T>(
     (uid, gid): (Uid, Gid),
     work: impl FnOnce() -> Result<T, Failure>,
@@ -69,7 +69,7 @@ pub(super) fn as_owner<T>(
     done
 }
 
-/// If root runs this, switches to the owner of `dir`; other accounts do not change.
+/// If root runs this, switches to the owner of `dir`. Other accounts change nothing.
 pub(super) fn become_owner_of(dir: &Path) -> Result<(), Failure> {
     if !Uid::effective().is_root() {
         return Ok(());
@@ -93,7 +93,7 @@ pub(super) fn become_owner_of(dir: &Path) -> Result<(), Failure> {
     setuid(uid).map_err(refused)
 }
 
-/// The effective account: after giving up root, the one that the server runs as.
+/// Name of the effective account: after root is given up, the one that the server runs as.
 pub(super) fn account() -> String {
     name_of(Uid::effective())
 }
@@ -102,7 +102,7 @@ fn name_of(uid: Uid) -> String {
     User::from_uid(uid).ok().flatten().map_or_else(|| uid.to_string(), |user| user.name)
 }
 
-/// The command that lets this account read `path`, whose owner does not change.
+/// The command that lets this account read `path` without changing its owner.
 pub(super) fn let_read(path: &Path) -> String {
     let gid = Gid::effective();
     let group = Group::from_gid(gid).ok().flatten().map_or_else(|| gid.to_string(), |group| group.name);
@@ -110,7 +110,7 @@ pub(super) fn let_read(path: &Path) -> String {
     format!("`chgrp {group} {path} && chmod 640 {path}`, and let {group} into the folders above it")
 }
 
-/// Something that is wrong, and the fix.
+/// A problem and its fix.
 pub(super) struct Refused {
     pub(super) found: String,
     pub(super) fix: String,
@@ -122,10 +122,10 @@ impl From<Refused> for Failure {
     }
 }
 
-/// Why this account cannot use an existing file of the server. Such a file must not be created again.
+/// Checks that this account can use an existing file of the server. Such a file must not be created again.
 ///
 /// # Errors
-/// The file, and the command that gives it back.
+/// The file, and the command that gives it back to this account.
 pub(super) fn check_own(path: &Path, needed: AccessFlags) -> Result<(), Refused> {
     let (shown, account) = (path.display(), account());
     let found = match fs::metadata(path) {
@@ -162,7 +162,7 @@ pub(super) fn check_database(state_dir: &Path) -> Result<(), Refused> {
         .try_for_each(|suffix| check_own(&beside(suffix), AccessFlags::R_OK | AccessFlags::W_OK))
 }
 
-/// [`check_own`] for the certificate and its key; files of the operator keep their owner.
+/// [`check_own`] for the certificate and its key. The operator's own files keep their owner.
 ///
 /// # Errors
 /// The first unreadable file, and the command that lets this account read it.

@@ -1,5 +1,5 @@
-//! `restore`: replaces the database by a backup, with the server down. Without `--yes` it only prints what
-//! that would undo. After a restore the database is read-only until `--confirm`.
+//! `restore`: replaces the database by a backup while no server runs. Without `--yes` it only prints what
+//! that would undo. After a restore the database is read-only until `restore --confirm`.
 
 use clap::Args as ClapArgs;
 use serde_json::json;
@@ -35,7 +35,7 @@ pub struct Args {
 /// If a server runs, or the backup is not fit to be restored.
 pub fn run(admin: &Admin, args: &Args) -> Result<(), Failure> {
     let Some(file) = &args.file else { return confirm(admin) };
-    // With the caller's rights, because it may be in a directory of root.
+    // Opened with the caller's rights, because the file may be in a directory of root's.
     let source = replace::open(file).map_err(Failure::new)?;
     let config = admin.become_owner()?;
     let scratch = Scratch::make(&config.state_dir)?;
@@ -83,7 +83,7 @@ fn open_current(state_dir: &Path) -> Result<Option<Db>, Failure> {
     })
 }
 
-/// If the present database is itself an unconfirmed restore, the gap begins at the database that it replaced.
+/// If the current database is itself an unconfirmed restore, the gap begins at the database that it replaced.
 fn notice(
     admin: &Admin,
     file: &Path,
@@ -104,7 +104,7 @@ fn notice(
     })
 }
 
-/// Paths of the database and of its kept copy, and the time of the restore.
+/// Paths of the database and of the copy that is kept of it, and the time of the restore.
 struct RestorePaths<'a> {
     state_dir: &'a Path,
     now: Time,
@@ -137,14 +137,14 @@ struct Scratch(PathBuf);
 impl Scratch {
     fn make(state_dir: &Path) -> Result<Self, Failure> {
         let path = state_dir.join(".restore");
-        // Left behind by a crash; if it cannot be removed the next line says so.
+        // A leftover of a crash. If it cannot be removed, the next line reports it.
         let _ = fs::remove_dir_all(&path);
         let made = DirBuilder::new().mode(0o700).create(&path);
         made.map_err(|e| Failure::new(format!("cannot make {}: {e}", path.display())))?;
         Ok(Self(path))
     }
 
-    /// A copy of the backup, migrated to this program's schema; the backup itself is not changed.
+    /// A copy of the backup with this program's schema. The backup itself is not changed.
     fn open(&self, backup: &replace::Source) -> Result<Db, Failure> {
         replace::copy(backup, &self.0.join(db::FILE)).map_err(Failure::new)?;
         Db::open_and_migrate(&self.0).map_err(Failure::new)

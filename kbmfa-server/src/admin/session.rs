@@ -48,7 +48,7 @@ fn list(admin: &Admin, only_open: bool, user: Option<&UserName>, limit: i64) -> 
     Ok(())
 }
 
-/// The times are those that the machine reports: a report from its spool comes late.
+/// Times are the machine's own, because a report from its spool arrives late.
 pub(super) const COLUMNS: &[Column] = &[
     Column::whole("SESSION").rank(5),
     Column::whole("OPENED"),

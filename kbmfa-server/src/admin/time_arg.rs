@@ -1,4 +1,4 @@
-//! A time on the command line: `2026-11-21T21:00:00Z`, `2026-11-21`, or how long ago: `2h`, `7d`.
+//! A time on the command line: `2026-11-21T21:00:00Z`, `2026-11-21`, or how long ago, as `2h` or `7d`.
 
 use jiff::civil::Date;
 use jiff::tz::TimeZone;
@@ -8,10 +8,10 @@ use std::time::Duration;
 
 use crate::clock::Time;
 
-/// A moment, fixed or counted back from now.
+/// A moment: fixed, or relative to now.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum When {
-    /// This one.
+    /// This moment.
     At(Time),
     /// This long ago.
     Ago(Duration),
@@ -48,7 +48,7 @@ impl FromStr for When {
     }
 }
 
-/// A length of time such as 2h, 7d or 1h 30m. A day is 24 hours; months are not accepted, because their
+/// A length of time such as 2h, 7d or 1h 30m. A day is 24 hours. Months are not accepted, because their
 /// length varies.
 pub(super) fn length(text: &str) -> Option<Duration> {
     let length = text.parse::<Span>().and_then(|span| span.to_duration(SpanRelativeTo::days_are_24_hours()));

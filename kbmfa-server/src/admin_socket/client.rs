@@ -1,4 +1,4 @@
-//! The client, for the command line.
+//! The command line's end of the admin socket.
 
 use serde::de::DeserializeOwned;
 use std::io::{self, Write};
@@ -11,13 +11,13 @@ use super::frame::{self, REPLY_MAX, REQUEST_MAX};
 use super::request::{self, Request};
 use super::{Refusal, ReloadOutcome, address_of, path_in};
 
-/// Longest time for a reply; the server's own time-out is shorter.
+/// Longest time for a reply. The server's own time limits are shorter.
 const TIME: Duration = Duration::from_secs(30);
 
-/// Longest time to send a notification. It is a hint: the server also finds out by itself.
+/// Longest time to send a notification. It is only a hint: the server also detects changes by itself.
 const NOTIFY_TIME: Duration = Duration::from_secs(1);
 
-/// Notifies a running server, if any, that the database was changed. Does not wait for the reply.
+/// Notifies a running server, if any, that the database has changed. Does not wait for the reply.
 pub fn notify_server(state_dir: &Path) {
     let told = StdStream::connect(path_in(state_dir)).and_then(|mut stream| {
         stream.set_write_timeout(Some(NOTIFY_TIME))?;
@@ -36,14 +36,14 @@ pub fn is_running(state_dir: &Path) -> bool {
 /// A server to send requests to.
 #[derive(Debug, Clone)]
 pub enum Client {
-    /// At this path.
+    /// The server that listens at this path.
     At(PathBuf),
-    /// This process.
+    /// The server that is this process.
     Process(u32),
 }
 
-/// Has the server that is this process, or else the one that works on this state, read its configuration and certificate
-/// again, and waits for the outcome.
+/// Makes a server read its configuration and certificate again, and waits for the outcome: the server with
+/// this process id, or else the one that works on this state.
 ///
 /// # Errors
 /// Why it did not, or that it cannot be reached.
@@ -87,7 +87,7 @@ impl Client {
         let stream = StdStream::connect_addr(&address_of(pid)?)?;
         stream.set_nonblocking(true)?;
         let stream = UnixStream::from_std(stream)?;
-        // Any account may bind an abstract name, so the peer's process id is checked.
+        // Any account may bind an abstract name, so the peer's process id is compared.
         if stream.peer_cred()?.pid().is_none_or(|answers| u32::try_from(answers) != Ok(pid)) {
             return Err(io::Error::other(format!("another process than {pid} answered")));
         }

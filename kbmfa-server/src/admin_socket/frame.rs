@@ -1,4 +1,4 @@
-//! Frames: the length of the JSON text in four bytes, big endian, then the text.
+//! Frames: the length of the JSON text in four bytes, big endian, and then the text.
 
 use std::io;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
@@ -8,13 +8,13 @@ pub(super) const REQUEST_MAX: usize = 64 * 1024;
 /// Longest reply, in bytes.
 pub(super) const REPLY_MAX: usize = 1024 * 1024;
 
-/// Bytes of the length.
+/// Number of bytes of the length.
 pub(super) const HEAD: usize = 4;
 
 /// Reads the length of a frame.
 ///
 /// # Errors
-/// If it is more than `max`; then no text is read.
+/// If it is more than `max`. The text is not read then.
 pub(super) fn length(head: [u8; HEAD], max: usize) -> io::Result<usize> {
     let length = u32::from_be_bytes(head);
     usize::try_from(length).ok().filter(|length| *length <= max).ok_or_else(|| {
@@ -30,7 +30,8 @@ pub(super) fn encode(text: &[u8], max: usize) -> io::Result<Vec<u8>> {
     Ok([&head, text].concat())
 }
 
-/// Reads one frame; `None` if the other end closes without a byte, as a check for a running server does.
+/// Reads one frame. `None` if the other end closes without sending a byte, as a check for a running server
+/// does.
 ///
 /// # Errors
 /// If the frame is too long, or ends early.

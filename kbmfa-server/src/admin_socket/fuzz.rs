@@ -1,5 +1,5 @@
-//! Fuzz entry points for frames, requests and replies: what was parsed must parse the same after it is
-//! written again.
+//! Fuzz entry points for frames, requests and replies. Whatever can be parsed must parse to the same value
+//! after it is written again.
 //!
 //! The unit tests run the corpus, too.
 #![expect(clippy::missing_panics_doc, reason = "a fuzz target fails by a loud panic")]

@@ -1,5 +1,5 @@
-//! The listening sockets: one in the state directory, an abstract one of this process, and one for the group
-//! if there is one. All accept the same requests. The peer, not the socket, decides which are allowed.
+//! The listening sockets: one in the state directory, an abstract one of this process, and one for the group,
+//! if there is a group. All accept the same requests. Not the socket but the peer decides which are allowed.
 
 use nix::unistd::chown;
 use std::io;
@@ -14,12 +14,12 @@ use super::{Settings, address_of, path_in, settings};
 use crate::fault_log::FaultLog;
 use crate::progress::Progress;
 
-/// Time between attempts to bind a socket of another server, and pause when the system is out of file
+/// Pause before another attempt to bind a socket, and before another `accept` when the system is out of file
 /// descriptors.
 const RETRY: Duration = Duration::from_secs(2);
 
-/// Serves the socket in the state directory. While another server on this state has it, that one gets the
-/// notifications, and this one polls the database.
+/// Serves the socket in the state directory. While another server on this state has bound it, that server
+/// gets the notifications, and this one finds changes by polling the database.
 pub async fn serve_state(state_dir: PathBuf, server: Server, progress: Progress) -> io::Result<()> {
     let path = path_in(&state_dir);
     let listener = loop {
@@ -33,8 +33,8 @@ pub async fn serve_state(state_dir: PathBuf, server: Server, progress: Progress)
     accept(&listener, &server, "admin socket", &progress).await
 }
 
-/// Serves the socket for the group. Logins do not depend on it: if it cannot be created, that is logged and
-/// tried again.
+/// Serves the socket for the group. Logins do not depend on it, so if it cannot be created, that is logged
+/// and tried again.
 pub async fn serve_group(settings: Settings, server: Server, progress: Progress) -> io::Result<()> {
     let mut faults = FaultLog::new("the admin socket for the group");
     let Settings { group: Some(group), socket } = settings else { return std::future::pending().await };
@@ -42,14 +42,14 @@ pub async fn serve_group(settings: Settings, server: Server, progress: Progress)
         progress.round().await;
         match bind(&socket) {
             Ok(listener) => break listener,
-            // Another server on this state: it answers here.
+            // Another server on this state has bound it and answers there.
             Err(error) if error.kind() == io::ErrorKind::AddrInUse => {}
             Err(error) => faults.failed(format!("{}: {error}", socket.display())),
         }
         tokio::time::sleep(RETRY).await;
     };
     let (path, of) = (socket.clone(), group.clone());
-    // The name service may take its time.
+    // The name service may be slow.
     let opened = progress.waiting(tokio::task::spawn_blocking(move || open_to(&path, &of))).await;
     if let Err(why) = opened.unwrap_or_else(|panic| Err(io::Error::other(panic))) {
         log::error!(
@@ -97,7 +97,7 @@ async fn accept(
     }
 }
 
-/// Binds a socket that only its owner can use. A leftover one without a listener is replaced.
+/// Binds a socket that only its owner can use. Replaces a leftover one on which nobody listens.
 fn bind(path: &Path) -> io::Result<UnixListener> {
     if StdStream::connect(path).is_ok() {
         return Err(io::ErrorKind::AddrInUse.into());
@@ -111,7 +111,7 @@ fn bind(path: &Path) -> io::Result<UnixListener> {
     Ok(listener)
 }
 
-/// Lets the group connect. The mode is changed only after the owner.
+/// Lets the group connect. Changes the mode last, when the socket belongs to the group.
 fn open_to(path: &Path, group: &str) -> io::Result<()> {
     let gid = settings::gid(group)?.ok_or_else(|| io::Error::other("there is no such group"))?;
     chown(path, None, Some(gid))?;

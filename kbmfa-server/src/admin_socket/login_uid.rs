@@ -1,4 +1,4 @@
-//! The kernel's login uid: the account that logged in, even after su or sudo.
+//! The kernel's login uid: the account that logged in, whatever su or sudo did since.
 
 use std::fs;
 use std::path::Path;
@@ -6,21 +6,22 @@ use std::path::Path;
 /// What the login uid says about a process.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum LoginUid {
-    /// This uid logged in.
+    /// The account with this uid logged in.
     Set(u32),
-    /// Not set, as in a container or a service, or not visible on this system.
+    /// There is none, as in a container or a service, or this system does not show it.
     Unset,
     /// The process has ended.
     Gone,
 }
 
 impl LoginUid {
-    /// Of this process.
+    /// The login uid of this process.
     pub fn own() -> Self {
         Self::at(Path::new("/proc"), "self")
     }
 
-    /// Of the connected process, by the pid that the kernel reports; 0 means another pid namespace.
+    /// The login uid of the connected process, by the pid that the kernel reports. The pid 0 means another
+    /// pid namespace.
     pub(super) fn of_peer(pid: Option<i32>) -> Self {
         match pid {
             Some(pid) if pid > 0 => Self::at(Path::new("/proc"), &pid.to_string()),
@@ -32,7 +33,7 @@ impl LoginUid {
         let dir = proc.join(process);
         match fs::read_to_string(dir.join("loginuid")) {
             Ok(text) => text.trim().parse().map_or(Self::Unset, Self::read),
-            // With hidepid= other accounts' processes are invisible, even process 1.
+            // With hidepid= the processes of other accounts are invisible, even process 1.
             Err(_) if !dir.exists() && proc.join("1").exists() => Self::Gone,
             Err(_) => Self::Unset,
         }

@@ -1,5 +1,5 @@
 //! What each `login` verb reads and checks, as functions on a transaction. The command line calls them on the
-//! database, the server for callers of the socket.
+//! database, and the server calls them for its socket.
 
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -19,13 +19,13 @@ use crate::logins::{Error, Rules, service};
 use crate::retention::pruned_before;
 use crate::sessions::store as sessions;
 
-/// Digits of an id that a decision needs: with fewer a typing error may name another login.
+/// Digits of an id that an answer needs. With fewer digits a typing error could name another login.
 const DIGITS_TO_DECIDE: usize = 8;
 
-/// Newest logins that a watch reads; recent changes are among them.
+/// Number of the newest logins that a watch reads. Recent changes are among them.
 const WATCHED_MAX: i64 = 1000;
 
-/// Most events of one login that are shown: far more than usual.
+/// Maximum number of one login's events that are shown: far more than usual.
 const EVENTS_MAX: i64 = 10_000;
 
 /// The reply to `login.list`.
@@ -39,7 +39,7 @@ pub struct LoginList {
 
 /// Lists logins.
 pub fn list(tx: &Tx<'_>, query: &ListQuery) -> Result<LoginList, Refusal> {
-    // Reads one more than is printed, to know whether there are more.
+    // One more than is printed, to know whether there are more.
     let limit = query.limit.saturating_add(1);
     let found: Vec<Login> = if query.unopened {
         let ids = sessions::unopened(tx, limit)?;
@@ -61,7 +61,7 @@ pub fn list(tx: &Tx<'_>, query: &ListQuery) -> Result<LoginList, Refusal> {
 
 /// A login with what the machine reported about its sessions.
 fn with_sessions(tx: &Tx<'_>, login: Login) -> Result<(LoginRow, Vec<SessionRow>), Error> {
-    // Without a collected approval it has no session; another login of its connection may have one.
+    // If its approval was not collected it has no session, but another login of its connection may have one.
     let is_in = login.life.collected_at.is_some();
     let found = if is_in { sessions::of(tx, &login)? } else { Vec::new() };
     let presence = match (found.is_empty(), found.iter().any(sessions::Session::is_open)) {
@@ -77,13 +77,13 @@ fn with_sessions(tx: &Tx<'_>, login: Login) -> Result<(LoginRow, Vec<SessionRow>
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum LoginDetails {
-    /// A login that is there.
+    /// A login that exists.
     Known(Box<LoginStory>),
-    /// A login that was pruned: its events are left.
+    /// A pruned login, of which only its events are left.
     Pruned(PrunedLogin),
 }
 
-/// A login with what happened to it.
+/// A login with its sessions and its events.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct LoginStory {
     /// The login as `list` has it.
@@ -91,13 +91,13 @@ pub struct LoginStory {
     pub login: LoginRow,
     /// Its sessions.
     pub sessions: Vec<SessionRow>,
-    /// What policy said.
+    /// What policy decided when it was opened.
     pub verdict: String,
     /// Length of the window.
     pub window_ms: u64,
     /// Its events in the order of time, each with `after_ms`, the time since it was opened.
     pub story: Vec<Value>,
-    /// The newest archive's file, where events may be that are not in the story.
+    /// File of the newest archive, in which older events of this login may be.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub archive: Option<String>,
 }
@@ -105,9 +105,9 @@ pub struct LoginStory {
 /// What is left of a login that was pruned.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct PrunedLogin {
-    /// Its whole id.
+    /// The complete id.
     pub id: String,
-    /// True.
+    /// Always true, so that a program can tell the two kinds of replies apart.
     pub pruned: bool,
     /// Its events in the order of time.
     pub story: Vec<Value>,
@@ -187,7 +187,7 @@ fn with_time_since(event: &Found, opened: Time) -> Value {
 pub struct News {
     /// The newest logins, the newest first; absent if nothing has changed since `seen`.
     pub logins: Option<Vec<LoginRow>>,
-    /// Notices since the moment that was asked for, the oldest first.
+    /// Notices that came due after the requested moment, oldest first.
     pub notices: Vec<NoticeRow>,
     /// Number of the newest event: `seen` of the next request.
     pub head: i64,
@@ -200,12 +200,12 @@ pub struct News {
 pub struct NoticeRow {
     /// When it came due, in microseconds since 1970.
     pub at: Time,
-    /// What it says.
+    /// The text.
     pub text: String,
 }
 
-/// Reads changes. Every change of a login has an event, so the newest event's number shows whether there are
-/// any.
+/// Reads changes. Every change of a login has an event, so the number of the newest event shows whether there
+/// are any.
 pub fn news(tx: &Tx<'_>, rules: &Rules, query: &WatchQuery) -> Result<News, Refusal> {
     let head = audit::head(tx)?.seq;
     let logins = if query.seen == Some(head) {
@@ -221,7 +221,7 @@ pub fn news(tx: &Tx<'_>, rules: &Rules, query: &WatchQuery) -> Result<News, Refu
     Ok(News { logins, notices, head, needs_reason: needs_reason(rules) })
 }
 
-/// If people are asked in a chat, an answer at the console needs a reason.
+/// True if an answer at the console needs a reason: if people are also asked in a chat.
 fn needs_reason(rules: &Rules) -> bool {
     rules.chat.is_some()
 }
@@ -240,7 +240,7 @@ pub fn check(decision: &Decision, rules: &Rules) -> Result<(), Refusal> {
     Ok(())
 }
 
-/// The decided login, or why the answer did not count.
+/// The login after an answer, or why the answer did not count.
 pub fn decided(answered: Answered) -> Result<LoginRow, Refusal> {
     match answered {
         Answered::Decided(login) => Ok(LoginRow::from(*login)),

@@ -1,5 +1,5 @@
-//! The peer of a connection, and the requests that it may make. The account look-up blocks; the decision is
-//! pure.
+//! The peer of a connection, and the requests that it may make. The look-up of its account blocks; the
+//! decision is pure.
 
 use kbmfa_proto::text::SafeText;
 use nix::unistd::{Uid, User};
@@ -9,13 +9,14 @@ use super::request::Request;
 use super::settings;
 use crate::policy::Approver;
 
-/// The overflow uid, which the kernel reports for uids of another user namespace. It may be several people.
+/// The overflow uid. The kernel reports it for every uid of another user namespace, so it may be several
+/// people.
 const OVERFLOW_UID: u32 = 65_534;
 
 /// The other end of a connection.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Peer {
-    /// The uid, with the account's name if it was looked up, for the log.
+    /// The uid, for the log, with the account's name if that was looked up.
     pub(super) who: String,
     pub(super) access: Access,
 }
@@ -23,14 +24,14 @@ pub(super) struct Peer {
 /// The rights of a peer.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Access {
-    /// Root and the server's own account: everything except answering a login. They do that in the database,
-    /// where the login uid identifies them.
+    /// Root and the server's own account may do everything except answer a login. They answer in the
+    /// database, where the login uid identifies them.
     Full,
-    /// A member of the group, as this person: list and answer logins.
+    /// A member of the group may see and answer logins, as this person.
     Logins(Approver),
-    /// A member's account used by somebody else, by su or sudo: list logins only.
+    /// Somebody who used su or sudo to become a member may only see logins.
     View,
-    /// Everybody else: nothing.
+    /// Everybody else may do nothing.
     Nothing,
 }
 
@@ -39,16 +40,16 @@ pub(super) enum Access {
 pub(super) enum Denial {
     /// Only root and the server's account may.
     NotRoot,
-    /// The peer is in no group that may.
+    /// The peer is not in the group.
     NotInGroup,
-    /// Root does not identify a person here.
+    /// Root does not identify a person.
     NoPerson,
     /// Another account logged in, and then became this one.
     OtherLogin,
 }
 
 impl Access {
-    /// Whether this request is allowed; for an answer, the approver.
+    /// Checks that this request is allowed. For an answer, returns the approver.
     pub(super) fn to(&self, request: &Request) -> Result<Option<&Approver>, Denial> {
         match (self, request) {
             (Self::Nothing, _) => Err(Denial::NotInGroup),
@@ -76,7 +77,7 @@ pub(super) fn is_own(uid: Uid) -> bool {
 }
 
 impl Peer {
-    /// Root or the server's account, for whom nothing is looked up.
+    /// The peer if it is root or the server's account, for whom nothing has to be looked up.
     pub(super) fn own(uid: Uid) -> Option<Self> {
         is_own(uid).then(|| Self { who: format!("uid {uid}"), access: Access::Full })
     }
@@ -84,7 +85,7 @@ impl Peer {
     /// Looks up the rights of this uid in the name service. Blocks.
     ///
     /// # Errors
-    /// The error of the name service; then the peer has no rights.
+    /// The error of the name service. The peer then has no rights.
     pub(super) fn look_up(uid: Uid, login: LoginUid, group: Option<&str>) -> nix::Result<Self> {
         if let Some(own) = Self::own(uid) {
             return Ok(own);
@@ -100,7 +101,7 @@ impl Peer {
         let access = match login {
             LoginUid::Set(login) if login != uid.as_raw() => Access::View,
             LoginUid::Gone => Access::View,
-            // A name that no approver can have never counts.
+            // A name that no approver can have gives no rights.
             LoginUid::Set(_) | LoginUid::Unset => {
                 Approver::console(&user.name).map_or(Access::View, Access::Logins)
             }
@@ -152,7 +153,7 @@ mod tests {
             assert_eq!(access(stranger, group), Ok(Access::Nothing), "{group:?}");
             assert_eq!(access(Uid::from_raw(OVERFLOW_UID), group), Ok(Access::Nothing), "{group:?}");
         }
-        // `daemon` is an account of every Debian, in its own primary group.
+        // `daemon` exists on every Debian, and its primary group is its own.
         let daemon = User::from_name("daemon").unwrap().unwrap().uid;
         let person = Approver::console("daemon").unwrap();
         assert_eq!(access(daemon, Some("daemon")), Ok(Access::Logins(person)));

@@ -1,5 +1,6 @@
-//! Connection limits of the admin socket, at one time and in a second. Strangers cannot use up the share of
-//! the group's members, neither can use up root's, and no single uid can use up a share.
+//! Limits the connections of the admin socket: how many at once, and how many in a second. Callers outside
+//! the group cannot use up the share of its members, none of them can use up root's, and no single uid can
+//! use up a share.
 
 use governor::{DefaultKeyedRateLimiter, Quota, RateLimiter};
 use nix::unistd::Uid;
@@ -10,8 +11,8 @@ use std::sync::Arc;
 use crate::shared::Shared;
 
 /// Rate limit of one uid, in connections per second, and its burst. Each answer is an audit event, whether it
-/// counts or not; a person with several terminals needs less. Root has no such limit, because each change
-/// notifies the server.
+/// counts or not. A person with several terminals needs less than this. Root has no rate limit, because each
+/// change notifies the server.
 const PER_SECOND: NonZeroU32 = NonZeroU32::MIN.saturating_add(9);
 const BURST: NonZeroU32 = NonZeroU32::MIN.saturating_add(29);
 
@@ -23,14 +24,14 @@ const UIDS_MAX: usize = 1000;
 pub(super) enum Pool {
     /// Root and the server's account.
     Own,
-    /// Members, and peers that are not looked up yet.
+    /// Members of the group, and peers that are not looked up yet.
     Others,
     /// Peers without rights.
     RejectedCallers,
 }
 
 impl Pool {
-    /// Connections at once: in all, and of one uid.
+    /// Maximum number of connections at once: of the whole pool, and of one uid.
     fn limits(self) -> (usize, usize) {
         match self {
             Self::Own => (64, 64),
@@ -55,7 +56,7 @@ impl Default for Permits {
 }
 
 impl Permits {
-    /// A permit for a new connection, unless its uid exceeds its rate.
+    /// A permit for a new connection, unless its uid exceeds its rate limit or the pool is full.
     pub(super) fn admit(&self, pool: Pool, uid: Uid) -> Option<Permit> {
         if self.rate.len() > UIDS_MAX {
             self.rate.retain_recent();
@@ -64,7 +65,7 @@ impl Permits {
         if is_slow_enough { self.take(pool, uid) } else { None }
     }
 
-    /// A permit for one connection, unless there are too many.
+    /// A permit for one connection, unless the pool is full.
     fn take(&self, pool: Pool, uid: Uid) -> Option<Permit> {
         let (in_all, of_one) = pool.limits();
         let key = (pool, uid.as_raw());
@@ -81,14 +82,14 @@ impl Permits {
     }
 }
 
-/// The right to one connection; dropped, it is free again.
+/// The permit of one connection, returned to the pool on drop.
 pub(super) struct Permit {
     key: (Pool, u32),
     permits: Permits,
 }
 
 impl Permit {
-    /// Exchanges this permit for one of another pool, unless there are too many.
+    /// Exchanges this permit for one of another pool, unless that pool is full.
     pub(super) fn exchange(self, pool: Pool) -> Option<Self> {
         self.permits.take(pool, Uid::from_raw(self.key.1))
     }
@@ -111,7 +112,7 @@ impl Drop for Permit {
 mod tests {
     use super::*;
 
-    /// Takes all permits, `each` for one uid after the other.
+    /// Takes all permits: `each` for every uid in turn.
     fn take_all(permits: &Permits, pool: Pool, uids: u32) -> Vec<Permit> {
         let of_one = |uid| std::iter::from_fn(move || permits.take(pool, Uid::from_raw(uid)));
         (1000..1000 + uids).flat_map(of_one).collect()

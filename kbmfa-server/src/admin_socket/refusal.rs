@@ -1,4 +1,4 @@
-//! The error reply to a request that was not done.
+//! The error reply to a request that was refused or failed.
 
 use serde::{Deserialize, Serialize};
 use std::fmt;
@@ -7,11 +7,11 @@ use crate::db;
 use crate::logins;
 use crate::usecases;
 
-/// Why something was not done, and what to do about it.
+/// Why a request was not done, and what to do about it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Refusal {
-    /// What went wrong, a sentence.
+    /// What went wrong, as a sentence.
     pub error: String,
     /// The fix.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]

@@ -1,4 +1,4 @@
-//! The requests and their replies, as types with their JSON. Pure.
+//! Requests and replies as types, and their JSON. Pure.
 
 use kbmfa_proto::names::{MachineName, UserName};
 use kbmfa_proto::text::SafeText;
@@ -13,11 +13,11 @@ use crate::clock::Time;
 /// The version of the protocol: `"v"` in each request and reply.
 const VERSION: u64 = 1;
 
-/// One request. There is no field for who asks.
+/// One request. It does not say who asks: the kernel does.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "verb", deny_unknown_fields)]
 pub enum Request {
-    /// The database was changed.
+    /// The database has changed.
     #[serde(rename = "notify")]
     Notify {},
     /// Read the configuration and the certificate again.
@@ -32,7 +32,7 @@ pub enum Request {
         /// Its id, or the beginning of it.
         id: String,
     },
-    /// What has changed among the newest logins, and the notices since.
+    /// Return what has changed among the newest logins, and the notices since then.
     #[serde(rename = "login.watch")]
     Watch(WatchQuery),
     /// Approve a login.
@@ -73,7 +73,7 @@ pub struct WatchQuery {
     /// The `head` of the last reply; absent in the first request.
     #[serde(default)]
     pub seen: Option<i64>,
-    /// Notices are wanted that came due after this moment, in microseconds since 1970.
+    /// Only notices that came due after this moment are returned; in microseconds since 1970.
     pub noticed: Time,
 }
 
@@ -83,13 +83,13 @@ pub struct WatchQuery {
 pub struct Decision {
     /// Its id, or the beginning of it.
     pub id: String,
-    /// Why, for the audit log.
+    /// The reason, for the audit log.
     #[serde(default)]
     pub reason: Option<SafeText>,
 }
 
 impl Request {
-    /// The name of the request.
+    /// The name of the request in JSON.
     pub(super) fn verb(&self) -> &'static str {
         match self {
             Self::Notify {} => "notify",
@@ -105,7 +105,7 @@ impl Request {
     /// Reads the text of a request.
     ///
     /// # Errors
-    /// What is wrong with it, for the sender.
+    /// What is wrong with the text, for the sender.
     pub(super) fn read(text: &[u8]) -> Result<Self, Refusal> {
         let fields = versioned(text).map_err(|why| Refusal::new(format!("the request {why}")))?;
         serde_json::from_value(Value::Object(fields)).map_err(|error| {
@@ -145,7 +145,7 @@ pub(super) fn read_reply<T: DeserializeOwned>(text: &[u8]) -> Result<T, Refusal>
     serde_json::from_value(done).map_err(bad)
 }
 
-/// The fields of a JSON object of our version, without the version.
+/// The fields of a JSON object of our version, without the field for the version.
 fn versioned(text: &[u8]) -> Result<Map<String, Value>, String> {
     let mut fields: Map<String, Value> =
         serde_json::from_slice(text).map_err(|_| "is not a JSON object".to_owned())?;
@@ -160,7 +160,7 @@ fn versioned(text: &[u8]) -> Result<Map<String, Value>, String> {
 }
 
 fn with_version(fields: serde_json::Result<Value>) -> Vec<u8> {
-    // This can only fail for maps whose keys are not strings, which we have none of.
+    // Only maps with keys that are not strings can fail, and we have none.
     let mut fields = fields.unwrap_or_default();
     if let Some(fields) = fields.as_object_mut() {
         fields.insert("v".to_owned(), VERSION.into());

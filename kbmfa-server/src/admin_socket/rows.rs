@@ -1,5 +1,5 @@
-//! Logins and sessions as they are printed. The command line prints the same rows whether they come from the
-//! database or over the socket.
+//! Logins and sessions as they are printed. The rows are the same whether they come from the database or
+//! through the socket.
 
 use jiff::Timestamp;
 use kbmfa_proto::account::LocalCaller;
@@ -14,7 +14,7 @@ use crate::logins::state::State;
 use crate::logins::store::Login;
 use crate::sessions::store::Session;
 
-/// A time in a row: RFC 3339 in JSON, to the second.
+/// A time in a row. In JSON it is RFC 3339, to the second.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Moment(pub Time);
 
@@ -153,12 +153,12 @@ impl From<Login> for LoginRow {
     }
 }
 
-/// A session as it is printed, here and below its login.
+/// A session as it is printed, alone or with its login.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct SessionRow {
     /// Opaque id.
     pub id: String,
-    /// The machine's name then.
+    /// The machine's name at that time.
     pub machine: MachineName,
     /// The Unix account.
     pub user: UserName,
@@ -174,15 +174,15 @@ pub struct SessionRow {
     pub key: Option<String>,
     /// The login that let the person in, if one did.
     pub login: Option<LoginId>,
-    /// Whether it was not reported closed.
+    /// True unless the machine reported that it closed.
     pub open: bool,
     /// When the server received the report of the opening.
     pub opened: Option<Moment>,
-    /// When it was opened by the machine's clock.
+    /// When it was opened, by the machine's clock.
     pub opened_reported: Option<Moment>,
     /// When the server received the report of the close.
     pub closed: Option<Moment>,
-    /// When it was closed by the machine's clock.
+    /// When it was closed, by the machine's clock.
     pub closed_reported: Option<Moment>,
 }
 

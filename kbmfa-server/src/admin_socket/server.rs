@@ -30,13 +30,13 @@ const TRANSFER_TIME: Duration = Duration::from_secs(5);
 /// Time for the look-up of a peer in the name service.
 const LOOK_UP_TIME: Duration = Duration::from_secs(5);
 
-/// Time for the work of a request. A reload waits in a queue, an answer for the database.
+/// Time for the work of a request. A reload may wait in a queue, and an answer may wait for the database.
 const WORK_TIME: Duration = Duration::from_secs(15);
 
 /// Most rows of `login.list`, so that the reply fits into one frame.
 const LIST_MAX: i64 = 1000;
 
-/// Lines about refusals in one [`REFUSALS_PERIOD`].
+/// Maximum number of log lines about refusals in one [`REFUSALS_PERIOD`].
 const REFUSALS_LOGGED: u32 = 20;
 /// See [`REFUSALS_LOGGED`].
 const REFUSALS_PERIOD: Duration = Duration::from_secs(60);
@@ -59,7 +59,8 @@ struct Inner {
 }
 
 impl Server {
-    /// Notifies `changed`, passes reloads to `reloads`, and lets members of `group` list and answer logins.
+    /// A server that notifies `changed`, passes reloads to `reloads`, and lets members of `group` list and
+    /// answer logins.
     pub fn new(
         logins: Logins,
         changed: Arc<Notify>,
@@ -79,7 +80,7 @@ impl Server {
         }))
     }
 
-    /// Serves this connection on a task of its own, unless there are too many.
+    /// Serves this connection in a task of its own, unless there are too many.
     ///
     /// # Errors
     /// If the kernel does not report the peer.
@@ -102,7 +103,7 @@ impl Server {
             return refuse_at_once(&stream);
         };
         let text = match timeout(TRANSFER_TIME, frame::read(&mut stream, REQUEST_MAX)).await {
-            // A check whether a server runs.
+            // Somebody checked whether a server runs.
             Ok(Ok(None)) => return,
             Ok(Ok(Some(text))) => Ok(text),
             Ok(Err(error)) => Err(Refusal::new(format!("the request cannot be read: {error}"))),
@@ -116,14 +117,14 @@ impl Server {
             }
         };
         if let Ok(reply) = reply_frame(&outcome) {
-            // The sender of a notification does not wait for the reply.
+            // The sender of a notification does not wait for the reply, so an error does not matter.
             let _ = timeout(TRANSFER_TIME, stream.write_all(&reply)).await;
         }
         drop(permit);
     }
 
-    /// Looks the peer up; returns it with its permit. The permit is held during the look-up, so that few
-    /// connections wait for a hanging name service.
+    /// Looks the peer up; returns it with its permit. It holds the permit during the look-up, so that only a
+    /// few connections wait for a name service that hangs.
     async fn look_up(&self, uid: Uid, pid: Option<i32>, permit: Permit) -> Option<(Peer, Permit)> {
         if let Some(own) = Peer::own(uid) {
             return Some((own, permit));
@@ -206,7 +207,7 @@ impl Server {
     async fn decide(&self, decision: Decision, person: Approver, answer: Answer) -> Result<Value, Refusal> {
         let rules = self.0.logins.rules();
         verbs::check(&decision, &rules)?;
-        // A uid from the kernel that is not root's, so it identifies a person.
+        // The kernel reported this uid, and it is not root's, so it identifies a person.
         let who = AtConsole { person, claim: None, has_login: true };
         let Decision { id, reason } = decision;
         let decided = self.0.logins.db().write("login.answer", move |tx| {
@@ -250,7 +251,7 @@ impl Server {
     }
 }
 
-/// A reply of at most [`LIST_MAX`] rows.
+/// The query, if it asks for at most [`LIST_MAX`] rows.
 fn within_bounds(query: ListQuery) -> Result<ListQuery, Refusal> {
     if (1..=LIST_MAX).contains(&query.limit) {
         Ok(query)
@@ -264,7 +265,7 @@ fn to_json(reply: &impl Serialize) -> Result<Value, Refusal> {
     serde_json::to_value(reply).map_err(Refusal::new)
 }
 
-/// The text of the reply; if it is too long, a refusal with that reason.
+/// The reply as a frame. If it is too long, a refusal that says so.
 fn reply_frame(outcome: &Result<Value, Refusal>) -> io::Result<Vec<u8>> {
     frame::encode(&request::write_reply(outcome), REPLY_MAX).or_else(|_| {
         let hint = "ask for less, for example with --limit; root has no such limit";
@@ -273,7 +274,7 @@ fn reply_frame(outcome: &Result<Value, Refusal>) -> io::Result<Vec<u8>> {
     })
 }
 
-/// Replies that there are too many connections, if that is possible without waiting.
+/// Refuses because there are too many connections, if the reply can be sent without waiting.
 fn refuse_at_once(stream: &UnixStream) {
     let refusal = Refusal::new("the server cannot take your request now").hint("try again in a moment");
     if let Ok(reply) = reply_frame(&Err(refusal)) {
@@ -281,7 +282,7 @@ fn refuse_at_once(stream: &UnixStream) {
     }
 }
 
-/// Keeps refusals from flooding the log.
+/// Limits how many refusals are logged.
 #[derive(Default)]
 struct RefusalLog {
     period_began: Duration,
@@ -290,7 +291,7 @@ struct RefusalLog {
 }
 
 impl RefusalLog {
-    /// If this refusal is to be logged: the number of refusals before it that were not.
+    /// `Some` if this refusal is to be logged, with the number of earlier ones that were not logged.
     fn next(&mut self, now: Duration) -> Option<u64> {
         if now.saturating_sub(self.period_began) >= REFUSALS_PERIOD {
             (self.period_began, self.logged) = (now, 0);

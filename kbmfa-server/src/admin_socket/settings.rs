@@ -22,8 +22,8 @@ pub struct Settings {
 }
 
 impl Settings {
-    /// Reads the section. The group is not looked up, because a failing name service must not keep the server
-    /// from starting.
+    /// Reads the section. The group is not looked up here, because a failing name service must not keep the
+    /// server from starting.
     pub fn read(section: &Section<'_>, state_dir: &Path) -> Self {
         let group = section.parsed_or_none::<String>("group");
         if group.as_deref().is_some_and(|name| !is_group_name(name)) {
@@ -66,18 +66,18 @@ impl Settings {
     }
 }
 
-/// The group's id, if there is one of this name.
+/// The id of the group with this name, if there is one.
 pub(super) fn gid(name: &str) -> nix::Result<Option<Gid>> {
     Ok(Group::from_name(name)?.map(|group| group.gid))
 }
 
-/// Whether this user is in the group, by the name service as it is now; as the primary group, too.
+/// Whether this user is in the group, as its primary group or another, by the name service as it is now.
 pub(super) fn is_in_group(user: &User, gid: Gid) -> nix::Result<bool> {
     let Ok(name) = CString::new(user.name.as_bytes()) else { return Ok(false) };
     Ok(getgrouplist(&name, user.gid)?.contains(&gid))
 }
 
-/// Only its members and root can give a file to a group.
+/// Whether this account may give a file to this group: only root and members may.
 fn may_give_to(account: Uid, gid: Gid) -> bool {
     let is_member = || {
         User::from_uid(account).ok().flatten().is_some_and(|user| is_in_group(&user, gid).unwrap_or(false))

@@ -1,4 +1,4 @@
-//! `audit archive`: writes the oldest events to a file, verifies the file, and then removes these events from
+//! `audit archive`: writes the oldest events to a file, verifies the file, and then deletes these events in
 //! the database.
 
 use clap::Args as ClapArgs;
@@ -35,7 +35,7 @@ pub(super) fn run(admin: &Admin, args: &Args) -> Result<(), Failure> {
     let path = std::path::absolute(&args.file).map_err(Failure::new)?;
     let output = args.yes.then(|| Output::create(&path)).transpose()?;
     let (_, db) = admin.open()?;
-    // Leftovers of an interrupted archive.
+    // Deletes what an interrupted run left.
     prune(&db)?;
     let (before, part) = db
         .read_blocking(|tx| {

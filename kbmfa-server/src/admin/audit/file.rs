@@ -1,4 +1,4 @@
-//! Reads export files line by line.
+//! Reads exports and archives line by line.
 
 use sha2::{Digest, Sha256};
 use std::fs::File;
@@ -10,16 +10,16 @@ use crate::audit::chain::{Head, Link, Seal, Walk, Witness};
 use crate::audit::export::{LINE_MAX, from_line};
 use crate::random::to_hex;
 
-/// Opens a file to be verified. Call it before root is given up.
+/// Opens a file to be verified. Call it before root is given up, because only root may be able to read it.
 pub(super) fn open(path: &Path) -> Result<File, Failure> {
     File::open(path).map_err(|e| Failure::new(format!("cannot read {}: {e}", path.display())))
 }
 
 /// The contents of a file, if its chain is intact.
 pub(super) struct Contents {
-    /// The event before its first.
+    /// The head before its first event.
     pub(super) start: Head,
-    /// Its last event.
+    /// The head after its last event.
     pub(super) last: Head,
     /// SHA-256 of its bytes, in hex.
     pub(super) sha256: String,
@@ -81,7 +81,7 @@ impl Lines {
     }
 }
 
-/// A writer that hashes everything written.
+/// A writer that hashes everything that is written.
 pub(super) struct Summed<W> {
     inner: W,
     sum: Sha256,

@@ -1,4 +1,4 @@
-//! `audit search`.
+//! `audit search`: finds events and prints them.
 
 use clap::Args as ClapArgs;
 use kbmfa_proto::names::{MachineName, UserName};
@@ -60,7 +60,7 @@ pub(super) fn run(admin: &Admin, args: Args) -> Result<(), Failure> {
             since: moment(args.since),
             until: moment(args.until),
             text,
-            // Reads one more than is printed, to know whether there are more.
+            // One more than is printed, to know whether there are more.
             limit: args.limit + 1,
         };
         Ok::<_, crate::db::Error>((index::is_complete(tx)?, search(tx, &filter)?))

@@ -94,7 +94,8 @@ fn broken(broken: Broken) -> Failure {
         .hint("compare with a backup, or with the heads in the chat")
 }
 
-/// To compare the events with the logins one must know which rows were pruned.
+/// Prints the result. It includes the time before which rows were pruned, which anybody needs who compares
+/// the events with the logins.
 fn tell(admin: &Admin, start: Head, head: Head, pruned: Option<&str>) -> Result<(), Failure> {
     let (first, events) = (start.seq + 1, head.seq - start.seq);
     let behind = if start.seq == 0 { String::new() } else { format!(" from {first} on") };

@@ -85,7 +85,7 @@ fn findings(machines: &[Machine], now: Time) -> Vec<Finding> {
     findings
 }
 
-/// The last time at which a machine called.
+/// The last call of a machine; if it never called, when it was added.
 fn heard(machine: &Machine) -> Time {
     machine.last_seen_at.unwrap_or(machine.created_at)
 }

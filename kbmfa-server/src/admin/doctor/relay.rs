@@ -13,9 +13,9 @@ use crate::policy::{Approvers, Channel, Says};
 /// Interval at which the lease is renewed.
 const RENEW: Duration = Duration::from_secs(3);
 
-/// Checks every step, up to a message in the bot's own conversation. A service is started only while this
-/// process holds the relay lease, so that it never disturbs a running server, and one that starts meanwhile
-/// waits.
+/// Checks every step to Keybase, up to a message in the bot's own conversation. A service is started only
+/// while this process holds the relay lease. So it never disturbs a running server, and a server that starts
+/// meanwhile waits.
 pub(super) fn check(config: &Config, db: Option<&Db>, runs: bool) -> Result<Vec<Finding>, Failure> {
     let Some(settings) = &config.chat else { return Ok(Vec::new()) };
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(Failure::new)?;
@@ -37,7 +37,7 @@ pub(super) fn check(config: &Config, db: Option<&Db>, runs: bool) -> Result<Vec<
     }))
 }
 
-/// Where asks go, each with those whom a rule for it names.
+/// The destinations of asks, each with the approvers whom its rules name.
 fn destinations(config: &Config) -> Vec<keybase::Destination> {
     let ruled = config.policy.rules.iter().filter_map(|rule| match &rule.says {
         Says::Ask(terms) => Some(terms),
@@ -65,7 +65,7 @@ async fn hold(db: &Db, holder: &lease::Holder) -> bool {
     held.await.unwrap_or(false)
 }
 
-/// Returns when the lease is lost.
+/// Renews the lease at intervals; returns when it is lost.
 async fn keep(db: &Db, holder: &lease::Holder) {
     while hold(db, holder).await {
         tokio::time::sleep(RENEW).await;

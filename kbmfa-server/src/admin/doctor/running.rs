@@ -1,4 +1,4 @@
-//! The running server, if there is one, and its readiness.
+//! Finds the running server, if there is one, and asks whether it is ready.
 
 use kbmfa_finding::Finding;
 use std::io::{self, Read, Write};
@@ -18,7 +18,7 @@ const READY_TIME: Duration = Duration::from_secs(5);
 /// Most bytes of the answer that are read.
 const ANSWER_BYTES_MAX: u64 = 16 * 1024;
 
-/// What a server that runs on this state answers at `/readyz`; `None` if none runs.
+/// Asks `/readyz` of a server that runs on this state; `None` if none runs.
 pub(super) fn find(config: &Config) -> Option<io::Result<Ready>> {
     client::is_running(&config.state_dir).then(|| ask(config.http.status_listen))
 }
@@ -47,7 +47,7 @@ fn read(answer: &str) -> Option<Ready> {
     Some(Ready { is_ready: code == "200", said: kbmfa_proto::text::SafeText::new(&said).to_string() })
 }
 
-/// The findings about the server, without those that were reported already.
+/// The findings about the server. A problem that was reported already is not repeated.
 pub(super) fn findings(
     found: Option<io::Result<Ready>>,
     db: Option<&Db>,
@@ -62,7 +62,7 @@ pub(super) fn findings(
                 .fix("`journalctl -u kbmfa-server`, then `systemctl restart kbmfa-server`")
         }
         Some(Ok(Ready { is_ready: true, .. })) => Finding::ok("server", "runs, and is ready"),
-        // The reason why it is not ready was reported before, with its fix.
+        // The reason why it is not ready was reported already, with its fix.
         Some(Ok(_)) if !is_well(before) => {
             Finding::weak("server", "runs, but is not ready for the reason above")
         }
@@ -89,7 +89,7 @@ fn none_runs(is_well: bool) -> Finding {
     }
 }
 
-/// Whether people can be asked. If not, that is among the reasons why the server is not ready.
+/// The finding about whether people can be asked. `None` if they cannot: `/readyz` names that reason.
 fn reached(db: &Db, config: &Config) -> Option<Finding> {
     if config.chat.is_none() {
         return Some(Finding::ok("relay", "console: `kbmfa-server login approve|deny` answers"));

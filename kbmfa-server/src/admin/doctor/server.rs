@@ -17,7 +17,7 @@ use crate::policy::{Approvers, Channel};
 /// Free space in bytes below which a server will soon fail.
 const SPACE_MIN: u64 = 100 * 1024 * 1024;
 
-/// What the configuration says, and how safe that is.
+/// Findings about settings that are valid but could be safer.
 pub(super) fn settings(config: &Config) -> Vec<Finding> {
     let mut findings = vec![Finding::ok("configuration", "every key is right")];
     if config.auth_token.is_some() {
@@ -54,8 +54,8 @@ pub(super) fn settings(config: &Config) -> Vec<Finding> {
     findings
 }
 
-/// The server may not be able to read what root can: the configuration is read again with the rights of its
-/// account.
+/// Reads the configuration again with the rights of the server's account, which may not be able to read what
+/// root can.
 pub(super) fn readable(path: &Path, state_dir: &Path) -> Vec<Finding> {
     if Uid::effective().is_root() {
         let found = format!("root, who owns {}", state_dir.display());
@@ -71,7 +71,8 @@ pub(super) fn readable(path: &Path, state_dir: &Path) -> Vec<Finding> {
     }]
 }
 
-/// Files that others can write to, or secrets that others can read: the server refuses to start with them.
+/// Findings about files that others can write to, and secrets that others can read. The server refuses to
+/// start with them.
 pub(super) fn files(config: &Config, path: &Path) -> Vec<Finding> {
     let faults = config.file_faults(path);
     if faults.is_empty() {
@@ -135,7 +136,7 @@ pub(super) fn database(db: &Db, quick: bool) -> Vec<Finding> {
     }
 }
 
-/// Rules that never apply.
+/// Findings about rules that never apply.
 pub(super) fn policy(db: &Db, config: &Config) -> Vec<Finding> {
     match db.read_blocking(|tx| config.policy_faults(tx)) {
         Ok(faults) => faults.into_iter().map(|fault| Finding::weak("policy", fault)).collect(),

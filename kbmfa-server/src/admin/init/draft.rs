@@ -1,9 +1,9 @@
-//! The configuration file that `init` writes. The operator edits it from then on; no program writes it again.
+//! The configuration file that `init` writes. From then on only the operator changes it.
 
 use std::collections::BTreeMap;
 use toml::Value;
 
-/// Every section and key that the file can have, in its order.
+/// Every section and key that the file can have, in the order of the file.
 const LAYOUT: [(&str, &[&str]); 5] = [
     ("server", &["listen", "status_listen", "state_dir", "names", "auth_token_file", "auth_token_from"]),
     ("login", &["window", "poll_grace"]),
@@ -23,7 +23,7 @@ pub(in crate::admin) type Key = (&'static str, &'static str);
 pub(in crate::admin) struct Draft(BTreeMap<Key, Value>);
 
 impl Draft {
-    /// With the values that every new server starts with.
+    /// A draft with the values of every new server.
     pub(in crate::admin) fn new() -> Self {
         let mut draft = Self(BTreeMap::new());
         draft.set(("login", "window"), "60s");
@@ -45,7 +45,7 @@ impl Draft {
         self.0.remove(&("server", "auth_token_from"));
     }
 
-    /// The whole file.
+    /// The text of the file.
     pub(in crate::admin) fn toml(&self) -> String {
         let line = |section, key| Some(format!("{key} = {}\n", self.get((section, key))?));
         let sections = LAYOUT.iter().filter_map(|(section, keys)| {

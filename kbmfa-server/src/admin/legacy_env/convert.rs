@@ -1,4 +1,5 @@
-//! A pure function that converts the variables by the table to what `init` makes, or to the list of all faults in them.
+//! Converts the variables, by the table, to the set-up that `init` does, or to a list of all faults in them.
+//! Pure.
 
 use std::path::PathBuf;
 use toml::Value;
@@ -19,10 +20,10 @@ pub(super) struct Setup {
     pub(super) token_left_out: Option<String>,
 }
 
-/// Converts them all.
+/// Converts all variables.
 ///
 /// # Errors
-/// Every fault, each after its variable.
+/// Every fault, each beginning with the name of its variable.
 pub(super) fn convert(vars: &Variables) -> Result<Setup, Vec<String>> {
     let mut setup = Setup { draft: Draft::new(), secrets: Vec::new(), token_left_out: None };
     setup.draft.set(("relay", "kind"), "keybase");
@@ -74,7 +75,7 @@ impl Setup {
         Ok(())
     }
 
-    /// A weak token does not keep the server from starting.
+    /// Ignores the token, with this reason. A weak token must not keep the server from starting.
     pub(super) fn leave_token_out(&mut self, why: String) {
         let file = self.draft.get(TOKEN_FILE).and_then(Value::as_str).map(PathBuf::from);
         self.secrets.retain(|(path, _)| Some(path) != file.as_ref());

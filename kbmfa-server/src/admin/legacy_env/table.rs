@@ -1,4 +1,4 @@
-//! Every variable that becomes part of the configuration, one row each.
+//! The table of variables that become part of the configuration, one row each.
 
 use kbmfa_proto::names::{ChannelName, KeybaseName, TeamName};
 use rustls::pki_types::ServerName;
@@ -16,18 +16,19 @@ use crate::source::Range;
 pub(super) struct Row {
     pub(super) name: &'static str,
     pub(super) key: Key,
-    /// From the variable's text to the key's value.
+    /// Converts the variable's text to the key's value.
     pub(super) convert: fn(&str) -> Result<Value, String>,
-    /// The default of an unset variable, empty for none; or the fault if it is missing.
+    /// The default of an unset variable (empty for none), or the fault if it must be set.
     pub(super) absent: Result<&'static str, &'static str>,
-    /// With another `KB_TYPE` the variable is ignored, as the old tool ignored it.
+    /// The variable counts only with this `KB_TYPE`. With another one it is ignored, as by the old tool.
     pub(super) only_for: Option<&'static str>,
-    /// The text is a secret: it is written to a file of this name in the state directory, and the key names
-    /// that file.
+    /// For a secret: the name of the file in the state directory to which the text is written. The key then
+    /// names that file.
     pub(super) file: Option<&'static str>,
 }
 
-/// The old tool's variables except [`LOG_LEVEL`], `_FILE` variants of its secrets, and our own.
+/// The old tool's variables (except [`LOG_LEVEL`]), `_FILE` variants of its secrets, and variables of our
+/// own.
 pub(super) const TABLE: [Row; 14] = [
     row("KBMFA_NAMES", ("server", "names"), hosts, Err(NO_NAMES)),
     row("KBMFA_LISTEN", ("server", "listen"), address, Ok(LISTEN)),
@@ -42,7 +43,7 @@ pub(super) const TABLE: [Row; 14] = [
     row("KEYBASE_PAPERKEY", PAPERKEY_FILE, words, Err(NO_PAPERKEY)).in_file("paperkey"),
     row("KBMFA_AUTH_TOKEN_FROM", TOKEN_FROM, ranges, Ok("")),
     row("AUTH_TOKEN_FILE", TOKEN_FILE, path, Ok("")),
-    // `convert` judges it together with its ranges: a bad token is left out, and is no fault.
+    // `convert` checks it together with its ranges. A bad token is ignored, and is no fault.
     row("AUTH_TOKEN", TOKEN_FILE, text::<String>, Ok("")).in_file("auth_token"),
 ];
 

@@ -1,5 +1,5 @@
-//! The variables by name, from the process's environment and from the text of a `.env` file; both are passed
-//! in. Values can be secret, so this type never prints them.
+//! The variables by name, from the process's environment and from the text of a `.env` file. The caller
+//! passes both in. Values can be secret, so this type never prints them.
 
 use std::collections::BTreeMap;
 
@@ -10,15 +10,16 @@ use super::table::{LOG_LEVEL, TABLE};
 pub(super) struct Variables(BTreeMap<&'static str, String>);
 
 impl Variables {
-    /// Those that `lookup` finds.
+    /// The variables that `lookup` finds.
     pub(super) fn from_lookup(lookup: impl Fn(&str) -> Option<String>) -> Self {
         let names = TABLE.iter().map(|row| row.name).chain([LOG_LEVEL]);
         let found = names.filter_map(|name| Some((name, lookup(name)?.trim().to_owned())));
         Self(found.filter(|(_, value)| !value.is_empty()).collect())
     }
 
-    /// Those in the text of a `.env` file: lines `NAME=VALUE`, perhaps with `export ` in front and quotes around the
-    /// value, and comments after `#`. Of the same name the last line counts; other lines and names are ignored.
+    /// The variables in the text of a `.env` file. A line is `NAME=VALUE`, optionally with `export ` before
+    /// it, with quotes around the value, or with a comment after `#`. If a name repeats, the last line
+    /// counts. Other lines and names are ignored.
     pub(super) fn from_dotenv(text: &str) -> Self {
         let lines = text.lines().filter_map(|line| {
             let line = line.trim();
@@ -29,7 +30,7 @@ impl Variables {
         Self::from_lookup(|name| lines.get(name).map(|value| (*value).to_owned()))
     }
 
-    /// These, completed by the others.
+    /// These variables, and those of `others` that are not among them.
     #[must_use]
     pub(super) fn or(self, others: Self) -> Self {
         Self(others.0.into_iter().chain(self.0).collect())
@@ -39,23 +40,23 @@ impl Variables {
         self.0.get(name).map(String::as_str)
     }
 
-    /// True if a secret itself is among them, not only the name of its file.
+    /// True if the value of a secret is among them, not only the name of its file.
     pub(super) fn hold_a_secret(&self) -> bool {
         TABLE.iter().any(|row| row.file.is_some() && self.0.contains_key(row.name))
     }
 
-    /// Those that have no effect beside a configuration file.
+    /// The variables that have no effect if there is a configuration file.
     pub(super) fn ignored_beside_a_file(&self) -> Vec<&'static str> {
         self.0.keys().copied().filter(|name| *name != LOG_LEVEL).collect()
     }
 
-    /// As in the old tool: everything but production logs more.
+    /// True if the old tool would have logged debug lines: in development and staging.
     pub(super) fn want_debug_lines(&self) -> bool {
         matches!(self.get(LOG_LEVEL), Some("development" | "staging"))
     }
 }
 
-/// The value without the quotes around it, or else without the comment after it.
+/// The value without quotes around it. Without quotes, a comment after it is removed.
 fn unquoted(value: &str) -> &str {
     for quote in ['"', '\''] {
         let inside = value.strip_prefix(quote).and_then(|rest| rest.split_once(quote));

@@ -1,7 +1,7 @@
 //! The keyboard dialog of `login watch` at a terminal: from input to action. Pure.
 //!
 //! An answer always applies to the login that the screen named before the answer was confirmed. A login that
-//! appears or ends meanwhile never takes its place.
+//! appears or ends meanwhile never replaces it.
 
 use kbmfa_proto::names::LoginId;
 
@@ -29,7 +29,7 @@ pub(super) enum Dialog {
     Explaining(Answer, Waiting),
 }
 
-/// The action for a line.
+/// What the dialog does after a line.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Step {
     /// Print this.
@@ -45,7 +45,7 @@ const HELP: &str = "a  approve a login that waits        d  deny one
 `a 3f9a2c1e` names the login directly; Enter alone cancels a question.";
 
 impl Dialog {
-    /// The question that is open, with what ends it.
+    /// The question that is open, and how to close it.
     pub(super) fn question(&self) -> Option<String> {
         match self {
             Self::Idle => None,
@@ -63,7 +63,8 @@ impl Dialog {
         }
     }
 
-    /// Handles a typed line. `logins` wait; an answer may need a reason.
+    /// Handles a typed line. `waiting` are the logins that wait; `needs_reason` says whether an answer needs
+    /// a reason.
     pub(super) fn take(&mut self, line: &str, waiting: &[Waiting], needs_reason: bool) -> Step {
         let line = line.trim();
         match std::mem::take(self) {

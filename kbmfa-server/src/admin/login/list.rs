@@ -1,4 +1,4 @@
-//! `login list`.
+//! `login list`: prints the newest logins that match a filter.
 
 use clap::Args as ClapArgs;
 use kbmfa_proto::names::{MachineName, UserName};

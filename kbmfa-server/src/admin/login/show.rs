@@ -1,4 +1,4 @@
-//! `login show`: all events of one login in the order of time.
+//! `login show`: prints one login with all its events in the order of time.
 
 use jiff::SignedDuration;
 use serde_json::Value;
@@ -52,7 +52,7 @@ fn print_events(admin: &Admin, story: &[Value]) -> Result<(), Failure> {
     print::say(&print::table(COLUMNS, &rows, print::screen()))
 }
 
-/// Its details, one line each.
+/// The login's details, one line each.
 fn facts(admin: &Admin, story: &LoginStory) -> String {
     let login = &story.login;
     let or_dash = |text: &Option<String>| text.clone().unwrap_or_else(|| "-".into());
@@ -97,7 +97,7 @@ fn cells(admin: &Admin, event: &Value) -> Vec<String> {
     ]
 }
 
-/// `4s 12ms`, when it is printed with `#`.
+/// A length of time in whole milliseconds; `{:#}` prints it as `4s 12ms`.
 fn rounded(length: Duration) -> SignedDuration {
     SignedDuration::from_millis(i64::try_from(length.as_millis()).unwrap_or(i64::MAX))
 }

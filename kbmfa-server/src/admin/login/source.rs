@@ -1,5 +1,5 @@
-//! Where the `login` verbs read and decide. Root and the owner of the state directory use the database, with
-//! or without a running server; everybody else uses the running server's socket.
+//! Where the `login` verbs read and answer. Root and the owner of the state directory use the database,
+//! whether a server runs or not. Everybody else uses the running server's socket.
 
 use nix::unistd::Uid;
 use std::fs;
@@ -68,7 +68,7 @@ impl Source {
         })
     }
 
-    /// Answers in the name of the person who runs this.
+    /// Answers a login in the name of the person who runs this.
     pub(super) fn decide(
         &self,
         admin: &Admin,
@@ -106,7 +106,7 @@ fn decide_in_database(
 }
 
 /// The socket for somebody who is neither root nor the owner of the state directory. They may not be able to
-/// read the configuration, or the files that it names.
+/// read the configuration, or the files that it names; then the default path is used.
 fn socket_of_others(config: &Path) -> Option<PathBuf> {
     let uid = Uid::effective();
     if uid.is_root() {

@@ -20,13 +20,13 @@ use crate::clock::{self, Clock, SystemClock, Time};
 use crate::db::Changes;
 use crate::logins::state::State;
 
-/// Interval at which it checks the database for changes.
+/// Interval at which the database is checked for changes.
 const INTERVAL: Duration = Duration::from_millis(200);
 
-/// Interval at which it asks a server. Each request is a connection and a look-up of the peer.
+/// Interval at which a server is asked. Each request costs a connection and a look-up of the peer.
 const SERVER_INTERVAL: Duration = Duration::from_secs(1);
 
-/// Widths of the columns of `list` except the session: later rows are not known yet.
+/// Widths of the columns of `list` without the session. They are fixed, because later rows are not known yet.
 const WIDTHS: [usize; 9] = [8, 20, 12, 16, 8, 15, 50, 9, 20];
 
 pub(super) fn run(admin: &Admin, source: &Source) -> Result<(), Failure> {
@@ -42,7 +42,7 @@ pub(super) fn run(admin: &Admin, source: &Source) -> Result<(), Failure> {
             Some(Step::Quit) => return Ok(()),
             Some(Step::Decide(answer, id, reason)) => {
                 let decision = Decision { id: id.to_string(), reason: reason.map(Into::into) };
-                // The login's own line shows the result.
+                // On success the login's own line shows the result.
                 if let Err(failure) = source.decide(admin, decision, answer) {
                     print::say(&failure.to_string())?;
                 }
@@ -54,7 +54,7 @@ pub(super) fn run(admin: &Admin, source: &Source) -> Result<(), Failure> {
     }
 }
 
-/// When to check again: after each change of the database, or at intervals with a server.
+/// When to check again: at a change of the database, or at intervals with a server.
 enum Polling {
     Database { changes: Changes, version: Option<i64> },
     Server { looked: Option<Duration> },
@@ -209,7 +209,7 @@ impl<'a> Watch<'a> {
         Ok(())
     }
 
-    /// Ends the line of an open question; it is printed again after the new lines.
+    /// Ends the line of an open question. The question is printed again after the new lines.
     fn interrupt_question(&mut self) -> Result<(), Failure> {
         if self.asked.take().is_some() { write("\n") } else { Ok(()) }
     }
@@ -245,7 +245,7 @@ enum Typed {
 }
 
 impl Keyboard {
-    /// If standard input and output are a terminal.
+    /// The keyboard, if standard input and standard output are a terminal.
     fn open(admin: &Admin) -> Option<Self> {
         let is_there = io::stdin().is_terminal() && io::stdout().is_terminal() && !admin.json;
         is_there.then(|| Self { typed: Vec::new() })
@@ -257,7 +257,7 @@ impl Keyboard {
         if let Some(line) = self.complete_line() {
             return Ok(Typed::Line(line));
         }
-        // Reading in the background would stop the program.
+        // In the background, reading from the terminal would stop the program.
         if tcgetpgrp(io::stdin()).is_ok_and(|foreground| foreground != getpgrp()) {
             pause();
             return Ok(Typed::Nothing);
@@ -266,8 +266,8 @@ impl Keyboard {
             return Ok(Typed::Nothing);
         }
         let mut buffer = [0; 4096];
-        // A terminal returns one line at a time; `StdinLock` could buffer several, which the poll would not
-        // see.
+        // A terminal returns one line at a time. `StdinLock` could read several lines into its buffer, where
+        // the poll would not see them.
         let count = nix::unistd::read(io::stdin(), &mut buffer).map_err(io::Error::from).map_err(failed)?;
         self.typed.extend_from_slice(buffer.get(..count).unwrap_or_default());
         if count == 0 {

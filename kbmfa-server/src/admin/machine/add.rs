@@ -13,10 +13,10 @@ use crate::db::Tx;
 use crate::machines::{Error, store};
 use crate::usecases::{self, machines as usecase};
 
-/// Largest file of machines that is read: some 100,000 lines.
+/// Largest file of machines that is read, in bytes: some 100,000 lines.
 const FILE_MAX: u64 = 8 << 20;
 
-/// Faults of a file that are printed.
+/// Maximum number of a file's faults that are printed.
 const FAULTS_MAX: usize = 20;
 
 /// The machines to add.
@@ -52,7 +52,7 @@ struct New {
 
 pub(super) fn run(admin: &Admin, args: Args) -> Result<(), Failure> {
     let Args { names, pools, from, dry_run } = args;
-    // Read before root is given up, because only root may be able to read it.
+    // Read before root is given up, because only root may be able to read the file.
     let machines = match &from {
         Some(path) => read(path, &pools)?,
         None => names.into_iter().map(|name| New { line: None, name, pools: pools.clone() }).collect(),
@@ -90,7 +90,7 @@ pub(super) fn run(admin: &Admin, args: Args) -> Result<(), Failure> {
     admin.tell(&sentence, &json!({ "machines": names }))
 }
 
-/// `machine web1`, or `3 machines: web1, web2, web3`; `None` if there is none.
+/// The machines as a phrase: `machine web1`, or `3 machines: web1, web2, web3`. `None` if there are none.
 fn sentence(machines: &[New]) -> Option<String> {
     match machines {
         [] => None,
@@ -103,7 +103,7 @@ fn sentence(machines: &[New]) -> Option<String> {
     }
 }
 
-/// Faults of the list as a whole: names that exist, or appear twice.
+/// Faults of the whole list: names that exist already, or appear twice.
 fn taken(tx: &Tx<'_>, machines: &[New]) -> Result<Vec<Fault>, Error> {
     let mut faults = Vec::new();
     let mut first_use: HashMap<&MachineName, Option<u64>> = HashMap::new();
@@ -126,7 +126,7 @@ struct Fault {
     what: String,
 }
 
-/// Fails if there is a fault, naming each with its place.
+/// Fails if there are faults, and names each with its line.
 fn refuse(file: Option<&Path>, faults: Vec<Fault>) -> Result<(), Failure> {
     if faults.is_empty() {
         return Ok(());
@@ -158,9 +158,9 @@ fn read(path: &Path, pools: &[PoolName]) -> Result<Vec<New>, Failure> {
     Ok(machines)
 }
 
-/// The machines of a CSV file, each with these pools besides its own, and every fault. Pure.
+/// The machines of a CSV file, and every fault in it. Each machine gets these pools besides its own. Pure.
 ///
-/// A name holds no line break, so each line is one record, and faults can name their line exactly.
+/// A name contains no line break, so each line is one record, and a fault can name its exact line.
 fn parse(text: &str, pools_of_all: &[PoolName]) -> (Vec<New>, Vec<Fault>) {
     let lines = (1..).zip(text.trim_start_matches('\u{feff}').lines().map(str::trim));
     let mut lines = lines.filter(|(_, line)| !line.is_empty() && !line.starts_with('#'));

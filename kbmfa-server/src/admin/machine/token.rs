@@ -14,7 +14,7 @@ use crate::pools;
 use crate::secret::Secret;
 use crate::usecases::machines::{JOIN_TOKEN_LIFE, JOIN_TOKEN_LIFE_MAX, make_join_token};
 
-/// Shortest validity of a token: somebody has to copy it to the machine.
+/// Shortest validity of a token, because somebody has to copy it to the machine.
 const LIFE_MIN: Duration = Duration::from_secs(60);
 
 /// The machines, and the validity.
@@ -39,7 +39,7 @@ pub struct Args {
 }
 
 impl Args {
-    /// For one machine, with the default validity.
+    /// The arguments for one machine with the default validity.
     pub(super) fn of(name: MachineName) -> Self {
         Self { names: vec![name], pool: None, never_joined: false, expires: JOIN_TOKEN_LIFE }
     }

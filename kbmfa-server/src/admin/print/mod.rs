@@ -1,5 +1,5 @@
-//! Output of the command line: JSON for programs, tables for people. Text from outside is printed only in
-//! types that have cleaned it.
+//! Output of the command line: JSON for programs, tables for people. Text from outside is printed only as a
+//! type that has cleaned it.
 
 mod table;
 
@@ -14,7 +14,7 @@ pub(super) use table::{Column, Screen, heading, row, table};
 use super::{Admin, Failure};
 pub(super) use crate::admin_socket::rows::Moment;
 
-/// Number of events from which on a terminal shows the progress.
+/// Number of events from which on a terminal shows a progress bar.
 const PROGRESS_FROM: i64 = 50_000;
 
 /// Default width of a terminal.
@@ -35,7 +35,7 @@ impl Admin {
         say(&table(columns, &rows, screen()))
     }
 
-    /// Prints a sentence, or the value as JSON.
+    /// Prints the sentence for people, or the value as JSON.
     pub(super) fn tell(&self, sentence: &str, json: &impl Serialize) -> Result<(), Failure> {
         if self.json { print_json(json) } else { say(sentence) }
     }
@@ -60,13 +60,13 @@ impl Admin {
         }
     }
 
-    /// The same, or `-`.
+    /// The time for people, or `-` if there is none.
     pub(super) fn time_or_dash(&self, moment: Option<Moment>) -> String {
         moment.map_or_else(|| "-".into(), |moment| self.time(moment))
     }
 }
 
-/// How wide standard output is, and whether it takes colour. Only a terminal has either.
+/// Width and colours of standard output. Only a terminal has either.
 pub(super) fn screen() -> Screen {
     let out = io::stdout();
     let width = out.is_terminal().then(|| {
@@ -79,7 +79,7 @@ pub(super) fn screen() -> Screen {
 
 /// Prints a note to standard error, so that it does not get into a file or pipe.
 pub(super) fn note(text: &str) {
-    // If stderr is closed the note is lost.
+    // If standard error is closed the note is lost.
     let _ = writeln!(io::stderr(), "note: {text}");
 }
 
@@ -101,10 +101,11 @@ pub(super) fn print_json(thing: &impl Serialize) -> Result<(), Failure> {
     say(&serde_json::to_string(thing).map_err(Failure::new)?)
 }
 
-/// Prints a line now.
+/// Prints a line at once.
 ///
 /// # Errors
-/// If it cannot be printed. If the reader, such as `head`, closed the pipe, the program ends silently.
+/// If it cannot be printed. If the reader, such as `head`, has closed the pipe, the program ends without an
+/// error text.
 pub(super) fn say(text: &str) -> Result<(), Failure> {
     let mut out = io::stdout().lock();
     writeln!(out, "{text}").and_then(|()| out.flush()).map_err(|error| cannot_print(&error))

@@ -1,5 +1,5 @@
-//! Tables for people: aligned columns that fit the terminal. On a narrow one, columns are shortened, then the
-//! least important ones are omitted; a line never wraps. Pure.
+//! Tables for people: aligned columns that fit the terminal. On a narrow one, columns are shortened first,
+//! then the least important ones are omitted. A line never wraps. Pure.
 
 use std::fmt::Write as _;
 use unicode_width::{UnicodeWidthChar, UnicodeWidthStr};
@@ -18,7 +18,7 @@ pub(in crate::admin) struct Column {
     colour: Colour,
 }
 
-/// The meaning of the colour of a column's cells.
+/// What the colour of a column's cells shows.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Colour {
     Plain,
@@ -36,12 +36,12 @@ impl Column {
         Self { shortest: Some(shortest), ..Self::whole(heading) }
     }
 
-    /// May be omitted; the highest rank first.
+    /// Allows that this column is omitted. Columns with the highest rank are omitted first.
     pub(in crate::admin) const fn rank(self, rank: u8) -> Self {
         Self { rank, ..self }
     }
 
-    /// Contains a state, which is coloured on a terminal.
+    /// Colours this column's states on a terminal.
     pub(in crate::admin) const fn state(self) -> Self {
         Self { colour: Colour::State, ..self }
     }
@@ -56,7 +56,7 @@ pub(in crate::admin) struct Screen {
     pub(in crate::admin) colour: bool,
 }
 
-/// A table with its headings, as lines without a newline at the end.
+/// A table with its headings, without a newline at the end.
 pub(in crate::admin) fn table(columns: &[Column], rows: &[Vec<String>], screen: Screen) -> String {
     let rows: Vec<Vec<String>> =
         rows.iter().map(|row| row.iter().map(|text| unforgeable(text)).collect()).collect();
@@ -69,8 +69,7 @@ pub(in crate::admin) fn table(columns: &[Column], rows: &[Vec<String>], screen: 
     text
 }
 
-/// Lays out single rows that come one after the other, as `login watch` prints them: with fixed widths, since the rows to
-/// come are not known.
+/// Lays out a single row, for `login watch`. The widths are fixed, because the later rows are not known.
 pub(in crate::admin) fn row(columns: &[(Column, usize)], cells: &[String], screen: Screen) -> String {
     let (columns, natural): (Vec<_>, Vec<_>) = columns.iter().copied().unzip();
     let cells: Vec<String> = cells.iter().map(|text| unforgeable(text)).collect();
@@ -84,7 +83,8 @@ pub(in crate::admin) fn heading(columns: &[(Column, usize)], screen: Screen) -> 
     row(columns, &headings, Screen { colour: false, ..screen })
 }
 
-/// A text without runs of blanks: names may contain blanks, and one could be chosen to look like two cells.
+/// A text in which a blank at an end, or beside another blank, is written as `\u{20}`: names may contain
+/// blanks, and a name could be chosen to look like two cells.
 fn unforgeable(text: &str) -> String {
     let mut safe = String::with_capacity(text.len());
     let mut characters = text.chars().peekable();
@@ -131,7 +131,7 @@ fn fit(columns: &[Column], natural: &[usize], room: Option<usize>) -> Vec<Option
         }
     }
     shrink(&mut widths, &shortest, room);
-    // If the terminal is narrower than the columns that are never shortened, lines are cut, not wrapped.
+    // A terminal that is narrower than the columns that are never shortened: lines are cut, not wrapped.
     shrink(&mut widths, &vec![1; natural.len()], room);
     widths
 }

@@ -1,4 +1,4 @@
-//! The server over socket pairs, as root. Other peers are tested in `tests/e2e`.
+//! Tests the server over socket pairs, as root. `tests/e2e` tests other peers.
 
 use super::*;
 use crate::db::testing::{Fixture, sqlite_fixture};
