@@ -5,7 +5,7 @@ use sha2::{Digest, Sha256};
 use std::fmt;
 use std::str::FromStr;
 
-/// The seal of one event: SHA-256 over the seal before and the event's bytes.
+/// The seal of one event: SHA-256 of the seal before it and the event's bytes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Seal([u8; 32]);
 
@@ -13,18 +13,18 @@ impl Seal {
     /// The seal before the first event.
     pub const GENESIS: Self = Self([0; 32]);
 
-    /// The seal of `body` after `self`.
+    /// The seal of an event with these bytes that follows this seal.
     #[must_use]
     pub fn next(&self, body: &[u8]) -> Self {
         Self(Sha256::new().chain_update(self.0).chain_update(body).finalize().into())
     }
 
-    /// Its bytes.
+    /// The 32 bytes.
     pub fn as_bytes(&self) -> &[u8] {
         &self.0
     }
 
-    /// Reads 32 bytes; `None` if there are more or fewer.
+    /// Reads a stored seal; `None` unless it has 32 bytes.
     pub fn from_bytes(bytes: &[u8]) -> Option<Self> {
         bytes.try_into().ok().map(Self)
     }
@@ -46,8 +46,8 @@ impl fmt::Display for Seal {
     }
 }
 
-/// The last event of a chain: its number and seal. With a noted head anybody can verify later that the chain
-/// still contains it.
+/// The last event of a chain: its number and seal. Whoever keeps a head elsewhere can verify later that the
+/// chain still contains that event.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Head {
     /// Number of the last event; 0 if there is none.
@@ -62,14 +62,15 @@ impl Head {
 }
 
 impl fmt::Display for Head {
-    /// `SEQ:HEX` with the first 12 digits of the seal, as in every posted decision.
+    /// `SEQ:HEX`, with the first 12 digits of the seal. Every decision that is posted in the chat has it in
+    /// this form.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let seal = self.seal.to_string();
         write!(f, "{}:{}", self.seq, seal.get(..12).unwrap_or(&seal))
     }
 }
 
-/// A head from an earlier time: `SEQ:HEX`, with 12 to 64 digits of the seal.
+/// A head that was kept elsewhere: `SEQ:HEX`, with 12 to 64 digits of the seal.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Witness {
     /// Number of the event.
@@ -101,18 +102,18 @@ impl FromStr for Witness {
     }
 }
 
-/// One link as stored in the database.
+/// One event of the chain, as the database or a file has it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Link {
     /// Its number.
     pub seq: i64,
     /// Its canonical bytes.
     pub body: String,
-    /// The searchable columns, as a body.
+    /// Whether the searchable columns have the same values as the body.
     pub columns_match: bool,
-    /// Seal of the event before, as recorded.
+    /// The seal of the event before, as stored with this event.
     pub prev: Vec<u8>,
-    /// Its own seal, as recorded.
+    /// Its own seal, as stored.
     pub seal: Vec<u8>,
 }
 
@@ -129,19 +130,19 @@ pub struct Broken {
 /// What can be wrong with an event.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum Fault {
-    /// Its number is not one more than the last.
+    /// Its number does not follow the last one: an event is missing.
     #[error("is missing")]
     Missing,
-    /// It does not continue the event before.
+    /// It names another seal than that of the event before.
     #[error("does not follow the event before it")]
     OutOfPlace,
-    /// Its bytes are not those that were sealed.
+    /// Its bytes do not match its seal: they were edited.
     #[error("was edited after it was sealed")]
     Edited,
     /// Its searchable columns differ from its bytes.
     #[error("has columns that differ from the sealed event")]
     ColumnsDiffer,
-    /// Its number is lower than the first possible one.
+    /// Its number is lower than the chain's first one.
     #[error("has a number that no event can have")]
     Stray,
     /// The chain ends before the event of a given head.
@@ -150,10 +151,10 @@ pub enum Fault {
     /// It is not the event of a given head.
     #[error("is not the event of the given head")]
     NotTheWitnessed,
-    /// It is the event of a given head, in an archive that was not given.
+    /// It is the event of a given head, but in an archive that was not given.
     #[error("is archived: name the archive that contains it, by --with FILE")]
     Archived,
-    /// The checkpoint after it differs from the sealed event.
+    /// The checkpoint after it differs from the sealed event about it.
     #[error("was archived, but its checkpoint differs from the sealed one")]
     CheckpointDiffers,
     /// It is in an archive file that was changed.
@@ -161,7 +162,7 @@ pub enum Fault {
     FileDiffers,
 }
 
-/// Checks one link against the head before it; returns the new head.
+/// Checks one event against the head before it. Returns the new head.
 ///
 /// # Errors
 /// [`Broken`] if it is not the unchanged next event.
@@ -193,12 +194,12 @@ pub struct Walk {
 }
 
 impl Walk {
-    /// Begins after `start`, and must find the given heads.
+    /// Begins after `start`. With `witness` it must also find that event.
     pub fn from(start: Head, witness: Option<Witness>) -> Self {
         Self { head: start, start, witness }
     }
 
-    /// Continues at `head`, after files were verified.
+    /// Continues after `head`, once files were verified up to there.
     #[must_use]
     pub fn at(self, head: Head) -> Self {
         Self { head, ..self }

@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::str::FromStr;
 
-/// Declares the kinds with their stable names.
+/// Declares the kinds, with the names that never change.
 macro_rules! kinds {
     ($($(#[$doc:meta])* $kind:ident = $name:literal,)*) => {
         /// What happened.
@@ -15,10 +15,10 @@ macro_rules! kinds {
         pub enum Kind { $($(#[$doc])* #[serde(rename = $name)] $kind,)* }
 
         impl Kind {
-            /// Every kind there is.
+            /// Every kind.
             pub const ALL: &[Self] = &[$(Self::$kind,)*];
 
-            /// Its stable name.
+            /// The name, which never changes.
             pub fn as_str(self) -> &'static str {
                 match self { $(Self::$kind => $name,)* }
             }
@@ -45,7 +45,7 @@ kinds! {
     CaStartedOver = "ca.started-over",
     /// A copy of the database was made.
     BackupMade = "backup.made",
-    /// A backup replaced the database: everything after it is undone.
+    /// A backup replaced the database. Everything after the backup is undone.
     DatabaseRestored = "database.restored",
     /// Old events were moved to a file, and the chain begins at a checkpoint.
     AuditArchived = "audit.archived",
@@ -57,7 +57,7 @@ kinds! {
     MachineTokenMade = "machine.token-made",
     /// A machine exchanged its token for a credential.
     MachineJoined = "machine.joined",
-    /// A machine's older credentials retired, since a newer one is in use.
+    /// A machine's older credentials were retired, because a newer one is in use.
     MachineRotated = "machine.rotated",
     /// A machine reported which certificate authorities it trusts.
     MachineTrustReported = "machine.trust-reported",
@@ -101,7 +101,7 @@ kinds! {
     LoginRehearsed = "login.rehearsed",
     /// The machine has read the approval and lets the person in.
     LoginCollected = "login.collected",
-    /// The machine did not read the approval in time, and cannot any more.
+    /// The machine did not read the approval in time, and cannot use it any more.
     LoginLapsed = "login.lapsed",
     /// A machine let somebody in without an ask, because no server could be reached.
     LoginLetInUnreachable = "login.let-in-unreachable",
@@ -109,13 +109,13 @@ kinds! {
     SessionOpened = "session.opened",
     /// A machine closed a session.
     SessionClosed = "session.closed",
-    /// A limit was reached; recorded at most once in a period.
+    /// A limit was reached. Recorded at most once in a period.
     LimitReached = "limit.reached",
-    /// A relay reaches people from now on.
+    /// A chat reaches people from now on.
     RelayUp = "relay.up",
-    /// A relay does not reach people any more.
+    /// A chat does not reach people any more.
     RelayDown = "relay.down",
-    /// A relay has posted an ask.
+    /// An ask was posted in a chat.
     AskPosted = "ask.posted",
     /// A second message of an ask was found.
     AskDoubled = "ask.doubled",
@@ -140,7 +140,7 @@ impl fmt::Display for Kind {
 #[error("there is no event kind {:?}{}", .0, meant(.0))]
 pub struct UnknownKind(String);
 
-/// Kinds that a mistyped name may mean, at most this many.
+/// Maximum number of kinds that are suggested for a mistyped name.
 const MEANT_MAX: usize = 5;
 
 /// `; did you mean ..?`, or nothing if no kind is similar.
@@ -168,9 +168,9 @@ impl FromStr for Kind {
 /// The actor: `console:alice`, `machine:web1`, `policy`, `clock`, `relay:console`, `server`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Actor {
-    /// The actor, as far as this program knows.
+    /// Who did it, as far as this program knows.
     pub who: String,
-    /// The value of `SUDO_USER`: only a claim.
+    /// The value of `SUDO_USER`, which proves nothing.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub claim: Option<SafeText>,
 }
@@ -190,9 +190,9 @@ impl Actor {
 /// One thing that happened, ready to be sealed.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Event {
-    /// What.
+    /// What happened.
     pub kind: Kind,
-    /// By whom.
+    /// Who did it.
     pub actor: Actor,
     /// The login that it is about.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -209,33 +209,33 @@ pub struct Event {
 }
 
 impl Event {
-    /// An event without subject and details.
+    /// An event without details.
     pub fn new(kind: Kind, actor: Actor) -> Self {
         Self { kind, actor, login: None, machine: None, user: None, detail: BTreeMap::new() }
     }
 
-    /// About this machine.
+    /// Sets the machine that it is about.
     #[must_use]
     pub fn machine(mut self, name: &MachineName) -> Self {
         self.machine = Some(name.clone());
         self
     }
 
-    /// With this detail.
+    /// Adds a detail.
     #[must_use]
     pub fn detail(mut self, name: &'static str, value: impl fmt::Display) -> Self {
         self.detail.insert(name, SafeText::new(&value.to_string()));
         self
     }
 
-    /// With these names as a detail, with blanks between them; `-` for none.
+    /// Adds these names as a detail, separated by blanks; `-` if there are none.
     #[must_use]
     pub fn list<N: fmt::Display>(self, name: &'static str, names: &[N]) -> Self {
         let names: Vec<_> = names.iter().map(N::to_string).collect();
         if names.is_empty() { self.detail(name, "-") } else { self.detail(name, names.join(" ")) }
     }
 
-    /// With this detail, if there is one.
+    /// Adds a detail, if it has a value.
     #[must_use]
     pub fn maybe(self, name: &'static str, value: Option<impl fmt::Display>) -> Self {
         match value {

@@ -1,4 +1,4 @@
-//! The formats of exports: JSON lines, with which anybody can verify the chain, and CSV for spreadsheets.
+//! The formats of exports: JSON lines, from which anybody can verify the chain, and CSV for spreadsheets.
 //! Pure.
 
 use serde::{Deserialize, Serialize};
@@ -8,14 +8,14 @@ use super::chain::{Link, Seal};
 use crate::clock::Time;
 use crate::random::to_hex;
 
-/// Longest line that is read back: far more than the longest event.
+/// Longest line that is read back, in bytes: far longer than the longest event.
 pub const LINE_MAX: u64 = 1 << 20;
 
 /// The first line of a CSV export.
 pub const CSV_HEADER: &str = "seq,time,kind,actor,claim,login,machine,user,detail,seal\r\n";
 
-/// One event as a line. The body is a string, not an object, so that no tool changes the bytes that were
-/// sealed by reading and writing them.
+/// One event as a line. The body is a string, not an object, because a tool that reads and writes an object
+/// may change its bytes, and these were sealed.
 #[derive(Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Line {
@@ -66,7 +66,7 @@ pub fn to_row(link: &Link) -> String {
     fields.map(|field| cell(&field)).join(",") + "\r\n"
 }
 
-/// A field that a spreadsheet would treat as a formula gets an apostrophe in front (OWASP, "CSV injection").
+/// Puts an apostrophe before a field that a spreadsheet would treat as a formula (OWASP, "CSV injection").
 pub fn defused(field: &str) -> String {
     let formula = field.starts_with(['=', '+', '-', '@', '\t', '\r']);
     format!("{}{field}", if formula { "'" } else { "" })

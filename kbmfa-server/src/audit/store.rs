@@ -1,4 +1,5 @@
-//! The SQL of the audit log: append and read in order. Below it: search, the word index, and archives.
+//! The SQL of the audit log: appends events, and reads them in order. The submodules have search, the word
+//! index and archives.
 
 pub mod archive;
 pub mod index;
@@ -22,13 +23,13 @@ pub const TABLES: &[Table] = &[
     Table::grants_nothing("checkpoint", "what was archived; the comparison says how far"),
 ];
 
-/// Version of the canonical bytes.
+/// Version of the canonical bytes' format.
 const BODY_VERSION: i64 = 1;
 
-/// Events read at a time: bounds memory on a chain of millions.
+/// Number of events read at a time. It limits the memory for a chain of millions.
 const PAGE: i64 = 5_000;
 
-/// The canonical bytes: this struct as JSON, in this order. They are stored exactly as they were hashed.
+/// The canonical bytes: this struct as JSON, in this order. The same bytes are stored and hashed.
 #[derive(Serialize)]
 struct Body<'a> {
     v: i64,
@@ -38,7 +39,7 @@ struct Body<'a> {
     event: &'a Event,
 }
 
-/// Seals an event and writes it. Call it in the transaction of the action.
+/// Seals an event and writes it. Call it in the transaction of the action that it records.
 ///
 /// # Errors
 /// If it cannot be written; the transaction must then fail.
@@ -70,7 +71,7 @@ pub fn append(tx: &Tx<'_>, event: &Event) -> Result<Head, Error> {
     Ok(Head { seq, seal })
 }
 
-/// The last event.
+/// The head: number and seal of the last event.
 pub fn head(tx: &Tx<'_>) -> Result<Head, Error> {
     let last = tx.query_one("SELECT seq, seal FROM event ORDER BY seq DESC LIMIT 1", &[], |row| {
         let seal = row.blob("seal")?;
@@ -81,16 +82,17 @@ pub fn head(tx: &Tx<'_>) -> Result<Head, Error> {
     Ok(last.unwrap_or(Head::EMPTY))
 }
 
-/// Verifies the chain from the newest checkpoint to its end, and that it still contains a given head.
+/// Verifies the chain from the newest checkpoint to its end, and that it still contains the event of a given
+/// head.
 ///
 /// # Errors
-/// What the database says. The inner result names the first broken event.
+/// The outer error is the database's. The inner result names the first event that is broken.
 pub fn verify(tx: &Tx<'_>, witness: Option<&Witness>) -> Result<Result<Head, Broken>, Error> {
     let start = archive::newest(tx)?.map_or(Head::EMPTY, |checkpoint| checkpoint.last);
     verify_on(tx, Walk::from(start, witness.cloned()))
 }
 
-/// [`verify`], continued after a walk over archives.
+/// [`verify`], continued after a walk through archives.
 pub fn verify_on(tx: &Tx<'_>, mut walk: Walk) -> Result<Result<Head, Broken>, Error> {
     let stray = "SELECT seq FROM event WHERE seq < 1 ORDER BY seq LIMIT 1";
     if let Some(seq) = tx.query_one(stray, &[], |row| row.integer("seq"))? {
@@ -121,7 +123,7 @@ pub fn links(tx: &Tx<'_>, seq: i64, last: i64) -> Result<Vec<Link>, Error> {
     )
 }
 
-/// Numbers of the first and the last event between two moments, as the chain has them.
+/// Numbers of the first and the last event between two moments, in the order of the chain.
 pub fn between(
     tx: &Tx<'_>,
     since: Option<Time>,
@@ -153,7 +155,7 @@ fn link(row: &Row<'_>) -> Result<Link, Error> {
     })
 }
 
-/// The columns exist for searching; this detects an edit of one of them.
+/// Compares the searchable columns with the body, so that an edit of a column is detected.
 fn columns_match(row: &Row<'_>, body: &str) -> Result<bool, Error> {
     let Ok(sealed) = serde_json::from_str::<serde_json::Value>(body) else { return Ok(false) };
     let text = |pointer: &str| sealed.pointer(pointer).and_then(|value| value.as_str()).map(str::to_owned);
@@ -173,7 +175,7 @@ fn columns_match(row: &Row<'_>, body: &str) -> Result<bool, Error> {
 pub struct Recorded {
     /// What happened.
     pub kind: Kind,
-    /// Who made it happen.
+    /// Who did it.
     pub actor: String,
     /// The login that it is about.
     pub login: Option<String>,
@@ -185,8 +187,8 @@ pub struct Recorded {
     pub body: String,
 }
 
-/// A page of the events after `seq`, of all processes, with the last one's number. An unchanged number means
-/// that there are no more.
+/// A page of the events after `seq`, whichever process wrote them, and the number of the last one. If that
+/// number is `seq`, there are no more.
 pub fn since(tx: &Tx<'_>, seq: i64) -> Result<(i64, Vec<Recorded>), Error> {
     let rows = tx.query(
         "SELECT seq, kind, actor, login, machine, account, body FROM event WHERE seq > ?1 ORDER BY seq LIMIT ?2",

@@ -1,5 +1,5 @@
-//! Tokenizes events and searches: all of our full-text search but the index itself. Pure. A search is a list
-//! of words, never an expression of a query language.
+//! Splits events and searches into words: all of our full-text search except the index itself. Pure. A search
+//! is a list of words, never an expression of a query language.
 
 use serde_json::Value;
 use std::collections::BTreeSet;
@@ -10,14 +10,14 @@ pub(super) const FORM: i64 = 1;
 /// Most words of one search.
 const WORDS_MAX: usize = 16;
 
-/// Shortest part of a word that is indexed separately.
+/// Shortest part of a word that is indexed separately, in characters.
 const PART_MIN: usize = 2;
 
-/// Digits of a login's id that people see everywhere.
+/// Number of a login id's digits that people see everywhere, indexed as a word.
 const SHORT_ID: usize = 8;
 
-/// The words of an event, by its canonical bytes, with blanks between them: every text in it except field
-/// names, each word as a whole (`console:root`, `192.0.2.7`, `SHA256:..`) and in its parts (`root`).
+/// The words in an event's canonical bytes, separated by blanks. They come from every text except field
+/// names: each word as a whole (`console:root`, `192.0.2.7`, `SHA256:..`), and its parts (`root`).
 pub(super) fn of_event(body: &str) -> String {
     let mut words = BTreeSet::new();
     if let Ok(event) = serde_json::from_str::<Value>(body) {
@@ -41,7 +41,7 @@ fn collect(value: &Value, words: &mut BTreeSet<String>) {
     }
 }
 
-/// Numbers in addresses and times would match everywhere.
+/// Whether a part is worth indexing. Numbers in addresses and times would match nearly every event.
 fn is_telling(part: &&str) -> bool {
     part.chars().count() >= PART_MIN && !part.bytes().all(|b| b.is_ascii_digit())
 }
@@ -60,11 +60,11 @@ fn is_around(c: char) -> bool {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Wanted {
     pub(super) word: String,
-    /// It may also be the beginning of a longer one.
+    /// Longer words that begin with it match, too.
     pub(super) beginning: bool,
 }
 
-/// A search for all of these words. A `*` at a word's end makes it a prefix.
+/// The words of a search, all of which must match. A `*` at the end of a word makes it a prefix.
 pub(super) fn of_search(text: &str) -> Vec<Wanted> {
     let wanted = text.split_whitespace().flat_map(|typed| {
         let words: Vec<String> = split(typed).collect();

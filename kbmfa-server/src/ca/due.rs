@@ -7,14 +7,14 @@ use std::time::Duration;
 use super::facts::Facts;
 use crate::clock::Time;
 
-/// How long before its expiry a certificate raises the alarm.
+/// How long before its expiry a certificate raises an alarm.
 pub const ALARM_TIME: Duration = Duration::from_secs(30 * 86_400);
 
-/// A renewal must extend the expiry by this much: an authority near its own expiry cannot give more time, and
-/// the renewals would never stop.
+/// Minimum time by which a renewal must extend the expiry. An authority near its own expiry cannot give more
+/// time, so without this minimum the renewals would never stop.
 const GAIN_MIN: Duration = Duration::from_secs(86_400);
 
-/// Why a certificate is replaced.
+/// Why a certificate is to be replaced.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Why {
     /// There is no usable one.
@@ -49,9 +49,9 @@ pub struct Present<'a> {
     pub by_signer: bool,
 }
 
-/// Whether to replace the certificate, and why. `wanted` are the configured names, if they are to be checked;
-/// `best_end` is the expiry of a new one. Before `authority_begins` the clock is wrong, and a certificate of
-/// that time would be useless.
+/// Whether to replace the certificate, and why. `wanted` are the configured names, or `None` if they are not
+/// to be checked. `best_end` is the expiry that a new certificate would have. Before `authority_begins` the
+/// clock must be wrong, and a certificate made then would be useless.
 pub fn due(
     present: Option<&Present<'_>>,
     wanted: Option<&BTreeSet<String>>,

@@ -1,4 +1,4 @@
-//! Reads a certificate: dates, names, pin and issuer. It judges nothing.
+//! Reads a certificate's dates, names, pin and issuer. It judges nothing.
 
 use kbmfa_proto::pin::Pin;
 use rustls::pki_types::CertificateDer;
@@ -13,11 +13,11 @@ use crate::clock::Time;
 /// The contents of one certificate.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Facts {
-    /// Valid from ..
+    /// Start of its validity.
     pub not_before: Time,
-    /// .. until.
+    /// Its expiry.
     pub not_after: Time,
-    /// DNS names and IP addresses, as [`canonical`] has them.
+    /// DNS names and IP addresses, in the spelling of [`canonical`].
     pub names: BTreeSet<String>,
     /// The pin of its key.
     pub pin: Pin,
@@ -26,7 +26,7 @@ pub struct Facts {
 }
 
 impl Facts {
-    /// True if `authority`'s key made the signature on this certificate.
+    /// True if the key of `authority` made this certificate's signature.
     pub fn is_signed_by(&self, authority: &Self) -> bool {
         let (own, other) = (X509Certificate::from_der(&self.der), X509Certificate::from_der(&authority.der));
         match (own, other) {

@@ -37,7 +37,7 @@ pub struct Files {
 }
 
 impl Files {
-    /// Those in this state directory.
+    /// The files of this state directory.
     pub fn of(state_dir: &Path) -> Self {
         Self { state_dir: state_dir.to_owned() }
     }
@@ -80,8 +80,8 @@ impl Files {
         Ok(Known { number, pem, facts, signs: signer == Some(number) })
     }
 
-    /// The pin of the authority that signs, if there is one with its key. An unreadable one is an error,
-    /// because it is not lost.
+    /// The pin of the authority that signs, if its key is there, too. If it cannot be read, that is an error,
+    /// because then it is not lost.
     ///
     /// # Errors
     /// [`Error::File`], [`Error::NoCertificate`].
@@ -120,8 +120,8 @@ impl Files {
         self.ca_dir().join(number.to_string()).join("ca.pem")
     }
 
-    /// All files of the first authority and its certificate, including temporary ones; each directory before
-    /// its contents.
+    /// All files of the first authority and its certificate, including temporary ones. Each directory comes
+    /// before its contents.
     pub fn first(&self) -> Vec<PathBuf> {
         let (ca, tls) = (self.ca_dir(), self.state_dir.join("tls"));
         let in_ca = [".new", ".new/ca.key", ".new/ca.pem", "1", "1/ca.key", "1/ca.pem", ".signs", "signs"];

@@ -16,10 +16,10 @@ use crate::secret::Secret;
 /// Validity of an authority.
 pub const CA_LIFE: Duration = Duration::from_secs(20 * 365 * 86_400);
 
-/// Validity of the server's certificate. The server renews it when a third is left.
+/// Validity of the server's certificate. The server renews it when a third of this is left.
 pub const CERTIFICATE_LIFE: Duration = Duration::from_secs(90 * 86_400);
 
-/// Certificates are valid from this long before they are made, for machines whose clock is behind.
+/// Certificates become valid this long before they are made, for machines whose clock is behind.
 const SKEW: Duration = Duration::from_secs(2 * 86_400);
 
 /// A certificate authority.
@@ -48,17 +48,17 @@ pub fn authority(now: Time) -> Result<Authority, Error> {
     Ok(Authority { pem, key: Secret::new(key.serialize_pem()), pin })
 }
 
-/// The expiry of a certificate that is made now by an authority with this expiry.
+/// The expiry that a certificate has if it is made now, by an authority with this expiry.
 pub fn end(now: Time, authority_ends: Time) -> Time {
     (now + CERTIFICATE_LIFE).min(authority_ends)
 }
 
 /// Makes a server's certificate for these DNS names and IP addresses: its private key, the certificate, and
-/// the authority's certificate, so that `join` can check the pin. All in one text, so that a reader never
+/// the authority's certificate, from which `join` checks the pin. All are in one text, so that a reader never
 /// mixes two versions.
 ///
 /// # Errors
-/// [`Error::Rcgen`] if a certificate cannot contain a name; [`Error::Ended`].
+/// [`Error::Rcgen`] if a name cannot be in a certificate; [`Error::Ended`].
 pub fn certificate(
     authority: (&str, &Secret),
     authority_ends: Time,
@@ -82,7 +82,7 @@ pub fn certificate(
     Ok(Secret::new(key.serialize_pem() + &certificate.pem() + ca_pem))
 }
 
-/// Whole days, for readability.
+/// Sets the validity in whole days, which are easier to read.
 fn set_validity(params: &mut CertificateParams, now: Time, end: Time) -> Result<(), Error> {
     let day = |time: Time| {
         let day = jiff::Timestamp::from_microsecond(time.micros()).map_err(|_| Error::Date)?;

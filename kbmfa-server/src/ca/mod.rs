@@ -1,6 +1,6 @@
-//! The private certificate authority and the server certificate that it signs. `init` makes both, the server
-//! renews its certificate, and `ca rotate` replaces the authority. Machines trust the authorities on their
-//! own list and no other.
+//! The private certificate authority, and the server certificate that it signs. `init` makes both, the server
+//! renews its certificate, and `ca rotate` replaces the authority. Machines trust only the authorities on
+//! their own list.
 
 pub mod due;
 pub mod facts;
@@ -28,7 +28,7 @@ pub struct Dates {
 }
 
 impl Dates {
-    /// Each certificate with its name in metrics and events, and its expiry.
+    /// Each certificate: its name in metrics and events, and its expiry.
     pub fn each(&self) -> impl Iterator<Item = (&'static str, Time)> {
         [("server", Some(self.server)), ("ca", self.ca)]
             .into_iter()
@@ -65,7 +65,7 @@ pub enum Error {
     /// A file has invalid contents.
     #[error("{} contains no usable certificate", .0.display())]
     NoCertificate(PathBuf),
-    /// There is a working authority.
+    /// The authority works, so it is not lost.
     #[error("the certificate authority is in order ({0}); `kbmfa-server ca rotate` replaces it")]
     NotLost(kbmfa_proto::pin::Pin),
     /// There is no authority that signs.
@@ -75,19 +75,19 @@ pub enum Error {
         .0.display()
     )]
     NoAuthority(PathBuf),
-    /// There are two already.
+    /// There are two authorities already.
     #[error("a rotation is in progress already: there are two certificate authorities")]
     RotationInProgress,
-    /// There is no other authority to sign with.
+    /// There is no newer authority to sign with.
     #[error("there is no newer certificate authority to switch to")]
     NothingNewer,
-    /// There is no authority to retire.
+    /// There is no older authority to retire.
     #[error("there is no older certificate authority to retire")]
     NothingOlder,
     /// The server's certificate is still signed by the old authority.
     #[error("the server's certificate is still signed by the old certificate authority")]
     StillSigned,
-    /// Some machines would no longer trust the server.
+    /// These machines do not trust the newer authority yet.
     #[error("not yet: these machines do not trust the new certificate authority: {}", .0.join(" "))]
     NotYetTrusted(Vec<String>),
 }

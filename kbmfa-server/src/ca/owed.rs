@@ -1,5 +1,5 @@
-//! Certificate actions while the database was read-only. They are noted in the database, and become audit
-//! events as soon as it can be written again.
+//! Records actions on certificates that happened while the database was read-only. They are noted in the
+//! database, and become audit events as soon as it can be written again.
 
 use kbmfa_proto::pin::Pin;
 use kbmfa_proto::text::SafeText;
@@ -9,7 +9,7 @@ use crate::audit::{Actor, Event, Kind, store as audit};
 use crate::clock::Time;
 use crate::db::{self, Tx, meta};
 
-/// The name of the note in the database.
+/// Name of the database's note.
 const NOTE: &str = "certificates-owed";
 
 /// One action to record.
@@ -40,7 +40,7 @@ impl Owed {
     }
 }
 
-/// Writes the event, or a note while the database is read-only.
+/// Writes the event. While the database is read-only, writes a note instead.
 pub(super) fn record(tx: &Tx<'_>, done: Owed) -> Result<(), db::Error> {
     if meta::get(tx, meta::READ_ONLY)?.is_none() {
         return audit::append(tx, &done.event()).map(drop);

@@ -1,5 +1,5 @@
-//! Actions on certificates: each function is one action inside the caller's transaction, with its audit
-//! event. Files change last: if that fails, nothing has happened.
+//! Actions on certificates. Each function is one action inside the caller's transaction, with its audit
+//! event. It changes files last, so that if this fails, nothing has happened.
 
 use kbmfa_proto::pin::Pin;
 use std::collections::BTreeSet;
@@ -17,7 +17,7 @@ use crate::db::{self, Tx};
 use crate::machines::caller::Caller;
 use crate::machines::store as machines;
 
-/// An expiring certificate is recorded at most once in this time.
+/// Minimum time between two events about the same expiring certificate.
 const ALARM_INTERVAL: Duration = Duration::from_secs(86_400);
 
 /// How to treat the configured names.
@@ -25,8 +25,8 @@ const ALARM_INTERVAL: Duration = Duration::from_secs(86_400);
 pub enum Names {
     /// The certificate must have exactly these names: they were just read.
     Demanded(Vec<String>),
-    /// An existing certificate keeps its names; a new one gets these. So two servers on one state with
-    /// different names do not replace each other's certificate forever.
+    /// An existing certificate keeps its names; a new one gets these. Otherwise two servers on one state with
+    /// different names would replace each other's certificate forever.
     Kept(Vec<String>),
 }
 
@@ -55,8 +55,8 @@ fn look(files: &Files, names: &Names, now: Time) -> Result<Option<Found>, Error>
     Ok(why.map(|why| (why, signer, kept.unwrap_or_else(|| given.clone()))))
 }
 
-/// Replaces the server's certificate, if it is due. Allowed while the database is read-only: a restored
-/// server has none, and must be able to answer that it waits for the confirmation.
+/// Replaces the server's certificate if it is due. Allowed while the database is read-only: a restored server
+/// has no certificate, and needs one to answer that it waits for the confirmation.
 pub fn renew(tx: &Tx<'_>, files: &Files, names: &Names) -> Result<Option<Why>, Error> {
     let Some((why, signer, names)) = look(files, names, tx.now)? else { return Ok(None) };
     if names.is_empty() {
@@ -75,7 +75,7 @@ pub fn renew(tx: &Tx<'_>, files: &Files, names: &Names) -> Result<Option<Why>, E
 pub fn alarm(tx: &Tx<'_>, which: &'static str, not_after: Time) -> Result<bool, Error> {
     let kind = Kind::ServerCertificateExpires;
     let (said, since) = (format!("\"which\":\"{which}\""), Some(tx.now.minus(ALARM_INTERVAL)));
-    // At most two: the server's and the authority's.
+    // There are at most two: for the server's certificate and the authority's.
     let lately = Filter { kinds: vec![kind], since, limit: 8, ..Filter::default() };
     if search(tx, &lately)?.iter().any(|event| event.body.contains(&said)) {
         return Ok(false);
@@ -100,7 +100,7 @@ pub fn reported(tx: &Tx<'_>, caller: &Caller, pins: &[Pin]) -> Result<(), db::Er
     Ok(())
 }
 
-/// A machine joins, perhaps again: its file is new, so earlier reports do not count.
+/// Forgets which authorities a machine reported: it joins, perhaps again, so its file is new.
 pub fn joined(tx: &Tx<'_>, machine_id: &str) -> Result<(), db::Error> {
     store::replace_pins(tx, machine_id, &[])
 }
@@ -150,7 +150,7 @@ pub fn start_over(tx: &Tx<'_>, files: &Files, actor: &Actor) -> Result<(Pin, Pat
 pub enum Stragglers {
     /// Wait for them.
     Wait,
-    /// Skip them: they refuse every login until somebody gives them the new authority.
+    /// Skip them. They refuse every login until somebody gives them the newer authority.
     LeaveBehind,
 }
 

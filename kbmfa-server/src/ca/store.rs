@@ -1,4 +1,4 @@
-//! The SQL of which machine trusts which authority.
+//! The SQL of the authorities that each machine trusts.
 
 use kbmfa_proto::pin::Pin;
 
@@ -11,7 +11,7 @@ pub const TABLES: &[Table] = &[Table::grants_nothing(
     "what machines said that they trust; each says it anew with its next refresh",
 )];
 
-/// Pins of the authorities that a machine reported to trust, in order.
+/// Pins of the authorities that a machine trusts by its own report, in order.
 pub(super) fn pins_of(tx: &Tx<'_>, machine_id: &str) -> Result<Vec<Pin>, Error> {
     let sql = "SELECT pin FROM machine_ca WHERE machine_id = ?1 ORDER BY pin";
     tx.query(sql, &[machine_id.into()], |row| row.parsed("pin"))

@@ -1,5 +1,5 @@
-//! What a restore does to the rows of each table. Each module declares it for its own tables, and `restore`
-//! collects the declarations. A test fails for a table without one.
+//! What a restore does to the rows of each table. Each module declares this for its own tables, `restore`
+//! collects the declarations, and a test fails if a table has none.
 
 use super::{Error, Row};
 
@@ -12,12 +12,12 @@ pub struct Table {
     pub at_restore: AtRestore,
 }
 
-/// What a restore does to a table's rows. Rows that grant something must not come back unnoticed.
+/// What a restore does to a table's rows. It must not silently bring back rows that grant something.
 #[derive(Debug)]
 pub enum AtRestore {
-    /// They stay, and the comparison lists those that come back and those that vanish.
+    /// They stay. The comparison lists those that come back and those that vanish.
     Listed(Listing),
-    /// They end with the restore or its confirmation. Rows that could have been used until then are listed.
+    /// They end at the restore or at its confirmation. Those that could have been used until then are listed.
     Ends(Option<Listing>),
     /// They grant nothing, for this reason.
     GrantsNothing(&'static str),
@@ -28,11 +28,11 @@ pub enum AtRestore {
 pub struct Listing {
     /// Their kind in JSON, such as `pool-member`.
     pub kind: &'static str,
-    /// The word before one label: `machine`.
+    /// The word before a single label: `machine`.
     pub one: &'static str,
     /// The word before several labels: `machines`.
     pub many: &'static str,
-    /// Selects the rows that count, with a `label`. `?1`, if used, is the current time.
+    /// Selects the rows that are listed, with a column `label`. `?1`, if used, is the current time.
     pub sql: &'static str,
     /// The columns that identify a row.
     pub id: fn(&Row<'_>) -> Result<String, Error>,

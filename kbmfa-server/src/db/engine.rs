@@ -1,5 +1,5 @@
 //! The trait of a database engine. Only SQLite ships. The unit tests also run on PostgreSQL, so that no store
-//! depends on one engine.
+//! depends on a single engine.
 
 use std::path::Path;
 
@@ -41,18 +41,20 @@ pub(super) trait Engine: Send + Sync {
     /// Reads everything and lists what is damaged.
     fn check(&self) -> Result<Vec<String>, Error>;
 
-    /// Copies everything, as of one moment, into a file that is not there or empty, and opens the copy for reading.
+    /// Copies everything, as of one moment, into a file that does not exist or is empty, and opens the copy
+    /// for reading.
     fn backup(&self, to: &Path) -> Result<Box<dyn Connection>, Error>;
 }
 
-/// One connection. At most one transaction is open in it.
+/// One connection. It has at most one open transaction.
 pub(super) trait Connection: Send {
     fn dialect(&self) -> Dialect;
 
     /// The moment now, by the clock of the transactions. Does not block.
     fn now(&self) -> Time;
 
-    /// Begins a transaction that holds the lock of all writers, in every process, from its first statement on.
+    /// Begins a transaction. It holds the write lock of the database, against every process, from its first
+    /// statement on.
     fn begin_write(&self) -> Result<(), Error>;
 
     /// Begins a transaction that sees one state of the database.

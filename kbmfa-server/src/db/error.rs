@@ -6,13 +6,13 @@ use std::time::Duration;
 
 use super::SCHEMA_VERSION;
 
-/// Why the database failed. Cloned for each caller whose work shared a commit.
+/// Why the database failed. It can be cloned, because several callers may share one commit.
 #[derive(Debug, Clone, thiserror::Error)]
 pub enum Error {
     /// The engine's own error.
     #[error("database: {0}")]
     Engine(EngineError),
-    /// The schema is not the one this program was written for.
+    /// The schema has another version than this program needs.
     #[error("{path} has schema version {found}, and this program needs version {SCHEMA_VERSION}")]
     WrongVersion {
         /// The database file.
@@ -54,8 +54,9 @@ pub enum Error {
 }
 
 impl Error {
-    /// True if a restart may help. False for a full disk, a lock of another program, or an unconfirmed
-    /// restore: then a running server refuses logins, while one that exits is unreachable, which is worse.
+    /// True if a restart of the server may help. False for a full disk, another program's lock or an
+    /// unconfirmed restore: a server that keeps running then refuses logins, and one that exits would be
+    /// unreachable, which is worse.
     pub fn may_end_by_restart(&self) -> bool {
         match self {
             Self::Engine(error) => !error.outlasts_a_restart,
@@ -69,7 +70,7 @@ impl Error {
 #[derive(Debug, Clone)]
 pub struct EngineError {
     cause: Arc<dyn std::error::Error + Send + Sync>,
-    /// A full disk or a lock of another program, which a restart does not change.
+    /// True for a full disk or another program's lock, which a restart does not change.
     outlasts_a_restart: bool,
 }
 

@@ -1,16 +1,16 @@
-//! Leases: with several servers on one state, some loops may run only once. Such a loop runs while its server
-//! holds the lease row.
+//! Leases. If several servers share one state, some loops may run on only one of them. Such a loop runs while
+//! its server holds the lease row.
 
 use std::fs;
 use std::time::Duration;
 
 use super::{Error, Tx};
 
-/// Term of a lease that is not renewed: limits how long a hanging server blocks the others. A dead server is
-/// noticed at once.
+/// Term of a lease that is not renewed. It limits how long a server that hangs blocks the others; a dead
+/// server is noticed at once.
 const TERM: Duration = Duration::from_secs(10);
 
-/// Time that a lease lasts at least after [`hold`] has returned true.
+/// Minimum time for which a lease lasts after [`hold`] has returned true.
 pub const LEAST: Duration = Duration::from_secs(TERM.as_secs() / 2);
 
 /// Unique name of a process: boot id, pid namespace, pid and start time.
@@ -23,15 +23,15 @@ impl Holder {
         Self(identity(std::process::id()).unwrap_or_else(|| format!("unknown {}", std::process::id())))
     }
 
-    /// A process on another host.
+    /// A process on another host, for tests.
     #[cfg(test)]
     pub(crate) fn elsewhere() -> Self {
         Self("another-host".to_owned())
     }
 
-    /// False only if the process is certainly dead: processes on other hosts, or in other pid namespaces, are
-    /// not visible here. The initial namespace has the same number on every host, so the boot id is compared
-    /// first.
+    /// False only if the process is certainly dead. Processes on other hosts or in other pid namespaces are
+    /// not visible here. The initial pid namespace has the same number on every host, so the boot id is
+    /// compared first.
     fn may_be_alive(&self) -> bool {
         let words: Vec<&str> = self.0.split(' ').collect();
         let [boot, namespace, pid, _] = words.as_slice() else { return true };
@@ -43,7 +43,7 @@ impl Holder {
     }
 }
 
-/// Takes or renews the lease; false while somebody else holds it.
+/// Takes or renews the lease; false while another process holds it.
 pub fn hold(tx: &Tx<'_>, name: &str, me: &Holder) -> Result<bool, Error> {
     let found =
         tx.query_one("SELECT holder, held_until FROM lease WHERE name = ?1", &[name.into()], |row| {
@@ -65,7 +65,7 @@ pub fn hold(tx: &Tx<'_>, name: &str, me: &Holder) -> Result<bool, Error> {
     Ok(true)
 }
 
-/// `boot-id pid-namespace pid start-time`, the last from field 22 of `/proc/PID/stat` (proc(5)).
+/// `boot-id pid-namespace pid start-time`. The start time is field 22 of `/proc/PID/stat` (proc(5)).
 fn identity(pid: u32) -> Option<String> {
     let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
     // The command's name, in parentheses, may contain any character.

@@ -1,11 +1,11 @@
-//! Facts about the database itself, stored in it.
+//! Notes about the database itself, stored in it.
 
 use super::{Error, Tx};
 
-/// While this note exists, the database is read-only.
+/// Name of the note that makes the database read-only.
 pub const READ_ONLY: &str = "read-only";
 
-/// A note.
+/// Reads a note; `None` if there is none of this name.
 pub fn get(tx: &Tx<'_>, name: &str) -> Result<Option<String>, Error> {
     tx.query_one("SELECT value FROM meta WHERE name = ?1", &[name.into()], |row| row.text("value"))
 }

@@ -49,7 +49,7 @@ pub const FILE: &str = "kbmfa.db";
 /// Longest time that one piece of bulk work should take ([`Db::for_bulk`]): the next login waits for it.
 pub const BULK_WORK: Duration = writer::BULK_TIME;
 
-/// Longest pause between two pieces of work for which another process may be waiting.
+/// Longest pause between two pieces of work, for other processes that may be waiting.
 const REST_MAX: Duration = Duration::from_millis(200);
 
 /// Maximum number of read connections in use at once. Each has a page cache of up to 2 MiB and three file descriptors.
@@ -99,9 +99,9 @@ impl Db {
         Ok(Self { engine, writer, mode, idle_readers: Arc::default(), reader_permits })
     }
 
-    /// The same database for writes that no login waits for: reports, pruning, indexing. They run after all
-    /// other work, but at least one piece in each commit, and are refused as [`Error::Overloaded`] long
-    /// before other work. A piece may take about [`BULK_WORK`]; split larger work.
+    /// The same database, for writes that no login waits for: reports, pruning, indexing. They run after all
+    /// other work, but at least one piece in each commit. They are refused as [`Error::Overloaded`] long
+    /// before other work is. A piece may take about [`BULK_WORK`]; split larger work.
     #[must_use]
     pub fn for_bulk(&self) -> Self {
         Self { mode: (Priority::Bulk, When::Writable), ..self.clone() }
@@ -113,13 +113,13 @@ impl Db {
         Self { mode: (Priority::Urgent, When::Always), ..self.clone() }
     }
 
-    /// The moment now, by the clock of the transactions.
+    /// The current time, by the clock of the transactions.
     pub fn now(&self) -> Time {
         self.engine.now()
     }
 
-    /// Runs `work` in a write transaction and returns after its commit is on disk. Work that fails leaves
-    /// nothing behind. Several callers' work may share one commit.
+    /// Runs `work` in a write transaction, and returns after its commit is on disk. If `work` fails, it
+    /// leaves nothing behind. The work of several callers may share one commit.
     ///
     /// # Errors
     /// What `work` returns, or that the commit failed.
@@ -216,14 +216,14 @@ impl Db {
         self.engine.check()
     }
 
-    /// Closes the database and returns when its files are closed, if this is the last handle.
+    /// Closes the database. If this is the last handle, returns when its files are closed.
     pub fn close(self) {
         drop(self.idle_readers.with(std::mem::take));
         self.writer.close();
     }
 
-    /// Copies the whole database, as of one moment, into a file that is not there or empty, and takes a look
-    /// at the copy. Writers continue meanwhile, and cannot delay it.
+    /// Copies the whole database, as of one moment, into a file that does not exist or is empty, and runs
+    /// `look` on the copy. Writers continue meanwhile and cannot delay it.
     ///
     /// # Errors
     /// [`Error::Engine`] if the file cannot be written; what `look` says.
@@ -232,7 +232,7 @@ impl Db {
         look(&Tx::new(copy.as_ref(), copy.now()))
     }
 
-    /// A number that changes whenever anybody commits.
+    /// A counter that changes whenever any process commits.
     ///
     /// # Errors
     /// [`Error::Engine`] if the file cannot be read.
@@ -240,23 +240,23 @@ impl Db {
         Ok(Changes(self.engine.changes()?))
     }
 
-    /// Waits until the writer has ended, which it does only by a fault.
+    /// Waits until the writer has ended. It ends only because of a fault.
     pub async fn writer_ends(&self) {
         self.writer.ends().await;
     }
 
-    /// Jobs done and commits made since the start.
+    /// Number of jobs done and of commits made since the start.
     pub fn counters(&self) -> (u64, u64) {
         self.writer.counters()
     }
 
-    /// The names of the write transactions since this was last asked, in their order.
+    /// The names of the write transactions since the last call, in order.
     #[cfg(test)]
     pub(crate) fn take_written(&self) -> Vec<&'static str> {
         self.writer.take_names()
     }
 
-    /// Jobs since the start whose commit failed.
+    /// Number of jobs since the start whose commit failed.
     pub fn failed_writes(&self) -> u64 {
         self.writer.failed()
     }
@@ -264,7 +264,7 @@ impl Db {
     /// Returns when the writer has done all queued work. Writes nothing.
     ///
     /// # Errors
-    /// The error does not matter: the writer has made a round.
+    /// The error does not matter to the caller: the writer has made a round.
     pub async fn writer_goes_round(&self) -> Result<(), Error> {
         let nothing = |_: &Tx<'_>| Ok::<_, Error>(());
         self.writer
@@ -274,7 +274,7 @@ impl Db {
     }
 }
 
-/// The writer's result for a piece of work; none if the writer ends.
+/// The writer's result for a piece of work; an error if the writer has ended.
 fn answered<T, E: From<Error>>(answer: Result<Result<T, E>, RecvError>) -> Result<T, E> {
     answer.unwrap_or_else(|_| Err(E::from(Error::Closed)))
 }

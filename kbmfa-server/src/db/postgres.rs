@@ -1,4 +1,4 @@
-//! PostgreSQL behind the trait of an engine, for unit tests only: every store test runs on both engines.
+//! PostgreSQL behind the trait of an engine. For unit tests only: they run every store on both engines.
 
 use ::postgres::types::{FromSql, IsNull, ToSql, Type, to_sql_checked};
 use ::postgres::{Client, NoTls, Statement};
@@ -13,7 +13,7 @@ use super::error::EngineError;
 use super::{Error, SCHEMA_VERSION, Value};
 use crate::clock::{Clock, Time};
 
-/// All steps, oldest first. No PostgreSQL database is older than the first.
+/// All schema steps, oldest first.
 const STEPS: [&str; 3] = [
     include_str!("../../migrations/postgres/0013_schema.sql"),
     include_str!("../../migrations/postgres/0014_console_asks.sql"),
@@ -109,7 +109,7 @@ impl Connection {
     }
 }
 
-/// Turns `?1` into `$1`, except inside quotes.
+/// Replaces each `?1` by `$1`, except inside quotes.
 fn numbered(sql: &str) -> String {
     let mut quoted = false;
     let replaced = sql.chars().map(|c| {
@@ -208,7 +208,7 @@ impl Columns for Row<'_> {
     }
 }
 
-/// What counts as a whole number: a literal `1` is an `int4`, and a comparison is a `bool`.
+/// A whole number of any of PostgreSQL's types: a literal `1` is an `int4`, and a comparison is a `bool`.
 struct Whole(i64);
 
 impl<'a> FromSql<'a> for Whole {
@@ -268,7 +268,8 @@ mod tests {
     use crate::db::testing::{postgres_url, sqlite_fixture};
     use std::collections::BTreeSet;
 
-    /// Runs with a connection to a fresh schema, where there is a PostgreSQL server; `make unit` starts one.
+    /// Runs `work` with a connection to a fresh schema, if there is a PostgreSQL server. `make unit` starts
+    /// one.
     fn on_postgres(work: impl FnOnce(&Connection)) {
         let Some(url) = postgres_url() else {
             eprintln!(

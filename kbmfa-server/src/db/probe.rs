@@ -1,4 +1,5 @@
-//! Checks by a test write whether the database accepts writes, at most once a second for all callers.
+//! Checks by a test write whether the database accepts writes. It writes at most once a second, for all
+//! callers together.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -9,16 +10,16 @@ use super::{Db, Error, meta};
 use crate::clock::Time;
 use crate::shared::Shared;
 
-/// How long a result is reused: limits the disk writes that callers can cause.
+/// Time for which a result is reused. It limits the disk writes that callers can cause.
 const GOOD_FOR: Duration = Duration::from_secs(1);
 
 /// Longest time for one write; a little more than SQLite waits for another program's lock.
 const TIME: Duration = Duration::from_secs(8);
 
-/// Size of the write in bytes: about as many pages as the rows and indexes of one login.
+/// Size of the write in bytes. It changes about as many pages as the rows and indexes of one login.
 const SIZE: usize = 48 * 1024;
 
-/// The note that it writes.
+/// Name of the note that it writes.
 const NOTE: &str = "probe";
 
 /// The probe, with its last result. Clones share it.
@@ -29,7 +30,7 @@ pub struct Probe {
 }
 
 struct State {
-    /// One write at a time; callers that arrive meanwhile use its result.
+    /// Allows one write at a time. Callers that arrive meanwhile use its result.
     turn: Semaphore,
     last: Shared<Option<(Instant, Result<Time, Error>)>>,
 }
@@ -40,7 +41,7 @@ impl Probe {
         Self { db, state: Arc::new(State { turn: Semaphore::new(1), last: Shared::new(None) }) }
     }
 
-    /// Commits a write to disk, unless one was tried within the last second; returns when that was.
+    /// Commits a write to disk, unless one was tried within the last second. Returns the time of that write.
     ///
     /// # Errors
     /// [`Error::ReadOnly`] after a restore; [`Error::Slow`] if it took too long; what the database says.
@@ -58,7 +59,7 @@ impl Probe {
         tokio::time::timeout(TIME, checked).await.map_err(|_| Error::Slow(TIME))?
     }
 
-    /// The bytes depend on the time, because unchanged bytes would not be written again.
+    /// Writes the note. Its bytes depend on the time, because unchanged bytes would not be written again.
     async fn write(&self) -> Result<Time, Error> {
         let work = |tx: &super::Tx<'_>| {
             let mut text = tx.now.micros().to_string();

@@ -1,4 +1,4 @@
-//! Replaces the database file by another. The server must be down.
+//! Replaces the database file by another one. No server may run meanwhile.
 
 use rusqlite::Connection;
 use std::fs::{self, File, OpenOptions};
@@ -9,8 +9,8 @@ use std::sync::Arc;
 
 use super::Error;
 
-/// Merges the write-ahead log into the database file. This fails while anybody else has the database open, so
-/// it also proves that nobody has.
+/// Merges the write-ahead log into the database file. This fails while another process has the database open,
+/// so it also proves that none has.
 ///
 /// # Errors
 /// [`Error::InUse`].
@@ -36,7 +36,7 @@ pub struct Source {
 /// Opens a database file without a WAL, with the current rights of the process.
 ///
 /// # Errors
-/// [`Error::InUse`] if there is a write-ahead log beside it, which a copy would lack.
+/// [`Error::InUse`] if there is a write-ahead log beside it. A copy of the file would lack its contents.
 pub fn open(from: &Path) -> Result<Source, Error> {
     let log = from.with_file_name(format!("{}-wal", from.file_name().unwrap_or_default().display()));
     if fs::metadata(&log).is_ok_and(|found| found.len() > 0) {
@@ -46,7 +46,7 @@ pub fn open(from: &Path) -> Result<Source, Error> {
     Ok(Source { path: from.to_owned(), file })
 }
 
-/// Copies it to a new file that only its owner can read.
+/// Copies it to a new file, which only its owner can read.
 ///
 /// # Errors
 /// [`Error::File`].
@@ -56,8 +56,8 @@ pub fn copy(from: &Source, to: &Path) -> Result<(), Error> {
     io::copy(&mut &from.file, &mut made).and_then(|_| made.sync_all()).map_err(at(&from.path))
 }
 
-/// Replaces `current` by `new` in one step, and keeps the old file, if there is one, as `kept`. Both must be
-/// without a WAL, and in one file system.
+/// Replaces `current` by `new` in one step. Keeps the old file, if there is one, as `kept`. Both files must
+/// be without a write-ahead log, and in one file system.
 ///
 /// # Errors
 /// [`Error::File`].

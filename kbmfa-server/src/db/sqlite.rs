@@ -18,12 +18,11 @@ pub use migrate::SCHEMA_VERSION;
 /// How long a transaction waits for another process's lock before it fails.
 const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// Prepared statements that a connection caches: more than exist.
+/// Number of prepared statements that a connection caches: more than there are.
 const CACHED_STATEMENTS: usize = 256;
 
-/// The writer's page cache in KiB. An event is written at the end of its table and at a random position in
-/// each index: with the default of 2 MiB the commits of a long audit log would write most pages more than
-/// once.
+/// The writer's page cache in KiB. An event is written at the end of its table, and at a random position in
+/// each index. With the default of 2 MiB, commits to a long audit log would write most pages more than once.
 const WRITER_CACHE: i64 = 64 * 1024;
 
 /// A database file and the clock of its transactions.
@@ -87,14 +86,14 @@ fn open(path: &Path, more: OpenFlags) -> Result<rusqlite::Connection, Error> {
     let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX | more;
     let connection = rusqlite::Connection::open_with_flags(path, flags)?;
     connection.busy_timeout(BUSY_TIMEOUT)?;
-    // WAL: readers never wait for the writer. FULL: an approval survives a power cut.
+    // WAL: readers never wait for the writer. FULL: a power cut loses no approval.
     connection.pragma_update(None, "journal_mode", "WAL")?;
     connection.pragma_update(None, "synchronous", "FULL")?;
     connection.pragma_update(None, "foreign_keys", true)?;
     connection.pragma_update(None, "trusted_schema", false)?;
-    // Each savepoint saves the pages that it changes, by default in a temporary file.
+    // Each savepoint saves the pages that it changes. By default it does so in a temporary file.
     connection.pragma_update(None, "temp_store", "MEMORY")?;
-    // Plans do not depend on the values of a statement. Otherwise SQLite would prepare statements that sort
+    // Plans must not depend on the values of a statement. Otherwise SQLite would prepare statements that sort
     // or join again for each value, which helps none of ours.
     connection.set_db_config(DbConfig::SQLITE_DBCONFIG_ENABLE_QPSG, true)?;
     connection.set_prepared_statement_cache_capacity(CACHED_STATEMENTS);
@@ -122,8 +121,8 @@ impl engine::Connection for Connection {
     }
 
     fn begin_write(&self) -> Result<(), Error> {
-        // A deferred transaction that reads first fails with SQLITE_BUSY_SNAPSHOT if another process writes in between,
-        // whatever the busy timeout.
+        // A deferred transaction that reads first fails with SQLITE_BUSY_SNAPSHOT if another process writes
+        // before it does. No busy timeout prevents that.
         self.run("BEGIN IMMEDIATE")
     }
 
@@ -238,7 +237,7 @@ fn count_steps(statement: &rusqlite::Statement<'_>) {
     steps::add(statement);
 }
 
-/// The cost of statements in steps of SQLite's virtual machine, which is the same on every computer.
+/// Counts the steps of SQLite's virtual machine that statements take. They are the same on every computer.
 #[cfg(test)]
 pub(crate) mod steps {
     use rusqlite::{Statement, StatementStatus};

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use super::Dialect;
 
-/// What a statement is put together from besides constants: the file, the name, and all that it can be.
+/// Parts of statements that are not constants: the file, the placeholder's name, and all its values.
 const PARTS: &[(&str, &str, &[&str])] = &[
     ("employees/store.rs", "which", &["", "WHERE state <> 'removed'"]),
     ("sessions/store.rs", "lacks", &["opened_at IS NULL", "closed_at IS NULL"]),
@@ -15,10 +15,10 @@ const PARTS: &[(&str, &str, &[&str])] = &[
 /// Tests that quote statements, or pieces of them.
 const TESTS: &[&str] = &["db/postgres.rs", "db/statements.rs", "db/sqlite/plans.rs"];
 
-/// Their statements depend on what was asked for; each of these files has a test of its own that reads the plans.
+/// Files whose statements depend on the search. Each has a test of its own that checks the plans.
 const WITH_OWN_TEST: &[&str] = &["audit/store/search.rs"];
 
-/// A string literal, and the constant that it is the value of.
+/// A string literal, and the name of the constant whose value it is.
 struct Literal {
     constant: Option<String>,
     text: String,
@@ -47,7 +47,7 @@ fn literals(source: &str) -> Vec<Literal> {
     found
 }
 
-/// A literal's text and what follows it.
+/// The literal's text, and the source after it.
 fn unescaped(literal: &str, is_raw: bool) -> (String, &str) {
     let (mut text, mut chars) = (String::new(), literal.char_indices());
     while let Some((at, c)) = chars.next() {
@@ -68,13 +68,13 @@ fn unescaped(literal: &str, is_raw: bool) -> (String, &str) {
     panic!("a string literal does not end: {literal:.60}");
 }
 
-/// `NAME` of `const NAME: &str =` right before a literal.
+/// `NAME`, if `const NAME: &str =` is right before a literal.
 fn constant(before: &str) -> Option<String> {
     let declared = before.trim_end().strip_suffix("&str =")?.trim_end().strip_suffix(':')?;
     declared.rsplit_once("const ").map(|(_, name)| name.to_owned())
 }
 
-/// Every way in which the placeholders of a text can be filled in.
+/// Every text that the placeholders can produce.
 fn filled_in(file: &str, text: &str, constants: &BTreeMap<String, String>) -> Vec<String> {
     let Some((head, tail)) = text.split_once('{') else { return vec![text.to_owned()] };
     let (name, rest) = tail.split_once('}').unwrap_or_else(|| panic!("{file}: {text}"));
@@ -91,7 +91,7 @@ fn is_statement(text: &str) -> bool {
     ["SELECT ", "INSERT INTO ", "UPDATE ", "DELETE FROM ", "WITH "].iter().any(|verb| text.starts_with(verb))
 }
 
-/// The statements of one file, whole.
+/// All complete statements of one file.
 fn statements(file: &str, source: &str) -> Vec<String> {
     let shipped = source.split("#[cfg(test)]").next().unwrap();
     let literals = literals(shipped);
@@ -124,7 +124,7 @@ fn sources() -> Vec<(String, String)> {
     found
 }
 
-/// Statements of one engine alone: the engine, the file, and a piece of the statement.
+/// Statements for one engine only: the engine, the file, and a piece of the statement.
 const OF_ONE_ENGINE: &[(Dialect, &str, &str)] = &[
     (Dialect::Sqlite, "audit/store/index.rs", "INSERT INTO event_words (rowid, words) VALUES (?1, ?2)"),
     (Dialect::Sqlite, "audit/store/index.rs", "'delete-all'"),
@@ -134,7 +134,7 @@ const OF_ONE_ENGINE: &[(Dialect, &str, &str)] = &[
     (Dialect::Postgres, "audit/store/index.rs", "DELETE FROM event_words"),
 ];
 
-/// Every statement of every store that this engine is asked to run, with the file that it is in.
+/// Every statement that this engine may have to run, with its file.
 pub(super) fn all(dialect: Dialect) -> Vec<(String, String)> {
     let read =
         sources().into_iter().filter(|(file, _)| ![TESTS, WITH_OWN_TEST].concat().contains(&file.as_str()));

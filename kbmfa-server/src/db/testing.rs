@@ -1,4 +1,5 @@
-//! A temporary database for one test: SQLite, or PostgreSQL if `KBMFA_TEST_POSTGRES` says where one runs.
+//! A temporary database for one test: SQLite, or PostgreSQL if `KBMFA_TEST_POSTGRES` has the address of a
+//! server.
 
 use std::sync::atomic::{AtomicU32, Ordering};
 
@@ -6,7 +7,7 @@ use super::postgres::Postgres;
 use super::*;
 use crate::clock::ManualClock;
 
-/// Noon of a plain day.
+/// Start of a test's clock, in microseconds since 1970: noon of an ordinary day.
 pub(crate) const START: i64 = 1_795_262_400_000_000;
 
 /// A fresh database with a clock that the test moves.
@@ -17,7 +18,7 @@ pub(crate) struct Fixture {
     pub(crate) clock: ManualClock,
     /// A directory, removed at the end. SQLite has its file in it.
     pub(crate) dir: tempfile::TempDir,
-    /// Where the database is if it is not in the directory.
+    /// The schema in PostgreSQL; `None` for SQLite, whose file is in the directory.
     schema: Option<Schema>,
 }
 
@@ -43,12 +44,12 @@ impl Fixture {
         self.schema.as_ref().unwrap().name.clone()
     }
 
-    /// The same database, as another process has it.
+    /// Opens the same database as another process would.
     pub(crate) fn reopen(&self) -> Db {
         self.reopen_with(&self.clock)
     }
 
-    /// The same database, with another clock.
+    /// Opens the same database with another clock.
     pub(crate) fn reopen_with(&self, clock: &ManualClock) -> Db {
         match &self.schema {
             None => Db::with_clock(self.dir.path(), Arc::new(clock.clone())).unwrap(),
@@ -60,18 +61,19 @@ impl Fixture {
     }
 }
 
-/// Where a PostgreSQL database is, if the tests are to run on one.
+/// Address of the PostgreSQL database, if the tests are to use one.
 #[expect(clippy::disallowed_methods, reason = "tests/setup/postgres.sh hands it over so")]
 pub(super) fn postgres_url() -> Option<String> {
     std::env::var("KBMFA_TEST_POSTGRES").ok()
 }
 
-/// Runs async work of a test whose fixture was made before and ends after it: PostgreSQL's client blocks.
+/// Runs a test's async work. The fixture is made before and dropped after, outside the runtime, because
+/// PostgreSQL's client blocks.
 pub(crate) fn block_on(work: impl Future<Output = ()>) {
     tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap().block_on(work);
 }
 
-/// Makes one.
+/// A fixture in the engine that the tests use.
 pub(crate) fn fixture() -> Fixture {
     match postgres_url() {
         None => sqlite_fixture(),
@@ -79,7 +81,7 @@ pub(crate) fn fixture() -> Fixture {
     }
 }
 
-/// Makes one in SQLite, for what other engines do not have.
+/// A fixture in SQLite, for tests of what other engines do not have.
 pub(crate) fn sqlite_fixture() -> Fixture {
     let dir = tempfile::tempdir().unwrap();
     Db::open_and_migrate(dir.path()).unwrap().close();
@@ -88,7 +90,7 @@ pub(crate) fn sqlite_fixture() -> Fixture {
     Fixture { db, clock, dir, schema: None }
 }
 
-/// Makes one in PostgreSQL.
+/// A fixture in PostgreSQL.
 pub(super) fn postgres_fixture(url: String) -> Fixture {
     static MADE: AtomicU32 = AtomicU32::new(0);
     let name = format!("test_{}_{}", std::process::id(), MADE.fetch_add(1, Ordering::Relaxed));

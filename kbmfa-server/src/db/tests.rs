@@ -55,7 +55,7 @@ fn many_writers_share_commits_and_each_gets_its_own_answer() {
     });
 }
 
-/// Notes its name when it is done, and brings more work as it ends.
+/// Work that notes its name, and queues more work at its end.
 fn noted(
     db: &Db,
     done: &Done,
@@ -88,7 +88,7 @@ fn urgent_work_passes_bulk_work_that_waits_and_neither_starves() {
     for name in ["b1", "b2", "b3", "b4"] {
         noted(db, &done, Priority::Bulk, name, |_| ());
     }
-    // Urgent work that comes while other urgent work is done, again and again.
+    // Urgent work that arrives again and again while other urgent work is done.
     let more = Arc::clone(&done);
     noted(db, &done, Priority::Urgent, "u1", move |db| {
         let again = Arc::clone(&more);
@@ -108,7 +108,7 @@ fn urgent_work_passes_bulk_work_that_waits_and_neither_starves() {
 fn a_commit_by_anybody_changes_the_version() {
     let fixture = testing::fixture();
     let changes = fixture.db.watch().unwrap();
-    // On PostgreSQL the commits of other tests, in the same database, change it too.
+    // On PostgreSQL the commits of other tests change it, too, because they share the database.
     let is_steady = (0..1_000).any(|_| changes.version().unwrap() == changes.version().unwrap());
     assert!(is_steady, "it changes without a commit");
     let before = changes.version().unwrap();

@@ -1,4 +1,4 @@
-//! The transaction that stores use: statements, values, rows, and one `now` for the whole transaction.
+//! The transaction, as stores use it: statements, values, rows, and one `now` for all of it.
 
 use std::cell::RefCell;
 use std::str::FromStr;
@@ -7,7 +7,7 @@ use super::Error;
 use super::engine::{Columns, Connection, Dialect};
 use crate::clock::Time;
 
-/// A value for a statement's `?1`, `?2` ..
+/// A value for a placeholder such as `?1`.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Value {
     /// NULL.
@@ -64,7 +64,7 @@ pub struct Tx<'a> {
     connection: &'a dyn Connection,
     /// The time of this transaction, the same for everything in it.
     pub now: Time,
-    /// None if every transaction has its own commit.
+    /// `None` if no other work shares this transaction's commit.
     deferred: Option<&'a Deferred>,
 }
 
@@ -87,8 +87,8 @@ impl<'a> Tx<'a> {
         self.connection.execute(sql, values)
     }
 
-    /// Runs one statement right before the commit, together with those of all work that shares it. Nothing in this
-    /// transaction may read what it writes. If it fails, all that work fails.
+    /// Runs one statement right before the commit, together with the deferred ones of all work that shares
+    /// the commit. Nothing in this transaction may read what it writes. If it fails, all that work fails.
     pub fn execute_before_commit(&self, sql: &'static str, values: Vec<Value>) -> Result<(), Error> {
         match self.deferred {
             Some(deferred) => deferred.borrow_mut().push((sql, values)),
@@ -181,10 +181,10 @@ impl Row<'_> {
         Ok(self.integer_or_null(column)?.map(Time::from_micros))
     }
 
-    /// A text that is parsed: a name, a state.
+    /// A text, parsed as a name, a state or the like.
     ///
     /// # Errors
-    /// [`Error::BadValue`] if it does not.
+    /// [`Error::BadValue`] if it cannot be parsed.
     pub fn parsed<T: FromStr>(&self, column: &str) -> Result<T, Error> {
         let text = self.text(column)?;
         text.parse().map_err(|_| Error::BadValue(format!("{column} is {text:?}")))
@@ -193,7 +193,7 @@ impl Row<'_> {
     /// [`Self::parsed`], or NULL.
     ///
     /// # Errors
-    /// [`Error::BadValue`] if it does not.
+    /// [`Error::BadValue`] if it cannot be parsed.
     pub fn parsed_or_null<T: FromStr>(&self, column: &str) -> Result<Option<T>, Error> {
         match self.text_or_null(column)? {
             Some(text) => {

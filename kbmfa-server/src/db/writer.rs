@@ -1,8 +1,9 @@
 //! The single writer thread, with group commit: work that arrives during a commit shares the next one. Each
-//! piece of work has its own savepoint, so a failure undoes only itself.
+//! piece of work has its own savepoint, so that a failure undoes only that piece.
 //!
-//! There are two priorities. Every commit takes the urgent work that waits, then bulk work until its time is
-//! up or urgent work arrives, and always at least one piece of bulk work, so that neither starves the other.
+//! There are two priorities. Every commit takes all waiting urgent work, then bulk work until its time is up
+//! or urgent work arrives. It takes at least one piece of bulk work, so that neither priority starves the
+//! other.
 
 mod queue;
 
@@ -20,11 +21,11 @@ use crate::fault_log::FaultLogs;
 pub(super) use queue::Priority;
 use queue::{Queue, Sender};
 
-/// Most pieces of work in one commit: limits how long the first of them waits.
+/// Maximum number of pieces of work in one commit. It limits how long the first of them waits.
 const GROUP_MAX: usize = 256;
 
-/// Time in one commit after which no further piece of bulk work is begun. Together with the time of one
-/// piece, which is about the same, it limits how long urgent work waits for bulk work.
+/// Time in one commit after which it begins no further piece of bulk work. Together with the time of one
+/// piece, which is about the same, this limits how long urgent work waits for bulk work.
 pub(super) const BULK_TIME: Duration = Duration::from_millis(20);
 
 #[derive(Clone)]
@@ -64,7 +65,7 @@ impl Writer {
         Ok(Self { queue, counters, thread: Arc::new(thread) })
     }
 
-    /// Waits for the thread's end, if this was the last handle.
+    /// Waits until the thread has ended, if this was the last handle.
     pub(super) fn close(self) {
         let Self { queue, thread, .. } = self;
         drop(queue);
@@ -137,13 +138,13 @@ fn run(connection: &dyn Connection, mut jobs: Queue<Box<dyn Job>>, counters: &Co
     }
 }
 
-/// Does the work of one commit; the jobs are in `group` afterwards, even if the commit failed.
+/// Does the work of one commit. Afterwards the jobs are in `group`, even if the commit failed.
 fn commit(
     connection: &dyn Connection,
     jobs: &mut Queue<Box<dyn Job>>,
     group: &mut Vec<Box<dyn Job>>,
 ) -> Result<(), Error> {
-    // Taken before anything can fail, so that each caller gets the result.
+    // The jobs are taken before anything can fail, so that each caller gets a result.
     jobs.take_urgent(group, GROUP_MAX);
     let urgent = group.len();
     group.extend(jobs.next_bulk());
@@ -201,9 +202,9 @@ impl Transaction<'_> {
     }
 }
 
-/// One piece of work with its caller's reply channel, types erased.
+/// One piece of work with its caller's reply channel. Hides the type of its result.
 trait Job: Send {
-    /// What the work is called in the log.
+    /// Name of the work, for the log.
     fn name(&self) -> &'static str;
     /// Does the work, if it is allowed; true on success.
     fn run(&mut self, tx: &Tx<'_>, read_only: bool) -> bool;
@@ -243,7 +244,7 @@ where
             (_, Err(error)) => Err(error.into()),
             (None, Ok(())) => Err(Error::Closed.into()),
         };
-        // A caller that is gone gets no answer; its work is done anyway.
+        // If the caller is gone nobody gets the result. The work is done anyway.
         let _ = self.reply.send(result);
     }
 }

@@ -1,5 +1,5 @@
 //! Archives: the cut between archived events and those in the database. A checkpoint row says where the chain
-//! goes on, and a sealed event says the same, so that a forged cut is detected.
+//! continues, and a sealed event says the same, so that a forged cut is detected.
 
 use kbmfa_proto::text::SafeText;
 use serde_json::Value as Json;
@@ -10,10 +10,10 @@ use crate::audit::chain::{Broken, Fault, Head, Seal};
 use crate::audit::event::{Actor, Event, Kind};
 use crate::clock::Time;
 
-/// Events deleted in one transaction, so that logins do not wait for millions of them.
+/// Number of events deleted in one transaction, so that logins do not wait long.
 const BATCH: i64 = 200;
 
-/// An archive file, and the events to remove.
+/// An archive file, and the range of its events.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Archive {
     /// The first event in the file.
@@ -26,7 +26,7 @@ pub struct Archive {
     pub file: SafeText,
 }
 
-/// A recorded cut.
+/// A cut, as recorded in the database.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Checkpoint {
     /// The last archived event; the chain continues after it.
@@ -77,8 +77,8 @@ pub fn all(tx: &Tx<'_>) -> Result<Vec<Checkpoint>, DbError> {
     tx.query(&format!("{CHECKPOINT} ORDER BY seq"), &[], checkpoint)
 }
 
-/// The first checkpoint that differs from its sealed event. The event of an older checkpoint may be archived
-/// itself; that of the newest never is.
+/// The first checkpoint that differs from the sealed event about it. The event of an older checkpoint may be
+/// in an archive; that of the newest one never is.
 pub(super) fn first_unsealed(tx: &Tx<'_>) -> Result<Option<Broken>, DbError> {
     let checkpoints = all(tx)?;
     let archived = checkpoints.last().map_or(0, |checkpoint| checkpoint.last.seq);
@@ -108,21 +108,21 @@ fn is_sealed(checkpoint: &Checkpoint, body: &str) -> bool {
         && says("/detail/file", archive.file.as_str())
 }
 
-/// Numbers of the events that may be archived: the oldest ones, up to the last before `before`, and before
+/// Numbers of the events that may be archived: all from the oldest to the last one before both `before` and
 /// `keep_from`. Empty if there are none.
 pub fn part(tx: &Tx<'_>, before: Time, keep_from: Option<i64>) -> Result<RangeInclusive<i64>, DbError> {
     let kept = newest(tx)?.map_or(0, |checkpoint| checkpoint.last.seq);
-    // If a clock was set back, old times follow new ones: the chain is cut at the first new one.
+    // If a clock was set back, older times follow newer ones. So the chain is cut at the first newer one.
     let sql = "SELECT min(seq) AS seq FROM event WHERE at >= ?1 AND +seq > ?2";
     let newer = tx.query_one(sql, &[before.into(), kept.into()], |row| row.integer_or_null("seq"))?;
     let end = newer.flatten().unwrap_or(head(tx)?.seq + 1).min(keep_from.unwrap_or(i64::MAX));
     Ok(kept + 1..=end - 1)
 }
 
-/// Cuts the chain after a written archive: writes a checkpoint and its sealed event.
+/// Cuts the chain once the archive is written: inserts a checkpoint and its sealed event.
 ///
 /// # Errors
-/// [`Error::Changed`] if the archive does not follow the last one or is not what the chain holds.
+/// [`Error::Changed`] if the archive does not follow the last one, or differs from the chain.
 pub fn cut(tx: &Tx<'_>, actor: &Actor, archive: &Archive, before: Time) -> Result<Head, Error> {
     let kept = newest(tx)?.map_or(0, |checkpoint| checkpoint.last.seq);
     let seal = tx.query_one("SELECT seal FROM event WHERE seq = ?1", &[archive.last.seq.into()], |row| {
@@ -156,8 +156,8 @@ pub fn cut(tx: &Tx<'_>, actor: &Actor, archive: &Archive, before: Time) -> Resul
     Ok(head)
 }
 
-/// Deletes some of the events in the newest archive; true if there are more. They are no longer read, so this
-/// may be interrupted and continued.
+/// Deletes some of the events in the newest archive; true if there are more. Nothing reads them any more, so
+/// this may be interrupted and continued.
 pub fn prune_some(tx: &Tx<'_>) -> Result<bool, DbError> {
     let Some(checkpoint) = newest(tx)? else { return Ok(false) };
     let sql =

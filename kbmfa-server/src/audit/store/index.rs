@@ -1,12 +1,12 @@
-//! The word index: full-text search behind four statements, the only ones that differ between database
-//! engines. The index is not evidence: search results are read from the sealed rows, and the index can be
-//! rebuilt at any time.
+//! The word index. It hides full-text search behind four statements, the only ones that differ between
+//! database engines. The index is not evidence: search results are read from the sealed rows, and the index
+//! can be rebuilt at any time.
 
 use super::{Error, Tx};
 use crate::audit::words::{self, Wanted};
 use crate::db::Dialect;
 
-/// Events indexed in one transaction, so that other work does not wait long.
+/// Number of events indexed in one transaction, so that other work does not wait long.
 const BATCH: i64 = 100;
 
 /// The statements of an engine's full-text search.
@@ -15,11 +15,11 @@ struct Statements {
     clear: &'static str,
     /// True for a row of `event_words` that matches the expression `?1`.
     matches: &'static str,
-    /// A prefix search.
+    /// The expression for words that begin with a text.
     beginning: &'static str,
     and: &'static str,
-    /// Counts the events that are missing in the index, by the index's own table of rows: a search for each
-    /// of millions would take minutes.
+    /// Counts the events that are missing in the index. It reads the index's own table of rows, because a
+    /// search for each of millions of events would take minutes.
     hidden: &'static str,
 }
 
@@ -50,8 +50,8 @@ fn statements(tx: &Tx<'_>) -> &'static Statements {
     }
 }
 
-/// Indexes the words of an event, together with those of all events of the same commit: with each savepoint
-/// SQLite would write its index separately.
+/// Indexes the words of an event, right before the commit and together with those of all other events in it.
+/// SQLite would otherwise write its index once for each savepoint.
 pub(super) fn add(tx: &Tx<'_>, seq: i64, body: &str) -> Result<(), Error> {
     let words = words::of_event(body);
     tx.execute_before_commit(statements(tx).add, vec![seq.into(), words.into()])
@@ -63,7 +63,7 @@ pub(super) fn remove_to(tx: &Tx<'_>, last: i64) -> Result<(), Error> {
     Ok(())
 }
 
-/// The condition for rows of `event_words`, and its value `?1`: all these words.
+/// The condition for rows of `event_words` with all these words, and the value of its `?1`.
 pub(super) fn matching(dialect: Dialect, wanted: &[Wanted]) -> (&'static str, String) {
     let (statements, quote) = match dialect {
         Dialect::Sqlite => (&SQLITE, '"'),
@@ -76,7 +76,7 @@ pub(super) fn matching(dialect: Dialect, wanted: &[Wanted]) -> (&'static str, St
     (statements.matches, terms.collect::<Vec<_>>().join(statements.and))
 }
 
-/// Words never contain SQLite's quotation mark.
+/// Escapes a word for the engine. Words never contain SQLite's quotation mark.
 fn escaped(dialect: Dialect, word: &str) -> String {
     match dialect {
         Dialect::Sqlite => word.to_owned(),
@@ -111,7 +111,8 @@ pub fn complete_some(tx: &Tx<'_>) -> Result<bool, Error> {
     Ok(missing_before != 0)
 }
 
-/// Clears the index; returns the number before which events are not indexed now.
+/// Clears the index. Returns the number of the first event that will be indexed at once; older ones are
+/// missing now.
 pub fn reset(tx: &Tx<'_>) -> Result<i64, Error> {
     tx.execute_deferred()?;
     tx.execute(statements(tx).clear, &[])?;

@@ -1,5 +1,5 @@
-//! Searches for events. Every search is one statement or a few of the same form, each driven by the most
-//! selective criterion, so that the newest matches of millions of events are found at once.
+//! Searches for events. A search is one statement, or a few of the same form. The most selective criterion
+//! drives each, so that the newest matches among millions of events are found without sorting.
 
 use std::fmt::Write as _;
 
@@ -10,7 +10,7 @@ use crate::audit::words::{self, Wanted};
 use crate::clock::Time;
 use crate::db::{Dialect, Value};
 
-/// Prefixes of actors that are persons; the name follows.
+/// Prefixes of actors that are persons. The person's name follows.
 const DOORS: &[&str] = &["console", "keybase"];
 
 /// Search criteria; all given ones must match.
@@ -28,11 +28,11 @@ pub struct Filter {
     pub kinds: Vec<Kind>,
     /// Not before this moment.
     pub since: Option<Time>,
-    /// Before this moment.
+    /// Before this moment, exclusive.
     pub until: Option<Time>,
-    /// With all these words in it.
+    /// With all these words.
     pub text: Option<String>,
-    /// Maximum number of events; the newest count.
+    /// Maximum number of events. The newest are returned.
     pub limit: i64,
 }
 
@@ -77,7 +77,7 @@ pub fn search(tx: &Tx<'_>, filter: &Filter) -> Result<Vec<Found>, Error> {
     Ok(found)
 }
 
-/// What drives a statement: the first given criterion of these. The others filter its rows.
+/// The criterion that drives a statement: the first of these that is given. The others filter its rows.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 enum Driver {
     Words,
@@ -89,17 +89,17 @@ enum Driver {
     Time,
 }
 
-/// One condition, by the column that it is about and its value.
+/// One condition: its column, the comparison and the value.
 struct Condition<'a> {
     of: Driver,
     column: &'static str,
     comparison: &'static str,
     value: Value,
-    /// The words to search in the index, if any.
+    /// The word to look up in the index, if any, and whether it is a prefix.
     word: Option<(&'a str, bool)>,
 }
 
-/// One statement for each kind and each form of the person: with an OR the database would sort all matches
+/// One statement for each kind and each form of the person: for an OR the database would sort all matches
 /// before it knows the newest.
 fn statements(dialect: Dialect, filter: &Filter) -> Vec<(String, Vec<Value>)> {
     let kinds: Vec<_> = if filter.kinds.is_empty() {
@@ -142,7 +142,7 @@ fn conditions<'a>(
             conditions.push(Condition { of: Driver::Login, column: "login", comparison, value, word });
         };
         bound(">=", id.as_str().into());
-        // The character after the last hexadecimal digit.
+        // `g` follows the last hexadecimal digit.
         bound("<", format!("{id}g").into());
     }
     let mut time = |comparison, at: Option<Time>| {
@@ -170,10 +170,10 @@ fn statement(dialect: Dialect, filter: &Filter, conditions: &[Condition<'_>]) ->
     }
     // A plus keeps SQLite from using the column's index (sqlite.org/optoverview.html).
     let unindexed = if dialect == Dialect::Sqlite { "+" } else { "" };
-    // Archived rows may still be here until they are deleted.
+    // Archived rows may still be in the table until they are deleted.
     let _ = write!(sql, " WHERE {unindexed}seq > (SELECT coalesce(max(seq), 0) FROM checkpoint)");
     for condition in conditions {
-        // In most indexes the time follows the driver, so it is used there.
+        // In most indexes the time follows the criterion's column, so the index is used for it.
         let by_time = condition.of == Driver::Time && driver > Driver::Login;
         let plus = if condition.of == driver || by_time { "" } else { unindexed };
         values.push(condition.value.clone());
@@ -189,8 +189,8 @@ fn statement(dialect: Dialect, filter: &Filter, conditions: &[Condition<'_>]) ->
     (sql, values)
 }
 
-/// The words of the search, and those of the other criteria: intersecting words in the index is faster than
-/// reading rows.
+/// The words of the search, and those of the other criteria: to intersect words in the index is faster than
+/// to read rows.
 fn all_words(mut wanted: Vec<Wanted>, conditions: &[Condition<'_>]) -> Vec<Wanted> {
     for (value, beginning) in conditions.iter().filter_map(|condition| condition.word) {
         let mut more = words::of_search(value);
@@ -215,7 +215,7 @@ mod tests {
 
     const LOGIN: &str = "3f9a2c1e00000000000000000000000f";
 
-    /// Four events, an hour apart.
+    /// Four events, one an hour.
     fn with_events() -> Fixture {
         let fixture = fixture();
         let root = || Actor::new("console:root");

@@ -1,11 +1,11 @@
-//! The schema, step by step. A released step never changes: a test compares its checksum.
+//! The schema as a list of steps. A released step never changes: a test compares its checksum.
 
 use rusqlite::{Connection, TransactionBehavior};
 use std::path::Path;
 
 use crate::db::Error;
 
-/// All steps, oldest first; the schema version is the number of steps that were run.
+/// All steps, oldest first. The schema version is the number of steps that were run.
 const STEPS: &[&str] = &[
     include_str!("../../../migrations/sqlite/0001_approval.sql"),
     include_str!("../../../migrations/sqlite/0002_employees.sql"),
@@ -146,7 +146,7 @@ mod tests {
         }
     }
 
-    /// A value that fits a column, and says which one it is.
+    /// A value that is valid for a column, and names the column.
     fn sample(table: &str, column: &str, kind: &str) -> String {
         match (column, kind) {
             ("body" | "opened", _) => format!("'{{\"of\":\"{table}\"}}'"),
@@ -157,7 +157,8 @@ mod tests {
         }
     }
 
-    /// The tables of the schema, each with its columns and their types; not those that the index of words keeps itself.
+    /// The tables of the schema, each with its columns and their types. Tables that the word index makes for
+    /// itself are left out.
     fn tables(connection: &Connection) -> Vec<(String, Vec<(String, String)>)> {
         let sql = "SELECT t.name AS tab, c.name AS col, c.type AS kind FROM sqlite_schema AS t, pragma_table_info(t.name) AS c
                    WHERE t.type = 'table' AND (t.name NOT LIKE 'event_words%' OR t.name = 'event_words_state')

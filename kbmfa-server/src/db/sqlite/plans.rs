@@ -21,7 +21,7 @@ const GROWING: &[&str] = &[
     "event_words_docsize",
 ];
 
-/// Statements that look at much on purpose: the file, a piece of the statement, and why that is no harm.
+/// Statements that read many rows on purpose: the file, a piece of the statement, and why that does no harm.
 const MEANT: &[(&str, &str, &str)] = &[
     ("logins/store.rs", "count(*) AS n FROM login WHERE state = 'pending'", "by an index of those that wait"),
     ("audit/store/index.rs", "DELETE FROM event_words WHERE rowid <= ?1", "it goes by the rows' numbers"),
@@ -40,7 +40,7 @@ const MEANT: &[(&str, &str, &str)] = &[
     ),
 ];
 
-/// The steps of a plan at which a growing table is read from end to end, or sorted.
+/// The steps of a plan that read a growing table from end to end, or sort it.
 fn costly_steps(connection: &Connection, sql: &str) -> rusqlite::Result<Vec<String>> {
     let words: Vec<&str> =
         sql.split(|c: char| !c.is_alphanumeric() && c != '_').filter(|w| !w.is_empty()).collect();
@@ -55,7 +55,7 @@ fn costly_steps(connection: &Connection, sql: &str) -> rusqlite::Result<Vec<Stri
     while let Some(row) = rows.next()? {
         steps.push(row.get::<_, String>("detail")?);
     }
-    // Without a condition the limit ends the scan.
+    // Without a condition the limit ends the scan early.
     let is_limited = !words.contains(&"WHERE") && words.contains(&"LIMIT");
     let scans = |step: &str| {
         step.strip_prefix("SCAN ").is_some_and(|rest| is_growing(rest.split(' ').next().unwrap()))

@@ -1,4 +1,4 @@
-//! Tests of what only SQLite has.
+//! Tests of behaviour that only SQLite has.
 
 use rusqlite::{Connection, OpenFlags, StatementStatus};
 

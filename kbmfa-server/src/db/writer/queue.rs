@@ -1,4 +1,4 @@
-//! The writer's queue: two priorities, each with its own limit, on one channel that wakes one thread.
+//! The writer's queue: two priorities with a limit each, on one channel that wakes one thread.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -7,11 +7,11 @@ use tokio::sync::mpsc;
 
 use super::super::Error;
 
-/// Longest queue of urgent work; beyond it callers get `Overloaded`.
+/// Maximum length of the queue of urgent work. Beyond it callers get `Overloaded`.
 const URGENT_MAX: usize = 16 * 1024;
 
-/// The same for bulk work. Each caller waits for its piece before it sends the next, so this is a number of
-/// callers.
+/// Maximum length of the queue of bulk work. Each caller waits for one piece before it sends the next, so
+/// this is also the number of callers.
 const BULK_MAX: usize = 1024;
 
 /// Priority of work.
@@ -23,7 +23,7 @@ pub(in crate::db) enum Priority {
     Bulk,
 }
 
-/// The slots of one priority, with a counter.
+/// The free places in the queue for one priority, and a counter.
 struct Slots {
     taken: AtomicUsize,
     max: usize,
@@ -41,7 +41,7 @@ impl Slots {
     }
 }
 
-/// One slot, free again when it is dropped.
+/// One place in the queue. Dropping it frees the place.
 struct Slot(Arc<Slots>);
 
 impl Drop for Slot {
@@ -50,7 +50,7 @@ impl Drop for Slot {
     }
 }
 
-/// A piece of work with its slot in the queue, which is free again when the work is taken out.
+/// A piece of work and its place in the queue, which is free again when the work is taken out.
 struct Queued<J> {
     job: J,
     priority: Priority,
@@ -91,7 +91,7 @@ impl<J> Sender<J> {
     }
 }
 
-/// The receiver. The slots limit the queue, so the channel itself may be drained.
+/// The receiver. The places limit the queue, so it may empty the channel into memory.
 pub(super) struct Queue<J> {
     arriving: mpsc::UnboundedReceiver<Queued<J>>,
     urgent: VecDeque<Queued<J>>,
