@@ -1,4 +1,4 @@
-//! The command line: verbs, options and their dispatch.
+//! The command line: its verbs and options, and the call of each verb.
 
 use clap::{Parser, Subcommand};
 use std::path::PathBuf;
@@ -83,7 +83,7 @@ enum Command {
     Audit(audit::Verb),
 }
 
-/// Does what the command line says.
+/// Runs the verb of the command line.
 pub fn run(cli: Cli) -> Result<(), Failure> {
     let admin = Admin::new(cli.config, cli.json, cli.utc);
     match cli.command {

@@ -1,4 +1,4 @@
-//! The only reader of the clock. Everything else is handed a [`Time`].
+//! The only reader of the clock. All other code gets a [`Time`] as an argument.
 
 use serde::{Deserialize, Serialize};
 use std::fmt;
@@ -12,7 +12,7 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 pub struct Time(i64);
 
 impl Time {
-    /// The moment this many microseconds after 1970.
+    /// The moment this many microseconds after 1970-01-01 (UTC).
     pub const fn from_micros(micros: i64) -> Self {
         Self(micros)
     }
@@ -28,7 +28,7 @@ impl Time {
         Self(self.0.saturating_sub(i64::try_from(length.as_micros()).unwrap_or(i64::MAX)))
     }
 
-    /// Time from `earlier` to this moment; zero if it lies ahead.
+    /// Time from `earlier` to this moment; zero if `earlier` is later.
     pub fn since(self, earlier: Self) -> Duration {
         Duration::from_micros(u64::try_from(self.0.saturating_sub(earlier.0)).unwrap_or(0))
     }
@@ -68,7 +68,8 @@ impl Clock for SystemClock {
     }
 }
 
-/// Time since the first call in this process, by a clock that is never set. For pauses and intervals, not for dates.
+/// Time since the first call in this process, by a clock that nobody can set. For pauses and intervals, not
+/// for dates.
 pub fn monotonic() -> Duration {
     static BEGINNING: LazyLock<Instant> = LazyLock::new(instant);
     instant().saturating_duration_since(*BEGINNING)
@@ -79,7 +80,7 @@ fn instant() -> Instant {
     Instant::now()
 }
 
-/// A clock that stands still until it is moved, for tests.
+/// A clock for tests, which moves only when a test moves it.
 #[cfg(test)]
 #[derive(Clone)]
 pub(crate) struct ManualClock(std::sync::Arc<std::sync::atomic::AtomicI64>);

@@ -1,5 +1,5 @@
-//! The configuration file: collects each module's settings, checks what concerns several, and reports all
-//! faults at once.
+//! The configuration file. Collects each module's settings, checks those that depend on each other, and
+//! reports all faults at once.
 
 use kbmfa_proto::caller::SECRET_BYTES_MAX;
 use kbmfa_proto::names::MachineName;
@@ -36,7 +36,7 @@ pub mod own_files;
 /// Default path of the file.
 pub const DEFAULT_PATH: &str = "/etc/kbmfa/server.toml";
 
-/// A module spends up to this long on each of its servers before it tries the next (docs/recipes.md, Times).
+/// Longest time that a module waits for one server before it tries the next (docs/recipes.md, Times).
 const MODULE_SERVER_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// Shortest and longest window.
@@ -50,13 +50,14 @@ const COOL_DOWN: (Duration, Duration) = (Duration::ZERO, Duration::from_secs(360
 const KEEP_DAYS: (u64, u64) = (7, 36_500);
 /// The highest limit that may be set.
 const NUMBER_MAX: u64 = 1_000_000;
-/// `asks_per_user_everywhere` as a multiple of `asks_per_user`: default and minimum.
+/// `asks_per_user_everywhere`, as a multiple of `asks_per_user`: the default, and the minimum.
 const EVERYWHERE_DEFAULT: u64 = 10;
 const EVERYWHERE_MIN: u64 = 4;
 
-/// Length of the `AUTH_TOKEN`. The old tool accepted any; a shorter one can be guessed over the network.
+/// Allowed length of the `AUTH_TOKEN`, in bytes. The old tool accepted any length, but a shorter token can be
+/// guessed over the network.
 const AUTH_TOKEN_BYTES: RangeInclusive<usize> = 16..=SECRET_BYTES_MAX;
-/// Most bytes of its file that are read.
+/// Maximum number of bytes that are read of the token's file.
 const TOKEN_FILE_BYTES_MAX: u64 = 1024;
 
 /// A valid configuration.
@@ -66,21 +67,21 @@ pub struct Config {
     pub state_dir: PathBuf,
     /// Listeners, names and limits.
     pub http: http::Settings,
-    /// Who may enter.
+    /// Who may log in, and who may approve.
     pub policy: policy::Settings,
-    /// How long a machine may be silent.
+    /// How long a machine may be silent before its login ends.
     pub poll_grace: Duration,
     /// How long after a denial the same user from the same address is refused on the same machine.
     pub cool_down: Duration,
     /// How long ended logins and closed sessions are kept.
     pub keep: Duration,
-    /// The chat that people are asked in, if there is one.
+    /// The chat in which people are asked, if there is one.
     pub chat: Option<Box<keybase::Settings>>,
     /// The old tool's `AUTH_TOKEN`, if it is accepted.
     pub auth_token: Option<AuthToken>,
-    /// The file that holds it.
+    /// The file of that token.
     pub auth_token_file: Option<PathBuf>,
-    /// Who may see and answer logins without root.
+    /// Who may see and answer logins without being root.
     pub admin: admin_socket::Settings,
 }
 
@@ -95,7 +96,7 @@ pub enum Error {
         /// Why.
         cause: io::Error,
     },
-    /// The file is wrong.
+    /// The file has faults.
     #[error("{0}")]
     Faulty(Faults),
 }
@@ -131,13 +132,14 @@ impl Config {
         Ok(policy::lint(&self.policy, &known))
     }
 
-    /// Where asks go in the chat: by default, and by each rule.
+    /// The destinations of asks in the chat: the default one, and that of each rule.
     pub fn destinations(&self) -> Vec<String> {
         let all: BTreeSet<String> = self.terms().map(|terms| terms.destination.clone()).collect();
         all.into_iter().collect()
     }
 
-    /// True if rules distinguish approvers at the console: then answers without a login uid do not count.
+    /// True if rules distinguish approvers at the console. Then an answer there without a login uid does not
+    /// count.
     pub fn tells_console_approvers_apart(&self) -> bool {
         self.terms().any(|terms| match &terms.approvers {
             Approvers::Anyone => false,
@@ -155,7 +157,8 @@ impl Config {
         ruled.chain([&self.policy.default])
     }
 
-    /// The rules for logins, with somebody listening since then, or nobody.
+    /// The rules for logins. `listening_since` is the start of the server; `None` in the command line, which
+    /// hears no machine.
     pub fn rules(&self, listening_since: Option<Time>) -> Rules {
         let grace = Grace { length: self.poll_grace, listening_since };
         let (policy, auth_token) = (self.policy.clone(), self.auth_token.clone());
@@ -216,7 +219,8 @@ fn gather<'a>(file: &'a File<'a>) -> Config {
     Config { state_dir, http, policy, poll_grace, cool_down, keep, chat, auth_token, auth_token_file, admin }
 }
 
-/// The token that the old tool gave to all of its hosts. Read with the configuration, so a SIGHUP reloads it.
+/// The token that the old tool gave to all of its hosts. A reload reads it again with the rest of the
+/// configuration.
 fn auth_token(server: &Section<'_>, file: Option<&Path>) -> Option<AuthToken> {
     let from = ranges(server, "auth_token_from");
     let Some(path) = file else {
@@ -254,7 +258,7 @@ pub fn read_auth_token(path: &Path) -> Result<SecretHash, String> {
     auth_token_hash(text.trim())
 }
 
-/// What is kept of a token in memory.
+/// The hash of a token, which is all that the server keeps of it.
 ///
 /// # Errors
 /// The reason why it cannot be used, as a sentence.
@@ -293,7 +297,7 @@ fn limits(login: &Section<'_>) -> Limits {
     }
 }
 
-/// One `[[policy.rule]]`. Missing keys have the values of `[policy]` and `[login]`.
+/// Reads one `[[policy.rule]]`. A missing key has the value of `[policy]` or `[login]`.
 fn rule(section: Section<'_>, default: &Terms, chat: &Chat, poll_grace: Duration) -> Rule {
     let scope = Scope {
         pools: section.parsed_list("pools").unwrap_or_default(),
@@ -332,7 +336,7 @@ fn rule(section: Section<'_>, default: &Terms, chat: &Chat, poll_grace: Duration
     Rule { line, scope, says }
 }
 
-/// An exemption must name a source range, and machines or pools.
+/// Checks that an exemption names a source range, and machines or pools.
 fn exemption(section: &Section<'_>, scope: &Scope) {
     if scope.from.is_empty() || (scope.pools.is_empty() && scope.machines.is_empty()) {
         section.fault("exempt", "an exemption needs a source range (from), and machines or pools");
@@ -344,7 +348,7 @@ fn exemption(section: &Section<'_>, scope: &Scope) {
     }
 }
 
-/// The time-outs must nest, or a module that fails over counts as gone.
+/// Checks that the times nest; otherwise a module that fails over to another server counts as gone.
 fn nest(section: &Section<'_>, key: &'static str, poll_grace: Duration, window: Duration) {
     if poll_grace <= MODULE_SERVER_TIMEOUT {
         section.fault(key, "poll_grace must be longer than the 5 s that a module spends on one server");

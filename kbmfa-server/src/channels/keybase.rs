@@ -1,7 +1,8 @@
-//! Keybase: asks are messages in a team's channel or a private chat, answers are reactions to them.
+//! Keybase as a chat: asks are messages in a team's channel or a private chat, and answers are reactions to
+//! them.
 //!
-//! The server runs the real `keybase` program and does not trust its events: it decides by the reactions on a
-//! message and by the list of members, both read at that time.
+//! The server runs the real `keybase` program and does not trust its events. It decides by the reactions on a
+//! message and the list of members, and reads both when it decides.
 
 pub mod members;
 pub mod settings;
@@ -55,7 +56,7 @@ const EVENTS_MAX: usize = 256;
 /// the previous leader published remains valid.
 const STARTING_TIME: Duration = Duration::from_secs(25);
 
-/// The listener's events are only hints: it may be absent for this long before Keybase counts as down.
+/// Time for which the listener may be absent before Keybase counts as down. Its events are only hints.
 const LISTENER_AWAY: Duration = Duration::from_secs(5);
 
 /// The chat in Keybase. A clone is another handle to the same chat.
@@ -78,7 +79,8 @@ struct Inner {
     faults: FaultLogs,
 }
 
-/// One log for each part that can fail. They survive restarts of the service: a restart is one more attempt.
+/// One log for each part that can fail. They are kept over restarts of the service, because a restart is only
+/// one more attempt.
 struct FaultLogs {
     down: SharedFaultLog,
     destination: SharedFaultLog,

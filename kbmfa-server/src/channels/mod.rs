@@ -1,5 +1,5 @@
-//! Chats: asks are posted there, and answers are read there. A chat knows messages and people, but no logins:
-//! it receives an opaque ask and a text. Its events are only hints. The outbox decides a login by the answers
+//! Chats, in which asks are posted and answers are read. A chat knows messages and people, but no logins: it
+//! receives an opaque ask and a text. Its events are only hints. The outbox decides a login by the answers
 //! that it reads from the messages.
 
 pub mod keybase;
@@ -109,7 +109,7 @@ pub enum ChatEvent {
     Missed,
 }
 
-/// Whether a chat reaches people.
+/// Whether people can be reached through a chat.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum State {
     /// Not known yet. The state that was published before remains valid.
@@ -137,7 +137,7 @@ pub trait Chat: Send + Sync + 'static {
     /// [`MAY_ARRIVE`].
     fn post(&self, ask: &Ask) -> impl Future<Output = Result<Message, Error>> + Send;
 
-    /// Adds the buttons that people click to answer to a message that was just posted.
+    /// Adds the buttons to a message that was just posted. People click them to answer.
     fn add_buttons(&self, message: &Message) -> impl Future<Output = Result<(), Error>> + Send;
 
     /// Finds the messages of an ask whose post was not confirmed, the newest first. Returns an error unless

@@ -1,5 +1,4 @@
-//! Quotes names from outside for a chat, so that the chat does not read them as a mention, a command or
-//! markup.
+//! Quotes names from outside, so that the chat does not treat them as a mention, a command or markup.
 
 /// Quotes a text with backticks: a chat reads neither markup nor mentions between them. Escapes every
 /// character that could end the quotation, or that resembles another one.

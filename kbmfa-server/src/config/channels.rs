@@ -9,14 +9,14 @@ use crate::settings::{File, Section};
 /// The chat, if there is one.
 pub(super) type Chat = Option<Box<keybase::Settings>>;
 
-/// `[relay]`. A faulty one counts as no chat; its faults are reported.
+/// Reads `[relay]`. If it has faults they are reported, and there is no chat.
 pub(super) fn chat(file: &File<'_>, state_dir: &Path, min_role: Role) -> Chat {
     let relay = file.section("relay");
     let kind = relay.parsed("kind", Channel::Console.to_string());
     if kind.parse::<Channel>().is_err() {
         relay.fault("kind", "write \"console\" or \"keybase\"");
     }
-    // The section may exist without being used yet; its faults are reported anyway.
+    // The section may exist although it is not used yet. Its faults are reported anyway.
     let is_chosen = kind == Channel::Keybase.as_str();
     let is_there = is_chosen || relay.has("keybase");
     let settings = is_there.then(|| {
@@ -43,7 +43,8 @@ pub(super) fn destination(chat: &Chat, text: &str) -> Result<String, String> {
     }
 }
 
-/// `channels`. By default what is `inherited`, and the channels of the approvers that the section names.
+/// Reads `channels`. By default these are the `inherited` channels, and those of the approvers that the
+/// section names.
 pub(super) fn channels(
     section: &Section<'_>,
     chat: &Chat,
@@ -69,7 +70,7 @@ fn sorted(mut channels: Vec<Channel>) -> Vec<Channel> {
     channels
 }
 
-/// `channels_when_down`. Only the console can take over, because chats are what fails.
+/// Reads `channels_when_down`. Only the console can take over, because it is the chats that fail.
 pub(super) fn channels_when_down(section: &Section<'_>, inherited: &[Channel]) -> Vec<Channel> {
     let Some(names) = section.list("channels_when_down") else { return inherited.to_vec() };
     if names.iter().any(|name| name != Channel::Console.as_str()) {
@@ -86,7 +87,7 @@ fn names(approvers: Option<&Approvers>, channel: Channel) -> bool {
     matches!(approvers, Some(Approvers::List(people)) if people.iter().any(|person| person.is_in(channel)))
 }
 
-/// Reports what replaces each key that is no longer read.
+/// Reports each key that is no longer read, with what replaces it.
 fn replaced_keys(section: &Section<'_>, chat: &Chat) {
     let console = |counts: bool| match (chat, counts) {
         (Some(_), true) => "write channels = [\"keybase\", \"console\"]",
@@ -116,7 +117,7 @@ mod tests {
         Config::parse(Path::new("server.toml"), text).map_err(|faults| faults.to_string())
     }
 
-    /// The channels of `[policy]` and of each rule, and those that take over.
+    /// Checks the channels of `[policy]` and of each rule, and the channels that take over.
     #[track_caller]
     fn check(text: &str, expected: &[(&str, &str)]) {
         let policy = parse(text).unwrap().policy;

@@ -1,5 +1,5 @@
-//! Fuzz entry point for `server.toml`: an accepted file never lets anybody in by accident, and a rejected one
-//! names the place of each fault.
+//! Fuzz entry point for `server.toml`. An accepted file never lets anybody in by accident, and each fault of
+//! a rejected file names its line.
 //!
 //! The unit tests run the corpus, too.
 #![expect(clippy::missing_panics_doc, reason = "a fuzz target fails by a loud panic")]
@@ -10,7 +10,7 @@ use std::time::Duration;
 use super::{Config, MODULE_SERVER_TIMEOUT, WINDOW};
 use crate::policy::{Rule, Says};
 
-/// The text of a file. One that names a file of its own (`auth_token_file`) has that read as well.
+/// Parses the text of a file. If it sets `auth_token_file`, that file is read, too.
 pub fn server_toml(bytes: &[u8]) {
     let Ok(text) = str::from_utf8(bytes) else { return };
     let config = match Config::parse(Path::new("server.toml"), text) {
@@ -18,7 +18,7 @@ pub fn server_toml(bytes: &[u8]) {
         Err(faults) => {
             let faults = faults.to_string();
             let lines = 1 + text.matches('\n').count();
-            // What a fault quotes may have lines of its own, but the first begins with a place in the file.
+            // A fault may quote several lines, but its first line begins with a place in the file.
             let at =
                 faults.strip_prefix("server.toml:").and_then(|rest| rest.split(':').next()?.parse().ok());
             return assert!(at.is_some_and(|at: usize| (1..=lines).contains(&at)), "{faults}");

@@ -1,4 +1,4 @@
-//! Checks the server's own files: it trusts none that others could have written, and uses no secret that
+//! Checks the server's own files. It trusts no file that others could have written, and uses no secret that
 //! others can read.
 
 use kbmfa_proto::file_rules::{self, Distrust, Readers};
@@ -30,7 +30,7 @@ impl fmt::Display for FileFault {
 }
 
 impl Config {
-    /// Faults of the files that decide who may log in. Runs as the account that serves.
+    /// Faults of the files that decide who may log in. Call it as the account that the server runs as.
     pub fn file_faults(&self, config: &Path) -> Vec<FileFault> {
         let (own, mut faults) = (Uid::effective(), Vec::new());
         for (path, readers) in self.own_files(config) {
@@ -64,7 +64,7 @@ impl Config {
     }
 }
 
-/// Missing and unreadable files are reported elsewhere.
+/// Checks one file. Missing and unreadable files are reported elsewhere.
 fn look(path: &Path, readers: Readers, own: Uid, faults: &mut Vec<FileFault>) {
     let Ok(metadata) = fs::metadata(path) else { return };
     let mut found: Vec<(PathBuf, Distrust)> = file_rules::check(&metadata, readers, own.as_raw())
@@ -102,7 +102,7 @@ mod tests {
         fs::set_permissions(path, Permissions::from_mode(mode)).unwrap();
     }
 
-    /// A directory with the files of a server; says what is wrong with them after `change`.
+    /// Changes a server's directory of valid files by `change`, and returns the faults.
     fn faults_after(change: impl Fn(&Path)) -> Vec<String> {
         let dir = tempfile::tempdir().unwrap();
         let state = dir.path().join("state");

@@ -37,8 +37,8 @@ impl Chat for Keybase {
 
     async fn post(&self, ask: &Ask) -> Result<Message, Error> {
         let conversation = self.conversation(&ask.destination).await?;
-        // Only the post mentions people. The edit to the decision leaves the mention out, so that it notifies
-        // nobody again.
+        // Only the post mentions people. The edit to the decision has no mention, so that it notifies nobody
+        // again.
         let text = format!("{}{}", ask.text, self.0.settings.mention.text());
         let sent = self.0.client.send(&conversation.id, &marked(&text, &ask.id), None).await;
         if sent.is_err() {
@@ -125,17 +125,17 @@ impl Chat for Keybase {
         answers::HOW_TO_ANSWER
     }
 
-    /// Edits the ask, then reads the conversation back to it. Keybase's server numbers all messages of a
-    /// conversation; reactions, edits and deletions are messages too. So the edit has a higher number than
-    /// everything before it. The local service knows the edit, and so detects gaps below it, which it must
-    /// fetch from the server. Pages that include the edit are therefore up to date: they contain every answer
-    /// that was given before the edit, and none that was taken back before it.
+    /// Edits the ask, then reads the conversation back to the ask. Keybase's server numbers all messages of a
+    /// conversation, and reactions, edits and deletions are messages, too. So the edit has a higher number
+    /// than everything before it. The local service knows the edit, and so detects every gap below it, which
+    /// it must fetch from the server. Therefore pages that include the edit are up to date: they contain
+    /// every answer that was given before the edit, and none that was taken back before it.
     async fn confirmed_answers(&self, ask: &Ask, messages: &[Message]) -> Result<Answers, Error> {
         let (conversation, numbers) = self.conversation_of_all(ask, messages).await?;
         let (Some(own), Some(oldest)) = (numbers.first().copied(), numbers.iter().min().copied()) else {
             return Ok(Answers::default());
         };
-        // Without the mention of the post, because an edit that mentions people notifies them again
+        // Without the post's mention, because an edit that mentions people notifies them again
         // (`IsNotifiableChatMessageType` in keybase/client).
         let edit = match self.0.client.edit(&conversation.id, own, &marked(&ask.text, &ask.id)).await {
             Err(error) if is_gone(&error) => return Ok(Answers::default()),
@@ -193,7 +193,7 @@ impl Chat for Keybase {
             self.known(|known| (known.leader_since, known.up_since) = (since, None));
         }
         if !is_leader {
-            // The leader finds the faults, so a follower may start without it.
+            // A follower may start without this check, because the leader finds the faults.
             self.finish_first_start(FirstStart::Done);
         }
     }
@@ -298,8 +298,8 @@ impl Keybase {
         }
     }
 
-    /// The members of a conversation's team. `name` is the team's name from the conversation itself, because
-    /// the name by which the conversation was found may belong to another team now.
+    /// The members of a conversation's team. `name` is the team's name in the conversation itself. The name
+    /// by which the conversation was found may belong to another team now.
     async fn team_members(&self, conversation: &Conversation, name: &str) -> Result<Vec<Member>, Error> {
         if name.is_empty() {
             return Err(Error("the conversation does not name its team".into()));

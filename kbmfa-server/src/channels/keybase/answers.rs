@@ -1,4 +1,4 @@
-//! Reads reactions on a message as answers, by the list of members. Pure.
+//! Decides which reactions on a message are answers, by the list of members. Pure.
 
 use std::collections::BTreeSet;
 

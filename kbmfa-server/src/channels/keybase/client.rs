@@ -1,5 +1,5 @@
-//! The methods of the `keybase` client that the server uses, with typed arguments and replies. Each is one
-//! request; the caller handles failures.
+//! The methods of the `keybase` client that the server uses, with typed arguments and replies. Each method is
+//! one request. The caller handles failures.
 
 use super::members::Member;
 use super::process::api::Api;
@@ -11,8 +11,8 @@ use super::wire::{
 use crate::secret::Secret;
 use serde_json::{Value, json};
 
-/// Messages of one page. JSON can make a message of 10,000 bytes six times as long; a page still fits into a
-/// reply.
+/// Number of messages in one page. JSON can make a message of 10,000 bytes six times as long, and a page must
+/// still fit into a reply.
 pub(super) const PAGE: u64 = 100;
 
 /// Longest text that is sent, in bytes. Keybase accepts 10,000.

@@ -1,5 +1,5 @@
-//! Reads the history of a conversation: finds the message of a post whose reply was lost, and all messages
-//! since a point.
+//! Reads the history of a conversation. It finds the message of a post whose reply was lost, and all messages
+//! since a given one.
 
 use std::collections::HashMap;
 use std::time::Duration;
@@ -50,8 +50,8 @@ impl Keybase {
         let send = UnconfirmedSend { not_before: Instant::now() + MAY_ARRIVE, since };
         self.known(|known| remember(&mut known.unconfirmed, id, send));
         let sent = self.0.client.send(&conversation.id, &marked(text, id), reply_to).await;
-        // These two replies are final: the message was posted, or the rate limit refused it. The entry stays
-        // even then, because the database may not record the post.
+        // These two replies are final: the message was posted, or the rate limit refused it. Even then the
+        // entry is kept, because recording the post in the database may still fail.
         if sent.is_ok() || matches!(&sent, Err(program::Error::Refused { pause: Some(_), .. })) {
             let send = UnconfirmedSend { not_before: Instant::now(), since };
             self.known(|known| remember(&mut known.unconfirmed, id, send));
@@ -159,7 +159,7 @@ mod tests {
     fn an_ask_below_nearly_ten_thousand_newer_messages_is_found() {
         let reach = PAGES_MAX * usize::try_from(PAGE).unwrap();
         assert_eq!(reach, 10_000);
-        // The ask itself is the oldest message in range, on the last page that is read.
+        // The ask itself is the oldest message that is still found, on the last page that is read.
         assert_eq!(search(reach - 1, 5_000, &[5_000]).unwrap(), [5_000]);
         assert_eq!(search(reach, 0, &[0, 9_999]).unwrap(), [9_999, 0]);
         assert_eq!(
@@ -172,7 +172,7 @@ mod tests {
     #[test]
     fn a_search_that_reaches_its_limit_is_an_error_and_not_an_empty_result() {
         let reach = PAGES_MAX * usize::try_from(PAGE).unwrap();
-        // Neither if the ask was not found, nor if one copy was found and another may be further back.
+        // Also an error if one copy was found, because another one may be further back.
         for wanted in [vec![0], vec![0, reach]] {
             assert!(search(reach + 1, 0, &wanted).is_err(), "{wanted:?}");
         }

@@ -1,5 +1,5 @@
-//! The health check: edits a message in the bot's own conversation, where it notifies nobody, and reads it
-//! back. Asks use the same path, through the service and Keybase's server.
+//! The health check. It edits a message in the bot's own conversation, where the edit notifies nobody, and
+//! reads the message back. Asks use the same path, through the service and Keybase's server.
 
 use std::time::Duration;
 

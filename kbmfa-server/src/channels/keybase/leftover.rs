@@ -11,7 +11,7 @@ use std::path::Path;
 use std::time::Duration;
 use tokio::time::sleep;
 
-/// Time for a service to exit that `keybase ctl stop` may have stopped a moment ago.
+/// Time for a service to exit after `keybase ctl stop`.
 const GRACE_TIME: Duration = Duration::from_secs(1);
 
 /// Time for a service to exit after SIGTERM, and again after SIGKILL.

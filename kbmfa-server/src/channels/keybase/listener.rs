@@ -1,6 +1,6 @@
-//! Runs `keybase chat api-listen` and reads its events, which are hints that somebody may have answered.
-//! Restarts it when it exits. Keybase replays no events, and the listener may stop receiving them without an
-//! error, so no decision relies on it.
+//! Runs `keybase chat api-listen`, reads its events, and restarts it when it exits. An event is a hint that
+//! somebody may have answered. No decision relies on events: Keybase replays none, and the listener may stop
+//! receiving them without an error.
 
 use std::time::Duration;
 use tokio::time::{sleep, timeout};

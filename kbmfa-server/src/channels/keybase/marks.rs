@@ -1,5 +1,5 @@
-//! Marks, by which messages are found again: each message ends in the first digits of the id for which it was
-//! posted.
+//! Marks, by which messages are found again. Each message ends in its mark: the first digits of the id of the
+//! ask, notice or decision that it is.
 
 use super::client::BODY_BYTES_MAX;
 

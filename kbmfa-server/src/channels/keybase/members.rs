@@ -48,7 +48,7 @@ impl FromStr for Role {
 /// Kinds of members; only a person's answers can count.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum MemberKind {
-    /// A person with this role and working keys.
+    /// A person with this role, and with working keys.
     Person(Role),
     /// A bot.
     Bot,

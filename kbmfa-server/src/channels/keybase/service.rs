@@ -1,5 +1,5 @@
-//! The Keybase service that all clients use: the server's own child process, or an ambient one that runs
-//! already. It must be logged in as the bot.
+//! The Keybase service that all clients use: either the server's own child process, or an ambient one that
+//! somebody else started. It must be logged in as the bot.
 
 use kbmfa_proto::names::KeybaseName;
 use kbmfa_proto::text::SafeText;
@@ -22,7 +22,7 @@ use super::process::program::{Error, Stderr, last_line};
 use super::settings::{Service, Settings};
 use crate::secret::Secret;
 
-/// Longest time until a new service answers. It logs in first.
+/// Longest time until a new service answers. This includes its login.
 const START_TIME: Duration = Duration::from_secs(60);
 
 /// Maximum number of bytes that are read of the paper key's file.
@@ -62,7 +62,8 @@ pub(super) struct Own {
 pub(super) async fn start(client: &Client, settings: &Settings) -> Result<Running, Failure> {
     let Service::Own { home } = &settings.service else { return Ok(Running::Ambient) };
     if home.join(".config/keybase/keybased.sock").exists() {
-        // An earlier server was killed. The call fails if no service listens there, which is harmless.
+        // Stops the service of an earlier server that was killed. If no service listens there the call fails,
+        // which does no harm.
         stop(client).await;
     }
     leftover::end_all(home).await;

@@ -1,5 +1,5 @@
-//! Supervises Keybase while this server is the leader: the service, the listener and the health check. Logs
-//! each failure, restarts what failed, and has the answers on all messages read again.
+//! Supervises the service, the listener and the health check while this server is the leader. It logs each
+//! failure, restarts what failed, and then has the answers on all messages read again.
 
 use std::time::Duration;
 use tokio::time::{Instant, sleep, timeout};
@@ -201,8 +201,8 @@ impl Keybase {
                     self.push_event(ChatEvent::Changed(Message(format!("{conversation}:{target}"))));
                 }
             }
-            // A post of the bot that this service did not send: its call seemed to fail, or another
-            // server sent it.
+            // The bot posted this, but not through this service: its call seemed to fail, or another server
+            // sent it.
             Event::Text { conversation, message, by } => {
                 if is_ours(&conversation) && by == self.known(|known| known.bot.clone()) {
                     self.push_event(ChatEvent::Changed(Message(format!("{conversation}:{message}"))));
@@ -223,7 +223,7 @@ impl Keybase {
         loop {
             progress.round().await;
             part.round().await;
-            // A call that failed requests an earlier check.
+            // A failed call requests a check before the interval is over.
             let _ = timeout(health_check::INTERVAL, self.0.check_now.notified()).await;
             let error = match check.run(&self.0.client).await {
                 Ok(()) => {

@@ -1,5 +1,5 @@
-//! Parses the client's JSON lines. Tolerates null lists, and unknown fields of newer versions. A line that
-//! cannot be parsed is never an answer.
+//! Parses the client's JSON lines. It accepts null lists, and fields that only newer versions have. A line
+//! that cannot be parsed is never an answer.
 
 use kbmfa_proto::names::KeybaseName;
 use kbmfa_proto::text::SafeText;

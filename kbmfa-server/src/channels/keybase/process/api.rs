@@ -1,5 +1,5 @@
-//! A long-lived `keybase chat api` or `team api` process, which handles one request at a time. A process that
-//! did not reply in time, or whose reply was not valid, is replaced before the next request.
+//! A long-lived `keybase chat api` or `team api` process. It handles one request at a time. If its reply came
+//! too late or was not valid, the process is replaced before the next request.
 
 use serde::de::DeserializeOwned;
 use serde_json::Value;

@@ -13,8 +13,7 @@ use tokio::time::timeout;
 use super::super::settings::Service;
 use crate::secret::Secret;
 
-/// Variables that child processes inherit: where programs are and, for an ambient service, where its files
-/// are.
+/// Variables that child processes inherit: where programs are, and where the files of an ambient service are.
 const PASSED_ON: [&str; 5] =
     ["PATH", "XDG_RUNTIME_DIR", "XDG_CONFIG_HOME", "XDG_CACHE_HOME", "XDG_DATA_HOME"];
 
@@ -116,7 +115,8 @@ impl Program {
             Some(home) => {
                 command.env("HOME", home).arg("--home").arg(home);
             }
-            // Not $HOME: if root started this process and it changed its account, that is still root's.
+            // Not $HOME, because if root started this process and it has changed its account, $HOME is still
+            // root's.
             None => drop(own_home().map(|home| command.env("HOME", home))),
         }
         command.arg("--no-auto-fork").args(arguments);

@@ -1,4 +1,4 @@
-//! Tests with lines that the client prints, and with malformed ones.
+//! Parses lines that the client prints, and malformed lines.
 
 use proptest::prelude::*;
 use std::fs;
@@ -6,7 +6,7 @@ use std::path::Path;
 
 use super::*;
 
-/// The fuzzer's corpus: its first inputs, and those that it found. The tests parse each of them, too.
+/// The fuzzer's corpus. The tests parse each of its files, too.
 const CORPUS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../tests/fuzz/corpus/keybase_lines");
 
 fn corpus() -> Vec<String> {
