@@ -10,7 +10,7 @@ use super::rejected_callers::RejectedCallers;
 use crate::db::Db;
 use crate::long_poll::Logins;
 
-/// What handlers work with.
+/// The services that handlers use.
 #[derive(Clone)]
 pub struct Api {
     /// Opens logins and waits for their decisions.
@@ -21,7 +21,7 @@ pub struct Api {
     pub intake: Intake,
     /// The settings in force.
     pub settings: watch::Receiver<Settings>,
-    /// Counts and logs wrong join tokens.
+    /// Counts wrong join tokens, and queues them for the audit log.
     pub rejected: RejectedCallers,
 }
 
@@ -29,7 +29,7 @@ pub struct Api {
 pub(super) struct Call {
     /// The value of `{id}` in the path; empty if the route has none.
     pub(super) id: String,
-    /// Without its question mark; empty if there is none.
+    /// The query without its question mark; empty if there is none.
     pub(super) query: String,
     pub(super) peer: Option<Peer>,
     pub(super) body: Bytes,

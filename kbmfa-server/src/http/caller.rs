@@ -1,5 +1,5 @@
-//! The credential in a request's head, as the hashes by which the database knows it. Whether it is accepted
-//! is decided in the transaction that uses it.
+//! Reads the credential in a request's head, as the hash by which the database knows it. Whether it is
+//! accepted is decided in the transaction that uses it.
 
 use kbmfa_proto::caller::Authorization;
 
@@ -11,7 +11,7 @@ use crate::source::Address;
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Peer(pub(super) Address);
 
-/// Reads the header of a request from this address.
+/// Parses the `Authorization` header of a request from this address.
 pub(super) fn read(header: &str, address: Address) -> Option<Credential> {
     Some(match Authorization::read(header)? {
         Authorization::Bearer(credential) => Credential::Own(SecretHash::of(credential)),

@@ -53,7 +53,7 @@ const BODY_TIME: Duration = Duration::from_secs(10);
 /// Largest head of a request, in bytes.
 const HEAD_BYTES_MAX: usize = 16 * 1024;
 
-/// What a connection is served with.
+/// Everything that serving a connection needs.
 #[derive(Clone)]
 pub(super) struct Inside {
     pub(super) tls: Option<Arc<ServerConfig>>,
@@ -74,7 +74,7 @@ pub(super) enum Ended {
     MustEnd(#[from] MustEnd),
 }
 
-/// Serves a connection until it ends, or has to.
+/// Serves a connection until it ends by itself, or must end because it has no proven credential.
 pub(super) async fn serve(
     stream: TcpStream,
     inside: Inside,
@@ -133,7 +133,7 @@ async fn serve_http(
     }
 }
 
-/// Notes when the other side sends something.
+/// A stream that notes when the other side sends something.
 struct Heard<S> {
     stream: S,
     permit: Arc<ConnectionPermit>,
@@ -180,7 +180,7 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Heard<S> {
     }
 }
 
-/// The activity of a connection. Without any, or if its answers are not read, it is closed.
+/// The activity of a connection. If there is none, or its answers are not read, it is closed.
 #[derive(Default)]
 struct Activity {
     begun: AtomicU64,
@@ -219,7 +219,8 @@ impl Drop for InFlight {
     }
 }
 
-/// Every answer has the protocol version. Without a proven credential a connection gets one answer only.
+/// Answers a request. Every answer has the protocol version, and a connection without a proven credential
+/// gets only one answer.
 async fn answer(
     inside: Inside,
     permit: &ConnectionPermit,
@@ -234,7 +235,7 @@ async fn answer(
     Ok(response)
 }
 
-/// Neither a permit nor the database is held while the other side sends.
+/// Checks and answers a request. While the other side sends, neither a permit nor the database is held.
 async fn answer_or_refuse(
     inside: Inside,
     permit: &ConnectionPermit,
@@ -275,7 +276,7 @@ async fn answer_or_refuse(
     let authorization = head.headers.get(AUTHORIZATION).and_then(|header| header.to_str().ok());
     let credential = authorization.and_then(|header| caller::read(header, address));
     let caller = prove(gate, permit, credential.as_ref(), address).await.map_err(refused)?;
-    // Read once: the routes find it beside the request.
+    // The credential is parsed once, here. The routes find it in the request.
     if let Some(credential) = credential {
         head.extensions.insert(credential);
     }
@@ -325,7 +326,7 @@ mod tests {
     use tokio::time::Instant;
     use warp::{Filter, Reply};
 
-    /// Serves one connection that is held in memory; says how long it lasted.
+    /// Serves one in-memory connection, and returns how long it lasted.
     fn serve(line: DuplexStream) -> tokio::task::JoinHandle<Duration> {
         let unproven_time = Duration::from_secs(3_600);
         let limits =

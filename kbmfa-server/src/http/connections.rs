@@ -1,6 +1,6 @@
-//! The connection limiter. Connections with a proven credential have their own permits. The others have few
-//! permits, and only for a short time. When those run out one of them is evicted, so a new connection is
-//! never rejected because of them.
+//! The connection limiter. Connections with a proven credential have permits of their own. The others have
+//! few permits, and only for a short time. If those run out, one of the others is evicted, so that a new
+//! connection is never rejected because of them.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -14,26 +14,27 @@ use crate::secret::SecretHash;
 use crate::shared::Shared;
 use crate::source::Source;
 
-/// A connection that has sent nothing for this long is evicted before active ones. It is longer than a round
-/// trip or a lost packet on most networks, and short enough that a flood of silent connections nearly always
-/// has some.
+/// A connection that has sent nothing for this long is evicted before active ones. The time is longer than a
+/// round trip or a lost packet on most networks. It is short enough that in a flood of silent connections
+/// some have nearly always been silent for this long.
 const STALL_TIME: Duration = Duration::from_millis(500);
 
-/// An unproven connection whose request is in progress when its time is up is checked again after this.
+/// An unproven connection may be in the middle of a request when its time is up. It is then checked again
+/// after this interval.
 const SERVED_INTERVAL: Duration = Duration::from_millis(250);
 
 /// How many connections are held at once, and how long they may take to prove a credential.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Limits {
-    /// Connections with a proven credential, in all.
+    /// Maximum number of connections with a proven credential.
     pub proven: usize,
-    /// Of these, from one source.
+    /// Maximum number of these from one source.
     pub proven_per_source: usize,
-    /// Connections without one, in all.
+    /// Maximum number of connections without a proven credential.
     pub unproven: usize,
-    /// Of these, from one source.
+    /// Maximum number of these from one source.
     pub unproven_per_source: usize,
-    /// How long after it was accepted a connection may be without one.
+    /// Time after its acceptance within which a connection must prove a credential.
     pub unproven_time: Duration,
 }
 
@@ -44,13 +45,13 @@ pub struct Seen {
     pub open: AtomicU64,
     /// Of these, the ones that have not proven a credential.
     pub unproven: AtomicUsize,
-    /// Connections accepted.
+    /// Accepted connections since the start.
     pub accepted: AtomicU64,
-    /// Connections with a credential refused, since there were too many.
+    /// Connections with a valid credential that were refused because there were too many.
     pub refused: AtomicU64,
-    /// Unproven connections closed to make room for others.
+    /// Unproven connections that were closed to make room for others.
     pub evicted: AtomicU64,
-    /// Connections closed since they did not prove a credential in time.
+    /// Connections that were closed because they did not prove a credential in time.
     pub overdue: AtomicU64,
     /// Requests with a complete head, whatever their result.
     pub requests: AtomicU64,
@@ -60,7 +61,8 @@ pub struct Seen {
     pub handshakes_failed: AtomicU64,
 }
 
-/// Whose credential was proven: a machine's own or, where all share the `AUTH_TOKEN`, that of a source.
+/// Whose credential was proven: that of a machine or, because all hosts share the `AUTH_TOKEN`, only the
+/// source.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub enum ProvenCaller {
     /// The machine with this credential.
@@ -72,7 +74,7 @@ pub enum ProvenCaller {
 /// Why the server ends a connection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum MustEnd {
-    /// Others needed its permit.
+    /// Other connections needed its permit.
     #[error("evicted: it has proved no credential, and there are too many such connections")]
     Evicted,
     /// Its time is up.
@@ -84,9 +86,9 @@ pub enum MustEnd {
 #[derive(Debug)]
 struct Life {
     opened: Instant,
-    /// Milliseconds after `opened` when it last sent something, plus one; 0 if it never did.
+    /// Milliseconds from `opened` to the time at which it last sent something, plus one. 0 if it never did.
     heard: AtomicU64,
-    /// Whether the server is working on its request.
+    /// Number of its requests on which the server is working.
     served: AtomicUsize,
     proven: AtomicBool,
     evicted: Notify,
@@ -113,7 +115,7 @@ impl Life {
 /// Progress of an unproven connection, in the order of eviction.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 enum Stage {
-    /// It has sent nothing, although it had time to.
+    /// It has sent nothing, although it has had the time.
     Silent,
     /// It has sent something, and then stopped.
     Stalled,
@@ -124,8 +126,8 @@ enum Stage {
 }
 
 /// Chooses the unproven connection of a source to evict, from a list with the oldest first: a random one of
-/// the lowest stage. It never takes the oldest if that has sent something and is not alone: under a flood the
-/// oldest may be about to prove a credential, so at least one always succeeds.
+/// the lowest stage. It never takes the oldest if that one has sent something and is not alone. In a flood
+/// the oldest may be about to prove a credential, so this lets at least one succeed.
 fn victim(stages: &[Stage], random_below: impl FnOnce(usize) -> usize) -> Option<usize> {
     let may_go = |(n, stage): &(usize, Stage)| *n > 0 || *stage == Stage::Silent || stages.len() == 1;
     let those: Vec<_> = stages.iter().copied().enumerate().filter(may_go).collect();
@@ -134,7 +136,7 @@ fn victim(stages: &[Stage], random_below: impl FnOnce(usize) -> usize) -> Option
     least.get(random_below(least.len())).map(|(n, _)| *n)
 }
 
-/// Hands out the permits of one listener.
+/// Gives out the permits of one listener.
 #[derive(Debug, Clone)]
 pub(super) struct ConnectionLimiter(Arc<Inner>);
 
@@ -148,7 +150,7 @@ struct Inner {
 #[derive(Debug, Default)]
 struct State {
     next: u64,
-    /// By source, oldest first.
+    /// Connections of each source, the oldest first.
     unproven: HashMap<Source, Vec<(u64, Arc<Life>)>>,
     unproven_count: usize,
     proven: HashMap<u64, ProvenCaller>,
@@ -181,7 +183,7 @@ impl ConnectionLimiter {
         ConnectionPermit { limiter: self.clone(), number, source, life }
     }
 
-    /// When the system has no resources left, evicts an unproven connection of the source that has most.
+    /// When the system has no resources left: evicts an unproven connection of the source that has the most.
     pub(super) fn make_room(&self) {
         self.with(|state| self.evict_where_most_are(state));
     }
@@ -197,7 +199,7 @@ impl ConnectionLimiter {
         let Some(here) = state.unproven.get(&source) else { return };
         let now = Instant::now();
         let stages: Vec<_> = here.iter().map(|(_, life)| life.stage(now)).collect();
-        // Without randomness the newest is evicted.
+        // Without random numbers the newest one is evicted.
         let random_below = |bound: usize| random::below(bound).unwrap_or(bound.saturating_sub(1));
         let chosen = victim(&stages, random_below).and_then(|n| here.get(n));
         if let Some((number, life)) = chosen.map(|(number, life)| (*number, Arc::clone(life))) {
@@ -217,7 +219,7 @@ impl ConnectionLimiter {
 }
 
 impl State {
-    /// True if it was there.
+    /// Removes a connection from the unproven ones. True if it was among them.
     fn remove_unproven(&mut self, source: Source, number: u64) -> bool {
         let Some(here) = self.unproven.get_mut(&source) else { return false };
         let Some(position) = here.iter().position(|(other, _)| *other == number) else { return false };
@@ -261,19 +263,20 @@ impl ConnectionPermit {
         self.source
     }
 
-    /// Notes that it has sent something.
+    /// Notes that the connection has sent something.
     pub(super) fn heard(&self) {
         let after = self.life.opened.elapsed().as_millis();
         self.life.heard.store(u64::try_from(after).unwrap_or(u64::MAX).saturating_add(1), Ordering::Relaxed);
     }
 
-    /// The server is working on a request until this is dropped.
+    /// Counts as working on a request until the result is dropped.
     pub(super) fn serve(&self) -> Served {
         Served::new(&self.life)
     }
 
-    /// A request on it passed the credential check. False if there is no permit for it: in all, from its source, or among
-    /// the `at_most` of this caller.
+    /// Notes that a request on this connection passed the credential check, and takes a permit for proven
+    /// connections. False if there is none: there are too many in all, from this source, or of this caller
+    /// (`at_most`).
     pub(super) fn prove(&self, caller: &ProvenCaller, at_most: usize) -> bool {
         let limits = self.limiter.0.limits;
         let proven = self.limiter.with(|state| {
@@ -285,7 +288,7 @@ impl ConnectionPermit {
             let is_room = state.proven.len() < limits.proven
                 && from_source < limits.proven_per_source
                 && of_caller < at_most;
-            // Evicted meanwhile, it has no permit to change.
+            // If it was evicted meanwhile, it has no permit to exchange.
             if !is_room || !state.remove_unproven(self.source, self.number) {
                 return false;
             }
@@ -302,7 +305,7 @@ impl ConnectionPermit {
         proven
     }
 
-    /// Whether a credential was proven on it.
+    /// Whether a credential was proven on this connection.
     pub(super) fn is_proven(&self) -> bool {
         self.life.proven.load(Ordering::Relaxed)
     }
@@ -340,7 +343,7 @@ impl Drop for ConnectionPermit {
     }
 }
 
-/// Counts as being served as long as it lives.
+/// Counts as one request in progress until it is dropped.
 #[derive(Debug)]
 pub(super) struct Served(Arc<Life>);
 

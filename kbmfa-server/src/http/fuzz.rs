@@ -1,4 +1,4 @@
-//! Fuzz entry points for what a machine sends, with the invariants that the rest relies on.
+//! Fuzz entry points for what a machine sends. Each checks the invariants that the other code relies on.
 //!
 //! The unit tests run the corpus, too.
 #![expect(clippy::missing_panics_doc, reason = "a fuzz target fails by a loud panic")]
@@ -22,7 +22,8 @@ use crate::secret::SecretHash;
 mod hidden;
 use hidden::deceives;
 
-/// A request: the value of `Authorization` on a line, an id with a query on the next, and a body.
+/// A request: the value of `Authorization` in the first line, an id with a query in the second, and the body
+/// after them.
 pub fn requests(bytes: &[u8]) {
     let mut parts = bytes.splitn(3, |byte| *byte == b'\n');
     let mut line = || str::from_utf8(parts.next().unwrap_or_default()).unwrap_or_default();
@@ -39,7 +40,7 @@ pub fn requests(bytes: &[u8]) {
     body(parts.next().unwrap_or_default());
 }
 
-/// Who calls is read as it would be written, and a name that is merely claimed is marked.
+/// A parsed header writes back to the same value, and a claimed name is marked as claimed.
 fn authorization(header: &str) {
     let read = Authorization::read(header);
     let credential = caller::read(header, IpAddr::from([192, 0, 2, 1]).into());
@@ -53,7 +54,7 @@ fn authorization(header: &str) {
     }
 }
 
-/// The body, as each of the routes reads it.
+/// Reads the bytes as the body of each route.
 fn body(bytes: &[u8]) {
     if let Some(login) = read::<OpenLogin>(bytes) {
         let texts = [Some(login.service), login.rhost, login.tty, Some(login.connection.id)];
@@ -82,7 +83,7 @@ fn body(bytes: &[u8]) {
     read::<Trust>(bytes);
 }
 
-/// Reads a body; what was read must be read again from what would be written of it.
+/// Reads a body. It must parse to the same value after it is written again.
 fn read<T: for<'de> Deserialize<'de> + Serialize + PartialEq + Debug>(bytes: &[u8]) -> Option<T> {
     let found: T = reply::json(bytes).ok()?;
     let written = serde_json::to_vec(&found).unwrap_or_default();

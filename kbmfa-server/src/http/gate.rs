@@ -1,7 +1,7 @@
-//! Lets requests through to a route if the caller's credential is known, within the rate limit of one
-//! machine. It runs before the body is read and before the database's writer has work, so that unknown
-//! callers cost next to nothing. It is no access check: every action looks its credential up again, in its
-//! own transaction.
+//! The gate before the routes. It passes a request if the credential is known and the machine is within its
+//! rate limit. It runs before the body is read and before the database's writer has work, so that unknown
+//! callers cost next to nothing. It does not authorise anything: every action looks the credential up again,
+//! in its own transaction.
 
 use governor::{DefaultKeyedRateLimiter, Quota, RateLimiter};
 use std::collections::HashSet;
@@ -18,20 +18,20 @@ use crate::secret::SecretHash;
 use crate::shared::Shared;
 use crate::source::{Address, Source};
 
-/// Most joins at one time, and most from one source.
+/// Maximum number of joins at one time: in all, and from one source.
 const JOINS: (usize, usize) = (32, 4);
 
-/// Most first look-ups of credentials at one time, and most from one source. Separate from the joins: after a
-/// restart each machine's first request needs such a permit.
+/// Maximum number of first look-ups of credentials at one time: in all, and from one source. Separate from
+/// the joins, because after a restart each machine's first request needs such a permit.
 const LOOK_UPS: (usize, usize) = (32, 8);
 
-/// Size of the cache of known credentials; others are looked up again.
+/// Maximum number of known credentials in memory. Others are looked up again.
 const KNOWN_MAX: usize = 20_000;
 
-/// Burst of a machine, in seconds of its rate.
+/// The burst of a machine, as a number of seconds at its rate.
 const BURST_SECONDS: u32 = 10;
 
-/// Connections that a machine may have in addition to two for each login that may wait.
+/// Number of connections that a machine may have besides two for each login that may wait.
 const CONNECTIONS_BESIDES: u64 = 64;
 
 /// Guards the routes under `/v1/`.
@@ -49,7 +49,7 @@ pub struct Gate {
 pub enum Refusal {
     /// The credential is not known.
     Unauthorized,
-    /// This machine exceeds its rate.
+    /// This machine exceeds its rate limit.
     TooFast,
     /// This machine, its source or all machines together have too many connections.
     TooManyConnections,
@@ -97,7 +97,7 @@ impl Gate {
         Ok(caller)
     }
 
-    /// A permit for a join request whose body is complete.
+    /// A permit for a join request. Call it when the body is complete.
     ///
     /// # Errors
     /// [`Refusal::Busy`].
@@ -114,12 +114,12 @@ impl Gate {
                 let at_most = waiting.saturating_mul(2).saturating_add(CONNECTIONS_BESIDES);
                 usize::try_from(at_most).unwrap_or(usize::MAX)
             }
-            // Many machines share the token; the limit for one source holds.
+            // Many machines share the token. Only the limit for one source applies.
             ProvenCaller::Source(_) => usize::MAX,
         }
     }
 
-    /// Removes a credential from the cache that an action found to be invalid.
+    /// Removes a credential from the known ones, because an action found that it is not valid.
     pub(super) fn forget(&self, caller: &ProvenCaller) {
         if let ProvenCaller::Machine(credential) = caller {
             self.known.with(|known| known.remove(credential));

@@ -1,4 +1,4 @@
-//! The rate limit of reports for each machine.
+//! The rate limit of each machine's reports.
 
 use governor::{DefaultKeyedRateLimiter, Quota, RateLimiter};
 use kbmfa_proto::session::REPORTS_MAX;
@@ -10,17 +10,17 @@ use super::reply::Failure;
 use super::session_reports::Sessions;
 use crate::secret::SecretHash;
 
-/// Bytes of a body that count as one report.
+/// Number of bytes in a body that count as one report.
 const BYTES_A_REPORT: usize = 256;
 
-/// Burst of a machine, in seconds of its rate.
+/// The burst of a machine, as a number of seconds at its rate.
 const BURST_SECONDS: u32 = 10;
 
 /// Number of machines from which on idle ones are removed.
 const REMEMBERED_MAX: usize = 20_000;
 
-/// Rate limit of reports for each machine, the same as for requests. A body counts by its reports or by its
-/// bytes, whichever is more.
+/// Rate limit of each machine's reports; the same number as for requests. A body counts as its number of
+/// reports or by its bytes, whichever is more.
 #[derive(Clone)]
 pub struct Intake {
     pub(super) sessions: Sessions,
@@ -28,7 +28,7 @@ pub struct Intake {
 }
 
 impl Intake {
-    /// With this many reports per second for each machine.
+    /// An intake with this many reports per second for each machine.
     pub fn new(sessions: Sessions, per_second: NonZeroU32) -> Self {
         Self { sessions, rate: Rate::new(per_second) }
     }
@@ -39,7 +39,8 @@ pub(super) struct Rate(Arc<DefaultKeyedRateLimiter<SecretHash>>);
 
 impl Rate {
     fn new(per_second: NonZeroU32) -> Self {
-        // A whole batch must fit, however low the rate is, or a machine could never send its spool.
+        // However low the rate is, a whole batch must fit, because otherwise a machine could never send its
+        // spool.
         let whole_batch = u32::try_from(REPORTS_MAX.max(BODY_BYTES_MAX.div_ceil(BYTES_A_REPORT)));
         let burst = per_second.get().saturating_mul(BURST_SECONDS).max(whole_batch.unwrap_or(u32::MAX));
         let quota = Quota::per_second(per_second).allow_burst(NonZeroU32::new(burst).unwrap_or(per_second));

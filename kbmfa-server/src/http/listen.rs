@@ -1,4 +1,4 @@
-//! The accept loop: a permit and a task for each connection.
+//! The accept loop: gives each connection a permit and a task.
 
 use hyper_util::server::graceful::GracefulShutdown;
 use rustls::ServerConfig;
@@ -23,9 +23,9 @@ use crate::source::Address;
 
 /// Backlog of connections in the kernel.
 const BACKLOG: i32 = 4096;
-/// Time for open requests when the server is asked to end.
+/// Time that open requests get to finish when the server ends.
 const DRAIN_TIME: Duration = Duration::from_secs(4);
-/// Pause after a failed `accept`, most likely for lack of file descriptors.
+/// Pause after a failed `accept`. The likely cause is a lack of file descriptors.
 const PAUSE: Duration = Duration::from_millis(50);
 
 /// Binds a listener.
@@ -43,23 +43,23 @@ pub fn bind(address: SocketAddr) -> io::Result<TcpListener> {
 
 /// One listener with what it serves.
 pub struct Listener {
-    /// Where it listens.
+    /// The bound socket.
     pub socket: TcpListener,
     /// The certificate in force; `None` for plain HTTP.
     pub tls: Option<watch::Receiver<Arc<ServerConfig>>>,
     /// Its routes.
     pub routes: BoxedFilter<(warp::reply::Response,)>,
-    /// The gate before the routes; without one everybody passes, and no connection ever has a proved
+    /// The gate before the routes. Without one every request passes, and no connection ever has a proven
     /// credential.
     pub gate: Option<Arc<Gate>>,
-    /// Its limits.
+    /// Limits of its connections.
     pub limits: Limits,
-    /// Its counters.
+    /// Counters of its connections.
     pub seen: Arc<Seen>,
 }
 
 impl Listener {
-    /// Serves until `closing` turns true, then lets open requests end.
+    /// Serves until `closing` becomes true, and then lets open requests finish.
     pub async fn serve(self, mut closing: watch::Receiver<bool>, progress: Progress) {
         let mut faults = FaultLog::new("accept");
         let graceful = GracefulShutdown::new();
@@ -70,8 +70,8 @@ impl Listener {
                 _ = closing.wait_for(|closing| *closing) => break,
             };
             let Some((stream, peer)) = faults.note(accepted) else {
-                // Most likely out of file descriptors: evict an unproven connection. The pause prevents a
-                // busy loop.
+                // The likely cause is a lack of file descriptors, so an unproven connection is evicted. The
+                // pause prevents a busy loop.
                 limiter.make_room();
                 tokio::time::sleep(PAUSE).await;
                 continue;

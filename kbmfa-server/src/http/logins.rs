@@ -1,4 +1,4 @@
-//! `/v1/logins/{id}`: open, wait, cancel.
+//! `/v1/logins/{id}`: open a login, wait for its decision, cancel it.
 
 use kbmfa_proto::login::{LoginReply, OpenLogin, WAIT_S_MAX};
 use kbmfa_proto::names::LoginId;
@@ -25,7 +25,7 @@ pub(super) async fn cancel(api: Api, who: Credential, call: Call) -> Result<Logi
     Ok(api.logins.cancel(who, login_id(&call.id)?).await?)
 }
 
-/// Reads the query `wait=N`, in seconds; none is 0. `None` if it is anything else.
+/// Parses the query `wait=N`, in seconds. No query means 0. `None` if it is anything else.
 pub(super) fn parse_wait(query: &str) -> Option<Duration> {
     let seconds = match query.strip_prefix("wait=") {
         Some(digits) => digits.parse().ok()?,

@@ -1,4 +1,4 @@
-//! `/v1/machines`: join, read the own name, and fetch and report the CAs to trust.
+//! `/v1/machines`: join, read the own name, and report and fetch the CAs to trust.
 
 use kbmfa_proto::machine::{Authorities, Join, Machine, PINS_MAX, Trust};
 use kbmfa_proto::names::{MachineName, PoolName};
@@ -51,7 +51,7 @@ pub(super) async fn trust(api: Api, who: SecretHash, call: Call) -> Result<Autho
     authorities(&api.settings.borrow().certificate)
 }
 
-/// The CAs that machines should trust; none if the operator's own certificate is used.
+/// The CAs that machines should trust. Empty if the operator uses a certificate of their own.
 fn authorities(certificate: &Certificate) -> Result<Authorities, Failure> {
     let cas = match certificate {
         Certificate::Ours(files) => files.authorities()?.into_iter().map(|known| known.pem).collect(),
@@ -78,7 +78,7 @@ pub(super) async fn join(api: Api, (): (), call: Call) -> Result<Machine, Failur
     Ok(joined?)
 }
 
-/// The server's times, which a machine's deadline must exceed.
+/// The server's time limits. A machine's deadline must be longer.
 #[derive(Clone, Copy)]
 struct Times {
     window: Duration,

@@ -1,4 +1,4 @@
-//! The route table, and the settings of both listeners.
+//! The settings of both listeners, and the modules that serve them.
 
 pub mod connections;
 pub mod listen;
@@ -35,7 +35,7 @@ use crate::settings::Section;
 /// Largest body of most requests, in bytes.
 pub(super) const BODY_BYTES_MAX: usize = 16 * 1024;
 
-/// How long a connection may be without a proven credential. A machine gives a server five seconds.
+/// Time within which a connection must prove a credential. A machine gives a server five seconds.
 const UNPROVEN_TIME: Duration = Duration::from_secs(10);
 
 /// Settings of the listeners.
@@ -45,11 +45,11 @@ pub struct Settings {
     pub listen: SocketAddr,
     /// Loopback address for the operator's own tools.
     pub status_listen: SocketAddr,
-    /// DNS names and addresses of the server, as its certificate is to have them.
+    /// DNS names and addresses of the server that its certificate must have.
     pub names: Vec<String>,
     /// The server's certificate.
     pub certificate: Certificate,
-    /// Limits of connections, in all and for one source.
+    /// Limits of the connections: in all, and from one source.
     pub limits: connections::Limits,
     /// Rate limit of one machine, in requests per second.
     pub requests_per_machine: NonZeroU32,
@@ -58,9 +58,9 @@ pub struct Settings {
 /// The kind of the server's certificate.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Certificate {
-    /// Our own authority's: this program makes and renews it.
+    /// Signed by our own authority. This program makes and renews it.
     Ours(Files),
-    /// The operator's: this program only reads it.
+    /// The operator's own. This program only reads it.
     Own {
         /// The chain, PEM.
         cert: PathBuf,
@@ -80,7 +80,7 @@ impl Certificate {
 }
 
 impl Settings {
-    /// Takes its keys out of `[server]`.
+    /// Reads the keys of `[server]` about the certificate.
     pub fn read(server: &Section<'_>, state_dir: &Path) -> Self {
         let status_listen = server.parsed("status_listen", SocketAddr::from(([127, 0, 0, 1], 8444)));
         if !status_listen.ip().is_loopback() {
@@ -118,13 +118,13 @@ impl Settings {
         }
     }
 
-    /// Files that the server may have open at once: each connection, and some 500 others.
+    /// Number of files that the server may have open at once: one for each connection, and some 500 others.
     pub fn files_needed(&self) -> u64 {
         let connections = self.limits.proven.saturating_add(self.limits.unproven);
         u64::try_from(connections.saturating_add(OTHER_FILES)).unwrap_or(u64::MAX)
     }
 }
 
-/// Files beside the machines' connections: the database's (three for each of 16 readers and the writer), local
-/// connections, the pipes of Keybase's programs, and connections that are being closed.
+/// Files besides the machines' connections: those of the database (three for each of 16 readers and the
+/// writer), local connections, the pipes of Keybase's programs, and connections that are being closed.
 const OTHER_FILES: usize = 512;

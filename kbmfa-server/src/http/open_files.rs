@@ -1,8 +1,8 @@
-//! The limit on open files: each waiting login is a connection, and each connection is a file.
+//! The limit on open files. Each waiting login holds a connection, and each connection is a file.
 
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 
-/// Raises the soft limit to the hard one, and logs a warning if that is less than the settings need.
+/// Raises the soft limit to the hard limit. Logs a warning if that is less than the settings need.
 pub fn raise_limit(needed: u64) {
     let raised = getrlimit(Resource::RLIMIT_NOFILE)
         .and_then(|(_, hard)| setrlimit(Resource::RLIMIT_NOFILE, hard, hard));

@@ -1,5 +1,5 @@
-//! Limits on work for callers that are not proven yet, with a lower limit for each source. A request takes
-//! its permit only when its body is complete, so nobody can hold one by sending slowly.
+//! Limits the work for callers that are not proven yet, with a lower limit for each source. A request takes
+//! its permit only when its body is complete, so that nobody can hold one by sending slowly.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Weak};
@@ -10,7 +10,8 @@ use tokio::time::timeout;
 use crate::shared::Shared;
 use crate::source::Source;
 
-/// How long a request waits for a permit. Shorter than the five seconds after which a machine gives up.
+/// Longest time that a request waits for a permit. Shorter than the five seconds after which a machine gives
+/// up.
 const WAIT_MAX: Duration = Duration::from_secs(3);
 
 /// Number of sources from which on those without permits are removed.
@@ -33,8 +34,8 @@ impl Pool {
         Self { all: Arc::new(Semaphore::new(all)), per_source, by_source: Shared::default() }
     }
 
-    /// Waits for a permit, first among those of the same source and then among all, so that one source never
-    /// fills the queue; `None` after three seconds.
+    /// Waits for a permit: first among those of the same source, then among all. So one source never fills
+    /// the queue. `None` after [`WAIT_MAX`].
     pub(super) async fn acquire(&self, source: Source) -> Option<Permit> {
         let both = async {
             let own = self.permits_of(source).acquire_owned().await.ok()?;

@@ -1,5 +1,5 @@
-//! Records rejected callers: the first rejection from an address at once, repetitions later as a number. So
-//! that they cannot flood the audit log, the number of records is limited; all rejections are counted.
+//! Records rejected callers: the first rejection from an address at once, repetitions later as a number. The
+//! number of events is limited, so that callers cannot flood the audit log, but every rejection is counted.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -15,28 +15,28 @@ use crate::progress::Progress;
 use crate::source::{Address, Source};
 use crate::usecases::server::callers_refused;
 
-/// Period after which repetitions are recorded as a number.
+/// Period at whose end repetitions are recorded as a number.
 const GATHERED_FOR: Duration = Duration::from_secs(600);
 
-/// Most sources that are recorded separately in that time; the others share one event.
+/// Maximum number of sources that are recorded separately in that period. The others share one event.
 const SOURCES_MAX: usize = 64;
 
-/// Longest queue of rejections for the audit log. Beyond it they are only counted.
+/// Maximum length of the queue for the audit log. Rejections beyond it are only counted.
 const WAITING_MAX: usize = 256;
 
 /// What was not accepted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum What {
-    /// A machine's credential, or none.
+    /// A machine's credential, or a request without one.
     Credential,
-    /// The `AUTH_TOKEN`, or where it came from.
+    /// The `AUTH_TOKEN`, or the address that it came from.
     AuthToken,
     /// A join token.
     JoinToken,
 }
 
 impl What {
-    /// Each of them.
+    /// Every kind.
     pub const ALL: [Self; 3] = [Self::Credential, Self::AuthToken, Self::JoinToken];
 
     /// One word for the audit log.
@@ -49,7 +49,7 @@ impl What {
     }
 }
 
-/// One rejected caller.
+/// One rejection: what was not accepted, and from which address.
 type Knock = (What, Address);
 
 /// Counts rejected callers, and queues them for the audit log.
@@ -59,22 +59,22 @@ pub struct RejectedCallers {
     record: mpsc::Sender<Knock>,
 }
 
-/// The queue for the audit log.
+/// The other end of the queue for the audit log.
 pub struct Heard(mpsc::Receiver<Knock>);
 
 impl RejectedCallers {
-    /// Without any rejection.
+    /// A counter without rejections, and the other end of its queue.
     pub fn new() -> (Self, Heard) {
         let (record, heard) = mpsc::channel(WAITING_MAX);
         (Self { counts: Arc::default(), record }, Heard(heard))
     }
 
-    /// Notes a rejected caller at this address.
+    /// Counts and queues a rejection of a caller at this address.
     pub fn turned_away(&self, what: What, address: Address) {
         if let Some(count) = self.counts.get(what as usize) {
             count.fetch_add(1, Ordering::Relaxed);
         }
-        // If the queue is full, it is only counted.
+        // If the queue is full the rejection is only counted.
         let _ = self.record.try_send((what, address));
     }
 
@@ -86,7 +86,7 @@ impl RejectedCallers {
     }
 }
 
-/// Records rejected callers in the audit log; never returns.
+/// Writes rejections to the audit log until all senders are gone.
 pub async fn run(db: Db, mut heard: Heard, progress: Progress) {
     let mut faults = FaultLog::new("rejected callers cannot be recorded in the audit log");
     let mut gathered = Gathered::default();
@@ -112,7 +112,7 @@ async fn record(db: &Db, events: Vec<Event>) -> Result<(), db::Error> {
     db.for_bulk().write("caller.refused", move |tx| callers_refused(tx, &events)).await
 }
 
-/// Rejected callers, each with the number of rejections after the first event.
+/// Rejections in this period that are not in the audit log yet, as a number for each caller.
 #[derive(Default)]
 struct Gathered {
     repeated: BTreeMap<(What, Source), u64>,
@@ -120,7 +120,7 @@ struct Gathered {
 }
 
 impl Gathered {
-    /// The event of a caller's first rejection.
+    /// Adds a rejection. Returns the event if it is the caller's first.
     fn add(&mut self, (what, address): Knock) -> Option<Event> {
         let from = (what, address.source());
         if let Some(times) = self.repeated.get_mut(&from) {
@@ -135,7 +135,7 @@ impl Gathered {
         Some(event(what, address))
     }
 
-    /// The events of the collected repetitions.
+    /// The events for the repetitions, at the end of the period.
     fn events(self) -> Vec<Event> {
         let repeated = self.repeated.into_iter().filter(|(_, times)| *times > 0);
         let repeated = repeated.map(|((what, source), times)| event(what, source).detail("times", times));

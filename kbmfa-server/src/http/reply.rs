@@ -1,5 +1,5 @@
-//! Responses: JSON, or a problem. The one table from internal errors to HTTP errors. An unforeseen error is
-//! answered as "internal error"; its details go to the log only.
+//! Responses: JSON, or a problem. Has the one table from internal errors to HTTP errors. An unexpected error
+//! is answered as "internal error"; only the log has its details.
 
 use kbmfa_proto::problem::{MEDIA_TYPE, Problem};
 use kbmfa_proto::text::SafeText;
@@ -29,7 +29,7 @@ pub(super) enum Failure {
     Certificates(#[from] ca::Error),
 }
 
-/// Reads a request's JSON body.
+/// Parses a request's JSON body.
 pub(super) fn json<'de, T: Deserialize<'de>>(body: &'de [u8]) -> Result<T, Failure> {
     serde_json::from_slice(body).map_err(Failure::Json)
 }
@@ -84,13 +84,13 @@ pub(super) fn refused(refusal: &Refusal) -> Response {
     }
 }
 
-/// Adds a Retry-After of one second.
+/// Adds `Retry-After: 1`, in seconds.
 fn come_back(mut response: Response) -> Response {
     response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from_static("1"));
     response
 }
 
-/// A failing database fails for every request, so it is logged by a fault log.
+/// If the database fails, it fails for every request, so a fault log limits the lines.
 static FAILED: SharedFaultLog = SharedFaultLog::new("a request failed");
 
 fn explain(failure: &Failure) -> Response {

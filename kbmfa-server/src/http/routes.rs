@@ -1,4 +1,4 @@
-//! The routes for machines, as a table, from which follow the handler of a request, its largest body and the
+//! The routes for machines, as a table. It determines the handler of a request, its largest body and the
 //! credential that it needs.
 
 use kbmfa_proto::login::KEY_BYTES_MAX;
@@ -18,11 +18,11 @@ use crate::secret::SecretHash;
 
 /// Largest body of a request that may carry a certificate, in bytes.
 const WITH_KEY: usize = BODY_BYTES_MAX + KEY_BYTES_MAX;
-/// The same from a caller without a credential: several times the size of a token and a hash.
+/// Largest body from a caller without a credential, in bytes: several times the size of a token and a hash.
 const TOKEN_AND_HASH: usize = 4 * 1024;
 
-/// Declares a table of routes. The caller is a variant of [`Handler`], which determines what a handler gets
-/// about the caller, so that no handler can forget the check.
+/// Declares the table of routes. The column "who may call" is a variant of [`Handler`], which determines what
+/// a handler learns about the caller. So no handler can forget the check.
 macro_rules! routes {
     ($($method:ident $path:literal, $body:ident, $caller:ident => $handler:path;)*) => {
         &[$(Route {
@@ -51,25 +51,25 @@ static ROUTES: &[Route] = routes! {
 /// One route.
 struct Route {
     method: Method,
-    /// The last segment may be `{id}`.
+    /// The path. Its last segment may be `{id}`.
     path: &'static str,
     body_bytes_max: usize,
     handler: Handler,
 }
 
-/// The handler of a request, by who may make it.
+/// The handler of a request, by who may send the request.
 enum Handler {
     /// A machine that has joined.
     Machine(Answer<SecretHash>),
-    /// The same, or a host that has the `AUTH_TOKEN`.
+    /// A machine that has joined, or a host that has the `AUTH_TOKEN`.
     MachineOrToken(Answer<Credential>),
-    /// Everybody. The body must contain the proof.
+    /// Everybody. The body must contain a proof.
     Anybody(Answer<()>),
 }
 
 type Answer<Caller> = fn(Api, Caller, Call) -> Pin<Box<dyn Future<Output = Response> + Send>>;
 
-/// The routes of this path, one for each method, with its `{id}`.
+/// The routes of this path, one for each method, and the value of its `{id}`.
 fn of_path(path: &str) -> impl Iterator<Item = (&'static Route, &str)> {
     ROUTES.iter().filter_map(move |route| Some((route, id(route.path, path)?)))
 }

@@ -1,4 +1,4 @@
-//! `/v1/sessions` and `/v1/reports`: reports of machines.
+//! `/v1/sessions` and `/v1/reports`: take the reports of machines.
 
 use kbmfa_proto::session::{REPORTS_MAX, Reports, SessionReport, Taken};
 use serde_json::Value;
@@ -22,7 +22,7 @@ pub(super) async fn batch(api: Api, who: SecretHash, call: Call) -> Result<Taken
     Ok(api.intake.sessions.take_batch(who, reports, refused).await?)
 }
 
-/// The reports of a batch, and the number of invalid ones. They are parsed one by one, so that an invalid one
+/// The reports of a batch, and the number of invalid ones. Each is parsed separately, so that an invalid one
 /// never blocks the others.
 pub(super) fn read(body: &[u8]) -> Result<(Vec<SessionReport>, u64), Failure> {
     let Reports::<Value> { reports } = reply::json(body)?;

@@ -24,10 +24,10 @@ use crate::policy::Channel;
 use crate::progress::{Registry, Silence};
 use crate::sessions;
 
-/// Longest time of a readiness check; after that the server counts as not ready.
+/// Longest time of a readiness check. After that the server counts as not ready.
 const READINESS_TIME: Duration = Duration::from_secs(9);
 
-/// `/healthz`, `/readyz`, `/metrics`.
+/// The routes `/healthz`, `/readyz` and `/metrics`.
 pub fn routes(
     readiness: Readiness,
     sessions: Sessions,
@@ -60,17 +60,17 @@ pub struct Readiness {
     pub logins: Logins,
     /// Expiry dates of the certificates in force.
     pub dates: watch::Receiver<Dates>,
-    /// Whether the database takes a write.
+    /// Checks whether the database accepts a write.
     pub probe: Probe,
     /// Whether every loop makes progress.
     pub loops: Registry,
 }
 
 impl Readiness {
-    /// Ready means: every loop makes progress, the database accepts a write, machines accept the certificate,
-    /// and people can be asked. Returns warnings.
+    /// Checks readiness: every loop makes progress, the database accepts a write, machines accept the
+    /// certificate, and people can be asked. Returns warnings, or the reason why it is not ready.
     pub async fn find_out(&self) -> Result<String, String> {
-        // Checked first, without the database, which a hanging loop may block.
+        // Checked first and without the database, because the loop that hangs may block the database.
         let late: Vec<String> = self.loops.late().iter().map(late_loop).collect();
         if !late.is_empty() {
             return Err(late.join("; "));
@@ -160,7 +160,7 @@ async fn metrics(live: Live) -> Response {
     }
 }
 
-/// Prometheus's text format.
+/// Writes the counters in Prometheus's text format.
 fn render(db: &Db, Live { readiness, sessions, seen, strangers }: &Live, stored: &Stored) -> String {
     let (held, opened, told) = readiness.logins.counts();
     let (jobs, commits) = db.counters();

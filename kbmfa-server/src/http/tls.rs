@@ -1,4 +1,4 @@
-//! TLS of the server: version 1.3 only, one provider, certificates from files.
+//! The server's TLS: version 1.3 only, one provider, certificates from files.
 
 use rustls::ServerConfig;
 use rustls::crypto::ring;
@@ -28,7 +28,7 @@ pub enum Error {
         /// Why.
         cause: pem::Error,
     },
-    /// The files do not go together, or are not for TLS.
+    /// The certificate and the key do not match, or cannot be used for TLS.
     #[error("cannot use {} with its key: {cause}", path.display())]
     Unfit {
         /// The certificate's file.
@@ -42,9 +42,9 @@ pub enum Error {
 pub struct Loaded {
     /// The TLS configuration for the accept loop.
     pub config: Arc<ServerConfig>,
-    /// Its expiry.
+    /// Expiry dates of its certificates.
     pub dates: Dates,
-    /// Fingerprint of the files, to detect changes.
+    /// Hash of the files, to detect changes.
     pub print: SecretHash,
 }
 
@@ -64,17 +64,17 @@ pub fn load(settings: &super::Settings) -> Result<Loaded, Error> {
         .with_single_cert(chain, secret)
         .map_err(unfit)?;
     config.alpn_protocols = vec![b"http/1.1".to_vec()];
-    // A login is one connection: sessions are never resumed, so tickets are useless.
+    // A login uses one connection, so sessions are never resumed, and tickets would be useless.
     config.send_tls13_tickets = 0;
     Ok(Loaded { config: Arc::new(config), dates, print: SecretHash::of(&texts) })
 }
 
-/// Fingerprint of the current files, to compare with [`Loaded::print`]; `None` if they cannot be read.
+/// Hash of the current files, to compare with [`Loaded::print`]. `None` if they cannot be read.
 pub fn print(settings: &super::Settings) -> Option<SecretHash> {
     read(&settings.certificate).ok().map(|(_, texts)| SecretHash::of(&texts))
 }
 
-/// The certificate's file, and the text of all files, each read once.
+/// The path of the certificate, and the text of all files, each read once.
 fn read(certificate: &Certificate) -> Result<(PathBuf, String), Error> {
     let text = |path: &Path| {
         fs::read_to_string(path)

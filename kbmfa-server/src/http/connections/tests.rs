@@ -12,7 +12,7 @@ mod futures_like {
     use std::pin::pin;
     use std::task::{Context, Poll, Waker};
 
-    /// Whether it is over without any more waiting.
+    /// Whether the future is ready without waiting.
     pub(super) fn is_ready(future: impl Future) -> bool {
         matches!(pin!(future).poll(&mut Context::from_waker(Waker::noop())), Poll::Ready(_))
     }
