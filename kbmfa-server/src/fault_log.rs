@@ -1,5 +1,5 @@
-//! Logs a lasting fault when it begins, then at intervals with a count, and once when it is over; not at each
-//! attempt.
+//! Logs a lasting fault when it begins, then at intervals with a count, and once when it is over. It does not
+//! log each attempt.
 
 use std::collections::HashMap;
 use std::fmt::Display;
@@ -8,22 +8,22 @@ use std::time::Duration;
 use crate::clock;
 use crate::shared::Shared;
 
-/// How often a fault that stays the same is logged again.
+/// Interval at which an unchanged fault is logged again.
 const REPEAT: Duration = Duration::from_secs(300);
 
-/// Shortest time between two lines about one thing, whatever the error.
+/// Minimum time between two lines about one thing, even if the error changes.
 const GAP: Duration = Duration::from_secs(10);
 
 /// The faults of one loop, or of one kind of work.
 pub struct FaultLog {
-    /// Such as `transaction `, or nothing.
+    /// The kind of the thing, such as `transaction `; empty if there is only one kind.
     kind: &'static str,
     what: &'static str,
     faults: Faults,
 }
 
 impl FaultLog {
-    /// Without a fault. `what` begins each line.
+    /// A log without a fault so far. `what` begins each line.
     pub const fn new(what: &'static str) -> Self {
         Self { kind: "", what, faults: Faults::NONE }
     }
@@ -73,7 +73,7 @@ impl FaultLog {
 pub struct SharedFaultLog(Shared<FaultLog>);
 
 impl SharedFaultLog {
-    /// Without a fault. `what` begins each line.
+    /// A log without a fault so far. `what` begins each line.
     pub const fn new(what: &'static str) -> Self {
         Self(Shared::new(FaultLog::new(what)))
     }
@@ -95,25 +95,25 @@ impl SharedFaultLog {
     }
 }
 
-/// A [`FaultLog`] for each of several things with names of their own.
+/// A [`FaultLog`] for each of several things, by their names.
 pub struct FaultLogs {
     kind: &'static str,
     logs: HashMap<&'static str, FaultLog>,
 }
 
 impl FaultLogs {
-    /// Without a fault. `kind` begins each line, before the name.
+    /// Logs without a fault so far. `kind` begins each line, and the name follows.
     pub fn new(kind: &'static str) -> Self {
         Self { kind, logs: HashMap::new() }
     }
 
-    /// This one failed.
+    /// Notes a failure of this thing.
     pub fn failed(&mut self, what: &'static str, error: impl Display) {
         let new = || FaultLog { kind: self.kind, ..FaultLog::new(what) };
         self.logs.entry(what).or_insert_with(new).failed(error);
     }
 
-    /// This one went well.
+    /// Notes a success of this thing.
     pub fn succeeded(&mut self, what: &'static str) {
         if let Some(log) = self.logs.get_mut(what) {
             log.succeeded();
@@ -121,9 +121,9 @@ impl FaultLogs {
     }
 }
 
-/// The faults, and the lines that are due.
+/// The failures so far. Decides which lines are due.
 struct Faults {
-    /// Failures since the last line.
+    /// Number of failures since the last line.
     unsaid: u64,
     /// The last line about a failure, and its time.
     said: Option<(String, Duration)>,
@@ -150,7 +150,7 @@ impl Faults {
         }
     }
 
-    /// A fault that comes back within [`GAP`] is the same fault.
+    /// Notes a success. A fault that returns within [`GAP`] counts as the same fault.
     fn succeeded(&mut self, now: Duration) -> Option<String> {
         if !self.is_failing || self.said.as_ref().is_some_and(|(_, at)| now.saturating_sub(*at) < GAP) {
             return None;
@@ -169,7 +169,7 @@ mod tests {
 
     const SECOND: Duration = Duration::from_secs(1);
 
-    /// What is logged when each second's attempt fails by this, or goes well.
+    /// The lines that are logged if one attempt a second fails with this error, or succeeds.
     fn lines(attempts: impl IntoIterator<Item = Option<&'static str>>) -> Vec<String> {
         let mut faults = Faults::NONE;
         let said = (0..).zip(attempts).filter_map(|(second, attempt)| {

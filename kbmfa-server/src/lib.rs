@@ -1,6 +1,6 @@
 //! kbmfa's server: judges logins, asks people, keeps the audit log.
 //!
-//! `docs/architecture.md` describes each module. They are declared here in reading order, and each may use
+//! `docs/architecture.md` describes each module. Here they are declared in reading order, and each may use
 //! only those below it.
 
 #![forbid(unsafe_code)]

@@ -1,5 +1,5 @@
-//! Employees: the person behind a Unix account, the names that they answer asks under, and whether they may
-//! log in.
+//! Employees: the person who owns a Unix account, the names under which they answer asks, and whether they
+//! may log in.
 
 pub mod service;
 pub mod store;
@@ -19,10 +19,10 @@ pub enum Error {
     /// There is no such employee.
     #[error("there is no employee {0}")]
     NoSuchEmployee(String),
-    /// There is one already.
+    /// The address, the account or the Keybase name belongs to another employee.
     #[error("that address, account or Keybase name belongs to {0} already")]
     EmployeeExists(String),
-    /// Nothing to change.
+    /// The employee is in this state already.
     #[error("{0} is {1} already")]
     SameState(String, &'static str),
 }
@@ -35,10 +35,10 @@ pub struct Email(String);
 /// A text that is not valid.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum BadText {
-    /// Not an e-mail address.
+    /// It is not an e-mail address.
     #[error("not an e-mail address: write name@domain, at most 254 bytes")]
     Email,
-    /// Not a state.
+    /// It is not a state.
     #[error("not a state of an employee: write active, suspended or removed")]
     State,
 }

@@ -1,4 +1,4 @@
-//! Finds the employee behind a Unix account.
+//! Finds the employee who owns a Unix account.
 
 use kbmfa_proto::names::UserName;
 
@@ -7,7 +7,7 @@ use super::{Email, Error, State};
 use crate::db::{self, Tx};
 use crate::policy::{Approver, Person};
 
-/// The employee behind a Unix account.
+/// The person who owns a Unix account: an employee, or somebody unknown.
 pub fn behind(tx: &Tx<'_>, account: &UserName) -> Result<Person, db::Error> {
     Ok(match store::by_unix_name(tx, account)? {
         None => Person::Unknown,

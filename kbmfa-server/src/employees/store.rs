@@ -8,8 +8,9 @@ use crate::clock::Time;
 use crate::db::at_restore::{Listing, Table, text_id};
 use crate::db::{Error, Row, Tx};
 
-/// What a restore does to this table. The state is part of a row's id, because a restore would let in
-/// somebody who was suspended since. Removed employees count, too, because their account is refused.
+/// What a restore does to this table. The state is a part of a row's id, because a restore would let in
+/// somebody who was suspended after the backup. Removed employees count, too, because their accounts are
+/// refused.
 pub const TABLES: &[Table] = &[Table::listed(
     "employee",
     Listing {
@@ -58,7 +59,7 @@ fn employee(row: &Row<'_>) -> Result<Employee, Error> {
     })
 }
 
-/// All employees, by e-mail; those who were removed only on request.
+/// All employees, sorted by e-mail address. Those who were removed are included only on request.
 pub fn all(tx: &Tx<'_>, with_removed: bool) -> Result<Vec<Employee>, Error> {
     let which = if with_removed { "" } else { "WHERE state <> 'removed'" };
     tx.query(&format!("{EMPLOYEE} {which} ORDER BY email, created_at"), &[], employee)
@@ -70,13 +71,14 @@ pub fn by_email(tx: &Tx<'_>, email: &Email) -> Result<Option<Employee>, Error> {
     tx.query_one(&sql, &[email.as_str().into()], employee)
 }
 
-/// The employee who has, or had, this account; present ones before removed ones, the newest first.
+/// The employee who has this account, or had it. An employee who was not removed comes first, then the newest
+/// one.
 pub fn by_unix_name(tx: &Tx<'_>, name: &UserName) -> Result<Option<Employee>, Error> {
     let sql = format!("{EMPLOYEE} WHERE unix_name = ?1 ORDER BY state = 'removed', created_at DESC LIMIT 1");
     tx.query_one(&sql, &[name.as_str().into()], employee)
 }
 
-/// An employee, not removed, with this address, account or Keybase name.
+/// An employee who was not removed and has the same address, account or Keybase name as `new`.
 pub(crate) fn holder_of(tx: &Tx<'_>, new: &Employee) -> Result<Option<Employee>, Error> {
     let sql = format!(
         "{EMPLOYEE} WHERE state <> 'removed' AND (email = ?1 OR unix_name = ?2 OR keybase_name = ?3) LIMIT 1"

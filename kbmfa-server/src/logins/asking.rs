@@ -1,4 +1,4 @@
-//! What happens to an ask: each function is one action inside the caller's transaction, with its event.
+//! Actions on an ask. Each function is one action inside the caller's transaction, with its event.
 
 use super::Error;
 pub(crate) use super::events::about_ask;
@@ -9,7 +9,8 @@ use crate::db::Tx;
 use crate::policy::{Channel, Terms};
 use crate::random;
 
-/// Asks about a login in one channel. An ask at the console counts as posted as soon as it is in the database.
+/// Creates an ask about a login in one channel. An ask at the console counts as posted as soon as it is in
+/// the database.
 pub(super) fn ask_in(tx: &Tx<'_>, login: &Login, terms: &Terms, channel: Channel) -> Result<(), Error> {
     let destination = match channel {
         Channel::Console => Channel::Console.to_string(),

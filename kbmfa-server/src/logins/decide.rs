@@ -1,5 +1,6 @@
-//! Answers: whether one counts, and what it decides. Each function is one action inside the caller's transaction, with its event. It reads
-//! the facts once; whether an answer counts is a pure function of them.
+//! Decides whether an answer counts, and applies it. Each function is one action inside the caller's
+//! transaction, with its event. It reads the facts once, and a pure function of these facts decides whether
+//! the answer counts.
 
 use kbmfa_proto::names::LoginId;
 use kbmfa_proto::text::SafeText;
@@ -56,7 +57,7 @@ impl AtConsole {
     }
 }
 
-/// A login that is being answered, its asks, and the policy's present verdict.
+/// A login that is being answered, its asks, and the verdict that policy gives now.
 struct Case {
     login: Login,
     asks: Vec<Ask>,
@@ -93,7 +94,7 @@ impl Case {
         let was_asked = policy::is_among(&ask.approvers, &self.person, person);
         match &self.verdict {
             Verdict::Ask(terms) if was_asked && policy::may_answer(terms, &self.person, person) => None,
-            // A rule exempts the login by now. People who were asked may still answer.
+            // Meanwhile a rule exempts the login. People who were asked may still answer.
             Verdict::Allow(_) if was_asked && person.is_in(ask.channel) => None,
             Verdict::Ask(_) | Verdict::Allow(_) => {
                 Some(format!("{person} is not among the approvers of this login"))
@@ -102,7 +103,7 @@ impl Case {
         }
     }
 
-    /// Records an answer that counts, and decides the login by it.
+    /// Records an answer that counts, and decides the login accordingly.
     fn decide(
         mut self,
         tx: &Tx<'_>,
@@ -135,15 +136,16 @@ impl Case {
         Ok(())
     }
 
-    /// True if an answer agrees with the decision: then its person need not hear that it came too late.
+    /// True if the answer agrees with the decision. Its author then need not be told that it was late.
     fn agrees(&self, answer: Answer) -> bool {
         let state = self.login.life.state;
         matches!((state, answer), (State::Approved, Answer::Approve) | (State::Denied, Answer::Deny))
     }
 }
 
-/// Judges a login again when an answer comes, so that changes since the ask count. Limits and cool-downs do not, because they
-/// limit asking; nor does a chat that is down by now, because people were asked already.
+/// Judges a login again when an answer comes, so that changes since the ask count. Limits and cool-downs do
+/// not count now, because they limit asking. Nor does a chat that has gone down, because people were asked
+/// already.
 fn judge_again(policy: &policy::Settings, facts: Facts) -> Verdict {
     let before = if facts.before == Before::DeniedRecently { Before::Nothing } else { facts.before };
     let chat = facts.chat;
@@ -156,7 +158,7 @@ fn judge_again(policy: &policy::Settings, facts: Facts) -> Verdict {
     }
 }
 
-/// Applies the answer of a person whose identity is certain.
+/// Applies the answer of a person whose identity is proven.
 ///
 /// # Errors
 /// [`Error::NotFound`].
@@ -195,8 +197,9 @@ pub fn answer_at_console(
     Ok(Answered::Decided(Box::new(case.decide(tx, rules, &one, &who.actor(), note)?)))
 }
 
-/// Applies the answers that are on the messages of an ask: any Deny that counts outweighs every Approve. Answers that do not
-/// count are recorded once, and their persons hear why. A person with an unclear reaction hears `how` to answer.
+/// Applies the answers that are on the messages of an ask. A Deny that counts outweighs every Approve. An
+/// answer that does not count is recorded once, and its author is told why. A person with an unclear reaction
+/// is told `how` to answer.
 ///
 /// # Errors
 /// [`Error::NotFound`].

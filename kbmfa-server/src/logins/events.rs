@@ -1,4 +1,4 @@
-//! The beginning of each event about a login.
+//! Events about a login or an ask, without their details.
 
 use super::store::Login;
 use super::store::asks::Ask;
@@ -10,7 +10,7 @@ pub(super) fn about(login: &Login, kind: Kind, actor: Actor) -> Event {
     Event { login: id, user, ..Event::new(kind, actor).machine(&login.machine) }
 }
 
-/// An event that the chat of this ask has caused.
+/// An event about an ask, caused by its chat.
 pub(crate) fn about_ask(login: &Login, kind: Kind, ask: &Ask) -> Event {
     let event = about(login, kind, Actor::new(format!("relay:{}", ask.channel)));
     event.detail("destination", &ask.destination)

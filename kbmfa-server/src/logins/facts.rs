@@ -37,7 +37,7 @@ pub(super) fn facts(
     })
 }
 
-/// The part of a login that rules look at.
+/// The part of a login that rules match.
 pub(super) fn subject(
     tx: &Tx<'_>,
     (machine_id, machine): (&str, &MachineName),

@@ -1,5 +1,5 @@
-//! Parses the public key that a machine reports, and computes the fingerprint that `ssh-keygen -l` prints. For a certificate
-//! that is the fingerprint of the signed key.
+//! Parses the public key that a machine reports, and computes the fingerprint that `ssh-keygen -l` prints.
+//! For a certificate this is the fingerprint of the key that was signed.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::{STANDARD, STANDARD_NO_PAD};
@@ -54,14 +54,14 @@ fn fingerprint(blob: &[u8]) -> String {
     format!("SHA256:{}", STANDARD_NO_PAD.encode(Sha256::digest(blob)))
 }
 
-/// The algorithm of the signed key for a certificate algorithm, and the number of its fields.
+/// For a certificate's algorithm: the algorithm of the key that was signed, and how many fields that key has.
 fn plain_algorithm(algorithm: &str) -> Option<(String, usize)> {
     let (stem, vendor) = algorithm.split_once("-cert-v01")?;
     let fields = match stem {
         "ssh-ed25519" => 1,
         "ssh-dss" => 4,
         "sk-ecdsa-sha2-nistp256" => 3,
-        // RSA, ECDSA and sk-ssh-ed25519.
+        // RSA, ECDSA and sk-ssh-ed25519 keys.
         _ => 2,
     };
     let vendor = if stem.starts_with("sk-") { vendor } else { "" };

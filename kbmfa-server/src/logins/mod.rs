@@ -1,5 +1,5 @@
-//! Logins: opened by machines, decided by people, kept in the database. Memory holds only who waits; the row is the truth, so a
-//! restart loses nothing.
+//! Logins: opened by machines, decided by people, stored in the database. Memory holds only the polls that
+//! wait, so a restart loses nothing.
 
 mod error;
 pub mod key;

@@ -1,21 +1,21 @@
-//! Texts of notices: messages in a chat that need no answer. Names are quoted.
+//! Texts of notices, which are messages in a chat that need no answer. Names are quoted.
 
 use crate::channels::Answer;
 use crate::channels::quote::code;
 use crate::clock::Time;
 
-/// The command that answers at the console.
+/// The command that answers a login at the console.
 pub fn at_console(short: &str) -> String {
     let command = code(&format!("kbmfa-server login approve {short} --reason TEXT"));
     format!(" On the server: {command}, or {}.", code("deny"))
 }
 
-/// To a person whose reaction looks like a yes but does not count.
+/// Notice to a person whose reaction resembles an approval but does not count.
 pub fn unclear(name: &str, how: &str) -> String {
     format!("{}: that reaction decides nothing. To answer, {how}.", code(name))
 }
 
-/// When the ask's message was deleted while the login is pending.
+/// Notice that the ask's message was deleted while the login is pending.
 pub fn ask_deleted(short: &str, user: &str, machine: &str, until: Time, console: bool) -> String {
     let console = if console { at_console(short) } else { String::new() };
     let (short, user, machine) = (code(short), code(user), code(machine));
@@ -25,23 +25,23 @@ pub fn ask_deleted(short: &str, user: &str, machine: &str, until: Time, console:
     )
 }
 
-/// To a person whose answer did not count.
+/// Notice to a person whose answer did not count.
 pub fn did_not_count(name: &str, answer: Answer, why: &str) -> String {
     format!("{}: this {} does not count now: {}", code(name), answer.as_str(), code(why))
 }
 
-/// When policy denied a login.
+/// Notice that policy denied a login.
 pub fn refused(user: &str, machine: &str, from: &str, reason: &str) -> String {
     format!("Refused: {} wanted to enter {} from {} ({reason})", code(user), code(machine), code(from))
 }
 
-/// When a session was opened or closed.
+/// Notice that a session was opened or closed.
 pub fn session(what: &str, user: &str, machine: &str, from: Option<&str>) -> String {
     let from = from.map(|from| format!(" from {}", code(from))).unwrap_or_default();
     format!("Session {what}: {} at {}{from}", code(user), code(machine))
 }
 
-/// The text of a notice that represents several, which were too many to be posted one by one.
+/// Text of a notice that stands for several, which were too many to be posted one by one.
 pub fn with_others(text: &str, others: i64) -> String {
     match others {
         ..=0 => text.to_owned(),
@@ -52,12 +52,12 @@ pub fn with_others(text: &str, others: i64) -> String {
     }
 }
 
-/// Once a day: the head against which the audit log can be verified.
+/// Daily notice of the audit log's head, against which the audit log can be verified.
 pub fn head(head: &str) -> String {
     format!("Head of the audit log: {} (`kbmfa-server audit verify --head` checks against it)", code(head))
 }
 
-/// When a limit on logins is reached.
+/// Notice that a limit on logins was reached.
 pub fn limit_reached(user: &str, machine: &str, from: &str, code: &str) -> String {
     let (user, machine, from) = (self::code(user), self::code(machine), self::code(from));
     format!(
@@ -65,7 +65,7 @@ pub fn limit_reached(user: &str, machine: &str, from: &str, code: &str) -> Strin
     )
 }
 
-/// When one machine's credential is used on two computers.
+/// Notice that one machine's credential is used on two computers.
 pub fn seen_twice(machine: &str, what: &str) -> String {
     format!(
         "Machine {}: {what}. It was cloned, or somebody copied `/etc/kbmfa`. Let one of them join anew: \
@@ -74,7 +74,7 @@ pub fn seen_twice(machine: &str, what: &str) -> String {
     )
 }
 
-/// When a machine let somebody in because no server was reachable.
+/// Notice that a machine let somebody in because no server was reachable.
 pub fn let_in_unreachable(user: &str, machine: &str, at: &str) -> String {
     let (machine, user) = (code(machine), code(user));
     format!(

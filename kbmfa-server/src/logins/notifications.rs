@@ -1,4 +1,5 @@
-//! Notices to people. Each is limited in frequency, and is a row first, so that it is also posted after a restart.
+//! Raises notices to people. Each is limited in frequency, and is stored before it is posted, so that a
+//! restart does not lose it.
 
 use kbmfa_proto::machine::Host;
 use std::time::Duration;
@@ -20,12 +21,12 @@ use crate::policy::{Approver, Channel, Refusal};
 use crate::random;
 use crate::secret::SecretHash;
 
-/// Interval between two notices about the same limit.
+/// Minimum time between two notices about the same limit.
 const NOTICE_PAUSE: Duration = Duration::from_secs(600);
 
-/// Interval between two notices about the same cloned machine.
+/// Minimum time between two notices about the same cloned machine.
 const TWIN_PAUSE: Duration = Duration::from_secs(86_400);
-/// Longer than any login is pending: a notice about an ask with this interval is posted once.
+/// Longer than any login is pending. A notice with this pause is posted once for an ask.
 const LONGER_THAN_ASKED: Duration = Duration::from_secs(24 * 60 * 60);
 
 /// Raises a notice that a limit was reached, once per [`NOTICE_PAUSE`] for the same user, machine and source.
@@ -54,7 +55,8 @@ fn about_login<'a>(login: &'a Login, subject: &'a str, worth: Worth) -> About<'a
     About { subject, worth, repeated: Repeated::Dropped, quota }
 }
 
-/// Records on which computer a credential is used, and raises a notice once a day if there are two.
+/// Records on which computer a credential is used. Raises a notice, at most once a day, if there are two
+/// computers.
 ///
 /// # Errors
 /// What the database says.
@@ -69,7 +71,8 @@ pub fn of_host(
     let text = notice_texts::seen_twice(caller.name.as_str(), twin.sentence());
     let notice = for_everybody(rules, text)?;
     let (worth, repeated) = (Worth::Alarm, Repeated::Dropped);
-    // Outside the machine's quota, which the holder of the copied credential could use up.
+    // This does not count against the machine's quota, which the holder of the copied credential could use
+    // up.
     let about = About { subject: &subject, worth, repeated, quota: None };
     if notices::raise(tx, &notice, about, TWIN_PAUSE)? {
         let event = Event::new(Kind::MachineSeenTwice, Actor::machine(&caller.name)).machine(&caller.name);
@@ -80,7 +83,8 @@ pub fn of_host(
     Ok(())
 }
 
-/// The subject of a notice. With the `AUTH_TOKEN` any name can be claimed, so all claimed machines share one.
+/// The subject of a notice. Any name can be claimed with the `AUTH_TOKEN`, so all claimed machines share one
+/// subject.
 fn subject(login: &Login, refusal: Refusal) -> String {
     if login.machine.is_claimed() {
         return format!("{} claimed", refusal.code());
@@ -97,7 +101,8 @@ pub fn notice(tx: &Tx<'_>, rules: &Rules, about: About<'_>, text: String) -> Res
     Ok(notices::raise(tx, &notice, about, NOTICE_PAUSE)?)
 }
 
-/// Raises a notice with the head of the audit log, so that the chat keeps a copy of it, unless there was one within the pause.
+/// Raises a notice with the head of the audit log, so that the chat keeps a copy of it. Does nothing if there
+/// was such a notice within the pause.
 ///
 /// # Errors
 /// What the database says.
@@ -139,7 +144,7 @@ pub(super) fn unclear(tx: &Tx<'_>, ask: &Ask, person: &Approver, how: &str) -> R
     reply(tx, ask, &subject, notice_texts::unclear(person.name(), how)).map(drop)
 }
 
-/// Raises a notice that the ask's message was deleted, once, with an event.
+/// Raises a notice, once for each ask, that the ask's message was deleted. Adds an event.
 pub(super) fn ask_deleted(tx: &Tx<'_>, ask: &Ask, login: &Login, console: bool) -> Result<(), Error> {
     let (short, until) = (login.id.short(), login.life.expires_at);
     let text =

@@ -1,5 +1,6 @@
-//! The people of a login: the owner of the account, under each of its names, and the caller of su or sudo. Their names are looked up among
-//! the employees. A name as it was typed is looked up only if the module did not resolve it.
+//! The people whose login it is: the owner of the account, under each of its names, and the caller of su or
+//! sudo. They are found among the employees by these names. A name as typed is used only if the module did
+//! not resolve it.
 
 use kbmfa_proto::login::{Account, OpenLogin};
 use kbmfa_proto::names::UserName;
@@ -21,7 +22,7 @@ pub(super) fn about(tx: &Tx<'_>, opened: &OpenLogin) -> Result<Vec<Person>, Erro
     names.dedup();
     let mut people = names.into_iter().map(|name| behind(tx, name)).collect::<Result<Vec<_>, _>>()?;
     if let Some(name) = plainer(opened) {
-        // A guessed spelling can block a login, but identifies nobody.
+        // A guessed spelling can block a login, but it identifies nobody.
         people.push(match behind(tx, &name)? {
             Person::Employee(_) | Person::Unknown => Person::Unknown,
             out => out,
@@ -30,12 +31,12 @@ pub(super) fn about(tx: &Tx<'_>, opened: &OpenLogin) -> Result<Vec<Person>, Erro
     Ok(people)
 }
 
-/// The people as one ([`Person::of_all`]).
+/// All of these people combined into one ([`Person::of_all`]).
 pub(super) fn as_one(tx: &Tx<'_>, opened: &OpenLogin) -> Result<Person, Error> {
     Ok(Person::of_all(about(tx, opened)?))
 }
 
-/// Membership of all of them, and whether the chat is up.
+/// Whether all of these people are members, and whether the chat is up.
 pub(super) fn by_chat(tx: &Tx<'_>, rules: &Rules, people: &[Person]) -> Result<(Membership, Reach), Error> {
     let (mut membership, reach) = by_the_chat(tx, rules, &Person::Unknown)?;
     for (n, person) in people.iter().filter(|person| matches!(person, Person::Employee(_))).enumerate() {
@@ -45,7 +46,7 @@ pub(super) fn by_chat(tx: &Tx<'_>, rules: &Rules, people: &[Person]) -> Result<(
     Ok((membership, reach))
 }
 
-/// Membership of one person, if `require_member` is set, and whether the chat is up.
+/// Whether this person is a member, if `require_member` is set, and whether the chat is up.
 ///
 /// # Errors
 /// What the database says.
@@ -68,8 +69,8 @@ pub(super) fn has_expired(opened: &OpenLogin, now: Time) -> bool {
     opened.expires_day.is_some_and(|day| now.micros().div_euclid(DAY_US) >= day)
 }
 
-/// The plain account name that a name may be another spelling of, where the module does not say which account it is:
-/// without a domain and in lower case.
+/// For a module that does not resolve accounts: the plain account name that this name may be another spelling
+/// of, without a domain and in lower case.
 fn plainer(opened: &OpenLogin) -> Option<UserName> {
     let typed = opened.user.as_str();
     let without = typed.rsplit('\\').next().unwrap_or(typed);

@@ -2,13 +2,12 @@
 
 use std::time::Duration;
 
-/// At the prompt, while nobody has answered. sshd before 10.3 shows it only at the end, so it must read well
-/// beside any end.
+/// While the login is pending. sshd before 10.3 shows this text only at the end, so it must fit any outcome.
 pub fn pending(short: &str, left: Duration) -> String {
     format!("Login {short} needs an approval; asked for one (up to {} s).", left.as_secs().max(1))
 }
 
-/// At the prompt, when it was refused for the reason with this code.
+/// The login was refused, for the reason with this code.
 pub fn refused(code: &str, short: &str) -> String {
     match code {
         "denied-before" => "This connection was denied already.".into(),
@@ -28,17 +27,17 @@ pub fn refused(code: &str, short: &str) -> String {
     }
 }
 
-/// At the prompt, when nobody answered.
+/// Nobody answered in time.
 pub fn no_answer(short: &str) -> String {
     format!("Nobody approved login {short} in time.")
 }
 
-/// At the prompt, when the approval came and was not collected in time.
+/// The approval came, but was not collected in time.
 pub fn approval_expired(short: &str) -> String {
     format!("Login {short} was approved, but this machine collected the approval too late. Try again.")
 }
 
-/// At the prompt, when the login was given up.
+/// The login was cancelled.
 pub fn cancelled(short: &str) -> String {
     format!("Login {short} was cancelled.")
 }

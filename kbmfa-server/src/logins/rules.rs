@@ -1,4 +1,4 @@
-//! The settings that concern logins, as one value that a reload replaces.
+//! The settings that concern logins, as one value. A reload replaces all of it.
 
 use std::time::Duration;
 
@@ -16,13 +16,13 @@ pub struct Rules {
     pub chat: Option<Channel>,
     /// Time after a person's denial during which the same user from the same address is denied on the same machine.
     pub cool_down: Duration,
-    /// Time that a machine may be silent before its login ends.
+    /// How long a machine may be silent before its login ends.
     pub grace: Grace,
     /// The old tool's `AUTH_TOKEN`, if it is accepted.
     pub auth_token: Option<AuthToken>,
-    /// What is posted in the chat besides asks.
+    /// The notices that are posted in the chat besides asks.
     pub post: Post,
-    /// Retention of ended logins and closed sessions.
+    /// How long ended logins and closed sessions are kept.
     pub keep: Duration,
 }
 

@@ -25,7 +25,8 @@ use crate::machines;
 use crate::machines::caller::Caller;
 use crate::policy::{self, Grounds, Person, Reach, Refusal, Verdict};
 
-/// Maximum number of overdue logins of each kind per transaction of the sweep: limits how long other writes wait.
+/// Maximum number of overdue logins of each kind that one transaction of the sweep ends. It limits how long
+/// other writes wait.
 const SWEPT_MAX: i64 = 20;
 
 /// The result of opening a login.
@@ -59,8 +60,8 @@ pub fn open(
     Ok(Opened { reply: read(tx, rules, login, Duration::ZERO)?.1, is_new })
 }
 
-/// A poll of the machine, which will wait at most `wait` for the reply. Reading an approval collects it. Returns the poll's
-/// number and the reply.
+/// Handles a poll of the machine, which will wait at most `wait` for the reply. Reading an approval collects
+/// it. Returns the poll's number and the reply.
 ///
 /// # Errors
 /// [`Error::NotFound`] if the machine has no such login.
@@ -75,8 +76,8 @@ pub fn poll(
     read(tx, rules, login, wait)
 }
 
-/// The same without writing, if a poll that waits so long has nothing to write; `None` if it has. Returns the number of
-/// the last poll that was written.
+/// [`poll`] without a write, if a poll that waits this long has nothing to write; otherwise `None`. Returns
+/// the number of the last poll that was written, and the reply.
 ///
 /// # Errors
 /// [`Error::NotFound`] if the machine has no such login.
@@ -92,7 +93,7 @@ pub fn look(
     Ok(is_present.then(|| (login.poll, reply(&login, tx, rules))))
 }
 
-/// The machine cancels its login.
+/// Cancels a login for its machine.
 ///
 /// # Errors
 /// [`Error::NotFound`] if the machine has no such login.
@@ -102,7 +103,8 @@ pub fn cancel(tx: &Tx<'_>, rules: &Rules, caller: &Caller, id: &LoginId) -> Resu
     Ok(reply(&login, tx, rules))
 }
 
-/// Ends overdue logins, at most `SWEPT_MAX` of each kind, and returns them. If there were any, there may be more.
+/// Ends overdue logins, at most `SWEPT_MAX` of each kind, and returns them. If it returns any, there may be
+/// more.
 ///
 /// # Errors
 /// What the database says.
@@ -116,8 +118,9 @@ pub fn sweep(tx: &Tx<'_>, rules: &Rules) -> Result<Vec<LoginId>, Error> {
     Ok(changed)
 }
 
-/// After the chat's first check since this server's start: if the chat is down, denies the logins that waited for it and have no
-/// other channel. Returns them, a limited number; `None` while the check is not over.
+/// Call it after a start until it returns `Some`: it returns `None` until the chat's first check is over. If
+/// the chat is down then, it denies the logins that waited for it and have no other channel, a limited number
+/// at a time, and returns them.
 ///
 /// # Errors
 /// What the database says.
@@ -142,7 +145,7 @@ pub fn end_start(tx: &Tx<'_>, rules: &Rules) -> Result<Option<Vec<LoginId>>, Err
     Ok(Some(refused))
 }
 
-/// A poll's connection broke: the login ends if the machine does not poll again within the grace.
+/// Handles a poll whose connection broke: the login ends unless the machine polls again within the grace.
 ///
 /// # Errors
 /// What the database says.
@@ -161,7 +164,8 @@ pub fn revoke_all_at(tx: &Tx<'_>, rules: &Rules, machine_id: &str, actor: &Actor
     Ok(())
 }
 
-/// Ends all unfinished logins of a restored backup: since the backup they may have been denied, or their approvals used.
+/// Ends all unfinished logins of a restored backup, because after the backup they may have been denied, or
+/// their approvals used.
 ///
 /// # Errors
 /// What the database says.
@@ -211,7 +215,8 @@ fn of_machine(tx: &Tx<'_>, caller: &Caller, id: &LoginId) -> Result<Login, Error
     login.ok_or_else(|| Error::NotFound(id.to_string()))
 }
 
-/// True if this machine opened the login. Machines that share the `AUTH_TOKEN` prove it with the login's secret.
+/// True if this machine opened the login. Machines that share the `AUTH_TOKEN` prove that by the login's
+/// secret.
 fn owns(caller: &Caller, login: &Login) -> bool {
     caller.machine_id == login.machine_id && caller.login == login.secret
 }
@@ -247,7 +252,7 @@ fn enter(
         life: Life {
             state,
             expires_at: tx.now + policy::terms_for(&rules.policy, &facts.subject).window,
-            // Covers the first poll, so that it need not write anything.
+            // This also covers the first poll, so that the first poll need not write anything.
             lapses_at: tx.now + Duration::from_secs(WAIT_S_MAX) + rules.grace.length,
             decided_at: decided.then_some(tx.now),
             collected_at: None,
@@ -268,7 +273,7 @@ fn enter(
         Verdict::Ask(terms) => {
             terms.channels.iter().try_for_each(|channel| ask_in(tx, &login, &terms, *channel))?;
         }
-        // A dry run is in the audit log, but is no reason for a notice.
+        // A dry run is in the audit log, but causes no notice.
         Verdict::Refuse(_) if opened.rehearsal => {}
         Verdict::Refuse(refusal) if refusal.is_limit() => {
             notifications::of_limit(tx, rules, &login, refusal)?;
@@ -328,7 +333,8 @@ fn record_opening(tx: &Tx<'_>, login: &Login, verdict: &Verdict) -> Result<(), E
 }
 
 fn read(tx: &Tx<'_>, rules: &Rules, mut login: Login, wait: Duration) -> Result<(i64, LoginReply), Error> {
-    // An approval of a suspended or removed person does not count, neither at the first read nor at a later one.
+    // An approval of somebody who is suspended or removed does not count, whether it is read for the first
+    // time or again.
     if login.life.state == State::Approved
         && let Some(why) = revoked(&people::as_one(tx, &login.opened)?)
     {
@@ -348,7 +354,7 @@ fn revoked(person: &Person) -> Option<Revocation> {
     }
 }
 
-/// The stable code of docs/protocol.md.
+/// The stable code, which docs/protocol.md lists.
 fn code_of(why: Revocation) -> &'static str {
     match why {
         Revocation::Suspended => Refusal::Suspended.code(),
@@ -359,7 +365,7 @@ fn code_of(why: Revocation) -> &'static str {
     }
 }
 
-/// The reply for an approval that does not count any more.
+/// The reply for an approval that no longer counts.
 fn refusal(login: &Login, why: Revocation) -> LoginReply {
     let code = code_of(why);
     let say = Some(prompt_texts::refused(code, login.id.short()).into());
@@ -411,7 +417,7 @@ pub(super) fn apply(
     Ok(change)
 }
 
-/// The reply to the machine. An approval that it may not use any more is reported as expired.
+/// The reply to the machine. An approval that the machine may no longer use is reported as expired.
 fn reply(login: &Login, tx: &Tx<'_>, rules: &Rules) -> LoginReply {
     let (life, short) = (&login.life, login.id.short());
     let left = life.expires_at.since(tx.now);

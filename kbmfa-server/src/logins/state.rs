@@ -1,4 +1,5 @@
-//! The state machine of a login, as one pure function with the time as an argument. Final states never change.
+//! The state machine of a login: one pure function, which gets the time as an argument. Final states never
+//! change.
 
 use std::fmt;
 use std::str::FromStr;
@@ -61,7 +62,7 @@ impl FromStr for State {
 /// The part of a login that changes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Life {
-    /// The state.
+    /// The current state.
     pub state: State,
     /// End of the window.
     pub expires_at: Time,
@@ -80,16 +81,17 @@ pub struct Life {
 pub struct Grace {
     /// Time that a machine may be silent.
     pub length: Duration,
-    /// The start of this server: silence before it proves nothing. `None` in the command line, which hears no machine.
+    /// Start of this server. Silence before it proves nothing. `None` in the command line, which hears no
+    /// machine.
     pub listening_since: Option<Time>,
 }
 
 /// An input to [`step`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Input {
-    /// Only time passes.
+    /// Nothing but the passing of time.
     Tick,
-    /// The machine polls, and will wait so long for the reply.
+    /// The machine polls, and will wait this long for the reply.
     Poll(Duration),
     /// The machine cancels.
     Cancel,
@@ -110,7 +112,7 @@ pub enum Revocation {
     MachineRemoved,
     /// The chat was found to be down after the start of the server.
     RelayDown,
-    /// The login comes from a restored backup; later decisions about it are not known.
+    /// The login comes from a restored backup. Decisions after the backup are not known.
     Restored,
 }
 
@@ -137,8 +139,8 @@ pub enum Change {
     Lapsed,
 }
 
-/// Applies an input. Time is applied first: what is overdue at `now` has expired, however late this is noticed, and the input
-/// applies to the result.
+/// Applies an input. Time comes first: what is overdue at `now` has expired, however late that is noticed,
+/// and the input applies to the result.
 #[must_use]
 pub fn step(life: Life, input: Input, now: Time, grace: Grace) -> (Life, Change) {
     let (life, change) = run_out(life, now, grace);
@@ -164,13 +166,14 @@ pub fn step(life: Life, input: Input, now: Time, grace: Grace) -> (Life, Change)
     }
 }
 
-/// True while the machine may use the approval: it was collected within the grace, perhaps by a poll whose reply was lost.
+/// True while the machine may use the approval: for the length of the grace after it was collected, because
+/// the reply to that poll may have been lost.
 pub fn lets_in(life: &Life, now: Time, grace: Duration) -> bool {
     life.state == State::Approved && life.collected_at.is_some_and(|at| now < at + grace)
 }
 
-/// True if a poll that waits so long has nothing to write: the login is pending, and does not lapse before the end of the poll
-/// and half of the grace.
+/// True if a poll that waits this long has nothing to write: the login is pending, and will not lapse before
+/// the end of the poll and half of the grace.
 pub fn is_present(life: &Life, now: Time, wait: Duration, grace: Grace) -> bool {
     let is_pending = life.state == State::Pending && run_out(*life, now, grace).1 == Change::None;
     is_pending && life.lapses_at >= now + wait + grace.length / 2

@@ -1,4 +1,5 @@
-//! The SQL of logins. The submodules have that of asks, notices, the chat's state and the history that policy needs.
+//! The SQL of logins. The submodules have the SQL of asks, notices, the chat's state, and the history that
+//! policy needs.
 
 pub mod asks;
 pub mod notices;
@@ -18,7 +19,7 @@ use crate::db::at_restore::Table;
 use crate::db::{Error, Row, Tx};
 use crate::secret::SecretHash;
 
-/// How a restore treats the tables of logins.
+/// What a restore does to the tables of logins.
 pub const TABLES: &[Table] = &[
     Table::ends("login"),
     Table::ends("ask"),
@@ -29,7 +30,7 @@ pub const TABLES: &[Table] = &[
     Table::grants_nothing("relay_member", "what was said half a minute ago does not count"),
 ];
 
-/// Longest time between an approval and its collection: the grace, and the time for a restart of the server.
+/// Longest time between an approval and its collection: far more than the grace and a restart of the server.
 const COLLECTED_WITHIN: Duration = Duration::from_secs(86_400);
 
 /// A row of `login`.
@@ -47,11 +48,12 @@ pub struct Login {
     pub secret: Option<SecretHash>,
     /// The ssh client's address, or `PAM_RHOST`.
     pub source: Option<String>,
-    /// Key of the source for limits and the cool-down ([`crate::source::Origin::key`]); empty if the source is unknown.
+    /// The text by which limits and the cool-down compare sources ([`crate::source::Origin::key`]). Empty if
+    /// the source is unknown.
     pub source_key: String,
     /// Fingerprint of the key that was used, if the module reported one.
     pub key: Option<String>,
-    /// The policy's verdict at the opening.
+    /// The verdict of policy when it was opened.
     pub verdict: String,
     /// The part that changes.
     pub life: Life,
@@ -162,8 +164,8 @@ pub fn newest(tx: &Tx<'_>, filter: &Filter, limit: i64) -> Result<Vec<Login>, Er
     tx.query(&sql, &values, login)
 }
 
-/// Overdue logins: by their window, the machine's silence, or an uncollected approval. Of each kind at most `limit`, the most
-/// overdue first.
+/// Overdue logins: the window has ended, the machine is silent, or the approval was not collected. At most
+/// `limit` of each kind, the most overdue first.
 pub(super) fn due(tx: &Tx<'_>, grace: Duration, limit: i64) -> Result<Vec<Login>, Error> {
     let expired =
         format!("{LOGIN} WHERE state = 'pending' AND expires_at <= ?1 ORDER BY expires_at LIMIT ?2");
@@ -190,7 +192,7 @@ pub(super) fn unfinished_of(tx: &Tx<'_>, machine_id: &str) -> Result<Vec<Login>,
     Ok(found)
 }
 
-/// Pending logins opened since then, without a posted ask. A limited number, the oldest first.
+/// Pending logins that were opened since then and have no posted ask. A limited number, the oldest first.
 pub(super) fn unasked(tx: &Tx<'_>, since: Time) -> Result<Vec<Login>, Error> {
     let sql = format!(
         "{LOGIN} WHERE state = 'pending' AND opened_at >= ?1
@@ -209,8 +211,8 @@ pub(super) fn unfinished(tx: &Tx<'_>) -> Result<Vec<Login>, Error> {
     Ok(found)
 }
 
-/// The first event of any unfinished login: pending, approved and not collected, or with an ask that is not closed. The archive
-/// must not cut events from there on.
+/// The first event of any unfinished login: pending, approved and not collected, or with an ask that is not
+/// closed. An archive must end before it.
 ///
 /// # Errors
 /// What the database says.
@@ -226,7 +228,7 @@ pub fn first_unfinished_event(tx: &Tx<'_>) -> Result<Option<i64>, Error> {
     Ok(tx.query_one(&sql, &[], |row| row.integer_or_null("seq"))?.flatten())
 }
 
-/// The login whose approval was last collected for this user on this connection.
+/// The login for this user on this connection whose approval was collected last.
 ///
 /// # Errors
 /// What the database says.
@@ -308,7 +310,7 @@ pub(super) fn update(tx: &Tx<'_>, login: &Login) -> Result<(), Error> {
     Ok(())
 }
 
-/// Shortens the time until a pending login lapses, unless a newer poll is waiting.
+/// Shortens the time until a pending login lapses, unless a newer poll waits.
 pub(super) fn shorten(tx: &Tx<'_>, id: &LoginId, poll: i64, lapses_at: Time) -> Result<(), Error> {
     tx.execute(
         "UPDATE login SET lapses_at = CASE WHEN lapses_at < ?3 THEN lapses_at ELSE ?3 END
@@ -318,7 +320,7 @@ pub(super) fn shorten(tx: &Tx<'_>, id: &LoginId, poll: i64, lapses_at: Time) -> 
     Ok(())
 }
 
-/// Number and seal of the newest event about this login, for the posted verdict.
+/// Number and seal of the newest event about this login, for the decision that is posted in the chat.
 pub fn last_event(tx: &Tx<'_>, login: &LoginId) -> Result<Option<(i64, Vec<u8>)>, Error> {
     tx.query_one(
         "SELECT seq, seal FROM event WHERE login = ?1 ORDER BY seq DESC LIMIT 1",
@@ -327,17 +329,17 @@ pub fn last_event(tx: &Tx<'_>, login: &LoginId) -> Result<Option<(i64, Vec<u8>)>
     )
 }
 
-/// For tests of what older versions left behind, and of what there is much of.
+/// For tests: rows as older versions left them, and large numbers of rows.
 #[cfg(test)]
 pub(super) mod testing {
     use super::{Error, Tx};
 
-    /// Makes every login look as migration 8 leaves an older one.
+    /// Makes every login look as migration 8 left older ones.
     pub(in crate::logins) fn forget_source_keys(tx: &Tx<'_>) -> Result<(), Error> {
         tx.execute("UPDATE login SET source_key = coalesce(source, '')", &[]).map(drop)
     }
 
-    /// Copies the first login so many times: at this machine, on this connection, ended in this state.
+    /// Copies the first login this many times: at this machine, on this connection, ended in this state.
     pub(in crate::logins) fn fill(
         tx: &Tx<'_>,
         machine_id: &str,

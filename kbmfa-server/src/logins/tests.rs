@@ -1,4 +1,4 @@
-//! Stories of logins through the public functions, on a real database with a clock that the test moves.
+//! Tests of logins through the public functions, on a real database and with a clock that the test moves.
 
 use kbmfa_proto::login::{
     Account, Capabilities, Connection, FirstFactor, LoginReply, OpenLogin, Phase, SshConnection,
@@ -41,7 +41,7 @@ mod silence;
 const GRACE: Duration = Duration::from_secs(15);
 const WINDOW: Duration = Duration::from_secs(60);
 
-/// One server, one machine.
+/// One server and one machine.
 struct World {
     fixture: Fixture,
     rules: Rules,
@@ -119,14 +119,14 @@ impl World {
         self.fixture.clock.advance(Duration::from_secs(seconds));
     }
 
-    /// A new process: the database is opened anew, and listening begins now.
+    /// Starts a new process: opens the database again, and counts silence from now on.
     fn restart(&mut self) {
         let clock = self.fixture.clock.clone();
         self.rules.grace.listening_since = Some(clock.now());
         self.fixture.db = self.fixture.reopen();
     }
 
-    /// The kinds of the events about a login, after its opening.
+    /// The kinds of a login's events after its opening.
     fn story(&self, id: u8) -> Vec<String> {
         let filter = Filter { login: Some(login_id(id).to_string()), limit: 1000, ..Filter::default() };
         let found = self.fixture.db.read_blocking(|tx| search(tx, &filter)).unwrap();
@@ -146,7 +146,7 @@ pub(crate) fn login_id(byte: u8) -> LoginId {
     LoginId::from_random([byte; 16])
 }
 
-/// alice at sshd, on connection number `connection`.
+/// A login of alice at sshd, on connection number `connection`.
 pub(crate) fn alice(connection: u16) -> OpenLogin {
     let ssh = SshConnection {
         client: ([192, 0, 2, 7], 50_000 + connection).into(),

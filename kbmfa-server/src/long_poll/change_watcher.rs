@@ -1,5 +1,5 @@
-//! Watches the audit log for logins that other processes (the command line, a second server) have changed, and wakes the polls
-//! that wait for them here. Every change of a login has an event.
+//! Watches the audit log for logins that other processes (the command line, a second server) have changed,
+//! and wakes the polls that wait for them here. Every change of a login has an event, so no change is missed.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -12,16 +12,16 @@ use crate::fault_log::FaultLog;
 use crate::logins::Error;
 use crate::progress::Progress;
 
-/// Interval at which the database's version is checked: the delay for changes by another server. The command line also
-/// notifies the server.
+/// Interval at which the database's version is checked. It is the longest delay for a change by another
+/// server; the command line also notifies this server.
 const INTERVAL: Duration = Duration::from_millis(200);
 
-/// The kinds of events that end a wait.
+/// The kinds of events after which a poll need not wait.
 const ENDS: &[Kind] =
     &[Kind::LoginApproved, Kind::LoginDenied, Kind::LoginExpired, Kind::LoginCancelled, Kind::LoginLapsed];
 
-/// Runs until the process ends. A `notify` on the admin socket starts a check at once. If the database cannot be read (for
-/// example, no file descriptor is free), the next check covers the same events.
+/// Runs until the process ends. A `notify` on the admin socket starts a check at once. If the database cannot
+/// be read (for example, because no file descriptor is free), the next check covers the same events.
 ///
 /// # Errors
 /// If the database cannot be read at the start.
@@ -44,7 +44,7 @@ struct Feed {
     changes: Option<Changes>,
     /// Number of the newest event that was checked.
     seen: i64,
-    /// The database's version at that time.
+    /// The database's version at that check.
     last: Option<i64>,
 }
 
@@ -53,7 +53,7 @@ impl Feed {
         let changes = if let Some(changes) = self.changes.take() {
             changes
         } else {
-            // The version belongs to the connection: a new one starts again.
+            // A version is comparable only within one connection, so a new connection starts again.
             self.last = None;
             self.logins.db().watch()?
         };

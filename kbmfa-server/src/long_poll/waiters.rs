@@ -1,4 +1,4 @@
-//! The polls that wait in this process, by login. A woken poll reads the row again.
+//! The polls that wait in this process, by login. A poll that is woken reads the login's row again.
 
 use kbmfa_proto::names::LoginId;
 use std::collections::HashMap;
@@ -56,7 +56,7 @@ pub(super) struct Waiter {
 }
 
 impl Waiter {
-    /// Wakes the poll. Enable its future before the row is read, so that no wake-up is lost.
+    /// Wakes the poll. Enable its future before reading the row, so that no wake-up is lost.
     pub(super) fn bell(&self) -> &Notify {
         &self.bell
     }

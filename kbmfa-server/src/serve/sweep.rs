@@ -1,4 +1,4 @@
-//! The sweep: ends logins that nobody answered in time, and those of machines that fell silent.
+//! The sweep: ends logins that nobody answered in time, and logins of machines that fell silent.
 
 use std::time::Duration;
 use tokio::sync::mpsc;
@@ -10,10 +10,11 @@ use crate::long_poll::{BrokenPoll, Logins};
 use crate::progress::Progress;
 use crate::usecases::logins as usecase;
 
-/// Interval of the sweep. A waiting poll notices the end of its window by itself.
+/// Interval of the sweep. A waiting poll notices the end of its login's window by itself.
 const INTERVAL: Duration = Duration::from_secs(1);
 
-/// Runs until the process ends. Each server records its own broken polls; one of them sweeps, by a lease.
+/// Runs until the process ends. Each server records its own broken polls. By a lease, only one of them
+/// sweeps.
 pub(super) async fn run(
     logins: Logins,
     mut broken_polls: mpsc::UnboundedReceiver<BrokenPoll>,
@@ -59,7 +60,7 @@ async fn sweep(logins: &Logins, holder: &lease::Holder, progress: &Progress) -> 
     }
 }
 
-/// Denies the logins that wait for the chat's first check, if the chat is down; true when none is left.
+/// Denies the logins that wait for the chat's first check, if it finds the chat down. True when none is left.
 async fn end_start(logins: &Logins) -> Result<bool, Error> {
     let rules = logins.rules();
     let ended = logins.db().write("login.start", move |tx| usecase::end_start(tx, &rules)).await?;

@@ -1,4 +1,4 @@
-//! The SQL of asks and of the answers to them.
+//! The SQL of asks and of answers.
 
 use kbmfa_proto::names::LoginId;
 use std::collections::HashMap;
@@ -25,7 +25,7 @@ pub struct Ask {
     pub message: Option<String>,
     /// When the login was opened.
     pub asked_at: Time,
-    /// Number of attempts to send it. If it is not 0, the ask may be posted although `message` is empty.
+    /// Number of attempts to send it. If it is not 0, the ask may be posted even though `message` is empty.
     pub sends: i64,
     /// Start of the last attempt to send it.
     pub sent_at: Option<Time>,
@@ -77,12 +77,12 @@ pub fn of(tx: &Tx<'_>, login: &LoginId) -> Result<Vec<Ask>, Error> {
 pub enum Due {
     /// To be posted.
     Wanted,
-    /// To be edited into the verdict.
+    /// To be edited into the decision.
     Ended,
 }
 
-/// Ids of the asks in a chat that need this work. The machines take turns, each with its oldest ask first, so that many asks of one
-/// machine do not delay another's.
+/// Ids of the asks in a chat that need this work. The machines take turns, each with its oldest ask first, so
+/// that many asks of one machine do not delay those of another.
 pub fn due(tx: &Tx<'_>, chat: Channel, which: Due) -> Result<Vec<String>, Error> {
     // One statement per state, so that SQLite uses the partial index of that state.
     let sql = match which {
@@ -107,12 +107,12 @@ fn in_turns(found: Vec<(String, String)>) -> Vec<String> {
         turns.push((*turn, id));
         *turn += 1;
     }
-    // The sort is stable: it keeps the order within a round.
+    // The sort is stable, so it keeps the order within a round.
     turns.sort_by_key(|(turn, _)| *turn);
     turns.into_iter().map(|(_, id)| id).collect()
 }
 
-/// One ask.
+/// The ask with this id.
 pub fn by_id(tx: &Tx<'_>, id: &str) -> Result<Option<Ask>, Error> {
     tx.query_one(&format!("{ASK} WHERE id = ?1"), &[id.into()], ask)
 }
@@ -123,7 +123,7 @@ pub fn list_posted(tx: &Tx<'_>, chat: Channel) -> Result<Vec<String>, Error> {
     tx.query(sql, &[chat.as_str().into()], |row| row.text("message"))
 }
 
-/// The ask that has this message, as its own or as a copy.
+/// The ask to which this message belongs, as its own message or as a copy.
 pub fn of_message(tx: &Tx<'_>, chat: Channel, message: &str) -> Result<Option<Ask>, Error> {
     let values = [chat.as_str().into(), message.into()];
     let own = tx.query_one(&format!("{ASK} WHERE relay = ?1 AND message = ?2"), &values, ask)?;
@@ -142,13 +142,13 @@ pub fn beginning(tx: &Tx<'_>, chat: Channel, id: &str) -> Result<Option<Ask>, Er
     tx.query_one(&format!("{ASK} WHERE relay = ?1 AND id >= ?2 AND id < ?3 LIMIT 1"), &values, ask)
 }
 
-/// The other messages of an ask.
+/// The copies of an ask: its messages besides its own.
 pub fn copies(tx: &Tx<'_>, ask: &str) -> Result<Vec<String>, Error> {
     let sql = "SELECT message FROM ask_copy WHERE ask_id = ?1 ORDER BY relay, message LIMIT 100";
     tx.query(sql, &[ask.into()], |row| row.text("message"))
 }
 
-/// Adds a further message of an ask; false if it is known.
+/// Records a copy of an ask; false if it is known already.
 pub fn add_copy(tx: &Tx<'_>, ask: &Ask, message: &str) -> Result<bool, Error> {
     let sql =
         "INSERT INTO ask_copy (ask_id, relay, message, state, found_at) VALUES (?1, ?2, ?3, 'found', ?4)
@@ -157,7 +157,7 @@ pub fn add_copy(tx: &Tx<'_>, ask: &Ask, message: &str) -> Result<bool, Error> {
     Ok(tx.execute(sql, &values)? == 1)
 }
 
-/// Copies that were not edited yet.
+/// Copies that are not edited yet.
 pub fn found_copies(tx: &Tx<'_>, chat: Channel) -> Result<Vec<String>, Error> {
     let sql = "SELECT message FROM ask_copy WHERE relay = ?1 AND state = 'found' ORDER BY message LIMIT 200";
     tx.query(sql, &[chat.as_str().into()], |row| row.text("message"))
@@ -184,14 +184,15 @@ pub fn sending_at_once(tx: &Tx<'_>, login: &LoginId) -> Result<(), Error> {
     Ok(())
 }
 
-/// Records the message; false if that was done before. The login may have ended meanwhile.
+/// Records the ask's message; false if the ask has one already. The login may have ended meanwhile.
 pub fn posted(tx: &Tx<'_>, ask: &str, message: &str) -> Result<bool, Error> {
     let sql = "UPDATE ask SET state = CASE state WHEN 'wanted' THEN 'posted' ELSE state END, message = ?2,
                    posted_at = ?3 WHERE id = ?1 AND message IS NULL";
     Ok(tx.execute(sql, &[ask.into(), message.into(), tx.now.into()])? == 1)
 }
 
-/// Ends the asks of a login that has ended: in a chat they are to be edited into the verdict, at the console they are closed.
+/// Ends the asks of a login that has ended. Those in a chat are then to be edited into the decision, those at
+/// the console are closed.
 pub(in crate::logins) fn end_all(tx: &Tx<'_>, login: &LoginId) -> Result<(), Error> {
     let sql = "UPDATE ask SET state = CASE relay WHEN 'console' THEN 'closed' ELSE 'ended' END,
                    closed_at = CASE relay WHEN 'console' THEN ?2 ELSE closed_at END
@@ -200,7 +201,7 @@ pub(in crate::logins) fn end_all(tx: &Tx<'_>, login: &LoginId) -> Result<(), Err
     Ok(())
 }
 
-/// Closes an ask: its message has the verdict, or cannot be edited.
+/// Closes an ask: its message shows the decision, or cannot be edited.
 pub fn close(tx: &Tx<'_>, ask: &str) -> Result<(), Error> {
     tx.execute(
         "UPDATE ask SET state = 'closed', closed_at = ?2 WHERE id = ?1",
@@ -239,7 +240,7 @@ pub(in crate::logins) fn insert_answer(tx: &Tx<'_>, given: &Given<'_>) -> Result
     Ok(())
 }
 
-/// True if the same answer of this person is recorded.
+/// True if the same answer of this person is recorded already.
 pub(in crate::logins) fn was_answered(
     tx: &Tx<'_>,
     login: &LoginId,

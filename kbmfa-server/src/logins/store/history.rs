@@ -1,5 +1,5 @@
-//! The SQL of the history that policy needs: pending logins, recent asks, earlier decisions. Every look-back is bounded: a count
-//! stops at its limit, all else at the first row that an index finds.
+//! The SQL of the history that policy needs: pending logins, recent asks, earlier decisions. Every look-back
+//! is bounded: a count stops at its limit, and everything else stops at the first row that an index finds.
 
 use kbmfa_proto::login::OpenLogin;
 use kbmfa_proto::names::{MachineName, UserName};
@@ -10,8 +10,8 @@ use crate::db::{Error, Tx, Value};
 use crate::policy::{Before, Counts, Limits};
 use crate::source::Origin;
 
-/// Time after the collection of an approval during which the same connection needs no other. sshd begins the next PAM phase
-/// at once.
+/// Time after the collection of an approval during which the same connection needs no other one. sshd begins
+/// the next PAM phase at once.
 const SAME_CONNECTION: Duration = Duration::from_secs(300);
 
 /// Period of the limits on asks.
@@ -20,8 +20,8 @@ const MINUTE: Duration = Duration::from_secs(60);
 /// The quota that all machines with the `AUTH_TOKEN` share, because any name can be claimed with it.
 const CLAIMED: &str = "claimed";
 
-/// The key by which limits and the cool-down count a login. One machine reports all of it, so all counts but
-/// [`Counts::asks_everywhere`] are per machine.
+/// What limits and the cool-down compare. All of it is reported by one machine, so every count except
+/// [`Counts::asks_everywhere`] is per machine.
 #[derive(Clone, Copy)]
 pub(in crate::logins) struct Key<'a> {
     pub(in crate::logins) machine_id: &'a str,
@@ -31,21 +31,22 @@ pub(in crate::logins) struct Key<'a> {
     pub(in crate::logins) origin: Option<&'a Origin>,
 }
 
-/// The quota of a login: its machine's own, or the shared one of claimed machines.
+/// The quota to which a login belongs: its machine's own, or the one that all claimed machines share.
 pub(in crate::logins) fn quota<'a>(machine_id: &'a str, machine: &MachineName) -> &'a str {
     if machine.is_claimed() { CLAIMED } else { machine_id }
 }
 
 impl Key<'_> {
-    /// The values for `source_key IN (?, ?)`: the key, and the exact address, which rows older than migration 8 have.
+    /// The values for `source_key IN (?, ?)`: the key, and the exact address, which rows from before
+    /// migration 8 have.
     fn sources(self) -> [Value; 2] {
         let Some(origin) = self.origin else { return ["".into(), "".into()] };
         [origin.key.as_str().into(), origin.shown.as_str().into()]
     }
 }
 
-/// Counts pending logins, and asks in the last minute, each up to its limit. Rows with a future timestamp (the clock was set
-/// back) are ignored.
+/// Counts pending logins, and asks in the last minute, each up to its limit. Ignores rows with a future
+/// timestamp, which exist if the clock was set back.
 pub(in crate::logins) fn counts(tx: &Tx<'_>, key: Key<'_>, limits: &Limits) -> Result<Counts, Error> {
     let [source, exact] = key.sources();
     let (machine, quota, user) = (key.machine_id, key.quota, key.user.as_str());
@@ -94,8 +95,8 @@ fn count(tx: &Tx<'_>, sql: &str, limit: u64, values: &[Value]) -> Result<u64, Er
     Ok(tx.query_one(sql, &values, |row| row.integer("n"))?.unwrap_or(0).unsigned_abs())
 }
 
-/// Finds earlier decisions: on the same ssh connection, or a person's denial of the same user from the same source on this machine
-/// since `denied_since`. Rows with a future timestamp are ignored.
+/// Finds earlier decisions: on the same ssh connection, or a denial by a person since `denied_since` of the
+/// same user from the same source on this machine. Ignores rows with a future timestamp.
 pub(in crate::logins) fn before(
     tx: &Tx<'_>,
     key: Key<'_>,
@@ -129,7 +130,8 @@ fn denied_on_connection(tx: &Tx<'_>, key: Key<'_>, opened: &OpenLogin) -> Result
     )
 }
 
-/// An approval by a person also counts for the next phase, if user and service are the same.
+/// True if a person approved a login of this connection. That counts for the next phase, too, if user and
+/// service are the same.
 fn approved_on_connection(tx: &Tx<'_>, key: Key<'_>, opened: &OpenLogin) -> Result<bool, Error> {
     exists(
         tx,

@@ -7,40 +7,41 @@ use crate::clock::Time;
 use crate::db::{Error, Row, Tx, Value};
 use crate::policy::Channel;
 
-/// A notice that could not be posted for so long is dropped; the audit log has its event.
+/// Maximum age of a notice that could not be posted. After that it is dropped; its event stays in the audit
+/// log.
 const WORTH_TELLING: Duration = Duration::from_secs(6 * 60 * 60);
 
-/// The importance of a notice.
+/// How important a notice is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Worth {
     /// Important.
     Alarm,
-    /// Informative: after the first ones, more say nothing new.
+    /// For information: after the first few, more of them say nothing new.
     News,
 }
 
-/// Maximum numbers of unposted news, and of unposted alarms.
+/// Maximum numbers of notices that wait to be posted: of news, and of alarms.
 const WAITING_MAX: (i64, i64) = (200, 1_000);
 
-/// Maximum number of notices that one machine may cause per pause, and of its unposted ones. Further ones are only counted, so that a
-/// stolen machine credential cannot flood people.
+/// Maximum number of notices that one machine may cause per pause, and of its notices that wait to be posted.
+/// Further ones are only counted, so that a stolen machine credential cannot flood people.
 const QUOTA_MAX: i64 = 30;
 
-/// How to treat a notice about the same subject as one within the pause.
+/// What happens to a notice whose subject had another notice within the pause.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Repeated {
     /// Drop it.
     Dropped,
-    /// Count it, and post the number after the pause.
+    /// Count it, and post the number when the pause is over.
     Counted,
 }
 
-/// The subject and the importance of a notice.
+/// What a notice is about, and how important it is.
 #[derive(Debug, Clone, Copy)]
 pub struct About<'a> {
     /// Within the pause there is one notice per subject.
     pub subject: &'a str,
-    /// The importance.
+    /// How important it is.
     pub worth: Worth,
     /// How to treat a repetition.
     pub repeated: Repeated,
@@ -63,8 +64,8 @@ pub struct Notice {
     pub reply_to: Option<String>,
 }
 
-/// Inserts a notice, unless there was one about the same subject within the pause or its machine has caused too many; true if this
-/// one will be posted.
+/// Inserts a notice. Does nothing, or only counts it, if there was one about the same subject within the
+/// pause, or if its machine has caused too many. True if this notice will be posted.
 pub(in crate::logins) fn raise(
     tx: &Tx<'_>,
     notice: &Notice,
@@ -111,8 +112,8 @@ fn count(tx: &Tx<'_>, sql: &str, values: &[Value]) -> Result<i64, Error> {
     Ok(tx.query_one(sql, values, |row| row.integer("n"))?.unwrap_or(0))
 }
 
-/// Counts a notice in the one that represents all further notices of its machine. If there is none that is not posted yet, inserts
-/// it with this notice's text.
+/// Counts a notice in the one that stands for all further notices of its machine. If that one is posted
+/// already, or does not exist, inserts it with this notice's text.
 fn count_in(tx: &Tx<'_>, notice: &Notice, quota: &str, due_at: Time) -> Result<(), Error> {
     let subject = format!("others {quota}");
     // Only the newest can be unposted.
@@ -125,7 +126,7 @@ fn count_in(tx: &Tx<'_>, notice: &Notice, quota: &str, due_at: Time) -> Result<(
     Ok(())
 }
 
-/// At the console nobody posts a notice: `login watch` shows it once it is due.
+/// Inserts a notice. One for the console is not posted: `login watch` shows it once it is due.
 fn insert(
     tx: &Tx<'_>,
     notice: &Notice,
@@ -151,7 +152,7 @@ fn insert(
     Ok(())
 }
 
-/// Notices for a chat that are due and not posted, the oldest first, without those that are too old.
+/// Notices for a chat that are due and not posted, oldest first. Those that are too old are left out.
 pub fn due(tx: &Tx<'_>, chat: Channel) -> Result<Vec<Notice>, Error> {
     let sql = "SELECT id, relay, destination, text, reply_to, others FROM notice
                WHERE relay = ?1 AND posted_at IS NULL AND due_at > ?2 AND due_at <= ?3 ORDER BY due_at LIMIT 1000";
@@ -188,7 +189,8 @@ mod tests {
 
     const PAUSE: Duration = Duration::from_secs(600);
 
-    /// Raises so many, each about what `subject` says; returns how many of them people will be told one by one.
+    /// Raises these notices, each with the subject that `subject` returns. Returns how many of them will be
+    /// posted one by one.
     fn raise_all(
         fixture: &Fixture,
         numbers: std::ops::Range<u32>,
@@ -208,7 +210,7 @@ mod tests {
         raised.unwrap().into_iter().filter(|raised| *raised).count()
     }
 
-    /// Posts what is due; returns what it said.
+    /// Posts what is due, and returns the texts.
     fn post_all(fixture: &Fixture) -> Vec<String> {
         let posted = fixture.db.write_blocking("post", |tx| {
             let due = due(tx, Channel::Keybase)?;

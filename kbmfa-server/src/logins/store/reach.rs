@@ -1,4 +1,4 @@
-//! The SQL of the chat's state: whether it is up, and who is a member of its team.
+//! The SQL of the chat's state: whether it is up, and who the members of its team are.
 
 use std::time::Duration;
 
@@ -6,14 +6,14 @@ use crate::clock::Time;
 use crate::db::{Error, Tx};
 use crate::policy::{Approver, Channel, Membership, Reach};
 
-/// A state that is older than this does not count: the server that posted asks is gone.
+/// Time for which a published state counts. If it is older, the server that posted asks is gone.
 pub const SAID_FOR: Duration = Duration::from_secs(30);
 
-/// Longest time from a server's start until the chat's state is known. A Keybase service of our own may take 25 s, and
-/// the lease of another server may have to expire before.
+/// Longest time from a server's start until the chat's state is known. Our own Keybase service may take 25 s,
+/// and before that the lease of another server may have to expire.
 const START_TIME: Duration = Duration::from_secs(45);
 
-/// A list of members counts for this long.
+/// Time for which a list of members counts.
 const MEMBERS_FOR: Duration = Duration::from_secs(180);
 
 /// Records the chat's state. True if it has changed.
@@ -74,7 +74,7 @@ pub fn why_down(tx: &Tx<'_>, chat: Channel) -> Result<Option<String>, Error> {
     })
 }
 
-/// Whether the chat is up, as a server that started then knows it.
+/// Whether the chat is up, as far as a server that started at `since` can know.
 ///
 /// # Errors
 /// What the database says.
@@ -86,7 +86,8 @@ pub(in crate::logins) fn reach(tx: &Tx<'_>, chat: Channel, since: Option<Time>) 
     })
 }
 
-/// True if this server has just started, and the chat's state was not recorded since.
+/// True if this server started at `since` and the chat's state was not recorded after that, until
+/// [`START_TIME`] has passed.
 ///
 /// # Errors
 /// What the database says.

@@ -1,4 +1,4 @@
-//! Which account a login is judged by: the one that the machine resolved, never its spelling.
+//! By which account a login is judged: the one that the machine resolved, not its spelling.
 
 use kbmfa_proto::account::LocalCaller;
 use kbmfa_proto::names::UserName;
@@ -10,12 +10,12 @@ fn name(text: &str) -> UserName {
     text.parse().unwrap()
 }
 
-/// alice, whose name was typed so.
+/// A login of alice, with her name typed like this.
 fn spelled(connection: u16, typed: &str) -> OpenLogin {
     OpenLogin { typed: Some(name(typed)), ..alice(connection) }
 }
 
-/// The same person's login by su to an account, started by another.
+/// A login by su to an account, called by another account.
 fn su(connection: u16, user: &str, by: &str) -> OpenLogin {
     let caller = Some(LocalCaller { uid: 1001, user: Some(name(by)), ..LocalCaller::default() });
     OpenLogin { user: name(user), service: "su".into(), caller, ..alice(connection) }

@@ -1,4 +1,4 @@
-//! Whose answer counts, and what policy says when it comes.
+//! Whose answer counts, and how policy judges a login when an answer comes.
 
 use super::*;
 

@@ -1,4 +1,4 @@
-//! Whatever happens in whatever order: one decision, one ask, a whole record.
+//! Random inputs in random order: each login still has one decision, one ask, and all its audit events.
 
 use super::*;
 

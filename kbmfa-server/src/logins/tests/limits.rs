@@ -1,4 +1,4 @@
-//! How much is too much.
+//! Limits on pending logins, asks and notices, and what counts toward each.
 
 use kbmfa_proto::machine::Host;
 use kbmfa_proto::names::HostHash;
@@ -65,7 +65,7 @@ fn too_many_asks_in_a_minute_are_refused_and_people_are_told_once() {
     check(&world.open(10, alice(10)).unwrap(), WireState::Pending, None);
 }
 
-/// alice, from this address.
+/// A login of alice from this address.
 fn from(address: &str, connection: u16) -> OpenLogin {
     let client = (address.parse::<IpAddr>().unwrap(), 50_000).into();
     let ssh = SshConnection { client, server: ([192, 0, 2, 1], 22).into() };
@@ -143,7 +143,7 @@ fn what_was_asked_and_denied_while_the_clock_was_ahead_holds_nobody_up_when_it_i
     check(&world.open(3, alice(3)).unwrap(), WireState::Denied, Some("too-many-asks"));
 }
 
-/// alice from the same address at another machine.
+/// Has the world's later logins come from another machine.
 fn at_another(world: &mut World, machine: &'static str) {
     world.caller = enter_machine(&world.fixture, machine);
 }

@@ -1,10 +1,10 @@
-//! What it costs to look back, in steps of SQLite's virtual machine: the same on every computer.
+//! The cost of look-backs, in steps of SQLite's virtual machine, which are the same on every computer.
 
 use super::*;
 use crate::db::steps;
 use crate::db::testing::sqlite_fixture;
 
-/// Rows that were there before, of each state.
+/// Number of existing rows of each state.
 const MANY: i64 = 20_000;
 
 /// Steps that one login takes, from its opening to its approval.
@@ -23,7 +23,8 @@ fn steps_of_a_login(world: &World, id: u8) -> i64 {
         .unwrap()
 }
 
-/// A login costs no more beside ended ones of the same account, address and connection: at `machine`, in these states.
+/// A login takes no more steps if many logins of the same account, address and connection have ended: at
+/// `machine`, in these states.
 fn costs_no_more_beside(machine: &'static str, states: [&'static str; 3]) {
     let mut world = World::of(sqlite_fixture());
     world.rules.cool_down = Duration::from_secs(30);

@@ -1,4 +1,5 @@
-//! What becomes of a login that is opened: once, again, by another, on a connection that was decided.
+//! Opening a login: for the first time, again, by another machine, and on a connection that was decided
+//! before.
 
 use super::*;
 

@@ -1,4 +1,4 @@
-//! Machines and servers that go away, and what they come back to.
+//! Machines and servers that go away, and the state of logins when they come back.
 
 use super::*;
 
@@ -7,7 +7,7 @@ fn a_machine_that_falls_silent_is_given_up_and_one_whose_poll_is_held_is_not() {
     let world = World::new();
     world.open(1, alice(1)).unwrap();
     world.open(2, alice(2)).unwrap();
-    // The opening tells of the machine for the longest poll that may follow, and the grace.
+    // Opening a login proves that the machine is alive for the longest poll that may follow, and the grace.
     world.pass(44);
     world.sweep();
     check(&world.poll(2, 25), WireState::Pending, None);
