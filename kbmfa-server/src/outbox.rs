@@ -1,8 +1,8 @@
-//! Posts asks and notices to the chat, reads the answers, and edits each ask into the verdict. One server at a time does
-//! this, by a lease; what it leaves undone, the next one finds in the database.
+//! Posts asks and notices to the chat, reads the answers, and edits each ask into the decision. One server at
+//! a time does this, by a lease. What it leaves undone, the next one finds in the database.
 //!
-//! Single-threaded. Each round rechecks all messages with events, then handles one post, one recheck, one edit and one notice,
-//! so that no backlog and no failing item starves the others.
+//! Single-threaded. Each round rechecks all messages with events, and then handles one post, one recheck, one
+//! edit and one notice, so that no backlog and no failing item starves the others.
 
 mod ask_text;
 mod backoff;
@@ -37,7 +37,8 @@ use backoff::Backoff;
 use lease_token::LeaseToken;
 use relay_monitor::RelayMonitor;
 
-/// Interval at which the worker looks for due work if nothing wakes it, and after which it retries a failed step.
+/// Interval at which the worker looks for due work if nothing wakes it. A failed step is retried after it,
+/// too.
 const INTERVAL: Duration = Duration::from_secs(2);
 
 /// Longest time for one call to the chat. The monitor renews the lease meanwhile.
@@ -49,18 +50,19 @@ pub const BOUND: Duration = Duration::from_secs(45);
 /// Longest time for one round of the monitor: three transactions that each wait for a lock.
 const MONITOR_BOUND: Duration = Duration::from_secs(20);
 
-/// Answers that were read longer ago than this decide nothing and are read again.
+/// Maximum age of answers that decide something. Older ones are read again.
 const ANSWERS_FOR: Duration = Duration::from_secs(25);
 
-/// Longest pause before posting an ask or reading answers is retried: people wait for these.
+/// Longest pause before posting an ask or reading answers is retried. People wait for these.
 const URGENT_PAUSE_MAX: Duration = Duration::from_secs(4);
 /// Longest pause before any other step is retried.
 const PAUSE_MAX: Duration = Duration::from_secs(60);
 
-/// Number of failures after which editing a message is abandoned, if its login ended long ago ([`ABANDON_AFTER`]).
+/// Number of failed edits after which a message is abandoned, if its login ended long ago
+/// ([`ABANDON_AFTER`]).
 const GIVE_UP_AFTER: u32 = 5;
 
-/// Time after the end of a login from which editing its message may be abandoned.
+/// Time after the end of a login before its message may be abandoned.
 const ABANDON_AFTER: Duration = Duration::from_secs(600);
 
 /// Runs until the process ends.
@@ -105,26 +107,26 @@ impl Item {
         }
     }
 
-    /// All messages on which people may have answered, the ask's own first.
+    /// All messages on which people may have answered. The ask's own comes first.
     fn messages(&self) -> Vec<Message> {
         let own = self.ask.message.iter().map(|message| Message(message.clone()));
         own.chain(self.copies.iter().cloned()).collect()
     }
 }
 
-/// Does due work, one step at a time. Before each call to the chat it checks that it still holds the lease, so that two
-/// servers never post the same.
+/// Does due work, one step at a time. Before each call to the chat it checks that it still holds the lease,
+/// so that two servers never post the same ask.
 struct Worker<'a, C> {
     logins: &'a Logins,
     chat: &'a C,
     token: &'a LeaseToken,
     /// Messages with an event: people may have answered on them.
     changed: BTreeSet<String>,
-    /// Posted messages that are still to be rechecked, because an event may have been lost.
+    /// Posted messages that are still to be rechecked after an event may have been lost.
     standing: VecDeque<String>,
     /// True if an event may have been lost since `standing` was filled.
     recheck_all: bool,
-    /// Asks that this worker tried to send and whose result is not recorded.
+    /// Asks that this worker has tried to send, and whose result is not recorded.
     tried: HashSet<String>,
     /// Backoff of posting asks and reading answers.
     urgent: Backoff,
@@ -160,14 +162,14 @@ impl<C: Chat> Worker<'_, C> {
         }
     }
 
-    /// Does all work that can be done now: events first, then one step of each kind in turn. While the chat is down, answers may be
-    /// readable although nothing can be posted.
+    /// Does all work that can be done now: events first, then one step of each kind in turn. While the chat
+    /// is down it may be possible to read answers, although nothing can be posted.
     async fn round(&mut self) -> Result<(), Failure> {
         loop {
             let state = self.chat.state();
             let is_up = state == channels::State::Up;
             if is_up && !self.was_up {
-                // Retry at once what failed before.
+                // What failed while the chat was down is retried at once.
                 (self.urgent, self.backoff) = (Backoff::new(URGENT_PAUSE_MAX), Backoff::new(PAUSE_MAX));
             }
             self.was_up = is_up;
@@ -186,7 +188,7 @@ impl<C: Chat> Worker<'_, C> {
         }
     }
 
-    /// Rechecks the messages with events. A message whose recheck fails is kept for a retry.
+    /// Rechecks the messages with events. If a recheck fails, its message is kept for a retry.
     async fn recheck_changed(&mut self) -> Result<(), Failure> {
         while let Some(event) = self.chat.try_next_event() {
             self.note_event(event);
@@ -226,7 +228,7 @@ impl<C: Chat> Worker<'_, C> {
         note(&mut self.urgent, (message, &what), self.logins.db().now(), settled)
     }
 
-    /// Posts one ask, or edits one into the verdict; false if none is due.
+    /// Posts one ask, or edits one into the decision; false if none is due.
     async fn handle_one_ask(&mut self, which: asks::Due) -> Result<bool, Failure> {
         let (chat, now) = (self.chat.channel(), self.logins.db().now());
         let due = self.logins.db().read(move |tx| Ok::<_, Error>(asks::due(tx, chat, which)?)).await?;
@@ -283,7 +285,8 @@ impl<C: Chat> Worker<'_, C> {
         item.posting(self.chat.how_to_answer())
     }
 
-    /// Reads the answers on all messages of an ask. If they would approve, reads them again from the chat's server.
+    /// Reads the answers on all messages of an ask. If they would approve the login, reads them again,
+    /// confirmed by the chat's server.
     async fn answers(&self, item: &Item) -> Result<Answers, Failure> {
         let (posting, messages) = (self.posting(item), item.messages());
         let answers = self.call(self.chat.answers(&posting, &messages)).await?;
@@ -295,7 +298,8 @@ impl<C: Chat> Worker<'_, C> {
         Ok(answers)
     }
 
-    /// Applies the answers on an ask's messages. If its login has ended, people whose answers came late are notified.
+    /// Applies the answers on an ask's messages. If its login has ended, the authors of late answers are
+    /// notified.
     async fn apply_answers(&self, mut item: Item) -> Result<(), Failure> {
         if item.ask.sends > 1 && item.login.life.state == State::Pending {
             self.find_copies(&mut item).await?;
@@ -323,7 +327,7 @@ impl<C: Chat> Worker<'_, C> {
         Ok(())
     }
 
-    /// Edits the ask's messages into the verdict, and closes the ask.
+    /// Edits the ask's messages into the decision, and closes the ask.
     async fn end(&self, item: &Item) -> Result<(), Failure> {
         let posting = &self.posting(item);
         let message = match &item.ask.message {
@@ -346,13 +350,13 @@ impl<C: Chat> Worker<'_, C> {
         self.logins.db().now().since(ended) > ABANDON_AFTER
     }
 
-    /// Abandons a message that cannot be edited. The login has ended; only the chat does not show it.
+    /// Abandons a message that cannot be edited. The login has ended, but the chat does not show it.
     async fn abandon(&self, item: &Item, why: &Failure) -> Result<(), Failure> {
         let (ask, why) = (item.ask.clone(), why.to_string());
         self.write("ask.abandoned", move |tx| usecase::abandon(tx, &ask, &why)).await
     }
 
-    /// Calls the chat, with a time limit, and only while the lease is held.
+    /// Calls the chat within a time limit, if the lease is held.
     async fn call<T>(&self, call: impl Future<Output = Result<T, channels::Error>>) -> Result<T, Failure> {
         self.progress.round().await;
         if !self.token.is_held().await.map_err(Error::from)? {
@@ -370,7 +374,7 @@ impl<C: Chat> Worker<'_, C> {
     }
 }
 
-/// Records the result of a step in the backoff, and logs a first failure. True if the step succeeded.
+/// Records the result of a step in the backoff. Logs an item's first failure. True if the step succeeded.
 fn note(
     backoff: &mut Backoff,
     (id, what): (&str, &str),

@@ -1,4 +1,4 @@
-//! Texts of an ask in a chat: the ask, a copy of it, and the verdict. Names are quoted.
+//! Texts of an ask in a chat: the ask itself, a copy of it, and the decision. Names are quoted.
 
 use kbmfa_proto::names::PoolName;
 use std::fmt::Write as _;
@@ -14,9 +14,9 @@ pub(super) struct AskFacts<'a> {
     pub(super) user: &'a str,
     /// The account as the person typed it, if that differs.
     pub(super) typed: Option<&'a str>,
-    /// The account that calls su or sudo.
+    /// The account that called su or sudo.
     pub(super) caller: Option<&'a str>,
-    /// The account that logged in first, if the caller is another.
+    /// The account that logged in first, if the caller is another one.
     pub(super) logged_in: Option<&'a str>,
     /// The machine's name.
     pub(super) machine: &'a str,
@@ -50,7 +50,7 @@ pub(super) struct VerdictFacts<'a> {
     pub(super) reason: Option<&'a str>,
     /// The person who decided.
     pub(super) by: Option<&'a str>,
-    /// Time from the opening to the decision.
+    /// Number and seal of the newest event about the login, shortened.
     pub(super) after: Duration,
     /// Number and seal of the newest event, shortened.
     pub(super) head: &'a str,
@@ -64,7 +64,7 @@ pub(super) fn ask(facts: &AskFacts<'_>) -> String {
     format!("Login {short}: {errand}. Answer within {window} s, until {until}: {how}.{console}")
 }
 
-/// The text into which an ask is edited at the end.
+/// The text into which an ask is edited when its login has ended.
 pub(super) fn verdict(facts: &AskFacts<'_>, end: &VerdictFacts<'_>) -> String {
     let by = end.by.map(|by| format!(" by {}", code(by))).unwrap_or_default();
     let reason =
@@ -74,7 +74,8 @@ pub(super) fn verdict(facts: &AskFacts<'_>, end: &VerdictFacts<'_>) -> String {
     format!("Login {short} was *{}*{reason}{by} after {after} s: {errand}. Audit log {head}", end.state)
 }
 
-/// The text of a second message about the same login. `sent_at` is the start of the last attempt to send the ask.
+/// The text of a copy, which is a second message about the same login. `sent_at` is the start of the last
+/// attempt to send the ask.
 pub(super) fn copy(short: &str, sent_at: Option<Time>) -> String {
     let short = code(short);
     let sent = sent_at.map(|at| format!(", sent about {at}")).unwrap_or_default();
@@ -83,7 +84,7 @@ pub(super) fn copy(short: &str, sent_at: Option<Time>) -> String {
     )
 }
 
-/// The person, the machine and the source.
+/// Who, on which machine, and from which source.
 fn errand(facts: &AskFacts<'_>, wants: &str) -> String {
     let AskFacts {
         user, typed, caller, logged_in, machine, pools, service, source, key, certificate, ..

@@ -1,4 +1,4 @@
-//! Exponential backoff per item, so that failing items do not delay the others.
+//! Exponential backoff for each item, so that items that fail do not delay the others.
 
 use std::collections::HashMap;
 use std::time::Duration;
@@ -8,10 +8,10 @@ use crate::clock::Time;
 /// First pause; each failure doubles it.
 const PAUSE_MIN: Duration = Duration::from_secs(1);
 
-/// Maximum number of remembered items. Beyond it all are forgotten, and retried at once.
+/// Maximum number of items that are remembered. Beyond it all are forgotten, and retried at once.
 const FAILURES_MAX: usize = 10_000;
 
-/// See the module.
+/// The failures of each item, and when it may be tried again.
 pub(super) struct Backoff {
     failed: HashMap<String, (u32, Time)>,
     pause_max: Duration,

@@ -1,5 +1,6 @@
-//! Asks that were posted more than once: the reply to the first post was lost, or its server died, and it arrived after the
-//! second post. Answers on every message count. The further messages (copies) are edited to point to the first.
+//! Asks that were posted more than once. It happens if the reply to the first post was lost, or its server
+//! died, and the first message arrived after the second post. Answers on every message count. All messages
+//! but one (the copies) are edited to point to that one.
 
 use super::{Error, Failure, Item, Worker, asks, item, messages, note};
 use crate::channels::{Chat, Message};
@@ -7,14 +8,14 @@ use crate::logins::state::State;
 use crate::usecases::chat as usecase;
 
 impl<C: Chat> Worker<'_, C> {
-    /// Handles an event on an unknown message: it may be a post whose reply was lost.
+    /// Handles an event on an unknown message, which may be a post whose reply was lost.
     pub(super) async fn identify_message(&self, message: &str) -> Result<(), Failure> {
         let message = Message(message.to_owned());
         let Some(mark) = self.call(self.chat.identify(&message)).await? else { return Ok(()) };
         let chat = self.chat.channel();
         let found = self.logins.db().read(move |tx| item(tx, asks::beginning(tx, chat, &mark)?)).await?;
         let Some(item) = found else { return Ok(()) };
-        // The ask may be closed already: then no other step would edit this message into the verdict.
+        // The ask may be closed already, and then no other step would edit this message into the decision.
         if item.ask.message.is_none() && item.login.life.state == State::Pending {
             self.record_post(&item.ask, &message).await?;
         } else {
@@ -38,7 +39,7 @@ impl<C: Chat> Worker<'_, C> {
         Ok(())
     }
 
-    /// Records those messages of an ask that are neither its own nor known copies.
+    /// Records messages of an ask as copies, if they are neither its own message nor known copies.
     pub(super) async fn record_copies(
         &self,
         item: &Item,
@@ -58,7 +59,7 @@ impl<C: Chat> Worker<'_, C> {
         .await
     }
 
-    /// Edits one copy, so that it points to the ask or has the verdict; false if none is due.
+    /// Edits one copy, so that it points to the ask or shows the decision; false if none is due.
     pub(super) async fn edit_one_copy(&mut self) -> Result<bool, Failure> {
         let (chat, now) = (self.chat.channel(), self.logins.db().now());
         let found = self.logins.db().read(move |tx| Ok::<_, Error>(asks::found_copies(tx, chat)?)).await?;

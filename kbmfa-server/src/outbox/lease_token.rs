@@ -1,5 +1,5 @@
-//! Caches for a moment whether this process holds the outbox's lease. The monitor renews it each second, so the worker needs no
-//! write transaction before each call to the chat.
+//! Remembers for a moment that this process holds the outbox's lease. The monitor renews the lease each
+//! second, so the worker needs no write transaction before each call to the chat.
 
 use std::time::Duration;
 
@@ -8,19 +8,19 @@ use crate::clock::Time;
 use crate::db::{Db, Error, lease};
 use crate::shared::Shared;
 
-/// Time for which a renewal is trusted. The lease lasts at least 5 s after it ([`lease::LEAST`]), so a call to the chat begins with
-/// half of that left.
+/// Time for which a renewal is trusted. The lease lasts at least 5 s after a renewal ([`lease::LEAST`]), so
+/// half of that is left when a call to the chat begins.
 const GOOD_FOR: Duration = Duration::from_millis(2_500);
 
-/// See the module.
+/// The lease, as this process last saw it.
 pub(super) struct LeaseToken {
     db: Db,
     holder: lease::Holder,
     held: Shared<Option<Held>>,
 }
 
-/// Since when this process has held the lease without a break, and the time of the last renewal. Uses the lease's own clock, which
-/// goes on while a computer sleeps.
+/// Since when this process has held the lease without a break, and the time of the last renewal. Both are by
+/// the lease's own clock, which goes on while a computer sleeps.
 #[derive(Debug, Clone, Copy)]
 struct Held {
     since: Time,
@@ -45,7 +45,7 @@ impl LeaseToken {
         Ok(is_held)
     }
 
-    /// True if this process holds the lease; asks the database only if the last renewal is too old.
+    /// True if this process holds the lease. Uses the database only if the last renewal is too old.
     pub(super) async fn is_held(&self) -> Result<bool, Error> {
         let now = self.db.now();
         match self.held.get() {
@@ -54,7 +54,7 @@ impl LeaseToken {
         }
     }
 
-    /// Since when no other process can have held the lease; `None` if this one does not hold it.
+    /// Since when no other process can have held the lease; `None` if this process does not hold it.
     pub(super) fn held_since(&self) -> Option<Time> {
         self.held.get().map(|held| held.since)
     }
@@ -65,12 +65,13 @@ impl LeaseToken {
     }
 }
 
-/// True if the lease cannot have ended between two successful renewals: it lasts at least [`lease::LEAST`] after each.
+/// True if the lease cannot have ended between two successful renewals, because it lasts at least
+/// [`lease::LEAST`] after each.
 fn is_unbroken(seen_at: Time, asked_at: Time) -> bool {
     seen_at <= asked_at && asked_at.since(seen_at) < lease::LEAST
 }
 
-/// False for a renewal in the future, which was made before the clock was set back.
+/// True if a renewal is recent. A renewal in the future is not: it was made before the clock was set back.
 fn is_good(at: Time, now: Time) -> bool {
     at <= now && now.since(at) < GOOD_FOR
 }

@@ -1,4 +1,4 @@
-//! Builds the texts of an ask from its login.
+//! Builds the texts for an ask from its login.
 
 use kbmfa_proto::account::LocalCaller;
 use kbmfa_proto::names::{PoolName, UserName};
@@ -10,12 +10,13 @@ use crate::logins::store::asks::Ask;
 use crate::logins::store::{self, Login};
 use crate::long_poll::Logins;
 
-/// The ask; `how` people answer in the chat, and whether they may also answer at the console.
+/// The text of the ask. It says `how` people answer in the chat, and whether they may also answer at the
+/// console.
 pub(super) fn ask(login: &Login, pools: &[PoolName], how: &str, console: bool) -> String {
     ask_text::ask(&AskFacts { how, console, ..facts(login, pools) })
 }
 
-/// The copy of an ask while its login is pending.
+/// The text of a copy while the login is pending.
 pub(super) fn copy(login: &Login, ask: &Ask) -> String {
     ask_text::copy(login.id.short(), ask.sent_at)
 }
@@ -41,7 +42,7 @@ fn facts<'a>(login: &'a Login, pools: &'a [PoolName]) -> AskFacts<'a> {
     }
 }
 
-/// The verdict, with number and seal of the newest event about the login.
+/// The text of the decision, with number and seal of the newest event about the login.
 pub(super) async fn verdict(logins: &Logins, login: &Login, pools: &[PoolName]) -> Result<String, Error> {
     let id = login.id.clone();
     let event = logins.db().read(move |tx| Ok::<_, Error>(store::last_event(tx, &id)?)).await?;

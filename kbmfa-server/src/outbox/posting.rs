@@ -1,4 +1,4 @@
-//! Posts an ask once: if an earlier attempt may have succeeded, looks for its message first.
+//! Posts an ask once. If an earlier attempt may have succeeded, it looks for the message first.
 
 use super::{Ask, Failure, Item, Worker};
 use crate::channels::{self, Chat, Message};
@@ -19,7 +19,7 @@ impl<C: Chat> Worker<'_, C> {
         let message = match self.call(self.chat.post(&self.posting(item))).await {
             Ok(message) => message,
             Err(error) => {
-                // The post may have succeeded, unless the call was not made.
+                // The post may have succeeded, unless the call was never made.
                 if is_untried && matches!(error, Failure::Chat(_) | Failure::TooSlow) {
                     self.record_sending(&item.ask).await?;
                 }
@@ -32,22 +32,23 @@ impl<C: Chat> Worker<'_, C> {
         self.call(self.chat.add_buttons(&message)).await
     }
 
-    /// Records an attempt, so that after a crash the next process knows that the ask may be posted.
+    /// Records an attempt before it is made, so that after a crash the next process knows that the ask may be
+    /// posted.
     async fn record_sending(&self, ask: &Ask) -> Result<(), Failure> {
         let ask = ask.clone();
         self.write("ask.sending", move |tx| usecase::sending(tx, &ask)).await
     }
 
-    /// True if the ask cannot be posted yet: the only recorded attempt is the one from the login's opening, and since then this process has
-    /// held the lease and has not tried.
+    /// True if the ask cannot be posted yet: its only recorded attempt is the one that the opening of the
+    /// login recorded in advance, and this process has held the lease since then and has not tried.
     fn is_untried(&self, ask: &Ask) -> bool {
         let noted_at_opening = ask.sends == 1 && ask.sent_at == Some(ask.asked_at);
         let was_ours = self.token.held_since().is_some_and(|since| since <= ask.asked_at);
         noted_at_opening && was_ours && !self.tried.contains(&ask.id)
     }
 
-    /// Finds and records the message of an ask whose earlier attempt may have succeeded: its process died, or the reply was lost.
-    /// An error as long as the message may still arrive.
+    /// Finds and records the message of an ask whose earlier attempt may have succeeded, because its process
+    /// died or the reply was lost. Returns an error as long as the message may still arrive.
     pub(super) async fn find(&self, item: &Item) -> Result<Option<Message>, Failure> {
         let Some(sent_at) = item.ask.sent_at.filter(|_| !self.is_untried(&item.ask)) else { return Ok(None) };
         let found = self.call(self.chat.find(&self.posting(item))).await?;

@@ -1,5 +1,5 @@
-//! Publishes the chat's health to `relay_state`, renews the outbox lease and posts the audit head daily. A separate task, so
-//! that a slow call to the chat does not make the chat look dead.
+//! Publishes the chat's state to `relay_state`, renews the outbox's lease, and posts the audit log's head
+//! daily. It is a separate task, so that a slow call to the chat does not make the chat look dead.
 
 use std::time::Duration;
 
@@ -12,18 +12,19 @@ use crate::long_poll::Logins;
 use crate::progress::Progress;
 use crate::usecases::chat as usecase;
 
-/// Interval of the checks. The lease lasts longer.
+/// Interval of its rounds. The lease lasts longer.
 const INTERVAL: Duration = Duration::from_secs(1);
 
-/// Interval at which an unchanged state is published again; shorter than `reach::SAID_FOR`.
+/// Interval at which an unchanged state is published again. Shorter than `reach::SAID_FOR`, after which it
+/// would no longer count.
 const SAY_AGAIN: Duration = Duration::from_secs(10);
 
-/// Interval between two posts of the audit log's head ..
+/// Interval between two posts of the audit log's head.
 const TELL_HEAD: Duration = Duration::from_secs(24 * 60 * 60);
-/// .. and between two checks whether one is due.
+/// Interval between two checks whether a post of the head is due.
 const LOOK_AT_HEAD: Duration = Duration::from_secs(600);
 
-/// See the module.
+/// The monitor of one chat.
 pub(super) struct RelayMonitor<'a, C> {
     pub(super) logins: &'a Logins,
     pub(super) chat: &'a C,
@@ -80,7 +81,7 @@ impl<C: Chat> RelayMonitor<'_, C> {
         });
         write.await?;
         if before.is_none_or(|(was, _)| *was != why_down) {
-            // Work may have gathered meanwhile.
+            // Work may have become due while the chat was down.
             self.logins.notify_outbox();
         }
         published.state = Some((why_down, now));

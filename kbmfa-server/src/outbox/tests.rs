@@ -1,4 +1,5 @@
-//! How many write transactions a login takes, for each way in which it can end: with the outbox, a chat and a machine that waits.
+//! Counts the write transactions of a login, for each way in which it can end: with the outbox, a chat, and a
+//! machine that waits.
 
 use kbmfa_proto::login::{LoginReply, State as WireState};
 use std::sync::Arc;
@@ -19,17 +20,18 @@ use crate::serve::sweep;
 use crate::shared::Shared;
 use crate::usecases::testing::{joined, rules};
 
-/// What is written whether or not anybody logs in: the monitor's part, with the daily head of the audit log.
+/// Transactions that happen even if nobody logs in: those of the monitor, including the daily head of the
+/// audit log.
 const BESIDES: [&str; 5] = ["outbox.lease", "relay.state", "head.told", "notice.posted", "test"];
 
-/// Long enough for anything here on a busy computer.
+/// Longest wait: more than enough on a busy computer.
 const PATIENCE: Duration = Duration::from_secs(20);
 
 /// A chat in which one person answers at once, or nobody.
 #[derive(Clone)]
 struct OneAnswer {
     answer: Option<Answer>,
-    /// Fails the first so many posts, of which nobody knows whether they arrived.
+    /// Number of posts that are still to fail without telling whether the message arrived.
     failing: Arc<Shared<u32>>,
     arrived: Arc<Shared<Vec<String>>>,
     events: Arc<Shared<Vec<Message>>>,
@@ -128,7 +130,7 @@ impl Chat for OneAnswer {
     }
 }
 
-/// A server on a database of its own, whose outbox runs if it has a chat, and a machine.
+/// A server on a database of its own, with a machine. Its outbox runs if it has a chat.
 struct Bed {
     fixture: Fixture,
     logins: Logins,
@@ -154,7 +156,7 @@ impl Bed {
         Self { fixture, logins, web1, broken: Shared::new(broken), _closing: closing }
     }
 
-    /// Lets the outbox run beside the story, once it has its lease. Returns what was written.
+    /// Runs the outbox and, once that has its lease, the story. Returns the names of the transactions.
     fn run(
         &self,
         chat: OneAnswer,
@@ -179,7 +181,7 @@ impl Bed {
         written
     }
 
-    /// Waits until a transaction of this name is among those that were written, and gathers their names.
+    /// Waits until a transaction of this name was written. Adds all names to `written`.
     async fn until(&self, name: &str, written: &mut Vec<&'static str>) {
         let seen = async {
             while !written.contains(&name) {
@@ -203,7 +205,7 @@ impl Bed {
     }
 }
 
-/// A login in Keybase that somebody answers while the machine's first poll is held.
+/// The transactions of a login in Keybase that somebody answers while the machine's first poll is held.
 fn answered(answer: Answer, expected: WireState) -> Vec<&'static str> {
     let bed = Bed::new(Some(Channel::Keybase));
     bed.run(OneAnswer::new(Some(answer)), async |bed, written| {
@@ -345,7 +347,7 @@ fn a_post_whose_reply_is_lost_is_looked_for_and_not_posted_again() {
 fn an_ask_of_another_servers_login_is_looked_for_before_it_is_posted() {
     let bed = Bed::new(Some(Channel::Keybase));
     let chat = OneAnswer::new(None);
-    // It was posted by whoever held the lease when the login was opened, and who died before writing that down.
+    // The server that held the lease at the opening posted the ask, and died before it could record that.
     bed.logins.set_carries_asks(true);
     block_on(async { drop(bed.open().await) });
     let ask = bed.fixture.db.read_blocking(|tx| asks::of(tx, &login_id(1))).unwrap().remove(0);

@@ -1,4 +1,4 @@
-//! People who may answer, such as `console:root` or `keybase:alice`.
+//! People who may answer asks, such as `console:root` or `keybase:alice`.
 
 use kbmfa_proto::names::KeybaseName;
 use serde::Serialize;
@@ -21,7 +21,7 @@ pub struct Approver {
 pub struct BadApprover(String);
 
 impl Approver {
-    /// The person `name` at the console.
+    /// The person with this name at the console.
     ///
     /// # Errors
     /// [`BadApprover`] if the name is empty or has blanks or invisible characters.
@@ -29,7 +29,7 @@ impl Approver {
         format!("console:{name}").parse()
     }
 
-    /// The person's name there.
+    /// The person's name in the channel.
     pub fn name(&self) -> &str {
         &self.name
     }
@@ -39,12 +39,12 @@ impl Approver {
         self.channel == channel.as_str()
     }
 
-    /// The person of this name in Keybase.
+    /// The person with this name in Keybase.
     pub fn keybase(name: &KeybaseName) -> Self {
         Self { channel: "keybase".to_owned(), name: name.to_string() }
     }
 
-    /// The name of the channel, which may be one that this server does not have.
+    /// Name of the channel. This server may not have that channel.
     pub fn channel(&self) -> &str {
         &self.channel
     }
@@ -57,7 +57,7 @@ impl FromStr for Approver {
         let (channel, name) = text.split_once(':').ok_or_else(bad)?;
         let plain = |c: char| !c.is_whitespace() && c != ',' && !kbmfa_proto::text::is_invisible(c);
         let channel_fits = !channel.is_empty() && channel.chars().all(|c| c.is_ascii_lowercase());
-        // A name that no Keybase account can have would never match.
+        // A name that no Keybase account can have would never match anybody.
         let name_fits = channel != "keybase" || name.parse::<KeybaseName>().is_ok();
         if channel_fits && name_fits && (1..=64).contains(&name.len()) && name.chars().all(plain) {
             Ok(Self { channel: channel.to_owned(), name: name.to_owned() })
@@ -91,7 +91,7 @@ pub enum Approvers {
 }
 
 impl fmt::Display for Approvers {
-    /// `anyone`, `not-self`, or the people with commas between them; reads back with `parse`.
+    /// `anyone`, `not-self`, or the people separated by commas. `parse` reads it back.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Anyone => f.write_str("anyone"),

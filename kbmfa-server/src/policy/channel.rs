@@ -1,14 +1,15 @@
-//! Channels: from where people answer. Policy names them; what a chat does beyond that is `channels::Chat`.
+//! Channels, from which people answer. Policy knows them by name; `channels::Chat` is what a chat can do.
 
 use serde::Serialize;
 use std::fmt;
 use std::str::FromStr;
 
-/// From where people answer.
+/// A channel from which people answer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Channel {
-    /// The server itself: `kbmfa-server login approve|deny`. It always works, and nothing is posted there.
+    /// The server's own command line: `kbmfa-server login approve|deny`. It always works, and nothing is
+    /// posted there.
     Console,
     /// Keybase, a chat.
     Keybase,

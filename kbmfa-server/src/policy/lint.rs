@@ -1,4 +1,5 @@
-//! Faults of a policy whose keys are all valid: rules that never apply, and approvers who can never answer. Pure.
+//! Finds faults in a policy whose keys are all valid: rules that never apply, and approvers who can never
+//! answer. Pure.
 
 use kbmfa_proto::names::{MachineName, PoolName};
 
@@ -13,7 +14,7 @@ pub struct Known {
     pub pools: Vec<PoolName>,
 }
 
-/// One sentence per fault, with its line if it is in a rule.
+/// One sentence for each fault. It begins with the line if the fault is in a rule.
 pub fn lint(settings: &Settings, known: &Known) -> Vec<String> {
     let mut faults = approver_faults("[policy]", &settings.default);
     for (n, rule) in settings.rules.iter().enumerate() {
@@ -33,7 +34,7 @@ pub fn lint(settings: &Settings, known: &Known) -> Vec<String> {
     faults
 }
 
-/// Names of pools and machines that do not exist.
+/// Names of pools and machines in a rule that do not exist.
 fn unknown_names(rule: &Rule, known: &Known) -> Vec<String> {
     let pools = rule.scope.pools.iter().filter(|pool| !known.pools.contains(pool));
     let machines = rule.scope.machines.iter().filter(|machine| !known.machines.contains(machine));

@@ -1,4 +1,5 @@
-//! The policy: pure functions that judge a login by its facts. No clock, no database, no async.
+//! The policy: pure functions that judge a login by its facts. They use no clock and no database, and are not
+//! async.
 
 mod approver;
 mod channel;
@@ -27,9 +28,9 @@ pub struct Settings {
     pub require_member: bool,
 }
 
-/// Limits on pending logins and asks. Limits per user also count per source address, so that a stolen key cannot lock
-/// its owner out, and per machine, so that a stolen machine credential, which can claim any user and address, uses up the limits
-/// of that machine only.
+/// Limits on pending logins and asks. Limits per user are also per source address, so that somebody with a
+/// stolen key cannot lock its owner out. They are also per machine: a stolen machine credential can claim any
+/// user and address, and so it uses up the limits of that machine only.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Limits {
     /// Maximum number of pending logins of one user from one address to one machine.
@@ -40,8 +41,8 @@ pub struct Limits {
     pub asks_per_user: u64,
     /// Maximum number of asks per minute for one machine.
     pub asks_per_machine: u64,
-    /// Maximum number of asks per minute for one user from one address to all machines. Several times `asks_per_user`, because
-    /// one machine can use up that many.
+    /// Maximum number of asks per minute for one user from one address to all machines. It is several times
+    /// `asks_per_user`, because one machine can use up `asks_per_user` alone.
     pub asks_per_user_everywhere: u64,
 }
 
@@ -63,7 +64,7 @@ pub struct Counts {
 /// The facts about a login at the time it is judged.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Facts {
-    /// The account, the machine and the way in, which rules match.
+    /// The part of the login that rules match.
     pub subject: Subject,
     /// The person who owns the Unix account.
     pub person: Person,
@@ -95,8 +96,8 @@ pub enum Person {
 }
 
 impl Person {
-    /// Combines several people into one: a suspended or removed one blocks the login, and under `not-self` none of them may
-    /// approve it.
+    /// Combines several people into one. If one of them is suspended or removed, the login is blocked. Under
+    /// `not-self` none of them may approve it.
     pub fn of_all(people: impl IntoIterator<Item = Self>) -> Self {
         people.into_iter().fold(Self::Unknown, |all, one| match (all, one) {
             (Self::Suspended, _) | (_, Self::Suspended) => Self::Suspended,
@@ -122,7 +123,7 @@ pub enum Membership {
 }
 
 impl Membership {
-    /// Combines two people, both of whom have to be members.
+    /// Combines two people. Both must be members.
     #[must_use]
     pub fn and(self, other: Self) -> Self {
         match (self, other) {
@@ -136,11 +137,11 @@ impl Membership {
 /// Whether the chat reaches people.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Reach {
-    /// It does, or there is no chat.
+    /// People can be reached, or there is no chat.
     Up,
     /// The server has just started and does not know yet. New logins are asked about once the chat is up.
     Starting,
-    /// It does not.
+    /// People cannot be reached.
     Down,
 }
 
@@ -166,7 +167,8 @@ pub enum Verdict {
     Allow(Grounds),
     /// Ask, on these terms.
     Ask(Terms),
-    /// Ask nobody and stay pending until the window ends, so that the answer does not reveal that the account does not exist.
+    /// Ask nobody, and stay pending until the window ends. So the outcome does not reveal that the account
+    /// does not exist.
     Stall,
     /// End a dry run here.
     DryRun,
@@ -228,7 +230,7 @@ pub enum Refusal {
     TooManyPending,
     /// Too many asks in the last minute.
     TooManyAsks,
-    /// The employee is no member of the chat's team, and must be.
+    /// The employee must be a member of the chat's team, and is not.
     NotAMember,
     /// Nobody can be asked: none of the rule's channels works.
     RelayDown,
@@ -237,7 +239,7 @@ pub enum Refusal {
 }
 
 impl Refusal {
-    /// The stable code of docs/protocol.md.
+    /// The stable code, which docs/protocol.md lists.
     pub fn code(self) -> &'static str {
         match self {
             Self::Suspended => "suspended",
@@ -258,10 +260,11 @@ impl Refusal {
     }
 }
 
-/// Judges one login. The order matters: first people who may not log in at all, then earlier decisions, then limits, then the
-/// rules in their order, then the default.
+/// Judges one login. The order matters: people who may not log in at all, then earlier decisions, then
+/// limits, then the rules in their order, then the default.
 ///
-/// A dry run is denied like a login, so that it shows what would happen to one; all else about it ends in [`Verdict::DryRun`].
+/// A dry run is denied where a login would be denied, so that it shows what would happen to a login.
+/// Otherwise it ends in [`Verdict::DryRun`].
 pub fn judge(settings: &Settings, facts: &Facts) -> Verdict {
     match judge_login(settings, facts) {
         Verdict::Allow(_) if is_membership_awaited(settings, facts) => Verdict::Refuse(Refusal::RelayDown),
@@ -298,7 +301,7 @@ pub fn matching_rule<'a>(settings: &'a Settings, login: &Subject) -> Option<&'a 
     settings.rules.iter().find(|rule| rule.fits(login).is_ok())
 }
 
-/// The terms that apply to a login, also if policy decides it without asking.
+/// The terms that apply to a login, even if policy decides it without asking.
 pub fn terms_for<'a>(settings: &'a Settings, login: &Subject) -> &'a Terms {
     match matching_rule(settings, login).map(|rule| &rule.says) {
         Some(Says::Ask(terms)) => terms,
@@ -306,13 +309,13 @@ pub fn terms_for<'a>(settings: &'a Settings, login: &Subject) -> &'a Terms {
     }
 }
 
-/// True if `who` may answer on these terms; `behind` is the person whose login it is.
+/// True if `who` may answer on these terms. `behind` is the person whose login it is.
 pub fn may_answer(terms: &Terms, behind: &Person, who: &Approver) -> bool {
     terms.channels.iter().any(|channel| who.is_in(*channel)) && is_among(&terms.approvers, behind, who)
 }
 
-/// The channels in which people are asked now: those of the terms if one of them works, otherwise together with the working
-/// ones of `channels_when_down`. Empty if nobody can be asked.
+/// The channels in which people are asked now: those of the terms. If none of them works, those of
+/// `channels_when_down` that work are added. Empty if nobody can be asked.
 pub fn channels_now(terms: &Terms, chat: Reach) -> Vec<Channel> {
     let works = |channel: &Channel| *channel == Channel::Console || chat != Reach::Down;
     let mut channels = terms.channels.clone();
@@ -322,7 +325,7 @@ pub fn channels_now(terms: &Terms, chat: Reach) -> Vec<Channel> {
     if channels.iter().any(works) { channels } else { Vec::new() }
 }
 
-/// True if `who` is one of the approvers; `behind` is the person whose login it is.
+/// True if `who` is one of the approvers. `behind` is the person whose login it is.
 pub fn is_among(approvers: &Approvers, behind: &Person, who: &Approver) -> bool {
     match (approvers, behind) {
         (Approvers::Anyone, _) => true,
@@ -342,14 +345,14 @@ fn refused_outright(settings: &Settings, facts: &Facts) -> Option<Refusal> {
     .or_else(|| (facts.before == Before::Denied).then_some(Refusal::DeniedBefore))
 }
 
-/// Checks `require_member`. An account that belongs to no employee does not pass. While the chat is down there is no list of
-/// members: then `channels_when_down` takes over, or the login is denied.
+/// Checks `require_member`. An account that belongs to no employee does not pass. While the chat is down
+/// there is no list of members; then `channels_when_down` takes over, or the login is denied.
 fn missing_member(settings: &Settings, facts: &Facts) -> Option<Refusal> {
     match (&facts.person, facts.membership, facts.chat) {
         (Person::Unknown, _, _) => Some(Refusal::UnknownPerson),
         (_, Membership::Stranger, _) => Some(Refusal::NotAMember),
         (_, Membership::Unknown, Reach::Down) if has_substitute(settings, facts) => None,
-        // The login is judged again when an answer comes, then with a list of members.
+        // When an answer comes the login is judged again, with a list of members.
         (_, Membership::Unknown, Reach::Starting) | (_, Membership::Member, _) => None,
         (_, Membership::Unknown, _) => Some(Refusal::RelayDown),
     }
@@ -359,7 +362,8 @@ fn has_substitute(settings: &Settings, facts: &Facts) -> bool {
     terms_for(settings, &facts.subject).channels_when_down.contains(&Channel::Console)
 }
 
-/// True if `require_member` is set and the list of members is still to come: people may be asked, but no exemption counts.
+/// True if `require_member` is set and there is no list of members yet. People may be asked, but no exemption
+/// counts.
 fn is_membership_awaited(settings: &Settings, facts: &Facts) -> bool {
     settings.require_member && facts.membership == Membership::Unknown && facts.chat == Reach::Starting
 }
@@ -377,7 +381,8 @@ fn over_limit(limits: &Limits, counts: Counts) -> Option<Refusal> {
     }
 }
 
-/// The verdict for an account that does not exist: it takes as long, or fails in the same way, as one that does.
+/// The verdict for an account that does not exist. The login takes as long, or fails in the same way, as that
+/// of an existing account.
 fn stall(terms: &Terms, facts: &Facts) -> Verdict {
     if channels_now(terms, facts.chat).is_empty() {
         return Verdict::Refuse(Refusal::RelayDown);

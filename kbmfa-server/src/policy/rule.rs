@@ -10,19 +10,17 @@ use crate::source::{Address, Range};
 /// One `[[policy.rule]]`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Rule {
-    /// The line of the configuration file on which it stands, for explanations.
+    /// The line of the configuration file on which the rule begins, for explanations.
     pub line: usize,
-    /// For whom it is.
+    /// Which logins it matches.
     pub scope: Scope,
-    /// What it says.
+    /// What it does with them.
     pub says: Says,
 }
 
 impl Rule {
-    /// Whether it speaks about a login. To be asked about, any name of the account will do; to be let in unasked, only its own.
-    ///
-    /// # Errors
-    /// Whether the rule matches a login. An exemption must match both names of an account that has two.
+    /// Whether the rule matches a login. An exemption must match the account's own name. A rule that asks may
+    /// match the other name of the same uid instead.
     ///
     /// # Errors
     /// The first list that does not match.
@@ -34,7 +32,7 @@ impl Rule {
     }
 }
 
-/// Which logins a rule matches: those that match every list that is not empty.
+/// Which logins a rule matches. A login must match every list that is not empty.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Scope {
     /// The machine must be in one of these pools.
@@ -86,7 +84,7 @@ pub struct Subject {
     pub also: Option<UserName>,
     /// The PAM service.
     pub service: String,
-    /// The source address, where it is one.
+    /// The source address, if the source is an address.
     pub from: Option<Address>,
 }
 
@@ -139,7 +137,7 @@ impl Scope {
         checks.into_iter().find(|(_, fits)| !fits).map_or(Ok(()), |(mismatch, _)| Err(mismatch))
     }
 
-    /// True if every login that matches `other` matches this scope too.
+    /// True if every login that matches `other` also matches this scope.
     pub fn covers(&self, other: &Self) -> bool {
         within(&other.pools, &self.pools, PartialEq::eq)
             && within(&other.machines, &self.machines, PartialEq::eq)
@@ -153,7 +151,7 @@ fn fits_any<T>(list: &[T], fits: impl Fn(&T) -> bool) -> bool {
     list.is_empty() || list.iter().any(fits)
 }
 
-/// True if `outer` accepts everything that `inner` accepts; an empty list accepts everything.
+/// True if `outer` accepts everything that `inner` accepts. An empty list accepts everything.
 fn within<T>(inner: &[T], outer: &[T], is_in: impl Fn(&T, &T) -> bool) -> bool {
     outer.is_empty()
         || (!inner.is_empty() && inner.iter().all(|item| outer.iter().any(|wider| is_in(item, wider))))

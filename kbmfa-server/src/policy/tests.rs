@@ -1,4 +1,4 @@
-//! One line for each case of the policy.
+//! Tests of the policy, one line for each case where possible.
 
 use proptest::prelude::*;
 use std::time::Duration;
@@ -12,7 +12,7 @@ fn terms(approvers: &str) -> Terms {
     Terms { approvers, channels, channels_when_down, window, destination: "acme#general".into() }
 }
 
-/// The same, asked in Keybase alone.
+/// Terms with these approvers, asked in Keybase only.
 fn in_keybase(approvers: &str) -> Terms {
     Terms { channels: vec![Channel::Keybase], ..terms(approvers) }
 }
@@ -181,12 +181,12 @@ fn a_login_is_refused_for_lack_of_people_only_if_none_of_its_channels_works() {
     );
 }
 
-/// The default terms with the console taking over.
+/// The default terms, with the console as the channel that takes over.
 fn waiting_for_keybase() -> Terms {
     Terms { channels_when_down: vec![Channel::Console], ..in_keybase("anyone") }
 }
 
-/// The same once it has.
+/// The same terms, once the console has taken over.
 fn taken_over() -> Terms {
     Terms { channels: vec![Channel::Keybase, Channel::Console], ..waiting_for_keybase() }
 }
