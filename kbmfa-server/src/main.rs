@@ -1,4 +1,4 @@
-//! Starts the program, and prints the error if there is one.
+//! The program `kbmfa-server`: runs a verb and prints its error, if there is one.
 
 use clap::Parser;
 use std::io::{self, IsTerminal, Write};
@@ -33,8 +33,8 @@ fn main() -> ExitCode {
     }
 }
 
-/// At a terminal a line begins with its level in words. Elsewhere it begins with `<N>`, which journald reads as the
-/// priority (sd-daemon(3)).
+/// At a terminal, each line begins with its level in words. Elsewhere it begins with `<N>`, which journald
+/// reads as the priority (sd-daemon(3)).
 fn start_logging(is_terminal: bool) {
     env_logger::Builder::new()
         .filter_level(log::LevelFilter::Info)

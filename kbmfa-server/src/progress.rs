@@ -1,8 +1,8 @@
-//! Reports which of the server's loops are making progress.
+//! Shows which of the server's loops make progress.
 //!
-//! Each long-lived loop holds a [`Progress`] and reports every round; a [`Registry`] knows them all. Silence
-//! is counted in ticks of the checking thread, not in time. While the whole process is stopped (SIGSTOP, a
-//! suspended machine) there are no ticks, so no loop looks late because of it.
+//! Each long-lived loop holds a [`Progress`], by which it reports every round, and a [`Registry`] knows them
+//! all. Silence is counted in ticks of the checking thread, not in time. While the whole process is stopped
+//! (SIGSTOP, a suspended machine) there are no ticks, so no loop looks late because of that.
 
 use std::future::Future;
 use std::pin::pin;
@@ -15,7 +15,7 @@ use crate::shared::Shared;
 /// Time between two ticks of the checking thread.
 pub const TICK: Duration = Duration::from_millis(250);
 
-/// A loop that is silent for this many times its limit counts as lost, and the process exits.
+/// A loop that is silent for this multiple of its limit counts as lost, and the process exits.
 const GIVE_UP_AFTER: u32 = 3;
 
 /// Interval at which a loop that waits for an external event reports a round; shorter than any limit.
@@ -44,12 +44,12 @@ pub struct Silence {
 }
 
 impl Silence {
-    /// The loop is past its limit: logins may not be served.
+    /// True if the loop is past its limit. Logins may not be served then.
     pub fn is_late(&self) -> bool {
         self.silent >= self.bound
     }
 
-    /// The loop is lost; only a restart helps.
+    /// True if the loop counts as lost. Only a restart helps.
     pub fn is_hopeless(&self) -> bool {
         self.silent >= self.bound * GIVE_UP_AFTER
     }
@@ -63,7 +63,7 @@ impl Registry {
         Progress { entry, registry: self.clone() }
     }
 
-    /// Counts one [`TICK`]. Only the checking thread calls this, once each time it wakes.
+    /// Counts one [`TICK`]. Only the checking thread calls this, each time it wakes.
     pub fn tick(&self) {
         self.0.with(|entries| entries.iter().for_each(|entry| entry.stay_silent(1)));
     }
@@ -73,7 +73,7 @@ impl Registry {
         self.0.with(|entries| entries.iter().map(|entry| entry.silence()).collect())
     }
 
-    /// The loops that are past their bound.
+    /// The loops that are past their limit.
     pub fn late(&self) -> Vec<Silence> {
         self.all().into_iter().filter(Silence::is_late).collect()
     }
@@ -92,7 +92,7 @@ impl Entry {
     }
 }
 
-/// One loop's own handle. A loop that does not call [`Progress::round`] is late after its bound.
+/// One loop's own handle. If the loop does not call [`Progress::round`] it is late after its limit.
 pub struct Progress {
     entry: Arc<Entry>,
     registry: Registry,
@@ -106,9 +106,9 @@ impl Progress {
         hang::while_told(&self.entry).await;
     }
 
-    /// Waits for an event from outside, such as a caller, which may never come: reports a round now and at
-    /// intervals. Do not use it for work that ends by itself (a query, a call with a deadline), since a hang
-    /// in it would not be noticed.
+    /// Waits for an event from outside, such as a caller, that may never come. Reports a round now and at
+    /// intervals. Do not use it for work that ends by itself (a query, a call with a deadline), because a
+    /// hang in that would not be noticed.
     pub async fn waiting<T>(&self, event: impl Future<Output = T>) -> T {
         let mut event = pin!(event);
         loop {
@@ -119,13 +119,13 @@ impl Progress {
         }
     }
 
-    /// A handle for a part of this loop with rounds of its own.
+    /// A handle for a part of this loop that has rounds of its own.
     #[must_use]
     pub fn part(&self, name: &'static str, bound: Duration) -> Self {
         self.registry.register(name, bound)
     }
 
-    /// The loop has finished its work, and no rounds are expected any more.
+    /// Ends the registration: the loop has finished its work and will report no more rounds.
     pub fn finish(self) {
         drop(self);
     }
@@ -138,8 +138,8 @@ impl Drop for Progress {
 }
 
 /// Hangs a loop on purpose, for tests; not in a release build. The variable `KBMFA_TEST_HANG` names a file of
-/// one line: `hang LOOP` until the loop is late, `abandon LOOP` until it is hopeless, `block LOOP` to block
-/// the thread with it. A loop that hangs on purpose ages faster, so that no test takes minutes.
+/// one line. `hang LOOP` hangs the loop until it is late, `abandon LOOP` until it counts as lost, and `block
+/// LOOP` also blocks its thread. The silence of such a loop grows faster, so that no test takes minutes.
 #[cfg(debug_assertions)]
 mod hang {
     use super::{Entry, TICK};
@@ -154,7 +154,7 @@ mod hang {
 
     const PAUSE: Duration = Duration::from_millis(100);
 
-    /// Pauses until it is late.
+    /// Number of pauses after which the loop is late.
     const PAUSES_TO_BOUND: u32 = 10;
 
     pub(super) async fn while_told(entry: &Entry) {
@@ -254,7 +254,7 @@ mod tests {
         }
     }
 
-    /// Ticks come from the checking thread, which was stopped, too.
+    /// The checking thread was stopped, too, so there were no ticks.
     #[tokio::test(start_paused = true)]
     async fn time_without_checks_makes_no_loop_late() {
         let registry = Registry::default();

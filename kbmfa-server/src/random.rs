@@ -8,7 +8,7 @@ pub struct NoRandomness(getrandom::Error);
 /// `N` random bytes in hex.
 ///
 /// # Errors
-/// [`NoRandomness`] if the system has none to give.
+/// [`NoRandomness`] if the system returns none.
 pub fn hex<const N: usize>() -> Result<String, NoRandomness> {
     let mut bytes = [0; N];
     getrandom::fill(&mut bytes).map_err(NoRandomness)?;
@@ -21,10 +21,10 @@ pub fn to_hex(bytes: &[u8]) -> String {
     digits.filter_map(|digit| char::from_digit(digit.into(), 16)).collect()
 }
 
-/// A random number below `bound`; 0 if that is 0.
+/// A random number below `bound`; 0 if `bound` is 0.
 ///
 /// # Errors
-/// [`NoRandomness`] if the system has none to give.
+/// [`NoRandomness`] if the system returns none.
 pub fn below(bound: usize) -> Result<usize, NoRandomness> {
     let mut bytes = [0; size_of::<usize>()];
     getrandom::fill(&mut bytes).map_err(NoRandomness)?;

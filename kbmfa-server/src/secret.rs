@@ -1,4 +1,4 @@
-//! Values that must not be printed, and their hashes, which the database stores.
+//! Values that must not be printed, and their hashes, which may be stored in the database.
 
 use sha2::{Digest, Sha256};
 use std::fmt;
@@ -12,7 +12,7 @@ impl Secret {
         Self(text)
     }
 
-    /// The secret itself, for the one place that must have it.
+    /// The secret itself. Call it only where the secret is used.
     pub fn reveal(&self) -> &str {
         &self.0
     }
@@ -29,8 +29,8 @@ impl fmt::Debug for Secret {
     }
 }
 
-/// SHA-256 of a secret of at least 128 random bits. Such a secret cannot be guessed from its hash, so the
-/// hash needs neither salt nor stretching, and looking it up in an index tells an attacker nothing.
+/// SHA-256 of a secret with at least 128 random bits. Such a secret cannot be guessed from its hash, so the
+/// hash needs neither salt nor stretching, and the duration of a look-up by it reveals nothing useful.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct SecretHash(Vec<u8>);
 
@@ -58,7 +58,7 @@ impl SecretHash {
             .map(Self)
     }
 
-    /// The hash as it was stored.
+    /// The hash from its stored bytes.
     pub fn from_bytes(bytes: Vec<u8>) -> Self {
         Self(bytes)
     }

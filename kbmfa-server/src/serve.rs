@@ -47,7 +47,7 @@ use reload::Reloadable;
 use supervision::IsWell;
 use systemd::Systemd;
 
-/// Connections of the loopback listener. None ever proves a credential, so idle ones are evicted.
+/// Limits of the loopback listener. No connection there ever proves a credential, so idle ones are evicted.
 const STATUS_LIMITS: Limits = Limits {
     proven: 0,
     proven_per_source: 0,
@@ -56,17 +56,17 @@ const STATUS_LIMITS: Limits = Limits {
     unproven_time: Duration::from_secs(5),
 };
 
-/// Interval at which a restore's confirmation is checked.
+/// Interval at which the server checks whether a restore was confirmed.
 const CONFIRMATION_INTERVAL: Duration = Duration::from_millis(500);
 
 /// Pause before work is retried after a database failure.
 const RETRY: Duration = Duration::from_secs(2);
 
-/// Longest time for a round of a loop that waits for the database at most once or twice, each time for another program's
-/// lock.
+/// Longest time for a round of a loop that uses the database at most twice. Each time it may have to wait for
+/// another program's lock.
 const BOUND: Duration = Duration::from_secs(20);
 
-/// Longest queue of reloads.
+/// Maximum number of reloads that wait.
 const RELOADS_MAX: usize = 4;
 
 /// Longest time that the shutdown waits for work on other threads.
@@ -123,12 +123,13 @@ pub fn run(config_path: PathBuf) -> Result<(), Error> {
     open_files::raise_limit(config.http.files_needed());
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     let served = runtime.block_on(serve(config_path, config));
-    // A hanging name-service look-up must not keep the process alive.
+    // A name-service look-up that hangs must not keep the process alive.
     runtime.shutdown_timeout(SHUTDOWN_TIME);
     served
 }
 
-/// Reads the configuration; an error if others could write to it, or have access to the files that it names.
+/// Reads the configuration. An error if others could have written it, or could write or read the files that
+/// it names.
 fn read(config_path: &Path) -> Result<Config, Error> {
     let config = Config::read(config_path)?;
     let faults = config.file_faults(config_path);
@@ -199,7 +200,7 @@ async fn serve(config_path: PathBuf, config: Config) -> Result<(), Error> {
     start_upkeep(&mut loops, &config, (db, readiness), (&registry, opened.clone()), &systemd)?;
 
     let live = Reloadable { config_path, settings, logins, opened, config };
-    // Before a restore is confirmed nobody can be asked anyway.
+    // Until a restore is confirmed nobody can be asked anyway.
     let begins = keybase.clone().filter(|_| live.opened.borrow().is_some());
     let progress = registry.register("signals", BOUND);
     let told = Told { signals, reloads, progress, systemd: systemd.clone() };
@@ -214,7 +215,7 @@ async fn serve(config_path: PathBuf, config: Config) -> Result<(), Error> {
     outcome
 }
 
-/// Starts the admin sockets and the change feed. Reloads are passed on.
+/// Starts the admin sockets and the loop that watches for changes. Passes reloads on.
 fn start_hearing(
     loops: &mut Loops,
     config: &Config,
@@ -266,8 +267,8 @@ fn start_upkeep(
     supervision::start(registry.clone(), is_well, systemd.clone())
 }
 
-/// Starts the loop that posts asks in the chat and reads the answers, and what the chat needs beside it. The console needs none:
-/// asks are in the database, and answers there decide at once.
+/// Starts the loop that posts asks in the chat and reads the answers, and everything else that the chat
+/// needs. The console needs no loop: its asks are in the database, and its answers decide at once.
 fn start_chat(
     loops: &mut Loops,
     config: &Config,
@@ -289,7 +290,7 @@ fn start_chat(
     Some(keybase)
 }
 
-/// What both listeners share.
+/// What the two listeners have in common.
 struct Shared {
     readiness: Readiness,
     sessions: Sessions,
@@ -328,7 +329,7 @@ fn doors(
     (door, status_door)
 }
 
-/// Signals. Installed before the server reports that it is ready.
+/// The signals that the server handles. They are hooked before the server reports that it is ready.
 struct Signals {
     terminate: Signal,
     interrupt: Signal,
@@ -345,7 +346,7 @@ impl Signals {
     }
 }
 
-/// The signals that the server handles.
+/// What a signal or a reload request asks for.
 struct Told {
     signals: Signals,
     reloads: mpsc::Receiver<admin_socket::Reload>,
@@ -382,8 +383,8 @@ async fn until_told_to_end(
     }
 }
 
-/// Records the start in the audit log: a machine's silence counts only from here. None while the database is
-/// read-only.
+/// Records the start in the audit log. A machine's silence counts only from this moment on. `None` while the
+/// database is read-only.
 async fn record_start(db: &Db) -> Result<Option<Time>, db::Error> {
     let started = db.write("server.started", |tx| usecases::server::started(tx).map(Some));
     match started.await {
@@ -392,7 +393,7 @@ async fn record_start(db: &Db) -> Result<Option<Time>, db::Error> {
     }
 }
 
-/// After a restore no login is judged until it is confirmed: waits for that, then starts the loops.
+/// Waits until a restore is confirmed, and then lets the other loops start. No login is judged before that.
 async fn open_in_time(db: Db, logins: Logins, open: watch::Sender<Option<Time>>, progress: Progress) {
     let mut faults = FaultLog::new("the confirmation of a restore cannot be recorded");
     if open.borrow().is_none() {
@@ -420,12 +421,13 @@ async fn once_open<T, F: Future<Output = T>>(
 ) -> T {
     match progress.waiting(opened.wait_for(Option::is_some)).await.map(drop) {
         Ok(()) => run(progress).await,
-        // The sender is gone: the server is shutting down.
+        // The sender is gone, so the server is shutting down.
         Err(_) => std::future::pending().await,
     }
 }
 
-/// Indexes events that are older than the word index, and then ends.
+/// Indexes the events that the word index does not have yet. Then it waits forever, because the server ends
+/// when a loop ends.
 async fn index(db: Db, progress: Progress) {
     let mut faults = FaultLog::new("word index");
     loop {

@@ -1,5 +1,5 @@
-//! Reads a configuration file and collects all faults in it. Each module takes its own keys from its section;
-//! keys that no module took are faults, too.
+//! Reads a configuration file, and collects all faults in it. Each module takes its own keys from its
+//! section. A key that no module took is a fault.
 
 use std::cell::RefCell;
 use std::collections::BTreeSet;
@@ -30,7 +30,7 @@ impl fmt::Display for Faults {
 
 impl std::error::Error for Faults {}
 
-/// A file being read.
+/// A file while it is read.
 pub struct File<'a> {
     path: &'a Path,
     text: &'a str,
@@ -72,7 +72,7 @@ impl<'a> File<'a> {
         Section { file: self, name, at, table, taken: RefCell::default(), replaced: RefCell::default() }
     }
 
-    /// All faults, after every section was read.
+    /// Returns all faults. Call it after every section was read.
     ///
     /// # Errors
     /// [`Faults`], if there are any.
@@ -96,7 +96,7 @@ impl<'a> File<'a> {
     }
 }
 
-/// One section being read. What is not taken out of it by the end is unknown.
+/// A section while it is read. Keys that are not taken by the end are unknown, and so faults.
 pub struct Section<'a> {
     file: &'a File<'a>,
     name: &'static str,
@@ -107,7 +107,7 @@ pub struct Section<'a> {
 }
 
 impl<'a> Section<'a> {
-    /// The tables `[[name.key]]`, each to be read and finished like a section.
+    /// The tables `[[name.key]]`. Each is read and finished like a section.
     pub fn tables(&self, key: &'static str, name: &'static str) -> Vec<Section<'a>> {
         self.taken.borrow_mut().insert(key);
         let found = match self.find(key).map(Spanned::get_ref) {
@@ -136,7 +136,7 @@ impl<'a> Section<'a> {
         found.into_iter().flat_map(|items| items.iter()).filter_map(table).collect()
     }
 
-    /// The section `[name]`, whose last part is `key`, within this one; empty if there is none.
+    /// The section `[name]` inside this one; `key` is the last part of `name`. Empty if the file has none.
     #[must_use]
     pub fn section(&self, key: &'static str, name: &'static str) -> Section<'a> {
         self.taken.borrow_mut().insert(key);
@@ -177,8 +177,8 @@ impl<'a> Section<'a> {
         Some(texts.iter().filter_map(parse).collect())
     }
 
-    /// A key that was a yes or a no and is no longer read. If it is there, that is a fault, and `instead` says what
-    /// replaces its value.
+    /// Declares a key that was true or false and is no longer read. If it is there, that is a fault;
+    /// `instead` says what replaces the value.
     pub fn replaced(&self, key: &'static str, instead: impl FnOnce(bool) -> &'static str) {
         self.replaced.borrow_mut().insert(key);
         if let Some(value) = self.find(key) {
@@ -197,12 +197,12 @@ impl<'a> Section<'a> {
         self.take(key, |value| text(value)?.parse().map_err(|e: T::Err| e.to_string())).unwrap_or(default)
     }
 
-    /// [`Self::parsed`] without a default.
+    /// [`Self::parsed`], but `None` if the key is absent or invalid.
     pub fn parsed_or_none<T: FromStr<Err: fmt::Display>>(&self, key: &'static str) -> Option<T> {
         self.take(key, |value| text(value)?.parse().map_err(|e: T::Err| e.to_string()))
     }
 
-    /// A list of texts, or one text alone.
+    /// A list of texts. A single text counts as a list of one.
     pub fn list(&self, key: &'static str) -> Option<Vec<String>> {
         self.take(key, |value| match value {
             DeValue::Array(items) => {
@@ -212,7 +212,7 @@ impl<'a> Section<'a> {
         })
     }
 
-    /// A duration such as "60s" or "2m", within bounds.
+    /// A duration such as "60s" or "2m". One outside the bounds is a fault.
     pub fn duration(&self, key: &'static str, default: Duration, bounds: (Duration, Duration)) -> Duration {
         let read = |value: &DeValue<'_>| {
             let length =
@@ -225,7 +225,7 @@ impl<'a> Section<'a> {
         self.take(key, read).unwrap_or(default)
     }
 
-    /// A number of days such as "400d", within bounds.
+    /// A number of days such as "400d". One outside the bounds is a fault.
     pub fn days(&self, key: &'static str, default: u64, bounds: (u64, u64)) -> Duration {
         const DAY: u64 = 24 * 60 * 60;
         let read = |value: &DeValue<'_>| {
@@ -238,7 +238,7 @@ impl<'a> Section<'a> {
         Duration::from_secs(self.take(key, read).unwrap_or(default).saturating_mul(DAY))
     }
 
-    /// A whole number within bounds.
+    /// A whole number. One outside the bounds is a fault.
     pub fn number(&self, key: &'static str, default: u64, bounds: (u64, u64)) -> u64 {
         let read = |value: &DeValue<'_>| {
             let DeValue::Integer(number) = value else { return Err("write a whole number".to_owned()) };
@@ -250,13 +250,13 @@ impl<'a> Section<'a> {
         self.take(key, read).unwrap_or(default)
     }
 
-    /// Records a fault of `key` if it exists, else of the whole section.
+    /// Records a fault of `key`. If the file does not have the key, the fault is one of the section.
     pub fn fault(&self, key: &'static str, what: &str) {
         let at = self.find(key).map_or(self.at, |value| value.span().start);
         self.file.fault(at, &format!("{}.{key}: {what}", self.name));
     }
 
-    /// Every key must have been taken by now.
+    /// Ends the section. Every key that was not taken is a fault.
     pub fn finish(self) {
         for (key, _) in self.table.into_iter().flatten() {
             let name = key.get_ref().as_ref();

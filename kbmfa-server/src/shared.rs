@@ -1,12 +1,12 @@
-//! The server's only lock. State that several tasks use is in a [`Shared`]. The lock is held for one closure
-//! only: no guard can be kept across another call, an await or a second lock.
+//! The server's only lock. State that several tasks use is in a [`Shared`]. The lock is held for one closure,
+//! so no guard can live across another call, an await or a second lock.
 
 use std::cell::Cell;
 use std::fmt;
 use std::sync::{Mutex, PoisonError};
 
 thread_local! {
-    /// Whether this thread is inside a [`Shared::with`].
+    /// Whether this thread is inside [`Shared::with`] now.
     static HOLDS_A_LOCK: Cell<bool> = const { Cell::new(false) };
 }
 
@@ -15,7 +15,7 @@ thread_local! {
 pub struct Shared<T>(Mutex<T>);
 
 impl<T> Shared<T> {
-    /// Starts with this state.
+    /// Creates it with this state.
     pub const fn new(state: T) -> Self {
         Self(Mutex::new(state))
     }
@@ -24,7 +24,7 @@ impl<T> Shared<T> {
     /// short and must not lock anything else: a second lock on the same thread panics, because a server that
     /// exits is restarted, and one that hangs is not.
     ///
-    /// A panic in `work` does not poison the lock: the state is valid after each statement.
+    /// A panic in `work` does not poison the lock, because the state is valid after each statement.
     pub fn with<R>(&self, work: impl FnOnce(&mut T) -> R) -> R {
         let _held = Held::mark();
         work(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner))
@@ -44,7 +44,7 @@ impl<T> fmt::Debug for Shared<T> {
     }
 }
 
-/// Marks this thread as holding a lock until it is dropped, also by a panic.
+/// Marks that this thread holds a lock, until it is dropped, even by a panic.
 struct Held;
 
 impl Held {

@@ -1,16 +1,16 @@
-//! Addresses of callers and people: the one definition for the listener, limits, cool-down and policy ranges.
-//! Pure.
+//! Addresses of callers and people. The listener, limits, the cool-down and policy ranges all use these
+//! definitions. Pure.
 //!
-//! An [`Address`] is one exact address and is compared with ranges. A [`Source`] is what limits count by: an
-//! IPv4 address or an IPv6 /64, since one IPv6 host may use every address of its /64. Neither includes ports
-//! or zones.
+//! An [`Address`] is one exact address, and is compared with ranges. A [`Source`] is what limits count by: an
+//! IPv4 address or an IPv6 /64, because one IPv6 host may use every address of its /64. Neither includes a
+//! port or a zone.
 
 use ipnet::{IpNet, Ipv4Net};
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::str::FromStr;
 
-/// RFC 6052's well-known prefix: a translator puts an IPv4 client's address into the last 32 bits.
+/// RFC 6052's well-known prefix. A translator puts an IPv4 client's address into the last 32 bits.
 const NAT64: Ipv6Addr = Ipv6Addr::new(0x64, 0xff9b, 0, 0, 0, 0, 0, 0);
 
 /// One exact address. IPv4 inside IPv6 (`::ffff:192.0.2.7`) is the IPv4 address.
@@ -51,8 +51,9 @@ impl Address {
     }
 }
 
-/// Each address below the NAT64 prefix is another IPv4 client, and counts separately. A range of IPv4
-/// addresses does not contain them, because an exemption must not depend on a translated address.
+/// The address by which a source is counted. Each address below the NAT64 prefix is another IPv4 client, and
+/// counts separately. No range of IPv4 addresses contains them, because an exemption must not depend on a
+/// translated address.
 fn counted(address: Ipv6Addr) -> IpAddr {
     let bits = address.to_bits();
     match u32::try_from(bits ^ NAT64.to_bits()) {
@@ -80,17 +81,17 @@ impl fmt::Display for Source {
     }
 }
 
-/// A range of addresses, truncated; a single address is a range of one.
+/// A range of addresses, with the bits after the prefix cleared. A single address is a range of one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Range(IpNet);
 
 impl Range {
-    /// Whether the address lies in it. An IPv6 range never contains an IPv4 address, nor the reverse.
+    /// Whether the address is in the range. An IPv6 range never contains an IPv4 address, nor the reverse.
     pub fn contains(&self, address: Address) -> bool {
         self.0.contains(&address.0)
     }
 
-    /// Whether all of `other` lies in it.
+    /// Whether all of `other` is in this range.
     pub fn covers(&self, other: &Self) -> bool {
         self.0.contains(&other.0)
     }
@@ -111,7 +112,7 @@ impl fmt::Display for Range {
     }
 }
 
-/// A range of IPv4 addresses inside IPv6 (`::ffff:10.0.0.0/104`) as the IPv4 range.
+/// Converts a range of IPv4 addresses inside IPv6 (`::ffff:10.0.0.0/104`) to the IPv4 range.
 fn unwrapped(range: IpNet) -> IpNet {
     let IpNet::V6(inside) = range else { return range };
     let plain = inside.prefix_len().checked_sub(96).zip(inside.addr().to_ipv4_mapped());
@@ -123,14 +124,14 @@ fn unwrapped(range: IpNet) -> IpNet {
 pub struct Origin {
     /// For people: the exact address, or the reported name.
     pub shown: String,
-    /// The text that limits and cool-down compare. Never empty.
+    /// The text that limits and the cool-down compare. Never empty.
     pub key: String,
-    /// The address for policy ranges; `None` for a name.
+    /// The address that is compared with policy ranges; `None` for a name.
     pub address: Option<Address>,
 }
 
 impl Origin {
-    /// The ssh client's address, or else `PAM_RHOST`; `None` where the machine reports neither.
+    /// The ssh client's address, or else `PAM_RHOST`. `None` if the machine reported neither.
     pub fn of(ssh_client: Option<IpAddr>, rhost: Option<&str>) -> Option<Self> {
         let address = ssh_client.map(Address::from);
         let address = address.or_else(|| rhost.and_then(|rhost| rhost.parse().ok()));
@@ -234,7 +235,7 @@ mod tests {
                 IpAddr::from(Ipv6Addr::from_bits(bits))
             };
             let (one, other) = (host(one), host(other));
-            // The two prefixes that contain IPv4 addresses are tested with these addresses instead.
+            // The two prefixes that contain IPv4 addresses are tested with IPv4 addresses instead.
             let is_v4 = |address: IpAddr| {
                 address.to_canonical().is_ipv4() || address.to_string().starts_with("64:ff9b::")
             };

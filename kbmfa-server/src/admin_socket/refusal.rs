@@ -24,7 +24,7 @@ impl Refusal {
         Self { error: error.to_string(), hints: Vec::new() }
     }
 
-    /// With a hint.
+    /// Adds a hint.
     #[must_use]
     pub fn hint(mut self, hint: impl Into<String>) -> Self {
         self.hints.push(hint.into());

@@ -12,21 +12,21 @@ use crate::secret::SecretHash;
 use crate::shared::Shared;
 use crate::usecases::sessions as usecase;
 
-/// Reports in one transaction. A report takes one to two milliseconds, and the next login waits for the
-/// transaction ([`crate::db::BULK_WORK`]).
+/// Number of reports recorded in one transaction. A report takes one to two milliseconds, and the next login
+/// waits for the transaction ([`crate::db::BULK_WORK`]).
 const TAKEN_AT_ONCE: usize = 8;
 
-/// Takes the reports of machines.
+/// Records the reports of machines.
 #[derive(Clone)]
 pub struct Sessions {
     db: Db,
     logins: Logins,
     taken: Arc<AtomicU64>,
-    /// Machines, by their credentials, with a batch in progress.
+    /// Credentials of the machines whose batch is being recorded.
     under_way: Arc<Shared<HashSet<SecretHash>>>,
 }
 
-/// The right of a machine to send a batch, until it is dropped.
+/// Marks that a machine's batch is being recorded, until it is dropped.
 struct Turn<'a> {
     sessions: &'a Sessions,
     machine: SecretHash,
@@ -39,12 +39,12 @@ impl Drop for Turn<'_> {
 }
 
 impl Sessions {
-    /// Sessions in this database, of logins under these rules.
+    /// Records into this database, for logins under these rules.
     pub fn new(db: Db, logins: Logins) -> Self {
         Self { db, logins, taken: Arc::default(), under_way: Arc::default() }
     }
 
-    /// Records a batch of reports, as [`Self::take`]; one batch of each machine at a time.
+    /// Records a batch of reports, as [`Self::take`] does, but only one batch of each machine at a time.
     ///
     /// # Errors
     /// [`Error::BatchUnderWay`], and as [`Self::take`].
@@ -62,8 +62,8 @@ impl Sessions {
         self.take(credential, reports, refused).await
     }
 
-    /// Records these reports, if they are new; `refused` is the number of invalid ones. They are taken a few
-    /// at a time, after all logins that wait for the database. If that fails midway the machine sends all of
+    /// Records these reports, if they are new. `refused` is the number of invalid ones. A few are recorded at
+    /// a time, after all logins that wait for the database. If that fails midway, the machine sends all of
     /// them again, and repeated ones have no effect.
     ///
     /// # Errors
@@ -99,7 +99,7 @@ impl Sessions {
         taken.await
     }
 
-    /// Reports taken since the start, repeats included.
+    /// Number of reports recorded since the start, including repeated ones.
     pub fn taken(&self) -> u64 {
         self.taken.load(Ordering::Relaxed)
     }
@@ -115,7 +115,7 @@ mod tests {
     use std::pin::pin;
     use tokio::sync::{mpsc, watch};
 
-    /// A server that takes reports, with the world's machine.
+    /// A service that records reports, and the credential of the world's machine.
     fn taking(world: &World) -> (Sessions, SecretHash) {
         let (broken, _) = mpsc::unbounded_channel();
         let (_, closing) = watch::channel(false);

@@ -1,4 +1,4 @@
-//! The long poll: machines wait here for a decision, and are woken when there is one.
+//! The long poll: a machine's request waits here until its login is decided.
 
 pub mod change_watcher;
 mod waiters;
@@ -33,8 +33,9 @@ struct Inner {
     broken_polls: mpsc::UnboundedSender<BrokenPoll>,
     closing: watch::Receiver<bool>,
     carries_asks: AtomicBool,
-    /// Logins that were opened here and not polled yet. Only the very first poll of a login may leave its number unwritten: if a
-    /// second one had the same number, the end of the first connection would end its login.
+    /// Logins that were opened here and not polled yet. Only the first poll of a login may leave its number
+    /// unwritten: if a second poll had the same number, the end of the first one's connection would end the
+    /// login.
     unpolled: Shared<HashSet<LoginId>>,
     counts: Counts,
 }
@@ -42,7 +43,7 @@ struct Inner {
 /// Maximum size of [`Inner::unpolled`]. Beyond it, first polls are written like all others.
 const UNPOLLED_MAX: usize = 20_000;
 
-/// Numbers of opened logins and of final replies since the start.
+/// Number of opened logins, and of final replies, since the start.
 #[derive(Default)]
 struct Counts {
     opened: AtomicU64,
@@ -61,8 +62,8 @@ pub struct BrokenPoll {
 }
 
 impl Logins {
-    /// Logins in this database under these rules. Broken polls are sent to the sweep. When `closing` becomes true, all polls are
-    /// answered at once with the present state.
+    /// Logins in this database under these rules. Reports broken polls to the sweep. When `closing` becomes
+    /// true, all polls are answered at once with the current state.
     pub fn new(
         db: Db,
         rules: Rules,
@@ -125,7 +126,7 @@ impl Logins {
         Ok(self.told(reply))
     }
 
-    /// Returns the state of a login, after waiting for a decision at most `wait`.
+    /// Returns the state of a login, after waiting for a decision for at most `wait`.
     ///
     /// # Errors
     /// [`Error::TooManyPolls`], and as [`usecase::poll`].
@@ -200,7 +201,8 @@ impl Logins {
         self.0.outbox_bell.notified().await;
     }
 
-    /// Sets whether this process holds the outbox's lease. If so, sending an ask is recorded as begun when its login is opened.
+    /// Sets whether this process holds the outbox's lease. If it does, the transaction that opens a login
+    /// also records that sending its ask has begun.
     pub fn set_carries_asks(&self, does: bool) {
         self.0.carries_asks.store(does, Ordering::Relaxed);
     }
@@ -210,7 +212,8 @@ impl Logins {
         &self.0.db
     }
 
-    /// Number of logins with a waiting poll; number of opened logins and of final replies by state, both since the start.
+    /// Number of logins with a waiting poll, and since the start the numbers of opened logins and of final
+    /// replies by state.
     pub fn counts(&self) -> (usize, u64, [(State, u64); 5]) {
         let told = std::array::from_fn(|n| {
             let told = self.0.counts.told.get(n).map_or(0, |count| count.load(Ordering::Relaxed));
@@ -219,8 +222,8 @@ impl Logins {
         (self.0.waiters.len(), self.0.counts.opened.load(Ordering::Relaxed), told)
     }
 
-    /// Polls without a write transaction if nothing has to be written. For a machine with the `AUTH_TOKEN` something may have to
-    /// be: that it was seen.
+    /// Polls without a write transaction if nothing has to be written. A machine with the `AUTH_TOKEN` may
+    /// need a write, which records when it was last seen.
     async fn look_or_poll(
         &self,
         credential: &Credential,
@@ -268,7 +271,7 @@ impl Logins {
     }
 }
 
-/// Reports a poll whose future is dropped while it waits.
+/// Reports a poll whose future is dropped while it waits, because its connection broke.
 struct PollGuard<'a> {
     logins: &'a Logins,
     broken: Option<BrokenPoll>,
@@ -290,7 +293,7 @@ impl PollGuard<'_> {
 impl Drop for PollGuard<'_> {
     fn drop(&mut self) {
         if let Some(broken) = self.broken.take() {
-            // An error means that the sweep has ended, and with it the process.
+            // Sending fails only if the sweep has ended, and then the process ends, too.
             let _ = self.logins.0.broken_polls.send(broken);
         }
     }

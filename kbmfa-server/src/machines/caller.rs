@@ -1,5 +1,6 @@
-//! The caller of a request: a machine with its own credential, or a host with the `AUTH_TOKEN` that the old
-//! tool gave to all of its hosts. Pure. Whether it is accepted is decided in the transaction that uses it.
+//! The caller of a request: a machine with its own credential, or a host with the `AUTH_TOKEN`, which the old
+//! tool gave to all of its hosts. Pure. Whether the caller is accepted is decided in the transaction that
+//! uses it.
 
 use kbmfa_proto::names::MachineName;
 
@@ -11,47 +12,47 @@ use crate::source::{Address, Range};
 pub struct Caller {
     /// Opaque id.
     pub machine_id: String,
-    /// Its name; marked as claimed if it has not joined.
+    /// Its name. Marked as claimed if the machine has not joined.
     pub name: MachineName,
-    /// The secret of its login, if it has not joined.
+    /// Hash of the secret of its login, if the machine has not joined.
     pub login: Option<SecretHash>,
 }
 
-/// What a request carries.
+/// The proof of identity in a request.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Credential {
     /// A machine's own.
     Own(SecretHash),
-    /// The token, by a machine that has not joined.
+    /// The `AUTH_TOKEN`, from a machine that has not joined.
     Token(Claim),
 }
 
-/// The values sent with the token.
+/// The values that are sent with the `AUTH_TOKEN`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Claim {
     /// The token.
     pub token: SecretHash,
     /// The name that the machine claims, marked as such.
     pub name: MachineName,
-    /// The secret of the one login that it is about.
+    /// Hash of the secret of the login that the request is about.
     pub login: SecretHash,
     /// Where the request comes from.
     pub address: Address,
 }
 
-/// The `AUTH_TOKEN`, and the ranges from which it is accepted. It identifies no single machine, so it is
-/// weaker than a credential: it can only open logins.
+/// The `AUTH_TOKEN`, and the source ranges from which it is accepted. It identifies no single machine, so it
+/// is weaker than a credential: it can only open logins, and poll and cancel them.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct AuthToken {
-    /// Of the token.
+    /// Hash of the token.
     pub hash: SecretHash,
-    /// Source ranges.
+    /// The source ranges.
     pub from: Vec<Range>,
 }
 
 impl AuthToken {
     /// Whether a request with this claim may open logins. Both hashes have the same length and look random,
-    /// so comparing them reveals nothing about the token.
+    /// so how long the comparison takes reveals nothing about the token.
     pub fn accepts(&self, claim: &Claim) -> bool {
         self.hash == claim.token && self.from.iter().any(|range| range.contains(claim.address))
     }

@@ -1,4 +1,4 @@
-//! Machines: their names and credentials, and the computers on which these are used.
+//! Machines: their names, their credentials, and the computers on which the credentials are used.
 
 pub mod caller;
 pub mod hosts;
@@ -22,18 +22,19 @@ pub enum Error {
     /// There is no such machine.
     #[error("there is no machine {0}")]
     NoSuchMachine(MachineName),
-    /// There is one already.
+    /// There is a machine of this name already.
     #[error("there is a machine {0} already")]
     MachineExists(MachineName),
-    /// The name is only claimed with the `AUTH_TOKEN`.
+    /// The name is only claimed, by the `AUTH_TOKEN`.
     #[error(
         "{0} is only a name claimed with the AUTH_TOKEN; add the machine under its plain name and let it join"
     )]
     OnlyClaimed(MachineName),
-    /// Too many names are claimed with the `AUTH_TOKEN`.
+    /// Too many names are claimed by the `AUTH_TOKEN`.
     #[error("too many machines use the AUTH_TOKEN; remove claimed names that are not needed")]
     TooManyClaimed,
-    /// The token is unknown, expired, or was used for another credential. The caller does not learn which.
+    /// The token is unknown, has expired, or was used for another credential. The caller does not learn
+    /// which.
     #[error("the join token is unknown, used or expired")]
     TokenRefused,
 }

@@ -11,13 +11,13 @@ use crate::db::Tx;
 use crate::random;
 use crate::secret::SecretHash;
 
-/// Precision of "last seen": a write for each login would cost too much.
+/// Precision of "last seen". A write for each login would cost too much.
 const SEEN_GRAIN: Duration = Duration::from_secs(60);
 
-/// Most claimed names at one time: enough to move a fleet, and a limit for floods.
+/// Maximum number of claimed names at one time: enough to move a fleet, and a limit for floods.
 const CLAIMED_MAX: usize = 1000;
 
-/// No login waits longer than this.
+/// The longest possible window, so no login waits longer than this.
 pub(crate) const LONGEST_WAIT: Duration = Duration::from_secs(900);
 
 /// Finds the caller; `None` if the credential is not accepted.
@@ -42,8 +42,8 @@ pub fn authenticate(
     Ok(Some(Caller { machine_id: credential.machine_id, name: credential.name, login: None }))
 }
 
-/// [`authenticate`] for a machine that waits for a login which it opened before its credential was replaced:
-/// only for that the old one is still accepted.
+/// [`authenticate`] for a machine that waits for a login. If the login was opened before its credential was
+/// replaced, the old credential is still accepted for that.
 pub fn authenticate_waiting(tx: &Tx<'_>, hash: &SecretHash) -> Result<Option<Caller>, Error> {
     let retired_since = tx.now.minus(LONGEST_WAIT);
     let found = store::credential(tx, hash, retired_since)?;
@@ -54,8 +54,8 @@ pub fn authenticate_waiting(tx: &Tx<'_>, hash: &SecretHash) -> Result<Option<Cal
     }))
 }
 
-/// The machine of a claim with the `AUTH_TOKEN`; `None` if nobody has claimed that name. Opening a login,
-/// which reports the module's version, adds it under the claimed name.
+/// The machine that a claim by the `AUTH_TOKEN` names; `None` if nobody has claimed that name. Opening a
+/// login, which reports the module's version, adds a machine under the claimed name.
 ///
 /// # Errors
 /// [`Error::TooManyClaimed`].
@@ -98,7 +98,7 @@ pub fn refuse_claimed(name: &MachineName) -> Result<(), Error> {
     if name.is_claimed() { Err(Error::OnlyClaimed(name.clone())) } else { Ok(()) }
 }
 
-/// True if this token is valid or was used. Only reads.
+/// True if this token is valid, or was used. Only reads.
 pub fn is_join_token(tx: &Tx<'_>, token: &SecretHash) -> Result<bool, Error> {
     Ok(store::join_token(tx, token)?.is_some_and(|token| tx.now < token.expires_at))
 }

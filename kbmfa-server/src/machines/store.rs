@@ -56,9 +56,9 @@ pub struct Machine {
     pub created_at: Time,
     /// When it last called, to the minute.
     pub last_seen_at: Option<Time>,
-    /// The module's version, as last reported.
+    /// The module's version, as reported last.
     pub module_version: Option<String>,
-    /// Whether its module reports the resolved account; `None` before the first login.
+    /// Whether its module resolves accounts; `None` before the first login.
     pub resolves: Option<bool>,
     /// Number of valid credentials.
     pub credentials: i64,
@@ -92,7 +92,7 @@ pub fn machines(tx: &Tx<'_>) -> Result<Vec<Machine>, Error> {
     tx.query(&format!("{MACHINE} ORDER BY name"), &[], machine)
 }
 
-/// One machine.
+/// The machine of this name.
 pub fn machine_by_name(tx: &Tx<'_>, name: &MachineName) -> Result<Option<Machine>, Error> {
     tx.query_one(&format!("{MACHINE} AND name = ?1"), &[name.as_str().into()], machine)
 }
@@ -140,7 +140,7 @@ pub fn set_resolves(tx: &Tx<'_>, id: &str, opened: &OpenLogin) -> Result<(), Err
     Ok(())
 }
 
-/// Finds a valid credential and its machine.
+/// A credential that was found, and its machine.
 pub(crate) struct Credential {
     pub(crate) machine_id: String,
     pub(crate) name: MachineName,
@@ -149,7 +149,7 @@ pub(crate) struct Credential {
     pub(crate) last_seen_at: Option<Time>,
 }
 
-/// A credential that is valid, or was valid until `retired_since` or later.
+/// A credential that is valid, or was valid at `retired_since` or later.
 pub(crate) fn credential(
     tx: &Tx<'_>,
     hash: &SecretHash,
@@ -180,7 +180,7 @@ pub(crate) fn insert_credential(tx: &Tx<'_>, hash: &SecretHash, machine_id: &str
     Ok(added == 1)
 }
 
-/// Records the first use, and retires the machine's older credentials; returns how many.
+/// Records the first use of a credential, and retires the machine's older credentials. Returns how many.
 pub(crate) fn first_use(tx: &Tx<'_>, hash: &SecretHash, credential: &Credential) -> Result<usize, Error> {
     tx.execute(
         "UPDATE credential SET first_used_at = ?2 WHERE hash = ?1",

@@ -24,7 +24,7 @@ pub enum Error {
     /// The machine is not in the pool.
     #[error("machine {0} is not in pool {1}")]
     NotInPool(MachineName, PoolName),
-    /// The machine does not exist, or is only claimed.
+    /// The machine does not exist, or its name is only claimed.
     #[error(transparent)]
     Machine(#[from] machines::Error),
 }

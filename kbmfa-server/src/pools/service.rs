@@ -1,4 +1,4 @@
-//! Finds pools.
+//! Finds a pool by its name.
 
 use kbmfa_proto::names::PoolName;
 

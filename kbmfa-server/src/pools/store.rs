@@ -61,7 +61,7 @@ pub fn all(tx: &Tx<'_>) -> Result<Vec<Pool>, Error> {
     Ok(pools)
 }
 
-/// One pool.
+/// The pool of this name.
 pub fn by_name(tx: &Tx<'_>, name: &PoolName) -> Result<Option<Pool>, Error> {
     Ok(all(tx)?.into_iter().find(|pool| &pool.name == name))
 }

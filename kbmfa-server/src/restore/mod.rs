@@ -1,5 +1,5 @@
-//! Restoring a backup: what it undoes, and the read-only state after it, until somebody confirms that it is
-//! the right backup. The confirmation writes the gap to the audit log.
+//! Restoring a backup: what it would undo, and the read-only state after it, which lasts until somebody
+//! confirms that it is the right backup. The confirmation records in the audit log what was undone.
 
 pub mod store;
 
@@ -29,15 +29,15 @@ pub enum Error {
     /// A waiting login of the backup cannot be ended.
     #[error(transparent)]
     Logins(#[from] logins::Error),
-    /// Nothing waits for a confirmation.
+    /// No restore waits for a confirmation.
     #[error("there is no restore to confirm")]
     NothingToConfirm,
 }
 
-/// One item that can come back or vanish with a restore.
+/// One item that a restore can bring back or make vanish.
 #[derive(Debug, Clone)]
 pub struct Thing {
-    /// Its table's listing.
+    /// How items of its table are listed.
     pub listing: &'static Listing,
     /// Its label.
     pub name: String,
@@ -66,7 +66,7 @@ impl fmt::Display for Thing {
     }
 }
 
-/// Items in order, those of one kind in one line: `machine web1`, or `2 machines: db1, web1`.
+/// The items in order, one line for each kind: `machine web1`, or `2 machines: db1, web1`.
 pub fn by_kind(things: &[Thing]) -> Vec<String> {
     let mut groups: Vec<Vec<&Thing>> = Vec::new();
     for thing in things {
@@ -90,9 +90,9 @@ pub fn by_kind(things: &[Thing]) -> Vec<String> {
 /// The contents of one database.
 #[derive(Debug, Clone)]
 pub struct Snapshot {
-    /// Its last event.
+    /// Its last event, as a head.
     pub head: Head,
-    /// All items, by the position of their table and their id.
+    /// All items, by the position of their table in the list and their id.
     pub things: BTreeMap<(usize, String), Thing>,
     /// Items that end with a restore.
     pub ends: Vec<Thing>,
@@ -103,26 +103,28 @@ pub struct Snapshot {
 pub struct Report {
     /// The backup's last event.
     pub backup: String,
-    /// The present database's last event, if there is one.
+    /// The current database's last event, if there is a current database.
     pub current: Option<String>,
-    /// The last common event; everything after it in the present database is undone.
+    /// The last event that both have. Everything after it in the current database is undone.
     pub common: i64,
     /// How many events of each kind are undone.
     pub undone: BTreeMap<String, i64>,
-    /// Events that only the backup has: then it is not an earlier state of the present database.
+    /// Number of events that only the backup has. If there are any, the backup is not an earlier state of the
+    /// current database.
     pub foreign: i64,
-    /// The last event of an archive that reaches beyond the end of the other database. Then it is unknown
+    /// The last event of an archive that reaches beyond the end of the other database. It is then unknown
     /// where the two differ, and the archived events are not counted.
     pub archived_to: Option<i64>,
-    /// Items that would vanish.
+    /// Items that a restore makes vanish.
     pub vanishes: Vec<Thing>,
-    /// Items that would come back.
+    /// Items that a restore brings back.
     pub comes_back: Vec<Thing>,
-    /// Items of the backup that a restore ends, because they may have been used or revoked since.
+    /// Items of the backup that end with a restore, because they may have been used or revoked after the
+    /// backup.
     pub ends: Vec<Thing>,
 }
 
-/// Checks a backup, and compares it with the present database.
+/// Checks a backup, and compares it with the current database.
 ///
 /// # Errors
 /// [`Error::Broken`], [`Error::Damaged`].
@@ -179,8 +181,8 @@ fn compare((old, past): (&Tx<'_>, &Snapshot), (new, present): (&Tx<'_>, &Snapsho
     })
 }
 
-/// The last number up to which two chains are equal; they are up to `known`. Seals cover everything before
-/// them, so a binary search finds it.
+/// The number of the last event up to which two chains are equal. They are equal up to `known`. A seal covers
+/// everything before it, so a binary search finds the number.
 fn common<E>(mut known: i64, last: i64, same: impl Fn(i64) -> Result<bool, E>) -> Result<i64, E> {
     let mut end = last + 1;
     while end - known > 1 {
@@ -200,27 +202,27 @@ fn missing(from: &Things, others: &Things) -> Vec<Thing> {
     from.iter().filter(|(key, _)| !others.contains_key(key)).map(|(_, thing)| thing.clone()).collect()
 }
 
-/// The note in a restored database until it is confirmed: the details of its audit event.
+/// A note in a restored database until the restore is confirmed. It has the details of the audit event.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Notice {
-    /// The backup's file.
+    /// Path of the backup's file.
     pub file: String,
     /// Last event of the database that was replaced, if there was one.
     pub before: Option<String>,
     /// Last event of the backup.
     pub after: String,
-    /// Path of the replaced database.
+    /// Path at which the replaced database is kept.
     pub kept: Option<String>,
-    /// The actor.
+    /// Who restored it.
     pub by: String,
-    /// When.
+    /// When it was restored.
     pub at: Time,
     /// Number of join tokens that were ended.
     #[serde(default)]
     pub tokens_ended: usize,
 }
 
-/// The notice in a database that waits for its confirmation.
+/// The note of a restore that waits for its confirmation.
 pub fn pending(tx: &Tx<'_>) -> Result<Option<Notice>, Error> {
     let text = meta::get(tx, meta::READ_ONLY)?;
     let read = text.map(|text| serde_json::from_str(&text)).transpose();
@@ -330,7 +332,7 @@ mod tests {
         assert_eq!(names(&report.comes_back), ["employee alice@example.com, active"]);
     }
 
-    /// Archives, and deletes, all events up to this one.
+    /// Archives and deletes all events up to this number.
     fn archive_to(fixture: &Fixture, seq: i64) {
         let cut = move |tx: &Tx<'_>| {
             let first = store::archived_to(tx)? + 1;

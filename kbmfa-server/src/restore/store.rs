@@ -14,7 +14,7 @@ use crate::machines::store as machines;
 use crate::pools::store as pools;
 use crate::sessions::store as sessions;
 
-/// Every table, and what a restore does to its rows; lists are printed in this order.
+/// Every table, with what a restore does to its rows. Lists are printed in this order.
 const TABLES: &[&[Table]] = &[
     machines::TABLES,
     pools::TABLES,
@@ -31,7 +31,7 @@ fn tables() -> impl Iterator<Item = &'static Table> {
     TABLES.iter().copied().flatten()
 }
 
-/// All items of a database that could come back or vanish.
+/// All items of a database that a restore could bring back or make vanish.
 pub fn snapshot(tx: &Tx<'_>) -> Result<Snapshot, Error> {
     let (mut things, mut ends) = (BTreeMap::new(), Vec::new());
     for (order, table) in tables().enumerate() {
@@ -57,18 +57,18 @@ fn rows(tx: &Tx<'_>, listing: &Listing) -> Result<Vec<(String, String)>, Error> 
     tx.query(listing.sql, values, |row| Ok(((listing.id)(row)?, row.text("label")?)))
 }
 
-/// Ends all join tokens, also used ones: repeating a join would revive a credential.
+/// Ends all join tokens, used ones included, because repeating a join would revive a credential.
 pub fn end_join_tokens(tx: &Tx<'_>) -> Result<(), Error> {
     tx.execute("DELETE FROM join_token", &[])?;
     Ok(())
 }
 
-/// The last archived event, before which the database has no events. 0 without any.
+/// The last archived event, up to which the database has no events. 0 without an archive.
 pub fn archived_to(tx: &Tx<'_>) -> Result<i64, Error> {
     Ok(archive::newest(tx)?.map_or(0, |checkpoint| checkpoint.last.seq))
 }
 
-/// The seal of an event, or of the last archived one; `None` if the number is unknown.
+/// The seal of an event in the database, or of the last archived one. `None` for any other number.
 pub fn seal(tx: &Tx<'_>, seq: i64) -> Result<Option<Vec<u8>>, Error> {
     if let Some(newest) = archive::newest(tx)?.filter(|checkpoint| checkpoint.last.seq == seq) {
         return Ok(Some(newest.last.seal.as_bytes().to_vec()));
@@ -76,7 +76,7 @@ pub fn seal(tx: &Tx<'_>, seq: i64) -> Result<Option<Vec<u8>>, Error> {
     tx.query_one("SELECT seal FROM event WHERE seq = ?1", &[seq.into()], |row| row.blob("seal"))
 }
 
-/// Number of events of each kind after `seq`.
+/// Number of events after `seq`, by kind.
 pub fn events_after(tx: &Tx<'_>, seq: i64) -> Result<BTreeMap<String, i64>, Error> {
     let sql = "SELECT kind, count(*) AS events FROM event WHERE seq > ?1 GROUP BY kind";
     let rows = tx.query(sql, &[seq.into()], |row| Ok((row.text("kind")?, row.integer("events")?)))?;

@@ -1,8 +1,9 @@
-//! Removes what is older than the operator keeps: ended logins with their asks and answers, closed sessions,
-//! and old records of reports and notices. The audit log is not touched: `audit archive` does that.
+//! Removes rows that are older than the operator wants to keep: ended logins with their asks and answers,
+//! closed sessions, and old records of reports and notices. It never touches the audit log; `audit archive`
+//! does that.
 //!
-//! The walk goes through each table from the oldest row on, a few rows in each transaction, each with its
-//! audit event. Rows of logins and sessions that have not ended are skipped, however old they are.
+//! A walk goes through each table from the oldest row on. Each transaction handles a few rows and has one
+//! audit event. Logins and sessions that have not ended are skipped, however old they are.
 
 pub mod store;
 
@@ -17,17 +18,18 @@ use store::Cursor;
 
 pub use store::Removed;
 
-/// Rows read in one transaction: limits how long the next login waits ([`crate::db::BULK_WORK`]).
+/// Number of rows read in one transaction. It limits how long the next login waits
+/// ([`crate::db::BULK_WORK`]).
 const BATCH: i64 = 25;
 
-/// The position of a walk.
+/// The position of a walk, and its time limit.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Walk {
     before: Time,
     stage: Stage,
 }
 
-/// Sessions come first: a login is kept as long as its sessions.
+/// The tables, in the order of a walk. Sessions come first, because a login is kept as long as its sessions.
 #[derive(Debug, Clone, PartialEq, Eq)]
 enum Stage {
     Sessions(Cursor),
@@ -37,7 +39,7 @@ enum Stage {
 }
 
 impl Walk {
-    /// A walk that removes what is older than this.
+    /// Begins a walk that removes what is older than this.
     pub fn new(before: Time) -> Self {
         Self { before, stage: Stage::Sessions(Cursor::START) }
     }
@@ -47,7 +49,7 @@ impl Walk {
         self.stage == Stage::Done
     }
 
-    /// Removes only rows that are older than this.
+    /// Only rows that are older than this are removed.
     pub fn before(&self) -> Time {
         self.before
     }
@@ -75,7 +77,7 @@ impl Walk {
     }
 }
 
-/// The time limit of the last pruning that removed rows, from the audit log.
+/// The time limit of the last step that removed rows, from the audit log.
 pub fn pruned_before(tx: &Tx<'_>) -> Result<Option<String>, Error> {
     let filter = Filter { kinds: vec![Kind::RecordsPruned], limit: 1, ..Filter::default() };
     let newest = search(tx, &filter)?.pop();

@@ -1,4 +1,4 @@
-//! The SQL that finds and removes old rows of what has ended.
+//! The SQL that finds and removes old rows of logins, sessions, reports and notices.
 
 use crate::clock::Time;
 use crate::db::{Error, Tx};
@@ -38,7 +38,7 @@ impl Removed {
     }
 }
 
-/// A page: rows before a time, from a position on, up to a number.
+/// A page of rows: before a time, after a position, and at most this many.
 type Page<'a> = (Time, &'a Cursor, i64);
 
 /// A row, and whether it may be removed.
@@ -54,14 +54,14 @@ fn page(tx: &Tx<'_>, sql: &str, (before, from, limit): Page<'_>) -> Result<Vec<F
     })
 }
 
-/// The next position after a page; `None` after the last one.
+/// The position after a page; `None` if there are no more rows.
 fn next(found: Vec<Found>, limit: i64) -> Option<Cursor> {
     let is_full = i64::try_from(found.len()).is_ok_and(|count| count >= limit);
     found.into_iter().next_back().filter(|_| is_full).map(|last| last.at)
 }
 
-/// Removes sessions that were closed before that moment. An open one is kept, unless its machine was removed
-/// before, because then nobody can report its end.
+/// Removes sessions that were closed before that time. An open one is kept, unless its machine was removed
+/// before that time, because then nobody can report its end.
 pub(super) fn prune_sessions(
     tx: &Tx<'_>,
     what: Page<'_>,
@@ -77,9 +77,9 @@ pub(super) fn prune_sessions(
     Ok(next(found, what.2))
 }
 
-/// Removes logins that were opened before that moment, with their asks and answers. A login is kept while it
-/// waits, its approval can be collected, an ask must still be edited, or a session of its connection is kept,
-/// because a denial applies to the connection as long as it may exist.
+/// Removes logins that were opened before that time, with their asks and answers. A login is kept while it
+/// waits, its approval can be collected, an ask must still be edited, or a session of its connection is kept.
+/// The last is because a denial applies to the connection for as long as that may exist.
 pub(super) fn prune_logins(
     tx: &Tx<'_>,
     what: Page<'_>,
@@ -103,8 +103,8 @@ pub(super) fn prune_logins(
     Ok(next(found, what.2))
 }
 
-/// Removes some records of reports, which make repeated ones count once, and of notices. Reports and notices
-/// that old are never sent any more.
+/// Removes some old rows of reports and of notices. A report's row makes a repeated report count once, but
+/// reports that old are never sent again.
 pub(super) fn prune_reports_and_notices(
     tx: &Tx<'_>,
     before: Time,
@@ -124,7 +124,7 @@ pub(super) fn prune_reports_and_notices(
 pub(super) mod testing {
     use super::{Error, Tx};
 
-    /// Closes every ask that has ended, as the outbox does after it has edited the message.
+    /// Closes every ask that has ended, as the outbox does once it has edited the message.
     pub(in crate::retention) fn close_asks(tx: &Tx<'_>) -> Result<(), Error> {
         tx.execute("UPDATE ask SET state = 'closed' WHERE state = 'ended'", &[]).map(drop)
     }

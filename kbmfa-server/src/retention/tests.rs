@@ -20,7 +20,7 @@ fn login_id(id: u8) -> LoginId {
     LoginId::from_random([id; 16])
 }
 
-/// Walks to the end with what is older than 400 days, closing asks first; returns the steps that it took.
+/// Closes the asks, and then walks with a limit of 400 days until the end. Returns the number of steps.
 fn prune(world: &World) -> usize {
     let mut walk = world.act(|tx, _| {
         close_asks(tx)?;
@@ -48,7 +48,7 @@ fn answer(world: &World, id: u8, answer: Answer) {
     });
 }
 
-/// The first bytes of the ids of the logins that are there.
+/// The first bytes of the ids of the logins that are left.
 fn kept(world: &World) -> Vec<u8> {
     let found = world.act(|tx, _| Ok(logins::newest(tx, &logins::Filter::default(), 1_000)?));
     let mut kept: Vec<u8> =
@@ -83,7 +83,7 @@ fn old_rows_that_have_ended_are_removed_and_their_events_kept() {
         assert_eq!(before, tx.now.minus(Duration::from_secs(400 * DAY)).to_string());
         Ok(())
     });
-    // Nothing is left to do, and nothing to tell.
+    // A second walk finds nothing to remove, and adds no event.
     prune(&world);
     assert_eq!(world.events(Kind::RecordsPruned).len(), told.len());
 }

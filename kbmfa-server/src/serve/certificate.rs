@@ -17,14 +17,14 @@ use crate::progress::Progress;
 use crate::secret::SecretHash;
 use crate::usecases::ca as usecase;
 
-/// Interval of the check: limits how long this server uses the old certificate after `ca rotate --switch`, or
-/// after another server on this state has renewed it.
+/// Interval of the check. It limits how long this server uses the old certificate after `ca rotate --switch`,
+/// or after another server on this state has renewed it.
 const INTERVAL: Duration = Duration::from_secs(5);
 
 /// Interval of log lines about a certificate that cannot be replaced, or that expires soon.
 const COMPLAINT_INTERVAL: Duration = Duration::from_secs(86_400);
 
-/// Maintains the certificate.
+/// Maintains the certificate, and raises alarms.
 pub(super) struct Keeper {
     db: Db,
     settings: watch::Receiver<Settings>,
@@ -34,7 +34,7 @@ pub(super) struct Keeper {
     complained_at: Option<Time>,
 }
 
-/// The settings that the rest of the server receives.
+/// What the rest of the server receives: the certificate in force and its dates.
 pub(super) struct InForce {
     pub(super) certificate: watch::Receiver<Arc<ServerConfig>>,
     pub(super) dates: watch::Receiver<Dates>,
@@ -60,7 +60,7 @@ impl Keeper {
         Ok((keeper, InForce { certificate: certificate_in_force, dates: dates_in_force }))
     }
 
-    /// Runs until the settings' owner ends.
+    /// Runs until the settings' sender is dropped.
     pub(super) async fn run(mut self, progress: Progress) {
         let mut occasion = Occasion::Passing;
         loop {
@@ -82,14 +82,16 @@ impl Keeper {
         }
     }
 
-    /// The operator's own files are read only on request, because they may be partly written.
+    /// Loads the certificate if it has changed. The operator's own files are loaded only at a start or
+    /// reload, because at other times they may be partly written.
     fn put_in_force(&mut self, settings: &Settings, occasion: Occasion) {
         let ours = matches!(settings.certificate, Certificate::Ours(_));
         let Some(print) = tls::print(settings) else { return };
         if occasion == Occasion::Passing && (!ours || print == self.print) {
             return;
         }
-        // An unusable certificate is reported once, and read again when the files change.
+        // Remembered even if the certificate cannot be used, so that this is reported once, and tried again
+        // only when the files change.
         self.print = print;
         match tls::load(settings) {
             Ok(loaded) => {
@@ -105,7 +107,7 @@ impl Keeper {
         }
     }
 
-    /// Logs, at most once a day, failures and certificates that expire soon.
+    /// Logs failures, and certificates that expire soon, at most once a day.
     async fn complain(&mut self, failed: Option<ca::Error>) {
         let Ok(now) = self.db.read(|tx| Ok::<_, db::Error>(tx.now)).await else { return };
         let dates = *self.dates.borrow();
@@ -128,12 +130,12 @@ impl Keeper {
     }
 }
 
-/// The reason for the check.
+/// Why the certificate is checked.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Occasion {
     /// The start, or a reload.
     Told,
-    /// The interval.
+    /// The interval has passed.
     Passing,
 }
 
@@ -146,7 +148,7 @@ async fn renew(db: &Db, settings: &Settings, occasion: Occasion) -> Result<(), c
         Occasion::Passing => Names::Kept(names),
     };
     // The first check only reads. If a renewal is due it is checked again inside the write transaction, so
-    // that only one of two servers does it.
+    // that only one of two servers renews it.
     let (looking, given) = (files.clone(), names.clone());
     let due = db.read(move |tx| service::due(&looking, &given, tx.now)).await?;
     record_owed(db).await?;
@@ -155,7 +157,8 @@ async fn renew(db: &Db, settings: &Settings, occasion: Occasion) -> Result<(), c
     }
     let db = db.clone();
     let renew = move |tx: &Tx<'_>| usecase::renew(tx, &files, &names);
-    // Also while the database is read-only: without a certificate a restored server could not answer at all.
+    // Allowed while the database is read-only, because without a certificate a restored server could not
+    // answer at all.
     let renewed = spawn_blocking(move || db.even_read_only().write_blocking("certificate.renew", renew));
     if let Some(why) = renewed.await.map_err(|_| db::Error::Closed)?? {
         log::info!("the server has a new certificate: {why}");

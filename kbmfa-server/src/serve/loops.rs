@@ -1,4 +1,4 @@
-//! The server's loops: each runs with a [`Progress`], and the server ends if one of them ends.
+//! The server's loops. Each runs with a [`Progress`], and the server ends if one of them ends.
 
 use std::future::Future;
 use std::io;
@@ -15,7 +15,7 @@ pub(super) struct Loops {
 }
 
 impl Loops {
-    /// Without any loop.
+    /// A list without any loop.
     pub(super) fn new(registry: Registry) -> Self {
         Self { tasks: JoinSet::new(), registry }
     }
@@ -30,7 +30,7 @@ impl Loops {
         self.tasks.spawn(async move { run.await.err().unwrap_or(Error::Ended(name)) });
     }
 
-    /// Waits for the first loop that ends, and returns the reason.
+    /// Waits until a loop ends, and returns the reason for which the server must end.
     pub(super) async fn next_end(&mut self) -> Error {
         match self.tasks.join_next().await {
             Some(Ok(error)) => error,
@@ -39,7 +39,7 @@ impl Loops {
         }
     }
 
-    /// The listeners end by themselves on request; the other loops have nothing to finish.
+    /// Waits for the listeners, which end by themselves on request. The other loops have nothing to finish.
     pub(super) async fn drain(mut self) {
         for _listener in 0..2 {
             self.tasks.join_next().await;
@@ -48,13 +48,13 @@ impl Loops {
     }
 }
 
-/// A loop without an error of its own.
+/// Runs a loop that has no error of its own.
 pub(super) async fn forever(run: impl Future<Output = ()>) -> Result<(), Error> {
     run.await;
     Ok(())
 }
 
-/// A loop whose error is one of the server's.
+/// Runs a loop whose error becomes one of the server's.
 pub(super) async fn failing<E: Into<Error>>(run: impl Future<Output = Result<(), E>>) -> Result<(), Error> {
     run.await.map_err(Into::into)
 }

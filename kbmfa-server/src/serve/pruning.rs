@@ -14,7 +14,7 @@ const REST: Duration = Duration::from_millis(100);
 /// Time from one walk to the next.
 const INTERVAL: Duration = Duration::from_secs(6 * 60 * 60);
 
-/// Runs until the process ends, on one of several servers.
+/// Runs until the process ends. With several servers, only one of them walks at a time.
 pub(super) async fn run(logins: Logins, holder: lease::Holder, progress: Progress) {
     loop {
         walk(&logins, &holder, &progress).await;

@@ -1,4 +1,4 @@
-//! Reads the configuration again: on SIGHUP, and for `kbmfa-server reload`, which waits for the outcome.
+//! Reads the configuration again, on SIGHUP and for `kbmfa-server reload`, which waits for the outcome.
 
 use std::path::PathBuf;
 use tokio::sync::watch;
@@ -20,8 +20,8 @@ pub(super) struct Reloadable {
 }
 
 impl Reloadable {
-    /// Reads everything again and logs the outcome; returns a note for the caller. A faulty configuration
-    /// changes nothing.
+    /// Reads everything again, and logs the outcome. Returns a note for the caller. A configuration with
+    /// faults changes nothing.
     pub(super) fn reload(&mut self) -> ReloadOutcome {
         let outcome = self.try_reload();
         match &outcome {

@@ -1,5 +1,5 @@
-//! Watches the loops from a plain thread, which a stalled runtime does not stop. While every loop makes
-//! progress it feeds systemd's watchdog. It ends the process when a loop has hung for too long.
+//! Watches the loops from a plain thread, which runs even if the async runtime stalls. While every loop makes
+//! progress, it feeds systemd's watchdog. When a loop has hung for too long, it ends the process.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -11,16 +11,17 @@ use crate::db::Db;
 use crate::http::status::{Readiness, late_loop};
 use crate::progress::{Progress, Registry, Silence, TICK};
 
-/// Interval at which the database's writer is asked for a round.
+/// Interval at which the database's writer must make a round.
 const WRITER_INTERVAL: Duration = Duration::from_secs(5);
 
-/// Time for the last log line, which may block.
+/// Time for writing the last log line, because the write may block.
 const LAST_WORDS_TIME: Duration = Duration::from_secs(1);
 
-/// Exit status when a loop is lost.
+/// Exit status if a loop is lost.
 const EXIT_HUNG: i32 = 70;
 
-/// Whether a restart would help, by the last error of the database. Shared with the thread.
+/// False if a restart would help, by the last error of the database. Shared with the thread, which then does
+/// not feed the watchdog.
 pub(super) type IsWell = Arc<AtomicBool>;
 
 /// Starts the thread.
@@ -34,7 +35,7 @@ pub(super) fn start(registry: Registry, is_well: IsWell, systemd: Systemd) -> st
     thread.spawn(move || supervise(&registry, &is_well, watchdog)).map(drop)
 }
 
-/// systemd's watchdog interval in ticks, so that a pause of the whole process does not skip a feed.
+/// systemd's watchdog interval, counted in ticks, so that a pause of the whole process skips no feed.
 struct Watchdog {
     every: Duration,
     fed: Duration,
@@ -70,7 +71,7 @@ fn supervise(registry: &Registry, is_well: &AtomicBool, mut watchdog: Option<Wat
     }
 }
 
-/// Logs which loops have become late, and which are back.
+/// Logs which loops have become late, and which are back in time.
 fn tell(late: &[Silence], known: &mut Vec<&'static str>) {
     let new: Vec<String> =
         late.iter().filter(|silence| !known.contains(&silence.name)).map(late_loop).collect();
@@ -90,7 +91,7 @@ fn tell(late: &[Silence], known: &mut Vec<&'static str>) {
     });
 }
 
-/// Ends the process, whatever hangs in it. A new one continues from the database.
+/// Ends the process, whatever hangs in it. The next process continues from the database.
 fn end(hopeless: &[Silence]) -> ! {
     let lines: Vec<String> = hopeless.iter().map(late_loop).collect();
     if let Some(logged) = say(move || {
@@ -115,12 +116,13 @@ fn say(work: impl FnOnce() + Send + 'static) -> Option<thread::JoinHandle<()>> {
     thread::Builder::new().name("last-words".into()).spawn(work).ok()
 }
 
-/// Makes the database's writer do a round at intervals; and, where systemd watches, a write that lands. Ends with the writer.
+/// Has the database's writer make a round at intervals. Where systemd has a watchdog, also checks that a
+/// write succeeds. Ends when the writer ends.
 pub(super) async fn writer(db: Db, readiness: Readiness, is_well: IsWell, progress: Progress) {
     let probe_every = sd_notify::watchdog_enabled().map(|period| period / 3);
     let mut since_probe = Duration::MAX;
     loop {
-        // The callers whose work failed log the error.
+        // An error needs no handling here: the callers whose work failed log it.
         let _ = db.writer_goes_round().await;
         progress.round().await;
         if probe_every.is_some_and(|every| since_probe >= every) {

@@ -11,14 +11,15 @@ use crate::http::status::Readiness;
 use crate::policy::Channel;
 use crate::progress::Progress;
 
-/// Interval of the status line. Each costs a probe of the database, and is sent only if it has changed.
+/// Interval of the status line. Each line costs a probe of the database, and is sent only if it differs from
+/// the last one.
 const STATUS_INTERVAL: Duration = Duration::from_secs(5);
 
-/// Longest queue of reports to systemd; more are dropped.
+/// Maximum number of reports to systemd that wait. Further ones are dropped.
 const REPORTS_MAX: usize = 4;
 
-/// Reports to systemd, if it started this process. A separate thread sends them, because a full socket would
-/// block the caller. Clones share it.
+/// Reports to systemd, if systemd started this process. A separate thread sends them, because a full socket
+/// would block the caller. Clones share it.
 #[derive(Clone)]
 pub(super) struct Systemd(Option<SyncSender<Report>>);
 
@@ -81,7 +82,7 @@ fn run(waiting: &Receiver<Report>) {
     }
 }
 
-/// Keeps the line that `systemctl status` shows.
+/// Keeps the line that `systemctl status` shows up to date.
 pub(super) async fn status_line(
     listen: SocketAddr,
     readiness: Readiness,

@@ -1,7 +1,6 @@
-//! Sessions that machines report, tied to the login that let the person in.
+//! Sessions, as machines report them, each tied to the login that let the person in.
 //!
-//! Nothing is decided here. Reports may arrive late, twice and in any order, and always lead to the same
-//! rows.
+//! Reports decide nothing. They may arrive late, twice and in any order, and always lead to the same rows.
 
 pub mod service;
 pub mod store;

@@ -1,4 +1,4 @@
-//! Takes a report: one action inside the caller's transaction, with its audit event.
+//! Records a report: one action inside the caller's transaction, with its audit event.
 
 use kbmfa_proto::session::{SessionEvent, SessionReport};
 use kbmfa_proto::text::SafeText;
@@ -38,7 +38,7 @@ pub fn take(tx: &Tx<'_>, rules: &Rules, caller: &Caller, report: &SessionReport)
     tell(tx, rules, kind, &session)
 }
 
-/// Queues a notice, if notices of sessions are enabled.
+/// Raises a notice about a session, if notices of sessions are enabled.
 fn tell(tx: &Tx<'_>, rules: &Rules, kind: Kind, session: &Session) -> Result<(), Error> {
     let what = match kind {
         Kind::SessionOpened if rules.post.sessions => "opened",
@@ -52,7 +52,8 @@ fn tell(tx: &Tx<'_>, rules: &Rules, kind: Kind, session: &Session) -> Result<(),
     notifications::notice(tx, rules, about, text).map(drop)
 }
 
-/// One end of a session. Either may arrive first; the other then completes the session.
+/// Records the opening or the close of a session. Either report may arrive first, and the other one then
+/// completes the session.
 fn end(tx: &Tx<'_>, caller: &Caller, report: &SessionReport, end: Moment) -> Result<Session, Error> {
     let known = store::without(tx, &caller.machine_id, report, end)?;
     let is_new = known.is_none();
@@ -62,7 +63,8 @@ fn end(tx: &Tx<'_>, caller: &Caller, report: &SessionReport, end: Moment) -> Res
         Moment::Open => session.opened = at,
         Moment::Close => session.closed = at,
     }
-    // Searched again while it is missing, because the line that reports may come before the line that asks.
+    // The login is searched again while it is missing, because in the PAM stack the line that reports may be
+    // before the line that asks.
     if session.login.is_none() {
         let Session { machine_id, connection, user, .. } = &session;
         session.login = logins::newest_collected(tx, machine_id, connection, user)?;

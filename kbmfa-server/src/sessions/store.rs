@@ -1,4 +1,4 @@
-//! The SQL of sessions and of the reports that were taken.
+//! The SQL of sessions, and of the ids of reports that were recorded.
 
 use kbmfa_proto::names::{LoginId, MachineName, ReportId, UserName};
 use kbmfa_proto::session::SessionReport;
@@ -16,7 +16,8 @@ pub const TABLES: &[Table] = &[
     Table::grants_nothing("report", "which reports are known; at worst one is taken twice"),
 ];
 
-/// Time after the collection of an approval in which a session must open; later it counts as missing.
+/// Time after the collection of an approval within which a session must open. Later the session counts as
+/// missing.
 pub const OPENS_WITHIN: Duration = Duration::from_secs(60);
 
 /// A session.
@@ -26,7 +27,7 @@ pub struct Session {
     pub id: String,
     /// Opaque id of the machine.
     pub machine_id: String,
-    /// The machine's name then.
+    /// The machine's name at that time.
     pub machine: MachineName,
     /// The login that let the person in, if one did.
     pub login: Option<LoginId>,
@@ -34,7 +35,7 @@ pub struct Session {
     pub connection: String,
     /// The Unix account.
     pub user: UserName,
-    /// As the person typed it, if that differs and the session's first report had it.
+    /// The account as the person typed it, if that differs and the session's first report had it.
     pub typed: Option<UserName>,
     /// The PAM service.
     pub service: SafeText,
@@ -46,9 +47,9 @@ pub struct Session {
     pub key: Option<String>,
     /// When its first report arrived.
     pub heard_at: Time,
-    /// When it was opened: by the server's clock, and by the machine's.
+    /// When it was opened, by the server's clock and by the machine's.
     pub opened: Option<(Time, Time)>,
-    /// When it was closed, in the same way.
+    /// When it was closed, by both clocks.
     pub closed: Option<(Time, Time)>,
 }
 
@@ -59,7 +60,7 @@ impl Session {
     }
 }
 
-/// One end of a session.
+/// The opening or the close of a session.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Moment {
     Open,
@@ -96,13 +97,13 @@ fn session(row: &Row<'_>) -> Result<Session, Error> {
     })
 }
 
-/// Records a report id; false if it is known already.
+/// Records the id of a report; false if it is known already.
 pub(super) fn is_news(tx: &Tx<'_>, machine_id: &str, id: &ReportId) -> Result<bool, Error> {
     let sql = "INSERT INTO report (machine_id, id, taken_at) VALUES (?1, ?2, ?3) ON CONFLICT DO NOTHING";
     Ok(tx.execute(sql, &[machine_id.into(), id.as_str().into(), tx.now.into()])? == 1)
 }
 
-/// The newest session of the report's connection and account without this end.
+/// The newest session of the report's connection and account for which this end is not recorded yet.
 pub(super) fn without(
     tx: &Tx<'_>,
     machine_id: &str,
@@ -147,7 +148,7 @@ pub(super) fn insert(tx: &Tx<'_>, session: &Session) -> Result<(), Error> {
     update(tx, session)
 }
 
-/// Writes the part that changes.
+/// Updates the columns that change.
 pub(super) fn update(tx: &Tx<'_>, session: &Session) -> Result<(), Error> {
     tx.execute(
         "UPDATE session SET login_id = ?2, opened_at = ?3, opened_reported_at = ?4, closed_at = ?5,
@@ -164,7 +165,7 @@ pub(super) fn update(tx: &Tx<'_>, session: &Session) -> Result<(), Error> {
     Ok(())
 }
 
-/// The newest sessions first: all of them or those that are open, of everybody or of one Unix account.
+/// Sessions, newest first: all or only open ones, of everybody or of one Unix account.
 pub fn newest(
     tx: &Tx<'_>,
     only_open: bool,
@@ -181,8 +182,8 @@ pub fn newest(
     tx.query(&sql, &[account.map_or("", UserName::as_str).into(), limit.into()], session)
 }
 
-/// The sessions of a login's connection and user, oldest first. One session may have several logins: one for
-/// each phase that asks.
+/// The sessions of a login's connection and user, oldest first. One session may belong to several logins: one
+/// for each phase that asks.
 pub fn of(tx: &Tx<'_>, login: &Login) -> Result<Vec<Session>, Error> {
     let sql = format!(
         "{SESSION} WHERE connection = ?1 AND machine_id = ?2 AND account = ?3 ORDER BY heard_at, id LIMIT 100"
@@ -195,8 +196,8 @@ pub fn of(tx: &Tx<'_>, login: &Login) -> Result<Vec<Session>, Error> {
     )
 }
 
-/// Logins that were let in and never opened a session, newest first; only of machines that have reported
-/// sessions of that service before.
+/// Logins that were let in and never opened a session, newest first. Only of machines that have reported a
+/// session of the same service before.
 pub fn unopened(tx: &Tx<'_>, limit: i64) -> Result<Vec<LoginId>, Error> {
     tx.query(
         "SELECT id FROM login WHERE collected_at <= ?1

@@ -1,4 +1,4 @@
-//! Reports in every order, through the public functions, on a real database.
+//! Reports in different orders, through the public functions, on a real database.
 
 use kbmfa_proto::login::{Account, Capabilities, Connection, FirstFactor, OpenLogin, Phase, SshConnection};
 use kbmfa_proto::names::{LoginId, ReportId};
@@ -46,7 +46,7 @@ impl World {
         self.act(move |tx, caller| service::take(tx, &rules(tx.now), caller, &report(id, event, connection)));
     }
 
-    /// A login of alice's on this connection, approved and collected.
+    /// Opens a login of alice on this connection, approves it and collects the approval.
     pub(crate) fn let_in(&self, id: u8, connection: u16) {
         self.act(move |tx, caller| {
             let (rules, id) = (rules(tx.now), LoginId::from_random([id; 16]));
@@ -56,7 +56,7 @@ impl World {
         });
     }
 
-    /// Another one, which policy lets in since the connection is approved.
+    /// Opens another login, which policy lets in because the connection was approved.
     pub(crate) fn let_in_again(&self, id: u8, connection: u16) {
         self.act(move |tx, caller| {
             let id = LoginId::from_random([id; 16]);
@@ -64,7 +64,7 @@ impl World {
         });
     }
 
-    /// Each session: its login's first byte, whether it was opened, whether it was closed.
+    /// Each session: the first byte of its login's id, whether it was opened, and whether it was closed.
     pub(crate) fn sessions(&self) -> Vec<(Option<u8>, bool, bool)> {
         let found = self.act(|tx, _| Ok(store::newest(tx, false, None, 1000)?));
         let first = |id: LoginId| u8::from_str_radix(&id.as_str()[..2], 16).unwrap();
@@ -227,7 +227,7 @@ fn another_machine_reaches_neither_the_session_nor_the_login() {
     world.let_in(7, 1);
     world.report(1, Opened, 1);
     world.caller = enter_machine(&world.fixture, "db1");
-    // The same report id, connection, user and service as web1's.
+    // It has the same report id, connection, user and service as the report of web1.
     world.report(1, Closed, 1);
     assert_eq!(world.events(Kind::SessionClosed).len(), 1);
     let mut sessions = world.sessions();

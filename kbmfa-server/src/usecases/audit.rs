@@ -1,4 +1,4 @@
-//! Actions on the audit log besides reading it.
+//! Actions on the audit log other than reading it: archive, post the head, record a backup.
 
 use kbmfa_proto::text::SafeText;
 
@@ -13,15 +13,16 @@ use std::time::Duration;
 pub use crate::audit::store::archive::prune_some;
 pub use crate::audit::store::index::{complete_some as index_some, reset as reset_index};
 
-/// The events that may be archived: those before this time that no unfinished login needs.
+/// The events that may be archived: those before this time, up to the first one that an unfinished login
+/// needs.
 pub fn archivable(tx: &Tx<'_>, before: Time) -> Result<RangeInclusive<i64>, db::Error> {
     archive::part(tx, before, logins::store::first_unfinished_event(tx)?)
 }
 
-/// Begins the chain after a verified archive. [`prune_some`] then removes the rows.
+/// Makes the chain begin after a verified archive. [`prune_some`] then deletes the rows.
 ///
 /// # Errors
-/// [`archive::Error::Changed`] if it contains events that a login needs now.
+/// [`archive::Error::Changed`] if the archive contains events that an unfinished login needs now.
 pub fn archive(tx: &Tx<'_>, actor: &Actor, archive: &Archive, before: Time) -> Result<Head, archive::Error> {
     if *archivable(tx, before)?.end() < archive.last.seq {
         return Err(archive::Error::Changed);
@@ -29,7 +30,7 @@ pub fn archive(tx: &Tx<'_>, actor: &Actor, archive: &Archive, before: Time) -> R
     archive::cut(tx, actor, archive, before)
 }
 
-/// Records that the database was copied, as of this head, into this file.
+/// Records that the database, as of this head, was copied into this file.
 pub fn backup_made(tx: &Tx<'_>, actor: &Actor, file: &str, head: &Head) -> Result<(), db::Error> {
     let event = Event::new(Kind::BackupMade, actor.clone()).detail("file", SafeText::new(file));
     audit::append(tx, &event.detail("head", head)).map(drop)

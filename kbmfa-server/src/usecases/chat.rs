@@ -1,4 +1,4 @@
-//! What the outbox records about a chat: its asks, the answers on them, its notices and its state.
+//! What the outbox records about a chat: asks and the answers to them, notices, and the chat's state.
 
 use std::time::Duration;
 
@@ -18,13 +18,14 @@ pub struct ReadAnswers {
     pub ask: Ask,
     /// The answers.
     pub answers: Answers,
-    /// The list of members by which the answers were judged, if it was read again since the last time.
+    /// The list of members by which the answers were judged; `None` if it has not changed since the last
+    /// time.
     pub members: Option<Vec<Approver>>,
     /// How people answer in this chat, as the end of a sentence.
     pub how: &'static str,
 }
 
-/// Applies answers. The login is judged by the same list of members as they were.
+/// Applies answers. The login is judged by the same list of members as the answers were.
 ///
 /// # Errors
 /// What the database says.
@@ -43,7 +44,7 @@ pub fn sending(tx: &Tx<'_>, ask: &Ask) -> Result<(), Error> {
     Ok(asks::sending(tx, &ask.id)?)
 }
 
-/// Records that an ask is posted.
+/// Records that an ask was posted.
 ///
 /// # Errors
 /// What the database says.
@@ -56,7 +57,7 @@ pub fn posted(tx: &Tx<'_>, ask: &Ask, message: &str) -> Result<(), Error> {
     Ok(())
 }
 
-/// Records further messages of the same ask, on which people may have answered.
+/// Records further messages of the same ask (copies), on which people may have answered.
 ///
 /// # Errors
 /// What the database says.
@@ -71,7 +72,7 @@ pub fn doubled<'m>(tx: &Tx<'_>, ask: &Ask, messages: impl IntoIterator<Item = &'
     Ok(())
 }
 
-/// Records that a copy of an ask is edited.
+/// Records that a copy of an ask was edited.
 ///
 /// # Errors
 /// What the database says.
@@ -79,7 +80,7 @@ pub fn copy_edited(tx: &Tx<'_>, chat: Channel, message: &str) -> Result<(), Erro
     Ok(asks::copy_told(tx, chat, message)?)
 }
 
-/// Closes an ask whose message has the verdict.
+/// Closes an ask whose message shows the decision.
 ///
 /// # Errors
 /// What the database says.
@@ -87,7 +88,7 @@ pub fn close(tx: &Tx<'_>, ask: &Ask) -> Result<(), Error> {
     Ok(asks::close(tx, &ask.id)?)
 }
 
-/// Closes an ask whose message cannot be edited into the verdict.
+/// Closes an ask whose message cannot be edited into the decision.
 ///
 /// # Errors
 /// What the database says.
@@ -99,7 +100,7 @@ pub fn abandon(tx: &Tx<'_>, ask: &Ask, why: &str) -> Result<(), Error> {
     Ok(())
 }
 
-/// Records that a notice is posted.
+/// Records that a notice was posted.
 ///
 /// # Errors
 /// What the database says.
@@ -107,7 +108,7 @@ pub fn notice_posted(tx: &Tx<'_>, notice: &str) -> Result<(), Error> {
     Ok(notices::posted(tx, notice)?)
 }
 
-/// Publishes why the chat is down, or that it is up, and its members if they were listed again.
+/// Publishes that the chat is up, or why it is down; and its members, if they were listed again.
 ///
 /// # Errors
 /// What the database says.
@@ -124,7 +125,8 @@ pub fn publish_state(
     members.map_or(Ok(()), |members| Ok(reach::list(tx, chat, members)?))
 }
 
-/// Raises a notice with the head of the audit log, unless there was one within the pause; true if it will be posted.
+/// Raises a notice with the head of the audit log. Does nothing if there was such a notice within the pause.
+/// True if it will be posted.
 ///
 /// # Errors
 /// What the database says.

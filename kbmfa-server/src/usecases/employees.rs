@@ -13,8 +13,8 @@ use crate::sessions::store::{self as sessions, Session};
 /// Adds an employee.
 ///
 /// # Errors
-/// [`employees::Error::EmployeeExists`] if the address, the account or the Keybase name belongs to somebody
-/// already.
+/// [`employees::Error::EmployeeExists`] if the address, the account or the Keybase name already belongs to
+/// somebody.
 pub fn add(tx: &Tx<'_>, actor: &Actor, new: &Employee) -> Result<(), employees::Error> {
     if let Some(holder) = store::holder_of(tx, new)? {
         return Err(employees::Error::EmployeeExists(holder.email.to_string()));
@@ -25,7 +25,7 @@ pub fn add(tx: &Tx<'_>, actor: &Actor, new: &Employee) -> Result<(), employees::
     Ok(())
 }
 
-/// Most open sessions that are listed when somebody may no longer log in.
+/// Maximum number of open sessions that are listed when somebody may no longer log in.
 pub const SESSIONS_MAX: i64 = 100;
 
 /// An employee whose state has changed.
@@ -35,14 +35,14 @@ pub struct Changed {
     pub employee: Employee,
     /// Number of their waiting logins that were refused.
     pub refused: usize,
-    /// Their sessions that are still open, newest first; at most [`SESSIONS_MAX`], and none if they may log in.
+    /// Their open sessions, newest first, at most [`SESSIONS_MAX`]. Empty if they may log in.
     pub open: Vec<Session>,
 }
 
-/// Suspends, resumes or removes an employee. Unless they are resumed, their waiting logins are refused.
+/// Suspends, resumes or removes an employee. Suspending and removing also refuses their waiting logins.
 ///
 /// # Errors
-/// [`employees::Error::NoSuchEmployee`]; [`employees::Error::SameState`] if there is nothing to change.
+/// [`employees::Error::NoSuchEmployee`]; [`employees::Error::SameState`] if the state would not change.
 pub fn set_state(
     tx: &Tx<'_>,
     rules: &Rules,

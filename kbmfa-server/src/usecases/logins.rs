@@ -77,7 +77,7 @@ fn waiting(tx: &Tx<'_>, rules: &Rules, who: &Credential) -> Result<Caller, Error
     caller.ok_or(Error::Unauthorized)
 }
 
-/// An answer at the console to the login whose id begins with `prefix`.
+/// Answers, at the console, the login whose id begins with `prefix`.
 ///
 /// # Errors
 /// [`Error::NotFound`], [`Error::Ambiguous`].

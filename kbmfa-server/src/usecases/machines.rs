@@ -57,7 +57,7 @@ pub fn rename(tx: &Tx<'_>, actor: &Actor, name: &MachineName, new_name: &Machine
     Ok(())
 }
 
-/// Makes a token with which the machine can join, or join again to replace its credential.
+/// Makes a join token. A machine that has joined can use it to replace its credential.
 ///
 /// # Errors
 /// [`Error::NoSuchMachine`], [`Error::OnlyClaimed`].
@@ -77,7 +77,7 @@ pub fn make_join_token(
     Ok(token)
 }
 
-/// Exchanges a token for a credential. It can be repeated until the token expires.
+/// Exchanges a token for a credential. The same exchange can be repeated until the token expires.
 ///
 /// # Errors
 /// [`Error::TokenRefused`].
@@ -95,7 +95,7 @@ pub fn join(
         None => {}
     }
     if !store::insert_credential(tx, credential, &found.machine.id)? {
-        // The machine may have joined with an earlier token without getting the reply.
+        // The machine may have joined with an earlier token without receiving the reply.
         let known = store::credential(tx, credential, tx.now)?;
         if known.is_none_or(|known| known.machine_id != found.machine.id || known.first_used_at.is_some()) {
             return Err(Error::TokenRefused);
@@ -141,7 +141,8 @@ pub fn identify(tx: &Tx<'_>, credential: &SecretHash) -> Result<Option<(MachineN
     Ok(Some((caller.name, pools)))
 }
 
-/// Records a machine's computer and the authorities that it trusts; false if its credential is not accepted.
+/// Records on which computer a machine runs, and which authorities it trusts; false if its credential is not
+/// accepted.
 pub fn report_trust(
     tx: &Tx<'_>,
     rules: &Rules,
@@ -156,7 +157,7 @@ pub fn report_trust(
     Ok(true)
 }
 
-/// Whether a machine had a credential before.
+/// For the event: whether the machine has a valid credential already.
 fn joined(machine: &Machine) -> &'static str {
     if machine.credentials > 0 { "yes" } else { "no" }
 }
@@ -332,7 +333,7 @@ mod tests {
         assert_eq!(fixture.db.read_blocking(audit::index::hidden).unwrap(), 0);
     }
 
-    /// True if this call added the machine.
+    /// Adds the machine; true if it did not exist before.
     fn added_once(db: &Db, number: i64) -> bool {
         let name: MachineName = format!("m{number}").parse().unwrap();
         match db.write_blocking("add", move |tx| add(tx, &root(), &name, &[])) {
@@ -342,7 +343,7 @@ mod tests {
         }
     }
 
-    /// The kind and the details of an event.
+    /// The kind and the details of an event, as text.
     fn told(event: &Found) -> String {
         let body: serde_json::Value = serde_json::from_str(&event.body).unwrap();
         format!("{} {}", body["kind"].as_str().unwrap(), body.get("detail").unwrap_or(&serde_json::json!({})))

@@ -1,5 +1,6 @@
-//! Every write that an operator would name, across domains: one function on a transaction, with its audit
-//! event inside. Write transactions are begun above this module only, and run only these functions.
+//! Every write that an operator would name, from all domains. Each is one function on a transaction, with its
+//! audit event inside. Only modules above this one begin write transactions, and they run only these
+//! functions.
 
 pub mod audit;
 pub mod ca;
@@ -18,22 +19,22 @@ pub(crate) mod testing;
 
 use crate::db;
 
-/// Why an action failed, by domain.
+/// Why an action failed, by the domain of the failure.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// The database failed.
     #[error(transparent)]
     Db(#[from] db::Error),
-    /// A machine.
+    /// An action on a machine failed.
     #[error(transparent)]
     Machine(#[from] crate::machines::Error),
-    /// A pool.
+    /// An action on a pool failed.
     #[error(transparent)]
     Pool(#[from] crate::pools::Error),
-    /// An employee.
+    /// An action on an employee failed.
     #[error(transparent)]
     Employee(#[from] crate::employees::Error),
-    /// A login.
+    /// An action on a login failed.
     #[error(transparent)]
     Login(#[from] crate::logins::Error),
 }

@@ -23,7 +23,7 @@ pub fn add(tx: &Tx<'_>, actor: &Actor, name: &PoolName) -> Result<bool, Error> {
 /// Puts machines into a pool, which is created if necessary.
 ///
 /// # Errors
-/// If a machine does not exist, or is only claimed.
+/// If a machine does not exist, or its name is only claimed.
 pub fn put_all(tx: &Tx<'_>, actor: &Actor, name: &PoolName, machines: &[MachineName]) -> Result<Pool, Error> {
     add(tx, actor, name)?;
     for machine in machines {
@@ -32,7 +32,7 @@ pub fn put_all(tx: &Tx<'_>, actor: &Actor, name: &PoolName, machines: &[MachineN
     service::find(tx, name)
 }
 
-/// Removes machines from a pool; without any, removes the pool itself.
+/// Removes machines from a pool. If none are given, removes the pool itself.
 ///
 /// # Errors
 /// [`Error::NoSuchPool`], [`Error::NotInPool`], or a machine that does not exist.
@@ -48,10 +48,10 @@ pub fn take_out_all(
     if machines.is_empty() { remove(tx, actor, name) } else { Ok(()) }
 }
 
-/// Puts a machine into a pool; false if it already was in it.
+/// Puts a machine into a pool; false if it was in it already.
 ///
 /// # Errors
-/// [`Error::NoSuchPool`]; [`Error::Machine`] if it does not exist, or is only claimed.
+/// [`Error::NoSuchPool`]; [`Error::Machine`] if the machine does not exist, or its name is only claimed.
 pub fn put_in(
     tx: &Tx<'_>,
     actor: &Actor,
@@ -71,7 +71,7 @@ pub fn put_in(
 /// Removes a machine from a pool.
 ///
 /// # Errors
-/// [`Error::NotInPool`], [`Error::NoSuchPool`]; [`Error::Machine`] if it does not exist.
+/// [`Error::NotInPool`], [`Error::NoSuchPool`]; [`Error::Machine`] if the machine does not exist.
 pub fn take_out(
     tx: &Tx<'_>,
     actor: &Actor,
@@ -86,7 +86,7 @@ pub fn take_out(
     record_pools(tx, Event::new(Kind::PoolMachineRemoved, actor.clone()), &pool, &machine, &before)
 }
 
-/// Records the change of the machine's pools from `before`.
+/// Records how the machine's pools differ from `before`.
 fn record_pools(
     tx: &Tx<'_>,
     event: Event,

@@ -1,4 +1,4 @@
-//! Replaces the database by a backup, and confirms it so that it can be written again.
+//! Makes a restored database read-only, and writable again after the confirmation.
 
 use super::ca;
 use crate::audit::store::append;
@@ -7,15 +7,15 @@ use crate::db::{self, Tx, meta};
 use crate::logins::{Rules, service as logins};
 use crate::restore::{Error, Notice, pending, store};
 
-/// Makes the database read-only until [`confirm`], and ends the join tokens, which may have been used or
-/// revoked since the backup. Waiting logins end with the confirmation, each with its event.
+/// Makes the database read-only until [`confirm`]. Ends the join tokens, because they may have been used or
+/// revoked after the backup. Waiting logins end with the confirmation, each with its event.
 pub fn halt(tx: &Tx<'_>, notice: &Notice) -> Result<(), Error> {
     let text = serde_json::to_string(notice).map_err(|error| db::Error::BadValue(error.to_string()))?;
     store::end_join_tokens(tx)?;
     Ok(meta::set(tx, meta::READ_ONLY, &text)?)
 }
 
-/// Makes a restored database writable again, and records what was undone.
+/// Makes a restored database writable again, and records what the restore undid.
 ///
 /// # Errors
 /// [`Error::NothingToConfirm`].

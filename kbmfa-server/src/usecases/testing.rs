@@ -1,4 +1,4 @@
-//! Machines for tests.
+//! Machines and rules for tests.
 
 use kbmfa_proto::names::MachineName;
 
@@ -12,7 +12,7 @@ use crate::machines::caller::Caller;
 use crate::machines::service::find;
 use crate::secret::SecretHash;
 
-/// Enters a machine; returns the caller that it is.
+/// Adds a machine, and returns it as a caller.
 pub(crate) fn enter_machine(fixture: &Fixture, name: &str) -> Caller {
     let name: MachineName = name.parse().unwrap();
     let added = name.clone();
@@ -23,7 +23,7 @@ pub(crate) fn enter_machine(fixture: &Fixture, name: &str) -> Caller {
     Caller { machine_id: entered.unwrap().id, name, login: None }
 }
 
-/// Lets a machine that was entered join; returns its credential.
+/// Lets a machine that was added join. Returns its credential.
 pub(crate) fn join_machine(fixture: &Fixture, name: &MachineName) -> SecretHash {
     let (name, credential) = (name.clone(), SecretHash::of(name.as_str()));
     let its = credential.clone();
@@ -35,7 +35,7 @@ pub(crate) fn join_machine(fixture: &Fixture, name: &MachineName) -> SecretHash 
     credential
 }
 
-/// Enters a machine that has joined; returns its credential.
+/// Adds a machine and lets it join. Returns its credential.
 pub(crate) fn joined(db: &Db, name: &str) -> SecretHash {
     let (name, credential): (MachineName, _) = (name.parse().unwrap(), SecretHash::of(name));
     let given = credential.clone();
@@ -49,7 +49,7 @@ pub(crate) fn joined(db: &Db, name: &str) -> SecretHash {
     credential
 }
 
-/// Rules that ask anybody at the console.
+/// Rules by which anybody may answer at the console.
 pub(crate) fn rules() -> Rules {
     crate::sessions::tests::rules(Time::from_micros(START))
 }

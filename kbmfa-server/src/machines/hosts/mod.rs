@@ -1,5 +1,5 @@
 //! Detects that a machine's credential is used on several computers. A machine that was cloned together with
-//! `/etc/kbmfa` sends the same requests as the original; only the id of its computer differs.
+//! `/etc/kbmfa` sends the same requests as the original, except for the id of its computer.
 
 pub mod store;
 
@@ -10,23 +10,25 @@ use crate::clock::Time;
 use crate::db::{Error, Tx};
 use crate::secret::SecretHash;
 
-/// Most computers that are stored for one credential, the last seen first: enough for a week of daily boots.
+/// Maximum number of computers that are stored for one credential: enough for a week of daily boots. Those
+/// seen last are kept.
 const REMEMBERED_MAX: usize = 8;
 
-/// How long a computer counts as alive after it was seen. `kbmfa-host refresh` reports it every 15 minutes.
+/// Time for which a computer counts as alive after it was seen. `kbmfa-host refresh` reports it every 15
+/// minutes.
 const ALIVE: Duration = Duration::from_secs(7 * 86_400);
 
-/// Precision of "last seen": a write for each login would cost too much.
+/// Precision of "last seen". A write for each login would cost too much.
 const SEEN_GRAIN: Duration = Duration::from_secs(60);
 
 /// One computer on which a credential was used.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Sighting {
-    /// Which computer, and which boot of it.
+    /// The computer, and which boot of it.
     pub host: Host,
     /// When it was seen last, to the minute.
     pub last_seen_at: Time,
-    /// When it was seen again after another one.
+    /// When it was seen again after another computer was seen.
     pub returned_at: Option<Time>,
 }
 
@@ -40,7 +42,7 @@ pub enum Twin {
 }
 
 impl Twin {
-    /// Stable name, for events and JSON.
+    /// The name in events and JSON, which never changes.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::TwoMachineIds => "two-machine-ids",
@@ -48,7 +50,7 @@ impl Twin {
         }
     }
 
-    /// For people.
+    /// A sentence for people.
     pub fn sentence(self) -> &'static str {
         match self {
             Self::TwoMachineIds => "its credential is used on two computers",
@@ -57,10 +59,10 @@ impl Twin {
     }
 }
 
-/// Judges one more use of the credential, without a clock: a computer that is seen again after another one
-/// proves that both are alive, because a boot never comes back.
+/// Judges one more use of the credential. A boot never comes back, so a computer that is seen again after
+/// another one proves that both are alive.
 ///
-/// `known` is ordered, the last seen first.
+/// `known` is ordered, the one seen last first.
 pub fn look(known: &[Sighting], told: &Host, now: Time) -> Option<Twin> {
     let (last, earlier) = known.split_first()?;
     if last.host == *told {
@@ -92,7 +94,7 @@ fn is_alive(seen: Time, now: Time) -> bool {
     now.since(seen) < ALIVE
 }
 
-/// Records where a credential was used; returns a suspicion, if any.
+/// Records on which computer a credential was used. Returns the reason if it seems to be used on two.
 pub fn note(tx: &Tx<'_>, credential: &SecretHash, told: &Host) -> Result<Option<Twin>, Error> {
     let known = store::sightings(tx, credential)?;
     let found = look(&known, told, tx.now);
@@ -118,7 +120,8 @@ mod tests {
         Host { machine: HostHash::from_bytes([machine; 16]), boot: HostHash::from_bytes([boot; 16]) }
     }
 
-    /// Uses the credential on these computers in turn; returns the results of each use, and at the end.
+    /// Uses the credential on these computers in turn. Returns the result of each use, and that of [`twin`]
+    /// at the end.
     fn uses(computers: &[(u8, u8)], apart: Duration) -> (Vec<Option<Twin>>, Option<Twin>) {
         let fixture = fixture();
         let credential = joined(&fixture.db, "web1");

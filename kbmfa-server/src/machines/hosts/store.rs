@@ -21,13 +21,14 @@ fn sighting(row: &Row<'_>) -> Result<Sighting, Error> {
     })
 }
 
-/// The computers on which this credential was used, the last seen first.
+/// The computers on which this credential was used, the one seen last first.
 pub fn sightings(tx: &Tx<'_>, credential: &SecretHash) -> Result<Vec<Sighting>, Error> {
     let sql = format!("{SIGHTING} WHERE credential = ?1 ORDER BY turn DESC");
     tx.query(&sql, &[credential.as_bytes().into()], sighting)
 }
 
-/// The same for a machine's current credential: the newest that was used and is not retired.
+/// The computers on which a machine's current credential was used: the newest credential that is in use and
+/// not retired.
 pub fn sightings_of(tx: &Tx<'_>, machine_id: &str) -> Result<Vec<Sighting>, Error> {
     let sql = format!(
         "{SIGHTING} WHERE credential = (SELECT hash FROM credential WHERE machine_id = ?1 AND retired_at IS NULL
@@ -36,7 +37,7 @@ pub fn sightings_of(tx: &Tx<'_>, machine_id: &str) -> Result<Vec<Sighting>, Erro
     tx.query(&sql, &[machine_id.into()], sighting)
 }
 
-/// Puts a computer at the head of those on which the credential was used.
+/// Makes this computer the one that was seen last with the credential.
 pub(super) fn saw(tx: &Tx<'_>, credential: &SecretHash, told: &Host, returned: bool) -> Result<(), Error> {
     tx.execute(
         "INSERT INTO credential_host (credential, machine, boot, turn, last_seen_at, returned_at)
@@ -54,7 +55,7 @@ pub(super) fn saw(tx: &Tx<'_>, credential: &SecretHash, told: &Host, returned: b
     Ok(())
 }
 
-/// Removes all but this many of them.
+/// Removes all but the `kept` computers that were seen last.
 pub(super) fn forget(tx: &Tx<'_>, credential: &SecretHash, kept: usize) -> Result<(), Error> {
     tx.execute(
         "DELETE FROM credential_host WHERE credential = ?1 AND turn <= (SELECT turn FROM credential_host
