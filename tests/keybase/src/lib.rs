@@ -1,8 +1,8 @@
-//! A model of Keybase behind a program that is used like the real `keybase` client.
+//! A model of Keybase, behind a program that is called like the real `keybase` client.
 //!
 //! One process is the *cloud*: it knows all users, teams and messages, decides everything, and keeps a list
-//! of complaints about its clients' requests. A *service* stands between it and the clients, as the real one
-//! does. Tests control the cloud with [`Cloud`].
+//! of complaints about its clients' requests. As in reality, a *service* is between the clients and the
+//! cloud. Tests control the cloud with [`Cloud`].
 
 #![forbid(unsafe_code)]
 

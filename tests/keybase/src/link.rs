@@ -28,7 +28,7 @@ impl Link {
         send(&mut self.writer, line)
     }
 
-    /// The next line; none at the end.
+    /// The next line; `None` at the end.
     pub(crate) fn receive<T: DeserializeOwned>(&mut self) -> io::Result<Option<T>> {
         let mut line = String::new();
         if self.reader.read_line(&mut line)? == 0 {
@@ -43,12 +43,12 @@ impl Link {
         self.receive()?.ok_or_else(|| io::ErrorKind::UnexpectedEof.into())
     }
 
-    /// Waits no longer than this for each reply.
+    /// Sets the longest wait for each reply.
     pub(crate) fn set_limit(&self, limit: Duration) -> io::Result<()> {
         self.reader.get_ref().set_read_timeout(Some(limit))
     }
 
-    /// Passes lines on to another end until there are no more, then ends it.
+    /// Copies lines to another connection until there are no more, and then closes that one.
     pub(crate) fn pass_on(&mut self, mut other: UnixStream) {
         let mut line = Vec::new();
         while self.reader.read_until(b'\n', &mut line).is_ok_and(|count| count > 0)
@@ -59,13 +59,13 @@ impl Link {
         other.shutdown(Shutdown::Both).ok();
     }
 
-    /// A second writer on the same connection.
+    /// Another writer for the same connection.
     pub(crate) fn writer(&self) -> io::Result<UnixStream> {
         self.writer.try_clone()
     }
 }
 
-/// Writes one line in one piece.
+/// Writes a line with a single call.
 pub(crate) fn send<T: Serialize>(writer: &mut impl Write, line: &T) -> io::Result<()> {
     let mut text = serde_json::to_vec(line)?;
     text.push(b'\n');

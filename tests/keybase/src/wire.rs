@@ -1,4 +1,4 @@
-//! The messages between clients, services and the cloud. `link.rs` transports them.
+//! The messages between clients, services and the cloud. `link.rs` sends them.
 
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -9,13 +9,13 @@ use crate::control::order::Order;
 /// A line to the cloud.
 #[derive(Debug, Deserialize, Serialize)]
 pub(crate) enum ToCloud {
-    /// A program has started; the reply is its [`Fate`].
+    /// A program has started. The reply is its [`Fate`].
     Note(Note),
-    /// A service has started; the reply is its session, then commands follow.
+    /// A service has started. The reply is the number of its session; then [`Command`]s follow.
     Serve { home: String, pid: u32 },
     /// A client's call through the service with this session.
     Call { session: u64, call: Call },
-    /// Somebody steers the cloud.
+    /// A test gives an order.
     Order(Order),
 }
 
@@ -26,44 +26,45 @@ pub(crate) struct Note {
     pub(crate) kind: String,
     pub(crate) arguments: Vec<String>,
     pub(crate) auto_fork: bool,
-    /// What the program itself found wrong.
+    /// What is wrong with the way it was started.
     pub(crate) objections: Vec<String>,
 }
 
-/// What becomes of a program besides what it does.
+/// The fault that was ordered for a program.
 #[derive(Clone, Copy, Debug, Default, Deserialize, PartialEq, Eq, Serialize)]
 pub(crate) enum Fate {
-    /// Nothing.
+    /// None.
     #[default]
     Go,
     /// It ends before it does anything.
     Die,
-    /// It does what it is for, and says so later.
+    /// It does its work, and reports that later.
     SlowAfter { delay_ms: u64 },
-    /// It does what it is for, says nothing, and hangs.
+    /// It does its work, reports nothing, and hangs.
     HangAfter,
-    /// It does what it is for, says nothing, and ends badly.
+    /// It does its work, reports nothing, and fails.
     DieAfter,
 }
 
 /// A client's line to its service.
 #[derive(Debug, Deserialize, Serialize)]
 pub(crate) enum Call {
-    /// Answered by the service: [`ServiceFacts`].
+    /// The service answers with [`ServiceFacts`].
     Ping,
-    /// Answered by the service, which then ends.
+    /// The service ends. It sends no reply.
     Stop,
-    /// Replied to by an optional [`Identity`].
+    /// The reply is an optional [`Identity`].
     Who,
-    /// Replied to by `Result<(), String>`.
+    /// The reply is `Result<(), String>`.
     Login {
         username: String,
         paper_key: String,
     },
     Logout,
-    /// Replied to by an [`Answer`].
+    /// The reply is an [`Answer`].
     Api(Request),
-    /// Replied to by [`Subscribed`], then by [`Delivery`] lines; the client sends [`Written`] lines.
+    /// The reply is [`Subscribed`]. Then the service sends [`Delivery`] lines, and the client sends
+    /// [`Written`] lines.
     Listen(Subscription),
 }
 
@@ -72,7 +73,7 @@ pub(crate) struct ServiceFacts {
     pub(crate) pid: u32,
 }
 
-/// Who a service is logged in as.
+/// The user as whom a service is logged in.
 #[derive(Clone, Debug, Deserialize, Serialize)]
 pub(crate) struct Identity {
     pub(crate) username: String,
@@ -93,7 +94,7 @@ pub(crate) struct Request {
     pub(crate) family: Family,
     pub(crate) method: String,
     pub(crate) options: Option<Value>,
-    /// What is wrong with the envelope.
+    /// What is wrong with the envelope of the request.
     pub(crate) objections: Vec<String>,
 }
 
@@ -113,7 +114,7 @@ pub(crate) struct ApiError {
     pub(crate) data: Option<Value>,
 }
 
-/// What the client does with an answer.
+/// What the client does after an answer.
 #[derive(Clone, Debug, Deserialize, PartialEq, Eq, Serialize)]
 pub(crate) enum Act {
     Reply,
@@ -133,25 +134,25 @@ pub(crate) struct Subscription {
     pub(crate) filters: Vec<Value>,
 }
 
-/// The ids of the filtered conversations, or why a filter is refused.
+/// The ids of the conversations that pass the filters, or why a filter was refused.
 pub(crate) type Subscribed = Result<Vec<String>, String>;
 
 #[derive(Clone, Debug, Deserialize, Serialize)]
 pub(crate) enum Delivery {
-    /// Print this, and tell with the number when it was done.
+    /// Print this line, and confirm its number with the time.
     Line { number: u64, text: String },
     /// End with an error.
     Die,
 }
 
-/// When a line was written to stdout.
+/// A confirmation that a line was written to stdout.
 #[derive(Debug, Deserialize, Serialize)]
 pub(crate) struct Written {
     pub(crate) number: u64,
     pub(crate) at_us: u64,
 }
 
-/// What the cloud tells a service to do.
+/// A command from the cloud to a service.
 #[derive(Clone, Copy, Debug, Deserialize, Serialize)]
 pub(crate) enum Command {
     Crash,

@@ -1,4 +1,4 @@
-//! `newconv`, `join` and `leave`.
+//! The chat methods `newconv`, `join` and `leave`.
 
 use serde::Serialize;
 
@@ -14,7 +14,7 @@ struct Created {
     ratelimits: Vec<RateLimit>,
 }
 
-/// Makes a conversation, or finds the one of that name.
+/// Creates a conversation, or finds the existing one with that name.
 pub(crate) fn create(context: &mut Context<'_>, options: &Options) -> Outcome {
     target::check("newconv", options)?;
     let me = context.online()?;
@@ -28,7 +28,7 @@ pub(crate) fn create(context: &mut Context<'_>, options: &Options) -> Outcome {
     result(&Created { id, ratelimits: context.rate_limits() })
 }
 
-/// Comes back to a channel.
+/// Joins a channel of the user's team.
 pub(crate) fn join(context: &mut Context<'_>, options: &Options) -> Outcome {
     target::check("join", options)?;
     let me = context.online()?;
@@ -39,7 +39,7 @@ pub(crate) fn join(context: &mut Context<'_>, options: &Options) -> Outcome {
     result(&Empty { ratelimits: context.rate_limits() })
 }
 
-/// Leaves a channel, but not the team.
+/// Leaves a channel but stays in the team.
 pub(crate) fn leave(context: &mut Context<'_>, options: &Options) -> Outcome {
     target::check("leave", options)?;
     let me = context.online()?;

@@ -12,7 +12,7 @@ use crate::model::ids;
 use crate::model::message::{Content, Message};
 use crate::model::text::mentions::{Wide, mentions};
 
-/// The content's type, and under the type's name what belongs to it.
+/// The type of the content, and its fields under the name of the type.
 pub(crate) fn content(
     chat: &Chat,
     conversation: &Conversation,
@@ -57,7 +57,8 @@ fn text(chat: &Chat, conversation: &Conversation, body: &str, reply_to: Option<u
     text
 }
 
-/// The users named in a text; who is replied to is there with an empty text.
+/// The users named in a text. The author of a message that is replied to is in the list, too, with an empty
+/// text.
 fn user_mentions(chat: &Chat, body: &str, replied: Option<&str>) -> Value {
     let names = mentions(body).names.into_iter().filter(|name| chat.users.contains_key(name));
     let all =
@@ -68,7 +69,8 @@ fn user_mentions(chat: &Chat, body: &str, replied: Option<&str>) -> Value {
     if list.is_empty() { Value::Null } else { list.into() }
 }
 
-/// Who is notified: by name, as the author of what is replied or reacted to, or with all others.
+/// The people who are notified: by name, because they wrote the message that is replied or reacted to, or by
+/// a mention of everybody.
 pub(crate) fn mentioned(
     chat: &Chat,
     conversation: &Conversation,

@@ -1,4 +1,4 @@
-//! `list` and `listconvsonname`.
+//! The chat methods `list` and `listconvsonname`.
 
 use serde::Serialize;
 
@@ -37,7 +37,7 @@ struct Creator {
     username: String,
 }
 
-/// Conversations in which the user is.
+/// The conversations of the user.
 pub(crate) fn list(context: &mut Context<'_>, options: &Options) -> Outcome {
     let me = context.me()?.username;
     let chat = context.readable(options.fail_offline)?;
@@ -55,7 +55,7 @@ pub(crate) fn list(context: &mut Context<'_>, options: &Options) -> Outcome {
     listed(context, conversations)
 }
 
-/// All channels of a team, or the conversation of some people.
+/// All channels of a team, or the conversation of these people.
 pub(crate) fn list_on_name(context: &mut Context<'_>, options: &Options) -> Outcome {
     if options.name.is_empty() {
         return Err(refuse("name required"));

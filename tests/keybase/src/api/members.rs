@@ -1,4 +1,4 @@
-//! `listmembers`: who is in a conversation, by role.
+//! The chat method `listmembers`: the members of a conversation, by role.
 
 use serde::Serialize;
 
@@ -28,7 +28,7 @@ struct Person {
     full_name: String,
 }
 
-/// Members of the channel, not of the team.
+/// Lists the members of the channel, not of its team.
 pub(crate) fn list(context: &mut Context<'_>, options: &Options) -> Outcome {
     target::check("listmembers", options)?;
     let me = context.online()?;

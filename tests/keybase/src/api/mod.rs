@@ -1,5 +1,6 @@
-//! The methods of the JSON API: from options to a result or the real client's error text. Knows the model,
-//! not sockets or faults. Notes bad style of a client in [`Context::objections`].
+//! The methods of the JSON API: from options to a result, or to the real client's error text. This module
+//! knows the model, but no sockets and no faults. What a careful client would not do is added to
+//! [`Context::objections`].
 
 pub(crate) mod options;
 pub(crate) mod summary;
@@ -24,26 +25,26 @@ use crate::model::post::Actor;
 use crate::model::refusal::{self, Refusal};
 use crate::wire::{Family, Request};
 
-/// What a method works on.
+/// The data with which a method works.
 #[derive(Debug)]
 pub(crate) struct Context<'a> {
     pub(crate) chat: &'a mut Chat,
-    /// What the service still knows when it is cut from its servers.
+    /// What the service remembers, if it is cut off from its servers.
     pub(crate) stale: Option<&'a Chat>,
-    /// What the service knows, and takes for all there is.
+    /// What the service's store holds, if that is out of date without the service's knowledge.
     pub(crate) known: Option<&'a Chat>,
     /// The service's login.
     pub(crate) me: Option<Sender>,
     pub(crate) session: u64,
     pub(crate) now_ms: u64,
-    /// Requests answered so far, for the rate limits' numbers.
+    /// Number of requests so far, from which the rate limits are computed.
     pub(crate) served: u64,
     pub(crate) objections: Vec<String>,
 }
 
 type Outcome = Result<Box<RawValue>, Refusal>;
 
-/// Does what a request asks for.
+/// Executes a request.
 pub(crate) fn run(context: &mut Context<'_>, request: &Request) -> Outcome {
     match request.family {
         Family::Chat => chat(context, request),
@@ -108,13 +109,14 @@ impl Context<'_> {
         self.me.clone().ok_or_else(refusal::login_required)
     }
 
-    /// Fails when nobody is logged in or the service is cut from its servers.
+    /// Fails if nobody is logged in, or the service is cut off from its servers.
     pub(crate) fn online(&self) -> Result<Sender, Refusal> {
         let me = self.me()?;
         if self.stale.is_some() { Err(refusal::offline()) } else { Ok(me) }
     }
 
-    /// What to read from: what the servers know, or what the service remembers unless that is not wanted.
+    /// The data that reads use: the servers', or what the service remembers, unless `fail_offline` forbids
+    /// that.
     pub(crate) fn readable(&self, fail_offline: bool) -> Result<&Chat, Refusal> {
         match self.stale {
             Some(_) if fail_offline => Err(refusal::offline()),
@@ -133,26 +135,26 @@ impl Context<'_> {
     }
 }
 
-/// How many calls the servers take per quarter of an hour.
+/// Number of calls that the servers accept in a quarter of an hour.
 const CAPACITY: u64 = 9000;
 
 #[derive(Debug, Serialize)]
 pub(crate) struct RateLimit {
     tank: &'static str,
     capacity: u64,
-    /// Seconds.
+    /// Seconds until the limit is reset.
     reset: u64,
     gas: u64,
 }
 
-/// The result of a method that has nothing else to say.
+/// The result of a method that returns only rate limits.
 #[derive(Debug, Serialize)]
 pub(crate) struct Empty {
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub(crate) ratelimits: Vec<RateLimit>,
 }
 
-/// A result as JSON, its fields in order.
+/// A result as JSON, with its fields in the order of the type.
 pub(crate) fn result(value: &impl Serialize) -> Outcome {
     to_raw_value(value).map_err(|error| refusal::refuse(error.to_string()))
 }

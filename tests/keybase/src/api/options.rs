@@ -1,5 +1,5 @@
-//! The options of all methods, read as Go does: names in any case, null as if absent, unknown ones ignored.
-//! Ignored options become complaints.
+//! The options of all methods, parsed as Go parses them: names match in any case, null means absent, unknown
+//! names are ignored. Ignored options become complaints.
 
 use serde::Deserialize;
 use serde_json::{Map, Value};
@@ -63,7 +63,7 @@ pub(crate) struct NewMember {
     pub(crate) role: String,
 }
 
-/// The names of a chat method's options; none for a method that does not exist.
+/// The names of a chat method's options; `None` if there is no such method.
 pub(crate) fn known(method: &str) -> Option<&'static [&'static str]> {
     Some(match method {
         "send" => &[
@@ -88,7 +88,7 @@ pub(crate) fn known(method: &str) -> Option<&'static [&'static str]> {
     })
 }
 
-/// The same of a team method.
+/// The names of a team method's options; `None` if there is no such method.
 pub(crate) fn known_for_teams(method: &str) -> Option<&'static [&'static str]> {
     Some(match method {
         "list-team-memberships" => &["team", "force-poll"],
@@ -102,14 +102,14 @@ pub(crate) fn known_for_teams(method: &str) -> Option<&'static [&'static str]> {
     })
 }
 
-/// The names within options that are objects.
+/// The names inside those options that are objects.
 const WITHIN: [(&str, &[&str]); 3] = [
     ("channel", &["name", "public", "members_type", "topic_type", "topic_name"]),
     ("message", &["body"]),
     ("pagination", &["num", "next", "previous", "last", "forcefirstpage"]),
 ];
 
-/// The options, and the names among them that mean nothing.
+/// Parses the options. Also returns the names that no option has.
 pub(crate) fn parse(given: Value, known: &[&str]) -> Result<(Options, Vec<String>), Refusal> {
     let Value::Object(options) = lower(given) else {
         return Ok((Options::default(), Vec::new()));
@@ -126,7 +126,7 @@ pub(crate) fn parse(given: Value, known: &[&str]) -> Result<(Options, Vec<String
     Ok((options.map_err(|error| refuse(format!("json: cannot unmarshal options: {error}")))?, unknown))
 }
 
-/// The same value with names in lower case and without nulls.
+/// The same value, with names in lower case and without nulls.
 pub(crate) fn lower(value: Value) -> Value {
     match value {
         Value::Object(fields) => {

@@ -1,4 +1,4 @@
-//! `read`, `get` and `mark`: the current view of a conversation, newest first.
+//! The chat methods `read`, `get` and `mark`. They show a conversation as it is now, newest message first.
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
@@ -12,7 +12,7 @@ use crate::model::conversation::Conversation;
 use crate::model::message::{Content, Message};
 use crate::model::refusal::{Refusal, refuse};
 
-/// Messages on a page when the client does not say how many. The real number is not known.
+/// Number of messages on a page if the client does not set it. The real client's number is not known.
 const PAGE_DEFAULT: usize = 20;
 
 #[derive(Serialize)]
@@ -40,7 +40,7 @@ struct Pages {
     last: bool,
 }
 
-/// A page of a conversation.
+/// Returns a page of a conversation.
 pub(crate) fn read(context: &mut Context<'_>, options: &Options) -> Outcome {
     target::check("read", options)?;
     let me = context.me()?.username;
@@ -64,7 +64,7 @@ pub(crate) fn read(context: &mut Context<'_>, options: &Options) -> Outcome {
     )
 }
 
-/// Messages by their ids; those that are not there are left out.
+/// Returns messages by their ids. Missing ones are left out.
 pub(crate) fn get(context: &mut Context<'_>, options: &Options) -> Outcome {
     target::check("get", options)?;
     if options.message_ids.is_empty() {
@@ -86,7 +86,7 @@ pub(crate) fn get(context: &mut Context<'_>, options: &Options) -> Outcome {
     )
 }
 
-/// Says that all up to a message was read.
+/// Marks all messages up to one as read.
 pub(crate) fn mark(context: &mut Context<'_>, options: &Options) -> Outcome {
     target::check("mark", options)?;
     let me = context.online()?;
@@ -108,7 +108,7 @@ fn opened<'a>(
     Ok((chat, chat.conversation(&id)?))
 }
 
-/// What a user sees, newest first. Reactions, edits and deletions are there as themselves.
+/// The messages that a user sees, newest first. Reactions, edits and deletions are messages of their own.
 fn visible<'a>(
     chat: &'a Chat,
     conversation: &'a Conversation,
@@ -119,7 +119,7 @@ fn visible<'a>(
         .filter(move |message| chat.is_visible(conversation, message, user))
 }
 
-/// Cuts a page out of all messages. The cursors are the ids between which it lies.
+/// Returns one page of all messages. Its cursors are the ids before and after it.
 fn turn<'a>(all: &[&'a Message], page: Option<&Page>) -> (Vec<&'a Message>, Pages) {
     let num = page.map(|page| page.num).filter(|num| *num > 0).unwrap_or(PAGE_DEFAULT);
     let before = page.and_then(|page| cursor(&page.next)).unwrap_or(u64::MAX);

@@ -1,4 +1,5 @@
-//! `send`, `reaction`, `edit` and `delete`, with all that happens to a text on its way.
+//! The chat methods `send`, `reaction`, `edit` and `delete`, with what the client does to a text before it
+//! sends it.
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
@@ -38,14 +39,14 @@ pub(crate) fn send(context: &mut Context<'_>, options: &Options) -> Outcome {
     }
     check_payment(context, &id, body, options.confirm_lumen_send)?;
     object_to_text(context, &id, body);
-    // The real client forgets what is replied to when it does not wait.
+    // Without waiting, the real client forgets which message it replies to.
     let reply_to = options.reply_to.filter(|_| !options.nonblock);
     let actor = context.actor(&id, &me);
     let id = context.chat.post(&actor, &Text { body, reply_to, lifetime_ms })?;
     sent(context, "message sent", id, options.nonblock)
 }
 
-/// Adds a reaction, or takes the same one away.
+/// Adds a reaction. The same reaction again removes it.
 pub(crate) fn reaction(context: &mut Context<'_>, options: &Options) -> Outcome {
     let (me, id) = existing(context, "reaction", options)?;
     let actor = context.actor(&id, &me);
@@ -53,7 +54,7 @@ pub(crate) fn reaction(context: &mut Context<'_>, options: &Options) -> Outcome 
     sent(context, "message reacted to", id, false)
 }
 
-/// Changes a text.
+/// Edits a text.
 pub(crate) fn edit(context: &mut Context<'_>, options: &Options) -> Outcome {
     let (me, id) = existing(context, "edit", options)?;
     object_to_text(context, &id, &options.message.body);
@@ -91,7 +92,7 @@ fn check_body(method: &str, options: &Options) -> Result<(), Refusal> {
     Ok(())
 }
 
-/// Text that would pay somebody in the conversation is declined, unless the client says that it means it.
+/// Refuses a text that would pay somebody in the conversation, unless the client confirms it.
 fn check_payment(context: &mut Context<'_>, id: &str, body: &str, is_confirmed: bool) -> Result<(), Refusal> {
     let payees = payees(body);
     let conversation = context.chat.conversation(id)?;
@@ -103,7 +104,7 @@ fn check_payment(context: &mut Context<'_>, id: &str, body: &str, is_confirmed: 
     if is_confirmed { Ok(()) } else { Err(refusal::payment_declined()) }
 }
 
-/// Complains about a text that would notify somebody, is too long, or becomes a reaction.
+/// Complains about a text that would notify somebody, is too long, or would become a reaction.
 fn object_to_text(context: &mut Context<'_>, id: &str, body: &str) {
     let found = mentions(body);
     let known = |name: &&String| context.chat.users.contains_key(*name) || context.chat.team(name).is_ok();
@@ -126,7 +127,7 @@ fn sent(context: &Context<'_>, message: &'static str, id: u64, is_nonblock: bool
     result(&Sent { message, id: (!is_nonblock).then_some(id), outbox_id, ratelimits: context.rate_limits() })
 }
 
-/// Milliseconds of a Go duration in whole units, from 30 seconds to a week.
+/// Parses a Go duration in whole units, from 30 seconds to a week, to milliseconds.
 fn lifetime_ms(text: &str) -> Result<Option<u64>, Refusal> {
     if text.is_empty() {
         return Ok(None);

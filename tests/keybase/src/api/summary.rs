@@ -76,16 +76,16 @@ struct Reacted {
     message: u64,
 }
 
-/// Whom a message is shown to, and when.
+/// Where a message is shown.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Moment {
-    /// In a result: with edits, reactions and what was read.
+    /// In a result: with its edits and reactions, and whether it was read.
     Read,
-    /// As an event: as it was posted.
+    /// In an event: as it was posted.
     Event,
 }
 
-/// Shows a message to a user.
+/// A message as a user sees it.
 pub(crate) fn summary(
     chat: &Chat,
     conversation: &Conversation,
@@ -114,7 +114,7 @@ pub(crate) fn summary(
     }
 }
 
-/// A conversation's channel as a user sees it: to a restricted bot the name is withheld.
+/// A conversation's channel as a user sees it. A restricted bot does not see the name.
 pub(crate) fn channel(chat: &Chat, conversation: &Conversation, user: &str) -> Channel {
     let is_restricted = chat.part(conversation, user) == Some(Role::RestrictedBot);
     let (members_type, topic_name) = match &conversation.place {

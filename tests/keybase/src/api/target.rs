@@ -12,7 +12,7 @@ use crate::model::team::Role;
 /// The members types that Keybase knows.
 const MEMBERS_TYPES: [&str; 5] = ["", "team", "impteamnative", "impteamupgrade", "kbfs"];
 
-/// A request names a channel or gives an id, not both.
+/// Checks that a request has either a channel or an id, but not both.
 pub(crate) fn check(method: &str, options: &Options) -> Result<(), Refusal> {
     let why = match (options.channel != Channel::default(), !options.conversation_id.is_empty()) {
         (true, true) => "include channel or conversation_id, not both",
@@ -27,7 +27,7 @@ fn is_valid(channel: &Channel) -> bool {
     !channel.name.is_empty() && MEMBERS_TYPES.contains(&channel.members_type.as_str())
 }
 
-/// The id of the conversation that a request means; an existing one in which the user has a part.
+/// The id of the conversation that a request means. It must exist, and the user must take part in it.
 pub(crate) fn existing(chat: &Chat, me: &Sender, options: &Options) -> Result<String, Refusal> {
     if options.conversation_id.is_empty() {
         let name = name(chat, me, &options.channel)?;
@@ -39,7 +39,7 @@ pub(crate) fn existing(chat: &Chat, me: &Sender, options: &Options) -> Result<St
     Ok(found.id.clone())
 }
 
-/// The same; a conversation that is named but does not exist is made.
+/// As [`existing`], but a conversation that is named and does not exist is created.
 pub(crate) fn existing_or_new(
     context: &mut Context<'_>,
     me: &Sender,
@@ -57,7 +57,7 @@ pub(crate) fn existing_or_new(
     create(context, me, name)
 }
 
-/// Makes a conversation, which not everybody may.
+/// Creates a conversation. Readers and restricted bots of a team may not.
 pub(crate) fn create(context: &mut Context<'_>, me: &Sender, name: Name) -> Result<String, Refusal> {
     if let Place::Channel { team_id, .. } = &name.place {
         let role = context.chat.team_by_id(team_id).and_then(|team| team.role(&me.username));
@@ -70,7 +70,7 @@ pub(crate) fn create(context: &mut Context<'_>, me: &Sender, name: Name) -> Resu
     context.chat.create(name, me, context.now_ms)
 }
 
-/// Complains about a team that is named as if it were a list of people.
+/// Complains if a team is named as if it were a list of people.
 pub(crate) fn object(context: &mut Context<'_>, channel: &Channel) {
     let looks_like_team = !channel.topic_name.is_empty() || context.chat.team(&channel.name).is_ok();
     if channel.members_type != "team" && looks_like_team {
@@ -80,7 +80,7 @@ pub(crate) fn object(context: &mut Context<'_>, channel: &Channel) {
     }
 }
 
-/// What a channel means: a team's, or by default that of a list of people.
+/// The conversation that a channel means: a team's, if it says so, or that of a list of people.
 pub(crate) fn name(chat: &Chat, me: &Sender, channel: &Channel) -> Result<Name, Refusal> {
     let or = |text: &str, default: &str| {
         if text.is_empty() { default.to_owned() } else { text.to_ascii_lowercase() }

@@ -1,4 +1,4 @@
-//! `team api`: always fresh from the servers, never from the store of a service.
+//! The methods of `team api` that read. Their data is always the servers', never the store of a service.
 
 use serde::Serialize;
 use serde_json::{Map, Value, json};
@@ -108,13 +108,13 @@ fn listed(chat: &Chat, member: &Member) -> Listed {
     }
 }
 
-/// The teams of the one who asks.
+/// The teams of the user who asks.
 pub(crate) fn own(context: &mut Context<'_>) -> Outcome {
     let me = context.online()?.username;
     teams(context, &me)
 }
 
-/// The teams of anybody, as far as the servers say so.
+/// The teams of any user, as far as the servers reveal them.
 pub(crate) fn of_user(context: &mut Context<'_>, options: &Options) -> Outcome {
     let username = context.chat.user(&options.username)?.name.clone();
     teams(context, &username)
@@ -136,7 +136,7 @@ fn teams(context: &Context<'_>, username: &str) -> Outcome {
     result(&json!({"teams": teams}))
 }
 
-/// The team, if the one who asks is in it or administers it.
+/// The team, if the user who asks is a member or an admin of it.
 pub(crate) fn seen<'a>(context: &'a Context<'_>, options: &Options) -> Result<(Sender, &'a Team), Refusal> {
     let me = context.online()?;
     let team = context.chat.team(&options.team)?;

@@ -1,4 +1,4 @@
-//! The methods of `team api` that change who is in a team.
+//! The methods of `team api` that change a team's members.
 
 use serde_json::Map;
 
@@ -8,7 +8,7 @@ use super::{Context, Outcome, result};
 use crate::model::refusal::{self, Refusal, refuse};
 use crate::model::team::Role;
 
-/// A result without anything in it.
+/// An empty result.
 fn done() -> Outcome {
     result(&Map::new())
 }
@@ -25,7 +25,7 @@ pub(crate) fn add(context: &mut Context<'_>, options: &Options) -> Outcome {
     done()
 }
 
-/// Gives a member another role.
+/// Changes a member's role.
 pub(crate) fn edit(context: &mut Context<'_>, options: &Options) -> Outcome {
     administered(context, options)?;
     let role = role(&options.role)?;
@@ -36,7 +36,7 @@ pub(crate) fn edit(context: &mut Context<'_>, options: &Options) -> Outcome {
     done()
 }
 
-/// Takes a member out.
+/// Removes a member.
 pub(crate) fn remove(context: &mut Context<'_>, options: &Options) -> Outcome {
     administered(context, options)?;
     if !context.chat.team_mut(&options.team)?.remove(&options.username) {
@@ -45,7 +45,7 @@ pub(crate) fn remove(context: &mut Context<'_>, options: &Options) -> Outcome {
     done()
 }
 
-/// Takes oneself out.
+/// Removes the user who asks.
 pub(crate) fn leave(context: &mut Context<'_>, options: &Options) -> Outcome {
     let (me, _) = seen(context, options)?;
     context.chat.team_mut(&options.team)?.remove(&me.username);

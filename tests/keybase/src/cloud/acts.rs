@@ -1,4 +1,4 @@
-//! Actions of people that tests order: post, react, edit, delete, each from the person's laptop.
+//! What people do when a test orders it: post, react, edit or delete, each from their laptop.
 
 use crate::clock::wall_ms;
 use crate::control::order::Order;
@@ -6,7 +6,7 @@ use crate::model::Chat;
 use crate::model::post::{Actor, Text};
 use crate::model::refusal::{Refusal, refuse};
 
-/// Does it, and returns the id of the message that it is.
+/// Executes the order, and returns the id of the new message.
 pub(crate) fn act(chat: &mut Chat, order: &Order) -> Result<u64, Refusal> {
     let (user, conversation) = actor(order)?;
     let sender = chat.user(user)?.on_laptop();

@@ -1,4 +1,4 @@
-//! Events for listeners: who receives what, and which faults apply to it.
+//! Delivers events to listeners: decides who receives which, and applies faults.
 
 use serde::Serialize;
 use serde_json::{Value, json};
@@ -35,7 +35,7 @@ struct ConversationEvent {
 }
 
 impl World {
-    /// Tells the listeners what is new. What they do not hear now they never hear.
+    /// Sends new events to the listeners. An event that a listener does not receive now is lost to it.
     pub(crate) fn deliver(&mut self) {
         let news = mem::take(&mut self.chat.news);
         if self.faults.is_cut() {
@@ -98,7 +98,7 @@ impl World {
     }
 }
 
-/// Who is logged in at a service.
+/// Name of the user who is logged in at a service.
 fn login(sessions: &BTreeMap<u64, Session>, session: u64) -> Option<&str> {
     Some(&sessions.get(&session)?.login.as_ref()?.username)
 }
@@ -126,7 +126,7 @@ fn event(chat: &Chat, conversation: &Conversation, message: &Message, me: &str, 
     serde_json::to_string(&event).unwrap_or_default()
 }
 
-/// The lines that come instead of one, if a fault strikes it.
+/// The lines that replace an event's line if a fault applies to it.
 fn damage(fault: Option<&Fault>, text: String, is_deaf: &mut bool) -> Vec<Delivery> {
     let line = |text: String| Delivery::Line { number: 0, text };
     match fault.map(|Fault { kind, .. }| *kind) {

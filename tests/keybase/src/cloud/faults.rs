@@ -1,4 +1,4 @@
-//! Faults that tests have ordered, until they are used up.
+//! The faults that tests have ordered and that are not used up yet.
 
 use std::time::Duration;
 
@@ -9,13 +9,13 @@ use crate::model::Chat;
 #[derive(Debug, Default)]
 pub(crate) struct Faults {
     standing: Vec<Fault>,
-    /// What services remember since they were cut from the servers.
+    /// The state that services remember, if they are cut off from the servers.
     pub(crate) stale: Option<Chat>,
-    /// What a service knows that hears nothing and does not know it.
+    /// The store of a service that no longer receives anything, and does not know it.
     pub(crate) store: Option<Store>,
-    /// Counts how often held and hanging things were let go.
+    /// How often replies and clients that were held were released.
     pub(crate) releases: u64,
-    /// Replies that are held now.
+    /// Number of replies that are held now.
     pub(crate) held: usize,
 }
 
@@ -28,19 +28,19 @@ pub(crate) struct Fault {
     pub(crate) pause: Pause,
 }
 
-/// How long something waits, unless things are let go.
+/// A wait, which ends early if everything is released.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Pause {
     pub(crate) delay: Duration,
-    /// How often things had been let go before.
+    /// The number of releases when the wait began.
     pub(crate) releases: u64,
 }
 
-/// What a fault can strike.
+/// The kinds of things to which a fault can apply.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Scope {
     Request,
-    /// Anything else that a client does, which a fault has to name: a program by its verb, or `login`.
+    /// Anything else that a client does. The fault must name it: a program by its verb, or `login`.
     Named,
     Login,
     Event,
@@ -65,7 +65,7 @@ impl Faults {
         self.releases += 1;
     }
 
-    /// The first fault that strikes this; it is used up by that, except being offline.
+    /// The first fault that applies. Its remaining number of times decreases.
     pub(crate) fn take(&mut self, scope: Scope, what: &str) -> Option<Fault> {
         let strikes = |fault: &Fault| {
             let is_kind = match scope {
@@ -77,7 +77,7 @@ impl Faults {
         self.use_up(strikes)
     }
 
-    /// Whether a request or login finds the servers out of reach.
+    /// Whether a fault makes the servers unreachable for this request or login.
     pub(crate) fn take_offline(&mut self, method: &str) -> bool {
         let strikes = |fault: &Fault| {
             fault.kind == FaultKind::Offline && fault.only.as_ref().is_none_or(|only| only == method)
@@ -89,7 +89,7 @@ impl Faults {
         is_struck
     }
 
-    /// Whether listeners hear nothing.
+    /// True if listeners receive nothing.
     pub(crate) fn is_cut(&self) -> bool {
         let is_offline = self
             .standing

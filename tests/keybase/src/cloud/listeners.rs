@@ -1,4 +1,4 @@
-//! Listeners: how they subscribe, and how they confirm the lines that they wrote.
+//! Listeners: their subscriptions, and their confirmations of written lines.
 
 use serde_json::Value;
 use std::sync::Arc;
@@ -21,9 +21,9 @@ pub(crate) struct Listener {
     number: u64,
     pub(crate) session: u64,
     pub(crate) subscription: Subscription,
-    /// Ids of conversations; empty for all.
+    /// Ids of the conversations that it receives; empty for all.
     pub(crate) filters: Vec<String>,
-    /// Lines, each with how long it and all after it are held up.
+    /// The lines to write. Each has a pause, which also delays all later lines.
     pub(crate) lines: Sender<(Pause, Delivery)>,
     pub(crate) is_deaf: bool,
 }
@@ -73,7 +73,7 @@ fn record(world: &mut World, written: &Written) {
     }
 }
 
-/// Turns filters into ids, once: channels that are made later never match.
+/// Resolves filters to ids, once. A channel that is created later never matches.
 fn resolve(world: &World, session: u64, subscription: &Subscription) -> Result<Vec<String>, Refusal> {
     if subscription.filters.is_empty() {
         return Ok(Vec::new());

@@ -1,10 +1,10 @@
-//! A conversation as its members see it.
+//! Shows a conversation as its members see it.
 
 use crate::control::seen::{Message, Reaction};
 use crate::model::conversation::Conversation;
 use crate::model::message::{self, Content};
 
-/// The texts, oldest first.
+/// The texts of a conversation, oldest first.
 pub(crate) fn messages(conversation: &Conversation) -> Vec<Message> {
     let texts = conversation.messages.iter().filter_map(|message| {
         let Content::Text { body, .. } = &message.content else { return None };
@@ -28,7 +28,7 @@ pub(crate) fn messages(conversation: &Conversation) -> Vec<Message> {
     texts.collect()
 }
 
-/// The same for people: no ids and no times.
+/// A conversation as text for people, without ids and times.
 pub(crate) fn view(conversation: &Conversation) -> String {
     messages(conversation).iter().map(paragraph).collect()
 }

@@ -22,7 +22,7 @@ use std::thread;
 
 use rustix::process::{Signal, set_parent_process_death_signal};
 
-/// Runs the cloud until its stdin is closed, or until the one who started it ends if stdin is no pipe.
+/// Runs the cloud until its stdin is closed. If stdin is not a pipe, it runs until its parent ends.
 pub(crate) fn run(socket: &Path, out: &mut impl Write) -> io::Result<()> {
     let listener = serve::listen(socket)?;
     writeln!(out, "cloud ready at {}", socket.display())?;
@@ -34,7 +34,7 @@ pub(crate) fn run(socket: &Path, out: &mut impl Write) -> io::Result<()> {
         end.send(()).ok();
     });
     ended.recv().ok();
-    std::fs::remove_file(socket).ok(); // whoever ended it may have swept up already
+    std::fs::remove_file(socket).ok(); // whoever ended it may have removed the socket already
     Ok(())
 }
 

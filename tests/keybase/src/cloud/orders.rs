@@ -1,4 +1,4 @@
-//! Executes the orders of tests: passes each to its module.
+//! Executes the orders of tests: passes each one to the module that handles it.
 
 use serde::Serialize;
 use serde_json::Value;
@@ -12,7 +12,7 @@ use crate::control::seen::Service;
 use crate::model::refusal::Refusal;
 use crate::wire::Command;
 
-/// What an order comes to: its reply, or why it is refused.
+/// The result of an order: its reply, or why it was refused.
 type Reply = Result<Value, Refusal>;
 
 pub(crate) fn obey(shared: &Shared, order: Order) -> Result<Value, String> {

@@ -1,4 +1,4 @@
-//! API requests: faults that apply before, the method itself, faults that apply after.
+//! Executes API requests: faults before the method, the method itself, faults after it.
 
 use serde_json::Value;
 use serde_json::value::{RawValue, to_raw_value};
@@ -18,13 +18,13 @@ use crate::wire::{Act, Answer, ApiError, Command, Request};
 
 type Outcome = Result<Box<RawValue>, Refusal>;
 
-/// How long a reply waits for the listeners that are to hear of an armed reaction first.
+/// Longest time that a reply waits until listeners have written the events of armed reactions.
 const EARLY_LIMIT: Duration = Duration::from_secs(2);
 
-/// How long a huge line is, in bytes.
+/// Length of a very long line, in bytes.
 pub(crate) const HUGE: usize = 60_000;
 
-/// Does what a request asks for, or goes wrong as ordered.
+/// Executes a request, unless a fault was ordered for it.
 pub(crate) fn answer(shared: &Shared, session: u64, request: &Request) -> Answer {
     let (fault, sender) = shared.change(|world| {
         world.complaints.extend(request.objections.clone());
@@ -48,7 +48,7 @@ pub(crate) fn answer(shared: &Shared, session: u64, request: &Request) -> Answer
     strike_after(shared, session, fault.as_ref(), outcome)
 }
 
-/// What a request comes to when it is never carried out.
+/// The answer to a request that a fault keeps from being executed.
 fn strike_before(shared: &Shared, session: u64, fault: &Fault) -> Option<Answer> {
     let lost = |act| Some(Answer { outcome: Err(error(refusal::refuse("EOF"))), act });
     match fault.kind {
@@ -75,13 +75,13 @@ fn strike_before(shared: &Shared, session: u64, fault: &Fault) -> Option<Answer>
     }
 }
 
-/// Ends the service. A reply never arrives: the service is gone first, or takes it with it.
+/// Ends the service, so that the reply never arrives.
 fn crash(shared: &Shared, session: u64) {
     shared.change(|world| world.sessions.get_mut(&session).map(|session| session.command(Command::Crash)));
     shared.wait(None, |world| (!world.sessions.contains_key(&session)).then_some(()));
 }
 
-/// Carries a request out. What is on its way to the servers arrives, although its service may be gone by then.
+/// Executes a request. It was on its way to the servers, so it takes effect even if its service is gone.
 fn perform(world: &mut World, (session, sender): (u64, Option<Sender>), request: &Request) -> Outcome {
     let is_offline = world.faults.take_offline(&request.method);
     let stale = is_offline.then(|| world.faults.stale.clone().unwrap_or_else(|| world.chat.clone()));
@@ -103,7 +103,7 @@ fn perform(world: &mut World, (session, sender): (u64, Option<Sender>), request:
     outcome
 }
 
-/// Lets armed reactions go off at what was just posted, and returns their ids.
+/// Posts the armed reactions to new messages, and returns their ids.
 fn fire_armed(world: &mut World) -> Vec<u64> {
     let mut fired = Vec::new();
     for news in world.chat.news.clone() {
@@ -126,7 +126,7 @@ fn is_text(chat: &Chat, conversation: &str, id: u64, contains: &str) -> bool {
         .is_some_and(|found| matches!(&found.content, Content::Text { body, .. } if body.contains(contains)))
 }
 
-/// What becomes of the reply.
+/// The answer after a fault of the reply, if one was ordered.
 fn strike_after(shared: &Shared, session: u64, fault: Option<&Fault>, outcome: Outcome) -> Answer {
     let outcome = outcome.map_err(error);
     let pause = fault.map(|fault| fault.pause).unwrap_or_default();
@@ -159,7 +159,7 @@ fn hold(shared: &Shared, pause: Pause) {
     shared.change(|world| world.faults.held -= 1);
 }
 
-/// The same result with a field that nobody knows and that is very long.
+/// The same result with an unknown field that is very long.
 fn huge(result: Box<RawValue>) -> Box<RawValue> {
     let mut fields = serde_json::from_str(result.get()).unwrap_or(Value::Null);
     if let Value::Object(fields) = &mut fields {

@@ -1,4 +1,4 @@
-//! Users, teams and channels, as tests order them.
+//! Users, teams and channels, as tests create and change them.
 
 use serde_json::{Value, json};
 
@@ -15,7 +15,7 @@ use crate::model::post::Actor;
 use crate::model::refusal::{Refusal, no_user, refuse};
 use crate::model::team::{DELETED, RESET, Role, Team};
 
-/// Obeys an order about who and what there is.
+/// Executes an order about users, teams or channels.
 pub(crate) fn change(chat: &mut Chat, order: Order) -> Result<Value, Refusal> {
     match order {
         Order::AddUser { user, full_name } => Ok(json(add_user(chat, &user, full_name)?)),
@@ -46,7 +46,7 @@ pub(crate) fn change(chat: &mut Chat, order: Order) -> Result<Value, Refusal> {
     }
 }
 
-/// The reply to an order that has nothing to say.
+/// The empty reply to an order.
 fn done(result: Result<(), Refusal>) -> Result<Value, Refusal> {
     result.map(|()| Value::Null)
 }
@@ -96,7 +96,7 @@ fn add_private(chat: &mut Chat, users: &str) -> Result<String, Refusal> {
     chat.create(name, &creator, wall_ms())
 }
 
-/// Adds a member, of which #general hears, or changes the role.
+/// Adds a member, which #general shows, or changes a member's role.
 fn set_member(chat: &mut Chat, team: &str, name: &str, role: Role) -> Result<(), Refusal> {
     let user = chat.user(name)?.clone();
     let adder = speaker(chat, team)?;
@@ -143,7 +143,8 @@ fn leave_channel(chat: &mut Chat, user: &str, conversation: &str) -> Result<(), 
     Ok(())
 }
 
-/// A reset account keeps its name and uid but no keys; a deleted one is gone.
+/// Resets or deletes an account. A reset account keeps its name and uid but has no keys; a deleted account is
+/// gone.
 fn lose_account(chat: &mut Chat, name: &str, status: u8) -> Result<(), Refusal> {
     let user = chat.users.get_mut(name).ok_or_else(|| no_user(name))?;
     user.eldest_seqno += 7;
@@ -153,7 +154,7 @@ fn lose_account(chat: &mut Chat, name: &str, status: u8) -> Result<(), Refusal> 
     Ok(())
 }
 
-/// The one who does what nobody in particular does: the team's first owner.
+/// The author of the system's own messages: the team's first owner.
 fn speaker(chat: &Chat, team: &str) -> Result<Sender, Refusal> {
     let owner = chat.team(team)?.members.iter().find(|member| member.role == Role::Owner);
     let owner = owner.ok_or_else(|| refuse(format!("team \"{team}\" has no owner")))?;

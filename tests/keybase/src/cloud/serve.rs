@@ -1,4 +1,4 @@
-//! The cloud's socket: one thread for each connection, which executes its lines in order.
+//! The cloud's socket. Each connection has a thread, which executes its lines in order.
 
 use std::fs::Permissions;
 use std::io;
@@ -13,14 +13,14 @@ use super::{listeners, orders, requests, session};
 use crate::link::Link;
 use crate::wire::{Call, ToCloud};
 
-/// Takes the place of a cloud that is gone, but not of one that lives.
+/// Listens at this socket. Replaces the socket of a cloud that has ended, but not that of one that runs.
 pub(crate) fn listen(socket: &Path) -> io::Result<UnixListener> {
     if UnixStream::connect(socket).is_ok() {
         return Err(io::Error::new(io::ErrorKind::AddrInUse, "a cloud is already there"));
     }
     std::fs::remove_file(socket).ok();
     let listener = UnixListener::bind(socket)?;
-    // The programs under test may run as somebody else.
+    // The programs under test may run as another account.
     std::fs::set_permissions(socket, Permissions::from_mode(0o666))?;
     Ok(listener)
 }

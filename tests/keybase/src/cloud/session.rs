@@ -1,4 +1,4 @@
-//! Services and their logins. A login lasts as long as its service's connection.
+//! The sessions of services, and their logins. A login lasts as long as its service's connection.
 
 use serde_json::Value;
 use std::os::unix::net::UnixStream;
@@ -19,13 +19,13 @@ pub(crate) struct Session {
 }
 
 impl Session {
-    /// Tells the service to do something; if it is gone, so be it.
+    /// Sends a command to the service. If the service is gone, nothing happens.
     pub(crate) fn command(&mut self, command: Command) {
         send(&mut self.commands, &command).ok();
     }
 }
 
-/// Keeps a service's session until its connection ends.
+/// Keeps the session of a service until the connection ends.
 pub(crate) fn serve(shared: &Shared, link: &mut Link, home: String, pid: u32) -> std::io::Result<()> {
     let commands = link.writer()?;
     let number = shared.lock().number();
@@ -36,7 +36,7 @@ pub(crate) fn serve(shared: &Shared, link: &mut Link, home: String, pid: u32) ->
     Ok(())
 }
 
-/// Checks how a program was started, and says what becomes of it.
+/// Checks how a program was started, and returns what is ordered for it.
 pub(crate) fn note(shared: &Shared, note: Note) -> Fate {
     let fault = shared.change(|world| {
         let fault = world.faults.take(Scope::Named, &note.kind);
@@ -75,7 +75,7 @@ fn check(world: &mut World, note: Note) {
     world.complaints.extend(note.objections);
 }
 
-/// Who is logged in.
+/// The user who is logged in at a service.
 pub(crate) fn who(world: &World, session: u64) -> Option<Identity> {
     let login = world.sessions.get(&session)?.login.clone()?;
     let Sender { username, uid, device_id, device_name } = login;

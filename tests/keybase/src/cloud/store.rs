@@ -1,4 +1,4 @@
-//! The store of a service that has lost its servers without noticing, and so is out of date.
+//! The store of a service that has lost its servers without noticing, so that the store is out of date.
 
 use serde_json::Value;
 use std::collections::{BTreeMap, BTreeSet};
@@ -8,26 +8,27 @@ use crate::model::conversation::Conversation;
 use crate::model::message::Content;
 use crate::wire::Request;
 
-/// Up to which message the store is whole, by conversation. What the service posts itself it knows besides.
+/// For each conversation, the message up to which the store is complete. The store also has every message
+/// that the service itself posted.
 #[derive(Debug)]
 pub(crate) struct Store {
     whole: BTreeMap<String, u64>,
 }
 
 impl Store {
-    /// Knows everything up to now.
+    /// A store that is complete up to now.
     pub(crate) fn of(chat: &Chat) -> Self {
         Self { whole: chat.conversations.values().map(|found| (found.id.clone(), found.last_id())).collect() }
     }
 
-    /// What the service answers this request from; none if it asks its servers anyway.
+    /// The data from which the service answers this request. `None` if it asks its servers in any case.
     pub(crate) fn answers(&mut self, chat: &Chat, session: u64, request: &Request) -> Option<Chat> {
         match request.method.as_str() {
             "read" => self.fill_gaps(chat, session),
             "get" => {}
             _ => return None,
         }
-        // A message that the store lacks is fetched, alone.
+        // A wanted message that the store lacks is fetched, but only that message.
         let wanted = request.options.as_ref().and_then(|options| options.get("message_ids"));
         let wanted: BTreeSet<u64> =
             wanted.and_then(Value::as_array).into_iter().flatten().filter_map(Value::as_u64).collect();
@@ -43,7 +44,8 @@ impl Store {
         Some(known)
     }
 
-    /// A message of the service's own above one that it lacks shows it the gap; a page of messages then comes from the servers.
+    /// Completes the store up to the service's own last message: if that is above a gap, the service notices
+    /// the gap and fetches the page from the servers.
     fn fill_gaps(&mut self, chat: &Chat, session: u64) {
         for conversation in chat.conversations.values() {
             let own = conversation.messages.iter().rev().find(|found| found.session == Some(session));
@@ -54,7 +56,7 @@ impl Store {
     }
 }
 
-/// What was deleted is only what the deletions say that are known.
+/// Undoes deletions that the store does not know.
 fn undelete(conversation: &mut Conversation) {
     let mut deleted = BTreeSet::new();
     for message in &conversation.messages {

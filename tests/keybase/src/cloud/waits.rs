@@ -9,7 +9,7 @@ use crate::model::conversation::Conversation;
 use crate::model::message::Content;
 use crate::model::refusal::{Refusal, refuse};
 
-/// Waits, if the order is to wait.
+/// If this is an order to wait, waits and returns the result.
 pub(crate) fn wait(shared: &Shared, order: &Order) -> Option<Result<Value, Refusal>> {
     let limit = Duration::from_millis(limit_ms(order)?);
     let found = shared.wait(Some(limit), |world| probe(world, order));
@@ -30,7 +30,7 @@ fn limit_ms(order: &Order) -> Option<u64> {
     }
 }
 
-/// What the order is waiting for, once it is there: an id, or nothing in particular.
+/// `Some` once the condition of the order is true: an id, or null.
 fn probe(world: &World, order: &Order) -> Option<Value> {
     let now = |is_so: bool| is_so.then_some(Value::Null);
     match order {

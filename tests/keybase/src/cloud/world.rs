@@ -21,11 +21,11 @@ pub(crate) struct World {
     pub(crate) complaints: Vec<String>,
     pub(crate) stats: Stats,
     pub(crate) trace: Vec<TraceLine>,
-    /// Counts sessions and listeners, for their numbers.
+    /// The last number given to a session or listener.
     pub(crate) numbers: u64,
 }
 
-/// A reaction that waits for its message.
+/// A reaction that is posted as soon as its message is.
 #[derive(Debug)]
 pub(crate) struct Armed {
     pub(crate) user: String,
@@ -39,7 +39,7 @@ impl World {
         self.numbers
     }
 
-    /// Notes what a client should not have done.
+    /// Records what a client should not have done.
     pub(crate) fn complain(&mut self, sentence: String) {
         self.complaints.push(sentence);
     }
@@ -57,7 +57,7 @@ impl Shared {
         self.world.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Changes the world, tells the listeners, and rings the bell.
+    /// Changes the world, delivers events to the listeners, and notifies everybody who waits.
     pub(crate) fn change<T>(&self, change: impl FnOnce(&mut World) -> T) -> T {
         let mut world = self.lock();
         let result = change(&mut world);
@@ -67,19 +67,19 @@ impl Shared {
         result
     }
 
-    /// Waits as long as something is slow, or until things are let go.
+    /// Waits for the pause, or until everything is released.
     pub(crate) fn dawdle(&self, pause: Pause) {
         if !pause.delay.is_zero() {
             self.wait(Some(pause.delay), |world| (world.faults.releases > pause.releases).then_some(()));
         }
     }
 
-    /// Waits until things are let go.
+    /// Waits until everything is released.
     pub(crate) fn hang(&self, pause: Pause) {
         self.wait(None, |world| (world.faults.releases > pause.releases).then_some(()));
     }
 
-    /// Waits until `probe` finds something; without a limit, for good.
+    /// Waits until `probe` returns something, at most `limit`. Without a limit it may wait forever.
     pub(crate) fn wait<T>(
         &self,
         limit: Option<Duration>,

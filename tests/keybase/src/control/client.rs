@@ -1,4 +1,5 @@
-//! The typed client with which tests control a cloud. All calls block; those that wait do so in the cloud.
+//! The typed client with which tests control a cloud. All calls block. Those that wait for a condition do so
+//! in the cloud.
 
 use serde::de::DeserializeOwned;
 use serde_json::Value;
@@ -15,13 +16,13 @@ use crate::wire::ToCloud;
 /// Why an order failed.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    /// There is no cloud, or it is gone.
+    /// There is no cloud, or it has ended.
     #[error("no cloud at {0}: {1}")]
     Gone(PathBuf, io::Error),
-    /// The cloud does not do that, or what was waited for did not come.
+    /// The cloud refused the order, or the condition did not become true in time.
     #[error("{0}")]
     Refused(String),
-    /// The reply is of another shape.
+    /// The reply cannot be parsed.
     #[error("the cloud replied strangely: {0}")]
     Strange(serde_json::Error),
 }
@@ -38,7 +39,7 @@ impl Cloud {
         Self { socket: socket.to_owned() }
     }
 
-    /// Gives an order and returns the bare reply.
+    /// Gives an order, and returns the reply as JSON.
     pub fn order(&self, order: Order) -> Result<Value, Error> {
         let gone = |error| Error::Gone(self.socket.clone(), error);
         let mut link = Link::dial(&self.socket).map_err(gone)?;
@@ -55,27 +56,28 @@ impl Cloud {
         self.get(Order::AddUser { user: user.into(), full_name: None })
     }
 
-    /// Adds a team or subteam with its `#general`, whose id is returned.
+    /// Adds a team or subteam with its `#general`. Returns the id of `#general`.
     pub fn add_team(&self, team: &str, owner: &str) -> Result<String, Error> {
         self.get(Order::AddTeam { team: team.into(), owner: owner.into() })
     }
 
-    /// Adds a channel, in which all members are, and returns its id.
+    /// Adds a channel with all members of the team, and returns its id.
     pub fn add_channel(&self, team: &str, channel: &str) -> Result<String, Error> {
         self.get(Order::AddChannel { team: team.into(), channel: channel.into() })
     }
 
-    /// Adds a conversation of people such as `alice,bob`, and returns its id.
+    /// Adds a private conversation of people such as `alice,bob`, and returns its id.
     pub fn add_private(&self, users: &str) -> Result<String, Error> {
         self.get(Order::AddPrivate { users: users.into() })
     }
 
-    /// Makes somebody a member in good standing, or changes the role.
+    /// Makes somebody an active member, or changes the role.
     pub fn set_member(&self, team: &str, user: &str, role: Role) -> Result<(), Error> {
         self.set_standing(team, user, role, 0, false)
     }
 
-    /// The same, with a status (0 active, 1 reset, 2 deleted) and whether keys are still missing.
+    /// As [`Self::set_member`], but with a status (0 active, 1 reset, 2 deleted), and whether the member has
+    /// no keys yet.
     pub fn set_standing(
         &self,
         team: &str,
@@ -87,22 +89,22 @@ impl Cloud {
         self.get(Order::SetMember { team: team.into(), user: user.into(), role, status, needs_puk })
     }
 
-    /// Takes somebody out of a team.
+    /// Removes somebody from a team.
     pub fn remove_member(&self, team: &str, user: &str) -> Result<(), Error> {
         self.get(Order::RemoveMember { team: team.into(), user: user.into() })
     }
 
-    /// Lets anybody join a team, or no longer.
+    /// Sets whether anybody may join a team.
     pub fn set_open(&self, team: &str, open: bool) -> Result<(), Error> {
         self.get(Order::SetOpen { team: team.into(), open })
     }
 
-    /// Gives a team another name.
+    /// Renames a team.
     pub fn rename_team(&self, team: &str, to: &str) -> Result<(), Error> {
         self.get(Order::RenameTeam { team: team.into(), to: to.into() })
     }
 
-    /// Gives a channel another name; its id stays.
+    /// Renames a channel. Its id stays the same.
     pub fn rename_channel(&self, conversation: &str, to: &str) -> Result<(), Error> {
         self.get(Order::RenameChannel { conversation: conversation.into(), to: to.into() })
     }
@@ -122,12 +124,13 @@ impl Cloud {
         self.get(Order::ResetUser { user: user.into() })
     }
 
-    /// The id of a conversation that is named.
+    /// The id of the conversation with this name.
     pub fn conversation(&self, conversation: &str) -> Result<String, Error> {
         self.get(Order::Conversation { conversation: conversation.into() })
     }
 
-    /// Posts a text as somebody and returns its id. One like `+:+1:` reacts to the latest message.
+    /// Posts a text as this user, and returns its id. A text such as `+:+1:` becomes a reaction to the latest
+    /// message.
     pub fn post(&self, user: &str, conversation: &str, text: &str) -> Result<u64, Error> {
         self.get(Order::Post {
             user: user.into(),
@@ -137,13 +140,13 @@ impl Cloud {
         })
     }
 
-    /// Reacts as somebody, and returns the reaction's id. The same again takes it away.
+    /// Reacts as this user, and returns the id of the reaction. The same reaction again removes it.
     pub fn react(&self, user: &str, conversation: &str, message: u64, reaction: &str) -> Result<u64, Error> {
         let (user, conversation, reaction) = (user.into(), conversation.into(), reaction.into());
         self.get(Order::React { user, conversation, message, reaction })
     }
 
-    /// Takes back a reaction that stands.
+    /// Removes a reaction that this user has given.
     pub fn unreact(
         &self,
         user: &str,
@@ -170,7 +173,8 @@ impl Cloud {
         self.get(Order::Delete { user: user.into(), conversation: conversation.into(), message })
     }
 
-    /// Reacts once, the moment somebody else posts a text that contains this, before they hear that it is posted.
+    /// Orders a reaction to the next text of somebody else that contains this. It is posted before the author
+    /// learns that the text was posted.
     pub fn arm_reaction(&self, user: &str, contains: &str, reaction: &str) -> Result<(), Error> {
         self.get(Order::ArmReaction {
             user: user.into(),
@@ -179,17 +183,17 @@ impl Cloud {
         })
     }
 
-    /// A conversation as its members see it, for golden texts: no ids, no times.
+    /// A conversation as its members see it, without ids and times, for comparison with expected texts.
     pub fn view(&self, conversation: &str) -> Result<String, Error> {
         self.get(Order::View { conversation: conversation.into() })
     }
 
-    /// The texts of a conversation, oldest first, deleted ones too.
+    /// The texts of a conversation, oldest first, including deleted ones.
     pub fn messages(&self, conversation: &str) -> Result<Vec<Message>, Error> {
         self.get(Order::Messages { conversation: conversation.into() })
     }
 
-    /// Waits until a text stands that contains this, edits included, and returns its id.
+    /// Waits until there is a text that contains this, perhaps after an edit, and returns its id.
     pub fn wait_message(&self, conversation: &str, contains: &str, limit: Duration) -> Result<u64, Error> {
         let limit_ms = milliseconds(limit);
         self.get(Order::WaitMessage {
@@ -199,7 +203,7 @@ impl Cloud {
         })
     }
 
-    /// Waits until a reaction stands, and returns its id.
+    /// Waits until a message has this reaction, and returns its id.
     pub fn wait_reaction(
         &self,
         conversation: &str,
@@ -217,51 +221,51 @@ impl Cloud {
         self.get(Order::WaitGone { conversation: conversation.into(), message, limit_ms })
     }
 
-    /// Waits until exactly so many `api-listen` are subscribed.
+    /// Waits until exactly this many `api-listen` are subscribed.
     pub fn wait_listeners(&self, count: usize, limit: Duration) -> Result<(), Error> {
         self.get(Order::WaitListeners { count, limit_ms: milliseconds(limit) })
     }
 
-    /// Waits until exactly so many services are logged in.
+    /// Waits until exactly this many services are logged in.
     pub fn wait_logins(&self, count: usize, limit: Duration) -> Result<(), Error> {
         self.get(Order::WaitLogins { count, limit_ms: milliseconds(limit) })
     }
 
-    /// Waits until the listeners have written what they were told of a message, and at least one was told.
+    /// Waits until the listeners have written every line about a message, and at least one listener got one.
     pub fn wait_written(&self, conversation: &str, message: u64, limit: Duration) -> Result<(), Error> {
         let limit_ms = milliseconds(limit);
         self.get(Order::WaitWritten { conversation: conversation.into(), message, limit_ms })
     }
 
-    /// Waits until at least so many requests of a method have come since the cloud started.
+    /// Waits until there were at least this many requests of a method since the cloud started.
     pub fn wait_requests(&self, method: &str, count: u64, limit: Duration) -> Result<(), Error> {
         self.get(Order::WaitRequests { method: method.into(), count, limit_ms: milliseconds(limit) })
     }
 
-    /// Makes something go wrong until it is cleared.
+    /// Orders a fault until it is cleared.
     pub fn fault(&self, kind: FaultKind) -> Result<(), Error> {
         self.get(Order::Fault { kind, only: None, times: None, text: None, delay_ms: 0 })
     }
 
-    /// Makes something go wrong so many times, if wanted only for one method or one type of event.
+    /// Orders a fault for this many times. `only` limits it to one method or one type of event.
     pub fn fault_times(&self, kind: FaultKind, only: Option<&str>, times: u32) -> Result<(), Error> {
         let only = only.map(Into::into);
         self.get(Order::Fault { kind, only, times: Some(times), text: None, delay_ms: 0 })
     }
 
-    /// Makes something go wrong with one method, login or program, until it is cleared.
+    /// Orders a fault of one method, login or program, until it is cleared.
     pub fn fault_always(&self, kind: FaultKind, only: &str) -> Result<(), Error> {
         self.get(Order::Fault { kind, only: Some(only.into()), times: None, text: None, delay_ms: 0 })
     }
 
-    /// Makes something slow ([`FaultKind::RequestSlow`], [`FaultKind::ReplySlow`], [`FaultKind::ListenerSlow`]) until it is
-    /// cleared, if wanted only one method, login, program or type of event.
+    /// Orders a delay ([`FaultKind::RequestSlow`], [`FaultKind::ReplySlow`], [`FaultKind::ListenerSlow`])
+    /// until it is cleared. `only` limits it to one method, login, program or type of event.
     pub fn slow(&self, kind: FaultKind, only: Option<&str>, delay: Duration) -> Result<(), Error> {
         let (only, delay_ms) = (only.map(Into::into), milliseconds(delay));
         self.get(Order::Fault { kind, only, times: None, text: None, delay_ms })
     }
 
-    /// The same, so many times.
+    /// As [`Self::slow`], for this many times.
     pub fn slow_times(
         &self,
         kind: FaultKind,
@@ -273,13 +277,13 @@ impl Cloud {
         self.get(Order::Fault { kind, only, times: Some(times), text: None, delay_ms })
     }
 
-    /// Fails the next request of a method with these words.
+    /// Makes the next request of a method fail with this text.
     pub fn fault_error(&self, method: &str, text: &str) -> Result<(), Error> {
         let (only, text) = (Some(method.into()), Some(text.into()));
         self.get(Order::Fault { kind: FaultKind::UnknownError, only, times: Some(1), text, delay_ms: 0 })
     }
 
-    /// Clears all faults, and lets held replies go.
+    /// Clears all faults, and releases held replies.
     pub fn clear_faults(&self) -> Result<(), Error> {
         self.get(Order::ClearFaults)
     }
@@ -289,7 +293,7 @@ impl Cloud {
         self.get(Order::WaitHeld { limit_ms: milliseconds(limit) })
     }
 
-    /// Lets held replies go.
+    /// Releases held replies.
     pub fn release(&self) -> Result<(), Error> {
         self.get(Order::Release)
     }
@@ -304,12 +308,12 @@ impl Cloud {
         self.get(Order::Crash)
     }
 
-    /// The services that run.
+    /// The services that run now.
     pub fn services(&self) -> Result<Vec<Service>, Error> {
         self.get(Order::Services)
     }
 
-    /// What the clients did that they should not, a sentence each.
+    /// What clients did that they should not have done, one sentence each.
     pub fn complaints(&self) -> Result<Vec<String>, Error> {
         self.get(Order::Complaints)
     }
@@ -319,7 +323,7 @@ impl Cloud {
         self.get(Order::Stats)
     }
 
-    /// When each event was posted, and written by its listener.
+    /// For each event, when it was posted and when its listener wrote it.
     pub fn trace(&self) -> Result<Vec<TraceLine>, Error> {
         self.get(Order::Trace)
     }

@@ -1,4 +1,4 @@
-//! Controls the cloud: the orders, the typed client that tests use, and the views that tests get.
+//! Control of the cloud by tests: the orders, the typed client that sends them, and the types of the replies.
 
 pub(crate) mod client;
 pub(crate) mod order;

@@ -1,4 +1,5 @@
-//! Every order that a test can give the cloud. The verbs of `keybase double` and the methods of the client are these.
+//! Every order that a test can give the cloud. Each is a verb of `keybase double` and a method of the client.
+//! Doc comments are the verbs' help.
 
 use clap::{Subcommand, ValueEnum};
 use serde::{Deserialize, Serialize};

@@ -1,4 +1,4 @@
-//! Views of the cloud for tests.
+//! The state of the cloud as tests see it.
 
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -10,35 +10,35 @@ pub struct User {
     pub name: String,
     /// 32 hexadecimal digits.
     pub uid: String,
-    /// With this a service logs in.
+    /// The paper key with which a service can log in as this user.
     pub paper_key: String,
-    /// Grows when the account is reset.
+    /// Increases when the account is reset.
     pub eldest_seqno: u64,
 }
 
-/// A text as it stands.
+/// A text with its edits and reactions.
 #[derive(Clone, Debug, Deserialize, PartialEq, Eq, Serialize)]
 pub struct Message {
     /// Its id in the conversation.
     pub id: u64,
     /// The author's name.
     pub author: String,
-    /// What it says since its last edit.
+    /// The text after its last edit.
     pub body: String,
     /// How often it was edited.
     pub edits: usize,
     /// Whether it was deleted.
     pub is_deleted: bool,
-    /// In the order in which they came.
+    /// Its reactions, in the order in which they were given.
     pub reactions: Vec<Reaction>,
 }
 
-/// A reaction that stands.
+/// A reaction that was not removed.
 #[derive(Clone, Debug, Deserialize, PartialEq, Eq, Serialize)]
 pub struct Reaction {
     /// Its own id.
     pub id: u64,
-    /// Whose it is.
+    /// The name of the user who gave it.
     pub user: String,
     /// Such as `:+1:`.
     pub reaction: String,
@@ -51,36 +51,36 @@ pub struct Service {
     pub home: String,
     /// Its process.
     pub pid: u32,
-    /// Who is logged in.
+    /// The name of the user who is logged in, if one is.
     pub user: Option<String>,
 }
 
 /// Counts since the cloud started.
 #[derive(Clone, Debug, Default, Deserialize, PartialEq, Eq, Serialize)]
 pub struct Stats {
-    /// Programs started, by kind, such as `chat api`.
+    /// Number of programs started, by kind, such as `chat api`.
     pub programs: BTreeMap<String, u64>,
-    /// Requests, by method.
+    /// Number of requests, by method.
     pub requests: BTreeMap<String, u64>,
-    /// Lines sent to listeners.
+    /// Number of lines sent to listeners.
     pub listener_lines: u64,
-    /// Listeners subscribed now.
+    /// Number of listeners that are subscribed now.
     pub listeners: usize,
 }
 
 /// One line that a listener has written to its stdout.
 #[derive(Clone, Debug, Deserialize, PartialEq, Eq, Serialize)]
 pub struct TraceLine {
-    /// Counts the lines to all listeners.
+    /// Number of the line, counted over all listeners.
     pub number: u64,
     /// The conversation's id.
     pub conversation: String,
-    /// The id of the message that it tells of.
+    /// The id of the message that it is about.
     pub message: u64,
-    /// `text`, `reaction` and so on.
+    /// The type of the event: `text`, `reaction` and so on.
     pub kind: String,
-    /// When the cloud knew of it, in microseconds of `CLOCK_MONOTONIC`.
+    /// When the cloud posted it, in microseconds of `CLOCK_MONOTONIC`.
     pub posted_us: u64,
-    /// When it was written; none until then.
+    /// When the listener wrote it; `None` until then.
     pub written_us: Option<u64>,
 }

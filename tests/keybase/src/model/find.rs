@@ -1,4 +1,4 @@
-//! Finds and makes conversations by the names that clients and tests give them.
+//! Finds and creates conversations by the names that clients and tests use.
 
 use super::conversation::{Conversation, Place};
 use super::message::Content;
@@ -10,10 +10,10 @@ use std::collections::{BTreeMap, BTreeSet};
 /// The channel that every team has.
 pub(crate) const GENERAL: &str = "general";
 
-/// The longest name of a channel.
+/// Maximum length of a channel's name.
 const CHANNEL_NAME_MAX: usize = 20;
 
-/// A conversation as somebody names it.
+/// The name of a conversation.
 #[derive(Clone, Debug)]
 pub(crate) struct Name {
     pub(crate) place: Place,
@@ -21,7 +21,7 @@ pub(crate) struct Name {
 }
 
 impl Chat {
-    /// Reads `acme`, `acme#sudo`, `alice,bob` or an id, as tests write them.
+    /// Finds the conversation that a test names: `acme`, `acme#sudo`, `alice,bob` or an id.
     pub(crate) fn find(&self, text: &str) -> Result<&Conversation, Refusal> {
         if let Some(found) = self.conversations.get(text) {
             return Ok(found);
@@ -39,7 +39,7 @@ impl Chat {
         all.find(|found| found.place == name.place && found.topic_type == name.topic_type)
     }
 
-    /// Makes a conversation, with its hidden first message.
+    /// Creates a conversation, with its hidden first message.
     pub(crate) fn create(&mut self, name: Name, creator: &Sender, now_ms: u64) -> Result<String, Refusal> {
         if let Place::Channel { name, .. } = &name.place {
             check_channel_name(name)?;
@@ -77,7 +77,7 @@ impl Chat {
     }
 }
 
-/// The people of a list such as `bob,alice`.
+/// The people in a list such as `bob,alice`.
 pub(crate) fn people(list: &str) -> Place {
     let names: BTreeSet<String> = list.split(',').map(|name| name.trim().to_ascii_lowercase()).collect();
     Place::People(names.into_iter().collect())

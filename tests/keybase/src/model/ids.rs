@@ -1,4 +1,4 @@
-//! Ids that look like Keybase's and are derived from names, so that every test run has the same ones.
+//! Ids in Keybase's formats. They are derived from names, so that every run of a test has the same ids.
 
 use std::fmt::Write;
 
@@ -22,7 +22,7 @@ pub(crate) fn conversation(seed: &str) -> String {
     format!("0000{}", digits(&format!("conversation {seed}"), 60))
 }
 
-/// Hexadecimal digits that follow from a text.
+/// This many hexadecimal digits, derived from a text.
 pub(crate) fn digits(seed: &str, count: usize) -> String {
     let mut text = String::new();
     let mut round = 0_u32;
@@ -34,7 +34,7 @@ pub(crate) fn digits(seed: &str, count: usize) -> String {
     text
 }
 
-/// The FNV-1a hash, stirred once more because close inputs leave its high bits alike.
+/// The FNV-1a hash, mixed once more, because similar inputs give similar high bits.
 pub(crate) fn fnv(text: &str) -> u64 {
     let step = |hash: u64, byte: u8| (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3);
     let hash = text.bytes().fold(0xcbf2_9ce4_8422_2325, step);

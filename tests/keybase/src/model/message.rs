@@ -1,4 +1,4 @@
-//! One message. Reactions, edits and deletions are messages too, with ids of their own.
+//! One message. Reactions, edits and deletions are messages, too, with ids of their own.
 
 use serde_json::Value;
 
@@ -8,18 +8,18 @@ use super::people::Sender;
 pub(crate) struct Message {
     pub(crate) id: u64,
     pub(crate) sender: Sender,
-    /// The service through which it was posted; none for people's.
+    /// The session of the service that posted it; `None` for people's messages.
     pub(crate) session: Option<u64>,
     pub(crate) sent_ms: u64,
     pub(crate) content: Content,
     pub(crate) is_deleted: bool,
-    /// How long it lasts, if it explodes.
+    /// Its lifetime, if it is an exploding message.
     pub(crate) lifetime_ms: Option<u64>,
 }
 
 #[derive(Clone, Debug)]
 pub(crate) enum Content {
-    /// The hidden first one.
+    /// The hidden first message of a conversation.
     TlfName,
     Text {
         body: String,
@@ -36,7 +36,7 @@ pub(crate) enum Content {
     Delete {
         targets: Vec<u64>,
     },
-    /// A channel's new name.
+    /// Renames a channel.
     Metadata {
         title: String,
     },

@@ -1,5 +1,5 @@
-//! What Keybase's servers know: users, teams, conversations. Pure: no sockets, no clock, no faults.
-//! Time is an argument, and every refusal is the text that the real client shows.
+//! What Keybase's servers know: users, teams, conversations. Pure: no sockets, no clock, no faults. The time
+//! is an argument, and every refusal has the text that the real client shows.
 
 pub(crate) mod ids;
 pub(crate) mod refusal;
@@ -20,19 +20,19 @@ use people::User;
 use refusal::Refusal;
 use team::Team;
 
-/// All that is known.
+/// All data of the servers.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Chat {
-    /// By name.
+    /// The users, by name.
     pub(crate) users: BTreeMap<String, User>,
     pub(crate) teams: Vec<Team>,
-    /// By id.
+    /// The conversations, by id.
     pub(crate) conversations: BTreeMap<String, Conversation>,
-    /// What happened since somebody last took it from here.
+    /// The events that nobody has taken out of this list yet.
     pub(crate) news: Vec<News>,
 }
 
-/// Something that listeners may hear of.
+/// An event that listeners may receive.
 #[derive(Clone, Debug)]
 pub(crate) enum News {
     Message { conversation: String, id: u64 },

@@ -2,13 +2,13 @@
 
 use super::ids;
 
-/// The words that paper keys are made of here.
+/// The words of the model's paper keys.
 const WORDS: [&str; 16] = [
     "erosion", "drop", "velvet", "humble", "canyon", "modest", "orchard", "ripple", "saddle", "tunnel",
     "umpire", "violin", "walnut", "yonder", "zebra", "amber",
 ];
 
-/// How many words a paper key has.
+/// Number of words in a paper key.
 const PAPER_KEY_WORDS: usize = 13;
 
 #[derive(Clone, Debug)]
@@ -16,13 +16,13 @@ pub(crate) struct User {
     pub(crate) name: String,
     pub(crate) uid: String,
     pub(crate) full_name: String,
-    /// Grows when the account is reset.
+    /// Increases when the account is reset.
     pub(crate) eldest_seqno: u64,
     pub(crate) paper_key: String,
     pub(crate) is_deleted: bool,
 }
 
-/// Who sends, and from which device.
+/// The author of a message, and the device that signed it.
 #[derive(Clone, Debug)]
 pub(crate) struct Sender {
     pub(crate) username: String,
@@ -43,12 +43,12 @@ impl User {
         }
     }
 
-    /// Acting on the laptop.
+    /// This user as a sender on the laptop.
     pub(crate) fn on_laptop(&self) -> Sender {
         self.on(&format!("{}-laptop", self.name))
     }
 
-    /// Acting by paper key: the device bears its first two words.
+    /// This user as a sender with the paper key. The device has the key's first two words as its name.
     pub(crate) fn on_paper(&self) -> Sender {
         let words: Vec<&str> = self.paper_key.split(' ').take(2).collect();
         self.on(&words.join(" "))
@@ -64,7 +64,7 @@ impl User {
     }
 }
 
-/// Words that follow from the name.
+/// A paper key that is derived from the name.
 fn paper_key(name: &str) -> String {
     let mut words = WORDS;
     words.sort_by_key(|word| ids::fnv(&format!("{name} {word}")));

@@ -7,12 +7,12 @@ use super::refusal::{self, Refusal};
 use super::text::quick_reaction;
 use super::{Chat, News};
 
-/// The most bytes of a text, an edit or a reaction.
+/// Maximum number of bytes of a text, an edit or a reaction.
 pub(crate) const BODY_MAX: usize = 10_000;
-/// The same in `dev` topics.
+/// Maximum number of bytes in `dev` topics.
 const DEV_BODY_MAX: usize = 1_000_000;
 
-/// Where somebody acts, who, through which service, and when.
+/// Who acts, in which conversation, through which service, and when.
 #[derive(Clone, Debug)]
 pub(crate) struct Actor<'a> {
     pub(crate) conversation: &'a str,
@@ -47,7 +47,7 @@ impl Chat {
         Ok(id)
     }
 
-    /// Reacts; the same reaction a second time takes the first one away.
+    /// Adds a reaction. The same reaction again removes the first one.
     pub(crate) fn react(&mut self, actor: &Actor<'_>, target: u64, reaction: &str) -> Result<u64, Refusal> {
         let conversation = self.entered(actor)?;
         check_size(conversation, reaction)?;
@@ -61,14 +61,14 @@ impl Chat {
         self.tell(actor, Content::Reaction { target, body: reaction.to_owned() })
     }
 
-    /// Takes back a reaction that stands.
+    /// Removes a reaction that this user has given.
     pub(crate) fn unreact(&mut self, actor: &Actor<'_>, target: u64, reaction: &str) -> Result<u64, Refusal> {
         let conversation = self.entered(actor)?;
         let standing = conversation.standing_reaction(target, &actor.sender.username, reaction);
         self.remove(actor, vec![standing.ok_or_else(refusal::no_message)?])
     }
 
-    /// Only the author may edit.
+    /// Edits a text. Only the author may.
     pub(crate) fn edit(&mut self, actor: &Actor<'_>, target: u64, body: &str) -> Result<u64, Refusal> {
         let conversation = self.entered(actor)?;
         check_size(conversation, body)?;
@@ -82,7 +82,7 @@ impl Chat {
         self.tell(actor, Content::Edit { target, body: body.to_owned() })
     }
 
-    /// The author and the team's admins may delete. Reactions and edits go along.
+    /// Deletes a message with its reactions and edits. The author and the team's admins may.
     pub(crate) fn delete(&mut self, actor: &Actor<'_>, target: u64) -> Result<u64, Refusal> {
         let conversation = self.entered(actor)?;
         let found = conversation.message(target).ok_or_else(refusal::no_message)?;
@@ -100,7 +100,7 @@ impl Chat {
         self.tell(actor, Content::Delete { targets })
     }
 
-    /// Says that a user is in the channel again.
+    /// If the user has left the channel, lets them join again.
     pub(crate) fn join_if_left(&mut self, actor: &Actor<'_>) -> Result<(), Refusal> {
         let conversation = self.conversation_mut(actor.conversation)?;
         if conversation.left.remove(&actor.sender.username) {
@@ -109,14 +109,14 @@ impl Chat {
         Ok(())
     }
 
-    /// The conversation, if the actor has a part in it.
+    /// The conversation, if the actor takes part in it.
     fn entered(&self, actor: &Actor<'_>) -> Result<&Conversation, Refusal> {
         let conversation = self.conversation(actor.conversation)?;
         self.part(conversation, &actor.sender.username).ok_or_else(refusal::left_conversation)?;
         Ok(conversation)
     }
 
-    /// Appends a message and makes it known.
+    /// Appends a message, and adds it to the events.
     pub(crate) fn tell(&mut self, actor: &Actor<'_>, content: Content) -> Result<u64, Refusal> {
         let id = self.add(actor, content)?;
         self.news.push(News::Message { conversation: actor.conversation.to_owned(), id });
@@ -127,7 +127,7 @@ impl Chat {
         self.append(actor.conversation, actor.sender, actor.session, content, actor.now_ms)
     }
 
-    /// Appends a message that nobody hears of.
+    /// Appends a message without an event.
     pub(crate) fn append(
         &mut self,
         conversation: &str,
@@ -153,7 +153,7 @@ impl Chat {
     }
 }
 
-/// Whether a text fits; the limit is in bytes.
+/// Checks that a text is not too long; the limit is in bytes.
 pub(crate) fn check_size(conversation: &Conversation, body: &str) -> Result<(), Refusal> {
     let limit = if conversation.topic_type == "dev" { DEV_BODY_MAX } else { BODY_MAX };
     if body.len() > limit { Err(refusal::too_long(body.len(), limit)) } else { Ok(()) }
@@ -165,7 +165,7 @@ mod tests {
     use crate::model::find::{Name, people};
     use crate::model::people::User;
 
-    /// Lets a test act in a conversation of alice and bob.
+    /// Runs a test in a conversation of alice and bob.
     fn with_pair(test: impl FnOnce(&mut Chat, &Actor<'_>, &Actor<'_>)) {
         let mut chat = Chat::default();
         let [alice, bob] = ["alice", "bob"].map(|name| User::new(name, None).on_laptop());

@@ -72,7 +72,7 @@ pub(crate) fn method(name: &str) -> Refusal {
     refuse(format!("invalid v1 method {name:?}"))
 }
 
-/// The words are not known; the data is.
+/// The real text is not known; the data in it is.
 pub(crate) fn rate_limited() -> Refusal {
     let data = json!({"name": "chat", "callsRemaining": 0, "windowReset": 30, "maxCalls": 9000});
     Refusal { text: "chat rate limited: try again in 30 seconds".into(), data: Some(data) }

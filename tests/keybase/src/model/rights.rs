@@ -1,4 +1,4 @@
-//! Who may do and see what.
+//! Who may do and see what in teams and conversations.
 
 use super::Chat;
 use super::conversation::{Conversation, Place};
@@ -7,7 +7,7 @@ use super::team::{Role, Team};
 use super::text::mentions::mentions;
 
 impl Chat {
-    /// Admins and owners of the team itself or of one above it.
+    /// True for admins and owners of the team itself, or of a team above it.
     pub(crate) fn is_admin(&self, team: &Team, user: &str) -> bool {
         let is_above =
             |other: &Team| team.name == other.name || team.name.starts_with(&format!("{}.", other.name));
@@ -15,7 +15,7 @@ impl Chat {
         above.any(|other| other.role(user).is_some_and(Role::is_admin))
     }
 
-    /// The role with which a user takes part in a conversation. Among people everybody is an owner.
+    /// The role in which a user takes part in a conversation. In a private one everybody is an owner.
     pub(crate) fn part(&self, conversation: &Conversation, user: &str) -> Option<Role> {
         match &conversation.place {
             Place::People(names) => names.iter().any(|name| name == user).then_some(Role::Owner),
@@ -33,7 +33,7 @@ impl Chat {
         message.sender.username == user || is_admin()
     }
 
-    /// A restricted bot sees only what is meant for it.
+    /// True if the user may see the message. A restricted bot sees only messages that are addressed to it.
     pub(crate) fn is_visible(&self, conversation: &Conversation, message: &Message, user: &str) -> bool {
         match self.part(conversation, user) {
             None => false,

@@ -46,11 +46,11 @@ impl Role {
     }
 }
 
-/// Member in good standing.
+/// Status of an active member.
 pub(crate) const ACTIVE: u8 = 0;
-/// The account was reset since.
+/// Status of a member whose account was reset.
 pub(crate) const RESET: u8 = 1;
-/// The account is gone.
+/// Status of a member whose account was deleted.
 pub(crate) const DELETED: u8 = 2;
 
 #[derive(Clone, Debug)]
@@ -65,7 +65,7 @@ pub(crate) struct Member {
 }
 
 impl Member {
-    /// Has keys for the team, and so can read and write.
+    /// True if the member has keys for the team, and so can read and write.
     pub(crate) fn is_active(&self) -> bool {
         self.status == ACTIVE && !self.needs_puk
     }
@@ -90,12 +90,12 @@ impl Team {
         self.members.iter().find(|member| member.username == username)
     }
 
-    /// What a user is here, if in good standing.
+    /// The role of a user, if the user is an active member.
     pub(crate) fn role(&self, username: &str) -> Option<Role> {
         self.member(username).filter(|member| member.is_active()).map(|member| member.role)
     }
 
-    /// Adds a member or gives another role; true when new.
+    /// Adds a member, or changes the role; true if the member is new.
     pub(crate) fn set(&mut self, user: &User, role: Role, now_ms: u64) -> bool {
         let before = self.members.len();
         self.members.retain(|member| member.username != user.name);
@@ -112,7 +112,7 @@ impl Team {
         is_new
     }
 
-    /// Takes a member out, which makes a new team key; false when there was none.
+    /// Removes a member, which changes the team's key; false if there was no such member.
     pub(crate) fn remove(&mut self, username: &str) -> bool {
         let before = self.members.len();
         self.members.retain(|member| member.username != username);

@@ -17,7 +17,7 @@ use crate::wire::{Act, Answer, ApiError, Call, Family, Request};
 const FLAGS: &[Flag] =
     &[(&["p", "pretty"], false), (&["m"], true), (&["i", "infile"], true), (&["o", "outfile"], true)];
 
-/// How far off an id is that is wrong on purpose.
+/// The difference between a wrong id and the right one.
 const WRONG_BY: i64 = 1000;
 
 #[derive(Serialize)]
@@ -45,7 +45,7 @@ struct Stream<'a> {
     is_pretty: bool,
 }
 
-/// Serves requests until the input ends or cannot be understood.
+/// Serves requests until the input ends or cannot be parsed.
 pub(crate) fn run(invocation: &Invocation, family: Family, words: &[&str]) -> Result<()> {
     let (flags, rest) = Flags::read(FLAGS, words)?;
     let message = flags.value("m").filter(|message| !message.is_empty());
@@ -88,7 +88,7 @@ impl Stream<'_> {
         Ok(())
     }
 
-    /// Does one request. Its errors are replies.
+    /// Executes one request. Its errors become replies.
     fn request(&mut self, objections: Vec<String>) -> Result<()> {
         if !(0..=1).contains(&self.envelope.version) {
             return self.fail(&format!("invalid version {}", self.envelope.version));
@@ -115,7 +115,7 @@ impl Stream<'_> {
         }
     }
 
-    /// Replies that something is wrong with the request itself.
+    /// Replies that the request itself is faulty.
     fn fail(&mut self, text: &str) -> Result<()> {
         let error = Some(ApiError { code: 0, message: text.to_owned(), data: None });
         let line =

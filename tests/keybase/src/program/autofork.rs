@@ -1,4 +1,4 @@
-//! Starts a service if a client finds none, as the real client does by default.
+//! Starts a service if a client finds none, which the real client does by default.
 
 use std::io::{BufRead, BufReader};
 use std::process::{Command, Stdio};
@@ -7,10 +7,10 @@ use super::environment::{CLOUD, cloud_socket};
 use super::failure::{Result, log};
 use super::invocation::Invocation;
 
-/// What an automatically started service prints on its stdout once it can be called.
+/// What an automatically started service prints to stdout once it accepts calls.
 pub(crate) const READY: &str = "ready";
 
-/// Starts a service, logged out, and waits until it can be called.
+/// Starts a service without a login, and waits until it accepts calls.
 #[expect(clippy::disallowed_methods, reason = "the only place where the program starts another")]
 pub(crate) fn start(invocation: &Invocation) -> Result<()> {
     log("INFO", "fork_server.go:71", "Starting background server");

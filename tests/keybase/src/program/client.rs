@@ -11,7 +11,8 @@ use super::invocation::Invocation;
 use crate::link::Link;
 use crate::wire::Call;
 
-/// A connection, made again when the service was restarted; after one failed dial it is broken for good.
+/// A connection. It is made again if the service was restarted. If that fails once, every later call fails
+/// with the same error.
 #[derive(Debug)]
 pub(crate) struct Client<'a> {
     socket: &'a Path,
@@ -20,7 +21,7 @@ pub(crate) struct Client<'a> {
 }
 
 impl<'a> Client<'a> {
-    /// Dials the service, and starts one if there is none and that is not forbidden.
+    /// Connects to the service. If there is none it is started, unless that is forbidden.
     pub(crate) fn dial(invocation: &'a Invocation) -> Result<Self> {
         let socket = invocation.place.socket.as_path();
         let link = match Link::dial(socket) {
@@ -34,7 +35,7 @@ impl<'a> Client<'a> {
         Ok(Self { socket, link: Some(link), broken: None })
     }
 
-    /// Makes a call and waits for the reply, or says in the real client's words what came between.
+    /// Makes a call and waits for the reply. The error has the real client's text.
     pub(crate) fn call<A: DeserializeOwned>(&mut self, call: &Call) -> std::result::Result<A, String> {
         if let Some(broken) = &self.broken {
             return Err(broken.clone());
@@ -57,7 +58,7 @@ impl<'a> Client<'a> {
         self.link.ok_or_else(|| Failure::new("EOF"))
     }
 
-    /// Waits for nothing, until the service ends.
+    /// Waits until the service ends, and ignores everything that it sends.
     pub(crate) fn hang(&mut self) {
         if let Some(link) = &mut self.link {
             while let Ok(Some(_)) = link.receive::<serde_json::Value>() {}
@@ -74,7 +75,7 @@ pub(crate) fn answers(socket: &Path, limit: Duration) -> bool {
     Link::dial(socket).and_then(ping).is_ok()
 }
 
-/// A dial error in Go's words.
+/// A connection error in Go's words.
 fn dial_error(socket: &Path, error: &io::Error) -> String {
     let why = match error.kind() {
         io::ErrorKind::NotFound => "no such file or directory".to_owned(),

@@ -17,9 +17,9 @@ const WAIT: &[Flag] = &[(&["duration", "d"], true), (&["include-kbfs"], false)];
 const STOP: &[Flag] = &[(&["shutdown"], false), (&["no-wait"], false), (&["all"], false)];
 const SHOW: &[Flag] = &[(&["S"], false), (&["f", "format"], true), (&["svc"], false)];
 
-/// How long `ctl wait` waits at most.
+/// Longest wait of `ctl wait`.
 const WAIT_MAX: Duration = Duration::from_secs(60);
-/// Time between two looks for the socket.
+/// Interval at which the socket is checked.
 const TICK: Duration = Duration::from_millis(20);
 
 /// Waits until the service answers.
@@ -40,7 +40,7 @@ pub(crate) fn wait(invocation: &Invocation, words: &[&str]) -> Result<()> {
     }
 }
 
-/// A Go duration of one unit, such as `60s`.
+/// Parses a Go duration in one unit, such as `60s`.
 fn seconds(text: &str) -> Result<Duration> {
     let bad = || Failure::new(format!("invalid value \"{text}\" for flag -duration"));
     let (number, unit) = text.split_at(text.find(|c: char| !c.is_ascii_digit()).ok_or_else(bad)?);
@@ -59,12 +59,12 @@ pub(crate) fn stop(invocation: &Invocation, words: &[&str]) -> Result<()> {
     invocation.note("ctl stop", false, Vec::new())?;
     let Ok(mut link) = Link::dial(&invocation.place.socket) else { return Ok(()) };
     link.send(&Call::Stop)?;
-    // The connection ends when the service does.
+    // The connection ends when the service ends.
     while let Ok(Some(_)) = link.receive::<serde_json::Value>() {}
     Ok(())
 }
 
-/// Says on stderr whether the servers answer.
+/// Reports on stderr whether the servers answer.
 pub(crate) fn ping(invocation: &Invocation) -> Result<()> {
     invocation.note("ping", true, Vec::new())?;
     let unreachable = |error| Failure::new(format!("API network error: {error}"));

@@ -36,7 +36,7 @@ enum Verb {
     Order(Order),
 }
 
-/// Obeys the command line; errors are plain words, not the real client's.
+/// Executes the command line. Its errors are plain texts, not the real client's.
 pub(crate) fn run() -> ExitCode {
     let Top::Double { verb } = Arguments::parse().command;
     match obey(verb) {
@@ -59,7 +59,7 @@ fn obey(verb: Verb) -> Result<()> {
     }
 }
 
-/// Texts as they are, lists of texts as lines, all else as JSON.
+/// The reply for people: a text as it is, a list of texts as lines, and everything else as JSON.
 fn readable(reply: &Value) -> String {
     match reply {
         Value::Null => String::new(),

@@ -1,22 +1,23 @@
-//! The only reader of the environment.
+//! The only reader of environment variables.
 
 use std::path::PathBuf;
 
 /// The variable with the path of the cloud's socket.
 pub(crate) const CLOUD: &str = "KEYBASE_DOUBLE_CLOUD";
 
-/// A variable's value; none when it is empty, too.
+/// The value of a variable; `None` if it is unset or empty.
 #[expect(clippy::disallowed_methods, reason = "the real client is configured by these variables")]
 pub(crate) fn get(name: &str) -> Option<String> {
     std::env::var(name).ok().filter(|value| !value.is_empty())
 }
 
-/// Whether a variable says yes.
+/// Whether a variable is set to a value that means yes.
 pub(crate) fn is_on(name: &str) -> bool {
     get(name).is_some_and(|value| value != "0" && value != "false")
 }
 
-/// Where the cloud's socket lies: beside this program as it was called (be that a link), unless said otherwise.
+/// Path of the cloud's socket: from the variable, or beside this program's path as it was called, which may
+/// be a link.
 pub(crate) fn cloud_socket() -> PathBuf {
     let called =
         || std::env::args_os().next().map(PathBuf::from).filter(|path| path.components().count() > 1);

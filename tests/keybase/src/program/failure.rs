@@ -23,12 +23,12 @@ impl Failure {
         Self { text: Some(text.into()), code: FAILED }
     }
 
-    /// Ends without a word.
+    /// Fails without a message.
     pub(crate) fn silent() -> Self {
         Self { text: None, code: FAILED }
     }
 
-    /// Ends because of a signal.
+    /// Fails because of a signal.
     pub(crate) fn interrupted() -> Self {
         Self { text: None, code: INTERRUPTED }
     }
@@ -51,7 +51,7 @@ impl From<io::Error> for Failure {
     }
 }
 
-/// Writes a log line to stderr: short on a terminal, with time and place elsewhere.
+/// Writes a log line to stderr: short at a terminal, elsewhere with time and source location.
 pub(crate) fn log(level: &str, place: &str, text: &str) {
     let mut stderr = io::stderr().lock();
     let written = if stderr.is_terminal() {
@@ -63,12 +63,12 @@ pub(crate) fn log(level: &str, place: &str, text: &str) {
     written.unwrap_or_default();
 }
 
-/// A line for people on stderr, without a log's head.
+/// Writes a line for people to stderr, without the prefix of a log line.
 pub(crate) fn say(text: &str) {
     writeln!(io::stderr().lock(), "{text}").unwrap_or_default();
 }
 
-/// Writes to stdout, and fails when nobody reads it.
+/// Writes to stdout. Fails if the reader has closed it.
 pub(crate) fn print(text: &str) -> Result<()> {
     fate::before_words();
     if fate::is_mute() {
@@ -78,7 +78,7 @@ pub(crate) fn print(text: &str) -> Result<()> {
     Ok(stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush())?)
 }
 
-/// A moment in UTC. The calendar is Howard Hinnant's `civil_from_days`.
+/// A time in UTC. The calendar is Howard Hinnant's `civil_from_days`.
 fn rfc3339(ms: u64) -> String {
     let (days, rest) = (ms / 86_400_000 + 719_468, ms % 86_400_000);
     let (era, day_of_era) = (days / 146_097, days % 146_097);

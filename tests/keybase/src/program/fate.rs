@@ -1,4 +1,4 @@
-//! Faults of this program itself that the cloud has ordered.
+//! Faults of this program that the cloud has ordered.
 
 use std::sync::{Once, OnceLock};
 use std::thread;
@@ -9,28 +9,28 @@ use crate::clock::monotonic_us;
 use crate::wire::Fate;
 
 static FATE: OnceLock<Fate> = OnceLock::new();
-/// The one time that it is slow.
+/// Makes sure that the program is slow only once.
 static SLOW: Once = Once::new();
 
-/// Learns it; fails if the program is to end at once.
+/// Stores the fault. Fails if the program must end at once.
 pub(crate) fn learn(fate: Fate) -> Result<()> {
     let fate = *FATE.get_or_init(|| fate);
     if fate == Fate::Die { Err(Failure::silent()) } else { Ok(()) }
 }
 
-/// Whether what is printed arrives.
+/// True if nothing that the program prints may arrive.
 pub(crate) fn is_mute() -> bool {
     matches!(FATE.get(), Some(Fate::HangAfter | Fate::DieAfter))
 }
 
-/// Waits before the first word, or the end, if the program is slow to say what it did.
+/// Waits once, before the program first prints something or ends, if it must be slow.
 pub(crate) fn before_words() {
     if let Some(Fate::SlowAfter { delay_ms }) = FATE.get() {
         SLOW.call_once(|| pause(Some(Duration::from_millis(*delay_ms))));
     }
 }
 
-/// The program's end, once it has done what it is for.
+/// Ends the program once it has done its work, as the fault demands.
 pub(crate) fn end(done: Result<()>) -> Result<()> {
     before_words();
     match FATE.get() {

@@ -1,10 +1,11 @@
-//! Flags as Go programs take them: `-x` is `--x`, `-x=v` and `-x v` are the same, the first other word ends them.
+//! Flags as Go programs parse them: `-x` means `--x`, `-x=v` and `-x v` mean the same, and the first word
+//! that is not a flag ends them.
 
 use std::collections::BTreeMap;
 
 use super::failure::{Failure, Result};
 
-/// A flag: its names, the first of which counts, and whether a value follows.
+/// A flag: its names, of which the first is the key for its value, and whether it has a value.
 pub(crate) type Flag = (&'static [&'static str], bool);
 
 #[derive(Debug, Default)]
@@ -13,7 +14,7 @@ pub(crate) struct Flags {
 }
 
 impl Flags {
-    /// Reads flags until another word comes, and returns what is left.
+    /// Parses flags up to the first other word, and returns the remaining words.
     pub(crate) fn read<'a>(known: &[Flag], words: &'a [&'a str]) -> Result<(Self, &'a [&'a str])> {
         let (mut flags, mut rest) = (Self::default(), words);
         while let [word, after @ ..] = rest {
@@ -28,7 +29,7 @@ impl Flags {
         Ok((flags, rest))
     }
 
-    /// Takes one flag, with its value if it has one.
+    /// Parses one flag, with its value if it has one.
     fn take<'a>(&mut self, known: &[Flag], word: &str, rest: &'a [&'a str]) -> Result<&'a [&'a str]> {
         let (name, value) = word.split_once('=').map_or((word, None), |(name, value)| (name, Some(value)));
         let unknown = || Failure::new(format!("Incorrect Usage. flag provided but not defined: -{name}"));

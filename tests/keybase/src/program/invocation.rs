@@ -1,4 +1,4 @@
-//! How the program was called: global flags, the command, and what is sent to the cloud about it.
+//! How the program was called: the global flags, the command, and the note about them for the cloud.
 
 use super::environment::{cloud_socket, get, is_on};
 use super::failure::{Failure, Result};
@@ -30,7 +30,7 @@ const GLOBAL: &[Flag] = &[
 pub(crate) struct Invocation {
     pub(crate) place: Place,
     pub(crate) auto_fork: bool,
-    /// The command's words and flags.
+    /// The words of the command, with its flags.
     pub(crate) command: Vec<String>,
     arguments: Vec<String>,
 }
@@ -63,7 +63,8 @@ impl Invocation {
         Ok(())
     }
 
-    /// Tells the cloud how this program was started, and learns what becomes of it. Without a cloud nobody needs to know.
+    /// Reports to the cloud how this program was started, and stores the fault that was ordered for it.
+    /// Without a cloud it does nothing.
     pub(crate) fn note(&self, kind: &str, forks: bool, objections: Vec<String>) -> Result<()> {
         let note = Note {
             kind: kind.into(),

@@ -1,6 +1,7 @@
-//! JSON as Go prints it: characters with a meaning in HTML are escaped, and it is indented on request.
+//! JSON as Go prints it: characters that have a meaning in HTML are escaped. It is indented on request.
 
-/// Go's default: these letters stand only in strings, so a replacement in the text is enough.
+/// Escapes as Go does by default. These characters occur only inside strings, so replacing them in the text
+/// is enough.
 pub(crate) fn escape(json: &str) -> String {
     let mut text = String::with_capacity(json.len());
     for letter in json.chars() {
@@ -16,7 +17,7 @@ pub(crate) fn escape(json: &str) -> String {
     text
 }
 
-/// The same JSON with each value on a line of its own, four blanks deeper at each level.
+/// Indents JSON: one value per line, four blanks for each level.
 pub(crate) fn indent(json: &str) -> String {
     let (mut text, mut depth, mut is_string, mut is_escaped) = (String::new(), 0_usize, false, false);
     let mut letters = json.chars().peekable();

@@ -1,4 +1,4 @@
-//! `chat api-listen`: prints events as they come, until the service ends.
+//! `chat api-listen`: prints events as they arrive, until the service ends.
 
 use serde_json::Value;
 use std::sync::mpsc::{RecvTimeoutError, Sender, channel};
@@ -24,10 +24,10 @@ const FLAGS: &[Flag] = &[
     (&["filter-channels"], true),
 ];
 
-/// How often the service is asked whether it is there, and how long it has for the answer.
+/// Interval at which the service is pinged, and the time for its answer.
 const PING: Duration = Duration::from_secs(1);
 
-/// Listens until the service ends or nobody reads.
+/// Listens until the service ends or the reader has closed stdout.
 pub(crate) fn run(invocation: &Invocation, words: &[&str]) -> Result<()> {
     let (flags, _) = Flags::read(FLAGS, words)?;
     invocation.note("chat api-listen", true, Vec::new())?;
@@ -82,7 +82,7 @@ fn filters(flags: &Flags) -> Result<Vec<Value>> {
     }
 }
 
-/// The lines on stderr, the last of which says that events are coming.
+/// Prints the lines to stderr before the events. The last one says that events will follow.
 fn announce(subscription: &Subscription, filters: &[String]) {
     if !filters.is_empty() {
         say(&format!("Message filtering is active with {} filters", filters.len()));
@@ -97,7 +97,7 @@ fn announce(subscription: &Subscription, filters: &[String]) {
     say(&format!("Listening for chat notifications. Config: {config}, subscribeDevChannels: {dev}"));
 }
 
-/// Prints what comes. When the connection ends it stays silent: the next ping will tell.
+/// Prints events. When the connection ends it prints nothing, because the next ping reports that.
 fn copy(mut events: Link, ended: &Sender<()>) {
     let Ok(mut writer) = events.writer() else { return };
     while let Ok(Some(delivery)) = events.receive() {

@@ -1,4 +1,4 @@
-//! Who the service is logged in as: `whoami`, `status`, `oneshot`, `logout`.
+//! The login of the service: `whoami`, `status`, `oneshot`, `logout`.
 
 use serde::Serialize;
 use serde_json::{Value, json};
@@ -12,7 +12,7 @@ use super::invocation::Invocation;
 use super::json::{escape, indent};
 use crate::wire::{Call, Identity, ServiceFacts};
 
-/// The version of the real client that this is a double of.
+/// The version of the real client that is modelled.
 pub(crate) const VERSION: &str = "6.3.0";
 
 const JSON: &[Flag] = &[(&["json", "j"], false), (&["uid"], false)];
@@ -100,7 +100,7 @@ fn status_json(invocation: &Invocation, who: Option<&Identity>, facts: &ServiceF
     })
 }
 
-/// Logs the service in by paper key, for as long as it runs.
+/// Logs the service in with a paper key, until the service ends.
 pub(crate) fn oneshot(invocation: &Invocation, words: &[&str]) -> Result<()> {
     let (flags, _) = Flags::read(ONESHOT, words)?;
     invocation.note("oneshot", true, Vec::new())?;
@@ -130,7 +130,7 @@ pub(crate) fn logout(invocation: &Invocation) -> Result<()> {
     Client::dial(invocation)?.call(&Call::Logout).map_err(Failure::new)
 }
 
-/// Accepted for the sake of the official libraries, which turn typing notices off.
+/// Does nothing. The official libraries call it to turn typing notifications off.
 pub(crate) fn notification_settings(invocation: &Invocation) -> Result<()> {
     invocation.note("chat notification-settings", true, Vec::new())?;
     let who = who(&mut Client::dial(invocation)?)?;

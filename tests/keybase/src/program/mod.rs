@@ -1,4 +1,4 @@
-//! The command line: global flags, then a command, as the real program takes them.
+//! The command line of the real program: global flags, then a command.
 
 mod api;
 mod autofork;

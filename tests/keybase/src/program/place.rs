@@ -1,4 +1,4 @@
-//! The socket and files of a home's service.
+//! Paths of the socket and files of a home's service.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -15,7 +15,8 @@ pub(crate) struct Place {
 }
 
 impl Place {
-    /// The home is a flag's or the environment's. Only the account's real home heeds the XDG variables.
+    /// Finds the home: from the flag, or from the environment. The XDG variables count only for the account's
+    /// real home.
     pub(crate) fn find(flags: &Flags) -> Result<Self> {
         let given = flags.value("home").map(str::to_owned).or_else(|| get("HOME"));
         let home = PathBuf::from(given.ok_or_else(|| Failure::new("no home directory"))?);
@@ -33,14 +34,14 @@ impl Place {
         Ok(Self { home, config_dir, socket })
     }
 
-    /// Makes the folders of the socket and of the other files.
+    /// Creates the directories for the socket and the files.
     pub(crate) fn make(&self) -> Result<()> {
         fs::create_dir_all(&self.config_dir)?;
         Ok(fs::create_dir_all(self.socket.parent().unwrap_or(Path::new("/")))?)
     }
 }
 
-/// The home in the account's own record.
+/// The home directory in the account's entry.
 fn real_home() -> Option<PathBuf> {
     let uid = rustix::process::getuid().as_raw().to_string();
     let accounts = fs::read_to_string("/etc/passwd").ok()?;

@@ -1,5 +1,5 @@
-//! The service: keeps the login of its home, and passes calls between clients and the cloud. Its state is its
-//! connection to the cloud: when that ends, so do the login and the service.
+//! The service. It keeps the login of its home, and passes calls between clients and the cloud. Its
+//! connection to the cloud is its state: when that ends, the login and the service end, too.
 
 use std::fs::{self, File};
 use std::io;
@@ -54,7 +54,7 @@ pub(crate) fn run(invocation: &Invocation, words: &[&str]) -> Result<()> {
     let listener = UnixListener::bind(&place.socket)?;
     let (session, cloud) = enrol(place)?;
     if let Some(username) = flags.value("oneshot-username") {
-        // Clients that dial already wait until this is done.
+        // Clients that connect meanwhile wait until this is done.
         log_in(session, username, flags.value("oneshot-paperkey"))
             .inspect_err(|_| fs::remove_file(&place.socket).unwrap_or_default())?;
     }
@@ -64,7 +64,7 @@ pub(crate) fn run(invocation: &Invocation, words: &[&str]) -> Result<()> {
     serve(place, session, listener, cloud)
 }
 
-/// The lock of a home, unless another service has it.
+/// Locks the home; `None` if another service holds the lock.
 fn lock(place: &Place) -> Result<Option<File>> {
     let file = File::create(place.config_dir.join("keybased.lock"))?;
     match file.try_lock() {
@@ -74,7 +74,7 @@ fn lock(place: &Place) -> Result<Option<File>> {
     }
 }
 
-/// Becomes known to the cloud.
+/// Registers the service at the cloud.
 fn enrol(place: &Place) -> Result<(u64, Link)> {
     let socket = cloud_socket();
     let gone = |error: io::Error| Failure::new(format!("no cloud at {}: {error}", socket.display()));
@@ -92,7 +92,8 @@ fn log_in(session: u64, username: &str, key: Option<&str>) -> Result<()> {
 }
 
 fn serve(place: &Place, session: u64, listener: UnixListener, mut cloud: Link) -> Result<()> {
-    // Stays open until the process is gone: else the cloud might believe that while replies still pass.
+    // Stays open until the process has ended. Otherwise the cloud could believe that it has ended while
+    // replies still pass.
     std::mem::forget(cloud.writer()?);
     let (end, ended) = channel();
     let commanded = end.clone();
@@ -118,13 +119,13 @@ fn serve(place: &Place, session: u64, listener: UnixListener, mut cloud: Link) -
             fs::remove_file(&place.socket)?;
             Err(Failure::interrupted())
         }
-        // A crash leaves the socket behind.
+        // After a crash the socket is left over.
         Ok(End::Crashed) => Err(Failure::new("panic: the double was told to crash")),
         _ => Err(Failure::new("the cloud is gone")),
     }
 }
 
-/// Serves one client until it goes away.
+/// Serves one client until it disconnects.
 fn connection(session: u64, stream: UnixStream, end: &Sender<End>) -> io::Result<()> {
     let mut client = Link::over(stream)?;
     let mut cloud = None;
@@ -149,7 +150,7 @@ fn connection(session: u64, stream: UnixStream, end: &Sender<End>) -> io::Result
     Ok(())
 }
 
-/// Carries events one way and what was done with them the other, until one of the two ends.
+/// Passes events to a listener and its confirmations back, until one of the two ends.
 fn listen(session: u64, mut client: Link, call: Call) -> io::Result<()> {
     let mut cloud = Link::dial(&cloud_socket())?;
     let subscribed: Subscribed = cloud.exchange(&ToCloud::Call { session, call })?;

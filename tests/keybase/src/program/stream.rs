@@ -1,9 +1,9 @@
-//! The envelope of API requests. One is kept for the whole stream, as in the real client: **a request
-//! inherits omitted fields from the one before.**
+//! The envelope of API requests. As in the real client, one is kept for the whole stream: **a request
+//! inherits omitted fields from the previous request.**
 
 use serde_json::{Map, Value};
 
-/// The envelope's fields, of which a careful client omits none.
+/// The fields of the envelope. A careful client omits none.
 const FIELDS: [&str; 4] = ["jsonrpc", "id", "method", "params"];
 
 #[derive(Debug, Default)]
@@ -18,8 +18,8 @@ pub(crate) struct Envelope {
 }
 
 impl Envelope {
-    /// Takes over what a request says, and returns what a careful client would not do.
-    /// A wrong type is an error in Go's words, but what was right is taken over.
+    /// Takes over the fields of a request, and returns what a careful client would not do. A wrong type is an
+    /// error in Go's words, but the fields before it are taken over.
     pub(crate) fn take(&mut self, request: Value) -> Result<Vec<String>, String> {
         let Value::Object(fields) = request else {
             return Err(format!(

@@ -1,4 +1,4 @@
-//! `chat api`: its stream, its methods, its peculiarities.
+//! Tests of `chat api`: its stream, its methods, its peculiarities.
 
 use serde_json::{Value, json};
 

@@ -1,10 +1,10 @@
-//! Complaints of the cloud about its clients.
+//! Tests of the cloud's complaints about its clients.
 
 use serde_json::json;
 
 use crate::rig::{Rig, channel};
 
-/// What is complained about when a message with this body is sent.
+/// The complaint about sending a message with this body, if there is one.
 fn complaint_about(rig: &Rig, body: &str) -> Option<String> {
     let before = rig.cloud.complaints().unwrap().len();
     rig.chat().request("send", &json!({"channel": channel(), "message": {"body": body}}));

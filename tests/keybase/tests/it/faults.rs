@@ -1,4 +1,4 @@
-//! Faults that tests can order.
+//! Tests of the faults that tests can order.
 
 use keybase_double::FaultKind;
 use serde_json::{Value, json};

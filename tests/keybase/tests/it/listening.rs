@@ -1,4 +1,4 @@
-//! `chat api-listen`: which events arrive, which do not, and how it ends.
+//! Tests of `chat api-listen`: which events arrive, which do not, and how it ends.
 
 use serde_json::{Value, json};
 
@@ -9,7 +9,7 @@ fn events_name_what_happened() {
     let (rig, _service) = Rig::logged_in();
     let mut api = rig.chat();
     let listener = rig.listen(&[]);
-    let asked = api.send("asked"); // not heard: it is this service's own
+    let asked = api.send("asked"); // no event: it is this service's own message
     let said = rig.cloud.post("alice", &rig.sudo, "ok @sudobot").unwrap();
     let event = listener.event();
     assert_eq!((&event["id"], &event["content"]["text"]["body"]), (&json!(said), &json!("ok @sudobot")));

@@ -1,4 +1,4 @@
-//! Programs that run beside a test: a service, an API stream, a listener. Each ends when its value is
+//! Programs that run during a test: a service, an API stream, a listener. Each ends when its value is
 //! dropped.
 
 use serde_json::{Value, json};
@@ -42,14 +42,14 @@ impl Api {
         Self { stdin: child.stdin.take(), child, lines, id: 0 }
     }
 
-    /// Writes as it is, without a newline.
+    /// Writes this text, without adding a newline.
     pub(crate) fn write(&mut self, text: &str) {
         let stdin = self.stdin.as_mut().unwrap();
         stdin.write_all(text.as_bytes()).unwrap();
         stdin.flush().unwrap();
     }
 
-    /// The next line of replies; none at the end.
+    /// The next line of the replies; `None` at the end.
     pub(crate) fn line(&self) -> Option<String> {
         match self.lines.recv_timeout(PATIENCE) {
             Ok(line) => Some(line),
@@ -58,7 +58,7 @@ impl Api {
         }
     }
 
-    /// Whether a line has come already.
+    /// Whether a line has arrived.
     pub(crate) fn has_line(&self) -> bool {
         self.lines.try_recv().is_ok()
     }
@@ -70,7 +70,7 @@ impl Api {
         self.write(&request.to_string());
     }
 
-    /// Does a request with a full envelope, and returns the whole reply.
+    /// Sends a request with a complete envelope, and returns the whole reply.
     pub(crate) fn request(&mut self, method: &str, options: &Value) -> Value {
         self.begin(method, options);
         let reply: Value = serde_json::from_str(&self.line().expect("a reply")).unwrap();
@@ -90,7 +90,7 @@ impl Api {
         reply["error"]["message"].as_str().unwrap().to_owned()
     }
 
-    /// Posts to `acme#sudo` and returns the id.
+    /// Posts to `acme#sudo`, and returns the message's id.
     pub(crate) fn send(&mut self, body: &str) -> u64 {
         let sent = self.ok("send", &json!({"channel": channel(), "message": {"body": body}}));
         assert_eq!(sent["message"], "message sent");
@@ -120,7 +120,7 @@ impl Drop for Api {
 #[derive(Debug)]
 pub(crate) struct Listener {
     pub(crate) child: Child,
-    /// What stood on stderr up to the ready line.
+    /// The text on stderr up to the ready line.
     pub(crate) head: String,
     stderr: BufReader<ChildStderr>,
     lines: Receiver<String>,
@@ -143,14 +143,14 @@ impl Listener {
         self.lines.recv_timeout(PATIENCE).expect("an event")
     }
 
-    /// The next event's message.
+    /// The message in the next event.
     pub(crate) fn event(&self) -> Value {
         let line: Value = serde_json::from_str(&self.line()).unwrap();
         assert_eq!(line["type"], "chat");
         line["msg"].clone()
     }
 
-    /// The exit code, and what stood on stderr after the ready line.
+    /// The exit code, and the text on stderr after the ready line.
     pub(crate) fn end(mut self) -> (Option<i32>, String) {
         let mut rest = String::new();
         self.stderr.read_to_string(&mut rest).unwrap();

@@ -1,4 +1,5 @@
-//! One cloud for one test, in its own directory, and the programs that use it. All of it ends with the test.
+//! One cloud for one test, in a directory of its own, with the programs that use it. All of it ends with the
+//! test.
 
 use keybase_double::{Cloud, Role, User};
 use serde_json::{Value, json};
@@ -11,7 +12,7 @@ use tempfile::TempDir;
 
 use crate::programs::{Api, Listener, Service};
 
-/// How long anything may take.
+/// Longest time for anything.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
 
 /// A cloud with the users `sudobot`, `alice` and `bob`, the team `acme` and its channel `#sudo`.
@@ -49,7 +50,7 @@ impl Rig {
         Self { cloud, bot, sudo, process, dir }
     }
 
-    /// The same, with a service that is logged in.
+    /// A rig with a service that is logged in.
     pub(crate) fn logged_in() -> (Self, Service) {
         let rig = Self::new();
         let service = rig.service();
@@ -60,14 +61,14 @@ impl Rig {
         self.dir.path().join("h")
     }
 
-    /// The program with a home, as a careful client starts it.
+    /// The program with its home and this command line, as a careful client starts it.
     pub(crate) fn keybase(&self, arguments: &[&str]) -> Command {
         let mut command = self.bare();
         command.env("KEYBASE_NO_AUTO_FORK", "1").arg("--home").arg(self.home()).args(arguments);
         command
     }
 
-    /// The program without anything.
+    /// The program without arguments and home.
     pub(crate) fn bare(&self) -> Command {
         let mut command = Command::new(self.dir.path().join("keybase"));
         command.env_clear().env("KEYBASE_ALLOW_ROOT", "1").stdin(Stdio::null());
@@ -78,7 +79,7 @@ impl Rig {
         self.keybase(arguments).output().unwrap()
     }
 
-    /// Starts a service that logs the bot in, and waits for it.
+    /// Starts a service that logs the bot in, and waits until it has.
     pub(crate) fn service(&self) -> Service {
         let mut child = self
             .keybase(&["service", "--oneshot-username", "sudobot"])
@@ -100,7 +101,7 @@ impl Rig {
         Api::spawn(&mut self.keybase(&["team", "api"]))
     }
 
-    /// Starts `chat api-listen` and waits until it hears.
+    /// Starts `chat api-listen`, and waits until it receives events.
     pub(crate) fn listen(&self, flags: &[&str]) -> Listener {
         let mut command = self.keybase(&[&["chat", "api-listen"], flags].concat());
         Listener::spawn(&mut command)
@@ -114,7 +115,7 @@ impl Drop for Rig {
     }
 }
 
-/// `acme#sudo`, as a careful client names it.
+/// `acme#sudo` as a channel, named as a careful client names it.
 pub(crate) fn channel() -> Value {
     json!({"name": "acme", "members_type": "team", "topic_type": "chat", "topic_name": "sudo"})
 }

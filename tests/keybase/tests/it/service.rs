@@ -1,4 +1,4 @@
-//! The service, logins, and clients without one.
+//! Tests of the service, of logins, and of clients without a service.
 
 use serde_json::Value;
 use std::process::Stdio;
@@ -82,7 +82,7 @@ fn root_is_refused() {
     let mut command = rig.keybase(&["whoami"]);
     let output = command.env_remove("KEYBASE_ALLOW_ROOT").output().unwrap();
     if text(&output.stderr).contains("dial unix") {
-        return; // not root
+        return; // only root can test this
     }
     assert!(text(&output.stderr).contains("Oops, you are trying to run as an admin user"));
     assert_eq!(output.status.code(), Some(2));
@@ -109,7 +109,7 @@ fn a_stream_finds_a_service_that_was_restarted_between_requests() {
     api.send("before");
     drop(service);
     let _service = rig.service();
-    // The first request after the restart meets the dead connection.
+    // The first request after the restart uses the broken connection.
     api.error("list", &serde_json::json!({}));
     api.send("after");
 }

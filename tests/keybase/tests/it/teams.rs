@@ -1,4 +1,4 @@
-//! `team api`.
+//! Tests of `team api`.
 
 use keybase_double::Role;
 use serde_json::{Value, json};
@@ -63,7 +63,7 @@ fn admins_change_members() {
     api.ok("add-members", &json!({"team": "acme.ops", "usernames": [bob]}));
     let teams = api.ok("list-user-memberships", &json!({"username": "bob"}));
     assert_eq!((&teams["teams"][0]["fq_name"], &teams["teams"][1]), (&json!("acme.ops"), &Value::Null));
-    // An admin from above is not listed below.
+    // An admin of a team above is not in the list of the subteam.
     let list = api.ok("list-team-memberships", &json!({"team": "acme.ops"}));
     assert_eq!(list["members"]["admins"], Value::Null);
     api.ok("leave-team", &json!({"team": "acme"}));

@@ -1,9 +1,10 @@
-//! Removes code from a text: names in backticks or fences mention nobody and pay nobody.
+//! Removes code from a text. Names in backticks or fences are not mentioned and not paid.
 
-/// Stands where code was; no mention and no payment begins with it.
+/// Replaces removed code. No mention and no payment begins after it.
 const MARK: char = '$';
 
-/// The text without its code. A fence may span lines, a single tick may not; an unclosed one is a letter like others.
+/// The text without its code. Code in a fence may span lines, code in single backticks may not. A backtick
+/// that is never closed is an ordinary character.
 pub(crate) fn without_code(text: &str) -> String {
     let (mut kept, mut rest) = (String::new(), text);
     while let Some(letter) = rest.chars().next() {
@@ -18,7 +19,7 @@ pub(crate) fn without_code(text: &str) -> String {
     kept
 }
 
-/// What follows the code that the text begins with.
+/// The text after the code at its beginning; `None` if it does not begin with code.
 fn after_code(text: &str) -> Option<&str> {
     let fence = || Some(text.strip_prefix("```")?.split_once("```")?.1);
     fence().or_else(|| {

@@ -1,18 +1,18 @@
-//! Finds who is mentioned in a text. Quoted lines count, code does not.
+//! Finds the people whom a text mentions. Quoted lines count, code does not.
 
 use super::code::without_code;
 
-/// Letters that may stand before an `@`.
+/// Punctuation that may come right before an `@`.
 const BEFORE: &str = "([/{:;.,!?\"'";
 
-/// Whom a text may notify. The names are not checked against users and teams.
+/// The people whom a text may notify. It is not checked whether these users and teams exist.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(crate) struct Mentions {
     pub(crate) names: Vec<String>,
     pub(crate) channel: Option<Wide>,
 }
 
-/// A mention of many.
+/// A mention of many people at once.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Wide {
     Here,
@@ -44,7 +44,7 @@ impl Mentions {
     }
 }
 
-/// The name that a text begins with: it starts with a letter or digit and does not end with a dot.
+/// The name at the beginning of a text. It starts with a letter or digit, and does not end with a dot.
 fn name(text: &str) -> &str {
     let is_name = |c: char| c.is_ascii_alphanumeric() || c == '.' || c == '_';
     let end = text.find(|c| !is_name(c)).unwrap_or(text.len());

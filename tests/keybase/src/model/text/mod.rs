@@ -1,10 +1,10 @@
-//! What the sender's client does with a text before it posts it: commands, payments, mentions, reactions.
+//! What the sender's client recognises in a text before it posts it: commands, payments, mentions, reactions.
 
 pub(crate) mod code;
 pub(crate) mod mentions;
 pub(crate) mod payment;
 
-/// The built-in commands. A text is one if it begins with a slash and one of these, whatever follows.
+/// The built-in commands. A text that begins with a slash and one of these is a command, whatever follows.
 const COMMANDS: [&str; 15] = [
     "me",
     "flip",

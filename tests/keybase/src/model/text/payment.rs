@@ -1,15 +1,16 @@
-//! Finds text that the real client takes for an order to pay, such as `+5USD@alice`.
+//! Finds text that the real client treats as an order to pay, such as `+5USD@alice`.
 
 use super::code::without_code;
 
-/// The names of those that a text would pay.
+/// The names of the people whom a text would pay.
 pub(crate) fn payees(text: &str) -> Vec<String> {
     let text = without_code(text);
     let lines = text.split('\n').filter(|line| !line.trim_start_matches(' ').starts_with('>'));
     lines.flat_map(|line| line.match_indices('+').filter_map(|(at, _)| payee(line, at))).collect()
 }
 
-/// Who is paid at the plus sign at this place: not after a letter, then an amount, 2 to 6 letters, `@` and a name.
+/// The person who is paid by the text at this plus sign: not after a letter, then an amount, 2 to 6 letters,
+/// `@` and a name.
 fn payee(line: &str, at: usize) -> Option<String> {
     let before = line.get(..at)?.chars().next_back();
     if before.is_some_and(|c| c.is_ascii_alphanumeric() || c == '_') {
