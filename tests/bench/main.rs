@@ -22,19 +22,19 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::{Duration, Instant};
 
-/// Noon of a plain day, in microseconds.
+/// Start of the clock, in microseconds since 1970: noon of an ordinary day.
 const START: i64 = 1_795_262_400_000_000;
 
-/// Events in one transaction while filling.
+/// Number of events in one transaction of the filling.
 const BATCH: u64 = 5_000;
 
-/// Events that each login has.
+/// Number of events of each login.
 const EVENTS_PER_LOGIN: u64 = 5;
 
-/// How often each search is timed; the middle one counts.
+/// Number of times that each search is timed. The median counts.
 const ROUNDS: usize = 5;
 
-/// A word that one login in a hundred thousand has.
+/// A word that one in a hundred thousand logins has.
 const RARE: &str = "incident-7319";
 
 fn main() {
@@ -53,13 +53,13 @@ fn size(dir: &Path) -> u64 {
     fs::metadata(dir.join(FILE)).unwrap().len() / 1_000_000
 }
 
-/// Megabytes of the index of words.
+/// Size of the word index in megabytes.
 fn words_size(db: &Db) -> i64 {
     let sql = "SELECT sum(length(block)) AS n FROM event_words_data";
     db.read_blocking(|tx| tx.query(sql, &[], |row| row.integer("n"))).unwrap()[0] / 1_000_000
 }
 
-/// A clock that goes on by a second whenever it is read.
+/// A clock that advances by a second each time it is read.
 #[derive(Clone, Default)]
 struct Hand(Arc<AtomicI64>);
 
@@ -74,7 +74,7 @@ fn fill(db: &Db, clock: &Hand, events: u64) {
     let begun = Instant::now();
     for first in (0..logins).step_by(usize::try_from(BATCH / EVENTS_PER_LOGIN).unwrap()) {
         let last = (first + BATCH / EVENTS_PER_LOGIN).min(logins);
-        // A batch is one moment of the clock; an hour between them makes eight days of a million events.
+        // A batch has one time. With an hour between batches, a million events span eight days.
         clock.0.fetch_add(3_600_000_000, Ordering::Relaxed);
         db.write_blocking("fill", move |tx| (first..last).try_for_each(|n| login(tx, n))).unwrap();
     }
@@ -87,7 +87,7 @@ fn fill(db: &Db, clock: &Hand, events: u64) {
     );
 }
 
-/// The whole story of one login that was approved.
+/// All events of one login that was approved.
 fn login(tx: &Tx<'_>, n: u64) -> Result<(), Error> {
     let mixed = n.wrapping_mul(0x9e37_79b9_7f4a_7c15);
     let id = LoginId::from_random((u128::from(mixed) << 64 | u128::from(n)).to_be_bytes());
@@ -176,7 +176,7 @@ fn searches(db: &Db) {
     );
 }
 
-/// One line of the table: our search beside a scan for the same.
+/// Prints one line of the table: our search, beside a scan for the same events.
 fn row(db: &Db, what: &str, filter: &Filter, like: &str) {
     let (found, ours) = timed(|| db.read_blocking(|tx| search(tx, filter)).unwrap());
     let (_, scan) = timed(|| db.read_blocking(|tx| scan(tx, like, filter)).unwrap());
@@ -205,7 +205,7 @@ fn timed<T>(mut work: impl FnMut() -> T) -> (T, Duration) {
     rounds.swap_remove(ROUNDS / 2)
 }
 
-/// What reads every event.
+/// Measures what reads every event: verification and export.
 fn whole(db: &Db, dir: &Path) {
     let begun = Instant::now();
     let head = db.read_blocking(|tx| store::verify(tx, None)).unwrap().unwrap();

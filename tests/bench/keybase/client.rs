@@ -5,7 +5,7 @@ use rustix::time::{ClockId, clock_gettime};
 use std::io::{BufRead, BufReader};
 use std::process::{Child, ChildStdout, Stdio};
 
-/// alice's ssh, whose shell says a word.
+/// The ssh client of alice. Its shell prints a word.
 pub(crate) struct Client {
     child: Child,
     shell: BufReader<ChildStdout>,
@@ -19,7 +19,7 @@ impl Client {
         Self { child, shell }
     }
 
-    /// Waits for the word.
+    /// Waits until the shell has printed the word.
     pub(crate) fn read_shell(&mut self) {
         let mut line = String::new();
         self.shell.read_line(&mut line).unwrap();
@@ -36,7 +36,7 @@ pub(crate) fn wall_us() -> i64 {
     micros(ClockId::Realtime)
 }
 
-/// What a clock shows, in microseconds.
+/// The time of a clock, in microseconds.
 pub(crate) fn micros(clock: ClockId) -> i64 {
     let time = clock_gettime(clock);
     time.tv_sec * 1_000_000 + time.tv_nsec / 1000

@@ -1,4 +1,4 @@
-//! One login, measured from outside in the same way for every variant.
+//! Measures one login from outside, in the same way for every variant.
 
 use kbmfa_tests::chat::{Chat, ROOM};
 use kbmfa_tests::machine::Machine;
@@ -8,46 +8,47 @@ use std::time::Duration;
 
 use crate::client::{Client, micros, ms, wall_us};
 
-/// Who approves.
+/// The person who approves.
 const APPROVER: &str = "bob";
 
-/// Process ids that the kernel does not give again once it has begun anew.
+/// Process ids below this are not given again after the kernel's counter has wrapped around.
 const RESERVED_PIDS: u64 = 300;
 
-/// A way of asking, with the machine that it protects.
+/// A variant: a way to ask for an approval, with the machine that it protects.
 pub(crate) trait Way {
     /// The machine.
     fn machine(&self) -> &Machine;
 
-    /// Where it asks, and a part of its ask that its verdicts do not have; none if it does not ask.
+    /// Where it asks, and a part of an ask's text that the text of a decision does not have. `None` if it
+    /// does not ask.
     fn chat(&self) -> Option<(&Chat, &'static str)>;
 
-    /// Waits until all that it does about a login is done, the verdict in the chat included.
+    /// Waits until all work for a login is done, including the decision in the chat.
     fn settle(&self, message: u64);
 
-    /// CPU of everything on the machine, so far.
+    /// CPU time of everything on the machine so far, in milliseconds.
     fn machine_ms(&self) -> f64;
 
-    /// CPU of the server and its `keybase` clients, so far.
+    /// CPU time of the server and its `keybase` clients so far, in milliseconds.
     fn server_ms(&self) -> f64;
 
-    /// Of which the clients.
+    /// The part of [`Self::server_ms`] that the clients used.
     fn clients_ms(&self) -> f64;
 
-    /// CPU of the double's service and cloud, so far.
+    /// CPU time of the double's service and cloud so far, in milliseconds.
     fn double_ms(&self) -> f64;
 
-    /// HTTP requests that the server has got, so far.
+    /// Number of HTTP requests that the server has received so far.
     fn http_requests(&self) -> u64;
 
-    /// When the machine learned of the newest approval, in microseconds since 1970, if there is a record of that.
+    /// When the machine learned of the newest approval, in microseconds since 1970, if that is recorded.
     fn learned_us(&self) -> Option<i64>;
 }
 
-/// What was measured of one login, as name and value in the order of the table.
+/// The figures of one login: name and value, in the order of the table.
 pub(crate) type Sample = Vec<(&'static str, f64)>;
 
-/// Logs in, approves it so long after it is asked, and waits until everything is done.
+/// Logs in, approves the login this long after the ask, and waits until everything is done.
 pub(crate) fn log_in(way: &dyn Way, delay: Duration) -> Sample {
     let before = Counts::before(way);
     let start = now_us();
@@ -66,20 +67,20 @@ pub(crate) fn log_in(way: &dyn Way, delay: Duration) -> Sample {
     times.unwrap_or_else(alone).into_iter().chain(counted).collect()
 }
 
-/// Microseconds of `CLOCK_MONOTONIC`, as the double's trace has it.
+/// Microseconds of `CLOCK_MONOTONIC`, like the times in the double's trace.
 fn now_us() -> i64 {
     micros(ClockId::Monotonic)
 }
 
-/// When somebody approved.
+/// The times of an approval, in microseconds.
 struct Answered {
     message: u64,
     reaction: u64,
-    /// The ask stood, with both reactions to click on.
+    /// The ask was there, with both reactions to click.
     asked: i64,
-    /// The order to react was given.
+    /// The reaction was ordered.
     ordered: i64,
-    /// The reaction stood.
+    /// The reaction was there.
     reacted: i64,
 }
 
@@ -110,7 +111,7 @@ impl Answered {
         times
     }
 
-    /// When a listener printed the reaction; none if nobody listens.
+    /// When a listener printed the reaction; `None` if no listener runs.
     fn printed_us(&self, way: &dyn Way) -> Option<i64> {
         let (chat, _) = way.chat()?;
         let room = chat.conversation(ROOM).unwrap();
@@ -120,8 +121,8 @@ impl Answered {
     }
 }
 
-/// What is counted on all sides. Looking costs the server a request and the machine a process, so both looks do it in
-/// an order that keeps that out of the sums.
+/// Counters of all sides. Reading them costs the server a request and the machine a process. So both readings
+/// happen in an order that keeps these costs out of the differences.
 struct Counts {
     http: u64,
     keybase_requests: u64,
@@ -167,10 +168,10 @@ impl Counts {
     }
 }
 
-/// Measured too coarsely for one login: only its mean says something.
+/// The clock is too coarse for one login, so only the mean is meaningful.
 pub(crate) const CLIENTS: &str = "of which the clients (mean)";
 
-/// Requests and programs so far, as the double counts them.
+/// Numbers of requests and of programs so far, as the double counts them.
 pub(crate) fn of_keybase(way: &dyn Way) -> (u64, u64) {
     way.chat().map_or((0, 0), |(chat, _)| {
         let stats = chat.stats().unwrap();
@@ -178,12 +179,13 @@ pub(crate) fn of_keybase(way: &dyn Way) -> (u64, u64) {
     })
 }
 
-/// The process id that a new process on the machine gets; it is one.
+/// The process id of a new process on the machine. Asking for it starts one.
 fn next_pid(machine: &Machine) -> u64 {
     machine.exec(&["sh", "-c", "echo $$"]).trim().parse().unwrap()
 }
 
-/// How many processes (or threads) a machine has started: its process ids are its own, and given one after the other.
+/// Number of processes and threads that a machine has started. Its process ids are its own, and are given one
+/// after the other.
 fn pids_between(before: u64, after: u64) -> u64 {
     if after > before {
         return after - before;

@@ -33,16 +33,16 @@ use old::Old;
 use ours::Ours;
 use plain::Plain;
 
-/// Logins through each way, for each kind of approver.
+/// Number of logins of each variant, for each kind of approver.
 const LOGINS: usize = 20;
 
-/// Logins before those that count.
+/// Number of logins before the ones that count.
 const WARM_UP: usize = 2;
 
-/// How long the slow approver takes.
+/// How long the slow approver waits before the approval.
 const SLOW: Duration = Duration::from_secs(5);
 
-/// How long nobody logs in.
+/// Length of the measurement without logins.
 const IDLE: Duration = Duration::from_secs(20);
 
 fn main() {
@@ -70,7 +70,8 @@ fn main() {
     println!("Load {} at last", load());
 }
 
-/// So many logins each way, in turns, so that a busy moment of the computer strikes all of them.
+/// Runs this many logins of each variant, in turns, so that a busy moment of the computer affects all
+/// variants.
 fn run(ways: &[&dyn Way; 3], approver: &str, delay: Duration, logins: usize) -> [Vec<Sample>; 3] {
     let mut samples: [Vec<Sample>; 3] = Default::default();
     for number in 0..logins + WARM_UP {
@@ -87,7 +88,7 @@ fn run(ways: &[&dyn Way; 3], approver: &str, delay: Duration, logins: usize) -> 
     samples
 }
 
-/// What a way costs in a minute without logins.
+/// Costs of a variant in a minute without logins.
 struct Idle {
     cpu_ms: f64,
     keybase_requests: f64,
@@ -111,7 +112,7 @@ impl fmt::Display for Idle {
     }
 }
 
-/// How busy the computer was in the last minute.
+/// The computer's load in the last minute.
 fn load() -> String {
     let load = fs::read_to_string("/proc/loadavg").unwrap();
     load.split(' ').next().unwrap().to_owned()

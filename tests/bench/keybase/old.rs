@@ -27,10 +27,10 @@ const STACK: &str = "auth required pam_deny.so\naccount required pam_unix.so\nse
 const CLIENT: &str = include_str!("../old/client.sh");
 const TOKEN: &str = "a-token-for-the-bench";
 
-/// Round trips of which the middle one counts.
+/// Number of round trips, of which the median counts.
 const ROUNDS: usize = 20;
 
-/// Ticks of the clock in which Linux tells CPU, in a second.
+/// Ticks per second of the clock in which Linux reports CPU time.
 const TICKS: f64 = 100.0;
 
 /// The old tool's server, and a machine with its script.
@@ -72,7 +72,8 @@ impl Old {
         Self { machine, python, service, chat, on_machine, server, double, dir, _port: port }
     }
 
-    /// How long a `chat api` takes to answer: one that stays, and one that is started for it.
+    /// Milliseconds until `chat api` replies: with a process that is kept, and with a new process for each
+    /// request.
     pub(crate) fn round_trips(&self) -> (Vec<f64>, Vec<f64>) {
         let mut command = keybase(&self.chat, self.dir.path());
         command.args(["chat", "api"]).stdin(Stdio::piped()).stdout(Stdio::piped());
@@ -96,15 +97,15 @@ impl Old {
         (stream, process.collect())
     }
 
-    /// What the double holds against it.
+    /// Number of the double's complaints about it.
     pub(crate) fn complaints(&self) -> usize {
         self.chat.complaints().unwrap().len()
     }
 }
 
-/// `keybase` as the account that runs the server.
+/// `keybase`, run as the account that runs the server.
 fn keybase(chat: &Chat, home: &Path) -> Command {
-    // Not through `program`, whose own three programs would be timed with it.
+    // Not by `program`, because its own three programs would be timed, too.
     let mut command = Command::new(chat.program());
     command.env_clear().env("HOME", home).env("KEYBASE_ALLOW_ROOT", "1").stdin(Stdio::null());
     command
@@ -122,7 +123,7 @@ fn timed(work: impl FnOnce()) -> f64 {
     begun.elapsed().as_secs_f64() * 1e3
 }
 
-/// The server, as `python server.py`.
+/// Starts the old server by `python server.py`.
 fn serve(chat: &Chat, dir: &Path, port: u16) -> Child {
     let python = built::workspace().join(".cache/bench/python/bin/python");
     assert!(python.exists(), "{} is not there: run `make bench`", python.display());
@@ -130,7 +131,7 @@ fn serve(chat: &Chat, dir: &Path, port: u16) -> Child {
     let mut command = program(python);
     command.arg(built::workspace().join("tests/bench/old/server.py")).current_dir(dir);
     command.env("PATH", format!("{}:/usr/bin:/bin", chat.program().parent().unwrap().display()));
-    // Found through PATH, the double does not know where its cloud is.
+    // If the double is found through PATH, it does not know where its cloud is.
     command.env("KEYBASE_DOUBLE_CLOUD", chat.program().with_file_name("cloud.sock"));
     command.env("HOME", dir).env("KEYBASE_ALLOW_ROOT", "1").env("PORT", port.to_string());
     command.env("KB_TEAM", "acme").env("KB_CHANNEL", "sudo").env("AUTH_TOKEN", TOKEN);
@@ -159,7 +160,7 @@ impl Way for Old {
         Some((&self.chat, "is requesting access"))
     }
 
-    /// It says its verdict before it lets in.
+    /// Nothing to wait for: it posts its decision before it lets anybody in.
     fn settle(&self, _: u64) {}
 
     fn machine_ms(&self) -> f64 {
@@ -170,7 +171,7 @@ impl Way for Old {
         self.server.cpu_ms()
     }
 
-    /// What the server's children have used that have ended.
+    /// CPU time of the server's children that have ended.
     fn clients_ms(&self) -> f64 {
         let stat = fs::read_to_string(format!("/proc/{}/stat", self.python.id())).unwrap();
         let fields: Vec<&str> = stat.rsplit(')').next().unwrap().split_whitespace().collect();
@@ -182,7 +183,7 @@ impl Way for Old {
         self.double.cpu_ms()
     }
 
-    /// Flask's own server logs a line for each.
+    /// Flask's own server logs one line for each request.
     fn http_requests(&self) -> u64 {
         log(self.dir.path()).lines().filter(|line| line.contains(" HTTP/1.1\" ")).count() as u64
     }

@@ -20,7 +20,7 @@ pub(crate) struct Ours {
 
 impl Ours {
     pub(crate) fn start() -> Self {
-        // One user logs in much more often than people do.
+        // Here one user logs in much more often than people do.
         let limits = [("login", "asks_per_user", "1000"), ("login", "asks_per_machine", "1000")];
         let world = ChatWorld::with(&limits, "");
         let machine = world.machine().start();
@@ -38,7 +38,7 @@ impl Ours {
         Self { machine, world, on_machine, server, clients, double }
     }
 
-    /// What the double holds against it.
+    /// Number of the double's complaints about it.
     pub(crate) fn complaints(&self) -> usize {
         self.world.chat.complaints().unwrap().len()
     }
@@ -88,7 +88,7 @@ impl Way for Ours {
     }
 }
 
-/// The processes that a process has started and that run.
+/// The running processes that a process has started.
 fn children_of(pid: u32) -> Vec<u32> {
     let pids = fs::read_dir("/proc").unwrap().flatten();
     let pids = pids.filter_map(|entry| entry.file_name().to_str()?.parse().ok());

@@ -1,4 +1,4 @@
-//! Logins through sshd alone, without any approval: the baseline.
+//! Logins through sshd alone, without an approval: the baseline.
 
 use kbmfa_tests::builder::Root;
 use kbmfa_tests::chat::Chat;
@@ -9,7 +9,7 @@ use crate::group::Group;
 use crate::login::Way;
 use crate::sshd;
 
-/// A machine that lets in whoever has a key.
+/// A machine that lets in everybody who has a key.
 pub(crate) struct Plain {
     machine: Machine,
     on_machine: Group,
@@ -23,7 +23,7 @@ impl Plain {
         Self { machine, on_machine }
     }
 
-    /// How long sshd takes from the account phase, where our module stands, to the shell.
+    /// Milliseconds that sshd takes from the account phase, where our module would run, to the shell.
     pub(crate) fn account_to_shell(&self) -> Vec<f64> {
         sshd::account_to_shell(&self.machine)
     }

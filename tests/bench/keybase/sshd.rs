@@ -1,4 +1,4 @@
-//! The time that sshd alone takes from the account phase, where our module would run, to the shell.
+//! Measures the time that sshd itself takes from the account phase, where our module would run, to the shell.
 
 use kbmfa_tests::files::put;
 use kbmfa_tests::machine::Machine;
@@ -7,14 +7,15 @@ use std::fs;
 
 use crate::client::{Client, ms, wall_us};
 
-/// A line for the account phase, and its script, which writes down when that was.
+/// A line for the account phase. Its script writes the time to a file.
 const TELLING: &str = "account required pam_exec.so /usr/bin/tell\n";
 const TELL: &str = "#!/bin/bash\necho $EPOCHREALTIME >/run/told\n";
 
-/// Logins of which the middle one counts.
+/// Number of logins, of which the median counts.
 const ROUNDS: usize = 20;
 
-/// Milliseconds of each of some logins at a machine with [`FREE`], which it has again afterwards.
+/// The time of each of some logins, in milliseconds. The machine must have the stack [`FREE`], and has it
+/// again afterwards.
 pub(crate) fn account_to_shell(machine: &Machine) -> Vec<f64> {
     let stack = machine.path("/etc/pam.d/sshd");
     put(&machine.path("/usr/bin/tell"), 0o755, TELL);

@@ -1,8 +1,8 @@
-//! The figures, as one table.
+//! Prints the figures as one table.
 
 use crate::login::{CLIENTS, Sample};
 
-/// The rows, named as in a sample.
+/// The rows, by their names in a sample.
 const ROWS: [&str; 15] = [
     "ssh's start to the ask with its reactions",
     "reaction stands to the shell",
@@ -21,7 +21,7 @@ const ROWS: [&str; 15] = [
     "Keybase requests",
 ];
 
-/// Prints what each way took, in the order in which they were run: kbmfa, the old way, sshd alone.
+/// Prints the figures of the variants, in the order in which they ran: kbmfa, the old tool, sshd alone.
 pub(crate) fn print(samples: &[Vec<Sample>; 3]) {
     let heads = ["kbmfa", "the old way", "sshd alone"];
     println!("{:<46}{:>24}{:>28}{:>10}{:>24}", "", heads[0], heads[1], "old/ours", heads[2]);
@@ -36,7 +36,7 @@ pub(crate) fn print(samples: &[Vec<Sample>; 3]) {
     }
 }
 
-/// One line with a median and its ends.
+/// Prints one line: the median, the minimum and the maximum.
 pub(crate) fn line(name: &str, values: &[f64]) {
     println!("{name:<46}{:>24}", shown("", values));
 }

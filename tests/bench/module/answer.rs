@@ -1,5 +1,6 @@
 //! Measures the time from an answer to its effect: until the module returns, and until a real ssh has its
-//! shell, beside sshd alone. The time starts when the audit log has the answer, before its commit is on disk.
+//! shell, beside sshd alone. The time starts when the audit log has the answer, which is before its commit is
+//! on disk.
 
 use kbmfa_tests::builder::Root;
 use kbmfa_tests::machine::Machine;
@@ -11,11 +12,11 @@ use crate::figures::row;
 use crate::joined::Joined;
 use crate::sshd;
 
-/// One user logs in much more often than people do.
+/// Limits for one user who logs in much more often than people do.
 pub(crate) const LIMITS: [(&str, &str, &str); 2] =
     [("login", "asks_per_user", "1000"), ("login", "asks_per_machine", "1000")];
 
-/// Measures all of it, and prints it.
+/// Measures and prints everything in this file.
 pub(crate) fn measure(logins: usize) {
     let world = World::with(&LIMITS);
     let joined = Joined::new(&world, "desk");
@@ -50,7 +51,7 @@ fn to_shell(world: &World, machine: &Machine) -> f64 {
     ms(at(world, "login.approved"), shell)
 }
 
-/// When the newest event of this kind was, in microseconds since 1970.
+/// Time of the newest event of this kind, in microseconds since 1970.
 fn at(world: &World, kind: &str) -> i64 {
     let newest = world.admin.json(&["audit", "search", "--kind", kind, "--limit", "1"]);
     newest[0]["at"].as_i64().unwrap()

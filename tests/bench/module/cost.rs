@@ -14,10 +14,10 @@ use crate::group::Group;
 use crate::joined::Joined;
 use crate::proxy::Proxy;
 
-/// How long nobody logs in.
+/// Length of the measurement without logins.
 const IDLE: Duration = Duration::from_secs(10);
 
-/// Measures all of it, and prints it.
+/// Measures and prints everything in this file.
 pub(crate) fn measure(logins: usize) {
     let world = World::with(&LIMITS);
     let joined = Joined::new(&world, "desk");
@@ -54,14 +54,14 @@ pub(crate) fn measure(logins: usize) {
     println!("{:<44}{:>26.1}", "fsync and fdatasync, mean", syncs(&world, &joined, logins));
 }
 
-/// One login, from its opening to its collection.
+/// One login, from its opening to the collection of its approval.
 fn log_in(world: &World, joined: &Joined) {
     let process = joined.log_in("kbmfa");
     world.admin.approve(&world.admin.pending());
     assert_eq!(process.told()["code"], 0);
 }
 
-/// How often the server forces something to the disk for each login.
+/// Number of times that the server syncs to disk for each login.
 fn syncs(world: &World, joined: &Joined, logins: usize) -> f64 {
     let out = joined.path("strace");
     let pid = world.server.pid().to_string();

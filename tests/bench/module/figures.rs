@@ -1,18 +1,18 @@
 //! Formats figures: one line each, with the median, the minimum and the maximum.
 
-/// One line of several columns, each the values of one way.
+/// Prints one line with several columns: the values of each variant.
 pub(crate) fn row(name: &str, columns: &[&[f64]]) {
     let shown: Vec<String> = columns.iter().map(|values| format!("{:>26}", of(values))).collect();
     println!("{name:<44}{}", shown.concat());
 }
 
-/// The heads of the columns.
+/// Prints the headings of the columns.
 pub(crate) fn heads(names: &[&str]) {
     let shown: Vec<String> = names.iter().map(|name| format!("{name:>26}")).collect();
     println!("{:<44}{}", "", shown.concat());
 }
 
-/// The middle one.
+/// The median.
 pub(crate) fn middle(values: &[f64]) -> f64 {
     let mut sorted = values.to_vec();
     sorted.sort_by(f64::total_cmp);

@@ -14,10 +14,10 @@ use crate::old;
 
 const SCRIPT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/bench/module/fresh.py");
 
-/// A rule that has the server answer at once.
+/// A rule that exempts the login, so that the server answers at once.
 const EXEMPT: &str = "[[policy.rule]]\nmachines = [\"desk\"]\nfrom = [\"127.0.0.0/8\"]\nexempt = true\n";
 
-/// A process of `fresh.py`, alone in a namespace of process ids.
+/// A process of `fresh.py`, in a pid namespace of its own.
 pub(crate) struct Process(Child);
 
 impl Process {
@@ -27,7 +27,7 @@ impl Process {
         Self(command.args(arguments).stdout(Stdio::piped()).spawn().unwrap())
     }
 
-    /// What it found out.
+    /// Waits for its results.
     pub(crate) fn told(self) -> Value {
         let output = self.0.wait_with_output().unwrap();
         assert!(output.status.success(), "fresh.py failed");
@@ -35,7 +35,7 @@ impl Process {
     }
 }
 
-/// Measures all of it, and prints it.
+/// Measures and prints everything in this file.
 pub(crate) fn measure(logins: usize) {
     let module = built::module();
     println!("\nThe module: {} bytes", fs::metadata(&module).unwrap().len());
@@ -50,7 +50,7 @@ pub(crate) fn measure(logins: usize) {
     compare(logins);
 }
 
-/// One login each way, in turns.
+/// Runs one login of each variant in turn, this many times.
 fn compare(logins: usize) {
     let world = World::down(None);
     world.server.append(EXEMPT);

@@ -10,11 +10,11 @@ use tempfile::TempDir;
 
 use crate::fresh;
 
-/// See the module.
+/// The directory of a machine that has joined.
 pub(crate) struct Joined(TempDir);
 
 impl Joined {
-    /// Joins as machine `name`.
+    /// Joins as the machine `name`.
     pub(crate) fn new(world: &World, name: &str) -> Self {
         let this = Self(tempfile::Builder::new().prefix("kbmfa-joined-").tempdir().unwrap());
         put(&this.path("token"), 0o600, world.admin.add_machine(name));
@@ -35,19 +35,20 @@ impl Joined {
         put(&self.path("pam.d").join(name), 0o644, stack);
     }
 
-    /// Calls the server at another port from now on.
+    /// Uses the server at another port from now on.
     pub(crate) fn call(&self, port: u16) {
         let server = format!("[\"https://127.0.0.1:{port}\"]");
         set_key(&self.path("kbmfa/pam.toml"), "", "servers", &server);
     }
 
-    /// A login through this service, in a process that has done nothing yet; it may have to wait.
+    /// Starts a login through this service, in a process that has done nothing else. The login may have to
+    /// wait.
     pub(crate) fn log_in(&self, service: &str) -> fresh::Process {
         let services = self.path("pam.d");
         fresh::Process::start(&["login", services.to_str().unwrap(), service, "root"])
     }
 
-    /// A file of it.
+    /// Path of a file in the directory.
     pub(crate) fn path(&self, name: &str) -> PathBuf {
         Path::new(self.0.path()).join(name)
     }

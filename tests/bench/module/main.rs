@@ -30,7 +30,7 @@ mod sshd;
 use std::env;
 use std::fs;
 
-/// Logins of each kind.
+/// Number of logins of each kind.
 const LOGINS: usize = 30;
 
 fn main() {
@@ -42,7 +42,7 @@ fn main() {
     println!("\nLoad {} at last", load_average());
 }
 
-/// How busy the computer was in the last minute.
+/// The computer's load in the last minute.
 fn load_average() -> String {
     fs::read_to_string("/proc/loadavg").unwrap().split(' ').next().unwrap().to_owned()
 }

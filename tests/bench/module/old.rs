@@ -10,7 +10,7 @@ use std::thread;
 
 const CLIENT: &str = include_str!("../old/client.sh");
 
-/// See the module. Its thread ends with the program.
+/// The server. Its thread ends with the program.
 pub(crate) struct Server {
     port: u16,
     requests: Arc<AtomicU64>,
@@ -30,20 +30,20 @@ impl Server {
         Self { port, requests }
     }
 
-    /// A PAM stack with the script, which is put there.
+    /// A PAM stack that calls the script, which is written to this path.
     pub(crate) fn stack(&self, script: &Path) -> String {
         let text = CLIENT.replace("@URL@", &format!("http://127.0.0.1:{}", self.port));
         put(script, 0o755, text.replace("@TOKEN@", "token").replace("@NAME@", "desk"));
         format!("account required pam_exec.so {}\n", script.display())
     }
 
-    /// Requests so far.
+    /// Number of requests so far.
     pub(crate) fn requests(&self) -> u64 {
         self.requests.load(Ordering::Relaxed)
     }
 }
 
-/// An id for a new request, and `approved` for whatever else is asked.
+/// Answers a new request with an id, and every other one with `approved`.
 fn answer(stream: &TcpStream) {
     let mut lines = BufReader::new(stream);
     let (mut first, mut line, mut length) = (String::new(), String::new(), 0);

@@ -7,16 +7,16 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread;
 
-/// See the module. Its threads end with the program.
+/// The proxy. Its threads end with the program.
 pub(crate) struct Proxy {
-    /// Where it listens.
+    /// The port at which it listens.
     pub(crate) port: u16,
     up: Arc<AtomicU64>,
     down: Arc<AtomicU64>,
 }
 
 impl Proxy {
-    /// One in front of the server at this port.
+    /// Starts a proxy to the server at this port.
     pub(crate) fn start(server: u16) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let port = listener.local_addr().unwrap().port();
@@ -36,7 +36,7 @@ impl Proxy {
         this
     }
 
-    /// Bytes so far, to the server and from it.
+    /// Number of bytes so far: to the server, and from it.
     pub(crate) fn bytes(&self) -> [u64; 2] {
         [&self.up, &self.down].map(|count| count.load(Ordering::Relaxed))
     }
@@ -52,7 +52,7 @@ fn carry(from: &TcpStream, to: &TcpStream, count: &Arc<AtomicU64>) {
                 break;
             }
         }
-        // One that is closed already needs no goodbye.
+        // Fails if the connection is closed already, which does no harm.
         let _ = to.shutdown(Shutdown::Write);
     });
 }

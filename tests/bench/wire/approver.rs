@@ -1,6 +1,6 @@
-//! Approves logins at once, in the same way as `kbmfa-server login approve`: in the database, from another
-//! process than the server's, and then notifies the server. Unlike the command line, it starts no program for
-//! each login.
+//! Approves logins as soon as they are named, in the same way as `kbmfa-server login approve`: it decides in
+//! the database, from a process other than the server's, and then notifies the server. Unlike the command
+//! line, it starts no program for each login.
 
 use kbmfa_proto::names::LoginId;
 use kbmfa_server::admin_socket::client;
@@ -14,10 +14,10 @@ use std::os::unix::net::UnixDatagram;
 use std::path::{Path, PathBuf};
 use std::thread;
 
-/// Approvals in one transaction at the most, as in the server's own group commit.
+/// Maximum number of approvals in one transaction, as in the server's group commit.
 pub(crate) const BATCH: usize = 256;
 
-/// Somebody at the console.
+/// A person at the console.
 pub(crate) struct Approver {
     db: Db,
     rules: Rules,
@@ -34,7 +34,7 @@ impl Approver {
         }
     }
 
-    /// Approves these in one transaction.
+    /// Approves these logins in one transaction.
     pub(crate) fn approve(&self, ids: Vec<LoginId>) {
         let rules = self.rules.clone();
         let person: Person = "console:bench".parse().unwrap();
@@ -48,12 +48,12 @@ impl Approver {
         approved.unwrap();
     }
 
-    /// Tells the server that the database was changed.
+    /// Notifies the server that the database has changed.
     pub(crate) fn notify_server(&self) {
         client::notify_server(&self.state_dir);
     }
 
-    /// Approves whatever login is named at this socket, until [`end`].
+    /// Approves every login that is named at this socket, until [`end`].
     pub(crate) fn listen(self, socket: &Path) -> thread::JoinHandle<()> {
         let socket = UnixDatagram::bind(socket).unwrap();
         thread::spawn(move || {
@@ -69,12 +69,12 @@ impl Approver {
     }
 }
 
-/// Tells whoever listens at this socket that no login comes any more.
+/// Tells the approver at this socket that no login will follow.
 pub(crate) fn end(socket: &Path) {
     UnixDatagram::unbound().unwrap().send_to(&[], socket).unwrap();
 }
 
-/// The next login that is named; none if there is none now, or none to come.
+/// The next login that is named. `None` if there is none now, or none will follow.
 fn next(socket: &UnixDatagram) -> Option<LoginId> {
     let mut name = [0; 32];
     let length = socket.recv(&mut name).ok().filter(|length| *length > 0)?;

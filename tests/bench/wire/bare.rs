@@ -1,5 +1,5 @@
-//! A handler that only sleeps as long as it is asked to, behind the server's own accept loop: the cost of
-//! TLS, HTTP and the loop without a login.
+//! A handler that only sleeps for as long as the request says, behind the server's own accept loop. It shows
+//! the cost of TLS, HTTP and the loop without a login.
 
 use hyper::body::Bytes;
 use kbmfa_proto::login::{LoginReply, State};
@@ -17,7 +17,7 @@ use tokio::sync::watch;
 use warp::Filter;
 use warp::reply::Reply;
 
-/// Serves for ever.
+/// Serves until the process is killed.
 pub(crate) fn run(config: &Path, port: u16) {
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().unwrap();
     runtime.block_on(serve(&Config::read(config).unwrap(), port));
@@ -28,7 +28,7 @@ async fn serve(config: &Config, port: u16) {
     let (_close, closing) = watch::channel(false);
     let query = warp::query::raw().or(warp::any().map(String::new)).unify();
     let routes = warp::path!("v1" / "logins" / String).and(query).and(warp::body::bytes()).then(answer);
-    // Nothing is proven here, and everything is to stay.
+    // No connection proves a credential here, and none must be evicted.
     let many = 1_000_000;
     let unproven_time = Duration::from_secs(86_400);
     let limits = Limits { unproven: many, unproven_per_source: many, unproven_time, ..config.http.limits };

@@ -15,13 +15,13 @@ use std::thread;
 use std::time::{Duration, Instant};
 use tempfile::TempDir;
 
-/// Machines among which the logins are spread.
+/// Number of machines among which the logins are spread.
 pub(crate) const MACHINES: usize = 2_000;
 
-/// How long a process may take to listen.
+/// Longest time until a process listens.
 const PATIENCE: Duration = Duration::from_secs(30);
 
-/// A directory with a configuration, a database, a CA and machines; what runs on it is started apart.
+/// A directory with a configuration, a database, a CA and machines. What uses it is started separately.
 pub(crate) struct Bed {
     pub(crate) config: PathBuf,
     pub(crate) state_dir: PathBuf,
@@ -50,7 +50,7 @@ impl Bed {
         bed
     }
 
-    /// The defaults, but for the limits: a few machines do here what thousands do elsewhere.
+    /// The default configuration, except for limits: here a few machines do what thousands do elsewhere.
     fn settings(&self) -> String {
         let (state_dir, status, port) = (self.state_dir.display(), self.status, self.port);
         format!(
@@ -76,13 +76,13 @@ impl Bed {
         db.close();
     }
 
-    /// The server itself.
+    /// Starts the server itself.
     pub(crate) fn serve(&self) -> Running {
         let mut command = this_program(&["kbmfa-server", "serve", "--config"]);
         Running::start(command.arg(&self.config), self.port)
     }
 
-    /// A handler that does nothing, behind the same accept loop with the same certificate.
+    /// Starts a handler that does nothing, behind the same accept loop and with the same certificate.
     pub(crate) fn serve_bare(&self) -> Running {
         let port = free_port();
         Running::start(this_program(&["bare"]).arg(&self.config).arg(port.to_string()), port)
@@ -98,7 +98,7 @@ impl Bed {
         value.unwrap_or_else(|| panic!("no {name} in\n{answer}")).parse().unwrap()
     }
 
-    /// A place for a socket.
+    /// Path for a socket.
     pub(crate) fn socket(&self) -> PathBuf {
         self.dir.path().join("asks.sock")
     }
@@ -123,14 +123,14 @@ impl Drop for Running {
     }
 }
 
-/// This program, in another part.
+/// This program, with arguments that select another part.
 pub(crate) fn this_program(arguments: &[&str]) -> Command {
     let mut command = Command::new(env::current_exe().unwrap());
     command.args(arguments).stdin(Stdio::null());
     command
 }
 
-/// The server's CA.
+/// Path of the server's CA.
 pub(crate) fn ca(state_dir: &Path) -> PathBuf {
     state_dir.join("ca/signs/ca.pem")
 }
@@ -139,7 +139,7 @@ fn name(n: usize) -> MachineName {
     format!("web{n}").parse().unwrap()
 }
 
-/// What a machine calls with.
+/// The credential of the nth machine.
 pub(crate) fn credential(n: usize) -> String {
     format!("kbmfa_bench_{}", n % MACHINES)
 }

@@ -1,4 +1,5 @@
-//! A machine for the load generators: HTTP/1.1 over TLS 1.3, written by hand so that it costs little.
+//! A machine for the load generators. It speaks HTTP/1.1 over TLS 1.3 with code of its own, so that it costs
+//! little.
 
 use kbmfa_proto::login::{Account, Capabilities, Connection, FirstFactor, LoginReply, OpenLogin, Phase};
 use kbmfa_proto::names::LoginId;
@@ -38,7 +39,7 @@ impl Dialer {
             .with_protocol_versions(&[&rustls::version::TLS13])
             .unwrap();
         let mut config = config.with_root_certificates(roots).with_no_client_auth();
-        // As the module does.
+        // The module does the same.
         config.resumption = rustls::client::Resumption::disabled();
         Self { connector: TlsConnector::from(Arc::new(config)), port }
     }
@@ -53,13 +54,13 @@ impl Dialer {
 }
 
 impl Line {
-    /// `PUT`s a login of the nth machine.
+    /// Opens a login of the nth machine.
     pub(crate) async fn open(&mut self, id: &LoginId, n: usize) -> LoginReply {
         let body = serde_json::to_vec(&login(id, n)).unwrap();
         self.ask(&format!("PUT /v1/logins/{id}"), n, &body).await
     }
 
-    /// Asks how it stands, and waits so many seconds for the answer.
+    /// Polls a login, and lets the server hold the poll for this many seconds.
     pub(crate) async fn poll(&mut self, id: &LoginId, n: usize, wait_s: u64) -> LoginReply {
         self.ask(&format!("GET /v1/logins/{id}?wait={wait_s}"), n, &[]).await
     }
@@ -84,7 +85,7 @@ impl Line {
     }
 }
 
-/// The body of an answer, once all of it is there.
+/// The body of an answer, once it is complete.
 fn whole_body(answer: &[u8]) -> Option<&[u8]> {
     let end = answer.windows(4).position(|window| window == b"\r\n\r\n")? + 4;
     let head = str::from_utf8(&answer[..end]).unwrap().to_ascii_lowercase();
@@ -92,7 +93,7 @@ fn whole_body(answer: &[u8]) -> Option<&[u8]> {
     answer.get(end..end + length)
 }
 
-/// A login as the module reports it, of one of a thousand people.
+/// A login as the module reports it, by one of a thousand people.
 pub(crate) fn login(id: &LoginId, n: usize) -> OpenLogin {
     let ends = format!("192.0.2.{}:50000", n % 250);
     OpenLogin {
@@ -108,7 +109,8 @@ pub(crate) fn login(id: &LoginId, n: usize) -> OpenLogin {
         rhost: Some("192.0.2.1".into()),
         tty: Some("ssh".into()),
         connection: Connection {
-            // Of its own: a second login of one connection would be let in without asking.
+            // Each login has a connection of its own, because a second login of one connection would be let
+            // in without an ask.
             id: format!("{id}.{ends}").as_str().into(),
             ssh: Some(kbmfa_proto::login::SshConnection {
                 client: ends.parse().unwrap(),

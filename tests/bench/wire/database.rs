@@ -1,5 +1,5 @@
-//! Measures the database alone: the transactions of a login, from as many tasks, without HTTP; and how fast
-//! the disk syncs the smallest write.
+//! Measures the database alone: the transactions of a login from several tasks, without HTTP. Also measures
+//! how fast the disk syncs the smallest write.
 
 use kbmfa_proto::names::LoginId;
 use kbmfa_server::channels::Answer;
@@ -19,7 +19,7 @@ use crate::bed::{self, Bed};
 use crate::client;
 use crate::figures::cpu_ms;
 
-/// Logins a second, commits a second that they shared, and milliseconds of CPU that each login takes.
+/// Logins per second, commits per second that they shared, and milliseconds of CPU time for each login.
 pub(crate) fn logins(bed: &Bed, tasks: usize, time: Duration) -> [f64; 3] {
     let cpu = cpu_ms(std::process::id());
     let config = Config::read(&bed.config).unwrap();
@@ -46,7 +46,8 @@ pub(crate) fn logins(bed: &Bed, tasks: usize, time: Duration) -> [f64; 3] {
     [done / seconds, db.counters().1 as f64 / seconds, (cpu_ms(std::process::id()) - cpu) / done]
 }
 
-/// Opened, approved and collected: what [`crate::load`] does, without the ask that the relay posts and closes.
+/// Opens, approves and collects a login, as [`crate::load`] does, but without the ask that the outbox posts
+/// and closes.
 async fn login(db: &Db, rules: &Arc<kbmfa_server::logins::Rules>, n: usize) -> Result<(), Error> {
     let id: LoginId = random::hex::<16>()?.parse().unwrap();
     let credential = SecretHash::of(&bed::credential(n));
@@ -80,7 +81,7 @@ type Act = Box<
         + Send,
 >;
 
-/// 4 KiB put at the end of a file and forced to the disk, in a second.
+/// Number of times per second that 4 KiB can be appended to a file and synced to disk.
 pub(crate) fn syncs(bed: &Bed) -> f64 {
     let path = bed.state_dir.join("syncs");
     let mut file = File::create(&path).unwrap();

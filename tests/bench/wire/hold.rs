@@ -1,5 +1,5 @@
 //! Measures polls that the server holds: the memory of each, beside a handler that sleeps, and how long a
-//! decision takes to reach one of them, and all.
+//! decision takes to reach one of the polls, and all of them.
 
 use kbmfa_proto::login::State;
 use kbmfa_proto::names::LoginId;
@@ -16,32 +16,32 @@ use crate::bed::{Bed, Running, this_program};
 use crate::client::Dialer;
 use crate::figures::{cpu_ms, now_us, rss_kb, spread};
 
-/// Seconds for which a poll asks to be held; the most that a server allows.
+/// Seconds for which a poll asks to be held: the maximum that a server allows.
 const WAIT_S: u64 = 30;
 
-/// Processes among which the polls are spread.
+/// Number of processes among which the polls are spread.
 const CLIENTS: usize = 2;
 
-/// Connections that are being made at once, by each of them.
+/// Number of connections that each process makes at the same time.
 const DIALLING: usize = 32;
 
-/// Decisions about one login, of which the middle one counts.
+/// Number of decisions about a single login, of which the median counts.
 const ROUNDS: usize = 50;
 
-/// What the last of the polls may need to arrive.
+/// Time for the last polls to arrive.
 const SETTLE: Duration = Duration::from_secs(2);
 
-/// A server that commits so few things ..
+/// A server that makes at most this many commits in [`QUIET`] has no work.
 const FEW: u64 = 5;
-/// .. in this time has nothing to do.
+/// See [`FEW`].
 const QUIET: Duration = Duration::from_secs(1);
-/// As long as that is waited for.
+/// Longest wait until the server has no work.
 const LONGEST: Duration = Duration::from_secs(200);
 
-/// What a poll says when it has been sent.
+/// What a client prints when a poll has been sent.
 const ASKED: &str = "asked";
 
-/// Measures all of it, and prints it.
+/// Measures and prints everything in this file.
 pub(crate) fn measure(polls: usize) {
     let bed = Bed::new();
     println!("\n{polls} polls held, each on a connection of its own");
@@ -68,7 +68,7 @@ pub(crate) fn measure(polls: usize) {
     all_at_once(&approver, &mut held, ROUNDS..polls, cpu_ms(server.child.id()), server.child.id());
 }
 
-/// From the decision's commit to its answer, for one login at a time.
+/// Measures the time from the decision's commit to the answer, for one login at a time.
 fn one_by_one(approver: &Approver, held: &mut Held) {
     let mut times: Vec<f64> = (0..ROUNDS)
         .map(|n| {
@@ -84,7 +84,7 @@ fn one_by_one(approver: &Approver, held: &mut Held) {
     );
 }
 
-/// From the first decision to the last answer, and from each one's own commit.
+/// Measures the time from the first decision to the last answer, and from each login's own commit.
 fn all_at_once(approver: &Approver, held: &mut Held, rest: std::ops::Range<usize>, cpu: f64, pid: u32) {
     let numbers: Vec<usize> = rest.collect();
     let begun = now_us();
@@ -118,8 +118,8 @@ fn id(n: usize) -> LoginId {
     LoginId::from_random((0xbe6c << 112 | n as u128).to_be_bytes())
 }
 
-/// Opens the logins over a few connections, so that what the database keeps in memory of them is not counted with those
-/// who wait.
+/// Opens the logins over a few connections, so that the memory that the database needs for them is not
+/// counted with the polls.
 fn open_all(bed: &Bed, server: &Running, polls: usize) {
     let dialer = Dialer::new(&bed.state_dir, server.port);
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().unwrap();
@@ -141,7 +141,7 @@ fn open_all(bed: &Bed, server: &Running, polls: usize) {
     });
 }
 
-/// Waits until the server writes next to nothing: until the loop that carries asks has posted them.
+/// Waits until the server writes almost nothing, because the outbox has posted all asks.
 fn until_quiet(bed: &Bed) -> Duration {
     let (begun, commits) = (Instant::now(), || bed.metric("kbmfa_db_commits_total"));
     let mut before = commits();
@@ -155,13 +155,13 @@ fn until_quiet(bed: &Bed) -> Duration {
     }
 }
 
-/// Polls under way, in processes of their own.
+/// Polls that are held, by processes of their own.
 struct Held {
     clients: Vec<(Child, BufReader<ChildStdout>)>,
-    /// Polls of each client.
+    /// Number of polls of each client.
     share: usize,
     answered: HashMap<usize, i64>,
-    /// What the server's process grew by for each.
+    /// Growth of the server's memory for each poll, in kB.
     kb_each: f64,
 }
 
@@ -187,7 +187,7 @@ impl Held {
         Self { clients, share, answered: HashMap::new(), kb_each }
     }
 
-    /// When the nth poll was answered; waits for that.
+    /// Waits until the nth poll is answered, and returns the time.
     fn answered(&mut self, n: usize) -> i64 {
         loop {
             if let Some(at) = self.answered.get(&n) {
@@ -211,7 +211,8 @@ impl Drop for Held {
     }
 }
 
-/// A client: `FIRST COUNT PORT STATE_DIR`. Says when all have asked, then which is answered when.
+/// A client process: `FIRST COUNT PORT STATE_DIR`. Prints when all polls are sent, and then when each is
+/// answered.
 pub(crate) fn run(arguments: &[&str]) {
     let [first, count, port, state_dir] = arguments else { panic!("{arguments:?}") };
     let [first, count]: [usize; 2] = [first, count].map(|word| word.parse().unwrap());
@@ -231,7 +232,7 @@ pub(crate) fn run(arguments: &[&str]) {
     });
 }
 
-/// Holds one poll, and says when it is answered. One that is not decided in time is asked again.
+/// Holds one poll, and prints when it is answered. A poll that ends without a decision is sent again.
 async fn hold(dialer: Dialer, n: usize, dialling: Arc<Semaphore>, asked: Arc<Semaphore>) {
     let mut line = {
         let _place = dialling.acquire().await.unwrap();

@@ -17,13 +17,13 @@ use crate::client::{Dialer, Line};
 use crate::database;
 use crate::figures::{cpu_ms, spread};
 
-/// Connections at once.
+/// Number of connections at the same time.
 const CONNECTIONS: usize = 64;
 
-/// Seconds that a poll may be held.
+/// Seconds for which a poll may be held.
 const WAIT_S: u64 = 25;
 
-/// Measures all of it, and prints it. Each part has a database of its own.
+/// Measures and prints everything in this file. Each part has a database of its own.
 pub(crate) fn measure(seconds: u64) {
     println!(
         "\nLogins a second, {CONNECTIONS} at a time, {seconds} s each; `done` in ms (median, p99, most)"
@@ -56,7 +56,7 @@ fn of_server(bed: &Bed, seconds: u64, cold: bool) -> f64 {
     rate
 }
 
-/// One run of the generator, in its own process; logins a second.
+/// Runs the generator once, in its own process. Returns logins per second.
 fn run_against(bed: &Bed, server: &Running, seconds: u64, cold: bool, socket: Option<&Path>) -> f64 {
     let way = if cold { "cold" } else { "kept" };
     let mut command = this_program(&["load", way, &seconds.to_string(), &server.port.to_string()]);
@@ -80,7 +80,7 @@ fn run_against(bed: &Bed, server: &Running, seconds: u64, cold: bool, socket: Op
     rate
 }
 
-/// The generator: `kept|cold SECONDS PORT STATE_DIR [APPROVER]`.
+/// The generator process: `kept|cold SECONDS PORT STATE_DIR [APPROVER]`.
 pub(crate) fn run(arguments: &[&str]) {
     let [way, seconds, port, state_dir, approver @ ..] = arguments else { panic!("{arguments:?}") };
     let (seconds, cold): (u64, _) = (seconds.parse().unwrap(), *way == "cold");
@@ -111,7 +111,7 @@ pub(crate) fn run(arguments: &[&str]) {
     );
 }
 
-/// Logins of many machines, one after the other; how long each took, in milliseconds.
+/// Runs logins of many machines, one after the other. Returns how long each took, in milliseconds.
 async fn work(
     dialer: Dialer,
     approver: Option<Arc<UnixDatagram>>,
@@ -135,7 +135,7 @@ async fn work(
     times
 }
 
-/// Opens a login, names it to the approver, and waits for the answer, as the module does.
+/// Opens a login, names it to the approver, and waits for the decision as the module does.
 async fn log_in(line: &mut Line, approver: Option<&UnixDatagram>, n: usize) {
     let id: LoginId = random::hex::<16>().unwrap().parse().unwrap();
     assert_eq!(line.open(&id, n).await.state, State::Pending);

@@ -27,17 +27,17 @@ use clap::Parser;
 use kbmfa_server::cli;
 use std::env;
 
-/// How long each way of logging in is measured, in seconds.
+/// Seconds for which each way of logging in is measured.
 const SECONDS: u64 = 10;
 
-/// Polls that are held.
+/// Number of polls that are held.
 const POLLS: usize = 10_000;
 
 fn main() {
     let arguments: Vec<String> = env::args().skip(1).collect();
     let words: Vec<&str> = arguments.iter().map(String::as_str).collect();
     match words.as_slice() {
-        // The other processes of this bench are this program, too.
+        // The other processes of this bench are this program with other arguments.
         ["kbmfa-server", ..] => cli::run(cli::Cli::parse_from(&arguments)).unwrap_or_else(|e| panic!("{e}")),
         ["bare", config, port] => bare::run(config.as_ref(), port.parse().unwrap()),
         ["load", rest @ ..] => load::run(rest),
