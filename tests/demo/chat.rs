@@ -1,4 +1,4 @@
-//! The demo with Keybase, modelled: people answer by a click in their team's channel.
+//! The demo with the model of Keybase: people answer by a click in their team's channel.
 
 use kbmfa_tests::chat::{ChatWorld, ROOM};
 
@@ -33,7 +33,7 @@ pub(super) fn show() {
     record(&world, &machine);
 }
 
-/// What the channel's members see.
+/// Prints the channel as its members see it.
 fn channel(world: &ChatWorld) {
     println!("  {ROOM}");
     for line in world.chat.view(ROOM).expect("a channel").lines() {

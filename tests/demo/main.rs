@@ -70,13 +70,13 @@ fn say(text: &str) {
     println!("\n\x1b[1m{text}\x1b[0m");
 }
 
-/// What Alice types.
+/// Prints and runs the command that alice types.
 fn log_in(machine: &Machine) -> Login {
     println!("  alice$ ssh web1 'echo I am in, as $(id -un) on $(hostname)'");
     machine.ssh("alice", &["echo I am in, as $(id -un) on $(hostname)"])
 }
 
-/// What Alice sees.
+/// Prints what alice sees.
 fn show(login: Login) {
     let finished = login.wait();
     for line in finished.stdout.lines().chain(finished.stderr.lines()) {
@@ -85,7 +85,7 @@ fn show(login: Login) {
     println!("  alice$ echo $?\n  {}", finished.code);
 }
 
-/// What is typed on the server, and what it prints.
+/// Prints and runs a command on the server, and prints its output.
 fn server(world: &World, arguments: &[&str]) {
     let quoted = |word: &&str| if word.contains(' ') { format!("'{word}'") } else { (*word).to_owned() };
     println!("  server$ kbmfa-server {}", arguments.iter().map(quoted).collect::<Vec<_>>().join(" "));

@@ -1,4 +1,4 @@
-//! The operator at the server's console: runs the admin verbs of `kbmfa-server` and parses their JSON.
+//! The operator at the server's console. Runs the verbs of `kbmfa-server` and parses their JSON.
 
 use serde_json::Value;
 use std::fs;
@@ -17,25 +17,25 @@ use crate::wait::{PATIENCE, until, until_within};
 #[derive(Debug)]
 pub struct Admin {
     config: PathBuf,
-    /// The clock of the server's host, if that is not the right time.
+    /// The clock of the server's host, if that is not the real time.
     pub clock: Option<FakeClock>,
-    /// Logins seen by [`Admin::until_opened_at_least`].
+    /// Number of logins seen by [`Admin::until_opened_at_least`].
     opened: AtomicUsize,
 }
 
-/// One entry of the audit.
+/// One event of the audit log.
 #[derive(Clone, Debug)]
 pub struct Event {
     /// What happened, such as `login.opened`.
     pub kind: String,
     /// The login that it is about.
     pub login: Option<String>,
-    /// The whole entry.
+    /// The whole event.
     pub entry: Value,
 }
 
 impl Admin {
-    /// Works on the server with this configuration, whether it runs or not.
+    /// For the server with this configuration, whether it runs or not.
     pub fn new(config: PathBuf) -> Self {
         Self { config, clock: None, opened: AtomicUsize::default() }
     }
@@ -50,7 +50,7 @@ impl Admin {
         until("one login", || <[_; 1]>::try_from(self.logins(&[])).ok().map(|[(id, _)]| id))
     }
 
-    /// Waits until `count` logins are pending and asked about, and returns their ids and users.
+    /// Waits until `count` logins are pending and asked about. Returns their ids and users.
     pub fn pending_logins(&self, count: usize) -> Vec<(String, String)> {
         until(&format!("{count} pending logins"), || {
             let list = self.logins(&["--state", "pending"]);
@@ -63,7 +63,7 @@ impl Admin {
         })
     }
 
-    /// Waits until at least this many new logins since the last call are pending or refused.
+    /// Waits until, since the last call, at least this many new logins are pending or refused.
     pub fn until_opened_at_least(&self, more: usize) {
         let before = self.opened.load(Ordering::Relaxed);
         until(&format!("{more} more logins"), || (self.count_opened() >= before + more).then_some(()));
@@ -99,7 +99,7 @@ impl Admin {
         run(&mut self.verb(&["login", "deny", id, "--reason", reason]));
     }
 
-    /// All about one login.
+    /// All details of one login.
     pub fn login(&self, id: &str) -> Value {
         self.json(&["login", "show", id])
     }
@@ -120,24 +120,24 @@ impl Admin {
         kinds.map(|kind| audit.iter().filter(|event| event.kind == kind).count())
     }
 
-    /// The audit, oldest entry first.
+    /// All events of the audit log, oldest first.
     pub fn audit(&self) -> Vec<Event> {
         self.events(&[])
     }
 
-    /// What happened to one login, in order: the kinds of its audit entries.
+    /// The kinds of one login's events, in order.
     pub fn story(&self, id: &str) -> Vec<String> {
         self.events(&["--login", id]).into_iter().map(|event| event.kind).collect()
     }
 
-    /// Waits until the audit log has exactly these events of a login, and its whole chain is intact.
+    /// Waits until the audit log has exactly these events of a login, and checks that the chain is intact.
     pub fn assert_story(&self, id: &str, kinds: &[&str]) {
         let told = until_within(PATIENCE, || (self.story(id) == kinds).then_some(()));
         assert!(told.is_some(), "login {id}: {:?}, not {kinds:?}", self.story(id));
         self.audit_verify();
     }
 
-    /// Asserts that the chain of the audit log is intact.
+    /// Checks that the chain of the audit log is intact.
     pub fn audit_verify(&self) {
         run(&mut self.verb(&["audit", "verify"]));
     }
@@ -148,25 +148,25 @@ impl Admin {
         run(&mut self.verb(&["machine", "join-token", name])).trim().to_owned()
     }
 
-    /// Runs any verb and returns what it printed as JSON.
+    /// Runs a verb, and returns what it printed as JSON.
     pub fn json(&self, arguments: &[&str]) -> Value {
         let printed = run(self.verb(arguments).arg("--json"));
         serde_json::from_str(&printed).unwrap_or_else(|error| panic!("{arguments:?}: {error}\n{printed}"))
     }
 
-    /// Runs any verb and returns what it printed for people.
+    /// Runs a verb, and returns what it printed for people.
     pub fn run(&self, arguments: &[&str]) -> String {
         run(&mut self.verb(arguments))
     }
 
-    /// Runs a verb without the `--yes` that it needs, which says what would change and changes nothing.
+    /// Runs a verb without `--yes`, so that it changes nothing and prints what would change.
     pub fn dry_run(&self, arguments: &[&str]) -> String {
         let output = self.verb(arguments).output().unwrap();
         assert_eq!(output.status.code(), Some(2), "{arguments:?}: {output:?}");
         String::from_utf8(output.stdout).unwrap()
     }
 
-    /// Runs a verb that may be refused; the error is its message.
+    /// Runs a verb that may be refused. The error is its message.
     pub fn try_run(&self, arguments: &[&str]) -> Result<String, String> {
         let output = self.verb(arguments).output().unwrap();
         let text = |bytes: Vec<u8>| String::from_utf8(bytes).unwrap();
@@ -200,7 +200,7 @@ impl Admin {
         Terminal::start(self.verb(arguments))
     }
 
-    /// Any verb, to be run as the test likes.
+    /// The command of a verb, not started.
     pub fn verb(&self, arguments: &[&str]) -> Command {
         let mut command = brief(built::server());
         command.args(arguments).arg("--config").arg(&self.config);
@@ -221,7 +221,7 @@ impl Admin {
     }
 }
 
-/// A `login watch` that runs, until it is dropped.
+/// A `login watch` that runs until it is dropped.
 #[derive(Debug)]
 pub struct Watch {
     child: Child,

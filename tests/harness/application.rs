@@ -1,5 +1,5 @@
-//! A small PAM application in place of sshd, run as user nobody: many times a second, under strace, and with
-//! allocations that fail.
+//! A small PAM application in place of sshd, run as user nobody. Tests run it many times a second, under
+//! strace, or with allocations that fail.
 
 use std::path::PathBuf;
 use std::process::{Command, ExitStatus};
@@ -10,7 +10,7 @@ use crate::pamtester::{Unprivileged, as_nobody};
 use crate::process::{brief, run};
 use crate::wait::timed;
 
-/// The program and the files that it needs.
+/// The program, and the directory with the files that it needs.
 #[derive(Debug)]
 pub struct Application {
     bed: Unprivileged,
@@ -32,7 +32,7 @@ pub struct Ran {
 }
 
 impl Application {
-    /// Compiles it for a bed, with the shortest deadline and its own spool from now on.
+    /// Compiles the application. From now on the machine has the shortest deadline and a spool of its own.
     pub fn new(bed: Unprivileged) -> Self {
         let dir = tempfile::Builder::new().prefix("kbmfa-application-").tempdir().unwrap();
         crate::files::set_mode(dir.path(), 0o755);
@@ -49,17 +49,17 @@ impl Application {
         self.bed.set(key, value);
     }
 
-    /// Runs `phase` for a user this many times; success means that PAM granted each.
+    /// Runs `phase` for a user this many times. It succeeds if PAM granted each.
     pub fn run(&self, user: &str, phase: &str, rounds: u32) -> Ran {
         finish(&mut self.command(&[], user, phase, rounds))
     }
 
-    /// One round in which allocation number `at` fails, counted from libpam's first one.
+    /// Runs one round in which this allocation fails; they are counted from libpam's first one.
     pub fn run_without_memory(&self, user: &str, phase: &str, at: u32) -> Ran {
         finish(self.command(&[], user, phase, 1).arg(at.to_string()))
     }
 
-    /// One round under a program that starts another, such as `prlimit`.
+    /// Runs one round under a program that starts others, such as `prlimit`.
     pub fn run_under(&self, under: &[&str], user: &str, phase: &str) -> Ran {
         finish(&mut self.command(under, user, phase, 1))
     }
@@ -73,12 +73,12 @@ impl Application {
 }
 
 impl Ran {
-    /// Whether PAM granted what was asked.
+    /// Whether PAM granted the request.
     pub fn granted(&self) -> bool {
         self.status.success()
     }
 
-    /// The numbers that it printed after a word, in the last line that begins with it.
+    /// The numbers after a word, in the last line that begins with this word.
     pub fn numbers(&self, word: &str) -> Vec<u32> {
         let line = self.stdout.lines().rfind(|line| line.starts_with(word));
         let line = line.unwrap_or_else(|| panic!("no {word:?} in {self:?}"));

@@ -1,5 +1,5 @@
-//! A proxy between a machine and its server that reads the traffic and records it. It can stop one exchange at a known
-//! point, where the test then acts.
+//! A proxy between a machine and its server. It reads and records the traffic, and can stop one exchange at a
+//! known point, where the test then acts.
 
 use rustls::{ClientConfig, ClientConnection, ServerConfig, ServerConnection, StreamOwned};
 use std::io::{self, Write};
@@ -58,7 +58,7 @@ struct Shared {
     down: Arc<ServerConfig>,
     up: Arc<ClientConfig>,
     over: Arc<AtomicBool>,
-    /// The one stop that is to be made, until it is made.
+    /// The one exchange to stop; `None` once it was stopped.
     stop: Mutex<Option<Stop>>,
     recorded: Arc<Mutex<Vec<Exchange>>>,
 }
@@ -81,7 +81,7 @@ impl Between {
         between
     }
 
-    /// Starts the proxy, which stops nothing. Machines must be configured with its address.
+    /// Starts a proxy that stops nothing. Machines must be configured with its address.
     pub fn recording(world: &World) -> Self {
         let (_, never) = channel();
         Self::new(world, None, never, None)
@@ -106,7 +106,7 @@ impl Between {
                     break;
                 }
                 let (stream, shared) = (stream.unwrap(), Arc::clone(&shared));
-                // Either side may break off at any time.
+                // Either side may close its connection at any time.
                 connections.push(thread::spawn(move || drop(shared.carry(stream))));
             }
             connections
@@ -125,7 +125,7 @@ impl Between {
         recorded.iter().filter(|exchange| !exchange.answer.is_empty()).cloned().collect()
     }
 
-    /// Waits until the exchange has come to its stop.
+    /// Waits until the exchange has stopped.
     pub fn reached(&self) {
         self.reached.recv_timeout(PATIENCE).expect("the exchange to come to its stop");
     }
@@ -203,7 +203,7 @@ impl Shared {
         drop(stop);
         here.map_or(Order::Pass, |stop| {
             stop.reached.send(()).ok();
-            // The test has ended.
+            // The test has ended, so nobody gives an order.
             stop.orders.recv().unwrap_or(Order::Reset)
         })
     }

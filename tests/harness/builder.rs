@@ -24,13 +24,13 @@ const MACHINE_SH: &str = include_str!("machine.sh");
 pub enum Root {
     /// Debian 12: the host's own files and OpenSSH 9.2.
     Debian12,
-    /// Debian 13: OpenSSH 10.0, where each connection is served by `sshd-session`.
+    /// Debian 13: OpenSSH 10.0, in which each connection is served by `sshd-session`.
     Debian13,
-    /// Debian 14, while it is being made: OpenSSH 10.3 or newer. By `make test-matrix` alone.
+    /// Debian 14, which is not released yet: OpenSSH 10.3 or newer. Only `make test-matrix` uses it.
     Debian14,
 }
 
-/// What a machine needs to join its server.
+/// What a machine needs to join a server.
 #[derive(Debug)]
 pub struct Enrolment {
     /// The one-time token.
@@ -43,7 +43,7 @@ pub struct Enrolment {
     pub port: u16,
 }
 
-/// A machine that is being described.
+/// The description of a machine.
 #[derive(Debug)]
 #[must_use]
 pub struct MachineBuilder {
@@ -91,12 +91,12 @@ impl MachineBuilder {
         }
     }
 
-    /// Has the module, and joins this server when it starts.
+    /// Installs the module, and joins this server when it starts.
     pub fn enrolled(self, enrolment: Enrolment) -> Self {
         Self { enrolment: Some(enrolment), module: Module::Shipped, ..self }
     }
 
-    /// Joins with this address, and uses only it.
+    /// Joins through this address, and uses no other.
     pub fn by_way_of(self, server: String) -> Self {
         let enrolment = self.enrolment.map(|enrolment| Enrolment { server, ..enrolment });
         Self { enrolment, ..self }
@@ -117,33 +117,33 @@ impl MachineBuilder {
         Self { arguments: arguments.to_owned(), ..self }
     }
 
-    /// Another `/etc/pam.d/sshd` than the phase's recipe.
+    /// Sets `/etc/pam.d/sshd`, in place of the phase's recipe.
     pub fn pam_stack(self, stack: &str) -> Self {
         Self { stack: Some(stack.to_owned()), ..self }
     }
 
-    /// Reports sessions, by the packaged line.
+    /// Adds the packaged line that reports sessions.
     pub fn reporting(self) -> Self {
         Self { reporting: true, ..self }
     }
 
-    /// Has sudo, for everybody with a password and an approval, by the packaged lines for PAM and with these lines
-    /// of `sudoers`. On Debian 12 only.
+    /// Installs sudo with the packaged lines for PAM and with these lines of `sudoers`. Everybody may use it,
+    /// with a password and an approval. On Debian 12 only.
     pub fn sudo(self, lines: &str) -> Self {
         Self { sudoers: Some(format!("{lines}\nALL ALL=(ALL) ALL\n")), ..self }
     }
 
-    /// More lines of `sshd_config`, which override the recipe's.
+    /// Adds lines to `sshd_config`, which override the recipe's.
     pub fn sshd_lines(self, lines: &str) -> Self {
         Self { sshd_lines: lines.to_owned(), ..self }
     }
 
-    /// Has a name service that finds an account in any case and with a domain. On Debian 12 only.
+    /// Installs a name service that finds an account in any case and with a domain. On Debian 12 only.
     pub fn folding_names(self) -> Self {
         Self { folding_names: true, ..self }
     }
 
-    /// Has a wall clock of its own, set by [`Machine::set_clock`].
+    /// Gives it a wall clock of its own, which [`Machine::set_clock`] sets.
     pub fn own_clock(self) -> Self {
         Self { own_clock: true, ..self }
     }
@@ -154,12 +154,13 @@ impl MachineBuilder {
         Self { before_sshd: lines.to_owned(), ..self }
     }
 
-    /// The test build of the module, which can misbehave.
+    /// Installs the test build of the module, which can fail on purpose.
     pub fn faulty_module(self) -> Self {
         Self { module: Module::Faulty, ..self }
     }
 
-    /// Has sshd watched. AddressSanitizer needs a module that is built for it, and gets it. On Debian 12 only.
+    /// Runs sshd under a memory checker. For AddressSanitizer it installs a build of the module for that. On
+    /// Debian 12 only.
     pub fn watched_by(self, watcher: Watcher) -> Self {
         Self { watcher: Some(watcher), ..self }
     }
@@ -190,7 +191,8 @@ impl MachineBuilder {
         machine
     }
 
-    /// Writes the files that differ from the root's, and the keys of the person who logs in.
+    /// Writes the files that differ from those of the root file system, and the keys of the people who log
+    /// in.
     fn seed(&self, dir: &Path, port: &Port) {
         let seed = dir.join("seed");
         make_dir(&dir.join("mnt"));
@@ -238,11 +240,11 @@ impl MachineBuilder {
             Module::Faulty => built::faulty_module(),
             Module::Absent => return,
         };
-        // Where libpam of Debian 12 to 14 looks for a plain name.
+        // The directory in which libpam of Debian 12 to 14 finds a bare name.
         let place = format!("usr/lib/{}-linux-gnu/security/pam_kbmfa.so", std::env::consts::ARCH);
         put(&seed.join(&place), 0o644, fs::read(library).unwrap());
         if self.watcher == Some(Watcher::Valgrind) {
-            // Names are enough, and line numbers would be read for each process.
+            // Only names are needed. Line numbers would be read for each process.
             run(brief("strip").arg("--strip-debug").arg(seed.join(place)));
         }
     }
@@ -279,7 +281,7 @@ fn seed_name_service(seed: &Path) {
     set_mode(&place, 0o644);
 }
 
-/// A key for the host, one for the person, and the files in which each side finds the other's.
+/// Makes a key for the host and one for the people, and the files by which each side knows the other's key.
 fn seed_keys(dir: &Path, seed: &Path, port: &Port) {
     let (host, person) = (seed.join("etc/ssh/ssh_host_ed25519_key"), dir.join("id_ed25519"));
     for key in [&host, &person] {

@@ -1,19 +1,19 @@
-//! Paths of the programs under test, as `make build` leaves them, and of what `make setup` made.
+//! Paths of the programs under test, as `make build` builds them, and of files that `make setup` makes.
 
 use std::env;
 use std::path::{Path, PathBuf};
 
-/// The module as it is shipped.
+/// The module that is shipped.
 pub fn module() -> PathBuf {
     existing(target().join("module/libpam_kbmfa.so"), "make build")
 }
 
-/// The module with the argument `fault=`.
+/// The test build of the module, which has the argument `fault=`.
 pub fn faulty_module() -> PathBuf {
     existing(target().join("faults/debug/libpam_kbmfa.so"), "make build")
 }
 
-/// The same, built for AddressSanitizer.
+/// The test build of the module for AddressSanitizer.
 pub fn sanitized_module() -> PathBuf {
     existing(
         target().join(format!("asan/{}-unknown-linux-gnu/debug/libpam_kbmfa.so", env::consts::ARCH)),
@@ -31,7 +31,7 @@ pub fn server() -> PathBuf {
     existing(target().join(profile()).join("kbmfa-server"), "make build")
 }
 
-/// The double of `keybase`.
+/// The program of the double of Keybase.
 pub fn keybase() -> PathBuf {
     existing(target().join(profile()).join("keybase"), "make build")
 }
@@ -61,7 +61,7 @@ pub fn forky() -> PathBuf {
     existing(workspace().join(".cache/roots/forky"), "make test-matrix")
 }
 
-/// Machines need mounts and namespaces. A test that cannot have them fails; it never passes unseen.
+/// Fails without root. Machines need mounts and namespaces, and a test that cannot have them must not pass.
 pub fn assert_root() {
     assert!(
         rustix::process::geteuid().is_root(),
@@ -73,7 +73,7 @@ fn target() -> PathBuf {
     env::var_os("KBMFA_TARGET").map_or_else(|| workspace().join("target"), PathBuf::from)
 }
 
-/// How the server and the double were built: for the tests, unless a bench says otherwise.
+/// The build profile of the server and the double: that of the tests, unless a bench sets another.
 fn profile() -> PathBuf {
     env::var_os("KBMFA_PROFILE").map_or_else(|| "debug".into(), PathBuf::from)
 }

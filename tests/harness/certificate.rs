@@ -1,4 +1,4 @@
-//! Certificates that the server itself would not make: of any age, signed by its own authority.
+//! Certificates that the server would not make: of any age, signed by its own authority.
 
 use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair, date_time_ymd};
 use std::fs;
@@ -26,12 +26,12 @@ impl Made {
         Self::naming(&NAMES, state_dir, days_ago, life_days)
     }
 
-    /// The same, valid only from this many days ahead.
+    /// As [`Self::begun`], but valid only from this many days in the future.
     pub fn beginning(state_dir: &Path, in_days: u32, life_days: u32) -> Self {
         Self::signed(&NAMES, state_dir, SystemTime::now() + DAY * in_days, life_days)
     }
 
-    /// The same for a server with other names.
+    /// As [`Self::begun`], but for a server with other names.
     pub fn naming(names: &[&str], state_dir: &Path, days_ago: u32, life_days: u32) -> Self {
         Self::signed(names, state_dir, SystemTime::now() - DAY * days_ago, life_days)
     }

@@ -1,5 +1,5 @@
-//! Keybase, modelled: a team with its people, a bot, and a server that asks there. At its end a test fails
-//! for every call that a careful client would not make.
+//! The model of Keybase: a team with its members, a bot, and a server that asks there. At the end the test
+//! fails for every call that a careful client would not make.
 
 use keybase_double::{Cloud, Role};
 use std::fs;
@@ -18,17 +18,17 @@ use crate::transcript;
 use crate::wait::PATIENCE;
 use crate::world::World;
 
-/// Who runs the server: `keybase` refuses to be root.
+/// The account that runs the server, because `keybase` refuses to run as root.
 const OWNER: &str = "nobody";
 const OWNER_ID: u32 = 65534;
 
-/// The bot.
+/// The bot's Keybase name.
 pub const BOT: &str = "sshbot";
 
-/// The channel for asks.
+/// The channel in which the server asks.
 pub const ROOM: &str = "acme#sudo";
 
-/// A cloud, and the program that connects to it.
+/// A cloud, and the program that uses it.
 #[derive(Debug)]
 pub struct Chat {
     cloud: Cloud,
@@ -45,13 +45,14 @@ impl Deref for Chat {
 }
 
 impl Chat {
-    /// A team `acme` with a channel `sudo`: alice owns it, bob and dave write, carol reads, sshbot is a bot in it; mallory is
-    /// somebody else.
+    /// Starts it with a team `acme` that has a channel `sudo`: alice owns it, bob and dave are writers, carol
+    /// is a reader, sshbot is a bot in it. mallory is not a member.
     pub fn start() -> Self {
         let dir = tempfile::Builder::new().prefix("kbmfa-chat-").tempdir().unwrap();
         set_mode(dir.path(), 0o755);
         let keybase = dir.path().join("keybase");
-        // Copied by another process: a thread that forks meanwhile would keep it open for writing, and so from being run.
+        // Another process copies the program: if this one did, a child that another thread starts meanwhile
+        // could keep the copy open for writing, and then it cannot be run.
         run(brief("cp").arg(built::keybase()).arg(&keybase));
         let mut command = program(&keybase);
         command.args(["double", "cloud"]).stdin(Stdio::piped()).stdout(Stdio::piped());
@@ -66,7 +67,7 @@ impl Chat {
         chat
     }
 
-    /// For careless clients: their complaints are ignored.
+    /// Ignores complaints, for clients that are not careful.
     #[must_use]
     pub fn unjudged(mut self) -> Self {
         self.is_judged = false;
@@ -95,12 +96,12 @@ impl Chat {
         self.child.id()
     }
 
-    /// The program that leads to this cloud.
+    /// The path of the program that uses this cloud.
     pub fn program(&self) -> PathBuf {
         self.dir.path().join("keybase")
     }
 
-    /// Where the bot's paper key is.
+    /// The path of the bot's paper key.
     pub fn paperkey_file(&self) -> PathBuf {
         self.dir.path().join("paperkey")
     }
@@ -110,7 +111,7 @@ impl Chat {
         self.dir.path().join("home")
     }
 
-    /// Such a service, logged in as this user, of the account that runs the server.
+    /// Starts a service at that home, logged in as this user, as the account that runs the server.
     pub fn ambient(&self, user: &str) -> Ambient {
         let paper_key = self
             .add_user(user)
@@ -156,12 +157,12 @@ impl Chat {
         transcript::of_chat(&self.view(ROOM).unwrap())
     }
 
-    /// The service dies, as a program does.
+    /// Makes the service crash.
     pub fn crash_service(&self) {
         self.crash().unwrap();
     }
 
-    /// Logs the service out without anybody noticing.
+    /// Logs the service out. Nobody is told.
     pub fn log_service_out(&self) {
         self.log_out().unwrap();
     }
@@ -179,7 +180,7 @@ impl Drop for Chat {
             eprintln!("---- complaints\n{}", self.complaints().unwrap_or_default().join("\n"));
         }
         let complaints = self.complaints();
-        // The cloud ends with its stdin, and every service with the cloud.
+        // The cloud ends when its stdin is closed, and every service ends with the cloud.
         drop(self.child.stdin.take());
         self.child.wait().ok();
         if self.is_judged && !thread::panicking() {
@@ -199,10 +200,10 @@ impl Drop for Ambient {
     }
 }
 
-/// A server that asks in Keybase.
+/// A world whose server asks in Keybase.
 #[derive(Debug)]
 pub struct ChatWorld {
-    /// The server; it ends before the chat does.
+    /// The world. Its server ends before the chat does.
     pub world: World,
     /// The chat.
     pub chat: Chat,
@@ -216,12 +217,12 @@ impl Deref for ChatWorld {
 }
 
 impl ChatWorld {
-    /// Asks in the team's channel.
+    /// A server that asks in the team's channel.
     pub fn new() -> Self {
         Self::with(&[], "")
     }
 
-    /// With some keys changed, and more lines at the end of the configuration.
+    /// Changes some keys, and adds lines to the end of the configuration.
     pub fn with(settings: &[(&str, &str, &str)], lines: &str) -> Self {
         let world = Self::down("team = \"acme\"\nchannel = \"sudo\"\n", lines);
         for (section, key, value) in settings {
@@ -231,7 +232,7 @@ impl ChatWorld {
         world
     }
 
-    /// Set up with these lines of `[relay.keybase]`, and not running yet.
+    /// A server that is set up with these lines of `[relay.keybase]`, and does not run yet.
     pub fn down(place: &str, lines: &str) -> Self {
         let (chat, world) = (Chat::start(), World::down(Some(OWNER)));
         world.server.set("relay", "kind", "\"keybase\"");

@@ -9,16 +9,16 @@ use crate::process::{brief, run};
 
 const SOURCE: &str = include_str!("clock.c");
 
-/// A clock, for use outside the programs that read it.
+/// A clock, as a test sets it.
 #[derive(Clone, Debug)]
 pub struct FakeClock {
-    /// The library that has to come before the programs' own.
+    /// The library that must be loaded before the programs' own.
     pub library: PathBuf,
     offset: PathBuf,
 }
 
 impl FakeClock {
-    /// A clock in `dir`, which its programs see as `seen_at`. It shows the right time.
+    /// A clock in `dir`, which its programs see at `seen_at`. It shows the real time at first.
     pub fn make(dir: &Path, seen_at: &Path) -> Self {
         let (source, library, offset) = (dir.join("clock.c"), dir.join("clock.so"), dir.join("clock.offset"));
         put(&source, 0o644, SOURCE);
@@ -31,13 +31,13 @@ impl FakeClock {
         clock
     }
 
-    /// Sets it this many seconds ahead of the right time, or behind it.
+    /// Sets the clock this many seconds ahead of the real time; behind it, if negative.
     pub fn set(&self, seconds: i64) {
         set(&self.offset, seconds);
     }
 }
 
-/// The same by the file that holds it.
+/// Sets a clock by the path of its file.
 pub(crate) fn set(offset: &Path, seconds: i64) {
     let draft = offset.with_extension("draft");
     put(&draft, 0o644, seconds.to_string());

@@ -6,15 +6,15 @@ use std::path::{Path, PathBuf};
 
 use crate::process::{brief, run};
 
-/// A disk, mounted until it is dropped.
+/// A small disk, mounted until this is dropped.
 #[derive(Debug)]
 pub struct Disk {
     place: PathBuf,
 }
 
 impl Disk {
-    /// Moves what is in a directory, which nobody may use meanwhile, onto a disk of a few megabytes that is mounted
-    /// there.
+    /// Moves the contents of a directory to a disk of a few megabytes, and mounts the disk there. Nothing may
+    /// use the directory meanwhile.
     pub fn under(place: &Path) -> Self {
         let aside = place.with_extension("aside");
         fs::rename(place, &aside).unwrap();
@@ -48,7 +48,7 @@ impl Disk {
 
 impl Drop for Disk {
     fn drop(&mut self) {
-        // Also under a server that still runs, since its story has failed.
+        // Works even if the test failed and its server still runs.
         brief("umount").arg("--lazy").arg(&self.place).status().ok();
     }
 }

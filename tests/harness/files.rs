@@ -1,17 +1,17 @@
-//! Writes files with exact modes, independent of the umask, and changes keys in TOML files.
+//! Writes files with exact modes, whatever the umask is, and changes keys in TOML files.
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
-/// Writes a file, and makes the directories above it as public as a system's own.
+/// Writes a file. Directories above it are created with mode 0755.
 pub fn put(path: &Path, mode: u32, content: impl AsRef<[u8]>) {
     make_dir(path.parent().unwrap());
     fs::write(path, content).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
     set_mode(path, mode);
 }
 
-/// Makes a directory of mode 0755 and all that are missing above it.
+/// Creates a directory with mode 0755, and all missing ones above it.
 pub fn make_dir(path: &Path) {
     if path.is_dir() {
         return;
@@ -26,8 +26,8 @@ pub fn set_mode(path: &Path, mode: u32) {
     fs::set_permissions(path, fs::Permissions::from_mode(mode)).unwrap();
 }
 
-/// Rewrites `key` of `[section]` (or of the top, if `section` is empty) in place, so that owner and mode
-/// stay.
+/// Changes `key` of `[section]` in place, so that the file's owner and mode stay. With an empty `section`, a
+/// key at the top.
 pub fn set_key(path: &Path, section: &str, key: &str, value: &str) {
     let text = fs::read_to_string(path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
     fs::write(path, with_key(&text, section, key, value)).unwrap();

@@ -1,5 +1,5 @@
-//! Useless connections: many that stay idle, and more at a steady rate. Every other one sends one byte, like
-//! a client that has begun a TLS handshake, and nothing after it.
+//! Useless connections: many that stay idle, and more at a steady rate. Every second one sends one byte, as
+//! if it began a TLS handshake, and then nothing.
 
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use std::collections::VecDeque;
@@ -10,7 +10,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
-/// A flood that goes on until it is stopped.
+/// A flood that continues until it is stopped.
 #[derive(Debug)]
 pub struct Flood {
     over: Arc<AtomicBool>,
@@ -18,8 +18,8 @@ pub struct Flood {
 }
 
 impl Flood {
-    /// Opens `idle` connections to this port of 127.0.0.1, and then `per_second` more each second, of which it keeps as many
-    /// of the newest open as there were in the beginning, and those of the last ten seconds.
+    /// Opens `idle` connections to this port of 127.0.0.1, and then `per_second` more each second. It keeps
+    /// open as many of the newest as there were at first, and those of the last ten seconds.
     pub fn at(port: u16, idle: usize, per_second: u32) -> Self {
         let limit = getrlimit(Resource::Nofile);
         setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, ..limit }).unwrap();
@@ -41,7 +41,7 @@ impl Flood {
         Self { over, thread: Some(thread) }
     }
 
-    /// Stops it; says how many connections a second it made.
+    /// Stops it. Returns the number of connections that it made per second.
     pub fn stop(mut self) -> f64 {
         self.over.store(true, Ordering::Release);
         self.thread.take().unwrap().join().unwrap()

@@ -1,4 +1,4 @@
-//! False servers: one with a certificate of another CA, and one that plays a script.
+//! False servers: one with a certificate of another CA, and one that follows a script.
 
 use rustix::net::sockopt::set_socket_linger;
 use rustls::pki_types::pem::PemObject;
@@ -18,16 +18,16 @@ use crate::server::Server;
 use crate::wait::{pass, until};
 use crate::world::World;
 
-/// A whole server that another CA vouches for, on the port of the world's own.
+/// A complete server with a certificate of another CA, on the port of the world's server.
 #[derive(Debug)]
 pub struct Stranger {
-    /// Holds nothing of the world's: it has its own database.
+    /// The server. It has a database of its own, and so knows nothing of the world's.
     pub server: Server,
     _dir: TempDir,
 }
 
 impl Stranger {
-    /// Replaces the world's server, which must be down.
+    /// Takes the place of the world's server, which must be down.
     pub fn in_place_of(world: &World) -> Self {
         let dir = tempfile::Builder::new().prefix("kbmfa-stranger-").tempdir().unwrap();
         let server = Server::init(dir.path(), world.server.port, None);
@@ -36,7 +36,7 @@ impl Stranger {
     }
 }
 
-/// The steps of a [`Babbler`] on every connection; then it closes it.
+/// A step of a [`Babbler`]. It runs all steps on every connection, and then closes it.
 #[derive(Clone, Debug)]
 pub enum Act {
     /// Reads a request.
@@ -47,11 +47,11 @@ pub enum Act {
     Drip(String, Duration),
     /// Sends nothing more, and waits until the other side closes.
     Stall,
-    /// Over TLS, as its last: resets the connection.
+    /// Over TLS, as the last step: resets the connection.
     Reset,
 }
 
-/// A server that follows a script, one connection after the other.
+/// A server that follows a script. It serves one connection at a time.
 #[derive(Debug)]
 pub struct Babbler {
     port: u16,
@@ -67,16 +67,17 @@ struct State {
 }
 
 impl Babbler {
-    /// Replaces the world's server, which must be down. It has the right certificate, and answers every
-    /// request with the same words.
+    /// Takes the place of the world's server, which must be down. It has the right certificate, and gives
+    /// every request the same answer.
     pub fn in_place_of(world: &World, answer: &str) -> Self {
         Self::playing(world, Some(right(world)), &[Act::Hear, Act::Say(answer.to_owned())])
     }
 
-    /// The same with another part to play, over TLS or without.
+    /// Takes the place of the world's server with these steps, with TLS or without.
     pub fn playing(world: &World, tls: Option<Arc<ServerConfig>>, acts: &[Act]) -> Self {
         let (port, acts) = (world.server.port, acts.to_vec());
-        // A child that another test is starting may still hold a copy of the listener before this one.
+        // A child process that another test starts may still hold a copy of the listener that had this port
+        // before.
         let listener = until("the port to be free", || TcpListener::bind(("127.0.0.1", port)).ok());
         let state = Arc::new(State::default());
         let shared = Arc::clone(&state);
@@ -87,7 +88,7 @@ impl Babbler {
                 }
                 shared.met.fetch_add(1, Ordering::AcqRel);
                 let patient = Patient::new(stream.unwrap(), Arc::clone(&shared.over));
-                // A client that breaks off is part of the story.
+                // A client may close its connection as a part of the test.
                 let _ = match &tls {
                     Some(tls) => play_over_tls(patient, tls, &acts, &shared),
                     None => play(&mut { patient }, &acts, &shared),
@@ -97,12 +98,12 @@ impl Babbler {
         Self { port, state, thread: Some(thread) }
     }
 
-    /// How many connections there were.
+    /// Number of connections.
     pub fn met(&self) -> usize {
         self.state.met.load(Ordering::Acquire)
     }
 
-    /// How many requests were read.
+    /// Number of requests that were read.
     pub fn heard(&self) -> usize {
         self.state.heard.load(Ordering::Acquire)
     }
@@ -125,7 +126,7 @@ fn play_over_tls(stream: Patient, tls: &Arc<ServerConfig>, acts: &[Act], state: 
     }
     stream.conn.send_close_notify();
     stream.flush()?;
-    // Closing with unread data would reset the connection, and the client might lose the answer.
+    // If the connection were closed with unread data it would be reset, and the client might lose the answer.
     stream.sock.stream().shutdown(Shutdown::Write)?;
     stream.sock.outlast();
     Ok(())
@@ -154,12 +155,12 @@ fn play(stream: &mut (impl Read + Write), acts: &[Act], state: &State) -> io::Re
     stream.flush()
 }
 
-/// TLS as the world's server has it.
+/// The TLS configuration of the world's server.
 pub fn right(world: &World) -> Arc<ServerConfig> {
     tls(&Made::begun(&world.server.state_dir, 1, 30), &rustls::version::TLS13)
 }
 
-/// TLS with this certificate, in this version.
+/// A TLS configuration with this certificate and version.
 pub fn tls(made: &Made, version: &'static SupportedProtocolVersion) -> Arc<ServerConfig> {
     let provider = Arc::new(rustls::crypto::ring::default_provider());
     let chain = CertificateDer::pem_slice_iter(made.chain.as_bytes()).collect::<Result<_, _>>().unwrap();

@@ -1,4 +1,4 @@
-//! What a login left behind in a machine, as the kernel reports it: processes, descriptors of sshd,
+//! What a login has left behind on a machine, as the kernel reports it: processes, descriptors of sshd,
 //! connections.
 
 use rustix::process::{Pid, Signal, kill_process};
@@ -7,17 +7,17 @@ use std::fs;
 use std::path::Path;
 use std::time::Duration;
 
-/// How long sshd and the module may take to clean up.
+/// Time in which sshd and the module must have cleaned up.
 pub const PATIENCE: Duration = Duration::from_secs(10);
 
-/// What sshd holds while nobody logs in.
+/// What sshd holds when nobody logs in.
 #[derive(Debug, Default)]
 pub struct Baseline {
     descriptors: BTreeSet<String>,
 }
 
 impl Baseline {
-    /// Taken while sshd sleeps, which it does only when it waits for connections.
+    /// Reads it while sshd sleeps, which sshd does only when it waits for connections.
     pub fn of_idle(pid: u32) -> Option<Self> {
         let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
         let asleep = stat.rsplit(')').next()?.trim_start().starts_with('S');
@@ -25,7 +25,7 @@ impl Baseline {
     }
 }
 
-/// Everything that is there and was not before, one line each.
+/// Everything that is not in the baseline, one line each.
 pub fn of(pid: u32, baseline: &Baseline, ports: &[u16]) -> Vec<String> {
     let mut left: Vec<String> = processes_beside(pid).into_iter().map(described).collect();
     left.extend(descriptors_of(pid).difference(&baseline.descriptors).map(|new| format!("sshd holds {new}")));
@@ -39,14 +39,14 @@ pub fn only_child_of(pid: u32) -> u32 {
     children.trim().parse().unwrap_or_else(|_| panic!("one child of {pid}, not '{children}'"))
 }
 
-/// Kills a process by its number; none if it is 0 or gone.
+/// Kills a process by its id. Does nothing if the id is 0 or the process has ended.
 pub fn kill(pid: u32) {
     if let Some(pid) = i32::try_from(pid).ok().and_then(Pid::from_raw) {
         kill_process(pid, Signal::KILL).ok();
     }
 }
 
-/// The processes that share the process namespace of `pid`.
+/// The processes in the same pid namespace as `pid`.
 pub fn processes_beside(pid: u32) -> Vec<u32> {
     let namespace = |of: u32| fs::read_link(format!("/proc/{of}/ns/pid")).ok();
     let ours = namespace(pid);
@@ -80,7 +80,7 @@ fn connections_of(ports: &[u16]) -> Vec<String> {
     open_ends().into_iter().filter(concerned).map(text).collect()
 }
 
-/// Those of `pids` that hold a connection to `port`.
+/// The processes among `pids` that hold a connection to `port`.
 pub fn connected_to(port: u16, pids: Vec<u32>) -> Vec<u32> {
     let ends = open_ends().into_iter().filter(|end| end.remote == port);
     let sockets: Vec<String> = ends.map(|end| format!(" socket:[{}]", end.inode)).collect();
@@ -93,7 +93,7 @@ pub fn ends_at(port: u16) -> Vec<String> {
     open_ends().into_iter().filter(|end| end.local == port).map(|end| end.state).collect()
 }
 
-/// One end of a TCP connection that is open or half so.
+/// One end of a TCP connection that is not completely closed.
 struct End {
     local: u16,
     remote: u16,
@@ -109,7 +109,7 @@ fn open_ends() -> Vec<End> {
         let (local, remote) = (port(local)?, port(remote)?);
         Some(End { local, remote, state: state.to_owned(), inode: inode.to_owned() })
     };
-    // The thread's own network: /proc/net is that of the whole program.
+    // /proc/net would show the network of the process, not that of this thread.
     let table = fs::read_to_string("/proc/thread-self/net/tcp").unwrap();
     let ends = table.lines().skip(1).filter_map(end);
     ends.filter(|end| !matches!(end.state.as_str(), TIME_WAIT | LISTEN)).collect()

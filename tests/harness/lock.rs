@@ -1,4 +1,4 @@
-//! Another program that keeps the server's database locked.
+//! Another program that locks the server's database.
 
 use std::io::{BufRead, BufReader};
 use std::path::Path;
@@ -12,12 +12,12 @@ database.execute('BEGIN IMMEDIATE')
 print('held', flush=True)
 signal.pause()";
 
-/// Keeps it locked until it is dropped.
+/// The lock, held until this is dropped.
 #[derive(Debug)]
 pub struct Lock(Child);
 
 impl Lock {
-    /// Waits until it has the lock.
+    /// Locks the database, and returns once it is locked.
     pub fn on(state_dir: &Path) -> Self {
         let mut command = program("python3");
         command.args(["-c", HOLD]).arg(state_dir.join("kbmfa.db")).stdout(Stdio::piped());

@@ -1,4 +1,4 @@
-//! The ssh user: real ssh, scp, sftp and rsync, and their output.
+//! The ssh user: runs real ssh, scp, sftp and rsync, and reads their output.
 
 use rustix::process::Signal;
 use std::ffi::OsStr;
@@ -41,12 +41,12 @@ pub struct Finished {
 }
 
 impl Machine {
-    /// `ssh user@machine command`.
+    /// Starts `ssh user@machine command`.
     pub fn ssh(&self, user: &str, command: &[&str]) -> Login {
         self.ssh_with(user, &[], command)
     }
 
-    /// `ssh` with more options, which win over the usual ones.
+    /// Starts `ssh` with additional options, which override the usual ones.
     pub fn ssh_with(&self, user: &str, options: &[&str], command: &[&str]) -> Login {
         let mut ssh = program("ssh");
         ssh.args(options).args(self.options()).args(["-p", &self.port.number.to_string()]);
@@ -54,7 +54,7 @@ impl Machine {
         self.client(ssh)
     }
 
-    /// `ssh -tt user@machine command`: with a terminal on the machine, in which [`Login::types`] types.
+    /// Starts `ssh -tt user@machine command`, with a terminal on the machine. [`Login::types`] types into it.
     pub fn ssh_at_terminal(&self, user: &str, command: &[&str]) -> Login {
         let mut ssh = program("ssh");
         ssh.arg("-tt").args(self.options()).args(["-p", &self.port.number.to_string()]);
@@ -62,13 +62,14 @@ impl Machine {
         self.client_of(&mut ssh)
     }
 
-    /// A command of this user in a terminal of the machine itself, as on its console: script(1) holds the other end.
+    /// Starts a command of this user in a terminal of the machine itself, like its console. script(1) holds
+    /// the other end.
     pub fn console(&self, user: &str, command: &str) -> Login {
         self.entered(user, &["script", "--quiet", "--return", "--command", command, "/dev/null"])
     }
 
-    /// A command of this user as `docker exec` starts it: the leader of its session is outside the machine's pid
-    /// namespace.
+    /// Starts a command of this user as `docker exec` does: the leader of its session is outside the
+    /// machine's pid namespace.
     pub fn entered(&self, user: &str, command: &[&str]) -> Login {
         let id = USERS.iter().find(|(name, _)| *name == user).expect("a user of the machine").1.to_string();
         let pid = self.pid.to_string();
@@ -78,7 +79,7 @@ impl Machine {
         self.client_of(entered.stdin(Stdio::piped()))
     }
 
-    /// `ssh user@machine command`, not started, for tests that read its output.
+    /// The command `ssh user@machine command`, not started, for tests that read its output themselves.
     pub fn ssh_unstarted(&self, user: &str, command: &[&str]) -> Command {
         let mut ssh = program("ssh");
         ssh.args(self.options()).args(["-p", &self.port.number.to_string()]);
@@ -86,7 +87,7 @@ impl Machine {
         ssh
     }
 
-    /// `ssh user@machine command`, with a password that is given whenever it is asked for.
+    /// Starts `ssh user@machine command`, which gives this password each time it is asked for one.
     pub fn ssh_with_password(&self, user: &str, password: &str, command: &[&str]) -> Login {
         let askpass = self.dir.path().join("askpass");
         put(&askpass, 0o755, format!("#!/bin/sh\necho '{password}'\n"));
@@ -97,8 +98,8 @@ impl Machine {
         self.client(ssh)
     }
 
-    /// `ssh` with any user name. Some names, such as `$(id)`, ssh accepts only from a file; a file cannot
-    /// contain a newline in a name.
+    /// Starts `ssh` with any user name. ssh accepts some names, such as `$(id)`, only from a file, and in a
+    /// file a name cannot contain a newline.
     pub fn ssh_under_the_name(&self, name: &OsStr) -> Login {
         let config = self.dir.path().join(format!("config-{}", self.logins.get()));
         let mut ssh = program("ssh");
@@ -117,7 +118,7 @@ impl Machine {
         self.client(ssh)
     }
 
-    /// `scp from to`, where `:path` stands for a path of this user on the machine.
+    /// Starts `scp from to`, where `:path` is a path on the machine, as this user.
     pub fn scp(&self, user: &str, from: &str, to: &str) -> Login {
         let mut scp = program("scp");
         scp.args(self.options()).args(["-P", &self.port.number.to_string()]);
@@ -129,7 +130,7 @@ impl Machine {
         self.client(scp)
     }
 
-    /// `sftp` with a batch of commands.
+    /// Starts `sftp` with a batch of commands.
     pub fn sftp(&self, user: &str, batch: &str) -> Login {
         let file = self.dir.path().join(format!("batch-{}", self.logins.get()));
         fs::write(&file, batch).unwrap();
@@ -138,7 +139,7 @@ impl Machine {
         self.client_of(sftp.arg(format!("{user}@127.0.0.1")))
     }
 
-    /// `rsync from to`, where `:path` stands for a path of this user on the machine.
+    /// Starts `rsync from to`, where `:path` is a path on the machine, as this user.
     pub fn rsync(&self, user: &str, from: &str, to: &str) -> Login {
         let ssh = format!("ssh -p {} {}", self.port.number, self.options().join(" "));
         let mut rsync = program("rsync");
@@ -151,7 +152,8 @@ impl Machine {
         self.client(rsync)
     }
 
-    /// Nothing of the host's ssh set-up, no agent, the test's key only, and never a question to a terminal.
+    /// Options that use nothing of the host's ssh configuration, no agent, only the test's key, and never ask
+    /// at a terminal.
     fn options(&self) -> Vec<String> {
         let file = |name: &str| self.dir.path().join(name).display().to_string();
         let methods = match self.phase {
@@ -166,7 +168,7 @@ impl Machine {
         ["-F", "none", "-i", &key].into_iter().chain(fixed).map(str::to_owned).collect()
     }
 
-    /// Another client than OpenSSH's, such as a program that uses paramiko.
+    /// Starts another client than OpenSSH's, such as a program that uses paramiko.
     pub fn other_client(&self, command: Command) -> Login {
         self.client(command)
     }
@@ -181,12 +183,12 @@ impl Machine {
         Login::start(command.env("HOME", self.dir.path()), &self.dir.path().join(format!("login-{number}")))
     }
 
-    /// What a person would type to log in here by hand.
+    /// The command that a person would type to log in here.
     pub fn ssh_command(&self, user: &str) -> String {
         format!("ssh {} -p {} {user}@127.0.0.1", self.options().join(" "), self.port.number)
     }
 
-    /// A file of the person's, outside the machine.
+    /// The path of one of the person's files, outside the machine.
     pub fn local_file(&self, name: impl AsRef<OsStr>) -> PathBuf {
         self.dir.path().join(Path::new(&name))
     }
@@ -200,7 +202,7 @@ impl Login {
         Self { child: command.spawn().unwrap(), out, err }
     }
 
-    /// Waits until it ends; kills it and panics if that takes too long.
+    /// Waits until the client ends. Kills it and panics if that takes too long.
     pub fn wait(mut self) -> Finished {
         let Some(status) = until_within(LONGEST_LOGIN, || self.child.try_wait().unwrap()) else {
             panic!("the client still runs after {LONGEST_LOGIN:?}");
@@ -209,14 +211,14 @@ impl Login {
         Finished { code, stdout: self.stdout(), stderr: self.stderr() }
     }
 
-    /// Types into its terminal.
+    /// Types into the login's terminal.
     pub fn types(&mut self, text: &str) {
         let terminal = self.child.stdin.as_mut().expect("a login at a terminal");
         terminal.write_all(text.as_bytes()).unwrap();
         terminal.flush().unwrap();
     }
 
-    /// Whether it still runs.
+    /// Whether the client still runs.
     pub fn running(&mut self) -> bool {
         self.child.try_wait().unwrap().is_none()
     }
@@ -231,7 +233,7 @@ impl Login {
         signal(&self.child, Signal::KILL);
     }
 
-    /// What it has printed so far.
+    /// Its standard output so far.
     pub fn stdout(&self) -> String {
         String::from_utf8_lossy(&fs::read(&self.out).unwrap_or_default()).into_owned()
     }

@@ -43,17 +43,17 @@ pub struct Machine {
 }
 
 impl Machine {
-    /// A machine whose PAM stack needs no kbmfa, to try the harness itself.
+    /// A machine whose PAM stack has no kbmfa, for tests of the harness itself.
     pub fn stand_in(root: Root, phase: Phase, stack: &str) -> Self {
         MachineBuilder::new("standin").root(root).phase(phase).pam_stack(stack).start()
     }
 
-    /// Runs a program inside and returns what it printed; panics if it fails.
+    /// Runs a program on the machine, and returns its output. Panics if it fails.
     pub fn exec(&self, arguments: &[&str]) -> String {
         run(&mut self.inside(arguments))
     }
 
-    /// Runs a program inside that may fail.
+    /// Runs a program on the machine that may fail.
     pub fn try_exec(&self, arguments: &[&str]) -> Output {
         self.inside(arguments).output().unwrap()
     }
@@ -67,7 +67,7 @@ impl Machine {
         command
     }
 
-    /// The path outside of a file inside.
+    /// The path, on the host, of a file of the machine.
     pub fn path(&self, inside: &str) -> PathBuf {
         PathBuf::from(format!("/proc/{}/root{inside}", self.pid))
     }
@@ -77,8 +77,8 @@ impl Machine {
         files::set_key(&self.path("/etc/kbmfa/pam.toml"), "", key, value);
     }
 
-    /// Sets its clock, made by [`MachineBuilder::own_clock`], this many seconds ahead of the right time, or
-    /// behind it.
+    /// Sets its clock, made by [`MachineBuilder::own_clock`], this many seconds ahead of the real time;
+    /// behind it, if negative.
     pub fn set_clock(&self, seconds: i64) {
         clock::set(&self.path("/etc/clock.offset"), seconds);
     }
@@ -96,27 +96,27 @@ impl Machine {
         fs::read_to_string(self.dir.path().join("sshd.log")).unwrap_or_default()
     }
 
-    /// Waits until nothing is left of any login: no process, no descriptor in sshd, no connection. To be
-    /// called when no other machine of the world is busy, because connections to the server are counted for
-    /// all.
+    /// Waits until nothing is left of any login: no process, no descriptor in sshd, no connection. Call it
+    /// when no other machine of the world is busy, because connections to the server are counted for all
+    /// machines.
     pub fn assert_nothing_left(&self) {
         let clean = until_within(leftovers::PATIENCE, || self.leftovers().is_empty().then_some(()));
         let patience = leftovers::PATIENCE;
         assert!(clean.is_some(), "left behind after {patience:?}:\n{}", self.leftovers().join("\n"));
     }
 
-    /// Resources of logins at this moment, one line each.
+    /// What logins have left at this moment, one line each.
     pub fn leftovers(&self) -> Vec<String> {
         let ports: Vec<u16> = [self.port.number].into_iter().chain(self.server_port).collect();
         leftovers::of(self.pid, &self.baseline, &ports)
     }
 
-    /// All its processes, by their numbers outside; sshd is the first.
+    /// The ids of all its processes, as the host sees them. The first one is sshd.
     pub fn processes(&self) -> Vec<u32> {
         [self.pid].into_iter().chain(leftovers::processes_beside(self.pid)).collect()
     }
 
-    /// Waits until the module waits for its server, and returns the process in which it does.
+    /// Waits until the module waits for its server. Returns the id of the process in which it does.
     pub fn asking(&self) -> u32 {
         let port = self.server_port.expect("a machine that has joined");
         let asking = || leftovers::connected_to(port, self.processes());
@@ -134,7 +134,7 @@ impl Machine {
         self.baseline = until("sshd to be idle", || Baseline::of_idle(self.pid));
     }
 
-    /// Joins this world's server once more, with this token.
+    /// Joins this world's server again, with this token.
     pub fn join_again(&self, world: &World, token: &str) {
         let server = format!("https://127.0.0.1:{}", world.server.port);
         let (pin, port) = (world.server.pin.clone(), world.server.port);
@@ -157,8 +157,8 @@ impl Drop for Machine {
                 eprintln!("---- syslog {}.{} {}", line.facility, line.severity, line.text);
             }
         }
-        // Once its first process is gone the kernel ends the others, and only then reports the end of the
-        // first.
+        // When the first process of the pid namespace ends, the kernel first ends all others, and only then
+        // reports the end of the first.
         leftovers::kill(self.pid);
         if self.pid == 0 {
             self.child.kill().ok();

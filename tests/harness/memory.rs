@@ -1,20 +1,20 @@
-//! Reads a process's memory, as root can.
+//! Reads a process's memory. Needs root.
 
 use std::fs::{self, File};
 use std::os::unix::fs::FileExt;
 
-/// Length of the pieces of a secret that are looked for, in bytes: what is left of one that was partly overwritten is found
-/// too if it is twice as long.
+/// Length of the pieces of a secret that are searched, in bytes. If a secret is at least twice as long, it is
+/// found even after a part of it was overwritten.
 const PIECE: usize = 16;
 
-/// True if the process's writable memory holds this text, or one of its pieces of 16 bytes.
+/// True if the process's writable memory contains this text or a piece of it.
 pub fn holds(pid: u32, text: &str) -> bool {
     let pieces: Vec<&[u8]> = text.as_bytes().chunks(PIECE).filter(|piece| piece.len() == PIECE).collect();
     let pieces = if pieces.is_empty() { vec![text.as_bytes()] } else { pieces };
     let memory = File::open(format!("/proc/{pid}/mem")).unwrap();
     writable(pid).into_iter().any(|(start, end)| {
         let mut bytes = vec![0; usize::try_from(end - start).unwrap()];
-        // A part of the stack's mapping may not be there yet.
+        // A part of the stack's mapping may not exist yet.
         memory.read_exact_at(&mut bytes, start).is_ok() && pieces.iter().any(|piece| find(&bytes, piece))
     })
 }

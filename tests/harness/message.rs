@@ -1,4 +1,4 @@
-//! HTTP/1.1 for false servers: whole messages, and reading that ends when the test does.
+//! HTTP/1.1 for false servers: reads and builds whole messages. Reading ends when the test ends.
 
 use rustix::net::sockopt::set_socket_linger;
 use std::io::{self, ErrorKind, Read, Write};
@@ -10,15 +10,16 @@ use std::time::Duration;
 /// Interval at which the end of the test is checked.
 const TICK: Duration = Duration::from_millis(50);
 
-/// Thirty-two characters that stand for the id of the login that was asked about, so that lengths come out right.
+/// Placeholder for the id of the login in the request. It has 32 characters like an id, so that lengths stay
+/// correct.
 pub const LOGIN: &str = "<id-of-the-login-in-the-request>";
 
-/// An answer with its length.
+/// An answer with its content length.
 pub fn answer(status: &str, body: &str) -> String {
     answer_with(status, "Content-Type: application/json\r\n", body)
 }
 
-/// The same with other lines in its head.
+/// An answer with additional lines in its head.
 pub fn answer_with(status: &str, lines: &str, body: &str) -> String {
     let length = body.len();
     format!("HTTP/1.1 {status}\r\nKbmfa-Version: 1\r\n{lines}Content-Length: {length}\r\n\r\n{body}")
@@ -35,14 +36,14 @@ pub fn problem(status: &str, code: &str) -> String {
     answer(status, &format!("{{\"code\":\"{code}\",\"status\":{number},\"title\":\"as the story has it\"}}"))
 }
 
-/// Puts the login's id, from the path of the request, wherever [`LOGIN`] stands.
+/// Replaces each [`LOGIN`] by the login's id from the path of the request.
 pub fn filled_in(text: &str, request: &[u8]) -> String {
     let path = path(request);
     let id = path.strip_prefix("/v1/logins/").map_or("", |rest| rest.split('?').next().unwrap_or_default());
     if id.len() == LOGIN.len() { text.replace(LOGIN, id) } else { text.to_owned() }
 }
 
-/// `PUT` or the like.
+/// The method of a request, such as `PUT`.
 pub fn method(request: &[u8]) -> String {
     word(request, 0)
 }
@@ -56,7 +57,7 @@ fn word(message: &[u8], number: usize) -> String {
     line.split(' ').nth(number).unwrap_or_default().to_owned()
 }
 
-/// Reads a request or an answer with its body; an error if the other side closes before its end.
+/// Reads a request or an answer with its body. An error if the other side closes before its end.
 pub fn read(from: &mut impl Read) -> io::Result<Vec<u8>> {
     let mut message = vec![];
     loop {
@@ -80,7 +81,7 @@ fn length(head: &[u8]) -> usize {
     line.map_or(0, |length| length.trim().parse().expect("a number in Content-Length"))
 }
 
-/// A connection on which reading ends, with an error, when the test is over.
+/// A connection. Reading from it fails when the test is over.
 #[derive(Debug)]
 pub struct Patient {
     stream: TcpStream,
@@ -104,7 +105,7 @@ impl Patient {
         while self.read(&mut [0; 1024]).is_ok_and(|amount| amount > 0) {}
     }
 
-    /// Makes the end of the connection a reset.
+    /// Makes closing the connection reset it.
     pub fn reset_at_the_end(&self) {
         set_socket_linger(&self.stream, Some(Duration::ZERO)).unwrap();
     }

@@ -1,4 +1,4 @@
-//! A separate network for one test: only a loopback, on which packets can be lost.
+//! A network of its own for one test: only a loopback interface, on which packets can be dropped.
 //!
 //! The host's network and its firewall are not changed.
 
@@ -12,11 +12,11 @@ use crate::leftovers;
 use crate::process::{brief, program, run};
 use crate::wait::until;
 
-/// The network of this thread and of all that it starts.
+/// The network of this thread and of everything that it starts.
 #[derive(Debug)]
 pub struct Network(());
 
-/// Runs a test in a thread with its own network. The test must make its world in there.
+/// Runs a test in a thread with a network of its own. The test must create its world in there.
 pub fn apart(story: impl FnOnce(&Network) + Send) {
     let told = thread::scope(|scope| scope.spawn(|| story(&Network::enter())).join());
     if let Err(panic) = told {
@@ -26,7 +26,7 @@ pub fn apart(story: impl FnOnce(&Network) + Send) {
 
 impl Network {
     fn enter() -> Self {
-        // A namespace begins with a process, and lasts as long as anybody is in it.
+        // A namespace is created with a process, and exists as long as somebody uses it.
         let mut first = program("unshare").args(["--net", "sleep", "60"]).spawn().unwrap();
         let place = format!("/proc/{}/ns/net", first.id());
         let ours = fs::read_link("/proc/thread-self/ns/net").unwrap();
@@ -36,12 +36,12 @@ impl Network {
         first.kill().unwrap();
         first.wait().unwrap();
         run(brief("ip").args(["link", "set", "lo", "up"]));
-        // An orphaned connection end sends once more, not for minutes.
+        // An orphaned end of a connection then sends only once more, instead of for minutes.
         fs::write("/proc/sys/net/ipv4/tcp_orphan_retries", "1").unwrap();
         Self(())
     }
 
-    /// Drops every packet to and from this port silently, of old and new connections.
+    /// Silently drops every packet to and from this port, on old and new connections.
     pub fn lose(&self, port: u16) {
         nft(&format!(
             "add table ip lost; add chain ip lost incoming {{ type filter hook input priority 0; }};
@@ -49,7 +49,7 @@ impl Network {
         ));
     }
 
-    /// Waits until nothing is left of this port's end of its connections, whose process is gone.
+    /// Waits until the kernel has forgotten the connections of this port whose process has ended.
     pub fn wait_until_forgotten(&self, port: u16) {
         until("the connections to be forgotten", || leftovers::ends_at(port).is_empty().then_some(()));
     }

@@ -16,20 +16,20 @@ use crate::world::World;
 const NOBODY: u32 = 65534;
 const SERVICE: &str = "kbmfa";
 
-/// A directory of nobody's with the module, a PAM service and the credential of a machine.
+/// A directory of nobody's, with the module, a PAM service and the credential of a machine.
 #[derive(Debug)]
 pub struct Unprivileged {
     dir: TempDir,
 }
 
 impl Unprivileged {
-    /// Joins `world` as machine `name`. In `stack` the word `MODULE` stands for the module and its
+    /// Joins `world` as the machine `name`. In `stack` the word `MODULE` is replaced by the module and its
     /// configuration.
     pub fn new(world: &World, name: &str, stack: &str) -> Self {
         Self::with_module(world, name, stack, &built::module())
     }
 
-    /// The same with another build of the module.
+    /// As [`Self::new`], with another build of the module.
     pub fn with_module(world: &World, name: &str, stack: &str, library: &Path) -> Self {
         let dir = tempfile::Builder::new().prefix("kbmfa-pamtester-").tempdir().unwrap();
         let this = Self { dir };
@@ -47,10 +47,10 @@ impl Unprivileged {
         self.pamtester_with(&[], user, operations)
     }
 
-    /// The same with these of PAM's items set before, each as `name=value`.
+    /// As [`Self::pamtester`], with these PAM items set before, each as `name=value`.
     pub fn pamtester_with(&self, items: &[&str], user: &str, operations: &[&str]) -> Login {
         let mut command = as_nobody();
-        // For pamtester alone: each program with pam_wrapper in it makes a directory of its own.
+        // For pamtester only, because each program that loads pam_wrapper creates a directory.
         command.args(["env", "LD_PRELOAD=libpam_wrapper.so", "PAM_WRAPPER=1"]);
         command.arg(format!("PAM_WRAPPER_SERVICE_DIR={}", self.text("pam.d")));
         command.arg("pamtester").args(items.iter().flat_map(|item| ["-I", item]));
@@ -86,7 +86,7 @@ impl Unprivileged {
     }
 }
 
-/// Runs, as nobody, the program that is added to this.
+/// A command that runs, as nobody, the program that is appended to it.
 pub(crate) fn as_nobody() -> Command {
     let mut command = brief("setpriv");
     command.args(["--reuid", &NOBODY.to_string(), "--regid", &NOBODY.to_string(), "--clear-groups"]);

@@ -1,4 +1,4 @@
-//! Loopback ports that no other test uses, in this process or another, for as long as the value lives.
+//! Reserves loopback ports: no other test, in this process or another, uses a port while its value lives.
 
 use std::net::TcpListener;
 use std::os::linux::net::SocketAddrExt;
@@ -6,16 +6,16 @@ use std::os::unix::net::{SocketAddr, UnixDatagram};
 use std::process;
 use std::sync::atomic::{AtomicU16, Ordering};
 
-/// Below the range from which the kernel takes the ports of outgoing connections.
+/// The first port. All are below the range from which the kernel takes ports of outgoing connections.
 const FIRST: u16 = 10_000;
 const COUNT: u16 = 20_000;
 
-/// A port on 127.0.0.1 that stays reserved while this lives, though nothing listens on it.
+/// A port on 127.0.0.1 that stays reserved while this value lives, even if nothing listens on it.
 #[derive(Debug)]
 pub struct Port {
     /// The port's number.
     pub number: u16,
-    /// An abstract socket named after the port: the reservation that other processes see.
+    /// An abstract socket named after the port. Other processes see the reservation by it.
     _reserved: UnixDatagram,
 }
 
@@ -23,7 +23,7 @@ impl Port {
     /// Reserves a port that nothing listens on.
     pub fn reserve() -> Self {
         static NEXT: AtomicU16 = AtomicU16::new(0);
-        // Processes begin at different places, so that they seldom meet.
+        // Processes begin at different ports, so that they seldom compete.
         let start = u16::try_from(process::id() * 97 % u32::from(COUNT)).unwrap();
         (0..COUNT)
             .find_map(|_| {

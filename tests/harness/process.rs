@@ -4,27 +4,27 @@ use rustix::process::{Pid, Signal, kill_process};
 use std::ffi::OsStr;
 use std::process::{Child, Command, Stdio};
 
-/// No program that is run to its end may take longer, in seconds.
+/// Longest time for a program that is run to its end, in seconds.
 const RUN_SECONDS: &str = "60";
 
-/// A program in a clean environment, without a terminal, that dies with the test's thread.
+/// A program with a clean environment and without a terminal. It is killed when the thread of the test ends.
 pub fn program(path: impl AsRef<OsStr>) -> Command {
     let mut command = Command::new("setpriv");
-    // A shell that runs the tests in the background makes them ignore SIGINT, and their children, too.
+    // If a shell runs the tests in the background, they ignore SIGINT, and so would their children.
     command.args(["--pdeathsig", "KILL", "env", "--default-signal=INT", "setsid"]).arg(path);
     command.env_clear().env("LC_ALL", "C.UTF-8").env("PATH", "/usr/sbin:/usr/bin:/sbin:/bin");
     command.stdin(Stdio::null());
     command
 }
 
-/// A program that is expected to end by itself, and is killed if it does not.
+/// A program that must end by itself, and is killed if it takes too long.
 pub fn brief(path: impl AsRef<OsStr>) -> Command {
     let mut command = program("timeout");
     command.args(["--signal", "KILL", RUN_SECONDS]).arg(path);
     command
 }
 
-/// Runs a command to its end and returns what it printed; panics with all of that if it failed.
+/// Runs a command to its end, and returns its output. Panics with the output if it failed.
 pub fn run(command: &mut Command) -> String {
     let output = command.output().unwrap_or_else(|error| panic!("{command:?}: {error}"));
     let stdout = String::from_utf8_lossy(&output.stdout).into_owned();
@@ -33,7 +33,7 @@ pub fn run(command: &mut Command) -> String {
     stdout
 }
 
-/// Sends a signal to a child that has not been waited for.
+/// Sends a signal to a child process that was not waited for yet.
 pub fn signal(child: &Child, signal: Signal) {
     let pid = Pid::from_child(child);
     kill_process(pid, signal).unwrap_or_else(|error| panic!("signal {signal:?} to {pid:?}: {error}"));
@@ -44,7 +44,7 @@ pub fn signal(child: &Child, signal: Signal) {
 pub struct Stopped(Pid);
 
 impl Stopped {
-    /// Stops the process with this number, which must exist.
+    /// Stops the process with this id, which must exist.
     pub fn stop(pid: u32) -> Self {
         let pid = i32::try_from(pid).ok().and_then(Pid::from_raw).expect("the number of a process");
         kill_process(pid, Signal::STOP).unwrap_or_else(|error| panic!("SIGSTOP to {pid:?}: {error}"));

@@ -1,12 +1,12 @@
 //! The configuration that an administrator writes: sshd's configuration and PAM stack for each of the three
-//! phases, word for word as documented, and the accounts of a machine.
+//! phases, exactly as documented, and the accounts of a machine.
 
 /// The module's phase in sshd's PAM stack.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Phase {
-    /// Key and approval, for everything including scp and `BatchMode`.
+    /// Key and approval. It works for everything, including scp and `BatchMode`.
     Account,
-    /// Key and approval with a conversation.
+    /// Key and approval, with a conversation.
     Auth,
     /// Approval after sshd has let the person in.
     Session,
@@ -18,7 +18,7 @@ pub const USERS: [(&str, u32); 3] = [("alice", 2001), ("bob", 2002), ("carol", 2
 /// Bob's password.
 pub const PASSWORD_OF_BOB: &str = "open sesame";
 
-/// `/etc/pam.d/sshd` that lets in everybody with a key: nobody is asked.
+/// A stack for `/etc/pam.d/sshd` that lets in everybody with a key and asks nobody.
 pub const FREE: &str = "auth required pam_deny.so
 account required pam_unix.so
 session required pam_unix.so
@@ -29,7 +29,7 @@ const HASH_OF_BOB: &str =
 /// The packaged line that reports sessions, for the end of `/etc/pam.d/sshd`.
 pub const REPORTING: &str = include_str!("../../packaging/pam/sshd-report");
 
-/// The packaged lines for `/etc/pam.d/sudo`, and what Debian has there besides.
+/// The packaged lines for `/etc/pam.d/sudo`, followed by Debian's own lines.
 pub const SUDO: &str = concat!(
     include_str!("../../packaging/pam/sudo-auth"),
     "account required pam_unix.so\nsession required pam_permit.so\n"
@@ -58,7 +58,7 @@ impl Phase {
     }
 }
 
-/// `/etc/pam.d/sshd` with the module's line in its place.
+/// A stack for `/etc/pam.d/sshd` that has the module's line in the phase's place.
 pub fn pam_stack(phase: Phase, arguments: &str) -> String {
     let line = format!("{} {arguments}\n", phase.packaged().0.trim_end());
     match phase {
@@ -72,7 +72,7 @@ fn pam_stack_of(auth: &str, account: &str, session: &str) -> String {
     format!("{auth}{account}account required pam_unix.so\nsession required pam_unix.so\n{session}")
 }
 
-/// `/etc/ssh/sshd_config`; sshd takes the first of several values, so `extra` overrides the rest.
+/// An `/etc/ssh/sshd_config`. sshd uses the first of several values, so `extra` overrides the rest.
 pub fn sshd_config(phase: Phase, port: u16, extra: &str) -> String {
     format!(
         "{extra}
@@ -89,7 +89,7 @@ Subsystem sftp /usr/lib/openssh/sftp-server
     )
 }
 
-/// `/etc/passwd`, `/etc/shadow` and `/etc/group`, each with its mode.
+/// The files `/etc/passwd`, `/etc/shadow` and `/etc/group`, each with its mode.
 pub fn accounts() -> [(&'static str, u32, String); 3] {
     let system = [
         ("root", 0, "/root:/bin/bash"),

@@ -1,5 +1,5 @@
-//! Recorded messages between machines and a server, byte for byte, in files; and a server that replays its
-//! part.
+//! Recorded messages between machines and a server, byte for byte, in files, and a server that replays its
+//! side.
 
 use rustls::{ServerConnection, StreamOwned};
 use serde_json::{Value, json};
@@ -26,7 +26,7 @@ pub struct Exchange {
 }
 
 impl Exchange {
-    /// `PUT /v1/logins/{id}`: what was asked, without the login's id and the query.
+    /// The route of the request, such as `PUT /v1/logins/{id}`: without the login's id and the query.
     pub fn route(&self) -> String {
         route(&self.request)
     }
@@ -36,7 +36,7 @@ impl Exchange {
         login(&self.request)
     }
 
-    /// The answer's JSON.
+    /// The JSON of the answer.
     pub fn answered(&self) -> Value {
         body(&self.answer)
     }
@@ -66,7 +66,7 @@ fn folder() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("recorded")
 }
 
-/// Puts a story on file.
+/// Writes a story to its file.
 pub fn save(story: &str, exchanges: &[Exchange]) {
     let exchanges: Vec<_> = exchanges
         .iter()
@@ -89,8 +89,8 @@ pub fn load(story: &str) -> Vec<Exchange> {
         .collect()
 }
 
-/// A server that gives recorded answers: to each request the first answer to such a request that it has not given yet,
-/// with the login's id put right.
+/// A server that gives recorded answers. Each request gets the first unused answer to a request of the same
+/// route, with the login's id replaced.
 #[derive(Debug)]
 pub struct Repeater {
     port: u16,
@@ -115,7 +115,7 @@ impl Repeater {
                 let stream = Patient::new(stream.unwrap(), Arc::clone(&is_over));
                 let tls = ServerConnection::new(Arc::clone(&tls)).unwrap();
                 let answers = Arc::clone(&answers);
-                // The machine may break off at any time.
+                // The machine may close its connection at any time.
                 connections.push(thread::spawn(move || {
                     let _ = repeat(&mut StreamOwned::new(tls, stream), &answers);
                 }));
@@ -127,7 +127,7 @@ impl Repeater {
         Self { port, over, left, thread: Some(thread) }
     }
 
-    /// The routes whose answers nobody has asked for.
+    /// The routes whose recorded answers were not used.
     pub fn left(&self) -> Vec<String> {
         self.left.lock().unwrap_or_else(PoisonError::into_inner).iter().map(Exchange::route).collect()
     }
@@ -141,7 +141,7 @@ impl Drop for Repeater {
     }
 }
 
-/// Answers until there is no answer; then the connection ends.
+/// Answers requests until there is no answer left, and then closes the connection.
 fn repeat(
     stream: &mut StreamOwned<ServerConnection, Patient>,
     answers: &Mutex<Vec<Exchange>>,

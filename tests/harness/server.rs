@@ -1,4 +1,4 @@
-//! One real `kbmfa-server` on a fixed port: started, stopped, killed and restarted at will.
+//! One real `kbmfa-server` on a fixed port, which a test starts, stops, kills and restarts.
 
 use rustix::process::Signal;
 use serde_json::Value;
@@ -31,14 +31,14 @@ pub struct Server {
     pub clock: Option<FakeClock>,
     log: PathBuf,
     status: Port,
-    /// A twin's own port, kept reserved while it is down.
+    /// The port of a second server, which is reserved while that is down.
     _port: Option<Port>,
     running: RefCell<Option<Child>>,
     variables: RefCell<Vec<(String, String)>>,
 }
 
 impl Server {
-    /// Runs `kbmfa-server init` in `dir`, for this owner; it does not run yet.
+    /// Runs `kbmfa-server init` in `dir` for this owner. The server does not run yet.
     pub fn init(dir: &Path, port: u16, owner: Option<&str>) -> Self {
         let (config, state_dir, status) = (dir.join("server.toml"), dir.join("state"), Port::reserve());
         let mut command = brief(built::server());
@@ -53,7 +53,7 @@ impl Server {
         Self { port, config, state_dir, pin, clock: None, log, status, running, variables, _port: None }
     }
 
-    /// A second server on the same state, on ports of its own; it does not run yet.
+    /// A second server on the same state, with ports of its own. It does not run yet.
     #[must_use]
     pub fn twin(&self) -> Self {
         let (port, status) = (Port::reserve(), Port::reserve());
@@ -78,12 +78,12 @@ impl Server {
         }
     }
 
-    /// Reloads it.
+    /// Reloads its configuration.
     pub fn reload(&self) {
         signal(self.running.borrow().as_ref().expect("a running server"), Signal::HUP);
     }
 
-    /// Reloads it and waits for the outcome: its note, or the reason of the failure.
+    /// Reloads its configuration and waits for the outcome: its note, or why it failed.
     pub fn try_reload(&self) -> Result<String, String> {
         let mut command = brief(built::server());
         command.arg("reload").arg("--config").arg(&self.config);
@@ -92,17 +92,17 @@ impl Server {
         if output.status.success() { Ok(text(output.stdout)) } else { Err(text(output.stderr)) }
     }
 
-    /// Sets a variable of its environment, from its next start on.
+    /// Sets an environment variable, from its next start on.
     pub fn set_variable(&self, name: &str, value: &str) {
         self.variables.borrow_mut().push((name.to_owned(), value.to_owned()));
     }
 
-    /// Changes a key of the configuration; the next start reads it.
+    /// Changes a key of the configuration, from its next start on.
     pub fn set(&self, section: &str, key: &str, value: &str) {
         files::set_key(&self.config, section, key, value);
     }
 
-    /// Adds lines to the end of the configuration; the next start reads them.
+    /// Adds lines to the end of the configuration, from its next start on.
     pub fn append(&self, lines: &str) {
         let config = fs::read_to_string(&self.config).unwrap();
         fs::write(&self.config, format!("{config}\n{lines}")).unwrap();
@@ -113,7 +113,7 @@ impl Server {
         self.start_until("HTTP/1.1 200");
     }
 
-    /// Starts it and waits until it answers with this whether it is ready.
+    /// Starts it, and waits until `/readyz` answers with this.
     pub fn start_until(&self, status: &str) {
         assert!(self.running.borrow().is_none(), "the server runs already");
         let log = File::options().create(true).append(true).open(&self.log).unwrap();
@@ -126,7 +126,7 @@ impl Server {
         until("the server to be ready", || self.answers(status).then_some(()));
     }
 
-    /// Starts it although it must not start; returns its error.
+    /// Starts it although it must refuse to start. Returns its error.
     pub fn start_in_vain(&self) -> String {
         let mut command = program("timeout");
         command.arg("60").arg(built::server()).arg("serve").arg("--config").arg(&self.config);
@@ -147,7 +147,7 @@ impl Server {
         });
     }
 
-    /// Stops it with SIGTERM, which must succeed.
+    /// Stops it with SIGTERM. It must end successfully.
     pub fn stop(&self) {
         let mut child = self.running.take().expect("a running server");
         signal(&child, Signal::TERM);
@@ -168,7 +168,7 @@ impl Server {
         child.wait().unwrap();
     }
 
-    /// Stops its process (SIGSTOP) until [`Server::go_on`].
+    /// Stops its process (SIGSTOP), until [`Server::go_on`].
     pub fn hang(&self) {
         signal(self.running.borrow().as_ref().expect("a running server"), Signal::STOP);
     }
@@ -184,12 +184,12 @@ impl Server {
         self.start();
     }
 
-    /// Its process.
+    /// Its process id.
     pub fn pid(&self) -> u32 {
         self.running.borrow().as_ref().expect("a running server").id()
     }
 
-    /// All that it has logged.
+    /// Its whole log.
     pub fn log(&self) -> String {
         fs::read_to_string(&self.log).unwrap_or_default()
     }
@@ -201,18 +201,18 @@ impl Server {
         self.status("/readyz").is_some_and(|answer| answer.starts_with(status))
     }
 
-    /// Where the loopback listener listens.
+    /// The port of its loopback listener.
     pub fn status_port(&self) -> u16 {
         self.status.number
     }
 
-    /// The answer of the loopback listener, head and all; none while nothing listens.
+    /// The answer of its loopback listener, with the head; `None` if nothing listens.
     pub fn status(&self, path: &str) -> Option<String> {
         status_at(self.status.number, path)
     }
 }
 
-/// The answer of a loopback listener at this port, head and all; none while nothing listens.
+/// The answer of the loopback listener at this port, with the head; `None` if nothing listens.
 pub fn status_at(port: u16, path: &str) -> Option<String> {
     let mut stream = TcpStream::connect(("127.0.0.1", port)).ok()?;
     stream.set_read_timeout(Some(PATIENCE)).ok()?;

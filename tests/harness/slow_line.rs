@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 
 use crate::ports::Port;
 
-/// A proxy to one port of 127.0.0.1.
+/// A proxy to one port on 127.0.0.1.
 #[derive(Debug)]
 pub struct SlowLine {
     port: Port,
@@ -29,21 +29,21 @@ impl SlowLine {
                 if is_over.load(Ordering::Acquire) {
                     break;
                 }
-                // Either side may break off at any time.
+                // Either side may close its connection at any time.
                 drop(carry(stream.unwrap(), server, delay));
             }
         });
         Self { port, over, thread: Some(thread) }
     }
 
-    /// Where it begins.
+    /// The port at which it listens.
     pub fn port(&self) -> u16 {
         self.port.number
     }
 }
 
 impl Drop for SlowLine {
-    /// Takes no connection any more. Those that it carries end with either of their ends.
+    /// Accepts no more connections. Existing ones end when either of their ends does.
     fn drop(&mut self) {
         self.over.store(true, Ordering::Release);
         TcpStream::connect(("127.0.0.1", self.port.number)).ok();
@@ -60,7 +60,7 @@ fn carry(near: TcpStream, server: u16, delay: Duration) -> io::Result<()> {
     Ok(())
 }
 
-/// What one direction carries: bytes and when they are due; nothing more means the end.
+/// One direction of a connection: bytes, and when they are due. No bytes mean the end.
 type Due = (Instant, Vec<u8>);
 
 fn pass_on(from: TcpStream, to: TcpStream, delay: Duration) {

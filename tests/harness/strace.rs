@@ -1,4 +1,4 @@
-//! strace: makes system calls fail on purpose, and records those that a process made.
+//! Runs strace: makes system calls fail on purpose, and records the calls of a process.
 
 use rustix::process::Signal;
 use std::collections::BTreeMap;
@@ -13,36 +13,37 @@ use crate::machine::Machine;
 use crate::process::{program, signal};
 use crate::wait::until;
 
-/// Kinds of system calls, each with the first and the last of them: they are counted from 1 in each process.
+/// Each kind of system call with its first and last number. Calls of a kind are counted from 1 in each
+/// process.
 pub type Calls = BTreeMap<String, RangeInclusive<u32>>;
 
-/// So much of each text is recorded: the head of a line that is logged.
+/// Number of characters of each text that are recorded: enough for the beginning of a log line.
 const TEXT_MAX: &str = "200";
 
 /// A system call that fails.
 #[derive(Clone, Debug)]
 pub struct Injection {
-    /// Which kind, such as `openat`.
+    /// The kind of call, such as `openat`.
     pub call: String,
     /// The injection in strace's syntax, such as `error=EIO` or `delay_enter=1000`.
     pub fault: String,
-    /// Which of them: `7`, or from there on: `7+`.
+    /// Which calls of that kind: `7` for one, `7+` for that and all later ones.
     pub when: String,
 }
 
 impl Injection {
-    /// Whether all calls of its kind fail from then on.
+    /// Whether all later calls of its kind fail, too.
     pub fn is_for_good(&self) -> bool {
         self.when.ends_with('+')
     }
 }
 
-/// A directory for what strace writes.
+/// A directory for the records of strace.
 #[derive(Debug)]
 pub struct Trace(TempDir);
 
 impl Trace {
-    /// Anybody may write into it.
+    /// A directory into which anybody may write.
     #[expect(clippy::new_without_default, reason = "it makes a directory")]
     pub fn new() -> Self {
         let dir = tempfile::Builder::new().prefix("kbmfa-strace-").tempdir().unwrap();
@@ -50,7 +51,7 @@ impl Trace {
         Self(dir)
     }
 
-    /// strace itself, to be put before a program.
+    /// The words of strace's command line. The program follows them.
     pub fn strace(&self, injection: Option<&Injection>) -> Vec<String> {
         let stem = self.0.path().join("trace").display().to_string();
         let mut words = vec!["strace".to_owned(), "-qq".into(), "-ff".into(), "-o".into(), stem];
@@ -62,10 +63,10 @@ impl Trace {
         words
     }
 
-    /// strace over a machine's sshd and all that it starts, until that is dropped.
+    /// Attaches strace to a machine's sshd and everything that it starts, until the result is dropped.
     pub fn attach(&self, machine: &Machine, injection: Option<&Injection>) -> Attached {
         let mut words = self.strace(injection);
-        // Only for what it starts itself.
+        // This option works only for programs that strace starts itself.
         words.retain(|word| word != "--seccomp-bpf");
         let mut strace = program(&words[0]);
         let attached =
@@ -83,20 +84,20 @@ impl Trace {
         entries.filter_map(|entry| fs::read_to_string(entry.path()).ok()).collect()
     }
 
-    /// The record of the process that opened a file.
+    /// The record of the process that opened this file.
     pub fn record_with(&self, file: &str) -> Option<String> {
         let opens = format!("{file}\"");
         self.records().into_iter().find(|record| record.contains(&opens))
     }
 
-    /// Whether the injection took place in the process that opened a file.
+    /// Whether the injection happened in the process that opened this file.
     pub fn injected_into(&self, file: &str) -> bool {
         let marks = ["(INJECTED)", "(DELAYED)"];
         self.record_with(file).is_some_and(|record| marks.iter().any(|mark| record.contains(mark)))
     }
 }
 
-/// strace, until it is dropped; then what it held goes on.
+/// An attached strace. When it is dropped, the processes continue without it.
 #[derive(Debug)]
 pub struct Attached(Child);
 
@@ -113,7 +114,8 @@ impl fmt::Display for Injection {
     }
 }
 
-/// The calls of one process from opening a file up to the first that mentions one of `ends`, as strace recorded them.
+/// The calls of one process from opening `file` up to the first call that mentions one of `ends`, as strace
+/// recorded them.
 pub fn calls_between(record: &str, file: &str, ends: &[&str]) -> Calls {
     let opens = format!("{file}\"");
     let (mut counts, mut calls) = (BTreeMap::<&str, u32>::new(), Calls::new());

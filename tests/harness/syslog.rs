@@ -1,4 +1,4 @@
-//! The syslog of one machine: a datagram socket that keeps all lines of its programs.
+//! The syslog of one machine: a datagram socket that collects all lines of its programs.
 
 use std::os::unix::net::UnixDatagram;
 use std::path::{Path, PathBuf};
@@ -21,7 +21,7 @@ pub mod severity {
     pub const INFO: u32 = 6;
 }
 
-/// One line as a program sent it.
+/// One line, as a program sent it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Line {
     /// The facility, such as [`AUTHPRIV`].
@@ -41,7 +41,7 @@ pub struct Syslog {
 }
 
 impl Syslog {
-    /// Listens at `path`, which is to be mounted as the machine's `/dev/log`.
+    /// Listens at `path`, which is mounted as the machine's `/dev/log`.
     pub fn listen(path: &Path) -> Self {
         let socket = UnixDatagram::bind(path).unwrap();
         crate::files::set_mode(path, 0o666);
@@ -58,7 +58,7 @@ impl Syslog {
         Self { path: path.to_owned(), lines, thread: Some(thread) }
     }
 
-    /// Everything so far.
+    /// All lines so far.
     pub fn lines(&self) -> Vec<Line> {
         self.lines.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
@@ -86,7 +86,7 @@ impl Drop for Syslog {
     }
 }
 
-/// `<86>Nov 21 21:00:00 sshd[7]: text`; the time has a fixed length.
+/// Parses `<86>Nov 21 21:00:00 sshd[7]: text`. The time has a fixed length.
 fn parse(datagram: &str) -> Line {
     let (priority, rest) = datagram.trim_start_matches('<').split_once('>').unwrap_or(("0", datagram));
     let priority: u32 = priority.parse().unwrap_or_default();

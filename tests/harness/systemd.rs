@@ -1,4 +1,4 @@
-//! systemd's end of `Type=notify`: the socket on which a service reports its state.
+//! systemd's side of `Type=notify`: the socket to which a service reports its state.
 
 use std::os::unix::net::UnixDatagram;
 use std::path::Path;
@@ -17,11 +17,11 @@ pub struct Systemd {
 }
 
 impl Systemd {
-    /// Listens to a server, from its next start on, and is its watchdog with this period.
+    /// Receives the reports of a server from its next start on, and sets its watchdog period.
     pub fn over(server: &Server, dir: &Path, watchdog_ms: u32) -> Self {
         let path = dir.join("notify.sock");
         let socket = UnixDatagram::bind(&path).unwrap();
-        // The server may have an account of its own.
+        // The server may run as another account.
         set_mode(&path, 0o666);
         socket.set_nonblocking(true).unwrap();
         server.set_variable("NOTIFY_SOCKET", path.to_str().unwrap());
@@ -29,14 +29,14 @@ impl Systemd {
         Self { socket }
     }
 
-    /// What was reported since this was last asked.
+    /// The reports since the last call.
     pub fn reports(&self) -> Vec<String> {
         let mut bytes = [0; REPORT_BYTES_MAX];
         let next = || self.socket.recv(&mut bytes).ok().map(|length| bytes[..length].to_vec());
         std::iter::from_fn(next).map(|bytes| String::from_utf8(bytes).unwrap()).collect()
     }
 
-    /// Waits for a report with this in it, and returns it.
+    /// Waits for a report that contains this, and returns it.
     pub fn wait_for(&self, what: &str) -> String {
         until(&format!("a report of {what:?}"), || {
             self.reports().into_iter().find(|report| report.contains(what))

@@ -1,4 +1,4 @@
-//! A terminal of 80 columns in which a program runs, with functions to read and type.
+//! A terminal of 80 columns in which a program runs. Tests read it and type into it.
 
 use rustix::fs::{Mode, OFlags, open};
 use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};
@@ -14,7 +14,7 @@ use crate::wait::until;
 /// Columns of the terminal.
 pub const COLUMNS: u16 = 80;
 
-/// A program at a terminal. It is killed when this is dropped.
+/// A program in a terminal. It is killed when this is dropped.
 #[derive(Debug)]
 pub struct Terminal {
     child: Child,
@@ -36,14 +36,14 @@ impl Terminal {
         command.stdin(slave.try_clone().unwrap()).stdout(slave.try_clone().unwrap());
         command.stderr(Stdio::from(slave)).env("TERM", "xterm");
         let child = command.spawn().unwrap();
-        // The command holds the other end open, too.
+        // The command holds the other end open, too, so it is dropped.
         drop(command);
         let keyboard = File::from(master);
         let screen: Arc<Mutex<String>> = Arc::default();
         let (mut master, shown) = (keyboard.try_clone().unwrap(), Arc::clone(&screen));
         let reader = thread::spawn(move || {
             let mut bytes = [0; 4096];
-            // The end of a terminal is an error.
+            // The end of a terminal is reported as an error.
             while let Ok(count @ 1..) = master.read(&mut bytes) {
                 shown.lock().unwrap().push_str(&String::from_utf8_lossy(&bytes[..count]));
             }
@@ -51,12 +51,12 @@ impl Terminal {
         Self { child, keyboard, screen, reader: Some(reader) }
     }
 
-    /// All that was printed so far, colours included.
+    /// All output so far, including colours.
     pub fn screen(&self) -> String {
         self.screen.lock().unwrap().clone()
     }
 
-    /// Waits until this was printed.
+    /// Waits until this text was printed.
     pub fn until(&self, text: &str) {
         until(&format!("{text:?} on the terminal"), || self.screen().contains(text).then_some(()));
     }
@@ -66,10 +66,10 @@ impl Terminal {
         self.keyboard.write_all(format!("{line}\n").as_bytes()).unwrap();
     }
 
-    /// Waits until the program ends; returns its exit code and all that it printed.
+    /// Waits until the program ends. Returns its exit code and all of its output.
     pub fn end(mut self) -> (Option<i32>, String) {
         let status = until("the program at the terminal to end", || self.child.try_wait().unwrap());
-        // Nobody holds the other end any more, so that it has read everything.
+        // Nothing holds the other end now, so the thread reads everything and ends.
         self.reader.take().unwrap().join().unwrap();
         (status.code(), self.screen())
     }

@@ -1,6 +1,6 @@
-//! Makes transcripts comparable: replaces whatever differs between runs by a name in angle brackets.
+//! Makes transcripts comparable: replaces everything that differs between runs by a name in angle brackets.
 
-/// Replaces ports, seconds that are left (`up to 59 s`), login ids, fingerprints and temporary paths.
+/// Replaces ports, remaining seconds (`up to 59 s`), login ids, fingerprints and temporary paths.
 pub fn normalised(text: &str) -> String {
     let mut lines = String::new();
     for line in text.replace('\r', "").lines() {
@@ -12,7 +12,7 @@ pub fn normalised(text: &str) -> String {
     lines
 }
 
-/// The same for a chat: the ids of logins and asks, heads of the audit log, times and seconds.
+/// Replaces, in a chat, the ids of logins and asks, heads of the audit log, times and seconds.
 pub fn of_chat(text: &str) -> String {
     let line = |line: &str| {
         line.split(' ').scan("", |before, word| Some(chat_word(before, word))).collect::<Vec<_>>()
@@ -51,7 +51,7 @@ fn word_of<'a>(before: &mut &'a str, word: &'a str) -> String {
     stands_for.map_or_else(|| word.to_owned(), |name| word.replace(bare, name))
 }
 
-/// 8 digits at least: people are shown the first ones.
+/// True for at least 8 hexadecimal digits: people see the first 8 digits of an id.
 fn is_login_id(word: &str) -> bool {
     let hex = |digit: char| digit.is_ascii_digit() || ('a'..='f').contains(&digit);
     (8..=32).contains(&word.len()) && word.chars().all(hex)

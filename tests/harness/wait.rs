@@ -1,4 +1,4 @@
-//! The one place that waits: for a condition, until a deadline.
+//! The one place that waits in tests: for a condition, until a deadline.
 
 use std::thread;
 use std::time::{Duration, Instant};
@@ -9,12 +9,12 @@ pub const PATIENCE: Duration = Duration::from_secs(30);
 /// Interval at which the condition is checked.
 const TICK: Duration = Duration::from_millis(10);
 
-/// Waits until `probe` finds something; panics with `what` when that takes longer than [`PATIENCE`].
+/// Waits until `probe` returns something. Panics with `what` if that takes longer than [`PATIENCE`].
 pub fn until<T>(what: &str, probe: impl FnMut() -> Option<T>) -> T {
     until_within(PATIENCE, probe).unwrap_or_else(|| panic!("waited {PATIENCE:?} in vain for {what}"))
 }
 
-/// Waits until `probe` finds something, or until `limit` has passed.
+/// Waits until `probe` returns something, or `limit` has passed.
 pub fn until_within<T>(limit: Duration, mut probe: impl FnMut() -> Option<T>) -> Option<T> {
     let end = Instant::now() + limit;
     loop {
@@ -26,12 +26,12 @@ pub fn until_within<T>(limit: Duration, mut probe: impl FnMut() -> Option<T>) ->
     }
 }
 
-/// Waits, for tests of a lasting outage: here the time itself is the event.
+/// Lets this time pass, for tests of a lasting outage, in which the time itself is the event.
 pub fn pass(time: Duration) {
     until_within(time, || None::<()>);
 }
 
-/// Measures how long something takes.
+/// Measures how long `work` takes.
 pub fn timed<T>(work: impl FnOnce() -> T) -> (T, Duration) {
     let begun = Instant::now();
     let done = work();

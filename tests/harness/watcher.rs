@@ -9,7 +9,7 @@ use crate::files::put;
 use crate::machine::Machine;
 use crate::process::{brief, run};
 
-/// Path in a machine of the library with which sshd runs without its sandbox.
+/// Path of the library in a machine that lets sshd run without its sandbox.
 const NO_SANDBOX: &str = "usr/lib/no_sandbox.so";
 
 /// valgrind's suppressions.
@@ -21,14 +21,14 @@ const REPORTS: &str = "/tmp";
 /// The memory checker.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Watcher {
-    /// Any build of the module.
+    /// valgrind, with any build of the module.
     Valgrind,
-    /// The build for it, with injectable faults.
+    /// AddressSanitizer, with a build of the module for it that can inject faults.
     AddressSanitizer,
 }
 
 impl Watcher {
-    /// Puts what it needs among a machine's files.
+    /// Adds the files that it needs to a machine's.
     pub(crate) fn seed(seed: &Path) {
         put(&seed.join(SUPPRESSIONS.0), 0o644, SUPPRESSIONS.1);
         let (source, library) =
@@ -36,8 +36,8 @@ impl Watcher {
         run(brief("gcc").args(["-shared", "-fPIC", "-Wall", "-Werror", "-o"]).arg(library).arg(source));
     }
 
-    /// The command prefix of sshd. The person's shell is not watched. Without symbol names valgrind does not
-    /// know what it is to pass over, and is not asked about uninitialised memory.
+    /// The words before sshd's command line. The person's shell is not watched. If the module has no symbol
+    /// names, valgrind cannot know which reports to suppress, and does not check for uninitialised memory.
     pub(crate) fn command(self, module_has_names: bool) -> String {
         match self {
             Self::Valgrind => format!(
@@ -57,7 +57,7 @@ impl Watcher {
 }
 
 impl Machine {
-    /// The reports about the module, one text for each fault.
+    /// The reports about the module, one text for each.
     pub fn reports_of_module(&self) -> Vec<String> {
         let entries = fs::read_dir(self.path(REPORTS)).unwrap().flatten();
         let files = entries.filter(|entry| entry.file_name().to_string_lossy().starts_with("report."));
@@ -67,7 +67,8 @@ impl Machine {
     }
 }
 
-/// Both leave a line between their reports; valgrind begins each line with `==pid== `.
+/// Splits the output into reports. Both checkers print an empty line between reports; valgrind begins each
+/// line with `==pid== `.
 fn split(text: &str) -> Vec<String> {
     let bare = |line: &str| {
         line.strip_prefix("==").and_then(|rest| rest.split_once("== ")).map(|(_, rest)| rest.to_owned())

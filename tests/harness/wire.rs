@@ -1,4 +1,4 @@
-//! A client that sends given bytes over TLS that trusts the server's CA.
+//! A client that sends given bytes over TLS, and trusts the server's CA.
 
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, ServerName};
@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use crate::server::Server;
 
-/// No answer may take longer.
+/// Longest time for an answer.
 const PATIENCE: Duration = Duration::from_secs(30);
 
 /// Sends `request` and returns all that comes back until the server closes.
@@ -18,7 +18,7 @@ pub fn send(server: &Server, request: &str) -> String {
     Client::of(server).send(request)
 }
 
-/// A client that a thread of its own can have.
+/// A client that can be moved to another thread.
 #[derive(Clone, Debug)]
 pub struct Client {
     tls: Arc<ClientConfig>,
@@ -37,27 +37,27 @@ impl Client {
     }
 }
 
-/// The same to a port that leads to a server with this trust, and may fail.
+/// Sends `request` to a port that leads to a server with this TLS configuration. It may fail.
 ///
 /// # Errors
-/// The error of the connection before the request was sent.
+/// The connection failed before the request was sent.
 pub fn try_send(tls: &Arc<ClientConfig>, port: u16, request: &str) -> io::Result<String> {
     let mut tls = connect(tls, port)?;
     tls.write_all(request.as_bytes())?;
     let mut answer = Vec::new();
-    // A server may close without close_notify; the data before it counts.
+    // A server may close without close_notify. What it sent before counts.
     let _ = tls.read_to_end(&mut answer);
     Ok(String::from_utf8_lossy(&answer).into_owned())
 }
 
-/// A connection on which nothing has been sent: TLS begins with the first byte.
+/// A connection on which nothing was sent yet. TLS begins with the first byte.
 pub fn connect(tls: &Arc<ClientConfig>, port: u16) -> io::Result<StreamOwned<ClientConnection, TcpStream>> {
     let stream = TcpStream::connect(("127.0.0.1", port))?;
     stream.set_read_timeout(Some(PATIENCE))?;
     Ok(StreamOwned::new(ClientConnection::new(Arc::clone(tls), name()).unwrap(), stream))
 }
 
-/// TLS that trusts this server's CA.
+/// A TLS configuration that trusts this server's CA.
 pub fn tls(server: &Server) -> Arc<ClientConfig> {
     let mut roots = RootCertStore::empty();
     for certificate in CertificateDer::pem_file_iter(server.state_dir.join("ca/signs/ca.pem")).unwrap() {
@@ -69,12 +69,12 @@ pub fn tls(server: &Server) -> Arc<ClientConfig> {
     Arc::new(config.unwrap().with_root_certificates(roots).with_no_client_auth())
 }
 
-/// The name that every server of the tests has.
+/// The name of every server in the tests.
 pub fn name() -> ServerName<'static> {
     ServerName::try_from("localhost").unwrap()
 }
 
-/// Sends bytes without any TLS and returns what comes back.
+/// Sends bytes without TLS, and returns the answer.
 pub fn send_plainly(port: u16, bytes: &[u8]) -> Vec<u8> {
     let mut stream = TcpStream::connect(("127.0.0.1", port)).unwrap();
     stream.set_read_timeout(Some(PATIENCE)).unwrap();

@@ -1,4 +1,4 @@
-//! A server and the machines that a test makes beside it.
+//! A server, and the machines that a test creates for it.
 
 use std::cell::Cell;
 use std::path::Path;
@@ -12,17 +12,17 @@ use crate::files::set_mode;
 use crate::ports::Port;
 use crate::server::Server;
 
-/// A running server of its own, with an admin at its console.
+/// A running server, and the operator at its console.
 #[derive(Debug)]
 pub struct World {
     /// The server.
     pub server: Server,
-    /// Who answers.
+    /// The operator, who answers logins.
     pub admin: Admin,
     machines: Cell<u32>,
-    /// Outlives the server, which writes into it.
+    /// The directory in which the server writes. It exists longer than the server.
     dir: TempDir,
-    /// Stays reserved while the server is down.
+    /// Reserved even while the server is down.
     _port: Port,
 }
 
@@ -54,7 +54,7 @@ impl World {
         (world, clock)
     }
 
-    /// A server that is set up, for this owner, and does not run yet.
+    /// A server that is set up for this owner, and does not run yet.
     pub fn down(owner: Option<&str>) -> Self {
         built::assert_root();
         let dir = tempfile::Builder::new().prefix("kbmfa-world-").tempdir().unwrap();
@@ -65,7 +65,7 @@ impl World {
         Self { server, admin, machines: Cell::default(), dir, _port: port }
     }
 
-    /// A directory for what a story needs beside the server, gone with it.
+    /// A directory for other files of the test. It is removed with the world.
     pub fn dir(&self) -> &Path {
         self.dir.path()
     }

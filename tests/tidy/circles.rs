@@ -1,4 +1,5 @@
-//! Files of a crate use each other in one direction: following `use` from a file never leads back to it.
+//! Checks that the files of a crate use each other in one direction: following `use` from a file never leads
+//! back to it.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -12,7 +13,7 @@ fn module(file: &str) -> Vec<String> {
     path.split('/').filter(|part| !["lib", "main"].contains(part)).map(str::to_owned).collect()
 }
 
-/// Every path that `use` lines begin with `crate`, `self` or `super`, with the braces taken apart.
+/// Every path in `use` lines that begins with `crate`, `self` or `super`, with braces expanded.
 fn used(text: &str) -> Vec<String> {
     let begins = ["use crate::", "use self::", "use super::"];
     let statements = text.split(";\n").filter_map(|code| {
@@ -46,7 +47,7 @@ fn take_apart(before: &str, path: &str) -> Vec<String> {
         .collect()
 }
 
-/// The module in which a path leads from `base`, or in the module that has what it names.
+/// The module to which a path leads from `base`; if it names an item, the module that has the item.
 fn target<'m>(base: &[String], path: &str, modules: &'m BTreeSet<Vec<String>>) -> Option<&'m Vec<String>> {
     let mut at = base.to_vec();
     for part in path.split("::") {
@@ -77,7 +78,7 @@ fn arrows(name: &str) -> Arrows {
     sources.iter().map(of).collect()
 }
 
-/// A way from `from` back to it.
+/// A path of `use`s from `from` back to it, if there is one.
 fn circle(arrows: &Arrows, from: &Vec<String>) -> Option<Vec<String>> {
     let mut came: BTreeMap<&Vec<String>, &Vec<String>> = BTreeMap::new();
     let mut todo = vec![from];

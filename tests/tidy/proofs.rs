@@ -8,10 +8,10 @@ use crate::{none, root};
 
 const PAGE: &str = "docs/threat-model.md";
 
-/// A test that runs on tokio's own clock.
+/// The attribute of a test that runs on tokio's own clock.
 const PAUSED: &str = "#[tokio::test(start_paused = true)]";
 
-/// Where the tests of a crate are.
+/// The crates with unit tests, and their directories.
 const CRATES: [(&str, &str); 4] = [
     ("kbmfa_host", "kbmfa-host/src"),
     ("pam_kbmfa", "pam_kbmfa/src"),
@@ -19,8 +19,8 @@ const CRATES: [(&str, &str); 4] = [
     ("kbmfa_server", "kbmfa-server/src"),
 ];
 
-/// The files in which the test `module::..::name` may stand: a unit test's begins with its crate, any other is one of
-/// `tests/e2e`.
+/// The files in which the test `module::..::name` may be. The name of a unit test begins with its crate; all
+/// other tests are in `tests/e2e`.
 fn places(modules: &[&str]) -> Vec<PathBuf> {
     let [first, rest @ ..] = modules else { return vec![] };
     let of_crate = CRATES.iter().find(|(name, _)| name == first);
@@ -41,19 +41,19 @@ fn stands(test: &str) -> bool {
     })
 }
 
-/// The tests that the macro `stories!` makes.
+/// The tests that the macro `stories!` generates.
 fn stories() -> Vec<String> {
     let text = fs::read_to_string(root().join("tests/e2e/story.rs")).unwrap();
     let body = text.split("macro_rules! stories").nth(1).unwrap().split("\n}\n").next().unwrap();
     body.split("tell!(").skip(1).filter_map(|test| Some(test.split_once(',')?.0.to_owned())).collect()
 }
 
-/// Whether a function that begins like this has this name.
+/// Whether the function that begins with this text has this name.
 fn called(function: &str, name: &str) -> bool {
     function.strip_prefix(name).is_some_and(|rest| rest.starts_with('('))
 }
 
-/// The rows of all tables, without their heads, each as its cells.
+/// The rows of all tables on a page, without their headings, each as its cells.
 fn rows(page: &str) -> Vec<Vec<&str>> {
     let mut rows = Vec::new();
     let mut in_body = false;
