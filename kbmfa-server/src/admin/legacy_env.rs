@@ -10,12 +10,11 @@ use kbmfa_proto::file_rules::{self, Distrust, Readers};
 use log::LevelFilter;
 use nix::fcntl::OFlag;
 use nix::unistd::Uid;
-use std::env::{self, VarError};
+use std::env;
 use std::fs::{self, File};
 use std::io::{self, ErrorKind, Read};
 use std::os::unix::fs::OpenOptionsExt;
 use std::os::unix::process::CommandExt;
-use std::path::Path;
 use std::process::Command;
 
 use super::init::{self, Plan};
@@ -56,23 +55,19 @@ pub fn take(admin: &Admin) -> Result<(), Failure> {
     if !is_absent && !ignored.is_empty() {
         let config = config.display();
         log::warn!(
-            "{config} exists, so only it counts; remove these variables, which are ignored: \
-                    {ignored}"
+            "{config} exists, so only it counts; remove these variables, which are ignored: {ignored}"
         );
     }
     if is_absent && vars.get("KB_TYPE").is_some() {
         initialise(admin, &vars)?;
     }
-    if vars.hold_a_secret() { Err(start_over_without(&vars)) } else { Ok(()) }
+    if vars.hold_a_secret() { start_over_without(&vars) } else { Ok(()) }
 }
 
+/// Invalid bytes become the replacement character, which every check that matters refuses.
 #[expect(clippy::disallowed_methods, reason = "the old tool was configured by its environment alone")]
 fn variable(name: &str) -> Option<String> {
-    match env::var(name) {
-        // Invalid bytes become the replacement character, which every check that matters refuses.
-        Err(VarError::NotUnicode(value)) => Some(value.to_string_lossy().into_owned()),
-        value => value.ok(),
-    }
+    env::var_os(name).map(|value| value.to_string_lossy().into_owned())
 }
 
 /// Ignores a file that others could have created or changed, because it could name other approvers.
@@ -80,19 +75,20 @@ fn dotenv() -> Variables {
     let read = || {
         // So that opening a pipe does not block.
         let file = File::options().read(true).custom_flags(OFlag::O_NONBLOCK.bits()).open(DOTENV)?;
-        match file_rules::check(&file.metadata()?, Readers::All, Uid::effective().as_raw()) {
-            Ok(()) => {}
-            Err(Distrust::NotAFile) => return Err(io::Error::other(Distrust::NotAFile)),
-            Err(_) => return Err(io::Error::other(OTHERS_CAN_WRITE)),
-        }
+        let checked = file_rules::check(&file.metadata()?, Readers::All, Uid::effective().as_raw());
+        checked.map_err(|distrust| match distrust {
+            Distrust::NotAFile => io::Error::other(distrust),
+            _ => io::Error::other(OTHERS_CAN_WRITE),
+        })?;
         io::read_to_string(file.take(DOTENV_BYTES_MAX))
     };
-    match read() {
-        Ok(text) => return Variables::from_dotenv(&text),
-        Err(error) if error.kind() == ErrorKind::NotFound => {}
-        Err(error) => log::warn!("{DOTENV} in this directory is not read: {error}"),
-    }
-    Variables::default()
+    let text = read().unwrap_or_else(|error| {
+        if error.kind() != ErrorKind::NotFound {
+            log::warn!("{DOTENV} in this directory is not read: {error}");
+        }
+        String::new()
+    });
+    Variables::from_dotenv(&text)
 }
 
 fn initialise(admin: &Admin, vars: &Variables) -> Result<(), Failure> {
@@ -101,15 +97,13 @@ fn initialise(admin: &Admin, vars: &Variables) -> Result<(), Failure> {
         let error = File::open(path).err()?;
         Some(format!("{name}: cannot read {path}: {error}"))
     });
-    let (setup, mut faults) =
-        convert(vars).map_or_else(|faults| (None, faults), |setup| (Some(setup), Vec::new()));
+    let (setup, mut faults) = convert(vars, config::read_auth_token)
+        .map_or_else(|faults| (None, faults), |setup| (Some(setup), Vec::new()));
     faults.extend(unreadable);
-    let Some(mut setup) = setup.filter(|_| faults.is_empty()) else {
+    let Some(Setup { draft, secrets, token_left_out }) = setup.filter(|_| faults.is_empty()) else {
         let hint = "nothing was created; docs/operations.md has the table of the variables";
         return Err(Failure::new(faults.join("\n")).hint(hint));
     };
-    check_token_file(vars, &mut setup);
-    let Setup { draft, secrets, token_left_out } = setup;
     init::make(admin, &Plan { draft, secrets, owner: None })?;
     if let Some(why) = token_left_out {
         log::warn!(
@@ -121,35 +115,22 @@ fn initialise(admin: &Admin, vars: &Variables) -> Result<(), Failure> {
     Ok(())
 }
 
-/// Checks a token in the operator's own file as the server will do.
-fn check_token_file(vars: &Variables, setup: &mut Setup) {
-    let file = vars.get("AUTH_TOKEN_FILE").filter(|_| setup.token_left_out.is_none());
-    if let Some((file, Err(why))) = file.map(|file| (file, config::read_auth_token(Path::new(file)))) {
-        setup.leave_token_out(format!("{file}: {why}"));
-    }
-}
-
 /// Executes the same program with the same arguments, and an environment without the variables, because
 /// removing them would leave them in memory and in /proc/self/environ. Returns only if that fails. The log
 /// level is kept.
 #[expect(clippy::disallowed_methods, reason = "replaces this process, and starts no other")]
-fn start_over_without(vars: &Variables) -> Failure {
-    let program = match env::current_exe() {
-        Ok(program) => program,
-        Err(error) => return Failure::new(format!("cannot find the file of this program: {error}")),
-    };
+fn start_over_without(vars: &Variables) -> Result<(), Failure> {
+    let program = env::current_exe()
+        .map_err(|error| Failure::new(format!("cannot find the file of this program: {error}")))?;
     let mut args = env::args_os();
     let mut command = Command::new(&program);
-    if let Some(name) = args.next() {
-        command.arg0(name);
-    }
-    command.args(args).env(DONE, "1");
-    for row in &TABLE {
-        command.env_remove(row.name);
+    command.arg0(args.next().unwrap_or_else(|| program.clone().into())).args(args).env(DONE, "1");
+    for (name, ..) in &TABLE {
+        command.env_remove(name);
     }
     if let Some(level) = vars.get(LOG_LEVEL) {
         command.env(LOG_LEVEL, level);
     }
     let error = command.exec();
-    Failure::new(format!("cannot start {} again without its secrets: {error}", program.display()))
+    Err(Failure::new(format!("cannot start {} again without its secrets: {error}", program.display())))
 }

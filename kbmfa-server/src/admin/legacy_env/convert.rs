@@ -1,14 +1,14 @@
 //! Converts the variables, by the table, to the set-up that `init` does, or to a list of all faults in them.
 //! Pure.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use toml::Value;
 
-use super::table::{BOT, Row, TABLE, TOKEN_FILE, TOKEN_FROM, USER};
+use super::table::{BOT, ONLY_FOR, Row, SECRETS, STATE, TABLE, TOKEN_FROM, USER};
 use super::variables::Variables;
 use crate::admin::init::draft::Draft;
 use crate::config;
-use crate::secret::Secret;
+use crate::secret::{Secret, SecretHash};
 
 /// The set-up that the variables describe.
 #[derive(Debug)]
@@ -16,71 +16,76 @@ pub(super) struct Setup {
     pub(super) draft: Draft,
     /// Secrets from variables, and the files for them.
     pub(super) secrets: Vec<(PathBuf, Secret)>,
-    /// Why the `AUTH_TOKEN` is ignored, if it is.
+    /// Why the `AUTH_TOKEN` is ignored, if it is. A weak token does not keep the server from starting.
     pub(super) token_left_out: Option<String>,
 }
 
-/// Converts all variables.
+const NO_RANGES: &str = "anybody who has it can claim to be any machine, so it is accepted only from ranges \
+                         that you name, and KBMFA_AUTH_TOKEN_FROM names none";
+
+/// Converts all variables. `read_token` reads the token in the operator's own file, as the server will do.
 ///
 /// # Errors
 /// Every fault, each beginning with the name of its variable.
-pub(super) fn convert(vars: &Variables) -> Result<Setup, Vec<String>> {
+pub(super) fn convert(
+    vars: &Variables,
+    read_token: impl FnOnce(&Path) -> Result<SecretHash, String>,
+) -> Result<Setup, Vec<String>> {
     let mut setup = Setup { draft: Draft::new(), secrets: Vec::new(), token_left_out: None };
     setup.draft.set(("relay", "kind"), "keybase");
-    let is_for_this_type = |row: &&Row| row.only_for.is_none_or(|kind| vars.get("KB_TYPE") == Some(kind));
-    let added = TABLE.iter().filter(is_for_this_type).map(|row| (row.name, setup.add(row, vars)));
-    let mut faults: Vec<_> =
-        added.filter_map(|(name, added)| Some(format!("{name}: {}", added.err()?))).collect();
+    let mut faults = Vec::new();
+    for row in &TABLE {
+        if let Err(why) = setup.add(row, vars) {
+            faults.push(format!("{}: {why}", row.0));
+        }
+    }
     let user = setup.draft.get(USER);
     if user.is_some() && user == setup.draft.get(BOT) {
         faults.push("KB_USER: the bot would approve its own asks; name somebody else".to_owned());
     }
     let ranges = setup.draft.get(TOKEN_FROM).and_then(Value::as_array);
     let has_ranges = ranges.is_some_and(|ranges| !ranges.is_empty());
-    if vars.get("AUTH_TOKEN").or(vars.get("AUTH_TOKEN_FILE")).is_none() {
-        if has_ranges {
+    let why_not = match (vars.get("AUTH_TOKEN"), vars.get("AUTH_TOKEN_FILE")) {
+        (None, None) if has_ranges => {
             faults.push("KBMFA_AUTH_TOKEN_FROM: it goes with AUTH_TOKEN or AUTH_TOKEN_FILE".to_owned());
+            None
         }
+        (None, None) => None,
+        _ if !has_ranges => Some(NO_RANGES.to_owned()),
+        (Some(token), _) => config::auth_token_hash(token).err(),
+        (None, Some(file)) => read_token(Path::new(file)).err().map(|why| format!("{file}: {why}")),
+    };
+    if why_not.is_some() || !has_ranges {
         setup.draft.remove_auth_token();
-    } else if !has_ranges {
-        setup.leave_token_out(NO_RANGES.to_owned());
-    } else if let Some(Err(why)) = vars.get("AUTH_TOKEN").map(config::auth_token_hash) {
-        setup.leave_token_out(why);
+        setup.secrets.retain(|(path, _)| !path.ends_with("auth_token"));
     }
+    setup.token_left_out = why_not;
     if faults.is_empty() { Ok(setup) } else { Err(faults) }
 }
 
-const NO_RANGES: &str = "anybody who has it can claim to be any machine, so it is accepted only from ranges \
-                         that you name, and KBMFA_AUTH_TOKEN_FROM names none";
-
 impl Setup {
-    fn add(&mut self, row: &Row, vars: &Variables) -> Result<(), String> {
-        let twin = format!("{}_FILE", row.name);
+    fn add(&mut self, (name, key, convert, absent): &Row, vars: &Variables) -> Result<(), String> {
+        if ONLY_FOR.iter().any(|(of, kind)| of == name && vars.get("KB_TYPE") != Some(kind)) {
+            return Ok(());
+        }
+        let twin = format!("{name}_FILE");
         let has_twin = vars.get(&twin).is_some();
-        let text = match (vars.get(row.name), row.absent) {
+        let text = match (vars.get(name), *absent) {
             (Some(_), _) if has_twin => return Err(format!("{twin} is set too; keep one of them")),
             (Some(text), _) => text,
             (None, Err(missing)) if !has_twin => return Err(missing.to_owned()),
             (None, Err(_) | Ok("")) => return Ok(()),
             (None, Ok(default)) => default,
         };
-        let mut value = (row.convert)(text)?;
-        if let Some(name) = row.file {
-            let state_dir = self.draft.get(("server", "state_dir")).and_then(Value::as_str);
-            let file = format!("{}/{name}", state_dir.unwrap_or_default());
-            self.secrets.push((file.clone().into(), Secret::new(format!("{text}\n"))));
-            value = file.into();
+        let mut value = convert(text)?;
+        if let Some((_, file)) = SECRETS.iter().find(|(of, _)| of == name) {
+            let dir = self.draft.get(STATE).and_then(Value::as_str).unwrap_or_default();
+            let path = format!("{dir}/{file}");
+            self.secrets.push((path.clone().into(), Secret::new(format!("{text}\n"))));
+            value = path.into();
         }
-        self.draft.set(row.key, value);
+        self.draft.set(*key, value);
         Ok(())
-    }
-
-    /// Ignores the token, with this reason. A weak token must not keep the server from starting.
-    pub(super) fn leave_token_out(&mut self, why: String) {
-        let file = self.draft.get(TOKEN_FILE).and_then(Value::as_str).map(PathBuf::from);
-        self.secrets.retain(|(path, _)| Some(path) != file.as_ref());
-        self.draft.remove_auth_token();
-        self.token_left_out = Some(why);
     }
 }
 
@@ -92,56 +97,64 @@ mod tests {
     const BOT: &str =
         "KEYBASE_USERNAME=sshbot\nKEYBASE_PAPERKEY=one two three\nKBMFA_NAMES=kbmfa.example, 192.0.2.1\n";
     const TOKEN: &str = "AUTH_TOKEN=0123456789abcdef\nKBMFA_AUTH_TOKEN_FROM=10.0.0.0/8,192.0.2.7\n";
+    const FILES: &str = "KEYBASE_USERNAME=sshbot\nKEYBASE_PAPERKEY_FILE=/run/paperkey\nKBMFA_NAMES=kbmfa.example\n\
+                         AUTH_TOKEN_FILE=/run/token\nKBMFA_AUTH_TOKEN_FROM=10.0.0.0/8\n";
 
+    /// The files that the variables name are not there. Only `/run/token` has a token.
     fn from(parts: &[&str]) -> Result<Setup, String> {
-        convert(&Variables::from_dotenv(&parts.concat())).map_err(|faults| faults.join("\n"))
+        let read = |path: &Path| match path.to_str() {
+            Some("/run/token") => Ok(SecretHash::of("0123456789abcdef")),
+            _ => Err("everybody can read it".to_owned()),
+        };
+        convert(&Variables::from_dotenv(&parts.concat()), read).map_err(|faults| faults.join("\n"))
     }
 
     #[test]
     fn each_key_of_the_table_has_its_place_in_the_file() {
-        for row in &TABLE {
+        for (name, key, ..) in &TABLE {
             let mut draft = Draft::new();
-            draft.set(row.key, "here");
-            let expected = format!("\n{} = \"here\"\n", row.key.1);
-            assert!(draft.toml().contains(&expected), "{}", row.name);
+            draft.set(*key, "here");
+            assert!(draft.toml().contains(&format!("\n{} = \"here\"\n", key.1)), "{name}");
         }
     }
 
     #[test]
     fn secrets_go_into_files_of_their_own_and_are_printed_nowhere() {
         let setup = from(&[TEAM, BOT, TOKEN]).unwrap();
-        let secrets = setup.secrets.iter();
-        let secrets: Vec<_> =
-            secrets.map(|(path, secret)| (path.to_str().unwrap(), secret.reveal())).collect();
+        let secrets = setup.secrets.iter().map(|(path, secret)| (path.to_str().unwrap(), secret.reveal()));
         let paperkey = ("/var/lib/kbmfa/paperkey", "one two three\n");
-        assert_eq!(secrets, [paperkey, ("/var/lib/kbmfa/auth_token", "0123456789abcdef\n")]);
+        let expected = [paperkey, ("/var/lib/kbmfa/auth_token", "0123456789abcdef\n")];
+        assert_eq!(secrets.collect::<Vec<_>>(), expected);
         assert_eq!(setup.token_left_out, None);
-        let (debug, text) = (format!("{setup:?}"), setup.draft.toml());
-        for secret in ["one two", "0123456789"] {
-            assert!(!debug.contains(secret) && !text.contains(secret), "{secret} in {debug} or {text}");
-        }
+        let printed = format!("{setup:?}{}", setup.draft.toml());
+        assert!(!printed.contains("one two") && !printed.contains("0123456789"), "{printed}");
+    }
+
+    #[test]
+    fn the_file_has_what_counts_for_the_type_and_files_of_the_operator_stay_where_they_are() {
         let token = "auth_token_file = \"/var/lib/kbmfa/auth_token\"\nauth_token_from = [\"10.0.0.0/8\", \"192.0.2.7/32\"]\n";
-        assert!(
-            text.contains(token) && text.ends_with("paperkey_file = \"/var/lib/kbmfa/paperkey\"\n"),
-            "{text}"
-        );
-    }
-
-    #[test]
-    fn a_private_chat_with_secrets_in_files_of_their_own() {
-        let files = "KB_TYPE=private\nKB_USER=alice\nKB_TEAM=!\nKEYBASE_USERNAME=sshbot\nKBMFA_NAMES=kbmfa.example\n\
-                     KEYBASE_PAPERKEY_FILE=/run/paperkey\nAUTH_TOKEN_FILE=/run/token\nKBMFA_AUTH_TOKEN_FROM=10.0.0.0/8";
-        let setup = from(&[files]).unwrap();
-        let (text, token) =
-            (setup.draft.toml(), "auth_token_file = \"/run/token\"\nauth_token_from = [\"10.0.0.0/8\"]\n");
-        let place = "type = \"private\"\nuser = \"alice\"\npaperkey_file = \"/run/paperkey\"\n";
-        assert!(text.ends_with(place) && text.contains(token) && setup.secrets.is_empty(), "{text}");
-    }
-
-    #[test]
-    fn the_channel_is_general_unless_it_is_named() {
-        let text = from(&["KB_TYPE=team\nKB_TEAM=acme\nKB_USER=!\n", BOT]).unwrap().draft.toml();
-        assert!(text.contains("team = \"acme\"\nchannel = \"general\"\npaperkey_file"), "{text}");
+        let place = "type = \"team\"\nteam = \"acme.ops\"\nchannel = \"ssh\"\n";
+        let own = "paperkey_file = \"/var/lib/kbmfa/paperkey\"\n";
+        let named = "auth_token_file = \"/run/token\"\nauth_token_from = [\"10.0.0.0/8\"]\n";
+        for (vars, secrets, token, end) in [
+            ([TEAM, BOT, TOKEN], 2, token, format!("{place}{own}")),
+            (
+                ["KB_TYPE=team\nKB_TEAM=acme\nKB_USER=!\n", BOT, ""],
+                1,
+                "",
+                format!("channel = \"general\"\n{own}"),
+            ),
+            (
+                ["KB_TYPE=private\nKB_USER=alice\nKB_TEAM=!\n", FILES, ""],
+                0,
+                named,
+                "type = \"private\"\nuser = \"alice\"\npaperkey_file = \"/run/paperkey\"\n".to_owned(),
+            ),
+        ] {
+            let setup = from(&vars).unwrap();
+            let text = setup.draft.toml();
+            assert!(text.contains(token) && text.ends_with(&end) && setup.secrets.len() == secrets, "{text}");
+        }
     }
 
     #[test]
@@ -185,7 +198,11 @@ mod tests {
     fn a_weak_token_is_ignored_and_the_rest_is_converted() {
         for (vars, expected) in [
             ("AUTH_TOKEN=0123456789abcdef", "KBMFA_AUTH_TOKEN_FROM names none"),
-            ("AUTH_TOKEN_FILE=/run/secrets/token", "KBMFA_AUTH_TOKEN_FROM names none"),
+            ("AUTH_TOKEN_FILE=/run/token", "KBMFA_AUTH_TOKEN_FROM names none"),
+            (
+                "AUTH_TOKEN_FILE=/run/open\nKBMFA_AUTH_TOKEN_FROM=10.0.0.0/8",
+                "/run/open: everybody can read it",
+            ),
             ("AUTH_TOKEN=0123456789abcde\nKBMFA_AUTH_TOKEN_FROM=10.0.0.0/8", "16 to 256 visible characters"),
             ("AUTH_TOKEN=0123456789 abcdef\nKBMFA_AUTH_TOKEN_FROM=10.0.0.0/8", "without a blank"),
         ] {

@@ -12,49 +12,46 @@ use crate::admin::init::draft::Key;
 use crate::admin::init::{LISTEN, STATE_DIR, STATUS_LISTEN};
 use crate::source::Range;
 
-/// The conversion of one variable.
-pub(super) struct Row {
-    pub(super) name: &'static str,
-    pub(super) key: Key,
-    /// Converts the variable's text to the key's value.
-    pub(super) convert: fn(&str) -> Result<Value, String>,
-    /// The default of an unset variable (empty for none), or the fault if it must be set.
-    pub(super) absent: Result<&'static str, &'static str>,
-    /// The variable counts only with this `KB_TYPE`. With another one it is ignored, as by the old tool.
-    pub(super) only_for: Option<&'static str>,
-    /// For a secret: the name of the file in the state directory to which the text is written. The key then
-    /// names that file.
-    pub(super) file: Option<&'static str>,
-}
+/// The conversion of one variable: its name, its key, a function from its text to the key's value, and the default if it
+/// is unset (empty for none), or the fault if it must be set.
+pub(super) type Row =
+    (&'static str, Key, fn(&str) -> Result<Value, String>, Result<&'static str, &'static str>);
 
 /// The old tool's variables (except [`LOG_LEVEL`]), `_FILE` variants of its secrets, and variables of our
 /// own.
 pub(super) const TABLE: [Row; 14] = [
-    row("KBMFA_NAMES", ("server", "names"), hosts, Err(NO_NAMES)),
-    row("KBMFA_LISTEN", ("server", "listen"), address, Ok(LISTEN)),
-    row("KBMFA_STATUS_LISTEN", ("server", "status_listen"), loopback, Ok(STATUS_LISTEN)),
-    row("KBMFA_STATE_DIR", ("server", "state_dir"), path, Ok(STATE_DIR)),
-    row("KB_TYPE", ("relay.keybase", "type"), kind, Err(NO_TYPE)),
-    row("KB_TEAM", ("relay.keybase", "team"), text::<TeamName>, Err(NO_TEAM)).only_for("team"),
-    row("KB_CHANNEL", ("relay.keybase", "channel"), text::<ChannelName>, Ok("general")).only_for("team"),
-    row("KB_USER", USER, text::<KeybaseName>, Err(NO_USER)).only_for("private"),
-    row("KEYBASE_USERNAME", BOT, text::<KeybaseName>, Err(NO_BOT)),
-    row("KEYBASE_PAPERKEY_FILE", PAPERKEY_FILE, path, Ok("")),
-    row("KEYBASE_PAPERKEY", PAPERKEY_FILE, words, Err(NO_PAPERKEY)).in_file("paperkey"),
-    row("KBMFA_AUTH_TOKEN_FROM", TOKEN_FROM, ranges, Ok("")),
-    row("AUTH_TOKEN_FILE", TOKEN_FILE, path, Ok("")),
+    ("KBMFA_NAMES", ("server", "names"), hosts, Err(NO_NAMES)),
+    ("KBMFA_LISTEN", ("server", "listen"), address, Ok(LISTEN)),
+    ("KBMFA_STATUS_LISTEN", ("server", "status_listen"), loopback, Ok(STATUS_LISTEN)),
+    ("KBMFA_STATE_DIR", STATE, path, Ok(STATE_DIR)),
+    ("KB_TYPE", ("relay.keybase", "type"), kind, Err(NO_TYPE)),
+    ("KB_TEAM", ("relay.keybase", "team"), text::<TeamName>, Err(NO_TEAM)),
+    ("KB_CHANNEL", ("relay.keybase", "channel"), text::<ChannelName>, Ok("general")),
+    ("KB_USER", USER, text::<KeybaseName>, Err(NO_USER)),
+    ("KEYBASE_USERNAME", BOT, text::<KeybaseName>, Err(NO_BOT)),
+    ("KEYBASE_PAPERKEY_FILE", ("relay.keybase", "paperkey_file"), path, Ok("")),
+    ("KEYBASE_PAPERKEY", ("relay.keybase", "paperkey_file"), words, Err(NO_PAPERKEY)),
+    ("KBMFA_AUTH_TOKEN_FROM", TOKEN_FROM, ranges, Ok("")),
+    ("AUTH_TOKEN_FILE", ("server", "auth_token_file"), path, Ok("")),
     // `convert` checks it together with its ranges. A bad token is ignored, and is no fault.
-    row("AUTH_TOKEN", TOKEN_FILE, text::<String>, Ok("")).in_file("auth_token"),
+    ("AUTH_TOKEN", ("server", "auth_token_file"), text::<String>, Ok("")),
 ];
+
+/// Variables that count only with this `KB_TYPE`. With another one they are ignored, as by the old tool.
+pub(super) const ONLY_FOR: [(&str, &str); 3] =
+    [("KB_TEAM", "team"), ("KB_CHANNEL", "team"), ("KB_USER", "private")];
+
+/// The secrets, and the file in the state directory to which each is written. Its key then names that file.
+pub(super) const SECRETS: [(&str, &str); 2] =
+    [("KEYBASE_PAPERKEY", "paperkey"), ("AUTH_TOKEN", "auth_token")];
 
 /// The log level; not part of the configuration.
 pub(super) const LOG_LEVEL: &str = "FLASK_ENV";
 
-pub(super) const BOT: Key = ("relay.keybase", "username");
-pub(super) const USER: Key = ("relay.keybase", "user");
-pub(super) const TOKEN_FILE: Key = ("server", "auth_token_file");
+pub(super) const STATE: Key = ("server", "state_dir");
 pub(super) const TOKEN_FROM: Key = ("server", "auth_token_from");
-const PAPERKEY_FILE: Key = ("relay.keybase", "paperkey_file");
+pub(super) const USER: Key = ("relay.keybase", "user");
+pub(super) const BOT: Key = ("relay.keybase", "username");
 
 const NO_NAMES: &str = "missing: name the DNS names or addresses at which machines reach this server, such \
                         as kbmfa.example,192.0.2.1";
@@ -65,35 +62,13 @@ const NO_BOT: &str = "missing: name the bot, a Keybase account that no approver 
 const NO_PAPERKEY: &str =
     "missing: the bot logs in with its paper key; set this, or better KEYBASE_PAPERKEY_FILE";
 
-const fn row(
-    name: &'static str,
-    key: Key,
-    convert: fn(&str) -> Result<Value, String>,
-    absent: Result<&'static str, &'static str>,
-) -> Row {
-    Row { name, key, convert, absent, only_for: None, file: None }
-}
-
-impl Row {
-    const fn only_for(self, kind: &'static str) -> Self {
-        Self { only_for: Some(kind), ..self }
-    }
-
-    const fn in_file(self, name: &'static str) -> Self {
-        Self { file: Some(name), ..self }
-    }
-}
-
 fn text<T: FromStr<Err: Display> + Display>(value: &str) -> Result<Value, String> {
-    let parsed: Result<T, _> = value.parse();
-    parsed.map(|parsed| parsed.to_string().into()).map_err(|error| error.to_string())
+    value.parse().map(|parsed: T| parsed.to_string().into()).map_err(|error| error.to_string())
 }
 
 fn hosts(value: &str) -> Result<Value, String> {
-    let names = list(value, |name| match ServerName::try_from(name) {
-        Ok(_) => Ok(name.into()),
-        Err(_) => Err(format!("{name:?} is not a DNS name or address such as kbmfa.example")),
-    })?;
+    let fault = |name: &str| format!("{name:?} is not a DNS name or address such as kbmfa.example");
+    let names = list(value, |name| only_if(ServerName::try_from(name).is_ok(), name, &fault(name)))?;
     if names == Value::Array(Vec::new()) { Err(NO_NAMES.to_owned()) } else { Ok(names) }
 }
 
@@ -112,12 +87,9 @@ fn address(value: &str) -> Result<Value, String> {
 }
 
 fn loopback(value: &str) -> Result<Value, String> {
-    match value.parse::<SocketAddr>() {
-        Ok(address) if !address.ip().is_loopback() => {
-            Err("must be a loopback address: it answers anybody, without TLS".to_owned())
-        }
-        _ => address(value),
-    }
+    let is_open = value.parse::<SocketAddr>().is_ok_and(|address| !address.ip().is_loopback());
+    only_if(!is_open, value, "must be a loopback address: it answers anybody, without TLS")?;
+    address(value)
 }
 
 /// An absolute path.
