@@ -1,5 +1,5 @@
 //! Asks and answers in Keybase, with a real sshd at one end and a model of Keybase at the other. Each test
-//! checks the shell, what the channel's members see, and the audit log. At its end the model reports every
+//! checks the shell, the channel as its members see it, and the audit log. At its end the model reports every
 //! call that a careful client would not have made.
 
 mod broken;
@@ -24,11 +24,11 @@ use keybase_double::FaultKind;
 
 use crate::story::{LET_IN, TURNED_AWAY};
 
-/// The shortest window, and times that nest in it.
+/// The shortest window, with the times that must nest in it.
 const SHORT_WINDOW: [(&str, &str, &str); 2] =
     [("login", "window", "\"7s\""), ("login", "poll_grace", "\"6s\"")];
 
-/// alice's login at web1, asked about.
+/// A login of alice at web1 that was asked about.
 pub(crate) struct Asked<'a> {
     world: &'a ChatWorld,
     login: Login,
@@ -48,13 +48,13 @@ impl<'a> Asked<'a> {
         self.world.chat.answer(user, self.message, reaction);
     }
 
-    /// bob approves, and alice is in.
+    /// bob approves, and alice gets in.
     pub(crate) fn approve(self) {
         self.answer("bob", "Approve");
         assert!(let_in(&self.login.wait()));
     }
 
-    /// It is still pending: no answer so far counts.
+    /// Checks that the login is still pending, so that no answer so far has counted.
     fn assert_waits(&self) {
         assert_eq!(self.world.admin.state(&self.id), "pending");
     }
@@ -210,7 +210,7 @@ fn a_reaction_on_an_older_ask_does_not_answer_a_newer_one() {
     ");
 }
 
-/// A text such as `+:+1:` is a reaction to the newest message.
+/// A text such as `+:+1:` becomes a reaction to the newest message.
 #[test]
 fn a_quick_reaction_counts_for_the_message_that_it_lands_on_and_for_no_other() {
     let world = ChatWorld::new();
@@ -218,7 +218,7 @@ fn a_quick_reaction_counts_for_the_message_that_it_lands_on_and_for_no_other() {
     let asked = Asked::new(&world, &machine);
     world.chat.post("dave", ROOM, "who is that?").unwrap();
     world.chat.post("bob", ROOM, "+:+1:").unwrap();
-    // The listener delivers the next answer after it, so everything before was handled by then.
+    // The listener delivers the next answer after it, so the server has handled everything before by then.
     asked.answer("carol", "Approve");
     world.chat.message("`carol`: this approve does not count now");
     asked.assert_waits();

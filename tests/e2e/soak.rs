@@ -1,7 +1,7 @@
 //! Honest logins one after the other, asked about in Keybase and approved there, while strangers attack the
-//! server, processes are stopped or killed, and Keybase is slow or loses replies. Random, from a seed that is
-//! printed: `KBMFA_SOAK_SEED` repeats a run as far as the scheduler allows. `make soak` runs it for half an
-//! hour.
+//! server, processes are stopped or killed, and Keybase is slow or loses replies. Everything is random, from
+//! a seed that is printed: `KBMFA_SOAK_SEED` repeats a run as far as the scheduler allows. `make soak` runs
+//! it for half an hour.
 
 #![allow(clippy::disallowed_methods, reason = "it measures how long people wait")]
 
@@ -25,7 +25,8 @@ use dice::Dice;
 use hostile::Target;
 use stalls::{Stalls, Victim};
 
-/// How long a login may take after its answer, without the time in which a process on its path was stopped.
+/// Longest time from a login's answer until the person is in. Time in which a process on its path was stopped
+/// does not count.
 const BEYOND_ANSWER: Duration = Duration::from_secs(5);
 
 /// The end of each minute is quiet: nothing is stopped, killed or slowed down, and everything must have
@@ -33,16 +34,16 @@ const BEYOND_ANSWER: Duration = Duration::from_secs(5);
 const MINUTE: u64 = 60;
 const QUIET_FROM: u64 = 40;
 
-/// One login in this many is hit by a kill of the server.
+/// One in this many logins is hit by a kill of the server.
 const KILL_ONE_IN: u64 = 6;
 
 /// What the threads of a run share.
 struct Run {
     begun: Instant,
     is_over: AtomicBool,
-    /// The server's process; 0 while there is none.
+    /// The server's process id; 0 while it does not run.
     server: AtomicU32,
-    /// The module's process of the current login; 0 while there is none.
+    /// Process id of the module for the current login; 0 if there is none.
     module: AtomicU32,
     stalls: Stalls,
 }
@@ -57,7 +58,7 @@ impl Run {
     }
 }
 
-/// Ends a run even if its story fails.
+/// Ends a run even if its test fails.
 struct End<'a>(&'a Run);
 
 impl Drop for End<'_> {
@@ -118,7 +119,7 @@ fn with_strangers_stalls_and_lost_replies_no_honest_login_is_lost_doubled_or_lat
     assert!(honest as u64 >= seconds / 15, "{honest} logins in {seconds} s: this shows too little");
 }
 
-/// Every ask in the room, as its message and the login's short id.
+/// Every ask in the channel: its message, and the short id of its login.
 fn asks(world: &ChatWorld) -> Vec<(u64, String)> {
     let messages = world.chat.messages(ROOM).unwrap();
     let ask = |message: keybase_double::Message| {
@@ -128,7 +129,7 @@ fn asks(world: &ChatWorld) -> Vec<(u64, String)> {
     messages.into_iter().filter_map(ask).collect()
 }
 
-/// Logs alice in again and again; returns how often.
+/// Logs alice in again and again. Returns how often.
 fn log_in_honestly(
     world: &ChatWorld,
     machine: &Machine,
@@ -159,14 +160,15 @@ fn log_in_honestly(
     count
 }
 
-/// Faults of Keybase for the next call of the server.
+/// Faults of Keybase that apply to the server's next call.
 const TROUBLE: [FaultKind; 4] =
     [FaultKind::RequestSlow, FaultKind::ReplySlow, FaultKind::ReplyDies, FaultKind::ReplyGarbage];
 
-/// Longest time for which Keybase is slow. Its programs get 5 s for a reply.
+/// Longest time for which Keybase is slow, in milliseconds. Its programs have 5 s for a reply.
 const SLOW_MS: u64 = 4000;
 
-/// Makes Keybase slow, or lose the reply, when the next ask is posted or gets its buttons; half of the time nothing.
+/// Half of the time does nothing. Otherwise makes Keybase slow, or lose the reply, when the next ask is
+/// posted or gets its buttons.
 fn trouble_keybase(world: &ChatWorld, run: &Run, dice: &mut Dice) -> Option<usize> {
     let kind = TROUBLE.get(usize::try_from(dice.below(2 * TROUBLE.len() as u64)).unwrap())?;
     if run.is_quiet() {
@@ -179,7 +181,7 @@ fn trouble_keybase(world: &ChatWorld, run: &Run, dice: &mut Dice) -> Option<usiz
     Some(stall)
 }
 
-/// Waits until an approved login is in, which it must be in time.
+/// Waits until the person of an approved login is in, which must happen in time.
 fn collect(login: Login, run: &Run, (count, answered): (usize, Instant)) {
     let finished = login.wait();
     let ended = Instant::now();
@@ -192,7 +194,7 @@ fn collect(login: Login, run: &Run, (count, answered): (usize, Instant)) {
     );
 }
 
-/// Kills the server without warning under a waiting login, and starts it.
+/// Kills the server without warning while a login waits, and starts it again.
 fn kill_and_start(world: &ChatWorld, run: &Run) {
     let stall = run.stalls.begin(Victim::Restart);
     run.server.store(0, Ordering::Relaxed);

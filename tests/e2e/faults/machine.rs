@@ -17,10 +17,10 @@ use kbmfa_tests::login::Login;
 use kbmfa_tests::machine::Machine;
 use kbmfa_tests::recipe::{self, FREE, PASSWORD_OF_BOB};
 
-/// The person's text when a fault of the machine keeps the module from asking.
+/// The text that the person reads if a fault of the machine prevents the ask.
 const NOT_SET_UP: &str = "Your login needs an approval, and this machine is not set up to ask for it.";
 
-/// A machine whose sshd asks nobody. su to bob needs bob's password and an approval.
+/// A machine whose sshd asks nobody, and on which su to bob needs bob's password and an approval.
 fn with_su(machine: MachineBuilder) -> Machine {
     let machine = machine.pam_stack(FREE).sshd_lines("MaxStartups 100").start();
     put(&machine.path("/etc/pam.d/su"), 0o644, recipe::SUDO);
@@ -29,7 +29,7 @@ fn with_su(machine: MachineBuilder) -> Machine {
     machine
 }
 
-/// alice becomes bob, in a shell that first runs a command.
+/// alice becomes bob by su, in a shell that first runs the command `before`.
 fn su(machine: &Machine, before: &str) -> Login {
     machine.ssh("alice", &[&format!("{before}\nexec su bob -c 'id -un' < /tmp/right")])
 }

@@ -1,5 +1,5 @@
-//! Faults of the module and of the process that loads it: system calls fail or take very long, memory runs
-//! out, it is loaded a thousand times.
+//! Faults of the module and of its process: system calls fail or take very long, memory runs out, the module
+//! is loaded a thousand times.
 
 mod calls;
 mod delays;
@@ -20,35 +20,35 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
 use std::time::Duration;
 
-/// The deadline of the application's bed, and extra time for strace and a busy computer.
+/// Longest time of a login: the deadline on the test bed, and extra time for strace and a busy computer.
 const LONGEST: Duration = Duration::from_secs(6 + 6);
 
-/// This many at once, because a login mostly waits.
+/// Number of logins at the same time. A login mostly waits.
 const AT_ONCE: usize = 4;
 
-/// The first file that the module reads: calls before it are libpam's.
+/// The first file that the module reads. Earlier calls are libpam's.
 const FIRST_FILE: &str = "pam.toml";
 
-/// Its last action is to log: calls after it are the application's.
+/// The last thing that the module does is to log. Later calls are the application's.
 const SYSLOG: [&str; 2] = ["/dev/log\"", "pam_kbmfa("];
 
-/// A user whom a rule exempts, and one whom the server refuses at once because nobody may answer.
+/// A user whom a rule exempts. Every other user is refused at once, because nobody may answer.
 const APPROVED: &str = "root";
 const DENIED: &str = "nobody";
 
-/// A module that said "ignore" would let in as well as one that said "success".
+/// A stack in which a module that returned "ignore" would let in, like one that returned "success".
 const STACK: &str = "auth required pam_permit.so\nauth required MODULE\n\
     account required pam_permit.so\naccount required MODULE\n\
     session required pam_permit.so\nsession required MODULE\n";
 
-/// A server that decides at once, and the application that asks it.
+/// A server that decides at once, and the application that uses it.
 fn decided_at_once() -> (World, Application) {
     let world = world_of_rules(APPROVED, "desk");
     let application = Application::new(Unprivileged::new(&world, "desk", STACK));
     (world, application)
 }
 
-/// A server that lets this user into this machine at once, and turns everybody else away.
+/// A server that lets this user into this machine at once, and refuses everybody else.
 fn world_of_rules(user: &str, machine: &str) -> World {
     let world = World::with(&[
         ("policy", "approvers", "\"not-self\""),
@@ -67,7 +67,7 @@ fn world_of_rules(user: &str, machine: &str) -> World {
 /// Number of logins by outcome.
 type Ends = BTreeMap<String, usize>;
 
-/// How a login has to end.
+/// How a login must end.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Due {
     Refusal,
@@ -75,7 +75,7 @@ enum Due {
     Either,
 }
 
-/// Runs one login for each fault. Each must end in time, as expected.
+/// Runs one login for each fault. Each must end in time, and as expected.
 fn logins<F: Display + Sync>(
     faults: &[F],
     login: impl Fn(&F) -> Ran + Sync,

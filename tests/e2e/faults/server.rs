@@ -17,7 +17,7 @@ mod killed;
 mod stopped;
 mod stuck;
 
-/// Somebody approves a login that waits, and it is let in at once.
+/// Approves a login that waits, which must be let in at once.
 fn is_let_in(world: &World, login: Login, id: &str) {
     world.admin.approve(id);
     let (finished, took) = timed(|| login.wait());
@@ -26,7 +26,7 @@ fn is_let_in(world: &World, login: Login, id: &str) {
     world.admin.assert_story(id, &LET_IN);
 }
 
-/// A login goes well from its beginning to its end.
+/// Checks that a login succeeds from its beginning to its end.
 fn gets_in(world: &World, machine: &Machine) {
     let login = machine.ssh("alice", &["echo", "in"]);
     let id = world.admin.pending();
@@ -34,8 +34,8 @@ fn gets_in(world: &World, machine: &Machine) {
     machine.assert_nothing_left();
 }
 
-/// A login whose opening is stopped at this stage. `before` prepares the server, `meanwhile` does something to it and says
-/// how the opening goes on: then one login is there, asked about once, and let in.
+/// Stops the opening of a login at this stage. `before` prepares the server; `meanwhile` does something to it
+/// and says how the opening continues. Afterwards there must be one login, asked about once, and let in.
 fn is_opened_once<T>(
     stage: Stage,
     before: impl FnOnce(&World) -> T,
@@ -54,7 +54,7 @@ fn is_opened_once<T>(
     machine.assert_nothing_left();
 }
 
-/// Prevents commits of the server.
+/// Locks the database, so that the server cannot commit.
 fn lock(world: &World) -> Lock {
     Lock::on(&world.server.state_dir)
 }

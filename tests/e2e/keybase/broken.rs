@@ -1,5 +1,4 @@
-//! Faults between the server and Keybase, and their outcome: never an answer that was not given, never two
-//! asks.
+//! Faults between the server and Keybase. In no case is there an answer that nobody gave, or a second ask.
 
 use kbmfa_tests::chat::{BOT, ChatWorld, ROOM};
 use kbmfa_tests::wait::{PATIENCE, pass, until};
@@ -8,7 +7,7 @@ use std::time::Duration;
 
 use super::{Asked, let_in, verdict};
 
-/// alice logs in while `method` has this fault, and bob approves.
+/// alice logs in while `method` has this fault, and bob approves. There must be one ask.
 fn asked_once_in_spite_of(kind: FaultKind, method: &str) {
     let world = ChatWorld::new();
     let machine = world.machine().start();
@@ -52,7 +51,7 @@ fn a_read_or_an_edit_that_fails_is_tried_again() {
     }
 }
 
-/// bob answers while the listener has this fault.
+/// bob answers while the listener has this fault. The answer must count.
 fn heard_in_spite_of(kind: FaultKind) {
     let world = ChatWorld::new();
     let machine = world.machine().start();
@@ -147,7 +146,7 @@ fn a_deleted_ask_approves_nothing_and_the_decision_is_posted() {
     verdict(&world, "expired");
 }
 
-/// A subteam can be renamed.
+/// Keybase allows to rename a subteam.
 #[test]
 fn a_team_that_is_renamed_while_an_ask_stands_goes_on_and_outlives_its_service() {
     let world = ChatWorld::down("team = \"acme.ops\"\n", "");
@@ -215,7 +214,7 @@ fn the_server_that_is_left_goes_on_with_keybase_and_posts_nothing_twice() {
     machine.assert_nothing_left();
 }
 
-/// Several health checks and several starts of the service fail meanwhile.
+/// Long enough for several failed health checks and several failed starts of the service.
 const LASTING: Duration = Duration::from_secs(20);
 
 #[test]
@@ -228,7 +227,7 @@ fn a_lasting_outage_of_keybase_is_not_logged_at_each_attempt() {
     pass(LASTING);
     let log = world.server.log();
     for what in ["keybase is down: ", "keybase: health check: ", "keybase: list of members: "] {
-        // Another cause may be logged after ten seconds; at first there is one attempt a second.
+        // After ten seconds another cause may be logged. At first there is one attempt a second.
         assert!(log.matches(what).count() <= 3, "{what}: {log}");
     }
     world.chat.clear_faults().unwrap();

@@ -1,4 +1,4 @@
-//! Messages to people in the channel: how to answer, that a reaction has no effect, that an ask was deleted.
+//! Messages to people in the channel: how to answer, that a reaction does not count, that an ask was deleted.
 
 use kbmfa_tests::chat::{ChatWorld, ROOM};
 
@@ -79,7 +79,7 @@ fn a_deleted_ask_is_announced_in_the_channel_and_in_the_audit_log() {
 #[test]
 fn an_ask_mentions_the_configured_people_and_its_decision_mentions_nobody() {
     let mut world = ChatWorld::with(&[("relay.keybase", "mention", "\"here\"")], "");
-    // The model complains about each notification; here one is intended.
+    // The model complains about each notification, but here one is wanted.
     world.chat = world.chat.unjudged();
     let machine = world.machine().start();
     let asked = Asked::new(&world, &machine);

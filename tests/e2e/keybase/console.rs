@@ -1,4 +1,4 @@
-//! The console beside the chat.
+//! Answers at the console while a chat is used, too.
 
 use kbmfa_tests::chat::ChatWorld;
 use kbmfa_tests::machine::Machine;

@@ -1,4 +1,4 @@
-//! What `doctor` and `check` find on the way to Keybase, with and without a running server.
+//! What `doctor` and `check` find about Keybase, with and without a running server.
 
 use insta::assert_snapshot;
 use kbmfa_tests::chat::{BOT, ChatWorld};
@@ -8,7 +8,7 @@ use serde_json::Value;
 use std::fs;
 use std::os::unix::fs::{PermissionsExt, chown};
 
-/// Each finding: level and what.
+/// Each finding as its level and what was checked.
 fn told(findings: &Value) -> String {
     let line = |finding: &Value| {
         let text = |name: &str| finding[name].as_str().unwrap_or("-").to_owned();
@@ -86,7 +86,8 @@ fn the_bot_is_not_counted_among_those_who_may_answer() {
     assert!(world.admin.run(&["doctor"]).contains("one person may answer"), "alice alone");
 }
 
-/// What keeps the server from starting is what it says itself, and what `doctor` finds without it, with one fix.
+/// Checks that the server refuses to start and names this fault, and that `doctor`, without a server, finds
+/// the same fault with one fix.
 fn refuses_and_doctor_knows_why(world: &ChatWorld, found: &str, fix: &str) {
     let complaint = world.server.start_in_vain();
     assert!(complaint.contains(&format!("error: {found}")), "{complaint}");

@@ -1,6 +1,6 @@
-//! An ask whose post was never confirmed. The server searches for it without a limit on its age. If it
-//! appears after it was posted again, one of the two messages is the ask, the other says so, and answers to
-//! either count.
+//! An ask whose post was never confirmed. The server searches for it without a limit on its age. If the first
+//! post appears after a second one was made, one of the two messages is the ask, the other one says so, and
+//! answers to both count.
 
 use kbmfa_tests::chat::{ChatWorld, ROOM};
 use kbmfa_tests::login::Login;
@@ -11,20 +11,20 @@ use std::time::Duration;
 
 use super::{SHORT_WINDOW, let_in};
 
-/// Longer than any story.
+/// Longer than any test.
 const HOUR: Duration = Duration::from_secs(3600);
 
-/// The text of a surplus message.
+/// The text of the message that is not the ask.
 const COPY: &str = "was asked about twice by accident";
 
-/// The numbers of the messages about this login, the oldest first.
+/// The numbers of the messages about this login, oldest first.
 fn messages(world: &ChatWorld, id: &str) -> Vec<u64> {
     let about = format!("Login `{}`", &id[..8]);
     let all = world.chat.messages(ROOM).unwrap();
     all.iter().filter(|found| found.body.contains(&about)).map(|found| found.id).collect()
 }
 
-/// alice's login, whose first post is on its way while the second was made.
+/// A login of alice that was posted a second time while the first post was still on its way.
 fn posted_again(world: &ChatWorld, machine: &Machine, meanwhile: impl FnOnce()) -> (Login, String, u64) {
     world.chat.message("Head of the audit log");
     world.chat.slow_times(FaultKind::RequestSlow, Some("send"), 1, HOUR).unwrap();
@@ -37,7 +37,7 @@ fn posted_again(world: &ChatWorld, machine: &Machine, meanwhile: impl FnOnce()) 
     (login, id, message)
 }
 
-/// The first post arrives, and is the newer message of the two.
+/// Lets the first post arrive. It becomes the newer message of the two.
 fn late_copy(world: &ChatWorld, id: &str, ask: u64) -> u64 {
     world.chat.release().unwrap();
     let messages = until("the late post", || Some(messages(world, id)).filter(|found| found.len() == 2));
@@ -112,7 +112,7 @@ fn a_message_that_arrives_after_its_login_ended_becomes_the_verdict() {
     let login = machine.ssh("alice", &["echo", "in"]);
     let id = world.admin.only_login();
     assert_eq!(login.wait().code, 255);
-    // The server searches for it as long as it may arrive, and then gives up.
+    // The server searches for the message as long as it may arrive, and then stops.
     pass(Duration::from_secs(20));
     world.chat.release().unwrap();
     let copy = world.chat.message(&format!("Login `{}`", &id[..8]));

@@ -1,4 +1,4 @@
-//! Who may answer, and who may log in, by their membership in the team at that moment.
+//! Who may answer and who may log in depends on the membership in the team at that moment.
 
 use insta::assert_snapshot;
 use kbmfa_tests::chat::{BOT, ChatWorld};
@@ -57,7 +57,8 @@ fn a_member_removed_a_second_before_does_not_count_and_counts_when_back() {
     let world = ChatWorld::new();
     let machine = world.machine().start();
     let asked = Asked::new(&world, &machine);
-    // The event of the reaction is delivered only after its author was removed.
+    // The event of the reaction is dropped, so the server reads the reaction only after its author was
+    // removed.
     world.chat.fault_times(keybase_double::FaultKind::ListenerDrop, None, 1).unwrap();
     asked.answer("bob", "Approve");
     world.chat.remove_member("acme", "bob").unwrap();
@@ -173,7 +174,7 @@ fn a_person_who_leaves_the_team_can_neither_approve_nor_log_in() {
     machine.assert_nothing_left();
 }
 
-/// bob's logins are refused at once, as soon as the server has seen the list that he is not on.
+/// Waits until bob's logins are refused at once, because the server has seen the list of members without him.
 fn until_refused(world: &ChatWorld, machine: &kbmfa_tests::machine::Machine) {
     let refused = machine.ssh("bob", &["echo", "in"]).wait();
     assert_eq!(refused.code, 255);

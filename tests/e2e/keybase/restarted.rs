@@ -1,4 +1,4 @@
-//! Logins right after the server's start, and what a killed server leaves behind.
+//! Logins right after a start of the server, and what a killed server leaves behind.
 
 use kbmfa_tests::chat::ChatWorld;
 use kbmfa_tests::machine::Machine;
@@ -7,7 +7,7 @@ use keybase_double::FaultKind;
 
 use super::{Asked, let_in};
 
-/// A machine that has joined, and a server that is about to ask in Keybase for the first time.
+/// A machine that has joined, and a server that has not asked in Keybase yet.
 fn about_to_start() -> (ChatWorld, Machine) {
     let world = ChatWorld::down("team = \"acme\"\nchannel = \"sudo\"\n", "");
     world.server.set("relay", "kind", "\"console\"");
@@ -54,7 +54,7 @@ fn a_service_that_a_killed_server_left_behind_is_ended_and_not_waited_for() {
     world.server.kill();
     let left = world.chat.services().unwrap();
     assert_eq!(left.len(), 1, "the service outlives a server that is killed");
-    // It is no longer reachable by its socket, but holds the lock of its home.
+    // The service cannot be reached by its socket any more, but it holds the lock of its home.
     let socket = world.server.state_dir.join("keybase/.config/keybase/keybased.sock");
     std::fs::remove_file(socket).unwrap();
     world.server.start();

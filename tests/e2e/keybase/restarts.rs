@@ -1,5 +1,5 @@
-//! The outbox worker continues in any state of a login and its ask, while it runs and after a restart. Each
-//! test ends with a later login that is asked about and let in.
+//! The outbox worker continues from any state of a login and its ask, while it runs and after a restart. Each
+//! test ends with another login that is asked about and let in.
 
 use kbmfa_tests::chat::{ChatWorld, ROOM};
 use kbmfa_tests::login::Login;
@@ -10,7 +10,8 @@ use std::time::Duration;
 
 use super::{Asked, verdict};
 
-/// One login's ask is being sent while another login is opened and given up: it has ended, and has no message.
+/// While one login's ask is being sent, another login is opened and cancelled: it has ended, and has no
+/// message.
 fn give_up_before_it_was_asked(world: &ChatWorld, machine: &Machine) -> String {
     world.chat.fault_times(FaultKind::ReplyHeld, Some("send"), 1).unwrap();
     let of = |user: &str| {
@@ -56,7 +57,7 @@ fn a_login_given_up_before_its_ask_was_sent_does_not_stop_the_worker_of_the_next
     machine.assert_nothing_left();
 }
 
-/// How the relay is when the next server starts.
+/// The state of the relay when the next server starts.
 #[derive(Clone, Copy, Debug)]
 enum Relay {
     Up,
@@ -64,10 +65,10 @@ enum Relay {
     Slow,
 }
 
-/// Brings a login and its ask into a state, and returns the logins that still wait.
+/// Brings a login and its ask into a state. Returns the logins that still wait.
 type Leave = fn(&ChatWorld, &Machine) -> Vec<Login>;
 
-/// What a killed server leaves behind.
+/// The states that a killed server can leave behind.
 const STATES: [(&str, Leave); 9] = [
     ("wanted", |world, machine| {
         let first = held_up(world, machine, FaultKind::ReplyHeld, "send");
@@ -105,7 +106,7 @@ const STATES: [(&str, Leave); 9] = [
     }),
 ];
 
-/// alice's login, whose first request of this kind goes so far and no further.
+/// A login of alice whose first request of this kind is stopped by a fault.
 fn held_up(world: &ChatWorld, machine: &Machine, kind: FaultKind, method: &str) -> Login {
     let before = world.chat.stats().unwrap().requests.get(method).copied().unwrap_or_default();
     world.chat.slow_times(kind, Some(method), 1, Duration::from_secs(3600)).unwrap();

@@ -1,5 +1,5 @@
-//! The client's service may answer from its own store, without saying so, when it has lost Keybase's server.
-//! An approval counts only if Keybase's server confirmed it after the server looked for it.
+//! The client's service may answer from its own store, without saying so, after it has lost Keybase's server.
+//! An approval counts only if Keybase's server has confirmed it since the server began to look for it.
 
 use kbmfa_tests::chat::{ChatWorld, ROOM};
 use kbmfa_tests::wait::until;
@@ -7,7 +7,7 @@ use keybase_double::FaultKind;
 
 use super::{Asked, SHORT_WINDOW, let_in, verdict};
 
-/// bob's approval is only in the service's store.
+/// A login that bob has approved, but only in the service's store.
 fn approved_unheard<'a>(world: &'a ChatWorld, machine: &kbmfa_tests::machine::Machine) -> Asked<'a> {
     let asked = Asked::new(world, machine);
     world.chat.fault_times(FaultKind::ListenerDrop, Some("reaction"), 1).unwrap();
@@ -16,7 +16,7 @@ fn approved_unheard<'a>(world: &'a ChatWorld, machine: &kbmfa_tests::machine::Ma
     asked
 }
 
-/// Waits until the server has asked Keybase's server about this ask.
+/// Waits until the server has asked Keybase's server to confirm the answers on this ask.
 fn until_confirmed(world: &ChatWorld, message: u64) {
     until("an approval to be confirmed", || {
         let messages = world.chat.messages(ROOM).unwrap();

@@ -1,4 +1,4 @@
-//! A server that would ask in the wrong way, or would ask nobody, does not start, and reports what to do.
+//! A server that would ask in a wrong way, or nobody at all, does not start, and reports what to do.
 
 use kbmfa_tests::chat::{BOT, ChatWorld};
 use keybase_double::Role;

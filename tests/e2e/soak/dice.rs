@@ -3,7 +3,7 @@
 use std::fs::File;
 use std::io::Read;
 
-/// A sequence that its seed determines.
+/// A sequence of numbers that is determined by its seed.
 #[derive(Clone)]
 pub(super) struct Dice(u64);
 
@@ -25,17 +25,17 @@ impl Dice {
         mixed ^ (mixed >> 31)
     }
 
-    /// A number below this one.
+    /// A number less than `bound`.
     pub(super) fn below(&mut self, bound: u64) -> u64 {
         self.next() % bound
     }
 
-    /// Some bytes, fewer than this.
+    /// Fewer than `bound` random bytes.
     pub(super) fn bytes(&mut self, bound: u64) -> Vec<u8> {
         (0..self.below(bound)).map(|_| self.next().to_ne_bytes()[0]).collect()
     }
 
-    /// A sequence of its own, for another thread.
+    /// Another sequence, for another thread.
     pub(super) fn fork(&mut self) -> Self {
         Self(self.next())
     }

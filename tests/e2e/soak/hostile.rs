@@ -1,5 +1,5 @@
-//! Attacks by strangers, and by the thief of a machine's credential, at a low rate: one host's resources are
-//! bounded, and a higher rate would test those bounds instead.
+//! Attacks by strangers, and by somebody with the stolen credential of a machine, at a low rate: one host's
+//! resources are limited, and a higher rate would test those limits instead.
 
 use kbmfa_tests::chat::ChatWorld;
 use kbmfa_tests::wait::pass;
@@ -13,19 +13,19 @@ use std::time::Duration;
 
 use super::dice::Dice;
 
-/// Longest time that a stranger waits for anything.
+/// Longest time for which an attacker waits for anything.
 const PATIENCE: Duration = Duration::from_secs(5);
 
 /// The target, and the stolen credential.
 pub(super) struct Target {
     port: u16,
     tls: Arc<ClientConfig>,
-    /// A machine's, stolen.
+    /// The stolen credential of a machine.
     credential: String,
 }
 
 impl Target {
-    /// This server. The credential is that of a machine of its own, which has joined.
+    /// This server, and the credential of a machine that has joined only for this.
     pub(super) fn of(world: &ChatWorld) -> Self {
         let target = Self {
             port: world.server.port,
@@ -58,16 +58,16 @@ impl Target {
     }
 }
 
-/// Each kind of attack, once.
+/// One kind of attack.
 type Attack = fn(&Target, &mut Dice);
 
 pub(super) const ALL: [Attack; 4] = [garbage, idle, slow_body, stolen_credential];
 
-/// Bytes that are not TLS, or stop in the middle of a record.
+/// Sends bytes that are not TLS, or that end in the middle of a record.
 fn garbage(target: &Target, dice: &mut Dice) {
     let Some(mut stream) = target.connect() else { return };
     if dice.below(2) == 0 {
-        // The head of a handshake record that is longer than what follows.
+        // The head of a handshake record that announces more than follows.
         let _ = stream.write_all(&[0x16, 0x03, 0x01, 0x02, 0x00, 0x01]);
     }
     let _ = stream.write_all(&dice.bytes(2000));
@@ -76,14 +76,14 @@ fn garbage(target: &Target, dice: &mut Dice) {
     }
 }
 
-/// Connections without any data.
+/// Opens connections and sends nothing.
 fn idle(target: &Target, dice: &mut Dice) {
     let held: Vec<_> = (0..dice.below(24)).filter_map(|_| target.connect()).collect();
     pass(Duration::from_millis(dice.below(3000)));
     drop(held);
 }
 
-/// A body that is announced and arrives byte by byte, or never.
+/// Announces a body, and sends it byte by byte or not at all.
 fn slow_body(target: &Target, dice: &mut Dice) {
     let Some(mut stream) = target.tls() else { return };
     let head = "POST /v1/machines/join HTTP/1.1\r\nHost: localhost\r\nKbmfa-Version: 1\r\nContent-Length: 500\r\n\r\n";
@@ -98,7 +98,7 @@ fn slow_body(target: &Target, dice: &mut Dice) {
     }
 }
 
-/// Requests with a valid credential, as fast as they are answered.
+/// Sends requests with a valid credential as fast as they are answered.
 fn stolen_credential(target: &Target, dice: &mut Dice) {
     let Some(mut stream) = target.tls() else { return };
     for _ in 0..dice.below(60) {

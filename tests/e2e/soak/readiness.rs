@@ -1,6 +1,6 @@
-//! Checks the answers of `/readyz` against known stalls: it must say ready whenever nothing keeps the server
-//! from serving logins. The possible excuses are computed from the server's own constants, read from its
-//! source, so that nothing is excused without need.
+//! Checks the answers of `/readyz` against the stalls that the test has made. It must say ready whenever
+//! nothing keeps the server from serving logins. The excuses are computed from the server's own constants,
+//! which are read from its source, so that nothing is excused without need.
 //!
 //! - A stopped process of Keybase makes a call late only if it is stopped for the whole time of the call. One
 //!   stall is shorter, so it excuses nothing; several in a row may. After two late health checks, or two late
@@ -16,25 +16,26 @@ use std::time::{Duration, Instant};
 use super::Run;
 use super::stalls::{Stalls, Victim};
 
-/// Time between two looks at `/readyz`.
+/// Time between two requests to `/readyz`.
 const LOOK: Duration = Duration::from_millis(300);
 
-/// What a call to Keybase takes by itself on a busy computer, at most. The rest of its time has to be a stall for it to be late.
+/// Longest time of a call to Keybase on a busy computer. For a call to be late, the rest of its time must be
+/// a stall.
 const BUSY: Duration = Duration::from_secs(1);
 
-/// Steps in which the past is looked through for a time that may have made a call late.
+/// Steps in which past times are checked for one at which a call may have been late.
 const STEP: Duration = Duration::from_millis(100);
 
-/// So many looks at least, of a hundred, must be without an excuse for a run to show something.
+/// Minimum percentage of answers without an excuse. With fewer, a run shows nothing.
 pub(super) const UNEXCUSED_PERCENT_MIN: usize = 25;
 
-/// The server's own times.
+/// The server's own time limits.
 struct Times {
-    /// For an answer of `/readyz`.
+    /// Longest time for an answer of `/readyz`.
     answer: Duration,
-    /// For one call to Keybase.
+    /// Longest time for one call to Keybase.
     call: Duration,
-    /// From the end of what made calls late to the moment at which `/readyz` knows that the relay is up.
+    /// Longest time from the end of a stall that made calls late until `/readyz` knows that the relay is up.
     recovery: Duration,
 }
 
@@ -48,7 +49,8 @@ impl Times {
         let call =
             constant(include_str!("../../../kbmfa-server/src/channels/keybase/process/api.rs"), "CALL_TIME");
         let publish = constant(include_str!("../../../kbmfa-server/src/outbox/relay_monitor.rs"), "INTERVAL");
-        // The call under way fails, and after a pause one check of two calls goes well, or after three a list of members.
+        // The current call fails. After one pause a health check of two calls succeeds, or after three pauses
+        // a list of members.
         let check = (pause + call * 2).max(pause * 3 + call);
         Self { answer, call, recovery: call + check + publish }
     }
@@ -62,11 +64,11 @@ fn constant(source: &str, name: &str) -> Duration {
     Duration::from_secs(seconds.parse().unwrap())
 }
 
-/// Looks at `/readyz`.
+/// The answers of `/readyz`, and how many there were.
 #[derive(Default)]
 pub(super) struct Looks {
     pub(super) all: usize,
-    /// Those that had to find it ready.
+    /// Number of answers for which the server had no excuse, so that it had to be ready.
     pub(super) unexcused: usize,
 }
 
@@ -76,7 +78,7 @@ impl Looks {
     }
 }
 
-/// Looks at `/readyz` until the run is over.
+/// Requests `/readyz` until the run is over.
 pub(super) fn watch(run: &Run, port: u16) -> Looks {
     let (times, mut looks) = (Times::read(), Looks::default());
     while run.goes_on() {
@@ -95,18 +97,18 @@ pub(super) fn watch(run: &Run, port: u16) -> Looks {
     looks
 }
 
-/// A fault of Keybase with an ask affects only the call that posts it.
+/// Whether a stall can make calls late. A fault of Keybase with an ask affects only the call that posts it.
 fn makes_calls_late(victim: Victim) -> bool {
     matches!(victim, Victim::Server | Victim::Keybase | Victim::Restart)
 }
 
-/// Whether it may have said that it is not ready, between these moments.
+/// Whether `/readyz` may have said "not ready" between these moments.
 fn is_excused(stalls: &Stalls, times: &Times, asked: Instant, answered: Instant) -> bool {
     let is_restart = |victim| victim == Victim::Restart;
     if !stalls.within(asked, answered, is_restart).is_zero() {
         return true;
     }
-    // A call that ended at one of these moments may have been late.
+    // A call that ended at one of these times may have been late.
     let mut ends = asked.checked_sub(times.recovery).unwrap_or(asked);
     while ends <= answered {
         let begun = ends.checked_sub(times.call).unwrap_or(ends);

@@ -1,4 +1,4 @@
-//! Processes that are stopped for a while: the server, Keybase's programs under it, and the one in which the
+//! Stops processes for a while: the server, Keybase's programs that it runs, and the process in which the
 //! module waits.
 
 use rustix::process::{Pid, Signal, kill_process};
@@ -12,17 +12,18 @@ use kbmfa_tests::wait::pass;
 use super::Run;
 use super::dice::Dice;
 
-/// Pauses between two stalls, at most.
+/// Longest pause between two stalls, in milliseconds.
 const PAUSE_MS: u64 = 6000;
-/// Length of a stall, at most: Keybase's programs get 5 s for a reply.
+/// Longest stall, in milliseconds. Keybase's programs have 5 s for a reply.
 const STALL_MS: u64 = 3000;
-/// The same for the module's process. An approval that it reads more than 5 s late is asked for again, and counts for 15 s.
+/// Longest stall of the module's process, in milliseconds. The module requests an approval again if it reads
+/// it more than 5 s late; the approval counts for 15 s.
 const MODULE_STALL_MS: u64 = 8000;
 
-/// What is stopped.
+/// What a stall affects.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Victim {
-    /// The server is down, and started again.
+    /// The server is killed and started again.
     Restart,
     Server,
     Keybase,
@@ -37,7 +38,7 @@ struct Stall {
     ended: Option<Instant>,
 }
 
-/// What was stopped, and when.
+/// What was stalled, and when.
 #[derive(Default)]
 pub(super) struct Stalls(Mutex<Vec<Stall>>);
 
@@ -56,7 +57,7 @@ impl Stalls {
         self.0.lock().unwrap().len()
     }
 
-    /// Time between these two moments in which any of these was stopped. Two at once count once.
+    /// Time between two moments in which any of the counted ones was stalled. Simultaneous stalls count once.
     pub(super) fn within(&self, from: Instant, to: Instant, counts: impl Fn(Victim) -> bool) -> Duration {
         let (mut total, mut counted_to) = (Duration::ZERO, from);
         for stall in self.0.lock().unwrap().iter().filter(|stall| counts(stall.victim)) {
@@ -68,7 +69,7 @@ impl Stalls {
     }
 }
 
-/// Stops one of them at a time, until the run is over.
+/// Makes one stall after another until the run is over.
 pub(super) fn run(run: &Run, dice: &mut Dice) {
     while run.goes_on() {
         pass(Duration::from_millis(dice.below(PAUSE_MS)));
@@ -83,7 +84,7 @@ pub(super) fn run(run: &Run, dice: &mut Dice) {
         };
         let Some(process) = i32::try_from(pid).ok().and_then(Pid::from_raw) else { continue };
         let stall = run.stalls.begin(victim);
-        // It may have ended by now.
+        // The process may have ended meanwhile.
         if kill_process(process, Signal::STOP).is_ok() {
             pass(Duration::from_millis(dice.below(longest_ms)));
             let _ = kill_process(process, Signal::CONT);
@@ -97,7 +98,7 @@ fn pick(pids: &[u32], dice: &mut Dice) -> u32 {
     if count == 0 { 0 } else { pids[usize::try_from(dice.below(count)).unwrap()] }
 }
 
-/// The children of a process, of all its threads.
+/// The children of all threads of a process.
 fn children(pid: u32) -> Vec<u32> {
     let Ok(threads) = fs::read_dir(format!("/proc/{pid}/task")) else { return vec![] };
     let of_thread = |path: std::path::PathBuf| fs::read_to_string(path.join("children")).unwrap_or_default();

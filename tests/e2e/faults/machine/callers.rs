@@ -1,5 +1,5 @@
-//! Programs other than sshd that call the module, as people start them: su, with a first factor before it.
-//! For sudo see `sudo.rs`.
+//! Programs other than sshd that call the module, as people start them: su, with a first factor before the
+//! module. `sudo.rs` tests sudo.
 
 use insta::assert_snapshot;
 use kbmfa_tests::impostor::{self, Act, Babbler};

@@ -1,4 +1,5 @@
-//! The module's three files on the machine, each broken in all the ways that an administrator may break it.
+//! The module's three files on the machine, each broken in every way in which an administrator might break
+//! it.
 
 use kbmfa_tests::files::{put, set_mode};
 use kbmfa_tests::machine::Machine;
@@ -12,14 +13,14 @@ use std::time::Duration;
 use super::NOT_SET_UP;
 use crate::faults::Refusal;
 
-/// One way to break the file at a path, and the log line that it causes.
+/// A way to break a file, and the log line that it causes.
 type Fault = (fn(&Path), &'static str);
 
 const CONFIG: &str = "/etc/kbmfa/pam.toml";
 const CREDENTIAL: &str = "/etc/kbmfa/credential";
 const CA: &str = "/etc/kbmfa/ca.pem";
 
-/// Ways to break any of them.
+/// Ways to break any of the files.
 const OF_ANY: [Fault; 9] = [
     (|path| fs::remove_file(path).unwrap(), "No such file or directory (os error 2)"),
     (replaced_by_a_directory, "it is not a regular file"),
@@ -96,7 +97,7 @@ fn each_fault_is_named_and_refused(file: &str, faults: impl IntoIterator<Item = 
     assert_eq!(login.wait().stdout, "in\n", "the file was sound again");
 }
 
-/// The log lines of one refusal after `before` others: the fault, and the refusal.
+/// Checks the log lines of one refusal, after `before` earlier lines: the fault, and the refusal.
 fn assert_named(machine: &Machine, before: usize, file: &str, log: &str) {
     machine.syslog.so_many_with(before + 1, "user alice from 127.0.0.1: refused, not configured properly");
     let lines = machine.syslog.lines().split_off(2 * before);
@@ -122,7 +123,7 @@ fn a_list_of_cas_that_is_not_in_order_is_named_and_lets_nobody_in() {
     each_fault_is_named_and_refused(CA, OF_ANY.into_iter().chain(OF_CA));
 }
 
-/// No mode keeps root from reading.
+/// No mode prevents root from reading.
 #[test]
 fn files_of_mode_0_are_read_by_root() {
     let world = World::new();

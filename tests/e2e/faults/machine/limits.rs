@@ -1,4 +1,5 @@
-//! Resource limits of the calling process, and what else a module inherits: umask and working directory.
+//! Resource limits of the calling process, and its umask and working directory, which the module inherits,
+//! too.
 
 use kbmfa_tests::leftovers::connected_to;
 use kbmfa_tests::process::{brief, run};
@@ -13,14 +14,14 @@ use std::time::Duration;
 use super::{su, with_su};
 use crate::story::LET_IN;
 
-/// The server refuses this account at once, so that the test needs no answers.
+/// Suspends this account, so that the server refuses it at once and the test needs no answers.
 fn suspend(world: &World, user: &str) {
     let email = format!("{user}@example.com");
     world.admin.run(&["employee", "add", &email, "--name", user, "--unix-name", user]);
     world.admin.run(&["employee", "suspend", &email]);
 }
 
-/// Too few descriptors or too little memory for anything, just enough, and everything between.
+/// Limits on descriptors and memory: from far too low, over just enough, to everything between.
 fn limits() -> Vec<String> {
     let descriptors = (3..=7).map(|count| format!("ulimit -n {count}"));
     let memory = (3000..=9000).step_by(500).map(|kib| format!("ulimit -v {kib}"));
@@ -39,14 +40,14 @@ fn no_resource_limit_of_the_caller_lets_anybody_in() {
         let finished = login.wait();
         assert!(!finished.stdout.contains("bob") && finished.code != 0, "{limit}: {finished:?}");
     }
-    // On both sides of what the module needs.
+    // Some limits were too low even to load the module, and some were high enough.
     assert!(!machine.syslog.lines_with("PAM adding faulty module: pam_kbmfa.so").is_empty());
     assert!(!machine.syslog.lines_with("denied (suspended)").is_empty());
     machine.assert_nothing_left();
 }
 
-/// `pam_limits`, before the module, leaves it one descriptor less each time: until it can read its files and no more,
-/// and then not even those.
+/// `pam_limits`, which runs before the module, leaves it one descriptor less each time, until it can only
+/// just read its files, and then not even those.
 #[test]
 fn a_module_that_is_left_too_few_descriptors_says_so_and_lets_nobody_in() {
     let world = World::new();
@@ -76,7 +77,7 @@ fn a_process_that_is_out_of_descriptors_while_it_waits_waits_on() {
     let limit = |count: &str| run(brief("prlimit").args(["--pid", &pid, &format!("--nofile={count}:")]));
     limit("3");
     world.server.restart();
-    // The system log needs a descriptor, too, so only the refusal is visible.
+    // Writing to the system log needs a descriptor, too, so the test sees only the refusal.
     pass(Duration::from_secs(2));
     assert!(connected_to(world.server.port, machine.processes()).is_empty());
     assert!(login.running());

@@ -1,4 +1,4 @@
-//! Other languages: sshd and su where letters, numbers, times and errors are written differently.
+//! Other languages: sshd and su in locales that write letters, numbers, times and errors differently.
 
 use kbmfa_tests::syslog::severity;
 use kbmfa_tests::world::World;
@@ -12,7 +12,8 @@ use crate::story::LET_IN;
 const LOCALES: [(&str, &str); 3] =
     [("tr_TR.UTF-8", "tr_TR.utf8"), ("de_DE.UTF-8", "de_DE.utf8"), ("ja_JP.EUC-JP", "ja_JP.eucjp")];
 
-/// Has the machine make these, and sshd run under the first. Debian 13's has no sources for any.
+/// Shell lines that generate these locales and set the first one for sshd. Debian 13's files cannot generate
+/// any.
 fn under(locales: &[(&str, &str)]) -> String {
     let make = |(locale, _): &(&str, &str)| {
         let (name, charset) = locale.split_once('.').unwrap();
@@ -22,7 +23,7 @@ fn under(locales: &[(&str, &str)]) -> String {
     format!("{make}wait\nexport LC_ALL={}\n", locales[0].0)
 }
 
-/// The locales that a process uses: libc has mapped their files.
+/// The locales that a process uses, by the files that libc has mapped.
 fn in_force(pid: u32) -> BTreeSet<String> {
     let maps = fs::read_to_string(format!("/proc/{pid}/maps")).unwrap();
     let of_locale = |line: &str| Some(line.split_once("/usr/lib/locale/")?.1.split('/').next()?.to_owned());
@@ -46,7 +47,8 @@ fn no_locale_of_the_caller_changes_anything() {
         world.admin.assert_story(&id, &LET_IN);
     }
 
-    // If libc's catalogues are installed, error texts are in that language; the numbers are the same.
+    // If libc's translations are installed the error texts are in that language, but the numbers are the
+    // same.
     fs::remove_file(machine.path("/etc/kbmfa/credential")).unwrap();
     let logins: Vec<_> = all.map(|(locale, _)| su(&machine, &format!("export LC_ALL={locale}"))).collect();
     for login in logins {

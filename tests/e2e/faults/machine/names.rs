@@ -1,5 +1,5 @@
-//! Names that are made to deceive a shell, a terminal, a log or a chat: of accounts that do not exist, and of
-//! hosts.
+//! Names that are chosen to deceive a shell, a terminal, a log or a chat: names of accounts that do not
+//! exist, and of hosts.
 
 use kbmfa_tests::pamtester::Unprivileged;
 use kbmfa_tests::recipe::Phase;
@@ -14,7 +14,7 @@ use std::time::Duration;
 use crate::faults::SSHD;
 use crate::story::{SHORT_WINDOW, TURNED_AWAY};
 
-/// User names of an attacker.
+/// User names that an attacker may choose.
 const ODD: [&str; 9] = [
     "$(reboot)",
     "`reboot`",
@@ -38,15 +38,15 @@ const UNSPEAKABLE: [&[u8]; 7] = [
     "alice\u{200b}".as_bytes(),
 ];
 
-/// A stack that calls the module for accounts that do not exist, and trusts the modules before it.
+/// A stack that calls the module even for accounts that do not exist, and trusts the modules before it.
 const CALLED_FOR_ANYBODY: &str =
     "auth required pam_kbmfa.so first_factor=stack\naccount required pam_unix.so\n";
 const SSHD_LINES: &str = "AuthenticationMethods keyboard-interactive:pam\nMaxStartups 100";
 
-/// Malicious host names.
+/// A host name that an attacker may choose.
 const HOST: &str = "a\u{1b}[2J\u{202e}$(reboot).example";
 
-/// It contains no control, invisible or direction characters.
+/// Checks that the text has no control, invisible or direction characters.
 fn assert_clean(text: &str) {
     let unclean = |c: &char| (c.is_control() && *c != '\n') || "\u{202e}\u{200b}".contains(*c);
     assert_eq!(text.chars().find(unclean), None, "{text:?}");
@@ -69,10 +69,10 @@ fn no_name_of_an_account_is_more_than_a_text() {
             assert_eq!((finished.stdout.as_str(), finished.code), ("", 255), "{}", finished.stderr);
         }
     });
-    // Before 9.5 sshd reports a failure that took 7 s after 14 s.
+    // Before OpenSSH 9.5, sshd reports a failure after twice the time that it took: here 14 s.
     assert!(took <= Duration::from_secs(14) + SSHD, "it took {took:?}");
 
-    // Names that may be accounts wait for the window, and nobody is asked.
+    // Names that could be accounts wait until the window ends, and nobody is asked.
     let held = world.admin.logins(&[]);
     let shown: BTreeSet<&str> = held.iter().map(|(_, user)| user.as_str()).collect();
     assert_eq!(shown, odd);
@@ -94,7 +94,7 @@ fn no_name_of_an_account_is_more_than_a_text() {
 #[test]
 fn no_name_of_a_host_is_more_than_a_text() {
     let world = World::new();
-    // sshd takes the client's name from /etc/hosts, and pam_echo shows that it got there.
+    // sshd takes the client's name from /etc/hosts. pam_echo shows that the name got through.
     let stack = "auth required pam_deny.so\naccount optional pam_echo.so rhost=%H\n\
                  account required pam_kbmfa.so\nsession required pam_unix.so\n";
     let own = "printf 'web\\033[2J$(reboot)' > /proc/sys/kernel/hostname";

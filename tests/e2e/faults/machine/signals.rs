@@ -1,4 +1,5 @@
-//! Signals to the process in which the module waits: sshd's monitor, and in the auth phase a child of it.
+//! Signals to the process in which the module waits: sshd's monitor, or in the auth phase a child of the
+//! monitor.
 
 use kbmfa_tests::builder::Root;
 use kbmfa_tests::machine::Machine;
@@ -35,7 +36,7 @@ fn a_signal_to_the_waiting_process_lets_nobody_in_and_cancels_the_login() {
     assert_eq!(logins.len(), 2 * machines.len());
     for (id, _) in logins {
         world.admin.assert_story(&id, &CANCELLED);
-        // The module had no time to cancel; the server noticed by itself.
+        // The module had no time to cancel the login, so the server noticed by itself.
         assert_eq!(world.admin.login(&id)["reason"], "machine-gone");
     }
     for machine in machines {

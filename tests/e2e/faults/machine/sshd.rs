@@ -1,4 +1,4 @@
-//! What sshd itself does to logins that wait: its grace time, and its limit on connections.
+//! What sshd itself does to logins that wait: its LoginGraceTime, and its limit on connections.
 
 use kbmfa_tests::builder::Root;
 use kbmfa_tests::login::Login;
@@ -12,7 +12,7 @@ use super::{CANCELLED, SHORT_GRACE};
 use crate::faults::SSHD;
 use crate::story::LET_IN;
 
-/// Where LoginGraceTime ends the wait.
+/// The phases in which LoginGraceTime ends the wait.
 const BEFORE_THE_SESSION: [(Phase, Root); 4] = [
     (Phase::Account, Root::Debian12),
     (Phase::Auth, Root::Debian12),
@@ -20,7 +20,7 @@ const BEFORE_THE_SESSION: [(Phase, Root); 4] = [
     (Phase::Auth, Root::Debian13),
 ];
 
-/// OpenSSH 10.0 adds up to this much to its grace time, at random.
+/// OpenSSH 10.0 lengthens its grace time at random by up to this much.
 const JITTER: Duration = Duration::from_secs(4);
 
 #[test]
@@ -50,7 +50,7 @@ fn sshd_ending_the_wait_at_its_grace_time_cancels_the_login() {
     }
 }
 
-/// One more login of each of these, each when the one before it waits.
+/// Starts a login of each of these users, each once the one before it waits.
 fn wait_in_line(world: &World, machine: &Machine, users: &[&str]) -> Vec<Login> {
     let one = |(number, user): (usize, &&str)| {
         let login = machine.ssh(user, &["echo", "in"]);

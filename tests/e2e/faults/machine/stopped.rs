@@ -1,8 +1,8 @@
 //! The process in which the module waits is stopped for a while (SIGSTOP, SIGCONT). Data that arrives
-//! meanwhile stays in its socket until it continues, including approvals, however old they are.
+//! meanwhile stays in its socket until the process continues: also approvals, however old they are then.
 //!
-//! In the auth phase sshd ends the attempt itself: there the process is a child of its monitor, which treats
-//! a stopped child as lost, and sends it SIGTERM.
+//! In the auth phase sshd itself ends the attempt. There the process is a child of the monitor, which treats
+//! a stopped child as lost and sends it SIGTERM.
 
 use kbmfa_tests::builder::Root;
 use kbmfa_tests::login::{Finished, Login};
@@ -17,16 +17,17 @@ use super::{CANCELLED, SHORT_GRACE, su, with_su};
 use crate::faults::SSHD;
 use crate::story::LET_IN;
 
-/// The grace of [`SHORT_GRACE`], and a little more.
+/// Longer than the grace of [`SHORT_GRACE`].
 const BEYOND_THE_GRACE: Duration = Duration::from_secs(8);
 
-/// Longer than an approval counts without a second request, and within the default poll grace.
+/// Longer than the time for which an approval counts without a second request, but shorter than the default
+/// poll grace.
 const WITHIN_THE_GRACE: Duration = Duration::from_secs(7);
 
-/// Longest time for which the server holds a first poll and considers the machine alive.
+/// Longest time for which the server holds a first poll and takes the machine for alive.
 const HELD: Duration = Duration::from_secs(30);
 
-/// LoginGraceTime of 3 s, with the 4 s that OpenSSH 10.0 may add, and a little more.
+/// Longer than a LoginGraceTime of 3 s, and the 4 s that OpenSSH 10.0 may add.
 const BEYOND_LOGIN_GRACE_TIME: Duration = Duration::from_secs(8);
 
 const TOO_LATE: &str = "was approved, but this machine collected the approval too late.";
@@ -43,29 +44,29 @@ impl Standing<'_> {
     fn goes_on(self) -> Finished {
         self.stopped.go_on();
         let (finished, took) = timed(|| self.login.wait());
-        // sshd delays a failure in the auth phase by up to the time that it took
+        // In the auth phase sshd delays a failure by up to the time that the attempt has taken
         // (`ensure_minimum_time_since`).
         let phase = self.machine.phase;
         assert!(took <= SSHD || phase == Phase::Auth, "{phase:?}: it took {took:?}");
         finished
     }
 
-    /// Continues it; nobody gets in.
+    /// Continues the process. Nobody gets in.
     fn ends_refused(self, told: &str, log: &str) {
         let (machine, phase) = (self.machine, self.machine.phase);
         let finished = self.goes_on();
         assert_eq!(finished.stdout, "", "{phase:?}: let in");
         assert_ne!(finished.code, 0, "{phase:?}");
-        // Killed by sshd's signal, it displays and logs nothing.
+        // In the auth phase sshd's signal kills it, so it displays and logs nothing.
         if phase != Phase::Auth {
             machine.syslog.lines_with(log);
-            // sshd has let them in already, and displays nothing.
+            // In the session phase sshd has already let them in, and displays nothing.
             assert!(finished.stderr.contains(told) || phase == Phase::Session, "{phase:?}: {finished:?}");
         }
     }
 }
 
-/// A machine for each of these phases in both sshds.
+/// A machine for each of these phases with each of two sshds.
 fn machines(world: &World, phases: &[Phase], sshd_lines: &str) -> Vec<Machine> {
     let cases =
         [Root::Debian12, Root::Debian13].into_iter().flat_map(|root| phases.iter().map(move |p| (root, *p)));
@@ -74,7 +75,7 @@ fn machines(world: &World, phases: &[Phase], sshd_lines: &str) -> Vec<Machine> {
         .collect()
 }
 
-/// A login at each of these waits, and stands still.
+/// Starts a login on each machine, and stops the processes in which they wait.
 fn stand_still<'a>(world: &World, machines: &'a [Machine]) -> Vec<Standing<'a>> {
     let mut known = vec![];
     let stop = |machine: &'a Machine| {
@@ -87,7 +88,7 @@ fn stand_still<'a>(world: &World, machines: &'a [Machine]) -> Vec<Standing<'a>> 
     machines.iter().map(stop).collect()
 }
 
-/// The login is approved while the process is stopped, and the approval arrives in its socket.
+/// Approves the login while the process is stopped, and waits until the approval is in its socket.
 fn approve(world: &World, id: &str) {
     world.admin.approve(id);
     world.admin.assert_story(id, &LET_IN);
@@ -152,7 +153,7 @@ fn an_approval_during_a_stop_beyond_the_grace_has_expired() {
     assert_nothing_left(&machines);
 }
 
-/// A suspended person must not get in by an approval in the socket.
+/// If somebody is suspended, an approval that is already in the socket must not let them in.
 #[test]
 fn a_suspension_revokes_an_earlier_approval() {
     let world = World::new();

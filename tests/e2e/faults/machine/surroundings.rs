@@ -1,4 +1,4 @@
-//! Environments: that of sshd, and PAM's own.
+//! Environment variables: those of sshd, and those of PAM.
 
 use kbmfa_tests::builder::Root;
 use kbmfa_tests::impostor::Stranger;
@@ -17,8 +17,8 @@ use crate::faults::Refusal;
 use crate::sessions::{heard, sessions_of};
 use crate::story::LET_IN;
 
-/// Variables that other programs use. `EAR` is a port to which nobody may connect, `/tmp/stranger.pem`
-/// another CA.
+/// Variables that other programs use. `EAR` stands for a port to which nothing may connect, and
+/// `/tmp/stranger.pem` is another CA.
 const HOSTILE: &str = "
 export LD_LIBRARY_PATH=/tmp LD_PRELOAD=/tmp/none.so
 export RUST_BACKTRACE=full RUST_LOG=trace RUST_MIN_STACK=1 MALLOC_PERTURB_=165
@@ -30,7 +30,7 @@ export KBMFA_CONFIG=/tmp/pam.toml KBMFA_SERVER=https://127.0.0.1:EAR KBMFA_ON_UN
 export LC_ALL=tr_TR.UTF-8 LANGUAGE=tr TMPDIR=/nonexistent HOME=/nonexistent
 ";
 
-/// A port to which nobody may connect.
+/// A port to which nothing may connect.
 struct Ear(TcpListener);
 
 impl Ear {
@@ -50,7 +50,8 @@ impl Ear {
     }
 }
 
-/// Whether the heap of a process holds this text. sshd writes its title over its environment, and keeps a copy there.
+/// Whether the heap of a process contains this text. sshd overwrites its environment with its title, and
+/// keeps a copy in the heap.
 fn heap_holds(pid: u32, text: &str) -> bool {
     let maps = fs::read_to_string(format!("/proc/{pid}/maps")).unwrap();
     let heap = maps.lines().find(|line| line.ends_with("[heap]")).expect("a heap");
@@ -117,13 +118,13 @@ fn nothing_in_the_environment_of_su_changes_anything() {
     machine.assert_nothing_left();
 }
 
-/// Forged values.
+/// A file of forged variables.
 const FORGED: &str = "SSH_CONNECTION DEFAULT=\"192.0.2.1 50000 192.0.2.2 22\"
 SSH_AUTH_INFO_0 DEFAULT=\"publickey ssh-ed25519 AAAAforged\"
 FORGED DEFAULT=forged
 ";
 
-/// alice writes them in a file in her home, which `pam_env` of Debian 12 reads.
+/// Has alice write the forged variables to a file in her home, which Debian 12's `pam_env` reads.
 fn forges(machine: &Machine) {
     fs::write(machine.path("/home/alice/.pam_environment"), FORGED).unwrap();
 }
@@ -131,7 +132,7 @@ fn forges(machine: &Machine) {
 #[test]
 fn changes_of_pams_environment_after_the_module_have_no_effect() {
     let world = World::new();
-    // As Debian 12 has it, in the place that the recipe names.
+    // `pam_env` as Debian 12 has it, in the place that the recipe names.
     let stack = "auth required pam_deny.so\naccount required pam_unix.so\n\
                  session required pam_kbmfa.so silent\nsession required pam_env.so user_readenv=1\n";
     let machine = world.machine().phase(Phase::Session).pam_stack(stack).start();
@@ -177,7 +178,7 @@ fn a_session_without_an_ask_is_not_reported_with_an_address_without_a_socket() {
     let doubts =
         machine.syslog.lines_with("names 192.0.2.1:50000, but no socket of this process is connected to it");
     assert_eq!(doubts[0].severity, severity::WARNING);
-    // PAM_RHOST is out of reach for a file.
+    // A file cannot change PAM_RHOST.
     machine.syslog.lines_with("session opened for user alice from 127.0.0.1");
     machine.syslog.lines_with("session closed for user alice from 127.0.0.1");
     machine.assert_nothing_left();

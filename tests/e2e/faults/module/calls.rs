@@ -1,4 +1,4 @@
-//! Every system call of the module fails once, and then from there on, in a small application.
+//! In a small application, every system call of the module fails: once, or from then on.
 
 use super::{
     APPROVED, DENIED, Due, FIRST_FILE, LONGEST, STACK, SYSLOG, decided_at_once, is_thorough, logins,
@@ -9,7 +9,7 @@ use kbmfa_tests::strace::{Calls, Injection, Trace, calls_between};
 use kbmfa_tests::world::World;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-/// Results of a faulty call: errors that Linux returns, an end of file, nothing ready, everything ready.
+/// The faults of a call: errors that Linux returns, end of file, nothing ready, everything ready.
 pub(super) fn faults(call: &str) -> &'static [&'static str] {
     match call {
         "brk" | "mmap" | "mprotect" | "mremap" | "munmap" => &["error=ENOMEM"],
@@ -24,8 +24,8 @@ pub(super) fn faults(call: &str) -> &'static [&'static str] {
     }
 }
 
-/// Each call with each fault, alone. In `make soak` also each with all later ones; Linux never returns EINTR
-/// forever.
+/// The injections to try: each fault in each call alone, and in `make soak` also from each call on. EINTR is
+/// never injected forever, because Linux never does that.
 fn injections(calls: &Calls) -> Vec<Injection> {
     let mut found = vec![];
     for (call, range) in calls {
@@ -55,7 +55,7 @@ fn under(
     application.run_under(&words, user, phase)
 }
 
-/// Has a login with each injection, or each `step`th, and prints how many ended how.
+/// Runs a login with every `step`th injection, and prints how many ended in which way.
 fn sweep(
     step: usize,
     application: &Application,
@@ -76,7 +76,7 @@ fn sweep(
     let ends = logins(&injections, login, due);
     let (all, took_place) = (injections.len(), took_place.into_inner());
     println!("{user}, {phase}: {} kinds of calls, {all} injections: {ends:?}", calls.len());
-    // Some injections never happen: a login that ends early makes fewer calls.
+    // Some injections never happen, because a login that ends early makes fewer calls.
     assert!(took_place > all - all / 10, "{took_place} took place");
 }
 
@@ -90,7 +90,7 @@ fn no_failing_system_call_lets_anybody_in_who_is_denied() {
     }
 }
 
-/// A server that asks about everybody, however many they are, and the application.
+/// A server that asks about everybody, without limits, and the application.
 fn asked_about() -> (World, Application) {
     let no_limits = ["pending_per_user", "pending_per_machine", "asks_per_user", "asks_per_machine"];
     let world = World::with(&no_limits.map(|key| ("login", key, "100000")));
@@ -98,7 +98,7 @@ fn asked_about() -> (World, Application) {
     (world, application)
 }
 
-/// These wait, and break off. Each takes all of its deadline.
+/// These logins wait, and are abandoned. Each takes its whole deadline.
 #[test]
 fn no_failing_system_call_lets_anybody_in_without_an_answer() {
     let (_world, application) = asked_about();
@@ -124,7 +124,8 @@ fn no_failing_system_call_lets_anybody_in_while_no_server_is_there() {
     sweep(1, &application, (APPROVED, "account"), |_| Due::Refusal);
 }
 
-/// A denied user gets in only if the network itself reports no server, or does not answer.
+/// A denied user gets in only if the fault is in the network itself, so that no server can be reached or none
+/// answers.
 fn network_alone_opens(injection: &Injection) -> Due {
     match (injection.call.as_str(), injection.fault.as_str(), injection.is_for_good()) {
         ("connect", "error=ECONNREFUSED" | "error=ENETUNREACH", _) | ("ppoll", "retval=0", true) => {
@@ -147,7 +148,7 @@ fn whatever_system_call_fails_who_is_approved_is_let_in_or_refused_in_time() {
     sweep(1, &application, (APPROVED, "account"), |_| Due::Either);
 }
 
-/// A line that reports sessions, though it ought to be `optional`.
+/// A stack whose reporting line is `required`, although the recipes make it `optional`.
 const REPORTING: &str = "session required pam_permit.so\nsession required MODULE log_only\n";
 
 #[test]

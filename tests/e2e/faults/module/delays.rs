@@ -1,24 +1,25 @@
-//! System calls that take very long, as in a process that is stopped or on a machine that is paused.
+//! System calls that take very long, as in a process that is stopped or on a machine that is suspended.
 //!
-//! Nothing fails here. But a program that checks the time before the event takes a server that answered long
-//! ago for one that cannot be reached, and where `on_unreachable` is allow that would let people in.
+//! No call fails. But a program that checked the time before the event would treat a server that answered
+//! long ago as one that cannot be reached. With `on_unreachable = "allow"` that would let people in.
 
 use super::{APPROVED, DENIED, Due, FIRST_FILE, SYSLOG, decided_at_once, is_thorough, logins};
 use kbmfa_tests::strace::{Calls, Injection, Trace, calls_between};
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-/// Longer than the application's login may take: its deadline is 6 s, 2 of which are left for telling the server.
+/// Longer than the application's login may take: of its deadline of 6 s, 2 s are kept for cancelling at the
+/// server.
 const TOO_LONG: [&str; 2] = ["delay_enter=4500000", "delay_exit=4500000"];
 
-/// The system calls for connecting and reading; in `make soak` all.
+/// The system calls that connect and read. In `make soak` all are delayed.
 const NETWORK: [&str; 8] =
     ["socket", "connect", "ppoll", "getsockopt", "setsockopt", "sendto", "recvfrom", "openat"];
 
-/// Runs in which a delay may take place.
+/// Maximum number of runs until a delay happens.
 const RUNS_MAX: u32 = 4;
 
-/// Each `connect`, of which one goes to the server and the others to name services and the log; the first, the middle
-/// and the last of every other kind of call.
+/// The injections to try: each `connect`, of which one goes to the server and the others to name services and
+/// the log; and of every other kind of call the first, the middle and the last.
 fn injections(calls: &Calls) -> Vec<Injection> {
     let mut found = vec![];
     for (call, range) in calls {
@@ -55,8 +56,9 @@ fn with_on_unreachable_allow_no_delay_makes_a_healthy_server_unreachable() {
     let injections = injections(&calls);
     assert!(injections.iter().any(|injection| injection.call == "connect"), "{calls:?}");
     let count = AtomicUsize::new(0);
-    // How often it reads depends on how the answer arrives; how it connects does not. So the last call of a kind may not
-    // come in one run, and is waited for in the next. Each run has to end in a refusal, whether the call came or not.
+    // The number of reads depends on how the answer arrives; the number of connects does not. So the last
+    // call of a kind may not happen in one run, and the next run is tried. Each run must end in a refusal,
+    // whether the call happened or not.
     let login = |injection: &Injection| {
         let mut left = RUNS_MAX;
         loop {

@@ -1,17 +1,17 @@
-//! A process that lives on, such as a display manager: a thousand logins, each of which loads and unloads the
-//! module.
+//! A process that continues, such as a display manager: it runs a thousand logins, and each loads and unloads
+//! the module.
 
 use super::{APPROVED, decided_at_once, is_thorough};
 use kbmfa_tests::application::Application;
 
 const ROUNDS: u32 = 1_000;
 
-/// With a server that answers they take longer.
+/// Number of logins with a server that answers, which take longer.
 fn rounds_with_server() -> u32 {
     if is_thorough() { ROUNDS } else { 300 }
 }
 
-/// What malloc may keep for itself, in KiB.
+/// Memory that malloc may keep for itself, in KiB.
 const SLACK: u32 = 256;
 
 fn leave_nothing(application: &Application, rounds: u32, granted: u32) {

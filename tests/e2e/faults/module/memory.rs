@@ -1,13 +1,13 @@
-//! Memory runs out: each allocation fails once, and the process may use less and less of it.
+//! Memory runs out: each allocation fails once, and the process gets less and less address space.
 
 use super::{APPROVED, DENIED, Due, Ends, decided_at_once, logins};
 use kbmfa_tests::application::Application;
 
-/// All the address space that the process may have, in KiB: from too little to start, to more than enough.
+/// Limits on the address space, in KiB: from too little to start, to more than enough.
 const LIMITS: (u32, u32) = (2_500, 6_500);
 const STEP: usize = 20;
 
-/// Every `step`th of them.
+/// Runs a login with each `step`th allocation failing.
 fn with_failing_allocations(application: &Application, user: &str, step: usize, due: Due) -> Ends {
     let allocations = application.run(user, "auth", 1).numbers("allocations")[0];
     let which: Vec<u32> = (1..=allocations).step_by(step).collect();

@@ -8,7 +8,7 @@ use kbmfa_tests::world::World;
 
 const PHASES: [Phase; 2] = [Phase::Account, Phase::Auth];
 
-/// One login is approved and one denied; all processes of both have ended.
+/// Has one login approved and one denied, and waits until all processes of both have ended.
 fn two_logins(world: &World, machine: &Machine) {
     let approved = machine.ssh("alice", &["echo", "in"]);
     world.admin.approve(&world.admin.pending());
@@ -29,7 +29,7 @@ fn sees_nothing(watcher: Watcher, build: fn(MachineBuilder) -> MachineBuilder) {
     }
 }
 
-/// A module with this fault, to show that the checker reports it. valgrind does not end the process.
+/// Runs a module with this fault, and checks that the checker reports it. valgrind does not end the process.
 fn sees(watcher: Watcher, fault: &str, report: &str) {
     let world = World::new();
     for phase in PHASES {
@@ -54,7 +54,8 @@ fn valgrind_finds_no_fault_in_the_shipped_module() {
     sees_nothing(Watcher::Valgrind, |machine| machine);
 }
 
-/// Uninitialised memory as well: this build has the names that tell ours from the TLS library's.
+/// Also checks for uninitialised memory: this build has the symbol names by which our code differs from the
+/// TLS library's.
 #[test]
 #[ignore = "make sanitize"]
 fn valgrind_finds_no_fault_in_the_test_build_of_the_module() {

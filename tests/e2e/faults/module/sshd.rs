@@ -1,5 +1,5 @@
-//! System calls of a real sshd fail while the module works in it. In the auth phase the module runs in a new
-//! process, whose calls have the same numbers as those of sshd itself; that phase is left out.
+//! System calls of a real sshd fail while the module runs in it. The auth phase is left out: there the module
+//! runs in a new process, whose calls have the same numbers as sshd's own.
 
 use super::{FIRST_FILE, SYSLOG, calls, is_thorough, world_of_rules};
 use kbmfa_tests::machine::Machine;
@@ -8,10 +8,11 @@ use kbmfa_tests::strace::{Injection, Trace, calls_between};
 use kbmfa_tests::wait::timed;
 use std::time::Duration;
 
-/// The deadline here, and what ssh, sshd and strace may take besides.
+/// Longest time of a login: its deadline, and what ssh, sshd and strace may take in addition.
 const LONGEST: Duration = Duration::from_secs(6 + 14);
 
-/// One call of each kind, from the middle of the login, with its first fault; in `make soak` with each.
+/// The injections to try: of each kind of call one from the middle of the login, with its first fault; in
+/// `make soak` with each fault.
 fn injections(machine: &Machine) -> Vec<Injection> {
     let trace = Trace::new();
     let attached = trace.attach(machine, None);
@@ -46,7 +47,7 @@ fn lets_nobody_in(phase: Phase) {
     }
     println!("{phase:?}: {took_place} of {} injections took place", injections.len());
     assert!(took_place > injections.len() / 2, "{took_place}");
-    // sshd is as it was.
+    // sshd works as before.
     assert_eq!(machine.ssh("bob", &["echo", "in"]).wait().stdout, "in\n");
     machine.assert_nothing_left();
 }

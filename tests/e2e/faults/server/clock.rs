@@ -1,5 +1,5 @@
-//! Wall clocks that jump while a login waits: the server's, which times the window, and the machine's, which
-//! only matters for certificates.
+//! Wall clocks that jump while a login waits: the server's, which measures the window, and the machine's,
+//! which matters only for certificates.
 
 use kbmfa_tests::wait::{timed, until};
 use kbmfa_tests::world::World;
@@ -42,7 +42,7 @@ fn the_servers_clock_an_hour_behind_delays_no_answer() {
     machine.assert_nothing_left();
 }
 
-/// The window never ends by such a clock, but the machine's deadline does.
+/// By such a clock the window never ends, but the machine's deadline does.
 #[test]
 fn the_servers_clock_an_hour_behind_keeps_nobody_waiting_beyond_the_machines_deadline() {
     let (world, clock) = World::on_clock(&SHORT_WINDOW);
@@ -76,7 +76,8 @@ fn asks_and_denials_while_the_servers_clock_was_ahead_do_not_count_when_it_is_ri
     gets_in(&world, &machine);
 }
 
-/// The certificate that the server makes meanwhile is valid from then on, and would be useless now.
+/// A certificate that the server made meanwhile would be valid only from that later time on, and so useless
+/// now.
 #[test]
 fn the_servers_clock_months_ahead_and_right_again_leaves_no_certificate_of_the_future() {
     let (world, clock) = World::on_clock(&[]);

@@ -1,4 +1,4 @@
-//! A database that is locked by another program, and one whose disk is full.
+//! A database that another program has locked, and one whose disk is full.
 
 use kbmfa_tests::between::{Between, Order, Stage};
 use kbmfa_tests::disk::Disk;
@@ -37,7 +37,7 @@ fn locked_for_good_it_refuses_and_a_login_opened_later_is_cancelled() {
     Refusal { prompt: DOES_NOT_WORK, log: "refused, no decision", within }.meets(&machine);
     world.server.wait_for_log(LOCKED);
     drop(lock);
-    // The request may have been waiting for the lock when its machine gave up.
+    // The request may still wait for the lock after its machine has given up.
     until("the server to be at rest", || {
         let logins = world.admin.logins(&[]);
         logins.iter().all(|(id, _)| world.admin.state(id) == "cancelled").then_some(())
@@ -61,7 +61,7 @@ fn locked_under_a_waiting_login_it_takes_no_answer_and_loses_nothing() {
     machine.assert_nothing_left();
 }
 
-/// A world whose server has a small disk of its own.
+/// A world whose server has a small disk for its state.
 fn on_small_disk() -> (World, Disk) {
     let world = World::down(None);
     let disk = Disk::under(&world.server.state_dir);
@@ -84,7 +84,7 @@ fn on_a_full_disk_it_refuses_at_once_and_goes_on_when_there_is_room() {
     world.server.stop();
 }
 
-/// How long the log is watched: each of the loops would fail several times.
+/// How long the log is watched. Each loop would fail several times in this time.
 const LASTING: Duration = Duration::from_secs(8);
 
 #[test]
@@ -102,7 +102,7 @@ fn on_a_full_disk_it_is_not_ready_and_says_so_once() {
     distinct.sort_unstable();
     distinct.dedup();
     assert_eq!(later.len(), distinct.len(), "a line came twice: {later:?}");
-    // One line for each loop that writes, where there were four a second.
+    // There is one line for each loop that writes. Before, there were four lines a second.
     assert!(later.len() < 10, "{later:?}");
     let failed = world.server.status("/metrics").unwrap();
     let failed = failed.lines().find_map(|line| line.strip_prefix("kbmfa_db_writes_failed_total "));
@@ -115,7 +115,7 @@ fn on_a_full_disk_it_is_not_ready_and_says_so_once() {
     world.server.stop();
 }
 
-/// A server that exits would be unreachable, and `on_unreachable` would apply.
+/// A server that exits could not be reached, and then `on_unreachable` would apply.
 #[test]
 fn on_a_full_disk_it_keeps_running_and_its_watchdog_is_fed() {
     let (world, disk) = on_small_disk();

@@ -9,14 +9,15 @@ use super::{gets_in, is_let_in};
 use crate::faults::{Refusal, SSHD};
 use crate::two_servers::beds;
 
-/// What a machine allows one address to open a login.
+/// Time that a machine gives one address to open a login.
 const ADDRESS: Duration = Duration::from_secs(5);
-/// How long a hanging server keeps the others from posting asks.
+/// Time for which a server that hangs keeps others from posting asks.
 const LEASE: Duration = Duration::from_secs(10);
-/// What a machine allows one address for a poll that it may hold.
+/// Time that a machine gives one address for a poll that may be held.
 const POLL: Duration = Duration::from_secs(30);
 
-/// Makes a server hang while it holds no lock on the database, which the other could not wait out.
+/// Makes a server hang while it holds no lock on the database, because the other server could not wait that
+/// long.
 pub(super) fn hang(world: &World, server: &Server) {
     until("the server to hang at rest", || {
         server.hang();
@@ -31,7 +32,7 @@ pub(super) fn hang(world: &World, server: &Server) {
 #[test]
 fn when_a_login_is_opened_the_other_is_asked_and_carries_the_ask_in_time() {
     let (world, second, machine) = beds();
-    // So that the second server posts asks.
+    // The first server is stopped, so that the second one gets the lease and posts asks.
     world.server.stop();
     gets_in(&world, &machine);
     world.server.start();
@@ -44,7 +45,7 @@ fn when_a_login_is_opened_the_other_is_asked_and_carries_the_ask_in_time() {
     machine.assert_nothing_left();
 }
 
-/// The two do not nest: the machine trusts the poll for longer than the server trusts the machine.
+/// These times do not nest: the machine waits for the poll longer than the server waits for the machine.
 #[test]
 fn while_a_login_waits_at_it_the_poll_outlasts_an_approval_which_is_worth_nothing_then() {
     let (world, second, machine) = beds();

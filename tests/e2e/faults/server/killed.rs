@@ -9,10 +9,10 @@ use super::{is_opened_once, lock};
 use crate::faults::Refusal;
 use crate::story::{LET_IN, SHORT_GRACE};
 
-/// The shortest grace that the server takes.
+/// The shortest grace that the server allows.
 const GRACE: Duration = Duration::from_secs(6);
 
-/// Nothing has to be done before the login.
+/// For tests that need no preparation before the login.
 fn nothing(_: &World) {}
 
 fn kill_and_start(world: &World) {
@@ -48,7 +48,7 @@ fn after_the_commit_before_the_answer_arrives() {
     });
 }
 
-/// The longest first poll, for which the server expects a machine that has opened a login, besides the grace.
+/// Longest first poll. After an opening the server expects the machine for this time and the grace.
 const FIRST_POLL: Duration = Duration::from_secs(30);
 
 #[test]
@@ -93,8 +93,8 @@ fn between_the_decision_and_its_collection() {
     machine.assert_nothing_left();
 }
 
-/// A login whose poll has been answered, and so collected, before something happens and the connection is reset;
-/// returns what the person saw.
+/// A poll was answered, so the approval counts as collected. Then something happens, and the connection is
+/// reset. Returns what the person saw.
 fn collected_and_not_heard(world: &World, happens: impl FnOnce()) -> String {
     let machine = world.machine().start();
     let between = Between::stopping(world, &machine, "GET", Stage::Answered);

@@ -1,5 +1,5 @@
-//! The server is stopped for a while (SIGSTOP, SIGCONT), with all replies in progress. Connections stay open,
-//! and the kernel accepts new ones: for the machine the server is reachable, but does not answer.
+//! The server is stopped for a while (SIGSTOP, SIGCONT), with all replies in progress. Connections stay open
+//! and the kernel accepts new ones, so for the machine the server can be reached but does not answer.
 
 use kbmfa_tests::login::Login;
 use kbmfa_tests::machine::Machine;
@@ -14,7 +14,7 @@ use crate::faults::{DOES_NOT_WORK, NOT_IN_TIME, Refusal, SSHD};
 use crate::story::{CANCELLED, LET_IN, SHORT_GRACE};
 use crate::two_servers::beds;
 
-/// Less than the default poll grace.
+/// Shorter than the default poll grace.
 const SHORT: Duration = Duration::from_secs(10);
 
 /// Longer than the grace of [`SHORT_GRACE`].
@@ -23,19 +23,21 @@ const BEYOND_THE_GRACE: Duration = Duration::from_secs(8);
 /// Longer than a machine waits for a poll: 25 s that the server may hold it, and 5 s more.
 const BEYOND_THE_POLL: Duration = Duration::from_secs(33);
 
-/// Longer than an opening tells of the machine: the longest poll that could follow, 30 s, and the grace of [`SHORT_GRACE`].
+/// Longer than an opening keeps the machine alive for the server: the longest poll that may follow, 30 s, and
+/// the grace of [`SHORT_GRACE`].
 const BEYOND_BOTH: Duration = Duration::from_secs(38);
 
-/// What the module may need to be back at a server that goes on: the 5 s of a call that it put meanwhile, and a pause of 2 s.
+/// Time until the module has the answer of a server that continues: the 5 s of a call that it made meanwhile,
+/// and a pause of 2 s.
 const BACK: Duration = Duration::from_secs(7);
 
-/// Attempts at a silent server: twice 5 s to open a login, and 2 s to cancel it.
+/// Time of the attempts at a silent server: two times 5 s to open a login, and 2 s to cancel it.
 const OPENING: Duration = Duration::from_secs(12);
 
 const APPROVED_AND_LAPSED: [&str; 5] =
     ["login.opened", "ask.posted", "answer.given", "login.approved", "login.lapsed"];
 
-/// alice waits, and the server is stopped.
+/// Starts a login of alice, and stops the server once the login waits.
 fn stopped(world: &World, machine: &Machine) -> (Login, String) {
     let login = machine.ssh("alice", &["echo", "in"]);
     let id = world.admin.pending();
@@ -55,7 +57,8 @@ fn for_a_short_while_it_delays_an_approval_and_loses_nothing() {
         world.server.go_on();
         let (finished, took) = timed(|| login.wait());
         assert_eq!((finished.stdout.as_str(), finished.code), ("in\n", 0), "{phase:?}: {}", finished.stderr);
-        // OpenSSH before 9.5 makes the auth phase last up to twice as long as it has (`ensure_minimum_time_since`).
+        // Before OpenSSH 9.5 the auth phase takes up to twice as long as it has taken so far
+        // (`ensure_minimum_time_since`).
         let sshd = if phase == Phase::Auth { SHORT + SSHD } else { SSHD };
         assert!(took <= sshd, "{phase:?}: it took {took:?}");
         world.admin.assert_story(&id, &LET_IN);
@@ -93,7 +96,7 @@ fn beyond_the_machines_poll_the_login_goes_on_waiting_and_is_let_in_by_an_approv
     machine.assert_nothing_left();
 }
 
-/// It cannot distinguish a machine that polled without success from one that is gone.
+/// It cannot distinguish a machine whose polls failed from one that is gone.
 #[test]
 fn beyond_the_poll_and_the_grace_it_takes_the_machine_for_gone_and_the_login_is_refused() {
     let world = World::with(&SHORT_GRACE);
@@ -118,10 +121,11 @@ fn beyond_the_machines_deadline_the_login_is_refused_and_a_later_approval_runs_n
     assert_eq!((finished.stdout.as_str(), finished.code), ("", 255), "{}", finished.stderr);
     assert!(finished.stderr.contains(NOT_IN_TIME), "{}", finished.stderr);
     machine.syslog.lines_with("refused, the deadline passed");
-    // The server knows nothing of it yet, nor does who answers in the database.
+    // Neither the server nor the person who answers in the database knows of it yet.
     world.admin.approve(&id);
     world.server.go_on();
-    // The poll that it held is answered before it hears that nobody is there any more, or the approval lapses.
+    // It answers the poll that it held before it notices that nobody is there any more, or before the
+    // approval lapses.
     until("the end of the approval", || (world.admin.story(&id).len() == LET_IN.len()).then_some(()));
     world.admin.audit_verify();
     machine.assert_nothing_left();

@@ -1,4 +1,4 @@
-//! One of the server's loops hangs: `/readyz` names it, systemd's watchdog is no longer fed, and the process
+//! One of the server's loops hangs. `/readyz` names it, systemd's watchdog is no longer fed, and the process
 //! ends and is started again. Each loop hangs once; `/metrics` lists the loops.
 
 use kbmfa_tests::chat::ChatWorld;
@@ -17,23 +17,23 @@ use std::time::Duration;
 use super::gets_in;
 use crate::keybase::Asked;
 
-/// systemd's watchdog is fed three times in this time.
+/// systemd's watchdog must be fed within this time. The server feeds it three times as often.
 const WATCHDOG_MS: u32 = 1500;
 
-/// How a process ends that gives up a loop.
+/// Exit code of a process that ends because a loop is lost.
 const EXIT_HUNG: Option<i32> = Some(70);
 
-/// Longest time in which the process may still report what it knew before a loop was late.
+/// Longest time for which the process may still report what it knew before a loop was late.
 const SETTLING: Duration = Duration::from_millis(500);
 
-/// Worlds in which loops hang at the same time.
+/// Number of worlds in which loops hang at the same time.
 const AT_ONCE: usize = 3;
 
 /// Makes loops of a server hang.
 struct Hang(PathBuf);
 
 impl Hang {
-    /// Nothing hangs yet; from the server's next start on it looks here.
+    /// At first nothing hangs. The server reads the file from its next start on.
     fn of(world: &World) -> Self {
         let file = world.dir().join("hang");
         world.server.set_variable("KBMFA_TEST_HANG", file.to_str().unwrap());
@@ -60,17 +60,17 @@ fn loops(server: &Server) -> BTreeSet<String> {
     metrics.lines().filter_map(named).collect()
 }
 
-/// Hangs this loop until the process ends, and leaves the server down.
+/// Hangs this loop until the process ends. Leaves the server down.
 fn hang_until_it_ends(world: &World, (hang, systemd): (&Hang, &Systemd), name: &str) {
     let hangs = format!("the loop {name:?} hangs");
     hang.tell("hang", name);
     world.server.wait_for_log(&hangs);
-    // What hangs here is what would answer.
+    // If the status listener hangs, nobody can ask it.
     if name != "status listener" {
         let answer = world.server.status("/readyz").unwrap();
         assert!(answer.starts_with("HTTP/1.1 503") && answer.contains(&hangs), "{name}: {answer}");
     }
-    // What is on its way is not held against it.
+    // Reports that are already on their way do not matter.
     systemd.reports();
     pass(SETTLING);
     systemd.reports();
@@ -88,7 +88,7 @@ fn hang_until_it_ends(world: &World, (hang, systemd): (&Hang, &Systemd), name: &
     hang.end();
 }
 
-/// Hangs each of these loops in one of some worlds.
+/// Hangs each of these loops once, spread over several worlds.
 fn hang_each(names: BTreeSet<String>, make: impl Fn() -> World + Sync) {
     let left = Mutex::new(names);
     thread::scope(|scope| {
@@ -122,7 +122,7 @@ fn each_loop_that_hangs_is_named_starves_the_watchdog_and_ends_the_process() {
     hang_each(names, || World::down(None));
 }
 
-/// What runs only while it is this server's turn to ask in Keybase.
+/// Loops that run only while this server holds the lease to ask in Keybase.
 #[test]
 fn the_loops_of_keybase_that_hang_are_named_and_end_the_process() {
     let world = ChatWorld::down("team = \"acme\"\nchannel = \"sudo\"\n", "");
@@ -153,7 +153,7 @@ fn a_loop_that_comes_back_in_time_makes_the_server_ready_again() {
     gets_in(&world, &machine);
 }
 
-/// With one thread for all tasks, which is blocked: neither a request nor a timer gets through.
+/// The runtime has one thread for all tasks, and it is blocked: neither a request nor a timer is handled.
 #[test]
 fn a_stalled_runtime_ends_the_process() {
     let world = World::down(None);
@@ -165,7 +165,8 @@ fn a_stalled_runtime_ends_the_process() {
     world.server.wait_for_log("this process exits so that systemd starts it again");
 }
 
-/// Every loop has a limit of at least 20 seconds; the whole process was stopped for longer than some of them.
+/// Every loop has a limit of at least 20 seconds. The whole process was stopped for longer than some of the
+/// limits.
 #[test]
 fn a_process_that_was_stopped_goes_on_and_no_loop_is_late() {
     let world = World::new();

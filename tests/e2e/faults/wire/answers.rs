@@ -1,4 +1,4 @@
-//! Answers by a server with the right certificate. Each would be an approval if it did not have one fault.
+//! Answers of a server with the right certificate. Each would be an approval without its one fault.
 
 use kbmfa_tests::impostor::{Act, Babbler};
 use kbmfa_tests::message::{self, answer, answer_with, login, problem};
@@ -6,12 +6,12 @@ use std::time::Duration;
 
 use super::{AT_ONCE, TWICE, part_is_refused, without_server};
 
-/// An answer, and its log line; returns the number of requests.
+/// Checks that a login with this answer is refused with this log line. Returns the number of requests.
 fn answer_is_refused(answer: String, log: &str) -> usize {
     part_is_refused(&[Act::Hear, Act::Say(answer)], log, AT_ONCE)
 }
 
-/// Without this one the others would show nothing.
+/// Without this test the others would prove nothing.
 #[test]
 fn the_same_answer_without_a_fault_lets_in() {
     let (world, machine) = without_server();
@@ -27,8 +27,8 @@ fn an_approval_under_a_redirect_is_refused_and_the_redirect_not_followed() {
         answer_with("307 Temporary Redirect", "Location: /v1/elsewhere\r\n", &approved),
         "not a kbmfa answer: HTTP status 307",
     );
-    // Whoever follows hears the same answer again. A cancellation is tried once, and lost if it goes to the connection that
-    // this server closes just then.
+    // Every request gets the same answer. The module tries to cancel once, and that is lost if it goes to the
+    // connection that this server closes at the same time.
     assert!(heard <= 2, "the opening, the cancellation, and nothing else: {heard}");
 }
 

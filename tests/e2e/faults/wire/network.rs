@@ -1,4 +1,4 @@
-//! Packets that are lost silently, in a separate network of the test.
+//! Packets that are dropped silently, in a network of the test's own.
 
 use kbmfa_tests::network::{Network, apart};
 use kbmfa_tests::recipe::Phase;
@@ -11,7 +11,7 @@ use crate::faults::{Refusal, SSHD};
 use crate::story::{CANCELLED, SHORT_GRACE};
 use crate::story::{LET_IN, SHORT_WINDOW};
 
-/// An idle connection is probed after this time.
+/// Time after which an idle connection is probed.
 const KEEPALIVE_IDLE: Duration = Duration::from_secs(5);
 
 #[test]
@@ -85,7 +85,7 @@ fn a_connection_whose_server_vanished_without_a_word_is_made_anew_within_seconds
         let machine = world.machine().start();
         let login = machine.ssh("alice", &["echo", "in"]);
         let id = world.admin.pending();
-        // The old server's end is lost; a new server replaces it, and does not know the connection.
+        // The old server's end is gone. A new server takes its place, and does not know the connection.
         network.lose(world.server.port);
         world.server.kill();
         network.wait_until_forgotten(world.server.port);

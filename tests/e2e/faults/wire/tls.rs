@@ -1,4 +1,4 @@
-//! Servers that cannot prove their identity, or fail before that. Each would approve.
+//! Servers that cannot prove their identity, or fail before that. Each of them would approve.
 
 use kbmfa_tests::certificate::Made;
 use kbmfa_tests::impostor::{Act, Babbler, Stranger, tls};
@@ -9,7 +9,7 @@ use rustls::version::{TLS12, TLS13};
 
 use super::{AT_ONCE, TWICE, is_refused, without_server};
 
-/// A server with this certificate, which would approve, gets no data, and nobody is let in.
+/// Checks that a server with this certificate gets no data and nobody is let in, although it would approve.
 fn is_not_believed(made: impl FnOnce(&World) -> Made, version: &'static SupportedProtocolVersion, log: &str) {
     let (world, machine) = without_server();
     let acts = [Act::Hear, Act::Say(answer("200 OK", &login("approved")))];

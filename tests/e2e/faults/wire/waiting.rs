@@ -11,7 +11,7 @@ use crate::faults::{Refusal, SSHD};
 use crate::story::CANCELLED;
 use crate::story::LET_IN;
 
-/// While a login waits this comes back; the module asks again, and the approval that comes then lets in.
+/// While a login waits, the module gets this. It polls again, and the approval that comes then lets in.
 fn is_asked_again(orders: &[Order]) {
     let world = World::new();
     let machine = world.machine().start();
@@ -31,7 +31,7 @@ fn is_asked_again(orders: &[Order]) {
     }
 }
 
-/// While a login waits this comes back, and ends it.
+/// While a login waits, the module gets this, and the login ends.
 fn is_refused(order: Order, log: &str) {
     let world = World::new();
     let machine = world.machine().start();
