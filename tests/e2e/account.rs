@@ -1,5 +1,5 @@
-//! The module in the account phase: key and approval, for every use of ssh. The person sees nothing until it
-//! is over, and nothing at all if they are let in.
+//! The module in the account phase: key and approval, for every use of ssh. The person sees nothing until the
+//! end, and people who are let in see nothing at all.
 
 use insta::assert_snapshot;
 use kbmfa_tests::builder::Root;

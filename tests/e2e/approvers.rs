@@ -1,5 +1,5 @@
-//! People who list and answer logins without root: accounts of the server's host, in the group or not, at its
-//! socket.
+//! People who list and answer logins without being root: accounts on the server's host, members of the group
+//! or not, at the group's socket.
 
 use insta::assert_snapshot;
 use kbmfa_tests::builder::Root;
@@ -31,8 +31,8 @@ const DRIP: &str = "use IO::Socket::UNIX; my @s = map { IO::Socket::UNIX->new(Pe
     $SIG{PIPE} = 'IGNORE'; for my $n (0 .. 600) { my $byte = substr \"\\0\\0\\xff\\xff\" . '{' x 600, $n, 1; \
     for (@s) { syswrite $_, $byte if $_ && $ARGV[2] } sleep 1 }";
 
-/// Becomes a user as a login does, `pam_loginuid` included: `as-user UID LOGIN-UID COMMAND`. A kernel without audit has no login
-/// uid.
+/// Becomes a user as a login does, `pam_loginuid` included: `as-user UID LOGIN-UID COMMAND`. In a kernel
+/// without audit there is no login uid.
 const AS_USER: &str = "#!/bin/sh
 uid=$1 login=$2
 shift 2
@@ -40,8 +40,8 @@ shift 2
 exec setpriv --reuid \"$uid\" --regid \"$(id -g \"$uid\")\" --init-groups \"$@\"
 ";
 
-/// The server's host, which is a machine as well: alice is in the group, bob has it as his primary group, carol is in
-/// none.
+/// The server's host, which is also a machine. alice is a member of the group, it is bob's primary group, and
+/// carol is not in it.
 struct Host {
     machine: Machine,
     ports: [Port; 2],
@@ -71,7 +71,7 @@ impl Host {
         {
             files::set_key(&host.machine.path(CONFIG), section, key, value);
         }
-        // Members need not read it.
+        // Members of the group need not be able to read it.
         host.machine.exec(&[
             "sh",
             "-c",
@@ -95,7 +95,7 @@ impl Host {
         fs::write(&path, fs::read_to_string(&path).unwrap() + lines).unwrap();
     }
 
-    /// Who is in the group by `/etc/group`. bob is in it as well, by `/etc/passwd`.
+    /// Sets the members of the group in `/etc/group`. bob is also in it, by `/etc/passwd`.
     fn set_members(&self, members: &str) {
         let path = self.machine.path("/etc/group");
         let groups = fs::read_to_string(&path).unwrap();
@@ -111,7 +111,7 @@ impl Host {
         until("the server to serve", || (self.log().contains("serving on") && socket.exists()).then_some(()));
     }
 
-    /// After a kill.
+    /// Starts the server again after a kill.
     fn start_again(&self) {
         self.machine.exec(&["truncate", "--size", "0", "/run/serve.log"]);
         self.start();
@@ -126,7 +126,7 @@ impl Host {
         until(&format!("the log to say {what:?}"), || self.log().contains(what).then_some(()));
     }
 
-    /// The output of root's command line.
+    /// The output of the command line, run by root. It must succeed.
     fn run_ok(&self, arguments: &[&str]) -> String {
         self.machine.exec(&[&["kbmfa-server"], arguments].concat())
     }
@@ -136,13 +136,13 @@ impl Host {
         serde_json::from_str(&printed).unwrap_or_else(|error| panic!("{arguments:?}: {error}\n{printed}"))
     }
 
-    /// A program as this user, who has logged in here, with the groups that the user has now.
+    /// Runs a program as this user, who has logged in here, with the groups that the user has now.
     fn as_user(&self, user: &str, command: &[&str]) -> Output {
         let id = uid(user).to_string();
         self.machine.try_exec(&[&["env", "--chdir=/", "/run/as-user", &id, &id], command].concat())
     }
 
-    /// The command line as this user: its output, or its error.
+    /// Runs the command line as this user. Returns its output, or its error.
     fn by(&self, user: &str, arguments: &[&str]) -> Result<String, String> {
         let output = self.as_user(user, &[&["kbmfa-server"], arguments].concat());
         let text = |bytes: Vec<u8>| String::from_utf8(bytes).unwrap();
@@ -160,14 +160,14 @@ impl Host {
         String::from_utf8(output.stdout).unwrap() + &String::from_utf8(output.stderr).unwrap()
     }
 
-    /// Connects this many times as this user, and sends nothing or too little.
+    /// Opens this many connections as this user, and sends nothing or too little on them.
     fn stall(&self, user: &str, connections: u32, drips: bool) {
         let drips = if drips { "1" } else { "" };
         let script = format!("perl -e \"$0\" {SOCKET} {connections} '{drips}' </dev/null >/dev/null 2>&1 &");
         assert!(self.as_user(user, &["sh", "-c", &script, DRIP]).status.success());
     }
 
-    /// Waits for the only login that waits, and returns its id.
+    /// Waits for the only pending login, and returns its id.
     fn pending(&self) -> String {
         until("one pending login", || {
             let logins = self.json(&["login", "list", "--state", "pending"]);
@@ -216,7 +216,7 @@ fn a_member_of_the_group_approves_without_root() {
     let finished = login.wait();
     assert_eq!((finished.code, finished.stdout.as_str()), (0, "in\n"));
     assert_eq!(host.who_answered(&id), [r#"answer.given {"who":"console:alice"}"#]);
-    // By the primary group alone.
+    // bob is a member only because it is his primary group.
     let login = host.machine.ssh("carol", &["true"]);
     let id = host.pending();
     assert!(host.by("bob", &["login", "deny", &id, "--json"]).unwrap().contains("\"state\":\"denied\""));
@@ -280,7 +280,7 @@ fn a_member_can_do_nothing_else() {
         host.by("alice", verb).unwrap_err();
     }
     assert_eq!(host.json(&["audit", "search", "--limit", "1000000"]), before, "nothing was done");
-    // Root, which everybody with sudo can be, identifies nobody at the socket; in the database the login uid
+    // Everybody with sudo can be root, so root identifies nobody at the socket. In the database the login uid
     // does.
     let by_root =
         host.machine.try_exec(&["kbmfa-server", "login", "approve", "00000000", "--socket", SOCKET]);
@@ -297,7 +297,7 @@ fn a_stranger_is_refused_and_named() {
     kbmfa-server: error: the running server cannot be asked at /run/kbmfa/admin.sock: Permission denied (os error 13)
     hint: root and the members of the group in [admin] group can use it; a new member must log in again
     ");
-    // The mode of the socket is not what keeps strangers out.
+    // The mode of the socket is not what keeps others out.
     host.machine.exec(&["chmod", "666", SOCKET]);
     let complaint = host.by("carol", &["login", "list"]).unwrap_err();
     assert_snapshot!(complaint, @r"
@@ -428,7 +428,7 @@ fn while_the_server_is_down_root_goes_on_and_a_member_is_told() {
 fn a_socket_name_of_another_account_keeps_no_server_from_starting() {
     let world = World::down(None);
     let log = world.dir().join("serve.log");
-    // Its number is known before it is the server.
+    // The process id is known before the shell becomes the server.
     let mut serve = program("sh");
     serve.args(["-c", "read go && exec \"$0\" serve --config \"$1\""]).arg(built::server());
     serve.arg(&world.server.config).stdin(Stdio::piped()).stderr(File::create(&log).unwrap());

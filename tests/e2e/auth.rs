@@ -23,7 +23,7 @@ fn lines_in_auth_and_account_ask_once() {
     machine.assert_nothing_left();
 }
 
-/// Password + approval. `requisite`, so that a wrong password asks nobody.
+/// Password and approval. The control is `requisite`, so that a wrong password asks nobody.
 const PASSWORD_STACK: &str = "auth requisite pam_unix.so
 auth required pam_kbmfa.so first_factor=stack
 account required pam_unix.so

@@ -1,5 +1,5 @@
-//! Machines that have not joined and open logins with the `AUTH_TOKEN` that the old tool gave to all its
-//! hosts; and the audit events about callers that are rejected.
+//! Machines that have not joined and open logins with the `AUTH_TOKEN`, which the old tool gave to all its
+//! hosts; and the audit events about rejected callers.
 
 use insta::assert_snapshot;
 use kbmfa_tests::files::put;
@@ -26,7 +26,7 @@ pub(crate) fn world(from: &str) -> World {
     world
 }
 
-/// A machine with only the token, which claims to be web1.
+/// A machine that has only the token, and claims to be web1.
 fn old_host(world: &World) -> Machine {
     let machine = world.machine().reporting().start();
     has_only_the_token(&machine);
@@ -76,13 +76,13 @@ fn the_token_is_refused_from_other_addresses_and_that_is_recorded() {
     });
     assert_snapshot!(turned_away.entry["detail"], @r#"{"address":"127.0.0.1","what":"auth-token"}"#);
     assert_eq!(world.admin.count(["caller.refused"]), [1], "the others are in the count");
-    // Each login was tried and given up.
+    // The server refused the opening of each login, and its cancellation.
     let metrics = world.server.status("/metrics").unwrap();
     assert!(metrics.contains("kbmfa_callers_refused_total{what=\"auth-token\"} 6"), "{metrics}");
     machine.assert_nothing_left();
 }
 
-/// The server's answer to `VERB` with this authorization.
+/// The server's answer to a request `VERB` with this authorization.
 fn ask(world: &World, verb: &str, authorization: &str, body: &str) -> String {
     let request = format!(
         "{verb} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\nKbmfa-Version: 1\r\n\

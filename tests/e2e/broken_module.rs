@@ -1,5 +1,5 @@
-//! A module that panics or crashes during a login lets nobody in and does not take sshd down. Uses a build of
-//! the module with injected faults.
+//! If the module panics or crashes during a login, nobody is let in, and sshd keeps running. The tests use a
+//! build of the module with injected faults.
 
 use kbmfa_tests::recipe::Phase;
 use kbmfa_tests::world::World;
@@ -9,14 +9,14 @@ fn lets_nobody_in(fault: &str) {
     for (phase, code) in [(Phase::Account, 255), (Phase::Auth, 255), (Phase::Session, 254)] {
         let arguments = format!("fault={fault}");
         let machine = world.machine().phase(phase).faulty_module().pam_args(&arguments).start();
-        // Twice: the second shows that sshd still listens.
+        // Two times: the second login shows that sshd still listens.
         for _ in 0..2 {
             let finished = machine.ssh("alice", &["echo", "in"]).wait();
             assert_eq!(finished.stdout, "", "{phase:?}");
             assert!([code, 255].contains(&finished.code), "{phase:?}: {} {}", finished.code, finished.stderr);
         }
         assert!(world.admin.logins(&[]).is_empty());
-        // Before the session phase sshd has let the person in, and it ends the session.
+        // sshd lets the person in before the session phase, and then ends the session.
         let accepted = machine.sshd_log().matches("Accepted publickey for").count();
         assert!(accepted == 0 || phase == Phase::Session, "{phase:?}");
         machine.assert_nothing_left();

@@ -1,5 +1,5 @@
-//! Programs with their own time-outs and retries, from the table in `docs/recipes.md`: paramiko, Ansible,
-//! fail2ban.
+//! Programs with time limits and retries of their own, from the table in `docs/recipes.md`: paramiko,
+//! Ansible, fail2ban.
 
 use kbmfa_tests::built;
 use kbmfa_tests::files::put;
@@ -47,7 +47,7 @@ fn paramiko_waits_for_its_auth_timeout_and_gives_up_then() {
     machine.assert_nothing_left();
 }
 
-/// `sudo id -u` by Ansible, whose connection waits this long until bob is root.
+/// Runs `sudo id -u` by Ansible, whose connection waits this long until bob is root.
 fn ansible(machine: &Machine, seconds: u32) -> Login {
     let mut ansible = program("ansible");
     ansible.env("ANSIBLE_TIMEOUT", seconds.to_string()).env("ANSIBLE_NOCOLOR", "1");
@@ -90,8 +90,8 @@ fn ansible_waits_for_its_timeout_until_it_is_root_and_gives_up_then() {
     machine.assert_nothing_left();
 }
 
-/// How many lines of sshd's log of one login, which somebody denied, are failures for fail2ban's own filter: in its
-/// normal mode, and in its aggressive one.
+/// The numbers of lines in sshd's log about one denied login that are failures for fail2ban's own filter: in
+/// its normal mode, and in its aggressive mode.
 fn failures_of_a_denial(phase: Phase) -> [String; 2] {
     let world = World::new();
     let machine = world.machine().phase(phase).start();

@@ -1,4 +1,4 @@
-//! A machine that was cloned with its credential.
+//! A machine that was cloned together with its credential.
 
 use kbmfa_tests::files::put;
 use kbmfa_tests::machine::Machine;
@@ -7,7 +7,7 @@ use std::fs;
 
 use crate::credentials::gets_in;
 
-/// A machine with a machine id of its own from the beginning.
+/// A machine that has this machine id from the start.
 fn machine(world: &World, machine_id: &str) -> Machine {
     world.machine().before_sshd(&format!("echo {machine_id} > /etc/machine-id")).start()
 }

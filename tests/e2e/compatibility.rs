@@ -1,8 +1,8 @@
 //! An older module works with this server, and this module with an older server.
 //!
-//! `tests/recorded/` has the messages between the programs of the last release: `make record-wire` writes it
-//! at each release. Here today's server gets the old requests byte for byte, and today's module the old
-//! answers.
+//! `tests/recorded/` has the messages between the programs of the last release; `make record-wire` writes it
+//! at each release. Here the current server gets the old requests byte for byte, and the current module gets
+//! the old answers.
 
 mod record;
 
@@ -24,21 +24,21 @@ use record::STORIES;
 const ONLY_OF_THE_SAME_TYPE: [&str; 7] =
     ["cas", "expires_in_ms", "held_ms", "poll_grace_s", "say", "server_time_us", "window_s"];
 
-/// The answer of today's server to a recorded request.
+/// The current server's answer to a recorded request.
 fn ask(world: &World, request: &str) -> String {
     let mut stream = wire::connect(&wire::tls(&world.server), world.server.port).unwrap();
     stream.write_all(request.as_bytes()).unwrap();
     String::from_utf8(message::read(&mut stream).unwrap()).unwrap()
 }
 
-/// The request with a token of this world instead of the used one.
+/// The request with a token of this world in place of the recorded one.
 fn with_token(request: &str, token: &str) -> String {
     let recorded = recording::body(request)["token"].as_str().unwrap().to_owned();
     assert_eq!(recorded.len(), token.len(), "a join token has another length: correct Content-Length here");
     request.replace(&recorded, token)
 }
 
-/// Decides as in the recording.
+/// Makes the decision of the recording.
 fn decide(world: &World, exchange: &Exchange) {
     let (Some(id), "GET /v1/logins/{id}") = (exchange.login(), exchange.route().as_str()) else { return };
     match exchange.answered()["state"].as_str().unwrap() {
@@ -48,7 +48,8 @@ fn decide(world: &World, exchange: &Exchange) {
     }
 }
 
-/// The new answer has all that the old one had. It may have more: a client ignores fields that it does not know.
+/// Checks that the new answer has everything that the old one had. It may have more, because a client ignores
+/// unknown fields.
 fn assert_same(story: &str, exchange: &Exchange, new: &str) {
     let head = |answer: &str| {
         let lines = answer.lines().take_while(|line| !line.is_empty()).map(str::to_lowercase);

@@ -1,4 +1,4 @@
-//! The configuration of a machine decides what happens without a server, and a mistake in it lets nobody in.
+//! A machine's configuration decides what happens without a server. A mistake in it lets nobody in.
 
 use insta::assert_snapshot;
 use kbmfa_tests::impostor::{Babbler, Stranger};

@@ -1,6 +1,6 @@
-//! The life of credentials: the server's certificate is renewed under a waiting login, its authority is
+//! The life of credentials: the server's certificate is renewed while a login waits, its authority is
 //! replaced while machines work, an expiry is announced, and a restored database is read-only until somebody
-//! has confirmed it.
+//! confirms it.
 
 use kbmfa_tests::certificate::{Made, foreign_authority};
 use kbmfa_tests::files::put;
@@ -19,7 +19,7 @@ pub(crate) fn gets_in(world: &World, machine: &Machine) {
     assert_eq!((finished.stdout.as_str(), finished.code), ("in\n", 0), "{}", finished.stderr);
 }
 
-/// When the certificate in force ends, in seconds since 1970.
+/// Expiry of the certificate in force, in seconds since 1970.
 fn end(world: &World, which: &str) -> i64 {
     let metrics = world.server.status("/metrics").unwrap();
     let name = format!("kbmfa_certificate_not_after_seconds{{which=\"{which}\"}} ");
@@ -83,7 +83,7 @@ fn two_servers_on_one_state_share_a_certificate_and_one_of_them_renews_it() {
     }
     let line =
         |metrics: String| metrics.lines().find(|line| line.contains("which=\"server\"")).map(str::to_owned);
-    // The server that does not renew it may have loaded the old one before.
+    // The other server may have loaded the old certificate before.
     until("the same certificate", || {
         let ends = [&world.server, &twin].map(|server| line(server.status("/metrics").unwrap()));
         (ends[0].is_some() && ends[0] == ends[1]).then_some(())

@@ -1,4 +1,4 @@
-//! Many logins at once: each gets its own decision, and none affects those of another machine or person.
+//! Many logins at once. Each gets its own decision, and none affects the logins of another machine or person.
 
 use kbmfa_tests::recipe::Phase;
 use kbmfa_tests::world::World;

@@ -1,5 +1,5 @@
-//! The module's own deadline, which it reports to the server; and sshd's grace time in the phases where it
-//! does not apply. The phase where it does is tested in `faults/machine/sshd.rs`.
+//! The module's own deadline, of which it tells the server; and sshd's grace time in the phases in which it
+//! does not apply. `faults/machine/sshd.rs` tests the phase in which it applies.
 
 use crate::story::CANCELLED;
 use kbmfa_tests::recipe::Phase;

@@ -1,12 +1,12 @@
-//! Descriptors that the module leaves in a process that lives on: sshd's monitor, which runs the account
-//! phase, while the session that it let in is open.
+//! Descriptors that the module leaves in a process that continues: in sshd's monitor, which runs the account
+//! phase, while the session is open.
 
 use kbmfa_tests::recipe::FREE;
 use kbmfa_tests::wait::until;
 use kbmfa_tests::world::World;
 use std::fs;
 
-/// The targets of a process's descriptors.
+/// What the descriptors of a process lead to.
 fn descriptors(pid: u32) -> Vec<String> {
     let Ok(entries) = fs::read_dir(format!("/proc/{pid}/fd")) else { return vec![] };
     let links = entries.flatten().filter_map(|entry| fs::read_link(entry.path()).ok());

@@ -1,5 +1,5 @@
-//! `kbmfa-host doctor` on real machines: no fault where everything follows the recipes, and a fault with its
-//! fix for each deviation.
+//! `kbmfa-host doctor` on real machines: no fault if everything follows the recipes, and for each deviation a
+//! fault with its fix.
 
 use kbmfa_tests::builder::{MachineBuilder, Root};
 use kbmfa_tests::built;
@@ -12,10 +12,10 @@ use serde_json::Value;
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 
-/// What an administrator adds to the packaged lines for many logins at once.
+/// What an administrator adds to the packaged lines for many simultaneous logins.
 const STARTUPS: &str = "MaxStartups 100:30:300";
 
-/// Debian's own `/etc/pam.d/sshd`: that of Debian 13, which has no relevant difference from Debian 12's.
+/// Debian 13's own `/etc/pam.d/sshd`. That of Debian 12 has no relevant difference.
 fn debians() -> String {
     fs::read_to_string(built::trixie().join("etc/pam.d/sshd")).unwrap()
 }
@@ -52,7 +52,7 @@ impl Report {
         assert!(self.ok && ill.is_empty(), "{ill:#?}");
     }
 
-    /// A finding of this level contains this text, and has a fix.
+    /// Checks that a finding of this level contains this text and has a fix.
     #[track_caller]
     pub(crate) fn has(&self, level: &str, found: &str) {
         let is_it = |finding: &&Value| {
@@ -108,7 +108,7 @@ fn people_read_a_table_and_the_number_of_faults_below_it() {
     assert_eq!(String::from_utf8_lossy(&output.stderr), "kbmfa-host: error: 1 fault was found\n");
 }
 
-/// One line of the module in Debian's own stack, in the place that the recipes name and in others.
+/// One line of the module in Debian's own stack: in the place that the recipes name, and in others.
 #[test]
 fn the_place_in_debians_own_stack_decides() {
     let world = World::new();
@@ -123,7 +123,7 @@ fn the_place_in_debians_own_stack_decides() {
             .has("fault", "lets somebody in before it on new_authtok_reqd");
         look(Phase::Auth, &debians().replace("@include common-auth", "auth required pam_kbmfa.so")).is_well();
         look(Phase::Session, &with("session [success=ok", "session required pam_kbmfa.so silent")).is_well();
-        // common-auth ends a login whose password is wrong.
+        // common-auth ends the login after a wrong password.
         let trusting = with("account    required", "auth required pam_kbmfa.so first_factor=stack");
         look(Phase::Auth, &trusting).is_well();
     }
@@ -189,14 +189,14 @@ fn a_clock_that_is_wrong_and_a_ca_that_ends_soon_are_told() {
     doctor(&machine, &[]).is_well();
     machine.set_clock(3_650);
     doctor(&machine, &[]).has("fault", "the clocks differ by 36");
-    // `init` makes it for twenty years.
+    // `init` makes the authority for twenty years.
     machine.set_clock(7_290 * 86_400);
     doctor(&machine, &[]).has("weak", "expires in 9 days");
     machine.set_clock(7_310 * 86_400);
     doctor(&machine, &[]).has("fault", "days ago by this machine's clock");
 }
 
-/// The dry run writes a stack of its own, named after the service.
+/// The dry run writes a stack, which is named after the service.
 #[test]
 fn no_name_of_a_service_makes_it_write_elsewhere() {
     let world = World::new();
@@ -218,7 +218,7 @@ fn an_account_that_may_not_log_in_is_refused_in_the_dry_run_too() {
     report.has("fault", "It is not known whose account this is");
     let (id, _) = world.admin.logins(&[]).remove(0);
     world.admin.assert_story(&id, &["login.opened", "login.denied"]);
-    // root was only the default, and another account may log in.
+    // root was only the default, so another account may be able to log in.
     doctor(&machine, &[])
         .has("fault", "a login of root would be refused: It is not known whose account this is");
     let employee = ["employee", "add", "alice@example.com", "--name", "Alice", "--unix-name", "alice"];
@@ -261,7 +261,7 @@ fn each_fault_of_the_files_names_its_fix() {
     let unit = "/etc/systemd/system/kbmfa-host-refresh.service";
     machine.exec(&["mkdir", "-p", "/etc/systemd/system"]);
     put(&machine.path(unit), 0o644, "[Service]\nExecStart=kbmfa-host refresh\n");
-    // The one in /usr/bin is every machine's.
+    // The program in /usr/bin is the same file for all machines.
     machine.exec(&["cp", "/usr/bin/kbmfa-host", "/usr/sbin/kbmfa-host"]);
     for file in [machine.exec(&["sh", "-c", "command -v kbmfa-host"]).trim(), unit] {
         let is = format!("{:o}", fs::metadata(machine.path(file)).unwrap().permissions().mode() & 0o777);
@@ -295,7 +295,7 @@ fn each_fault_on_the_way_to_the_server_names_its_fix() {
     world.server.stop();
     let report = doctor(&machine, &[]);
     report.has("fault", "no connection");
-    // A dry run ignores the exception: it lets nobody in, even where a login would be let in.
+    // The dry run ignores `on_unreachable`: it lets nobody in, even where a login would be let in.
     machine.set("on_unreachable", "\"allow\"");
     let unreachable = doctor(&machine, &[]);
     unreachable.has("weak", "a login of root would be refused");

@@ -1,5 +1,5 @@
 //! Runs the commands of the documentation in their order, on a machine that is also the server's host, so
-//! that every path is the documented one. Every other command is checked against the programs' own help.
+//! that every path is as documented. All other commands are compared with the programs' own help.
 
 use kbmfa_tests::builder::Root;
 use kbmfa_tests::built;
@@ -25,7 +25,7 @@ fn commands(part: &str) -> Vec<&str> {
     blocks.flat_map(str::lines).collect()
 }
 
-/// A part of a page, by its heading.
+/// The part of a page below this heading.
 fn part<'a>(page: &'a str, heading: &str) -> &'a str {
     let rest = page.split(&format!("\n## {heading}\n")).nth(1).unwrap_or_else(|| panic!("no part {heading}"));
     rest.split("\n## ").next().unwrap()
@@ -35,12 +35,12 @@ fn part<'a>(page: &'a str, heading: &str) -> &'a str {
 struct Host {
     machine: Machine,
     pin: String,
-    /// Instead of the documents' 8443 and 8444, because tests share the network.
+    /// Ports in place of the documented 8443 and 8444, because tests share the network.
     ports: [Port; 2],
 }
 
 impl Host {
-    /// Debian with both programs and the module built, and little else.
+    /// A machine with both programs and the module as they are built, and little else.
     fn new() -> Self {
         let machine = Machine::stand_in(Root::Debian12, Phase::Account, "account required pam_permit.so\n");
         for (program, place) in [
@@ -57,7 +57,7 @@ impl Host {
         Self { machine, pin: String::new(), ports: [Port::reserve(), Port::reserve()] }
     }
 
-    /// Types a command as root, in root's home; returns what it printed.
+    /// Runs a command as root, in root's home directory. Returns its output.
     fn enter(&mut self, command: &str) -> String {
         let port = format!(":{}", self.ports[0].number);
         let command = command.replace("sha256:THE-PIN", &self.pin).replace(":8443", &port);
@@ -69,7 +69,7 @@ impl Host {
                 self.stop();
                 self.start();
             }
-            // sshd is the machine's first process, and reads its files for each `sshd -T`.
+            // sshd is the machine's first process. `sshd -T` reads the files again each time.
             "sshd -t && systemctl reload ssh" => drop(self.machine.exec(&["/usr/sbin/sshd", "-t"])),
             ours if is_typed(ours) => return self.type_in(ours),
             _ => {}
@@ -92,7 +92,7 @@ impl Host {
         printed
     }
 
-    /// Runs a command, which may be a dry run that finds something to change.
+    /// Runs a command that may be a dry run which finds something to change.
     fn run(&self, command: &str) -> String {
         let done = self.machine.try_exec(&["sh", "-c", &format!("cd /root && {command}")]);
         let printed = String::from_utf8_lossy(&done.stdout).into_owned();
@@ -114,7 +114,8 @@ impl Host {
         until("the server to stop", || (!self.machine.try_exec(&running).status.success()).then_some(()));
     }
 
-    /// The README's line, in the PAM stack of a machine whose `sshd_config` has its other lines already.
+    /// Adds the README's line to the PAM stack. The machine's `sshd_config` has the README's other lines
+    /// already.
     fn turn_on(&self) {
         let line = README.split("and in `/etc/pam.d/sshd`").nth(1).unwrap().split("```").nth(1).unwrap();
         let stack =
@@ -123,7 +124,7 @@ impl Host {
     }
 }
 
-/// True for commands that can run here; the others build, install, or wait for a person.
+/// True for commands that can run here. The others build, install, or wait for a person.
 fn is_typed(command: &str) -> bool {
     let waits = ["kbmfa-server login watch", "kbmfa-server login approve 3f9a2c1e"];
     let begins = ["kbmfa-", "useradd ", "(umask", "install -m 755 kbmfa-server.new", "install -d "];
@@ -159,13 +160,13 @@ fn the_commands_of_the_readme_and_of_operations_do_what_they_say() {
     }
 }
 
-/// The blocks of settings on a page.
+/// The blocks with settings on a page.
 fn settings(page: &str) -> Vec<String> {
     let blocks = page.split("```toml\n").skip(1).map(|rest| rest.split("```").next().unwrap());
     blocks.map(str::to_owned).collect()
 }
 
-/// A configuration with a block's lines in their sections.
+/// A configuration with the lines of a block added to their sections.
 fn merged(config: &str, block: &str) -> String {
     let mut config = config.to_owned();
     for section in block.split("\n[").map(|section| section.trim_start_matches('[')) {
@@ -173,7 +174,7 @@ fn merged(config: &str, block: &str) -> String {
         let head = format!("\n[{name}]\n");
         config = match config.split_once(&head) {
             Some((before, after)) => format!("{before}{head}{lines}\n{after}"),
-            // A rule's section opens with two brackets, of which one was cut off.
+            // A rule's section begins with two brackets; one was removed by the split.
             None if name.ends_with(']') => format!("{config}\n[[{name}]\n{lines}\n"),
             None => format!("{config}\n[{name}]\n{lines}\n"),
         };
@@ -213,7 +214,7 @@ fn the_settings_that_pages_show_are_understood_and_do_what_they_say() {
     }
 }
 
-/// A recovery sshd beside the one that asks, on each Debian and with each recipe of the main one.
+/// A recovery sshd besides the one that asks, on each Debian and with each recipe of the main one.
 #[test]
 fn the_recovery_sshd_lets_in_without_a_server_and_asks_nobody() {
     for (root, service) in [(Root::Debian12, ""), (Root::Debian13, " -o PAMServiceName=sshd-recovery")] {
@@ -229,7 +230,7 @@ fn the_recovery_sshd_lets_in_without_a_server_and_asks_nobody() {
                 let command = command.replace("10.0.0.1:2222", &here);
                 machine.exec(&["sh", "-c", &command]);
             }
-            // It goes to the background before it listens.
+            // It returns before it listens, because it goes to the background.
             until("the recovery sshd", || TcpStream::connect(("127.0.0.1", port.number)).ok());
             let options = ["-p", &port.number.to_string(), "-o", "StrictHostKeyChecking=no"];
             let finished = machine.ssh_with("alice", &options, &["echo", "in"]).wait();
@@ -241,7 +242,7 @@ fn the_recovery_sshd_lets_in_without_a_server_and_asks_nobody() {
     }
 }
 
-/// The last resort in operations.md: the key alone lets in, and nobody without it.
+/// The last resort in operations.md: a key alone lets people in, and nobody gets in without a key.
 #[test]
 fn the_last_resort_of_the_auth_recipe_is_the_key_alone() {
     let advice = "replace the line by `auth required pam_permit.so`; sshd still demands the key";
@@ -261,7 +262,7 @@ fn the_last_resort_of_the_auth_recipe_is_the_key_alone() {
     assert_eq!((without_key.stdout.as_str(), without_key.code), ("", 255));
 }
 
-/// Every page that people read.
+/// Every documentation page for people.
 fn pages() -> Vec<(PathBuf, String)> {
     let docs = fs::read_dir(built::workspace().join("docs")).unwrap().map(|entry| entry.unwrap().path());
     let tops = ["README.md", "SECURITY.md", "CHANGELOG.md"].map(|name| built::workspace().join(name));
@@ -269,7 +270,7 @@ fn pages() -> Vec<(PathBuf, String)> {
     pages.map(|path| (path.clone(), fs::read_to_string(path).unwrap())).collect()
 }
 
-/// The verbs and options of a command, without placeholders.
+/// The verbs and the options in a command, without placeholders.
 fn words(command: &str) -> (Vec<&str>, Vec<&str>) {
     let words: Vec<&str> =
         command.split_whitespace().take_while(|word| !["#", ">", "|", "..."].contains(word)).collect();
@@ -279,7 +280,7 @@ fn words(command: &str) -> (Vec<&str>, Vec<&str>) {
     (words[1..].iter().take_while(is_verb).copied().collect(), options)
 }
 
-/// Whether the program's own help knows its verbs and options.
+/// Whether the program's help lists the verbs and options of this command.
 fn is_known(command: &str) -> bool {
     let program = if command.starts_with("kbmfa-host") { built::host() } else { built::server() };
     let (verbs, options) = words(command);

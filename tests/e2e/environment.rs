@@ -1,7 +1,6 @@
-//! A server that starts from the old tool's variables and nothing else, as people who move from that tool
-//! start it.
+//! A server that is started with only the old tool's variables, as people do who move from that tool.
 //!
-//! Whether Keybase can be reached makes no difference here.
+//! Whether Keybase can be reached does not matter here.
 
 use insta::assert_snapshot;
 use kbmfa_tests::built;
@@ -45,7 +44,8 @@ impl Place {
         fs::read_to_string(self.path(name)).unwrap()
     }
 
-    /// `serve` in this directory, with these variables and those that keep it from other tests.
+    /// The command `serve` in this directory, with these variables and those that separate it from other
+    /// tests.
     fn command(&self, mut command: Command, vars: &[&[(&str, &str)]]) -> Command {
         command.arg("serve").arg("--config").arg(self.path("server.toml")).current_dir(self.dir.path());
         command.env("KBMFA_STATE_DIR", self.path("state")).env("KBMFA_NAMES", "localhost");
@@ -55,7 +55,7 @@ impl Place {
         command
     }
 
-    /// Starts it and waits until it is alive.
+    /// Starts the server and waits until it is alive.
     fn serve(&self, vars: &[&[(&str, &str)]]) -> Serving {
         let log = File::create(self.path("log")).unwrap();
         let mut command = self.command(program(built::server()), vars);
@@ -69,7 +69,7 @@ impl Place {
         Serving { child }
     }
 
-    /// Its error when it does not start.
+    /// The error of a server that refuses to start.
     fn complaint(&self, vars: &[&[(&str, &str)]]) -> String {
         let output = self.command(brief(built::server()), vars).output().unwrap();
         assert!(!output.status.success());
@@ -90,19 +90,19 @@ impl Place {
         self.read("log").lines().filter(|line| line.contains(text)).map(str::to_owned).collect()
     }
 
-    /// Only the test's own files are there.
+    /// Checks that the directory has only the test's own files.
     fn assert_nothing_made(&self) {
         assert!(!self.path("server.toml").exists() && !self.path("state").exists());
     }
 }
 
-/// A server that runs, until it is stopped or dropped.
+/// A running server. It is killed when this is dropped.
 struct Serving {
     child: Child,
 }
 
 impl Serving {
-    /// The names of its variables that belong to this program.
+    /// Names of our variables in its environment.
     fn variables(&self) -> Vec<String> {
         let environ = fs::read(format!("/proc/{}/environ", self.child.id())).unwrap();
         let environ = String::from_utf8(environ).unwrap();

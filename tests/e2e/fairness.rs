@@ -1,5 +1,5 @@
-//! A thief with the credential of one machine can neither keep people out of other machines, nor slow their
-//! logins down, nor flood the approvers. And old rows are removed without losing an event.
+//! Somebody who has stolen the credential of one machine can neither keep people out of other machines, nor
+//! slow their logins down, nor flood the approvers. Also: old rows are removed without losing an event.
 
 use kbmfa_tests::machine::Machine;
 use kbmfa_tests::wait::{timed, until};
@@ -9,10 +9,10 @@ use sha2::{Digest, Sha256};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-/// Reports in one batch, as many as there may be.
+/// Maximum number of reports in one batch.
 const BATCH: usize = 64;
 
-/// Joins as the machine `name`, and returns the header that proves it.
+/// Joins as the machine `name`. Returns the header with its credential.
 fn stolen(world: &World, name: &str) -> String {
     let secret = format!("kbmfa_{name}");
     let hash = Sha256::digest(&secret).iter().fold(String::new(), |hex, byte| hex + &format!("{byte:02x}"));
@@ -29,7 +29,7 @@ fn post(client: &Client, route: &str, header: &str, body: &str) -> String {
     client.send(&format!("{head}{header}Content-Length: {length}\r\n\r\n{body}"))
 }
 
-/// This many false alarms, with ids from `first` on.
+/// A batch of this many false alarms, with ids from `first` on.
 fn alarms(first: usize) -> String {
     let one = |n: usize| {
         format!(
@@ -41,7 +41,7 @@ fn alarms(first: usize) -> String {
     format!(r#"{{"reports":[{}]}}"#, all.join(","))
 }
 
-/// alice logs in and is approved; returns how long that took after the approval.
+/// alice logs in and is approved. Returns how long that took after the approval.
 fn lets_in(world: &World, machine: &Machine) -> Duration {
     let login = machine.ssh("alice", &["echo", "in"]);
     world.admin.approve(&world.admin.pending());
@@ -57,7 +57,7 @@ fn a_stolen_credential_that_floods_reports_neither_slows_logins_nor_floods_peopl
     let thief = stolen(&world, "web2");
     let watch = world.admin.watch();
     lets_in(&world, &machine);
-    // It prints what comes after it has begun.
+    // It prints only events after its start.
     until("the watch to print", || watch.printed().contains("approved").then_some(()));
     let (done, slowed) = (AtomicBool::new(false), AtomicBool::new(false));
     std::thread::scope(|scope| {

@@ -1,4 +1,4 @@
-//! Tests of the harness itself, with PAM modules of Debian in place of ours.
+//! Tests of the harness itself, with Debian's PAM modules in place of ours.
 
 use insta::{allow_duplicates, assert_snapshot};
 use kbmfa_tests::builder::{MachineBuilder, Root};

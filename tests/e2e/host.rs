@@ -15,7 +15,7 @@ fn host(machine: &Machine, words: &[&str]) -> (i32, String, String) {
     (output.status.code().unwrap(), text(output.stdout), text(output.stderr))
 }
 
-/// Joins with this token in `/run/token` and the mode given, into a directory of its own.
+/// Joins in a directory of its own, with this token in `/run/token` and with the file's mode.
 fn join(machine: &Machine, port: u16, pin: &str, (token, mode): (&str, u32)) -> (i32, String, String) {
     put(&machine.path("/run/token"), mode, token);
     let server = format!("https://127.0.0.1:{port}");

@@ -1,5 +1,5 @@
-//! Real host-based authentication: ssh-keysign vouches for a user of its host, here of the machine itself,
-//! with the host's key. Nothing proves who the person is.
+//! Real host-based authentication: ssh-keysign vouches, with the host's key, for a user of its host, which
+//! here is the machine itself. Nothing proves who the person is.
 
 use kbmfa_tests::files::put;
 use kbmfa_tests::login::Login;
@@ -13,7 +13,8 @@ use crate::story::LET_IN;
 
 const SSHD: &str = "HostbasedAuthentication yes\nHostbasedUsesNameFromPacketOnly yes\nIgnoreRhosts yes";
 
-/// A machine in this phase whose sshd takes these methods, and trusts the users of its own host.
+/// A machine with the module in this phase. Its sshd accepts these methods, and trusts the users of its own
+/// host.
 fn machine(world: &World, phase: Phase, methods: &str) -> Machine {
     let lines = format!("{SSHD}\nAuthenticationMethods {methods}\nMaxStartups 100:30:300");
     let machine = world.machine().phase(phase).sshd_lines(&lines).start();
@@ -24,7 +25,7 @@ fn machine(world: &World, phase: Phase, methods: &str) -> Machine {
     machine
 }
 
-/// alice, who is in the machine already, logs in there once more, without a key of her own.
+/// alice is on the machine, and logs in there once more without a key of her own.
 fn ssh(machine: &Machine) -> Login {
     let methods = "PreferredAuthentications=hostbased,keyboard-interactive";
     let (port, options) =

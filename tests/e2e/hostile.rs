@@ -1,4 +1,4 @@
-//! Strangers who hold connections and send slowly: machines still reach the server.
+//! Strangers hold connections and send slowly. Machines must still reach the server.
 
 use kbmfa_tests::flood::Flood;
 use kbmfa_tests::machine::Machine;
@@ -16,7 +16,7 @@ use std::time::Duration;
 
 use crate::protocol::join;
 
-/// A server that exempts everybody: a login that is let in has reached it.
+/// A server that exempts everybody, so that every login that reaches it is let in.
 fn world() -> World {
     let world = World::down(None);
     world.server.append(
@@ -47,8 +47,8 @@ fn login(credential: &str, number: usize) -> String {
     )
 }
 
-/// Sends a hundred logins, four at a time, each over a connection of its own and like the module once more if that
-/// breaks. Says how many arrived, and how many of them at once.
+/// Sends a hundred logins, four at a time, each on a connection of its own. Like the module it tries once
+/// more if a connection breaks. Returns how many arrived, and how many of them at the first try.
 fn send_a_hundred(world: &World, port: u16, credential: &str) -> (usize, usize) {
     let tls = tls(&world.server);
     let (arrived, at_once) = (AtomicUsize::new(0), AtomicUsize::new(0));
@@ -109,7 +109,7 @@ fn three_hundred_slow_bodies_keep_out_no_machine_not_even_one_that_calls_for_the
         .collect();
     let took = log_in(&machine);
     assert!(took < Duration::from_secs(5), "a login took {took:?}");
-    // Another machine joins meanwhile.
+    // Another machine must be able to join meanwhile.
     let other = world.machine().phase(Phase::Account).start();
     log_in(&other);
     drop(slow);

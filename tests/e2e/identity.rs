@@ -1,4 +1,4 @@
-//! Who logs in: an account under another spelling, the account behind su and sudo, the key inside a
+//! Who logs in: an account under another spelling, the account that calls su or sudo, the key inside a
 //! certificate.
 
 use kbmfa_tests::files::put;
@@ -14,7 +14,7 @@ use crate::story::TURNED_AWAY;
 
 const ALICE: [&str; 6] = ["employee", "add", "alice@example.com", "--name", "Alice", "--unix-name"];
 
-/// Other names under which the name service finds alice.
+/// Other names by which the name service finds alice.
 const SPELLINGS: [&str; 3] = ["ALICE", "Alice@example.com", "EXAMPLE\\alice"];
 
 #[test]
@@ -70,7 +70,7 @@ fn a_session_is_listed_with_its_account_and_the_name_as_typed() {
     assert_eq!(told, [Value::Null, "ALICE".into()]);
 }
 
-/// `pam_unix` refuses it too, but only after people would have been asked.
+/// `pam_unix` refuses it, too, but only after people have been asked.
 #[test]
 fn nobody_is_asked_about_an_account_that_has_expired() {
     let world = World::with(&[("login", "window", "\"20s\"")]);

@@ -1,5 +1,5 @@
-//! The server is killed at any moment of a login: no login may be lost, doubled, or missing from the audit
-//! log.
+//! The server is killed at a random moment of a login. No login may be lost or doubled, and none may be
+//! missing in the audit log.
 
 use kbmfa_tests::settings::number;
 use kbmfa_tests::wait;
@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use crate::story::LET_IN;
 
-/// The usual time of a login until its decision.
+/// The usual time from the start of a login to its decision, in milliseconds.
 const SPREAD_MS: u64 = 400;
 
 fn random_moment() -> Duration {
@@ -20,12 +20,12 @@ fn random_moment() -> Duration {
     Duration::from_millis(u64::from_ne_bytes(bytes) % SPREAD_MS)
 }
 
-/// How often: more in `make soak`.
+/// Number of rounds: more in `make soak`.
 fn rounds() -> usize {
     number("KBMFA_KILLS").unwrap_or(10)
 }
 
-/// The story of a login that was let in, with each thing in it once. It may have been approved before a
+/// Checks that the events of a login that was let in have each thing once. It may have been approved before a
 /// server was there to post the ask.
 fn assert_told_once(story: &[String], round: usize) {
     let (asks, rest): (Vec<_>, Vec<_>) =
@@ -50,13 +50,13 @@ fn killed_at_random_moments_the_server_loses_and_doubles_nothing() {
             (new.is_some() || is_over).then_some(new)
         });
         let Some((id, _)) = opened else {
-            // No server was there at the moment of opening: refused at once, as documented.
+            // No server was there when it was opened, so it was refused at once, as documented.
             assert_eq!(login.wait().code, 255, "round {round}");
             continue;
         };
         known.insert(id.clone());
-        // It may be over already: refused, since the connection broke while it was being opened and no
-        // further try met a server.
+        // It may have ended already: refused, because the connection broke while it was being opened, and no
+        // later attempt reached a server.
         let _ = world.admin.try_run(&["login", "approve", &id]);
         let finished = login.wait();
         if finished.code == 0 {

@@ -1,4 +1,4 @@
-//! People who leave while they wait at sudo or su, where no ssh client's socket shows it: a later approval
+//! People who leave while they wait at sudo or su, where no ssh client's socket shows it. A later approval
 //! must run nothing.
 
 use kbmfa_tests::files::put;
@@ -15,15 +15,15 @@ use crate::story::CANCELLED;
 const SU: &str = "auth requisite pam_unix.so\nauth required pam_kbmfa.so first_factor=stack\n\
     account required pam_unix.so\nsession required pam_permit.so\n";
 
-/// The module notices within a second; the rest is for a busy computer. Far below the server's `poll_grace`, in which
-/// it would find out by itself.
+/// Longest time until the ask ends. The module notices within a second; the rest is for a busy computer. It
+/// is far below the server's `poll_grace`, in which the server would notice by itself.
 const SOON: Duration = Duration::from_secs(8);
 
 /// A command that leaves a trace if it runs.
 const SUDO: &str = "sudo -p Password: touch /tmp/ran";
 const SU_TO_BOB: &str = "su bob -c 'touch /tmp/ran'";
 
-/// The same without a terminal: the password comes by a pipe, and the program has a parent that waits for it.
+/// The same without a terminal: the password comes through a pipe, and a parent waits for the program.
 const PIPED_SUDO: &str = "printf 'open sesame\\n' | sudo -S -p '' touch /tmp/ran; true";
 const PIPED_SU: &str = "printf 'open sesame\\n' | su bob -c 'touch /tmp/ran'; true";
 
@@ -36,7 +36,8 @@ fn with_su(machine: Machine) -> Machine {
     machine
 }
 
-/// bob becomes root by sudo, alice becomes bob by su; both type bob's password.
+/// The people and their commands: bob becomes root by sudo, alice becomes bob by su. Both type bob's
+/// password.
 fn people() -> [(&'static str, &'static str, &'static str); 2] {
     [("bob", "sudo", SUDO), ("alice", "su", SU_TO_BOB)]
 }
@@ -46,7 +47,7 @@ fn types_the_password(login: &mut Login) {
     login.types(&format!("{PASSWORD_OF_BOB}\n"));
 }
 
-/// The waiting person leaves in some way: the ask ends soon, and a later answer has no effect.
+/// The person who waits leaves in some way. The ask must end soon, and a later answer must have no effect.
 fn leaves(world: &World, machine: &Machine, leave: impl FnOnce()) {
     let id = world.admin.pending();
     let ((), took) = timed(|| {
@@ -137,7 +138,7 @@ fn a_signal_to_sudo_or_su_ends_the_ask_and_a_later_approval_runs_nothing() {
     }
 }
 
-/// A closed input pipe, or a reader that has left, does not mean that the person has left.
+/// If the input pipe is closed or the reader of the output has left, the person may still be there.
 #[test]
 fn a_command_whose_output_nobody_reads_still_waits_for_its_approval() {
     let world = World::new();
@@ -149,7 +150,7 @@ fn a_command_whose_output_nobody_reads_still_waits_for_its_approval() {
     machine.assert_nothing_left();
 }
 
-/// nohup ignores the hang-up, so it does not end the wait.
+/// nohup ignores the hang-up, so the hang-up does not end the wait.
 #[test]
 fn a_signal_that_is_ignored_does_not_end_the_ask() {
     let world = World::new();
@@ -163,11 +164,11 @@ fn a_signal_that_is_ignored_does_not_end_the_ask() {
     machine.assert_nothing_left();
 }
 
-/// The leader of its session is in another pid namespace, where nobody here can watch it.
+/// The leader of its session is in another pid namespace, where the module cannot watch it.
 #[test]
 fn a_command_that_was_started_inside_a_container_from_outside_is_held_and_runs_once_approved() {
     let world = World::new();
-    // Built with the checks of the standard library and of rustix against undefined behaviour.
+    // A test build, in which the standard library and rustix check for undefined behaviour.
     let machine = with_su(world.machine().pam_stack(FREE).faulty_module().start());
     let login = machine.entered("alice", &["sh", "-c", PIPED_SU]);
     let id = world.admin.pending();

@@ -1,7 +1,8 @@
 //! End-to-end tests: a person logs in with real ssh, the module holds the login, somebody answers.
 //!
-//! Needs root, for the machines' namespaces; `make test` sees to it. One file for each place where the module
-//! is configured, or for each topic; tests that are the same in all phases are in `story.rs`.
+//! The tests need root, for the namespaces of the machines; `make test` takes care of that. There is one file
+//! for each place in which the module is configured, and for each topic. Tests that are the same in all
+//! phases are in `story.rs`.
 
 #![forbid(unsafe_code)]
 #![allow(

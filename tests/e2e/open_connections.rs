@@ -1,5 +1,5 @@
-//! The effect of a suspension on a connection that is open already: `ControlMaster`, and how an operator ends
-//! it.
+//! The effect of a suspension on a connection that is already open (`ControlMaster`), and how an operator
+//! ends the connection.
 
 use kbmfa_tests::login::Login;
 use kbmfa_tests::machine::Machine;
@@ -10,7 +10,7 @@ use crate::sessions::{heard, sessions_of};
 
 const STAY: &str = "until [ -e /tmp/over ]; do sleep 0.1; done";
 
-/// alice's open connection, which was approved and is reported, over which others can go.
+/// An open connection of alice that was approved and is reported. Other sessions can use it.
 fn master(world: &World, machine: &Machine) -> Login {
     let path = control(machine);
     let master = machine.ssh_with("alice", &["-o", "ControlMaster=yes", "-o", &path], &[STAY]);
@@ -34,7 +34,8 @@ fn suspend_alice(world: &World) {
     world.admin.run(&["employee", "suspend", "alice@example.com"]);
 }
 
-/// sshd opens one PAM session for a connection, however many channels it has, so no module is called for another one.
+/// sshd opens one PAM session for each connection, however many channels that has. So no module is called for
+/// another channel.
 #[test]
 fn a_suspension_ends_no_open_connection_and_a_new_channel_on_it_asks_nobody() {
     let world = World::new();
@@ -43,7 +44,7 @@ fn a_suspension_ends_no_open_connection_and_a_new_channel_on_it_asks_nobody() {
     suspend_alice(&world);
     assert_eq!(over_the_master(&machine).wait().stdout, "in\n");
     assert_ne!(machine.ssh("alice", &["echo", "in"]).wait().code, 0, "a new connection is refused");
-    // The list of open sessions shows it, and ending her processes ends it.
+    // The list of open sessions shows the connection, and killing her processes ends it.
     assert_eq!(sessions_of(&world, "alice")[0]["open"], true);
     machine.exec(&["pkill", "-KILL", "-u", "alice"]);
     assert_ne!(master.wait().code, 0);

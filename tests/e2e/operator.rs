@@ -1,4 +1,4 @@
-//! The administrator's side: watching logins, reloading, removing machines.
+//! The operator's side: watch logins, reload, remove machines.
 
 use kbmfa_tests::built;
 use kbmfa_tests::files::put;
@@ -145,7 +145,7 @@ fn joining_again_with_the_same_token_is_harmless() {
 #[test]
 fn a_forged_ssh_connection_is_refused() {
     let world = World::new();
-    // What `pam_env` with `user_readenv` in front of us would do with a file in the person's home.
+    // What `pam_env` with `user_readenv`, before our line, would do with a file in the person's home.
     let forged =
         "session required pam_env.so conffile=/etc/forged readenv=0\nsession required pam_kbmfa.so silent\n";
     let stack = format!("auth required pam_deny.so\naccount required pam_unix.so\n{forged}");

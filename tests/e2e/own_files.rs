@@ -1,4 +1,4 @@
-//! The server's own files: it does not trust a file that others could change, and a file that root makes by
+//! The server's own files. It does not trust a file that others could change, and a file that root creates by
 //! name does not replace somebody else's.
 
 use kbmfa_tests::files::{put, set_mode};

@@ -1,4 +1,4 @@
-//! The module in a program that is not sshd and has no privileges: it needs neither root nor an ssh
+//! The module in a program that is not sshd and has no privileges, without root and without an ssh
 //! connection.
 
 use kbmfa_tests::built;
@@ -11,7 +11,7 @@ use crate::story::{LET_IN, TURNED_AWAY};
 const AUTH: &str = "auth required MODULE first_factor=stack\n";
 const ACCOUNT: &str = "auth required pam_permit.so\naccount required MODULE first_factor=stack\n";
 
-/// Runs the operation, gives `answer` to the one login that it opens, and checks the audit.
+/// Runs the operation, answers the one login that it opens by `answer`, and checks the login's events.
 fn pamtester(stack: &str, operation: &str, answer: impl FnOnce(&World, &str), story: &[&str]) -> Finished {
     let world = World::new();
     let nobody = Unprivileged::new(&world, "desk", stack);
@@ -40,7 +40,7 @@ fn a_denial_turns_away() {
     }
 }
 
-/// A fault ends pamtester, or is refused; in no case may it report success.
+/// With each fault pamtester must crash or be refused. It must never report success.
 #[test]
 fn a_broken_module_grants_nothing_to_an_ordinary_user_either() {
     let world = World::new();

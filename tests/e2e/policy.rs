@@ -143,7 +143,7 @@ fn after_a_denial_trying_again_asks_nobody_until_it_has_cooled_down() {
 fn two_hundred_attempts_cause_few_asks() {
     let world = World::with(&[("login", "cool_down", "\"0s\"")]);
     let machine = world.machine().phase(Phase::Account).sshd_lines("MaxStartups 500").start();
-    // Each is given up as soon as it has been asked about or refused; none is answered.
+    // Each login is abandoned as soon as it was asked about or refused. None is answered.
     for _ in 0..25 {
         let attempts: Vec<_> = (0..8).map(|_| log_in(&machine)).collect();
         world.admin.until_opened_at_least(8);

@@ -1,4 +1,4 @@
-//! The server as a stranger on the network sees it: the promises of `docs/protocol.md`, byte by byte.
+//! The server as any caller on the network sees it: what `docs/protocol.md` promises, byte by byte.
 
 use insta::assert_snapshot;
 use kbmfa_tests::wire::{send, send_plainly};
@@ -8,7 +8,7 @@ use sha2::{Digest, Sha256};
 
 const LOGIN: &str = "/v1/logins/00112233445566778899aabbccddeeff";
 
-/// Status line and body of an answer.
+/// Status line and body of the answer to a request.
 fn ask(world: &World, head: &str, body: &str) -> String {
     let request = format!("{head}\r\nHost: localhost\r\nConnection: close\r\n\r\n{body}");
     let answer = send(&world.server, &request);
@@ -18,7 +18,7 @@ fn ask(world: &World, head: &str, body: &str) -> String {
     format!("{}\n{body}", head.lines().next().unwrap_or_default())
 }
 
-/// Joins as a machine that holds `secret`, and returns the header that proves it.
+/// Joins as a machine with this credential. Returns the header that proves it.
 pub(crate) fn join(world: &World, secret: &str) -> String {
     let hash = Sha256::digest(secret).iter().fold(String::new(), |hex, byte| hex + &format!("{byte:02x}"));
     let token = world.admin.add_machine("raw1");
@@ -87,7 +87,7 @@ fn each_way_of_asking_wrongly_has_its_own_answer() {
     world.admin.audit_verify();
 }
 
-/// With this the module distinguishes a fresh approval from one that was delayed in its socket.
+/// By this time the module distinguishes a fresh approval from one that was delayed in its socket.
 #[test]
 fn a_poll_says_for_how_long_it_was_held() {
     let world = World::new();
@@ -120,7 +120,7 @@ fn a_body_that_is_too_large_is_refused_announced_or_not() {
     let world = World::new();
     let known = join(&world, "kbmfa_raw");
     let put = format!("PUT {LOGIN} HTTP/1.1\r\nKbmfa-Version: 1\r\n{known}");
-    // A login may bring a key of 64 KiB and 16 KiB besides.
+    // A login may send a key of 64 KiB, and 16 KiB of other data.
     let large = "x".repeat(90_000);
     let announced = ask(&world, &format!("{put}\r\nContent-Length: 90000"), &large);
     assert!(announced.starts_with("HTTP/1.1 413"), "{announced}");

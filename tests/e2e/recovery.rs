@@ -1,4 +1,4 @@
-//! The server's host is lost, or moves: the commands of docs/operations.md on an empty host, word for word,
+//! The server's host is lost or replaced: the commands of docs/operations.md on an empty host, word for word,
 //! with the authority's keys and without; and machines that find a server at its new address.
 
 use kbmfa_tests::builder::{Enrolment, MachineBuilder};
@@ -18,7 +18,7 @@ use crate::credentials::gets_in;
 const OWNER: &str = "nobody";
 const GROUP: &str = "nogroup";
 
-/// The commands that stand below this heading of the page.
+/// The commands below this heading of the page.
 fn commands(heading: &str) -> Vec<String> {
     let page = Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap().join("docs/operations.md");
     let page = fs::read_to_string(page).unwrap();
@@ -27,7 +27,8 @@ fn commands(heading: &str) -> Vec<String> {
     block.lines().map(str::to_owned).collect()
 }
 
-/// A server whose host is lost: its configuration is restored, and root has a directory with the kept files.
+/// A server whose host is lost. Its configuration is restored, and root has a directory with the files that
+/// were kept.
 struct Lost {
     world: World,
     machine: Machine,
@@ -49,7 +50,7 @@ impl Lost {
         Self { world, machine, kept }
     }
 
-    /// Does one line of the page; returns what it printed.
+    /// Runs one line of the page. Returns what it printed.
     fn follow(&self, line: &str) -> String {
         if line == "systemctl start kbmfa-server" {
             self.world.server.start_until("HTTP/1.1 503");
@@ -127,7 +128,7 @@ fn a_server_whose_authority_is_lost_keeps_its_audit_log_under_a_new_one_as_the_p
     lost.machine.assert_nothing_left();
 }
 
-/// A machine that knows its server by name, which `/etc/hosts` there leads to this address.
+/// A machine that knows its server by name. `/etc/hosts` there has this address for the name.
 fn by_name(world: &World) -> Machine {
     let token = world.admin.add_machine("web1");
     let server = format!("https://localhost:{}", world.server.port);

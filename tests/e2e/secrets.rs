@@ -1,5 +1,5 @@
-//! Only root can read the machine's credential: no part of it is in what sshd leaves to the person who logged
-//! in.
+//! Only root can read the machine's credential. No part of it is in the processes that sshd leaves to the
+//! person who logged in.
 
 use kbmfa_tests::builder::Root;
 use kbmfa_tests::leftovers;
@@ -10,7 +10,7 @@ use kbmfa_tests::wait::until;
 use kbmfa_tests::world::World;
 use std::fs;
 
-/// The processes of one open login, without the sshd that listens.
+/// The processes of one open login. The sshd that listens is not one of them.
 fn processes(machine: &Machine) -> Vec<u32> {
     until("the person's program", || {
         let all = machine.processes();
@@ -23,7 +23,7 @@ fn name(pid: u32) -> String {
     fs::read_to_string(format!("/proc/{pid}/comm")).unwrap_or_default()
 }
 
-/// Logs in, and looks through the memory of every process of that login.
+/// Logs in, and searches the memory of every process of that login.
 fn nothing_is_left(root: Root, phase: Phase) {
     let world = World::new();
     let machine = world.machine().root(root).phase(phase).reporting().start();

@@ -1,4 +1,4 @@
-//! The server as a service of systemd: the result of a reload, and the line in `systemctl status`.
+//! The server as a systemd service: the result of a reload, and the line in `systemctl status`.
 
 use kbmfa_tests::built;
 use kbmfa_tests::chat::ChatWorld;
@@ -27,7 +27,7 @@ fn a_reload_fails_with_the_reason_when_the_configuration_is_wrong_and_changes_no
     world.server.wait_for_log("configuration and certificate read again");
 }
 
-/// The file itself is valid; only the running server can detect the change.
+/// The file itself is valid. Only the running server can detect what changed.
 #[test]
 fn a_reload_fails_when_the_running_server_cannot_take_the_change() {
     let world = World::new();
@@ -92,12 +92,12 @@ fn an_unchanged_status_line_is_sent_once() {
     }
 }
 
-/// The unit as it is packaged.
+/// The text of the packaged unit.
 fn unit() -> String {
     fs::read_to_string(built::workspace().join("packaging/systemd/kbmfa-server.service")).unwrap()
 }
 
-/// The value of a setting of the unit, which has it once.
+/// The value of a setting that the unit has exactly once.
 fn setting(unit: &str, name: &str) -> String {
     let values: Vec<_> = unit.lines().filter_map(|line| line.strip_prefix(name)?.strip_prefix('=')).collect();
     assert_eq!(values.len(), 1, "{name}: {values:?}");
@@ -111,7 +111,7 @@ fn the_unit_never_gives_up_and_backs_off_between_starts_that_fail() {
     assert_eq!(setting(&unit, "Restart"), "always");
     let dir = tempfile::tempdir().unwrap();
     let place = dir.path().to_str().unwrap();
-    // As systemd reads it: quoted, and with `$$` for `$`.
+    // The command as systemd reads it: quoted, and with `$$` in place of `$`.
     let script = setting(&unit, "ExecStopPost").replace("$$", "$").replace("/run/kbmfa", place);
     let script = script.strip_prefix("/bin/sh -c '").unwrap().strip_suffix('\'').unwrap();
     let after = |result: &str| {
@@ -127,12 +127,12 @@ fn the_unit_never_gives_up_and_backs_off_between_starts_that_fail() {
     assert_eq!(after("watchdog"), "0");
 }
 
-/// Without it the first `chown` ends the server, and there is no systemd here that would show it.
+/// Without this setting the first `chown` would end the server, and here is no systemd that would show it.
 #[test]
 fn the_unit_lets_the_server_give_its_socket_to_a_group_that_it_is_in() {
     let unit = unit();
     let filters: Vec<_> = unit.lines().filter_map(|line| line.strip_prefix("SystemCallFilter=")).collect();
-    // The later of two lines wins. Which call it is depends on the processor.
+    // Of the two lines the later one applies. Which system call it is depends on the processor.
     let forbidden =
         filters.iter().position(|filter| filter.starts_with('~') && filter.contains("@privileged"));
     let allowed = filters.iter().position(|filter| *filter == "chown fchownat");

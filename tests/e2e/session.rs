@@ -1,5 +1,5 @@
-//! The module in the session phase: sshd has let the person in, the module holds or ends the session without
-//! showing anything.
+//! The module in the session phase: sshd has let the person in, and the module holds or ends the session
+//! without displaying anything.
 
 use kbmfa_tests::builder::Root;
 use kbmfa_tests::recipe::Phase;

@@ -1,5 +1,5 @@
-//! Sessions as the machine reports them: opened, closed, tied to the login; kept while no server is
-//! reachable; never a reason to delay or refuse anybody.
+//! Sessions, as the machine reports them: opened, closed, tied to the login. Reports are kept while no server
+//! can be reached, and never delay or refuse anybody.
 
 use kbmfa_tests::builder::Root;
 use kbmfa_tests::machine::Machine;
@@ -14,16 +14,16 @@ use std::time::Duration;
 
 use crate::story::Case;
 
-/// As recommended, but for bob: he is approved, and turned away afterwards.
+/// The recommended stack, except that bob is refused after he was approved.
 const WITHOUT_BOB: &str = "auth required pam_deny.so\naccount required pam_kbmfa.so\n\
     account required pam_succeed_if.so user != bob quiet\naccount required pam_unix.so\n\
     session required pam_unix.so\n";
 
-/// The session phase, with the line that asks ending the stack when it refuses.
+/// The session phase, in which the line that asks ends the stack if it refuses.
 const HELD: &str = "auth required pam_deny.so\naccount required pam_unix.so\nsession required pam_unix.so\n\
     session requisite pam_kbmfa.so silent\n";
 
-/// Stays until there is a file.
+/// A command that runs until a file exists.
 pub(crate) const STAY: &str = "until [ -e /tmp/over ]; do sleep 0.1; done";
 
 const ENDS: [&str; 2] = ["session.opened", "session.closed"];
@@ -50,7 +50,7 @@ fn get(value: &Value, pointer: &str) -> Value {
     value.pointer(pointer).expect(pointer).clone()
 }
 
-/// Waits for what was reported. On a busy host 300 ms may pass in vain; then the next login brings it.
+/// Waits for a report. On a busy host the 300 ms for it may not be enough; then the next login sends it.
 pub(crate) fn heard<T>(world: &World, machine: &Machine, what: &str, look: impl Fn() -> Option<T>) -> T {
     until(what, || {
         let found = look();
@@ -61,7 +61,7 @@ pub(crate) fn heard<T>(world: &World, machine: &Machine, what: &str, look: impl 
     })
 }
 
-/// One session, with a module that asks in this phase.
+/// One session on a machine whose module asks in this phase.
 pub(crate) fn told_from_open_to_close(Case(phase, root): Case) {
     let world = World::new();
     let machine = world.machine().phase(phase).root(root).reporting().start();
@@ -115,7 +115,7 @@ fn a_session_that_is_refused_in_the_session_phase_is_never_reported_as_opened() 
     machine.assert_nothing_left();
 }
 
-/// A session while no server is there.
+/// A session while no server is running.
 pub(crate) fn kept_and_sent_once(root: Root) {
     let world = World::new();
     let machine = world.machine().root(root).pam_stack(FREE).reporting().start();
@@ -137,7 +137,7 @@ pub(crate) fn kept_and_sent_once(root: Root) {
     assert!(
         sessions.iter().all(|session| get(session, "/open") == false && get(session, "/login").is_null())
     );
-    // One more finds nothing to send again.
+    // One more login shows that nothing is sent again.
     assert_eq!(machine.ssh("alice", &["true"]).wait().code, 0);
     world.admin.audit_verify();
     machine.assert_nothing_left();

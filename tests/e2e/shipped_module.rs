@@ -1,13 +1,15 @@
-//! The shipped library from outside: exports, flags, size, and no code of the test builds.
+//! The shipped library from outside: its exports, flags and size, and that it contains no code of the test
+//! builds.
 
 use kbmfa_tests::built;
 use kbmfa_tests::process::{brief, run};
 use std::fs;
 
-/// The module should stay small. If it exceeds this, look for the cause.
+/// Maximum size of the library in bytes. If it grows beyond this, find out why.
 const SIZE_MAX: u64 = 1_800_000;
 
-/// The newest C library that it needs: Debian 12, Ubuntu 22.04 and RHEL 9 have this or a newer one.
+/// The newest version of the C library that it may need. Debian 12, Ubuntu 22.04 and RHEL 9 have this one or
+/// a newer one.
 const GLIBC_MAX: (u32, u32) = (2, 34);
 
 #[test]

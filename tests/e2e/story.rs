@@ -12,30 +12,30 @@ use kbmfa_tests::wait;
 use kbmfa_tests::world::World;
 use std::time::Duration;
 
-/// The audit events of a login that was let in.
+/// The events of a login that was let in.
 pub(crate) const LET_IN: [&str; 5] =
     ["login.opened", "ask.posted", "answer.given", "login.approved", "login.collected"];
-/// The audit events of a denied login.
+/// The events of a login that was denied.
 pub(crate) const TURNED_AWAY: [&str; 4] = ["login.opened", "ask.posted", "answer.given", "login.denied"];
-/// The audit events of a cancelled login.
+/// The events of a login that was cancelled.
 pub(crate) const CANCELLED: [&str; 3] = ["login.opened", "ask.posted", "login.cancelled"];
 const EXPIRED: [&str; 3] = ["login.opened", "ask.posted", "login.expired"];
 
-/// The shortest times that the server takes: a login that nobody decides is over soon.
+/// The shortest times that the server allows, so that a login without a decision ends soon.
 pub(crate) const SHORT_WINDOW: [(&str, &str, &str); 2] =
     [("login", "window", "\"7s\""), ("login", "poll_grace", "\"6s\"")];
 
-/// The shortest grace that the server gives a silent machine.
+/// The shortest grace that the server allows for a silent machine.
 pub(crate) const SHORT_GRACE: [(&str, &str, &str); 1] = [("login", "poll_grace", "\"6s\"")];
 const LONGER_THAN_THE_GRACE: Duration = Duration::from_secs(8);
 const LONG_ENOUGH_TO_READ: Duration = Duration::from_secs(2);
 
-/// What the person reads in the auth phase.
+/// The text that the person reads in the auth phase.
 pub(crate) const ASKED: &str = "Login <id> needs an approval; asked for one (up to <seconds> s).\n";
 const NO_USE: &str = "Your login needs an approval, and the approval server does not work properly.";
 
-/// Words that must never pass for an approval: no HTTP at all, an approval of no login, one of another
-/// login, and one with an error's status.
+/// Answers that must never count as an approval: not HTTP at all, an approval without a login, one of another
+/// login, and one with the status of an error.
 const NONSENSE: [&str; 4] = [
     "approved\r\n",
     concat!(
@@ -52,7 +52,7 @@ const NONSENSE: [&str; 4] = [
     ),
 ];
 
-/// One story as a test.
+/// Declares one story as a test.
 macro_rules! tell {
     ($name:ident, $story:path, $case:expr $(, $when:meta)?) => {
         #[test]
@@ -64,8 +64,8 @@ macro_rules! tell {
 }
 pub(crate) use tell;
 
-/// The stories of one case as tests of the module in which this stands. The first attribute is for the shorter ones, the
-/// second for the longer ones. `tests/tidy` reads the names here.
+/// Declares the stories of one case as tests of the module in which this is used. The first attribute is for
+/// the short ones, the second for the long ones. `tests/tidy` reads the names here.
 macro_rules! stories {
     ($case:expr) => {
         $crate::story::stories!($case, short: [], long: []);
@@ -88,7 +88,7 @@ macro_rules! stories {
 }
 pub(crate) use stories;
 
-/// Where the module stands, and in which sshd.
+/// The phase of the module, and the Debian whose sshd is used.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Case(pub(crate) Phase, pub(crate) Root);
 
@@ -97,12 +97,12 @@ impl Case {
         world.machine().phase(self.0).root(self.1).start()
     }
 
-    /// Since OpenSSH 10.3; before that sshd keeps them until the auth phase is over.
+    /// True since OpenSSH 10.3. Older versions keep texts until the auth phase is over.
     fn shows_texts_at_once(self) -> bool {
         self.0 == Phase::Auth && self.1 == Root::Debian14
     }
 
-    /// What the person reads while they wait.
+    /// The text that the person has read while they wait.
     fn reads_meanwhile(self, login: &Login) -> &'static str {
         if !self.shows_texts_at_once() {
             return "";
@@ -111,19 +111,20 @@ impl Case {
         ASKED
     }
 
-    /// Everything that a person reads who is let in. Only in the auth phase can they see what they wait for.
+    /// The whole transcript of somebody who is let in. Only in the auth phase do they see that they wait.
     fn let_in(self) -> String {
         let asked = if self.0 == Phase::Auth { ASKED } else { "" };
         format!("in\n{asked}exit 0\n")
     }
 
-    /// All that the person reads who is asked about and refused with these words.
+    /// The whole transcript of somebody who was asked about and refused with these words.
     fn turned_away(self, words: &str) -> String {
         let asked = if self.0 == Phase::Auth { ASKED } else { "" };
         format!("{asked}{}", self.refused_at_once(words))
     }
 
-    /// The same where nobody was asked. In the session phase sshd has let them in already, and there are no words.
+    /// The whole transcript of somebody who was refused without an ask. In the session phase sshd has already
+    /// let them in, and displays no words.
     fn refused_at_once(self, words: &str) -> String {
         match self.0 {
             Phase::Account => format!("{words}\nConnection closed by 127.0.0.1 port <port>\nexit 255\n"),
@@ -136,7 +137,7 @@ impl Case {
     }
 }
 
-/// Somebody approves.
+/// Somebody approves the login.
 pub(crate) fn approved(case: Case) {
     let world = World::new();
     let machine = case.machine(&world);
@@ -149,7 +150,7 @@ pub(crate) fn approved(case: Case) {
     machine.assert_nothing_left();
 }
 
-/// Somebody denies. One denial is one ask: the client must not begin again.
+/// Somebody denies the login. There must be only one ask: the client must not begin again.
 pub(crate) fn denied(case: Case) {
     let world = World::new();
     let machine = case.machine(&world);
@@ -162,7 +163,7 @@ pub(crate) fn denied(case: Case) {
     machine.assert_nothing_left();
 }
 
-/// Nobody answers.
+/// Nobody answers the login.
 pub(crate) fn expired(case: Case) {
     let world = World::with(&SHORT_WINDOW);
     let machine = case.machine(&world);
@@ -173,7 +174,7 @@ pub(crate) fn expired(case: Case) {
     machine.assert_nothing_left();
 }
 
-/// What the person reads while they wait, in the auth phase.
+/// The text that a person has read, in the auth phase, while they wait.
 pub(crate) fn told_meanwhile(root: Root) -> String {
     let world = World::new();
     let case = Case(Phase::Auth, root);
@@ -188,14 +189,14 @@ pub(crate) fn told_meanwhile(root: Root) -> String {
     meanwhile
 }
 
-/// The person presses Ctrl-C: the ask ends at once, and answering it is too late.
+/// The person presses Ctrl-C. The ask ends at once, and it is too late to answer it.
 pub(crate) fn interrupted(case: Case) {
-    // Once it is logged in ssh catches the signal.
+    // Once ssh is logged in, it catches the signal.
     let code = if case.0 == Phase::Session { 255 } else { 130 };
     hung_up(case, Login::interrupt, code);
 }
 
-/// The client dies without a word.
+/// The client is killed.
 pub(crate) fn killed(case: Case) {
     hung_up(case, Login::kill, 137);
 }
@@ -210,12 +211,12 @@ fn hung_up(case: Case, end: impl FnOnce(&Login), code: i32) {
     assert_eq!(login.wait().transcript(), format!("{read}exit {code}\n"));
     world.admin.wait_for_state(&id, "cancelled");
     world.admin.assert_story(&id, &CANCELLED);
-    // Told by the module; the server would have found out by itself, later and with another reason.
+    // The module reports this reason. The server would have noticed later, with another reason.
     assert_eq!(world.admin.login(&id)["reason"], "hung-up");
     machine.assert_nothing_left();
 }
 
-/// No server is there.
+/// No server is running.
 pub(crate) fn server_down(case: Case) {
     let world = World::new();
     let machine = case.machine(&world);
@@ -225,7 +226,7 @@ pub(crate) fn server_down(case: Case) {
     machine.assert_nothing_left();
 }
 
-/// A server is there, and another CA vouches for it.
+/// A server is running, but another CA has signed its certificate.
 pub(crate) fn wrong_certificate(case: Case) {
     let world = World::new();
     let machine = case.machine(&world);
@@ -236,7 +237,7 @@ pub(crate) fn wrong_certificate(case: Case) {
     machine.assert_nothing_left();
 }
 
-/// The right server talks nonsense, also such as looks like an approval.
+/// The right server sends nonsense, some of which resembles an approval.
 pub(crate) fn nonsense(case: Case) {
     let world = World::new();
     let machine = case.machine(&world);
@@ -249,12 +250,12 @@ pub(crate) fn nonsense(case: Case) {
     machine.assert_nothing_left();
 }
 
-/// The server restarts while somebody waits; the approval comes afterwards.
+/// The server restarts while somebody waits, and the approval comes afterwards.
 pub(crate) fn restarted(case: Case) {
     outage(case, &[], |world| world.server.restart());
 }
 
-/// The server is away for longer than it would forgive a machine.
+/// The server is down for longer than the poll grace of a machine.
 pub(crate) fn long_outage(case: Case) {
     outage(case, &SHORT_GRACE, |world| {
         world.server.stop();
@@ -278,7 +279,7 @@ fn outage(case: Case, settings: &[(&str, &str, &str)], outage: impl FnOnce(&Worl
     let id = world.admin.pending();
     outage(&world);
     world.admin.approve(&id);
-    // They know nothing of the outage.
+    // The person sees nothing of the outage.
     assert_eq!(login.wait().transcript(), case.let_in());
     world.admin.assert_story(&id, &LET_IN);
     machine.assert_nothing_left();

@@ -1,4 +1,4 @@
-//! sudo, which asks for a password first and for an approval then: `first_factor=stack`, in a real ssh
+//! sudo, which first asks for a password and then for an approval: `first_factor=stack`, in a real ssh
 //! session without a terminal.
 
 use insta::assert_snapshot;
@@ -13,7 +13,7 @@ fn machine(world: &World, sudoers: &str) -> Machine {
     world.machine().pam_stack(FREE).sudo(sudoers).start()
 }
 
-/// bob runs `sudo id -u`, and types these passwords as often as he is asked.
+/// bob runs `sudo id -u`, and types the next of these passwords each time he is asked for one.
 fn sudo(machine: &Machine, passwords: &[&str], meanwhile: impl FnOnce()) -> Finished {
     let typed = passwords.join("\\n");
     let login = machine.ssh("bob", &[&format!("printf '{typed}\\n' | sudo -S -p '' id -u")]);
@@ -29,7 +29,7 @@ fn a_password_and_an_approval_make_root() {
         let id = world.admin.pending();
         let login = world.admin.login(&id);
         assert_eq!((&login["service"], &login["user"]), (&"sudo".into(), &"bob".into()));
-        // sudo keeps its caller's real uid, and names the caller; it passes neither the target nor the
+        // sudo keeps its caller's real uid and names the caller. It passes neither the target account nor the
         // command to PAM.
         assert_eq!((&login["caller"]["uid"], &login["caller"]["ruser"]), (&2002.into(), &"bob".into()));
         world.admin.approve(&id);
@@ -39,7 +39,7 @@ fn a_password_and_an_approval_make_root() {
     machine.assert_nothing_left();
 }
 
-/// What the documents say that an ask at sudo can show, with a target that is neither root nor the caller.
+/// Checks what the documents say about asks at sudo, with a target that is neither root nor the caller.
 #[test]
 fn sudo_tells_pam_neither_the_command_nor_whose_it_runs_as() {
     let world = World::new();
@@ -48,7 +48,7 @@ fn sudo_tells_pam_neither_the_command_nor_whose_it_runs_as() {
     let login = machine.ssh("bob", &[&typed]);
     let id = world.admin.pending();
     let told = world.admin.login(&id);
-    // PAM gets the caller's account, whose real uid sudo keeps meanwhile.
+    // PAM gets the caller's account. sudo keeps the caller's real uid meanwhile.
     assert_eq!((&told["user"], &told["caller"]["ruser"]), (&"bob".into(), &"bob".into()));
     assert_eq!(told["caller"]["uid"], 2002);
     let told = told.to_string();
@@ -83,7 +83,7 @@ fn a_wrong_password_and_then_the_right_one_asks_once() {
     machine.assert_nothing_left();
 }
 
-/// sudo calls every module with `PAM_SILENT`, so that it says nothing of ours; the reason is in the syslog.
+/// sudo calls every module with `PAM_SILENT`, so none of our texts is displayed. The reason is in the syslog.
 #[test]
 fn a_denial_ends_sudo_at_once() {
     let world = World::new();
@@ -98,7 +98,7 @@ fn a_denial_ends_sudo_at_once() {
     machine.assert_nothing_left();
 }
 
-/// By default sudo asks for the password three times, whatever PAM returned.
+/// By default sudo asks for the password three times, whatever PAM returns.
 #[test]
 fn repeated_passwords_at_sudo_cause_no_second_ask() {
     let world = World::new();

@@ -1,4 +1,4 @@
-//! The command line as people use it: at a terminal, in a pipe, from a file, in a script.
+//! The command line as people use it: at a terminal, in a pipe, with a file, in a script.
 
 use kbmfa_tests::built;
 use kbmfa_tests::process::program;
@@ -9,7 +9,7 @@ use std::process::Stdio;
 
 use super::sessions::{STAY, heard, sessions_of};
 
-/// A world in which `count` logins were asked about and denied, and the account of the last.
+/// A world in which `count` logins were asked about and denied, and the account of the last one.
 fn world_with_logins(count: usize) -> World {
     let world = World::new();
     world.server.set("login", "cool_down", "\"0s\"");
@@ -23,7 +23,7 @@ fn world_with_logins(count: usize) -> World {
     world
 }
 
-/// A line as a person sees it: without colours.
+/// A line without colours.
 fn bare(line: &str) -> String {
     let mut parts = line.trim_end_matches('\r').split('\u{1b}');
     let first = parts.next().unwrap_or_default().to_owned();

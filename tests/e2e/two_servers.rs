@@ -1,5 +1,5 @@
-//! Two servers on one state directory: machines may use either, there is never a second ask, and when one
-//! dies the other goes on.
+//! Two servers on one state directory. Machines may use either, there is never a second ask, and when one
+//! server dies the other continues.
 
 use kbmfa_tests::machine::Machine;
 use kbmfa_tests::recipe::Phase;
@@ -10,10 +10,10 @@ use std::time::Duration;
 
 use crate::story::LET_IN;
 
-/// On a slow and busy computer.
+/// Longest time for something immediate, on a slow and busy computer.
 const AT_ONCE: Duration = Duration::from_secs(5);
 
-/// A world with a second server on its state, and a machine that knows both, the second one first.
+/// A world with a second server on its state, and a machine that knows both. It tries the second one first.
 pub(crate) fn beds() -> (World, Server, Machine) {
     let world = World::new();
     let second = world.server.twin();
@@ -56,7 +56,7 @@ fn a_login_moves_on_when_its_server_dies_and_is_asked_about_once() {
 #[test]
 fn the_one_that_is_left_carries_the_asks() {
     let (world, second, machine) = beds();
-    // Whichever holds the lease, one of the two rounds takes it away from a process that was killed.
+    // Whichever server holds the lease, in one of the two rounds the killed process was the holder.
     for killed in [&world.server, &second] {
         killed.kill();
         let login = machine.ssh("alice", &["echo", "in"]);

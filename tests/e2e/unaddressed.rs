@@ -1,4 +1,5 @@
-//! sshd behind a unix socket, as systemd's ssh-generator sets it up: such a connection has no addresses.
+//! sshd behind a unix socket, as systemd's ssh-generator sets it up. Such a connection has no network
+//! addresses.
 
 use kbmfa_tests::files::put;
 use kbmfa_tests::login::Login;
@@ -7,7 +8,7 @@ use kbmfa_tests::recipe::Phase;
 use kbmfa_tests::wait::until;
 use kbmfa_tests::world::World;
 
-/// What `sshd-unix-local.socket` and `sshd@.service` do.
+/// Does what `sshd-unix-local.socket` and `sshd@.service` do.
 const LISTEN: &str = "import os, socket
 listener = socket.socket(socket.AF_UNIX)
 listener.bind('/run/ssh-unix')
@@ -21,7 +22,7 @@ while True:
     connection.close()
 ";
 
-/// What systemd-ssh-proxy does: hands ssh a connected socket.
+/// Does what systemd-ssh-proxy does: passes a connected socket to ssh.
 const CONNECT: &str = "import socket, sys
 connection = socket.socket(socket.AF_UNIX)
 connection.connect(sys.argv[1])

@@ -9,7 +9,8 @@ use kbmfa_tests::world::World;
 use crate::sessions;
 use crate::story::{self, Case, stories};
 
-/// The stories of one phase, and one of a session. `$often` keeps the shorter ones from `make test` as well.
+/// Declares the stories of one phase, and one of a session. With `$often` the short ones do not run in `make
+/// test` either.
 macro_rules! stories_of {
     ($phase:ident, $case:expr $(, $often:meta)?) => {
         mod $phase {
@@ -66,7 +67,7 @@ mod debian_14 {
     stories_of!(auth, Case(Phase::Auth, Root::Debian14), ignore = "make test-matrix");
     stories_of!(session, Case(Phase::Session, Root::Debian14), ignore = "make test-matrix");
 
-    /// Whichever is in testing on that day; what the recipes say of it holds from 10.3 on.
+    /// Debian 14's version changes. The recipes' statements about it hold from 10.3 on.
     #[test]
     #[ignore = "make test-matrix"]
     fn runs_openssh_10_3_or_newer() {
@@ -87,7 +88,7 @@ mod debian_14 {
     }
 }
 
-/// Asks sshd itself, and returns what comes after `version`.
+/// Runs sshd to print its version, and returns the text after `version`.
 fn says_it_is(root: Root, version: &str) -> String {
     let machine = World::new().machine().phase(Phase::Account).root(root).start();
     let banner = machine.banner();

@@ -1,4 +1,4 @@
-//! Records the messages between today's programs, for later versions.
+//! Records the messages between the current programs, for later versions.
 
 use kbmfa_tests::between::Between;
 use kbmfa_tests::builder::MachineBuilder;
@@ -10,7 +10,7 @@ use kbmfa_tests::world::World;
 
 use crate::auth_token::{self, HERE, has_only_the_token};
 
-/// One machine, from its joining on.
+/// The messages of one machine, from its joining on.
 pub(super) type Story = (&'static str, fn() -> Vec<Exchange>);
 
 pub(super) const STORIES: [Story; 8] = [
@@ -64,7 +64,7 @@ impl Recorder {
     }
 }
 
-/// The messages of `kbmfa-host`, including a dry run.
+/// The messages of `kbmfa-host`, with a dry run.
 fn host() -> Vec<Exchange> {
     let recorder = Recorder::of(World::new(), |machine| machine.phase(Phase::Account).reporting());
     for verb in ["status", "refresh", "doctor"] {
@@ -93,7 +93,7 @@ fn sudo() -> Vec<Exchange> {
     recorder.finish()
 }
 
-/// Somebody does not wait for an answer.
+/// A person leaves without waiting for an answer.
 fn hung_up() -> Vec<Exchange> {
     let recorder = Recorder::of(World::new(), |machine| machine);
     let login = recorder.machine.ssh("alice", &["true"]);
@@ -102,12 +102,12 @@ fn hung_up() -> Vec<Exchange> {
     recorder.world.admin.wait_for_state(&id, "cancelled");
     recorder.wait_for("DELETE /v1/logins/{id}", 1);
     let mut exchanges = recorder.finish();
-    // The module has given up its poll: whether it is answered is random, and nobody reads it.
+    // The module has abandoned its poll. Whether that is answered is random, and nobody reads the answer.
     exchanges.retain(|exchange| !exchange.route().starts_with("GET /v1/logins"));
     exchanges
 }
 
-/// A login that was let in without a server, and its session, reported with the next login.
+/// Somebody is let in without a server. The alarm and the session are reported with the next login.
 fn late_reports() -> Vec<Exchange> {
     let recorder = Recorder::of(World::new(), |machine| machine.phase(Phase::Account).reporting());
     recorder.machine.set("on_unreachable", "\"allow\"");
