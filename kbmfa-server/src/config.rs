@@ -1,13 +1,9 @@
 //! The configuration file. Collects each module's settings, checks those that depend on each other, and
 //! reports all faults at once.
 
-use kbmfa_proto::caller::SECRET_BYTES_MAX;
-use kbmfa_proto::names::MachineName;
 use std::collections::BTreeSet;
 use std::fs;
-use std::io::{self, Read};
-use std::ops::RangeInclusive;
-use std::os::unix::fs::MetadataExt;
+use std::io;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -21,26 +17,24 @@ use crate::logins::Rules;
 use crate::logins::state::Grace;
 use crate::machines::caller::AuthToken;
 use crate::machines::store;
-use crate::policy::{self, Approvers, Channel, Known, Limits, Rule, Says, Scope, Terms};
+use crate::policy::{self, Approvers, Channel, Known, Says, Terms};
 use crate::pools;
-use crate::secret::SecretHash;
-use crate::settings::{Faults, File, Section};
-use crate::source::Range;
-use channels::Chat;
+use crate::settings::{Faults, File};
+use auth_token::auth_token;
+use rules::{WINDOW, approvers, limits, nest, rule};
 
+mod auth_token;
 mod channels;
 #[cfg(any(test, fuzzing))]
 pub mod fuzz;
 pub mod own_files;
+mod rules;
+
+pub use auth_token::{auth_token_hash, read_auth_token};
 
 /// Default path of the file.
 pub const DEFAULT_PATH: &str = "/etc/kbmfa/server.toml";
 
-/// Longest time that a module waits for one server before it tries the next (docs/recipes.md, Times).
-const MODULE_SERVER_TIMEOUT: Duration = Duration::from_secs(5);
-
-/// Shortest and longest window.
-const WINDOW: (Duration, Duration) = (Duration::from_secs(7), Duration::from_secs(900));
 /// Shortest and longest poll grace.
 const POLL_GRACE: (Duration, Duration) = (Duration::from_secs(6), Duration::from_secs(300));
 /// Shortest and longest cool-down.
@@ -48,17 +42,6 @@ const COOL_DOWN: (Duration, Duration) = (Duration::ZERO, Duration::from_secs(360
 
 /// Shortest and longest time that ended logins are kept, in days. A week is far longer than any look-back.
 const KEEP_DAYS: (u64, u64) = (7, 36_500);
-/// The highest limit that may be set.
-const NUMBER_MAX: u64 = 1_000_000;
-/// `asks_per_user_everywhere`, as a multiple of `asks_per_user`: the default, and the minimum.
-const EVERYWHERE_DEFAULT: u64 = 10;
-const EVERYWHERE_MIN: u64 = 4;
-
-/// Allowed length of the `AUTH_TOKEN`, in bytes. The old tool accepted any length, but a shorter token can be
-/// guessed over the network.
-const AUTH_TOKEN_BYTES: RangeInclusive<usize> = 16..=SECRET_BYTES_MAX;
-/// Maximum number of bytes that are read of the token's file.
-const TOKEN_FILE_BYTES_MAX: u64 = 1024;
 
 /// A valid configuration.
 #[derive(Debug, Clone)]
@@ -219,169 +202,10 @@ fn gather<'a>(file: &'a File<'a>) -> Config {
     Config { state_dir, http, policy, poll_grace, cool_down, keep, chat, auth_token, auth_token_file, admin }
 }
 
-/// The token that the old tool gave to all of its hosts. A reload reads it again with the rest of the
-/// configuration.
-fn auth_token(server: &Section<'_>, file: Option<&Path>) -> Option<AuthToken> {
-    let from = ranges(server, "auth_token_from");
-    let Some(path) = file else {
-        if !from.is_empty() {
-            server.fault("auth_token_from", "it goes with auth_token_file");
-        }
-        return None;
-    };
-    if from.is_empty() {
-        let why = "name the source ranges of your hosts in auth_token_from: a shared token is accepted only \
-                   from there";
-        server.fault("auth_token_file", why);
-    }
-    match read_auth_token(path) {
-        Ok(hash) => Some(AuthToken { hash, from }),
-        Err(why) => {
-            server.fault("auth_token_file", &format!("{}: {why}", path.display()));
-            None
-        }
-    }
-}
-
-/// The token in this file.
-///
-/// # Errors
-/// The reason why it cannot be used, as a sentence.
-pub fn read_auth_token(path: &Path) -> Result<SecretHash, String> {
-    let file = fs::File::open(path).map_err(|error| error.to_string())?;
-    let mode = file.metadata().map_err(|error| error.to_string())?.mode();
-    if mode & 0o007 != 0 {
-        return Err(format!("its mode {:o} lets everybody read it; chmod 640, group kbmfa", mode & 0o7777));
-    }
-    let mut text = String::new();
-    file.take(TOKEN_FILE_BYTES_MAX).read_to_string(&mut text).map_err(|error| error.to_string())?;
-    auth_token_hash(text.trim())
-}
-
-/// The hash of a token, which is all that the server keeps of it.
-///
-/// # Errors
-/// The reason why it cannot be used, as a sentence.
-pub fn auth_token_hash(token: &str) -> Result<SecretHash, String> {
-    let fits = AUTH_TOKEN_BYTES.contains(&token.len()) && token.bytes().all(|byte| byte.is_ascii_graphic());
-    if !fits {
-        let (min, max) = AUTH_TOKEN_BYTES.into_inner();
-        return Err(format!("the token must be {min} to {max} visible characters without a blank"));
-    }
-    Ok(SecretHash::of(token))
-}
-
-fn ranges(section: &Section<'_>, key: &'static str) -> Vec<Range> {
-    section.parsed_list(key).unwrap_or_default()
-}
-
-fn limits(login: &Section<'_>) -> Limits {
-    let number = |key, default| login.number(key, default, (1, NUMBER_MAX));
-    let asks_per_user = number("asks_per_user", 6);
-    let asks_per_user_everywhere =
-        number("asks_per_user_everywhere", asks_per_user.saturating_mul(EVERYWHERE_DEFAULT).min(NUMBER_MAX));
-    let least = asks_per_user.saturating_mul(EVERYWHERE_MIN).min(NUMBER_MAX);
-    if asks_per_user_everywhere < least {
-        let why = format!(
-            "write at least {least}, {EVERYWHERE_MIN} times asks_per_user: one machine whose credential was \
-             stolen can use up asks_per_user of it, and would keep a user out of every other machine"
-        );
-        login.fault("asks_per_user_everywhere", &why);
-    }
-    Limits {
-        pending_per_user: number("pending_per_user", 3),
-        pending_per_machine: number("pending_per_machine", 100),
-        asks_per_user,
-        asks_per_machine: number("asks_per_machine", 120),
-        asks_per_user_everywhere,
-    }
-}
-
-/// Reads one `[[policy.rule]]`. A missing key has the value of `[policy]` or `[login]`.
-fn rule(section: Section<'_>, default: &Terms, chat: &Chat, poll_grace: Duration) -> Rule {
-    let scope = Scope {
-        pools: section.parsed_list("pools").unwrap_or_default(),
-        machines: section.parsed_list("machines").unwrap_or_default(),
-        users: section.parsed_list("users").unwrap_or_default(),
-        services: section.parsed_list("services").unwrap_or_default(),
-        from: ranges(&section, "from"),
-    };
-    if scope.machines.iter().any(MachineName::is_claimed) {
-        section.fault("machines", "a rule cannot name claimed machines; use users, services or from");
-    }
-    let window = section.duration("window", default.window, WINDOW);
-    nest(&section, "window", poll_grace, window);
-    let destination = section.parsed_or_none::<String>("destination").map(|text| {
-        channels::destination(chat, &text).unwrap_or_else(|why| {
-            section.fault("destination", &why);
-            text
-        })
-    });
-    let named = approvers(&section, chat);
-    let terms = Terms {
-        channels: channels::channels(&section, chat, named.as_ref(), &default.channels),
-        channels_when_down: channels::channels_when_down(&section, &default.channels_when_down),
-        approvers: named.unwrap_or_else(|| default.approvers.clone()),
-        window,
-        destination: destination.unwrap_or_else(|| default.destination.clone()),
-    };
-    let says = if section.flag("exempt", false) {
-        exemption(&section, &scope);
-        Says::Exempt
-    } else {
-        Says::Ask(terms)
-    };
-    let line = section.line();
-    section.finish();
-    Rule { line, scope, says }
-}
-
-/// Checks that an exemption names a source range, and machines or pools.
-fn exemption(section: &Section<'_>, scope: &Scope) {
-    if scope.from.is_empty() || (scope.pools.is_empty() && scope.machines.is_empty()) {
-        section.fault("exempt", "an exemption needs a source range (from), and machines or pools");
-    }
-    for key in ["approvers", "channels", "channels_when_down", "window", "destination"] {
-        if section.has(key) {
-            section.fault(key, "an exemption asks nobody");
-        }
-    }
-}
-
-/// Checks that the times nest; otherwise a module that fails over to another server counts as gone.
-fn nest(section: &Section<'_>, key: &'static str, poll_grace: Duration, window: Duration) {
-    if poll_grace <= MODULE_SERVER_TIMEOUT {
-        section.fault(key, "poll_grace must be longer than the 5 s that a module spends on one server");
-    }
-    if poll_grace >= window {
-        section
-            .fault(key, &format!("poll_grace ({poll_grace:?}) must be shorter than the window ({window:?})"));
-    }
-}
-
-fn approvers(section: &Section<'_>, chat: &Chat) -> Option<Approvers> {
-    let names = section.list("approvers")?;
-    if let [one] = names.as_slice()
-        && let Ok(word @ (Approvers::Anyone | Approvers::NotSelf)) = one.parse()
-    {
-        return Some(word);
-    }
-    if names.is_empty() {
-        section.fault("approvers", "an empty list lets nobody approve; name somebody, or write \"anyone\"");
-    }
-    let people = names.iter().filter_map(|name| {
-        name.parse().map_err(|e: policy::BadApprover| section.fault("approvers", &e.to_string())).ok()
-    });
-    let approvers = Approvers::List(people.collect());
-    if let Some(why) = chat.as_ref().and_then(|keybase| keybase.approvers_fault(&approvers)) {
-        section.fault("approvers", &why);
-    }
-    Some(approvers)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::secret::SecretHash;
     use std::os::unix::fs::PermissionsExt;
 
     fn parse(text: &str) -> Result<Config, String> {

@@ -7,7 +7,8 @@
 use std::path::Path;
 use std::time::Duration;
 
-use super::{Config, MODULE_SERVER_TIMEOUT, WINDOW};
+use super::Config;
+use super::rules::{MODULE_SERVER_TIMEOUT, WINDOW};
 use crate::policy::{Rule, Says};
 
 /// Parses the text of a file. If it sets `auth_token_file`, that file is read, too.
