@@ -1,8 +1,8 @@
-//! Settings of a run of the tests, which `make` and people hand over in environment variables.
+//! Settings of a test run, which `make` and people pass in environment variables.
 
 use std::env;
 
-/// Whether to take the time for all that can be tried, as `make soak` does.
+/// Whether to try everything, however long that takes, as `make soak` does.
 pub fn is_thorough() -> bool {
     env::var_os("KBMFA_THOROUGH").is_some()
 }

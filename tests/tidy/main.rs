@@ -1,4 +1,4 @@
-//! Rules of the repository that clippy cannot check, as tests. They read files and run nothing.
+//! Checks rules of the repository that clippy cannot check. The tests only read files.
 
 #![allow(
     clippy::expect_used,
@@ -16,7 +16,7 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-/// The server's modules, top down, as in docs/architecture.md: each line may use the lines below it.
+/// The server's modules from top to bottom, as in docs/architecture.md. Each line may use the lines below it.
 const ARROWS: &[&[&str]] = &[
     &["cli"],
     &["serve", "admin"],
@@ -41,7 +41,7 @@ fn root() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap().to_owned()
 }
 
-/// Files below `dir` with this extension, by their path from the root.
+/// Files below `dir` with this extension: their paths from the root, and their texts.
 fn files(dir: &str, extension: &str) -> BTreeMap<String, String> {
     let (root, mut found) = (root(), BTreeMap::new());
     let mut todo = vec![root.join(dir)];
@@ -62,7 +62,7 @@ fn files(dir: &str, extension: &str) -> BTreeMap<String, String> {
     found
 }
 
-/// A file without its tests.
+/// The text of a file without its unit tests.
 fn shipped(text: &str) -> &str {
     text.split("#[cfg(test)]\nmod tests").next().unwrap()
 }
@@ -81,7 +81,7 @@ fn arrows_in_the_server_point_downward() {
     let mut faults = Vec::new();
     for (file, text) in files("kbmfa-server/src", "rs") {
         if is_test(&file) {
-            continue; // a test may enter what it needs by the use cases
+            continue; // a test may set up what it needs by the use cases
         }
         let module = file.trim_start_matches("kbmfa-server/src/").split(['/', '.']).next().unwrap();
         let Some(own) = rank(module) else {
@@ -89,7 +89,7 @@ fn arrows_in_the_server_point_downward() {
             continue;
         };
         for used in shipped(&text).split("crate::").skip(1) {
-            // `use crate::{a, b};` would hide from this test.
+            // The test would not find the modules in `use crate::{a, b};`.
             let used: String = used.chars().take_while(|c| c.is_alphanumeric() || *c == '_').collect();
             if used != module && rank(&used).is_none_or(|other| other <= own) {
                 faults.push(format!("{file} uses crate::{used}"));
@@ -124,7 +124,7 @@ fn sql_is_only_in_stores_and_in_db() {
     none(&faults);
 }
 
-/// Where unsafe code may stand.
+/// The files that may contain unsafe code.
 const UNSAFE: &[&str] =
     &["pam_kbmfa/src/sys.rs", "pam_kbmfa/src/sys/allocator.rs", "kbmfa-host/src/doctor/application.rs"];
 
@@ -144,10 +144,10 @@ fn unsafe_code_is_only_in_the_listed_files() {
     none(&faults);
 }
 
-/// A guard that lives across another call can wait for itself: see `kbmfa-server/src/shared.rs`.
+/// A guard that lives across another call can lead to a wait for itself; see `kbmfa-server/src/shared.rs`.
 #[test]
 fn locks_are_only_in_one_file() {
-    // The others: requests to one child process wait for each other, and a panic hook never waits.
+    // The other kinds: requests to one child process wait for each other, and a panic hook never waits.
     let allowed = [
         "kbmfa-server/src/shared.rs",
         "kbmfa-server/src/channels/keybase/process/api.rs",
@@ -208,7 +208,7 @@ fn the_module_decides_pam_codes_in_one_place() {
     none(&faults);
 }
 
-/// The name by which a heading is linked to.
+/// The anchor of a heading, by which links lead to it.
 fn anchor(heading: &str) -> String {
     let kept = heading.chars().filter(|c| c.is_alphanumeric() || matches!(c, ' ' | '-' | '_'));
     kept.map(|c| if c == ' ' { '-' } else { c.to_ascii_lowercase() }).collect()

@@ -1,14 +1,14 @@
-//! Write transactions are begun above the use cases, and run only use cases.
+//! Checks that only modules above the use cases begin write transactions, and that these run only use cases.
 
 use std::collections::BTreeSet;
 
 use crate::{ARROWS, files, is_test, none, shipped};
 
-/// What begins a write transaction: methods of the database, and what the command line makes of them. A file's own functions
-/// that take such work are found beside these.
+/// Calls that begin a write transaction: methods of the database, and the command line's own. A file's own
+/// functions that take such work are added to these.
 const BEGINS: &[&str] = &[".write(", ".write_blocking(", ".write_in_turns(", "admin.change("];
 
-/// What a transaction may run besides use cases: each is no write of an operator's, for this reason.
+/// What a transaction may run besides use cases. Each is no write of an operator's, for the reason given.
 const OTHERS: &[(&str, &str, &str)] = &[
     (
         "kbmfa-server/src/admin/doctor/relay.rs",
@@ -30,7 +30,7 @@ fn write_transactions_run_use_cases_alone() {
     let (mut faults, mut seen) = (Vec::new(), 0);
     for (file, text) in files("kbmfa-server/src", "rs") {
         let module = file.trim_start_matches("kbmfa-server/src/").split(['/', '.']).next().unwrap();
-        // `db` is what begins them. Its own writes are no operator's.
+        // `db` itself begins the transactions. Its own writes are not an operator's.
         if is_test(&file) || module == "db" {
             continue;
         }
@@ -48,7 +48,7 @@ fn write_transactions_run_use_cases_alone() {
     none(&faults);
 }
 
-/// What each write transaction of a file is to run: the last argument of the call that begins it.
+/// The work of each write transaction in a file: the last argument of the call that begins it.
 fn works(text: &str) -> Vec<String> {
     let own = text.split("fn ").skip(1).filter_map(|function| {
         let (head, _) = function.split_once("{\n")?;
@@ -70,7 +70,7 @@ fn works(text: &str) -> Vec<String> {
     found.filter_map(|arguments| Some(arguments.split_once(',')?.1.trim().to_owned())).collect()
 }
 
-/// The text up to the parenthesis that closes one before it.
+/// The text before the parenthesis that closes one opened earlier.
 fn balanced(text: &str) -> String {
     let mut depth = 1;
     let inside = text.chars().take_while(|c| {
@@ -80,7 +80,8 @@ fn balanced(text: &str) -> String {
     inside.collect()
 }
 
-/// The functions that `work` runs with the transaction, and that are no use cases. What the file has of its own is followed.
+/// The functions that `work` runs with the transaction and that are not use cases. Functions of the same file
+/// are followed.
 fn foreign(text: &str, work: &str) -> BTreeSet<String> {
     let by_use_case = named_by_use_cases(text);
     let (mut foreign, mut known, mut todo) = (BTreeSet::new(), BTreeSet::new(), vec![work.to_owned()]);
@@ -96,7 +97,7 @@ fn foreign(text: &str, work: &str) -> BTreeSet<String> {
             let own = text.split_once(&format!("fn {call}(")).map(|(_, rest)| rest.split("\n}\n").next());
             match bound.or(own).flatten() {
                 Some(body) => todo.push(body.to_owned()),
-                // The calls that fill the argument are looked at by themselves.
+                // Calls inside the argument are checked separately.
                 None if is_argument => {}
                 None => drop(foreign.insert(call)),
             }
@@ -105,7 +106,7 @@ fn foreign(text: &str, work: &str) -> BTreeSet<String> {
     foreign
 }
 
-/// Names that a file has from `crate::usecases`, and `usecases` itself.
+/// Names that a file imports from `crate::usecases`, and `usecases` itself.
 fn named_by_use_cases(text: &str) -> BTreeSet<&str> {
     let imports = text.split("use crate::usecases").skip(1).filter_map(|rest| rest.split_once(';'));
     let words = imports.flat_map(|(import, _)| import.split(|c: char| !c.is_alphanumeric() && c != '_'));

@@ -1,4 +1,4 @@
-//! Takes reports of sessions, a few in each transaction.
+//! Records machines' reports of sessions, a few in each transaction.
 
 use kbmfa_proto::session::{SessionReport, Taken};
 use std::collections::HashSet;

@@ -12,7 +12,7 @@ impl Cursor {
     pub(super) const START: Self = Self(Time::from_micros(i64::MIN), String::new());
 }
 
-/// Numbers of removed rows.
+/// How many rows of each kind were removed.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Removed {
     pub(super) logins: usize,
@@ -24,7 +24,7 @@ pub struct Removed {
 }
 
 impl Removed {
-    /// Each kind of row of which some were removed, and their number.
+    /// Each kind of which rows were removed, with their number.
     pub fn counts(&self) -> impl Iterator<Item = (&'static str, usize)> {
         let counts = [
             ("logins", self.logins),

@@ -1,4 +1,5 @@
-//! The loop that prunes: walks through the old logins and sessions, a few rows in each transaction.
+//! The loop that removes old rows. It walks through the old logins and sessions, a few rows in each
+//! transaction.
 
 use std::time::Duration;
 

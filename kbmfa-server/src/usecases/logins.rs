@@ -16,8 +16,8 @@ use crate::machines::service::{authenticate, authenticate_waiting, claimed};
 
 pub use crate::logins::service::{end_start, poll_broke, sweep};
 
-/// Opens a login, as [`service::open`]. `posts_asks` says that this process posts the asks of a new login as soon as this is
-/// committed, so that their posting counts as begun.
+/// Opens a login, as [`service::open`] does. `posts_asks` says that this process will post the asks of a new
+/// login as soon as the transaction is committed. Then their posting counts as begun.
 ///
 /// # Errors
 /// [`Error::Unauthorized`] if the credential is not accepted, and as [`service::open`].
@@ -45,7 +45,7 @@ pub fn open(
     Ok(opened)
 }
 
-/// A poll of the machine that opened the login, as [`service::poll`].
+/// Handles a poll of the machine that opened the login, as [`service::poll`] does.
 ///
 /// # Errors
 /// [`Error::Unauthorized`] if the credential is not accepted, and as [`service::poll`].
@@ -59,7 +59,7 @@ pub fn poll(
     service::poll(tx, rules, &waiting(tx, rules, who)?, id, wait)
 }
 
-/// The machine that opened the login cancels it.
+/// Cancels a login for the machine that opened it.
 ///
 /// # Errors
 /// [`Error::Unauthorized`] if the credential is not accepted, and as [`service::cancel`].
@@ -67,7 +67,7 @@ pub fn cancel(tx: &Tx<'_>, rules: &Rules, who: &Credential, id: &LoginId) -> Res
     service::cancel(tx, rules, &waiting(tx, rules, who)?, id)
 }
 
-/// The machine that waits for a login. Its credential may have been replaced since the login was opened.
+/// The machine that waits for a login. Its credential may have been replaced after the login was opened.
 fn waiting(tx: &Tx<'_>, rules: &Rules, who: &Credential) -> Result<Caller, Error> {
     let caller = match who {
         Credential::Own(hash) => authenticate_waiting(tx, hash)?,

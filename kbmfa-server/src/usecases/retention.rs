@@ -1,10 +1,10 @@
-//! Removes what is older than the operator keeps.
+//! Removes rows that are older than the operator wants to keep.
 
 use crate::audit::{Actor, Event, Kind, store as audit};
 use crate::db::{Error, Tx};
 use crate::retention::Walk;
 
-/// One step of a walk: removes some rows, and records their numbers if there were any.
+/// One step of a walk: removes some rows. If there were any, an audit event records their numbers.
 pub fn prune_some(tx: &Tx<'_>, walk: Walk) -> Result<Walk, Error> {
     let before = walk.before();
     let (walk, removed) = walk.step(tx)?;

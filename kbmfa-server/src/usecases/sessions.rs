@@ -1,4 +1,4 @@
-//! Records what machines report about sessions.
+//! Records the reports of machines about sessions.
 
 use kbmfa_proto::session::SessionReport;
 
@@ -8,8 +8,8 @@ use crate::machines::service::authenticate;
 use crate::secret::SecretHash;
 use crate::sessions::service;
 
-/// Records the reports of the machine with this credential, if they are new; `refused` is the number of invalid ones, which
-/// are only logged. Returns how many were taken, repeated ones included.
+/// Records the reports of the machine with this credential, if they are new. `refused` is the number of
+/// invalid ones, which are only logged. Returns how many reports were taken, including repeated ones.
 ///
 /// # Errors
 /// [`Error::Unauthorized`] if the credential is not accepted.
