@@ -11,6 +11,7 @@ pub mod store;
 
 pub mod asking;
 pub mod decide;
+pub mod ending;
 mod events;
 mod facts;
 pub mod notifications;

@@ -10,6 +10,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use super::decide::{self, Answered};
+use super::ending;
 use super::rules::Rules;
 use super::service;
 use super::state::Grace;
@@ -112,7 +113,7 @@ impl World {
     }
 
     fn sweep(&self) {
-        self.act(|tx, rules, _| service::sweep(tx, rules)).unwrap();
+        self.act(|tx, rules, _| ending::sweep(tx, rules)).unwrap();
     }
 
     fn pass(&self, seconds: u64) {

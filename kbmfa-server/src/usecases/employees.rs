@@ -6,7 +6,7 @@ use crate::db::Tx;
 use crate::employees::store::{self, Employee};
 use crate::employees::{self, Email, State, service};
 use crate::logins::Rules;
-use crate::logins::service::revoke_all_of;
+use crate::logins::ending::revoke_all_of;
 use crate::logins::state::Revocation;
 use crate::sessions::store::{self as sessions, Session};
 

@@ -14,7 +14,7 @@ use crate::logins::{Error, Rules, notifications, service};
 use crate::machines::caller::{Caller, Credential};
 use crate::machines::service::{authenticate, authenticate_waiting, claimed};
 
-pub use crate::logins::service::{end_start, poll_broke, sweep};
+pub use crate::logins::ending::{end_start, poll_broke, sweep};
 
 /// Opens a login, as [`service::open`] does. `posts_asks` says that this process will post the asks of a new
 /// login as soon as the transaction is committed. Then their posting counts as begun.

@@ -8,7 +8,7 @@ use std::time::Duration;
 use crate::audit::{Actor, Event, Kind, store as audit};
 use crate::ca::service as ca;
 use crate::db::Tx;
-use crate::logins::service::revoke_all_at;
+use crate::logins::ending::revoke_all_at;
 use crate::logins::{self, Rules, notifications};
 use crate::machines::store::{self, Machine};
 use crate::machines::{Error, service};

@@ -4,7 +4,7 @@ use super::ca;
 use crate::audit::store::append;
 use crate::audit::{Actor, Event, Kind};
 use crate::db::{self, Tx, meta};
-use crate::logins::{Rules, service as logins};
+use crate::logins::{Rules, ending};
 use crate::restore::{Error, Notice, pending, store};
 
 /// Makes the database read-only until [`confirm`]. Ends the join tokens, because they may have been used or
@@ -31,7 +31,7 @@ pub fn confirm(tx: &Tx<'_>, rules: &Rules, actor: &Actor) -> Result<Notice, Erro
         .detail("restored-at", notice.at)
         .detail("join-tokens-ended", notice.tokens_ended);
     append(tx, &event)?;
-    logins::revoke_all_restored(tx, rules, actor)?;
+    ending::revoke_all_restored(tx, rules, actor)?;
     ca::record_owed(tx)?;
     Ok(notice)
 }

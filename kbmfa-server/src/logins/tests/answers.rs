@@ -73,7 +73,7 @@ fn what_a_backup_brings_back_unfinished_ends_and_nobody_is_let_in_by_it() {
     world.answer(2, "console:root", Answer::Approve);
     world.answer(3, "console:root", Answer::Approve);
     check(&world.poll(3, 0), WireState::Approved, None);
-    world.act(|tx, rules, _| service::revoke_all_restored(tx, rules, &Actor::new("console:root"))).unwrap();
+    world.act(|tx, rules, _| ending::revoke_all_restored(tx, rules, &Actor::new("console:root"))).unwrap();
     check(&world.poll(1, 0), WireState::Denied, Some("restored"));
     check(&world.poll(2, 0), WireState::Expired, Some("lapsed"));
     assert_eq!(world.story(1), ["ask.posted", "login.denied"]);

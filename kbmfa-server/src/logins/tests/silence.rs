@@ -29,7 +29,7 @@ fn a_broken_poll_shortens_the_wait_but_not_that_of_a_newer_poll() {
     let (broken, overtaken) = (poll(1), poll(2));
     poll(2);
     for (id, number) in [(1, broken), (2, overtaken)] {
-        world.act(move |tx, rules, _| service::poll_broke(tx, rules, &login_id(id), number)).unwrap();
+        world.act(move |tx, rules, _| ending::poll_broke(tx, rules, &login_id(id), number)).unwrap();
     }
     world.pass(15);
     world.sweep();
@@ -69,7 +69,7 @@ fn removing_a_machine_ends_what_it_waits_for() {
     world.answer(2, "console:root", Answer::Approve);
     world
         .act(|tx, rules, caller| {
-            service::revoke_all_at(tx, rules, &caller.machine_id, &Actor::new("console:root"))
+            ending::revoke_all_at(tx, rules, &caller.machine_id, &Actor::new("console:root"))
         })
         .unwrap();
     check(&world.poll(1, 0), WireState::Denied, Some("machine-removed"));
