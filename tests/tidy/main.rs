@@ -62,9 +62,15 @@ fn files(dir: &str, extension: &str) -> BTreeMap<String, String> {
     found
 }
 
-/// The text of a file without its unit tests.
+/// The text of a file without its unit tests. Those in a file of their own (`mod tests;`) leave nothing to remove.
 fn shipped(text: &str) -> &str {
-    text.split("#[cfg(test)]\nmod tests").next().unwrap()
+    text.split("#[cfg(test)]\nmod tests {").next().unwrap()
+}
+
+#[test]
+fn what_follows_the_name_of_a_file_of_tests_is_shipped() {
+    let text = "#[cfg(test)]\nmod tests;\nfn a() {}\n#[cfg(test)]\nmod tests {\n";
+    assert_eq!(shipped(text), "#[cfg(test)]\nmod tests;\nfn a() {}\n");
 }
 
 fn is_test(file: &str) -> bool {
