@@ -94,6 +94,7 @@ bench-keybase: ## logins approved in Keybase (BENCH_LOGINS=N), beside the old to
 	KBMFA_PROFILE=release $(CARGO) run --locked $(RUN_AS_ROOT) -p kbmfa-tests --bin bench-keybase -- $(BENCH_LOGINS)
 
 bench-wire: ## logins per second, and ten thousand held polls (WIRE_ARGS='SECONDS POLLS'), beside their lower bounds
+	$(CARGO) build --locked -p kbmfa-server --release --bin kbmfa-server
 	$(CARGO) run --locked -p kbmfa-server --release --example wire -- $(WIRE_ARGS)
 
 bench-module: ## the module in a new process, the time of answers, the cost of a login (BENCH_LOGINS=N); after setup and build

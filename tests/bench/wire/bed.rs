@@ -41,7 +41,7 @@ impl Bed {
         let dir = tempfile::Builder::new().prefix("kbmfa-wire-").tempdir().unwrap();
         let (config, state_dir) = (dir.path().join("server.toml"), dir.path().join("state"));
         let bed = Self { config, state_dir, status: free_port(), port: free_port(), dir };
-        let mut init = this_program(&["kbmfa-server", "init", "--name", "localhost"]);
+        let mut init = shipped_server(&["init", "--name", "localhost"]);
         init.arg("--config").arg(&bed.config).arg("--state-dir").arg(&bed.state_dir);
         let init = init.stdout(Stdio::null()).status().unwrap();
         assert!(init.success(), "init failed");
@@ -76,9 +76,9 @@ impl Bed {
         db.close();
     }
 
-    /// Starts the server itself.
+    /// Starts the server that ships.
     pub(crate) fn serve(&self) -> Running {
-        let mut command = this_program(&["kbmfa-server", "serve", "--config"]);
+        let mut command = shipped_server(&["serve", "--config"]);
         Running::start(command.arg(&self.config), self.port)
     }
 
@@ -125,7 +125,17 @@ impl Drop for Running {
 
 /// This program, with arguments that select another part.
 pub(crate) fn this_program(arguments: &[&str]) -> Command {
-    let mut command = Command::new(env::current_exe().unwrap());
+    command(&env::current_exe().unwrap(), arguments)
+}
+
+/// The server as `make bench-wire` builds it: the file that ships.
+fn shipped_server(arguments: &[&str]) -> Command {
+    let target = env::var_os("KBMFA_TARGET").expect("run this by `make bench-wire`");
+    command(&Path::new(&target).join("release/kbmfa-server"), arguments)
+}
+
+fn command(program: &Path, arguments: &[&str]) -> Command {
+    let mut command = Command::new(program);
     command.args(arguments).stdin(Stdio::null());
     command
 }

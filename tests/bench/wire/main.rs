@@ -23,8 +23,6 @@ mod figures;
 mod hold;
 mod load;
 
-use clap::Parser;
-use kbmfa_server::cli;
 use std::env;
 
 /// Seconds for which each way of logging in is measured.
@@ -37,8 +35,7 @@ fn main() {
     let arguments: Vec<String> = env::args().skip(1).collect();
     let words: Vec<&str> = arguments.iter().map(String::as_str).collect();
     match words.as_slice() {
-        // The other processes of this bench are this program with other arguments.
-        ["kbmfa-server", ..] => cli::run(cli::Cli::parse_from(&arguments)).unwrap_or_else(|e| panic!("{e}")),
+        // The other processes, except the server, are this program with other arguments.
         ["bare", config, port] => bare::run(config.as_ref(), port.parse().unwrap()),
         ["load", rest @ ..] => load::run(rest),
         ["hold", rest @ ..] => hold::run(rest),
