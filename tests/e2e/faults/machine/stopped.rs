@@ -40,21 +40,38 @@ struct Standing<'a> {
     stopped: Stopped,
 }
 
-impl Standing<'_> {
-    fn goes_on(self) -> Finished {
-        self.stopped.go_on();
+/// The same after its process was continued.
+struct Continued<'a> {
+    machine: &'a Machine,
+    login: Login,
+    id: String,
+}
+
+/// Continues all processes at once: one after the other, the last would reach its module's deadline. Logins in the auth
+/// phase come last, because sshd delays a failure there by up to the time that the attempt has taken
+/// (`ensure_minimum_time_since`).
+fn go_on(standing: Vec<Standing<'_>>) -> Vec<Continued<'_>> {
+    let go_on = |Standing { machine, login, id, stopped }| {
+        stopped.go_on();
+        Continued { machine, login, id }
+    };
+    let mut continued: Vec<_> = standing.into_iter().map(go_on).collect();
+    continued.sort_by_key(|one| one.machine.phase == Phase::Auth);
+    continued
+}
+
+impl Continued<'_> {
+    fn finished(self) -> Finished {
         let (finished, took) = timed(|| self.login.wait());
-        // In the auth phase sshd delays a failure by up to the time that the attempt has taken
-        // (`ensure_minimum_time_since`).
         let phase = self.machine.phase;
         assert!(took <= SSHD || phase == Phase::Auth, "{phase:?}: it took {took:?}");
         finished
     }
 
-    /// Continues the process. Nobody gets in.
+    /// Nobody gets in.
     fn ends_refused(self, told: &str, log: &str) {
         let (machine, phase) = (self.machine, self.machine.phase);
-        let finished = self.goes_on();
+        let finished = self.finished();
         assert_eq!(finished.stdout, "", "{phase:?}: let in");
         assert_ne!(finished.code, 0, "{phase:?}");
         // In the auth phase sshd's signal kills it, so it displays and logs nothing.
@@ -108,11 +125,13 @@ fn beyond_the_poll_grace_the_ask_ends_and_nobody_gets_in() {
     let machines = machines(&world, &ALL, "");
     let standing = stand_still(&world, &machines);
     pass(HELD);
-    for one in standing {
+    for Standing { id, .. } in &standing {
+        world.admin.wait_for_state(id, "cancelled");
+        assert_eq!(world.admin.login(id)["reason"], "machine-gone");
+        assert!(world.admin.try_run(&["login", "approve", id]).is_err(), "approved after all");
+    }
+    for one in go_on(standing) {
         let id = one.id.clone();
-        world.admin.wait_for_state(&id, "cancelled");
-        assert_eq!(world.admin.login(&id)["reason"], "machine-gone");
-        assert!(world.admin.try_run(&["login", "approve", &id]).is_err(), "approved after all");
         one.ends_refused("was cancelled.", "cancelled (machine-gone)");
         world.admin.assert_story(&id, &[&CANCELLED[..], &["answer.rejected"]].concat());
     }
@@ -128,9 +147,9 @@ fn an_approval_during_a_stop_within_the_grace_lets_in_once() {
         approve(&world, &one.id);
     }
     pass(WITHIN_THE_GRACE);
-    for one in standing {
+    for one in go_on(standing) {
         let (machine, id) = (one.machine, one.id.clone());
-        assert_eq!(one.goes_on().transcript(), "in\nexit 0\n");
+        assert_eq!(one.finished().transcript(), "in\nexit 0\n");
         machine.syslog.lines_with("the approval comes late, asking again");
         world.admin.assert_story(&id, &LET_IN);
     }
@@ -147,7 +166,7 @@ fn an_approval_during_a_stop_beyond_the_grace_has_expired() {
         approve(&world, &one.id);
     }
     pass(BEYOND_THE_GRACE);
-    for one in standing {
+    for one in go_on(standing) {
         one.ends_refused(TOO_LATE, "expired (lapsed)");
     }
     assert_nothing_left(&machines);
@@ -165,7 +184,7 @@ fn a_suspension_revokes_an_earlier_approval() {
     }
     world.admin.run(&["employee", "suspend", "alice@example.com"]);
     pass(WITHIN_THE_GRACE);
-    for one in standing {
+    for one in go_on(standing) {
         one.ends_refused("Your access is suspended.", "denied (suspended)");
     }
     assert_nothing_left(&machines);
@@ -175,8 +194,11 @@ fn a_suspension_revokes_an_earlier_approval() {
 fn in_the_auth_phase_sshd_itself_ends_a_login_whose_process_was_stopped() {
     let world = World::new();
     let machines = machines(&world, &[Phase::Auth], "");
-    for one in stand_still(&world, &machines) {
+    let standing = stand_still(&world, &machines);
+    for one in &standing {
         approve(&world, &one.id);
+    }
+    for one in go_on(standing) {
         one.ends_refused("", "");
     }
     assert_nothing_left(&machines);
@@ -188,10 +210,12 @@ fn beyond_login_grace_time_sshd_ends_the_login_whatever_was_approved() {
     let machines = machines(&world, &[Phase::Account, Phase::Auth], "LoginGraceTime 3");
     let standing = stand_still(&world, &machines);
     pass(BEYOND_LOGIN_GRACE_TIME);
-    for one in standing {
+    for one in &standing {
         approve(&world, &one.id);
+    }
+    for one in go_on(standing) {
         let phase = one.machine.phase;
-        let finished = one.goes_on();
+        let finished = one.finished();
         assert_eq!((finished.stdout.as_str(), finished.code), ("", 255), "{phase:?}");
     }
     assert_nothing_left(&machines);
@@ -203,10 +227,12 @@ fn in_the_session_phase_login_grace_time_is_over_and_a_fresh_approval_lets_in() 
     let machines = machines(&world, &[Phase::Session], "LoginGraceTime 3");
     let standing = stand_still(&world, &machines);
     pass(BEYOND_LOGIN_GRACE_TIME);
-    for one in standing {
+    for one in &standing {
+        approve(&world, &one.id);
+    }
+    for one in go_on(standing) {
         let id = one.id.clone();
-        approve(&world, &id);
-        assert_eq!(one.goes_on().transcript(), "in\nexit 0\n");
+        assert_eq!(one.finished().transcript(), "in\nexit 0\n");
         world.admin.assert_story(&id, &LET_IN);
     }
     assert_nothing_left(&machines);
