@@ -28,7 +28,11 @@ pub mod ca;
 
 pub mod sessions;
 
+pub mod enrolment;
 pub mod logins;
+
+pub mod grants;
+pub mod keys;
 
 pub mod channels;
 pub mod employees;

@@ -14,10 +14,11 @@ use super::{Error, SCHEMA_VERSION, Value};
 use crate::clock::{Clock, Time};
 
 /// All schema steps, oldest first.
-const STEPS: [&str; 3] = [
+const STEPS: [&str; 4] = [
     include_str!("../../migrations/postgres/0013_schema.sql"),
     include_str!("../../migrations/postgres/0014_console_asks.sql"),
     include_str!("../../migrations/postgres/0015_session_typed.sql"),
+    include_str!("../../migrations/postgres/0016_roster.sql"),
 ];
 
 /// One schema of a PostgreSQL database, and the clock of its transactions.

@@ -1,6 +1,7 @@
 //! Employees: the person who owns a Unix account, the names under which they answer asks, and whether they
 //! may log in.
 
+pub mod ledger;
 pub mod service;
 pub mod store;
 

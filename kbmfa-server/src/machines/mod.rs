@@ -1,6 +1,7 @@
 //! Machines: their names, their credentials, and the computers on which the credentials are used.
 
 pub mod caller;
+pub mod host_keys;
 pub mod hosts;
 pub mod service;
 pub mod store;

@@ -7,8 +7,13 @@ use crate::audit::store::{self as audit, archive, head};
 use crate::ca::store as ca;
 use crate::db::at_restore::{AtRestore, Listing, Table};
 use crate::db::{self, Error, Tx};
+use crate::employees::ledger::store as ledger;
 use crate::employees::store as employees;
+use crate::enrolment::store as enrolment;
+use crate::grants::store as grants;
+use crate::keys::store as keys;
 use crate::logins::store as logins;
+use crate::machines::host_keys::store as host_keys;
 use crate::machines::hosts::store as hosts;
 use crate::machines::store as machines;
 use crate::pools::store as pools;
@@ -17,8 +22,13 @@ use crate::sessions::store as sessions;
 /// Every table, with what a restore does to its rows. Lists are printed in this order.
 const TABLES: &[&[Table]] = &[
     machines::TABLES,
+    host_keys::TABLES,
     pools::TABLES,
     employees::TABLES,
+    ledger::TABLES,
+    grants::TABLES,
+    keys::TABLES,
+    enrolment::TABLES,
     logins::TABLES,
     hosts::TABLES,
     sessions::TABLES,
@@ -57,9 +67,11 @@ fn rows(tx: &Tx<'_>, listing: &Listing) -> Result<Vec<(String, String)>, Error> 
     tx.query(listing.sql, values, |row| Ok(((listing.id)(row)?, row.text("label")?)))
 }
 
-/// Ends all join tokens, used ones included, because repeating a join would revive a credential.
-pub fn end_join_tokens(tx: &Tx<'_>) -> Result<(), Error> {
+/// Ends all join tokens and invites, also used ones: repeating a join would revive a credential, and repeating an
+/// enrolment a key.
+pub fn end_one_time_secrets(tx: &Tx<'_>) -> Result<(), Error> {
     tx.execute("DELETE FROM join_token", &[])?;
+    tx.execute("DELETE FROM invite", &[])?;
     Ok(())
 }
 

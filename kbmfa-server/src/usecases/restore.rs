@@ -11,7 +11,7 @@ use crate::restore::{Error, Notice, pending, store};
 /// revoked after the backup. Waiting logins end with the confirmation, each with its event.
 pub fn halt(tx: &Tx<'_>, notice: &Notice) -> Result<(), Error> {
     let text = serde_json::to_string(notice).map_err(|error| db::Error::BadValue(error.to_string()))?;
-    store::end_join_tokens(tx)?;
+    store::end_one_time_secrets(tx)?;
     Ok(meta::set(tx, meta::READ_ONLY, &text)?)
 }
 

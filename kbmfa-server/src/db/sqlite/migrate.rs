@@ -22,10 +22,11 @@ const STEPS: &[&str] = &[
     include_str!("../../../migrations/sqlite/0013_account.sql"),
     include_str!("../../../migrations/sqlite/0014_console_asks.sql"),
     include_str!("../../../migrations/sqlite/0015_session_typed.sql"),
+    include_str!("../../../migrations/sqlite/0016_roster.sql"),
 ];
 
 /// The schema version that this program reads and writes.
-pub const SCHEMA_VERSION: i64 = 15;
+pub const SCHEMA_VERSION: i64 = 16;
 
 /// Runs the missing steps, all in one transaction.
 pub(super) fn run(connection: &mut Connection, path: &Path) -> Result<(), Error> {

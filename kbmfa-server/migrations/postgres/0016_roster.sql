@@ -1,0 +1,91 @@
+-- Who has which key and may go where: uids, grants, keys and invites; and how a machine is reached.
+
+-- Every Unix name and uid that an employee was ever given. Neither is given to another person, also after a removal.
+CREATE TABLE account_ledger (
+    unix_name       TEXT PRIMARY KEY,
+    uid             BIGINT,                   -- NULL: an employee of before this table, until the first grant
+    employee_id     TEXT NOT NULL REFERENCES employee (id),
+    created_at      BIGINT NOT NULL
+);
+CREATE UNIQUE INDEX account_ledger_uid ON account_ledger (uid) WHERE uid IS NOT NULL;
+CREATE INDEX account_ledger_employee ON account_ledger (employee_id);
+
+-- Of several people who had one account, the present one has it, or else the last one.
+INSERT INTO account_ledger (unix_name, uid, employee_id, created_at)
+SELECT e.unix_name, NULL, e.id, e.created_at FROM employee AS e
+WHERE NOT EXISTS (
+    SELECT 1 FROM employee AS o
+    WHERE o.unix_name = e.unix_name AND o.id <> e.id
+        AND ((o.state <> 'removed' AND e.state = 'removed')
+            OR ((o.state = 'removed') = (e.state = 'removed')
+                AND (o.created_at > e.created_at OR (o.created_at = e.created_at AND o.id > e.id)))));
+
+ALTER TABLE employee ADD COLUMN password_sealed BYTEA;     -- crypt hash of the account's password, encrypted; the key is in a file
+ALTER TABLE employee ADD COLUMN password_set_at BIGINT;
+
+ALTER TABLE pool ADD COLUMN label TEXT;                   -- for people to read
+
+ALTER TABLE machine ADD COLUMN address TEXT;              -- IP address or DNS name; NULL: keys are not delivered to it
+ALTER TABLE machine ADD COLUMN port BIGINT;              -- of sshd
+ALTER TABLE machine ADD COLUMN uid_seen BIGINT;          -- highest uid within the ledger's range that it reported
+ALTER TABLE machine ADD COLUMN quarantined_at BIGINT;    -- since then it shows other host keys than the pinned ones
+CREATE UNIQUE INDEX machine_address ON machine (address, port) WHERE removed_at IS NULL AND address IS NOT NULL;
+
+CREATE TABLE host_key (
+    machine_id      TEXT NOT NULL REFERENCES machine (id),
+    fingerprint     TEXT NOT NULL,             -- SHA256:.. as ssh-keygen -l prints it
+    line            TEXT,                      -- algorithm and base64; NULL: only the fingerprint is known yet
+    state           TEXT NOT NULL,             -- pinned, reported (in quarantine, until the operator pins it)
+    source          TEXT NOT NULL,             -- operator, machine
+    added_at        BIGINT NOT NULL,
+    PRIMARY KEY (machine_id, fingerprint)
+);
+CREATE UNIQUE INDEX host_key_pinned ON host_key (fingerprint) WHERE state = 'pinned';
+
+CREATE TABLE pool_grant (
+    id              TEXT PRIMARY KEY,          -- opaque, random
+    employee_id     TEXT NOT NULL REFERENCES employee (id),
+    pool_id         TEXT NOT NULL REFERENCES pool (id),
+    sudo_profile    TEXT,                      -- name of the sudo profile; NULL: no sudo
+    ends_at         BIGINT,                   -- NULL: until it is removed
+    created_at      BIGINT NOT NULL
+);
+CREATE UNIQUE INDEX pool_grant_once ON pool_grant (employee_id, pool_id);
+CREATE INDEX pool_grant_pool ON pool_grant (pool_id);
+
+CREATE TABLE ssh_key (
+    id              TEXT PRIMARY KEY,          -- opaque, random
+    employee_id     TEXT NOT NULL REFERENCES employee (id),
+    fingerprint     TEXT NOT NULL UNIQUE,      -- a revoked key is never accepted again, from nobody
+    line            TEXT NOT NULL,             -- algorithm and base64, encoded anew; no comment
+    device          TEXT NOT NULL,             -- the computer that has it, as the person calls it
+    state           TEXT NOT NULL,             -- pending (waits for an approval), active, revoked
+    parent_id       TEXT REFERENCES ssh_key (id), -- the key that vouched for it; NULL: an invite or the operator
+    added_at        BIGINT NOT NULL,
+    active_at       BIGINT,
+    revoked_at      BIGINT,
+    revoked_for     TEXT                       -- lost, replaced, retired, rejected, removed
+);
+CREATE INDEX ssh_key_employee ON ssh_key (employee_id);
+CREATE INDEX ssh_key_parent ON ssh_key (parent_id);
+
+CREATE TABLE invite (
+    id              TEXT PRIMARY KEY,          -- public, random; wrong secrets count against it alone
+    employee_id     TEXT NOT NULL REFERENCES employee (id),
+    secret_hash     BYTEA NOT NULL,             -- SHA-256 of the secret; the secret is nowhere
+    created_at      BIGINT NOT NULL,
+    expires_at      BIGINT NOT NULL,
+    attempts        BIGINT NOT NULL,          -- wrong secrets so far
+    used_at         BIGINT,
+    key_id          TEXT REFERENCES ssh_key (id) -- what it was used for
+);
+CREATE INDEX invite_employee ON invite (employee_id);
+
+-- A challenge is made without a write, so only used ones are known here, until they would have expired anyway.
+CREATE TABLE challenge (
+    hash            BYTEA PRIMARY KEY,          -- SHA-256 of the nonce
+    expires_at      BIGINT NOT NULL
+);
+CREATE INDEX challenge_expiry ON challenge (expires_at);
+
+UPDATE schema_version SET version = 16;

@@ -1,0 +1,3 @@
+//! Enrolment: invites, and what the holder of a key has to prove.
+
+pub mod store;

@@ -1,0 +1,3 @@
+//! Grants: which employee may go to which pool, perhaps with sudo, and until when.
+
+pub mod store;

@@ -1,0 +1,126 @@
+//! The SQL of employees' keys.
+
+use kbmfa_proto::text::SafeText;
+
+use super::State;
+use crate::clock::Time;
+use crate::db::at_restore::{Listing, Table, text_id};
+use crate::db::{Error, Row, Tx};
+
+/// What a restore does to this table. The state is part of a row's id, because a restore would accept a key again that was
+/// revoked since.
+pub const TABLES: &[Table] = &[Table::listed(
+    "ssh_key",
+    Listing {
+        kind: "key",
+        one: "key",
+        many: "keys",
+        sql: "SELECT ssh_key.id || ' ' || ssh_key.state AS id,
+                  fingerprint || ' of ' || email || ', ' || ssh_key.state AS label
+              FROM ssh_key JOIN employee ON employee.id = employee_id",
+        id: text_id,
+    },
+)];
+
+/// An employee's key.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Key {
+    /// Opaque id.
+    pub id: String,
+    /// The owner's id.
+    pub employee_id: String,
+    /// As `ssh-keygen -l` prints it: `SHA256:..`.
+    pub fingerprint: String,
+    /// `algorithm base64`, encoded anew by us, without a comment.
+    pub line: String,
+    /// The computer that has it.
+    pub device: SafeText,
+    /// Whether it counts.
+    pub state: State,
+    /// Id of the key that vouched for it; `None` if an invite or the operator did.
+    pub parent_id: Option<String>,
+    /// When it was added.
+    pub added_at: Time,
+    /// When it became active.
+    pub active_at: Option<Time>,
+    /// When it was revoked.
+    pub revoked_at: Option<Time>,
+    /// Why it was revoked: `lost`, `replaced`, `retired`, `rejected` or `removed`.
+    pub revoked_for: Option<String>,
+}
+
+const KEY: &str =
+    "SELECT id, employee_id, fingerprint, line, device, state, parent_id, added_at, active_at, revoked_at,
+    revoked_for FROM ssh_key";
+
+fn key(row: &Row<'_>) -> Result<Key, Error> {
+    Ok(Key {
+        id: row.text("id")?,
+        employee_id: row.text("employee_id")?,
+        fingerprint: row.text("fingerprint")?,
+        line: row.text("line")?,
+        device: row.text("device")?.into(),
+        state: row.parsed("state")?,
+        parent_id: row.text_or_null("parent_id")?,
+        added_at: row.time("added_at")?,
+        active_at: row.time_or_null("active_at")?,
+        revoked_at: row.time_or_null("revoked_at")?,
+        revoked_for: row.text_or_null("revoked_for")?,
+    })
+}
+
+/// The key with this fingerprint, in any state and of anybody.
+pub fn by_fingerprint(tx: &Tx<'_>, fingerprint: &str) -> Result<Option<Key>, Error> {
+    tx.query_one(&format!("{KEY} WHERE fingerprint = ?1"), &[fingerprint.into()], key)
+}
+
+/// All keys of an employee, the oldest first.
+pub fn of_employee(tx: &Tx<'_>, employee_id: &str) -> Result<Vec<Key>, Error> {
+    let sql = format!("{KEY} WHERE employee_id = ?1 ORDER BY added_at, id");
+    tx.query(&sql, &[employee_id.into()], key)
+}
+
+/// All keys, by owner and age.
+pub fn all(tx: &Tx<'_>) -> Result<Vec<Key>, Error> {
+    tx.query(&format!("{KEY} ORDER BY employee_id, added_at, id"), &[], key)
+}
+
+/// The keys that this one vouched for.
+pub fn children(tx: &Tx<'_>, id: &str) -> Result<Vec<Key>, Error> {
+    tx.query(&format!("{KEY} WHERE parent_id = ?1 ORDER BY added_at, id"), &[id.into()], key)
+}
+
+/// Adds a key.
+pub fn insert(tx: &Tx<'_>, new: &Key) -> Result<(), Error> {
+    tx.execute(
+        "INSERT INTO ssh_key (id, employee_id, fingerprint, line, device, state, parent_id, added_at, active_at)
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)",
+        &[
+            new.id.as_str().into(),
+            new.employee_id.as_str().into(),
+            new.fingerprint.as_str().into(),
+            new.line.as_str().into(),
+            new.device.as_str().into(),
+            new.state.as_str().into(),
+            new.parent_id.as_deref().into(),
+            new.added_at.into(),
+            new.active_at.into(),
+        ],
+    )?;
+    Ok(())
+}
+
+/// A pending key becomes active.
+pub fn activate(tx: &Tx<'_>, id: &str) -> Result<(), Error> {
+    let sql = "UPDATE ssh_key SET state = 'active', active_at = ?2 WHERE id = ?1 AND state = 'pending'";
+    tx.execute(sql, &[id.into(), tx.now.into()])?;
+    Ok(())
+}
+
+/// The key is refused from now on.
+pub fn revoke(tx: &Tx<'_>, id: &str, why: &str) -> Result<(), Error> {
+    let sql = "UPDATE ssh_key SET state = 'revoked', revoked_at = ?2, revoked_for = ?3
+               WHERE id = ?1 AND state <> 'revoked'";
+    tx.execute(sql, &[id.into(), tx.now.into(), why.into()])?;
+    Ok(())
+}
