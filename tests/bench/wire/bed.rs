@@ -79,7 +79,8 @@ impl Bed {
     /// Starts the server that ships.
     pub(crate) fn serve(&self) -> Running {
         let mut command = shipped_server(&["serve", "--config"]);
-        Running::start(command.arg(&self.config), self.port)
+        let log = fs::File::create(self.dir.path().join("server.log")).unwrap();
+        Running::start(command.arg(&self.config).stderr(log), self.port)
     }
 
     /// Starts a handler that does nothing, behind the same accept loop and with the same certificate.
