@@ -4,6 +4,7 @@ use kbmfa_tests::built;
 use kbmfa_tests::process::program;
 use kbmfa_tests::terminal::{COLUMNS, Terminal};
 use kbmfa_tests::world::World;
+use serde_json::Value;
 use std::fs;
 use std::process::Stdio;
 
@@ -130,6 +131,13 @@ fn logins_are_filtered_and_a_list_that_was_cut_says_so() {
         String::from_utf8_lossy(&cut.stderr).contains("these are the newest 1; --limit N prints more"),
         "{cut:?}"
     );
+    let ids = |list: &[&str], id: &str| -> Vec<Value> {
+        world.admin.json(list).as_array().unwrap().iter().map(|row| row[id].clone()).collect()
+    };
+    let logins = ids(&["login", "list"], "id");
+    assert_eq!(ids(&["login", "list", "--limit", "1"], "id"), logins[..1], "the newest come first there");
+    let events = ids(&["audit", "search"], "seq");
+    assert_eq!(ids(&["audit", "search", "--limit", "2"], "seq"), events[events.len() - 2..], "and last here");
     let whole = world.admin.verb(&["login", "list", "--limit", "2"]).output().unwrap();
     assert!(whole.stderr.is_empty(), "{whole:?}");
     let csv = world.admin.run(&["login", "list", "--csv"]);

@@ -10,7 +10,7 @@ use super::super::time_arg::When;
 use super::super::{Admin, Failure};
 use crate::audit::event::Kind;
 use crate::audit::store::index;
-use crate::audit::store::search::{Filter, Found, search};
+use crate::audit::store::search::{Filter, Found, newest};
 use crate::clock::Time;
 
 /// Search criteria.
@@ -60,22 +60,18 @@ pub(super) fn run(admin: &Admin, args: Args) -> Result<(), Failure> {
             since: moment(args.since),
             until: moment(args.until),
             text,
-            // One more than is printed, to know whether there are more.
-            limit: args.limit + 1,
+            limit: args.limit,
         };
-        Ok::<_, crate::db::Error>((index::is_complete(tx)?, search(tx, &filter)?))
+        Ok::<_, crate::db::Error>((index::is_complete(tx)?, newest(tx, filter)?))
     });
-    let (is_complete, mut found) = found.map_err(Failure::new)?;
+    let (is_complete, found) = found.map_err(Failure::new)?;
     if looks_for_words && !is_complete {
         return Err(Failure::new("the word index is still being built, so a search would miss older events")
             .hint("a running server builds it by itself; `kbmfa-server audit reindex` does it at once"));
     }
-    let wanted = usize::try_from(args.limit).unwrap_or(usize::MAX);
-    let is_cut = found.len() > wanted;
-    found.truncate(wanted);
-    let rows: Vec<Value> = found.iter().map(Found::row).collect();
+    let rows: Vec<Value> = found.events.iter().map(Found::row).collect();
     admin.print(&rows, COLUMNS, |event| cells(admin, event))?;
-    if is_cut {
+    if found.is_cut {
         print::note_cut(args.limit);
     }
     Ok(())

@@ -77,6 +77,25 @@ pub fn search(tx: &Tx<'_>, filter: &Filter) -> Result<Vec<Found>, Error> {
     Ok(found)
 }
 
+/// The newest matches, and whether there are more.
+#[derive(Debug)]
+pub struct Newest {
+    /// At most the filter's limit, oldest first.
+    pub events: Vec<Found>,
+    /// Whether the limit cut off older ones.
+    pub is_cut: bool,
+}
+
+/// Finds the newest events.
+pub fn newest(tx: &Tx<'_>, filter: Filter) -> Result<Newest, Error> {
+    let wanted = usize::try_from(filter.limit).unwrap_or(usize::MAX);
+    let mut events = search(tx, &Filter { limit: filter.limit.saturating_add(1), ..filter })?;
+    // They are sorted oldest first, so the one too many is the first.
+    let surplus = events.len().saturating_sub(wanted);
+    events.drain(..surplus);
+    Ok(Newest { events, is_cut: surplus > 0 })
+}
+
 /// The criterion that drives a statement: the first of these that is given. The others filter its rows.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 enum Driver {
@@ -271,6 +290,21 @@ mod tests {
             Filter { machine: some("web2"), since: second, kinds: vec![Kind::LoginOpened], ..none() },
             &[4],
         );
+    }
+
+    #[test]
+    fn a_search_that_is_cut_finds_the_newest_and_says_so() {
+        let fixture = with_events();
+        let check = |limit, expected: &[i64], is_cut| {
+            let filter = Filter { limit, ..Filter::default() };
+            let found = fixture.db.read_blocking(|tx| newest(tx, filter)).unwrap();
+            assert_eq!(found.events.iter().map(|event| event.seq).collect::<Vec<_>>(), expected);
+            assert_eq!(found.is_cut, is_cut, "{limit}");
+        };
+        check(1, &[4], true);
+        check(3, &[2, 3, 4], true);
+        check(4, &[1, 2, 3, 4], false);
+        check(i64::MAX, &[1, 2, 3, 4], false);
     }
 
     #[test]
