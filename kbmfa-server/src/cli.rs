@@ -4,8 +4,8 @@ use clap::{Parser, Subcommand};
 use std::path::PathBuf;
 
 use crate::admin::{
-    self, Admin, Failure, audit, backup, ca, check, doctor, employee, init, legacy_env, login, machine,
-    policy, pool, reload, restore, session,
+    self, Admin, Failure, access, audit, backup, ca, check, doctor, employee, grant, init, legacy_env, login,
+    machine, policy, pool, reload, restore, session,
 };
 use crate::config;
 use crate::serve;
@@ -64,12 +64,18 @@ enum Command {
     /// Machines: add, list, show, join-token, rotate, remove.
     #[command(subcommand)]
     Machine(machine::Verb),
-    /// Pools of machines: add, list, show, remove.
+    /// Pools of machines: add, list, show, set, rename, remove.
     #[command(subcommand)]
     Pool(pool::Verb),
-    /// Employees: add, list, show, suspend, resume, remove.
+    /// Employees: add, list, show, set, suspend, resume, remove.
     #[command(subcommand)]
     Employee(employee::Verb),
+    /// Grants of pools to employees: add, list, extend, remove.
+    #[command(subcommand)]
+    Grant(grant::Verb),
+    /// Who can reach what: who, of.
+    #[command(subcommand)]
+    Access(access::Verb),
     /// The policy: explain.
     #[command(subcommand)]
     Policy(policy::Verb),
@@ -105,6 +111,8 @@ pub fn run(cli: Cli) -> Result<(), Failure> {
         Command::Machine(verb) => machine::run(&admin, verb),
         Command::Pool(verb) => pool::run(&admin, verb),
         Command::Employee(verb) => employee::run(&admin, verb),
+        Command::Grant(verb) => grant::run(&admin, verb),
+        Command::Access(verb) => access::run(&admin, &verb),
         Command::Policy(verb) => policy::run(&admin, verb),
         Command::Login(args) => login::run(&admin, args),
         Command::Session(verb) => session::run(&admin, &verb),

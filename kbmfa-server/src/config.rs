@@ -12,6 +12,7 @@ use crate::channels::Post;
 use crate::channels::keybase::{self, members::Role};
 use crate::clock::Time;
 use crate::db::{self, Tx};
+use crate::employees::ledger::Uids;
 use crate::http;
 use crate::logins::Rules;
 use crate::logins::state::Grace;
@@ -58,6 +59,8 @@ pub struct Config {
     pub cool_down: Duration,
     /// How long ended logins and closed sessions are kept.
     pub keep: Duration,
+    /// The uids that employees are given.
+    pub uids: Uids,
     /// The chat in which people are asked, if there is one.
     pub chat: Option<Box<keybase::Settings>>,
     /// The old tool's `AUTH_TOKEN`, if it is accepted.
@@ -153,6 +156,7 @@ impl Config {
             auth_token,
             post: self.chat.as_ref().map_or_else(Post::default, |keybase| keybase.post),
             keep: self.keep,
+            uids: self.uids,
         }
     }
 }
@@ -191,6 +195,7 @@ fn gather<'a>(file: &'a File<'a>) -> Config {
         destination: channels::default_destination(&chat),
     };
     let require_member = policy.flag("require_member", false);
+    let require_grant = policy.flag("require_grant", false);
     if chat.is_none() && require_member {
         policy.fault("require_member", "there are members only where kind in [relay] is \"keybase\"");
     }
@@ -198,8 +203,24 @@ fn gather<'a>(file: &'a File<'a>) -> Config {
     let rules = rules.into_iter().map(|section| rule(section, &default, &chat, poll_grace)).collect();
     policy.finish();
 
-    let policy = policy::Settings { rules, default, limits, require_member };
-    Config { state_dir, http, policy, poll_grace, cool_down, keep, chat, auth_token, auth_token_file, admin }
+    let roster = file.section("roster");
+    let uids = roster.parsed("uids", Uids::default());
+    roster.finish();
+
+    let policy = policy::Settings { rules, default, limits, require_member, require_grant };
+    Config {
+        state_dir,
+        http,
+        policy,
+        poll_grace,
+        cool_down,
+        keep,
+        uids,
+        chat,
+        auth_token,
+        auth_token_file,
+        admin,
+    }
 }
 
 #[cfg(test)]

@@ -50,6 +50,7 @@ pub mod fault_log;
 pub mod progress;
 
 pub mod clock;
+pub mod near;
 pub mod random;
 pub mod secret;
 pub mod settings;

@@ -48,6 +48,7 @@ mod pamtester;
 mod policy;
 mod protocol;
 mod recovery;
+mod roster;
 mod secrets;
 mod service;
 mod sessions;

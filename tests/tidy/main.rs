@@ -35,7 +35,7 @@ const ARROWS: &[&[&str]] = &[
     &["audit"],
     &["db"],
     &["fault_log", "progress"],
-    &["clock", "random", "secret", "settings", "shared", "source"],
+    &["clock", "near", "random", "secret", "settings", "shared", "source"],
 ];
 
 fn root() -> PathBuf {

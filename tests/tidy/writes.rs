@@ -6,7 +6,8 @@ use crate::{ARROWS, files, is_test, none, shipped};
 
 /// Calls that begin a write transaction: methods of the database, and the command line's own. A file's own
 /// functions that take such work are added to these.
-const BEGINS: &[&str] = &[".write(", ".write_blocking(", ".write_in_turns(", "admin.change("];
+const BEGINS: &[&str] =
+    &[".write(", ".write_blocking(", ".write_in_turns(", "admin.change(", "admin.attempt("];
 
 /// What a transaction may run besides use cases. Each is no write of an operator's, for the reason given.
 const OTHERS: &[(&str, &str, &str)] = &[

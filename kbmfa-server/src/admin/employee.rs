@@ -1,6 +1,6 @@
 //! `employee ..`: the people who may log in.
 
-use clap::{Args as ClapArgs, Subcommand};
+use clap::Subcommand;
 use kbmfa_proto::names::{KeybaseName, UserName};
 use kbmfa_proto::text::SafeText;
 use serde::Serialize;
@@ -9,28 +9,34 @@ use serde_json::json;
 use super::print::{self, Column, Moment};
 use super::{Admin, Failure, session};
 use crate::admin_socket::rows::SessionRow;
-use crate::clock::{Clock, SystemClock};
 use crate::employees::store::{self, Employee};
-use crate::employees::{Email, State, service};
-use crate::random;
+use crate::employees::{Email, Error, State, service};
+use crate::grants::store::of_employee;
+use crate::keys::{State as KeyState, store as keys};
 use crate::usecases::employees as usecase;
+
+mod add;
+mod set;
+mod show;
 
 /// The verbs.
 #[derive(Subcommand)]
 pub enum Verb {
-    /// Add an employee: their Unix account, and the names under which they answer.
-    Add(Add),
+    /// Add an employee: their Unix account, the names under which they answer, and the pools they may go to.
+    Add(add::Args),
     /// List the employees.
     List {
         /// Also those who were removed.
         #[arg(long)]
         removed: bool,
     },
-    /// Show one employee.
+    /// Show one employee, with their grants and keys.
     Show {
         /// Their e-mail address.
         email: Email,
     },
+    /// Change an employee's address, name or Keybase name; or give a uid to one who has none yet.
+    Set(set::Args),
     /// Refuse an employee's logins from now on, including those that wait or were just approved.
     Suspend {
         /// Their e-mail address.
@@ -41,7 +47,8 @@ pub enum Verb {
         /// Their e-mail address.
         email: Email,
     },
-    /// Remove an employee. Logins of their account stay refused until it belongs to another employee.
+    /// Remove an employee, with their grants. Logins of their account stay refused; its name and uid are never given
+    /// to another person.
     Remove {
         /// Their e-mail address.
         email: Email,
@@ -51,28 +58,13 @@ pub enum Verb {
     },
 }
 
-/// A new employee.
-#[derive(ClapArgs)]
-pub struct Add {
-    /// Their e-mail address.
-    email: Email,
-    /// Their full name.
-    #[arg(long)]
-    name: SafeText,
-    /// Their Unix account, the same on every machine.
-    #[arg(long)]
-    unix_name: UserName,
-    /// Their name in Keybase.
-    #[arg(long)]
-    keybase_name: Option<KeybaseName>,
-}
-
 /// Runs the verb.
 pub fn run(admin: &Admin, verb: Verb) -> Result<(), Failure> {
     match verb {
-        Verb::Add(new) => add(admin, new),
+        Verb::Add(args) => add::run(admin, args),
         Verb::List { removed } => list(admin, removed),
-        Verb::Show { email } => show(admin, &email),
+        Verb::Show { email } => show::run(admin, &email),
+        Verb::Set(args) => set::run(admin, args),
         Verb::Suspend { email } => change(admin, &email, State::Suspended),
         Verb::Resume { email } => change(admin, &email, State::Active),
         Verb::Remove { email, yes: true } => change(admin, &email, State::Removed),
@@ -127,33 +119,11 @@ const COLUMNS: &[Column] = &[
     Column::whole("SINCE").rank(1),
 ];
 
-fn add(admin: &Admin, new: Add) -> Result<(), Failure> {
-    let Add { email, name, unix_name, keybase_name } = new;
-    let now = SystemClock.now();
-    let id = random::hex::<16>().map_err(Failure::new)?;
-    let state = State::Active;
-    let employee =
-        Employee { id, email, name, unix_name, keybase_name, state, created_at: now, changed_at: now };
-    let email = employee.email.clone();
-    admin.change("employee.add", move |tx, _, actor| usecase::add(tx, actor, &employee))?;
-    admin.tell(&format!("employee {email} was added"), &json!({ "email": email }))
-}
-
 fn list(admin: &Admin, removed: bool) -> Result<(), Failure> {
     let (_, db) = admin.open()?;
     let found = db.read_blocking(|tx| store::all(tx, removed)).map_err(Failure::new)?;
     let employees: Vec<EmployeeRow> = found.into_iter().map(EmployeeRow::from).collect();
     admin.print(&employees, COLUMNS, |employee| employee.cells(admin))
-}
-
-fn show(admin: &Admin, email: &Email) -> Result<(), Failure> {
-    let (_, db) = admin.open()?;
-    let found = EmployeeRow::from(db.read_blocking(|tx| service::find(tx, email)).map_err(Failure::new)?);
-    if admin.json {
-        print::print_json(&found)
-    } else {
-        admin.print(&[found], COLUMNS, |employee| employee.cells(admin))
-    }
 }
 
 /// Changes the state and ends all waiting logins, in one transaction.
@@ -162,16 +132,17 @@ fn change(admin: &Admin, email: &Email, state: State) -> Result<(), Failure> {
     let changed = admin.change("employee.state", move |tx, config, actor| {
         usecase::set_state(tx, &config.rules(None), actor, &whose, state)
     })?;
-    let usecase::Changed { refused, open, .. } = changed;
+    let usecase::Changed { refused, grants, open, .. } = changed;
     let open: Vec<_> = open.into_iter().map(SessionRow::from).collect();
     if admin.json {
         return print::print_json(
-            &json!({ "email": email, "state": state, "refused": refused, "open": open }),
+            &json!({ "email": email, "state": state, "refused": refused, "grants": grants, "open": open }),
         );
     }
     let ended =
         if refused == 0 { String::new() } else { format!("; logins refused that were waiting: {refused}") };
-    print::say(&format!("employee {email} is {}{ended}", state.as_str()))?;
+    let gone = if grants == 0 { String::new() } else { format!("; grants removed with it: {grants}") };
+    print::say(&format!("employee {email} is {}{ended}{gone}", state.as_str()))?;
     if open.is_empty() {
         return Ok(());
     }
@@ -181,9 +152,22 @@ fn change(admin: &Admin, email: &Email, state: State) -> Result<(), Failure> {
 
 fn preview(admin: &Admin, email: &Email) -> Result<(), Failure> {
     let (_, db) = admin.open()?;
-    let employee = db.read_blocking(|tx| service::find(tx, email)).map_err(Failure::new)?;
+    let found = db.read_blocking(|tx| {
+        let employee = service::find(tx, email)?;
+        let pools = of_employee(tx, &employee.id)?.into_iter().map(|grant| grant.pool.to_string());
+        let (grants, keys) = (pools.collect::<Vec<_>>(), keys::of_employee(tx, &employee.id)?);
+        let keys = keys.into_iter().filter(|key| key.state != KeyState::Revoked).count();
+        Ok::<_, Error>((employee, grants, keys))
+    });
+    let (employee, grants, keys) = found.map_err(Failure::new)?;
+    let grants = if grants.is_empty() {
+        String::new()
+    } else {
+        format!("; grants to {} go with it", grants.join(" "))
+    };
+    let keys = if keys == 0 { String::new() } else { format!("; keys that no longer count: {keys}") };
     admin.preview(&format!(
-        "remove employee {email}: logins of {} are refused from then on",
+        "remove employee {email}: logins of {} are refused from then on{grants}{keys}",
         employee.unix_name
     ))
 }

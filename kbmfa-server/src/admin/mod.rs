@@ -1,12 +1,14 @@
 //! The verbs of the command line: one file for each noun. They change the database in transactions of their
 //! own, and then notify a running server. So they work whether a server runs or not.
 
+pub mod access;
 pub mod audit;
 pub mod backup;
 pub mod ca;
 pub mod check;
 pub mod doctor;
 pub mod employee;
+pub mod grant;
 pub mod init;
 pub mod legacy_env;
 pub mod login;
@@ -21,6 +23,7 @@ mod csv;
 mod output;
 mod print;
 mod privileges;
+mod sheet;
 mod time_arg;
 
 use kbmfa_finding::Finding;
@@ -87,10 +90,24 @@ impl Admin {
     where
         E: From<db::Error> + std::error::Error + Send + 'static,
     {
+        self.attempt(name, work)?.map_err(Failure::new)
+    }
+
+    /// [`Self::change`] that returns the error of the work as it is.
+    fn attempt<T: Send + 'static, E>(
+        &self,
+        name: &'static str,
+        work: impl FnOnce(&Tx<'_>, &Config, &Actor) -> Result<T, E> + Send + 'static,
+    ) -> Result<Result<T, E>, Failure>
+    where
+        E: From<db::Error> + Send + 'static,
+    {
         let (config, db) = self.open()?;
         let (state_dir, actor) = (config.state_dir.clone(), self.actor.clone());
-        let done = db.write_blocking(name, move |tx| work(tx, &config, &actor)).map_err(Failure::new)?;
-        client::notify_server(&state_dir);
+        let done = db.write_blocking(name, move |tx| work(tx, &config, &actor));
+        if done.is_ok() {
+            client::notify_server(&state_dir);
+        }
         Ok(done)
     }
 }

@@ -8,6 +8,8 @@ use serde::Serialize;
 use super::{Admin, Failure, print};
 use crate::config::Config;
 use crate::employees::service as employee;
+use crate::employees::store::by_unix_name;
+use crate::grants::service::reaches;
 use crate::logins::people;
 use crate::machines::{Error, service};
 use crate::policy::{
@@ -57,7 +59,11 @@ pub fn run(admin: &Admin, verb: Verb) -> Result<(), Failure> {
         };
         let person = employee::behind(tx, &subject.user)?;
         let by_the_chat = people::by_the_chat(tx, &config.rules(None), &person)?;
-        Ok::<_, Error>(first_of_its_kind(subject, person, by_the_chat))
+        let lacks_grant = match by_unix_name(tx, &subject.user)? {
+            Some(employee) => !reaches(tx, &employee.id, &machine.id)?,
+            None => false,
+        };
+        Ok::<_, Error>(Facts { lacks_grant, ..first_of_its_kind(subject, person, by_the_chat) })
     });
     let explained = explain(&config, &facts.map_err(Failure::new)?);
     if admin.json {
@@ -66,6 +72,7 @@ pub fn run(admin: &Admin, verb: Verb) -> Result<(), Failure> {
     let lines = explained.rules.iter().map(|rule| format!("rule on line {}: {}", rule.line, rule.says));
     let all: Vec<_> = [explained.login.clone(), explained.person.to_owned()]
         .into_iter()
+        .chain(explained.grant.map(str::to_owned))
         .chain(lines)
         .chain([format!("verdict: {}", explained.verdict)])
         .collect();
@@ -80,6 +87,7 @@ fn first_of_its_kind(subject: Subject, person: Person, (membership, chat): (Memb
         account: Account::Known,
         rehearsal: false,
         membership,
+        lacks_grant: false,
         chat,
         before: Before::Nothing,
         counts: Counts::default(),
@@ -90,6 +98,8 @@ fn first_of_its_kind(subject: Subject, person: Person, (membership, chat): (Memb
 struct Explained {
     login: String,
     person: &'static str,
+    /// Whether the employee has a live grant to a pool of the machine, if grants are required.
+    grant: Option<&'static str>,
     rules: Vec<Explanation>,
     verdict: String,
 }
@@ -114,9 +124,19 @@ fn explain(config: &Config, facts: &Facts) -> Explained {
             Person::Suspended => "the account belongs to a suspended employee",
             Person::Removed => "the account belonged to a removed employee",
         },
+        grant: grant(config, facts),
         rules: rules_up_to_the_speaker(&config.policy.rules, &facts.subject),
         verdict: words(&policy::judge(&config.policy, facts)),
     }
+}
+
+fn grant(config: &Config, facts: &Facts) -> Option<&'static str> {
+    let is_employee = !matches!(facts.person, Person::Unknown);
+    (config.policy.require_grant && is_employee).then_some(if facts.lacks_grant {
+        "they have no live grant to a pool of the machine, and require_grant demands one"
+    } else {
+        "they have a live grant to a pool of the machine"
+    })
 }
 
 fn rules_up_to_the_speaker(rules: &[Rule], login: &Subject) -> Vec<Explanation> {

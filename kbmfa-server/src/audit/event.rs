@@ -7,6 +7,8 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::str::FromStr;
 
+use crate::near::did_you_mean;
+
 /// Declares the kinds, with the names that never change.
 macro_rules! kinds {
     ($($(#[$doc:meta])* $kind:ident = $name:literal,)*) => {
@@ -77,16 +79,26 @@ kinds! {
     PoolMachineAdded = "pool.machine-added",
     /// A machine was taken out of a pool.
     PoolMachineRemoved = "pool.machine-removed",
+    /// A pool's name or label was changed.
+    PoolChanged = "pool.changed",
     /// A pool was removed.
     PoolRemoved = "pool.removed",
     /// An employee was added.
     EmployeeAdded = "employee.added",
+    /// An employee's address or names were changed, or an employee of before the ledger was given a uid.
+    EmployeeChanged = "employee.changed",
     /// An employee may not log in for now.
     EmployeeSuspended = "employee.suspended",
     /// An employee may log in again.
     EmployeeResumed = "employee.resumed",
     /// An employee may not log in any more.
     EmployeeRemoved = "employee.removed",
+    /// An employee may go to the machines of a pool.
+    GrantAdded = "grant.added",
+    /// A grant's end was put off.
+    GrantExtended = "grant.extended",
+    /// A grant was removed, or replaced after its end.
+    GrantRemoved = "grant.removed",
     /// A login was opened and policy gave its verdict.
     LoginOpened = "login.opened",
     /// A login was approved.
@@ -137,25 +149,8 @@ impl fmt::Display for Kind {
 
 /// A text that is not a [`Kind`].
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("there is no event kind {:?}{}", .0, meant(.0))]
+#[error("there is no event kind {:?}{}", .0, did_you_mean(.0, Kind::ALL.iter().map(|kind| kind.as_str())))]
 pub struct UnknownKind(String);
-
-/// Maximum number of kinds that are suggested for a mistyped name.
-const MEANT_MAX: usize = 5;
-
-/// `; did you mean ..?`, or nothing if no kind is similar.
-fn meant(name: &str) -> String {
-    let distance = |kind: &Kind| {
-        let is_beginning = !name.is_empty() && kind.as_str().starts_with(name);
-        if is_beginning { 0 } else { strsim::damerau_levenshtein(name, kind.as_str()) }
-    };
-    let mut near: Vec<(usize, &str)> = Kind::ALL.iter().map(|kind| (distance(kind), kind.as_str())).collect();
-    near.sort_unstable();
-    let nearest = near.first().map_or(0, |(distance, _)| *distance);
-    near.retain(|(distance, kind)| *distance <= nearest + 1 && *distance <= kind.len() / 3);
-    let near: Vec<&str> = near.into_iter().take(MEANT_MAX).map(|(_, kind)| kind).collect();
-    if near.is_empty() { String::new() } else { format!("; did you mean {}?", near.join(", ")) }
-}
 
 impl FromStr for Kind {
     type Err = UnknownKind;

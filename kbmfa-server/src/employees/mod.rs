@@ -1,6 +1,7 @@
 //! Employees: the person who owns a Unix account, the names under which they answer asks, and whether they
 //! may log in.
 
+pub mod account;
 pub mod ledger;
 pub mod service;
 pub mod store;
@@ -17,15 +18,33 @@ pub enum Error {
     /// The database failed.
     #[error(transparent)]
     Db(#[from] db::Error),
-    /// There is no such employee.
-    #[error("there is no employee {0}")]
-    NoSuchEmployee(String),
+    /// There is no such employee. Addresses that are similar follow.
+    #[error("there is no employee {0}{1}")]
+    NoSuchEmployee(String, String),
     /// The address, the account or the Keybase name belongs to another employee.
     #[error("that address, account or Keybase name belongs to {0} already")]
     EmployeeExists(String),
     /// The employee is in this state already.
     #[error("{0} is {1} already")]
     SameState(String, &'static str),
+    /// The Unix name or the uid is not one for a person.
+    #[error(transparent)]
+    BadAccount(#[from] account::BadAccount),
+    /// Another person has had the Unix name.
+    #[error("{0} is or was the account of {1}, and is never given to another person; choose another name")]
+    NameTaken(String, String),
+    /// Another person has had the uid.
+    #[error("uid {0} is or was that of {1}, and is never given to another person; choose another one")]
+    UidTaken(u32, String),
+    /// The person has another uid.
+    #[error("{0} has uid {1}, which never changes")]
+    HasUid(String, u32),
+    /// No uid is left.
+    #[error(transparent)]
+    UidsUsedUp(#[from] ledger::UsedUp),
+    /// Nothing would change.
+    #[error("that is how {0} is recorded already")]
+    NothingNew(String),
 }
 
 /// An e-mail address, loosely checked: one `@`, no blanks, no invisible characters.

@@ -5,6 +5,7 @@ use kbmfa_proto::names::UserName;
 use super::store::{self, Employee};
 use super::{Email, Error, State};
 use crate::db::{self, Tx};
+use crate::near::did_you_mean;
 use crate::policy::{Approver, Person};
 
 /// The person who owns a Unix account: an employee, or somebody unknown.
@@ -31,5 +32,9 @@ fn names(employee: &Employee) -> Vec<Approver> {
 /// # Errors
 /// [`Error::NoSuchEmployee`].
 pub fn find(tx: &Tx<'_>, email: &Email) -> Result<Employee, Error> {
-    store::by_email(tx, email)?.ok_or_else(|| Error::NoSuchEmployee(email.to_string()))
+    if let Some(employee) = store::by_email(tx, email)? {
+        return Ok(employee);
+    }
+    let known = store::all(tx, false)?.into_iter().map(|employee| employee.email.to_string());
+    Err(Error::NoSuchEmployee(email.to_string(), did_you_mean(email.as_str(), known)))
 }

@@ -78,13 +78,21 @@ pub fn by_unix_name(tx: &Tx<'_>, name: &UserName) -> Result<Option<Employee>, Er
     tx.query_one(&sql, &[name.as_str().into()], employee)
 }
 
-/// An employee who was not removed and has the same address, account or Keybase name as `new`.
+/// Another employee who was not removed and has the same address, account or Keybase name as `new`.
 pub(crate) fn holder_of(tx: &Tx<'_>, new: &Employee) -> Result<Option<Employee>, Error> {
     let sql = format!(
-        "{EMPLOYEE} WHERE state <> 'removed' AND (email = ?1 OR unix_name = ?2 OR keybase_name = ?3) LIMIT 1"
+        "{EMPLOYEE} WHERE state <> 'removed' AND id <> ?4
+            AND (email = ?1 OR unix_name = ?2 OR keybase_name = ?3) LIMIT 1"
     );
     let keybase = new.keybase_name.as_ref().map(KeybaseName::as_str);
-    tx.query_one(&sql, &[new.email.as_str().into(), new.unix_name.as_str().into(), keybase.into()], employee)
+    let id = new.id.as_str().into();
+    let names = [new.email.as_str().into(), new.unix_name.as_str().into(), keybase.into(), id];
+    tx.query_one(&sql, &names, employee)
+}
+
+/// The employee with this id.
+pub fn by_id(tx: &Tx<'_>, id: &str) -> Result<Option<Employee>, Error> {
+    tx.query_one(&format!("{EMPLOYEE} WHERE id = ?1"), &[id.into()], employee)
 }
 
 pub(crate) fn insert(tx: &Tx<'_>, new: &Employee) -> Result<(), Error> {
@@ -99,6 +107,20 @@ pub(crate) fn insert(tx: &Tx<'_>, new: &Employee) -> Result<(), Error> {
             new.keybase_name.as_ref().map(KeybaseName::as_str).into(),
             new.state.as_str().into(),
             tx.now.into(),
+        ],
+    )?;
+    Ok(())
+}
+
+/// Records the address and the names of an employee anew.
+pub(crate) fn set_names(tx: &Tx<'_>, new: &Employee) -> Result<(), Error> {
+    tx.execute(
+        "UPDATE employee SET email = ?2, name = ?3, keybase_name = ?4 WHERE id = ?1",
+        &[
+            new.id.as_str().into(),
+            new.email.as_str().into(),
+            new.name.as_str().into(),
+            new.keybase_name.as_ref().map(KeybaseName::as_str).into(),
         ],
     )?;
     Ok(())

@@ -5,6 +5,7 @@ use kbmfa_proto::names::{LoginId, UserName};
 
 use super::Error;
 use super::facts::subject;
+use super::grants;
 use super::rules::Rules;
 use super::service::apply;
 use super::state::{Change, Input, Revocation};
@@ -88,6 +89,22 @@ pub fn revoke_all_restored(tx: &Tx<'_>, rules: &Rules, actor: &Actor) -> Result<
         apply(tx, rules, &mut login, Input::Revoke(Revocation::Restored), actor)?;
     }
     Ok(())
+}
+
+/// Denies the unfinished logins of people who have no live grant to the machine any more, if grants are required.
+/// Returns how many.
+///
+/// # Errors
+/// What the database says.
+pub fn revoke_ungranted(tx: &Tx<'_>, rules: &Rules, actor: &Actor) -> Result<usize, Error> {
+    let mut revoked = 0;
+    for mut login in store::unfinished(tx)? {
+        if grants::is_missing(tx, rules, &login.machine_id, &login.opened)? {
+            let change = apply(tx, rules, &mut login, Input::Revoke(Revocation::NoGrant), actor)?;
+            revoked += usize::from(change != Change::None);
+        }
+    }
+    Ok(revoked)
 }
 
 /// Denies all unfinished logins of a suspended or removed person, on all machines.

@@ -4,6 +4,7 @@ use kbmfa_proto::login::OpenLogin;
 use kbmfa_proto::names::MachineName;
 use kbmfa_proto::text::SafeText;
 
+use super::grants;
 use super::people;
 use super::rules::Rules;
 use super::store::history;
@@ -28,6 +29,7 @@ pub(super) fn facts(
     Ok(Facts {
         subject: subject(tx, (machine_id, machine), opened)?,
         membership,
+        lacks_grant: grants::is_missing(tx, rules, machine_id, opened)?,
         chat,
         person: Person::of_all(people),
         account: people::account(opened, tx.now),

@@ -14,6 +14,7 @@ pub mod decide;
 pub mod ending;
 mod events;
 mod facts;
+mod grants;
 pub mod notifications;
 pub mod people;
 pub mod service;

@@ -9,7 +9,9 @@ use super::rules::Rules;
 use super::store::reach;
 use crate::clock::Time;
 use crate::db::{Error, Tx};
+use crate::employees::State;
 use crate::employees::service::behind;
+use crate::employees::store::{Employee, by_unix_name};
 use crate::policy::{Membership, Person, Reach};
 
 /// Microseconds of a day, the unit of the shadow file.
@@ -29,6 +31,16 @@ pub(super) fn about(tx: &Tx<'_>, opened: &OpenLogin) -> Result<Vec<Person>, Erro
         });
     }
     Ok(people)
+}
+
+/// The employees among these people, also one that a guessed spelling finds. They may not log in where a grant is
+/// required and they have none.
+pub(super) fn employees(tx: &Tx<'_>, opened: &OpenLogin) -> Result<Vec<Employee>, Error> {
+    let mut names: Vec<UserName> = opened.accounts().cloned().chain(plainer(opened)).collect();
+    names.sort();
+    names.dedup();
+    let found = names.iter().map(|name| by_unix_name(tx, name)).collect::<Result<Vec<_>, _>>()?;
+    Ok(found.into_iter().flatten().filter(|employee| employee.state != State::Removed).collect())
 }
 
 /// All of these people combined into one ([`Person::of_all`]).

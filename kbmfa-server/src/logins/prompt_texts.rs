@@ -18,6 +18,7 @@ pub fn refused(code: &str, short: &str) -> String {
         }
         "suspended" => "Your access is suspended.".into(),
         "removed" => "Your access has ended.".into(),
+        "no-grant" => "You have no grant for this machine. Ask whoever runs the approval server.".into(),
         "machine-removed" => "This machine may not ask for approvals any more.".into(),
         "restored" => "The approval server was restored from a backup meanwhile. Try again.".into(),
         "relay-down" => "Nobody can be asked for an approval right now. Try again later.".into(),

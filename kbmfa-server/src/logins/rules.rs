@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use super::state::Grace;
 use crate::channels::Post;
+use crate::employees::ledger::Uids;
 use crate::machines::caller::{AuthToken, Claim};
 use crate::policy::{self, Channel};
 
@@ -24,6 +25,8 @@ pub struct Rules {
     pub post: Post,
     /// How long ended logins and closed sessions are kept.
     pub keep: Duration,
+    /// The uids that employees are given. The highest that a machine reports is remembered.
+    pub uids: Uids,
 }
 
 impl Rules {

@@ -11,6 +11,7 @@ use super::Error;
 use super::asking::ask_in;
 use super::events::about;
 use super::facts::{facts, origin};
+use super::grants;
 use super::key;
 use super::notifications;
 use super::people;
@@ -170,7 +171,8 @@ fn enter(
         poll: 0,
     };
     store::insert(tx, &login)?;
-    machines::store::set_resolves(tx, &caller.machine_id, opened)?;
+    let reported = opened.uid.filter(|uid| rules.uids.contains(*uid) && !caller.name.is_claimed());
+    machines::store::set_resolves(tx, &caller.machine_id, opened, reported.unwrap_or_default())?;
     record_opening(tx, &login, &verdict)?;
     match verdict {
         Verdict::Ask(terms) => {
@@ -236,10 +238,10 @@ fn record_opening(tx: &Tx<'_>, login: &Login, verdict: &Verdict) -> Result<(), E
 }
 
 fn read(tx: &Tx<'_>, rules: &Rules, mut login: Login, wait: Duration) -> Result<(i64, LoginReply), Error> {
-    // An approval of somebody who is suspended or removed does not count, whether it is read for the first
-    // time or again.
+    // An approval of somebody who is suspended or removed, or has lost the grant, does not count, whether it is
+    // read for the first time or again.
     if login.life.state == State::Approved
-        && let Some(why) = revoked(&people::as_one(tx, &login.opened)?)
+        && let Some(why) = revoked(tx, rules, &login)?
     {
         apply(tx, rules, &mut login, Input::Revoke(why), &Actor::new("policy"))?;
         return Ok((login.poll, refusal(&login, why)));
@@ -249,12 +251,14 @@ fn read(tx: &Tx<'_>, rules: &Rules, mut login: Login, wait: Duration) -> Result<
     Ok((login.poll, reply(&login, tx, rules)))
 }
 
-fn revoked(person: &Person) -> Option<Revocation> {
-    match person {
+fn revoked(tx: &Tx<'_>, rules: &Rules, login: &Login) -> Result<Option<Revocation>, Error> {
+    Ok(match people::as_one(tx, &login.opened)? {
         Person::Suspended => Some(Revocation::Suspended),
         Person::Removed => Some(Revocation::Removed),
-        Person::Unknown | Person::Employee(_) => None,
-    }
+        Person::Unknown | Person::Employee(_) => {
+            grants::is_missing(tx, rules, &login.machine_id, &login.opened)?.then_some(Revocation::NoGrant)
+        }
+    })
 }
 
 /// The stable code, which docs/protocol.md lists.
@@ -262,6 +266,7 @@ fn code_of(why: Revocation) -> &'static str {
     match why {
         Revocation::Suspended => Refusal::Suspended.code(),
         Revocation::Removed => Refusal::Removed.code(),
+        Revocation::NoGrant => Refusal::NoGrant.code(),
         Revocation::MachineRemoved => "machine-removed",
         Revocation::RelayDown => Refusal::RelayDown.code(),
         Revocation::Restored => "restored",

@@ -108,6 +108,8 @@ pub enum Revocation {
     Suspended,
     /// The employee was removed.
     Removed,
+    /// The employee has no live grant any more.
+    NoGrant,
     /// The machine was removed.
     MachineRemoved,
     /// The chat was found to be down after the start of the server.

@@ -33,6 +33,7 @@ use crate::usecases::testing::enter_machine;
 
 mod accounts;
 mod answers;
+mod grants;
 mod interleaving;
 mod limits;
 mod look_backs;
@@ -70,7 +71,8 @@ impl World {
             asks_per_machine: 99,
             asks_per_user_everywhere: 99,
         };
-        let policy = Settings { rules: Vec::new(), default, limits, require_member: false };
+        let policy =
+            Settings { rules: Vec::new(), default, limits, require_member: false, require_grant: false };
         let grace = Grace { length: GRACE, listening_since: Some(fixture.clock.now()) };
         let rules = Rules {
             policy,
@@ -80,6 +82,7 @@ impl World {
             auth_token: None,
             post: crate::channels::Post::default(),
             keep: Duration::MAX,
+            uids: employees::ledger::Uids::default(),
         };
         Self { fixture, rules, caller }
     }
@@ -195,7 +198,9 @@ fn employ(world: &World, unix_name: &'static str) {
         created_at: Time::from_micros(0),
         changed_at: Time::from_micros(0),
     };
-    let add = move |tx: &Tx<'_>| employment::add(tx, &Actor::new("console:root"), &employee);
+    let new = employment::New { employee, uid: None, pools: Vec::new() };
+    let uids = world.rules.uids;
+    let add = move |tx: &Tx<'_>| employment::add(tx, uids, &Actor::new("console:root"), &new);
     world.fixture.db.write_blocking("test", add).unwrap();
 }
 

@@ -20,9 +20,9 @@ pub enum Error {
     /// No random bytes.
     #[error(transparent)]
     Random(#[from] NoRandomness),
-    /// There is no such machine.
-    #[error("there is no machine {0}")]
-    NoSuchMachine(MachineName),
+    /// There is no such machine. Names that are similar follow.
+    #[error("there is no machine {0}{1}")]
+    NoSuchMachine(MachineName, String),
     /// There is a machine of this name already.
     #[error("there is a machine {0} already")]
     MachineExists(MachineName),

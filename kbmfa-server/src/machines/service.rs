@@ -8,6 +8,7 @@ use super::caller::{Caller, Claim};
 use super::store::{self, Machine};
 use crate::audit::{Actor, Event, Kind, store as audit};
 use crate::db::Tx;
+use crate::near::did_you_mean;
 use crate::random;
 use crate::secret::SecretHash;
 
@@ -87,7 +88,11 @@ fn enter_claimed(tx: &Tx<'_>, claim: &Claim) -> Result<Machine, Error> {
 /// # Errors
 /// [`Error::NoSuchMachine`].
 pub fn find(tx: &Tx<'_>, name: &MachineName) -> Result<Machine, Error> {
-    store::machine_by_name(tx, name)?.ok_or_else(|| Error::NoSuchMachine(name.clone()))
+    if let Some(machine) = store::machine_by_name(tx, name)? {
+        return Ok(machine);
+    }
+    let known = store::machines(tx)?.into_iter().map(|machine| machine.name.to_string());
+    Err(Error::NoSuchMachine(name.clone(), did_you_mean(name.as_str(), known)))
 }
 
 /// Rejects a name that is only claimed: it gets no token and no pool.

@@ -129,12 +129,15 @@ pub(crate) fn seen(tx: &Tx<'_>, id: &str, module_version: Option<&str>) -> Resul
     Ok(())
 }
 
-/// Records whether the machine's module resolves accounts.
-pub fn set_resolves(tx: &Tx<'_>, id: &str, opened: &OpenLogin) -> Result<(), Error> {
+/// Records whether the machine's module resolves accounts, and the uid that it reports, if it is the highest yet.
+/// `uid` is one that the ledger may give out, or 0.
+pub fn set_resolves(tx: &Tx<'_>, id: &str, opened: &OpenLogin, uid: u32) -> Result<(), Error> {
     if opened.account == Account::Known {
         tx.execute(
-            "UPDATE machine SET resolves_accounts = ?2 WHERE id = ?1 AND resolves_accounts IS DISTINCT FROM ?2",
-            &[id.into(), i64::from(!opened.is_unresolved()).into()],
+            "UPDATE machine SET resolves_accounts = ?2,
+                 uid_seen = CASE WHEN coalesce(uid_seen, 0) < ?3 THEN ?3 ELSE uid_seen END
+             WHERE id = ?1 AND (resolves_accounts IS DISTINCT FROM ?2 OR coalesce(uid_seen, 0) < ?3)",
+            &[id.into(), i64::from(!opened.is_unresolved()).into(), i64::from(uid).into()],
         )?;
     }
     Ok(())

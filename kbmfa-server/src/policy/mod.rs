@@ -12,7 +12,7 @@ pub use lint::{Known, lint};
 pub use rule::{Mismatch, Rule, Says, Scope, Subject, Terms};
 
 use kbmfa_proto::login::Account;
-use kbmfa_proto::names::MachineName;
+use kbmfa_proto::names::{MachineName, PoolName};
 use std::time::Duration;
 
 /// The operator's policy.
@@ -26,6 +26,8 @@ pub struct Settings {
     pub limits: Limits,
     /// Whether only members of the chat's team may log in.
     pub require_member: bool,
+    /// Whether an employee needs a live grant to a pool of the machine.
+    pub require_grant: bool,
 }
 
 /// Limits on pending logins and asks. Limits per user are also per source address, so that somebody with a
@@ -74,6 +76,8 @@ pub struct Facts {
     pub rehearsal: bool,
     /// Whether that person is a member of the chat's team.
     pub membership: Membership,
+    /// True if one of the people whose login it is is an employee without a live grant to a pool of the machine.
+    pub lacks_grant: bool,
     /// Whether people can be asked in the chat.
     pub chat: Reach,
     /// Earlier decisions that affect this login.
@@ -180,6 +184,12 @@ impl Settings {
         self.rules.iter().filter(|rule| rule.scope.machines.contains(machine)).count()
     }
 
+    /// The lines of the rules that name this pool.
+    pub fn lines_that_name_pool(&self, pool: &PoolName) -> Vec<usize> {
+        let named = self.rules.iter().filter(|rule| rule.scope.pools.contains(pool));
+        named.map(|rule| rule.line).collect()
+    }
+
     /// The longest window of all terms.
     pub fn longest_window(&self) -> Duration {
         let ruled = self.rules.iter().filter_map(|rule| match &rule.says {
@@ -230,6 +240,8 @@ pub enum Refusal {
     TooManyPending,
     /// Too many asks in the last minute.
     TooManyAsks,
+    /// The employee must have a live grant to a pool of the machine, and has none.
+    NoGrant,
     /// The employee must be a member of the chat's team, and is not.
     NotAMember,
     /// Nobody can be asked: none of the rule's channels works.
@@ -248,6 +260,7 @@ impl Refusal {
             Self::DeniedRecently => "denied-recently",
             Self::TooManyPending => "too-many-pending",
             Self::TooManyAsks => "too-many-asks",
+            Self::NoGrant => "no-grant",
             Self::NotAMember => "not-a-member",
             Self::RelayDown => "relay-down",
             Self::UnknownPerson => "unknown-person",
@@ -339,6 +352,7 @@ fn refused_outright(settings: &Settings, facts: &Facts) -> Option<Refusal> {
     match (&facts.person, facts.before) {
         (Person::Suspended, _) => Some(Refusal::Suspended),
         (Person::Removed, _) => Some(Refusal::Removed),
+        _ if settings.require_grant && facts.lacks_grant => Some(Refusal::NoGrant),
         _ if settings.require_member => missing_member(settings, facts),
         _ => None,
     }

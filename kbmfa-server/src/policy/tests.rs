@@ -38,6 +38,7 @@ fn settings() -> Settings {
             asks_per_user_everywhere: 40,
         },
         require_member: false,
+        require_grant: false,
     }
 }
 
@@ -55,6 +56,7 @@ fn facts(user: &str) -> Facts {
         account: Account::Known,
         rehearsal: false,
         membership: Membership::Unknown,
+        lacks_grant: false,
         chat: Reach::Up,
         before: Before::Nothing,
         counts: Counts::default(),

@@ -18,9 +18,12 @@ pub enum Error {
     /// No random bytes.
     #[error(transparent)]
     Random(#[from] NoRandomness),
-    /// There is no such pool.
-    #[error("there is no pool {0}")]
-    NoSuchPool(PoolName),
+    /// There is no such pool. Names that are similar follow.
+    #[error("there is no pool {0}{1}")]
+    NoSuchPool(PoolName, String),
+    /// There is a pool of this name already.
+    #[error("there is a pool {0} already")]
+    PoolExists(PoolName),
     /// The machine is not in the pool.
     #[error("machine {0} is not in pool {1}")]
     NotInPool(MachineName, PoolName),

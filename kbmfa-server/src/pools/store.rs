@@ -1,6 +1,7 @@
 //! The SQL of pools.
 
 use kbmfa_proto::names::{MachineName, PoolName};
+use kbmfa_proto::text::SafeText;
 
 use crate::clock::Time;
 use crate::db::at_restore::{Listing, Table, text_id};
@@ -38,6 +39,8 @@ pub struct Pool {
     pub id: String,
     /// Its name.
     pub name: PoolName,
+    /// A text for people.
+    pub label: Option<SafeText>,
     /// When it was created.
     pub created_at: Time,
     /// The machines in it, by name.
@@ -46,9 +49,10 @@ pub struct Pool {
 
 /// All pools, by name.
 pub fn all(tx: &Tx<'_>) -> Result<Vec<Pool>, Error> {
-    let mut pools = tx.query("SELECT id, name, created_at FROM pool ORDER BY name", &[], |row| {
-        let (id, name) = (row.text("id")?, row.parsed("name")?);
-        Ok(Pool { id, name, created_at: row.time("created_at")?, machines: Vec::new() })
+    let mut pools = tx.query("SELECT id, name, label, created_at FROM pool ORDER BY name", &[], |row| {
+        let (id, name, label) = (row.text("id")?, row.parsed("name")?, row.text_or_null("label")?);
+        let (label, created_at) = (label.map(SafeText::from), row.time("created_at")?);
+        Ok(Pool { id, name, label, created_at, machines: Vec::new() })
     })?;
     for pool in &mut pools {
         pool.machines = tx.query(
@@ -80,6 +84,17 @@ pub(crate) fn insert(tx: &Tx<'_>, id: &str, name: &PoolName) -> Result<(), Error
         "INSERT INTO pool (id, name, created_at) VALUES (?1, ?2, ?3)",
         &[id.into(), name.as_str().into(), tx.now.into()],
     )?;
+    Ok(())
+}
+
+pub(crate) fn set_label(tx: &Tx<'_>, id: &str, label: Option<&SafeText>) -> Result<(), Error> {
+    let label = label.map(SafeText::as_str);
+    tx.execute("UPDATE pool SET label = ?2 WHERE id = ?1", &[id.into(), label.into()])?;
+    Ok(())
+}
+
+pub(crate) fn rename(tx: &Tx<'_>, id: &str, name: &PoolName) -> Result<(), Error> {
+    tx.execute("UPDATE pool SET name = ?2 WHERE id = ?1", &[id.into(), name.as_str().into()])?;
     Ok(())
 }
 

@@ -319,7 +319,8 @@ mod tests {
             created_at: Time::from_micros(0),
             changed_at: Time::from_micros(0),
         };
-        let add = move |tx: &Tx<'_>| usecases::employees::add(tx, &actor(), &alice);
+        let new = usecases::employees::New { employee: alice, uid: None, pools: Vec::new() };
+        let add = move |tx: &Tx<'_>| usecases::employees::add(tx, rules().uids, &actor(), &new);
         fixture.db.write_blocking("test", add).unwrap();
         let (_dir, backup) = backup_of(&fixture);
         let suspend = move |tx: &Tx<'_>| {

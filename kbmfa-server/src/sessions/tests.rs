@@ -99,7 +99,7 @@ pub(crate) fn rules(now: Time) -> Rules {
         asks_per_machine: 99,
         asks_per_user_everywhere: 99,
     };
-    let policy = Settings { rules: Vec::new(), default, limits, require_member: false };
+    let policy = Settings { rules: Vec::new(), default, limits, require_member: false, require_grant: false };
     Rules {
         policy,
         chat: None,
@@ -108,6 +108,7 @@ pub(crate) fn rules(now: Time) -> Rules {
         auth_token: None,
         post: crate::channels::Post::default(),
         keep: Duration::MAX,
+        uids: crate::employees::ledger::Uids::default(),
     }
 }
 

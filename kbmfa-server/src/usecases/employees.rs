@@ -1,28 +1,150 @@
 //! Actions on employees: each function is one action inside the caller's transaction, with its audit event.
 
-use super::Error;
+use kbmfa_proto::names::{KeybaseName, PoolName};
+use kbmfa_proto::text::SafeText;
+
+use super::accounts::{account_of, ensure_uid, give};
+use super::{Error, grants};
 use crate::audit::{Actor, Event, Kind, store as audit};
-use crate::db::Tx;
+use crate::db::{self, Tx};
+use crate::employees::ledger::Uids;
 use crate::employees::store::{self, Employee};
 use crate::employees::{self, Email, State, service};
+use crate::grants::store::of_employee;
 use crate::logins::Rules;
 use crate::logins::ending::revoke_all_of;
 use crate::logins::state::Revocation;
+use crate::pools::service as pools;
 use crate::sessions::store::{self as sessions, Session};
 
-/// Adds an employee.
+/// An employee to add.
+#[derive(Debug, Clone)]
+pub struct New {
+    /// The employee.
+    pub employee: Employee,
+    /// The uid that the operator chose; `None` for the next of the range.
+    pub uid: Option<u32>,
+    /// The pools that the employee is granted, without sudo and without an end.
+    pub pools: Vec<PoolName>,
+}
+
+/// Adds an employee, with a Unix name and a uid that nobody else ever had. Somebody who comes back under the same
+/// address and Unix name has the same uid as before. Returns the uid.
 ///
 /// # Errors
 /// [`employees::Error::EmployeeExists`] if the address, the account or the Keybase name already belongs to
-/// somebody.
-pub fn add(tx: &Tx<'_>, actor: &Actor, new: &Employee) -> Result<(), employees::Error> {
-    if let Some(holder) = store::holder_of(tx, new)? {
+/// somebody; [`employees::Error`] for a Unix name or uid that cannot be given; a pool that does not exist.
+pub fn add(tx: &Tx<'_>, uids: Uids, actor: &Actor, new: &New) -> Result<u32, Error> {
+    let employee = &new.employee;
+    if let Some(holder) = store::holder_of(tx, employee)? {
+        return Err(employees::Error::EmployeeExists(holder.email.to_string()).into());
+    }
+    // Everything is checked before the first write, so that a caller can go on to find other faults.
+    let pools = new.pools.iter().map(|pool| pools::find(tx, pool)).collect::<Result<Vec<_>, _>>()?;
+    let uid = account_of(tx, uids, employee, new.uid)?;
+    store::insert(tx, employee)?;
+    give(tx, employee, uid)?;
+    let event = about(employee, Kind::EmployeeAdded, actor).detail("name", &employee.name).detail("uid", uid);
+    audit::append(tx, &event.maybe("keybase", employee.keybase_name.as_ref()))?;
+    for pool in pools {
+        grants::add(tx, uids, actor, (&employee.email, &pool.name), &grants::Terms::default())?;
+    }
+    Ok(uid)
+}
+
+/// Why [`add_all`] added nobody. The transaction must be rolled back.
+#[derive(Debug, thiserror::Error)]
+pub enum NoneAdded {
+    /// The database failed.
+    #[error(transparent)]
+    Db(#[from] db::Error),
+    /// The faults, each with the index of its employee.
+    #[error("{}", .0.iter().map(|(_, error)| error.to_string()).collect::<Vec<_>>().join("\n"))]
+    Faulty(Vec<(usize, Error)>),
+    /// It was a dry run. These would have been the uids.
+    #[error("nobody was added, because it was a dry run")]
+    DryRun(Vec<u32>),
+}
+
+/// Adds all of these employees, or none. Returns their uids.
+///
+/// # Errors
+/// [`NoneAdded`], with every fault.
+pub fn add_all(
+    tx: &Tx<'_>,
+    uids: Uids,
+    actor: &Actor,
+    all: &[New],
+    dry_run: bool,
+) -> Result<Vec<u32>, NoneAdded> {
+    let (mut given, mut faults) = (Vec::new(), Vec::new());
+    for (at, new) in all.iter().enumerate() {
+        match add(tx, uids, actor, new) {
+            Ok(uid) => given.push(uid),
+            Err(Error::Db(error)) => return Err(error.into()),
+            Err(error) => faults.push((at, error)),
+        }
+    }
+    match (faults.is_empty(), dry_run) {
+        (false, _) => Err(NoneAdded::Faulty(faults)),
+        (true, true) => Err(NoneAdded::DryRun(given)),
+        (true, false) => Ok(given),
+    }
+}
+
+/// Changes of an employee. `None` leaves a value as it is.
+#[derive(Debug, Clone, Default)]
+pub struct Changes {
+    /// A new address.
+    pub email: Option<Email>,
+    /// A new full name.
+    pub name: Option<SafeText>,
+    /// A new Keybase name; `Some(None)` removes it.
+    pub keybase_name: Option<Option<KeybaseName>>,
+    /// A uid, for an employee of before the ledger who has none.
+    pub uid: Option<u32>,
+}
+
+/// Changes the address or the names of an employee. The Unix name never changes.
+///
+/// # Errors
+/// [`employees::Error::NoSuchEmployee`]; [`employees::Error::EmployeeExists`] if another employee has the new
+/// address or Keybase name; [`employees::Error::NothingNew`].
+pub fn set(
+    tx: &Tx<'_>,
+    uids: Uids,
+    actor: &Actor,
+    email: &Email,
+    changes: Changes,
+) -> Result<Employee, employees::Error> {
+    let before = service::find(tx, email)?;
+    let after = Employee {
+        email: changes.email.unwrap_or_else(|| before.email.clone()),
+        name: changes.name.unwrap_or_else(|| before.name.clone()),
+        keybase_name: changes.keybase_name.unwrap_or_else(|| before.keybase_name.clone()),
+        ..before.clone()
+    };
+    if after == before && changes.uid.is_none() {
+        return Err(employees::Error::NothingNew(email.to_string()));
+    }
+    if let Some(holder) = store::holder_of(tx, &after)? {
         return Err(employees::Error::EmployeeExists(holder.email.to_string()));
     }
-    store::insert(tx, new)?;
-    let event = about(new, Kind::EmployeeAdded, actor).detail("name", &new.name);
-    audit::append(tx, &event.maybe("keybase", new.keybase_name.as_ref()))?;
-    Ok(())
+    if changes.uid.is_some() {
+        ensure_uid(tx, uids, actor, &before, changes.uid)?;
+    }
+    if after != before {
+        store::set_names(tx, &after)?;
+        let event = about(&after, Kind::EmployeeChanged, actor).detail("before", names(&before));
+        audit::append(tx, &event.detail("after", names(&after)))?;
+    }
+    Ok(after)
+}
+
+/// The values that [`set`] can change, as one text.
+fn names(employee: &Employee) -> String {
+    let keybase = employee.keybase_name.as_ref().map_or("-", KeybaseName::as_str);
+    format!("{}, {}, Keybase {keybase}", employee.email, employee.name)
 }
 
 /// Maximum number of open sessions that are listed when somebody may no longer log in.
@@ -35,11 +157,14 @@ pub struct Changed {
     pub employee: Employee,
     /// Number of their waiting logins that were refused.
     pub refused: usize,
+    /// Number of their grants that were removed.
+    pub grants: usize,
     /// Their open sessions, newest first, at most [`SESSIONS_MAX`]. Empty if they may log in.
     pub open: Vec<Session>,
 }
 
-/// Suspends, resumes or removes an employee. Suspending and removing also refuses their waiting logins.
+/// Suspends, resumes or removes an employee. Suspending and removing also refuses their waiting logins, and a
+/// removal takes their grants along.
 ///
 /// # Errors
 /// [`employees::Error::NoSuchEmployee`]; [`employees::Error::SameState`] if the state would not change.
@@ -62,13 +187,159 @@ pub fn set_state(
     };
     let event = about(&employee, kind, actor).detail("before", employee.state.as_str());
     audit::append(tx, &event.detail("after", state.as_str()))?;
-    let Some(why) = revocation else { return Ok(Changed { employee, refused: 0, open: Vec::new() }) };
+    let Some(why) = revocation else {
+        return Ok(Changed { employee, refused: 0, grants: 0, open: Vec::new() });
+    };
+    let held = if state == State::Removed { of_employee(tx, &employee.id)? } else { Vec::new() };
+    grants::remove_all(tx, actor, &held)?;
     let refused = revoke_all_of(tx, rules, &employee.unix_name, why, actor)?;
     let open = sessions::newest(tx, true, Some(&employee.unix_name), SESSIONS_MAX)?;
-    Ok(Changed { employee, refused, open })
+    Ok(Changed { employee, refused, grants: held.len(), open })
 }
 
 fn about(employee: &Employee, kind: Kind, actor: &Actor) -> Event {
     let user = Some(employee.unix_name.clone());
     Event { user, ..Event::new(kind, actor.clone()).detail("email", &employee.email) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::clock::Time;
+    use crate::db::testing::{Fixture, START, fixture};
+    use crate::employees::ledger;
+    use crate::usecases::testing::rules;
+    use std::time::Duration;
+
+    fn actor() -> Actor {
+        Actor::new("console:root")
+    }
+
+    fn new(email: &str, unix_name: &str, uid: Option<u32>, pools: &[&str]) -> New {
+        let employee = Employee {
+            id: crate::random::hex::<16>().unwrap(),
+            email: email.parse().unwrap(),
+            name: "Somebody".into(),
+            unix_name: unix_name.parse().unwrap(),
+            keybase_name: None,
+            state: State::Active,
+            created_at: Time::from_micros(START),
+            changed_at: Time::from_micros(START),
+        };
+        New { employee, uid, pools: pools.iter().map(|pool| pool.parse().unwrap()).collect() }
+    }
+
+    fn write<T: Send + 'static, E: From<db::Error> + Send + 'static>(
+        fixture: &Fixture,
+        work: impl FnOnce(&Tx<'_>) -> Result<T, E> + Send + 'static,
+    ) -> Result<T, E> {
+        fixture.db.write_blocking("test", work)
+    }
+
+    fn add_one(fixture: &Fixture, new: New) -> Result<u32, String> {
+        write(fixture, move |tx| add(tx, Uids::default(), &actor(), &new)).map_err(|error| error.to_string())
+    }
+
+    fn remove(fixture: &Fixture, email: &str) -> Changed {
+        let email = email.parse().unwrap();
+        let remove = move |tx: &Tx<'_>| set_state(tx, &rules(), &actor(), &email, State::Removed);
+        write(fixture, remove).unwrap()
+    }
+
+    fn add_pool(fixture: &Fixture, name: &'static str) {
+        let add = move |tx: &Tx<'_>| crate::usecases::pools::add(tx, &actor(), &name.parse().unwrap());
+        write(fixture, add).unwrap();
+    }
+
+    #[test]
+    fn neither_name_nor_uid_is_given_to_another_person_also_after_a_removal() {
+        let fixture = fixture();
+        assert_eq!(add_one(&fixture, new("a@x", "ann", None, &[])), Ok(20_000));
+        assert_eq!(add_one(&fixture, new("b@x", "ben", Some(30_000), &[])), Ok(30_000));
+        remove(&fixture, "a@x");
+        remove(&fixture, "b@x");
+        let told = add_one(&fixture, new("c@x", "ann", None, &[])).unwrap_err();
+        assert!(told.contains("is or was the account of a@x"), "{told}");
+        let told = add_one(&fixture, new("c@x", "cat", Some(20_000), &[])).unwrap_err();
+        assert!(told.contains("uid 20000 is or was that of a@x"), "{told}");
+        assert_eq!(add_one(&fixture, new("c@x", "cat", None, &[])), Ok(30_001));
+        assert_eq!(add_one(&fixture, new("a@x", "ann", None, &[])), Ok(20_000), "the same person comes back");
+        let told = add_one(&fixture, new("b@x", "ben", Some(30_009), &[])).unwrap_err();
+        assert!(told.contains("b@x has uid 30000, which never changes"), "{told}");
+    }
+
+    #[test]
+    fn an_employee_of_before_the_ledger_gets_a_uid_with_the_first_grant() {
+        let fixture = fixture();
+        add_pool(&fixture, "web");
+        let old = new("o@x", "old", None, &[]).employee;
+        let whose = old.email.clone();
+        write(&fixture, move |tx| store::insert(tx, &old)).unwrap();
+        let grant = move |tx: &Tx<'_>| {
+            let (pool, terms) = ("web".parse().unwrap(), grants::Terms::default());
+            grants::add(tx, Uids::default(), &actor(), (&whose, &pool), &terms)
+        };
+        write(&fixture, grant).unwrap();
+        let entry = fixture.db.read_blocking(|tx| ledger::store::entry(tx, &"old".parse().unwrap())).unwrap();
+        assert_eq!(entry.unwrap().uid, Some(20_000));
+    }
+
+    #[test]
+    fn all_employees_are_added_or_none_and_a_dry_run_finds_the_same_faults() {
+        let fixture = fixture();
+        add_pool(&fixture, "web");
+        let all = vec![
+            new("a@x", "ann", None, &["web"]),
+            new("a@x", "ann2", None, &[]),
+            new("c@x", "root", None, &[]),
+            new("d@x", "dan", None, &["wbe"]),
+        ];
+        for dry_run in [true, false] {
+            let wanted = all.clone();
+            let found = write(&fixture, move |tx| add_all(tx, Uids::default(), &actor(), &wanted, dry_run));
+            let Err(NoneAdded::Faulty(faults)) = found else { panic!("{found:?}") };
+            let faults: Vec<_> = faults.iter().map(|(at, error)| (*at, error.to_string())).collect();
+            assert_eq!(faults.iter().map(|(at, _)| *at).collect::<Vec<_>>(), [1, 2, 3]);
+            assert_eq!(faults[2].1, "there is no pool wbe; did you mean web?");
+            assert!(fixture.db.read_blocking(|tx| store::all(tx, true)).unwrap().is_empty());
+        }
+        let good = vec![new("a@x", "ann", None, &["web"]), new("b@x", "ben", None, &[])];
+        for dry_run in [true, false] {
+            let wanted = good.clone();
+            let found = write(&fixture, move |tx| add_all(tx, Uids::default(), &actor(), &wanted, dry_run));
+            match found {
+                Ok(uids) | Err(NoneAdded::DryRun(uids)) => assert_eq!(uids, [20_000, 20_001]),
+                Err(error) => panic!("{error}"),
+            }
+        }
+        assert_eq!(fixture.db.read_blocking(|tx| store::all(tx, true)).unwrap().len(), 2);
+    }
+
+    #[test]
+    fn a_removal_takes_the_grants_along_and_nobody_comes_back_with_them() {
+        let fixture = fixture();
+        add_pool(&fixture, "web");
+        add_one(&fixture, new("a@x", "ann", None, &["web"])).unwrap();
+        fixture.clock.advance(Duration::from_secs(1));
+        assert_eq!(remove(&fixture, "a@x").grants, 1);
+        add_one(&fixture, new("a@x", "ann", None, &[])).unwrap();
+        assert_eq!(fixture.db.read_blocking(crate::grants::store::all).unwrap(), []);
+    }
+
+    #[test]
+    fn an_employees_address_and_names_change_but_not_to_those_of_another() {
+        let fixture = fixture();
+        add_one(&fixture, new("a@x", "ann", None, &[])).unwrap();
+        add_one(&fixture, new("b@x", "ben", None, &[])).unwrap();
+        let change = |changes: Changes| {
+            let set = move |tx: &Tx<'_>| set(tx, Uids::default(), &actor(), &"a@x".parse().unwrap(), changes);
+            write(&fixture, set).map(|after| after.email.to_string()).map_err(|error| error.to_string())
+        };
+        let to = |email: &str| Changes { email: Some(email.parse().unwrap()), ..Changes::default() };
+        assert!(change(to("B@x")).unwrap_err().contains("belongs to b@x already"));
+        assert!(change(Changes::default()).unwrap_err().contains("recorded already"));
+        let uid = Changes { uid: Some(1234), ..Changes::default() };
+        assert!(change(uid).unwrap_err().contains("has uid 20000, which never changes"));
+        assert_eq!(change(to("ann@x")), Ok("ann@x".to_owned()));
+    }
 }

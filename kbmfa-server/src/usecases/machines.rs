@@ -288,7 +288,7 @@ mod tests {
             }
             pools::take_out(tx, &root(), &web, &web1())?;
             remove(tx, &rules(), &root(), &web1())?;
-            Ok::<_, usecases::Error>(pools::remove(tx, &root(), &db)?)
+            pools::remove(tx, &root(), &db)
         })
         .unwrap();
         let filter = Filter { limit: 99, ..Filter::default() };

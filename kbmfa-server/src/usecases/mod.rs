@@ -2,10 +2,13 @@
 //! audit event inside. Only modules above this one begin write transactions, and they run only these
 //! functions.
 
+mod accounts;
+
 pub mod audit;
 pub mod ca;
 pub mod chat;
 pub mod employees;
+pub mod grants;
 pub mod logins;
 pub mod machines;
 pub mod pools;
@@ -34,6 +37,9 @@ pub enum Error {
     /// An action on an employee failed.
     #[error(transparent)]
     Employee(#[from] crate::employees::Error),
+    /// An action on a grant failed.
+    #[error(transparent)]
+    Grant(#[from] crate::grants::Error),
     /// An action on a login failed.
     #[error(transparent)]
     Login(#[from] crate::logins::Error),

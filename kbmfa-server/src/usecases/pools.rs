@@ -1,9 +1,17 @@
 //! Actions on pools: each function is one action inside the caller's transaction, with its audit event.
 
 use kbmfa_proto::names::{MachineName, PoolName};
+use kbmfa_proto::text::SafeText;
 
+use super::{Error as AnyError, grants};
 use crate::audit::{Actor, Event, Kind, store as audit};
 use crate::db::Tx;
+use crate::employees::Email;
+use crate::employees::ledger::Uids;
+use crate::grants::Error as GrantError;
+use crate::grants::store::of_pool;
+use crate::logins::Rules;
+use crate::logins::ending::revoke_ungranted;
 use crate::machines::service as machines;
 use crate::machines::store::Machine;
 use crate::pools::store::{self, Pool};
@@ -20,6 +28,69 @@ pub fn add(tx: &Tx<'_>, actor: &Actor, name: &PoolName) -> Result<bool, Error> {
     Ok(true)
 }
 
+/// What `pool add` does in one step.
+#[derive(Debug, Clone, Default)]
+pub struct Contents {
+    /// A text for people; `None` leaves it as it is.
+    pub label: Option<SafeText>,
+    /// Machines to put into the pool.
+    pub machines: Vec<MachineName>,
+    /// Employees to grant the pool to, without sudo and without an end. Those who have a live grant keep it.
+    pub employees: Vec<Email>,
+}
+
+/// Creates a pool if necessary, puts machines into it, and grants it to employees.
+///
+/// # Errors
+/// If a machine or an employee does not exist.
+pub fn fill(
+    tx: &Tx<'_>,
+    uids: Uids,
+    actor: &Actor,
+    name: &PoolName,
+    contents: &Contents,
+) -> Result<Pool, AnyError> {
+    let pool = put_all(tx, actor, name, &contents.machines)?;
+    if contents.label.is_some() && contents.label != pool.label {
+        set_label(tx, actor, name, contents.label.as_ref())?;
+    }
+    for email in &contents.employees {
+        match grants::add(tx, uids, actor, (email, name), &grants::Terms::default()) {
+            Ok(()) | Err(GrantError::GrantExists(..)) => {}
+            Err(error) => return Err(error.into()),
+        }
+    }
+    Ok(service::find(tx, name)?)
+}
+
+/// Changes a pool's label; `None` removes it.
+///
+/// # Errors
+/// [`Error::NoSuchPool`].
+pub fn set_label(tx: &Tx<'_>, actor: &Actor, name: &PoolName, label: Option<&SafeText>) -> Result<(), Error> {
+    let pool = service::find(tx, name)?;
+    store::set_label(tx, &pool.id, label)?;
+    let text = |label: Option<&SafeText>| label.map_or_else(|| "-".to_owned(), ToString::to_string);
+    let event = Event::new(Kind::PoolChanged, actor.clone()).detail("pool", name);
+    audit::append(tx, &event.detail("before", text(pool.label.as_ref())).detail("after", text(label)))?;
+    Ok(())
+}
+
+/// Gives a pool another name. Its machines and grants are kept; rules in the configuration are not changed.
+///
+/// # Errors
+/// [`Error::NoSuchPool`], [`Error::PoolExists`].
+pub fn rename(tx: &Tx<'_>, actor: &Actor, name: &PoolName, new_name: &PoolName) -> Result<(), Error> {
+    let pool = service::find(tx, name)?;
+    if store::by_name(tx, new_name)?.is_some() {
+        return Err(Error::PoolExists(new_name.clone()));
+    }
+    store::rename(tx, &pool.id, new_name)?;
+    let event = Event::new(Kind::PoolChanged, actor.clone()).detail("pool", new_name);
+    audit::append(tx, &event.detail("before", name).detail("after", new_name))?;
+    Ok(())
+}
+
 /// Puts machines into a pool, which is created if necessary.
 ///
 /// # Errors
@@ -32,20 +103,26 @@ pub fn put_all(tx: &Tx<'_>, actor: &Actor, name: &PoolName, machines: &[MachineN
     service::find(tx, name)
 }
 
-/// Removes machines from a pool. If none are given, removes the pool itself.
+/// Removes machines from a pool. If none are given, removes the pool itself, with its grants. Where grants are
+/// required, the logins that wait because of it are refused.
 ///
 /// # Errors
 /// [`Error::NoSuchPool`], [`Error::NotInPool`], or a machine that does not exist.
 pub fn take_out_all(
     tx: &Tx<'_>,
+    rules: &Rules,
     actor: &Actor,
     name: &PoolName,
     machines: &[MachineName],
-) -> Result<(), Error> {
+) -> Result<(), AnyError> {
     for machine in machines {
         take_out(tx, actor, name, machine)?;
     }
-    if machines.is_empty() { remove(tx, actor, name) } else { Ok(()) }
+    if machines.is_empty() {
+        remove(tx, actor, name)?;
+    }
+    revoke_ungranted(tx, rules, actor)?;
+    Ok(())
 }
 
 /// Puts a machine into a pool; false if it was in it already.
@@ -100,12 +177,10 @@ fn record_pools(
     Ok(())
 }
 
-/// Removes a pool. Its machines are kept.
-///
-/// # Errors
-/// [`Error::NoSuchPool`].
-pub fn remove(tx: &Tx<'_>, actor: &Actor, name: &PoolName) -> Result<(), Error> {
+/// Removes a pool and the grants to it. Its machines are kept.
+pub(super) fn remove(tx: &Tx<'_>, actor: &Actor, name: &PoolName) -> Result<(), AnyError> {
     let pool = service::find(tx, name)?;
+    grants::remove_all(tx, actor, &of_pool(tx, &pool.id)?)?;
     store::remove(tx, &pool.id)?;
     let event = Event::new(Kind::PoolRemoved, actor.clone()).detail("pool", name);
     audit::append(tx, &event.list("machines", &pool.machines))?;

@@ -1,9 +1,75 @@
 //! The SQL of the ledger.
 
+use kbmfa_proto::names::UserName;
+
+use super::{Seen, Uids};
 use crate::db::at_restore::Table;
+use crate::db::{Error, Row, Tx};
+use crate::employees::Email;
 
 /// What a restore does to this table.
 pub const TABLES: &[Table] = &[Table::grants_nothing(
     "account_ledger",
     "it only keeps a name and a uid from being given to a second person",
 )];
+
+/// A name in the ledger.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Entry {
+    /// Its uid; `None` for an employee of before the ledger who has no grant yet.
+    pub uid: Option<u32>,
+    /// The employee's address.
+    pub email: Email,
+}
+
+fn uid(row: &Row<'_>) -> Result<Option<u32>, Error> {
+    Ok(row.integer_or_null("uid")?.and_then(|uid| u32::try_from(uid).ok()))
+}
+
+/// The entry of a Unix name.
+pub fn entry(tx: &Tx<'_>, name: &UserName) -> Result<Option<Entry>, Error> {
+    let sql = "SELECT uid, email FROM account_ledger JOIN employee ON employee.id = employee_id
+               WHERE account_ledger.unix_name = ?1";
+    tx.query_one(sql, &[name.as_str().into()], |row| {
+        Ok(Entry { uid: uid(row)?, email: row.parsed("email")? })
+    })
+}
+
+/// The person who has this uid, or had it.
+pub fn holder_of_uid(tx: &Tx<'_>, uid: u32) -> Result<Option<Email>, Error> {
+    let sql = "SELECT email FROM account_ledger JOIN employee ON employee.id = employee_id WHERE uid = ?1";
+    tx.query_one(sql, &[i64::from(uid).into()], |row| row.parsed("email"))
+}
+
+/// The highest uid of the range that was given.
+pub fn highest_given(tx: &Tx<'_>, uids: Uids) -> Result<Option<u32>, Error> {
+    let sql = "SELECT uid FROM account_ledger WHERE uid >= ?1 AND uid <= ?2 ORDER BY uid DESC LIMIT 1";
+    let ends = [i64::from(uids.first()).into(), i64::from(uids.last()).into()];
+    Ok(tx.query_one(sql, &ends, uid)?.flatten())
+}
+
+/// The highest uid of the range that a machine reported, also one that was removed.
+pub fn highest_seen(tx: &Tx<'_>, uids: Uids) -> Result<Option<Seen>, Error> {
+    let sql = "SELECT uid_seen AS uid, name FROM machine WHERE uid_seen >= ?1 AND uid_seen <= ?2
+               ORDER BY uid_seen DESC, name LIMIT 1";
+    let ends = [i64::from(uids.first()).into(), i64::from(uids.last()).into()];
+    let found = tx.query_one(sql, &ends, |row| Ok((uid(row)?, row.parsed("name")?)))?;
+    Ok(found.and_then(|(uid, machine)| Some(Seen { uid: uid?, machine })))
+}
+
+pub(crate) fn insert(tx: &Tx<'_>, name: &UserName, uid: u32, employee_id: &str) -> Result<(), Error> {
+    tx.execute(
+        "INSERT INTO account_ledger (unix_name, uid, employee_id, created_at) VALUES (?1, ?2, ?3, ?4)",
+        &[name.as_str().into(), i64::from(uid).into(), employee_id.into(), tx.now.into()],
+    )?;
+    Ok(())
+}
+
+/// Gives an entry its uid, and the employee who has the name now.
+pub(crate) fn complete(tx: &Tx<'_>, name: &UserName, uid: u32, employee_id: &str) -> Result<(), Error> {
+    tx.execute(
+        "UPDATE account_ledger SET uid = ?2, employee_id = ?3 WHERE unix_name = ?1",
+        &[name.as_str().into(), i64::from(uid).into(), employee_id.into()],
+    )?;
+    Ok(())
+}

@@ -1,0 +1,173 @@
+//! `access ..`: who can reach what, by which grant and key, as of now.
+
+use clap::Subcommand;
+use kbmfa_proto::names::{MachineName, PoolName, UserName};
+use kbmfa_proto::text::SafeText;
+use serde::Serialize;
+use serde_json::json;
+
+use super::print::{self, Column, Moment};
+use super::{Admin, Failure};
+use crate::db::Tx;
+use crate::employees::store::{self as people, Employee};
+use crate::employees::{Email, State, service as employees};
+use crate::grants::store::{self as grants, Grant};
+use crate::grants::{Error, SudoProfile, service as grant};
+use crate::keys::{State as KeyState, store as keys};
+use crate::machines::service as machines;
+use crate::pools::store as pools;
+
+/// The verbs.
+#[derive(Subcommand)]
+pub enum Verb {
+    /// Show who can reach a machine: by which grant, and with which keys.
+    Who {
+        /// The machine's name.
+        machine: MachineName,
+    },
+    /// Show which machines an employee can reach: by which grant, and with which keys.
+    Of {
+        /// The employee's e-mail address.
+        email: Email,
+    },
+}
+
+/// Runs the verb.
+pub fn run(admin: &Admin, verb: &Verb) -> Result<(), Failure> {
+    match verb {
+        Verb::Who { machine } => who(admin, machine),
+        Verb::Of { email } => of(admin, email),
+    }
+}
+
+/// One way from a person to a machine.
+#[derive(Serialize)]
+struct Way {
+    email: Email,
+    unix_name: UserName,
+    machine: MachineName,
+    pool: PoolName,
+    sudo: Option<SudoProfile>,
+    ends: Option<Moment>,
+    /// False while the person is suspended.
+    counts: bool,
+    keys: Vec<KeyOfWay>,
+}
+
+#[derive(Clone, Serialize)]
+struct KeyOfWay {
+    fingerprint: String,
+    device: SafeText,
+    /// `active`, or `pending` while it waits for an approval.
+    state: KeyState,
+}
+
+impl Way {
+    fn new(employee: &Employee, machine: &MachineName, grant: &Grant, keys: &[KeyOfWay]) -> Self {
+        Self {
+            email: employee.email.clone(),
+            unix_name: employee.unix_name.clone(),
+            machine: machine.clone(),
+            pool: grant.pool.clone(),
+            sudo: grant.sudo.clone(),
+            ends: grant.ends_at.map(Moment),
+            counts: employee.state == State::Active,
+            keys: keys.to_vec(),
+        }
+    }
+
+    fn cells(&self, admin: &Admin) -> Vec<String> {
+        let device = |key: &KeyOfWay| {
+            let pending = if key.state == KeyState::Pending { " (pending)" } else { "" };
+            format!("{}{pending}", key.device)
+        };
+        let devices: Vec<_> = self.keys.iter().map(device).collect();
+        vec![
+            self.pool.to_string(),
+            self.sudo.as_ref().map_or_else(|| "-".to_owned(), ToString::to_string),
+            admin.time_or_dash(self.ends),
+            if !self.counts {
+                "suspended".to_owned()
+            } else if devices.is_empty() {
+                "no key yet".to_owned()
+            } else {
+                devices.join(", ")
+            },
+        ]
+    }
+}
+
+const POOL: Column = Column::short("POOL", 6);
+const SUDO: Column = Column::short("SUDO", 4).rank(2);
+const UNTIL: Column = Column::whole("UNTIL").rank(1);
+const KEYS: Column = Column::short("KEYS", 10);
+
+fn keys_of(tx: &Tx<'_>, employee: &Employee) -> Result<Vec<KeyOfWay>, Error> {
+    let all = keys::of_employee(tx, &employee.id)?.into_iter();
+    let counting = all.filter(|key| key.state != KeyState::Revoked);
+    let row =
+        |key: keys::Key| KeyOfWay { fingerprint: key.fingerprint, device: key.device, state: key.state };
+    Ok(counting.map(row).collect())
+}
+
+fn who(admin: &Admin, name: &MachineName) -> Result<(), Failure> {
+    let (config, db) = admin.open()?;
+    let found = db.read_blocking(|tx| {
+        let machine = machines::find(tx, name)?;
+        let pools = pools::of_machine(tx, &machine.id)?;
+        let mut ways = Vec::new();
+        for grant in grant::live(tx, grants::all(tx)?).iter().filter(|grant| pools.contains(&grant.pool)) {
+            if let Some(employee) = people::by_id(tx, &grant.employee_id)? {
+                ways.push(Way::new(&employee, &machine.name, grant, &keys_of(tx, &employee)?));
+            }
+        }
+        Ok::<_, Error>(ways)
+    });
+    let ways = found.map_err(Failure::new)?;
+    let required = config.policy.require_grant;
+    if admin.json {
+        return print::print_json(&json!({ "machine": name, "require_grant": required, "access": ways }));
+    }
+    let columns = [Column::short("E-MAIL", 12), Column::short("UNIX", 6).rank(3), POOL, SUDO, UNTIL, KEYS];
+    admin.print(&ways, &columns, |way| {
+        [vec![way.email.to_string(), way.unix_name.to_string()], way.cells(admin)].concat()
+    })?;
+    note(required);
+    Ok(())
+}
+
+fn of(admin: &Admin, email: &Email) -> Result<(), Failure> {
+    let (config, db) = admin.open()?;
+    let found = db.read_blocking(|tx| {
+        let employee = employees::find(tx, email)?;
+        let (keys, all) = (keys_of(tx, &employee)?, pools::all(tx)?);
+        let mut ways = Vec::new();
+        for grant in grant::live(tx, grants::of_employee(tx, &employee.id)?) {
+            let machines = all.iter().filter(|pool| pool.name == grant.pool).flat_map(|pool| &pool.machines);
+            ways.extend(machines.map(|machine| Way::new(&employee, machine, &grant, &keys)));
+        }
+        ways.sort_by(|a, b| (&a.machine, &a.pool).cmp(&(&b.machine, &b.pool)));
+        Ok::<_, Error>((keys, ways))
+    });
+    let (keys, ways) = found.map_err(Failure::new)?;
+    let required = config.policy.require_grant;
+    if admin.json {
+        return print::print_json(
+            &json!({ "email": email, "require_grant": required, "keys": keys, "access": ways }),
+        );
+    }
+    let columns = [Column::short("MACHINE", 8), POOL, SUDO, UNTIL, KEYS];
+    admin.print(&ways, &columns, |way| [vec![way.machine.to_string()], way.cells(admin)].concat())?;
+    note(required);
+    Ok(())
+}
+
+/// Says when the table is not all that can happen.
+fn note(required: bool) {
+    if !required {
+        print::note(
+            "require_grant in server.toml is off: a person without a grant is asked about like anybody else, where \
+             the machine has an account and a key of theirs",
+        );
+    }
+}

@@ -1,0 +1,87 @@
+//! `employee show`: an employee with their uid, grants and keys.
+
+use serde::Serialize;
+
+use super::super::grant::{self, GrantRow};
+use super::super::print::{self, Column, Moment};
+use super::super::{Admin, Failure};
+use super::EmployeeRow;
+use crate::employees::{Email, Error, ledger, service};
+use crate::grants::store::of_employee;
+use crate::keys::State;
+use crate::keys::store::{self as keys, Key};
+use kbmfa_proto::text::SafeText;
+
+#[derive(Serialize)]
+struct Shown {
+    #[serde(flatten)]
+    employee: EmployeeRow,
+    /// Null for somebody of before the ledger who has no grant yet.
+    uid: Option<u32>,
+    grants: Vec<GrantRow>,
+    keys: Vec<KeyRow>,
+}
+
+#[derive(Serialize)]
+struct KeyRow {
+    fingerprint: String,
+    device: SafeText,
+    state: State,
+    added: Moment,
+}
+
+impl From<Key> for KeyRow {
+    fn from(key: Key) -> Self {
+        Self {
+            fingerprint: key.fingerprint,
+            device: key.device,
+            state: key.state,
+            added: key.added_at.into(),
+        }
+    }
+}
+
+const KEYS: &[Column] = &[
+    Column::short("KEY", 20),
+    Column::short("DEVICE", 8),
+    Column::whole("STATE").state(),
+    Column::whole("ADDED").rank(1),
+];
+
+/// Runs the verb.
+pub(super) fn run(admin: &Admin, email: &Email) -> Result<(), Failure> {
+    let (_, db) = admin.open()?;
+    let found = db.read_blocking(|tx| {
+        let employee = service::find(tx, email)?;
+        let entry = ledger::store::entry(tx, &employee.unix_name)?;
+        let grants = of_employee(tx, &employee.id)?;
+        Ok::<_, Error>(Shown {
+            uid: entry.and_then(|entry| entry.uid),
+            grants: grants.into_iter().map(|grant| GrantRow::at(tx.now, grant)).collect(),
+            keys: keys::of_employee(tx, &employee.id)?.into_iter().map(KeyRow::from).collect(),
+            employee: employee.into(),
+        })
+    });
+    let shown = found.map_err(Failure::new)?;
+    if admin.json {
+        return print::print_json(&shown);
+    }
+    admin.print(std::slice::from_ref(&shown.employee), super::COLUMNS, |employee| employee.cells(admin))?;
+    print::say(&format!("uid: {}", shown.uid.map_or_else(|| "none yet".to_owned(), |uid| uid.to_string())))?;
+    if !shown.grants.is_empty() {
+        print::say("")?;
+        admin.print(&shown.grants, grant::COLUMNS_OF_ONE, |grant| grant.cells_of_one(admin))?;
+    }
+    if !shown.keys.is_empty() {
+        print::say("")?;
+        admin.print(&shown.keys, KEYS, |key| {
+            let state = match key.state {
+                State::Pending => "pending",
+                State::Active => "active",
+                State::Revoked => "revoked",
+            };
+            vec![key.fingerprint.clone(), key.device.to_string(), state.to_owned(), admin.time(key.added)]
+        })?;
+    }
+    Ok(())
+}

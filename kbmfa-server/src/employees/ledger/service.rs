@@ -1,0 +1,37 @@
+//! Chooses the account of a new employee.
+
+use kbmfa_proto::names::UserName;
+
+use super::{Uids, next, store};
+use crate::db::Tx;
+use crate::employees::account::check_uid;
+use crate::employees::{Email, Error};
+
+/// The uid for somebody who is given one now: the one that the operator chose, or the next of the range.
+///
+/// # Errors
+/// [`Error::UidTaken`], [`Error::BadAccount`], [`Error::UidsUsedUp`].
+pub fn choose(tx: &Tx<'_>, uids: Uids, chosen: Option<u32>) -> Result<u32, Error> {
+    let Some(uid) = chosen else {
+        let (given, seen) = (store::highest_given(tx, uids)?, store::highest_seen(tx, uids)?);
+        return Ok(next(uids, given, seen.as_ref())?);
+    };
+    check_uid(uid)?;
+    match store::holder_of_uid(tx, uid)? {
+        Some(email) => Err(Error::UidTaken(uid, email.to_string())),
+        None => Ok(uid),
+    }
+}
+
+/// The uid that a Unix name has in the ledger, if it may be given to the person with this address: nobody has
+/// had it, or this person has. `Some(None)` if it is theirs without a uid.
+///
+/// # Errors
+/// [`Error::NameTaken`] if it was another person's.
+pub fn returning(tx: &Tx<'_>, name: &UserName, email: &Email) -> Result<Option<Option<u32>>, Error> {
+    match store::entry(tx, name)? {
+        None => Ok(None),
+        Some(entry) if entry.email == *email => Ok(Some(entry.uid)),
+        Some(entry) => Err(Error::NameTaken(name.to_string(), entry.email.to_string())),
+    }
+}

@@ -1,0 +1,65 @@
+//! Gives employees their accounts: a Unix name and a uid that nobody else ever had.
+
+use crate::audit::{Actor, Event, Kind, store as audit};
+use crate::db::{self, Tx};
+use crate::employees::ledger::service::{choose, returning};
+use crate::employees::ledger::{Uids, store};
+use crate::employees::store::Employee;
+use crate::employees::{self, account};
+
+/// The uid of a new employee, if the Unix name may be given to them.
+pub(super) fn account_of(
+    tx: &Tx<'_>,
+    uids: Uids,
+    new: &Employee,
+    chosen: Option<u32>,
+) -> Result<u32, employees::Error> {
+    let Employee { unix_name, email, .. } = new;
+    let before = returning(tx, unix_name, email)?;
+    match before {
+        // A name of before the rule, such as one of a directory, may come back.
+        Some(_) => {}
+        None => account::check(unix_name)?,
+    }
+    match (before.flatten(), chosen) {
+        (Some(uid), None) => Ok(uid),
+        (Some(uid), Some(chosen)) if uid == chosen => Ok(uid),
+        (Some(uid), Some(_)) => Err(employees::Error::HasUid(email.to_string(), uid)),
+        (None, chosen) => choose(tx, uids, chosen),
+    }
+}
+
+/// Gives an employee of before the ledger a uid, `chosen` or the next of the range. Returns the uid.
+///
+/// # Errors
+/// [`employees::Error::HasUid`] if they have another one than `chosen`; [`employees::Error`] if none can be given.
+pub(super) fn ensure_uid(
+    tx: &Tx<'_>,
+    uids: Uids,
+    actor: &Actor,
+    employee: &Employee,
+    chosen: Option<u32>,
+) -> Result<u32, employees::Error> {
+    let entry = store::entry(tx, &employee.unix_name)?;
+    if let Some(uid) = entry.as_ref().and_then(|entry| entry.uid) {
+        return match chosen {
+            Some(chosen) if chosen != uid => Err(employees::Error::HasUid(employee.email.to_string(), uid)),
+            _ => Ok(uid),
+        };
+    }
+    let uid = choose(tx, uids, chosen)?;
+    give(tx, employee, uid)?;
+    let user = Some(employee.unix_name.clone());
+    let event = Event { user, ..Event::new(Kind::EmployeeChanged, actor.clone()) };
+    audit::append(tx, &event.detail("email", &employee.email).detail("uid", uid))?;
+    Ok(uid)
+}
+
+/// Records that the employee has the uid.
+pub(super) fn give(tx: &Tx<'_>, employee: &Employee, uid: u32) -> Result<(), db::Error> {
+    if store::entry(tx, &employee.unix_name)?.is_some() {
+        store::complete(tx, &employee.unix_name, uid, &employee.id)
+    } else {
+        store::insert(tx, &employee.unix_name, uid, &employee.id)
+    }
+}
