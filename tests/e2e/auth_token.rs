@@ -7,6 +7,8 @@ use kbmfa_tests::machine::Machine;
 use kbmfa_tests::wait::until;
 use kbmfa_tests::wire::send;
 use kbmfa_tests::world::World;
+use sha2::{Digest, Sha256};
+use std::fs;
 
 use crate::story::LET_IN;
 
@@ -17,13 +19,17 @@ const LOGIN: &str = "/v1/logins/00112233445566778899aabbccddeeff";
 /// A server that accepts the token from these addresses.
 pub(crate) fn world(from: &str) -> World {
     let world = World::new();
+    accept_the_token(&world, from);
+    world
+}
+
+fn accept_the_token(world: &World, from: &str) {
     let file = world.server.config.with_file_name("auth_token");
     put(&file, 0o600, TOKEN);
     world.server.set("server", "auth_token_file", &format!("{:?}", file.display().to_string()));
     world.server.set("server", "auth_token_from", from);
     world.server.append("[[policy.rule]]\nmachines = [\"web1\"]\nfrom = [\"127.0.0.0/8\"]\nexempt = true\n");
     world.server.restart();
-    world
 }
 
 /// A machine that has only the token, and claims to be web1.
@@ -80,6 +86,41 @@ fn the_token_is_refused_from_other_addresses_and_that_is_recorded() {
     let metrics = world.server.status("/metrics").unwrap();
     assert!(metrics.contains("kbmfa_callers_refused_total{what=\"auth-token\"} 6"), "{metrics}");
     machine.assert_nothing_left();
+}
+
+#[test]
+fn a_host_that_has_the_token_joins_with_a_credential_of_its_own() {
+    let world = world(HERE);
+    let machine = world.machine().start();
+    has_only_the_token(&machine);
+    world.admin.run(&["machine", "add", "web7"]);
+    machine.join_again(&world, &world.admin.run(&["machine", "join-token", "web7"]));
+    let made = fs::read_to_string(machine.path("/etc/kbmfa/credential")).unwrap();
+    assert!(made.starts_with("kbmfa_") && made.trim_end().len() == 70, "{made}");
+    assert!(ask(&world, "GET /v1/machines/self", &format!("Bearer {TOKEN}"), "").contains("401"));
+}
+
+#[test]
+fn the_token_is_no_machines_own_credential_even_if_one_had_registered_it() {
+    let world = World::new();
+    world.admin.run(&["machine", "add", "web7"]);
+    let token = world.admin.run(&["machine", "join-token", "web7"]);
+    let hash = sha256_hex(TOKEN);
+    let body = format!(r#"{{"token":"{}","credential_sha256":"{hash}","module_version":"0"}}"#, token.trim());
+    let (itself, bearer) = ("GET /v1/machines/self", format!("Bearer {TOKEN}"));
+    // Before the server knows that it is a shared token.
+    assert!(ask(&world, "POST /v1/machines/join", "", &body).contains("\"web7\""));
+    assert!(ask(&world, itself, &bearer, "").contains("\"web7\""));
+    accept_the_token(&world, HERE);
+    assert!(ask(&world, itself, &bearer, "").contains("401"));
+    assert_snapshot!(
+        ask(&world, "POST /v1/machines/join", "", &body),
+        @r#"HTTP/1.1 400 Bad Request {"code":"bad-request","status":400,"title":"that is the AUTH_TOKEN, which other hosts have, too; make a new credential","detail":null}"#
+    );
+}
+
+fn sha256_hex(text: &str) -> String {
+    Sha256::digest(text).iter().fold(String::new(), |hex, byte| hex + &format!("{byte:02x}"))
 }
 
 /// The server's answer to a request `VERB` with this authorization.

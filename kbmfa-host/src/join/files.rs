@@ -52,11 +52,23 @@ pub(super) fn check(settings: &str) -> Result<(), Error> {
 }
 
 /// The credential of a completed earlier run, unless another run is in progress.
+///
+/// Anything else in that file, such as the `AUTH_TOKEN` that all hosts of the old tool share, is never registered:
+/// whoever knows it could pose as this machine.
 pub(super) fn installed_credential(dir: &Path) -> Option<Zeroizing<String>> {
     if dir.join(NEW_CREDENTIAL).exists() {
         return None;
     }
-    read_credential(&dir.join("credential")).ok()
+    read_credential(&dir.join("credential")).ok().filter(|text| is_of_join(text))
+}
+
+/// Start of every credential that `join` makes; 64 hexadecimal digits follow.
+const PREFIX: &str = "kbmfa_";
+
+/// Whether `join` has made this credential.
+fn is_of_join(text: &str) -> bool {
+    let digits = text.strip_prefix(PREFIX).unwrap_or_default();
+    digits.len() == 64 && digits.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f'))
 }
 
 /// The credential that an earlier run prepared, or a new one.
@@ -64,12 +76,17 @@ pub(super) fn prepare_credential(dir: &Path) -> Result<Zeroizing<String>, Error>
     let path = dir.join(NEW_CREDENTIAL);
     if !path.exists() {
         let secret: Zeroizing<[u8; 32]> = Zeroizing::new(random::bytes().map_err(Error::new)?);
-        let text = Zeroizing::new(format!("kbmfa_{}\n", *Zeroizing::new(hex(secret.as_slice()))));
+        let text = Zeroizing::new(format!("{PREFIX}{}\n", *Zeroizing::new(hex(secret.as_slice()))));
         place::create(dir, NEW_CREDENTIAL, place::SECRET, &text)
             .map_err(|error| cannot("write", &path, &error))?;
     }
-    read_credential(&path)
-        .map_err(|fault| Error::new(fault).hint(format_args!("remove {} and try again", path.display())))
+    let again = || format!("remove {} and try again", path.display());
+    let text = read_credential(&path).map_err(|fault| Error::new(fault).hint(again()))?;
+    if !is_of_join(&text) {
+        let what = format_args!("{} holds something that `kbmfa-host join` did not make", path.display());
+        return Err(Error::new(what).hint(again()));
+    }
+    Ok(text)
 }
 
 /// Puts the files in place and returns their names. A pam.toml that the operator has changed is kept.

@@ -81,6 +81,10 @@ impl Gate {
         };
         let source = address.source();
         let caller = match credential {
+            // A machine that has registered it before this was refused has to join again.
+            Some(Credential::Own(hash)) if self.logins.rules().is_auth_token(hash) => {
+                return Err(refuse(What::AuthToken));
+            }
             Some(Credential::Own(hash)) if self.is_known(hash, source).await? => {
                 ProvenCaller::Machine(hash.clone())
             }

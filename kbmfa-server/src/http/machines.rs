@@ -64,6 +64,11 @@ pub(super) async fn join(api: Api, (): (), call: Call) -> Result<Machine, Failur
     let asked: Join = reply::json(&call.body)?;
     let hash = SecretHash::from_hex(&asked.credential_sha256);
     let hash = hash.ok_or(Error::Bad("credential_sha256 is 64 lower-case hexadecimal digits"))?;
+    if api.logins.rules().is_auth_token(&hash) {
+        return Err(
+            Error::Bad("that is the AUTH_TOKEN, which other hosts have, too; make a new credential").into()
+        );
+    }
     let times = Times::of(&api.logins);
     let token = SecretHash::of(&asked.token);
     // A wrong token causes no write, so that guesses cannot delay logins.

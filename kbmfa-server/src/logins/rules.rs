@@ -7,6 +7,7 @@ use crate::channels::Post;
 use crate::employees::ledger::Uids;
 use crate::machines::caller::{AuthToken, Claim};
 use crate::policy::{self, Channel};
+use crate::secret::SecretHash;
 
 /// The settings that concern logins.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -30,6 +31,11 @@ pub struct Rules {
 }
 
 impl Rules {
+    /// Whether this is the `AUTH_TOKEN`, which many hosts share, so that it can be no machine's own credential.
+    pub fn is_auth_token(&self, credential: &SecretHash) -> bool {
+        self.auth_token.as_ref().is_some_and(|token| token.hash == *credential)
+    }
+
     /// Whether a request with this claim may open logins.
     pub fn accepts(&self, claim: &Claim) -> bool {
         self.auth_token.as_ref().is_some_and(|token| token.accepts(claim))

@@ -34,6 +34,22 @@ fn a_prepared_credential_is_used_again_after_a_crash() {
 }
 
 #[test]
+fn only_a_credential_that_join_made_is_registered() {
+    let dir = tempfile::tempdir().unwrap();
+    let dir = dir.path();
+    let made = prepare_credential(dir).unwrap();
+    install(dir, "ca", "new", true).unwrap();
+    assert_eq!(installed_credential(dir).as_deref(), Some(&*made));
+    let digits = &made[PREFIX.len()..];
+    for foreign in ["an-old-token-of-all-hosts", "kbmfa_", digits, &made[..69], &made.to_uppercase()] {
+        place::replace(dir, "credential", place::SECRET, &format!("{foreign}\n")).unwrap();
+        assert_eq!(installed_credential(dir), None, "{foreign}");
+    }
+    place::replace(dir, NEW_CREDENTIAL, place::SECRET, "an-old-token-of-all-hosts\n").unwrap();
+    assert!(prepare_credential(dir).is_err());
+}
+
+#[test]
 fn an_operators_own_file_is_not_changed_unless_forced() {
     let dir = tempfile::tempdir().unwrap();
     let dir = dir.path();
