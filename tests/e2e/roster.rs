@@ -78,7 +78,7 @@ fn a_person_is_added_with_pools_and_a_uid_and_shown_with_their_ways() {
 fn unknown_names_are_answered_with_the_near_ones() {
     let world = World::new();
     world.admin.run(&ALICE);
-    world.admin.run(&["pool", "add", "web", "--machine", "web1"]).clone();
+    world.admin.run(&["machine", "add", "web1", "--pool", "web"]);
     let fails = |args: &[&str], expected: &str| {
         let said = world.admin.try_run(args).unwrap_err();
         assert!(said.contains(expected), "{args:?}: {said}");
@@ -143,4 +143,20 @@ fn a_file_of_employees_is_added_whole_or_not_at_all() {
     assert!(would.contains("a@x.y (ann, uid 20000), b@x.y (ben, uid 20001)"), "{would}");
     world.admin.run(&["employee", "add", "--from", &path]);
     assert!(world.admin.run(&["grant", "list", "--pool", "web"]).contains("a@x.y"));
+}
+
+#[test]
+fn a_restored_backup_gives_no_uid_a_second_time() {
+    let world = World::new();
+    world.admin.run(&ALICE);
+    let dir = tempfile::tempdir().unwrap();
+    let backup = dir.path().join("backup.db").display().to_string();
+    world.admin.run(&["backup", &backup]);
+    let bob = ["employee", "add", "bob@example.com", "--name", "Bob", "--unix-name", "bob"];
+    assert!(world.admin.run(&bob).contains("uid 20001"));
+    world.server.stop();
+    world.admin.run(&["restore", &backup, "--yes"]);
+    world.admin.run(&["restore", "--confirm"]);
+    let carol = ["employee", "add", "carol@example.com", "--name", "Carol", "--unix-name", "carol"];
+    assert!(world.admin.run(&carol).contains("uid 20002"), "bob's files may be on a machine");
 }

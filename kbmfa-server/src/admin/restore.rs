@@ -12,6 +12,7 @@ use super::{Admin, Failure};
 use crate::admin_socket::client;
 use crate::clock::{Clock, SystemClock, Time};
 use crate::db::{self, Db, replace};
+use crate::employees::ledger::service::highest;
 use crate::restore::{self, Notice, Report};
 use crate::usecases::restore as usecase;
 
@@ -53,9 +54,12 @@ pub fn run(admin: &Admin, args: &Args) -> Result<(), Failure> {
     }
     let paths = RestorePaths::at(&config.state_dir, SystemClock.now());
     let notice = notice(admin, file, &report, current.as_ref(), &paths)?;
+    let highest_uid = current.as_ref().map(|db| db.read_blocking(|tx| highest(tx, config.uids)));
+    let highest_uid = highest_uid.transpose().map_err(Failure::new)?.flatten();
     let halting = notice.clone();
-    let halted =
-        backup.even_read_only().write_blocking("restore.halt", move |tx| usecase::halt(tx, &halting));
+    let halted = backup
+        .even_read_only()
+        .write_blocking("restore.halt", move |tx| usecase::halt(tx, &halting, highest_uid));
     halted.map_err(Failure::new)?;
     backup.close();
     if let Some(current) = current {

@@ -5,6 +5,9 @@ use super::{Error, Tx};
 /// Name of the note that makes the database read-only.
 pub const READ_ONLY: &str = "read-only";
 
+/// Name of the note with the highest uid that a database which was replaced by a restore had given or seen.
+pub const UID_FLOOR: &str = "uid-floor";
+
 /// Reads a note; `None` if there is none of this name.
 pub fn get(tx: &Tx<'_>, name: &str) -> Result<Option<String>, Error> {
     tx.query_one("SELECT value FROM meta WHERE name = ?1", &[name.into()], |row| row.text("value"))

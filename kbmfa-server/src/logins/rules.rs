@@ -5,7 +5,7 @@ use std::time::Duration;
 use super::state::Grace;
 use crate::channels::Post;
 use crate::employees::ledger::Uids;
-use crate::machines::caller::{AuthToken, Claim};
+use crate::machines::caller::{AuthToken, Caller, Claim};
 use crate::policy::{self, Channel};
 use crate::secret::SecretHash;
 
@@ -34,6 +34,12 @@ impl Rules {
     /// Whether this is the `AUTH_TOKEN`, which many hosts share, so that it can be no machine's own credential.
     pub fn is_auth_token(&self, credential: &SecretHash) -> bool {
         self.auth_token.as_ref().is_some_and(|token| token.hash == *credential)
+    }
+
+    /// The uid, if the ledger gives out uids like it and a machine with a credential of its own reports it; or else 0.
+    pub fn uid_of_ledger(&self, caller: &Caller, reported: Option<u32>) -> u32 {
+        let counts = |uid: &u32| self.uids.contains(*uid) && !caller.name.is_claimed();
+        reported.filter(counts).unwrap_or_default()
     }
 
     /// Whether a request with this claim may open logins.

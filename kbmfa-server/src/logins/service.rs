@@ -171,8 +171,7 @@ fn enter(
         poll: 0,
     };
     store::insert(tx, &login)?;
-    let reported = opened.uid.filter(|uid| rules.uids.contains(*uid) && !caller.name.is_claimed());
-    machines::store::set_resolves(tx, &caller.machine_id, opened, reported.unwrap_or_default())?;
+    machines::store::set_resolves(tx, &caller.machine_id, opened, rules.uid_of_ledger(caller, opened.uid))?;
     record_opening(tx, &login, &verdict)?;
     match verdict {
         Verdict::Ask(terms) => {

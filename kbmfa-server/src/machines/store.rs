@@ -143,6 +143,15 @@ pub fn set_resolves(tx: &Tx<'_>, id: &str, opened: &OpenLogin, uid: u32) -> Resu
     Ok(())
 }
 
+/// Records a uid that the machine reports, if it is the highest yet. `uid` is one that the ledger may give out, or 0.
+pub fn set_uid_seen(tx: &Tx<'_>, id: &str, uid: u32) -> Result<(), Error> {
+    tx.execute(
+        "UPDATE machine SET uid_seen = ?2 WHERE id = ?1 AND coalesce(uid_seen, 0) < ?2",
+        &[id.into(), i64::from(uid).into()],
+    )?;
+    Ok(())
+}
+
 /// A credential that was found, and its machine.
 pub(crate) struct Credential {
     pub(crate) machine_id: String,

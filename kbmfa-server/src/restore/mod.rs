@@ -404,7 +404,8 @@ mod tests {
 
     fn halted(db: &Db, notice: &Notice) -> Result<(), Error> {
         let notice = notice.clone();
-        db.even_read_only().write_blocking("restore.halt", move |tx| usecases::restore::halt(tx, &notice))
+        db.even_read_only()
+            .write_blocking("restore.halt", move |tx| usecases::restore::halt(tx, &notice, None))
     }
 
     fn confirmed(db: &Db) -> Result<Notice, Error> {

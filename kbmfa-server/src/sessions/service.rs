@@ -11,6 +11,7 @@ use crate::logins::Rules;
 use crate::logins::store::notices::{About, Repeated, Worth};
 use crate::logins::{Error, key, notice_texts, notifications, store as logins};
 use crate::machines::caller::Caller;
+use crate::machines::store::set_uid_seen;
 use crate::random;
 use crate::source::Origin;
 
@@ -34,6 +35,10 @@ pub fn take(tx: &Tx<'_>, rules: &Rules, caller: &Caller, report: &SessionReport)
             (Kind::LoginLetInUnreachable, heard(tx, caller, report)?)
         }
     };
+    match rules.uid_of_ledger(caller, report.uid) {
+        0 => {}
+        uid => set_uid_seen(tx, &caller.machine_id, uid)?,
+    }
     audit::append(tx, &event(kind, caller, report, &session))?;
     tell(tx, rules, kind, &session)
 }

@@ -14,6 +14,7 @@ use crate::channels::Answer;
 use crate::clock::Time;
 use crate::db::Tx;
 use crate::db::testing::{Fixture, fixture};
+use crate::employees::ledger;
 use crate::logins::state::Grace;
 use crate::logins::{Error, decide, store as login_store};
 use crate::logins::{Rules, service as logins};
@@ -108,7 +109,7 @@ pub(crate) fn rules(now: Time) -> Rules {
         auth_token: None,
         post: crate::channels::Post::default(),
         keep: Duration::MAX,
-        uids: crate::employees::ledger::Uids::default(),
+        uids: ledger::Uids::default(),
     }
 }
 
@@ -155,6 +156,17 @@ pub(crate) fn report(id: u8, event: SessionEvent, number: u16) -> SessionReport 
         lost: 0,
         module_version: "0".into(),
     }
+}
+
+#[test]
+fn a_uid_that_only_a_session_reports_counts_as_given() {
+    let world = World::new();
+    world.act(|tx, caller| {
+        let reported = SessionReport { uid: Some(20_041), ..report(1, Opened, 1) };
+        service::take(tx, &rules(tx.now), caller, &reported)
+    });
+    let highest = world.fixture.db.read_blocking(|tx| ledger::service::highest(tx, ledger::Uids::default()));
+    assert_eq!(highest.unwrap(), Some(20_041));
 }
 
 #[test]

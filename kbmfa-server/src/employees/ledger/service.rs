@@ -3,7 +3,7 @@
 use kbmfa_proto::names::UserName;
 
 use super::{Uids, next, store};
-use crate::db::Tx;
+use crate::db::{self, Tx, meta};
 use crate::employees::account::check_uid;
 use crate::employees::{Email, Error};
 
@@ -13,14 +13,26 @@ use crate::employees::{Email, Error};
 /// [`Error::UidTaken`], [`Error::BadAccount`], [`Error::UidsUsedUp`].
 pub fn choose(tx: &Tx<'_>, uids: Uids, chosen: Option<u32>) -> Result<u32, Error> {
     let Some(uid) = chosen else {
-        let (given, seen) = (store::highest_given(tx, uids)?, store::highest_seen(tx, uids)?);
-        return Ok(next(uids, given, seen.as_ref())?);
+        let given = store::highest_given(tx, uids)?.max(floor(tx, uids)?);
+        return Ok(next(uids, given, store::highest_seen(tx, uids)?.as_ref())?);
     };
     check_uid(uid)?;
     match store::holder_of_uid(tx, uid)? {
         Some(email) => Err(Error::UidTaken(uid, email.to_string())),
         None => Ok(uid),
     }
+}
+
+/// The highest uid of the range that a database which a restore replaced had given or seen.
+fn floor(tx: &Tx<'_>, uids: Uids) -> Result<Option<u32>, db::Error> {
+    let floor = meta::get(tx, meta::UID_FLOOR)?.and_then(|uid| uid.parse().ok());
+    Ok(floor.filter(|uid| uids.contains(*uid)))
+}
+
+/// The highest uid of the range that was given or seen; the next one is above it. A restore hands it over.
+pub fn highest(tx: &Tx<'_>, uids: Uids) -> Result<Option<u32>, db::Error> {
+    let seen = store::highest_seen(tx, uids)?.map(|seen| seen.uid);
+    Ok(store::highest_given(tx, uids)?.max(floor(tx, uids)?).max(seen))
 }
 
 /// The uid that a Unix name has in the ledger, if it may be given to the person with this address: nobody has
