@@ -132,16 +132,20 @@ fn change(admin: &Admin, email: &Email, state: State) -> Result<(), Failure> {
     let changed = admin.change("employee.state", move |tx, config, actor| {
         usecase::set_state(tx, &config.rules(None), actor, &whose, state)
     })?;
-    let usecase::Changed { refused, grants, open, .. } = changed;
+    let usecase::Changed { refused, gone, open, .. } = changed;
     let open: Vec<_> = open.into_iter().map(SessionRow::from).collect();
     if admin.json {
         return print::print_json(
-            &json!({ "email": email, "state": state, "refused": refused, "grants": grants, "open": open }),
+            &json!({ "email": email, "state": state, "refused": refused, "grants": gone.grants, "keys": gone.keys, "open": open }),
         );
     }
     let ended =
         if refused == 0 { String::new() } else { format!("; logins refused that were waiting: {refused}") };
-    let gone = if grants == 0 { String::new() } else { format!("; grants removed with it: {grants}") };
+    let went = |what: &str, count: usize| match count {
+        0 => String::new(),
+        count => format!("; {what} that went with it: {count}"),
+    };
+    let gone = went("grants", gone.grants) + &went("keys", gone.keys.len());
     print::say(&format!("employee {email} is {}{ended}{gone}", state.as_str()))?;
     if open.is_empty() {
         return Ok(());

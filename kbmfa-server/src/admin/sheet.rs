@@ -140,6 +140,22 @@ mod tests {
         assert_eq!(parsed("name\nx\n").0, [(2, "x+".to_owned())]);
     }
 
+    proptest::proptest! {
+        #[test]
+        fn each_line_of_any_sheet_is_read_or_is_a_fault_with_its_line(
+            lines in proptest::collection::vec("[a-z!,\"; ]{0,8}|\\PC{0,8}", 0..12),
+        ) {
+            let text = format!("name,pools\n{}", lines.join("\n"));
+            let (found, faults) = parsed(&text);
+            let mut told: Vec<u64> = found.iter().map(|(line, _)| *line).chain(faults).collect();
+            told.sort_unstable();
+            let all = (1_u64..).zip(text.lines().map(str::trim)).skip(1);
+            let meant: Vec<u64> =
+                all.filter(|(_, line)| !line.is_empty() && !line.starts_with('#')).map(|(at, _)| at).collect();
+            proptest::prop_assert_eq!(told, meant);
+        }
+    }
+
     #[test]
     fn each_fault_of_a_sheet_has_its_line_and_a_wrong_header_reads_nothing() {
         assert_eq!(parsed("name,pools\n!,a\nx,a,b\nx,a\nx\n").1, [2, 3, 5]);

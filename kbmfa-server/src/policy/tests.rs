@@ -275,9 +275,11 @@ fn any_facts() -> impl Strategy<Value = Facts> {
     let people = prop::sample::select(vec![Person::Unknown, carol(), Person::Suspended, Person::Removed]);
     let befores =
         prop::sample::select(vec![Before::Nothing, Before::Approved, Before::Denied, Before::DeniedRecently]);
-    (users, people, befores, any::<bool>(), any::<bool>(), 0..12_u64, 0..70_u64).prop_map(
-        |(user, person, before, rehearsal, missing, pending, asks)| Facts {
+    let bools = (any::<bool>(), any::<bool>(), any::<bool>());
+    (users, people, befores, bools, 0..12_u64, 0..70_u64).prop_map(
+        |(user, person, before, (rehearsal, missing, lacks_grant), pending, asks)| Facts {
             person,
+            lacks_grant,
             before,
             rehearsal,
             account: if missing { Account::Missing } else { Account::Known },
@@ -294,6 +296,17 @@ fn any_facts() -> impl Strategy<Value = Facts> {
 }
 
 proptest! {
+    #[test]
+    fn where_a_grant_is_required_a_login_without_one_is_always_refused(facts in any_facts()) {
+        let strict = Settings { require_grant: true, ..settings() };
+        let verdict = judge(&strict, &facts);
+        if facts.lacks_grant {
+            prop_assert!(matches!(verdict, Verdict::Refuse(_)), "{:?}", verdict);
+        } else {
+            prop_assert_eq!(verdict, judge(&settings(), &facts));
+        }
+    }
+
     #[test]
     fn nobody_who_may_not_enter_is_ever_asked_about_or_let_in(facts in any_facts()) {
         let verdict = judge(&settings(), &facts);

@@ -11,6 +11,8 @@ use crate::employees::ledger::Uids;
 use crate::employees::store::{self, Employee};
 use crate::employees::{self, Email, State, service};
 use crate::grants::store::of_employee;
+use crate::keys::State as KeyState;
+use crate::keys::store as keys;
 use crate::logins::Rules;
 use crate::logins::ending::revoke_all_of;
 use crate::logins::state::Revocation;
@@ -150,6 +152,15 @@ fn names(employee: &Employee) -> String {
 /// Maximum number of open sessions that are listed when somebody may no longer log in.
 pub const SESSIONS_MAX: i64 = 100;
 
+/// What goes with an employee who is removed.
+#[derive(Debug, Default)]
+pub struct Gone {
+    /// Number of their grants.
+    pub grants: usize,
+    /// Fingerprints of their keys, which are revoked.
+    pub keys: Vec<String>,
+}
+
 /// An employee whose state has changed.
 #[derive(Debug)]
 pub struct Changed {
@@ -157,14 +168,14 @@ pub struct Changed {
     pub employee: Employee,
     /// Number of their waiting logins that were refused.
     pub refused: usize,
-    /// Number of their grants that were removed.
-    pub grants: usize,
+    /// What was taken from somebody who was removed.
+    pub gone: Gone,
     /// Their open sessions, newest first, at most [`SESSIONS_MAX`]. Empty if they may log in.
     pub open: Vec<Session>,
 }
 
 /// Suspends, resumes or removes an employee. Suspending and removing also refuses their waiting logins, and a
-/// removal takes their grants along.
+/// removal takes their grants and keys along.
 ///
 /// # Errors
 /// [`employees::Error::NoSuchEmployee`]; [`employees::Error::SameState`] if the state would not change.
@@ -185,16 +196,30 @@ pub fn set_state(
         State::Suspended => (Kind::EmployeeSuspended, Some(Revocation::Suspended)),
         State::Removed => (Kind::EmployeeRemoved, Some(Revocation::Removed)),
     };
+    let gone = if state == State::Removed { take_away(tx, actor, &employee)? } else { Gone::default() };
     let event = about(&employee, kind, actor).detail("before", employee.state.as_str());
-    audit::append(tx, &event.detail("after", state.as_str()))?;
+    let keys = (!gone.keys.is_empty()).then(|| gone.keys.join(" "));
+    audit::append(tx, &event.detail("after", state.as_str()).maybe("keys", keys))?;
     let Some(why) = revocation else {
-        return Ok(Changed { employee, refused: 0, grants: 0, open: Vec::new() });
+        return Ok(Changed { employee, refused: 0, gone, open: Vec::new() });
     };
-    let held = if state == State::Removed { of_employee(tx, &employee.id)? } else { Vec::new() };
-    grants::remove_all(tx, actor, &held)?;
     let refused = revoke_all_of(tx, rules, &employee.unix_name, why, actor)?;
     let open = sessions::newest(tx, true, Some(&employee.unix_name), SESSIONS_MAX)?;
-    Ok(Changed { employee, refused, grants: held.len(), open })
+    Ok(Changed { employee, refused, gone, open })
+}
+
+/// Removes the grants of an employee who is being removed, and revokes their keys for ever.
+fn take_away(tx: &Tx<'_>, actor: &Actor, employee: &Employee) -> Result<Gone, Error> {
+    let held = of_employee(tx, &employee.id)?;
+    grants::remove_all(tx, actor, &held)?;
+    let mut gone = Gone { grants: held.len(), keys: Vec::new() };
+    for key in keys::of_employee(tx, &employee.id)? {
+        if key.state != KeyState::Revoked {
+            keys::revoke(tx, &key.id, "removed")?;
+            gone.keys.push(key.fingerprint);
+        }
+    }
+    Ok(gone)
 }
 
 fn about(employee: &Employee, kind: Kind, actor: &Actor) -> Event {
@@ -316,12 +341,33 @@ mod tests {
     }
 
     #[test]
-    fn a_removal_takes_the_grants_along_and_nobody_comes_back_with_them() {
+    fn a_removal_takes_grants_and_keys_along_and_nobody_comes_back_with_them() {
         let fixture = fixture();
         add_pool(&fixture, "web");
         add_one(&fixture, new("a@x", "ann", None, &["web"])).unwrap();
         fixture.clock.advance(Duration::from_secs(1));
-        assert_eq!(remove(&fixture, "a@x").grants, 1);
+        let key = |tx: &Tx<'_>| {
+            let ann = store::by_email(tx, &"a@x".parse().unwrap())?.unwrap();
+            let new = keys::Key {
+                id: "k".into(),
+                employee_id: ann.id,
+                fingerprint: "SHA256:x".into(),
+                line: "ssh-ed25519 AAAA".into(),
+                device: "laptop".into(),
+                state: KeyState::Active,
+                parent_id: None,
+                added_at: tx.now,
+                active_at: Some(tx.now),
+                revoked_at: None,
+                revoked_for: None,
+            };
+            keys::insert(tx, &new)
+        };
+        write(&fixture, key).unwrap();
+        let gone = remove(&fixture, "a@x").gone;
+        assert_eq!((gone.grants, gone.keys), (1, vec!["SHA256:x".to_owned()]));
+        let key = fixture.db.read_blocking(|tx| keys::by_fingerprint(tx, "SHA256:x")).unwrap().unwrap();
+        assert_eq!((key.state, key.revoked_for.as_deref()), (KeyState::Revoked, Some("removed")));
         add_one(&fixture, new("a@x", "ann", None, &[])).unwrap();
         assert_eq!(fixture.db.read_blocking(crate::grants::store::all).unwrap(), []);
     }
