@@ -2,8 +2,11 @@
 
 use kbmfa_tests::machine::Machine;
 use kbmfa_tests::recipe::Phase;
+use kbmfa_tests::terminal::COLUMNS;
 use kbmfa_tests::world::World;
 use std::fs;
+
+use crate::terminal::bare;
 
 const ALICE: [&str; 7] =
     ["employee", "add", "alice@example.com", "--name", "Alice Liddell", "--unix-name", "alice"];
@@ -157,4 +160,39 @@ fn a_restored_backup_gives_no_uid_a_second_time() {
     world.admin.run(&["restore", "--confirm"]);
     let carol = ["employee", "add", "carol@example.com", "--name", "Carol", "--unix-name", "carol"];
     assert!(world.admin.run(&carol).contains("uid 20002"), "bob's files may be on a machine");
+}
+
+#[test]
+fn each_table_of_the_roster_fits_a_terminal() {
+    let world = World::new();
+    let (machine, pool) = ("m".repeat(60), "p".repeat(60));
+    let email = format!("{}@example.com", "a".repeat(60));
+    world.admin.run(&["machine", "add", &machine, "--pool", &pool]);
+    world.admin.run(&["pool", "set", &pool, "--label", &"label ".repeat(20)]);
+    world.admin.run(&[
+        "employee",
+        "add",
+        &email,
+        "--name",
+        &"Ann ".repeat(30),
+        "--unix-name",
+        &"n".repeat(32),
+    ]);
+    world.admin.run(&["grant", "add", &email, &pool, "--sudo", &"s".repeat(32), "--until", "2099-12-31"]);
+    let verbs: [&[&str]; 7] = [
+        &["employee", "list"],
+        &["employee", "show", &email],
+        &["pool", "list"],
+        &["pool", "show", &pool],
+        &["grant", "list"],
+        &["access", "who", &machine],
+        &["access", "of", &email],
+    ];
+    for verb in verbs {
+        let (code, screen) = world.admin.at_terminal(verb).end();
+        assert_eq!(code, Some(0), "{verb:?}: {screen}");
+        for line in screen.lines().map(bare).filter(|line| !line.starts_with("note: ")) {
+            assert!(line.chars().count() <= usize::from(COLUMNS), "{verb:?}: {line:?}");
+        }
+    }
 }

@@ -25,7 +25,7 @@ fn world_with_logins(count: usize) -> World {
 }
 
 /// A line without colours.
-fn bare(line: &str) -> String {
+pub fn bare(line: &str) -> String {
     let mut parts = line.trim_end_matches('\r').split('\u{1b}');
     let first = parts.next().unwrap_or_default().to_owned();
     parts.fold(first, |text, part| text + part.split_once('m').map_or("", |(_, rest)| rest))

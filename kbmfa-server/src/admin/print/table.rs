@@ -192,8 +192,8 @@ fn style(colour: Colour, state: &str) -> Option<anstyle::Style> {
     let colour = match (colour, state) {
         (Colour::Plain, _) => return None,
         (Colour::State, "pending" | "suspended") => Yellow,
-        (Colour::State, "approved" | "active" | "open") => Green,
-        (Colour::State, "denied" | "expired" | "removed") => Red,
+        (Colour::State, "approved" | "active" | "live" | "open") => Green,
+        (Colour::State, "denied" | "expired" | "ended" | "removed" | "revoked") => Red,
         (Colour::State, _) => return Some(anstyle::Style::new().dimmed()),
     };
     Some(colour.on_default())

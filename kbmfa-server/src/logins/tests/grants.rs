@@ -115,3 +115,13 @@ fn a_uid_that_a_machine_reports_is_never_given_out() {
     let entry = |tx: &Tx<'_>| employees::ledger::store::entry(tx, &"bob".parse().unwrap());
     assert_eq!(world.fixture.db.read_blocking(entry).unwrap().unwrap().uid, Some(20_008));
 }
+
+#[test]
+fn a_uid_that_only_a_claimed_name_reports_does_not_count() {
+    let world = World::new();
+    let claimed = Caller { name: "claimed:web1".parse().unwrap(), ..world.caller.clone() };
+    for (caller, expected) in [(&claimed, 0), (&world.caller, 20_500)] {
+        assert_eq!(world.rules.uid_of_ledger(caller, Some(20_500)), expected, "{}", caller.name);
+    }
+    assert_eq!(world.rules.uid_of_ledger(&world.caller, Some(70_000)), 0, "it is not of the range");
+}
