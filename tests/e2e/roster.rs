@@ -196,3 +196,22 @@ fn each_table_of_the_roster_fits_a_terminal() {
         }
     }
 }
+
+#[test]
+fn a_restore_says_which_grants_and_employees_come_back() {
+    let world = World::new();
+    world.admin.run(&["machine", "add", "web9", "--pool", "web"]);
+    world.admin.run(&[&ALICE[..], &["--pool", "web"]].concat());
+    let bob = ["employee", "add", "bob@example.com", "--name", "Bob", "--unix-name", "bob", "--pool", "web"];
+    world.admin.run(&bob);
+    let dir = tempfile::tempdir().unwrap();
+    let backup = dir.path().join("backup.db").display().to_string();
+    world.admin.run(&["backup", &backup]);
+    world.admin.run(&["grant", "remove", "alice@example.com", "web", "--yes"]);
+    world.admin.run(&["employee", "remove", "bob@example.com", "--yes"]);
+    let would = world.admin.dry_run(&["restore", &backup]);
+    let back: Vec<&str> = would.lines().filter(|line| line.starts_with("comes back")).collect();
+    for part in ["alice@example.com to web", "bob@example.com to web", "bob@example.com, active"] {
+        assert!(back.iter().any(|line| line.contains(part)), "{part}: {would}");
+    }
+}
