@@ -19,6 +19,9 @@ pub mod session;
 pub mod file_rules;
 pub mod pin;
 
+#[cfg(feature = "keys")]
+pub mod key;
+
 #[cfg(feature = "client")]
 pub mod client;
 
