@@ -25,7 +25,7 @@ fn world_with_logins(count: usize) -> World {
 }
 
 /// A line without colours.
-pub fn bare(line: &str) -> String {
+pub(crate) fn bare(line: &str) -> String {
     let mut parts = line.trim_end_matches('\r').split('\u{1b}');
     let first = parts.next().unwrap_or_default().to_owned();
     parts.fold(first, |text, part| text + part.split_once('m').map_or("", |(_, rest)| rest))
@@ -211,17 +211,17 @@ fn scripts_get_json_errors_and_exit_codes_that_mean_one_thing() {
     let world = World::new();
     let run = |arguments: &[&str]| world.admin.verb(arguments).output().unwrap();
     let failed = run(&["machine", "show", "nowhere", "--json"]);
-    let error: serde_json::Value = serde_json::from_slice(&failed.stderr).unwrap();
+    let error: Value = serde_json::from_slice(&failed.stderr).unwrap();
     assert_eq!((failed.status.code(), &error["error"]), (Some(1), &"there is no machine nowhere".into()));
     let misused = run(&["login", "list", "--no-such", "--json"]);
     assert_eq!(misused.status.code(), Some(64), "{misused:?}");
-    assert!(serde_json::from_slice::<serde_json::Value>(&misused.stderr).unwrap()["error"].is_string());
+    assert!(serde_json::from_slice::<Value>(&misused.stderr).unwrap()["error"].is_string());
     assert_eq!(run(&["login", "frobnicate"]).status.code(), Some(64));
     assert_eq!(run(&["--help"]).status.code(), Some(0));
     world.admin.run(&["machine", "add", "web1"]);
     let would = run(&["machine", "remove", "web1", "--json"]);
     assert_eq!(would.status.code(), Some(2));
-    assert!(serde_json::from_slice::<serde_json::Value>(&would.stdout).unwrap()["would"].is_string());
+    assert!(serde_json::from_slice::<Value>(&would.stdout).unwrap()["would"].is_string());
     let near = run(&["audit", "search", "--kind", "login.aproved"]);
     assert!(String::from_utf8_lossy(&near.stderr).contains("did you mean login.approved?"), "{near:?}");
 }
