@@ -1,6 +1,8 @@
 //! `machine ..`: add machines, make their join tokens, rename and remove them.
 
 mod add;
+mod reach;
+mod show;
 mod token;
 
 use clap::Subcommand;
@@ -8,7 +10,7 @@ use kbmfa_proto::names::{MachineName, PoolName};
 use serde::Serialize;
 use serde_json::json;
 
-use super::print::{self, Column, Moment};
+use super::print::{Column, Moment};
 use super::{Admin, Failure};
 use crate::db::{self, Tx};
 use crate::machines::hosts::{self, Twin};
@@ -41,6 +43,8 @@ pub enum Verb {
         /// The machine's name.
         name: MachineName,
     },
+    /// Change a machine's address, port or pinned host keys.
+    Set(reach::Args),
     /// Rename a machine. Its credential, pools and logins are kept; earlier events keep the old name.
     Rename {
         /// Its name.
@@ -63,9 +67,10 @@ pub fn run(admin: &Admin, verb: Verb) -> Result<(), Failure> {
     match verb {
         Verb::Add(args) => add::run(admin, args),
         Verb::List { never_joined } => list(admin, never_joined),
-        Verb::Show { name } => show(admin, &name),
+        Verb::Show { name } => show::run(admin, &name),
         Verb::JoinToken(args) => token::run(admin, &args),
         Verb::Rotate { name } => rotate(admin, &name),
+        Verb::Set(args) => reach::run(admin, &args),
         Verb::Rename { name, new_name } => rename(admin, &name, &new_name),
         Verb::Remove { name, yes } => remove(admin, &name, yes),
     }
@@ -146,17 +151,6 @@ fn list(admin: &Admin, never_joined: bool) -> Result<(), Failure> {
         machines.map(|machine| MachineRow::of(tx, machine)).collect::<Result<Vec<_>, db::Error>>()
     });
     admin.print(&machines.map_err(Failure::new)?, COLUMNS, |machine| machine.cells(admin))
-}
-
-fn show(admin: &Admin, name: &MachineName) -> Result<(), Failure> {
-    let (_, db) = admin.open()?;
-    let found = db.read_blocking(|tx| Ok::<_, Error>(MachineRow::of(tx, service::find(tx, name)?)?));
-    let found = found.map_err(Failure::new)?;
-    if admin.json {
-        print::print_json(&found)
-    } else {
-        admin.print(&[found], COLUMNS, |machine| machine.cells(admin))
-    }
 }
 
 fn rotate(admin: &Admin, name: &MachineName) -> Result<(), Failure> {

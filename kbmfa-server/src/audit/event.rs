@@ -71,6 +71,8 @@ kinds! {
     CallerRefused = "caller.refused",
     /// A machine was given another name.
     MachineRenamed = "machine.renamed",
+    /// A machine's address, port or pinned host keys were changed.
+    MachineChanged = "machine.changed",
     /// A machine was removed.
     MachineRemoved = "machine.removed",
     /// A pool was made.

@@ -38,4 +38,7 @@ pub enum Error {
     /// which.
     #[error("the join token is unknown, used or expired")]
     TokenRefused,
+    /// The machine cannot be reached or recognised like that.
+    #[error(transparent)]
+    Reach(#[from] host_keys::Refused),
 }

@@ -11,7 +11,7 @@ use crate::db::Tx;
 use crate::logins::ending::revoke_all_at;
 use crate::logins::{self, Rules, notifications};
 use crate::machines::store::{self, Machine};
-use crate::machines::{Error, service};
+use crate::machines::{Error, host_keys, service};
 use crate::pools::store as pools;
 use crate::random;
 use crate::secret::{Secret, SecretHash};
@@ -123,6 +123,7 @@ pub fn remove(
     let machine = service::find(tx, name)?;
     let pools = pools::of_machine(tx, &machine.id)?;
     store::remove_machine(tx, &machine.id)?;
+    host_keys::store::forget(tx, &machine.id)?;
     let event = Event::new(Kind::MachineRemoved, actor.clone())
         .machine(name)
         .list("pools", &pools)

@@ -9,6 +9,7 @@ pub mod ca;
 pub mod chat;
 pub mod employees;
 pub mod grants;
+pub mod host_keys;
 pub mod logins;
 pub mod machines;
 pub mod pools;

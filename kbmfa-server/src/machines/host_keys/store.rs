@@ -1,6 +1,10 @@
 //! The SQL of host keys.
 
+use kbmfa_proto::names::MachineName;
+
+use super::{Endpoint, Fingerprint, HostKey, Reach, SSH_PORT};
 use crate::db::at_restore::{Listing, Table, text_id};
+use crate::db::{Error, Tx};
 
 /// What a restore does to this table: a pinned key is what a machine is recognised by.
 pub const TABLES: &[Table] = &[Table::listed(
@@ -14,3 +18,62 @@ pub const TABLES: &[Table] = &[Table::listed(
         id: text_id,
     },
 )];
+
+/// How this machine is reached, with its pinned keys.
+pub fn reach(tx: &Tx<'_>, machine_id: &str) -> Result<Reach, Error> {
+    let endpoint = tx.query_one(
+        "SELECT address, port FROM machine WHERE id = ?1 AND address IS NOT NULL",
+        &[machine_id.into()],
+        |row| {
+            let port = u16::try_from(row.integer("port")?).unwrap_or(SSH_PORT);
+            Ok(Endpoint { address: row.parsed("address")?, port })
+        },
+    )?;
+    let host_keys = tx.query(
+        "SELECT fingerprint, line FROM host_key WHERE machine_id = ?1 AND state = 'pinned' ORDER BY fingerprint",
+        &[machine_id.into()],
+        |row| Ok(HostKey { fingerprint: row.parsed("fingerprint")?, line: row.text_or_null("line")? }),
+    )?;
+    Ok(Reach { endpoint, host_keys })
+}
+
+/// The machine whose sshd listens there.
+pub fn at(tx: &Tx<'_>, endpoint: &Endpoint) -> Result<Option<MachineName>, Error> {
+    tx.query_one(
+        "SELECT name FROM machine WHERE address = ?1 AND port = ?2 AND removed_at IS NULL",
+        &[endpoint.address.to_string().into(), i64::from(endpoint.port).into()],
+        |row| row.parsed("name"),
+    )
+}
+
+/// The machine for which this key is pinned.
+pub fn holder(tx: &Tx<'_>, key: &Fingerprint) -> Result<Option<MachineName>, Error> {
+    tx.query_one(
+        "SELECT name FROM host_key JOIN machine ON machine.id = machine_id WHERE fingerprint = ?1 AND state = 'pinned'",
+        &[key.to_string().into()],
+        |row| row.parsed("name"),
+    )
+}
+
+pub(crate) fn set_endpoint(tx: &Tx<'_>, machine_id: &str, endpoint: &Endpoint) -> Result<(), Error> {
+    tx.execute(
+        "UPDATE machine SET address = ?2, port = ?3 WHERE id = ?1",
+        &[machine_id.into(), endpoint.address.to_string().into(), i64::from(endpoint.port).into()],
+    )?;
+    Ok(())
+}
+
+pub(crate) fn pin(tx: &Tx<'_>, machine_id: &str, key: &HostKey) -> Result<(), Error> {
+    tx.execute(
+        "INSERT INTO host_key (machine_id, fingerprint, line, state, source, added_at)
+         VALUES (?1, ?2, ?3, 'pinned', 'operator', ?4)",
+        &[machine_id.into(), key.fingerprint.to_string().into(), key.line.as_deref().into(), tx.now.into()],
+    )?;
+    Ok(())
+}
+
+/// Forgets a machine's keys, so that they may be those of another one.
+pub(crate) fn forget(tx: &Tx<'_>, machine_id: &str) -> Result<(), Error> {
+    tx.execute("DELETE FROM host_key WHERE machine_id = ?1", &[machine_id.into()])?;
+    Ok(())
+}
