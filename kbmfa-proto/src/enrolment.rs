@@ -4,6 +4,7 @@
 //! texts that are signed are made here, so that both sides sign and check the same bytes.
 
 use serde::{Deserialize, Serialize};
+use std::fmt::Write as _;
 
 use crate::text::SafeText;
 
@@ -222,7 +223,7 @@ pub fn possession_text(server: &str, nonce: &str, vouching: &str, fingerprint: &
 fn text_of(purpose: &str, fields: &[(&str, &str)]) -> String {
     let mut text = format!("kbmfa-enroll 1 {purpose}\n");
     for (name, value) in fields {
-        text.push_str(&format!("{name} {} {value}\n", value.len()));
+        let _ = writeln!(text, "{name} {} {value}", value.len());
     }
     text
 }
