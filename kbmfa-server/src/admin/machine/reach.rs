@@ -40,7 +40,7 @@ pub struct Args {
     /// Fingerprint of a host key to pin, as SHA256:..; repeat it for each.
     #[arg(long = "host-key", value_name = "SHA256:..")]
     host_keys: Vec<Fingerprint>,
-    /// Pin the host keys that this file, in ssh's known_hosts format, has for the machine's address.
+    /// Pin the host keys that this file, in the format that ssh-keyscan prints, has for the machine's address.
     #[arg(long, value_name = "FILE", conflicts_with = "host_keys")]
     known_hosts: Option<PathBuf>,
     /// Do it; without this, pinned host keys are not replaced, and what would change is printed.
