@@ -104,6 +104,9 @@ pub enum BadKey {
          make a new key outside of the chip with: ssh-keygen -t ed25519"
     )]
     Roca,
+    /// An Ed25519 point of small order, which has no private half.
+    #[error("everybody can sign for this Ed25519 key; make a new key with: ssh-keygen -t ed25519")]
+    SmallOrder,
     /// The private half is known to everybody.
     #[error("everybody has the private half of this key ({0}); make a new key with: ssh-keygen -t ed25519")]
     Published(&'static str),
@@ -192,11 +195,40 @@ fn is_certificate(word: &str) -> bool {
 fn check_numbers(key: &KeyData) -> Result<(), BadKey> {
     match key {
         KeyData::Rsa(rsa) => check_rsa(&rsa.n, &rsa.e),
+        KeyData::Ed25519(key) => check_ed25519(&key.0),
+        KeyData::SkEd25519(key) => check_ed25519(&key.public_key().0),
         // OpenSSH refuses compressed points; an uncompressed one begins with 4 (SEC 1, section 2.3.3).
         KeyData::Ecdsa(key) => check_point(key.as_sec1_bytes()),
         KeyData::SkEcdsaSha2NistP256(key) => check_point(key.ec_point().as_bytes()),
         _ => Ok(()),
     }
+}
+
+/// Points of small order, without the sign bit: everybody can sign for them.
+const SMALL_ORDER: [[u8; 32]; 5] = [
+    [0; 32],
+    [1, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0],
+    [
+        0xec, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff,
+        0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0x7f,
+    ],
+    [
+        0x26, 0xe8, 0x95, 0x8f, 0xc2, 0xb2, 0x27, 0xb0, 0x45, 0xc3, 0xf4, 0x89, 0xf2, 0xef, 0x98, 0xf0, 0xd5,
+        0xdf, 0xac, 0x05, 0xd3, 0xc6, 0x33, 0x39, 0xb1, 0x38, 0x02, 0x88, 0x6d, 0x53, 0xfc, 0x05,
+    ],
+    [
+        0xc7, 0x17, 0x6a, 0x70, 0x3d, 0x4d, 0xd8, 0x4f, 0xba, 0x3c, 0x0b, 0x76, 0x0d, 0x10, 0x67, 0x0f, 0x2a,
+        0x20, 0x53, 0xfa, 0x2c, 0x39, 0xcc, 0xc6, 0x4e, 0xc7, 0xfd, 0x77, 0x92, 0xac, 0x03, 0x7a,
+    ],
+];
+
+/// Whether nobody can sign for the key without its private half.
+fn check_ed25519(key: &[u8; 32]) -> Result<(), BadKey> {
+    let mut point = *key;
+    if let Some(last) = point.last_mut() {
+        *last &= 0x7f;
+    }
+    if SMALL_ORDER.contains(&point) { Err(BadKey::SmallOrder) } else { Ok(()) }
 }
 
 fn check_point(point: &[u8]) -> Result<(), BadKey> {

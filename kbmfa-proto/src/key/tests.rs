@@ -128,6 +128,16 @@ fn a_modulus_with_the_roca_fingerprint_is_refused() {
 }
 
 #[test]
+fn an_ed25519_key_for_which_everybody_can_sign_is_refused() {
+    for mut point in SMALL_ORDER {
+        assert_eq!(refused(&encoded(KeyData::Ed25519(Ed25519PublicKey(point)))), BadKey::SmallOrder);
+        point[31] |= 0x80;
+        let sk = SkEd25519::new(Ed25519PublicKey(point), "ssh:");
+        assert_eq!(refused(&encoded(KeyData::SkEd25519(sk))), BadKey::SmallOrder);
+    }
+}
+
+#[test]
 fn a_published_key_is_refused_by_name() {
     let text = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIN1YdxBpNlzxDqfJyw/QKow1F+wvG9hXGoqiysfJOn5Y x";
     assert_eq!(refused(text), BadKey::Published("Vagrant's insecure Ed25519 key"));
