@@ -21,6 +21,8 @@ pub mod pin;
 
 #[cfg(feature = "keys")]
 pub mod key;
+#[cfg(feature = "keys")]
+pub mod sshsig;
 
 #[cfg(feature = "client")]
 pub mod client;
