@@ -10,7 +10,6 @@ pub mod text;
 
 pub mod account;
 pub mod caller;
-pub mod enrolment;
 pub mod login;
 pub mod machine;
 pub mod problem;

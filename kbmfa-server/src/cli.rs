@@ -4,8 +4,8 @@ use clap::{Parser, Subcommand};
 use std::path::PathBuf;
 
 use crate::admin::{
-    self, Admin, Failure, access, audit, backup, ca, check, doctor, employee, grant, init, legacy_env, login,
-    machine, policy, pool, reload, restore, session,
+    self, Admin, Failure, access, audit, backup, ca, check, doctor, employee, grant, init, key, legacy_env,
+    login, machine, policy, pool, reload, restore, session,
 };
 use crate::config;
 use crate::serve;
@@ -70,6 +70,9 @@ enum Command {
     /// Employees: add, list, show, set, suspend, resume, remove.
     #[command(subcommand)]
     Employee(employee::Verb),
+    /// Employees' SSH public keys: add, import, list, show, revoke.
+    #[command(subcommand)]
+    Key(key::Verb),
     /// Grants of pools to employees: add, list, extend, remove.
     #[command(subcommand)]
     Grant(grant::Verb),
@@ -111,6 +114,7 @@ pub fn run(cli: Cli) -> Result<(), Failure> {
         Command::Machine(verb) => machine::run(&admin, verb),
         Command::Pool(verb) => pool::run(&admin, verb),
         Command::Employee(verb) => employee::run(&admin, verb),
+        Command::Key(verb) => key::run(&admin, verb),
         Command::Grant(verb) => grant::run(&admin, verb),
         Command::Access(verb) => access::run(&admin, &verb),
         Command::Policy(verb) => policy::run(&admin, verb),

@@ -28,7 +28,6 @@ pub mod ca;
 
 pub mod sessions;
 
-pub mod enrolment;
 pub mod logins;
 
 pub mod grants;

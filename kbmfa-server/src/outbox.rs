@@ -14,7 +14,6 @@ mod relay_monitor;
 #[cfg(test)]
 mod tests;
 
-use kbmfa_proto::names::PoolName;
 use std::collections::{BTreeSet, HashSet, VecDeque};
 use std::future::Future;
 use std::time::Duration;
@@ -30,7 +29,6 @@ use crate::logins::store::notices::{self, Notice};
 use crate::logins::store::{self, Login};
 use crate::long_poll::Logins;
 use crate::policy::Channel;
-use crate::pools;
 use crate::progress::Progress;
 use crate::usecases::chat::{self as usecase, ReadAnswers};
 use backoff::Backoff;
@@ -92,7 +90,7 @@ struct Item {
     /// Its other messages, if it was posted more than once.
     copies: Vec<Message>,
     login: Login,
-    pools: Vec<PoolName>,
+    around: messages::Around,
     /// Whether people are asked at the server's console as well.
     console: bool,
 }
@@ -102,7 +100,7 @@ impl Item {
         channels::Ask {
             id: self.ask.id.clone(),
             destination: self.ask.destination.clone(),
-            text: messages::ask(&self.login, &self.pools, how, self.console),
+            text: messages::ask(&self.login, &self.around, how, self.console),
             since: self.login.opened_at,
         }
     }
@@ -335,7 +333,7 @@ impl<C: Chat> Worker<'_, C> {
             None => self.find(item).await?,
         };
         if let Some(message) = message {
-            let verdict = messages::verdict(self.logins, &item.login, &item.pools).await?;
+            let verdict = messages::verdict(self.logins, &item.login, &item.around).await?;
             self.call(self.chat.edit(posting, &message, &verdict)).await?;
             for copy in &item.copies {
                 self.call(self.chat.edit_copy(posting, copy, &verdict)).await?;
@@ -397,14 +395,14 @@ fn note(
 /// Name of the outbox's lease.
 pub const LEASE: &str = "relay";
 
-/// An ask with its login and the pools of its machine.
+/// An ask with its login.
 fn item(tx: &Tx<'_>, ask: Option<Ask>) -> Result<Option<Item>, Error> {
     let Some(ask) = ask else { return Ok(None) };
     let Some(login) = store::by_id(tx, &ask.login)? else { return Ok(None) };
-    let pools = pools::store::of_machine(tx, &login.machine_id)?;
+    let around = messages::Around::of(tx, &login)?;
     let copies = asks::copies(tx, &ask.id)?.into_iter().map(Message).collect();
     let console = asks::of(tx, &login.id)?.iter().any(|ask| ask.channel == Channel::Console);
-    Ok(Some(Item { ask, copies, login, pools, console }))
+    Ok(Some(Item { ask, copies, login, around, console }))
 }
 
 /// Why a step failed. It is retried.

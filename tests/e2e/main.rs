@@ -40,6 +40,7 @@ mod host;
 mod hostbased;
 mod hostile;
 mod identity;
+mod keys;
 mod leaving;
 mod open_connections;
 mod operator;

@@ -1,4 +1,4 @@
--- Who has which key and may go where: uids, grants, keys and invites; and how a machine is reached.
+-- Who has which key and may go where: uids, grants and keys; and how a machine is reached.
 
 -- Every Unix name and uid that an employee was ever given. Neither is given to another person, also after a removal.
 CREATE TABLE account_ledger (
@@ -19,9 +19,6 @@ WHERE NOT EXISTS (
         AND ((o.state <> 'removed' AND e.state = 'removed')
             OR ((o.state = 'removed') = (e.state = 'removed')
                 AND (o.created_at > e.created_at OR (o.created_at = e.created_at AND o.id > e.id)))));
-
-ALTER TABLE employee ADD COLUMN password_sealed BLOB;     -- crypt hash of the account's password, encrypted; the key is in a file
-ALTER TABLE employee ADD COLUMN password_set_at INTEGER;
 
 ALTER TABLE pool ADD COLUMN label TEXT;                   -- for people to read
 
@@ -59,31 +56,9 @@ CREATE TABLE ssh_key (
     fingerprint     TEXT NOT NULL UNIQUE,      -- a revoked key is never accepted again, from nobody
     line            TEXT NOT NULL,             -- algorithm and base64, encoded anew; no comment
     device          TEXT NOT NULL,             -- the computer that has it, as the person calls it
-    state           TEXT NOT NULL,             -- pending (waits for an approval), active, revoked
-    parent_id       TEXT REFERENCES ssh_key (id), -- the key that vouched for it; NULL: an invite or the operator
+    state           TEXT NOT NULL,             -- active, revoked
     added_at        INTEGER NOT NULL,
-    active_at       INTEGER,
     revoked_at      INTEGER,
-    revoked_for     TEXT                       -- lost, replaced, retired, rejected, removed
+    revoked_for     TEXT                       -- lost, retired, removed
 ) STRICT;
 CREATE INDEX ssh_key_employee ON ssh_key (employee_id);
-CREATE INDEX ssh_key_parent ON ssh_key (parent_id);
-
-CREATE TABLE invite (
-    id              TEXT PRIMARY KEY,          -- public, random; wrong secrets count against it alone
-    employee_id     TEXT NOT NULL REFERENCES employee (id),
-    secret_hash     BLOB NOT NULL,             -- SHA-256 of the secret; the secret is nowhere
-    created_at      INTEGER NOT NULL,
-    expires_at      INTEGER NOT NULL,
-    attempts        INTEGER NOT NULL,          -- wrong secrets so far
-    used_at         INTEGER,
-    key_id          TEXT REFERENCES ssh_key (id) -- what it was used for
-) STRICT;
-CREATE INDEX invite_employee ON invite (employee_id);
-
--- A challenge is made without a write, so only used ones are known here, until they would have expired anyway.
-CREATE TABLE challenge (
-    hash            BLOB PRIMARY KEY,          -- SHA-256 of the nonce
-    expires_at      INTEGER NOT NULL
-) STRICT;
-CREATE INDEX challenge_expiry ON challenge (expires_at);

@@ -58,8 +58,6 @@ struct Way {
 struct KeyOfWay {
     fingerprint: String,
     device: SafeText,
-    /// `active`, or `pending` while it waits for an approval.
-    state: KeyState,
 }
 
 impl Way {
@@ -77,11 +75,7 @@ impl Way {
     }
 
     fn cells(&self, admin: &Admin) -> Vec<String> {
-        let device = |key: &KeyOfWay| {
-            let pending = if key.state == KeyState::Pending { " (pending)" } else { "" };
-            format!("{}{pending}", key.device)
-        };
-        let devices: Vec<_> = self.keys.iter().map(device).collect();
+        let devices: Vec<_> = self.keys.iter().map(|key| key.device.to_string()).collect();
         vec![
             self.pool.to_string(),
             self.sudo.as_ref().map_or_else(|| "-".to_owned(), ToString::to_string),
@@ -104,10 +98,8 @@ const KEYS: Column = Column::short("KEYS", 10);
 
 fn keys_of(tx: &Tx<'_>, employee: &Employee) -> Result<Vec<KeyOfWay>, Error> {
     let all = keys::of_employee(tx, &employee.id)?.into_iter();
-    let counting = all.filter(|key| key.state != KeyState::Revoked);
-    let row =
-        |key: keys::Key| KeyOfWay { fingerprint: key.fingerprint, device: key.device, state: key.state };
-    Ok(counting.map(row).collect())
+    let active = all.filter(|key| key.state == KeyState::Active);
+    Ok(active.map(|key| KeyOfWay { fingerprint: key.fingerprint, device: key.device }).collect())
 }
 
 fn who(admin: &Admin, name: &MachineName) -> Result<(), Failure> {

@@ -10,6 +10,7 @@ pub mod doctor;
 pub mod employee;
 pub mod grant;
 pub mod init;
+pub mod key;
 pub mod legacy_env;
 pub mod login;
 pub mod machine;

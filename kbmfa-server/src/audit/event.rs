@@ -101,6 +101,10 @@ kinds! {
     GrantExtended = "grant.extended",
     /// A grant was removed, or replaced after its end.
     GrantRemoved = "grant.removed",
+    /// A key was added to an employee.
+    KeyAdded = "key.added",
+    /// A key was revoked. It is never accepted again.
+    KeyRevoked = "key.revoked",
     /// A login was opened and policy gave its verdict.
     LoginOpened = "login.opened",
     /// A login was approved.

@@ -10,14 +10,16 @@ use crate::policy::{Approver, Person};
 
 /// The person who owns a Unix account: an employee, or somebody unknown.
 pub fn behind(tx: &Tx<'_>, account: &UserName) -> Result<Person, db::Error> {
-    Ok(match store::by_unix_name(tx, account)? {
-        None => Person::Unknown,
-        Some(employee) => match employee.state {
-            State::Active => Person::Employee(names(&employee)),
-            State::Suspended => Person::Suspended,
-            State::Removed => Person::Removed,
-        },
-    })
+    Ok(store::by_unix_name(tx, account)?.map_or(Person::Unknown, |employee| person(&employee)))
+}
+
+/// An employee as policy judges them.
+pub fn person(employee: &Employee) -> Person {
+    match employee.state {
+        State::Active => Person::Employee(names(employee)),
+        State::Suspended => Person::Suspended,
+        State::Removed => Person::Removed,
+    }
 }
 
 /// The names under which an employee answers.

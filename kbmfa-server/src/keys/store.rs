@@ -2,7 +2,7 @@
 
 use kbmfa_proto::text::SafeText;
 
-use super::State;
+use super::{Reason, State};
 use crate::clock::Time;
 use crate::db::at_restore::{Listing, Table, text_id};
 use crate::db::{Error, Row, Tx};
@@ -37,21 +37,15 @@ pub struct Key {
     pub device: SafeText,
     /// Whether it counts.
     pub state: State,
-    /// Id of the key that vouched for it; `None` if an invite or the operator did.
-    pub parent_id: Option<String>,
     /// When it was added.
     pub added_at: Time,
-    /// When it became active.
-    pub active_at: Option<Time>,
     /// When it was revoked.
     pub revoked_at: Option<Time>,
-    /// Why it was revoked: `lost`, `replaced`, `retired`, `rejected` or `removed`.
-    pub revoked_for: Option<String>,
+    /// Why it was revoked.
+    pub revoked_for: Option<Reason>,
 }
 
-const KEY: &str =
-    "SELECT id, employee_id, fingerprint, line, device, state, parent_id, added_at, active_at, revoked_at,
-    revoked_for FROM ssh_key";
+const KEY: &str = "SELECT id, employee_id, fingerprint, line, device, state, added_at, revoked_at, revoked_for FROM ssh_key";
 
 fn key(row: &Row<'_>) -> Result<Key, Error> {
     Ok(Key {
@@ -61,11 +55,9 @@ fn key(row: &Row<'_>) -> Result<Key, Error> {
         line: row.text("line")?,
         device: row.text("device")?.into(),
         state: row.parsed("state")?,
-        parent_id: row.text_or_null("parent_id")?,
         added_at: row.time("added_at")?,
-        active_at: row.time_or_null("active_at")?,
         revoked_at: row.time_or_null("revoked_at")?,
-        revoked_for: row.text_or_null("revoked_for")?,
+        revoked_for: row.parsed_or_null("revoked_for")?,
     })
 }
 
@@ -85,16 +77,10 @@ pub fn all(tx: &Tx<'_>) -> Result<Vec<Key>, Error> {
     tx.query(&format!("{KEY} ORDER BY employee_id, added_at, id"), &[], key)
 }
 
-/// The keys that this one vouched for.
-pub fn children(tx: &Tx<'_>, id: &str) -> Result<Vec<Key>, Error> {
-    tx.query(&format!("{KEY} WHERE parent_id = ?1 ORDER BY added_at, id"), &[id.into()], key)
-}
-
-/// Adds a key.
-pub fn insert(tx: &Tx<'_>, new: &Key) -> Result<(), Error> {
+pub(crate) fn insert(tx: &Tx<'_>, new: &Key) -> Result<(), Error> {
     tx.execute(
-        "INSERT INTO ssh_key (id, employee_id, fingerprint, line, device, state, parent_id, added_at, active_at)
-         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)",
+        "INSERT INTO ssh_key (id, employee_id, fingerprint, line, device, state, added_at)
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)",
         &[
             new.id.as_str().into(),
             new.employee_id.as_str().into(),
@@ -102,25 +88,14 @@ pub fn insert(tx: &Tx<'_>, new: &Key) -> Result<(), Error> {
             new.line.as_str().into(),
             new.device.as_str().into(),
             new.state.as_str().into(),
-            new.parent_id.as_deref().into(),
-            new.added_at.into(),
-            new.active_at.into(),
+            tx.now.into(),
         ],
     )?;
     Ok(())
 }
 
-/// A pending key becomes active.
-pub fn activate(tx: &Tx<'_>, id: &str) -> Result<(), Error> {
-    let sql = "UPDATE ssh_key SET state = 'active', active_at = ?2 WHERE id = ?1 AND state = 'pending'";
-    tx.execute(sql, &[id.into(), tx.now.into()])?;
-    Ok(())
-}
-
-/// The key is refused from now on.
-pub fn revoke(tx: &Tx<'_>, id: &str, why: &str) -> Result<(), Error> {
-    let sql = "UPDATE ssh_key SET state = 'revoked', revoked_at = ?2, revoked_for = ?3
-               WHERE id = ?1 AND state <> 'revoked'";
-    tx.execute(sql, &[id.into(), tx.now.into(), why.into()])?;
+pub(crate) fn revoke(tx: &Tx<'_>, id: &str, why: Reason) -> Result<(), Error> {
+    let sql = "UPDATE ssh_key SET state = 'revoked', revoked_at = ?2, revoked_for = ?3 WHERE id = ?1";
+    tx.execute(sql, &[id.into(), tx.now.into(), why.as_str().into()])?;
     Ok(())
 }

@@ -107,6 +107,26 @@ pub fn revoke_ungranted(tx: &Tx<'_>, rules: &Rules, actor: &Actor) -> Result<usi
     Ok(revoked)
 }
 
+/// Denies all unfinished logins for which one of these keys was used. Returns how many.
+///
+/// # Errors
+/// What the database says.
+pub fn revoke_all_with(
+    tx: &Tx<'_>,
+    rules: &Rules,
+    fingerprints: &[String],
+    why: Revocation,
+    actor: &Actor,
+) -> Result<usize, Error> {
+    let mut revoked = 0;
+    let with_one = |login: &store::Login| login.key.as_ref().is_some_and(|key| fingerprints.contains(key));
+    for mut login in store::unfinished(tx)?.into_iter().filter(with_one) {
+        let change = apply(tx, rules, &mut login, Input::Revoke(why), actor)?;
+        revoked += usize::from(change != Change::None);
+    }
+    Ok(revoked)
+}
+
 /// Denies all unfinished logins of a suspended or removed person, on all machines.
 ///
 /// # Errors

@@ -5,6 +5,7 @@ use kbmfa_proto::names::MachineName;
 use kbmfa_proto::text::SafeText;
 
 use super::grants;
+use super::keys;
 use super::people;
 use super::rules::Rules;
 use super::store::history;
@@ -31,6 +32,7 @@ pub(super) fn facts(
         membership,
         lacks_grant: grants::is_missing(tx, rules, machine_id, opened)?,
         chat,
+        uses_revoked_key: keys::is_revoked(tx, opened)?,
         person: Person::of_all(people),
         account: people::account(opened, tx.now),
         rehearsal: opened.rehearsal,

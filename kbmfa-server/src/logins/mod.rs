@@ -15,6 +15,7 @@ pub mod ending;
 mod events;
 mod facts;
 mod grants;
+mod keys;
 pub mod notifications;
 pub mod people;
 pub mod service;

@@ -1,16 +1,17 @@
-//! The people whose login it is: the owner of the account, under each of its names, and the caller of su or
-//! sudo. They are found among the employees by these names. A name as typed is used only if the module did
+//! The people whose login it is: the owner of the account, under each of its names, the caller of su or sudo, and
+//! the owner of the key. The first two are found among the employees by these names. A name as typed is used only if the module did
 //! not resolve it.
 
 use kbmfa_proto::login::{Account, OpenLogin};
 use kbmfa_proto::names::UserName;
 
+use super::keys;
 use super::rules::Rules;
 use super::store::reach;
 use crate::clock::Time;
 use crate::db::{Error, Tx};
 use crate::employees::State;
-use crate::employees::service::behind;
+use crate::employees::service::{behind, person};
 use crate::employees::store::{Employee, by_unix_name};
 use crate::policy::{Membership, Person, Reach};
 
@@ -30,6 +31,8 @@ pub(super) fn about(tx: &Tx<'_>, opened: &OpenLogin) -> Result<Vec<Person>, Erro
             out => out,
         });
     }
+    // Whoever owns the key is one of them, whatever account it opens.
+    people.extend(keys::of(tx, opened)?.map(|owned| person(&owned.owner)));
     Ok(people)
 }
 

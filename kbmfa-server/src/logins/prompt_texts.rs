@@ -18,6 +18,9 @@ pub fn refused(code: &str, short: &str) -> String {
         }
         "suspended" => "Your access is suspended.".into(),
         "removed" => "Your access has ended.".into(),
+        "revoked-key" => {
+            "Your key was revoked. Use another one, or ask whoever runs the approval server.".into()
+        }
         "no-grant" => "You have no grant for this machine. Ask whoever runs the approval server.".into(),
         "machine-removed" => "This machine may not ask for approvals any more.".into(),
         "restored" => "The approval server was restored from a backup meanwhile. Try again.".into(),

@@ -13,6 +13,7 @@ use super::events::about;
 use super::facts::{facts, origin};
 use super::grants;
 use super::key;
+use super::keys;
 use super::notifications;
 use super::people;
 use super::prompt_texts;
@@ -237,7 +238,7 @@ fn record_opening(tx: &Tx<'_>, login: &Login, verdict: &Verdict) -> Result<(), E
 }
 
 fn read(tx: &Tx<'_>, rules: &Rules, mut login: Login, wait: Duration) -> Result<(i64, LoginReply), Error> {
-    // An approval of somebody who is suspended or removed, or has lost the grant, does not count, whether it is
+    // An approval of somebody who is suspended or removed, or has lost the grant or the key, does not count, whether it is
     // read for the first time or again.
     if login.life.state == State::Approved
         && let Some(why) = revoked(tx, rules, &login)?
@@ -254,6 +255,9 @@ fn revoked(tx: &Tx<'_>, rules: &Rules, login: &Login) -> Result<Option<Revocatio
     Ok(match people::as_one(tx, &login.opened)? {
         Person::Suspended => Some(Revocation::Suspended),
         Person::Removed => Some(Revocation::Removed),
+        Person::Unknown | Person::Employee(_) if keys::is_revoked(tx, &login.opened)? => {
+            Some(Revocation::RevokedKey)
+        }
         Person::Unknown | Person::Employee(_) => {
             grants::is_missing(tx, rules, &login.machine_id, &login.opened)?.then_some(Revocation::NoGrant)
         }
@@ -266,6 +270,7 @@ fn code_of(why: Revocation) -> &'static str {
         Revocation::Suspended => Refusal::Suspended.code(),
         Revocation::Removed => Refusal::Removed.code(),
         Revocation::NoGrant => Refusal::NoGrant.code(),
+        Revocation::RevokedKey => Refusal::RevokedKey.code(),
         Revocation::MachineRemoved => "machine-removed",
         Revocation::RelayDown => Refusal::RelayDown.code(),
         Revocation::Restored => "restored",

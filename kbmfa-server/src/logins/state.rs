@@ -108,6 +108,8 @@ pub enum Revocation {
     Suspended,
     /// The employee was removed.
     Removed,
+    /// The key that was used is revoked.
+    RevokedKey,
     /// The employee has no live grant any more.
     NoGrant,
     /// The machine was removed.

@@ -35,6 +35,7 @@ mod accounts;
 mod answers;
 mod grants;
 mod interleaving;
+mod keys;
 mod limits;
 mod look_backs;
 mod opening;

@@ -28,6 +28,8 @@ pub(super) struct AskFacts<'a> {
     pub(super) source: Option<&'a str>,
     /// Fingerprint of the key that was used, if known.
     pub(super) key: Option<&'a str>,
+    /// The employee who has the key, and the device, if it is known.
+    pub(super) key_owner: Option<&'a str>,
     /// Key ID, serial number and CA of the key's certificate, if it has one.
     pub(super) certificate: Option<String>,
     /// The first digits of the login's id.
@@ -87,7 +89,18 @@ pub(super) fn copy(short: &str, sent_at: Option<Time>) -> String {
 /// Who, on which machine, and from which source.
 fn errand(facts: &AskFacts<'_>, wants: &str) -> String {
     let AskFacts {
-        user, typed, caller, logged_in, machine, pools, service, source, key, certificate, ..
+        user,
+        typed,
+        caller,
+        logged_in,
+        machine,
+        pools,
+        service,
+        source,
+        key,
+        key_owner,
+        certificate,
+        ..
     } = facts;
     let typed = typed.map(|typed| format!(" (typed {})", code(typed))).unwrap_or_default();
     let logged_in = logged_in.map(|name| format!(" (logged in as {})", code(name))).unwrap_or_default();
@@ -109,6 +122,9 @@ fn errand(facts: &AskFacts<'_>, wants: &str) -> String {
     if let Some(key) = key {
         let _ = write!(errand, " with key {}", code(key));
     }
+    if let Some(owner) = key_owner {
+        let _ = write!(errand, " of {}", code(owner));
+    }
     if let Some(certificate) = certificate {
         let _ = write!(errand, " certified as {}", code(certificate));
     }
@@ -124,6 +140,7 @@ mod tests {
         typed: None,
         caller: None,
         logged_in: None,
+        key_owner: None,
         certificate: None,
         machine: "web1",
         pools: &[],
@@ -143,6 +160,12 @@ mod tests {
         let pools = ["db".parse().unwrap(), "web".parse().unwrap()];
         let bare = AskFacts { pools: &pools, source: None, key: None, ..FACTS };
         insta::assert_snapshot!(ask(&bare), @"Login `0f3a9b7c`: `alice` wants to enter `web1` (`db`, `web`) by `sshd` from an unknown address. Answer within 60 s, until 2026-11-21T12:01:00Z: click Approve or Deny.");
+    }
+
+    #[test]
+    fn an_ask_names_the_owner_of_the_key_and_its_device() {
+        let said = ask(&AskFacts { user: "root", key_owner: Some("Alice Liddell, laptop"), ..FACTS });
+        assert!(said.contains(" with key `SHA256:abc` of `Alice Liddell, laptop`. Answer"), "{said}");
     }
 
     #[test]

@@ -79,7 +79,7 @@ impl<C: Chat> Worker<'_, C> {
         let text = if item.login.life.state == State::Pending {
             messages::copy(&item.login, &item.ask)
         } else {
-            messages::verdict(self.logins, &item.login, &item.pools).await?
+            messages::verdict(self.logins, &item.login, &item.around).await?
         };
         self.call(self.chat.edit_copy(&self.posting(item), &Message(copy.to_owned()), &text)).await?;
         let (chat, copy) = (self.chat.channel(), copy.to_owned());

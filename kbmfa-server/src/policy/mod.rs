@@ -76,6 +76,8 @@ pub struct Facts {
     pub rehearsal: bool,
     /// Whether that person is a member of the chat's team.
     pub membership: Membership,
+    /// True if the key that was used is revoked.
+    pub uses_revoked_key: bool,
     /// True if one of the people whose login it is is an employee without a live grant to a pool of the machine.
     pub lacks_grant: bool,
     /// Whether people can be asked in the chat.
@@ -240,6 +242,8 @@ pub enum Refusal {
     TooManyPending,
     /// Too many asks in the last minute.
     TooManyAsks,
+    /// The key that was used is revoked.
+    RevokedKey,
     /// The employee must have a live grant to a pool of the machine, and has none.
     NoGrant,
     /// The employee must be a member of the chat's team, and is not.
@@ -260,6 +264,7 @@ impl Refusal {
             Self::DeniedRecently => "denied-recently",
             Self::TooManyPending => "too-many-pending",
             Self::TooManyAsks => "too-many-asks",
+            Self::RevokedKey => "revoked-key",
             Self::NoGrant => "no-grant",
             Self::NotAMember => "not-a-member",
             Self::RelayDown => "relay-down",
@@ -352,6 +357,7 @@ fn refused_outright(settings: &Settings, facts: &Facts) -> Option<Refusal> {
     match (&facts.person, facts.before) {
         (Person::Suspended, _) => Some(Refusal::Suspended),
         (Person::Removed, _) => Some(Refusal::Removed),
+        _ if facts.uses_revoked_key => Some(Refusal::RevokedKey),
         _ if settings.require_grant && facts.lacks_grant => Some(Refusal::NoGrant),
         _ if settings.require_member => missing_member(settings, facts),
         _ => None,

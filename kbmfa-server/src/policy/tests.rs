@@ -57,6 +57,7 @@ fn facts(user: &str) -> Facts {
         rehearsal: false,
         membership: Membership::Unknown,
         lacks_grant: false,
+        uses_revoked_key: false,
         chat: Reach::Up,
         before: Before::Nothing,
         counts: Counts::default(),

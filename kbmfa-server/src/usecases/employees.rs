@@ -4,17 +4,16 @@ use kbmfa_proto::names::{KeybaseName, PoolName};
 use kbmfa_proto::text::SafeText;
 
 use super::accounts::{account_of, ensure_uid, give};
-use super::{Error, grants};
+use super::{Error, grants, keys};
 use crate::audit::{Actor, Event, Kind, store as audit};
 use crate::db::{self, Tx};
 use crate::employees::ledger::Uids;
 use crate::employees::store::{self, Employee};
 use crate::employees::{self, Email, State, service};
 use crate::grants::store::of_employee;
-use crate::keys::State as KeyState;
-use crate::keys::store as keys;
+use crate::keys::service::fingerprints_of;
 use crate::logins::Rules;
-use crate::logins::ending::revoke_all_of;
+use crate::logins::ending::{revoke_all_of, revoke_all_with};
 use crate::logins::state::Revocation;
 use crate::pools::service as pools;
 use crate::sessions::store::{self as sessions, Session};
@@ -203,7 +202,10 @@ pub fn set_state(
     let Some(why) = revocation else {
         return Ok(Changed { employee, refused: 0, gone, open: Vec::new() });
     };
-    let refused = revoke_all_of(tx, rules, &employee.unix_name, why, actor)?;
+    // Their keys may have been used for other accounts.
+    let keys = fingerprints_of(tx, &employee.id)?;
+    let refused = revoke_all_of(tx, rules, &employee.unix_name, why, actor)?
+        + revoke_all_with(tx, rules, &keys, why, actor)?;
     let open = sessions::newest(tx, true, Some(&employee.unix_name), SESSIONS_MAX)?;
     Ok(Changed { employee, refused, gone, open })
 }
@@ -212,14 +214,7 @@ pub fn set_state(
 fn take_away(tx: &Tx<'_>, actor: &Actor, employee: &Employee) -> Result<Gone, Error> {
     let held = of_employee(tx, &employee.id)?;
     grants::remove_all(tx, actor, &held)?;
-    let mut gone = Gone { grants: held.len(), keys: Vec::new() };
-    for key in keys::of_employee(tx, &employee.id)? {
-        if key.state != KeyState::Revoked {
-            keys::revoke(tx, &key.id, "removed")?;
-            gone.keys.push(key.fingerprint);
-        }
-    }
-    Ok(gone)
+    Ok(Gone { grants: held.len(), keys: keys::revoke_all_of(tx, actor, employee)? })
 }
 
 fn about(employee: &Employee, kind: Kind, actor: &Actor) -> Event {
@@ -233,7 +228,10 @@ mod tests {
     use crate::clock::Time;
     use crate::db::testing::{Fixture, START, fixture};
     use crate::employees::ledger;
+    use crate::keys::store::by_fingerprint;
+    use crate::keys::{Reason, State as KeyState};
     use crate::usecases::testing::rules;
+    use kbmfa_proto::key::PublicKey;
     use std::time::Duration;
 
     fn actor() -> Actor {
@@ -346,28 +344,15 @@ mod tests {
         add_pool(&fixture, "web");
         add_one(&fixture, new("a@x", "ann", None, &["web"])).unwrap();
         fixture.clock.advance(Duration::from_secs(1));
-        let key = |tx: &Tx<'_>| {
-            let ann = store::by_email(tx, &"a@x".parse().unwrap())?.unwrap();
-            let new = keys::Key {
-                id: "k".into(),
-                employee_id: ann.id,
-                fingerprint: "SHA256:x".into(),
-                line: "ssh-ed25519 AAAA".into(),
-                device: "laptop".into(),
-                state: KeyState::Active,
-                parent_id: None,
-                added_at: tx.now,
-                active_at: Some(tx.now),
-                revoked_at: None,
-                revoked_for: None,
-            };
-            keys::insert(tx, &new)
-        };
-        write(&fixture, key).unwrap();
+        let line = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIGPKSUTyz1HwHReFVvD5obVsALAgJRNarH4TRpNePnAS";
+        let key = PublicKey::parse(line).unwrap();
+        let fingerprint = key.fingerprint().to_owned();
+        let new_key = keys::New { email: "a@x".parse().unwrap(), key, device: "laptop".into() };
+        write(&fixture, move |tx| keys::add(tx, &actor(), &new_key)).unwrap();
         let gone = remove(&fixture, "a@x").gone;
-        assert_eq!((gone.grants, gone.keys), (1, vec!["SHA256:x".to_owned()]));
-        let key = fixture.db.read_blocking(|tx| keys::by_fingerprint(tx, "SHA256:x")).unwrap().unwrap();
-        assert_eq!((key.state, key.revoked_for.as_deref()), (KeyState::Revoked, Some("removed")));
+        assert_eq!((gone.grants, gone.keys), (1, vec![fingerprint.clone()]));
+        let key = fixture.db.read_blocking(|tx| by_fingerprint(tx, &fingerprint)).unwrap().unwrap();
+        assert_eq!((key.state, key.revoked_for), (KeyState::Revoked, Some(Reason::Removed)));
         add_one(&fixture, new("a@x", "ann", None, &[])).unwrap();
         assert_eq!(fixture.db.read_blocking(crate::grants::store::all).unwrap(), []);
     }

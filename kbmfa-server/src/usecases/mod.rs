@@ -10,6 +10,7 @@ pub mod chat;
 pub mod employees;
 pub mod grants;
 pub mod host_keys;
+pub mod keys;
 pub mod logins;
 pub mod machines;
 pub mod pools;
@@ -38,6 +39,9 @@ pub enum Error {
     /// An action on an employee failed.
     #[error(transparent)]
     Employee(#[from] crate::employees::Error),
+    /// An action on a key failed.
+    #[error(transparent)]
+    Key(#[from] crate::keys::Error),
     /// An action on a grant failed.
     #[error(transparent)]
     Grant(#[from] crate::grants::Error),

@@ -75,12 +75,8 @@ pub(super) fn run(admin: &Admin, email: &Email) -> Result<(), Failure> {
     if !shown.keys.is_empty() {
         print::say("")?;
         admin.print(&shown.keys, KEYS, |key| {
-            let state = match key.state {
-                State::Pending => "pending",
-                State::Active => "active",
-                State::Revoked => "revoked",
-            };
-            vec![key.fingerprint.clone(), key.device.to_string(), state.to_owned(), admin.time(key.added)]
+            let state = key.state.as_str().to_owned();
+            vec![key.fingerprint.clone(), key.device.to_string(), state, admin.time(key.added)]
         })?;
     }
     Ok(())

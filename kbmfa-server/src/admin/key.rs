@@ -1,0 +1,276 @@
+//! `key ..`: employees' SSH public keys.
+
+use clap::{Args as ClapArgs, Subcommand};
+use kbmfa_proto::key::PublicKey;
+use kbmfa_proto::text::SafeText;
+use serde::Serialize;
+use serde_json::json;
+use std::path::{Path, PathBuf};
+
+use super::print::{self, Column, Moment};
+use super::sheet::{self, Fault, Line};
+use super::{Admin, Failure};
+use crate::db::{self, Tx};
+use crate::employees::{Email, service as employees, store as people};
+use crate::keys::store::{self, Key};
+use crate::keys::{Error, Reason, State, service};
+use crate::usecases::keys::{self as usecase, New, NoneAdded};
+
+/// The verbs.
+#[derive(Subcommand)]
+pub enum Verb {
+    /// Add a key to an employee.
+    Add(Add),
+    /// Add the keys of a CSV file: all of them, or none.
+    Import(Import),
+    /// List the keys.
+    List {
+        /// Only those of this employee.
+        #[arg(long)]
+        employee: Option<Email>,
+        /// Only those that are revoked.
+        #[arg(long, conflicts_with = "all")]
+        revoked: bool,
+        /// Those that are revoked, too.
+        #[arg(long)]
+        all: bool,
+    },
+    /// Show one key, with the line that belongs into authorized_keys.
+    Show {
+        /// Its fingerprint, or the beginning of it.
+        fingerprint: String,
+    },
+    /// Revoke a key for ever: where sshd reports the key, logins with it are refused at once.
+    Revoke {
+        /// Its fingerprint, or the beginning of it.
+        fingerprint: String,
+        /// Somebody else may have it.
+        #[arg(long)]
+        lost: bool,
+        /// Do it; without this, only print what would be done.
+        #[arg(long)]
+        yes: bool,
+    },
+}
+
+/// A new key.
+#[derive(ClapArgs)]
+pub struct Add {
+    /// The employee's e-mail address.
+    email: Email,
+    /// The file with the public key, as ssh-keygen writes it (.pub); - reads standard input.
+    file: PathBuf,
+    /// The computer that has the key, as its owner calls it; without it, the comment in the file.
+    #[arg(long)]
+    device: Option<String>,
+}
+
+/// The columns of a file, all of which must be there.
+const COLUMNS_OF_FILE: &[&str] = &["email", "device", "key"];
+
+/// Keys in a file.
+#[derive(ClapArgs)]
+#[command(after_help = "The file is CSV with a header line:
+  email,device,key
+  alice@example.com,laptop,ssh-ed25519 AAAAC3Nza..")]
+pub struct Import {
+    /// The CSV file.
+    file: PathBuf,
+    /// Check everything and print what would be added, but add nothing.
+    #[arg(long)]
+    dry_run: bool,
+}
+
+/// Runs the verb.
+pub fn run(admin: &Admin, verb: Verb) -> Result<(), Failure> {
+    match verb {
+        Verb::Add(args) => add(admin, args),
+        Verb::Import(args) => import(admin, &args),
+        Verb::List { employee, revoked, all } => {
+            let wanted = |state| all || (state == State::Revoked) == revoked;
+            list(admin, employee.as_ref(), wanted)
+        }
+        Verb::Show { fingerprint } => show(admin, &fingerprint),
+        Verb::Revoke { fingerprint, lost, yes } => {
+            revoke(admin, &fingerprint, if lost { Reason::Lost } else { Reason::Retired }, yes)
+        }
+    }
+}
+
+#[derive(Serialize)]
+struct KeyRow {
+    fingerprint: String,
+    email: Email,
+    device: SafeText,
+    state: State,
+    added: Moment,
+    revoked: Option<Moment>,
+    reason: Option<Reason>,
+    /// The line of `authorized_keys`, without a comment.
+    line: String,
+}
+
+impl KeyRow {
+    fn of(tx: &Tx<'_>, key: Key) -> Result<Option<Self>, db::Error> {
+        Ok(people::by_id(tx, &key.employee_id)?.map(|owner| Self {
+            fingerprint: key.fingerprint,
+            email: owner.email,
+            device: key.device,
+            state: key.state,
+            added: key.added_at.into(),
+            revoked: key.revoked_at.map(Moment),
+            reason: key.revoked_for,
+            line: key.line,
+        }))
+    }
+
+    fn cells(&self, admin: &Admin) -> Vec<String> {
+        let state = match self.reason {
+            Some(reason) => format!("revoked ({reason})"),
+            None => self.state.as_str().to_owned(),
+        };
+        vec![
+            self.email.to_string(),
+            self.device.to_string(),
+            self.fingerprint.clone(),
+            state,
+            admin.time(self.added),
+        ]
+    }
+}
+
+const COLUMNS: &[Column] = &[
+    Column::short("E-MAIL", 10),
+    Column::short("DEVICE", 6),
+    Column::short("KEY", 20),
+    Column::whole("STATE").state(),
+    Column::whole("ADDED").rank(1),
+];
+
+fn list(admin: &Admin, email: Option<&Email>, wanted: impl Fn(State) -> bool) -> Result<(), Failure> {
+    let (_, db) = admin.open()?;
+    let found = db.read_blocking(|tx| {
+        let keys = match email {
+            Some(email) => store::of_employee(tx, &employees::find(tx, email)?.id)?,
+            None => store::all(tx)?,
+        };
+        let rows = keys.into_iter().filter(|key| wanted(key.state)).map(|key| KeyRow::of(tx, key));
+        let mut rows: Vec<KeyRow> = rows.collect::<Result<Vec<_>, _>>()?.into_iter().flatten().collect();
+        rows.sort_by(|one, other| one.email.cmp(&other.email));
+        Ok::<_, Error>(rows)
+    });
+    admin.print(&found.map_err(Failure::new)?, COLUMNS, |key| key.cells(admin))
+}
+
+fn one(admin: &Admin, fingerprint: &str) -> Result<KeyRow, Failure> {
+    let (_, db) = admin.open()?;
+    let found = db.read_blocking(|tx| {
+        let key = service::find(tx, fingerprint)?;
+        KeyRow::of(tx, key)?.ok_or_else(|| Error::NoSuchKey(fingerprint.to_owned()))
+    });
+    found.map_err(Failure::new)
+}
+
+fn show(admin: &Admin, fingerprint: &str) -> Result<(), Failure> {
+    let key = one(admin, fingerprint)?;
+    if admin.json {
+        return print::print_json(&key);
+    }
+    admin.print(std::slice::from_ref(&key), COLUMNS, |key| key.cells(admin))?;
+    print::say(&format!("\n{}\n{}", key.fingerprint, key.line))
+}
+
+fn add(admin: &Admin, args: Add) -> Result<(), Failure> {
+    let Add { email, file, device } = args;
+    // Read before root is given up, because only root may be able to read the file.
+    let text = sheet::read(if file == Path::new("-") { Path::new("/dev/stdin") } else { &file })?;
+    let key = PublicKey::parse(&text).map_err(|error| {
+        Failure::new(error).hint("give the .pub file of the key: `ssh-keygen -y -f KEY` prints it anew")
+    })?;
+    let device = device.unwrap_or_else(|| key.comment().to_owned());
+    let device = device_label(&device)
+        .map_err(|error| Failure::usage(error).hint("name the computer that has the key: --device laptop"))?;
+    let new = New { email: email.clone(), key, device };
+    let added = admin.change("key.add", move |tx, _, actor| usecase::add(tx, actor, &new))?;
+    let Key { fingerprint, device, .. } = added;
+    let json = json!({ "email": email, "fingerprint": fingerprint, "device": device });
+    admin.tell(&format!("key {fingerprint} was added to {email}, for {device}"), &json)
+}
+
+/// Longest name of a device, in characters.
+const DEVICE_MAX: usize = 64;
+
+/// Checks the name of a device.
+fn device_label(text: &str) -> Result<SafeText, String> {
+    let label = SafeText::new(text.trim());
+    match label.as_str().chars().count() {
+        0 => Err("the key needs the name of its device".to_owned()),
+        1..=DEVICE_MAX => Ok(label),
+        _ => Err(format!("the name of a device has at most {DEVICE_MAX} characters")),
+    }
+}
+
+fn import(admin: &Admin, args: &Import) -> Result<(), Failure> {
+    let text = sheet::read(&args.file)?;
+    let columns = COLUMNS_OF_FILE;
+    let (found, faults) = sheet::parse(&text, columns, columns.len(), new);
+    sheet::refuse(&args.file, faults)?;
+    let (lines, wanted): (Vec<u64>, Vec<New>) = found.into_iter().unzip();
+    let (all, dry_run) = (wanted.clone(), args.dry_run);
+    let added =
+        admin.attempt("key.import", move |tx, _, actor| usecase::add_all(tx, actor, &all, dry_run))?;
+    let rows: Vec<_> = wanted
+        .iter()
+        .map(|new| json!({ "email": new.email, "fingerprint": new.key.fingerprint(), "device": new.device }))
+        .collect();
+    let count = rows.len();
+    match added {
+        Ok(()) => admin.tell(&format!("added {count} keys"), &json!({ "keys": rows })),
+        Err(NoneAdded::DryRun) if count == 0 => admin.tell("the file names no key", &json!({ "keys": rows })),
+        Err(NoneAdded::DryRun) => {
+            let what = format!("add {count} keys");
+            let said = format!("would {what}\nhint: repeat the command without --dry-run");
+            admin.tell(&said, &json!({ "would": what, "keys": rows }))?;
+            Err(Failure::would_change())
+        }
+        Err(NoneAdded::Faulty(faults)) => {
+            let fault = |(at, error): (usize, Error)| Fault {
+                line: lines.get(at).copied().unwrap_or_default(),
+                what: error.to_string(),
+            };
+            sheet::refuse(&args.file, faults.into_iter().map(fault).collect())
+        }
+        Err(error @ NoneAdded::Db(_)) => Err(Failure::new(error)),
+    }
+}
+
+/// Reads one line of a file.
+fn new(line: &Line<'_>) -> Result<New, String> {
+    Ok(New {
+        email: line.field("email").parse().map_err(|error| format!("{error}"))?,
+        device: device_label(line.field("device"))?,
+        key: PublicKey::parse(line.field("key")).map_err(|error| error.to_string())?,
+    })
+}
+
+fn revoke(admin: &Admin, fingerprint: &str, why: Reason, yes: bool) -> Result<(), Failure> {
+    if !yes {
+        let key = one(admin, fingerprint)?;
+        if key.state == State::Revoked {
+            return Err(Failure::new(Error::AlreadyRevoked(key.fingerprint)));
+        }
+        return admin.preview(&format!(
+            "revoke key {} of {} ({}) for ever: where sshd reports the key, logins with it are refused",
+            key.fingerprint, key.email, key.device
+        ));
+    }
+    let which = fingerprint.to_owned();
+    let revoked = admin.change("key.revoke", move |tx, config, actor| {
+        usecase::revoke(tx, &config.rules(None), actor, &which, why)
+    })?;
+    let usecase::Revoked { key: Key { fingerprint, .. }, owner, refused } = revoked;
+    let ended =
+        if refused == 0 { String::new() } else { format!("; logins refused that were waiting: {refused}") };
+    let json = json!({ "fingerprint": fingerprint, "email": owner, "reason": why, "refused": refused });
+    admin.tell(&format!("key {fingerprint} of {owner} is revoked{ended}"), &json)
+}

@@ -1,3 +1,0 @@
-//! Enrolment: invites, and what the holder of a key has to prove.
-
-pub mod store;
