@@ -20,8 +20,6 @@ pub mod pin;
 
 #[cfg(feature = "keys")]
 pub mod key;
-#[cfg(feature = "keys")]
-pub mod sshsig;
 
 #[cfg(feature = "client")]
 pub mod client;
