@@ -25,19 +25,16 @@ ALTER TABLE pool ADD COLUMN label TEXT;                   -- for people to read
 ALTER TABLE machine ADD COLUMN address TEXT;              -- IP address or DNS name; NULL: keys are not delivered to it
 ALTER TABLE machine ADD COLUMN port INTEGER;              -- of sshd
 ALTER TABLE machine ADD COLUMN uid_seen INTEGER;          -- highest uid within the ledger's range that it reported
-ALTER TABLE machine ADD COLUMN quarantined_at INTEGER;    -- since then it shows other host keys than the pinned ones
 CREATE UNIQUE INDEX machine_address ON machine (address, port) WHERE removed_at IS NULL AND address IS NOT NULL;
 
+-- The host keys that the operator has pinned; a key is one machine's.
 CREATE TABLE host_key (
+    fingerprint     TEXT PRIMARY KEY,          -- SHA256:.. as ssh-keygen -l prints it
     machine_id      TEXT NOT NULL REFERENCES machine (id),
-    fingerprint     TEXT NOT NULL,             -- SHA256:.. as ssh-keygen -l prints it
-    line            TEXT,                      -- algorithm and base64; NULL: only the fingerprint is known yet
-    state           TEXT NOT NULL,             -- pinned, reported (in quarantine, until the operator pins it)
-    source          TEXT NOT NULL,             -- operator, machine
-    added_at        INTEGER NOT NULL,
-    PRIMARY KEY (machine_id, fingerprint)
-) STRICT, WITHOUT ROWID;
-CREATE UNIQUE INDEX host_key_pinned ON host_key (fingerprint) WHERE state = 'pinned';
+    line            TEXT,                      -- algorithm and base64; NULL: only the fingerprint is known
+    added_at        INTEGER NOT NULL
+) STRICT;
+CREATE INDEX host_key_machine ON host_key (machine_id);
 
 CREATE TABLE pool_grant (
     id              TEXT PRIMARY KEY,          -- opaque, random

@@ -35,7 +35,7 @@ pub enum Verb {
         #[arg(long)]
         all: bool,
     },
-    /// Show one key, with the line that belongs into authorized_keys.
+    /// Show one key, with its line as sshd reads it.
     Show {
         /// Its fingerprint, or the beginning of it.
         fingerprint: String,

@@ -13,7 +13,7 @@ pub const TABLES: &[Table] = &[Table::listed(
         kind: "host-key",
         one: "host key of machine",
         many: "host keys of the machines",
-        sql: "SELECT machine_id || ' ' || fingerprint || ' ' || state AS id, name || ' ' || fingerprint AS label
+        sql: "SELECT machine_id || ' ' || fingerprint AS id, name || ' ' || fingerprint AS label
               FROM host_key JOIN machine ON machine.id = machine_id",
         id: text_id,
     },
@@ -30,7 +30,7 @@ pub fn reach(tx: &Tx<'_>, machine_id: &str) -> Result<Reach, Error> {
         },
     )?;
     let host_keys = tx.query(
-        "SELECT fingerprint, line FROM host_key WHERE machine_id = ?1 AND state = 'pinned' ORDER BY fingerprint",
+        "SELECT fingerprint, line FROM host_key WHERE machine_id = ?1 ORDER BY fingerprint",
         &[machine_id.into()],
         |row| Ok(HostKey { fingerprint: row.parsed("fingerprint")?, line: row.text_or_null("line")? }),
     )?;
@@ -49,7 +49,7 @@ pub fn at(tx: &Tx<'_>, endpoint: &Endpoint) -> Result<Option<MachineName>, Error
 /// The machine for which this key is pinned.
 pub fn holder(tx: &Tx<'_>, key: &Fingerprint) -> Result<Option<MachineName>, Error> {
     tx.query_one(
-        "SELECT name FROM host_key JOIN machine ON machine.id = machine_id WHERE fingerprint = ?1 AND state = 'pinned'",
+        "SELECT name FROM host_key JOIN machine ON machine.id = machine_id WHERE fingerprint = ?1",
         &[key.to_string().into()],
         |row| row.parsed("name"),
     )
@@ -65,8 +65,7 @@ pub(crate) fn set_endpoint(tx: &Tx<'_>, machine_id: &str, endpoint: &Endpoint) -
 
 pub(crate) fn pin(tx: &Tx<'_>, machine_id: &str, key: &HostKey) -> Result<(), Error> {
     tx.execute(
-        "INSERT INTO host_key (machine_id, fingerprint, line, state, source, added_at)
-         VALUES (?1, ?2, ?3, 'pinned', 'operator', ?4)",
+        "INSERT INTO host_key (machine_id, fingerprint, line, added_at) VALUES (?1, ?2, ?3, ?4)",
         &[machine_id.into(), key.fingerprint.to_string().into(), key.line.as_deref().into(), tx.now.into()],
     )?;
     Ok(())
