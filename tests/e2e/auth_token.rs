@@ -111,8 +111,16 @@ fn the_token_is_no_machines_own_credential_even_if_one_had_registered_it() {
     // Before the server knows that it is a shared token.
     assert!(ask(&world, "POST /v1/machines/join", "", &body).contains("\"web7\""));
     assert!(ask(&world, itself, &bearer, "").contains("\"web7\""));
+    let without = fs::read_to_string(&world.server.config).unwrap();
     accept_the_token(&world, HERE);
     assert!(ask(&world, itself, &bearer, "").contains("401"));
+    until("the token is retired", || {
+        (world.admin.count(["machine.credential-retired"]) == [1]).then_some(())
+    });
+    fs::write(&world.server.config, without).unwrap();
+    world.server.restart();
+    assert!(ask(&world, itself, &bearer, "").contains("401"), "it counts again once nobody knows the token");
+    accept_the_token(&world, HERE);
     assert_snapshot!(
         ask(&world, "POST /v1/machines/join", "", &body),
         @r#"HTTP/1.1 400 Bad Request {"code":"bad-request","status":400,"title":"that is the AUTH_TOKEN, which other hosts have, too; make a new credential","detail":null}"#

@@ -61,6 +61,8 @@ kinds! {
     MachineJoined = "machine.joined",
     /// A machine's older credentials were retired, because a newer one is in use.
     MachineRotated = "machine.rotated",
+    /// A machine's credential was retired, because others have it, too.
+    MachineCredentialRetired = "machine.credential-retired",
     /// A machine reported which certificate authorities it trusts.
     MachineTrustReported = "machine.trust-reported",
     /// A machine that has not joined opened its first login with the `AUTH_TOKEN`, under an unproven name.

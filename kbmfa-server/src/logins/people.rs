@@ -31,8 +31,11 @@ pub(super) fn about(tx: &Tx<'_>, opened: &OpenLogin) -> Result<Vec<Person>, Erro
             out => out,
         });
     }
-    // Whoever owns the key is one of them, whatever account it opens.
-    people.extend(keys::of(tx, opened)?.map(|owned| person(&owned.owner)));
+    // The owner of the key can block a login, and is one of the people of an employee's account. An account of nobody
+    // stays unknown: what is refused for those must not depend on the key.
+    let is_known = people.iter().any(|one| matches!(one, Person::Employee(_)));
+    let owner = keys::of(tx, opened)?.map(|owned| person(&owned.owner));
+    people.extend(owner.filter(|owner| is_known || !matches!(owner, Person::Employee(_))));
     Ok(people)
 }
 

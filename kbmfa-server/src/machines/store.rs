@@ -192,6 +192,17 @@ pub(crate) fn insert_credential(tx: &Tx<'_>, hash: &SecretHash, machine_id: &str
     Ok(added == 1)
 }
 
+/// Retires a credential at once, also for logins that wait. Returns its machine, if it was valid.
+pub(crate) fn retire(tx: &Tx<'_>, hash: &SecretHash) -> Result<Option<MachineName>, Error> {
+    let Some(found) = credential(tx, hash, tx.now)? else { return Ok(None) };
+    let since = tx.now.minus(super::service::LONGEST_WAIT);
+    tx.execute(
+        "UPDATE credential SET retired_at = ?2 WHERE hash = ?1",
+        &[hash.as_bytes().into(), since.into()],
+    )?;
+    Ok(Some(found.name))
+}
+
 /// Records the first use of a credential, and retires the machine's older credentials. Returns how many.
 pub(crate) fn first_use(tx: &Tx<'_>, hash: &SecretHash, credential: &Credential) -> Result<usize, Error> {
     tx.execute(

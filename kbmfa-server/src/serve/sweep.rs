@@ -8,7 +8,8 @@ use crate::fault_log::FaultLog;
 use crate::logins::Error;
 use crate::long_poll::{BrokenPoll, Logins};
 use crate::progress::Progress;
-use crate::usecases::logins as usecase;
+use crate::secret::SecretHash;
+use crate::usecases::{logins as usecase, machines};
 
 /// Interval of the sweep. A waiting poll notices the end of its login's window by itself.
 const INTERVAL: Duration = Duration::from_secs(1);
@@ -26,12 +27,14 @@ pub(super) async fn run(
     let mut start_faults = FaultLog::new("the logins that wait for the relay");
     let mut ticks = tokio::time::interval(INTERVAL);
     ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
-    let mut is_starting = true;
+    let mut token_faults = FaultLog::new("a shared token that is a machine's credential was not retired");
+    let (mut is_starting, mut retired) = (true, None);
     loop {
         progress.round().await;
         tokio::select! {
             _ = ticks.tick() => {
                 is_starting = is_starting && !start_faults.note(end_start(&logins).await).unwrap_or(false);
+                token_faults.note(retire_auth_token(&logins, &mut retired).await);
                 faults.note(sweep(&logins, &holder, &progress).await);
             }
             broken = broken_polls.recv() => match broken {
@@ -58,6 +61,18 @@ async fn sweep(logins: &Logins, holder: &lease::Holder, progress: &Progress) -> 
             logins.ended(id);
         }
     }
+}
+
+/// Retires the `AUTH_TOKEN` as a credential, once for each token that a configuration names.
+async fn retire_auth_token(logins: &Logins, done: &mut Option<SecretHash>) -> Result<(), Error> {
+    let rules = logins.rules();
+    let token = rules.auth_token.as_ref().map(|token| token.hash.clone());
+    if token == *done {
+        return Ok(());
+    }
+    logins.db().write("machine.retire-token", move |tx| machines::retire_auth_token(tx, &rules)).await?;
+    *done = token;
+    Ok(())
 }
 
 /// Denies the logins that wait for the chat's first check, if it finds the chat down. True when none is left.

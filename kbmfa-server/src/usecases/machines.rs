@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use crate::audit::{Actor, Event, Kind, store as audit};
 use crate::ca::service as ca;
-use crate::db::Tx;
+use crate::db::{self, Tx};
 use crate::logins::ending::revoke_all_at;
 use crate::logins::{self, Rules, notifications};
 use crate::machines::store::{self, Machine};
@@ -108,6 +108,21 @@ pub fn join(
     audit::append(tx, &event.detail("joined", joined(&found.machine)))?;
     ca::joined(tx, &found.machine.id)?;
     Ok(found.machine)
+}
+
+/// Retires the `AUTH_TOKEN` where a machine had registered it as its own credential, so that it stays worthless when
+/// the server stops to accept it. Such a machine has to join again.
+///
+/// # Errors
+/// What the database says.
+pub fn retire_auth_token(tx: &Tx<'_>, rules: &Rules) -> Result<Option<MachineName>, db::Error> {
+    let Some(token) = &rules.auth_token else { return Ok(None) };
+    let retired = store::retire(tx, &token.hash)?;
+    if let Some(name) = &retired {
+        let event = Event::new(Kind::MachineCredentialRetired, Actor::new("server")).machine(name);
+        audit::append(tx, &event.detail("reason", "auth-token"))?;
+    }
+    Ok(retired)
 }
 
 /// Removes a machine: its credentials and its waiting logins are refused from now on.

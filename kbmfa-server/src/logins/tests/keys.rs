@@ -82,12 +82,25 @@ fn an_approval_that_is_not_collected_does_not_survive_the_key() {
 }
 
 #[test]
-fn whoever_owns_the_key_may_not_approve_the_login_to_another_account() {
+fn whoever_owns_the_key_may_not_approve_the_login_to_anothers_account() {
     let mut world = world();
     world.rules.policy.default.approvers = Approvers::NotSelf;
-    check(&world.open(1, with_key(1, "deploy")).unwrap(), WireState::Pending, None);
+    check(&world.open(1, with_key(1, "bob")).unwrap(), WireState::Pending, None);
     assert!(!decided(&world.answer(1, "console:alice", Answer::Approve)));
-    assert!(decided(&world.answer(1, "console:bob", Answer::Approve)));
+    assert!(!decided(&world.answer(1, "console:bob", Answer::Approve)));
+    assert!(decided(&world.answer(1, "console:carol", Answer::Approve)));
+}
+
+#[test]
+fn a_key_makes_no_employee_of_an_account_that_is_nobodys() {
+    let mut world = world();
+    world.rules.policy.default.approvers = Approvers::NotSelf;
+    check(&world.open(1, with_key(1, "deploy")).unwrap(), WireState::Denied, Some("unknown-person"));
+    check(&world.open(2, alice_as(2, "deploy")).unwrap(), WireState::Denied, Some("unknown-person"));
+}
+
+fn alice_as(connection: u16, account: &str) -> OpenLogin {
+    OpenLogin { user: account.parse().unwrap(), ..alice(connection) }
 }
 
 #[test]
