@@ -14,7 +14,7 @@ use std::time::Duration;
 
 use crate::story::Case;
 
-/// The recommended stack, except that bob is refused after he was approved.
+/// The recommended stack with a module after ours that refuses bob.
 const WITHOUT_BOB: &str = "auth required pam_deny.so\naccount required pam_kbmfa.so\n\
     account required pam_succeed_if.so user != bob quiet\naccount required pam_unix.so\n\
     session required pam_unix.so\n";

@@ -25,14 +25,15 @@ pub(super) fn facts(
     let quota = history::quota(machine_id, machine);
     let key = history::Key { machine_id, quota, user: &opened.user, origin: source.as_ref() };
     let before = history::before(tx, key, opened, tx.now.minus(rules.cool_down))?;
-    let people = people::about(tx, opened)?;
+    let owned = keys::of(tx, opened)?;
+    let people = people::about(tx, opened, owned.as_ref())?;
     let (membership, chat) = people::by_chat(tx, rules, &people)?;
     Ok(Facts {
         subject: subject(tx, (machine_id, machine), opened)?,
         membership,
         lacks_grant: grants::is_missing(tx, rules, machine_id, opened)?,
         chat,
-        uses_revoked_key: keys::is_revoked(tx, opened)?,
+        uses_revoked_key: keys::is_revoked(owned.as_ref()),
         person: Person::of_all(people),
         account: people::account(opened, tx.now),
         rehearsal: opened.rehearsal,

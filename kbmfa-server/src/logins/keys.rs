@@ -14,7 +14,7 @@ pub(super) fn of(tx: &Tx<'_>, opened: &OpenLogin) -> Result<Option<Owned>, Error
     service::owned(tx, &key.fingerprint)
 }
 
-/// True if the key of a login was revoked.
-pub(super) fn is_revoked(tx: &Tx<'_>, opened: &OpenLogin) -> Result<bool, Error> {
-    Ok(of(tx, opened)?.is_some_and(|owned| owned.key.state == State::Revoked))
+/// True if the key was revoked.
+pub(super) fn is_revoked(key: Option<&Owned>) -> bool {
+    key.is_some_and(|owned| owned.key.state == State::Revoked)
 }

@@ -5,7 +5,6 @@
 use kbmfa_proto::login::{Account, OpenLogin};
 use kbmfa_proto::names::UserName;
 
-use super::keys;
 use super::rules::Rules;
 use super::store::reach;
 use crate::clock::Time;
@@ -13,13 +12,14 @@ use crate::db::{Error, Tx};
 use crate::employees::State;
 use crate::employees::service::{behind, person};
 use crate::employees::store::{Employee, by_unix_name};
+use crate::keys::service::Owned;
 use crate::policy::{Membership, Person, Reach};
 
 /// Microseconds of a day, the unit of the shadow file.
 const DAY_US: i64 = 86_400_000_000;
 
 /// The people, each once.
-pub(super) fn about(tx: &Tx<'_>, opened: &OpenLogin) -> Result<Vec<Person>, Error> {
+pub(super) fn about(tx: &Tx<'_>, opened: &OpenLogin, key: Option<&Owned>) -> Result<Vec<Person>, Error> {
     let mut names: Vec<&UserName> = opened.accounts().collect();
     names.sort();
     names.dedup();
@@ -34,7 +34,7 @@ pub(super) fn about(tx: &Tx<'_>, opened: &OpenLogin) -> Result<Vec<Person>, Erro
     // The owner of the key can block a login, and is one of the people of an employee's account. An account of nobody
     // stays unknown: what is refused for those must not depend on the key.
     let is_known = people.iter().any(|one| matches!(one, Person::Employee(_)));
-    let owner = keys::of(tx, opened)?.map(|owned| person(&owned.owner));
+    let owner = key.map(|owned| person(&owned.owner));
     people.extend(owner.filter(|owner| is_known || !matches!(owner, Person::Employee(_))));
     Ok(people)
 }
@@ -47,11 +47,6 @@ pub(super) fn employees(tx: &Tx<'_>, opened: &OpenLogin) -> Result<Vec<Employee>
     names.dedup();
     let found = names.iter().map(|name| by_unix_name(tx, name)).collect::<Result<Vec<_>, _>>()?;
     Ok(found.into_iter().flatten().filter(|employee| employee.state != State::Removed).collect())
-}
-
-/// All of these people combined into one ([`Person::of_all`]).
-pub(super) fn as_one(tx: &Tx<'_>, opened: &OpenLogin) -> Result<Person, Error> {
-    Ok(Person::of_all(about(tx, opened)?))
 }
 
 /// Whether all of these people are members, and whether the chat is up.

@@ -252,10 +252,11 @@ fn read(tx: &Tx<'_>, rules: &Rules, mut login: Login, wait: Duration) -> Result<
 }
 
 fn revoked(tx: &Tx<'_>, rules: &Rules, login: &Login) -> Result<Option<Revocation>, Error> {
-    Ok(match people::as_one(tx, &login.opened)? {
+    let key = keys::of(tx, &login.opened)?;
+    Ok(match Person::of_all(people::about(tx, &login.opened, key.as_ref())?) {
         Person::Suspended => Some(Revocation::Suspended),
         Person::Removed => Some(Revocation::Removed),
-        Person::Unknown | Person::Employee(_) if keys::is_revoked(tx, &login.opened)? => {
+        Person::Unknown | Person::Employee(_) if keys::is_revoked(key.as_ref()) => {
             Some(Revocation::RevokedKey)
         }
         Person::Unknown | Person::Employee(_) => {
