@@ -19,7 +19,11 @@ pub mod file_rules;
 pub mod pin;
 
 #[cfg(feature = "keys")]
+pub mod enrolment;
+#[cfg(feature = "keys")]
 pub mod key;
+#[cfg(feature = "keys")]
+pub mod sshsig;
 
 #[cfg(feature = "client")]
 pub mod client;

@@ -28,6 +28,7 @@ pub mod ca;
 
 pub mod sessions;
 
+pub mod enrolment;
 pub mod logins;
 
 pub mod grants;

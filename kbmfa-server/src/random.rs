@@ -10,9 +10,17 @@ pub struct NoRandomness(getrandom::Error);
 /// # Errors
 /// [`NoRandomness`] if the system returns none.
 pub fn hex<const N: usize>() -> Result<String, NoRandomness> {
+    bytes::<N>().map(|bytes| to_hex(&bytes))
+}
+
+/// `N` random bytes.
+///
+/// # Errors
+/// [`NoRandomness`] if the system returns none.
+pub fn bytes<const N: usize>() -> Result<[u8; N], NoRandomness> {
     let mut bytes = [0; N];
     getrandom::fill(&mut bytes).map_err(NoRandomness)?;
-    Ok(to_hex(&bytes))
+    Ok(bytes)
 }
 
 /// Bytes as lower-case hex.

@@ -27,7 +27,7 @@ const ARROWS: &[&[&str]] = &[
     &["restore", "retention"],
     &["ca"],
     &["sessions"],
-    &["logins"],
+    &["enrolment", "logins"],
     &["grants", "keys"],
     &["employees", "pools", "channels"],
     &["machines"],

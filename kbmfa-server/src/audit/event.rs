@@ -97,6 +97,10 @@ kinds! {
     EmployeeResumed = "employee.resumed",
     /// An employee may not log in any more.
     EmployeeRemoved = "employee.removed",
+    /// An employee was invited to enrol a key.
+    EmployeeInvited = "employee.invited",
+    /// So many wrong secrets were tried with an invite that it is refused from now on.
+    InviteLimited = "invite.limited",
     /// An employee may go to the machines of a pool.
     GrantAdded = "grant.added",
     /// A grant's end was put off.

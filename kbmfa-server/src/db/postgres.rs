@@ -14,11 +14,12 @@ use super::{Error, SCHEMA_VERSION, Value};
 use crate::clock::{Clock, Time};
 
 /// All schema steps, oldest first.
-const STEPS: [&str; 4] = [
+const STEPS: &[&str] = &[
     include_str!("../../migrations/postgres/0013_schema.sql"),
     include_str!("../../migrations/postgres/0014_console_asks.sql"),
     include_str!("../../migrations/postgres/0015_session_typed.sql"),
     include_str!("../../migrations/postgres/0016_roster.sql"),
+    include_str!("../../migrations/postgres/0017_enrolment.sql"),
 ];
 
 /// One schema of a PostgreSQL database, and the clock of its transactions.

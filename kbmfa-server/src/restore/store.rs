@@ -9,6 +9,7 @@ use crate::db::at_restore::{AtRestore, Listing, Table};
 use crate::db::{self, Error, Tx};
 use crate::employees::ledger::store as ledger;
 use crate::employees::store as employees;
+use crate::enrolment::store as enrolment;
 use crate::grants::store as grants;
 use crate::keys::store as keys;
 use crate::logins::store as logins;
@@ -27,6 +28,7 @@ const TABLES: &[&[Table]] = &[
     ledger::TABLES,
     grants::TABLES,
     keys::TABLES,
+    enrolment::TABLES,
     logins::TABLES,
     hosts::TABLES,
     sessions::TABLES,
@@ -65,9 +67,11 @@ fn rows(tx: &Tx<'_>, listing: &Listing) -> Result<Vec<(String, String)>, Error> 
     tx.query(listing.sql, values, |row| Ok(((listing.id)(row)?, row.text("label")?)))
 }
 
-/// Ends all join tokens, used ones included, because repeating a join would revive a credential.
-pub fn end_join_tokens(tx: &Tx<'_>) -> Result<(), Error> {
+/// Ends all join tokens and invites, also used ones: repeating a join would revive a credential, and repeating an
+/// enrolment a key.
+pub fn end_one_time_secrets(tx: &Tx<'_>) -> Result<(), Error> {
     tx.execute("DELETE FROM join_token", &[])?;
+    tx.execute("DELETE FROM invite", &[])?;
     Ok(())
 }
 

@@ -10,6 +10,7 @@ pub mod chat;
 pub mod employees;
 pub mod grants;
 pub mod host_keys;
+pub mod invites;
 pub mod keys;
 pub mod logins;
 pub mod machines;

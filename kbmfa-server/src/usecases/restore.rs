@@ -12,7 +12,7 @@ use crate::restore::{Error, Notice, pending, store};
 /// revoked after the backup. Waiting logins end with the confirmation, each with its event.
 pub fn halt(tx: &Tx<'_>, notice: &Notice, highest_uid: Option<u32>) -> Result<(), Error> {
     let text = serde_json::to_string(notice).map_err(|error| db::Error::BadValue(error.to_string()))?;
-    store::end_join_tokens(tx)?;
+    store::end_one_time_secrets(tx)?;
     let before = meta::get(tx, meta::UID_FLOOR)?.and_then(|uid| uid.parse().ok());
     if let Some(uid) = highest_uid.max(before) {
         meta::set(tx, meta::UID_FLOOR, &uid.to_string())?;

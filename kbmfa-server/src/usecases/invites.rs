@@ -1,0 +1,132 @@
+//! Actions on invites: each function is one action inside the caller's transaction, with its audit event.
+
+use super::Error;
+use crate::audit::{Actor, Event, Kind, store as audit};
+use crate::clock::Time;
+use crate::db::Tx;
+use crate::employees::store::Employee;
+use crate::employees::{self, Email, State, service};
+use crate::enrolment::invite::{self, Invite, Outcome, WRONG_SECRETS_MAX};
+use crate::enrolment::store;
+use crate::secret::SecretHash;
+
+/// Invites an employee to enrol a key. Their earlier invites end. The secret itself never gets here.
+///
+/// # Errors
+/// [`employees::Error::NoSuchEmployee`] if there is none with this address.
+pub fn make(
+    tx: &Tx<'_>,
+    actor: &Actor,
+    email: &Email,
+    (id, secret): (&str, &SecretHash),
+    expires_at: Time,
+) -> Result<Employee, Error> {
+    let employee = service::find(tx, email)?;
+    if employee.state == State::Removed {
+        return Err(employees::Error::NoSuchEmployee(email.to_string(), String::new()).into());
+    }
+    store::insert(tx, (id, &employee.id), secret, expires_at)?;
+    let event = about(&employee.email, Kind::EmployeeInvited, actor, id).detail("expires", expires_at);
+    audit::append(tx, &Event { user: Some(employee.unix_name.clone()), ..event })?;
+    Ok(employee)
+}
+
+/// The invite that this id, secret and address stand for; `None` for anything that is not accepted. A wrong secret is
+/// counted, and the one that reaches the limit is recorded. An id that does not exist causes no write.
+///
+/// # Errors
+/// The database failed.
+pub fn attempt(
+    tx: &Tx<'_>,
+    id: &str,
+    (secret, email): (&str, &Email),
+    key: Option<&str>,
+) -> Result<Option<Invite>, Error> {
+    let Some(found) = store::invite(tx, id)? else { return Ok(None) };
+    match invite::judge(&found, (secret, email), key, tx.now) {
+        Outcome::Accepted => return Ok(Some(found)),
+        Outcome::Refused(_) => {}
+        Outcome::WrongSecret => {
+            store::count_wrong_secret(tx, id)?;
+            if found.attempts + 1 == WRONG_SECRETS_MAX {
+                audit::append(tx, &about(&found.email, Kind::InviteLimited, &Actor::new("policy"), id))?;
+            }
+        }
+    }
+    Ok(None)
+}
+
+fn about(email: &Email, kind: Kind, actor: &Actor, id: &str) -> Event {
+    Event::new(kind, actor.clone()).detail("email", email).detail("invite", id)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::audit::store::search::{Filter, search};
+    use crate::db::testing::{Fixture, START, fixture};
+
+    fn invited() -> Fixture {
+        let fixture = fixture();
+        let made = |tx: &Tx<'_>| {
+            tx.execute(
+                "INSERT INTO employee (id, email, name, unix_name, state, created_at, changed_at)
+                 VALUES ('e', 'ann@x', 'Ann', 'ann', 'active', 0, 0)",
+                &[],
+            )?;
+            let (email, secret) = ("ann@x".parse().unwrap(), SecretHash::of("right"));
+            make(
+                tx,
+                &Actor::new("console:root"),
+                &email,
+                ("i", &secret),
+                Time::from_micros(START + 1_000_000_000),
+            )
+        };
+        fixture.db.write_blocking("test", made).unwrap();
+        fixture
+    }
+
+    fn tried(fixture: &Fixture, id: &'static str, secret: &'static str) -> bool {
+        let attempt = move |tx: &Tx<'_>| attempt(tx, id, (secret, &"ann@x".parse().unwrap()), None);
+        fixture.db.write_blocking("test", attempt).unwrap().is_some()
+    }
+
+    fn events(fixture: &Fixture, kind: Kind) -> Vec<String> {
+        let filter = Filter { kinds: vec![kind], limit: 100, ..Filter::default() };
+        let found = fixture.db.read_blocking(|tx| search(tx, &filter)).unwrap();
+        found.into_iter().map(|event| event.body).collect()
+    }
+
+    #[test]
+    fn guessing_an_invite_stops_at_its_limit_and_is_recorded_once() {
+        let fixture = invited();
+        assert!(tried(&fixture, "i", "right"));
+        for _ in 0..WRONG_SECRETS_MAX {
+            assert!(!tried(&fixture, "i", "wrong"));
+        }
+        for _ in 0..3 {
+            assert!(!tried(&fixture, "i", "wrong"));
+            assert!(!tried(&fixture, "i", "right"));
+        }
+        assert_eq!(events(&fixture, Kind::InviteLimited).len(), 1);
+    }
+
+    #[test]
+    fn attempts_on_an_unknown_id_use_no_invite_up() {
+        let fixture = invited();
+        for _ in 0..2 * WRONG_SECRETS_MAX {
+            assert!(!tried(&fixture, "j", "wrong"));
+        }
+        assert!(tried(&fixture, "i", "right"));
+    }
+
+    #[test]
+    fn no_event_holds_an_invites_secret_or_its_hash() {
+        let fixture = invited();
+        let body = events(&fixture, Kind::EmployeeInvited).pop().unwrap();
+        assert!(body.contains("ann@x") && body.contains("\"invite\":\"i\""), "{body}");
+        assert!(!body.contains("right"), "{body}");
+        assert!(!body.contains(&crate::random::to_hex(SecretHash::of("right").as_bytes())), "{body}");
+    }
+}
