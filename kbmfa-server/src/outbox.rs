@@ -73,7 +73,7 @@ pub async fn run(logins: Logins, chat: impl Chat, holder: lease::Holder, progres
         chat: &chat,
         token: &token,
         changed: BTreeSet::new(),
-        standing: VecDeque::new(),
+        to_recheck: VecDeque::new(),
         recheck_all: false,
         tried: HashSet::new(),
         urgent: Backoff::new(URGENT_PAUSE_MAX),
@@ -121,8 +121,8 @@ struct Worker<'a, C> {
     /// Messages with an event: people may have answered on them.
     changed: BTreeSet<String>,
     /// Posted messages that are still to be rechecked after an event may have been lost.
-    standing: VecDeque<String>,
-    /// True if an event may have been lost since `standing` was filled.
+    to_recheck: VecDeque<String>,
+    /// True if an event may have been lost since `to_recheck` was filled.
     recheck_all: bool,
     /// Asks that this worker has tried to send, and whose result is not recorded.
     tried: HashSet<String>,
@@ -203,14 +203,14 @@ impl<C: Chat> Worker<'_, C> {
 
     /// Rechecks one posted message, if an event may have been lost; false if there is none.
     async fn recheck_one(&mut self) -> Result<bool, Failure> {
-        if self.standing.is_empty() && std::mem::take(&mut self.recheck_all) {
+        if self.to_recheck.is_empty() && std::mem::take(&mut self.recheck_all) {
             let chat = self.chat.channel();
-            let standing =
+            let to_recheck =
                 self.logins.db().read(move |tx| Ok::<_, Error>(asks::list_posted(tx, chat)?)).await;
-            self.recheck_all = standing.is_err();
-            self.standing = standing?.into();
+            self.recheck_all = to_recheck.is_err();
+            self.to_recheck = to_recheck?.into();
         }
-        let Some(message) = self.standing.pop_front() else { return Ok(false) };
+        let Some(message) = self.to_recheck.pop_front() else { return Ok(false) };
         self.recheck(&message).await?;
         Ok(true)
     }

@@ -77,10 +77,10 @@ fn the_token_is_refused_from_other_addresses_and_that_is_recorded() {
         assert_eq!(machine.ssh("alice", &["echo", "in"]).wait().code, 255);
     }
     assert!(world.admin.logins(&[]).is_empty());
-    let turned_away = until("the refusal on record", || {
+    let refused = until("the refusal on record", || {
         world.admin.audit().into_iter().find(|event| event.kind == "caller.refused")
     });
-    assert_snapshot!(turned_away.entry["detail"], @r#"{"address":"127.0.0.1","what":"auth-token"}"#);
+    assert_snapshot!(refused.entry["detail"], @r#"{"address":"127.0.0.1","what":"auth-token"}"#);
     assert_eq!(world.admin.count(["caller.refused"]), [1], "the others are in the count");
     // The server refused the opening of each login, and its cancellation.
     let metrics = world.server.status("/metrics").unwrap();

@@ -118,7 +118,7 @@ impl Case {
     }
 
     /// The whole transcript of somebody who was asked about and refused with these words.
-    fn turned_away(self, words: &str) -> String {
+    fn refused_with(self, words: &str) -> String {
         let asked = if self.0 == Phase::Auth { ASKED } else { "" };
         format!("{asked}{}", self.refused_at_once(words))
     }
@@ -157,7 +157,7 @@ pub(crate) fn denied(case: Case) {
     let login = machine.ssh("alice", &["echo", "in"]);
     let id = world.admin.pending();
     world.admin.deny(&id);
-    assert_eq!(login.wait().transcript(), case.turned_away("Login <id> was denied."));
+    assert_eq!(login.wait().transcript(), case.refused_with("Login <id> was denied."));
     world.admin.assert_story(&id, &TURNED_AWAY);
     assert_eq!(world.admin.logins(&[]).len(), 1);
     machine.assert_nothing_left();
@@ -169,7 +169,7 @@ pub(crate) fn expired(case: Case) {
     let machine = case.machine(&world);
     let login = machine.ssh("alice", &["echo", "in"]);
     let id = world.admin.only_login();
-    assert_eq!(login.wait().transcript(), case.turned_away("Nobody approved login <id> in time."));
+    assert_eq!(login.wait().transcript(), case.refused_with("Nobody approved login <id> in time."));
     world.admin.assert_story(&id, &EXPIRED);
     machine.assert_nothing_left();
 }

@@ -10,7 +10,7 @@ use super::print::{Column, Moment};
 use super::{Admin, Failure};
 use crate::audit::Actor;
 use crate::ca::files::Files;
-use crate::ca::service::{self, Stragglers};
+use crate::ca::service::{self, MachinesBehind};
 use crate::ca::{Error, issue};
 use crate::config::Config;
 use crate::db::Tx;
@@ -121,8 +121,8 @@ fn switch(admin: &Admin, force: bool, yes: bool) -> Result<(), Failure> {
     if !yes {
         return admin.preview("sign with the newer certificate authority from now on");
     }
-    let stragglers = if force { Stragglers::LeaveBehind } else { Stragglers::Wait };
-    let pin = act(admin, "ca.switch", move |tx, files, actor| usecase::switch(tx, files, actor, stragglers))?;
+    let behind = if force { MachinesBehind::Skip } else { MachinesBehind::Wait };
+    let pin = act(admin, "ca.switch", move |tx, files, actor| usecase::switch(tx, files, actor, behind))?;
     let sentence = format!(
         "signs      {pin}\nA running server has its new certificate within seconds. Join machines with this pin from\n\
          now on. Remove the old authority with: kbmfa-server ca retire --yes"

@@ -147,18 +147,23 @@ pub fn start_over(tx: &Tx<'_>, files: &Files, actor: &Actor) -> Result<(Pin, Pat
 
 /// What to do about machines that do not trust the new authority yet.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Stragglers {
+pub enum MachinesBehind {
     /// Wait for them.
     Wait,
     /// Skip them. They refuse every login until somebody gives them the newer authority.
-    LeaveBehind,
+    Skip,
 }
 
 /// Lets the newer authority sign. The server replaces its certificate at its next check.
 ///
 /// # Errors
 /// [`Error::NothingNewer`], [`Error::NotYetTrusted`].
-pub fn switch(tx: &Tx<'_>, files: &Files, actor: &Actor, stragglers: Stragglers) -> Result<Pin, Error> {
+pub fn switch(
+    tx: &Tx<'_>,
+    files: &Files,
+    actor: &Actor,
+    machines_behind: MachinesBehind,
+) -> Result<Pin, Error> {
     let known = files.authorities()?;
     let (Some(from), Some(to)) = (known.iter().find(|known| known.signs), known.last()) else {
         return Err(Error::NothingNewer);
@@ -167,7 +172,7 @@ pub fn switch(tx: &Tx<'_>, files: &Files, actor: &Actor, stragglers: Stragglers)
         return Err(Error::NothingNewer);
     }
     let behind = untrusting(tx, to.facts.pin)?;
-    if !behind.is_empty() && stragglers == Stragglers::Wait {
+    if !behind.is_empty() && machines_behind == MachinesBehind::Wait {
         return Err(Error::NotYetTrusted(behind));
     }
     let event = Event::new(Kind::CaSwitched, actor.clone());
@@ -300,7 +305,7 @@ mod tests {
         let (web1, actor) = (bench.web1(), Actor::new("console:root"));
         let who = actor.clone();
         assert!(matches!(
-            bench.act(move |tx, files| switch(tx, files, &who, Stragglers::LeaveBehind)),
+            bench.act(move |tx, files| switch(tx, files, &who, MachinesBehind::Skip)),
             Err(Error::NothingNewer)
         ));
         let who = actor.clone();
@@ -313,7 +318,7 @@ mod tests {
         let who = actor.clone();
         assert!(matches!(bench.act(move |tx, files| retire(tx, files, &who)), Err(Error::NothingOlder)));
         let who = actor.clone();
-        let switched = bench.act(move |tx, files| switch(tx, files, &who, Stragglers::Wait));
+        let switched = bench.act(move |tx, files| switch(tx, files, &who, MachinesBehind::Wait));
         assert!(matches!(switched, Err(Error::NotYetTrusted(behind)) if behind == ["web1"]));
         for told in [true, false, true] {
             let web1 = web1.clone();
@@ -328,7 +333,7 @@ mod tests {
             assert_eq!(trusts.unwrap(), told, "who joins again has to tell again");
         }
         let who = actor.clone();
-        let switched = bench.act(move |tx, files| switch(tx, files, &who, Stragglers::Wait)).unwrap();
+        let switched = bench.act(move |tx, files| switch(tx, files, &who, MachinesBehind::Wait)).unwrap();
         assert_eq!(switched, new);
         let who = actor.clone();
         assert!(matches!(bench.act(move |tx, files| retire(tx, files, &who)), Err(Error::StillSigned)));

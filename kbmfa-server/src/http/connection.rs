@@ -98,7 +98,7 @@ async fn serve_tls(
         TcpKeepalive::new().with_time(Duration::from_secs(20)).with_interval(Duration::from_secs(5));
     SockRef::from(&stream).set_tcp_keepalive(&keepalive).map_err(Ended::Handshake)?;
     stream.set_nodelay(true).map_err(Ended::Handshake)?;
-    let stream = Heard { stream, permit: Arc::clone(&permit) };
+    let stream = Monitored { stream, permit: Arc::clone(&permit) };
     let Some(config) = inside.tls.clone() else {
         return serve_http(stream, inside, permit, watcher).await;
     };
@@ -134,12 +134,12 @@ async fn serve_http(
 }
 
 /// A stream that notes when the other side sends something.
-struct Heard<S> {
+struct Monitored<S> {
     stream: S,
     permit: Arc<ConnectionPermit>,
 }
 
-impl<S: AsyncRead + Unpin> AsyncRead for Heard<S> {
+impl<S: AsyncRead + Unpin> AsyncRead for Monitored<S> {
     fn poll_read(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
@@ -148,13 +148,13 @@ impl<S: AsyncRead + Unpin> AsyncRead for Heard<S> {
         let before = into.filled().len();
         let read = Pin::new(&mut self.stream).poll_read(cx, into);
         if into.filled().len() > before {
-            self.permit.heard();
+            self.permit.received();
         }
         read
     }
 }
 
-impl<S: AsyncWrite + Unpin> AsyncWrite for Heard<S> {
+impl<S: AsyncWrite + Unpin> AsyncWrite for Monitored<S> {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, from: &[u8]) -> Poll<io::Result<usize>> {
         Pin::new(&mut self.stream).poll_write(cx, from)
     }

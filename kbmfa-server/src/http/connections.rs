@@ -87,7 +87,7 @@ pub enum MustEnd {
 struct Life {
     opened: Instant,
     /// Milliseconds from `opened` to the time at which it last sent something, plus one. 0 if it never did.
-    heard: AtomicU64,
+    received: AtomicU64,
     /// Number of its requests on which the server is working.
     served: AtomicUsize,
     proven: AtomicBool,
@@ -96,17 +96,17 @@ struct Life {
 
 impl Life {
     fn begin() -> Self {
-        let (heard, served, proven) = (AtomicU64::new(0), AtomicUsize::new(0), AtomicBool::new(false));
-        Self { opened: Instant::now(), heard, served, proven, evicted: Notify::new() }
+        let (received, served, proven) = (AtomicU64::new(0), AtomicUsize::new(0), AtomicBool::new(false));
+        Self { opened: Instant::now(), received, served, proven, evicted: Notify::new() }
     }
 
     fn stage(&self, now: Instant) -> Stage {
-        let heard = self.heard.load(Ordering::Relaxed);
-        let last = self.opened + Duration::from_millis(heard.saturating_sub(1));
+        let received = self.received.load(Ordering::Relaxed);
+        let last = self.opened + Duration::from_millis(received.saturating_sub(1));
         match (self.served.load(Ordering::Relaxed), now.saturating_duration_since(last) > STALL_TIME) {
             (1.., _) => Stage::Served,
             (0, false) => Stage::Active,
-            (0, true) if heard == 0 => Stage::Silent,
+            (0, true) if received == 0 => Stage::Silent,
             (0, true) => Stage::Stalled,
         }
     }
@@ -264,9 +264,11 @@ impl ConnectionPermit {
     }
 
     /// Notes that the connection has sent something.
-    pub(super) fn heard(&self) {
+    pub(super) fn received(&self) {
         let after = self.life.opened.elapsed().as_millis();
-        self.life.heard.store(u64::try_from(after).unwrap_or(u64::MAX).saturating_add(1), Ordering::Relaxed);
+        self.life
+            .received
+            .store(u64::try_from(after).unwrap_or(u64::MAX).saturating_add(1), Ordering::Relaxed);
     }
 
     /// Counts as working on a request until the result is dropped.

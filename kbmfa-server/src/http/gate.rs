@@ -42,7 +42,7 @@ pub struct Gate {
     rate: DefaultKeyedRateLimiter<ProvenCaller>,
     joins: Pool,
     look_ups: Pool,
-    turned_away: RejectedCallers,
+    rejected: RejectedCallers,
 }
 
 /// Why a request is rejected.
@@ -61,12 +61,12 @@ pub enum Refusal {
 
 impl Gate {
     /// A gate with this many requests per second for each machine.
-    pub fn new(db: Db, logins: Logins, turned_away: RejectedCallers, per_second: NonZeroU32) -> Self {
+    pub fn new(db: Db, logins: Logins, rejected: RejectedCallers, per_second: NonZeroU32) -> Self {
         let burst = per_second.saturating_mul(NonZeroU32::new(BURST_SECONDS).unwrap_or(NonZeroU32::MIN));
         let rate = RateLimiter::keyed(Quota::per_second(per_second).allow_burst(burst));
         let (joins, look_ups) = (Pool::new(JOINS.0, JOINS.1), Pool::new(LOOK_UPS.0, LOOK_UPS.1));
         let known = Shared::default();
-        Self { db, logins, known, rate, joins, look_ups, turned_away }
+        Self { db, logins, known, rate, joins, look_ups, rejected }
     }
 
     /// Checks a request by its credential. Returns the caller.
@@ -76,7 +76,7 @@ impl Gate {
         address: Address,
     ) -> Result<ProvenCaller, Refusal> {
         let refuse = |what| {
-            self.turned_away.turned_away(what, address);
+            self.rejected.add(what, address);
             Refusal::Unauthorized
         };
         let source = address.source();

@@ -78,7 +78,7 @@ pub(super) async fn join(api: Api, (): (), call: Call) -> Result<Machine, Failur
         Err(error) => Err(error.into()),
     };
     if let (Err(Error::Machine(machines::Error::TokenRefused)), Some(Peer(address))) = (&joined, call.peer) {
-        api.rejected.turned_away(What::JoinToken, address);
+        api.rejected.add(What::JoinToken, address);
     }
     Ok(joined?)
 }

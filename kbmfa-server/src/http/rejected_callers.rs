@@ -50,32 +50,32 @@ impl What {
 }
 
 /// One rejection: what was not accepted, and from which address.
-type Knock = (What, Address);
+type Rejection = (What, Address);
 
 /// Counts rejected callers, and queues them for the audit log.
 #[derive(Clone)]
 pub struct RejectedCallers {
     counts: Arc<[AtomicU64; What::ALL.len()]>,
-    record: mpsc::Sender<Knock>,
+    queue: mpsc::Sender<Rejection>,
 }
 
 /// The other end of the queue for the audit log.
-pub struct Heard(mpsc::Receiver<Knock>);
+pub struct Rejections(mpsc::Receiver<Rejection>);
 
 impl RejectedCallers {
     /// A counter without rejections, and the other end of its queue.
-    pub fn new() -> (Self, Heard) {
-        let (record, heard) = mpsc::channel(WAITING_MAX);
-        (Self { counts: Arc::default(), record }, Heard(heard))
+    pub fn new() -> (Self, Rejections) {
+        let (queue, queued) = mpsc::channel(WAITING_MAX);
+        (Self { counts: Arc::default(), queue }, Rejections(queued))
     }
 
     /// Counts and queues a rejection of a caller at this address.
-    pub fn turned_away(&self, what: What, address: Address) {
+    pub fn add(&self, what: What, address: Address) {
         if let Some(count) = self.counts.get(what as usize) {
             count.fetch_add(1, Ordering::Relaxed);
         }
         // If the queue is full the rejection is only counted.
-        let _ = self.record.try_send((what, address));
+        let _ = self.queue.try_send((what, address));
     }
 
     /// Number of rejections since the start, by kind.
@@ -87,14 +87,14 @@ impl RejectedCallers {
 }
 
 /// Writes rejections to the audit log until all senders are gone.
-pub async fn run(db: Db, mut heard: Heard, progress: Progress) {
+pub async fn run(db: Db, mut rejections: Rejections, progress: Progress) {
     let mut faults = FaultLog::new("rejected callers cannot be recorded in the audit log");
     let mut gathered = Gathered::default();
     let mut until = Instant::now() + GATHERED_FOR;
     loop {
-        let knock = progress.waiting(timeout_at(until, heard.0.recv())).await;
-        let events = match knock {
-            Ok(Some(knock)) => gathered.add(knock).into_iter().collect(),
+        let rejection = progress.waiting(timeout_at(until, rejections.0.recv())).await;
+        let events = match rejection {
+            Ok(Some(rejection)) => gathered.add(rejection).into_iter().collect(),
             Ok(None) => return,
             Err(_) => {
                 until += GATHERED_FOR;
@@ -121,7 +121,7 @@ struct Gathered {
 
 impl Gathered {
     /// Adds a rejection. Returns the event if it is the caller's first.
-    fn add(&mut self, (what, address): Knock) -> Option<Event> {
+    fn add(&mut self, (what, address): Rejection) -> Option<Event> {
         let from = (what, address.source());
         if let Some(times) = self.repeated.get_mut(&from) {
             *times += 1;
@@ -163,8 +163,8 @@ mod tests {
     #[test]
     fn the_first_refusal_is_told_at_once_and_the_rest_as_a_number() {
         let mut gathered = Gathered::default();
-        let knock = (What::Credential, "192.0.2.7".parse().unwrap());
-        let first: Vec<_> = (0..5).filter_map(|_| gathered.add(knock)).collect();
+        let rejection = (What::Credential, "192.0.2.7".parse().unwrap());
+        let first: Vec<_> = (0..5).filter_map(|_| gathered.add(rejection)).collect();
         let other = gathered.add((What::JoinToken, "192.0.2.7".parse().unwrap()));
         insta::assert_snapshot!(told(&first).join("\n"), @r#"{"address":"192.0.2.7","what":"credential"}"#);
         assert!(other.is_some());
@@ -174,8 +174,8 @@ mod tests {
     #[test]
     fn an_ipv6_network_is_recorded_as_one_source() {
         let mut gathered = Gathered::default();
-        let knock = |n: u16| (What::Credential, format!("2001:db8::{n:x}").parse().unwrap());
-        let first: Vec<_> = (1..=900).filter_map(|n| gathered.add(knock(n))).collect();
+        let rejection = |n: u16| (What::Credential, format!("2001:db8::{n:x}").parse().unwrap());
+        let first: Vec<_> = (1..=900).filter_map(|n| gathered.add(rejection(n))).collect();
         insta::assert_snapshot!(told(&first).join("\n"), @r#"{"address":"2001:db8::1","what":"credential"}"#);
         insta::assert_snapshot!(told(&gathered.events()).join("\n"), @r#"{"address":"2001:db8::/64","times":"899","what":"credential"}"#);
     }
@@ -183,8 +183,8 @@ mod tests {
     #[test]
     fn any_number_of_strangers_causes_few_audit_events() {
         let mut gathered = Gathered::default();
-        let knocks = (0..100_000_u32).map(|n| (What::AuthToken, IpAddr::from(n.to_be_bytes()).into()));
-        assert_eq!(knocks.filter_map(|knock| gathered.add(knock)).count(), SOURCES_MAX);
+        let rejections = (0..100_000_u32).map(|n| (What::AuthToken, IpAddr::from(n.to_be_bytes()).into()));
+        assert_eq!(rejections.filter_map(|rejection| gathered.add(rejection)).count(), SOURCES_MAX);
         let rest = told(&gathered.events());
         let expected = 100_000 - SOURCES_MAX;
         assert_eq!(

@@ -45,7 +45,7 @@ pub(super) struct AskFacts<'a> {
 }
 
 /// How a login ended.
-pub(super) struct VerdictFacts<'a> {
+pub(super) struct OutcomeFacts<'a> {
     /// The state.
     pub(super) state: &'a str,
     /// Code of the reason, if there is one.
@@ -67,7 +67,7 @@ pub(super) fn ask(facts: &AskFacts<'_>) -> String {
 }
 
 /// The text into which an ask is edited when its login has ended.
-pub(super) fn verdict(facts: &AskFacts<'_>, end: &VerdictFacts<'_>) -> String {
+pub(super) fn verdict(facts: &AskFacts<'_>, end: &OutcomeFacts<'_>) -> String {
     let by = end.by.map(|by| format!(" by {}", code(by))).unwrap_or_default();
     let reason =
         end.reason.filter(|reason| *reason != end.state).map(|why| format!(" ({why})")).unwrap_or_default();
@@ -198,7 +198,7 @@ mod tests {
     #[test]
     fn a_verdict_says_how_it_ended_by_whom_and_after_how_long() {
         let after = Duration::from_secs(12);
-        let end = VerdictFacts {
+        let end = OutcomeFacts {
             state: "approved",
             reason: None,
             by: Some("keybase:bob"),
@@ -207,7 +207,7 @@ mod tests {
         };
         insta::assert_snapshot!(verdict(&FACTS, &end), @"Login `0f3a9b7c` was *approved* by `keybase:bob` after 12 s: `alice` wanted to enter `web1` by `sshd` from `192.0.2.7` with key `SHA256:abc`. Audit log `7:0a1b2c`");
         let end =
-            VerdictFacts { state: "denied", reason: Some("suspended"), by: Some("console:root"), ..end };
+            OutcomeFacts { state: "denied", reason: Some("suspended"), by: Some("console:root"), ..end };
         insta::assert_snapshot!(verdict(&FACTS, &end), @"Login `0f3a9b7c` was *denied* (suspended) by `console:root` after 12 s: `alice` wanted to enter `web1` by `sshd` from `192.0.2.7` with key `SHA256:abc`. Audit log `7:0a1b2c`");
     }
 }

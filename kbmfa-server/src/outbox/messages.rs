@@ -3,7 +3,7 @@
 use kbmfa_proto::account::LocalCaller;
 use kbmfa_proto::names::{PoolName, UserName};
 
-use super::ask_text::{self, AskFacts, VerdictFacts};
+use super::ask_text::{self, AskFacts, OutcomeFacts};
 use crate::audit::{Head, Seal};
 use crate::db::{self, Tx};
 use crate::keys::service::owned;
@@ -71,7 +71,7 @@ pub(super) async fn verdict(logins: &Logins, login: &Login, around: &Around) -> 
     let event = logins.db().read(move |tx| Ok::<_, Error>(store::last_event(tx, &id)?)).await?;
     let head = event.and_then(|(seq, seal)| Some(Head { seq, seal: Seal::from_bytes(&seal)? }));
     let head = head.unwrap_or(Head::EMPTY).to_string();
-    let end = VerdictFacts {
+    let end = OutcomeFacts {
         state: login.life.state.as_str(),
         reason: login.reason.as_deref(),
         by: login.decided_by.as_deref().filter(|by| !by.starts_with("machine:") && *by != "clock"),

@@ -65,7 +65,7 @@ fn each_fault_names_its_fix() {
         world.chat.set_member("acme", user, Role::Reader).unwrap();
     }
     assert!(world.admin.run(&["doctor"]).contains("one person may answer"));
-    world.chat.set_standing("acme", "alice", Role::Owner, 0, true).unwrap();
+    world.chat.set_member_status("acme", "alice", Role::Owner, 0, true).unwrap();
     assert!(faults(&world).contains("nobody in acme may answer"));
     world.chat.set_member("acme", BOT, Role::Reader).unwrap();
     assert!(faults(&world).contains("`keybase team edit-member acme --user sshbot --role bot`"));

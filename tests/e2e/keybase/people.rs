@@ -13,7 +13,7 @@ fn answers_of_readers_strangers_and_keyless_people_do_not_count_and_they_are_tol
     let asked = Asked::new(&world, &machine);
     world.chat.fault_times(keybase_double::FaultKind::ListenerDrop, None, 1).unwrap();
     asked.answer("dave", ":+1:");
-    world.chat.set_standing("acme", "dave", Role::Writer, 0, true).unwrap();
+    world.chat.set_member_status("acme", "dave", Role::Writer, 0, true).unwrap();
     for reaction in [":tada:", "Approve"] {
         asked.answer("carol", reaction);
     }

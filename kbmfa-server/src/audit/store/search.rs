@@ -11,7 +11,7 @@ use crate::clock::Time;
 use crate::db::{Dialect, Value};
 
 /// Prefixes of actors that are persons. The person's name follows.
-const DOORS: &[&str] = &["console", "keybase"];
+const PERSON_PREFIXES: &[&str] = &["console", "keybase"];
 
 /// Search criteria; all given ones must match.
 #[derive(Debug, Default, Clone)]
@@ -130,8 +130,8 @@ fn statements(dialect: Dialect, filter: &Filter) -> Vec<(String, Vec<Value>)> {
         None => vec![None],
         Some(actor) if actor.contains(':') => vec![Some(("actor", actor.clone()))],
         Some(name) => {
-            let doors = DOORS.iter().map(|door| Some(("actor", format!("{door}:{name}"))));
-            doors.chain([Some(("claim", name.clone())), Some(("actor", name.clone()))]).collect()
+            let prefixed = PERSON_PREFIXES.iter().map(|prefix| Some(("actor", format!("{prefix}:{name}"))));
+            prefixed.chain([Some(("claim", name.clone())), Some(("actor", name.clone()))]).collect()
         }
     };
     let pairs = kinds.iter().flat_map(|kind| people.iter().map(move |person| (*kind, person.as_ref())));

@@ -42,8 +42,8 @@ async fn silent_connections_are_evicted_first_and_no_new_one_is_rejected() {
     let here = source("192.0.2.1");
     let (oldest, silent, talking) = (limiter.admit(here), limiter.admit(here), limiter.admit(here));
     advance(STALL_TIME * 2).await;
-    oldest.heard();
-    talking.heard();
+    oldest.received();
+    talking.received();
     let newcomer = limiter.admit(here);
     assert!(evicted(&silent) && !evicted(&oldest) && !evicted(&talking) && !evicted(&newcomer));
     assert_eq!(seen.evicted.load(Ordering::Relaxed), 1);

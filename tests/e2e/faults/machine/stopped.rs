@@ -33,7 +33,7 @@ const BEYOND_LOGIN_GRACE_TIME: Duration = Duration::from_secs(8);
 const TOO_LATE: &str = "was approved, but this machine collected the approval too late.";
 
 /// A waiting login with a stopped process.
-struct Standing<'a> {
+struct StoppedLogin<'a> {
     machine: &'a Machine,
     login: Login,
     id: String,
@@ -50,12 +50,12 @@ struct Continued<'a> {
 /// Continues all processes at once: one after the other, the last would reach its module's deadline. Logins in the auth
 /// phase come last, because sshd delays a failure there by up to the time that the attempt has taken
 /// (`ensure_minimum_time_since`).
-fn go_on(standing: Vec<Standing<'_>>) -> Vec<Continued<'_>> {
-    let go_on = |Standing { machine, login, id, stopped }| {
+fn continue_all(stopped: Vec<StoppedLogin<'_>>) -> Vec<Continued<'_>> {
+    let go_on = |StoppedLogin { machine, login, id, stopped }| {
         stopped.go_on();
         Continued { machine, login, id }
     };
-    let mut continued: Vec<_> = standing.into_iter().map(go_on).collect();
+    let mut continued: Vec<_> = stopped.into_iter().map(go_on).collect();
     continued.sort_by_key(|one| one.machine.phase == Phase::Auth);
     continued
 }
@@ -93,14 +93,14 @@ fn machines(world: &World, phases: &[Phase], sshd_lines: &str) -> Vec<Machine> {
 }
 
 /// Starts a login on each machine, and stops the processes in which they wait.
-fn stand_still<'a>(world: &World, machines: &'a [Machine]) -> Vec<Standing<'a>> {
+fn stop_all<'a>(world: &World, machines: &'a [Machine]) -> Vec<StoppedLogin<'a>> {
     let mut known = vec![];
     let stop = |machine: &'a Machine| {
         let login = machine.ssh("alice", &["echo", "in"]);
         let all = world.admin.pending_logins(known.len() + 1);
         let id = all.into_iter().map(|(id, _)| id).find(|id| !known.contains(id)).unwrap();
         known.push(id.clone());
-        Standing { machine, login, id, stopped: Stopped::stop(machine.asking()) }
+        StoppedLogin { machine, login, id, stopped: Stopped::stop(machine.asking()) }
     };
     machines.iter().map(stop).collect()
 }
@@ -123,14 +123,14 @@ const ALL: [Phase; 3] = [Phase::Account, Phase::Auth, Phase::Session];
 fn beyond_the_poll_grace_the_ask_ends_and_nobody_gets_in() {
     let world = World::with(&SHORT_GRACE);
     let machines = machines(&world, &ALL, "");
-    let standing = stand_still(&world, &machines);
+    let stopped = stop_all(&world, &machines);
     pass(HELD);
-    for Standing { id, .. } in &standing {
+    for StoppedLogin { id, .. } in &stopped {
         world.admin.wait_for_state(id, "cancelled");
         assert_eq!(world.admin.login(id)["reason"], "machine-gone");
         assert!(world.admin.try_run(&["login", "approve", id]).is_err(), "approved after all");
     }
-    for one in go_on(standing) {
+    for one in continue_all(stopped) {
         let id = one.id.clone();
         one.ends_refused("was cancelled.", "cancelled (machine-gone)");
         world.admin.assert_story(&id, &[&CANCELLED[..], &["answer.rejected"]].concat());
@@ -142,12 +142,12 @@ fn beyond_the_poll_grace_the_ask_ends_and_nobody_gets_in() {
 fn an_approval_during_a_stop_within_the_grace_lets_in_once() {
     let world = World::new();
     let machines = machines(&world, &[Phase::Account, Phase::Session], "");
-    let standing = stand_still(&world, &machines);
-    for one in &standing {
+    let stopped = stop_all(&world, &machines);
+    for one in &stopped {
         approve(&world, &one.id);
     }
     pass(WITHIN_THE_GRACE);
-    for one in go_on(standing) {
+    for one in continue_all(stopped) {
         let (machine, id) = (one.machine, one.id.clone());
         assert_eq!(one.finished().transcript(), "in\nexit 0\n");
         machine.syslog.lines_with("the approval comes late, asking again");
@@ -161,12 +161,12 @@ fn an_approval_during_a_stop_within_the_grace_lets_in_once() {
 fn an_approval_during_a_stop_beyond_the_grace_has_expired() {
     let world = World::with(&SHORT_GRACE);
     let machines = machines(&world, &ALL, "");
-    let standing = stand_still(&world, &machines);
-    for one in &standing {
+    let stopped = stop_all(&world, &machines);
+    for one in &stopped {
         approve(&world, &one.id);
     }
     pass(BEYOND_THE_GRACE);
-    for one in go_on(standing) {
+    for one in continue_all(stopped) {
         one.ends_refused(TOO_LATE, "expired (lapsed)");
     }
     assert_nothing_left(&machines);
@@ -178,13 +178,13 @@ fn a_suspension_revokes_an_earlier_approval() {
     let world = World::new();
     let machines = machines(&world, &[Phase::Account], "");
     world.admin.run(&["employee", "add", "alice@example.com", "--name", "Alice", "--unix-name", "alice"]);
-    let standing = stand_still(&world, &machines);
-    for one in &standing {
+    let stopped = stop_all(&world, &machines);
+    for one in &stopped {
         approve(&world, &one.id);
     }
     world.admin.run(&["employee", "suspend", "alice@example.com"]);
     pass(WITHIN_THE_GRACE);
-    for one in go_on(standing) {
+    for one in continue_all(stopped) {
         one.ends_refused("Your access is suspended.", "denied (suspended)");
     }
     assert_nothing_left(&machines);
@@ -194,11 +194,11 @@ fn a_suspension_revokes_an_earlier_approval() {
 fn in_the_auth_phase_sshd_itself_ends_a_login_whose_process_was_stopped() {
     let world = World::new();
     let machines = machines(&world, &[Phase::Auth], "");
-    let standing = stand_still(&world, &machines);
-    for one in &standing {
+    let stopped = stop_all(&world, &machines);
+    for one in &stopped {
         approve(&world, &one.id);
     }
-    for one in go_on(standing) {
+    for one in continue_all(stopped) {
         one.ends_refused("", "");
     }
     assert_nothing_left(&machines);
@@ -208,12 +208,12 @@ fn in_the_auth_phase_sshd_itself_ends_a_login_whose_process_was_stopped() {
 fn beyond_login_grace_time_sshd_ends_the_login_whatever_was_approved() {
     let world = World::new();
     let machines = machines(&world, &[Phase::Account, Phase::Auth], "LoginGraceTime 3");
-    let standing = stand_still(&world, &machines);
+    let stopped = stop_all(&world, &machines);
     pass(BEYOND_LOGIN_GRACE_TIME);
-    for one in &standing {
+    for one in &stopped {
         approve(&world, &one.id);
     }
-    for one in go_on(standing) {
+    for one in continue_all(stopped) {
         let phase = one.machine.phase;
         let finished = one.finished();
         assert_eq!((finished.stdout.as_str(), finished.code), ("", 255), "{phase:?}");
@@ -225,12 +225,12 @@ fn beyond_login_grace_time_sshd_ends_the_login_whatever_was_approved() {
 fn in_the_session_phase_login_grace_time_is_over_and_a_fresh_approval_lets_in() {
     let world = World::new();
     let machines = machines(&world, &[Phase::Session], "LoginGraceTime 3");
-    let standing = stand_still(&world, &machines);
+    let stopped = stop_all(&world, &machines);
     pass(BEYOND_LOGIN_GRACE_TIME);
-    for one in &standing {
+    for one in &stopped {
         approve(&world, &one.id);
     }
-    for one in go_on(standing) {
+    for one in continue_all(stopped) {
         let id = one.id.clone();
         assert_eq!(one.finished().transcript(), "in\nexit 0\n");
         world.admin.assert_story(&id, &LET_IN);

@@ -8,7 +8,7 @@ use crate::model::Chat;
 
 #[derive(Debug, Default)]
 pub(crate) struct Faults {
-    standing: Vec<Fault>,
+    ordered: Vec<Fault>,
     /// The state that services remember, if they are cut off from the servers.
     pub(crate) stale: Option<Chat>,
     /// The store of a service that no longer receives anything, and does not know it.
@@ -55,11 +55,11 @@ impl Faults {
             self.store = Some(Store::of(chat));
             return;
         }
-        self.standing.push(fault);
+        self.ordered.push(fault);
     }
 
     pub(crate) fn clear(&mut self) {
-        self.standing.clear();
+        self.ordered.clear();
         self.stale = None;
         self.store = None;
         self.releases += 1;
@@ -83,7 +83,7 @@ impl Faults {
             fault.kind == FaultKind::Offline && fault.only.as_ref().is_none_or(|only| only == method)
         };
         let is_struck = self.use_up(strikes).is_some();
-        if !self.standing.iter().any(|fault| fault.kind == FaultKind::Offline) && !is_struck {
+        if !self.ordered.iter().any(|fault| fault.kind == FaultKind::Offline) && !is_struck {
             self.stale = None;
         }
         is_struck
@@ -92,21 +92,21 @@ impl Faults {
     /// True if listeners receive nothing.
     pub(crate) fn is_cut(&self) -> bool {
         let is_offline = self
-            .standing
+            .ordered
             .iter()
             .any(|fault| fault.kind == FaultKind::Offline && fault.only.is_none() && fault.times.is_none());
         is_offline || self.store.is_some()
     }
 
     fn use_up(&mut self, strikes: impl Fn(&Fault) -> bool) -> Option<Fault> {
-        let place = self.standing.iter().position(strikes)?;
-        let fault = self.standing.get_mut(place)?;
+        let place = self.ordered.iter().position(strikes)?;
+        let fault = self.ordered.get_mut(place)?;
         let mut taken = fault.clone();
         taken.pause.releases = self.releases;
         if let Some(times) = &mut fault.times {
             *times = times.saturating_sub(1);
             if *times == 0 {
-                self.standing.remove(place);
+                self.ordered.remove(place);
             }
         }
         Some(taken)

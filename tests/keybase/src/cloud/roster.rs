@@ -24,7 +24,7 @@ pub(crate) fn change(chat: &mut Chat, order: Order) -> Result<Value, Refusal> {
         Order::AddPrivate { users } => Ok(json(add_private(chat, &users)?)),
         Order::SetMember { team, user, role, status, needs_puk } => {
             set_member(chat, &team, &user, role)?;
-            done(set_standing(chat, &team, &user, status, needs_puk))
+            done(set_member_status(chat, &team, &user, status, needs_puk))
         }
         Order::RemoveMember { team, user } => {
             let was_there = chat.team_mut(&team)?.remove(&user);
@@ -110,7 +110,13 @@ fn set_member(chat: &mut Chat, team: &str, name: &str, role: Role) -> Result<(),
     Ok(())
 }
 
-fn set_standing(chat: &mut Chat, team: &str, name: &str, status: u8, needs_puk: bool) -> Result<(), Refusal> {
+fn set_member_status(
+    chat: &mut Chat,
+    team: &str,
+    name: &str,
+    status: u8,
+    needs_puk: bool,
+) -> Result<(), Refusal> {
     let mut members = chat.team_mut(team)?.members.iter_mut();
     let member = members.find(|member| member.username == name).ok_or_else(|| no_user(name))?;
     (member.status, member.needs_puk) = (status, needs_puk);

@@ -73,12 +73,12 @@ impl Cloud {
 
     /// Makes somebody an active member, or changes the role.
     pub fn set_member(&self, team: &str, user: &str, role: Role) -> Result<(), Error> {
-        self.set_standing(team, user, role, 0, false)
+        self.set_member_status(team, user, role, 0, false)
     }
 
     /// As [`Self::set_member`], but with a status (0 active, 1 reset, 2 deleted), and whether the member has
     /// no keys yet.
-    pub fn set_standing(
+    pub fn set_member_status(
         &self,
         team: &str,
         user: &str,

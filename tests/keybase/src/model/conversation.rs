@@ -64,7 +64,7 @@ impl Conversation {
     }
 
     /// The id of the reaction that this user has already given, if it is the same.
-    pub(crate) fn standing_reaction(&self, target: u64, user: &str, reaction: &str) -> Option<u64> {
+    pub(crate) fn live_reaction(&self, target: u64, user: &str, reaction: &str) -> Option<u64> {
         let mut same = self.reactions(target);
         same.find(|(message, body)| message.sender.username == user && *body == reaction)
             .map(|(message, _)| message.id)

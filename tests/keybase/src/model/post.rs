@@ -55,8 +55,8 @@ impl Chat {
         if !matches!(found.content, Content::Text { .. } | Content::System(_) | Content::Metadata { .. }) {
             return Err(refusal::no_message());
         }
-        if let Some(standing) = conversation.standing_reaction(target, &actor.sender.username, reaction) {
-            return self.remove(actor, vec![standing]);
+        if let Some(live) = conversation.live_reaction(target, &actor.sender.username, reaction) {
+            return self.remove(actor, vec![live]);
         }
         self.tell(actor, Content::Reaction { target, body: reaction.to_owned() })
     }
@@ -64,8 +64,8 @@ impl Chat {
     /// Removes a reaction that this user has given.
     pub(crate) fn unreact(&mut self, actor: &Actor<'_>, target: u64, reaction: &str) -> Result<u64, Refusal> {
         let conversation = self.entered(actor)?;
-        let standing = conversation.standing_reaction(target, &actor.sender.username, reaction);
-        self.remove(actor, vec![standing.ok_or_else(refusal::no_message)?])
+        let live = conversation.live_reaction(target, &actor.sender.username, reaction);
+        self.remove(actor, vec![live.ok_or_else(refusal::no_message)?])
     }
 
     /// Edits a text. Only the author may.
@@ -195,9 +195,9 @@ mod tests {
             let found = chat.conversation(bob.conversation).unwrap();
             let removal = found.message(removal).unwrap();
             assert!(matches!(&removal.content, Content::Delete { targets } if *targets == [first]));
-            let standing: Vec<_> =
+            let live: Vec<_> =
                 found.reactions(asked).map(|(by, body)| (by.sender.username.as_str(), body)).collect();
-            assert_eq!(standing, [("alice", ":+1:"), ("bob", ":-1:")]);
+            assert_eq!(live, [("alice", ":+1:"), ("bob", ":-1:")]);
         });
     }
 

@@ -33,9 +33,9 @@ fn a_repeated_reaction_takes_the_first_away_and_says_the_same() {
     let mut api = rig.chat();
     let id = api.send("which?");
     let options = json!({"channel": channel(), "message_id": id, "message": {"body": ":+1:"}});
-    for standing in [1, 0, 1] {
+    for count in [1, 0, 1] {
         assert_eq!(api.ok("reaction", &options)["message"], "message reacted to");
-        assert_eq!(rig.cloud.messages(&rig.sudo).unwrap()[0].reactions.len(), standing);
+        assert_eq!(rig.cloud.messages(&rig.sudo).unwrap()[0].reactions.len(), count);
     }
 }
 

@@ -8,7 +8,7 @@ use crate::rig::Rig;
 #[test]
 fn memberships_are_listed_by_role() {
     let (rig, _service) = Rig::logged_in();
-    rig.cloud.set_standing("acme", "bob", Role::Writer, 0, true).unwrap();
+    rig.cloud.set_member_status("acme", "bob", Role::Writer, 0, true).unwrap();
     let list = rig.team().ok("list-team-memberships", &json!({"team": "acme"}));
     let bucket = |name: &str| list["members"][name].clone();
     assert_eq!(bucket("owners")[0]["username"], "alice");
