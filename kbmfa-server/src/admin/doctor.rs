@@ -39,6 +39,7 @@ pub fn run(admin: &Admin, args: &Args) -> Result<(), Failure> {
             findings.extend(server::database(db, args.quick));
             findings.extend(server::policy(db, &config));
             findings.extend(machines::heard_of(db));
+            findings.extend(server::passwords(db, &config.state_dir));
         }
         Err(failure) => findings.push(failure.finding("database")),
     }

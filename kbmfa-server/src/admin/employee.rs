@@ -136,7 +136,7 @@ fn change(admin: &Admin, email: &Email, state: State) -> Result<(), Failure> {
     let open: Vec<_> = open.into_iter().map(SessionRow::from).collect();
     if admin.json {
         return print::print_json(
-            &json!({ "email": email, "state": state, "refused": refused, "grants": gone.grants, "keys": gone.keys, "open": open }),
+            &json!({ "email": email, "state": state, "refused": refused, "grants": gone.grants, "keys": gone.keys, "password": gone.password, "open": open }),
         );
     }
     let ended =
@@ -145,7 +145,8 @@ fn change(admin: &Admin, email: &Email, state: State) -> Result<(), Failure> {
         0 => String::new(),
         count => format!("; {what} that went with it: {count}"),
     };
-    let gone = went("grants", gone.grants) + &went("keys", gone.keys.len());
+    let password = if gone.password { "; the account password is forgotten" } else { "" };
+    let gone = went("grants", gone.grants) + &went("keys", gone.keys.len()) + password;
     print::say(&format!("employee {email} is {}{ended}{gone}", state.as_str()))?;
     if open.is_empty() {
         return Ok(());

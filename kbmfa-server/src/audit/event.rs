@@ -97,6 +97,8 @@ kinds! {
     EmployeeResumed = "employee.resumed",
     /// An employee may not log in any more.
     EmployeeRemoved = "employee.removed",
+    /// An employee chose the password of their account on the machines.
+    EmployeePasswordSet = "employee.password-set",
     /// An employee was invited to enrol a key.
     EmployeeInvited = "employee.invited",
     /// So many wrong secrets were tried with an invite that it is refused from now on.

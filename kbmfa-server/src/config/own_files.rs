@@ -10,6 +10,7 @@ use std::path::{Path, PathBuf};
 
 use super::Config;
 use crate::db;
+use crate::employees::password;
 use crate::http::Certificate;
 
 /// One file or directory that the server does not trust.
@@ -43,6 +44,7 @@ impl Config {
     fn own_files(&self, config: &Path) -> Vec<(PathBuf, Readers)> {
         let mut files =
             vec![(config.to_owned(), Readers::All), (self.state_dir.join(db::FILE), Readers::All)];
+        files.push((self.state_dir.join(password::FILE), Readers::Owner));
         match &self.http.certificate {
             Certificate::Ours(ours) => {
                 files.push((ours.certificate(), Readers::Owner));
@@ -106,7 +108,7 @@ mod tests {
     fn faults_after(change: impl Fn(&Path)) -> Vec<String> {
         let dir = tempfile::tempdir().unwrap();
         let state = dir.path().join("state");
-        for name in ["ca/1/ca.key", "ca/1/ca.pem", "tls/server.pem", "kbmfa.db", "token"] {
+        for name in ["ca/1/ca.key", "ca/1/ca.pem", "tls/server.pem", "kbmfa.db", "token", "password.key"] {
             let path = state.join(name);
             fs::create_dir_all(path.parent().unwrap()).unwrap();
             fs::write(&path, "0123456789abcdef").unwrap();
@@ -142,6 +144,7 @@ mod tests {
             ("state/ca/1/ca.key", 0o640, "chmod 0600 state/ca/1/ca.key"),
             ("state/ca/1/ca.key", 0o606, "chmod go-w state/ca/1/ca.key"),
             ("state/tls/server.pem", 0o644, "chmod 0600 state/tls/server.pem"),
+            ("state/password.key", 0o640, "chmod 0600 state/password.key"),
             ("state/token", 0o644, "chmod o-rwx state/token"),
             ("state/kbmfa.db", 0o660, "chmod go-w state/kbmfa.db"),
             ("state", 0o770, "chmod go-w state"),

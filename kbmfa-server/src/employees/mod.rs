@@ -3,6 +3,7 @@
 
 pub mod account;
 pub mod ledger;
+pub mod password;
 pub mod service;
 pub mod store;
 
@@ -42,6 +43,9 @@ pub enum Error {
     /// No uid is left.
     #[error(transparent)]
     UidsUsedUp(#[from] ledger::UsedUp),
+    /// An account password cannot be stored.
+    #[error(transparent)]
+    Password(#[from] password::Error),
     /// Nothing would change.
     #[error("that is how {0} is recorded already")]
     NothingNew(String),

@@ -11,16 +11,29 @@ use crate::db::{Error, Row, Tx};
 /// What a restore does to this table. The state is a part of a row's id, because a restore would let in
 /// somebody who was suspended after the backup. Removed employees count, too, because their accounts are
 /// refused.
-pub const TABLES: &[Table] = &[Table::listed(
-    "employee",
-    Listing {
-        kind: "employee",
-        one: "employee",
-        many: "employees",
-        sql: "SELECT id || ' ' || state AS id, email || ', ' || state AS label FROM employee",
-        id: text_id,
-    },
-)];
+pub const TABLES: &[Table] = &[
+    Table::listed(
+        "employee",
+        Listing {
+            kind: "employee",
+            one: "employee",
+            many: "employees",
+            sql: "SELECT id || ' ' || state AS id, email || ', ' || state AS label FROM employee",
+            id: text_id,
+        },
+    ),
+    Table::listed("employee", PASSWORDS),
+];
+
+/// Account passwords: one that was replaced after the backup comes back.
+const PASSWORDS: Listing = Listing {
+    kind: "account-password",
+    one: "the account password of",
+    many: "the account passwords of",
+    sql: "SELECT id || ' ' || CAST(password_set_at AS TEXT) AS id, email AS label
+          FROM employee WHERE password_sealed IS NOT NULL",
+    id: text_id,
+};
 
 /// An employee.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -124,6 +137,26 @@ pub(crate) fn set_names(tx: &Tx<'_>, new: &Employee) -> Result<(), Error> {
         ],
     )?;
     Ok(())
+}
+
+/// Records the encrypted hash of an employee's account password; `None` removes it.
+pub(crate) fn set_password(tx: &Tx<'_>, id: &str, sealed: Option<&[u8]>) -> Result<(), Error> {
+    let sql = "UPDATE employee SET password_sealed = ?2, password_set_at = ?3 WHERE id = ?1";
+    tx.execute(sql, &[id.into(), sealed.into(), sealed.map(|_| tx.now).into()])?;
+    Ok(())
+}
+
+/// When this employee's account password was chosen; `None` if there is none.
+pub fn password_set_at(tx: &Tx<'_>, id: &str) -> Result<Option<Time>, Error> {
+    let sql = "SELECT password_set_at FROM employee WHERE id = ?1";
+    Ok(tx.query_one(sql, &[id.into()], |row| row.time_or_null("password_set_at"))?.flatten())
+}
+
+/// The encrypted account passwords, each with its employee's id and address.
+pub fn sealed_passwords(tx: &Tx<'_>) -> Result<Vec<(String, Email, Vec<u8>)>, Error> {
+    let sql =
+        "SELECT id, email, password_sealed FROM employee WHERE password_sealed IS NOT NULL ORDER BY email";
+    tx.query(sql, &[], |row| Ok((row.text("id")?, row.parsed("email")?, row.blob("password_sealed")?)))
 }
 
 pub(crate) fn set_state(tx: &Tx<'_>, id: &str, state: State) -> Result<(), Error> {

@@ -8,6 +8,7 @@ use super::{Error, grants, keys};
 use crate::audit::{Actor, Event, Kind, store as audit};
 use crate::db::{self, Tx};
 use crate::employees::ledger::Uids;
+use crate::employees::password::{CryptHash, Vault};
 use crate::employees::store::{self, Employee};
 use crate::employees::{self, Email, State, service};
 use crate::grants::store::of_employee;
@@ -158,6 +159,8 @@ pub struct Gone {
     pub grants: usize,
     /// Fingerprints of their keys, which are revoked.
     pub keys: Vec<String>,
+    /// Whether they had an account password, which is removed.
+    pub password: bool,
 }
 
 /// An employee whose state has changed.
@@ -198,7 +201,11 @@ pub fn set_state(
     let gone = if state == State::Removed { take_away(tx, actor, &employee)? } else { Gone::default() };
     let event = about(&employee, kind, actor).detail("before", employee.state.as_str());
     let keys = (!gone.keys.is_empty()).then(|| gone.keys.join(" "));
-    audit::append(tx, &event.detail("after", state.as_str()).maybe("keys", keys))?;
+    let password = gone.password.then_some("removed");
+    audit::append(
+        tx,
+        &event.detail("after", state.as_str()).maybe("keys", keys).maybe("password", password),
+    )?;
     let Some(why) = revocation else {
         return Ok(Changed { employee, refused: 0, gone, open: Vec::new() });
     };
@@ -210,11 +217,30 @@ pub fn set_state(
     Ok(Changed { employee, refused, gone, open })
 }
 
-/// Removes the grants of an employee who is being removed, and revokes their keys for ever.
+/// Records the hash of the password that an employee chose for their account on the machines, encrypted. It replaces an
+/// earlier one.
+///
+/// # Errors
+/// [`employees::Error::Password`] if it cannot be encrypted.
+pub fn set_password(
+    tx: &Tx<'_>,
+    vault: &Vault,
+    actor: &Actor,
+    employee: &Employee,
+    hash: &CryptHash,
+) -> Result<(), employees::Error> {
+    store::set_password(tx, &employee.id, Some(&vault.seal(&employee.id, hash)?))?;
+    audit::append(tx, &about(employee, Kind::EmployeePasswordSet, actor))?;
+    Ok(())
+}
+
+/// Removes the grants and the password of an employee who is being removed, and revokes their keys for ever.
 fn take_away(tx: &Tx<'_>, actor: &Actor, employee: &Employee) -> Result<Gone, Error> {
     let held = of_employee(tx, &employee.id)?;
     grants::remove_all(tx, actor, &held)?;
-    Ok(Gone { grants: held.len(), keys: keys::revoke_all_of(tx, actor, employee)? })
+    let password = store::password_set_at(tx, &employee.id)?.is_some();
+    store::set_password(tx, &employee.id, None)?;
+    Ok(Gone { grants: held.len(), keys: keys::revoke_all_of(tx, actor, employee)?, password })
 }
 
 fn about(employee: &Employee, kind: Kind, actor: &Actor) -> Event {
@@ -225,6 +251,7 @@ fn about(employee: &Employee, kind: Kind, actor: &Actor) -> Event {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::audit::store::search::{Filter, search};
     use crate::clock::Time;
     use crate::db::testing::{Fixture, START, fixture};
     use crate::employees::ledger;
@@ -355,6 +382,34 @@ mod tests {
         assert_eq!((key.state, key.revoked_for), (KeyState::Revoked, Some(Reason::Removed)));
         add_one(&fixture, new("a@x", "ann", None, &[])).unwrap();
         assert_eq!(fixture.db.read_blocking(crate::grants::store::all).unwrap(), []);
+    }
+
+    #[test]
+    fn an_account_password_is_stored_encrypted_and_goes_with_its_person() {
+        let fixture = fixture();
+        add_one(&fixture, new("a@x", "ann", None, &[])).unwrap();
+        let state_dir = fixture.dir.path().to_owned();
+        let text = "$y$j9T$abcdefghijklmnopqrstu/$GOBj9MnQX2XXRYb4Fyz9668D5epsKc/lpFQOxVhyXjA";
+        let set = move |tx: &Tx<'_>| {
+            let vault = Vault::open_or_make(&state_dir).unwrap();
+            let ann = service::find(tx, &"a@x".parse().unwrap())?;
+            set_password(tx, &vault, &Actor::new("invite:i"), &ann, &text.parse().unwrap())
+        };
+        write(&fixture, set).unwrap();
+        let stored = || fixture.db.read_blocking(store::sealed_passwords).unwrap();
+        let all = stored();
+        let [(id, email, sealed)] = all.as_slice() else { panic!("{all:?}") };
+        assert_eq!(email.as_str(), "a@x");
+        let vault = Vault::open(fixture.dir.path()).unwrap();
+        assert_eq!(vault.unseal(id, sealed).unwrap().reveal(), text);
+        let filter = Filter { limit: 100, ..Filter::default() };
+        let events = fixture.db.read_blocking(|tx| search(tx, &filter)).unwrap();
+        assert!(events.iter().any(|event| event.body.contains(Kind::EmployeePasswordSet.as_str())));
+        for event in &events {
+            assert!(!event.body.contains("$y$") && !event.body.contains("GOBj9"), "{}", event.body);
+        }
+        assert!(remove(&fixture, "a@x").gone.password);
+        assert_eq!(stored(), []);
     }
 
     #[test]

@@ -11,6 +11,8 @@ use crate::channels::keybase::members::Role;
 use crate::clock::{Clock, SystemClock};
 use crate::config::Config;
 use crate::db::Db;
+use crate::employees::password::{FILE, Vault};
+use crate::employees::store::sealed_passwords;
 use crate::http::tls;
 use crate::policy::{Approvers, Channel};
 
@@ -134,6 +136,32 @@ pub(super) fn database(db: &Db, quick: bool) -> Vec<Finding> {
         }
         Some(first) => vec![Finding::fault("database", first).fix("stop the server and restore a backup")],
     }
+}
+
+/// Findings about account passwords that the key in the state directory does not open.
+pub(super) fn passwords(db: &Db, state_dir: &Path) -> Vec<Finding> {
+    let sealed = match db.read_blocking(sealed_passwords) {
+        Ok(sealed) if sealed.is_empty() => return Vec::new(),
+        Ok(sealed) => sealed,
+        Err(error) => return vec![Finding::fault("account passwords", error)],
+    };
+    let vault = match Vault::open(state_dir) {
+        Ok(vault) => vault,
+        Err(error) => {
+            let fix = format!(
+                "put {FILE} back; or, if it is lost, let everybody choose the account password again, by a new invite"
+            );
+            return vec![Finding::fault("account passwords", error).fix(fix)];
+        }
+    };
+    let is_lost = |(id, _, sealed): &&(String, _, Vec<u8>)| vault.unseal(id, sealed).is_err();
+    let lost: Vec<&str> = sealed.iter().filter(is_lost).map(|(_, email, _)| email.as_str()).collect();
+    if lost.is_empty() {
+        return vec![Finding::ok("account passwords", format!("{} can be read", sealed.len()))];
+    }
+    let found = format!("cannot be read with the present {FILE}: {}", lost.join(" "));
+    let fix = "invite these people again, and let them choose the password anew";
+    vec![Finding::fault("account passwords", found).fix(fix)]
 }
 
 /// Findings about rules that never apply.

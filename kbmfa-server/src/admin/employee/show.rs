@@ -6,6 +6,7 @@ use super::super::grant::{self, GrantRow};
 use super::super::print::{self, Column, Moment};
 use super::super::{Admin, Failure};
 use super::EmployeeRow;
+use crate::employees::store::password_set_at;
 use crate::employees::{Email, Error, ledger, service};
 use crate::grants::store::of_employee;
 use crate::keys::State;
@@ -18,6 +19,8 @@ struct Shown {
     employee: EmployeeRow,
     /// Null for somebody of before the ledger who has no grant yet.
     uid: Option<u32>,
+    /// When the account password was chosen; null if there is none.
+    password_set: Option<Moment>,
     grants: Vec<GrantRow>,
     keys: Vec<KeyRow>,
 }
@@ -58,6 +61,7 @@ pub(super) fn run(admin: &Admin, email: &Email) -> Result<(), Failure> {
         Ok::<_, Error>(Shown {
             uid: entry.and_then(|entry| entry.uid),
             grants: grants.into_iter().map(|grant| GrantRow::at(tx.now, grant)).collect(),
+            password_set: password_set_at(tx, &employee.id)?.map(Moment::from),
             keys: keys::of_employee(tx, &employee.id)?.into_iter().map(KeyRow::from).collect(),
             employee: employee.into(),
         })
@@ -68,6 +72,9 @@ pub(super) fn run(admin: &Admin, email: &Email) -> Result<(), Failure> {
     }
     admin.print(std::slice::from_ref(&shown.employee), super::COLUMNS, |employee| employee.cells(admin))?;
     print::say(&format!("uid: {}", shown.uid.map_or_else(|| "none yet".to_owned(), |uid| uid.to_string())))?;
+    if let Some(set) = shown.password_set {
+        print::say(&format!("account password: chosen {}", admin.time(set)))?;
+    }
     if !shown.grants.is_empty() {
         print::say("")?;
         admin.print(&shown.grants, grant::COLUMNS_OF_ONE, |grant| grant.cells_of_one(admin))?;
