@@ -11,11 +11,13 @@ use super::{Admin, Failure, session};
 use crate::admin_socket::rows::SessionRow;
 use crate::employees::store::{self, Employee};
 use crate::employees::{Email, Error, State, service};
+use crate::enrolment::store as invites;
 use crate::grants::store::of_employee;
 use crate::keys::{State as KeyState, store as keys};
 use crate::usecases::employees as usecase;
 
 mod add;
+mod invite;
 mod set;
 mod show;
 
@@ -37,6 +39,8 @@ pub enum Verb {
     },
     /// Change an employee's address, name or Keybase name; or give a uid to one who has none yet.
     Set(set::Args),
+    /// Invite an employee to enrol an ssh key from their own computer.
+    Invite(invite::Args),
     /// Refuse an employee's logins from now on, including those that wait or were just approved.
     Suspend {
         /// Their e-mail address.
@@ -65,6 +69,7 @@ pub fn run(admin: &Admin, verb: Verb) -> Result<(), Failure> {
         Verb::List { removed } => list(admin, removed),
         Verb::Show { email } => show::run(admin, &email),
         Verb::Set(args) => set::run(admin, args),
+        Verb::Invite(args) => invite::run(admin, &args),
         Verb::Suspend { email } => change(admin, &email, State::Suspended),
         Verb::Resume { email } => change(admin, &email, State::Active),
         Verb::Remove { email, yes: true } => change(admin, &email, State::Removed),
@@ -162,9 +167,10 @@ fn preview(admin: &Admin, email: &Email) -> Result<(), Failure> {
         let pools = of_employee(tx, &employee.id)?.into_iter().map(|grant| grant.pool.to_string());
         let (grants, keys) = (pools.collect::<Vec<_>>(), keys::of_employee(tx, &employee.id)?);
         let keys = keys.into_iter().filter(|key| key.state != KeyState::Revoked).count();
-        Ok::<_, Error>((employee, grants, keys))
+        let invite = invites::open_of(tx, &employee.id)?.map_or("", |_| "; an open invite ends");
+        Ok::<_, Error>((employee, grants, keys, invite))
     });
-    let (employee, grants, keys) = found.map_err(Failure::new)?;
+    let (employee, grants, keys, invite) = found.map_err(Failure::new)?;
     let grants = if grants.is_empty() {
         String::new()
     } else {
@@ -172,7 +178,7 @@ fn preview(admin: &Admin, email: &Email) -> Result<(), Failure> {
     };
     let keys = if keys == 0 { String::new() } else { format!("; keys that no longer count: {keys}") };
     admin.preview(&format!(
-        "remove employee {email}: logins of {} are refused from then on{grants}{keys}",
+        "remove employee {email}: logins of {} are refused from then on{grants}{keys}{invite}",
         employee.unix_name
     ))
 }

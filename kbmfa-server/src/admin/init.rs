@@ -19,7 +19,6 @@ use crate::ca::{self, issue};
 use crate::clock::{Clock, SystemClock};
 use crate::config::Config;
 use crate::db::{self, Db};
-use crate::http;
 use crate::secret::Secret;
 use crate::usecases;
 use draft::Draft;
@@ -170,7 +169,7 @@ fn tell(admin: &Admin, settings: &Config, pin: &str) -> Result<(), Failure> {
         "configuration  {config}\nstate          {state_dir}\npin            {pin}\n\n\
          Next: kbmfa-server machine add NAME, kbmfa-server machine join-token NAME, and on that machine\n\
          kbmfa-host join --server https://{} --pin {pin} --token-file FILE",
-        url(&settings.http)
+        settings.http.authority()
     );
     admin.tell(&sentence, &json!({ "config": config, "state_dir": state_dir.to_string(), "pin": pin }))
 }
@@ -284,12 +283,6 @@ impl Drop for Made {
             let _ = if is_dir { fs::remove_dir(path) } else { fs::remove_file(path) };
         }
     }
-}
-
-fn url(settings: &http::Settings) -> String {
-    let host = settings.names.first().map_or("localhost", String::as_str);
-    let host = if host.contains(':') { format!("[{host}]") } else { host.to_owned() };
-    format!("{host}:{}", settings.listen.port())
 }
 
 /// The account that will own the state directory.

@@ -28,6 +28,9 @@ pub enum Error {
     /// The employee is in this state already.
     #[error("{0} is {1} already")]
     SameState(String, &'static str),
+    /// The employee may not do this while they are suspended.
+    #[error("{0} is suspended and cannot enrol a key; `kbmfa-server employee resume` first")]
+    Suspended(String),
     /// The Unix name or the uid is not one for a person.
     #[error(transparent)]
     BadAccount(#[from] account::BadAccount),

@@ -11,8 +11,11 @@ use crate::secret::{Secret, SecretHash};
 /// stops noise.
 pub const WRONG_SECRETS_MAX: i64 = 10;
 
-/// How long an invite can be used if the operator says nothing.
-pub const LIFETIME: Duration = Duration::from_secs(7 * 24 * 60 * 60);
+/// Shortest lifetime, because somebody has to send it and somebody to type it.
+pub const LIFETIME_MIN: Duration = Duration::from_secs(5 * 60);
+
+/// Longest lifetime.
+pub const LIFETIME_MAX: Duration = Duration::from_secs(30 * 24 * 60 * 60);
 
 const ID_BYTES: usize = 10;
 const SECRET_BYTES: usize = 20;

@@ -1,6 +1,6 @@
 //! The SQL of invites and of used challenges.
 
-use super::invite::Invite;
+use super::invite::{Invite, WRONG_SECRETS_MAX};
 use crate::clock::Time;
 use crate::db::at_restore::{AtRestore, Listing, Table, text_id};
 use crate::db::{Error, Tx};
@@ -55,16 +55,48 @@ pub fn insert(
     secret: &SecretHash,
     expires_at: Time,
 ) -> Result<(), Error> {
-    tx.execute(
-        "UPDATE invite SET expires_at = ?2 WHERE employee_id = ?1 AND used_at IS NULL AND expires_at > ?2",
-        &[employee_id.into(), tx.now.into()],
-    )?;
+    end_all_of(tx, employee_id)?;
     tx.execute(
         "INSERT INTO invite (id, employee_id, secret_hash, created_at, expires_at, attempts)
          VALUES (?1, ?2, ?3, ?4, ?5, 0)",
         &[id.into(), employee_id.into(), secret.as_bytes().into(), tx.now.into(), expires_at.into()],
     )?;
     Ok(())
+}
+
+/// Ends the invites of an employee that were not used. Returns whether there was one.
+pub fn end_all_of(tx: &Tx<'_>, employee_id: &str) -> Result<bool, Error> {
+    let sql =
+        "UPDATE invite SET expires_at = ?2 WHERE employee_id = ?1 AND used_at IS NULL AND expires_at > ?2";
+    Ok(tx.execute(sql, &[employee_id.into(), tx.now.into()])? > 0)
+}
+
+/// An invite that can still be used.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Open {
+    /// Its public id.
+    pub id: String,
+    /// When it was made.
+    pub created_at: Time,
+    /// From then on it is refused.
+    pub expires_at: Time,
+    /// How many wrong secrets were tried.
+    pub attempts: i64,
+}
+
+/// The invite of an employee that can still be used.
+pub fn open_of(tx: &Tx<'_>, employee_id: &str) -> Result<Option<Open>, Error> {
+    let sql = "SELECT id, created_at, expires_at, attempts FROM invite
+               WHERE employee_id = ?1 AND used_at IS NULL AND expires_at > ?2 AND attempts < ?3
+               ORDER BY created_at DESC LIMIT 1";
+    tx.query_one(sql, &[employee_id.into(), tx.now.into(), WRONG_SECRETS_MAX.into()], |row| {
+        Ok(Open {
+            id: row.text("id")?,
+            created_at: row.time("created_at")?,
+            expires_at: row.time("expires_at")?,
+            attempts: row.integer("attempts")?,
+        })
+    })
 }
 
 /// Counts a wrong secret.

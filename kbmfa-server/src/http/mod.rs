@@ -118,6 +118,13 @@ impl Settings {
         }
     }
 
+    /// `host:port` of the server, as in a URL: the first of its names.
+    pub fn authority(&self) -> String {
+        let host = self.names.first().map_or("localhost", String::as_str);
+        let host = if host.contains(':') { format!("[{host}]") } else { host.to_owned() };
+        format!("{host}:{}", self.listen.port())
+    }
+
     /// Number of files that the server may have open at once: one for each connection, and some 500 others.
     pub fn files_needed(&self) -> u64 {
         let connections = self.limits.proven.saturating_add(self.limits.unproven);

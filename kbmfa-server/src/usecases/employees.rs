@@ -11,6 +11,7 @@ use crate::employees::ledger::Uids;
 use crate::employees::password::{CryptHash, Vault};
 use crate::employees::store::{self, Employee};
 use crate::employees::{self, Email, State, service};
+use crate::enrolment::store as invites;
 use crate::grants::store::of_employee;
 use crate::keys::service::fingerprints_of;
 use crate::logins::Rules;
@@ -202,10 +203,9 @@ pub fn set_state(
     let event = about(&employee, kind, actor).detail("before", employee.state.as_str());
     let keys = (!gone.keys.is_empty()).then(|| gone.keys.join(" "));
     let password = gone.password.then_some("removed");
-    audit::append(
-        tx,
-        &event.detail("after", state.as_str()).maybe("keys", keys).maybe("password", password),
-    )?;
+    let invite = (state != State::Active && invites::end_all_of(tx, &employee.id)?).then_some("ended");
+    let event = event.detail("after", state.as_str()).maybe("keys", keys).maybe("password", password);
+    audit::append(tx, &event.maybe("invite", invite))?;
     let Some(why) = revocation else {
         return Ok(Changed { employee, refused: 0, gone, open: Vec::new() });
     };

@@ -13,7 +13,7 @@ use crate::secret::SecretHash;
 /// Invites an employee to enrol a key. Their earlier invites end. The secret itself never gets here.
 ///
 /// # Errors
-/// [`employees::Error::NoSuchEmployee`] if there is none with this address.
+/// [`employees::Error::NoSuchEmployee`]; [`employees::Error::Suspended`].
 pub fn make(
     tx: &Tx<'_>,
     actor: &Actor,
@@ -22,8 +22,8 @@ pub fn make(
     expires_at: Time,
 ) -> Result<Employee, Error> {
     let employee = service::find(tx, email)?;
-    if employee.state == State::Removed {
-        return Err(employees::Error::NoSuchEmployee(email.to_string(), String::new()).into());
+    if employee.state == State::Suspended {
+        return Err(employees::Error::Suspended(email.to_string()).into());
     }
     store::insert(tx, (id, &employee.id), secret, expires_at)?;
     let event = about(&employee.email, Kind::EmployeeInvited, actor, id).detail("expires", expires_at);
@@ -65,6 +65,7 @@ mod tests {
     use super::*;
     use crate::audit::store::search::{Filter, search};
     use crate::db::testing::{Fixture, START, fixture};
+    use crate::usecases::testing::rules;
 
     fn invited() -> Fixture {
         let fixture = fixture();
@@ -128,5 +129,34 @@ mod tests {
         assert!(body.contains("ann@x") && body.contains("\"invite\":\"i\""), "{body}");
         assert!(!body.contains("right"), "{body}");
         assert!(!body.contains(&crate::random::to_hex(SecretHash::of("right").as_bytes())), "{body}");
+    }
+
+    #[test]
+    fn a_suspension_ends_open_invites_also_for_after_the_resumption() {
+        let fixture = invited();
+        let open = || fixture.db.read_blocking(|tx| store::open_of(tx, "e")).unwrap();
+        assert_eq!(open().map(|open| open.id), Some("i".to_owned()));
+        for state in [State::Suspended, State::Active] {
+            let change = move |tx: &Tx<'_>| {
+                let (root, email) = (Actor::new("console:root"), "ann@x".parse().unwrap());
+                super::super::employees::set_state(tx, &rules(), &root, &email, state).map(drop)
+            };
+            fixture.db.write_blocking("test", change).unwrap();
+            assert_eq!(open(), None);
+            assert!(!tried(&fixture, "i", "right"), "{state:?}");
+        }
+        assert!(events(&fixture, Kind::EmployeeSuspended).pop().unwrap().contains(r#""invite":"ended""#));
+    }
+
+    #[test]
+    fn somebody_who_is_suspended_is_not_invited() {
+        let fixture = invited();
+        let invite = |tx: &Tx<'_>| {
+            let (root, email) = (Actor::new("console:root"), "ann@x".parse().unwrap());
+            super::super::employees::set_state(tx, &rules(), &root, &email, State::Suspended)?;
+            make(tx, &root, &email, ("j", &SecretHash::of("x")), Time::from_micros(START + 9))
+        };
+        let refused = fixture.db.write_blocking("test", invite).unwrap_err();
+        assert!(refused.to_string().contains("is suspended and cannot enrol"), "{refused}");
     }
 }

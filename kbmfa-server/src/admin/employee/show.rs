@@ -1,4 +1,4 @@
-//! `employee show`: an employee with their uid, grants and keys.
+//! `employee show`: an employee with their uid, open invite, grants and keys.
 
 use serde::Serialize;
 
@@ -8,6 +8,7 @@ use super::super::{Admin, Failure};
 use super::EmployeeRow;
 use crate::employees::store::password_set_at;
 use crate::employees::{Email, Error, ledger, service};
+use crate::enrolment::store::{self as invites, Open};
 use crate::grants::store::of_employee;
 use crate::keys::State;
 use crate::keys::store::{self as keys, Key};
@@ -21,8 +22,35 @@ struct Shown {
     uid: Option<u32>,
     /// When the account password was chosen; null if there is none.
     password_set: Option<Moment>,
+    /// The invite that can still be used.
+    invite: Option<InviteRow>,
     grants: Vec<GrantRow>,
     keys: Vec<KeyRow>,
+}
+
+#[derive(Serialize)]
+struct InviteRow {
+    id: String,
+    made: Moment,
+    expires: Moment,
+    wrong_secrets: i64,
+}
+
+impl From<Open> for InviteRow {
+    fn from(open: Open) -> Self {
+        let Open { id, created_at, expires_at, attempts } = open;
+        Self { id, made: created_at.into(), expires: expires_at.into(), wrong_secrets: attempts }
+    }
+}
+
+impl InviteRow {
+    fn sentence(&self, admin: &Admin) -> String {
+        let tried = match self.wrong_secrets {
+            0 => String::new(),
+            count => format!(", wrong secrets tried: {count}"),
+        };
+        format!("invite: {}, can be used until {}{tried}", self.id, admin.time(self.expires))
+    }
 }
 
 #[derive(Serialize)]
@@ -62,6 +90,7 @@ pub(super) fn run(admin: &Admin, email: &Email) -> Result<(), Failure> {
             uid: entry.and_then(|entry| entry.uid),
             grants: grants.into_iter().map(|grant| GrantRow::at(tx.now, grant)).collect(),
             password_set: password_set_at(tx, &employee.id)?.map(Moment::from),
+            invite: invites::open_of(tx, &employee.id)?.map(InviteRow::from),
             keys: keys::of_employee(tx, &employee.id)?.into_iter().map(KeyRow::from).collect(),
             employee: employee.into(),
         })
@@ -74,6 +103,9 @@ pub(super) fn run(admin: &Admin, email: &Email) -> Result<(), Failure> {
     print::say(&format!("uid: {}", shown.uid.map_or_else(|| "none yet".to_owned(), |uid| uid.to_string())))?;
     if let Some(set) = shown.password_set {
         print::say(&format!("account password: chosen {}", admin.time(set)))?;
+    }
+    if let Some(invite) = &shown.invite {
+        print::say(&invite.sentence(admin))?;
     }
     if !shown.grants.is_empty() {
         print::say("")?;
