@@ -29,7 +29,7 @@ pub use ureq::http::Method;
 pub use waiting::{Event, Peer, Presence, Watch, wait};
 pub use wire::HungUp;
 
-/// Largest reply read, in bytes.
+/// Largest reply read, in bytes, unless [`Client::with_replies_up_to`] says otherwise.
 pub const REPLY_BYTES_MAX: u64 = 64 * 1024;
 
 /// Largest head of a reply, in bytes.
@@ -82,6 +82,7 @@ pub struct Client {
     agent: Agent,
     base: String,
     authorization: Option<zeroize::Zeroizing<String>>,
+    reply_bytes_max: u64,
 }
 
 impl Client {
@@ -112,7 +113,14 @@ impl Client {
             agent: Agent::with_parts(config, connector, wire::NoLookup(target.address)),
             base: format!("https://{}", tls::authority(&target.host, target.address.port())),
             authorization: authorization.map(|authorization| authorization.value().into()),
+            reply_bytes_max: REPLY_BYTES_MAX,
         }
+    }
+
+    /// The same client, but it reads replies up to this size, in bytes.
+    #[must_use]
+    pub fn with_replies_up_to(self, reply_bytes_max: u64) -> Self {
+        Self { reply_bytes_max, ..self }
     }
 
     /// Sends `method path` with an optional JSON body and reads a JSON answer, all within `time`.
@@ -143,7 +151,8 @@ impl Client {
             }
             None => self.run(request.body(()), time)?,
         };
-        let bytes = reply.body_mut().with_config().limit(REPLY_BYTES_MAX).read_to_vec().map_err(explain)?;
+        let bytes =
+            reply.body_mut().with_config().limit(self.reply_bytes_max).read_to_vec().map_err(explain)?;
         read(reply.status(), &bytes)
     }
 
