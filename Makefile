@@ -27,13 +27,14 @@ setup: ## prepares a Debian 12 host: packages, sshd 9.2 and a Debian 13 root in 
 # rlib it would be linked without link-time optimisation. The names of source files in it begin with the crate: where
 # the builder keeps crates is no part of it, nor of its size.
 CRATES := $(or $(CARGO_HOME),$(HOME)/.cargo)/registry/src
-build: ## builds the module as it ships, its test build, and kbmfa-host and kbmfa-server for the tests
+build: ## builds the module as it ships, its test build, and kbmfa-host, kbmfa-server and kbmfa-enroll for the tests
 	$(CARGO) fetch --locked --quiet
 	$(CARGO) rustc --locked -p pam_kbmfa --profile module --lib --crate-type cdylib \
 		--config "build.rustflags = [$$(printf '"--remap-path-prefix=%s=",' $(CRATES)/*)]"
 	$(CARGO) build --locked -p pam_kbmfa --lib --features faults --target-dir $(KBMFA_TARGET)/faults
 	$(CARGO) build --locked -p kbmfa-host
 	$(CARGO) build --locked -p kbmfa-server
+	$(CARGO) build --locked -p kbmfa-enroll
 	$(CARGO) build --locked -p keybase-double
 
 test: setup build unit e2e ## sets up, builds, and runs every test

@@ -5,7 +5,8 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use crate::{files, is_test, none, shipped};
 
-const CRATES: [&str; 5] = ["kbmfa-finding", "kbmfa-host", "kbmfa-proto", "kbmfa-server", "pam_kbmfa"];
+const CRATES: [&str; 6] =
+    ["kbmfa-enroll", "kbmfa-finding", "kbmfa-host", "kbmfa-proto", "kbmfa-server", "pam_kbmfa"];
 
 /// The path of a file's module, such as `["logins", "store", "asks"]`; empty for the crate's root.
 fn module(file: &str) -> Vec<String> {

@@ -12,7 +12,8 @@ const PAGE: &str = "docs/threat-model.md";
 const PAUSED: &str = "#[tokio::test(start_paused = true)]";
 
 /// The crates with unit tests, and their directories.
-const CRATES: [(&str, &str); 4] = [
+const CRATES: [(&str, &str); 5] = [
+    ("kbmfa_enroll", "kbmfa-enroll/src"),
     ("kbmfa_host", "kbmfa-host/src"),
     ("pam_kbmfa", "pam_kbmfa/src"),
     ("kbmfa_proto", "kbmfa-proto/src"),
