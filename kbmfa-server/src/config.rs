@@ -14,6 +14,7 @@ use crate::clock::Time;
 use crate::db::{self, Tx};
 use crate::employees::ledger::Uids;
 use crate::http;
+use crate::keys::AddedKeys;
 use crate::logins::Rules;
 use crate::logins::state::Grace;
 use crate::machines::caller::AuthToken;
@@ -61,6 +62,8 @@ pub struct Config {
     pub keep: Duration,
     /// The uids that employees are given.
     pub uids: Uids,
+    /// What happens to a key that an enrolled key adds.
+    pub added_keys: AddedKeys,
     /// The chat in which people are asked, if there is one.
     pub chat: Option<Box<keybase::Settings>>,
     /// The old tool's `AUTH_TOKEN`, if it is accepted.
@@ -157,6 +160,7 @@ impl Config {
             post: self.chat.as_ref().map_or_else(Post::default, |keybase| keybase.post),
             keep: self.keep,
             uids: self.uids,
+            added_keys: self.added_keys,
         }
     }
 }
@@ -205,6 +209,7 @@ fn gather<'a>(file: &'a File<'a>) -> Config {
 
     let roster = file.section("roster");
     let uids = roster.parsed("uids", Uids::default());
+    let added_keys = roster.parsed("added_keys", AddedKeys::default());
     roster.finish();
 
     let policy = policy::Settings { rules, default, limits, require_member, require_grant };
@@ -216,6 +221,7 @@ fn gather<'a>(file: &'a File<'a>) -> Config {
         cool_down,
         keep,
         uids,
+        added_keys,
         chat,
         auth_token,
         auth_token_file,

@@ -1,5 +1,8 @@
 //! `key ..`: employees' SSH public keys.
 
+mod decide;
+mod show;
+
 use clap::{Args as ClapArgs, Subcommand};
 use kbmfa_proto::key::PublicKey;
 use kbmfa_proto::text::SafeText;
@@ -7,13 +10,14 @@ use serde::Serialize;
 use serde_json::json;
 use std::path::{Path, PathBuf};
 
-use super::print::{self, Column, Moment};
+use super::print::{Column, Moment};
 use super::sheet::{self, Fault, Line};
 use super::{Admin, Failure};
 use crate::db::{self, Tx};
 use crate::employees::{Email, service as employees, store as people};
 use crate::keys::store::{self, Key};
-use crate::keys::{Error, Reason, State, service};
+use crate::keys::{Error, Origin, Reason, State};
+use crate::usecases::Error as AnyError;
 use crate::usecases::keys::{self as usecase, New, NoneAdded};
 
 /// The verbs.
@@ -28,6 +32,9 @@ pub enum Verb {
         /// Only those of this employee.
         #[arg(long)]
         employee: Option<Email>,
+        /// Only those that wait for an approval.
+        #[arg(long, conflicts_with_all = ["all", "revoked"])]
+        pending: bool,
         /// Only those that are revoked.
         #[arg(long, conflicts_with = "all")]
         revoked: bool,
@@ -35,8 +42,18 @@ pub enum Verb {
         #[arg(long)]
         all: bool,
     },
-    /// Show one key, with its line as sshd reads it.
+    /// Show one key, with its line as sshd reads it, which key vouched for it, and for which keys it vouched.
     Show {
+        /// Its fingerprint, or the beginning of it.
+        fingerprint: String,
+    },
+    /// Let a key count that an enrolled key has added. Ask the person first: who steals a key can add one in their name.
+    Approve {
+        /// Its fingerprint, or the beginning of it.
+        fingerprint: String,
+    },
+    /// Refuse a key that waits for an approval, for ever.
+    Reject {
         /// Its fingerprint, or the beginning of it.
         fingerprint: String,
     },
@@ -44,7 +61,7 @@ pub enum Verb {
     Revoke {
         /// Its fingerprint, or the beginning of it.
         fingerprint: String,
-        /// Somebody else may have it.
+        /// Somebody else may have it: revoke the keys that it has added, too.
         #[arg(long)]
         lost: bool,
         /// Do it; without this, only print what would be done.
@@ -86,13 +103,18 @@ pub fn run(admin: &Admin, verb: Verb) -> Result<(), Failure> {
     match verb {
         Verb::Add(args) => add(admin, args),
         Verb::Import(args) => import(admin, &args),
-        Verb::List { employee, revoked, all } => {
-            let wanted = |state| all || (state == State::Revoked) == revoked;
-            list(admin, employee.as_ref(), wanted)
+        Verb::List { employee, pending, revoked, all } => {
+            list(admin, employee.as_ref(), |state| match state {
+                State::Pending => pending || !revoked,
+                State::Active => !pending && !revoked,
+                State::Revoked => all || revoked,
+            })
         }
-        Verb::Show { fingerprint } => show(admin, &fingerprint),
+        Verb::Show { fingerprint } => show::run(admin, &fingerprint),
+        Verb::Approve { fingerprint } => decide::approve(admin, fingerprint),
+        Verb::Reject { fingerprint } => decide::reject(admin, fingerprint),
         Verb::Revoke { fingerprint, lost, yes } => {
-            revoke(admin, &fingerprint, if lost { Reason::Lost } else { Reason::Retired }, yes)
+            decide::revoke(admin, fingerprint, if lost { Reason::Lost } else { Reason::Retired }, yes)
         }
     }
 }
@@ -106,13 +128,24 @@ struct KeyRow {
     added: Moment,
     revoked: Option<Moment>,
     reason: Option<Reason>,
+    /// Fingerprint of the key that has added it; null: an operator or an invite did.
+    vouched_by: Option<String>,
+    /// Fingerprint of the key in whose place it was added.
+    replaces: Option<String>,
     /// The line of `authorized_keys`, without a comment.
     line: String,
 }
 
 impl KeyRow {
     fn of(tx: &Tx<'_>, key: Key) -> Result<Option<Self>, db::Error> {
+        let fingerprint_of = |id: Option<String>| match id {
+            Some(id) => Ok(store::by_id(tx, &id)?.map(|key| key.fingerprint)),
+            None => Ok::<_, db::Error>(None),
+        };
+        let (vouched_by, replaces) = (fingerprint_of(key.parent_id)?, fingerprint_of(key.replaces_id)?);
         Ok(people::by_id(tx, &key.employee_id)?.map(|owner| Self {
+            vouched_by,
+            replaces,
             fingerprint: key.fingerprint,
             email: owner.email,
             device: key.device,
@@ -162,24 +195,6 @@ fn list(admin: &Admin, email: Option<&Email>, wanted: impl Fn(State) -> bool) ->
     admin.print(&found.map_err(Failure::new)?, COLUMNS, |key| key.cells(admin))
 }
 
-fn one(admin: &Admin, fingerprint: &str) -> Result<KeyRow, Failure> {
-    let (_, db) = admin.open()?;
-    let found = db.read_blocking(|tx| {
-        let key = service::find(tx, fingerprint)?;
-        KeyRow::of(tx, key)?.ok_or_else(|| Error::NoSuchKey(fingerprint.to_owned()))
-    });
-    found.map_err(Failure::new)
-}
-
-fn show(admin: &Admin, fingerprint: &str) -> Result<(), Failure> {
-    let key = one(admin, fingerprint)?;
-    if admin.json {
-        return print::print_json(&key);
-    }
-    admin.print(std::slice::from_ref(&key), COLUMNS, |key| key.cells(admin))?;
-    print::say(&format!("\n{}\n{}", key.fingerprint, key.line))
-}
-
 fn add(admin: &Admin, args: Add) -> Result<(), Failure> {
     let Add { email, file, device } = args;
     // Read before root is given up, because only root may be able to read the file.
@@ -190,9 +205,10 @@ fn add(admin: &Admin, args: Add) -> Result<(), Failure> {
     let device = device.unwrap_or_else(|| key.comment().to_owned());
     let device = device_label(&device)
         .map_err(|error| Failure::usage(error).hint("name the computer that has the key: --device laptop"))?;
-    let new = New { email: email.clone(), key, device };
-    let added = admin.change("key.add", move |tx, _, actor| usecase::add(tx, actor, &new))?;
-    let Key { fingerprint, device, .. } = added;
+    let new = New { email: email.clone(), key, device, origin: Origin::Operator, replaces: None };
+    let added = admin
+        .change("key.add", move |tx, config, actor| usecase::add(tx, &config.rules(None), actor, &new))?;
+    let Key { fingerprint, device, .. } = added.key;
     let json = json!({ "email": email, "fingerprint": fingerprint, "device": device });
     admin.tell(&format!("key {fingerprint} was added to {email}, for {device}"), &json)
 }
@@ -217,8 +233,9 @@ fn import(admin: &Admin, args: &Import) -> Result<(), Failure> {
     sheet::refuse(&args.file, faults)?;
     let (lines, wanted): (Vec<u64>, Vec<New>) = found.into_iter().unzip();
     let (all, dry_run) = (wanted.clone(), args.dry_run);
-    let added =
-        admin.attempt("key.import", move |tx, _, actor| usecase::add_all(tx, actor, &all, dry_run))?;
+    let added = admin.attempt("key.import", move |tx, config, actor| {
+        usecase::add_all(tx, &config.rules(None), actor, &all, dry_run)
+    })?;
     let rows: Vec<_> = wanted
         .iter()
         .map(|new| json!({ "email": new.email, "fingerprint": new.key.fingerprint(), "device": new.device }))
@@ -234,7 +251,7 @@ fn import(admin: &Admin, args: &Import) -> Result<(), Failure> {
             Err(Failure::would_change())
         }
         Err(NoneAdded::Faulty(faults)) => {
-            let fault = |(at, error): (usize, Error)| Fault {
+            let fault = |(at, error): (usize, AnyError)| Fault {
                 line: lines.get(at).copied().unwrap_or_default(),
                 what: error.to_string(),
             };
@@ -250,27 +267,7 @@ fn new(line: &Line<'_>) -> Result<New, String> {
         email: line.field("email").parse().map_err(|error| format!("{error}"))?,
         device: device_label(line.field("device"))?,
         key: PublicKey::parse(line.field("key")).map_err(|error| error.to_string())?,
+        origin: Origin::Operator,
+        replaces: None,
     })
-}
-
-fn revoke(admin: &Admin, fingerprint: &str, why: Reason, yes: bool) -> Result<(), Failure> {
-    if !yes {
-        let key = one(admin, fingerprint)?;
-        if key.state == State::Revoked {
-            return Err(Failure::new(Error::AlreadyRevoked(key.fingerprint)));
-        }
-        return admin.preview(&format!(
-            "revoke key {} of {} ({}) for ever: where sshd reports the key, logins with it are refused",
-            key.fingerprint, key.email, key.device
-        ));
-    }
-    let which = fingerprint.to_owned();
-    let revoked = admin.change("key.revoke", move |tx, config, actor| {
-        usecase::revoke(tx, &config.rules(None), actor, &which, why)
-    })?;
-    let usecase::Revoked { key: Key { fingerprint, .. }, owner, refused } = revoked;
-    let ended =
-        if refused == 0 { String::new() } else { format!("; logins refused that were waiting: {refused}") };
-    let json = json!({ "fingerprint": fingerprint, "email": owner, "reason": why, "refused": refused });
-    admin.tell(&format!("key {fingerprint} of {owner} is revoked{ended}"), &json)
 }

@@ -88,7 +88,7 @@ fn first_of_its_kind(subject: Subject, person: Person, (membership, chat): (Memb
         rehearsal: false,
         membership,
         lacks_grant: false,
-        uses_revoked_key: false,
+        key_refusal: None,
         chat,
         before: Before::Nothing,
         counts: Counts::default(),

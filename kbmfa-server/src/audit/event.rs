@@ -111,6 +111,8 @@ kinds! {
     GrantRemoved = "grant.removed",
     /// A key was added to an employee.
     KeyAdded = "key.added",
+    /// A key that an enrolled key had added was approved.
+    KeyApproved = "key.approved",
     /// A key was revoked. It is never accepted again.
     KeyRevoked = "key.revoked",
     /// A login was opened and policy gave its verdict.

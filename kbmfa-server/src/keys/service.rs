@@ -1,7 +1,8 @@
 //! Finds keys.
 
-use super::Error;
+use super::lineage::taken_along;
 use super::store::{self, Key};
+use super::{Error, Reason, State};
 use crate::db::{self, Tx};
 use crate::employees::store::{self as employees, Employee};
 
@@ -21,6 +22,20 @@ pub fn find(tx: &Tx<'_>, text: &str) -> Result<Key, Error> {
         (Some(_), Some(_)) => Err(Error::Ambiguous(text.to_owned())),
         (None, _) => Err(Error::NoSuchKey(text.to_owned())),
     }
+}
+
+/// The keys that a revocation for this reason revokes: the key first, then those that it takes along.
+///
+/// # Errors
+/// [`Error::NoSuchKey`], [`Error::Ambiguous`]; [`Error::AlreadyRevoked`] if there are none.
+pub fn doomed(tx: &Tx<'_>, text: &str, why: Reason) -> Result<Vec<Key>, Error> {
+    let key = find(tx, text)?;
+    let all = store::of_employee(tx, &key.employee_id)?;
+    let along: Vec<Key> = taken_along(&all, &key.id, why).into_iter().cloned().collect();
+    if key.state == State::Revoked && along.is_empty() {
+        return Err(Error::AlreadyRevoked(key.fingerprint));
+    }
+    Ok([vec![key], along].concat())
 }
 
 /// A registered key and its owner.

@@ -6,6 +6,7 @@ use kbmfa_proto::names::{LoginId, UserName};
 use super::Error;
 use super::facts::subject;
 use super::grants;
+use super::keys;
 use super::rules::Rules;
 use super::service::apply;
 use super::state::{Change, Input, Revocation};
@@ -99,7 +100,8 @@ pub fn revoke_all_restored(tx: &Tx<'_>, rules: &Rules, actor: &Actor) -> Result<
 pub fn revoke_ungranted(tx: &Tx<'_>, rules: &Rules, actor: &Actor) -> Result<usize, Error> {
     let mut revoked = 0;
     for mut login in store::unfinished(tx)? {
-        if grants::is_missing(tx, rules, &login.machine_id, &login.opened)? {
+        let key = keys::of(tx, &login.opened)?;
+        if grants::is_missing(tx, rules, &login.machine_id, (&login.opened, key.as_ref()))? {
             let change = apply(tx, rules, &mut login, Input::Revoke(Revocation::NoGrant), actor)?;
             revoked += usize::from(change != Change::None);
         }

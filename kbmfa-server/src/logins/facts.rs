@@ -31,9 +31,9 @@ pub(super) fn facts(
     Ok(Facts {
         subject: subject(tx, (machine_id, machine), opened)?,
         membership,
-        lacks_grant: grants::is_missing(tx, rules, machine_id, opened)?,
+        lacks_grant: grants::is_missing(tx, rules, machine_id, (opened, owned.as_ref()))?,
         chat,
-        uses_revoked_key: keys::is_revoked(owned.as_ref()),
+        key_refusal: keys::refusal(owned.as_ref()),
         person: Person::of_all(people),
         account: people::account(opened, tx.now),
         rehearsal: opened.rehearsal,

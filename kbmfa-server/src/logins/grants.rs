@@ -6,19 +6,21 @@ use super::people;
 use super::rules::Rules;
 use crate::db::{Error, Tx};
 use crate::grants::service::reaches;
+use crate::keys::service::Owned;
 
 /// True if grants are required, and one of these people is an employee without a live grant to a pool of the
-/// machine. An account of no employee needs none.
+/// machine: the account's owner under any of its names, the caller of su or sudo, or the owner of the key. An account
+/// of no employee needs none, but an employee's key does there, too.
 pub(super) fn is_missing(
     tx: &Tx<'_>,
     rules: &Rules,
     machine_id: &str,
-    opened: &OpenLogin,
+    (opened, key): (&OpenLogin, Option<&Owned>),
 ) -> Result<bool, Error> {
     if !rules.policy.require_grant {
         return Ok(false);
     }
-    for employee in people::employees(tx, opened)? {
+    for employee in people::employees(tx, opened, key)? {
         if !reaches(tx, &employee.id, machine_id)? {
             return Ok(true);
         }

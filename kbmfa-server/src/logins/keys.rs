@@ -3,9 +3,11 @@
 use kbmfa_proto::login::{FirstFactor, OpenLogin};
 
 use super::key;
+use super::state::Revocation;
 use crate::db::{Error, Tx};
 use crate::keys::State;
 use crate::keys::service::{self, Owned};
+use crate::policy::Refusal;
 
 /// The key of a login, if an employee has or had it.
 pub(super) fn of(tx: &Tx<'_>, opened: &OpenLogin) -> Result<Option<Owned>, Error> {
@@ -14,7 +16,20 @@ pub(super) fn of(tx: &Tx<'_>, opened: &OpenLogin) -> Result<Option<Owned>, Error
     service::owned(tx, &key.fingerprint)
 }
 
-/// True if the key was revoked.
-pub(super) fn is_revoked(key: Option<&Owned>) -> bool {
-    key.is_some_and(|owned| owned.key.state == State::Revoked)
+/// Why a login with this key is refused, if it is.
+pub(super) fn refusal(key: Option<&Owned>) -> Option<Refusal> {
+    match key?.key.state {
+        State::Active => None,
+        State::Pending => Some(Refusal::PendingKey),
+        State::Revoked => Some(Refusal::RevokedKey),
+    }
+}
+
+/// [`refusal`] of a login that waits.
+pub(super) fn revocation(key: Option<&Owned>) -> Option<Revocation> {
+    match key?.key.state {
+        State::Active => None,
+        State::Pending => Some(Revocation::PendingKey),
+        State::Revoked => Some(Revocation::RevokedKey),
+    }
 }

@@ -3,6 +3,9 @@
 use crate::channels::Answer;
 use crate::channels::quote::code;
 use crate::clock::Time;
+use crate::employees::store::Employee;
+use crate::keys::State;
+use crate::keys::store::Key;
 
 /// The command that answers a login at the console.
 pub fn at_console(short: &str) -> String {
@@ -63,6 +66,36 @@ pub fn limit_reached(user: &str, machine: &str, from: &str, code: &str) -> Strin
     format!(
         "Logins of {user} to {machine} from {from} are being refused ({code}); somebody may be trying a stolen key"
     )
+}
+
+/// Notice that an enrolled key has added another key of its owner.
+pub fn key_added(owner: &Employee, key: &Key, parent: &Key, before: Option<&Key>) -> String {
+    let (name, email) = (code(owner.name.as_str()), code(owner.email.as_str()));
+    let command = |verb: &str| code(&format!("kbmfa-server key {verb} {}", key.fingerprint));
+    let what = match key.state {
+        State::Pending => format!(
+            "It is refused until somebody approves it. Ask the person, then on the server: {} or {}",
+            command("approve"),
+            command("reject")
+        ),
+        State::Active | State::Revoked => "It counts already".to_owned(),
+    };
+    let lost = code(&format!("kbmfa-server key revoke {} --lost", parent.fingerprint));
+    format!("{name} ({email}): {}. {what}. If it was not the person: {lost}", added(key, parent, before))
+}
+
+/// The same notice to the owner.
+pub fn key_added_to_you(key: &Key, parent: &Key, before: Option<&Key>) -> String {
+    format!(
+        "{}. If you did not do this, somebody else has your key: tell whoever runs the approval server at once",
+        added(key, parent, before)
+    )
+}
+
+fn added(key: &Key, parent: &Key, before: Option<&Key>) -> String {
+    let named = |key: &Key| format!("{} on {}", code(&key.fingerprint), code(key.device.as_str()));
+    let place = before.map(|old| format!(", in the place of {}", named(old))).unwrap_or_default();
+    format!("the key {} has added the key {}{place}", named(parent), named(key))
 }
 
 /// Notice that one machine's credential is used on two computers.

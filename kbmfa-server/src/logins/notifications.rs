@@ -15,6 +15,8 @@ use super::store::notices::{self, About, Repeated, Worth};
 use crate::audit::{Actor, Event, Kind, store as audit};
 use crate::channels::LiveAnswer;
 use crate::db::Tx;
+use crate::employees::store::Employee;
+use crate::keys::store::Key;
 use crate::machines::caller::Caller;
 use crate::machines::hosts;
 use crate::policy::{Approver, Channel, Refusal};
@@ -112,6 +114,36 @@ pub fn head(tx: &Tx<'_>, rules: &Rules, pause: Duration) -> Result<bool, Error> 
     let notice = for_everybody(rules, text)?;
     let (worth, repeated) = (Worth::Alarm, Repeated::Dropped);
     Ok(notices::raise(tx, &notice, About { subject: "head", worth, repeated, quota: None }, pause)?)
+}
+
+/// Raises notices about a key that an enrolled key has added: one for everybody, and one for its owner alone, where the
+/// chat can reach them.
+///
+/// # Errors
+/// What the database says.
+pub fn of_added_key(
+    tx: &Tx<'_>,
+    rules: &Rules,
+    owner: &Employee,
+    (key, parent, before): (&Key, &Key, Option<&Key>),
+) -> Result<(), Error> {
+    let text = notice_texts::key_added(owner, key, parent, before);
+    let everybody = for_everybody(rules, text)?;
+    let subject = format!("key-added {}", key.fingerprint);
+    let (worth, repeated) = (Worth::Alarm, Repeated::Dropped);
+    let about = About { subject: &subject, worth, repeated, quota: None };
+    notices::raise(tx, &everybody, about, LONGER_THAN_ASKED)?;
+    let Some((channel, name)) = rules.chat.zip(owner.keybase_name.as_ref()) else { return Ok(()) };
+    // As `channels/keybase` writes a conversation with one person.
+    let destination = format!("@{name}");
+    if destination == everybody.destination {
+        return Ok(());
+    }
+    let text = notice_texts::key_added_to_you(key, parent, before);
+    let personal = notices::Notice { id: random::hex::<16>()?, channel, destination, text, reply_to: None };
+    let subject = format!("your-key-added {}", key.fingerprint);
+    notices::raise(tx, &personal, About { subject: &subject, ..about }, LONGER_THAN_ASKED)?;
+    Ok(())
 }
 
 /// A notice for the chat's default destination, or for the console if there is no chat.

@@ -39,14 +39,19 @@ pub(super) fn about(tx: &Tx<'_>, opened: &OpenLogin, key: Option<&Owned>) -> Res
     Ok(people)
 }
 
-/// The employees among these people, also one that a guessed spelling finds. They may not log in where a grant is
-/// required and they have none.
-pub(super) fn employees(tx: &Tx<'_>, opened: &OpenLogin) -> Result<Vec<Employee>, Error> {
+/// The employees among these people, also one that a guessed spelling finds, and the owner of the key. Nobody logs in where
+/// a grant is required and one of them has none.
+pub(super) fn employees(
+    tx: &Tx<'_>,
+    opened: &OpenLogin,
+    key: Option<&Owned>,
+) -> Result<Vec<Employee>, Error> {
     let mut names: Vec<UserName> = opened.accounts().cloned().chain(plainer(opened)).collect();
     names.sort();
     names.dedup();
     let found = names.iter().map(|name| by_unix_name(tx, name)).collect::<Result<Vec<_>, _>>()?;
-    Ok(found.into_iter().flatten().filter(|employee| employee.state != State::Removed).collect())
+    let owner = key.map(|owned| owned.owner.clone());
+    Ok(found.into_iter().flatten().chain(owner).filter(|employee| employee.state != State::Removed).collect())
 }
 
 /// Whether all of these people are members, and whether the chat is up.

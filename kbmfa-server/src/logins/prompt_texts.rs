@@ -21,6 +21,9 @@ pub fn refused(code: &str, short: &str) -> String {
         "revoked-key" => {
             "Your key was revoked. Use another one, or ask whoever runs the approval server.".into()
         }
+        "pending-key" => {
+            "Your key waits for an approval. Use another one, or ask whoever runs the approval server.".into()
+        }
         "no-grant" => "You have no grant for this machine. Ask whoever runs the approval server.".into(),
         "machine-removed" => "This machine may not ask for approvals any more.".into(),
         "restored" => "The approval server was restored from a backup meanwhile. Try again.".into(),

@@ -5,6 +5,7 @@ use std::time::Duration;
 use super::state::Grace;
 use crate::channels::Post;
 use crate::employees::ledger::Uids;
+use crate::keys::AddedKeys;
 use crate::machines::caller::{AuthToken, Caller, Claim};
 use crate::policy::{self, Channel};
 use crate::secret::SecretHash;
@@ -28,6 +29,8 @@ pub struct Rules {
     pub keep: Duration,
     /// The uids that employees are given. The highest that a machine reports is remembered.
     pub uids: Uids,
+    /// What happens to a key that an enrolled key adds.
+    pub added_keys: AddedKeys,
 }
 
 impl Rules {

@@ -256,12 +256,11 @@ fn revoked(tx: &Tx<'_>, rules: &Rules, login: &Login) -> Result<Option<Revocatio
     Ok(match Person::of_all(people::about(tx, &login.opened, key.as_ref())?) {
         Person::Suspended => Some(Revocation::Suspended),
         Person::Removed => Some(Revocation::Removed),
-        Person::Unknown | Person::Employee(_) if keys::is_revoked(key.as_ref()) => {
-            Some(Revocation::RevokedKey)
-        }
-        Person::Unknown | Person::Employee(_) => {
-            grants::is_missing(tx, rules, &login.machine_id, &login.opened)?.then_some(Revocation::NoGrant)
-        }
+        Person::Unknown | Person::Employee(_) => match keys::revocation(key.as_ref()) {
+            Some(why) => Some(why),
+            None => grants::is_missing(tx, rules, &login.machine_id, (&login.opened, key.as_ref()))?
+                .then_some(Revocation::NoGrant),
+        },
     })
 }
 
@@ -272,6 +271,7 @@ fn code_of(why: Revocation) -> &'static str {
         Revocation::Removed => Refusal::Removed.code(),
         Revocation::NoGrant => Refusal::NoGrant.code(),
         Revocation::RevokedKey => Refusal::RevokedKey.code(),
+        Revocation::PendingKey => Refusal::PendingKey.code(),
         Revocation::MachineRemoved => "machine-removed",
         Revocation::RelayDown => Refusal::RelayDown.code(),
         Revocation::Restored => "restored",

@@ -110,6 +110,8 @@ pub enum Revocation {
     Removed,
     /// The key that was used is revoked.
     RevokedKey,
+    /// The key that was used waits for an approval.
+    PendingKey,
     /// The employee has no live grant any more.
     NoGrant,
     /// The machine was removed.

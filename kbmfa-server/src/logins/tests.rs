@@ -84,6 +84,7 @@ impl World {
             post: crate::channels::Post::default(),
             keep: Duration::MAX,
             uids: employees::ledger::Uids::default(),
+            added_keys: crate::keys::AddedKeys::default(),
         };
         Self { fixture, rules, caller }
     }

@@ -76,8 +76,8 @@ pub struct Facts {
     pub rehearsal: bool,
     /// Whether that person is a member of the chat's team.
     pub membership: Membership,
-    /// True if the key that was used is revoked.
-    pub uses_revoked_key: bool,
+    /// Why the key that was used is refused, if it is.
+    pub key_refusal: Option<Refusal>,
     /// True if one of the people whose login it is is an employee without a live grant to a pool of the machine.
     pub lacks_grant: bool,
     /// Whether people can be asked in the chat.
@@ -244,6 +244,8 @@ pub enum Refusal {
     TooManyAsks,
     /// The key that was used is revoked.
     RevokedKey,
+    /// The key that was used waits for an approval.
+    PendingKey,
     /// The employee must have a live grant to a pool of the machine, and has none.
     NoGrant,
     /// The employee must be a member of the chat's team, and is not.
@@ -265,6 +267,7 @@ impl Refusal {
             Self::TooManyPending => "too-many-pending",
             Self::TooManyAsks => "too-many-asks",
             Self::RevokedKey => "revoked-key",
+            Self::PendingKey => "pending-key",
             Self::NoGrant => "no-grant",
             Self::NotAMember => "not-a-member",
             Self::RelayDown => "relay-down",
@@ -357,7 +360,7 @@ fn refused_outright(settings: &Settings, facts: &Facts) -> Option<Refusal> {
     match (&facts.person, facts.before) {
         (Person::Suspended, _) => Some(Refusal::Suspended),
         (Person::Removed, _) => Some(Refusal::Removed),
-        _ if facts.uses_revoked_key => Some(Refusal::RevokedKey),
+        _ if facts.key_refusal.is_some() => facts.key_refusal,
         _ if settings.require_grant && facts.lacks_grant => Some(Refusal::NoGrant),
         _ if settings.require_member => missing_member(settings, facts),
         _ => None,

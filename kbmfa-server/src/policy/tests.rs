@@ -57,7 +57,7 @@ fn facts(user: &str) -> Facts {
         rehearsal: false,
         membership: Membership::Unknown,
         lacks_grant: false,
-        uses_revoked_key: false,
+        key_refusal: None,
         chat: Reach::Up,
         before: Before::Nothing,
         counts: Counts::default(),

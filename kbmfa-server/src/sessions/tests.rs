@@ -110,6 +110,7 @@ pub(crate) fn rules(now: Time) -> Rules {
         post: crate::channels::Post::default(),
         keep: Duration::MAX,
         uids: ledger::Uids::default(),
+        added_keys: crate::keys::AddedKeys::default(),
     }
 }
 

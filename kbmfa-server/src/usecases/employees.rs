@@ -256,7 +256,7 @@ mod tests {
     use crate::db::testing::{Fixture, START, fixture};
     use crate::employees::ledger;
     use crate::keys::store::by_fingerprint;
-    use crate::keys::{Reason, State as KeyState};
+    use crate::keys::{Origin, Reason, State as KeyState};
     use crate::usecases::testing::rules;
     use kbmfa_proto::key::PublicKey;
     use std::time::Duration;
@@ -374,8 +374,14 @@ mod tests {
         let line = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIGPKSUTyz1HwHReFVvD5obVsALAgJRNarH4TRpNePnAS";
         let key = PublicKey::parse(line).unwrap();
         let fingerprint = key.fingerprint().to_owned();
-        let new_key = keys::New { email: "a@x".parse().unwrap(), key, device: "laptop".into() };
-        write(&fixture, move |tx| keys::add(tx, &actor(), &new_key)).unwrap();
+        let new_key = keys::New {
+            email: "a@x".parse().unwrap(),
+            key,
+            device: "laptop".into(),
+            origin: Origin::Operator,
+            replaces: None,
+        };
+        write(&fixture, move |tx| keys::add(tx, &rules(), &actor(), &new_key)).unwrap();
         let gone = remove(&fixture, "a@x").gone;
         assert_eq!((gone.grants, gone.keys), (1, vec![fingerprint.clone()]));
         let key = fixture.db.read_blocking(|tx| by_fingerprint(tx, &fingerprint)).unwrap().unwrap();
