@@ -1,4 +1,4 @@
-//! CSV (RFC 4180), as spreadsheets write and read it. Lists are printed in it, and `machine add` reads it.
+//! CSV (RFC 4180), as spreadsheets write and read it. Lists are printed in it; `sheet` reads it.
 
 use super::{Failure, print};
 use crate::audit::export::defused;

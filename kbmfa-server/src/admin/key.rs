@@ -11,14 +11,14 @@ use serde_json::json;
 use std::path::{Path, PathBuf};
 
 use super::print::{Column, Moment};
-use super::sheet::{self, Fault, Line};
+use super::sheet::{self, Line};
 use super::{Admin, Failure};
 use crate::db::{self, Tx};
 use crate::employees::{Email, service as employees, store as people};
 use crate::keys::store::{self, Key};
 use crate::keys::{Error, Origin, Reason, State};
-use crate::usecases::Error as AnyError;
-use crate::usecases::keys::{self as usecase, New, NoneAdded};
+use crate::usecases::all_or_none::{NothingDone, all_or_none};
+use crate::usecases::keys::{self as usecase, New};
 
 /// The verbs.
 #[derive(Subcommand)]
@@ -234,7 +234,8 @@ fn import(admin: &Admin, args: &Import) -> Result<(), Failure> {
     let (lines, wanted): (Vec<u64>, Vec<New>) = found.into_iter().unzip();
     let (all, dry_run) = (wanted.clone(), args.dry_run);
     let added = admin.attempt("key.import", move |tx, config, actor| {
-        usecase::add_all(tx, &config.rules(None), actor, &all, dry_run)
+        let rules = config.rules(None);
+        all_or_none(&all, dry_run, |new| usecase::add(tx, &rules, actor, new))
     })?;
     let rows: Vec<_> = wanted
         .iter()
@@ -242,22 +243,13 @@ fn import(admin: &Admin, args: &Import) -> Result<(), Failure> {
         .collect();
     let count = rows.len();
     match added {
-        Ok(()) => admin.tell(&format!("added {count} keys"), &json!({ "keys": rows })),
-        Err(NoneAdded::DryRun) if count == 0 => admin.tell("the file names no key", &json!({ "keys": rows })),
-        Err(NoneAdded::DryRun) => {
-            let what = format!("add {count} keys");
-            let said = format!("would {what}\nhint: repeat the command without --dry-run");
-            admin.tell(&said, &json!({ "would": what, "keys": rows }))?;
-            Err(Failure::would_change())
+        Ok(_) => admin.tell(&format!("added {count} keys"), &json!({ "keys": rows })),
+        Err(NothingDone::DryRun(_)) if count == 0 => {
+            admin.tell("the file names no key", &json!({ "keys": rows }))
         }
-        Err(NoneAdded::Faulty(faults)) => {
-            let fault = |(at, error): (usize, AnyError)| Fault {
-                line: lines.get(at).copied().unwrap_or_default(),
-                what: error.to_string(),
-            };
-            sheet::refuse(&args.file, faults.into_iter().map(fault).collect())
-        }
-        Err(error @ NoneAdded::Db(_)) => Err(Failure::new(error)),
+        Err(NothingDone::DryRun(_)) => admin.dry_run(&format!("add {count} keys"), json!({ "keys": rows })),
+        Err(NothingDone::Faulty(faults)) => sheet::refuse(&args.file, sheet::at_lines(&lines, faults)),
+        Err(error @ NothingDone::Db(_)) => Err(Failure::new(error)),
     }
 }
 

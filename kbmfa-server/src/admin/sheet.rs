@@ -1,6 +1,7 @@
 //! Reads a CSV file with a header line, and collects every fault with its line. Pure but for [`read`].
 
 use csv::StringRecord;
+use std::fmt::Display;
 use std::fs;
 use std::path::Path;
 
@@ -92,6 +93,12 @@ fn fields(line: &str) -> Option<StringRecord> {
     let mut reader =
         csv::ReaderBuilder::new().has_headers(false).trim(csv::Trim::All).from_reader(line.as_bytes());
     reader.records().next()?.ok()
+}
+
+/// Faults that were found later, by the indices of the items that the lines gave.
+pub(super) fn at_lines(lines: &[u64], faults: Vec<(usize, impl Display)>) -> Vec<Fault> {
+    let line = |at: usize| lines.get(at).copied().unwrap_or_default();
+    faults.into_iter().map(|(at, what)| Fault { line: line(at), what: what.to_string() }).collect()
 }
 
 /// The text of a file that is not too large.

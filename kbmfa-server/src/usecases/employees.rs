@@ -6,7 +6,7 @@ use kbmfa_proto::text::SafeText;
 use super::accounts::{account_of, ensure_uid, give};
 use super::{Error, grants, keys};
 use crate::audit::{Actor, Event, Kind, store as audit};
-use crate::db::{self, Tx};
+use crate::db::Tx;
 use crate::employees::ledger::Uids;
 use crate::employees::password::{CryptHash, Vault};
 use crate::employees::store::{self, Employee};
@@ -53,46 +53,6 @@ pub fn add(tx: &Tx<'_>, uids: Uids, actor: &Actor, new: &New) -> Result<u32, Err
         grants::add(tx, uids, actor, (&employee.email, &pool.name), &grants::Terms::default())?;
     }
     Ok(uid)
-}
-
-/// Why [`add_all`] added nobody. The transaction must be rolled back.
-#[derive(Debug, thiserror::Error)]
-pub enum NoneAdded {
-    /// The database failed.
-    #[error(transparent)]
-    Db(#[from] db::Error),
-    /// The faults, each with the index of its employee.
-    #[error("{}", .0.iter().map(|(_, error)| error.to_string()).collect::<Vec<_>>().join("\n"))]
-    Faulty(Vec<(usize, Error)>),
-    /// It was a dry run. These would have been the uids.
-    #[error("nobody was added, because it was a dry run")]
-    DryRun(Vec<u32>),
-}
-
-/// Adds all of these employees, or none. Returns their uids.
-///
-/// # Errors
-/// [`NoneAdded`], with every fault.
-pub fn add_all(
-    tx: &Tx<'_>,
-    uids: Uids,
-    actor: &Actor,
-    all: &[New],
-    dry_run: bool,
-) -> Result<Vec<u32>, NoneAdded> {
-    let (mut given, mut faults) = (Vec::new(), Vec::new());
-    for (at, new) in all.iter().enumerate() {
-        match add(tx, uids, actor, new) {
-            Ok(uid) => given.push(uid),
-            Err(Error::Db(error)) => return Err(error.into()),
-            Err(error) => faults.push((at, error)),
-        }
-    }
-    match (faults.is_empty(), dry_run) {
-        (false, _) => Err(NoneAdded::Faulty(faults)),
-        (true, true) => Err(NoneAdded::DryRun(given)),
-        (true, false) => Ok(given),
-    }
 }
 
 /// Changes of an employee. `None` leaves a value as it is.
@@ -253,10 +213,12 @@ mod tests {
     use super::*;
     use crate::audit::store::search::{Filter, search};
     use crate::clock::Time;
+    use crate::db;
     use crate::db::testing::{Fixture, START, fixture};
     use crate::employees::ledger;
     use crate::keys::store::by_fingerprint;
     use crate::keys::{Origin, Reason, State as KeyState};
+    use crate::usecases::all_or_none::{NothingDone, all_or_none};
     use crate::usecases::testing::rules;
     use kbmfa_proto::key::PublicKey;
     use std::time::Duration;
@@ -346,8 +308,10 @@ mod tests {
         ];
         for dry_run in [true, false] {
             let wanted = all.clone();
-            let found = write(&fixture, move |tx| add_all(tx, Uids::default(), &actor(), &wanted, dry_run));
-            let Err(NoneAdded::Faulty(faults)) = found else { panic!("{found:?}") };
+            let found = write(&fixture, move |tx| {
+                all_or_none(&wanted, dry_run, |new| add(tx, Uids::default(), &actor(), new))
+            });
+            let Err(NothingDone::Faulty(faults)) = found else { panic!("{found:?}") };
             let faults: Vec<_> = faults.iter().map(|(at, error)| (*at, error.to_string())).collect();
             assert_eq!(faults.iter().map(|(at, _)| *at).collect::<Vec<_>>(), [1, 2, 3]);
             assert_eq!(faults[2].1, "there is no pool wbe; did you mean web?");
@@ -356,9 +320,11 @@ mod tests {
         let good = vec![new("a@x", "ann", None, &["web"]), new("b@x", "ben", None, &[])];
         for dry_run in [true, false] {
             let wanted = good.clone();
-            let found = write(&fixture, move |tx| add_all(tx, Uids::default(), &actor(), &wanted, dry_run));
+            let found = write(&fixture, move |tx| {
+                all_or_none(&wanted, dry_run, |new| add(tx, Uids::default(), &actor(), new))
+            });
             match found {
-                Ok(uids) | Err(NoneAdded::DryRun(uids)) => assert_eq!(uids, [20_000, 20_001]),
+                Ok(uids) | Err(NothingDone::DryRun(uids)) => assert_eq!(uids, [20_000, 20_001]),
                 Err(error) => panic!("{error}"),
             }
         }

@@ -192,46 +192,6 @@ fn owner(tx: &Tx<'_>, key: &Key) -> Result<Employee, AnyError> {
     Ok(owner.ok_or_else(|| people::Error::NoSuchEmployee(key.employee_id.clone(), String::new()))?)
 }
 
-/// Why [`add_all`] added no key. The transaction must be rolled back.
-#[derive(Debug, thiserror::Error)]
-pub enum NoneAdded {
-    /// The database failed.
-    #[error(transparent)]
-    Db(#[from] db::Error),
-    /// The faults, each with the index of its key.
-    #[error("{}", .0.iter().map(|(_, error)| error.to_string()).collect::<Vec<_>>().join("\n"))]
-    Faulty(Vec<(usize, AnyError)>),
-    /// It was a dry run.
-    #[error("no key was added, because it was a dry run")]
-    DryRun,
-}
-
-/// Adds all of these keys, or none.
-///
-/// # Errors
-/// [`NoneAdded`], with every fault.
-pub fn add_all(
-    tx: &Tx<'_>,
-    rules: &Rules,
-    actor: &Actor,
-    all: &[New],
-    dry_run: bool,
-) -> Result<(), NoneAdded> {
-    let mut faults = Vec::new();
-    for (at, new) in all.iter().enumerate() {
-        match add(tx, rules, actor, new) {
-            Ok(_) => {}
-            Err(AnyError::Db(error) | AnyError::Key(Error::Db(error))) => return Err(error.into()),
-            Err(error) => faults.push((at, error)),
-        }
-    }
-    match (faults.is_empty(), dry_run) {
-        (false, _) => Err(NoneAdded::Faulty(faults)),
-        (true, true) => Err(NoneAdded::DryRun),
-        (true, false) => Ok(()),
-    }
-}
-
 /// Revokes a key for ever, and with [`Reason::Lost`] the keys that it vouched for, and those that these vouched for. Logins
 /// that wait and used one of them are refused. Returns all of them, the key first.
 ///

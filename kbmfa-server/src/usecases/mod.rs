@@ -4,6 +4,7 @@
 
 mod accounts;
 
+pub mod all_or_none;
 pub mod audit;
 pub mod ca;
 pub mod chat;

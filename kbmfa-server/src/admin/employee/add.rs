@@ -8,13 +8,14 @@ use std::fmt::Display;
 use std::path::PathBuf;
 use std::str::FromStr;
 
-use super::super::sheet::{self, Fault, Line};
+use super::super::sheet::{self, Line};
 use super::super::{Admin, Failure};
 use crate::clock::{Clock, SystemClock};
 use crate::employees::store::Employee;
 use crate::employees::{Email, State};
 use crate::random;
-use crate::usecases::employees::{self as usecase, New, NoneAdded};
+use crate::usecases::all_or_none::{NothingDone, all_or_none};
+use crate::usecases::employees::{self as usecase, New};
 
 /// The columns of a file; the first three must be there.
 const COLUMNS: &[&str] = &["email", "name", "unix_name", "keybase_name", "pools", "uid"];
@@ -92,17 +93,13 @@ pub(super) fn run(admin: &Admin, args: Args) -> Result<(), Failure> {
     let new = written.into_iter().map(Written::employee).collect::<Result<Vec<_>, _>>()?;
     let wanted = new.clone();
     let added = admin.attempt("employee.add", move |tx, config, actor| {
-        usecase::add_all(tx, config.uids, actor, &wanted, dry_run)
+        all_or_none(&wanted, dry_run, |new| usecase::add(tx, config.uids, actor, new))
     })?;
     match (added, &from) {
         (Ok(uids), _) => told(admin, &new, &uids),
-        (Err(NoneAdded::DryRun(uids)), _) => would(admin, &new, &uids),
-        (Err(NoneAdded::Faulty(faults)), Some(path)) => {
-            let fault = |(at, error): (usize, crate::usecases::Error)| Fault {
-                line: lines.get(at).copied().unwrap_or_default(),
-                what: error.to_string(),
-            };
-            sheet::refuse(path, faults.into_iter().map(fault).collect())
+        (Err(NothingDone::DryRun(uids)), _) => would(admin, &new, &uids),
+        (Err(NothingDone::Faulty(faults)), Some(path)) => {
+            sheet::refuse(path, sheet::at_lines(&lines, faults))
         }
         (Err(error), _) => Err(Failure::new(error)),
     }
@@ -184,10 +181,7 @@ fn would(admin: &Admin, new: &[New], uids: &[u32]) -> Result<(), Failure> {
     if new.is_empty() {
         return told(admin, new, uids);
     }
-    let what = format!("add {}", phrase(new, uids));
-    let json = json!({ "would": what, "employees": rows(new, uids) });
-    admin.tell(&format!("would {what}\nhint: repeat the command without --dry-run"), &json)?;
-    Err(Failure::would_change())
+    admin.dry_run(&format!("add {}", phrase(new, uids)), json!({ "employees": rows(new, uids) }))
 }
 
 #[cfg(test)]

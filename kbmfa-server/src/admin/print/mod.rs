@@ -50,6 +50,15 @@ impl Admin {
         Err(Failure::would_change())
     }
 
+    /// Prints what would be done, as JSON with these fields besides, and ends a verb that was called with `--dry-run`.
+    pub(super) fn dry_run<T>(&self, what: &str, mut json: serde_json::Value) -> Result<T, Failure> {
+        if let Some(fields) = json.as_object_mut() {
+            fields.insert("would".to_owned(), what.into());
+        }
+        self.tell(&format!("would {what}\nhint: repeat the command without --dry-run"), &json)?;
+        Err(Failure::would_change())
+    }
+
     /// A time as people read it: in their own time zone, or in UTC with `--utc`.
     pub(super) fn time(&self, Moment(time): Moment) -> String {
         match Timestamp::from_microsecond(time.micros()) {
