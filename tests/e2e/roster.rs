@@ -106,8 +106,17 @@ fn what_is_removed_says_what_goes_with_it_and_asks() {
     }
     let would = world.admin.dry_run(&["employee", "remove", "alice@example.com"]);
     assert!(would.contains("grants to web go with it"), "{would}");
-    let renamed = world.admin.run(&["pool", "rename", "web", "front"]);
+    world.server.append("[[policy.rule]]\npools = [\"front\"]\nwindow = \"40s\"\n");
+    let would = world.admin.dry_run(&["pool", "rename", "web", "front"]);
+    for part in ["name web, and no longer apply", "name front, and begin to apply"] {
+        assert!(would.contains(part), "{part}: {would}");
+    }
+    assert!(world.admin.run(&["pool", "list"]).contains("web"), "nothing was renamed");
+    let renamed = world.admin.run(&["pool", "rename", "web", "front", "--yes"]);
     assert!(renamed.contains("still name web"), "{renamed}");
+    world.admin.run(&["pool", "rename", "front", "plain", "--yes"]);
+    world.admin.run(&["pool", "rename", "plain", "other"]);
+    world.admin.run(&["pool", "rename", "other", "front", "--yes"]);
     assert!(world.admin.run(&["grant", "list"]).contains("front"));
     world.admin.run(&["employee", "remove", "alice@example.com", "--yes"]);
     assert!(!world.admin.run(&["grant", "list"]).contains("alice"));

@@ -55,6 +55,9 @@ pub enum Verb {
         name: PoolName,
         /// Its new name.
         new_name: PoolName,
+        /// Do it also if rules name the pool; without this, they are only printed.
+        #[arg(long)]
+        yes: bool,
     },
     /// Remove machines from a pool, or remove the pool itself, with the grants to it. The machines themselves are kept.
     Remove {
@@ -76,7 +79,7 @@ pub fn run(admin: &Admin, verb: Verb) -> Result<(), Failure> {
             add(admin, &name, Contents { label: label.filter(is_text), machines, employees })
         }
         Verb::Set { name, label } => set(admin, &name, Some(&label).filter(|label| is_text(label))),
-        Verb::Rename { name, new_name } => rename(admin, &name, &new_name),
+        Verb::Rename { name, new_name, yes } => rename(admin, &name, &new_name, yes),
         Verb::List => list(admin),
         Verb::Show { name } => show(admin, &name),
         Verb::Remove { name, machines, yes } => remove(admin, &name, machines, yes),
@@ -135,14 +138,27 @@ fn set(admin: &Admin, name: &PoolName, label: Option<&SafeText>) -> Result<(), F
     admin.tell(&sentence, &json!({ "pool": name, "label": label }))
 }
 
-fn rename(admin: &Admin, name: &PoolName, new_name: &PoolName) -> Result<(), Failure> {
+fn rename(admin: &Admin, name: &PoolName, new_name: &PoolName, yes: bool) -> Result<(), Failure> {
+    let (config, db) = admin.open()?;
+    db.read_blocking(|tx| pools::check_rename(tx, name, new_name)).map_err(Failure::new)?;
+    let [rules, new_rules] = [name, new_name].map(|pool| config.policy.lines_that_name_pool(pool));
+    let concerned = !rules.is_empty() || !new_rules.is_empty();
+    if concerned && !yes {
+        let effect = |pool, lines: &[usize], what: &str| match lines {
+            [] => String::new(),
+            lines => format!("\n  the rules on {} name {pool}, and {what}", lines_words(lines)),
+        };
+        return admin.preview(&format!(
+            "rename pool {name} to {new_name}{}{}",
+            effect(name, &rules, "no longer apply to its machines"),
+            effect(new_name, &new_rules, "begin to apply to its machines"),
+        ));
+    }
     let (from, to) = (name.clone(), new_name.clone());
-    let rules = admin.change("pool.rename", move |tx, config, actor| {
-        pools::rename(tx, actor, &from, &to)?;
-        Ok::<_, Error>(config.policy.lines_that_name_pool(&from))
-    })?;
+    admin.change("pool.rename", move |tx, _, actor| pools::rename(tx, actor, &from, &to))?;
     let sentence = format!("pool {name} is now called {new_name}{}", rules_hint(admin, name, &rules));
-    admin.tell(&sentence, &json!({ "pool": new_name, "was": name, "rules": rules }))
+    let json = json!({ "pool": new_name, "was": name, "rules": rules, "rules_that_begin": new_rules });
+    admin.tell(&sentence, &json)
 }
 
 /// A hint at rules that name a pool that is not there any more; empty if there are none.

@@ -35,7 +35,10 @@ pub enum Error {
     #[error(transparent)]
     BadAccount(#[from] account::BadAccount),
     /// Another person has had the Unix name.
-    #[error("{0} is or was the account of {1}, and is never given to another person; choose another name")]
+    #[error(
+        "{0} is or was the account of {1}, and is never given to another person; choose another name. If {1} was removed \
+         and the same person comes back, add them as {1}; `employee set {1} --email NEW` then changes the address"
+    )]
     NameTaken(String, String),
     /// Another person has had the uid.
     #[error("uid {0} is or was that of {1}, and is never given to another person; choose another one")]

@@ -81,14 +81,23 @@ pub fn set_label(tx: &Tx<'_>, actor: &Actor, name: &PoolName, label: Option<&Saf
 /// # Errors
 /// [`Error::NoSuchPool`], [`Error::PoolExists`].
 pub fn rename(tx: &Tx<'_>, actor: &Actor, name: &PoolName, new_name: &PoolName) -> Result<(), Error> {
-    let pool = service::find(tx, name)?;
-    if store::by_name(tx, new_name)?.is_some() {
-        return Err(Error::PoolExists(new_name.clone()));
-    }
+    let pool = check_rename(tx, name, new_name)?;
     store::rename(tx, &pool.id, new_name)?;
     let event = Event::new(Kind::PoolChanged, actor.clone()).detail("pool", new_name);
     audit::append(tx, &event.detail("before", name).detail("after", new_name))?;
     Ok(())
+}
+
+/// The pool, if it may have the new name. Only reads.
+///
+/// # Errors
+/// Those of [`rename`].
+pub fn check_rename(tx: &Tx<'_>, name: &PoolName, new_name: &PoolName) -> Result<Pool, Error> {
+    let pool = service::find(tx, name)?;
+    if store::by_name(tx, new_name)?.is_some() {
+        return Err(Error::PoolExists(new_name.clone()));
+    }
+    Ok(pool)
 }
 
 /// Puts machines into a pool, which is created if necessary.
