@@ -25,6 +25,7 @@ use bypass::Ours;
 use dry_run::Who;
 use pam_kbmfa::clock::wall_us;
 use service::Service;
+pub(crate) use sshd::host_key_files;
 use stack::Line;
 
 /// Directories in which libpam looks for stacks, in order.

@@ -11,6 +11,7 @@ use pam_kbmfa::config::Config;
 mod cures;
 mod doctor;
 mod error;
+mod host_keys;
 mod join;
 mod leave;
 mod names;

@@ -2,7 +2,7 @@
 //! connection that is already trusted. It writes both to the machine's files.
 //!
 //! A list is written only after the server was reached with that list alone, so a refresh cannot lock the
-//! machine out. Last, it reports to the server which CAs the machine trusts.
+//! machine out. It reports to the server which CAs the machine trusts, and sshd's public keys.
 
 use kbmfa_proto::caller::Authorization;
 use kbmfa_proto::client::{BadCa, Client, Error as CallError, Method, Target, Trust as Trusted, pin_of};
@@ -12,7 +12,7 @@ use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject;
 use std::path::{Path, PathBuf};
 
-use super::{Error, Report, place};
+use super::{Error, Report, host_keys, place};
 use pam_kbmfa::config::access::{Access, read_credential};
 use pam_kbmfa::config::{ADDRESS_TIME, Ca};
 use pam_kbmfa::files::{self, Kind};
@@ -130,7 +130,8 @@ fn tell(
 ) -> Result<Authorities, CallError> {
     let client = Client::new(target, trust, Some(authorization), None)?;
     let host = host_id::read(Path::new(host_id::MACHINE_ID), &Proc::default());
-    client.call(Method::POST, ROUTE, Some(&Trust { pins, host }), ADDRESS_TIME)
+    let host_keys = host_keys::of_this_machine();
+    client.call(Method::POST, ROUTE, Some(&Trust { pins, host, host_keys }), ADDRESS_TIME)
 }
 
 fn write(path: &Path, list: &str) -> std::io::Result<()> {

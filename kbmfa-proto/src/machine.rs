@@ -9,6 +9,9 @@ use crate::text::SafeText;
 /// Most pins that a machine may report.
 pub const PINS_MAX: usize = 16;
 
+/// Most host keys that a machine may have, and report. sshd has one for each algorithm.
+pub const HOST_KEYS_MAX: usize = 8;
+
 /// `POST /v1/machines/join`. It can be repeated until the token expires.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Join {
@@ -56,6 +59,10 @@ pub struct Trust {
     /// The computer. Absent from an older program, or where there is no machine id.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub host: Option<Host>,
+    /// The public keys by which its sshd proves that it is this machine: lines `algorithm base64`, at most
+    /// [`HOST_KEYS_MAX`]. Empty from an older program, or where they cannot be read.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub host_keys: Vec<String>,
 }
 
 /// The CAs that the server vouches for: the answer to [`Trust`]. Empty if the server uses a certificate of

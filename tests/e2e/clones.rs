@@ -33,7 +33,7 @@ fn a_cloned_machine_is_told_to_people_named_and_gone_when_one_of_the_two_joins_a
     let doctor = world.admin.doctor();
     assert!(doctor.contains("web1 was cloned") && doctor.contains("machine rotate web1"), "{doctor}");
     let list = world.admin.run(&["machine", "list"]);
-    assert!(list.contains(" twice "), "{list}");
+    assert!(list.contains(" twice, quarantined "), "the clone has host keys of its own: {list}");
 
     let token = world.admin.run(&["machine", "rotate", "web1"]);
     first.join_again(&world, token.trim());

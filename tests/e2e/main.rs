@@ -37,6 +37,7 @@ mod documents;
 mod environment;
 mod fairness;
 mod host;
+mod host_keys;
 mod hostbased;
 mod hostile;
 mod identity;

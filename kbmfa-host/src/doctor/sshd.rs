@@ -65,6 +65,13 @@ pub(super) fn effective(question: &Question) -> Result<Effective, String> {
     Ok(Effective::parse(&output.map_err(|error| format!("{}: {error}", sshd.display()))?))
 }
 
+/// The files of the keys by which sshd proves which machine it is, as its configuration names them.
+pub(crate) fn host_key_files(sshd: &Path, config: &Path) -> io::Result<Vec<PathBuf>> {
+    let settings = run(sshd, &["-T", "-f", &config.display().to_string()])?;
+    let files = settings.lines().filter_map(|line| line.strip_prefix("hostkey "));
+    Ok(files.map(PathBuf::from).collect())
+}
+
 #[expect(clippy::disallowed_methods, reason = "the one program that is started here")]
 fn run(program: &Path, arguments: &[&str]) -> io::Result<String> {
     let output = Command::new(program).args(arguments).env_clear().output()?;

@@ -1,6 +1,7 @@
 //! `machine ..`: add machines, make their join tokens, rename and remove them.
 
 mod add;
+mod known_hosts;
 mod reach;
 mod show;
 mod token;
@@ -13,6 +14,7 @@ use serde_json::json;
 use super::print::{Column, Moment};
 use super::{Admin, Failure};
 use crate::db::{self, Tx};
+use crate::machines::host_keys;
 use crate::machines::hosts::{self, Twin};
 use crate::machines::store::{self, Machine};
 use crate::machines::{Error, service};
@@ -45,6 +47,8 @@ pub enum Verb {
     },
     /// Change a machine's address, port or pinned host keys.
     Set(reach::Args),
+    /// Print the pinned host keys as a `known_hosts` file.
+    KnownHosts(known_hosts::Args),
     /// Rename a machine. Its credential, pools and logins are kept; earlier events keep the old name.
     Rename {
         /// Its name.
@@ -71,6 +75,7 @@ pub fn run(admin: &Admin, verb: Verb) -> Result<(), Failure> {
         Verb::JoinToken(args) => token::run(admin, &args),
         Verb::Rotate { name } => rotate(admin, &name),
         Verb::Set(args) => reach::run(admin, &args),
+        Verb::KnownHosts(args) => known_hosts::run(admin, &args),
         Verb::Rename { name, new_name } => rename(admin, &name, &new_name),
         Verb::Remove { name, yes } => remove(admin, &name, yes),
     }
@@ -89,6 +94,8 @@ struct MachineRow {
     created: Moment,
     /// Why the machine seems to have been cloned: `two-machine-ids` or `boots-alternate`.
     seen_twice: Option<&'static str>,
+    /// Since when it reports other host keys than those that are pinned.
+    quarantined: Option<Moment>,
 }
 
 impl MachineRow {
@@ -108,6 +115,7 @@ impl MachineRow {
             module_version: machine.module_version,
             resolves_accounts: machine.resolves,
             created: machine.created_at.into(),
+            quarantined: machine.quarantined_at.map(Moment),
         }
     }
 
@@ -118,17 +126,23 @@ impl MachineRow {
         format!("{version}{old}")
     }
 
+    /// Whether it has joined, or what is wrong with it.
+    fn state(&self) -> &'static str {
+        match (self.joined, self.seen_twice, self.quarantined) {
+            (_, Some(_), Some(_)) => "twice, quarantined",
+            (_, Some(_), None) => "twice",
+            (_, None, Some(_)) => "quarantined",
+            (true, None, None) => "yes",
+            (false, None, None) => "no",
+        }
+    }
+
     fn cells(&self, admin: &Admin) -> Vec<String> {
         let pools: Vec<_> = self.pools.iter().map(PoolName::to_string).collect();
         vec![
             self.name.to_string(),
             pools.join(" "),
-            match (self.joined, self.seen_twice) {
-                (_, Some(_)) => "twice",
-                (true, None) => "yes",
-                (false, None) => "no",
-            }
-            .to_owned(),
+            self.state().to_owned(),
             admin.time_or_dash(self.last_seen),
             self.module(),
         ]
@@ -185,9 +199,15 @@ fn rename(admin: &Admin, name: &MachineName, new_name: &MachineName) -> Result<(
 fn remove(admin: &Admin, name: &MachineName, yes: bool) -> Result<(), Failure> {
     if !yes {
         let (_, db) = admin.open()?;
-        db.read_blocking(|tx| service::find(tx, name)).map_err(Failure::new)?;
+        let keys = db.read_blocking(|tx| {
+            Ok::<_, Error>(host_keys::store::reach(tx, &service::find(tx, name)?.id)?.host_keys)
+        });
+        let keys = match keys.map_err(Failure::new)?.as_slice() {
+            [] => String::new(),
+            keys => format!("; its pinned host keys go with it: {}", host_keys::words(keys)),
+        };
         return admin.preview(&format!(
-            "remove machine {name}: while its PAM stack names the module, nobody can log in there"
+            "remove machine {name}: while its PAM stack names the module, nobody can log in there{keys}"
         ));
     }
     let machine = name.clone();

@@ -75,6 +75,8 @@ kinds! {
     MachineRenamed = "machine.renamed",
     /// A machine's address, port or pinned host keys were changed.
     MachineChanged = "machine.changed",
+    /// A machine reported host keys that are not those that are pinned for it, or another machine's.
+    MachineQuarantined = "machine.quarantined",
     /// A machine was removed.
     MachineRemoved = "machine.removed",
     /// A pool was made.

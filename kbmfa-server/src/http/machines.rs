@@ -1,6 +1,6 @@
 //! `/v1/machines`: join, read the own name, and report and fetch the CAs to trust.
 
-use kbmfa_proto::machine::{Authorities, Join, Machine, PINS_MAX, Trust};
+use kbmfa_proto::machine::{Authorities, HOST_KEYS_MAX, Join, Machine, PINS_MAX, Trust};
 use kbmfa_proto::names::{MachineName, PoolName};
 use std::time::Duration;
 
@@ -14,6 +14,7 @@ use crate::db::Tx;
 use crate::logins::Error;
 use crate::long_poll::Logins;
 use crate::machines::caller::Credential;
+use crate::machines::host_keys::HostKey;
 use crate::machines::{self, service};
 use crate::pools::store::of_machine;
 use crate::secret::SecretHash;
@@ -37,14 +38,14 @@ pub(super) async fn this_machine(api: Api, who: Credential, _: Call) -> Result<M
 }
 
 pub(super) async fn trust(api: Api, who: SecretHash, call: Call) -> Result<Authorities, Failure> {
-    let told: Trust = reply::json(&call.body)?;
-    if told.pins.len() > PINS_MAX {
-        return Err(Error::Bad("too many pins").into());
+    let Trust { pins, host, host_keys }: Trust = reply::json(&call.body)?;
+    if pins.len() > PINS_MAX || host_keys.len() > HOST_KEYS_MAX {
+        return Err(Error::Bad("too many pins or host keys").into());
     }
-    let rules = api.logins.rules();
-    let noted = api.db.write("machine.trust", move |tx| {
-        usecase::report_trust(tx, &rules, &who, (told.host.as_ref(), &told.pins))
-    });
+    // Keys of another kind are ignored: the machine has to get its list of CAs.
+    let host_keys = host_keys.iter().filter_map(|line| HostKey::read(line)).collect();
+    let (rules, told) = (api.logins.rules(), usecase::Told { host, pins, host_keys });
+    let noted = api.db.write("machine.trust", move |tx| usecase::report_trust(tx, &rules, &who, told));
     if !noted.await? {
         return Err(Error::Unauthorized.into());
     }

@@ -1,5 +1,6 @@
 //! The loopback listener for the operator's own tools: liveness, readiness and metrics.
 
+use kbmfa_proto::login::State;
 use std::fmt::Write as _;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -138,6 +139,7 @@ struct Stored {
     sessions_open: u64,
     newest_event: i64,
     relay_is_up: bool,
+    quarantined: u64,
 }
 
 async fn metrics(live: Live) -> Response {
@@ -146,7 +148,8 @@ async fn metrics(live: Live) -> Response {
     let stored = db.read(move |tx| {
         let (pending, sessions_open) = (store::count_pending(tx)?, sessions::store::count_open(tx)?);
         let newest_event = crate::audit::store::head(tx)?.seq;
-        Ok::<_, Error>(Stored { pending, sessions_open, newest_event, relay_is_up })
+        let quarantined = crate::machines::host_keys::store::count_quarantined(tx)?;
+        Ok::<_, Error>(Stored { pending, sessions_open, newest_event, relay_is_up, quarantined })
     });
     match stored.await {
         Ok(stored) => {
@@ -184,6 +187,8 @@ fn render(db: &Db, Live { readiness, sessions, seen, strangers }: &Live, stored:
         "Connections with a credential refused for being too many.",
         load(&seen.refused),
     );
+    let help = "Machines that report other host keys than those that are pinned.";
+    metric("machines_quarantined", "gauge", help, stored.quarantined);
     let unproven = seen.unproven.load(Ordering::Relaxed) as u64;
     metric("connections_unproven", "gauge", "Connections open now without a proven credential.", unproven);
     let help = "Connections without a proven credential closed to make room for others.";
@@ -207,6 +212,11 @@ fn render(db: &Db, Live { readiness, sessions, seen, strangers }: &Live, stored:
     metric("db_commits_total", "counter", "Commits that they shared.", commits);
     metric("db_writes_failed_total", "counter", "Write transactions that failed.", db.failed_writes());
     metric("audit_events", "gauge", "Number of the newest audit event.", stored.newest_event.unsigned_abs());
+    render_by_kind(text, &told, strangers)
+}
+
+/// The counters that have a label.
+fn render_by_kind(mut text: String, told: &[(State, u64)], strangers: &RejectedCallers) -> String {
     let _ = writeln!(text, "# HELP kbmfa_logins_told_total Final states sent to machines.");
     let _ = writeln!(text, "# TYPE kbmfa_logins_told_total counter");
     for (state, count) in told {

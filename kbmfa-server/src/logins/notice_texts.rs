@@ -107,6 +107,21 @@ pub fn seen_twice(machine: &str, what: &str) -> String {
     )
 }
 
+/// Notice that a machine is in quarantine, because it reports host keys that are not pinned for it. `other` is a key
+/// among them that is another machine's, and that machine.
+pub fn quarantined(machine: &str, pinned: &str, reported: &str, other: Option<(&str, &str)>) -> String {
+    let whose = match other {
+        Some((key, other)) => format!("{} is the host key of machine {}", code(key), code(other)),
+        None => format!("pinned: {}", code(pinned)),
+    };
+    format!(
+        "Machine {0} reports other host keys than its own: {1} ({whose}). It was installed anew or cloned, or somebody \
+         uses its credential. Compare the keys at its console; `kbmfa-server machine show` says what to do.",
+        code(machine),
+        code(reported)
+    )
+}
+
 /// Notice that a machine let somebody in because no server was reachable.
 pub fn let_in_unreachable(user: &str, machine: &str, at: &str) -> String {
     let (machine, user) = (code(machine), code(user));

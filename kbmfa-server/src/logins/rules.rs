@@ -27,7 +27,7 @@ pub struct Rules {
     pub post: Post,
     /// How long ended logins and closed sessions are kept.
     pub keep: Duration,
-    /// The uids that employees are given. The highest that a machine reports is remembered.
+    /// The uids that employees are given. Those that machines report are remembered.
     pub uids: Uids,
     /// What happens to a key that an enrolled key adds.
     pub added_keys: AddedKeys,
@@ -39,10 +39,10 @@ impl Rules {
         self.auth_token.as_ref().is_some_and(|token| token.hash == *credential)
     }
 
-    /// The uid, if the ledger gives out uids like it and a machine with a credential of its own reports it; or else 0.
-    pub fn uid_of_ledger(&self, caller: &Caller, reported: Option<u32>) -> u32 {
+    /// The uid, if the ledger gives out uids like it and a machine with a credential of its own reports it.
+    pub fn uid_of_ledger(&self, caller: &Caller, reported: Option<u32>) -> Option<u32> {
         let counts = |uid: &u32| self.uids.contains(*uid) && !caller.name.is_claimed();
-        reported.filter(counts).unwrap_or_default()
+        reported.filter(counts)
     }
 
     /// Whether a request with this claim may open logins.

@@ -2,7 +2,9 @@
 //! `state::step` decide; the functions here apply the decision.
 
 use kbmfa_proto::account::LocalCaller;
-use kbmfa_proto::login::{FirstFactor, KEY_BYTES_MAX, LoginReply, OpenLogin, State as WireState, WAIT_S_MAX};
+use kbmfa_proto::login::{
+    Account, FirstFactor, KEY_BYTES_MAX, LoginReply, OpenLogin, State as WireState, WAIT_S_MAX,
+};
 use kbmfa_proto::names::LoginId;
 use kbmfa_proto::text::SafeText;
 use std::time::Duration;
@@ -23,6 +25,7 @@ use super::store::asks;
 use super::store::{self, Login};
 use crate::audit::{Actor, Kind, store as audit};
 use crate::db::Tx;
+use crate::employees::ledger::service as ledger;
 use crate::machines;
 use crate::machines::caller::Caller;
 use crate::policy::{self, Grounds, Person, Refusal, Verdict};
@@ -172,7 +175,10 @@ fn enter(
         poll: 0,
     };
     store::insert(tx, &login)?;
-    machines::store::set_resolves(tx, &caller.machine_id, opened, rules.uid_of_ledger(caller, opened.uid))?;
+    machines::store::set_resolves(tx, &caller.machine_id, opened)?;
+    if let (Account::Known, Some(uid)) = (opened.account, rules.uid_of_ledger(caller, opened.uid)) {
+        ledger::note_seen(tx, &caller.machine_id, uid)?;
+    }
     record_opening(tx, &login, &verdict)?;
     match verdict {
         Verdict::Ask(terms) => {

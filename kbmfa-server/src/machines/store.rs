@@ -62,6 +62,8 @@ pub struct Machine {
     pub resolves: Option<bool>,
     /// Number of valid credentials.
     pub credentials: i64,
+    /// Since when it is in quarantine, because it reports other host keys than those that are pinned.
+    pub quarantined_at: Option<Time>,
 }
 
 impl Machine {
@@ -72,7 +74,8 @@ impl Machine {
 }
 
 const MACHINE: &str = "SELECT id, name, created_at, last_seen_at, module_version,
-    resolves_accounts, (SELECT count(*) FROM credential WHERE machine_id = machine.id AND retired_at IS NULL) AS credentials
+    resolves_accounts, (SELECT count(*) FROM credential WHERE machine_id = machine.id AND retired_at IS NULL) AS credentials,
+    (SELECT min(since) FROM host_key_report WHERE machine_id = machine.id) AS quarantined_at
     FROM machine WHERE removed_at IS NULL";
 
 fn machine(row: &Row<'_>) -> Result<Machine, Error> {
@@ -84,6 +87,7 @@ fn machine(row: &Row<'_>) -> Result<Machine, Error> {
         module_version: row.text_or_null("module_version")?,
         resolves: row.integer_or_null("resolves_accounts")?.map(|resolves| resolves != 0),
         credentials: row.integer("credentials")?,
+        quarantined_at: row.time_or_null("quarantined_at")?,
     })
 }
 
@@ -129,26 +133,14 @@ pub(crate) fn seen(tx: &Tx<'_>, id: &str, module_version: Option<&str>) -> Resul
     Ok(())
 }
 
-/// Records whether the machine's module resolves accounts, and the uid that it reports, if it is the highest yet.
-/// `uid` is one that the ledger may give out, or 0.
-pub fn set_resolves(tx: &Tx<'_>, id: &str, opened: &OpenLogin, uid: u32) -> Result<(), Error> {
+/// Records whether the machine's module resolves accounts.
+pub fn set_resolves(tx: &Tx<'_>, id: &str, opened: &OpenLogin) -> Result<(), Error> {
     if opened.account == Account::Known {
         tx.execute(
-            "UPDATE machine SET resolves_accounts = ?2,
-                 uid_seen = CASE WHEN coalesce(uid_seen, 0) < ?3 THEN ?3 ELSE uid_seen END
-             WHERE id = ?1 AND (resolves_accounts IS DISTINCT FROM ?2 OR coalesce(uid_seen, 0) < ?3)",
-            &[id.into(), i64::from(!opened.is_unresolved()).into(), i64::from(uid).into()],
+            "UPDATE machine SET resolves_accounts = ?2 WHERE id = ?1 AND resolves_accounts IS DISTINCT FROM ?2",
+            &[id.into(), i64::from(!opened.is_unresolved()).into()],
         )?;
     }
-    Ok(())
-}
-
-/// Records a uid that the machine reports, if it is the highest yet. `uid` is one that the ledger may give out, or 0.
-pub fn set_uid_seen(tx: &Tx<'_>, id: &str, uid: u32) -> Result<(), Error> {
-    tx.execute(
-        "UPDATE machine SET uid_seen = ?2 WHERE id = ?1 AND coalesce(uid_seen, 0) < ?2",
-        &[id.into(), i64::from(uid).into()],
-    )?;
     Ok(())
 }
 

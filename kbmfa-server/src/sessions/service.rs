@@ -7,11 +7,11 @@ use super::store::{self, Moment, Session};
 use crate::audit::{Actor, Event, Kind, store as audit};
 use crate::clock::Time;
 use crate::db::Tx;
+use crate::employees::ledger::service as ledger;
 use crate::logins::Rules;
 use crate::logins::store::notices::{About, Repeated, Worth};
 use crate::logins::{Error, key, notice_texts, notifications, store as logins};
 use crate::machines::caller::Caller;
-use crate::machines::store::set_uid_seen;
 use crate::random;
 use crate::source::Origin;
 
@@ -35,9 +35,8 @@ pub fn take(tx: &Tx<'_>, rules: &Rules, caller: &Caller, report: &SessionReport)
             (Kind::LoginLetInUnreachable, heard(tx, caller, report)?)
         }
     };
-    match rules.uid_of_ledger(caller, report.uid) {
-        0 => {}
-        uid => set_uid_seen(tx, &caller.machine_id, uid)?,
+    if let Some(uid) = rules.uid_of_ledger(caller, report.uid) {
+        ledger::note_seen(tx, &caller.machine_id, uid)?;
     }
     audit::append(tx, &event(kind, caller, report, &session))?;
     tell(tx, rules, kind, &session)

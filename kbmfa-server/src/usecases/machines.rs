@@ -5,13 +5,15 @@ use kbmfa_proto::names::{MachineName, PoolName};
 use kbmfa_proto::pin::Pin;
 use std::time::Duration;
 
+use super::host_keys;
 use crate::audit::{Actor, Event, Kind, store as audit};
 use crate::ca::service as ca;
 use crate::db::{self, Tx};
 use crate::logins::ending::revoke_all_at;
 use crate::logins::{self, Rules, notifications};
+use crate::machines::host_keys::{Change, HostKey, Reach, store as pins, words};
 use crate::machines::store::{self, Machine};
-use crate::machines::{Error, host_keys, service};
+use crate::machines::{Error, service};
 use crate::pools::store as pools;
 use crate::random;
 use crate::secret::{Secret, SecretHash};
@@ -22,17 +24,45 @@ pub const JOIN_TOKEN_LIFE: Duration = Duration::from_secs(60 * 60);
 /// Longest validity of a join token: enough to roll out a fleet over a long weekend.
 pub const JOIN_TOKEN_LIFE_MAX: Duration = Duration::from_secs(7 * 24 * 60 * 60);
 
-/// Adds a machine, and puts it into these pools, which are created if necessary.
+/// A machine to add.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct New {
+    /// Its name.
+    pub name: MachineName,
+    /// The pools that it is put into; they are created if necessary.
+    pub pools: Vec<PoolName>,
+    /// How it is reached and recognised, as far as that is known.
+    pub reach: Change,
+}
+
+/// Adds a machine of which only the name is known, and puts it into these pools.
 ///
 /// # Errors
-/// [`Error::MachineExists`], [`Error::OnlyClaimed`].
+/// Those of [`add_new`].
 pub fn add(tx: &Tx<'_>, actor: &Actor, name: &MachineName, pools: &[PoolName]) -> Result<(), super::Error> {
+    add_new(tx, actor, &New { name: name.clone(), pools: pools.to_vec(), reach: Change::default() })
+}
+
+/// Adds a machine.
+///
+/// # Errors
+/// [`Error::MachineExists`], [`Error::OnlyClaimed`], [`Error::Reach`].
+pub fn add_new(tx: &Tx<'_>, actor: &Actor, new: &New) -> Result<(), super::Error> {
+    let New { name, pools, reach } = new;
     service::refuse_claimed(name)?;
     if store::machine_by_name(tx, name)?.is_some() {
         return Err(Error::MachineExists(name.clone()).into());
     }
-    store::insert_machine(tx, &random::hex::<16>().map_err(Error::from)?, name)?;
-    audit::append(tx, &Event::new(Kind::MachineAdded, actor.clone()).machine(name))?;
+    let nothing = Reach { endpoint: None, host_keys: Vec::new() };
+    let reach = reach.of(&nothing).map_err(Error::from)?;
+    host_keys::check(tx, name, &reach)?;
+    let id = random::hex::<16>().map_err(Error::from)?;
+    store::insert_machine(tx, &id, name)?;
+    host_keys::write(tx, &id, &nothing, &reach)?;
+    let event = Event::new(Kind::MachineAdded, actor.clone()).machine(name);
+    let event = event.maybe("address", reach.endpoint.as_ref());
+    let keys = (!reach.host_keys.is_empty()).then(|| words(&reach.host_keys));
+    audit::append(tx, &event.maybe("host-keys", keys))?;
     for pool in pools {
         super::pools::add(tx, actor, pool)?;
         super::pools::put_in(tx, actor, pool, name)?;
@@ -138,10 +168,13 @@ pub fn remove(
     let machine = service::find(tx, name)?;
     let pools = pools::of_machine(tx, &machine.id)?;
     store::remove_machine(tx, &machine.id)?;
-    host_keys::store::forget(tx, &machine.id)?;
+    let keys = pins::reach(tx, &machine.id)?.host_keys;
+    pins::forget(tx, &machine.id)?;
+    pins::end_quarantine(tx, &machine.id)?;
     let event = Event::new(Kind::MachineRemoved, actor.clone())
         .machine(name)
         .list("pools", &pools)
+        .maybe("host-keys", (!keys.is_empty()).then(|| words(&keys)))
         .detail("joined", joined(&machine))
         .maybe("last-seen", machine.last_seen_at)
         .maybe("module", machine.module_version.as_ref());
@@ -157,19 +190,31 @@ pub fn identify(tx: &Tx<'_>, credential: &SecretHash) -> Result<Option<(MachineN
     Ok(Some((caller.name, pools)))
 }
 
-/// Records on which computer a machine runs, and which authorities it trusts; false if its credential is not
-/// accepted.
+/// What a machine reports about itself.
+#[derive(Debug)]
+pub struct Told {
+    /// The computer on which it runs, if that can be told.
+    pub host: Option<Host>,
+    /// The authorities that it trusts.
+    pub pins: Vec<Pin>,
+    /// The keys of its sshd; none if they cannot be read.
+    pub host_keys: Vec<HostKey>,
+}
+
+/// Records on which computer a machine runs, which authorities it trusts, and its host keys; false if its credential
+/// is not accepted.
 pub fn report_trust(
     tx: &Tx<'_>,
     rules: &Rules,
     credential: &SecretHash,
-    (host, pins): (Option<&Host>, &[Pin]),
+    told: Told,
 ) -> Result<bool, logins::Error> {
     let Some(caller) = service::authenticate(tx, credential, None)? else { return Ok(false) };
-    if let Some(host) = host {
+    if let Some(host) = &told.host {
         notifications::of_host(tx, rules, &caller, (credential, host))?;
     }
-    ca::reported(tx, &caller, pins)?;
+    ca::reported(tx, &caller, &told.pins)?;
+    host_keys::reported(tx, rules, &caller, told.host_keys)?;
     Ok(true)
 }
 

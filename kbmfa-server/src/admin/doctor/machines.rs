@@ -79,6 +79,19 @@ fn findings(machines: &[Machine], now: Time) -> Vec<Finding> {
                    case and with any domain, and uid 0 under another name is not treated as root";
         findings.push(Finding::weak("machines", found).fix(fix));
     }
+    let isolated: Vec<String> = machines
+        .iter()
+        .filter_map(|machine| machine.quarantined_at.map(|since| format!("{} (since {since})", machine.name)))
+        .collect();
+    if !isolated.is_empty() {
+        let found = format!(
+            "{} in quarantine, because other host keys are reported than those that are pinned: {}",
+            count(isolated.len()),
+            names(&isolated)
+        );
+        let fix = "`kbmfa-server machine show NAME` shows the keys and what to do";
+        findings.push(Finding::fault("machines", found).fix(fix));
+    }
     if findings.is_empty() {
         findings.push(Finding::ok("machines", format!("{} known, all seen lately", machines.len())));
     }
@@ -114,6 +127,7 @@ mod tests {
             module_version: None,
             resolves: None,
             credentials,
+            quarantined_at: None,
         }
     }
 
@@ -126,6 +140,15 @@ mod tests {
         let with = |name, resolves| Machine { resolves, ..machine(name, 1, Some(NOW)) };
         let told = told(&[with("web1", Some(true)), with("web2", Some(false)), with("web3", None)]);
         assert!(told.contains(": web2") && !told.contains("web1") && !told.contains("web3"), "{told}");
+    }
+
+    #[test]
+    fn machines_in_quarantine_are_a_fault() {
+        let isolated = Machine { quarantined_at: Some(NOW), ..machine("web2", 1, Some(NOW)) };
+        insta::assert_snapshot!(
+            told(&[machine("web1", 1, Some(NOW)), isolated]),
+            @"machines: 1 machine in quarantine, because other host keys are reported than those that are pinned: web2 (since 2026-11-21T21:00:00Z)"
+        );
     }
 
     #[test]

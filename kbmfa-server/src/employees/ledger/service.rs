@@ -35,6 +35,15 @@ pub fn highest(tx: &Tx<'_>, uids: Uids) -> Result<Option<u32>, db::Error> {
     Ok(store::highest_given(tx, uids)?.max(floor(tx, uids)?).max(seen))
 }
 
+/// Records a uid that a machine reported, unless the ledger knows whose it is. It is of the range, and so never given
+/// out.
+pub fn note_seen(tx: &Tx<'_>, machine_id: &str, uid: u32) -> Result<(), db::Error> {
+    match store::holder_of_uid(tx, uid)? {
+        Some(_) => Ok(()),
+        None => store::saw(tx, machine_id, uid),
+    }
+}
+
 /// The uid that a Unix name has in the ledger, if it may be given to the person with this address: nobody has
 /// had it, or this person has. `Some(None)` if it is theirs without a uid.
 ///

@@ -8,10 +8,16 @@ use crate::db::{Error, Row, Tx};
 use crate::employees::Email;
 
 /// What a restore does to this table.
-pub const TABLES: &[Table] = &[Table::grants_nothing(
-    "account_ledger",
-    "it only keeps a name and a uid from being given to a second person",
-)];
+pub const TABLES: &[Table] = &[
+    Table::grants_nothing(
+        "account_ledger",
+        "it only keeps a name and a uid from being given to a second person",
+    ),
+    Table::grants_nothing("uid_seen", "it only keeps a uid from being given out"),
+];
+
+/// Maximum number of uids that are remembered of one machine. The highest are kept.
+const SEEN_MAX: i64 = 1000;
 
 /// A name in the ledger.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -50,11 +56,28 @@ pub fn highest_given(tx: &Tx<'_>, uids: Uids) -> Result<Option<u32>, Error> {
 
 /// The highest uid of the range that a machine reported, also one that was removed.
 pub fn highest_seen(tx: &Tx<'_>, uids: Uids) -> Result<Option<Seen>, Error> {
-    let sql = "SELECT uid_seen AS uid, name FROM machine WHERE uid_seen >= ?1 AND uid_seen <= ?2
-               ORDER BY uid_seen DESC, name LIMIT 1";
+    let sql =
+        "SELECT uid, name FROM uid_seen JOIN machine ON machine.id = machine_id WHERE uid >= ?1 AND uid <= ?2
+               ORDER BY uid DESC, name LIMIT 1";
     let ends = [i64::from(uids.first()).into(), i64::from(uids.last()).into()];
     let found = tx.query_one(sql, &ends, |row| Ok((uid(row)?, row.parsed("name")?)))?;
     Ok(found.and_then(|(uid, machine)| Some(Seen { uid: uid?, machine })))
+}
+
+/// Records a uid that a machine reported.
+pub(super) fn saw(tx: &Tx<'_>, machine_id: &str, uid: u32) -> Result<(), Error> {
+    let is_new = tx.execute(
+        "INSERT INTO uid_seen (machine_id, uid) VALUES (?1, ?2) ON CONFLICT DO NOTHING",
+        &[machine_id.into(), i64::from(uid).into()],
+    )? > 0;
+    if is_new {
+        tx.execute(
+            "DELETE FROM uid_seen WHERE machine_id = ?1 AND uid <= (SELECT uid FROM uid_seen
+               WHERE machine_id = ?1 ORDER BY uid DESC LIMIT 1 OFFSET ?2)",
+            &[machine_id.into(), SEEN_MAX.into()],
+        )?;
+    }
+    Ok(())
 }
 
 pub(crate) fn insert(tx: &Tx<'_>, name: &UserName, uid: u32, employee_id: &str) -> Result<(), Error> {

@@ -117,11 +117,32 @@ fn a_uid_that_a_machine_reports_is_never_given_out() {
 }
 
 #[test]
+fn a_uid_above_a_lower_range_neither_blocks_nor_hides_those_of_the_range() {
+    let mut world = World::new();
+    let reported = |world: &World, id: u8, uid: u32| {
+        world.open(id, OpenLogin { uid: Some(uid), ..alice(id.into()) }).unwrap();
+    };
+    let next = |world: &World, range: &str| {
+        let uids = range.parse().unwrap();
+        world.fixture.db.read_blocking(|tx| employees::ledger::service::choose(tx, uids, None)).unwrap()
+    };
+    world.rules.uids = "20000-59999".parse().unwrap();
+    reported(&world, 1, 30_000);
+    reported(&world, 2, 50_000);
+    assert_eq!(next(&world, "20000-59999"), 50_001);
+    assert_eq!(next(&world, "20000-39999"), 30_001);
+    world.rules.uids = "20000-39999".parse().unwrap();
+    reported(&world, 3, 30_005);
+    assert_eq!(next(&world, "20000-39999"), 30_006);
+    assert_eq!(next(&world, "20000-29999"), 20_000);
+}
+
+#[test]
 fn a_uid_that_only_a_claimed_name_reports_does_not_count() {
     let world = World::new();
     let claimed = Caller { name: "claimed:web1".parse().unwrap(), ..world.caller.clone() };
-    for (caller, expected) in [(&claimed, 0), (&world.caller, 20_500)] {
+    for (caller, expected) in [(&claimed, None), (&world.caller, Some(20_500))] {
         assert_eq!(world.rules.uid_of_ledger(caller, Some(20_500)), expected, "{}", caller.name);
     }
-    assert_eq!(world.rules.uid_of_ledger(&world.caller, Some(70_000)), 0, "it is not of the range");
+    assert_eq!(world.rules.uid_of_ledger(&world.caller, Some(70_000)), None, "it is not of the range");
 }

@@ -1,11 +1,16 @@
-//! How a machine is reached, and its host keys, by which it is recognised before anything is sent to it. Pure.
+//! How a machine is reached, and its host keys, by which it is recognised before anything is sent to it. Pure but for
+//! [`store`].
 
+pub mod known_hosts;
+pub mod report;
 pub mod store;
 
 use base64::Engine as _;
-use base64::engine::general_purpose::STANDARD_NO_PAD;
+use base64::engine::general_purpose::{STANDARD, STANDARD_NO_PAD};
 use kbmfa_proto::names::MachineName;
 use serde::Serialize;
+use sha2::{Digest, Sha256};
+use ssh_encoding::{Decode, Reader};
 use std::fmt;
 use std::net::IpAddr;
 use std::str::FromStr;
@@ -85,6 +90,13 @@ pub struct Fingerprint(String);
 #[error("{0:?} is no fingerprint; write it as ssh-keygen -l prints it: SHA256: and 43 characters")]
 pub struct BadFingerprint(String);
 
+impl Fingerprint {
+    /// The fingerprint as text.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
 impl FromStr for Fingerprint {
     type Err = BadFingerprint;
 
@@ -103,13 +115,70 @@ impl fmt::Display for Fingerprint {
     }
 }
 
-/// A pinned host key.
+/// Maximum number of host keys of a machine. sshd has one for each algorithm.
+pub const KEYS_MAX: usize = kbmfa_proto::machine::HOST_KEYS_MAX;
+
+/// Longest line of a host key that is read, in bytes. An RSA key of 16384 bits takes about 2800.
+const LINE_MAX: usize = 3000;
+
+/// Algorithms of host keys that ssh uses by default. There are no certificates here.
+const ALGORITHMS: &[&str] =
+    &["ssh-ed25519", "ecdsa-sha2-nistp256", "ecdsa-sha2-nistp384", "ecdsa-sha2-nistp521", "ssh-rsa"];
+
+/// A host key, pinned or reported.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct HostKey {
     /// Its fingerprint.
     pub fingerprint: Fingerprint,
     /// Algorithm and base64; `None` if only the fingerprint is known.
     pub line: Option<String>,
+}
+
+impl HostKey {
+    /// Reads `algorithm base64 ..` and writes it anew; `None` if it is no key of a usual algorithm.
+    pub fn read(line: &str) -> Option<Self> {
+        let mut words = line.split_ascii_whitespace();
+        let (algorithm, encoded) = (words.next()?, words.next()?);
+        if !ALGORITHMS.contains(&algorithm) || encoded.len() > LINE_MAX {
+            return None;
+        }
+        let blob = STANDARD.decode(encoded).ok()?;
+        let mut rest = blob.as_slice();
+        // A blob begins with its own algorithm's name (RFC 4253 section 6.6), and is a list of such fields.
+        if String::decode(&mut rest).ok()? != algorithm || rest.is_empty() {
+            return None;
+        }
+        while !rest.is_empty() {
+            rest.drain_prefixed().ok()?;
+        }
+        let fingerprint = Fingerprint(format!("SHA256:{}", STANDARD_NO_PAD.encode(Sha256::digest(&blob))));
+        Some(Self { fingerprint, line: Some(format!("{algorithm} {}", STANDARD.encode(&blob))) })
+    }
+
+    /// Its algorithm, if more than its fingerprint is known.
+    pub fn algorithm(&self) -> Option<&str> {
+        self.line.as_deref().and_then(|line| line.split(' ').next())
+    }
+}
+
+/// A key of which only the fingerprint is known.
+impl From<Fingerprint> for HostKey {
+    fn from(fingerprint: Fingerprint) -> Self {
+        Self { fingerprint, line: None }
+    }
+}
+
+/// Each key once, in the order of fingerprints, as they are stored.
+pub fn distinct(mut keys: Vec<HostKey>) -> Vec<HostKey> {
+    keys.sort_by_key(|key| (key.fingerprint.to_string(), key.line.is_none()));
+    keys.dedup_by(|a, b| a.fingerprint == b.fingerprint);
+    keys
+}
+
+/// The fingerprints of keys as one text; `none` if there are none.
+pub fn words(keys: &[HostKey]) -> String {
+    let keys: Vec<String> = keys.iter().map(|key| key.fingerprint.to_string()).collect();
+    if keys.is_empty() { "none".to_owned() } else { keys.join(" ") }
 }
 
 /// How a machine is reached and recognised.
@@ -148,7 +217,7 @@ impl Change {
     /// The result of this change.
     ///
     /// # Errors
-    /// [`Refused::NoAddress`].
+    /// [`Refused::NoAddress`], [`Refused::TooManyKeys`].
     pub fn of(&self, before: &Reach) -> Result<Reach, Refused> {
         let known = before.endpoint.as_ref();
         let address = self.address.clone().or_else(|| known.map(|known| known.address.clone()));
@@ -158,6 +227,9 @@ impl Change {
             (None, Some(_)) => return Err(Refused::NoAddress),
             (None, None) => None,
         };
+        if self.host_keys.len() > KEYS_MAX {
+            return Err(Refused::TooManyKeys);
+        }
         let host_keys =
             if self.host_keys.is_empty() { before.host_keys.clone() } else { self.host_keys.clone() };
         Ok(Reach { endpoint, host_keys })
@@ -176,6 +248,9 @@ pub enum Refused {
     /// Another machine shows this key.
     #[error("{0} is the host key of machine {1}; two machines with one key are one machine and its clone")]
     HostKeyTaken(Fingerprint, MachineName),
+    /// More keys than a machine has.
+    #[error("a machine has at most {KEYS_MAX} host keys")]
+    TooManyKeys,
 }
 
 #[cfg(test)]
@@ -235,6 +310,25 @@ mod tests {
             format!("SHA256:{}B", "A".repeat(42)).parse::<Fingerprint>().is_err(),
             "bits that do not count"
         );
+    }
+
+    #[test]
+    fn a_line_is_a_host_key_only_if_its_data_is_of_the_algorithm_and_whole() {
+        let line = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIJ7AyLu6ZzqWyNQyAEMqjtgkMzPpc8Jhoyz4eZ7CS3qi";
+        let key = HostKey::read(&format!(" {line} root@web1\n")).unwrap();
+        assert_eq!((key.line.as_deref(), key.algorithm()), (Some(line), Some("ssh-ed25519")));
+        for bad in [
+            "",
+            "ssh-ed25519",
+            "ssh-ed25519 AAAA",
+            "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5",
+            "ssh-rsa AAAAC3NzaC1lZDI1NTE5AAAAIJ7AyLu6ZzqWyNQyAEMqjtgkMzPpc8Jhoyz4eZ7CS3qi",
+            "ssh-dss AAAAB3NzaC1kc3M=",
+            &line[..line.len() - 4],
+            &format!("@revoked {line}"),
+        ] {
+            assert_eq!(HostKey::read(bad), None, "{bad:?}");
+        }
     }
 
     #[test]
