@@ -134,9 +134,11 @@ fn a_machine_that_asks_too_often_is_slowed_down_before_it_costs_anything() {
     let world = World::with(&[("server", "requests_per_machine", "1")]);
     let known = join(&world, "kbmfa_raw");
     let get = format!("GET {LOGIN} HTTP/1.1\r\nKbmfa-Version: 1\r\n{known}");
-    let answers: Vec<_> = (0..12).map(|_| ask(&world, &get, "")).collect();
-    assert!(answers[0].starts_with("HTTP/1.1 404"), "{}", answers[0]);
-    assert!(answers.iter().any(|answer| answer.starts_with("HTTP/1.1 429")), "{answers:?}");
+    let first = ask(&world, &get, "");
+    assert!(first.starts_with("HTTP/1.1 404"), "{first}");
+    // Ten may come at once, and one more each second.
+    let is_slowed_down = |answer: String| answer.starts_with("HTTP/1.1 429");
+    assert!((0..200).any(|_| is_slowed_down(ask(&world, &get, ""))), "none of 200 requests was too many");
 }
 
 #[test]
