@@ -51,7 +51,41 @@ struct Way {
     ends: Option<Moment>,
     /// False while the person is suspended.
     counts: bool,
-    keys: Vec<KeyOfWay>,
+    #[serde(flatten)]
+    keys: Keys,
+}
+
+/// Somebody's keys.
+#[derive(Clone, Serialize)]
+struct Keys {
+    /// Those that count.
+    #[serde(rename = "keys")]
+    active: Vec<KeyOfWay>,
+    /// Those that wait for an approval, and count for nothing.
+    #[serde(rename = "pending_keys")]
+    pending: Vec<KeyOfWay>,
+}
+
+impl Keys {
+    fn of(tx: &Tx<'_>, employee: &Employee) -> Result<Self, Error> {
+        let all = keys::of_employee(tx, &employee.id)?;
+        let those = |state| {
+            let some = all.iter().filter(move |key| key.state == state);
+            some.map(|key| KeyOfWay { fingerprint: key.fingerprint.clone(), device: key.device.clone() })
+                .collect()
+        };
+        Ok(Self { active: those(KeyState::Active), pending: those(KeyState::Pending) })
+    }
+
+    fn cell(&self) -> String {
+        let devices =
+            |keys: &[KeyOfWay]| keys.iter().map(|key| key.device.to_string()).collect::<Vec<_>>().join(", ");
+        let mut cell = devices(&self.active);
+        if cell.is_empty() {
+            "no key yet".clone_into(&mut cell);
+        }
+        if self.pending.is_empty() { cell } else { format!("{cell}; pending: {}", devices(&self.pending)) }
+    }
 }
 
 #[derive(Clone, Serialize)]
@@ -61,7 +95,7 @@ struct KeyOfWay {
 }
 
 impl Way {
-    fn new(employee: &Employee, machine: &MachineName, grant: &Grant, keys: &[KeyOfWay]) -> Self {
+    fn new(employee: &Employee, machine: &MachineName, grant: &Grant, keys: &Keys) -> Self {
         Self {
             email: employee.email.clone(),
             unix_name: employee.unix_name.clone(),
@@ -70,23 +104,16 @@ impl Way {
             sudo: grant.sudo.clone(),
             ends: grant.ends_at.map(Moment),
             counts: employee.state == State::Active,
-            keys: keys.to_vec(),
+            keys: keys.clone(),
         }
     }
 
     fn cells(&self, admin: &Admin) -> Vec<String> {
-        let devices: Vec<_> = self.keys.iter().map(|key| key.device.to_string()).collect();
         vec![
             self.pool.to_string(),
             self.sudo.as_ref().map_or_else(|| "-".to_owned(), ToString::to_string),
             admin.time_or_dash(self.ends),
-            if !self.counts {
-                "suspended".to_owned()
-            } else if devices.is_empty() {
-                "no key yet".to_owned()
-            } else {
-                devices.join(", ")
-            },
+            if self.counts { self.keys.cell() } else { "suspended".to_owned() },
         ]
     }
 }
@@ -96,12 +123,6 @@ const SUDO: Column = Column::short("SUDO", 4).rank(2);
 const UNTIL: Column = Column::whole("UNTIL").rank(1);
 const KEYS: Column = Column::short("KEYS", 10);
 
-fn keys_of(tx: &Tx<'_>, employee: &Employee) -> Result<Vec<KeyOfWay>, Error> {
-    let all = keys::of_employee(tx, &employee.id)?.into_iter();
-    let active = all.filter(|key| key.state == KeyState::Active);
-    Ok(active.map(|key| KeyOfWay { fingerprint: key.fingerprint, device: key.device }).collect())
-}
-
 fn who(admin: &Admin, name: &MachineName) -> Result<(), Failure> {
     let (config, db) = admin.open()?;
     let found = db.read_blocking(|tx| {
@@ -110,7 +131,7 @@ fn who(admin: &Admin, name: &MachineName) -> Result<(), Failure> {
         let mut ways = Vec::new();
         for grant in grant::live(tx, grants::all(tx)?).iter().filter(|grant| pools.contains(&grant.pool)) {
             if let Some(employee) = people::by_id(tx, &grant.employee_id)? {
-                ways.push(Way::new(&employee, &machine.name, grant, &keys_of(tx, &employee)?));
+                ways.push(Way::new(&employee, &machine.name, grant, &Keys::of(tx, &employee)?));
             }
         }
         Ok::<_, Error>(ways)
@@ -132,7 +153,7 @@ fn of(admin: &Admin, email: &Email) -> Result<(), Failure> {
     let (config, db) = admin.open()?;
     let found = db.read_blocking(|tx| {
         let employee = employees::find(tx, email)?;
-        let (keys, all) = (keys_of(tx, &employee)?, pools::all(tx)?);
+        let (keys, all) = (Keys::of(tx, &employee)?, pools::all(tx)?);
         let mut ways = Vec::new();
         for grant in grant::live(tx, grants::of_employee(tx, &employee.id)?) {
             let machines = all.iter().filter(|pool| pool.name == grant.pool).flat_map(|pool| &pool.machines);
@@ -145,7 +166,7 @@ fn of(admin: &Admin, email: &Email) -> Result<(), Failure> {
     let required = config.policy.require_grant;
     if admin.json {
         return print::print_json(
-            &json!({ "email": email, "require_grant": required, "keys": keys, "access": ways }),
+            &json!({ "email": email, "require_grant": required, "keys": keys.active, "pending_keys": keys.pending, "access": ways }),
         );
     }
     let columns = [Column::short("MACHINE", 8), POOL, SUDO, UNTIL, KEYS];
