@@ -18,8 +18,6 @@ use crate::{VERSION, VERSION_HEADER};
 mod certificate_words;
 #[cfg(any(test, fuzzing))]
 pub mod fuzz;
-#[cfg(any(test, fuzzing))]
-pub(crate) mod hidden;
 mod tls;
 mod waiting;
 mod wire;

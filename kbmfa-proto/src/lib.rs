@@ -28,6 +28,9 @@ pub mod sshsig;
 #[cfg(feature = "client")]
 pub mod client;
 
+#[cfg(any(test, fuzzing))]
+pub(crate) mod hidden;
+
 #[cfg(test)]
 mod recorded;
 

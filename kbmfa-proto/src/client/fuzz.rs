@@ -9,8 +9,8 @@ use ureq::unversioned::transport::{
     Buffers, ConnectionDetails, Connector, LazyBuffers, NextTimeout, Transport,
 };
 
-use super::hidden::deceives;
 use super::{Client, Error, Method, REPLY_BYTES_MAX, Target, read};
+use crate::hidden::deceives;
 use crate::login::{LoginReply, State};
 use crate::machine::{Authorities, Machine};
 use crate::problem::Problem;

@@ -18,7 +18,7 @@ use crate::logins::key;
 use crate::machines::caller::Credential;
 use crate::secret::SecretHash;
 
-#[path = "../../../kbmfa-proto/src/client/hidden.rs"]
+#[path = "../../../kbmfa-proto/src/hidden.rs"]
 mod hidden;
 use hidden::deceives;
 
