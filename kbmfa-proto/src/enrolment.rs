@@ -10,7 +10,7 @@ use crate::text::SafeText;
 /// Namespace of the signatures (`ssh-keygen -Y sign -n`): a signature that was made for anything else is refused.
 pub const NAMESPACE: &str = "kbmfa-enroll";
 
-/// Longest public key line that is accepted, in bytes. A 16384-bit RSA key has fewer.
+/// Longest public key line that is accepted, in bytes. An 8192-bit RSA key has fewer.
 pub const KEY_LINE_MAX: usize = 3_000;
 
 /// Longest name of a device, in characters.

@@ -7,11 +7,12 @@ use ssh_key::public::KeyData;
 use ssh_key::{HashAlg, Mpint};
 use thiserror::Error;
 
-/// Longest line, in bytes. An RSA key of 16384 bits takes about 2800.
+/// Longest line, in bytes. An RSA key of 8192 bits takes about 1400 without a comment.
 const MAX_BYTES: usize = 3000;
 
-/// Smallest and largest RSA modulus, in bits. sshd refuses more than 16384 (`OPENSSL_RSA_MAX_MODULUS_BITS`).
-const RSA_BITS: (usize, usize) = (3072, 16384);
+/// Smallest and largest RSA modulus, in bits. sshd accepts up to 16384, but ring, which checks the signatures of people's
+/// keys, up to 8192.
+const RSA_BITS: (usize, usize) = (3072, 8192);
 
 /// RSA's usual public exponent, and the smallest that we accept.
 const RSA_EXPONENT: u64 = 65537;
@@ -84,8 +85,8 @@ pub enum BadKey {
     /// RSA below 3072 bits.
     #[error("the RSA key has {0} bits, but needs at least {min}; make a new key with: ssh-keygen -t ed25519", min = RSA_BITS.0)]
     RsaTooSmall(usize),
-    /// RSA above 16384 bits.
-    #[error("the RSA key has {0} bits, but sshd accepts at most {max}; make a new key with: ssh-keygen -t ed25519", max = RSA_BITS.1)]
+    /// RSA above 8192 bits.
+    #[error("the RSA key has {0} bits, but at most {max} are accepted; make a new key with: ssh-keygen -t ed25519", max = RSA_BITS.1)]
     RsaTooLarge(usize),
     /// An even modulus.
     #[error(
@@ -291,5 +292,7 @@ fn is_power_of_65537(remainder: u32, prime: u32) -> bool {
     false
 }
 
+#[cfg(any(test, fuzzing))]
+pub mod fuzz;
 #[cfg(test)]
 mod tests;
