@@ -9,6 +9,7 @@ pub mod client;
 mod frame;
 #[cfg(any(test, fuzzing))]
 pub mod fuzz;
+mod invites;
 pub mod listener;
 mod login_uid;
 pub mod logins;

@@ -196,7 +196,7 @@ async fn serve(config_path: PathBuf, config: Config) -> Result<(), Error> {
     loops.start("restore confirmation", BOUND, |progress| {
         forever(open_in_time(confirmed, judged, open, progress))
     });
-    let reloads = start_hearing(&mut loops, &config, &logins);
+    let reloads = start_hearing(&mut loops, &config, &logins, keybase.clone());
     start_upkeep(&mut loops, &config, (db, readiness), (&registry, opened.clone()), &systemd)?;
 
     let live = Reloadable { config_path, settings, logins, opened, config };
@@ -220,10 +220,12 @@ fn start_hearing(
     loops: &mut Loops,
     config: &Config,
     logins: &Logins,
+    chat: Option<Keybase>,
 ) -> mpsc::Receiver<admin_socket::Reload> {
     let changed = Arc::new(Notify::new());
     let (asking, reloads) = mpsc::channel(RELOADS_MAX);
-    let server = Server::new(logins.clone(), Arc::clone(&changed), asking, config.admin.group.clone());
+    let group = config.admin.group.clone();
+    let server = Server::new(logins.clone(), Arc::clone(&changed), asking, group, chat);
     let (logins, state_dir) = (logins.clone(), config.state_dir.clone());
     loops.start("change feed", BOUND, |progress| failing(change_watcher::run(logins, changed, progress)));
     let of_state = server.clone();

@@ -41,6 +41,7 @@ mod host_keys;
 mod hostbased;
 mod hostile;
 mod identity;
+mod invites;
 mod keys;
 mod leaving;
 mod open_connections;

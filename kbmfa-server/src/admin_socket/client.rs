@@ -8,7 +8,7 @@ use std::time::Duration;
 use tokio::net::UnixStream;
 
 use super::frame::{self, REPLY_MAX, REQUEST_MAX};
-use super::request::{self, Request};
+use super::request::{self, InviteDelivery, InviteMessage, Request};
 use super::{Refusal, ReloadOutcome, address_of, path_in};
 
 /// Longest time for a reply. The server's own time limits are shorter.
@@ -55,6 +55,14 @@ pub fn reload(pid: Option<u32>, state_dir: &Path) -> ReloadOutcome {
     let client = pid.map_or_else(|| Client::At(path_in(state_dir)), Client::Process);
     let reloaded: Result<Reloaded, Refusal> = client.ask(&Request::Reload {});
     reloaded.map(|Reloaded { note }| note).map_err(|refusal| refusal.error)
+}
+
+/// Has the server on this state send an invite in the chat.
+///
+/// # Errors
+/// Why nothing was sent, or that the server cannot be reached.
+pub fn send_invite(state_dir: &Path, message: InviteMessage) -> Result<InviteDelivery, Refusal> {
+    Client::At(path_in(state_dir)).ask(&Request::SendInvite(message))
 }
 
 impl Client {

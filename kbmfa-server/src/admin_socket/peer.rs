@@ -55,7 +55,10 @@ impl Access {
             (Self::Nothing, _) => Err(Denial::NotInGroup),
             (Self::Full, Request::Approve(_) | Request::Deny(_)) => Err(Denial::NoPerson),
             (Self::View, Request::Approve(_) | Request::Deny(_)) => Err(Denial::OtherLogin),
-            (Self::Logins(_) | Self::View, Request::Notify {} | Request::Reload {}) => Err(Denial::NotRoot),
+            (
+                Self::Logins(_) | Self::View,
+                Request::Notify {} | Request::Reload {} | Request::SendInvite(_),
+            ) => Err(Denial::NotRoot),
             (Self::Full, _) | (Self::View, Request::List(_) | Request::Show { .. } | Request::Watch(_)) => {
                 Ok(None)
             }
@@ -113,18 +116,20 @@ impl Peer {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::admin_socket::request::{Decision, ListQuery, WatchQuery};
+    use crate::admin_socket::request::{Decision, Hidden, InviteMessage, ListQuery, WatchQuery};
     use crate::clock::Time;
 
     #[test]
     fn each_verb_is_allowed_as_in_the_table() {
         let decision = Decision { id: "3f9a2c1e".into(), reason: None };
         let watch = WatchQuery { seen: None, noticed: Time::from_micros(0) };
+        let invite = InviteMessage { id: "i".into(), secret: Hidden("s".into()), command: "c".into() };
         let alice = Approver::console("alice").unwrap();
         let member = Access::Logins(alice.clone());
         let table = [
             (Request::Notify {}, Ok(None), Err(Denial::NotRoot)),
             (Request::Reload {}, Ok(None), Err(Denial::NotRoot)),
+            (Request::SendInvite(invite), Ok(None), Err(Denial::NotRoot)),
             (Request::List(ListQuery::default()), Ok(None), Ok(Some(&alice))),
             (Request::Show { id: String::new() }, Ok(None), Ok(Some(&alice))),
             (Request::Watch(watch), Ok(None), Ok(Some(&alice))),

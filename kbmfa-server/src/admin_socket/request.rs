@@ -5,6 +5,7 @@ use kbmfa_proto::text::SafeText;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
+use std::fmt;
 
 use super::Refusal;
 use super::rows::StateName;
@@ -41,6 +42,42 @@ pub enum Request {
     /// Deny a login.
     #[serde(rename = "login.deny")]
     Deny(Decision),
+    /// Send an invite to its person in the chat.
+    #[serde(rename = "invite.send")]
+    SendInvite(InviteMessage),
+}
+
+/// An invite that is open, and what its person types.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct InviteMessage {
+    /// The invite's public id.
+    pub id: String,
+    /// Its secret.
+    pub secret: Hidden,
+    /// The command that its person types.
+    pub command: String,
+}
+
+/// A secret text in a request. Its `Debug` prints nothing of it.
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct Hidden(pub String);
+
+impl fmt::Debug for Hidden {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Hidden(..)")
+    }
+}
+
+/// What became of an invite that was to be sent.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum InviteDelivery {
+    /// This account has it, such as `keybase:alice`.
+    Sent(String),
+    /// Nobody knows, for this reason. The invite must not be used any more.
+    Unknown(String),
 }
 
 /// Filter of logins; absent fields match everything.
@@ -99,6 +136,7 @@ impl Request {
             Self::Watch(_) => "login.watch",
             Self::Approve(_) => "login.approve",
             Self::Deny(_) => "login.deny",
+            Self::SendInvite(_) => "invite.send",
         }
     }
 
@@ -187,6 +225,11 @@ mod tests {
             Request::Watch(WatchQuery { seen: Some(12), noticed: Time::from_micros(1) }),
             Request::Approve(decision.clone()),
             Request::Deny(decision),
+            Request::SendInvite(InviteMessage {
+                id: "i".into(),
+                secret: Hidden("s".into()),
+                command: "c".into(),
+            }),
         ] {
             let text = request.write();
             assert!(str::from_utf8(&text).unwrap().contains(&format!("\"verb\":{:?}", request.verb())));
@@ -205,6 +248,12 @@ mod tests {
         assert!(refused(r#"{"v":1,"verb":"notify","at":1}"#).contains("unknown field `at`"));
         let list = refused(r#"{"v":1,"verb":"login.list","limit":1,"states":["let-in"]}"#);
         assert!(list.contains("let-in"), "{list}");
+    }
+
+    #[test]
+    fn a_secret_in_a_request_does_not_print() {
+        let message = InviteMessage { id: "i".into(), secret: Hidden("hunter2".into()), command: "c".into() };
+        assert!(!format!("{:?}", Request::SendInvite(message)).contains("hunter2"));
     }
 
     #[test]

@@ -15,8 +15,9 @@ use super::frame::{self, REPLY_MAX, REQUEST_MAX};
 use super::peer::{self, Access, Denial, Peer};
 use super::permits::{Permit, Permits, Pool};
 use super::request::{self, Decision, ListQuery, Request};
-use super::{LoginUid, Refusal, ReloadOutcome, logins as verbs};
+use super::{LoginUid, Refusal, ReloadOutcome, invites, logins as verbs};
 use crate::channels::Answer;
+use crate::channels::keybase::Keybase;
 use crate::fault_log::FaultLog;
 use crate::logins::decide::AtConsole;
 use crate::long_poll::Logins;
@@ -32,6 +33,9 @@ const LOOK_UP_TIME: Duration = Duration::from_secs(5);
 
 /// Time for the work of a request. A reload may wait in a queue, and an answer may wait for the database.
 const WORK_TIME: Duration = Duration::from_secs(15);
+
+/// Time to send an invite: several calls to Keybase, each of which may be slow.
+const SEND_TIME: Duration = Duration::from_secs(28);
 
 /// Most rows of `login.list`, so that the reply fits into one frame.
 const LIST_MAX: i64 = 1000;
@@ -53,19 +57,21 @@ struct Inner {
     changed: Arc<Notify>,
     reloads: mpsc::Sender<Reload>,
     group: Option<String>,
+    chat: Option<Keybase>,
     permits: Permits,
     refusals: Shared<RefusalLog>,
     faults: Shared<FaultLog>,
 }
 
 impl Server {
-    /// A server that notifies `changed`, passes reloads to `reloads`, and lets members of `group` list and
-    /// answer logins.
+    /// A server that notifies `changed`, passes reloads to `reloads`, lets members of `group` list and answer
+    /// logins, and sends invites in `chat`.
     pub fn new(
         logins: Logins,
         changed: Arc<Notify>,
         reloads: mpsc::Sender<Reload>,
         group: Option<String>,
+        chat: Option<Keybase>,
     ) -> Self {
         let refusals = Shared::new(RefusalLog::default());
         let faults = Shared::new(FaultLog::new("admin socket: the peer cannot be looked up"));
@@ -74,6 +80,7 @@ impl Server {
             changed,
             reloads,
             group,
+            chat,
             permits: Permits::default(),
             refusals,
             faults,
@@ -162,7 +169,8 @@ impl Server {
             }
         };
         let verb = request.verb();
-        match timeout(WORK_TIME, self.act(request, person)).await {
+        let time = if matches!(request, Request::SendInvite(_)) { SEND_TIME } else { WORK_TIME };
+        match timeout(time, self.act(request, person)).await {
             Ok(done) => done,
             Err(_) => {
                 Err(Refusal::new(format!("the server did not finish {verb} in time; it may still do it"))
@@ -193,6 +201,9 @@ impl Server {
                 self.decide(decision, person, Answer::Approve).await
             }
             (Request::Deny(decision), Some(person)) => self.decide(decision, person, Answer::Deny).await,
+            (Request::SendInvite(message), _) => {
+                to_json(&invites::send(db, self.0.chat.as_ref(), message).await?)
+            }
             (Request::Approve(_) | Request::Deny(_), None) => Err(Refusal::new("an answer needs a person")),
         }
     }

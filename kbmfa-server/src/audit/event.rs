@@ -103,6 +103,10 @@ kinds! {
     EmployeePasswordSet = "employee.password-set",
     /// An employee was invited to enrol a key.
     EmployeeInvited = "employee.invited",
+    /// An invite was sent to its person in a chat.
+    InviteSent = "invite.sent",
+    /// An invite was ended, because nobody knows whether it reached its person.
+    InviteVoided = "invite.voided",
     /// So many wrong secrets were tried with an invite that it is refused from now on.
     InviteLimited = "invite.limited",
     /// An employee may go to the machines of a pool.

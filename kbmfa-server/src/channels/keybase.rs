@@ -26,10 +26,12 @@ mod service;
 mod adapter;
 mod diagnose;
 mod find;
+mod private;
 mod supervisor;
 
 pub use diagnose::{Destination, check_files, diagnose};
 pub use error::Fault;
+pub use private::Undelivered;
 pub use settings::Settings;
 pub use supervisor::SUPERVISOR_BOUND;
 

@@ -2,4 +2,5 @@
 
 pub mod challenge;
 pub mod invite;
+pub mod message;
 pub mod store;

@@ -99,6 +99,12 @@ pub fn open_of(tx: &Tx<'_>, employee_id: &str) -> Result<Option<Open>, Error> {
     })
 }
 
+/// Ends an invite that was not used. False if it has ended already.
+pub fn end(tx: &Tx<'_>, id: &str) -> Result<bool, Error> {
+    let sql = "UPDATE invite SET expires_at = ?2 WHERE id = ?1 AND used_at IS NULL AND expires_at > ?2";
+    Ok(tx.execute(sql, &[id.into(), tx.now.into()])? == 1)
+}
+
 /// Counts a wrong secret.
 pub fn count_wrong_secret(tx: &Tx<'_>, id: &str) -> Result<(), Error> {
     tx.execute("UPDATE invite SET attempts = attempts + 1 WHERE id = ?1", &[id.into()])?;

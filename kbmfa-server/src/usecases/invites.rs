@@ -31,6 +31,27 @@ pub fn make(
     Ok(employee)
 }
 
+/// Records that an invite was sent to this account in a chat.
+///
+/// # Errors
+/// The database failed.
+pub fn sent(tx: &Tx<'_>, actor: &Actor, email: &Email, id: &str, to: &str) -> Result<(), Error> {
+    audit::append(tx, &about(email, Kind::InviteSent, actor, id).detail("to", to))?;
+    Ok(())
+}
+
+/// Ends an invite that perhaps did not reach its person. False if it has ended already, or was used.
+///
+/// # Errors
+/// The database failed.
+pub fn void(tx: &Tx<'_>, actor: &Actor, email: &Email, id: &str, reason: &str) -> Result<bool, Error> {
+    let ends = store::end(tx, id)?;
+    if ends {
+        audit::append(tx, &about(email, Kind::InviteVoided, actor, id).detail("reason", reason))?;
+    }
+    Ok(ends)
+}
+
 /// The invite that this id, secret and address stand for; `None` for anything that is not accepted. A wrong secret is
 /// counted, and the one that reaches the limit is recorded. An id that does not exist causes no write.
 ///
@@ -111,6 +132,19 @@ mod tests {
             assert!(!tried(&fixture, "i", "right"));
         }
         assert_eq!(events(&fixture, Kind::InviteLimited).len(), 1);
+    }
+
+    #[test]
+    fn a_voided_invite_is_refused_and_recorded_once() {
+        let fixture = invited();
+        for _ in 0..2 {
+            let end = |tx: &Tx<'_>| {
+                void(tx, &Actor::new("console:root"), &"ann@x".parse().unwrap(), "i", "no reply")
+            };
+            fixture.db.write_blocking("test", end).unwrap();
+            assert!(!tried(&fixture, "i", "right"));
+        }
+        assert_eq!(events(&fixture, Kind::InviteVoided).len(), 1);
     }
 
     #[test]

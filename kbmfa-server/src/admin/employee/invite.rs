@@ -7,11 +7,15 @@ use std::time::Duration;
 
 use super::super::{Admin, Failure, time_arg};
 use crate::ca::facts;
+use crate::clock::Time;
 use crate::config::Config;
 use crate::employees::Email;
+use crate::employees::store::Employee;
 use crate::enrolment::invite::{LIFETIME_MAX, LIFETIME_MIN, New};
 use crate::http::Certificate;
 use crate::usecases::invites as usecase;
+
+mod send;
 
 /// Whom to invite, and for how long.
 #[derive(ClapArgs)]
@@ -25,6 +29,9 @@ pub struct Args {
     /// How long the invite can be used, such as 8h or 7d; from 5m to 30d.
     #[arg(long, value_name = "LENGTH", default_value = "7d", value_parser = lifetime)]
     expires: Duration,
+    /// Send it to the person's Keybase account, end-to-end encrypted, in a message that disappears; do not print it.
+    #[arg(long)]
+    send: bool,
 }
 
 fn lifetime(text: &str) -> Result<Duration, String> {
@@ -37,14 +44,10 @@ fn lifetime(text: &str) -> Result<Duration, String> {
 pub(super) fn run(admin: &Admin, args: &Args) -> Result<(), Failure> {
     // Before the invite is made, so that none is made that nobody can use.
     let command = command(&admin.become_owner()?, &args.email)?;
-    let New { id, secret } = New::random().map_err(Failure::new)?;
-    let (email, hash, expires) = (args.email.clone(), secret.hash(), args.expires);
-    let its_id = id.clone();
-    let (employee, ends) = admin.change("employee.invite", move |tx, _, actor| {
-        let ends = tx.now + expires;
-        let employee = usecase::make(tx, actor, &email, (&its_id, &hash), ends)?;
-        Ok::<_, crate::usecases::Error>((employee, ends))
-    })?;
+    if args.send {
+        return send::run(admin, args, &command);
+    }
+    let Made { new: New { id, secret }, employee, ends } = make(admin, args)?;
     let invite = format!("{id}.{}", secret.reveal());
     let sentence = format!(
         "invite     {invite}\nexpires    {}\n\nSend both to {} alone. They type this, and give the invite when they are asked for it:\n{command}",
@@ -55,6 +58,25 @@ pub(super) fn run(admin: &Admin, args: &Args) -> Result<(), Failure> {
         "email": employee.email, "id": id, "invite": invite, "expires": super::Moment(ends), "command": command,
     });
     admin.tell(&sentence, &json)
+}
+
+/// An invite that was just made.
+struct Made {
+    new: New,
+    employee: Employee,
+    ends: Time,
+}
+
+fn make(admin: &Admin, args: &Args) -> Result<Made, Failure> {
+    let new = New::random().map_err(Failure::new)?;
+    let (email, hash, expires) = (args.email.clone(), new.secret.hash(), args.expires);
+    let id = new.id.clone();
+    let (employee, ends) = admin.change("employee.invite", move |tx, _, actor| {
+        let ends = tx.now + expires;
+        let employee = usecase::make(tx, actor, &email, (&id, &hash), ends)?;
+        Ok::<_, crate::usecases::Error>((employee, ends))
+    })?;
+    Ok(Made { new, employee, ends })
 }
 
 /// The command that the invited person types. The invite is not in it: other programs can see arguments.

@@ -27,7 +27,7 @@ impl Bed {
         let logins = Logins::new(fixture.db.clone(), rules(), broken, closing);
         let (asking, reloads) = mpsc::channel(1);
         let changed = Arc::new(Notify::new());
-        let server = Server::new(logins, Arc::clone(&changed), asking, None);
+        let server = Server::new(logins, Arc::clone(&changed), asking, None, None);
         Self { server, changed, reloads, fixture }
     }
 

@@ -10,6 +10,7 @@ use super::wire::{
 };
 use crate::secret::Secret;
 use serde_json::{Value, json};
+use std::time::Duration;
 
 /// Number of messages in one page. JSON can make a message of 10,000 bytes six times as long, and a page must
 /// still fit into a reply.
@@ -67,11 +68,22 @@ impl Client {
         if let (Some(reply_to), Some(options)) = (reply_to, options.as_object_mut()) {
             options.insert("reply_to".into(), reply_to.into());
         }
-        let sent: Sent = self.writes.call("send", &options).await?;
-        match sent.id {
-            Some(id) if id > 0 => Ok(id),
-            _ => Err(Error::refused("Keybase read the text as a command, and did not post it")),
-        }
+        posted(&self.writes.call("send", &options).await?)
+    }
+
+    /// Posts a text that Keybase deletes after this time: 30 seconds to a week.
+    pub(super) async fn send_exploding(
+        &self,
+        conversation: &str,
+        body: &Secret,
+        lifetime: Duration,
+    ) -> Result<(), Error> {
+        let options = json!({
+            "conversation_id": conversation,
+            "message": { "body": body.reveal() },
+            "exploding_lifetime": format!("{}s", lifetime.as_secs()),
+        });
+        posted(&self.writes.call("send", &options).await?).map(drop)
     }
 
     /// Adds a reaction. If the bot has already added the same one, Keybase removes it.
@@ -161,6 +173,14 @@ impl Client {
     async fn call_online(&self, method: &str, options: &Value) -> Result<Messages, Error> {
         let found: Messages = self.reads.call(method, options).await?;
         if found.offline { Err(Error::refused("the service is offline")) } else { Ok(found) }
+    }
+}
+
+/// The number of the message that was posted.
+fn posted(sent: &Sent) -> Result<u64, Error> {
+    match sent.id {
+        Some(id) if id > 0 => Ok(id),
+        _ => Err(Error::refused("Keybase read the text as a command, and did not post it")),
     }
 }
 

@@ -19,6 +19,10 @@ pub(crate) fn content(
     message: &Message,
     moment: Moment,
 ) -> BTreeMap<&'static str, Value> {
+    // The client forgets the content of an exploded message, and shows one without a type.
+    if message.is_exploded {
+        return BTreeMap::from([("type", Value::from("none"))]);
+    }
     let kind = message.content.kind();
     let inner = match &message.content {
         Content::Text { body, reply_to } => {

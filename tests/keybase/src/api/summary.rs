@@ -33,6 +33,8 @@ pub(crate) struct Summary {
     is_ephemeral: Option<bool>,
     #[serde(skip_serializing_if = "Option::is_none")]
     e_time: Option<u64>,
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    is_ephemeral_expired: bool,
 }
 
 #[derive(Debug, Serialize)]
@@ -111,6 +113,7 @@ pub(crate) fn summary(
         channel_mention,
         is_ephemeral: message.lifetime_ms.map(|_| true),
         e_time: message.lifetime_ms.map(|lifetime| message.sent_ms + lifetime),
+        is_ephemeral_expired: message.is_exploded,
     }
 }
 

@@ -19,7 +19,12 @@ pub(crate) fn messages(conversation: &Conversation) -> Vec<Message> {
         Some(Message {
             id: message.id,
             author: message.sender.username.clone(),
-            body: conversation.body(message).unwrap_or(body).to_owned(),
+            body: if message.is_exploded {
+                String::new()
+            } else {
+                conversation.body(message).unwrap_or(body).to_owned()
+            },
+            lifetime_ms: message.lifetime_ms,
             edits: edits.count(),
             is_deleted: message.is_deleted,
             reactions: conversation.reactions(message.id).map(reaction).collect(),
@@ -36,6 +41,9 @@ pub(crate) fn view(conversation: &Conversation) -> String {
 fn paragraph(message: &Message) -> String {
     if message.is_deleted {
         return format!("{}: (deleted)\n", message.author);
+    }
+    if message.lifetime_ms.is_some() && message.body.is_empty() {
+        return format!("{}: (exploded)\n", message.author);
     }
     let edited = if message.edits > 0 { " (edited)" } else { "" };
     let mut text = format!("{}{edited}: {}\n", message.author, message.body.replace('\n', "\n  "));

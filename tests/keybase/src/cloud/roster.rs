@@ -38,6 +38,13 @@ pub(crate) fn change(chat: &mut Chat, order: Order) -> Result<Value, Refusal> {
             chat.team_mut(&team)?.name = to;
             Ok(Value::Null)
         }
+        Order::Explode { conversation } => {
+            let id = chat.find(&conversation)?.id.clone();
+            for message in &mut chat.conversation_mut(&id)?.messages {
+                message.is_exploded = message.lifetime_ms.is_some();
+            }
+            Ok(Value::Null)
+        }
         Order::RenameChannel { conversation, to } => done(rename_channel(chat, &conversation, &to)),
         Order::LeaveChannel { user, conversation } => done(leave_channel(chat, &user, &conversation)),
         Order::DeleteUser { user } => done(lose_account(chat, &user, DELETED)),

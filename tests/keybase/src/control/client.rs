@@ -104,6 +104,11 @@ impl Cloud {
         self.get(Order::RenameTeam { team: team.into(), to: to.into() })
     }
 
+    /// Lets the exploding messages of a conversation explode now.
+    pub fn explode(&self, conversation: &str) -> Result<(), Error> {
+        self.get(Order::Explode { conversation: conversation.into() })
+    }
+
     /// Renames a channel. Its id stays the same.
     pub fn rename_channel(&self, conversation: &str, to: &str) -> Result<(), Error> {
         self.get(Order::RenameChannel { conversation: conversation.into(), to: to.into() })

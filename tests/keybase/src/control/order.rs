@@ -73,6 +73,11 @@ pub enum Order {
         /// Its new name
         to: String,
     },
+    /// Lets the exploding messages of a conversation explode now
+    Explode {
+        /// The conversation
+        conversation: String,
+    },
     /// Gives a channel another name; its id stays
     RenameChannel {
         /// The channel, such as acme#sudo

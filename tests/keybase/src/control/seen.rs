@@ -25,6 +25,8 @@ pub struct Message {
     pub author: String,
     /// The text after its last edit.
     pub body: String,
+    /// After how long it explodes, if it does.
+    pub lifetime_ms: Option<u64>,
     /// How often it was edited.
     pub edits: usize,
     /// Whether it was deleted.

@@ -48,6 +48,9 @@ impl Conversation {
     /// The text of a message after its last edit.
     pub(crate) fn body<'a>(&'a self, message: &'a Message) -> Option<&'a str> {
         let Content::Text { body, .. } = &message.content else { return None };
+        if message.is_exploded {
+            return None;
+        }
         let edits = self.live().filter_map(|other| match &other.content {
             Content::Edit { target, body } if *target == message.id => Some(body.as_str()),
             _ => None,

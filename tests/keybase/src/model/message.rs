@@ -15,6 +15,8 @@ pub(crate) struct Message {
     pub(crate) is_deleted: bool,
     /// Its lifetime, if it is an exploding message.
     pub(crate) lifetime_ms: Option<u64>,
+    /// Its lifetime is over: nobody can read it any more.
+    pub(crate) is_exploded: bool,
 }
 
 #[derive(Clone, Debug)]

@@ -148,6 +148,7 @@ impl Chat {
             content,
             is_deleted: false,
             lifetime_ms: None,
+            is_exploded: false,
         });
         Ok(id)
     }

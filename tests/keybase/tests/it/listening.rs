@@ -134,4 +134,11 @@ fn exploding_messages_can_be_hidden() {
     api.send("lasting");
     assert_eq!(listener.event()["content"]["text"]["body"], "lasting");
     assert_eq!(api.get(id)["is_ephemeral"], true);
+    rig.cloud.explode(&rig.sudo).unwrap();
+    let exploded = api.get(id);
+    assert_eq!(
+        (&exploded["is_ephemeral_expired"], &exploded["content"]),
+        (&json!(true), &json!({"type": "none"}))
+    );
+    assert_eq!(rig.cloud.view(&rig.sudo).unwrap(), "sudobot: (exploded)\nsudobot: lasting\n");
 }
