@@ -92,8 +92,31 @@ pub fn key_added_to_you(key: &Key, parent: &Key, before: Option<&Key>) -> String
     )
 }
 
+fn named(key: &Key) -> String {
+    format!("{} on {}", code(&key.fingerprint), code(key.device.as_str()))
+}
+
+/// Notice that an enrolled key has revoked keys of its owner.
+pub fn keys_revoked(owner: &Employee, by: &str, keys: &[&Key]) -> String {
+    let (name, email) = (code(owner.name.as_str()), code(owner.email.as_str()));
+    let lost = code(&format!("kbmfa-server key revoke {by} --lost"));
+    format!("{name} ({email}): {}. If it was not the person: {lost}", revoked(by, keys))
+}
+
+/// The same notice to the owner.
+pub fn keys_revoked_to_you(by: &str, keys: &[&Key]) -> String {
+    format!(
+        "{}. If you did not do this, somebody else has your key: tell whoever runs the approval server at once",
+        revoked(by, keys)
+    )
+}
+
+fn revoked(by: &str, keys: &[&Key]) -> String {
+    let keys: Vec<_> = keys.iter().map(|key| named(key)).collect();
+    format!("the key {} has revoked {}", code(by), keys.join(", "))
+}
+
 fn added(key: &Key, parent: &Key, before: Option<&Key>) -> String {
-    let named = |key: &Key| format!("{} on {}", code(&key.fingerprint), code(key.device.as_str()));
     let place = before.map(|old| format!(", in the place of {}", named(old))).unwrap_or_default();
     format!("the key {} has added the key {}{place}", named(parent), named(key))
 }

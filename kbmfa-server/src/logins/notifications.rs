@@ -127,11 +127,39 @@ pub fn of_added_key(
     owner: &Employee,
     (key, parent, before): (&Key, &Key, Option<&Key>),
 ) -> Result<(), Error> {
-    let text = notice_texts::key_added(owner, key, parent, before);
-    let everybody = for_everybody(rules, text)?;
     let subject = format!("key-added {}", key.fingerprint);
+    let everybody = notice_texts::key_added(owner, key, parent, before);
+    of_key(tx, rules, owner, &subject, (everybody, notice_texts::key_added_to_you(key, parent, before)))
+}
+
+/// Raises notices about keys that an enrolled key of the same person, named by its fingerprint, has revoked.
+///
+/// # Errors
+/// What the database says.
+pub fn of_revoked_keys(
+    tx: &Tx<'_>,
+    rules: &Rules,
+    owner: &Employee,
+    (by, keys): (&str, &[&Key]),
+) -> Result<(), Error> {
+    let Some(first) = keys.first() else { return Ok(()) };
+    let subject = format!("key-revoked {}", first.fingerprint);
+    let everybody = notice_texts::keys_revoked(owner, by, keys);
+    of_key(tx, rules, owner, &subject, (everybody, notice_texts::keys_revoked_to_you(by, keys)))
+}
+
+/// Raises two notices, once for the same subject: one for everybody, and one for the owner of the key alone, where the chat
+/// can reach them.
+fn of_key(
+    tx: &Tx<'_>,
+    rules: &Rules,
+    owner: &Employee,
+    subject: &str,
+    (everybody, personal): (String, String),
+) -> Result<(), Error> {
+    let everybody = for_everybody(rules, everybody)?;
     let (worth, repeated) = (Worth::Alarm, Repeated::Dropped);
-    let about = About { subject: &subject, worth, repeated, quota: None };
+    let about = About { subject, worth, repeated, quota: None };
     notices::raise(tx, &everybody, about, LONGER_THAN_ASKED)?;
     let Some((channel, name)) = rules.chat.zip(owner.keybase_name.as_ref()) else { return Ok(()) };
     // As `channels/keybase` writes a conversation with one person.
@@ -139,9 +167,9 @@ pub fn of_added_key(
     if destination == everybody.destination {
         return Ok(());
     }
-    let text = notice_texts::key_added_to_you(key, parent, before);
-    let personal = notices::Notice { id: random::hex::<16>()?, channel, destination, text, reply_to: None };
-    let subject = format!("your-key-added {}", key.fingerprint);
+    let personal =
+        notices::Notice { id: random::hex::<16>()?, channel, destination, text: personal, reply_to: None };
+    let subject = format!("your-{subject}");
     notices::raise(tx, &personal, About { subject: &subject, ..about }, LONGER_THAN_ASKED)?;
     Ok(())
 }

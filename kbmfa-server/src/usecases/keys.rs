@@ -193,7 +193,8 @@ fn owner(tx: &Tx<'_>, key: &Key) -> Result<Employee, AnyError> {
 }
 
 /// Revokes a key for ever, and with [`Reason::Lost`] the keys that it vouched for, and those that these vouched for. Logins
-/// that wait and used one of them are refused. Returns all of them, the key first.
+/// that wait and used one of them are refused. People are told if an enrolled key is the actor. Returns all of them, the
+/// key first.
 ///
 /// A key that was revoked before can still be reported lost, for the sake of those keys.
 ///
@@ -214,6 +215,10 @@ pub fn revoke(
         let with_it = std::slice::from_ref(&key.fingerprint);
         let refused = revoke_all_with(tx, rules, with_it, Revocation::RevokedKey, actor)?;
         revoked.push(Revoked { key, owner: owner.email, refused });
+    }
+    if let (Some(by), Some(first)) = (actor.who.strip_prefix("key:"), revoked.first()) {
+        let keys: Vec<&Key> = revoked.iter().map(|one| &one.key).collect();
+        notifications::of_revoked_keys(tx, rules, &owner(tx, &first.key)?, (by, &keys))?;
     }
     Ok(revoked)
 }

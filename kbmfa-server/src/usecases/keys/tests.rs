@@ -244,3 +244,25 @@ fn a_suspended_person_adds_no_key_but_an_operator_can_prepare_one() {
     assert!(world.add("ann", 1, "phone", Some(0), None).unwrap_err().contains("is suspended"));
     world.add("ann", 1, "phone", None, None).unwrap();
 }
+
+#[test]
+fn people_are_told_of_keys_that_a_key_revoked_and_not_of_those_that_an_operator_revoked() {
+    let mut world = world();
+    world.rules.chat = Some(Channel::Keybase);
+    for (n, device) in [(1, "phone"), (2, "desk")] {
+        world.add("ann", n, device, None, None).unwrap();
+    }
+    world.revoke(1, Reason::Retired).unwrap();
+    assert_eq!(world.notices(), []);
+    let by = Actor::new(format!("key:{}", fingerprint(0)));
+    world.write(move |tx, rules, _| revoke(tx, rules, &by, &fingerprint(2), Reason::Retired)).unwrap();
+    let told = world.notices();
+    assert_eq!(told.len(), 2);
+    for (_, text) in &told {
+        assert!(
+            text.contains(&fingerprint(0)) && text.contains(&fingerprint(2)) && text.contains("desk"),
+            "{text}"
+        );
+    }
+    assert_eq!(told[1].0, "@ann");
+}
