@@ -1,6 +1,7 @@
 //! Employees' keys on the command line, and what they mean for a real login.
 
 use kbmfa_tests::files::put;
+use kbmfa_tests::machine::Machine;
 use kbmfa_tests::recipe::Phase;
 use kbmfa_tests::world::World;
 use std::fs;
@@ -64,4 +65,30 @@ fn a_file_of_keys_is_imported_as_a_whole_and_each_fault_has_its_line() {
     assert_eq!((key["device"].as_str(), key["state"].as_str()), (Some("laptop"), Some("active")));
     let line = key["line"].as_str().unwrap();
     assert!(good.contains(line) && !line.contains("alice"), "{line}");
+}
+
+/// Records the key of the machine's ssh client as that of this person.
+fn give_key(world: &World, machine: &Machine, email: &str, device: &str) -> String {
+    let file = world.dir().join(format!("{device}.pub"));
+    put(&file, 0o644, fs::read(machine.local_file("id_ed25519.pub")).unwrap());
+    let added = world.admin.json(&["key", "add", email, &file.display().to_string(), "--device", device]);
+    added["fingerprint"].as_str().unwrap().to_owned()
+}
+
+#[test]
+fn a_grant_of_the_accounts_owner_lets_nobody_elses_key_in() {
+    let world = World::with(&[("policy", "require_grant", "true")]);
+    let machine = world.machine().phase(Phase::Auth).start();
+    world.admin.run(&ALICE);
+    world.admin.run(&["employee", "add", "bob@example.com", "--name", "Bob", "--unix-name", "bob"]);
+    world.admin.run(&["pool", "add", "web", "--machine", "web1", "--employee", "alice@example.com"]);
+    give_key(&world, &machine, "bob@example.com", "laptop");
+    assert_eq!(machine.ssh("alice", &["echo", "in"]).wait().stdout, "");
+    let id = world.admin.only_login();
+    assert_eq!(world.admin.login(&id)["reason"], "no-grant");
+    world.admin.run(&["grant", "add", "bob@example.com", "web"]);
+    let login = machine.ssh("alice", &["echo", "in"]);
+    world.admin.approve(&world.admin.pending());
+    assert_eq!(login.wait().stdout, "in\n");
+    machine.assert_nothing_left();
 }

@@ -146,7 +146,7 @@ fn add_pending(world: &World) {
         let first = New { key: PublicKey::parse(OTHER_LINE).unwrap(), ..new("alice") };
         let parent = keys::add(tx, &rules, &root, &first)?.key.id;
         let (origin, device) = (Origin::Key { parent }, "phone".into());
-        keys::add(tx, &rules, &root, &New { origin, device, ..new("alice") }).map(drop)
+        keys::add(tx, &rules, &root, &New { device, origin, ..new("alice") }).map(drop)
     };
     world.fixture.db.write_blocking("test", add).unwrap();
 }

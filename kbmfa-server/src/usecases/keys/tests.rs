@@ -223,7 +223,7 @@ fn keys_add_ten_keys_a_day_whatever_becomes_of_them() {
         for n in 0..ADDED_BY_KEYS_MAX {
             let (id, parent_id) = (n.to_string(), Some(parent.id.clone()));
             let (fingerprint, device) = (format!("SHA256:{n}"), format!("device {n}").as_str().into());
-            store::insert(tx, &Key { id, parent_id, fingerprint, device, ..parent.clone() })?;
+            store::insert(tx, &Key { id, fingerprint, device, parent_id, ..parent.clone() })?;
             store::revoke(tx, &n.to_string(), Reason::Retired)?;
         }
         Ok::<_, AnyError>(())
