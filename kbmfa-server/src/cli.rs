@@ -4,8 +4,8 @@ use clap::{Parser, Subcommand};
 use std::path::PathBuf;
 
 use crate::admin::{
-    self, Admin, Failure, access, audit, backup, ca, check, doctor, employee, grant, init, key, legacy_env,
-    login, machine, policy, pool, reload, restore, session,
+    self, Admin, Failure, access, audit, backup, ca, check, doctor, employee, grant, import, init, key,
+    legacy_env, login, machine, policy, pool, reload, restore, roster, session,
 };
 use crate::config;
 use crate::serve;
@@ -76,6 +76,12 @@ enum Command {
     /// Grants of pools to employees: add, list, extend, remove.
     #[command(subcommand)]
     Grant(grant::Verb),
+    /// The whole roster as one file: export, apply.
+    #[command(subcommand)]
+    Roster(roster::Verb),
+    /// Take over what another tool has: ssh-handler.
+    #[command(subcommand)]
+    Import(import::Verb),
     /// Who can reach what: who, of.
     #[command(subcommand)]
     Access(access::Verb),
@@ -116,6 +122,8 @@ pub fn run(cli: Cli) -> Result<(), Failure> {
         Command::Employee(verb) => employee::run(&admin, verb),
         Command::Key(verb) => key::run(&admin, verb),
         Command::Grant(verb) => grant::run(&admin, verb),
+        Command::Roster(verb) => roster::run(&admin, verb),
+        Command::Import(verb) => import::run(&admin, &verb),
         Command::Access(verb) => access::run(&admin, &verb),
         Command::Policy(verb) => policy::run(&admin, verb),
         Command::Login(args) => login::run(&admin, args),

@@ -23,6 +23,7 @@ pub mod usecases;
 
 pub mod restore;
 pub mod retention;
+pub mod roster_file;
 
 pub mod ca;
 

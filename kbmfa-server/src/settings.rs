@@ -28,6 +28,13 @@ impl fmt::Display for Faults {
     }
 }
 
+impl Faults {
+    /// Each fault with its line, counted from 1, sorted.
+    pub fn found(&self) -> &[(usize, String)] {
+        &self.found
+    }
+}
+
 impl std::error::Error for Faults {}
 
 /// A file while it is read.
@@ -70,6 +77,32 @@ impl<'a> File<'a> {
         };
         let at = found.map_or(0, |(key, _)| key.span().start);
         Section { file: self, name, at, table, taken: RefCell::default(), replaced: RefCell::default() }
+    }
+
+    /// The tables `[[name]]`. Each is read and finished like a section.
+    pub fn tables(&'a self, name: &'static str) -> Vec<Section<'a>> {
+        self.sections.borrow_mut().insert(name);
+        let found = self.table.iter().find(|(key, _)| key.get_ref() == name);
+        let Some((key, value)) = found else { return Vec::new() };
+        let DeValue::Array(items) = value.get_ref() else {
+            self.fault(key.span().start, &format!("write [[{name}]]"));
+            return Vec::new();
+        };
+        let table = |item: &'a Spanned<DeValue<'a>>| {
+            let at = item.span().start;
+            let DeValue::Table(table) = item.get_ref() else {
+                self.fault(at, &format!("write [[{name}]]"));
+                return None;
+            };
+            let (taken, replaced) = (RefCell::default(), RefCell::default());
+            Some(Section { file: self, name, at, table: Some(table), taken, replaced })
+        };
+        items.iter().filter_map(table).collect()
+    }
+
+    /// Number of lines of the file; 1 for an empty one.
+    pub fn lines(&self) -> usize {
+        self.line(self.text.trim_end().len())
     }
 
     /// Returns all faults. Call it after every section was read.
@@ -151,6 +184,11 @@ impl<'a> Section<'a> {
         };
         let at = found.map_or(self.at, |value| value.span().start);
         Section { file: self.file, name, at, table, taken: RefCell::default(), replaced: RefCell::default() }
+    }
+
+    /// True if the file has the section.
+    pub fn is_there(&self) -> bool {
+        self.table.is_some()
     }
 
     /// The line on which the section begins.

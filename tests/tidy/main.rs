@@ -24,7 +24,7 @@ const ARROWS: &[&[&str]] = &[
     &["admin_socket", "http", "outbox"],
     &["long_poll"],
     &["usecases"],
-    &["restore", "retention"],
+    &["restore", "retention", "roster_file"],
     &["ca"],
     &["sessions"],
     &["enrolment", "logins"],

@@ -8,7 +8,10 @@ pub mod ca;
 pub mod check;
 pub mod doctor;
 pub mod employee;
+#[cfg(any(test, fuzzing))]
+pub mod fuzz;
 pub mod grant;
+pub mod import;
 pub mod init;
 pub mod key;
 pub mod legacy_env;
@@ -18,6 +21,7 @@ pub mod policy;
 pub mod pool;
 pub mod reload;
 pub mod restore;
+pub mod roster;
 pub mod session;
 
 mod csv;

@@ -2,7 +2,8 @@
 
 use csv::StringRecord;
 use std::fmt::Display;
-use std::fs;
+use std::fs::File;
+use std::io::Read;
 use std::path::Path;
 
 use super::Failure;
@@ -101,13 +102,15 @@ pub(super) fn at_lines(lines: &[u64], faults: Vec<(usize, impl Display)>) -> Vec
     faults.into_iter().map(|(at, what)| Fault { line: line(at), what: what.to_string() }).collect()
 }
 
-/// The text of a file that is not too large.
+/// The text of a file that is not too large. A pipe or a device has no size, so no more than that is read either.
 pub(super) fn read(path: &Path) -> Result<String, Failure> {
-    let unreadable = |error: std::io::Error| Failure::new(format!("cannot read {}: {error}", path.display()));
-    if fs::metadata(path).map_err(unreadable)?.len() > FILE_MAX {
+    let mut text = String::new();
+    let read = File::open(path).and_then(|file| file.take(FILE_MAX + 1).read_to_string(&mut text));
+    read.map_err(|error| Failure::new(format!("cannot read {}: {error}", path.display())))?;
+    if text.len() as u64 > FILE_MAX {
         return Err(Failure::new(format!("{} is larger than {} MiB", path.display(), FILE_MAX >> 20)));
     }
-    fs::read_to_string(path).map_err(unreadable)
+    Ok(text)
 }
 
 /// Fails if there are faults, and names each with its line.
@@ -145,6 +148,12 @@ mod tests {
         assert_eq!(faults, Vec::<u64>::new());
         assert_eq!(found, [(2, "x+a b".to_owned()), (5, "y+".to_owned())]);
         assert_eq!(parsed("name\nx\n").0, [(2, "x+".to_owned())]);
+    }
+
+    #[test]
+    fn a_file_without_an_end_is_refused_when_it_is_too_large() {
+        let refused = read(Path::new("/dev/zero")).unwrap_err().to_string();
+        assert!(refused.contains("/dev/zero is larger than 8 MiB"), "{refused}");
     }
 
     proptest::proptest! {

@@ -5,6 +5,9 @@ use super::{Error, Tx};
 /// Name of the note that makes the database read-only.
 pub const READ_ONLY: &str = "read-only";
 
+/// Name of the note that tells the rosters of several servers apart.
+pub const SERVER_ID: &str = "server-id";
+
 /// Name of the note with the highest uid that a database which was replaced by a restore had given or seen.
 pub const UID_FLOOR: &str = "uid-floor";
 

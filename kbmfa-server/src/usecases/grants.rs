@@ -77,6 +77,27 @@ pub fn extend(
     Ok(())
 }
 
+/// Replaces a grant by one with other terms.
+///
+/// # Errors
+/// [`Error::NoSuchGrant`], [`Error::EndIsPast`].
+pub fn replace(
+    tx: &Tx<'_>,
+    uids: Uids,
+    actor: &Actor,
+    (email, pool): (&Email, &PoolName),
+    terms: &Terms,
+) -> Result<(), Error> {
+    let (employee, known) = (employees::find(tx, email)?, pools::find(tx, pool)?);
+    let found = store::find(tx, &employee.id, &known.id)?;
+    let old = found.ok_or_else(|| Error::NoSuchGrant(email.to_string(), pool.clone()))?;
+    if let Some(end) = terms.ends_at.filter(|end| State::at(tx.now, Some(*end)) == State::Ended) {
+        return Err(Error::EndIsPast(end));
+    }
+    remove_one(tx, actor, &employee, &old)?;
+    add(tx, uids, actor, (email, pool), terms)
+}
+
 /// Removes a grant. Where grants are required, the logins that wait because of it are refused; returns how many.
 ///
 /// # Errors

@@ -18,6 +18,7 @@ pub mod machines;
 pub mod pools;
 pub mod restore;
 pub mod retention;
+pub mod roster;
 pub mod server;
 pub mod sessions;
 
@@ -32,6 +33,9 @@ pub enum Error {
     /// The database failed.
     #[error(transparent)]
     Db(#[from] db::Error),
+    /// No random bytes.
+    #[error(transparent)]
+    Random(#[from] crate::random::NoRandomness),
     /// An action on a machine failed.
     #[error(transparent)]
     Machine(#[from] crate::machines::Error),
