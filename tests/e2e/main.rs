@@ -52,6 +52,7 @@ mod policy;
 mod protocol;
 mod recovery;
 mod roster;
+mod roster_file;
 mod secrets;
 mod service;
 mod sessions;
