@@ -16,6 +16,9 @@ const USUAL: &str = "/etc/ssh/ssh_host_*_key.pub";
 /// Most bytes that are read of a key's file. An RSA key of 16384 bits takes about 2800.
 const FILE_MAX: u64 = 4096;
 
+/// Most bytes of all keys together. The server takes requests of 16 KiB.
+const TOTAL_MAX: usize = 8 << 10;
+
 /// The public keys that sshd serves, one line `algorithm base64` each; or, if sshd cannot be asked, those in the usual
 /// place. What cannot be read is left out: the server then keeps what it knows.
 pub(super) fn of_this_machine() -> Vec<String> {
@@ -40,9 +43,10 @@ fn public(key: &Path) -> PathBuf {
 
 /// The keys in these files, each once.
 fn lines(files: &[PathBuf]) -> Vec<String> {
-    let mut lines = Vec::new();
+    let (mut lines, mut total) = (Vec::new(), 0);
     for line in files.iter().filter_map(|file| read(file).ok()).filter_map(|text| line(&text)) {
-        if !lines.contains(&line) && lines.len() < HOST_KEYS_MAX {
+        if !lines.contains(&line) && lines.len() < HOST_KEYS_MAX && total + line.len() <= TOTAL_MAX {
+            total += line.len();
             lines.push(line);
         }
     }
@@ -90,6 +94,9 @@ mod tests {
         let many: Vec<PathBuf> =
             (0..20).map(|n| file(&format!("{n}.pub"), &format!("ssh-rsa {n}\n"))).collect();
         assert_eq!(lines(&many).len(), HOST_KEYS_MAX);
+        let large = |n: u8| file(&format!("large{n}.pub"), &format!("ssh-rsa {n}{}\n", "A".repeat(3000)));
+        let large: Vec<PathBuf> = (0..8).map(large).collect();
+        assert!(lines(&large).concat().len() <= TOTAL_MAX && lines(&large).len() == 2);
     }
 
     #[test]

@@ -198,7 +198,7 @@ fn fetch_cas(
     }
     match outcome? {
         replaced @ Outcome::Replaced(_) => refresh::report(&replaced, &dir.join("ca.pem"), out),
-        Outcome::Unchanged(_) | Outcome::Nothing => Ok(()),
+        Outcome::Unchanged(_) | Outcome::Nothing | Outcome::System => Ok(()),
     }
 }
 

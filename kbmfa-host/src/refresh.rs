@@ -39,14 +39,19 @@ pub(super) fn run(args: &Args, out: &mut Report<'_>) -> Result<(), Error> {
     let config = super::load(&args.config)?;
     let access = Access::read(&config).map_err(|faults| Error::all(&faults))?;
     let config = addresses::refresh(&args.config, config, &access, out)?;
-    let Ca::File(path) = &config.ca else {
-        out.advice("nothing to do: pam.toml trusts the system's CAs")?;
-        return Ok(());
-    };
     let mut failed = Vec::new();
     for target in &config.targets {
-        match refresh(target, &access.trust, &access.authorization(), path) {
-            Ok(outcome) => return report(&outcome, path, out),
+        let done = match &config.ca {
+            Ca::File(path) => refresh(target, &access.trust, &access.authorization(), path)
+                .map(|outcome| (outcome, path.as_path())),
+            // There is no list to write, but the server learns the host keys.
+            Ca::System => match tell(target, &access.trust, &access.authorization(), Vec::new()) {
+                Err(error) if !is_older_server(&error) => Err(error.into()),
+                _ => Ok((Outcome::System, Path::new(""))),
+            },
+        };
+        match done {
+            Ok((outcome, path)) => return report(&outcome, path, out),
             Err(error) => failed.push(format!("{}: {error}", target.address)),
         }
     }
@@ -62,10 +67,16 @@ pub(super) enum Outcome {
     Replaced(Vec<Pin>),
     /// The server has no list.
     Nothing,
+    /// The machine trusts the system's CAs, so it has no list.
+    System,
 }
 
 pub(super) fn report(outcome: &Outcome, path: &Path, out: &mut Report<'_>) -> Result<(), Error> {
     let (word, pins) = match outcome {
+        Outcome::System => {
+            out.advice("nothing to do: pam.toml trusts the system's CAs")?;
+            return Ok(());
+        }
         Outcome::Nothing => {
             out.advice("nothing to do: the server does not use a CA of its own")?;
             return Ok(());
@@ -134,6 +145,11 @@ fn tell(
     client.call(Method::POST, ROUTE, Some(&Trust { pins, host, host_keys }), ADDRESS_TIME)
 }
 
+/// An older server does not know the route.
+fn is_older_server(error: &CallError) -> bool {
+    matches!(error, CallError::Refused(problem) if problem.code.as_str() == "not-found")
+}
+
 fn write(path: &Path, list: &str) -> std::io::Result<()> {
     let name = path.file_name().and_then(|name| name.to_str());
     match (path.parent(), name) {
@@ -152,9 +168,7 @@ pub(super) fn after_join(target: &Target, trust: &Trusted, dir: &Path) -> Result
     match refresh(target, trust, &Authorization::Bearer(&credential), &dir.join("ca.pem")) {
         Ok(outcome) => Ok(outcome),
         // An older server has no list, so the machine trusts only the pinned CA.
-        Err(Failure::Call(CallError::Refused(problem))) if problem.code.as_str() == "not-found" => {
-            Ok(Outcome::Nothing)
-        }
+        Err(Failure::Call(error)) if is_older_server(&error) => Ok(Outcome::Nothing),
         Err(error) => {
             Err(Error::new(format_args!("joined, but the list of CAs could not be fetched: {error}"))
                 .hint("kbmfa-host refresh"))
@@ -179,7 +193,9 @@ mod tests {
         let wrote = said(&Outcome::Replaced(vec![pin, pin]));
         assert_eq!(wrote, format!("wrote      /etc/kbmfa/ca.pem\n{trusts}{trusts}"));
         assert_eq!(said(&Outcome::Unchanged(vec![pin])), format!("unchanged  /etc/kbmfa/ca.pem\n{trusts}"));
-        assert!(said(&Outcome::Nothing).starts_with("nothing to do"));
+        for nothing in [Outcome::Nothing, Outcome::System] {
+            assert!(said(&nothing).starts_with("nothing to do"));
+        }
     }
 
     #[test]

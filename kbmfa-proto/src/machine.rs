@@ -72,3 +72,19 @@ pub struct Authorities {
     /// Each CA as PEM.
     pub cas: Vec<String>,
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_report_without_host_keys_is_what_an_older_program_sends_and_an_older_server_reads() {
+        let older = r#"{"pins":[]}"#;
+        let report: Trust = serde_json::from_str(older).unwrap();
+        assert_eq!(report, Trust { pins: Vec::new(), host: None, host_keys: Vec::new() });
+        assert_eq!(serde_json::to_string(&report).unwrap(), older);
+        let report = Trust { host_keys: vec!["ssh-ed25519 AAAA".to_owned()], ..report };
+        let newer = r#"{"pins":[],"host_keys":["ssh-ed25519 AAAA"]}"#;
+        assert_eq!(serde_json::to_string(&report).unwrap(), newer);
+    }
+}

@@ -186,9 +186,11 @@ pub(super) fn write(tx: &Tx<'_>, machine_id: &str, before: &Reach, after: &Reach
 mod tests {
     use super::*;
     use crate::db::testing::{Fixture, fixture};
+    use crate::logins::store::notices;
     use crate::machines::host_keys::HostKey;
     use crate::usecases::machines;
     use crate::usecases::testing::rules;
+    use std::time::Duration;
 
     fn name(text: &str) -> MachineName {
         text.parse().unwrap()
@@ -299,6 +301,11 @@ mod tests {
         assert_eq!(report(&fixture, "web1", vec![ed(3)]), (own.clone(), vec![ed(3)]), "the last report");
         assert_eq!(report(&fixture, "web1", own.clone()), (own.clone(), vec![ed(3)]), "a person ends it");
         assert_eq!(count(&fixture, "machine.quarantined"), 1, "told once");
+        let told =
+            fixture.db.read_blocking(|tx| notices::after(tx, tx.now.minus(Duration::from_secs(60)))).unwrap();
+        let [(_, notice)] = told.as_slice() else { panic!("{told:?}") };
+        let expected = format!("reports other host keys than its own: `{}`", ed(2).fingerprint);
+        assert!(notice.text.contains(&expected), "{}", notice.text);
         assert_eq!(fixture.db.read_blocking(store::count_quarantined).unwrap(), 1);
     }
 
