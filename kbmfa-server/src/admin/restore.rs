@@ -12,7 +12,7 @@ use super::{Admin, Failure};
 use crate::admin_socket::client;
 use crate::clock::{Clock, SystemClock, Time};
 use crate::db::{self, Db, replace};
-use crate::employees::ledger::service::highest;
+use crate::employees::ledger::service::taken;
 use crate::restore::{self, Notice, Report};
 use crate::usecases::restore as usecase;
 
@@ -54,12 +54,11 @@ pub fn run(admin: &Admin, args: &Args) -> Result<(), Failure> {
     }
     let paths = RestorePaths::at(&config.state_dir, SystemClock.now());
     let notice = notice(admin, file, &report, current.as_ref(), &paths)?;
-    let highest_uid = current.as_ref().map(|db| db.read_blocking(|tx| highest(tx, config.uids)));
-    let highest_uid = highest_uid.transpose().map_err(Failure::new)?.flatten();
+    let uids = current.as_ref().map(|db| db.read_blocking(taken));
+    let uids = uids.transpose().map_err(Failure::new)?.unwrap_or_default();
     let halting = notice.clone();
-    let halted = backup
-        .even_read_only()
-        .write_blocking("restore.halt", move |tx| usecase::halt(tx, &halting, highest_uid));
+    let halted =
+        backup.even_read_only().write_blocking("restore.halt", move |tx| usecase::halt(tx, &halting, &uids));
     halted.map_err(Failure::new)?;
     backup.close();
     if let Some(current) = current {

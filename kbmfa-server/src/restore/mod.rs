@@ -247,6 +247,7 @@ mod tests {
     use crate::usecases;
     use crate::usecases::testing::rules;
     use proptest::prelude::*;
+    use std::collections::BTreeSet;
 
     fn machine(fixture: &Fixture, name: &'static str, present: bool) {
         let work = move |tx: &Tx<'_>| {
@@ -405,7 +406,7 @@ mod tests {
     fn halted(db: &Db, notice: &Notice) -> Result<(), Error> {
         let notice = notice.clone();
         db.even_read_only()
-            .write_blocking("restore.halt", move |tx| usecases::restore::halt(tx, &notice, None))
+            .write_blocking("restore.halt", move |tx| usecases::restore::halt(tx, &notice, &BTreeSet::new()))
     }
 
     fn confirmed(db: &Db) -> Result<Notice, Error> {

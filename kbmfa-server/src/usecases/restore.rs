@@ -1,22 +1,22 @@
 //! Makes a restored database read-only, and writable again after the confirmation.
 
+use std::collections::BTreeSet;
+
 use super::ca;
 use crate::audit::store::append;
 use crate::audit::{Actor, Event, Kind};
 use crate::db::{self, Tx, meta};
+use crate::employees::ledger::service as ledger;
 use crate::logins::{Rules, ending};
 use crate::restore::{Error, Notice, pending, store};
 
-/// Makes the database read-only until [`confirm`]. `highest_uid` is the highest that the replaced database had given
-/// or seen, so that no uid is given a second time. Ends the join tokens, because they may have been used or
+/// Makes the database read-only until [`confirm`]. `uids` are those that the replaced database had given or seen,
+/// so that no uid is given a second time. Ends the join tokens, because they may have been used or
 /// revoked after the backup. Waiting logins end with the confirmation, each with its event.
-pub fn halt(tx: &Tx<'_>, notice: &Notice, highest_uid: Option<u32>) -> Result<(), Error> {
+pub fn halt(tx: &Tx<'_>, notice: &Notice, uids: &BTreeSet<u32>) -> Result<(), Error> {
     let text = serde_json::to_string(notice).map_err(|error| db::Error::BadValue(error.to_string()))?;
     store::end_one_time_secrets(tx)?;
-    let before = meta::get(tx, meta::UID_FLOOR)?.and_then(|uid| uid.parse().ok());
-    if let Some(uid) = highest_uid.max(before) {
-        meta::set(tx, meta::UID_FLOOR, &uid.to_string())?;
-    }
+    ledger::hand_over(tx, uids)?;
     Ok(meta::set(tx, meta::READ_ONLY, &text)?)
 }
 

@@ -1,6 +1,7 @@
 //! Chooses the account of a new employee.
 
 use kbmfa_proto::names::UserName;
+use std::collections::BTreeSet;
 
 use super::{Uids, next, store};
 use crate::db::{self, Tx, meta};
@@ -13,7 +14,8 @@ use crate::employees::{Email, Error};
 /// [`Error::UidTaken`], [`Error::BadAccount`], [`Error::UidsUsedUp`].
 pub fn choose(tx: &Tx<'_>, uids: Uids, chosen: Option<u32>) -> Result<u32, Error> {
     let Some(uid) = chosen else {
-        let given = store::highest_given(tx, uids)?.max(floor(tx, uids)?);
+        let replaced = of_replaced(tx)?.into_iter().filter(|uid| uids.contains(*uid)).max();
+        let given = store::highest_given(tx, uids)?.max(replaced);
         return Ok(next(uids, given, store::highest_seen(tx, uids)?.as_ref())?);
     };
     check_uid(uid)?;
@@ -23,16 +25,25 @@ pub fn choose(tx: &Tx<'_>, uids: Uids, chosen: Option<u32>) -> Result<u32, Error
     }
 }
 
-/// The highest uid of the range that a database which a restore replaced had given or seen.
-fn floor(tx: &Tx<'_>, uids: Uids) -> Result<Option<u32>, db::Error> {
-    let floor = meta::get(tx, meta::UID_FLOOR)?.and_then(|uid| uid.parse().ok());
-    Ok(floor.filter(|uid| uids.contains(*uid)))
+/// The uids that databases which a restore replaced had given or seen.
+fn of_replaced(tx: &Tx<'_>) -> Result<BTreeSet<u32>, db::Error> {
+    let text = meta::get(tx, meta::UIDS_OF_REPLACED)?.unwrap_or_default();
+    Ok(text.split_ascii_whitespace().filter_map(|uid| uid.parse().ok()).collect())
 }
 
-/// The highest uid of the range that was given or seen; the next one is above it. A restore hands it over.
-pub fn highest(tx: &Tx<'_>, uids: Uids) -> Result<Option<u32>, db::Error> {
-    let seen = store::highest_seen(tx, uids)?.map(|seen| seen.uid);
-    Ok(store::highest_given(tx, uids)?.max(floor(tx, uids)?).max(seen))
+/// All uids that were given or seen, of any range: a restore hands them over to the database that takes the place of this
+/// one.
+pub fn taken(tx: &Tx<'_>) -> Result<BTreeSet<u32>, db::Error> {
+    let mut taken = of_replaced(tx)?;
+    taken.extend(store::given_or_seen(tx)?);
+    Ok(taken)
+}
+
+/// Keeps the uids of the database that this one replaces, so that none of them is given a second time.
+pub fn hand_over(tx: &Tx<'_>, taken: &BTreeSet<u32>) -> Result<(), db::Error> {
+    let all = of_replaced(tx)?.into_iter().chain(taken.iter().copied()).collect::<BTreeSet<_>>();
+    let text: Vec<String> = all.iter().map(u32::to_string).collect();
+    meta::set(tx, meta::UIDS_OF_REPLACED, &text.join(" "))
 }
 
 /// Records a uid that a machine reported, unless the ledger knows whose it is. It is of the range, and so never given
@@ -54,5 +65,29 @@ pub fn returning(tx: &Tx<'_>, name: &UserName, email: &Email) -> Result<Option<O
         None => Ok(None),
         Some(entry) if entry.email == *email => Ok(Some(entry.uid)),
         Some(entry) => Err(Error::NameTaken(name.to_string(), entry.email.to_string())),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::db::testing::fixture;
+
+    #[test]
+    fn uids_of_a_replaced_database_count_in_every_range_and_are_kept_by_the_next_restore() {
+        let fixture = fixture();
+        let next = |range: &str| {
+            let uids = range.parse().unwrap();
+            fixture.db.read_blocking(|tx| choose(tx, uids, None)).unwrap()
+        };
+        assert_eq!(next("20000-59999"), 20_000);
+        for (handed_over, low, high) in
+            [([30_000, 50_000], 30_001, 50_001), ([20_005, 50_009], 30_001, 50_010)]
+        {
+            fixture.db.write_blocking("test", move |tx| hand_over(tx, &BTreeSet::from(handed_over))).unwrap();
+            assert_eq!((next("20000-39999"), next("20000-59999")), (low, high));
+        }
+        let taken = fixture.db.read_blocking(taken).unwrap();
+        assert_eq!(taken.into_iter().collect::<Vec<_>>(), [20_005, 30_000, 50_000, 50_009]);
     }
 }

@@ -64,6 +64,12 @@ pub fn highest_seen(tx: &Tx<'_>, uids: Uids) -> Result<Option<Seen>, Error> {
     Ok(found.and_then(|(uid, machine)| Some(Seen { uid: uid?, machine })))
 }
 
+/// The uids that were given, and those that machines reported.
+pub(super) fn given_or_seen(tx: &Tx<'_>) -> Result<Vec<u32>, Error> {
+    let sql = "SELECT uid FROM account_ledger WHERE uid IS NOT NULL UNION SELECT uid FROM uid_seen";
+    Ok(tx.query(sql, &[], uid)?.into_iter().flatten().collect())
+}
+
 /// Records a uid that a machine reported.
 pub(super) fn saw(tx: &Tx<'_>, machine_id: &str, uid: u32) -> Result<(), Error> {
     let is_new = tx.execute(
