@@ -108,7 +108,7 @@ fn what_is_removed_says_what_goes_with_it_and_asks() {
     assert!(would.contains("grants to web go with it"), "{would}");
     world.server.append("[[policy.rule]]\npools = [\"front\"]\nwindow = \"40s\"\n");
     let would = world.admin.dry_run(&["pool", "rename", "web", "front"]);
-    for part in ["name web, and no longer apply", "name front, and begin to apply"] {
+    for part in ["name web, and no longer apply to it", "name front, and begin to apply to it"] {
         assert!(would.contains(part), "{part}: {would}");
     }
     assert!(world.admin.run(&["pool", "list"]).contains("web"), "nothing was renamed");

@@ -203,6 +203,13 @@ fn a_renamed_machine_keeps_its_credential_and_its_history() {
         (&old.into(), &"gateway".into())
     );
     world.admin.run(&["machine", "add", "other"]);
+    world.server.append("[[policy.rule]]\nmachines = [\"third\"]\nwindow = \"30s\"\n");
+    let would = world.admin.dry_run(&["machine", "rename", "other", "third"]);
+    assert!(would.contains("name third, and begin to apply to it"), "{would}");
+    world.admin.run(&["machine", "rename", "other", "third", "--yes"]);
+    let would = world.admin.dry_run(&["machine", "rename", "third", "other"]);
+    assert!(would.contains("name third, and no longer apply to it"), "{would}");
+    world.admin.run(&["machine", "rename", "third", "other", "--yes"]);
     assert!(world.admin.try_run(&["machine", "rename", "other", "gateway"]).unwrap_err().contains("already"));
 }
 

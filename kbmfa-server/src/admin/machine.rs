@@ -11,6 +11,7 @@ use kbmfa_proto::names::{MachineName, PoolName};
 use serde::Serialize;
 use serde_json::json;
 
+use super::named_in_rules::{effect_of_rename, lines_words};
 use super::print::{Column, Moment};
 use super::{Admin, Failure};
 use crate::db::{self, Tx};
@@ -55,6 +56,9 @@ pub enum Verb {
         name: MachineName,
         /// Its new name.
         new_name: MachineName,
+        /// Do it also if rules name the machine; without this, they are only printed.
+        #[arg(long)]
+        yes: bool,
     },
     /// Remove a machine: its credential and all its waiting logins are refused at once.
     Remove {
@@ -76,7 +80,7 @@ pub fn run(admin: &Admin, verb: Verb) -> Result<(), Failure> {
         Verb::Rotate { name } => rotate(admin, &name),
         Verb::Set(args) => reach::run(admin, &args),
         Verb::KnownHosts(args) => known_hosts::run(admin, &args),
-        Verb::Rename { name, new_name } => rename(admin, &name, &new_name),
+        Verb::Rename { name, new_name, yes } => rename(admin, &name, &new_name, yes),
         Verb::Remove { name, yes } => remove(admin, &name, yes),
     }
 }
@@ -177,23 +181,30 @@ fn rotate(admin: &Admin, name: &MachineName) -> Result<(), Failure> {
     token::run(admin, &token::Args::of(name.clone()))
 }
 
-fn rename(admin: &Admin, name: &MachineName, new_name: &MachineName) -> Result<(), Failure> {
+fn rename(admin: &Admin, name: &MachineName, new_name: &MachineName, yes: bool) -> Result<(), Failure> {
+    let (config, db) = admin.open()?;
+    db.read_blocking(|tx| machines::check_rename(tx, name, new_name)).map_err(Failure::new)?;
+    let [rules, new_rules] = [name, new_name].map(|machine| config.policy.lines_that_name_machine(machine));
+    if let (Some(effect), false) = (effect_of_rename((name, &rules), (new_name, &new_rules)), yes) {
+        return admin.preview(&format!("rename machine {name} to {new_name}{effect}"));
+    }
     let (from, to) = (name.clone(), new_name.clone());
-    let rules = admin.change("machine.rename", move |tx, config, actor| {
-        machines::rename(tx, actor, &from, &to)?;
-        Ok::<_, Error>(config.policy.rules_that_name(&from))
-    })?;
-    let hint = if rules == 0 {
+    admin.change("machine.rename", move |tx, _, actor| machines::rename(tx, actor, &from, &to))?;
+    let hint = if rules.is_empty() {
         String::new()
     } else {
-        let file = admin.config_path().display();
         format!(
-            "\nhint: {rules} of the rules in {file} still name {name} and no longer apply to it; change them, then run \
-             systemctl reload kbmfa-server"
+            "\nhint: {} of {} still names {name} and no longer applies to it; change that, then run systemctl reload \
+             kbmfa-server",
+            lines_words(&rules),
+            admin.config_path().display()
         )
     };
     let sentence = format!("machine {name} is now called {new_name}{hint}");
-    admin.tell(&sentence, &json!({ "machine": new_name, "was": name, "rules": rules }))
+    let json = json!({
+        "machine": new_name, "was": name, "rules": rules.len(), "rules_that_begin": new_rules.len(),
+    });
+    admin.tell(&sentence, &json)
 }
 
 fn remove(admin: &Admin, name: &MachineName, yes: bool) -> Result<(), Failure> {

@@ -25,6 +25,7 @@ pub mod roster;
 pub mod session;
 
 mod csv;
+mod named_in_rules;
 mod output;
 mod print;
 mod privileges;

@@ -7,6 +7,7 @@ use serde::Serialize;
 use serde_json::json;
 
 use super::grant::{self, GrantRow};
+use super::named_in_rules::{effect_of_rename, lines_words};
 use super::print::{self, Column, Moment};
 use super::{Admin, Failure};
 use crate::config::Config;
@@ -142,17 +143,8 @@ fn rename(admin: &Admin, name: &PoolName, new_name: &PoolName, yes: bool) -> Res
     let (config, db) = admin.open()?;
     db.read_blocking(|tx| pools::check_rename(tx, name, new_name)).map_err(Failure::new)?;
     let [rules, new_rules] = [name, new_name].map(|pool| config.policy.lines_that_name_pool(pool));
-    let concerned = !rules.is_empty() || !new_rules.is_empty();
-    if concerned && !yes {
-        let effect = |pool, lines: &[usize], what: &str| match lines {
-            [] => String::new(),
-            lines => format!("\n  the rules on {} name {pool}, and {what}", lines_words(lines)),
-        };
-        return admin.preview(&format!(
-            "rename pool {name} to {new_name}{}{}",
-            effect(name, &rules, "no longer apply to its machines"),
-            effect(new_name, &new_rules, "begin to apply to its machines"),
-        ));
+    if let (Some(effect), false) = (effect_of_rename((name, &rules), (new_name, &new_rules)), yes) {
+        return admin.preview(&format!("rename pool {name} to {new_name}{effect}"));
     }
     let (from, to) = (name.clone(), new_name.clone());
     admin.change("pool.rename", move |tx, _, actor| pools::rename(tx, actor, &from, &to))?;
@@ -172,12 +164,6 @@ fn rules_hint(admin: &Admin, name: &PoolName, lines: &[usize]) -> String {
         admin.config_path().display(),
         lines_words(lines)
     )
-}
-
-/// `line 7`, or `lines 7, 12`.
-fn lines_words(lines: &[usize]) -> String {
-    let numbers: Vec<_> = lines.iter().map(usize::to_string).collect();
-    format!("{} {}", if lines.len() == 1 { "line" } else { "lines" }, numbers.join(", "))
 }
 
 fn list(admin: &Admin) -> Result<(), Failure> {

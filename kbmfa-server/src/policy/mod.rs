@@ -181,9 +181,10 @@ pub enum Verdict {
 }
 
 impl Settings {
-    /// The number of rules that name this machine.
-    pub fn rules_that_name(&self, machine: &MachineName) -> usize {
-        self.rules.iter().filter(|rule| rule.scope.machines.contains(machine)).count()
+    /// The lines of the rules that name this machine.
+    pub fn lines_that_name_machine(&self, machine: &MachineName) -> Vec<usize> {
+        let named = self.rules.iter().filter(|rule| rule.scope.machines.contains(machine));
+        named.map(|rule| rule.line).collect()
     }
 
     /// The lines of the rules that name this pool.

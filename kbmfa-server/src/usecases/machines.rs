@@ -75,16 +75,25 @@ pub fn add_new(tx: &Tx<'_>, actor: &Actor, new: &New) -> Result<(), super::Error
 /// # Errors
 /// [`Error::NoSuchMachine`], [`Error::MachineExists`], [`Error::OnlyClaimed`].
 pub fn rename(tx: &Tx<'_>, actor: &Actor, name: &MachineName, new_name: &MachineName) -> Result<(), Error> {
+    let known = check_rename(tx, name, new_name)?;
+    store::rename_machine(tx, &known.id, new_name)?;
+    let event = Event::new(Kind::MachineRenamed, actor.clone()).machine(new_name);
+    audit::append(tx, &event.detail("before", name).detail("after", new_name))?;
+    Ok(())
+}
+
+/// The machine, if it may have the new name. Only reads.
+///
+/// # Errors
+/// Those of [`rename`].
+pub fn check_rename(tx: &Tx<'_>, name: &MachineName, new_name: &MachineName) -> Result<Machine, Error> {
     service::refuse_claimed(name)?;
     service::refuse_claimed(new_name)?;
     let known = service::find(tx, name)?;
     if store::machine_by_name(tx, new_name)?.is_some() {
         return Err(Error::MachineExists(new_name.clone()));
     }
-    store::rename_machine(tx, &known.id, new_name)?;
-    let event = Event::new(Kind::MachineRenamed, actor.clone()).machine(new_name);
-    audit::append(tx, &event.detail("before", name).detail("after", new_name))?;
-    Ok(())
+    Ok(known)
 }
 
 /// Makes a join token. A machine that has joined can use it to replace its credential.
