@@ -121,6 +121,16 @@ kinds! {
     KeyApproved = "key.approved",
     /// A key was revoked. It is never accepted again.
     KeyRevoked = "key.revoked",
+    /// Accounts and keys are delivered to a machine from now on, or in another way than before.
+    DeliveryEnabled = "delivery.enabled",
+    /// Nothing is delivered to a machine from now on.
+    DeliveryDisabled = "delivery.disabled",
+    /// A machine was changed, or its state was read back after a failure.
+    DeliveryConfirmed = "delivery.confirmed",
+    /// A machine could not be given what it should have, for the first time or for another reason than before.
+    DeliveryFailed = "delivery.failed",
+    /// A machine was cleaned and forgotten.
+    DeliveryEnded = "delivery.ended",
     /// A login was opened and policy gave its verdict.
     LoginOpened = "login.opened",
     /// A login was approved.

@@ -21,6 +21,7 @@ const STEPS: &[&str] = &[
     include_str!("../../migrations/postgres/0016_roster.sql"),
     include_str!("../../migrations/postgres/0017_enrolment.sql"),
     include_str!("../../migrations/postgres/0018_host_keys.sql"),
+    include_str!("../../migrations/postgres/0019_deliveries.sql"),
 ];
 
 /// One schema of a PostgreSQL database, and the clock of its transactions.

@@ -145,6 +145,24 @@ pub fn quarantined(machine: &str, pinned: &str, reported: &str, other: Option<(&
     )
 }
 
+/// Notice that accounts or keys on a machine were changed by somebody else, and put right.
+pub fn drift(machine: &str, done: &str) -> String {
+    format!(
+        "Accounts or keys on machine {} were changed there and are put right again: {}.",
+        code(machine),
+        code(done)
+    )
+}
+
+/// Notice that a machine cannot be given its accounts and keys.
+pub fn delivery_failed(machine: &str, detail: &str, fix: &str) -> String {
+    format!(
+        "Machine {} cannot be given its accounts and keys: {}. To do: {fix}.",
+        code(machine),
+        code(detail)
+    )
+}
+
 /// Notice that a machine let somebody in because no server was reachable.
 pub fn let_in_unreachable(user: &str, machine: &str, at: &str) -> String {
     let (machine, user) = (code(machine), code(user));

@@ -70,6 +70,11 @@ pub fn by_name(tx: &Tx<'_>, name: &PoolName) -> Result<Option<Pool>, Error> {
     Ok(all(tx)?.into_iter().find(|pool| &pool.name == name))
 }
 
+/// The ids of all pools, by name.
+pub fn ids(tx: &Tx<'_>) -> Result<Vec<(PoolName, String)>, Error> {
+    tx.query("SELECT name, id FROM pool", &[], |row| Ok((row.parsed("name")?, row.text("id")?)))
+}
+
 /// Names of the pools that a machine is in.
 pub fn of_machine(tx: &Tx<'_>, machine_id: &str) -> Result<Vec<PoolName>, Error> {
     tx.query(

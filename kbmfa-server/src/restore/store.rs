@@ -7,6 +7,7 @@ use crate::audit::store::{self as audit, archive, head};
 use crate::ca::store as ca;
 use crate::db::at_restore::{AtRestore, Listing, Table};
 use crate::db::{self, Error, Tx};
+use crate::deliveries::store as deliveries;
 use crate::employees::ledger::store as ledger;
 use crate::employees::store as employees;
 use crate::enrolment::store as enrolment;
@@ -28,6 +29,7 @@ const TABLES: &[&[Table]] = &[
     ledger::TABLES,
     grants::TABLES,
     keys::TABLES,
+    deliveries::TABLES,
     enrolment::TABLES,
     logins::TABLES,
     hosts::TABLES,

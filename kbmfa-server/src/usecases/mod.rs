@@ -8,6 +8,7 @@ pub mod all_or_none;
 pub mod audit;
 pub mod ca;
 pub mod chat;
+pub mod deliveries;
 pub mod employees;
 pub mod grants;
 pub mod host_keys;
@@ -51,6 +52,9 @@ pub enum Error {
     /// An action on a grant failed.
     #[error(transparent)]
     Grant(#[from] crate::grants::Error),
+    /// An action on a delivery failed.
+    #[error(transparent)]
+    Delivery(#[from] crate::deliveries::Error),
     /// An action on a login failed.
     #[error(transparent)]
     Login(#[from] crate::logins::Error),

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use super::ca;
+use super::{ca, deliveries};
 use crate::audit::store::append;
 use crate::audit::{Actor, Event, Kind};
 use crate::db::{self, Tx, meta};
@@ -38,5 +38,6 @@ pub fn confirm(tx: &Tx<'_>, rules: &Rules, actor: &Actor) -> Result<Notice, Erro
     append(tx, &event)?;
     ending::revoke_all_restored(tx, rules, actor)?;
     ca::record_owed(tx)?;
+    deliveries::begin_epoch(tx)?;
     Ok(notice)
 }

@@ -25,10 +25,11 @@ const STEPS: &[&str] = &[
     include_str!("../../../migrations/sqlite/0016_roster.sql"),
     include_str!("../../../migrations/sqlite/0017_enrolment.sql"),
     include_str!("../../../migrations/sqlite/0018_host_keys.sql"),
+    include_str!("../../../migrations/sqlite/0019_deliveries.sql"),
 ];
 
 /// The schema version that this program reads and writes.
-pub const SCHEMA_VERSION: i64 = 18;
+pub const SCHEMA_VERSION: i64 = 19;
 
 /// Runs the missing steps, all in one transaction.
 pub(super) fn run(connection: &mut Connection, path: &Path) -> Result<(), Error> {

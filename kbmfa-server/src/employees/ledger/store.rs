@@ -41,6 +41,17 @@ pub fn entry(tx: &Tx<'_>, name: &UserName) -> Result<Option<Entry>, Error> {
     })
 }
 
+/// An employee's id, and their Unix name.
+type Account = (String, UserName);
+
+/// Each employee's uid, by the employee's id and Unix name.
+pub fn uids(tx: &Tx<'_>) -> Result<Vec<(Account, u32)>, Error> {
+    let sql = "SELECT employee_id, unix_name, uid FROM account_ledger WHERE uid IS NOT NULL";
+    let found =
+        tx.query(sql, &[], |row| Ok(((row.text("employee_id")?, row.parsed("unix_name")?), uid(row)?)))?;
+    Ok(found.into_iter().filter_map(|(who, uid)| Some((who, uid?))).collect())
+}
+
 /// The person who has this uid, or had it.
 pub fn holder_of_uid(tx: &Tx<'_>, uid: u32) -> Result<Option<Email>, Error> {
     let sql = "SELECT email FROM account_ledger JOIN employee ON employee.id = employee_id WHERE uid = ?1";
