@@ -19,6 +19,7 @@ packages=(
   python3                           # an auditor's own program, from docs/audit.md
   strace                            # system calls that fail on purpose
   ansible-core python3-paramiko     # clients with times of their own
+  libssl-dev pkg-config             # libcrypto, for libssh2 in the server
   libpq5 libxml2                    # libraries of PostgreSQL's server
   debian-archive-keyring mmdebstrap # to make the Debian 13 root
 )

@@ -1,0 +1,27 @@
+//! Keys on the machines. What a machine should have is rendered from the roster ([`desired`]), compared with what it
+//! reports ([`report`]), and the difference becomes steps ([`plan`]); all of that is pure and knows nothing of SSH.
+
+pub mod admin_key;
+pub mod desired;
+pub mod facts;
+pub mod files;
+pub mod guard;
+pub mod pass;
+pub mod plan;
+pub mod provisioner;
+pub mod report;
+pub mod settings;
+pub mod snapshot;
+pub mod ssh;
+pub mod sudo_password;
+pub mod transport;
+pub mod wire;
+pub mod worker;
+
+#[cfg(test)]
+mod model;
+#[cfg(test)]
+mod tests;
+
+/// The program that runs on a machine, as root: the same bytes for every machine and every pass.
+pub const REMOTE: &str = include_str!("remote.sh");

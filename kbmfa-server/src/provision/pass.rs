@@ -1,0 +1,171 @@
+//! One pass over a machine: look, plan, apply, and look again. Nothing counts as done that was not read back.
+
+use kbmfa_proto::names::{MachineName, UserName};
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::desired::Desired;
+use super::guard::{self, Limit};
+use super::plan::{Hindrance, Plan, Settings, Step, plan};
+use super::report::{self, Done, Report};
+use super::transport::Conversation;
+use super::wire;
+use crate::deliveries::Generation;
+use crate::deliveries::failure::{Failure, Kind};
+
+/// What a pass is to reach, and its limits.
+pub struct Order<'a> {
+    /// What the machine should have.
+    pub desired: &'a Desired,
+    /// Accounts that it was given before, which it should no longer have if they are not desired.
+    pub given: &'a BTreeSet<UserName>,
+    /// How it is set up.
+    pub settings: &'a Settings,
+    /// The account by which it is reached.
+    pub admin: &'a UserName,
+    /// `/etc/machine-id`, as it was seen at the first pass.
+    pub host_id: Option<&'a str>,
+    /// `/etc/machine-id` of other machines, with their names.
+    pub other_hosts: &'a BTreeMap<String, MachineName>,
+    /// The state that the machine may have been given last, at the most.
+    pub last: &'a Generation,
+    /// How much may be taken away.
+    pub limit: Limit,
+    /// The number of removals that the operator has confirmed.
+    pub confirmed: Option<usize>,
+}
+
+/// What a pass has found and done.
+#[derive(Debug)]
+pub struct Passed {
+    /// What there was before.
+    pub before: Report,
+    /// What was to be done.
+    pub plan: Plan,
+    /// Each step with its result; empty if there was nothing to do.
+    pub done: Vec<(Step, Done)>,
+    /// What there is now.
+    pub after: Report,
+    /// What would still have to be done.
+    pub left: Plan,
+}
+
+/// Looks at a machine, and returns what there is and what would be done.
+///
+/// # Errors
+/// [`Failure`].
+pub fn look(conversation: &mut dyn Conversation, order: &Order<'_>) -> Result<(Report, Plan), Failure> {
+    let names: BTreeSet<&UserName> =
+        order.desired.accounts.keys().chain(order.desired.faults.keys()).chain(order.given).collect();
+    let request = wire::look(order.admin, order.settings.place, names.into_iter());
+    let lines = conversation.ask(&request)?;
+    let mut report = report::parse(&lines).map_err(|error| Failure::new(Kind::Script, error))?;
+    is_the_same(&report, order)?;
+    if report.revoked.is_some() && !report.has_revoked(&order.desired.revoked) {
+        let lines = conversation.ask(&wire::revoked())?;
+        report.revoked_lines = report::revoked(&lines).map_err(|error| Failure::new(Kind::Script, error))?;
+    }
+    let (desired, held) = held_back(order.desired, &report.revoked_lines);
+    let mut plan = plan(&desired, &report, order.settings);
+    plan.hindrances.extend(held);
+    Ok((report, plan))
+}
+
+/// One whole pass. `next` gives the number of the state that is about to be written; it is called only if there is
+/// something to do.
+///
+/// # Errors
+/// [`Failure`], also if the machine does not have the desired state afterwards.
+pub fn run(
+    conversation: &mut dyn Conversation,
+    order: &Order<'_>,
+    next: &mut dyn FnMut() -> Result<Generation, Failure>,
+) -> Result<Passed, Failure> {
+    let (before, mut plan) = look(conversation, order)?;
+    if plan.is_empty() {
+        let (after, left) = (before.clone(), plan.clone());
+        return Ok(Passed { before, plan, done: Vec::new(), after, left });
+    }
+    guard::judge(plan.removals, plan.present, order.limit, order.confirmed)
+        .map_err(|error| Failure::new(Kind::Guard, error))?;
+    let generation = next()?;
+    plan.steps.push(Step::Record { generation: generation.clone() });
+    let lines = conversation.ask(&wire::apply(order.admin, &generation, &plan.steps))?;
+    let results =
+        report::results(&lines, plan.steps.len()).map_err(|error| Failure::new(Kind::Script, error))?;
+    let order = Order { last: &generation, ..*order };
+    let (after, left) = look(conversation, &order)?;
+    let done: Vec<_> = plan.steps.iter().cloned().zip(results).collect();
+    Ok(Passed { before, plan, done, after, left })
+}
+
+impl Passed {
+    /// Why the machine does not have what it should have, if so: the first step that failed, or that was undone at once.
+    pub fn failure(&self) -> Option<Failure> {
+        let failed = self.done.iter().find_map(|(step, done)| match done {
+            Done::Failed(word) => Some((step, word.as_str())),
+            Done::Unchanged | Done::Changed => None,
+        });
+        if let Some((step, word)) = failed {
+            return Some(Failure::new(Failure::of_step(word), format!("could not {step}: {word}")));
+        }
+        let step = self.left.steps.first()?;
+        Some(Failure::new(Kind::Script, format!("after all steps it would still have to {step}")))
+    }
+}
+
+/// Refuses a machine that is another one than before, or that takes its orders from somebody else.
+fn is_the_same(report: &Report, order: &Order<'_>) -> Result<(), Failure> {
+    let Some(host_id) = &report.host_id else {
+        return Err(Failure::new(Kind::HostKey, "the machine has no /etc/machine-id"));
+    };
+    if order.host_id.is_some_and(|expected| expected != host_id) {
+        return Err(Failure::new(Kind::HostKey, "the machine has another /etc/machine-id than before"));
+    }
+    if let Some(other) = order.other_hosts.get(host_id) {
+        return Err(Failure::new(
+            Kind::HostKey,
+            format!("the machine has the same /etc/machine-id as {other}"),
+        ));
+    }
+    let Some(found) = &report.generation else { return Ok(()) };
+    if found.installation != order.last.installation {
+        return Err(Failure::new(Kind::Generation, "the machine takes its orders from another kbmfa-server"));
+    }
+    if (found.epoch, found.counter) > (order.last.epoch, order.last.counter) {
+        return Err(Failure::new(
+            Kind::Generation,
+            format!(
+                "the machine has state {}.{}, this server wrote {}.{} last",
+                found.epoch, found.counter, order.last.epoch, order.last.counter
+            ),
+        ));
+    }
+    Ok(())
+}
+
+/// The desired state without keys that the machine holds as revoked: a restored roster may know them as active.
+fn held_back(desired: &Desired, on_machine: &BTreeSet<String>) -> (Desired, Vec<Hindrance>) {
+    let mut desired = desired.clone();
+    let mut held = Vec::new();
+    for (name, account) in &mut desired.accounts {
+        let is_held = |line: &String| on_machine.iter().any(|revoked| line.contains(revoked.as_str()));
+        for line in account.lines.iter().filter(|line| is_held(line)) {
+            held.push(Hindrance::HeldBack(
+                name.clone(),
+                line.rsplit(' ').next().unwrap_or_default().to_owned(),
+            ));
+        }
+        account.lines.retain(|line| !is_held(line));
+    }
+    (desired, held)
+}
+
+/// For each account that lets somebody in on the machine, the fingerprints of its keys: what the server remembers of a
+/// machine that it cannot reach.
+pub fn given(desired: &Desired, left: &Plan) -> BTreeMap<UserName, BTreeSet<String>> {
+    let is_hindered =
+        |name: &UserName| left.hindrances.iter().any(|hindrance| hindrance.account() == Some(name));
+    let accounts =
+        desired.accounts.iter().filter(|(name, account)| !account.lines.is_empty() && !is_hindered(name));
+    accounts.map(|(name, account)| (name.clone(), account.fingerprints.clone())).collect()
+}

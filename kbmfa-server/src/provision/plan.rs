@@ -1,0 +1,346 @@
+//! The steps from what a machine has to what it should have. Pure.
+
+use kbmfa_proto::names::UserName;
+use serde::Serialize;
+use sha2::{Digest, Sha256};
+use std::collections::BTreeMap;
+use std::fmt;
+
+use super::desired::{Account, Desired, Fault};
+use super::files;
+use super::report::{Entry, File, Home, Report, Seen};
+use crate::deliveries::{Generation, Place};
+use crate::grants::SudoProfile;
+use crate::random::to_hex;
+
+/// The day at which an account that is switched off has expired, in days since 1970.
+const EXPIRED_DAY: u32 = 1;
+
+/// One change on a machine.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Step {
+    /// Adds keys that the machine refuses from everybody. None is ever taken out.
+    Revoke {
+        /// `algorithm base64`, a line each.
+        lines: String,
+    },
+    /// Adds an account, with our mark.
+    Create {
+        /// Its name.
+        name: UserName,
+        /// Its uid, and the gid of its own group.
+        uid: u32,
+        /// Its shell.
+        shell: String,
+    },
+    /// Switches an account on: no expiry, not locked, with this shell.
+    Enable {
+        /// Its name.
+        name: UserName,
+        /// Its shell.
+        shell: String,
+    },
+    /// Switches an account off: expired, locked, no shell, no cron jobs, no lingering services; ends its sessions.
+    Disable {
+        /// Its name.
+        name: UserName,
+    },
+    /// Ends its sessions.
+    EndSessions {
+        /// Its name.
+        name: UserName,
+    },
+    /// Writes its root-owned key file.
+    SetKeys {
+        /// Its name.
+        name: UserName,
+        /// The whole file.
+        content: String,
+    },
+    /// Removes its root-owned key file.
+    RemoveKeys {
+        /// Its name.
+        name: UserName,
+    },
+    /// Writes `~/.ssh/authorized_keys`, as the user, if it still is as it was reported.
+    SetHome {
+        /// Its name.
+        name: UserName,
+        /// SHA-256 of the file as it was reported; `None` if there was none.
+        seen: Option<String>,
+        /// The whole file.
+        content: Vec<u8>,
+    },
+    /// Writes a sudo file, if the machine's own policy allows the profile.
+    SetSudo {
+        /// Its name.
+        name: UserName,
+        /// The profile.
+        profile: SudoProfile,
+        /// The profile's text, to which the machine adds the name.
+        content: String,
+    },
+    /// Removes a sudo file.
+    RemoveSudo {
+        /// Its name.
+        name: UserName,
+        /// The profile.
+        profile: String,
+    },
+    /// Records which state the machine now has.
+    Record {
+        /// That state.
+        generation: Generation,
+    },
+}
+
+/// Why something on a machine stays as it is, and what to do about it.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum Hindrance {
+    /// An account of this name exists that this program did not make.
+    #[error(
+        "account {0} exists and was not made by kbmfa; it is left alone until `machine adopt` takes it over"
+    )]
+    NotOurs(UserName),
+    /// The account has another uid than in the ledger.
+    #[error("account {name} has uid {found} on the machine and {wanted} in the ledger; it is left alone")]
+    UidDiffers {
+        /// The account.
+        name: UserName,
+        /// On the machine.
+        found: u32,
+        /// In the ledger.
+        wanted: u32,
+    },
+    /// Something that is no file stands where the keys belong.
+    #[error("{0}'s ~/.ssh/authorized_keys is a link or no file, or its home is missing; it is left alone")]
+    OddHome(UserName),
+    /// A record at the server is damaged.
+    #[error("{0} is left as it is: {1}")]
+    Record(UserName, Fault),
+    /// The machine refuses the key, and the server does not know that it was revoked: it was restored from a backup.
+    #[error(
+        "{0}'s key {1} is held back: the machine holds it as revoked; revoke it here as well, or enrol another"
+    )]
+    HeldBack(UserName, String),
+    /// The server has no text for this profile.
+    #[error("{0} has a grant with sudo profile {1}, which [provision.sudo] in server.toml does not define")]
+    NoProfile(UserName, SudoProfile),
+    /// A name in the directory of key files that no account can have.
+    #[error("a stray file {0:?} is in /etc/ssh/kbmfa/keys; look at it and remove it by hand")]
+    Stray(String),
+}
+
+impl Hindrance {
+    /// The account that is left as it is altogether.
+    pub fn account(&self) -> Option<&UserName> {
+        match self {
+            Self::NotOurs(name)
+            | Self::UidDiffers { name, .. }
+            | Self::OddHome(name)
+            | Self::Record(name, _) => Some(name),
+            Self::HeldBack(..) | Self::NoProfile(..) | Self::Stray(_) => None,
+        }
+    }
+}
+
+/// What to do on a machine.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Plan {
+    /// In this order: first what takes away.
+    pub steps: Vec<Step>,
+    /// What is left as it is.
+    pub hindrances: Vec<Hindrance>,
+    /// Number of accounts of which the steps take keys or access away entirely.
+    pub removals: usize,
+    /// Number of accounts with our mark that let somebody in before.
+    pub present: usize,
+}
+
+/// How the operator has set the machines up.
+#[derive(Debug, Clone)]
+pub struct Settings {
+    /// Where the keys are.
+    pub place: Place,
+    /// Shell of new accounts.
+    pub shell: String,
+    /// Text of each sudo profile.
+    pub profiles: BTreeMap<SudoProfile, String>,
+}
+
+/// The difference between what a machine should have and what it reports.
+pub fn plan(desired: &Desired, report: &Report, settings: &Settings) -> Plan {
+    let mut plan = Plan::default();
+    // The machine may hold more of them than we know; it keeps those.
+    if !report.has_revoked(&desired.revoked) && !desired.revoked.is_subset(&report.revoked_lines) {
+        plan.steps.push(Step::Revoke { lines: files::revoked_file(&desired.revoked) });
+    }
+    for (name, seen) in &report.accounts {
+        if !desired.accounts.contains_key(name) && !desired.faults.contains_key(name) {
+            plan.take_away(name, seen, settings);
+        }
+    }
+    for (name, fault) in &desired.faults {
+        plan.hindrances.push(Hindrance::Record(name.clone(), fault.clone()));
+    }
+    let nothing = Seen::default();
+    for (name, account) in &desired.accounts {
+        let seen = report.accounts.get(name).unwrap_or(&nothing);
+        plan.present += usize::from(lets_in(seen));
+        plan.give(name, account, seen, settings);
+    }
+    for stray in &report.strays {
+        match stray.as_str().parse() {
+            Ok(name) if !report.accounts.contains_key(&name) => plan.steps.push(Step::RemoveKeys { name }),
+            _ => plan.hindrances.push(Hindrance::Stray(stray.to_string())),
+        }
+    }
+    plan
+}
+
+impl Plan {
+    /// True if the machine is as it should be, as far as that is possible.
+    pub fn is_empty(&self) -> bool {
+        self.steps.is_empty()
+    }
+
+    fn take_away(&mut self, name: &UserName, seen: &Seen, settings: &Settings) {
+        let was_in = lets_in(seen);
+        self.present += usize::from(was_in);
+        let before = self.steps.len();
+        for profile in seen.sudo.keys() {
+            self.steps.push(Step::RemoveSudo { name: name.clone(), profile: profile.clone() });
+        }
+        if seen.keys != File::Absent {
+            self.steps.push(Step::RemoveKeys { name: name.clone() });
+        }
+        if let Some(entry) = seen.entry.as_ref().filter(|entry| entry.is_ours) {
+            if settings.place == Place::Home {
+                self.set_home(name, &seen.home, &[]);
+            }
+            if !is_off(entry) {
+                self.steps.push(Step::Disable { name: name.clone() });
+            }
+        }
+        self.removals += usize::from(was_in && self.steps.len() > before);
+    }
+
+    fn give(&mut self, name: &UserName, account: &Account, seen: &Seen, settings: &Settings) {
+        match &seen.entry {
+            // An account is made with its owner's first key.
+            None if account.lines.is_empty() => return,
+            None => {
+                let shell = settings.shell.clone();
+                self.steps.push(Step::Create { name: name.clone(), uid: account.uid, shell });
+            }
+            Some(entry) if !entry.is_ours => {
+                self.hindrances.push(Hindrance::NotOurs(name.clone()));
+                return;
+            }
+            Some(entry) if entry.uid != account.uid => {
+                let (found, wanted) = (entry.uid, account.uid);
+                self.hindrances.push(Hindrance::UidDiffers { name: name.clone(), found, wanted });
+                return;
+            }
+            Some(entry) if is_off(entry) || entry.is_locked || entry.expires_day.is_some() => {
+                self.steps.push(Step::Enable { name: name.clone(), shell: settings.shell.clone() });
+            }
+            Some(_) => {}
+        }
+        match settings.place {
+            Place::System => self.set_keys(name, &seen.keys, &account.lines),
+            Place::Home => self.set_home(name, &seen.home, &account.lines),
+        }
+        self.set_sudo(name, account, seen, settings);
+    }
+
+    fn set_keys(&mut self, name: &UserName, present: &File, lines: &[String]) {
+        if lines.is_empty() {
+            if *present != File::Absent {
+                self.removals += 1;
+                self.steps.push(Step::RemoveKeys { name: name.clone() });
+            }
+            return;
+        }
+        let content = files::system_file(lines);
+        if *present != File::Present(sha256(content.as_bytes())) {
+            self.steps.push(Step::SetKeys { name: name.clone(), content });
+        }
+    }
+
+    fn set_home(&mut self, name: &UserName, present: &Home, lines: &[String]) {
+        let old: &[u8] = match present {
+            Home::Present(content) => content,
+            Home::Unknown | Home::Absent => &[],
+            Home::NoHome if lines.is_empty() => return,
+            Home::NoHome | Home::Odd => return self.hindrances.push(Hindrance::OddHome(name.clone())),
+        };
+        if files::block_of(old) == lines {
+            return;
+        }
+        let seen = matches!(present, Home::Present(_)).then(|| sha256(old));
+        self.steps.push(Step::SetHome { name: name.clone(), seen, content: files::home_file(old, lines) });
+    }
+
+    fn set_sudo(&mut self, name: &UserName, account: &Account, seen: &Seen, settings: &Settings) {
+        for profile in seen.sudo.keys().filter(|found| !account.sudo.iter().any(|one| one.as_str() == *found))
+        {
+            self.steps.push(Step::RemoveSudo { name: name.clone(), profile: profile.clone() });
+        }
+        for profile in &account.sudo {
+            let Some(content) = settings.profiles.get(profile) else {
+                self.hindrances.push(Hindrance::NoProfile(name.clone(), profile.clone()));
+                continue;
+            };
+            let wanted = sha256(files::sudo_file(name, profile, content).as_bytes());
+            if seen.sudo.get(profile.as_str()) != Some(&wanted) {
+                let (name, profile, content) = (name.clone(), profile.clone(), content.clone());
+                self.steps.push(Step::SetSudo { name, profile, content });
+            }
+        }
+    }
+}
+
+/// True if the account is switched off.
+fn is_off(entry: &Entry) -> bool {
+    entry.is_locked && entry.expires_day == Some(EXPIRED_DAY)
+}
+
+/// True if somebody could get in with what is there of ours.
+fn lets_in(seen: &Seen) -> bool {
+    let has_block = matches!(&seen.home, Home::Present(content) if !files::block_of(content).is_empty());
+    seen.entry.as_ref().is_some_and(|entry| entry.is_ours && !is_off(entry))
+        && (seen.keys != File::Absent || has_block)
+}
+
+fn sha256(content: &[u8]) -> String {
+    to_hex(&Sha256::digest(content))
+}
+
+impl fmt::Display for Step {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Revoke { lines } => {
+                write!(f, "refuse {} revoked keys from everybody", lines.lines().count())
+            }
+            Self::Create { name, uid, .. } => write!(f, "create account {name} with uid {uid}"),
+            Self::Enable { name, .. } => write!(f, "switch account {name} on"),
+            Self::Disable { name } => write!(f, "switch account {name} off and end its sessions"),
+            Self::EndSessions { name } => write!(f, "end the sessions of {name}"),
+            Self::SetKeys { name, .. } => write!(f, "write the keys of {name}"),
+            Self::RemoveKeys { name } => write!(f, "remove the keys of {name}"),
+            Self::SetHome { name, .. } => write!(f, "write {name}'s ~/.ssh/authorized_keys"),
+            Self::SetSudo { name, profile, .. } => write!(f, "give {name} sudo profile {profile}"),
+            Self::RemoveSudo { name, profile } => write!(f, "take sudo profile {profile} from {name}"),
+            Self::Record { generation } => {
+                write!(f, "record state {}.{}", generation.epoch, generation.counter)
+            }
+        }
+    }
+}
+
+impl Serialize for Step {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
+}

@@ -1,0 +1,470 @@
+# kbmfa on a machine: reports accounts and keys, and carries out single steps, each checked again here.
+#
+# It runs as root, by sudo, over one SSH connection. Everything that varies arrives on standard input; nothing of it is
+# ever evaluated by a shell. A request is a line "VERB BYTES SHA256" and then that many bytes; a request that is cut
+# off or damaged does nothing. Each line of a reply is a word from a fixed list and its fields, without spaces in them.
+set -u
+exec 2>/dev/null
+umask 077
+PATH=/usr/sbin:/usr/bin:/sbin:/bin LC_ALL=C
+export PATH LC_ALL
+unset IFS CDPATH ENV
+
+keys=/etc/ssh/kbmfa/keys revoked=/etc/ssh/kbmfa/revoked state=/etc/ssh/kbmfa/state policy=/etc/ssh/kbmfa/policy
+group=kbmfa-managed sudoers=/etc/sudoers.d max_file=262144
+work=
+
+say() { printf '%s\n' "$*"; }
+give_up() { say "failed $*"; exit 1; }
+
+# What a name of an account must look like, whoever sent it.
+is_name() {
+  case $1 in
+    "" | [!a-z_]* | *[!a-z0-9_-]*) return 1 ;;
+  esac
+  [ "${#1}" -le 32 ]
+}
+is_number() {
+  case $1 in
+    "" | *[!0-9]*) return 1 ;;
+  esac
+  [ "${#1}" -le 10 ]
+}
+is_hex() {
+  case $1 in
+    "" | *[!0-9a-f]*) return 1 ;;
+  esac
+  [ "${#1}" -le 64 ]
+}
+is_token() { # is_token TEXT: base64, hex, paths of shells
+  case $1 in
+    "" | *[!A-Za-z0-9+/=._-]*) return 1 ;;
+  esac
+}
+
+hash_of() { sha256sum <"$1" | cut -d' ' -f1; }
+encoded() { # standard input in base64; "-" for nothing
+  local text
+  text=$(base64 -w0)
+  printf '%s' "${text:--}"
+}
+decoded() { # decoded TOKEN: "-" is empty
+  [ "$1" = - ] || printf '%s' "$1" | base64 -d
+}
+
+# A directory in which nobody but root can change names, and so can all those above it.
+is_roots_own() { # is_roots_own DIRECTORY
+  local path=$1 what
+  while :; do
+    what=$(stat -c '%F %u %a' -- "$path" 2>/dev/null) || return 1
+    case $what in
+      "directory 0 "*[2367]?) return 1 ;;
+      "directory 0 "*[2367]) return 1 ;;
+      "directory 0 "*) ;;
+      *) return 1 ;;
+    esac
+    [ "$path" = / ] && return 0
+    path=${path%/*}
+    [ -n "$path" ] || path=/
+  done
+}
+
+make_directories() {
+  for path in /etc/ssh /etc/ssh/kbmfa "$keys"; do
+    [ -d "$path" ] || mkdir -m 755 -- "$path" || return 1
+  done
+  is_roots_own "$keys"
+}
+
+# Replaces a root-owned file in one step; leaves it alone, with its times, if it has this content already.
+replace() { # replace NEW TARGET MODE: prints ok or changed
+  local new=$1 target=$2 mode=$3 temporary
+  if [ -f "$target" ] && [ ! -L "$target" ] && cmp -s -- "$new" "$target" &&
+    [ "$(stat -c '%u %g %a' -- "$target")" = "0 0 $mode" ]; then
+    say ok
+    return 0
+  fi
+  temporary=$(mktemp -- "${target%/*}/.kbmfa.XXXXXX") || return 1
+  if cat -- "$new" >"$temporary" && chmod "$mode" -- "$temporary" && sync -- "$temporary" &&
+    [ ! -d "$target" ] && mv -fT -- "$temporary" "$target"; then
+    command -v restorecon >/dev/null && restorecon -- "$target" >/dev/null 2>&1
+    say changed
+    return 0
+  fi
+  rm -f -- "$temporary"
+  return 1
+}
+
+# Removes a file. Where the directory cannot be written, nothing helps, and it says so.
+remove() { # remove TARGET: prints ok or changed
+  [ -e "$1" ] || [ -L "$1" ] || { say ok; return 0; }
+  [ ! -d "$1" ] || [ -L "$1" ] || return 1
+  rm -f -- "$1" && say changed
+}
+
+# Sets entry, name, uid, gid, home, shell of the account; fails if there is none.
+account() {
+  local IFS=:
+  entry=$(getent passwd -- "$1") || return 1
+  set -f
+  set -- "$1" $entry
+  set +f
+  [ "$2" = "$1" ] || return 1
+  uid=$4 gid=$5 home=$7 shell=${8-}
+  is_number "$uid" && is_number "$gid"
+}
+
+is_member() { # is_member GROUP NAME
+  local list
+  list=$(getent group -- "$1") || return 1
+  case ,${list##*:}, in
+    *,"$2",*) ;;
+    *) return 1 ;;
+  esac
+}
+
+# True for an account that may be changed: ours by its mark, never a system account.
+is_ours() { # is_ours NAME, after account NAME
+  [ "$uid" -ge 1000 ] && [ "$1" != "$admin" ] && is_member "$group" "$1"
+}
+
+as_user() { # as_user NAME COMMAND..: as the user, with nothing of root's left
+  local name=$1
+  shift
+  if command -v setpriv >/dev/null; then
+    timeout -k 2 15 setpriv --reuid "$uid" --regid "$gid" --init-groups --no-new-privs \
+      env -i "HOME=$home" PATH=/usr/bin:/bin LC_ALL=C "$@"
+  else
+    timeout -k 2 15 runuser -u "$name" -- env -i "HOME=$home" PATH=/usr/bin:/bin LC_ALL=C "$@"
+  fi
+}
+
+# ---- reports
+
+report_host() {
+  local id=- generation="- - -"
+  [ -r /etc/machine-id ] && id=$(head -c 64 /etc/machine-id | tr -cd '0-9a-f')
+  if [ -f "$state" ] && [ ! -L "$state" ]; then generation=$(head -c 200 -- "$state" | head -n1 | tr -cd '0-9a-f -'); fi
+  say host "${id:--}" ${generation:-- - -}
+  if [ -f "$revoked" ] && [ ! -L "$revoked" ]; then say revoked "$(hash_of "$revoked")"; else say revoked -; fi
+}
+
+report_sshd() { # report_sshd ACCOUNT: what sshd would do for it
+  local sshd
+  sshd=$(command -v sshd) || { say sshd missing; return; }
+  "$sshd" -T -C "user=$1,host=localhost,addr=127.0.0.1" 2>/dev/null | while read -r name values; do
+    case $name in
+      authorizedkeysfile | revokedkeys | usepam | pubkeyauthentication) say sshd "$name" "$(printf '%s' "$values" | encoded)" ;;
+    esac
+  done
+}
+
+report_account() { # report_account NAME
+  local shadow expire=- locked=0 managed=0 file=-
+  if ! account "$1"; then
+    say absent "$1"
+  else
+    shadow=$(getent shadow -- "$1") || shadow=
+    expire=$(printf '%s' "$shadow" | cut -d: -f8)
+    case $(printf '%s' "$shadow" | cut -d: -f2) in
+      '!'*) locked=1 ;;
+    esac
+    is_member "$group" "$1" && managed=1
+    say account "$1" "$uid" "$gid" "$(printf '%s' "$home" | encoded)" "$(printf '%s' "$shell" | encoded)" "$locked" \
+      "${expire:--}" "$managed"
+  fi
+  if [ -e "$keys/$1" ] || [ -L "$keys/$1" ]; then
+    file=odd
+    if [ -f "$keys/$1" ] && [ ! -L "$keys/$1" ] && [ "$(stat -c '%u %g %a' -- "$keys/$1")" = "0 0 644" ]; then
+      file=$(hash_of "$keys/$1")
+    fi
+  fi
+  say keys "$1" "$file"
+  for file in "$sudoers/kbmfa+$1+"*; do
+    [ -f "$file" ] && say sudo "$1" "$(printf '%s' "${file##*+}" | tr -cd 'a-z0-9-')" "$(hash_of "$file")"
+  done
+}
+
+report_home() { # report_home NAME: authorized_keys as the user reads it
+  account "$1" && [ "$uid" -ge 1000 ] || return 0
+  as_user "$1" sh -c '
+    cd -P -- "$HOME" 2>/dev/null || { echo no-home; exit; }
+    [ -d .ssh ] || { [ -L .ssh ] && echo odd || echo -; exit; }
+    [ ! -L .ssh ] || { echo odd; exit; }
+    [ -e .ssh/authorized_keys ] || { [ -L .ssh/authorized_keys ] && echo odd || echo -; exit; }
+    [ -f .ssh/authorized_keys ] && [ ! -L .ssh/authorized_keys ] || { echo odd; exit; }
+    content=$(head -c 262144 .ssh/authorized_keys | base64 -w0)
+    echo "${content:-empty}"' 2>/dev/null </dev/null | head -c 400000 | head -n1 >"$work/home" || true
+  read -r content <"$work/home" || content=
+  is_token "${content:-unreadable}" || content=unreadable
+  say home "$1" "${content:-unreadable}"
+}
+
+look() {
+  local word name rest
+  admin= place=
+  while read -r word name rest; do
+    case $word in
+      admin) is_name "$name" && admin=$name ;;
+      place) place=$name ;;
+    esac
+  done <"$work/in"
+  [ -n "$admin" ] || give_up malformed
+  report_host
+  while read -r word name rest; do
+    [ "$word" = account ] || continue
+    is_name "$name" || give_up malformed
+    report_account "$name"
+    [ "$place" = home ] && report_home "$name"
+  done <"$work/in"
+  # Accounts with our mark, and key files, that nobody asked about.
+  getent group -- "$group" | sed 's/.*://' | tr , '\n' | while read -r name; do
+    is_name "$name" && ! grep -qx -- "account $name" "$work/in" && report_account "$name"
+  done
+  for name in "$keys"/* "$keys"/.[!.]*; do
+    [ -e "$name" ] || [ -L "$name" ] || continue
+    name=${name##*/}
+    is_name "$name" && grep -qx -- "account $name" "$work/in" && continue
+    say stray "$(printf '%s' "$name" | head -c 256 | encoded)"
+  done
+  report_sshd "$admin"
+}
+
+# ---- steps: each prints "ok", "changed" or "failed REASON", after its number
+
+step_create() { # NAME UID SHELL
+  local name=$1 code=0
+  is_name "$1" && is_number "$2" && is_token "$3" && [ "$2" -ge 1000 ] || { say failed malformed; return; }
+  if account "$1"; then say failed exists; return; fi
+  if getent passwd -- "$2" >/dev/null; then say failed uid-taken; return; fi
+  if getent group -- "$1" >/dev/null || getent group -- "$2" >/dev/null; then say failed group-taken; return; fi
+  [ -x "$3" ] || { say failed no-shell; return; }
+  getent group -- "$group" >/dev/null || groupadd --system -- "$group" || { say failed groupadd; return; }
+  if [ -e "/home/$1" ] || [ -L "/home/$1" ]; then say failed home-exists; return; fi
+  # With "*" instead of "!" sshd lets a key in also where it does not use PAM.
+  useradd -m -U -u "$2" -s "$3" -G "$group" -p '*' -- "$1" </dev/null >"$work/out" 2>&1 || code=$?
+  case $code in
+    0) say changed ;;
+    1 | 10) if [ -e /etc/.pwd.lock ]; then say failed busy; else say failed useradd-$code; fi ;;
+    *) say failed useradd-$code ;;
+  esac
+}
+
+owned() { # owned NAME: the account is there and ours
+  is_name "$1" || { say failed malformed; return 1; }
+  account "$1" || { say failed absent; return 1; }
+  is_ours "$1" || { say failed not-ours; return 1; }
+}
+
+step_enable() { # NAME SHELL
+  owned "$1" || return 0
+  is_token "$2" && [ -x "$2" ] || { say failed no-shell; return; }
+  local shadow password
+  shadow=$(getent shadow -- "$1") || { say failed shadow; return; }
+  password=$(printf '%s' "$shadow" | cut -d: -f2)
+  case $password in
+    '!'?*) usermod -U -- "$1" >/dev/null 2>&1 || usermod -p '*' -- "$1" || { say failed usermod; return; } ;;
+    '!' | '') usermod -p '*' -- "$1" || { say failed usermod; return; } ;;
+  esac
+  usermod -e '' -s "$2" -- "$1" >/dev/null 2>&1 && say changed || say failed usermod
+}
+
+step_disable() { # NAME
+  owned "$1" || return 0
+  usermod -L -e 1 -s /usr/sbin/nologin -- "$1" >/dev/null 2>&1 || { say failed usermod; return; }
+  [ ! -e "/var/spool/cron/crontabs/$1" ] || rm -f -- "/var/spool/cron/crontabs/$1"
+  command -v loginctl >/dev/null && loginctl disable-linger "$1" >/dev/null 2>&1
+  end_sessions "$1"
+  say changed
+}
+
+end_sessions() { # end_sessions NAME, after account NAME: TERM, up to 5 s, KILL
+  local left=20
+  command -v loginctl >/dev/null && loginctl terminate-user "$1" >/dev/null 2>&1
+  signal_all TERM
+  while [ "$left" -gt 0 ] && has_processes; do
+    sleep 0.25
+    left=$((left - 1))
+  done
+  signal_all KILL
+}
+
+processes() { # the processes whose real uid is $uid
+  local entry word real rest
+  for entry in /proc/[0-9]*; do
+    while read -r word real rest; do
+      [ "$word" = Uid: ] && { [ "$real" = "$uid" ] && say "${entry#/proc/}"; break; }
+    done 2>/dev/null <"$entry/status"
+  done
+}
+has_processes() { [ -n "$(processes)" ]; }
+signal_all() { # signal_all SIGNAL
+  local process
+  for process in $(processes); do kill -s "$1" "$process" 2>/dev/null; done
+}
+
+step_end_sessions() { # NAME
+  is_name "$1" && account "$1" && is_ours "$1" || { say failed not-ours; return; }
+  end_sessions "$1"
+  if has_processes; then say failed still-running; else say changed; fi
+}
+
+step_password() { # NAME TOKEN
+  owned "$1" || return 0
+  is_token "$2" || { say failed malformed; return; }
+  { printf '%s:' "$1"; decoded "$2"; echo; } >"$work/password"
+  [ "$(wc -l <"$work/password")" = 1 ] || { say failed malformed; return; }
+  chpasswd -e <"$work/password" >/dev/null 2>&1 && say changed || say failed chpasswd
+  rm -f -- "$work/password"
+}
+
+step_keys() { # NAME TOKEN|-
+  is_name "$1" || { say failed malformed; return; }
+  if [ "$2" = - ]; then
+    is_roots_own "$keys" || { [ -e "$keys" ] && say failed directory || say ok; return; }
+    remove "$keys/$1" || say failed remove
+    return
+  fi
+  owned "$1" || return 0
+  is_token "$2" && decoded "$2" >"$work/new" || { say failed malformed; return; }
+  make_directories || { say failed directory; return; }
+  replace "$work/new" "$keys/$1" 644 || say failed write
+}
+
+step_home() { # NAME OLD-SHA256|- TOKEN|-: the whole file, if it still has the content that the server saw
+  owned "$1" || return 0
+  is_token "$2" && is_token "$3" || { say failed malformed; return; }
+  decoded "$3" | as_user "$1" sh -c '
+    umask 077
+    old=$1
+    cd -P -- "$HOME" 2>/dev/null || { echo failed no-home; exit; }
+    [ ! -L .ssh ] || { echo failed odd; exit; }
+    [ -d .ssh ] || mkdir -m 700 .ssh || { echo failed write; exit; }
+    cd -P .ssh && [ "$(pwd -P)" = "$(cd -P "$HOME" && pwd -P)/.ssh" ] || { echo failed odd; exit; }
+    if [ -f authorized_keys ] && [ ! -L authorized_keys ]; then
+      now=$(head -c 262145 authorized_keys | sha256sum | cut -d" " -f1)
+    elif [ -e authorized_keys ] || [ -L authorized_keys ]; then
+      now=odd
+    else
+      now=-
+    fi
+    [ "$now" = "$old" ] || { echo failed changed-meanwhile; exit; }
+    new=$(mktemp .kbmfa.XXXXXX) || { echo failed write; exit; }
+    if cat >"$new" && chmod 600 "$new" && [ ! -d authorized_keys ] && mv -fT "$new" authorized_keys; then
+      command -v restorecon >/dev/null && restorecon authorized_keys >/dev/null 2>&1
+      echo changed
+    else
+      rm -f "$new"
+      echo failed write
+    fi' kbmfa "$2" 2>/dev/null | head -c 100 | head -n1 >"$work/result"
+  read -r result <"$work/result" || result=
+  case $result in
+    changed | "failed no-home" | "failed odd" | "failed write" | "failed changed-meanwhile") say "$result" ;;
+    *) say failed home ;;
+  esac
+}
+
+step_revoke() { # TOKEN: lines that are added; none is ever taken out
+  is_token "$1" && decoded "$1" >"$work/new" || { say failed malformed; return; }
+  make_directories || { say failed directory; return; }
+  : >"$work/old"
+  if [ -e "$revoked" ] || [ -L "$revoked" ]; then
+    [ -f "$revoked" ] && [ ! -L "$revoked" ] || { say failed odd; return; }
+    cat -- "$revoked" >"$work/old" || { say failed read; return; }
+  fi
+  sort -u -- "$work/old" "$work/new" >"$work/all" || { say failed write; return; }
+  replace "$work/all" "$revoked" 644 || say failed write
+}
+
+step_sudo() { # NAME PROFILE TOKEN|-
+  local target
+  is_name "$1" && is_token "$2" && is_token "$3" || { say failed malformed; return; }
+  target=$sudoers/kbmfa+$1+$2
+  if [ "$3" = - ]; then
+    remove "$target" || say failed remove
+    return
+  fi
+  owned "$1" || return 0
+  decoded "$3" >"$work/profile" || { say failed malformed; return; }
+  [ -f "$policy" ] && [ ! -L "$policy" ] && [ "$(stat -c %u -- "$policy")" = 0 ] &&
+    grep -qxF -- "sudo $2 $(hash_of "$work/profile")" "$policy" || { say failed forbidden; return; }
+  { printf '# kbmfa: profile %s\n' "$2"; sed "s/^/$1 /" "$work/profile"; } >"$work/new"
+  command -v visudo >/dev/null || { say failed no-visudo; return; }
+  visudo -cqf "$work/new" >/dev/null 2>&1 || { say failed sudoers-syntax; return; }
+  is_roots_own "$sudoers" || { say failed directory; return; }
+  replace "$work/new" "$target" 440 || say failed write
+}
+
+step_generation() { # INSTALLATION EPOCH COUNTER
+  is_hex "$1" && is_number "$2" && is_number "$3" || { say failed malformed; return; }
+  make_directories || { say failed directory; return; }
+  say "$1 $2 $3" >"$work/new"
+  replace "$work/new" "$state" 644 || say failed write
+}
+
+# True if the machine has taken no later state than this one, and takes orders from this installation.
+is_newer() { # is_newer INSTALLATION EPOCH COUNTER
+  local installation= epoch=0 counter=0
+  [ -f "$state" ] && [ ! -L "$state" ] || return 0
+  read -r installation epoch counter <"$state" || return 1
+  is_number "$epoch" && is_number "$counter" || return 1
+  [ "$installation" = "$1" ] || return 1
+  [ "$2" -gt "$epoch" ] || { [ "$2" -eq "$epoch" ] && [ "$3" -ge "$counter" ]; }
+}
+
+apply() {
+  local word one two three number=0
+  admin=
+  read -r word one two three <"$work/in" || give_up malformed
+  [ "$word" = for ] && is_hex "$one" && is_number "$two" && is_number "$three" || give_up malformed
+  is_newer "$one" "$two" "$three" || give_up older
+  while read -r word one two three; do
+    case $word in
+      for) continue ;;
+      admin) is_name "$one" && admin=$one; continue ;;
+    esac
+    [ -n "$admin" ] || give_up malformed
+    number=$((number + 1))
+    case $word in
+      create) result=$(step_create "$one" "$two" "$three") ;;
+      enable) result=$(step_enable "$one" "$two") ;;
+      disable) result=$(step_disable "$one") ;;
+      password) result=$(step_password "$one" "$two") ;;
+      keys) result=$(step_keys "$one" "$two") ;;
+      home) result=$(step_home "$one" "$two" "$three") ;;
+      revoke) result=$(step_revoke "$one") ;;
+      sudo) result=$(step_sudo "$one" "$two" "$three") ;;
+      end-sessions) result=$(step_end_sessions "$one") ;;
+      generation) result=$(step_generation "$one" "$two" "$three") ;;
+      *) result="failed unknown" ;;
+    esac
+    say step "$number" ${result:-failed nothing}
+  done <"$work/in"
+}
+
+main() {
+  work=$(mktemp -d /run/kbmfa.XXXXXX 2>/dev/null || mktemp -d) || give_up no-work-directory
+  trap 'rm -rf -- "$work"' EXIT
+  trap 'exit 1' HUP INT TERM PIPE
+  # A redirection of `exec` that fails ends the shell without a word.
+  local lock=/run/kbmfa-provision.lock
+  touch -- "$lock" && [ -f "$lock" ] || give_up no-lock
+  exec 9>"$lock"
+  flock -w 20 9 || give_up busy
+  say ready 1
+  while read -r verb bytes sum; do
+    [ "$verb" = bye ] && break
+    is_number "${bytes:-x}" && [ "$bytes" -le 8388608 ] || give_up malformed
+    head -c "$bytes" >"$work/in"
+    [ "$(hash_of "$work/in")" = "$sum" ] || give_up damaged
+    case $verb in
+      look) look ;;
+      revoked) if [ -f "$revoked" ] && [ ! -L "$revoked" ]; then say lines "$(head -c 8388608 -- "$revoked" | encoded)"; else say lines -; fi ;;
+      apply) apply ;;
+      *) give_up malformed ;;
+    esac
+    say end "$verb"
+  done
+  say bye
+}
+main

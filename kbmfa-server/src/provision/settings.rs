@@ -1,0 +1,92 @@
+//! `[provision]` in `server.toml`.
+
+use kbmfa_proto::names::UserName;
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use super::guard::Limit;
+use crate::deliveries;
+use crate::employees::account::SSH_ADMIN;
+use crate::grants::SudoProfile;
+use crate::settings::Section;
+
+/// From one minute, so that a check-up does not begin before the last one can have ended, to a day.
+const CHECK_UP: (Duration, Duration) = (Duration::from_secs(60), Duration::from_secs(86_400));
+
+/// Bounds of the number of machines that are worked on at once. Each takes a thread.
+const WORKERS: (u64, u64) = (1, 512);
+
+/// How keys get to machines.
+#[derive(Debug, Clone)]
+pub struct Settings {
+    /// The account by which machines are reached.
+    pub admin: UserName,
+    /// Shell of new accounts.
+    pub shell: String,
+    /// Number of machines that are worked on at once.
+    pub workers: usize,
+    /// Time between two check-ups of a machine.
+    pub check_up: Duration,
+    /// How much one pass may take away unasked.
+    pub limit: Limit,
+    /// What each sudo profile allows: lines of sudoers(5) without the account.
+    pub profiles: BTreeMap<SudoProfile, String>,
+}
+
+impl Settings {
+    /// The defaults.
+    #[cfg(test)]
+    pub(crate) fn for_tests() -> Self {
+        let file = crate::settings::File::new(std::path::Path::new("server.toml"), "");
+        Self::read(&file.section("provision"))
+    }
+
+    /// Reads the section.
+    pub(crate) fn read(section: &Section<'_>) -> Self {
+        let admin: UserName = section.parsed("admin", ssh_admin());
+        let shell: String = section.parsed("shell", "/bin/bash".to_owned());
+        if !is_path(&shell) {
+            section.fault("shell", "write the path of a shell, such as \"/bin/bash\"");
+        }
+        let workers = section.number("workers", 64, WORKERS);
+        let check_up = section.duration("check_up", deliveries::CHECK_UP, CHECK_UP);
+        let count = section.number("removals", 5, (0, 100_000));
+        let percent = section.number("removals_percent", 50, (0, 100));
+        let mut profiles = BTreeMap::new();
+        for table in section.tables("sudo", "provision.sudo") {
+            let name = table.parsed_or_none::<SudoProfile>("name");
+            let rules = table.list("rules").unwrap_or_default();
+            if name.is_none() {
+                table.fault("name", "write the name of the profile");
+            }
+            if rules.is_empty()
+                || rules.iter().any(|rule| rule.is_empty() || rule.chars().any(char::is_control))
+            {
+                table.fault(
+                    "rules",
+                    "write what it allows, as in sudoers(5) after the account, such as [\"ALL=(ALL) ALL\"]",
+                );
+            }
+            table.finish();
+            if let Some(name) = name {
+                profiles.insert(name, rules.iter().fold(String::new(), |text, rule| text + rule + "\n"));
+            }
+        }
+        let limit = Limit { count: to_usize(count), percent: to_usize(percent) };
+        Self { admin, shell, workers: to_usize(workers), check_up, limit, profiles }
+    }
+}
+
+fn ssh_admin() -> UserName {
+    SSH_ADMIN.parse().unwrap_or_else(|error| unreachable!("{error}"))
+}
+
+fn to_usize(number: u64) -> usize {
+    usize::try_from(number).unwrap_or(usize::MAX)
+}
+
+/// What `remote.sh` accepts as a shell.
+fn is_path(text: &str) -> bool {
+    let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || b"/._-".contains(&byte);
+    text.starts_with('/') && text.len() <= 200 && text.bytes().all(is_plain)
+}

@@ -1,0 +1,64 @@
+//! Requests to `remote.sh`: what is asked about, and the steps, one line each. Pure.
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use kbmfa_proto::names::UserName;
+use sha2::{Digest, Sha256};
+
+use super::plan::Step;
+use crate::deliveries::{Generation, Place};
+use crate::random::to_hex;
+
+/// Frames a request: its verb, length and hash, and its body. A body that arrives cut off or damaged does nothing.
+pub fn request(verb: &str, body: &str) -> String {
+    format!("{verb} {} {}\n{body}", body.len(), to_hex(&Sha256::digest(body)))
+}
+
+/// Asks for a report about these accounts.
+pub fn look<'a>(admin: &UserName, place: Place, names: impl Iterator<Item = &'a UserName>) -> String {
+    let head = format!("admin {admin}\nplace {place}\n");
+    request("look", &names.fold(head, |body, name| body + "account " + name.as_str() + "\n"))
+}
+
+/// Asks for the file of revoked keys.
+pub fn revoked() -> String {
+    request("revoked", "")
+}
+
+/// Orders these steps. The generation comes first, so that nothing is done if it is an old one.
+pub fn apply(admin: &UserName, generation: &Generation, steps: &[Step]) -> String {
+    let Generation { installation, epoch, counter } = generation;
+    let mut body = format!("for {installation} {epoch} {counter}\nadmin {admin}\n");
+    for step in steps {
+        body.push_str(&line(step));
+        body.push('\n');
+    }
+    request("apply", &body)
+}
+
+fn line(step: &Step) -> String {
+    match step {
+        Step::Create { name, uid, shell } => format!("create {name} {uid} {shell}"),
+        Step::Enable { name, shell } => format!("enable {name} {shell}"),
+        Step::Disable { name } => format!("disable {name}"),
+        Step::EndSessions { name } => format!("end-sessions {name}"),
+        Step::SetKeys { name, content } => format!("keys {name} {}", token(content.as_bytes())),
+        Step::RemoveKeys { name } => format!("keys {name} -"),
+        Step::SetHome { name, seen, content } => {
+            format!("home {name} {} {}", seen.as_deref().unwrap_or("-"), token(content))
+        }
+        Step::Revoke { lines } => format!("revoke {}", token(lines.as_bytes())),
+        Step::SetSudo { name, profile, content } => {
+            format!("sudo {name} {profile} {}", token(content.as_bytes()))
+        }
+        Step::RemoveSudo { name, profile } => format!("sudo {name} {profile} -"),
+        Step::Record { generation } => {
+            format!("generation {} {} {}", generation.installation, generation.epoch, generation.counter)
+        }
+    }
+}
+
+/// Base64; `-` for nothing.
+fn token(content: &[u8]) -> String {
+    if content.is_empty() { "-".to_owned() } else { STANDARD.encode(content) }
+}
