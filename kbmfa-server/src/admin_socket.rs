@@ -15,6 +15,7 @@ mod login_uid;
 pub mod logins;
 mod peer;
 mod permits;
+pub mod provision;
 mod refusal;
 pub mod request;
 pub mod rows;

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use crate::admin::{
     self, Admin, Failure, access, audit, backup, ca, check, doctor, employee, grant, import, init, key,
-    legacy_env, login, machine, policy, pool, reload, restore, roster, session,
+    legacy_env, login, machine, policy, pool, provision, reload, restore, roster, session,
 };
 use crate::config;
 use crate::serve;
@@ -85,6 +85,9 @@ enum Command {
     /// Who can reach what: who, of.
     #[command(subcommand)]
     Access(access::Verb),
+    /// Accounts and keys on the machines: enable, disable, status, plan, run, key, sudo-password.
+    #[command(subcommand)]
+    Provision(provision::Verb),
     /// The policy: explain.
     #[command(subcommand)]
     Policy(policy::Verb),
@@ -125,6 +128,7 @@ pub fn run(cli: Cli) -> Result<(), Failure> {
         Command::Roster(verb) => roster::run(&admin, verb),
         Command::Import(verb) => import::run(&admin, &verb),
         Command::Access(verb) => access::run(&admin, &verb),
+        Command::Provision(verb) => provision::run(&admin, verb),
         Command::Policy(verb) => policy::run(&admin, verb),
         Command::Login(args) => login::run(&admin, args),
         Command::Session(verb) => session::run(&admin, &verb),

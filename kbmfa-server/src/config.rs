@@ -21,6 +21,7 @@ use crate::machines::caller::AuthToken;
 use crate::machines::store;
 use crate::policy::{self, Approvers, Channel, Known, Says, Terms};
 use crate::pools;
+use crate::provision;
 use crate::settings::{Faults, File};
 use auth_token::auth_token;
 use rules::{WINDOW, approvers, limits, nest, rule};
@@ -70,6 +71,8 @@ pub struct Config {
     pub auth_token: Option<AuthToken>,
     /// The file of that token.
     pub auth_token_file: Option<PathBuf>,
+    /// How keys get to machines.
+    pub provision: provision::settings::Settings,
     /// Who may see and answer logins without being root.
     pub admin: admin_socket::Settings,
 }
@@ -212,6 +215,10 @@ fn gather<'a>(file: &'a File<'a>) -> Config {
     let added_keys = roster.parsed("added_keys", AddedKeys::default());
     roster.finish();
 
+    let section = file.section("provision");
+    let provision = provision::settings::Settings::read(&section);
+    section.finish();
+
     let policy = policy::Settings { rules, default, limits, require_member, require_grant };
     Config {
         state_dir,
@@ -225,6 +232,7 @@ fn gather<'a>(file: &'a File<'a>) -> Config {
         chat,
         auth_token,
         auth_token_file,
+        provision,
         admin,
     }
 }
@@ -277,11 +285,11 @@ mod tests {
         let parsed = parse(example).unwrap();
         let defaults = parse("[server]\nnames = [\"kbmfa.example\"]").unwrap();
         assert_eq!(format!("{parsed:?}"), format!("{defaults:?}"));
-        let known = "[server]\nx = 1\n[login]\nx = 1\n[policy]\nx = 1\n[[policy.rule]]\nx = 1\n[relay]\nx = 1\n[relay.keybase]\nx = 1";
+        let known = "[server]\nx = 1\n[login]\nx = 1\n[policy]\nx = 1\n[[policy.rule]]\nx = 1\n[relay]\nx = 1\n[relay.keybase]\nx = 1\n[provision]\nx = 1";
         let faults = parse(known).unwrap_err();
         let lists = faults.lines().filter_map(|line| line.rsplit_once("known: "));
         let keys = lists.flat_map(|(_, keys)| keys.split(", "));
-        for key in keys.filter(|key| !["rule", "keybase"].contains(key)) {
+        for key in keys.filter(|key| !["rule", "keybase", "sudo"].contains(key)) {
             assert!(example.contains(&format!("{key} = ")), "the example lacks {key}");
         }
         let whole = example.replace("#~", "").replace("kind = \"console\"", "kind = \"keybase\"");

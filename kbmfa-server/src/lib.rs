@@ -16,6 +16,7 @@ pub mod admin_socket;
 pub mod http;
 
 pub mod outbox;
+pub mod provision;
 
 pub mod long_poll;
 
@@ -32,6 +33,7 @@ pub mod sessions;
 pub mod enrolment;
 pub mod logins;
 
+pub mod deliveries;
 pub mod grants;
 pub mod keys;
 

@@ -37,9 +37,11 @@ use crate::http::session_reports::Sessions;
 use crate::http::status::{self, Readiness};
 use crate::http::{self, tls};
 use crate::logins::{self, Rules};
-use crate::long_poll::{Logins, change_watcher};
+use crate::long_poll::{BrokenPoll, Logins, change_watcher};
 use crate::outbox;
 use crate::progress::{Progress, Registry};
+use crate::provision::provisioner::Provisioner;
+use crate::provision::{self, admin_key};
 use crate::usecases;
 use certificate::{InForce, Keeper};
 use loops::{Loops, failing, forever};
@@ -96,6 +98,9 @@ pub enum Error {
     /// The relay cannot be used with this configuration.
     #[error("{}", .0.found)]
     Relay(#[from] Fault),
+    /// The server's own SSH key cannot be made.
+    #[error(transparent)]
+    AdminKey(#[from] admin_key::Error),
     /// A setting has changed that needs a restart.
     #[error("{0} have changed, which needs a restart; nothing was reloaded")]
     Restart(&'static str),
@@ -182,24 +187,18 @@ async fn serve(config_path: PathBuf, config: Config) -> Result<(), Error> {
     let log_db = db.clone();
     loops
         .start("rejected callers", BOUND, |progress| forever(rejected_callers::run(log_db, heard, progress)));
-    let (swept, swept_by, open_first) = (logins.clone(), holder.clone(), opened.clone());
-    loops.start("sweep", BOUND, |progress| {
-        forever(once_open(open_first, progress, |progress| sweep::run(swept, broken, swept_by, progress)))
-    });
-    let (pruned, pruned_by, open_first) = (logins.clone(), holder.clone(), opened.clone());
-    loops.start("pruning", BOUND, |progress| {
-        forever(once_open(open_first, progress, |progress| pruning::run(pruned, pruned_by, progress)))
-    });
+    start_cleaning(&mut loops, &logins, broken, (&holder, &opened));
+    let provisioner = start_provisioning(&mut loops, &config, &logins, (holder.clone(), opened.clone()))?;
     let keybase = start_chat(&mut loops, &config, &logins, holder, &opened);
     loops.start("certificate renewal", BOUND * 2, |progress| forever(keeper.run(progress)));
     let (confirmed, judged) = (db.clone(), logins.clone());
     loops.start("restore confirmation", BOUND, |progress| {
         forever(open_in_time(confirmed, judged, open, progress))
     });
-    let reloads = start_hearing(&mut loops, &config, &logins, keybase.clone());
+    let reloads = start_hearing(&mut loops, &config, (&logins, &provisioner), keybase.clone());
     start_upkeep(&mut loops, &config, (db, readiness), (&registry, opened.clone()), &systemd)?;
 
-    let live = Reloadable { config_path, settings, logins, opened, config };
+    let live = Reloadable { config_path, settings, logins, provisioner, opened, config };
     // Until a restore is confirmed nobody can be asked anyway.
     let begins = keybase.clone().filter(|_| live.opened.borrow().is_some());
     let progress = registry.register("signals", BOUND);
@@ -215,17 +214,50 @@ async fn serve(config_path: PathBuf, config: Config) -> Result<(), Error> {
     outcome
 }
 
+/// Starts the loops that end overdue logins and remove old rows.
+fn start_cleaning(
+    loops: &mut Loops,
+    logins: &Logins,
+    broken: mpsc::UnboundedReceiver<BrokenPoll>,
+    (holder, opened): (&lease::Holder, &watch::Receiver<Option<Time>>),
+) {
+    let (swept, swept_by, open_first) = (logins.clone(), holder.clone(), opened.clone());
+    loops.start("sweep", BOUND, |progress| {
+        forever(once_open(open_first, progress, |progress| sweep::run(swept, broken, swept_by, progress)))
+    });
+    let (pruned, pruned_by, open_first) = (logins.clone(), holder.clone(), opened.clone());
+    loops.start("pruning", BOUND, |progress| {
+        forever(once_open(open_first, progress, |progress| pruning::run(pruned, pruned_by, progress)))
+    });
+}
+
+/// Starts the loop that gives machines their accounts and keys. Makes the server's SSH key if there is none.
+fn start_provisioning(
+    loops: &mut Loops,
+    config: &Config,
+    logins: &Logins,
+    (holder, opened): (lease::Holder, watch::Receiver<Option<Time>>),
+) -> Result<Provisioner, Error> {
+    admin_key::make(&config.state_dir)?;
+    let provisioner = Provisioner::new(logins.clone(), config.state_dir.clone(), config.provision.clone());
+    let running = provisioner.clone();
+    loops.start("provision", provision::worker::BOUND, |progress| {
+        forever(once_open(opened, progress, |progress| provision::worker::run(running, holder, progress)))
+    });
+    Ok(provisioner)
+}
+
 /// Starts the admin sockets and the loop that watches for changes. Passes reloads on.
 fn start_hearing(
     loops: &mut Loops,
     config: &Config,
-    logins: &Logins,
+    (logins, provisioner): (&Logins, &Provisioner),
     chat: Option<Keybase>,
 ) -> mpsc::Receiver<admin_socket::Reload> {
     let changed = Arc::new(Notify::new());
     let (asking, reloads) = mpsc::channel(RELOADS_MAX);
-    let group = config.admin.group.clone();
-    let server = Server::new(logins.clone(), Arc::clone(&changed), asking, group, chat);
+    let (group, provisioner) = (config.admin.group.clone(), provisioner.clone());
+    let server = Server::new(logins.clone(), provisioner, Arc::clone(&changed), asking, group, chat);
     let (logins, state_dir) = (logins.clone(), config.state_dir.clone());
     loops.start("change feed", BOUND, |progress| failing(change_watcher::run(logins, changed, progress)));
     let of_state = server.clone();

@@ -50,6 +50,7 @@ mod own_files;
 mod pamtester;
 mod policy;
 mod protocol;
+mod provision;
 mod recovery;
 mod roster;
 mod roster_file;

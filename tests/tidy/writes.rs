@@ -18,6 +18,7 @@ const OTHERS: &[(&str, &str, &str)] = &[
     ),
     ("kbmfa-server/src/outbox/lease_token.rs", "lease::hold", "a lease is not an operator's"),
     ("kbmfa-server/src/outbox.rs", "lease::hold", "answers count only while the lease is held"),
+    ("kbmfa-server/src/provision/worker.rs", "lease::hold", "one of several servers works on machines"),
     ("kbmfa-server/src/serve/sweep.rs", "lease::hold", "one of several servers sweeps"),
     ("kbmfa-server/src/serve/pruning.rs", "lease::hold", "one of several servers prunes"),
     ("kbmfa-server/src/http/machines.rs", "of_machine", "reads the machine's pools, for the reply"),

@@ -13,6 +13,7 @@ use serde_json::json;
 
 use super::named_in_rules::{effect_of_rename, lines_words};
 use super::print::{Column, Moment};
+use super::provision::{Targets, check};
 use super::{Admin, Failure};
 use crate::db::{self, Tx};
 use crate::machines::host_keys;
@@ -50,6 +51,9 @@ pub enum Verb {
     Set(reach::Args),
     /// Print the pinned host keys as a `known_hosts` file.
     KnownHosts(known_hosts::Args),
+    /// Connect to machines and check what was delivered: ssh-admin, sudo, sshd's settings, accounts and keys. Exits 0
+    /// if all is right, 2 if something differs, 1 if a machine could not be checked.
+    Check(Targets),
     /// Rename a machine. Its credential, pools and logins are kept; earlier events keep the old name.
     Rename {
         /// Its name.
@@ -80,6 +84,7 @@ pub fn run(admin: &Admin, verb: Verb) -> Result<(), Failure> {
         Verb::Rotate { name } => rotate(admin, &name),
         Verb::Set(args) => reach::run(admin, &args),
         Verb::KnownHosts(args) => known_hosts::run(admin, &args),
+        Verb::Check(targets) => check(admin, &targets),
         Verb::Rename { name, new_name, yes } => rename(admin, &name, &new_name, yes),
         Verb::Remove { name, yes } => remove(admin, &name, yes),
     }

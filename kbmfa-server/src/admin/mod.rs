@@ -19,6 +19,7 @@ pub mod login;
 pub mod machine;
 pub mod policy;
 pub mod pool;
+pub mod provision;
 pub mod reload;
 pub mod restore;
 pub mod roster;

@@ -11,8 +11,8 @@ use super::frame::{self, REPLY_MAX, REQUEST_MAX};
 use super::request::{self, InviteDelivery, InviteMessage, Request};
 use super::{Refusal, ReloadOutcome, address_of, path_in};
 
-/// Longest time for a reply. The server's own time limits are shorter.
-const TIME: Duration = Duration::from_secs(30);
+/// Time for a reply beside the server's own work.
+const TIME: Duration = Duration::from_secs(15);
 
 /// Longest time to send a notification. It is only a hint: the server also detects changes by itself.
 const NOTIFY_TIME: Duration = Duration::from_secs(1);
@@ -66,6 +66,11 @@ pub fn send_invite(state_dir: &Path, message: InviteMessage) -> Result<InviteDel
 }
 
 impl Client {
+    /// The server that works on this state.
+    pub fn of_state(state_dir: &Path) -> Self {
+        Self::At(path_in(state_dir))
+    }
+
     /// Sends a request, and waits for the reply.
     ///
     /// # Errors
@@ -73,7 +78,9 @@ impl Client {
     pub fn ask<T: DeserializeOwned>(&self, request: &Request) -> Result<T, Refusal> {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
         let text = runtime.and_then(|runtime| {
-            runtime.block_on(async { tokio::time::timeout(TIME, self.exchange(request)).await? })
+            runtime.block_on(async {
+                tokio::time::timeout(request.work_time() + TIME, self.exchange(request)).await?
+            })
         });
         request::read_reply(&text.map_err(|error| self.unreachable(&error))?)
     }

@@ -57,7 +57,11 @@ impl Access {
             (Self::View, Request::Approve(_) | Request::Deny(_)) => Err(Denial::OtherLogin),
             (
                 Self::Logins(_) | Self::View,
-                Request::Notify {} | Request::Reload {} | Request::SendInvite(_),
+                Request::Notify {}
+                | Request::Reload {}
+                | Request::SendInvite(_)
+                | Request::ProvisionLook { .. }
+                | Request::ProvisionRun { .. },
             ) => Err(Denial::NotRoot),
             (Self::Full, _) | (Self::View, Request::List(_) | Request::Show { .. } | Request::Watch(_)) => {
                 Ok(None)

@@ -6,10 +6,12 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 use std::fmt;
+use std::time::Duration;
 
 use super::Refusal;
 use super::rows::StateName;
 use crate::clock::Time;
+use crate::provision::provisioner::PASS;
 
 /// The version of the protocol: `"v"` in each request and reply.
 const VERSION: u64 = 1;
@@ -45,6 +47,21 @@ pub enum Request {
     /// Send an invite to its person in the chat.
     #[serde(rename = "invite.send")]
     SendInvite(InviteMessage),
+    /// Look at a machine: what it has, and what would be done about it.
+    #[serde(rename = "provision.look")]
+    ProvisionLook {
+        /// Its name.
+        machine: MachineName,
+    },
+    /// Give a machine now what it should have.
+    #[serde(rename = "provision.run")]
+    ProvisionRun {
+        /// Its name.
+        machine: MachineName,
+        /// The number of accounts that may lose access.
+        #[serde(default)]
+        confirm_removals: Option<usize>,
+    },
 }
 
 /// An invite that is open, and what its person types.
@@ -125,7 +142,22 @@ pub struct Decision {
     pub reason: Option<SafeText>,
 }
 
+/// Time for the work of a request. A reload may wait in a queue, and an answer may wait for the database.
+const WORK_TIME: Duration = Duration::from_secs(15);
+
+/// Time to send an invite: several calls to Keybase, each of which may be slow.
+const SEND_TIME: Duration = Duration::from_secs(28);
+
 impl Request {
+    /// Longest time that the server works on it.
+    pub(super) fn work_time(&self) -> Duration {
+        match self {
+            Self::ProvisionLook { .. } | Self::ProvisionRun { .. } => PASS + WORK_TIME,
+            Self::SendInvite(_) => SEND_TIME,
+            _ => WORK_TIME,
+        }
+    }
+
     /// The name of the request in JSON.
     pub(super) fn verb(&self) -> &'static str {
         match self {
@@ -137,6 +169,8 @@ impl Request {
             Self::Approve(_) => "login.approve",
             Self::Deny(_) => "login.deny",
             Self::SendInvite(_) => "invite.send",
+            Self::ProvisionLook { .. } => "provision.look",
+            Self::ProvisionRun { .. } => "provision.run",
         }
     }
 
@@ -230,6 +264,8 @@ mod tests {
                 secret: Hidden("s".into()),
                 command: "c".into(),
             }),
+            Request::ProvisionLook { machine: "web1".parse().unwrap() },
+            Request::ProvisionRun { machine: "web1".parse().unwrap(), confirm_removals: Some(7) },
         ] {
             let text = request.write();
             assert!(str::from_utf8(&text).unwrap().contains(&format!("\"verb\":{:?}", request.verb())));

@@ -15,13 +15,14 @@ use super::frame::{self, REPLY_MAX, REQUEST_MAX};
 use super::peer::{self, Access, Denial, Peer};
 use super::permits::{Permit, Permits, Pool};
 use super::request::{self, Decision, ListQuery, Request};
-use super::{LoginUid, Refusal, ReloadOutcome, invites, logins as verbs};
+use super::{LoginUid, Refusal, ReloadOutcome, invites, logins as verbs, provision};
 use crate::channels::Answer;
 use crate::channels::keybase::Keybase;
 use crate::fault_log::FaultLog;
 use crate::logins::decide::AtConsole;
 use crate::long_poll::Logins;
 use crate::policy::Approver;
+use crate::provision::provisioner::Provisioner;
 use crate::shared::Shared;
 use crate::usecases;
 
@@ -30,12 +31,6 @@ const TRANSFER_TIME: Duration = Duration::from_secs(5);
 
 /// Time for the look-up of a peer in the name service.
 const LOOK_UP_TIME: Duration = Duration::from_secs(5);
-
-/// Time for the work of a request. A reload may wait in a queue, and an answer may wait for the database.
-const WORK_TIME: Duration = Duration::from_secs(15);
-
-/// Time to send an invite: several calls to Keybase, each of which may be slow.
-const SEND_TIME: Duration = Duration::from_secs(28);
 
 /// Most rows of `login.list`, so that the reply fits into one frame.
 const LIST_MAX: i64 = 1000;
@@ -54,6 +49,7 @@ pub struct Server(Arc<Inner>);
 
 struct Inner {
     logins: Logins,
+    provisioner: Provisioner,
     changed: Arc<Notify>,
     reloads: mpsc::Sender<Reload>,
     group: Option<String>,
@@ -68,6 +64,7 @@ impl Server {
     /// logins, and sends invites in `chat`.
     pub fn new(
         logins: Logins,
+        provisioner: Provisioner,
         changed: Arc<Notify>,
         reloads: mpsc::Sender<Reload>,
         group: Option<String>,
@@ -77,6 +74,7 @@ impl Server {
         let faults = Shared::new(FaultLog::new("admin socket: the peer cannot be looked up"));
         Self(Arc::new(Inner {
             logins,
+            provisioner,
             changed,
             reloads,
             group,
@@ -169,8 +167,7 @@ impl Server {
             }
         };
         let verb = request.verb();
-        let time = if matches!(request, Request::SendInvite(_)) { SEND_TIME } else { WORK_TIME };
-        match timeout(time, self.act(request, person)).await {
+        match timeout(request.work_time(), self.act(request, person)).await {
             Ok(done) => done,
             Err(_) => {
                 Err(Refusal::new(format!("the server did not finish {verb} in time; it may still do it"))
@@ -180,11 +177,12 @@ impl Server {
     }
 
     async fn act(&self, request: Request, person: Option<Approver>) -> Result<Value, Refusal> {
-        let Inner { logins, changed, .. } = &*self.0;
+        let Inner { logins, provisioner, changed, .. } = &*self.0;
         let db = logins.db();
         match (request, person) {
             (Request::Notify {}, _) => {
                 changed.notify_one();
+                provisioner.wake();
                 Ok(json!({}))
             }
             (Request::Reload {}, _) => self.reload().await,
@@ -203,6 +201,12 @@ impl Server {
             (Request::Deny(decision), Some(person)) => self.decide(decision, person, Answer::Deny).await,
             (Request::SendInvite(message), _) => {
                 to_json(&invites::send(db, self.0.chat.as_ref(), message).await?)
+            }
+            (Request::ProvisionLook { machine }, _) => {
+                to_json(&provision::look(provisioner, &machine).await?)
+            }
+            (Request::ProvisionRun { machine, confirm_removals }, _) => {
+                to_json(&provision::run(provisioner, &machine, confirm_removals).await?)
             }
             (Request::Approve(_) | Request::Deny(_), None) => Err(Refusal::new("an answer needs a person")),
         }

@@ -19,6 +19,7 @@ use crate::ca::due::{self, Validity};
 use crate::clock::Time;
 use crate::db::Db;
 use crate::db::probe::Probe;
+use crate::deliveries::store::{Counts, counts};
 use crate::logins::{Error, store};
 use crate::long_poll::Logins;
 use crate::policy::Channel;
@@ -140,6 +141,8 @@ struct Stored {
     newest_event: i64,
     relay_is_up: bool,
     quarantined: u64,
+    deliveries: Counts,
+    now: Time,
 }
 
 async fn metrics(live: Live) -> Response {
@@ -149,12 +152,25 @@ async fn metrics(live: Live) -> Response {
         let (pending, sessions_open) = (store::count_pending(tx)?, sessions::store::count_open(tx)?);
         let newest_event = crate::audit::store::head(tx)?.seq;
         let quarantined = crate::machines::host_keys::store::count_quarantined(tx)?;
-        Ok::<_, Error>(Stored { pending, sessions_open, newest_event, relay_is_up, quarantined })
+        let (deliveries, now) = (counts(tx)?, tx.now);
+        Ok::<_, Error>(Stored {
+            pending,
+            sessions_open,
+            newest_event,
+            relay_is_up,
+            quarantined,
+            deliveries,
+            now,
+        })
     });
     match stored.await {
         Ok(stored) => {
             let dates = render_dates(&live.readiness.dates.borrow());
-            (render(db, &live, &stored) + &dates + &render_loops(&live.readiness.loops.all())).into_response()
+            (render(db, &live, &stored)
+                + &render_deliveries(&stored)
+                + &dates
+                + &render_loops(&live.readiness.loops.all()))
+                .into_response()
         }
         Err(error) => {
             let text = format!("# the database cannot be read: {error}\n");
@@ -213,6 +229,24 @@ fn render(db: &Db, Live { readiness, sessions, seen, strangers }: &Live, stored:
     metric("db_writes_failed_total", "counter", "Write transactions that failed.", db.failed_writes());
     metric("audit_events", "gauge", "Number of the newest audit event.", stored.newest_event.unsigned_abs());
     render_by_kind(text, &told, strangers)
+}
+
+/// Machines to which keys are delivered.
+fn render_deliveries(Stored { deliveries, now, .. }: &Stored) -> String {
+    let oldest = deliveries.oldest.map_or(0, |since| now.since(since).as_secs());
+    let rows = [
+        ("deliveries", "Machines to which keys are delivered.", deliveries.machines),
+        (
+            "deliveries_unconfirmed",
+            "Machines that have not confirmed what they should have.",
+            deliveries.unconfirmed,
+        ),
+        ("deliveries_failing", "Machines of which the last pass failed.", deliveries.failing),
+        ("deliveries_unconfirmed_seconds", "Age of the oldest state that is not confirmed.", oldest),
+    ];
+    rows.iter().fold(String::new(), |text, (name, help, value)| {
+        text + &format!("# HELP kbmfa_{name} {help}\n# TYPE kbmfa_{name} gauge\nkbmfa_{name} {value}\n")
+    })
 }
 
 /// The counters that have a label.

@@ -9,12 +9,14 @@ use crate::clock::Time;
 use crate::config::Config;
 use crate::http::{self, tls};
 use crate::long_poll::Logins;
+use crate::provision::provisioner::Provisioner;
 
 /// Everything that a reload renews.
 pub(super) struct Reloadable {
     pub(super) config_path: PathBuf,
     pub(super) settings: watch::Sender<http::Settings>,
     pub(super) logins: Logins,
+    pub(super) provisioner: Provisioner,
     pub(super) opened: watch::Receiver<Option<Time>>,
     pub(super) config: Config,
 }
@@ -45,6 +47,7 @@ impl Reloadable {
         };
         let is_fixed = fixed(now) == fixed(then);
         self.logins.set_rules(config.rules(*self.opened.borrow()));
+        self.provisioner.set_settings(config.provision);
         self.settings.send_replace(config.http);
         Ok((!is_fixed).then_some("listeners, limits, state_dir and [admin] change only with a restart"))
     }

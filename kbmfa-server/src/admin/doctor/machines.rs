@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use crate::clock::{Clock, SystemClock, Time};
 use crate::db::{Db, Tx};
+use crate::deliveries::store as deliveries;
 use crate::machines::hosts;
 use crate::machines::store::{self, Machine};
 
@@ -17,13 +18,24 @@ const NAMES_MAX: usize = 8;
 pub(super) fn heard_of(db: &Db) -> Vec<Finding> {
     let found = db.read_blocking(|tx| {
         let machines = store::machines(tx)?;
-        let clones = clones(tx, &machines)?;
+        let mut clones = clones(tx, &machines)?;
+        clones.extend(failing(tx)?);
         Ok::<_, crate::db::Error>((machines, clones))
     });
     match found {
         Ok((machines, clones)) => findings(&machines, SystemClock.now()).into_iter().chain(clones).collect(),
         Err(error) => vec![Finding::fault("machines", error)],
     }
+}
+
+/// Machines that cannot be given their accounts and keys.
+fn failing(tx: &Tx<'_>) -> Result<Vec<Finding>, crate::db::Error> {
+    let failing = deliveries::all(tx)?.into_iter().filter_map(|delivery| {
+        let (kind, detail, since) = delivery.failure?;
+        let found = format!("{} has not what it should have since {since}: {detail}", delivery.machine);
+        Some(Finding::fault("provision", found).fix(kind.fix()))
+    });
+    Ok(failing.collect())
 }
 
 /// Machines whose credential is used on two computers.

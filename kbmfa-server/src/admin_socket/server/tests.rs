@@ -7,6 +7,7 @@ use crate::logins::store::reach;
 use crate::logins::tests::{alice, login_id};
 use crate::machines::caller::Credential;
 use crate::policy::Channel;
+use crate::provision;
 use crate::usecases::testing::{joined, rules};
 use tokio::io::AsyncReadExt;
 use tokio::sync::watch;
@@ -27,7 +28,9 @@ impl Bed {
         let logins = Logins::new(fixture.db.clone(), rules(), broken, closing);
         let (asking, reloads) = mpsc::channel(1);
         let changed = Arc::new(Notify::new());
-        let server = Server::new(logins, Arc::clone(&changed), asking, None, None);
+        let settings = provision::settings::Settings::for_tests();
+        let provisioner = Provisioner::new(logins.clone(), fixture.dir.path().to_owned(), settings);
+        let server = Server::new(logins, provisioner, Arc::clone(&changed), asking, None, None);
         Self { server, changed, reloads, fixture }
     }
 
