@@ -155,6 +155,7 @@ mod tests {
             unix_name: "anna".into(),
             keys: vec![],
             machines: vec![machine],
+            machines_left_out: 0,
         };
         change(&mut person);
         person

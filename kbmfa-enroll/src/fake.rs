@@ -215,6 +215,7 @@ impl Fake {
             name: SafeText::new("Anna"),
             unix_name: "anna".into(),
             keys: self.keys.borrow().iter().map(view).collect(),
+            machines_left_out: 0,
             machines: vec![MachineView {
                 name: "web1".into(),
                 address: Some("10.0.0.1".into()),

@@ -143,6 +143,13 @@ pub struct PersonView {
     pub keys: Vec<KeyView>,
     /// The machines where they may log in.
     pub machines: Vec<MachineView>,
+    /// Number of further machines, for which the answer has no room.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub machines_left_out: u64,
+}
+
+fn is_zero(count: &u64) -> bool {
+    *count == 0
 }
 
 /// A key.

@@ -27,6 +27,7 @@ use crate::db::{self, Db, lease};
 use crate::fault_log::FaultLog;
 use crate::http::call::Api;
 use crate::http::connections::Limits;
+use crate::http::enrolment::Enrolments;
 use crate::http::gate::Gate;
 use crate::http::intake::Intake;
 use crate::http::listen::{self, Listener};
@@ -56,6 +57,8 @@ const STATUS_LIMITS: Limits = Limits {
     unproven: 64,
     unproven_per_source: 64,
     unproven_time: Duration::from_secs(5),
+    enrolment: 0,
+    enrolment_per_source: 0,
 };
 
 /// Interval at which the server checks whether a restore was confirmed.
@@ -179,7 +182,8 @@ async fn serve(config_path: PathBuf, config: Config) -> Result<(), Error> {
     let readiness =
         Readiness { logins: logins.clone(), dates: in_force.dates.clone(), probe, loops: registry.clone() };
     let mut loops = Loops::new(registry.clone());
-    let shared = Shared { readiness: readiness.clone(), sessions, strangers };
+    let enrolments = Enrolments::new(&config.state_dir).map_err(io::Error::other)?;
+    let shared = Shared { readiness: readiness.clone(), sessions, enrolments, strangers };
     let (door, status_door) = doors(&config.http, shared, (door, status_door), (settings_in_force, in_force));
     let closed = closing.clone();
     loops.start("machine listener", BOUND, |progress| forever(door.serve(closing, progress)));
@@ -328,6 +332,7 @@ fn start_chat(
 struct Shared {
     readiness: Readiness,
     sessions: Sessions,
+    enrolments: Enrolments,
     strangers: RejectedCallers,
 }
 
@@ -338,12 +343,12 @@ fn doors(
     (machines, own): (TcpListener, TcpListener),
     (settings, in_force): (watch::Receiver<http::Settings>, InForce),
 ) -> (Listener, Listener) {
-    let Shared { readiness, sessions, strangers } = shared;
+    let Shared { readiness, sessions, enrolments, strangers } = shared;
     let (logins, db) = (readiness.logins.clone(), readiness.logins.db().clone());
     let seen = Arc::default();
     let gate = Gate::new(db.clone(), logins.clone(), strangers.clone(), http.requests_per_machine);
     let intake = Intake::new(sessions.clone(), http.requests_per_machine);
-    let api = Api { logins, db, intake, settings, rejected: strangers.clone() };
+    let api = Api { logins, db, intake, settings, enrolments, rejected: strangers.clone() };
     let door = Listener {
         socket: machines,
         tls: Some(in_force.certificate),

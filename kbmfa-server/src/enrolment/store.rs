@@ -1,5 +1,7 @@
 //! The SQL of invites and of used challenges.
 
+use kbmfa_proto::names::MachineName;
+
 use super::invite::{Invite, WRONG_SECRETS_MAX};
 use crate::clock::Time;
 use crate::db::at_restore::{AtRestore, Listing, Table, text_id};
@@ -103,6 +105,36 @@ pub fn open_of(tx: &Tx<'_>, employee_id: &str) -> Result<Option<Open>, Error> {
 pub fn end(tx: &Tx<'_>, id: &str) -> Result<bool, Error> {
     let sql = "UPDATE invite SET expires_at = ?2 WHERE id = ?1 AND used_at IS NULL AND expires_at > ?2";
     Ok(tx.execute(sql, &[id.into(), tx.now.into()])? == 1)
+}
+
+/// Largest number of a person's machines that are read.
+pub const MACHINES_MAX: usize = 1_000;
+
+/// One grant of a person to one machine.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Way {
+    /// The machine's id.
+    pub machine_id: String,
+    /// The machine.
+    pub name: MachineName,
+    /// When the grant ends; `None` for one without an end.
+    pub ends_at: Option<Time>,
+}
+
+/// The live grants of a person to machines, by the machines' names.
+pub fn ways(tx: &Tx<'_>, employee_id: &str) -> Result<Vec<Way>, Error> {
+    let sql = "SELECT machine.id AS id, machine.name AS name, ends_at
+               FROM pool_grant JOIN pool_machine ON pool_machine.pool_id = pool_grant.pool_id
+               JOIN machine ON machine.id = machine_id
+               WHERE employee_id = ?1 AND removed_at IS NULL AND (ends_at IS NULL OR ends_at > ?2)
+               ORDER BY machine.name, machine.id";
+    tx.query(sql, &[employee_id.into(), tx.now.into()], |row| {
+        Ok(Way {
+            machine_id: row.text("id")?,
+            name: row.parsed("name")?,
+            ends_at: row.time_or_null("ends_at")?,
+        })
+    })
 }
 
 /// Counts a wrong secret.

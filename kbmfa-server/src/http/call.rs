@@ -5,6 +5,7 @@ use warp::hyper::body::Bytes;
 
 use super::Settings;
 use super::caller::Peer;
+use super::enrolment::Enrolments;
 use super::intake::Intake;
 use super::rejected_callers::RejectedCallers;
 use crate::db::Db;
@@ -21,6 +22,8 @@ pub struct Api {
     pub intake: Intake,
     /// The settings in force.
     pub settings: watch::Receiver<Settings>,
+    /// Challenges and rates of employees' computers.
+    pub enrolments: Enrolments,
     /// Counts wrong join tokens, and queues them for the audit log.
     pub rejected: RejectedCallers,
 }

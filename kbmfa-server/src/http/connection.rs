@@ -29,16 +29,17 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
-use tokio::time::timeout;
+use tokio::time::{Instant, sleep_until, timeout};
 use tokio_rustls::TlsAcceptor;
 use warp::filters::BoxedFilter;
 use warp::reply::Response;
 
 use super::caller::{self, Peer};
 use super::connections::{ConnectionPermit, MustEnd, ProvenCaller, Seen};
+use super::enrolment::answer_time;
 use super::gate::{Gate, Refusal};
 use super::reply;
-use super::routes::{are_for_anybody, body_bytes_max};
+use super::routes::{are_for_anybody, are_for_employees, body_bytes_max};
 use crate::machines::caller::Credential;
 use crate::source::Address;
 
@@ -272,6 +273,21 @@ async fn answer_or_refuse(
         let _permit_to_join = gate.permit_to_join(permit.source()).await.map_err(refused)?;
         return Ok(call(head, body).await);
     }
+    if are_for_employees(head.uri.path()) {
+        if !permit.enrol() {
+            return Err(refused(Refusal::Busy));
+        }
+        let body = read(body, bytes_max).await?;
+        let _served = permit.serve();
+        let arrived = Instant::now();
+        let permit_to_enrol = gate.permit_to_enrol(permit.source()).await.map_err(refused)?;
+        let response = call(head, body).await;
+        drop(permit_to_enrol);
+        if response.status() == StatusCode::FORBIDDEN {
+            sleep_until(answer_time(arrived, Instant::now())).await;
+        }
+        return Ok(response);
+    }
     let Peer(address) = inside.peer;
     let authorization = head.headers.get(AUTHORIZATION).and_then(|header| header.to_str().ok());
     let credential = authorization.and_then(|header| caller::read(header, address));
@@ -323,14 +339,20 @@ mod tests {
     use crate::source::Address;
     use hyper_util::server::graceful::GracefulShutdown;
     use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream, duplex};
-    use tokio::time::Instant;
     use warp::{Filter, Reply};
 
     /// Serves one in-memory connection, and returns how long it lasted.
     fn serve(line: DuplexStream) -> tokio::task::JoinHandle<Duration> {
         let unproven_time = Duration::from_secs(3_600);
-        let limits =
-            Limits { proven: 9, proven_per_source: 9, unproven: 9, unproven_per_source: 9, unproven_time };
+        let limits = Limits {
+            proven: 9,
+            proven_per_source: 9,
+            unproven: 9,
+            unproven_per_source: 9,
+            unproven_time,
+            enrolment: 9,
+            enrolment_per_source: 9,
+        };
         let address: Address = "192.0.2.1".parse().unwrap();
         let permit = ConnectionLimiter::new(limits, Arc::default()).admit(address.source());
         let routes = warp::any().and(warp::body::bytes()).map(|_| "x".repeat(500).into_response()).boxed();

@@ -1,8 +1,8 @@
-//! The connection limiter. Connections with a proven credential have permits of their own. The others have
-//! few permits, and only for a short time. If those run out, one of the others is evicted, so that a new
+//! The connection limiter. Connections with a proven credential have permits of their own, and so have those of
+//! employees who enrol a key. The others have few permits, and only for a short time. If those run out, one of the others is evicted, so that a new
 //! connection is never rejected because of them.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::time::Duration;
@@ -36,6 +36,10 @@ pub struct Limits {
     pub unproven_per_source: usize,
     /// Time after its acceptance within which a connection must prove a credential.
     pub unproven_time: Duration,
+    /// Maximum number of connections on which an employee's computer has asked for something.
+    pub enrolment: usize,
+    /// Maximum number of these from one source.
+    pub enrolment_per_source: usize,
 }
 
 /// Counters of connections, for the metrics.
@@ -47,7 +51,7 @@ pub struct Seen {
     pub unproven: AtomicUsize,
     /// Accepted connections since the start.
     pub accepted: AtomicU64,
-    /// Connections with a valid credential that were refused because there were too many.
+    /// Connections with a valid credential, or of enrolment, that were refused because there were too many.
     pub refused: AtomicU64,
     /// Unproven connections that were closed to make room for others.
     pub evicted: AtomicU64,
@@ -156,6 +160,8 @@ struct State {
     proven: HashMap<u64, ProvenCaller>,
     proven_by_source: HashMap<Source, usize>,
     proven_by_caller: HashMap<ProvenCaller, usize>,
+    enrolment: HashSet<u64>,
+    enrolment_by_source: HashMap<Source, usize>,
 }
 
 impl ConnectionLimiter {
@@ -237,6 +243,12 @@ impl State {
             count_down(&mut self.proven_by_caller, &caller);
         }
     }
+
+    fn remove_enrolment(&mut self, source: Source, number: u64) {
+        if self.enrolment.remove(&number) {
+            count_down(&mut self.enrolment_by_source, &source);
+        }
+    }
 }
 
 fn count_down<K: std::hash::Hash + Eq>(counts: &mut HashMap<K, usize>, key: &K) {
@@ -307,6 +319,30 @@ impl ConnectionPermit {
         proven
     }
 
+    /// Notes that an employee's computer asks for something, and takes a permit of enrolment in exchange for its own.
+    /// So neither kind of connection takes those of the other. False if there is none.
+    pub(super) fn enrol(&self) -> bool {
+        let limits = self.limiter.0.limits;
+        let is_permitted = self.limiter.with(|state| {
+            if state.enrolment.contains(&self.number) {
+                return true;
+            }
+            let from_source = state.enrolment_by_source.get(&self.source).copied().unwrap_or(0);
+            let is_room =
+                state.enrolment.len() < limits.enrolment && from_source < limits.enrolment_per_source;
+            if !is_room || !state.remove_unproven(self.source, self.number) {
+                return false;
+            }
+            state.enrolment.insert(self.number);
+            *state.enrolment_by_source.entry(self.source).or_default() += 1;
+            true
+        });
+        if !is_permitted {
+            self.limiter.0.seen.refused.fetch_add(1, Ordering::Relaxed);
+        }
+        is_permitted
+    }
+
     /// Whether a credential was proven on this connection.
     pub(super) fn is_proven(&self) -> bool {
         self.life.proven.load(Ordering::Relaxed)
@@ -339,6 +375,7 @@ impl Drop for ConnectionPermit {
         self.limiter.with(|state| {
             if !state.remove_unproven(self.source, self.number) {
                 state.remove_proven(self.source, self.number);
+                state.remove_enrolment(self.source, self.number);
             }
         });
         self.limiter.0.seen.open.fetch_sub(1, Ordering::Relaxed);

@@ -25,6 +25,9 @@ const JOINS: (usize, usize) = (32, 4);
 /// the joins, because after a restart each machine's first request needs such a permit.
 const LOOK_UPS: (usize, usize) = (32, 8);
 
+/// Maximum number of requests of employees' computers at one time: in all, and from one source.
+const ENROLMENTS: (usize, usize) = (16, 4);
+
 /// Maximum number of known credentials in memory. Others are looked up again.
 const KNOWN_MAX: usize = 20_000;
 
@@ -42,6 +45,7 @@ pub struct Gate {
     rate: DefaultKeyedRateLimiter<ProvenCaller>,
     joins: Pool,
     look_ups: Pool,
+    enrolments: Pool,
     rejected: RejectedCallers,
 }
 
@@ -65,8 +69,9 @@ impl Gate {
         let burst = per_second.saturating_mul(NonZeroU32::new(BURST_SECONDS).unwrap_or(NonZeroU32::MIN));
         let rate = RateLimiter::keyed(Quota::per_second(per_second).allow_burst(burst));
         let (joins, look_ups) = (Pool::new(JOINS.0, JOINS.1), Pool::new(LOOK_UPS.0, LOOK_UPS.1));
+        let enrolments = Pool::new(ENROLMENTS.0, ENROLMENTS.1);
         let known = Shared::default();
-        Self { db, logins, known, rate, joins, look_ups, rejected }
+        Self { db, logins, known, rate, joins, look_ups, enrolments, rejected }
     }
 
     /// Checks a request by its credential. Returns the caller.
@@ -107,6 +112,14 @@ impl Gate {
     /// [`Refusal::Busy`].
     pub(super) async fn permit_to_join(&self, source: Source) -> Result<Permit, Refusal> {
         self.joins.acquire(source).await.ok_or(Refusal::Busy)
+    }
+
+    /// A permit for a request of an employee's computer. Call it when the body is complete.
+    ///
+    /// # Errors
+    /// [`Refusal::Busy`].
+    pub(super) async fn permit_to_enrol(&self, source: Source) -> Result<Permit, Refusal> {
+        self.enrolments.acquire(source).await.ok_or(Refusal::Busy)
     }
 
     /// How many connections a caller may have: one for each waiting login, and a second one in case the first

@@ -16,6 +16,8 @@ pub mod fuzz;
 pub mod call;
 mod caller;
 mod connection;
+pub mod enrolment;
+mod enrolments;
 pub mod intake;
 mod logins;
 mod machines;
@@ -37,6 +39,10 @@ pub(super) const BODY_BYTES_MAX: usize = 16 * 1024;
 
 /// Time within which a connection must prove a credential. A machine gives a server five seconds.
 const UNPROVEN_TIME: Duration = Duration::from_secs(10);
+
+/// Maximum number of connections of employees' computers: in all, and from one source, such as an office. A refused
+/// attempt keeps its connection for half a second, so that one source makes at most 32 of them a second.
+const ENROLMENT: (usize, usize) = (256, 16);
 
 /// Settings of the listeners.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -94,6 +100,8 @@ impl Settings {
             unproven: count("unproven_connections", 4_000),
             unproven_per_source: count("unproven_per_address", 2_000),
             unproven_time: UNPROVEN_TIME,
+            enrolment: ENROLMENT.0,
+            enrolment_per_source: ENROLMENT.1,
         };
         let per_machine = server.number("requests_per_machine", 50, (1, 1_000_000));
         let certificate = match (server.parsed_or_none("tls_cert"), server.parsed_or_none("tls_key")) {
@@ -127,7 +135,8 @@ impl Settings {
 
     /// Number of files that the server may have open at once: one for each connection, and some 500 others.
     pub fn files_needed(&self) -> u64 {
-        let connections = self.limits.proven.saturating_add(self.limits.unproven);
+        let limits = &self.limits;
+        let connections = limits.proven.saturating_add(limits.unproven).saturating_add(limits.enrolment);
         u64::try_from(connections.saturating_add(OTHER_FILES)).unwrap_or(u64::MAX)
     }
 }

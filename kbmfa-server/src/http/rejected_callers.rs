@@ -33,11 +33,16 @@ pub enum What {
     AuthToken,
     /// A join token.
     JoinToken,
+    /// An invite to enrol a key.
+    Invite,
+    /// A signature of an employee's key.
+    EmployeeKey,
 }
 
 impl What {
     /// Every kind.
-    pub const ALL: [Self; 3] = [Self::Credential, Self::AuthToken, Self::JoinToken];
+    pub const ALL: [Self; 5] =
+        [Self::Credential, Self::AuthToken, Self::JoinToken, Self::Invite, Self::EmployeeKey];
 
     /// One word for the audit log.
     pub fn as_str(self) -> &'static str {
@@ -45,6 +50,8 @@ impl What {
             Self::Credential => "credential",
             Self::AuthToken => "auth-token",
             Self::JoinToken => "join-token",
+            Self::Invite => "invite",
+            Self::EmployeeKey => "employee-key",
         }
     }
 }

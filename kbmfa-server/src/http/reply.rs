@@ -12,9 +12,12 @@ use warp::reply::{Reply, Response};
 use super::gate::Refusal;
 use crate::ca;
 use crate::db;
+use crate::enrolment;
 use crate::fault_log::SharedFaultLog;
+use crate::keys;
 use crate::logins::Error;
 use crate::machines;
+use crate::usecases;
 
 /// Why a request failed.
 #[derive(Debug, thiserror::Error)]
@@ -27,6 +30,8 @@ pub(super) enum Failure {
     TooFast,
     #[error(transparent)]
     Certificates(#[from] ca::Error),
+    #[error(transparent)]
+    Enrolment(#[from] usecases::Error),
 }
 
 /// Parses a request's JSON body.
@@ -108,6 +113,7 @@ fn explain(failure: &Failure) -> Response {
             FAILED.failed(error);
             say(StatusCode::INTERNAL_SERVER_ERROR, "internal", "internal error")
         }
+        Failure::Enrolment(error) => explain_enrolment(error),
         Failure::Action(error) => match error {
             Error::Bad(what) => say(StatusCode::BAD_REQUEST, "bad-request", what),
             Error::Unauthorized => {
@@ -150,5 +156,39 @@ fn explain(failure: &Failure) -> Response {
                 say(StatusCode::INTERNAL_SERVER_ERROR, "internal", "internal error")
             }
         },
+    }
+}
+
+/// The answer to an employee's computer. A status of 403 is answered late, see [`super::enrolment::answer_time`]: it is that
+/// of everybody who has proved nothing.
+fn explain_enrolment(error: &usecases::Error) -> Response {
+    use enrolment::Error as Enrolment;
+    let say = |status, code| problem(status, code, &error.to_string(), None);
+    match error {
+        usecases::Error::Enrolment(Enrolment::Db(error)) | usecases::Error::Db(error) => {
+            explain(&Failure::Action(Error::Db(error.clone())))
+        }
+        usecases::Error::Enrolment(error) => match error {
+            Enrolment::Invite => say(StatusCode::FORBIDDEN, "invite-refused"),
+            Enrolment::Signer => say(StatusCode::FORBIDDEN, "signer-refused"),
+            Enrolment::OtherServer => say(StatusCode::MISDIRECTED_REQUEST, "other-server"),
+            Enrolment::Stale(_) => say(StatusCode::CONFLICT, "stale-challenge"),
+            Enrolment::NotYours => say(StatusCode::NOT_FOUND, "not-found"),
+            Enrolment::Password(_) => say(StatusCode::UNPROCESSABLE_ENTITY, "password-refused"),
+            Enrolment::Key(_) | Enrolment::Signature(_) | Enrolment::Device | Enrolment::Db(_) => {
+                say(StatusCode::UNPROCESSABLE_ENTITY, "key-refused")
+            }
+        },
+        usecases::Error::Key(keys::Error::Db(error)) => explain(&Failure::Action(Error::Db(error.clone()))),
+        // Whose it is is nothing to tell.
+        usecases::Error::Key(keys::Error::HeldBy(_)) => {
+            let title = "this key belongs to somebody else; make a new one";
+            problem(StatusCode::CONFLICT, "key-conflict", title, None)
+        }
+        usecases::Error::Key(_) => say(StatusCode::CONFLICT, "key-conflict"),
+        other => {
+            FAILED.failed(other);
+            problem(StatusCode::INTERNAL_SERVER_ERROR, "internal", "internal error", None)
+        }
     }
 }

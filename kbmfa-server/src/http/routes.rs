@@ -11,7 +11,7 @@ use warp::reply::Response;
 
 use super::call::{Api, Call};
 use super::reply;
-use super::{BODY_BYTES_MAX, logins, machines, sessions};
+use super::{BODY_BYTES_MAX, enrolments, logins, machines, sessions};
 use crate::logins::Error;
 use crate::machines::caller::Credential;
 use crate::secret::SecretHash;
@@ -20,6 +20,11 @@ use crate::secret::SecretHash;
 const WITH_KEY: usize = BODY_BYTES_MAX + KEY_BYTES_MAX;
 /// Largest body from a caller without a credential, in bytes: several times the size of a token and a hash.
 const TOKEN_AND_HASH: usize = 4 * 1024;
+
+/// Largest body that has a key and its signature, in bytes: 3,000 and 8,192, the ends of lines escaped.
+const KEY_AND_SIGNATURE: usize = 16 * 1024;
+/// Largest body of a signed request, in bytes. The request is a text in it, with another key and another signature.
+const SIGNED_REQUEST: usize = 32 * 1024;
 
 /// Declares the table of routes. The column "who may call" is a variant of [`Handler`], which determines what
 /// a handler learns about the caller. So no handler can forget the check.
@@ -46,6 +51,10 @@ static ROUTES: &[Route] = routes! {
     GET    "/v1/machines/self",          BODY_BYTES_MAX, MachineOrToken  => machines::this_machine;
     POST   "/v1/machines/self/trust",    BODY_BYTES_MAX, Machine         => machines::trust;
     POST   "/v1/machines/join",          TOKEN_AND_HASH, Anybody         => machines::join;
+    GET    "/v1/enrolments/challenge",   TOKEN_AND_HASH, Employee        => enrolments::challenge;
+    POST   "/v1/enrolments/lookup",      TOKEN_AND_HASH, Employee        => enrolments::lookup;
+    POST   "/v1/enrolments",             KEY_AND_SIGNATURE, Employee     => enrolments::enrol;
+    POST   "/v1/me",                     SIGNED_REQUEST, Employee        => enrolments::me;
 };
 
 /// One route.
@@ -65,6 +74,8 @@ enum Handler {
     MachineOrToken(Answer<Credential>),
     /// Everybody. The body must contain a proof.
     Anybody(Answer<()>),
+    /// An employee's own computer. The body contains a proof, and its connection is one of enrolment.
+    Employee(Answer<()>),
 }
 
 type Answer<Caller> = fn(Api, Caller, Call) -> Pin<Box<dyn Future<Output = Response> + Send>>;
@@ -93,6 +104,11 @@ pub(super) fn are_for_anybody(path: &str) -> bool {
     of_path(path).any(|(route, _)| matches!(route.handler, Handler::Anybody(_)))
 }
 
+/// True if requests with this path come from employees' computers.
+pub(super) fn are_for_employees(path: &str) -> bool {
+    of_path(path).any(|(route, _)| matches!(route.handler, Handler::Employee(_)))
+}
+
 /// Answers each request by the table.
 pub fn routes(api: Api) -> BoxedFilter<(Response,)> {
     let query = warp::query::raw().or(warp::any().map(String::new)).unify();
@@ -113,7 +129,7 @@ async fn answer(api: Api, method: Method, path: FullPath, who: Option<Credential
     };
     let call = Call { id: id.to_owned(), ..call };
     let refused = match (&route.handler, who) {
-        (Handler::Anybody(handler), _) => return handler(api, (), call).await,
+        (Handler::Anybody(handler) | Handler::Employee(handler), _) => return handler(api, (), call).await,
         (Handler::MachineOrToken(handler), Some(who)) => return handler(api, who, call).await,
         (Handler::Machine(handler), Some(Credential::Own(who))) => return handler(api, who, call).await,
         (Handler::Machine(_), Some(Credential::Token(_))) => Error::OnlyLogins,
@@ -148,6 +164,40 @@ mod tests {
             ROUTES.iter().filter(|route| are_for_anybody(route.path)).map(|route| route.path).collect();
         assert_eq!(open, ["/v1/machines/join"]);
         assert!(ROUTES.iter().all(|route| route.body_bytes_max >= body_bytes_max(open[0])));
+    }
+
+    #[test]
+    fn employees_computers_have_connections_of_their_own_on_each_of_their_routes() {
+        for route in ROUTES {
+            let is_theirs = route.path.starts_with("/v1/enrolments") || route.path == "/v1/me";
+            assert_eq!(are_for_employees(route.path), is_theirs, "{}", route.path);
+        }
+    }
+
+    #[test]
+    fn the_largest_key_and_signature_fit_their_bodies() {
+        use kbmfa_proto::enrolment::{Enrol, Invite, KEY_LINE_MAX, Request, Signed};
+        use kbmfa_proto::sshsig::SIGNATURE_MAX;
+        let (key, line) = ("k".repeat(KEY_LINE_MAX), format!("{}\n", "s".repeat(70)));
+        let signature = line.repeat(SIGNATURE_MAX / line.len());
+        let invite = Invite { id: "i".repeat(20), secret: "s".repeat(40), email: "e".repeat(254) };
+        let (server, nonce, fingerprint) = ("s".repeat(253), "n".repeat(75), "f".repeat(50));
+        let enrol = Enrol {
+            invite,
+            server: server.clone(),
+            nonce: nonce.clone(),
+            key: key.clone(),
+            device: "d".repeat(64).as_str().into(),
+            replaces: Some(fingerprint.clone()),
+            password_hash: Some("p".repeat(300)),
+            signature: signature.clone(),
+        };
+        assert!(serde_json::to_vec(&enrol).unwrap().len() < body_bytes_max("/v1/enrolments"));
+        let (device, replaces) = (enrol.device, Some(fingerprint.clone()));
+        let add = Request::Add { key, device, replaces, proof: signature.clone() };
+        let request = serde_json::to_string(&add).unwrap();
+        let signed = Signed { key: fingerprint, server, nonce, request, signature };
+        assert!(serde_json::to_vec(&signed).unwrap().len() < body_bytes_max("/v1/me"));
     }
 
     #[test]

@@ -10,6 +10,7 @@ pub mod ca;
 pub mod chat;
 pub mod deliveries;
 pub mod employees;
+pub mod enrolments;
 pub mod grants;
 pub mod host_keys;
 pub mod invites;
@@ -49,6 +50,9 @@ pub enum Error {
     /// An action on a key failed.
     #[error(transparent)]
     Key(#[from] crate::keys::Error),
+    /// A request of an employee's computer is refused.
+    #[error(transparent)]
+    Enrolment(#[from] crate::enrolment::Error),
     /// An action on a grant failed.
     #[error(transparent)]
     Grant(#[from] crate::grants::Error),

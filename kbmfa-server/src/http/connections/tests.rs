@@ -20,7 +20,16 @@ mod futures_like {
 
 fn limits(unproven: usize, unproven_per_source: usize) -> Limits {
     let unproven_time = Duration::from_secs(10);
-    Limits { proven: 4, proven_per_source: 3, unproven, unproven_per_source, unproven_time }
+    let (enrolment, enrolment_per_source) = (3, 2);
+    Limits {
+        proven: 4,
+        proven_per_source: 3,
+        unproven,
+        unproven_per_source,
+        unproven_time,
+        enrolment,
+        enrolment_per_source,
+    }
 }
 
 fn limiter(unproven: usize, unproven_per_source: usize) -> (ConnectionLimiter, Arc<Seen>) {
