@@ -13,7 +13,7 @@ use crate::ask::{Ask, confirm};
 use crate::key::Held;
 use crate::print::key_text;
 use crate::session::{Session, Which, number};
-use crate::{Error, keygen, password};
+use crate::{Error, password};
 
 /// Longest file that can be an invite, in bytes.
 const INVITE_MAX: u64 = 1_000;
@@ -114,6 +114,11 @@ fn decide(
     held: &Held,
 ) -> Result<Decision, Error> {
     let replaces = replaced(args, session, person, held)?;
+    let device = session.device(&args.which);
+    let is_taken = |key: &KeyView| key.device == device && Some(&key.fingerprint) != replaces.as_ref();
+    if person.keys.iter().any(is_taken) {
+        return Err(Error::SameDevice(device));
+    }
     let password_hash =
         if args.password { Some(password::ask_for(session.ask, password::ROUNDS)?) } else { None };
     if !args.yes {
@@ -178,10 +183,10 @@ fn send(session: &mut Session<'_>, mut enrol: Enrol, held: &Held) -> Result<Enro
     }
 }
 
-fn signed_and_sent(session: &Session<'_>, enrol: &mut Enrol, held: &Held) -> Result<Enrolled, Error> {
+fn signed_and_sent(session: &mut Session<'_>, enrol: &mut Enrol, held: &Held) -> Result<Enrolled, Error> {
     enrol.nonce = session.server.challenge()?.nonce;
     let text = enrol_text(enrol, held.key.fingerprint());
-    enrol.signature = keygen::sign(session.computer.os, &held.file, &text)?;
+    enrol.signature = session.sign(held, &text)?;
     Ok(session.server.enrol(enrol)?)
 }
 

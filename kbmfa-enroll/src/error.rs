@@ -49,6 +49,9 @@ pub enum Error {
     /// The person has no such key.
     #[error("you have no key {0} there, so nothing can replace it; nothing was changed at the server")]
     NoSuchKey(SafeText),
+    /// Each device has one key.
+    #[error("you have a key of {0} already: give this one another name with --device, or replace that key")]
+    SameDevice(SafeText),
     /// An answer is needed, and nobody can be asked.
     #[error("{0}")]
     NoAnswer(&'static str),

@@ -6,10 +6,10 @@ use kbmfa_proto::text::SafeText;
 use std::io;
 use std::path::{Path, PathBuf};
 
+use crate::Error;
 use crate::ask::confirm;
 use crate::key::{self, Held};
 use crate::session::{Session, Which};
-use crate::{Error, keygen};
 
 /// The key that signs.
 #[derive(Debug, clap::Args)]
@@ -123,7 +123,7 @@ fn vouch(
         key: new.key.line().to_owned(),
         device: session.device(&args.which),
         replaces,
-        proof: keygen::sign(session.computer.os, &new.file, &text)?,
+        proof: session.sign(new, &text)?,
     };
     let answer = send(session, by, nonce, &request)?;
     session.out.json(&answer)?;
@@ -174,9 +174,10 @@ fn first_accepted(by: &By, session: &mut Session<'_>) -> Result<(Held, Enrolled)
     Err(failed.unwrap_or(Error::Stopped))
 }
 
-fn accepted(session: &Session<'_>, path: &Path) -> Result<(Held, Enrolled), Error> {
+fn accepted(session: &mut Session<'_>, path: &Path) -> Result<(Held, Enrolled), Error> {
     let held = Held::read(session.computer.os, path)?;
-    let answer = send(session, &held, session.server.challenge()?.nonce, &Request::Status)?;
+    let nonce = session.server.challenge()?.nonce;
+    let answer = send(session, &held, nonce, &Request::Status)?;
     Ok((held, answer))
 }
 
@@ -186,7 +187,7 @@ fn remember(session: &mut Session<'_>, path: &Path) -> Result<(), Error> {
     if session.profile == before { Ok(()) } else { session.profile.write(session.computer) }
 }
 
-fn send(session: &Session<'_>, by: &Held, nonce: String, request: &Request) -> Result<Enrolled, Error> {
+fn send(session: &mut Session<'_>, by: &Held, nonce: String, request: &Request) -> Result<Enrolled, Error> {
     let mut signed = Signed {
         key: by.key.fingerprint().to_owned(),
         server: session.server.name().to_owned(),
@@ -194,7 +195,7 @@ fn send(session: &Session<'_>, by: &Held, nonce: String, request: &Request) -> R
         request: serde_json::to_string(request).map_err(io::Error::from)?,
         signature: String::new(),
     };
-    signed.signature = keygen::sign(session.computer.os, &by.file, &request_text(&signed))?;
+    signed.signature = session.sign(by, &request_text(&signed))?;
     Ok(session.server.me(&signed)?)
 }
 

@@ -30,7 +30,10 @@ impl Report<'_> {
             let until = machine.until_us.map(|us| format!(" (until {})", time(us))).unwrap_or_default();
             self.say(&format!("  machine  {}{until}", SafeText::new(&machine.name)))?;
         }
-        Ok(())
+        match person.machines_left_out {
+            0 => Ok(()),
+            count => self.say(&format!("  and {count} more machines, which your administrator can name")),
+        }
     }
 
     pub(crate) fn keys(&mut self, keys: &[KeyView]) -> io::Result<()> {

@@ -13,7 +13,7 @@ use crate::os::Computer;
 use crate::print::Report;
 use crate::profile::Profile;
 use crate::server::Server;
-use crate::{Error, config, files};
+use crate::{Error, config, files, keygen};
 
 /// Most command lines that are printed at the end.
 const COMMANDS_MAX: usize = 10;
@@ -100,6 +100,12 @@ impl Session<'_> {
         self.out.say(&format!("Making a new key: {}", safe(path)))?;
         let comment = self.device(which);
         key::make(self.computer.os, path, comment.as_str(), !which.no_passphrase)
+    }
+
+    /// Signs a text. `ssh-keygen` does not say whose passphrase it asks for.
+    pub(crate) fn sign(&mut self, held: &Held, text: &str) -> Result<String, Error> {
+        self.out.say(&format!("Signing with {}", safe(&held.file)))?;
+        keygen::sign(self.computer.os, &held.file, text)
     }
 
     /// Remembers the key, writes ssh's configuration if that was asked for, and says how to connect.

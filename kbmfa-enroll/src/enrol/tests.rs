@@ -57,12 +57,26 @@ fn a_person_with_a_key_says_whether_it_is_replaced() {
         assert!(matches!(enrol(&args, &room, &[answer]).0, Err(Error::Stopped)), "{answer}");
     }
     assert!(!room.home.path().join("second").exists(), "a key that was made for nothing is removed");
+    args.which.device = Some("desk".into());
     enrol(&args, &room, &["add"]).0.unwrap();
     assert_eq!(room.server.fingerprints().len(), 2);
     args.which.key = Some(room.home.path().join("third"));
+    args.which.device = None;
     enrol(&args, &room, &["1"]).0.unwrap();
     assert_eq!(room.server.fingerprints().len(), 2);
     assert!(!room.server.fingerprints().contains(&first[0]));
+}
+
+#[test]
+fn a_device_has_one_key() {
+    let room = Room::new(Fake::default());
+    let mut args = args(&room);
+    enrol(&args, &room, &[]).0.unwrap();
+    args.which.key = Some(room.home.path().join("second"));
+    assert!(matches!(enrol(&args, &room, &["add"]).0, Err(Error::SameDevice(_))));
+    assert!(!room.home.path().join("second").exists());
+    enrol(&args, &room, &["1"]).0.unwrap();
+    assert_eq!(room.server.enrolments(), 2);
 }
 
 #[test]
@@ -144,11 +158,12 @@ fn several_keys_are_listed_and_the_chosen_one_is_enrolled() {
     args.which.key = None;
     assert!(matches!(enrol(&args, &room, &[]).0, Err(Error::NoAnswer(_))));
     enrol(&args, &room, &["2"]).0.unwrap();
-    args.another = true;
+    (args.another, args.which.device) = (true, Some("desk".into()));
     enrol(&args, &room, &["new"]).0.unwrap();
     let new = Held::read(room.computer.os, &ssh.join("id_ed25519_kbmfa")).unwrap();
     let expected = [keys[1].key.fingerprint(), new.key.fingerprint()];
     assert_eq!(room.server.fingerprints(), expected);
+    args.which.device = Some("token".into());
     let room = Room { agent: vec![agents.line().to_owned()], ..room };
     // The private half is in no agent here, so that the signature fails after the choice.
     assert!(matches!(enrol(&args, &room, &["4"]).0, Err(Error::NotSigned(_))));
