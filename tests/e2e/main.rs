@@ -34,6 +34,7 @@ mod deadlines;
 mod descriptors;
 mod doctor;
 mod documents;
+mod enroll;
 mod environment;
 mod fairness;
 mod host;

@@ -31,6 +31,11 @@ pub fn server() -> PathBuf {
     existing(target().join(profile()).join("kbmfa-server"), "make build")
 }
 
+/// `kbmfa-enroll`.
+pub fn enroll() -> PathBuf {
+    existing(target().join("debug/kbmfa-enroll"), "make build")
+}
+
 /// The program of the double of Keybase.
 pub fn keybase() -> PathBuf {
     existing(target().join(profile()).join("keybase"), "make build")

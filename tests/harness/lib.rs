@@ -49,6 +49,7 @@ pub mod machine;
 pub mod recipe;
 pub mod watcher;
 
+pub mod laptop;
 pub mod leftovers;
 pub mod login;
 pub mod memory;

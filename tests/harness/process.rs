@@ -9,9 +9,18 @@ const RUN_SECONDS: &str = "60";
 
 /// A program with a clean environment and without a terminal. It is killed when the thread of the test ends.
 pub fn program(path: impl AsRef<OsStr>) -> Command {
+    started_by(&["setsid"], path)
+}
+
+/// The same, but the terminal that is its standard input is its own: `/dev/tty`.
+pub fn interactive(path: impl AsRef<OsStr>) -> Command {
+    started_by(&["setsid", "--ctty"], path)
+}
+
+fn started_by(setsid: &[&str], path: impl AsRef<OsStr>) -> Command {
     let mut command = Command::new("setpriv");
     // If a shell runs the tests in the background, they ignore SIGINT, and so would their children.
-    command.args(["--pdeathsig", "KILL", "env", "--default-signal=INT", "setsid"]).arg(path);
+    command.args(["--pdeathsig", "KILL", "env", "--default-signal=INT"]).args(setsid).arg(path);
     command.env_clear().env("LC_ALL", "C.UTF-8").env("PATH", "/usr/sbin:/usr/bin:/sbin:/bin");
     command.stdin(Stdio::null());
     command

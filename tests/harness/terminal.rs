@@ -2,7 +2,7 @@
 
 use rustix::fs::{Mode, OFlags, open};
 use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};
-use rustix::termios::{Winsize, tcsetwinsize};
+use rustix::termios::{LocalModes, Winsize, tcgetattr, tcsetwinsize};
 use std::fs::File;
 use std::io::{Read, Write};
 use std::process::{Child, Command, Stdio};
@@ -64,6 +64,20 @@ impl Terminal {
     /// Types a line.
     pub fn type_line(&mut self, line: &str) {
         self.keyboard.write_all(format!("{line}\n").as_bytes()).unwrap();
+    }
+
+    /// Waits for a question, and then types the answer.
+    pub fn answer(&mut self, question: &str, line: &str) {
+        self.until(question);
+        self.type_line(line);
+    }
+
+    /// The same, but the question is one whose answer is not shown: waits until the terminal shows nothing.
+    pub fn answer_unseen(&mut self, question: &str, line: &str) {
+        self.until(question);
+        let is_hidden = || !tcgetattr(&self.keyboard).unwrap().local_modes.contains(LocalModes::ECHO);
+        until("a terminal without an echo", || is_hidden().then_some(()));
+        self.type_line(line);
     }
 
     /// Waits until the program ends. Returns its exit code and all of its output.
