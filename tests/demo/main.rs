@@ -1,4 +1,4 @@
-//! The demo: a login that waits and is approved, one that is denied, and the audit events of both. Real sshd,
+//! The demo: a key that is enrolled, a login that waits and is approved, one that is denied, and the audit events of both. Real sshd,
 //! real PAM and a real server, in their own namespaces; nothing on the host changes.
 
 #![allow(
@@ -11,11 +11,16 @@
 )]
 
 use kbmfa_tests::builder::Root;
+use kbmfa_tests::files::put;
+use kbmfa_tests::laptop::Laptop;
 use kbmfa_tests::login::Login;
 use kbmfa_tests::machine::Machine;
 use kbmfa_tests::recipe::Phase;
 use kbmfa_tests::world::World;
+use serde_json::Value;
 use std::env;
+use std::ffi::OsStr;
+use std::fs;
 use std::io::{BufRead, stdin};
 
 mod chat;
@@ -33,6 +38,7 @@ fn at_the_console() {
     say("A server with a private CA, and a machine, web1, with its own sshd (OpenSSH 9.2).");
     let world = World::new();
     let machine = join(&world);
+    enrol(&world, &machine);
 
     say("Alice logs in, and waits:");
     let login = log_in(&machine);
@@ -55,6 +61,36 @@ fn join(world: &World) -> Machine {
     say("web1 has joined. /etc/pam.d/sshd there says:  account required pam_kbmfa.so");
     server(world, &["machine", "list"]);
     machine
+}
+
+/// Alice's key is enrolled from her computer, with an invite.
+fn enrol(world: &World, machine: &Machine) {
+    say("Alice is invited to enrol the ssh key of her computer:");
+    let alice = ["employee", "add", "alice@example.com", "--name", "Alice Liddell", "--unix-name", "alice"];
+    server(world, &alice);
+    server(world, &["pool", "add", "web", "--machine", "web1", "--employee", "alice@example.com"]);
+    let invited = world.admin.json(&["employee", "invite", "alice@example.com"]);
+    println!("  server$ kbmfa-server employee invite alice@example.com");
+    let laptop = Laptop::of(world);
+    put(
+        &laptop.path("invite"),
+        0o600,
+        invited.pointer("/invite").and_then(Value::as_str).expect("an invite"),
+    );
+    for (name, mode) in [("id_ed25519", 0o600), ("id_ed25519.pub", 0o644)] {
+        put(&laptop.path(name), mode, fs::read(machine.local_file(name)).expect("alice's key"));
+    }
+    say("She types the line that came with the invite, and chooses her key (here by options):");
+    println!("  alice$ {} ..", invited.pointer("/command").and_then(Value::as_str).expect("a command"));
+    let (key, invite) = (laptop.path("id_ed25519"), laptop.path("invite"));
+    let files = ["--key".as_ref(), key.as_os_str(), "--invite-file".as_ref(), invite.as_os_str()];
+    let usual = ["--email", "alice@example.com", "--device", "laptop", "--yes"].map(OsStr::new);
+    let output = laptop.enroll(&[&laptop.server().map(OsStr::new)[..], &files, &usual].concat());
+    assert!(output.status.success(), "{output:?}");
+    for line in String::from_utf8_lossy(&output.stdout).lines() {
+        println!("  {line}");
+    }
+    server(world, &["access", "of", "alice@example.com"]);
 }
 
 fn record(world: &World, machine: &Machine) {
