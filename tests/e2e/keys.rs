@@ -1,5 +1,7 @@
 //! Employees' keys on the command line, and what they mean for a real login.
 
+mod thief;
+
 use kbmfa_tests::files::put;
 use kbmfa_tests::machine::Machine;
 use kbmfa_tests::recipe::Phase;
