@@ -272,7 +272,9 @@ step_enable() { # NAME SHELL
 step_disable() { # NAME
   owned "$1" || return 0
   usermod -L -e 1 -s /usr/sbin/nologin -- "$1" >/dev/null 2>&1 || { say failed usermod; return; }
-  [ ! -e "/var/spool/cron/crontabs/$1" ] || rm -f -- "/var/spool/cron/crontabs/$1"
+  # Debian's place, and that of the RHEL family.
+  rm -f -- "/var/spool/cron/crontabs/$1"
+  [ ! -f "/var/spool/cron/$1" ] || rm -f -- "/var/spool/cron/$1"
   command -v loginctl >/dev/null && loginctl disable-linger "$1" >/dev/null 2>&1
   end_sessions "$1"
   say changed
