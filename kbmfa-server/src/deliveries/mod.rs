@@ -14,7 +14,7 @@ use crate::db;
 use crate::machines;
 use crate::pools;
 use crate::random::NoRandomness;
-use failure::{Failure, Kind};
+use failure::Failure;
 
 /// Why an action on a delivery failed.
 #[derive(Debug, thiserror::Error)]
@@ -43,6 +43,12 @@ pub enum Error {
          `kbmfa-server machine set {0} --address .. --host-key SHA256:..`"
     )]
     NoReach(String),
+    /// The machine cannot be removed while keys are on it.
+    #[error(
+        "keys are delivered to {0}; take them off it first with `kbmfa-server provision disable {0} --yes`, or leave \
+         them there with --keep"
+    )]
+    IsDelivered(String),
     /// Another machine has the same `/etc/machine-id`.
     #[error("{0} has the same /etc/machine-id as {1}: it is the same machine, or a clone")]
     SameHost(String, String),
@@ -119,9 +125,4 @@ pub fn next_pass(outcome: &Outcome, failures: u32, check_up: Duration, jitter: u
             now + pause + pause * jitter / 5000
         }
     }
-}
-
-/// True for failures after which a machine is not tried again because of a change in the roster: only after its pause.
-pub fn waits_out(kind: Kind) -> bool {
-    !matches!(kind, Kind::Guard)
 }

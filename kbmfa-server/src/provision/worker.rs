@@ -12,7 +12,6 @@ use super::snapshot::{self, Snapshot};
 use crate::clock::Time;
 use crate::db::{self, lease};
 use crate::deliveries::store::Delivery;
-use crate::deliveries::waits_out;
 use crate::fault_log::FaultLog;
 use crate::progress::Progress;
 use crate::usecases::deliveries as usecase;
@@ -88,8 +87,7 @@ fn choose(snapshot: &Snapshot, settings: &Settings, busy: &BTreeSet<String>) -> 
         let differs = delivery.applied.as_deref() != Some(desired.hash(delivery.place).as_str());
         let is_due = delivery.next_at <= snapshot.now;
         // After a failure a machine is left alone for its pause, whatever changes; otherwise a change counts at once.
-        let is_paused = delivery.failure.as_ref().is_some_and(|(kind, _, _)| waits_out(*kind));
-        if !is_due && (!differs || is_paused) {
+        if !is_due && (!differs || delivery.failure.is_some()) {
             continue;
         }
         let urgency = match (differs, snapshot.has_to_lose(delivery, &desired)) {
@@ -111,4 +109,81 @@ fn differing(snapshot: &Snapshot, settings: &Settings) -> Vec<String> {
             != Some(snapshot.desired(delivery, settings).hash(delivery.place).as_str())
     };
     confirmed.filter(differs).map(|delivery| delivery.machine_id.clone()).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::deliveries::failure::Kind;
+    use crate::deliveries::store::Given;
+    use crate::deliveries::{self, Place};
+    use crate::provision::desired::Roster;
+    use std::collections::BTreeMap;
+
+    const NOW: Time = Time::from_micros(1_800_000_000_000_000);
+
+    fn delivery(name: &str, applied: Option<&str>, due_in: i64, failure: Option<Kind>) -> Delivery {
+        Delivery {
+            machine_id: name.to_owned(),
+            machine: name.parse().unwrap(),
+            place: Place::System,
+            by_helper: false,
+            leaving: false,
+            host_id: None,
+            applied: applied.map(str::to_owned),
+            applied_at: None,
+            differs_since: None,
+            next_at: Time::from_micros(NOW.micros() + due_in),
+            failures: u32::from(failure.is_some()),
+            failure: failure.map(|kind| (kind, String::new(), NOW)),
+            hindrances: Vec::new(),
+        }
+    }
+
+    fn chosen(deliveries: Vec<Delivery>, given: &[&str], busy: &[&str]) -> Vec<String> {
+        let given: Given = given
+            .iter()
+            .map(|machine| {
+                let keys = BTreeMap::from([("dora".parse().unwrap(), ["SHA256:x".to_owned()].into())]);
+                ((*machine).to_owned(), keys)
+            })
+            .collect();
+        let (roster, access) = (Roster::default(), BTreeMap::new());
+        let snapshot = Snapshot { roster, access, deliveries, given, now: NOW };
+        let busy = busy.iter().map(|machine| (*machine).to_owned()).collect();
+        let due = choose(&snapshot, &Settings::for_tests(), &busy);
+        due.into_iter().map(|delivery| delivery.machine_id).collect()
+    }
+
+    #[test]
+    fn who_loses_a_key_comes_first_then_who_gets_one_then_check_ups() {
+        let nothing = crate::provision::desired::Desired::default().hash(Place::System);
+        let deliveries = vec![
+            delivery("check-up", Some(&nothing), -5, None),
+            delivery("grant", Some("other"), 1_000_000, None),
+            delivery("revoke", Some("other"), 1_000_000, None),
+            delivery("confirmed", Some(&nothing), 1_000_000, None),
+            delivery("working", None, -5, None),
+        ];
+        assert_eq!(chosen(deliveries, &["revoke"], &["working"]), ["revoke", "grant", "check-up"]);
+    }
+
+    #[test]
+    fn a_machine_that_failed_is_left_alone_for_its_pause_whatever_the_failure() {
+        for kind in [Kind::Unreachable, Kind::Guard, Kind::Authentication, Kind::HostKey, Kind::Script] {
+            let waits = vec![delivery("web1", Some("other"), 1, Some(kind))];
+            assert!(chosen(waits, &["web1"], &[]).is_empty(), "{kind:?}");
+            let due = vec![delivery("web1", Some("other"), 0, Some(kind))];
+            assert_eq!(chosen(due, &["web1"], &[]), ["web1"], "{kind:?}");
+        }
+    }
+
+    #[test]
+    fn a_check_up_is_spread_over_two_fifths_of_its_interval() {
+        let outcome = deliveries::Outcome::Confirmed(String::new());
+        let after = |jitter| {
+            deliveries::next_pass(&outcome, 0, deliveries::CHECK_UP, jitter, NOW).since(NOW).as_secs()
+        };
+        assert_eq!((after(0), after(500), after(999)), (720, 900, 1079));
+    }
 }
