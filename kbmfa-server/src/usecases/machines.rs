@@ -9,6 +9,7 @@ use super::host_keys;
 use crate::audit::{Actor, Event, Kind, store as audit};
 use crate::ca::service as ca;
 use crate::db::{self, Tx};
+use crate::deliveries;
 use crate::logins::ending::revoke_all_at;
 use crate::logins::{self, Rules, notifications};
 use crate::machines::host_keys::{Change, HostKey, Reach, store as pins, words};
@@ -167,7 +168,7 @@ pub fn retire_auth_token(tx: &Tx<'_>, rules: &Rules) -> Result<Option<MachineNam
 /// Removes a machine: its credentials and its waiting logins are refused from now on.
 ///
 /// # Errors
-/// [`Error::NoSuchMachine`].
+/// [`Error::NoSuchMachine`]; [`deliveries::Error::IsDelivered`] while keys are on it.
 pub fn remove(
     tx: &Tx<'_>,
     rules: &Rules,
@@ -175,6 +176,9 @@ pub fn remove(
     name: &MachineName,
 ) -> Result<Machine, super::Error> {
     let machine = service::find(tx, name)?;
+    if deliveries::store::exists(tx, &machine.id)? {
+        return Err(deliveries::Error::IsDelivered(name.to_string()).into());
+    }
     let pools = pools::of_machine(tx, &machine.id)?;
     store::remove_machine(tx, &machine.id)?;
     let keys = pins::reach(tx, &machine.id)?.host_keys;
