@@ -265,3 +265,49 @@ fn is_word(text: &str) -> bool {
     text.len() <= 40
         && text.bytes().all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-')
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn lines(text: &str) -> Vec<String> {
+        text.lines().map(str::to_owned).collect()
+    }
+
+    #[test]
+    fn what_is_not_understood_is_an_error_and_changes_nothing() {
+        let good = "host 0123abcd - - -\nrevoked -\naccount dora 20001 20001 L2hvbWU= L2Jpbi9zaA== 0 - 1\nkeys dora -";
+        let report = parse(&lines(good)).unwrap();
+        assert_eq!(report.accounts.len(), 1);
+        for bad in [
+            "hello",
+            "host 0123abcd ab x 1",
+            "account dora -1 0 L2hvbWU= L2Jpbi9zaA== 0 - 1",
+            "account dora 20001 20001 L2hvbWU= L2Jpbi9zaA== 2 - 1",
+            "account do\u{7}ra 20001 20001 L2hvbWU= L2Jpbi9zaA== 0 - 1",
+            "keys dora ABCDEF",
+            "keys dora -  ",
+            "home dora not-base64",
+            "sudo dora ops 12",
+        ] {
+            assert!(parse(&lines(bad)).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn a_home_file_that_is_too_long_is_refused() {
+        let long = STANDARD.encode(vec![b'x'; HOME_FILE_MAX + 1]);
+        assert!(parse(&[format!("home dora {long}")]).is_err());
+    }
+
+    #[test]
+    fn results_are_as_many_as_the_steps_and_in_their_order() {
+        let good = lines("step 1 ok\nstep 2 failed uid-taken\nstep 3 changed");
+        let done = [Done::Unchanged, Done::Failed("uid-taken".to_owned()), Done::Changed];
+        assert_eq!(results(&good, 3).unwrap(), done);
+        assert!(results(&good, 2).is_err() && results(&good, 4).is_err());
+        for bad in ["step 2 ok", "step 1 perhaps", "step 1 failed \u{1b}[31m", "step 1 failed"] {
+            assert!(results(&lines(bad), 1).is_err(), "{bad}");
+        }
+    }
+}
