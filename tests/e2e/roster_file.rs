@@ -38,7 +38,7 @@ fn filled() -> World {
         run(&["employee", "add", &email, "--name", name, "--unix-name", name, "--pool", "web"]);
     }
     run(&["grant", "add", "alice@example.com", "db", "--sudo", "ops", "--until", "8h"]);
-    run(&["employee", "suspend", "carol@example.com", "--yes"]);
+    run(&["employee", "suspend", "carol@example.com"]);
     let files = Files::new();
     let key = files.write("key.pub", KEY);
     run(&["key", "add", "alice@example.com", &key, "--device", "laptop"]);
