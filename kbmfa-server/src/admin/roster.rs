@@ -193,17 +193,23 @@ fn print_made(admin: &Admin, applied: &Applied) -> Result<(), Failure> {
     if applied.changes.is_empty() {
         return admin.tell(NOTHING, &json_of(applied, true));
     }
-    let mut sentence = format!("{}: done", sentence(applied));
+    let mut lines = vec![format!("{}: done", sentence(applied))];
     if applied.refused > 0 {
-        sentence += &format!("\nlogins refused that were waiting: {}", applied.refused);
+        lines.push(format!("logins refused that were waiting: {}", applied.refused));
     }
     if !applied.open.is_empty() {
         let open = applied.open.join(" ");
-        sentence += &format!(
-            "\nhint: end the open sessions of {open} on their machines (`kbmfa-server session list --open`)"
-        );
+        lines.push(format!(
+            "hint: end the open sessions of {open} on their machines (`kbmfa-server session list --open`)"
+        ));
     }
-    admin.tell(&sentence, &json_of(applied, true))?;
+    admin.tell(
+        &lines.join(
+            "
+",
+        ),
+        &json_of(applied, true),
+    )?;
     hint_rules(admin, &applied.changes)
 }
 

@@ -23,8 +23,8 @@ pub fn roster(bytes: &[u8]) {
     assert_eq!(entries, file.lines.len(), "an entry without a line, or twice");
     let server = file.server.clone().unwrap_or_default();
     let again = read::parse(&write::text(&server, &file.manages, &file.roster));
-    let again = again.unwrap_or_else(|faults| panic!("{faults:?}"));
-    assert_eq!((again.roster, again.manages), (file.roster, file.manages));
+    let is_same = again.is_ok_and(|again| (again.roster, again.manages) == (file.roster, file.manages));
+    assert!(is_same, "{text}");
 }
 
 /// The old tool's `data.json`, and after a NUL its `pools.json`. What is accepted can be written as a roster
@@ -35,9 +35,8 @@ pub fn ssh_handler(bytes: &[u8]) {
     match ssh_handler::parse(data, pools) {
         Ok(taken) => {
             let text = write::text("fuzz", &Part::ALL, &taken.roster);
-            let file = read::parse(&text).unwrap_or_else(|faults| panic!("{faults:?}\n{text}"));
-            assert_eq!(file.roster, taken.roster);
-            assert!(file.roster.ids().iter().all(|id| taken.places.contains_key(id)), "without a place");
+            assert!(read::parse(&text).is_ok_and(|file| file.roster == taken.roster), "{text}");
+            assert!(taken.roster.ids().iter().all(|id| taken.places.contains_key(id)), "without a place");
         }
         Err(faults) => {
             let is_placed =

@@ -81,7 +81,9 @@ impl Reader {
         let mut twice: Vec<&str> =
             ids.windows(2).filter(|two| two.first() == two.last()).flatten().copied().collect();
         twice.dedup();
-        twice.iter().for_each(|id| self.fault(&place(file, id), "the id is there twice"));
+        for id in &twice {
+            self.fault(&place(file, id), "the id is there twice");
+        }
         for (id, record) in records.iter().filter(|(id, _)| twice.binary_search(&id.as_str()).is_err()) {
             read(self, id, record);
         }
@@ -127,7 +129,9 @@ impl Reader {
         let Some(name) = name else { return };
         match field(fields, "machines") {
             Some(Json::List(machines)) => {
-                machines.iter().for_each(|machine| self.machine(&place, &name, machine))
+                for machine in machines {
+                    self.machine(&place, &name, machine);
+                }
             }
             Some(_) => self.fault(&place, "its machines are no list"),
             None => self.fault(&place, "the field machines is missing"),

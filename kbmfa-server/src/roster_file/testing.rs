@@ -33,7 +33,7 @@ fn host_key(number: u32) -> HostKey {
     let key = public_key(number);
     HostKey {
         fingerprint: key.fingerprint().parse().unwrap(),
-        line: (number % 2 == 0).then(|| key.line().to_owned()),
+        line: number.is_multiple_of(2).then(|| key.line().to_owned()),
     }
 }
 

@@ -61,9 +61,7 @@ fn faults(text: &str) -> Vec<String> {
     faults.into_iter().map(|(line, what)| format!("{line}: {what}")).collect()
 }
 
-#[test]
-fn every_fault_is_told_with_its_line_and_the_near_name() {
-    let text = r#"[roster]
+const FAULTY: &str = r#"[roster]
 format = 1
 manages = ["pools", "machines", "employees", "grants"]
 [[pool]]
@@ -109,7 +107,10 @@ device = "laptop"
 key = "ssh-dss AAAA"
 [end]
 "#;
-    insta::assert_snapshot!(faults(text).join("\n"), @r#"
+
+#[test]
+fn every_fault_is_told_with_its_line_and_the_near_name() {
+    insta::assert_snapshot!(faults(FAULTY).join("\n"), @r#"
     6: pool web is on line 4 already
     9: machine.name: machine name "Web1" is not valid: use 1 to 63 of a-z, 0-9, dot and hyphen, starting with a letter or digit
     10: machine.address: "not an address" is no address of a machine; write an IP address or a DNS name, such as web1.example.com
@@ -172,8 +173,8 @@ fn told(changes: &[Change]) -> String {
     changes.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n")
 }
 
-#[test]
-fn a_difference_is_one_readable_line_for_each_change() {
+/// Two rosters with every kind of difference.
+fn two_rosters() -> (Roster, Roster) {
     let pool = |name: &str, label: Option<&str>| Pool {
         name: name.parse().unwrap(),
         label: label.map(SafeText::new),
@@ -212,6 +213,12 @@ fn a_difference_is_one_readable_line_for_each_change() {
     };
     before.sort();
     after.sort();
+    (before, after)
+}
+
+#[test]
+fn a_difference_is_one_readable_line_for_each_change() {
+    let (before, after) = two_rosters();
     let changes = difference(before.clone(), &after, Mode::Whole).unwrap();
     insta::assert_snapshot!(told(&changes), @r"
     ~ employee p3@example.com: address p3@example.com -> new@example.com

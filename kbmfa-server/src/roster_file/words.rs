@@ -24,8 +24,9 @@ impl Display for Change {
             Self::PinHostKeys(name, before, after) => {
                 write!(f, "machine {name}: host keys {} -> {}", fingerprints(before), fingerprints(after))
             }
-            Self::PutIn(machine, pool) => write!(f, "machine {machine} in pool {pool}"),
-            Self::TakeOut(machine, pool) => write!(f, "machine {machine} in pool {pool}"),
+            Self::PutIn(machine, pool) | Self::TakeOut(machine, pool) => {
+                write!(f, "machine {machine} in pool {pool}")
+            }
             Self::RemoveMachine(name) => {
                 write!(f, "machine {name}: its credential ends, and its logins are refused")
             }

@@ -1,10 +1,13 @@
 //! Writes a roster as TOML: one block for each entry, sorted, so that a difference in git shows what changed.
 
+use kbmfa_proto::names::KeybaseName;
+use kbmfa_proto::text::SafeText;
 use std::fmt::{Display, Write as _};
 
 use super::{Employee, FORMAT, Grant, Key, Machine, Part, Pool, Roster};
 use crate::clock::Time;
 use crate::employees::State;
+use crate::grants::SudoProfile;
 use crate::machines::host_keys::{HostKey, SSH_PORT};
 
 const HEAD: &str =
@@ -71,7 +74,7 @@ impl Out {
     fn pool(&mut self, pool: &Pool) {
         self.line("\n[[pool]]");
         self.text("name", Some(pool.name.as_str()));
-        self.text("label", pool.label.as_ref().map(|label| label.as_str()));
+        self.text("label", pool.label.as_ref().map(SafeText::as_str));
     }
 
     fn machine(&mut self, machine: &Machine) {
@@ -93,7 +96,7 @@ impl Out {
         if let Some(uid) = employee.uid {
             self.bare("uid", uid);
         }
-        self.text("keybase_name", employee.keybase_name.as_ref().map(|name| name.as_str()));
+        self.text("keybase_name", employee.keybase_name.as_ref().map(KeybaseName::as_str));
         if employee.state != State::Active {
             self.text("state", Some(employee.state.as_str()));
         }
@@ -103,7 +106,7 @@ impl Out {
         self.line("\n[[grant]]");
         self.text("employee", Some(grant.email.as_str()));
         self.text("pool", Some(grant.pool.as_str()));
-        self.text("sudo", grant.sudo.as_ref().map(|profile| profile.as_str()));
+        self.text("sudo", grant.sudo.as_ref().map(SudoProfile::as_str));
         self.text("until", grant.until.map(moment).as_deref());
     }
 

@@ -205,7 +205,7 @@ fn a_grant_is_put_off_or_replaced_and_one_that_ended_counts_for_nothing() {
     let past = with("until = \"2020-01-01\"");
     assert_eq!(kinds(&past), ["grant.removed"]);
     assert_eq!(kinds(&past), Vec::<String>::new());
-    assert!(Time::from_micros(START).to_string() < "2027".to_owned());
+    assert!(Time::from_micros(START).to_string().as_str() < "2027");
 }
 
 #[test]
