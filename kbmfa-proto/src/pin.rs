@@ -21,6 +21,11 @@ impl Pin {
     pub fn from_sha256(hash: [u8; 32]) -> Self {
         Self(hash)
     }
+
+    /// The hash.
+    pub fn as_bytes(&self) -> &[u8; 32] {
+        &self.0
+    }
 }
 
 impl From<Pin> for String {

@@ -168,13 +168,26 @@ impl Config {
     }
 }
 
+/// The directory whose files employees may download.
+fn downloads(file: &File<'_>) -> Option<PathBuf> {
+    let enrolment = file.section("enrolment");
+    let directory = enrolment.parsed_or_none::<PathBuf>("directory");
+    if directory.as_ref().is_some_and(|directory| !directory.is_absolute()) {
+        enrolment.fault("directory", "write an absolute path");
+    }
+    enrolment.finish();
+    directory
+}
+
 fn gather<'a>(file: &'a File<'a>) -> Config {
     let server = file.section("server");
     let state_dir: PathBuf = server.parsed("state_dir", PathBuf::from("/var/lib/kbmfa"));
-    let http = http::Settings::read(&server, &state_dir);
+    let mut http = http::Settings::read(&server, &state_dir);
     let auth_token_file = server.parsed_or_none::<PathBuf>("auth_token_file");
     let auth_token = auth_token(&server, auth_token_file.as_deref());
     server.finish();
+
+    http.downloads = downloads(file);
 
     let section = file.section("admin");
     let admin = admin_socket::Settings::read(&section, &state_dir);

@@ -1,11 +1,18 @@
 //! Invites that the server sends in Keybase: to the right person alone, in a message that disappears, and never one of
-//! which nobody knows whether it arrived.
+//! which nobody knows whether it arrived. And the program that employees download to use them.
 
 use kbmfa_tests::chat::{BOT, ChatWorld};
+use kbmfa_tests::files::{put, set_mode};
+use kbmfa_tests::process::program;
+use kbmfa_tests::wait::until;
+use kbmfa_tests::wire;
 use kbmfa_tests::world::World;
 use keybase_double::{FaultKind, Message, Role};
 use std::fs;
+use std::io::{Read, Write};
+use std::os::unix::fs::symlink;
 use std::path::Path;
+use tempfile::TempDir;
 
 /// A week: as long as an invite can be used, if the operator says nothing.
 const WEEK_MS: u64 = 7 * 24 * 60 * 60 * 1000;
@@ -132,6 +139,93 @@ fn an_invite_is_not_sent_to_an_account_that_is_not_the_persons() {
         assert!(world.admin.json(&["employee", "show", &email])["invite"].is_null(), "{name}");
     }
     assert_eq!(world.chat.stats().unwrap().requests.get("send").copied(), before);
+}
+
+/// A world whose server lets employees download the files of a directory, with a program of this size in it.
+fn with_downloads(size: usize) -> (World, TempDir) {
+    let dir = tempfile::Builder::new().prefix("kbmfa-enroll-").tempdir().unwrap();
+    set_mode(dir.path(), 0o755);
+    put(&dir.path().join("kbmfa-enroll"), 0o755, "#!/bin/sh\n".repeat(size / 10));
+    let world = World::down(None);
+    world.server.append(&format!("[enrolment]\ndirectory = \"{}\"\n", dir.path().display()));
+    world.server.start();
+    (world, dir)
+}
+
+fn download(world: &World, path: &str) -> String {
+    wire::send(&world.server, &format!("GET {path} HTTP/1.1\r\nhost: localhost\r\n\r\n"))
+}
+
+#[test]
+fn the_printed_line_downloads_the_program_and_checks_the_server_and_the_sum() {
+    let (world, dir) = with_downloads(2_000_000);
+    add(&world, "bob", None);
+    let invited = world.admin.json(&["employee", "invite", "bob@example.com"]);
+    let line = invited["downloads"][0].as_str().unwrap().to_owned();
+    let type_it = |line: &str| {
+        let at = tempfile::tempdir().unwrap();
+        let done = program("sh").args(["-c", line]).current_dir(at.path()).output().unwrap();
+        let size = fs::metadata(at.path().join("kbmfa-enroll")).map(|found| found.len()).ok();
+        (done.status.success(), size)
+    };
+    assert_eq!(type_it(&line), (true, Some(2_000_000)));
+    let (before, pin) = line.split_once("sha256//").unwrap();
+    let other = if pin.starts_with('A') { "B" } else { "A" };
+    assert_eq!(type_it(&format!("{before}sha256//{other}{}", &pin[1..])), (false, None), "another server");
+    put(&dir.path().join("kbmfa-enroll"), 0o755, "#!/bin/sh\nevil");
+    assert!(!type_it(&line).0, "another program");
+}
+
+#[test]
+fn a_slow_download_outlasts_the_time_in_which_others_must_prove_a_credential() {
+    let (world, dir) = with_downloads(20_000_000);
+    let url = format!("https://localhost:{}/enroll/kbmfa-enroll", world.server.port);
+    // 33 s: longer than an unproven connection may last, and than an idle one.
+    let done = program("curl").args(["-fsk", "--limit-rate", "600k", &url]).output().unwrap();
+    assert!(done.status.success());
+    assert!(done.stdout == fs::read(dir.path().join("kbmfa-enroll")).unwrap(), "the whole file");
+}
+
+#[test]
+fn nothing_but_the_files_of_the_directory_is_served() {
+    let (world, dir) = with_downloads(100);
+    symlink(&world.server.config, dir.path().join("link")).unwrap();
+    put(&dir.path().join(".hidden"), 0o644, "hidden");
+    assert!(download(&world, "/enroll/kbmfa-enroll").contains("#!/bin/sh"));
+    for path in
+        ["link", ".hidden", "", "..", "../server.toml", "%2e%2e/server.toml", "kbmfa-enroll/", "absent"]
+    {
+        let answer = download(&world, &format!("/enroll/{path}"));
+        assert!(answer.starts_with("HTTP/1.1 404"), "{path}: {answer}");
+    }
+    let head = wire::send(
+        &world.server,
+        "POST /enroll/kbmfa-enroll HTTP/1.1\r\nhost: x\r\ncontent-length: 0\r\n\r\n",
+    );
+    assert!(head.starts_with("HTTP/1.1 405"), "{head}");
+    assert!(
+        download(&World::new(), "/enroll/kbmfa-enroll").starts_with("HTTP/1.1 404"),
+        "no directory is set"
+    );
+}
+
+#[test]
+fn downloads_that_nobody_reads_take_no_place_of_a_machine() {
+    let (world, _dir) = with_downloads(60_000_000);
+    let tls = wire::tls(&world.server);
+    let mut held: Vec<_> = (0..2).map(|_| wire::connect(&tls, world.server.port).unwrap()).collect();
+    for line in &mut held {
+        line.write_all(b"GET /enroll/kbmfa-enroll HTTP/1.1\r\nhost: x\r\n\r\n").unwrap();
+        line.read_exact(&mut [0; 12]).unwrap();
+    }
+    let third = download(&world, "/enroll/kbmfa-enroll");
+    assert!(third.starts_with("HTTP/1.1 503"), "{third}");
+    let machine = world.machine().start();
+    let login = machine.ssh("alice", &["echo", "in"]);
+    world.admin.approve(&world.admin.pending());
+    assert_eq!(login.wait().stdout, "in\n");
+    drop(held);
+    until("a permit", || download(&world, "/enroll/kbmfa-enroll").starts_with("HTTP/1.1 200").then_some(()));
 }
 
 #[test]

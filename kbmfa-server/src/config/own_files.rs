@@ -12,6 +12,7 @@ use super::Config;
 use crate::db;
 use crate::employees::password;
 use crate::http::Certificate;
+use crate::http::downloads::is_name;
 
 /// One file or directory that the server does not trust.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -57,6 +58,12 @@ impl Config {
             Certificate::Own { cert, key } => {
                 files.extend([(cert.clone(), Readers::All), (key.clone(), Readers::Group)]);
             }
+        }
+        // Employees run what is served there.
+        if let Some(directory) = &self.http.downloads {
+            let entries = fs::read_dir(directory).into_iter().flatten().flatten();
+            let served = entries.filter(|entry| entry.file_name().to_str().is_some_and(is_name));
+            files.extend(served.map(|entry| (entry.path(), Readers::All)));
         }
         files.extend(self.auth_token_file.clone().map(|path| (path, Readers::Group)));
         if let Some(keybase) = &self.chat {

@@ -6,7 +6,7 @@
 //! | no credential is proven, whatever else happens | the listener's `unproven_time`, or when it is evicted |
 //! | a request's head | [`HEAD_TIME`] |
 //! | a request's body | [`BODY_TIME`] |
-//! | the answer is not read, or nothing is asked | [`IDLE_TIME`], at most twice that |
+//! | the answer is not read, or nothing is asked | [`IDLE_TIME`](super::activity::IDLE_TIME), at most twice that |
 
 use http_body_util::{BodyExt, Full, LengthLimitError, Limited};
 use hyper::body::{Bytes, Incoming};
@@ -24,7 +24,7 @@ use std::convert::Infallible;
 use std::io;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::Ordering;
 use std::task::{Context, Poll};
 use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
@@ -34,8 +34,10 @@ use tokio_rustls::TlsAcceptor;
 use warp::filters::BoxedFilter;
 use warp::reply::Response;
 
+use super::activity::{Activity, InFlight};
 use super::caller::{self, Peer};
 use super::connections::{ConnectionPermit, MustEnd, ProvenCaller, Seen};
+use super::downloads::{self, Held};
 use super::enrolment::answer_time;
 use super::gate::{Gate, Refusal};
 use super::reply;
@@ -47,8 +49,6 @@ use crate::source::Address;
 const HANDSHAKE_TIME: Duration = Duration::from_secs(5);
 /// Time for a request's head.
 const HEAD_TIME: Duration = Duration::from_secs(15);
-/// Shortest time after which a connection without a request is closed.
-const IDLE_TIME: Duration = Duration::from_secs(15);
 /// Time for a request's body.
 const BODY_TIME: Duration = Duration::from_secs(10);
 /// Largest head of a request, in bytes.
@@ -116,9 +116,11 @@ async fn serve_http(
 ) -> Result<(), Ended> {
     let activity = Arc::<Activity>::default();
     let of_requests = Arc::clone(&activity);
-    let service = hyper::service::service_fn(move |request| {
+    let service = hyper::service::service_fn(move |mut request: Request<Incoming>| {
         inside.seen.requests.fetch_add(1, Ordering::Relaxed);
         let (inside, permit, in_flight) = (inside.clone(), Arc::clone(&permit), InFlight::new(&of_requests));
+        let in_flight = Arc::new(in_flight);
+        request.extensions_mut().insert(Arc::clone(&in_flight));
         async move {
             let response = answer(inside, &permit, request).await;
             drop(in_flight);
@@ -181,45 +183,6 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Monitored<S> {
     }
 }
 
-/// The activity of a connection. If there is none, or its answers are not read, it is closed.
-#[derive(Default)]
-struct Activity {
-    begun: AtomicU64,
-    in_flight: AtomicU64,
-}
-
-impl Activity {
-    /// Waits until no request has begun and none is in flight for the idle time.
-    async fn ceases(&self) {
-        let mut begun_before = None;
-        loop {
-            let begun = Some(self.begun.load(Ordering::Relaxed));
-            if begun == begun_before && self.in_flight.load(Ordering::Relaxed) == 0 {
-                return;
-            }
-            begun_before = begun;
-            tokio::time::sleep(IDLE_TIME).await;
-        }
-    }
-}
-
-/// One request, from its head to its answer.
-struct InFlight(Arc<Activity>);
-
-impl InFlight {
-    fn new(activity: &Arc<Activity>) -> Self {
-        activity.begun.fetch_add(1, Ordering::Relaxed);
-        activity.in_flight.fetch_add(1, Ordering::Relaxed);
-        Self(Arc::clone(activity))
-    }
-}
-
-impl Drop for InFlight {
-    fn drop(&mut self) {
-        self.0.in_flight.fetch_sub(1, Ordering::Relaxed);
-    }
-}
-
 /// Answers a request. Every answer has the protocol version, and a connection without a proven credential
 /// gets only one answer.
 async fn answer(
@@ -259,6 +222,17 @@ async fn answer_or_refuse(
     };
     let bytes_max = body_bytes_max(head.uri.path());
     let Some(gate) = &inside.gate else { return Ok(call(head, read(body, bytes_max).await?).await) };
+    if downloads::name_in(head.uri.path()).is_some() {
+        if !permit.enrol() {
+            return Err(refused(Refusal::Busy));
+        }
+        if let Some(in_flight) = head.extensions.remove::<Arc<InFlight>>() {
+            let permit_to_download = gate.permit_to_download(permit.source()).await.map_err(refused)?;
+            let alive = Arc::new((permit.serve(), in_flight));
+            head.extensions.insert(Held { permit: Arc::new(permit_to_download), alive });
+        }
+        return Ok(call(head, Full::default()).await);
+    }
     if !head.uri.path().starts_with("/v1/") {
         return Ok(call(head, Full::default()).await);
     }
@@ -335,6 +309,7 @@ async fn read(body: Incoming, bytes_max: usize) -> Result<Full<Bytes>, Response>
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::http::activity::IDLE_TIME;
     use crate::http::connections::{ConnectionLimiter, Limits};
     use crate::source::Address;
     use hyper_util::server::graceful::GracefulShutdown;

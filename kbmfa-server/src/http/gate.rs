@@ -28,6 +28,9 @@ const LOOK_UPS: (usize, usize) = (32, 8);
 /// Maximum number of requests of employees' computers at one time: in all, and from one source.
 const ENROLMENTS: (usize, usize) = (16, 4);
 
+/// Maximum number of downloads at one time: in all, and from one source.
+const DOWNLOADS: (usize, usize) = (16, 2);
+
 /// Maximum number of known credentials in memory. Others are looked up again.
 const KNOWN_MAX: usize = 20_000;
 
@@ -46,6 +49,7 @@ pub struct Gate {
     joins: Pool,
     look_ups: Pool,
     enrolments: Pool,
+    downloads: Pool,
     rejected: RejectedCallers,
 }
 
@@ -70,8 +74,9 @@ impl Gate {
         let rate = RateLimiter::keyed(Quota::per_second(per_second).allow_burst(burst));
         let (joins, look_ups) = (Pool::new(JOINS.0, JOINS.1), Pool::new(LOOK_UPS.0, LOOK_UPS.1));
         let enrolments = Pool::new(ENROLMENTS.0, ENROLMENTS.1);
+        let downloads = Pool::new(DOWNLOADS.0, DOWNLOADS.1);
         let known = Shared::default();
-        Self { db, logins, known, rate, joins, look_ups, enrolments, rejected }
+        Self { db, logins, known, rate, joins, look_ups, enrolments, downloads, rejected }
     }
 
     /// Checks a request by its credential. Returns the caller.
@@ -120,6 +125,14 @@ impl Gate {
     /// [`Refusal::Busy`].
     pub(super) async fn permit_to_enrol(&self, source: Source) -> Result<Permit, Refusal> {
         self.enrolments.acquire(source).await.ok_or(Refusal::Busy)
+    }
+
+    /// A permit for a download.
+    ///
+    /// # Errors
+    /// [`Refusal::Busy`].
+    pub(super) async fn permit_to_download(&self, source: Source) -> Result<Permit, Refusal> {
+        self.downloads.acquire(source).await.ok_or(Refusal::Busy)
     }
 
     /// How many connections a caller may have: one for each waiting login, and a second one in case the first

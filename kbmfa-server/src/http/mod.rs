@@ -10,9 +10,12 @@ pub mod gate;
 pub mod rejected_callers;
 pub mod routes;
 
+pub mod downloads;
+
 #[cfg(any(test, fuzzing))]
 pub mod fuzz;
 
+mod activity;
 pub mod call;
 mod caller;
 mod connection;
@@ -59,6 +62,8 @@ pub struct Settings {
     pub limits: connections::Limits,
     /// Rate limit of one machine, in requests per second.
     pub requests_per_machine: NonZeroU32,
+    /// The directory whose files are served under `/enroll/`, if there is one.
+    pub downloads: Option<PathBuf>,
 }
 
 /// The kind of the server's certificate.
@@ -123,6 +128,7 @@ impl Settings {
                 .ok()
                 .and_then(NonZeroU32::new)
                 .unwrap_or(NonZeroU32::MIN),
+            downloads: None,
         }
     }
 

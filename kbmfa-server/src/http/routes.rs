@@ -10,6 +10,7 @@ use warp::http::Method;
 use warp::reply::Response;
 
 use super::call::{Api, Call};
+use super::downloads::{self, Held};
 use super::reply;
 use super::{BODY_BYTES_MAX, enrolments, logins, machines, sessions};
 use crate::logins::Error;
@@ -114,8 +115,21 @@ pub fn routes(api: Api) -> BoxedFilter<(Response,)> {
     let query = warp::query::raw().or(warp::any().map(String::new)).unify();
     let call = query.and(warp::ext::optional()).and(warp::body::bytes());
     let call = call.map(|query, peer, body| Call { id: String::new(), query, peer, body });
-    let request = warp::method().and(warp::path::full()).and(warp::ext::optional()).and(call);
-    let answered = request.then(move |method, path, who, call| answer(api.clone(), method, path, who, call));
+    let who = warp::ext::optional().and(warp::ext::optional());
+    let request = warp::method().and(warp::path::full()).and(who).and(call);
+    let answered = request.then(move |method: Method, path: FullPath, who, held: Option<Held>, call| {
+        let api = api.clone();
+        async move {
+            match downloads::name_in(path.as_str()) {
+                Some(_) if method != Method::GET => reply::method_not_allowed(),
+                Some(name) => {
+                    let directory = api.settings.borrow().downloads.clone();
+                    downloads::answer(directory, name, held).await
+                }
+                None => answer(api, method, path, who, call).await,
+            }
+        }
+    });
     answered.recover(reply::no_route).unify().boxed()
 }
 

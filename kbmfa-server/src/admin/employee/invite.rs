@@ -15,6 +15,7 @@ use crate::enrolment::invite::{LIFETIME_MAX, LIFETIME_MIN, New};
 use crate::http::Certificate;
 use crate::usecases::invites as usecase;
 
+mod download;
 mod send;
 
 /// Whom to invite, and for how long.
@@ -49,13 +50,22 @@ pub(super) fn run(admin: &Admin, args: &Args) -> Result<(), Failure> {
     }
     let Made { new: New { id, secret }, employee, ends } = make(admin, args)?;
     let invite = format!("{id}.{}", secret.reveal());
+    let downloads = download::lines(&admin.become_owner()?.http).map_err(Failure::new)?;
+    let program = match downloads.as_slice() {
+        [] => String::new(),
+        lines => format!(
+            "\n\nTo download the program, they first type the line for their system:\n{}",
+            lines.join("\n")
+        ),
+    };
     let sentence = format!(
-        "invite     {invite}\nexpires    {}\n\nSend both to {} alone. They type this, and give the invite when they are asked for it:\n{command}",
+        "invite     {invite}\nexpires    {}\n\nSend both to {} alone. They type this, and give the invite when they are asked for it:\n{command}{program}",
         admin.time(ends.into()),
         employee.email,
     );
     let json = json!({
         "email": employee.email, "id": id, "invite": invite, "expires": super::Moment(ends), "command": command,
+        "downloads": downloads,
     });
     admin.tell(&sentence, &json)
 }
