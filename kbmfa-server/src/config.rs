@@ -19,7 +19,7 @@ use crate::logins::Rules;
 use crate::logins::state::Grace;
 use crate::machines::caller::AuthToken;
 use crate::machines::store;
-use crate::policy::{self, Approvers, Channel, Known, Says, Terms};
+use crate::policy::{self, Approvers, Channel, Known, RequireGrant, Says, Terms};
 use crate::pools;
 use crate::provision;
 use crate::settings::{Faults, File};
@@ -215,7 +215,11 @@ fn gather<'a>(file: &'a File<'a>) -> Config {
         destination: channels::default_destination(&chat),
     };
     let require_member = policy.flag("require_member", false);
-    let require_grant = policy.flag("require_grant", false);
+    let require_grant = match (policy.has("require_grant"), policy.flag("require_grant", false)) {
+        (false, _) => RequireGrant::default(),
+        (true, true) => RequireGrant::Everywhere,
+        (true, false) => RequireGrant::Nowhere,
+    };
     if chat.is_none() && require_member {
         policy.fault("require_member", "there are members only where kind in [relay] is \"keybase\"");
     }

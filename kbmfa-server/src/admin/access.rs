@@ -15,6 +15,7 @@ use crate::grants::store::{self as grants, Grant};
 use crate::grants::{Error, SudoProfile, service as grant};
 use crate::keys::{State as KeyState, store as keys};
 use crate::machines::service as machines;
+use crate::policy::RequireGrant;
 use crate::pools::store as pools;
 
 /// The verbs.
@@ -176,11 +177,16 @@ fn of(admin: &Admin, email: &Email) -> Result<(), Failure> {
 }
 
 /// Says when the table is not all that can happen.
-fn note(required: bool) {
-    if !required {
-        print::note(
-            "require_grant in server.toml is off: a person without a grant is asked about like anybody else, where \
-             the machine has an account and a key of theirs",
-        );
-    }
+fn note(required: RequireGrant) {
+    let where_to = match required {
+        RequireGrant::Everywhere => return,
+        RequireGrant::Nowhere => "require_grant in server.toml is false",
+        RequireGrant::Delivered => {
+            "require_grant in server.toml is not set, and no keys are delivered to some machines"
+        }
+    };
+    print::note(&format!(
+        "{where_to}: there a person without a grant is asked about like anybody else, if the machine has an account and a \
+         key of theirs"
+    ));
 }

@@ -12,6 +12,7 @@ use crate::clock::{Clock, SystemClock, Time};
 use crate::employees::{Email, service as employees};
 use crate::grants::store::{self, Grant};
 use crate::grants::{Error, State, SudoProfile};
+use crate::policy::RequireGrant;
 use crate::pools::service as pools;
 use crate::usecases::grants::{self as usecase, Terms};
 
@@ -210,10 +211,16 @@ fn remove(admin: &Admin, email: &Email, pool: &PoolName, yes: bool) -> Result<()
             grant.ok_or_else(|| Error::NoSuchGrant(email.to_string(), pool.name.clone())).map(|_| pool)
         });
         let pool = found.map_err(Failure::new)?;
-        let effect = if config.policy.require_grant {
-            "logins there are refused from then on, unless another grant reaches the machine"
-        } else {
-            "logins there are still possible, because require_grant in server.toml is off"
+        let effect = match config.policy.require_grant {
+            RequireGrant::Everywhere => {
+                "logins there are refused from then on, unless another grant reaches the machine"
+            }
+            RequireGrant::Delivered => {
+                "logins to its machines are refused where keys are delivered, unless another grant reaches the machine"
+            }
+            RequireGrant::Nowhere => {
+                "logins there are still possible, because require_grant in server.toml is false"
+            }
         };
         return admin.preview(&format!("remove the grant of {email} to pool {}: {effect}", pool.name));
     }

@@ -10,6 +10,7 @@ use crate::config::Config;
 use crate::employees::service as employee;
 use crate::employees::store::by_unix_name;
 use crate::grants::service::reaches;
+use crate::logins::grants::applies;
 use crate::logins::people;
 use crate::machines::{Error, service};
 use crate::policy::{
@@ -59,13 +60,16 @@ pub fn run(admin: &Admin, verb: Verb) -> Result<(), Failure> {
         };
         let person = employee::behind(tx, &subject.user)?;
         let by_the_chat = people::by_the_chat(tx, &config.rules(None), &person)?;
+        let needs_grant = applies(tx, config.policy.require_grant, &machine.id)?;
         let lacks_grant = match by_unix_name(tx, &subject.user)? {
-            Some(employee) => !reaches(tx, &employee.id, &machine.id)?,
+            Some(employee) => needs_grant && !reaches(tx, &employee.id, &machine.id)?,
             None => false,
         };
-        Ok::<_, Error>(Facts { lacks_grant, ..first_of_its_kind(subject, person, by_the_chat) })
+        let facts = Facts { lacks_grant, ..first_of_its_kind(subject, person, by_the_chat) };
+        Ok::<_, Error>((facts, needs_grant))
     });
-    let explained = explain(&config, &facts.map_err(Failure::new)?);
+    let (facts, needs_grant) = facts.map_err(Failure::new)?;
+    let explained = explain(&config, &facts, needs_grant);
     if admin.json {
         return print::print_json(&explained);
     }
@@ -112,7 +116,7 @@ struct Explanation {
     says: String,
 }
 
-fn explain(config: &Config, facts: &Facts) -> Explained {
+fn explain(config: &Config, facts: &Facts, needs_grant: bool) -> Explained {
     let Subject { machine, pools, user, service, from, .. } = &facts.subject;
     let pools: Vec<_> = pools.iter().map(ToString::to_string).collect();
     let pools = if pools.is_empty() { "no pool".to_owned() } else { format!("pools {}", pools.join(", ")) };
@@ -125,15 +129,15 @@ fn explain(config: &Config, facts: &Facts) -> Explained {
             Person::Suspended => "the account belongs to a suspended employee",
             Person::Removed => "the account belonged to a removed employee",
         },
-        grant: grant(config, facts),
+        grant: grant(needs_grant, facts),
         rules: rules_up_to_the_speaker(&config.policy.rules, &facts.subject),
         verdict: words(&policy::judge(&config.policy, facts)),
     }
 }
 
-fn grant(config: &Config, facts: &Facts) -> Option<&'static str> {
+fn grant(needs_grant: bool, facts: &Facts) -> Option<&'static str> {
     let is_employee = !matches!(facts.person, Person::Unknown);
-    (config.policy.require_grant && is_employee).then_some(if facts.lacks_grant {
+    (needs_grant && is_employee).then_some(if facts.lacks_grant {
         "they have no live grant to a pool of the machine, and require_grant demands one"
     } else {
         "they have a live grant to a pool of the machine"

@@ -14,7 +14,7 @@ pub mod decide;
 pub mod ending;
 mod events;
 mod facts;
-mod grants;
+pub mod grants;
 mod keys;
 pub mod notifications;
 pub mod people;

@@ -26,7 +26,7 @@ use crate::employees;
 use crate::employees::store::Employee;
 use crate::machines;
 use crate::machines::caller::{Caller, Claim};
-use crate::policy::{Approvers, Channel, Limits, Rule, Says, Scope, Settings, Terms};
+use crate::policy::{Approvers, Channel, Limits, RequireGrant, Rule, Says, Scope, Settings, Terms};
 use crate::secret::SecretHash;
 use crate::usecases::employees as employment;
 use crate::usecases::testing::enter_machine;
@@ -72,8 +72,13 @@ impl World {
             asks_per_machine: 99,
             asks_per_user_everywhere: 99,
         };
-        let policy =
-            Settings { rules: Vec::new(), default, limits, require_member: false, require_grant: false };
+        let policy = Settings {
+            rules: Vec::new(),
+            default,
+            limits,
+            require_member: false,
+            require_grant: RequireGrant::Nowhere,
+        };
         let grace = Grace { length: GRACE, listening_since: Some(fixture.clock.now()) };
         let rules = Rules {
             policy,

@@ -26,8 +26,22 @@ pub struct Settings {
     pub limits: Limits,
     /// Whether only members of the chat's team may log in.
     pub require_member: bool,
-    /// Whether an employee needs a live grant to a pool of the machine.
-    pub require_grant: bool,
+    /// Where an employee needs a live grant to a pool of the machine.
+    pub require_grant: RequireGrant,
+}
+
+/// Where an employee needs a grant.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, serde::Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum RequireGrant {
+    /// On each machine.
+    Everywhere,
+    /// On the machines to which keys are delivered. Who has a grant there gets in by it alone; so who has none is
+    /// refused also while the machine has not confirmed that their key is gone.
+    #[default]
+    Delivered,
+    /// Nowhere.
+    Nowhere,
 }
 
 /// Limits on pending logins and asks. Limits per user are also per source address, so that somebody with a
@@ -78,7 +92,8 @@ pub struct Facts {
     pub membership: Membership,
     /// Why the key that was used is refused, if it is.
     pub key_refusal: Option<Refusal>,
-    /// True if one of the people whose login it is is an employee without a live grant to a pool of the machine.
+    /// True if a grant is required there, and one of the people whose login it is is an employee without a live one to a
+    /// pool of the machine.
     pub lacks_grant: bool,
     /// Whether people can be asked in the chat.
     pub chat: Reach,
@@ -362,7 +377,7 @@ fn refused_outright(settings: &Settings, facts: &Facts) -> Option<Refusal> {
         (Person::Suspended, _) => Some(Refusal::Suspended),
         (Person::Removed, _) => Some(Refusal::Removed),
         _ if facts.key_refusal.is_some() => facts.key_refusal,
-        _ if settings.require_grant && facts.lacks_grant => Some(Refusal::NoGrant),
+        _ if facts.lacks_grant => Some(Refusal::NoGrant),
         _ if settings.require_member => missing_member(settings, facts),
         _ => None,
     }

@@ -19,7 +19,7 @@ use crate::logins::state::Grace;
 use crate::logins::{Error, decide, store as login_store};
 use crate::logins::{Rules, service as logins};
 use crate::machines::caller::Caller;
-use crate::policy::{Approvers, Channel, Limits, Settings, Terms};
+use crate::policy::{Approvers, Channel, Limits, RequireGrant, Settings, Terms};
 use crate::usecases::testing::enter_machine;
 use SessionEvent::{Closed, LetInUnreachable, Opened};
 
@@ -100,7 +100,13 @@ pub(crate) fn rules(now: Time) -> Rules {
         asks_per_machine: 99,
         asks_per_user_everywhere: 99,
     };
-    let policy = Settings { rules: Vec::new(), default, limits, require_member: false, require_grant: false };
+    let policy = Settings {
+        rules: Vec::new(),
+        default,
+        limits,
+        require_member: false,
+        require_grant: RequireGrant::Nowhere,
+    };
     Rules {
         policy,
         chat: None,

@@ -3,13 +3,14 @@
 use kbmfa_proto::account::LocalCaller;
 
 use super::*;
+use crate::deliveries::{Place, store as deliveries};
 use crate::usecases::grants::{self, Terms as GrantTerms};
 use crate::usecases::pools;
 
 /// A world that requires grants, with alice as an employee and web1 in the pool web.
 fn world() -> World {
     let mut world = World::new();
-    world.rules.policy.require_grant = true;
+    world.rules.policy.require_grant = RequireGrant::Everywhere;
     employ(&world, "alice");
     let fill = |tx: &Tx<'_>| {
         pools::put_all(tx, &Actor::new("console:root"), &"web".parse().unwrap(), &["web1".parse().unwrap()])
@@ -92,9 +93,22 @@ fn a_grant_that_ends_meanwhile_makes_an_answer_and_an_approval_count_for_nothing
 #[test]
 fn without_require_grant_nobody_needs_one() {
     let mut world = world();
-    world.rules.policy.require_grant = false;
+    world.rules.policy.require_grant = RequireGrant::Nowhere;
     check(&world.open(1, alice(1)).unwrap(), WireState::Pending, None);
     assert_eq!(remove_nothing(&world), 0);
+}
+
+#[test]
+fn where_keys_are_delivered_an_employee_needs_a_grant_unless_the_operator_says_otherwise() {
+    let mut world = world();
+    world.rules.policy.require_grant = RequireGrant::default();
+    check(&world.open(1, alice(1)).unwrap(), WireState::Pending, None);
+    let machine_id = world.caller.machine_id.clone();
+    let deliver = move |tx: &Tx<'_>| deliveries::insert(tx, &machine_id, Place::System, false);
+    world.fixture.db.write_blocking("test", deliver).unwrap();
+    check(&world.open(2, alice(2)).unwrap(), WireState::Denied, Some("no-grant"));
+    world.rules.policy.require_grant = RequireGrant::Nowhere;
+    check(&world.open(3, alice(3)).unwrap(), WireState::Pending, None);
 }
 
 /// What a removed grant ends where none is required.

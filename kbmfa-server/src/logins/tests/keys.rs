@@ -195,7 +195,7 @@ fn grant(world: &World, owner: &'static str) {
 #[test]
 fn the_owner_of_the_key_needs_a_grant_too_and_gives_none_to_the_account() {
     let mut world = world();
-    world.rules.policy.require_grant = true;
+    world.rules.policy.require_grant = RequireGrant::Everywhere;
     let fill = |tx: &Tx<'_>| {
         pools::put_all(tx, &Actor::new("console:root"), &"web".parse().unwrap(), &["web1".parse().unwrap()])
     };
