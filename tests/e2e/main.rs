@@ -35,6 +35,7 @@ mod descriptors;
 mod doctor;
 mod documents;
 mod enroll;
+mod enrolment;
 mod environment;
 mod fairness;
 mod host;

@@ -106,6 +106,28 @@ async fn permits_of_proven_connections_are_limited_for_each_machine_and_each_sou
 }
 
 #[tokio::test(start_paused = true)]
+async fn connections_of_enrolment_and_of_machines_never_take_each_others_permits() {
+    let (limiter, seen) = limiter(99, 99);
+    let enrol = |address: &str| {
+        let permit = limiter.admit(source(address));
+        permit.enrol().then_some(permit)
+    };
+    let first = [enrol("192.0.2.1").unwrap(), enrol("192.0.2.1").unwrap()];
+    assert!(enrol("192.0.2.1").is_none(), "one source has two permits");
+    let _last = enrol("192.0.2.2").unwrap();
+    assert!(enrol("192.0.2.3").is_none(), "there are three permits");
+    let proven = limiter.admit(source("192.0.2.1"));
+    assert!(proven.prove(&machine("web1"), 9) && !proven.enrol());
+    assert!(first[0].enrol(), "it has its permit already");
+    assert!(!first[0].prove(&machine("web2"), 9));
+    let crowd: Vec<_> = (0..150).map(|_| limiter.admit(source("192.0.2.1"))).collect();
+    assert!(!first.iter().chain([&proven]).any(evicted));
+    drop((crowd, first));
+    assert!(enrol("192.0.2.3").is_some() && enrol("192.0.2.1").is_some());
+    assert_eq!(seen.refused.load(Ordering::Relaxed), 4);
+}
+
+#[tokio::test(start_paused = true)]
 async fn an_evicted_connection_can_no_longer_prove_a_credential() {
     let (limiter, _) = limiter(1, 1);
     let first = limiter.admit(source("192.0.2.1"));
@@ -160,7 +182,7 @@ proptest! {
     }
 
     #[test]
-    fn the_counts_are_those_of_the_connections(steps in prop::collection::vec((0..4_u8, 0..3_u8), 0..80)) {
+    fn the_counts_are_those_of_the_connections(steps in prop::collection::vec((0..5_u8, 0..3_u8), 0..80)) {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
         runtime.block_on(async {
             let (limiter, seen) = limiter(6, 4);
@@ -169,10 +191,11 @@ proptest! {
                 match what {
                     0 | 1 => open.push(limiter.admit(source(&format!("192.0.2.{which}")))),
                     2 => drop((!open.is_empty()).then(|| open.remove(which as usize % open.len()))),
-                    _ => {
+                    3 => {
                         let permit = open.get(which as usize);
                         permit.map(|permit| permit.prove(&machine("web1"), 9));
                     }
+                    _ => drop(open.get(which as usize).map(ConnectionPermit::enrol)),
                 }
                 let listed = limiter.with(|state| state.unproven.values().map(Vec::len).sum::<usize>());
                 assert_eq!(listed, seen.unproven.load(Ordering::Relaxed));
