@@ -148,6 +148,7 @@ pub struct PersonView {
     pub machines_left_out: u64,
 }
 
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes a reference")]
 fn is_zero(count: &u64) -> bool {
     *count == 0
 }
