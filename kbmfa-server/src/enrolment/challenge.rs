@@ -84,7 +84,9 @@ mod tests {
         let challenges = Challenges::new().unwrap();
         let nonce = challenges.make(NOW).unwrap();
         assert_eq!(challenges.read(&nonce, NOW), Ok(Fresh { expires_at: later(LIFETIME) }));
-        assert!(challenges.read(&nonce, later(LIFETIME - Duration::from_micros(1))).is_ok());
+        assert!(
+            challenges.read(&nonce, later(LIFETIME.checked_sub(Duration::from_micros(1)).unwrap())).is_ok()
+        );
         assert_eq!(challenges.read(&nonce, later(LIFETIME)), Err(Stale));
         assert_eq!(Challenges::new().unwrap().read(&nonce, NOW), Err(Stale), "another process");
         assert_ne!(challenges.make(NOW).unwrap(), nonce);

@@ -1,6 +1,7 @@
 //! The SQL of invites and of used challenges.
 
 use kbmfa_proto::names::MachineName;
+use std::time::Duration;
 
 use super::invite::{Invite, WRONG_SECRETS_MAX};
 use crate::clock::Time;
@@ -50,7 +51,10 @@ pub fn invite(tx: &Tx<'_>, id: &str) -> Result<Option<Invite>, Error> {
     })
 }
 
-/// Adds an invite. The earlier ones of the same person that were not used expire now.
+/// For how long an invite that has ended is kept.
+const KEEP: Duration = Duration::from_secs(30 * 24 * 60 * 60);
+
+/// Adds an invite. The earlier ones of the same person that were not used expire now; those that ended long ago go.
 pub fn insert(
     tx: &Tx<'_>,
     (id, employee_id): (&str, &str),
@@ -58,6 +62,10 @@ pub fn insert(
     expires_at: Time,
 ) -> Result<(), Error> {
     end_all_of(tx, employee_id)?;
+    tx.execute(
+        "DELETE FROM invite WHERE employee_id = ?1 AND expires_at < ?2",
+        &[employee_id.into(), tx.now.minus(KEEP).into()],
+    )?;
     tx.execute(
         "INSERT INTO invite (id, employee_id, secret_hash, created_at, expires_at, attempts)
          VALUES (?1, ?2, ?3, ?4, ?5, 0)",
@@ -149,8 +157,12 @@ pub fn set_used(tx: &Tx<'_>, id: &str, key_id: &str) -> Result<bool, Error> {
     Ok(tx.execute(sql, &[id.into(), tx.now.into(), key_id.into()])? == 1)
 }
 
-/// Records that this nonce is used. False if it was used before.
+/// Records that this nonce is used. False if it was used before. Two that have expired are forgotten, so that the table
+/// holds little more than those of the last minutes.
 pub fn use_challenge(tx: &Tx<'_>, nonce: &str, expires_at: Time) -> Result<bool, Error> {
+    let expired = "DELETE FROM challenge WHERE hash IN
+                   (SELECT hash FROM challenge WHERE expires_at <= ?1 ORDER BY expires_at LIMIT 2)";
+    tx.execute(expired, &[tx.now.into()])?;
     let sql = "INSERT INTO challenge (hash, expires_at) VALUES (?1, ?2) ON CONFLICT (hash) DO NOTHING";
     Ok(tx.execute(sql, &[SecretHash::of(nonce).as_bytes().into(), expires_at.into()])? == 1)
 }
@@ -167,6 +179,24 @@ mod tests {
         work: impl FnOnce(&Tx<'_>) -> Result<T, Error> + Send + 'static,
     ) -> T {
         fixture.db.write_blocking("test", work).unwrap()
+    }
+
+    #[test]
+    fn challenges_that_have_expired_do_not_pile_up() {
+        let fixture = fixture();
+        let count = |fixture: &Fixture| {
+            let sql = "SELECT count(*) AS count FROM challenge";
+            let counted = |tx: &Tx<'_>| tx.query_one(sql, &[], |row| row.integer("count"));
+            fixture.db.read_blocking(counted).unwrap().unwrap()
+        };
+        for number in 0..20 {
+            assert!(write(&fixture, move |tx| use_challenge(tx, &format!("old {number}"), tx.now)));
+        }
+        for number in 0..10 {
+            let later = move |tx: &Tx<'_>| use_challenge(tx, &format!("new {number}"), END);
+            assert!(write(&fixture, later));
+        }
+        assert!(count(&fixture) <= 10, "{}", count(&fixture));
     }
 
     #[test]
