@@ -22,7 +22,7 @@ use crate::machines::store;
 use crate::policy::{self, Approvers, Channel, Known, RequireGrant, Says, Terms};
 use crate::pools;
 use crate::provision;
-use crate::settings::{Faults, File};
+use crate::settings::{Faults, File, Section};
 use auth_token::auth_token;
 use rules::{WINDOW, approvers, limits, nest, rule};
 
@@ -215,11 +215,7 @@ fn gather<'a>(file: &'a File<'a>) -> Config {
         destination: channels::default_destination(&chat),
     };
     let require_member = policy.flag("require_member", false);
-    let require_grant = match (policy.has("require_grant"), policy.flag("require_grant", false)) {
-        (false, _) => RequireGrant::default(),
-        (true, true) => RequireGrant::Everywhere,
-        (true, false) => RequireGrant::Nowhere,
-    };
+    let require_grant = require_grant(&policy);
     if chat.is_none() && require_member {
         policy.fault("require_member", "there are members only where kind in [relay] is \"keybase\"");
     }
@@ -231,10 +227,6 @@ fn gather<'a>(file: &'a File<'a>) -> Config {
     let uids = roster.parsed("uids", Uids::default());
     let added_keys = roster.parsed("added_keys", AddedKeys::default());
     roster.finish();
-
-    let section = file.section("provision");
-    let provision = provision::settings::Settings::read(&section);
-    section.finish();
 
     let policy = policy::Settings { rules, default, limits, require_member, require_grant };
     Config {
@@ -249,9 +241,24 @@ fn gather<'a>(file: &'a File<'a>) -> Config {
         chat,
         auth_token,
         auth_token_file,
-        provision,
+        provision: provision(file),
         admin,
     }
+}
+
+fn require_grant(policy: &Section<'_>) -> RequireGrant {
+    match (policy.has("require_grant"), policy.flag("require_grant", false)) {
+        (false, _) => RequireGrant::default(),
+        (true, true) => RequireGrant::Everywhere,
+        (true, false) => RequireGrant::Nowhere,
+    }
+}
+
+fn provision<'a>(file: &'a File<'a>) -> provision::settings::Settings {
+    let section = file.section("provision");
+    let settings = provision::settings::Settings::read(&section);
+    section.finish();
+    settings
 }
 
 #[cfg(test)]

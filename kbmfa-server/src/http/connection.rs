@@ -11,6 +11,7 @@
 use http_body_util::{BodyExt, Full, LengthLimitError, Limited};
 use hyper::body::{Bytes, Incoming};
 use hyper::header::{AUTHORIZATION, CONNECTION, HeaderValue};
+use hyper::http::request::Parts;
 use hyper::server::conn::http1;
 use hyper::service::Service;
 use hyper::{Request, StatusCode};
@@ -42,7 +43,6 @@ use super::enrolment::answer_time;
 use super::gate::{Gate, Refusal};
 use super::reply;
 use super::routes::{are_for_anybody, are_for_employees, body_bytes_max};
-use crate::machines::caller::Credential;
 use crate::source::Address;
 
 /// Time for the TLS handshake.
@@ -226,20 +226,14 @@ async fn answer_or_refuse(
         if !permit.enrol() {
             return Err(refused(Refusal::Busy));
         }
-        if let Some(in_flight) = head.extensions.remove::<Arc<InFlight>>() {
-            let permit_to_download = gate.permit_to_download(permit.source()).await.map_err(refused)?;
-            let alive = Arc::new((permit.serve(), in_flight));
-            head.extensions.insert(Held { permit: Arc::new(permit_to_download), alive });
-        }
+        hold_download(gate, permit, &mut head).await.map_err(refused)?;
         return Ok(call(head, Full::default()).await);
     }
     if !head.uri.path().starts_with("/v1/") {
         return Ok(call(head, Full::default()).await);
     }
-    if head.headers.get(VERSION_HEADER).is_none_or(|version| version != VERSION) {
-        let detail = format!("send the header {VERSION_HEADER}: {VERSION}");
-        let title = "this server does not support that version of the protocol";
-        return Err(reply::problem(StatusCode::BAD_REQUEST, "unsupported-version", title, Some(detail)));
+    if let Some(refusal) = wrong_version(&head) {
+        return Err(refusal);
     }
     if are_for_anybody(head.uri.path()) {
         let body = read(body, bytes_max).await?;
@@ -263,13 +257,7 @@ async fn answer_or_refuse(
         return Ok(response);
     }
     let Peer(address) = inside.peer;
-    let authorization = head.headers.get(AUTHORIZATION).and_then(|header| header.to_str().ok());
-    let credential = authorization.and_then(|header| caller::read(header, address));
-    let caller = prove(gate, permit, credential.as_ref(), address).await.map_err(refused)?;
-    // The credential is parsed once, here. The routes find it in the request.
-    if let Some(credential) = credential {
-        head.extensions.insert(credential);
-    }
+    let caller = prove(gate, permit, &mut head, address).await.map_err(refused)?;
     let response = call(head, read(body, bytes_max).await?).await;
     if response.status() == StatusCode::UNAUTHORIZED {
         gate.forget(&caller);
@@ -277,16 +265,41 @@ async fn answer_or_refuse(
     Ok(response)
 }
 
+fn wrong_version(head: &Parts) -> Option<Response> {
+    if head.headers.get(VERSION_HEADER).is_some_and(|version| version == VERSION) {
+        return None;
+    }
+    let detail = format!("send the header {VERSION_HEADER}: {VERSION}");
+    let title = "this server does not support that version of the protocol";
+    Some(reply::problem(StatusCode::BAD_REQUEST, "unsupported-version", title, Some(detail)))
+}
+
+/// Gives a download its permit, which lasts as long as its body is sent.
+async fn hold_download(gate: &Gate, permit: &ConnectionPermit, head: &mut Parts) -> Result<(), Refusal> {
+    if let Some(in_flight) = head.extensions.remove::<Arc<InFlight>>() {
+        let permit_to_download = gate.permit_to_download(permit.source()).await?;
+        let alive = Arc::new((permit.serve(), in_flight));
+        head.extensions.insert(Held { permit: Arc::new(permit_to_download), alive });
+    }
+    Ok(())
+}
+
 async fn prove(
     gate: &Gate,
     permit: &ConnectionPermit,
-    credential: Option<&Credential>,
+    head: &mut Parts,
     address: Address,
 ) -> Result<ProvenCaller, Refusal> {
     let _served = permit.serve();
-    let caller = gate.admit(credential, address).await?;
+    let authorization = head.headers.get(AUTHORIZATION).and_then(|header| header.to_str().ok());
+    let credential = authorization.and_then(|header| caller::read(header, address));
+    let caller = gate.admit(credential.as_ref(), address).await?;
     if !permit.prove(&caller, gate.connections_of(&caller)) {
         return Err(Refusal::TooManyConnections);
+    }
+    // The credential is parsed once, here. The routes find it in the request.
+    if let Some(credential) = credential {
+        head.extensions.insert(credential);
     }
     Ok(caller)
 }
