@@ -4,6 +4,8 @@
 #![expect(clippy::missing_panics_doc, reason = "a fuzz target fails by a loud panic")]
 
 use kbmfa_proto::caller::Authorization;
+use kbmfa_proto::enrolment::{Enrol, Lookup, Request, Signed};
+use kbmfa_proto::key::PublicKey;
 use kbmfa_proto::login::{FirstFactor, OpenLogin, WAIT_S_MAX};
 use kbmfa_proto::machine::{Join, Trust};
 use kbmfa_proto::session::{REPORTS_MAX, SessionReport};
@@ -14,6 +16,7 @@ use std::net::IpAddr;
 use std::time::Duration;
 
 use super::{caller, logins, reply, sessions};
+use crate::enrolment::proof;
 use crate::logins::key;
 use crate::machines::caller::Credential;
 use crate::secret::SecretHash;
@@ -81,6 +84,23 @@ fn body(bytes: &[u8]) {
         assert_eq!(crate::random::to_hex(hash.as_bytes()), join.credential_sha256);
     }
     read::<Trust>(bytes);
+    enrolment(bytes);
+}
+
+/// Reads the bytes as the body of each route for employees' computers. No signature that was not made passes.
+fn enrolment(bytes: &[u8]) {
+    read::<Lookup>(bytes);
+    if let Some(enrol) = read::<Enrol>(bytes) {
+        assert!(is_clean(&enrol.device), "an unclean text");
+        if let Ok(proven) = proof::of_enrol(&enrol) {
+            assert_eq!(PublicKey::parse(&enrol.key).unwrap().fingerprint(), proven.key.fingerprint());
+        }
+    }
+    if let Some(signed) = read::<Signed>(bytes) {
+        let enrolled = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIGPKSUTyz1HwHReFVvD5obVsALAgJRNarH4TRpNePnAS";
+        assert!(proof::of_signer(&signed, enrolled).is_err(), "nobody has that key");
+        read::<Request>(signed.request.as_bytes());
+    }
 }
 
 /// Reads a body. It must parse to the same value after it is written again.
