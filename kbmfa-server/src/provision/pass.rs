@@ -160,12 +160,16 @@ fn held_back(desired: &Desired, on_machine: &BTreeSet<String>) -> (Desired, Vec<
     (desired, held)
 }
 
-/// For each account that lets somebody in on the machine, the fingerprints of its keys: what the server remembers of a
-/// machine that it cannot reach.
-pub fn given(desired: &Desired, left: &Plan) -> BTreeMap<UserName, BTreeSet<String>> {
-    let is_hindered =
-        |name: &UserName| left.hindrances.iter().any(|hindrance| hindrance.account() == Some(name));
+/// For each account, the fingerprints of the keys with which somebody may get in on the machine: what the server
+/// remembers of a machine that it cannot reach. Of an account that was left as it is, that is what it had `before`.
+pub fn given(desired: &Desired, left: &Plan, before: &Keys) -> Keys {
+    let left: BTreeSet<&UserName> = left.hindrances.iter().filter_map(Hindrance::account).collect();
     let accounts =
-        desired.accounts.iter().filter(|(name, account)| !account.lines.is_empty() && !is_hindered(name));
-    accounts.map(|(name, account)| (name.clone(), account.fingerprints.clone())).collect()
+        desired.accounts.iter().filter(|(name, account)| !account.lines.is_empty() && !left.contains(name));
+    let written = accounts.map(|(name, account)| (name.clone(), account.fingerprints.clone()));
+    let kept = before.iter().filter(|(name, _)| left.contains(name));
+    written.chain(kept.map(|(name, keys)| (name.clone(), keys.clone()))).collect()
 }
+
+/// The fingerprints of the keys of each account.
+pub type Keys = BTreeMap<UserName, BTreeSet<String>>;

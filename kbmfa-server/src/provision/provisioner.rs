@@ -164,6 +164,7 @@ impl Provisioner {
         let claim = self.claim(&delivery.machine_id)?;
         let job = self.job(delivery).await?;
         let (delivery, desired, place) = (job.delivery.clone(), job.desired.clone(), job.delivery.place);
+        let before = job.given.get(&delivery.machine_id).cloned().unwrap_or_default();
         let passed = match self.remember(&job).await {
             Ok(()) => {
                 let db = self.0.db.clone();
@@ -185,7 +186,8 @@ impl Provisioner {
             }
             Err(failure) => Outcome::Failed(failure.clone()),
         };
-        let recorded = self.record(&delivery, &desired, outcome.clone(), passed.as_ref().ok()).await;
+        let recorded =
+            self.record(&delivery, (&desired, &before), outcome.clone(), passed.as_ref().ok()).await;
         recorded.map_err(|error| Failure::new(Kind::Script, error))?;
         match (passed, outcome) {
             (Ok(passed), _) => Ok(passed),
@@ -280,7 +282,7 @@ impl Provisioner {
     async fn record(
         &self,
         delivery: &Delivery,
-        desired: &Desired,
+        (desired, before): (&Desired, &pass::Keys),
         outcome: Outcome,
         passed: Option<&Passed>,
     ) -> Result<(), Error> {
@@ -288,7 +290,7 @@ impl Provisioner {
             host_id: passed.after.host_id.clone(),
             done: passed.done.iter().filter_map(shown).collect(),
             hindrances: passed.left.hindrances.iter().map(ToString::to_string).collect(),
-            given: pass::given(desired, &passed.left),
+            given: pass::given(desired, &passed.left, before),
             applied: desired.hash(delivery.place),
         });
         let (delivery, settings, rules) = (delivery.clone(), self.settings(), self.0.logins.rules());

@@ -13,8 +13,8 @@ use super::desired::{Access, Desired, Key, Person, Roster, render};
 use super::files;
 use super::guard::Limit;
 use super::model::{Account, Model};
-use super::pass::{Order, Passed, run};
-use super::plan::{Hindrance, Settings};
+use super::pass::{self, Order, Passed, run};
+use super::plan::{Hindrance, Plan, Settings};
 use crate::clock::Time;
 use crate::deliveries::failure::{Failure, Kind};
 use crate::deliveries::{Generation, Place};
@@ -55,7 +55,12 @@ fn generation(counter: u64) -> Generation {
 }
 
 /// A pass; `counter` is that of the last state that was written.
-fn pass(model: &mut Model, desired: &Desired, place: Place, counter: &mut u64) -> Result<Passed, Failure> {
+fn pass_over(
+    model: &mut Model,
+    desired: &Desired,
+    place: Place,
+    counter: &mut u64,
+) -> Result<Passed, Failure> {
     let (given, settings, admin, last) = (BTreeSet::new(), settings(place), admin(), generation(*counter));
     let other_hosts = BTreeMap::new();
     let order = Order {
@@ -149,7 +154,7 @@ proptest! {
     ) {
         let desired = render(&roster, &grants, &admin(), NOW);
         let mut counter = 0;
-        let passed = pass(&mut model, &desired, place, &mut counter).unwrap();
+        let passed = pass_over(&mut model, &desired, place, &mut counter).unwrap();
         prop_assert!(is_reached(&passed), "{:?}", passed.failure());
         for (account, wanted) in &desired.accounts {
             let is_hindered = passed.left.hindrances.iter().any(|one| one.account() == Some(account));
@@ -170,7 +175,7 @@ proptest! {
         }
         prop_assert!(desired.revoked.is_subset(&model.revoked));
         let once = model.clone();
-        let again = pass(&mut model, &desired, place, &mut counter).unwrap();
+        let again = pass_over(&mut model, &desired, place, &mut counter).unwrap();
         let is_forbidden = |step: &super::plan::Step| matches!(step, super::plan::Step::SetSudo { .. });
         prop_assert!(again.plan.steps.iter().all(|step| is_forbidden(step)
             || matches!(step, super::plan::Step::Record { .. })), "{:?}", again.plan.steps);
@@ -184,7 +189,7 @@ proptest! {
         place in places(),
     ) {
         let before = model.clone();
-        pass(&mut model, &render(&roster, &grants, &admin(), NOW), place, &mut 0).unwrap();
+        pass_over(&mut model, &render(&roster, &grants, &admin(), NOW), place, &mut 0).unwrap();
         for (account, was) in before.accounts.iter().filter(|(_, account)| !account.is_ours) {
             prop_assert_eq!(&model.accounts[account], was);
         }
@@ -200,12 +205,12 @@ proptest! {
     ) {
         let desired = render(&roster, &grants, &admin(), NOW);
         let (mut whole, mut broken) = (model.clone(), Model { breaks_after: Some(breaks_after), ..model });
-        pass(&mut whole, &desired, place, &mut 0).unwrap();
+        pass_over(&mut whole, &desired, place, &mut 0).unwrap();
         let mut counter = 0;
-        let first = pass(&mut broken, &desired, place, &mut counter);
+        let first = pass_over(&mut broken, &desired, place, &mut counter);
         prop_assert!(first.is_ok() || first.unwrap_err().kind == Kind::Unreachable);
         broken.breaks_after = None;
-        pass(&mut broken, &desired, place, &mut counter).unwrap();
+        pass_over(&mut broken, &desired, place, &mut counter).unwrap();
         prop_assert_eq!(Model { state: None, writes: 0, breaks_after: None, ..broken }, Model { state: None, writes: 0, ..whole });
     }
 
@@ -233,7 +238,8 @@ fn alice(keys: &[u8]) -> (Roster, Vec<Access>) {
 fn a_key_that_a_machine_holds_as_revoked_is_held_back() {
     let (roster, grants) = alice(&[1, 2]);
     let mut model = Model { revoked: [key(1).line].into(), ..Model::default() };
-    let passed = pass(&mut model, &render(&roster, &grants, &admin(), NOW), Place::System, &mut 0).unwrap();
+    let passed =
+        pass_over(&mut model, &render(&roster, &grants, &admin(), NOW), Place::System, &mut 0).unwrap();
     assert_eq!(passed.left.hindrances, [Hindrance::HeldBack(name(1), "kbmfa:k1".to_owned())]);
     assert!(!model.keys[&name(1)].contains(&key(1).line) && model.keys[&name(1)].contains(&key(2).line));
 }
@@ -243,10 +249,10 @@ fn a_machine_refuses_a_state_that_is_older_than_the_one_it_has() {
     let (roster, grants) = alice(&[1]);
     let mut model = Model { state: Some(("ab".to_owned(), 1, 7)), ..Model::default() };
     let desired = render(&roster, &grants, &admin(), NOW);
-    let failure = pass(&mut model, &desired, Place::System, &mut 5).unwrap_err();
+    let failure = pass_over(&mut model, &desired, Place::System, &mut 5).unwrap_err();
     assert_eq!(failure.kind, Kind::Generation);
     assert!(model.accounts.is_empty());
-    assert!(pass(&mut model, &desired, Place::System, &mut 7).unwrap().failure().is_none());
+    assert!(pass_over(&mut model, &desired, Place::System, &mut 7).unwrap().failure().is_none());
 }
 
 #[test]
@@ -254,7 +260,7 @@ fn a_machine_that_takes_its_orders_from_another_installation_is_left_alone() {
     let (roster, grants) = alice(&[1]);
     let mut model = Model { state: Some(("cd".to_owned(), 0, 0)), ..Model::default() };
     let failure =
-        pass(&mut model, &render(&roster, &grants, &admin(), NOW), Place::System, &mut 5).unwrap_err();
+        pass_over(&mut model, &render(&roster, &grants, &admin(), NOW), Place::System, &mut 5).unwrap_err();
     assert_eq!(failure.kind, Kind::Generation);
     assert!(model.accounts.is_empty());
 }
@@ -264,11 +270,11 @@ fn a_damaged_record_is_left_out_and_is_never_a_removal() {
     let (mut roster, grants) = alice(&[1]);
     let mut model = Model::default();
     let mut counter = 0;
-    pass(&mut model, &render(&roster, &grants, &admin(), NOW), Place::System, &mut counter).unwrap();
+    pass_over(&mut model, &render(&roster, &grants, &admin(), NOW), Place::System, &mut counter).unwrap();
     let before = model.clone();
     roster.people.get_mut("e").unwrap().keys[0].line = "ssh-ed25519 AAAA".to_owned();
     let passed =
-        pass(&mut model, &render(&roster, &grants, &admin(), NOW), Place::System, &mut counter).unwrap();
+        pass_over(&mut model, &render(&roster, &grants, &admin(), NOW), Place::System, &mut counter).unwrap();
     assert!(
         matches!(passed.left.hindrances.as_slice(), [Hindrance::Record(account, _)] if *account == name(1))
     );
@@ -280,13 +286,13 @@ fn an_employee_without_a_key_gets_no_account_and_keeps_one_that_is_there() {
     let (mut roster, grants) = alice(&[]);
     let mut model = Model::default();
     let mut counter = 0;
-    pass(&mut model, &render(&roster, &grants, &admin(), NOW), Place::System, &mut counter).unwrap();
+    pass_over(&mut model, &render(&roster, &grants, &admin(), NOW), Place::System, &mut counter).unwrap();
     assert!(model.accounts.is_empty());
     roster.people.get_mut("e").unwrap().keys = vec![key(1)];
-    pass(&mut model, &render(&roster, &grants, &admin(), NOW), Place::System, &mut counter).unwrap();
+    pass_over(&mut model, &render(&roster, &grants, &admin(), NOW), Place::System, &mut counter).unwrap();
     assert!(model.keys.contains_key(&name(1)));
     roster.people.get_mut("e").unwrap().keys.clear();
-    pass(&mut model, &render(&roster, &grants, &admin(), NOW), Place::System, &mut counter).unwrap();
+    pass_over(&mut model, &render(&roster, &grants, &admin(), NOW), Place::System, &mut counter).unwrap();
     assert!(!model.keys.contains_key(&name(1)) && !model.accounts[&name(1)].is_off);
 }
 
@@ -308,7 +314,20 @@ fn a_grant_of_a_profile_that_the_machine_forbids_is_a_named_state() {
     grants[0].sudo = Some("ops".parse::<SudoProfile>().unwrap());
     let desired = render(&roster, &grants, &admin(), NOW);
     let mut model = Model::default();
-    let failure = pass(&mut model, &desired, Place::System, &mut 0).unwrap().failure().unwrap();
+    let failure = pass_over(&mut model, &desired, Place::System, &mut 0).unwrap().failure().unwrap();
     assert_eq!(failure.detail, "could not give p1 sudo profile ops: forbidden");
     assert!(model.keys.contains_key(&name(1)), "the keys are there all the same");
+}
+
+#[test]
+fn a_key_that_could_not_be_taken_away_is_remembered() {
+    let (roster, grants) = alice(&[1]);
+    let desired = render(&roster, &grants, &admin(), NOW);
+    let before =
+        [(name(1), ["SHA256:lost".to_owned()].into()), (name(2), ["SHA256:gone".to_owned()].into())].into();
+    let left = Plan { hindrances: vec![Hindrance::OddHome(name(1))], ..Plan::default() };
+    let given = pass::given(&desired, &left, &before);
+    assert_eq!(given, [(name(1), ["SHA256:lost".to_owned()].into())].into());
+    let given = pass::given(&desired, &Plan::default(), &before);
+    assert_eq!(given, [(name(1), [key(1).fingerprint].into())].into());
 }
