@@ -110,11 +110,16 @@ fn the_answers_of_an_older_server_decide_over_logins_as_they_did() {
     }
 }
 
+/// Routes for employees' computers. Their requests cannot be played again: each signature is for one nonce.
+const OF_EMPLOYEES: [&str; 2] = [" /v1/enrolments", " /v1/me"];
+
 #[test]
-fn every_route_of_the_protocol_is_in_the_recording() {
+fn every_route_of_a_machine_is_in_the_recording() {
     let page = include_str!("../../docs/protocol.md");
     let routes = page.lines().filter_map(|line| line.strip_prefix("| `")?.split(['`', '?']).next());
-    let routes: BTreeSet<_> = routes.filter(|route| route.contains(" /v1/")).map(str::to_owned).collect();
+    let is_of_machines =
+        |route: &&str| route.contains(" /v1/") && !OF_EMPLOYEES.iter().any(|path| route.contains(path));
+    let routes: BTreeSet<_> = routes.filter(is_of_machines).map(str::to_owned).collect();
     let recorded = STORIES.iter().flat_map(|(story, _)| recording::load(story));
     assert_eq!(recorded.map(|exchange| exchange.route()).collect::<BTreeSet<_>>(), routes);
 }
