@@ -41,8 +41,8 @@ use crate::logins::{self, Rules};
 use crate::long_poll::{BrokenPoll, Logins, change_watcher};
 use crate::outbox;
 use crate::progress::{Progress, Registry};
+use crate::provision;
 use crate::provision::provisioner::Provisioner;
-use crate::provision::{self, admin_key};
 use crate::usecases;
 use certificate::{InForce, Keeper};
 use loops::{Loops, failing, forever};
@@ -101,9 +101,6 @@ pub enum Error {
     /// The relay cannot be used with this configuration.
     #[error("{}", .0.found)]
     Relay(#[from] Fault),
-    /// The server's own SSH key cannot be made.
-    #[error(transparent)]
-    AdminKey(#[from] admin_key::Error),
     /// A setting has changed that needs a restart.
     #[error("{0} have changed, which needs a restart; nothing was reloaded")]
     Restart(&'static str),
@@ -192,7 +189,7 @@ async fn serve(config_path: PathBuf, config: Config) -> Result<(), Error> {
     loops
         .start("rejected callers", BOUND, |progress| forever(rejected_callers::run(log_db, heard, progress)));
     start_cleaning(&mut loops, &logins, broken, (&holder, &opened));
-    let provisioner = start_provisioning(&mut loops, &config, &logins, (holder.clone(), opened.clone()))?;
+    let provisioner = start_provisioning(&mut loops, &config, &logins, (holder.clone(), opened.clone()));
     let keybase = start_chat(&mut loops, &config, &logins, holder, &opened);
     loops.start("certificate renewal", BOUND * 2, |progress| forever(keeper.run(progress)));
     let (confirmed, judged) = (db.clone(), logins.clone());
@@ -235,20 +232,19 @@ fn start_cleaning(
     });
 }
 
-/// Starts the loop that gives machines their accounts and keys. Makes the server's SSH key if there is none.
+/// Starts the loop that gives machines their accounts and keys.
 fn start_provisioning(
     loops: &mut Loops,
     config: &Config,
     logins: &Logins,
     (holder, opened): (lease::Holder, watch::Receiver<Option<Time>>),
-) -> Result<Provisioner, Error> {
-    admin_key::make(&config.state_dir)?;
+) -> Provisioner {
     let provisioner = Provisioner::new(logins.clone(), config.state_dir.clone(), config.provision.clone());
     let running = provisioner.clone();
     loops.start("provision", provision::worker::BOUND, |progress| {
         forever(once_open(opened, progress, |progress| provision::worker::run(running, holder, progress)))
     });
-    Ok(provisioner)
+    provisioner
 }
 
 /// Starts the admin sockets and the loop that watches for changes. Passes reloads on.

@@ -54,15 +54,16 @@ pub fn make(state_dir: &Path) -> Result<(), Error> {
     let key = |cause| Error::Key { path: path.clone(), cause };
     let private = PrivateKey::new(KeypairData::from(pair), "kbmfa-server").map_err(key)?;
     let text = private.to_openssh(LineEnding::LF).map_err(key)?;
-    // A crash must not leave half a key.
-    let new = path.with_extension("new");
+    // A crash must not leave half a key, and of two servers that start at once one makes it.
+    let new = state_dir.join(format!(".ssh_admin_key.{}", random::hex::<8>()?));
     let mut options = OpenOptions::new();
-    let mut opened = options.write(true).create(true).truncate(true).mode(0o600).open(&new).map_err(file)?;
-    opened.write_all(text.as_bytes()).and_then(|()| opened.sync_all()).map_err(file)?;
-    fs::hard_link(&new, &path)
-        .or_else(|cause| if path.exists() { Ok(()) } else { Err(cause) })
-        .map_err(file)?;
-    fs::remove_file(&new).map_err(file)
+    let made = options.write(true).create_new(true).mode(0o600).open(&new).and_then(|mut opened| {
+        opened.write_all(text.as_bytes())?;
+        opened.sync_all()?;
+        fs::hard_link(&new, &path).or_else(|cause| if path.exists() { Ok(()) } else { Err(cause) })
+    });
+    let removed = fs::remove_file(&new);
+    made.and(removed).map_err(file)
 }
 
 /// Reads the private key, in OpenSSH's form.

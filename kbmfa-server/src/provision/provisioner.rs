@@ -102,6 +102,14 @@ impl Provisioner {
         &self.0.db
     }
 
+    /// Makes the server's SSH key if there is none.
+    ///
+    /// # Errors
+    /// The file cannot be written.
+    pub(super) fn make_key(&self) -> Result<(), admin_key::Error> {
+        admin_key::make(&self.0.state_dir)
+    }
+
     /// The machines that are worked on now.
     pub(super) fn busy(&self) -> BTreeSet<String> {
         self.0.busy.with(|busy| busy.clone())
