@@ -75,7 +75,7 @@ impl Kind {
             Self::Generation => {
                 "if this server was restored from a backup, confirm it with `restore --confirm`; if the machine belongs to another server, remove it there"
             }
-            Self::Guard => "look at `provision plan --machine NAME`; then confirm the number of removals",
+            Self::Guard => "look at `provision plan NAME`; then confirm the number of removals",
             Self::Script => "run `machine check NAME`, which names the failing fact",
         }
     }

@@ -242,6 +242,13 @@ pub(crate) fn set_failed(
     Ok(())
 }
 
+/// What was confirmed does not count any more: the machine is about to be changed.
+pub(crate) fn set_unconfirmed(tx: &Tx<'_>, machine_id: &str) -> Result<(), Error> {
+    let sql = "UPDATE delivery SET applied = NULL, differs_since = coalesce(differs_since, ?2) WHERE machine_id = ?1";
+    tx.execute(sql, &[machine_id.into(), tx.now.into()])?;
+    Ok(())
+}
+
 /// Replaces what is known of the keys on a machine.
 pub(crate) fn set_given(
     tx: &Tx<'_>,

@@ -20,7 +20,7 @@ impl Default for Limit {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error(
     "{removals} of {present} accounts would lose access; if that is meant, run \
-     `kbmfa-server provision run --machine NAME --confirm-removals {removals}`"
+     `kbmfa-server provision run NAME --confirm-removals {removals}`"
 )]
 pub struct TooMuch {
     /// Accounts that would lose access.

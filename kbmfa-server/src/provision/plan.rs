@@ -126,8 +126,10 @@ pub enum Hindrance {
     /// The server has no text for this profile.
     #[error("{0} has a grant with sudo profile {1}, which [provision.sudo] in server.toml does not define")]
     NoProfile(UserName, SudoProfile),
-    /// A name in the directory of key files that no account can have.
-    #[error("a stray file {0:?} is in /etc/ssh/kbmfa/keys; look at it and remove it by hand")]
+    /// A key file of an account that is not ours, such as root.
+    #[error(
+        "a stray file {0:?} is in /etc/ssh/kbmfa/keys, which lets somebody in; look at it and remove it by hand"
+    )]
     Stray(String),
 }
 
@@ -189,12 +191,7 @@ pub fn plan(desired: &Desired, report: &Report, settings: &Settings) -> Plan {
         plan.present += usize::from(lets_in(seen));
         plan.give(name, account, seen, settings);
     }
-    for stray in &report.strays {
-        match stray.as_str().parse() {
-            Ok(name) if !report.accounts.contains_key(&name) => plan.steps.push(Step::RemoveKeys { name }),
-            _ => plan.hindrances.push(Hindrance::Stray(stray.to_string())),
-        }
-    }
+    plan.hindrances.extend(report.strays.iter().map(|stray| Hindrance::Stray(stray.to_string())));
     plan
 }
 
@@ -290,6 +287,9 @@ impl Plan {
         for profile in &account.sudo {
             let Some(content) = settings.profiles.get(profile) else {
                 self.hindrances.push(Hindrance::NoProfile(name.clone(), profile.clone()));
+                if seen.sudo.contains_key(profile.as_str()) {
+                    self.steps.push(Step::RemoveSudo { name: name.clone(), profile: profile.to_string() });
+                }
                 continue;
             };
             let wanted = sha256(files::sudo_file(name, profile, content).as_bytes());

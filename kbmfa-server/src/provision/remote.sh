@@ -133,9 +133,9 @@ as_user() { # as_user NAME COMMAND..: as the user, with nothing of root's left
   shift
   if command -v setpriv >/dev/null; then
     timeout -k 2 15 setpriv --reuid "$uid" --regid "$gid" --init-groups --no-new-privs \
-      env -i "HOME=$home" PATH=/usr/bin:/bin LC_ALL=C "$@"
+      env -i "HOME=$home" PATH=/usr/bin:/bin LC_ALL=C "$@" 9>&-
   else
-    timeout -k 2 15 runuser -u "$name" -- env -i "HOME=$home" PATH=/usr/bin:/bin LC_ALL=C "$@"
+    timeout -k 2 15 runuser -u "$name" -- env -i "HOME=$home" PATH=/usr/bin:/bin LC_ALL=C "$@" 9>&-
   fi
 }
 
@@ -225,6 +225,7 @@ look() {
     [ -e "$name" ] || [ -L "$name" ] || continue
     name=${name##*/}
     is_name "$name" && grep -qx -- "account $name" "$work/in" && continue
+    [ "$name" = "$admin" ] && continue
     say stray "$(printf '%s' "$name" | head -c 256 | encoded)"
   done
   report_sshd "$admin"
@@ -238,6 +239,8 @@ step_create() { # NAME UID SHELL
   if account "$1"; then say failed exists; return; fi
   if getent passwd -- "$2" >/dev/null; then say failed uid-taken; return; fi
   if getent group -- "$1" >/dev/null || getent group -- "$2" >/dev/null; then say failed group-taken; return; fi
+  # The group of the account would have what sudoers grants to a group of this name.
+  if cat /etc/sudoers "$sudoers"/* | grep -q "^[[:space:]]*%$1[[:space:]]"; then say failed group-in-sudoers; return; fi
   [ -x "$3" ] || { say failed no-shell; return; }
   getent group -- "$group" >/dev/null || groupadd --system -- "$group" || { say failed groupadd; return; }
   if [ -e "/home/$1" ] || [ -L "/home/$1" ]; then say failed home-exists; return; fi
@@ -269,15 +272,17 @@ step_enable() { # NAME SHELL
   usermod -e '' -s "$2" -- "$1" >/dev/null 2>&1 && say changed || say failed usermod
 }
 
-step_disable() { # NAME
+step_disable() { # NAME: as much of it as is possible
   owned "$1" || return 0
-  usermod -L -e 1 -s /usr/sbin/nologin -- "$1" >/dev/null 2>&1 || { say failed usermod; return; }
+  local failed=
+  usermod -L -e 1 -s /usr/sbin/nologin -- "$1" >/dev/null 2>&1 || failed=usermod
   # Debian's place, and that of the RHEL family.
   rm -f -- "/var/spool/cron/crontabs/$1"
   [ ! -f "/var/spool/cron/$1" ] || rm -f -- "/var/spool/cron/$1"
   command -v loginctl >/dev/null && loginctl disable-linger "$1" >/dev/null 2>&1
   end_sessions "$1"
-  say changed
+  if [ -z "$failed" ] && has_processes; then failed=still-running; fi
+  if [ -n "$failed" ]; then say failed "$failed"; else say changed; fi
 }
 
 end_sessions() { # end_sessions NAME, after account NAME: TERM, up to 5 s, KILL
@@ -288,7 +293,13 @@ end_sessions() { # end_sessions NAME, after account NAME: TERM, up to 5 s, KILL
     sleep 0.25
     left=$((left - 1))
   done
-  signal_all KILL
+  # What forks meanwhile is met by the next round.
+  left=20
+  while [ "$left" -gt 0 ] && has_processes; do
+    signal_all KILL
+    sleep 0.1
+    left=$((left - 1))
+  done
 }
 
 processes() { # the processes whose real uid is $uid
@@ -311,18 +322,10 @@ step_end_sessions() { # NAME
   if has_processes; then say failed still-running; else say changed; fi
 }
 
-step_password() { # NAME TOKEN
-  owned "$1" || return 0
-  is_token "$2" || { say failed malformed; return; }
-  { printf '%s:' "$1"; decoded "$2"; echo; } >"$work/password"
-  [ "$(wc -l <"$work/password")" = 1 ] || { say failed malformed; return; }
-  chpasswd -e <"$work/password" >/dev/null 2>&1 && say changed || say failed chpasswd
-  rm -f -- "$work/password"
-}
-
 step_keys() { # NAME TOKEN|-
   is_name "$1" || { say failed malformed; return; }
   if [ "$2" = - ]; then
+    [ "$1" != "$admin" ] || { say failed admin; return; }
     is_roots_own "$keys" || { [ -e "$keys" ] && say failed directory || say ok; return; }
     remove "$keys/$1" || say failed remove
     return
@@ -431,7 +434,6 @@ apply() {
       create) result=$(step_create "$one" "$two" "$three") ;;
       enable) result=$(step_enable "$one" "$two") ;;
       disable) result=$(step_disable "$one") ;;
-      password) result=$(step_password "$one" "$two") ;;
       keys) result=$(step_keys "$one" "$two") ;;
       home) result=$(step_home "$one" "$two" "$three") ;;
       revoke) result=$(step_revoke "$one") ;;

@@ -15,6 +15,9 @@ use crate::random::to_hex;
 /// Largest number of accounts in a report; a machine with more is not one that this program manages.
 pub const ACCOUNTS_MAX: usize = 20_000;
 
+/// Most files beside the key files.
+const STRAYS_MAX: usize = 100;
+
 /// Largest file of revoked keys, in bytes, as in `remote.sh`.
 const REVOKED_FILE_MAX: usize = 8 << 20;
 
@@ -129,7 +132,7 @@ pub fn parse(lines: &[String]) -> Result<Report, BadReport> {
     for line in lines {
         let bad = || BadReport(line.chars().take(120).collect());
         read_line(&mut report, line).ok_or_else(bad)?;
-        if report.accounts.len() > ACCOUNTS_MAX || report.strays.len() > ACCOUNTS_MAX {
+        if report.accounts.len() > ACCOUNTS_MAX || report.strays.len() > STRAYS_MAX {
             return Err(bad());
         }
     }

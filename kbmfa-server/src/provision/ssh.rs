@@ -25,6 +25,9 @@ const CALL_MS: u32 = 30_000;
 /// Largest reply to one request, in bytes.
 const REPLY_MAX: usize = 32 << 20;
 
+/// Most lines of a reply to one request: several for each account.
+const LINES_MAX: usize = 200_000;
+
 /// Types of host keys, the preferred ones first. No certificates: only raw keys are pinned.
 const HOST_KEY_TYPES: &str =
     "ssh-ed25519,ecdsa-sha2-nistp256,ecdsa-sha2-nistp384,ecdsa-sha2-nistp521,rsa-sha2-512,rsa-sha2-256";
@@ -296,7 +299,7 @@ impl Conversation for Ssh {
                 }
                 read => read,
             };
-            if total > REPLY_MAX {
+            if total > REPLY_MAX || lines.len() > LINES_MAX {
                 return Err(Failure::new(Kind::Script, "the machine's reply is too long"));
             }
         }

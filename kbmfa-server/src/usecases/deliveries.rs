@@ -183,6 +183,7 @@ pub fn begun(
     machine_id: &str,
     given: &BTreeMap<UserName, BTreeSet<String>>,
 ) -> Result<(), db::Error> {
+    store::set_unconfirmed(tx, machine_id)?;
     store::add_given(tx, machine_id, given)
 }
 
