@@ -112,7 +112,7 @@ fn call_text(error: &CallError) -> String {
              whether the address is right."
         }
         CallError::Timeout | CallError::Lost(_) => {
-            "What you asked for may have been done all the same: `kbmfa-enroll status` shows it."
+            "The server may have done what you asked for. `kbmfa-enroll status` shows it."
         }
         CallError::Garbage(_) => "Ask your administrator whether the address is right.",
         CallError::HungUp => "",
