@@ -109,8 +109,8 @@ pub const CHECK_UP: Duration = Duration::from_secs(15 * 60);
 /// How a pass ended, as far as the next one is concerned.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Outcome {
-    /// The machine has the state with this hash.
-    Confirmed(String),
+    /// The machine has what it should have.
+    Confirmed,
     /// It failed.
     Failed(Failure),
 }
@@ -119,7 +119,7 @@ pub enum Outcome {
 pub fn next_pass(outcome: &Outcome, failures: u32, check_up: Duration, jitter: u32, now: Time) -> Time {
     match outcome {
         // 0.8 to 1.2 of the interval.
-        Outcome::Confirmed(_) => now + check_up * (800 + jitter * 2 / 5) / 1000,
+        Outcome::Confirmed => now + check_up * (800 + jitter * 2 / 5) / 1000,
         Outcome::Failed(failure) => {
             let pause = failure.kind.pause(failures);
             now + pause + pause * jitter / 5000

@@ -26,7 +26,7 @@ pub struct Order<'a> {
     pub host_id: Option<&'a str>,
     /// `/etc/machine-id` of other machines, with their names.
     pub other_hosts: &'a BTreeMap<String, MachineName>,
-    /// The state that the machine may have been given last, at the most.
+    /// The last state that this server wrote anywhere. A machine with a later one is refused.
     pub last: &'a Generation,
     /// How much may be taken away.
     pub limit: Limit,
@@ -37,8 +37,6 @@ pub struct Order<'a> {
 /// What a pass has found and done.
 #[derive(Debug)]
 pub struct Passed {
-    /// What there was before.
-    pub before: Report,
     /// What was to be done.
     pub plan: Plan,
     /// Each step with its result; empty if there was nothing to do.
@@ -82,8 +80,7 @@ pub fn run(
 ) -> Result<Passed, Failure> {
     let (before, mut plan) = look(conversation, order)?;
     if plan.is_empty() {
-        let (after, left) = (before.clone(), plan.clone());
-        return Ok(Passed { before, plan, done: Vec::new(), after, left });
+        return Ok(Passed { left: plan.clone(), plan, done: Vec::new(), after: before });
     }
     guard::judge(plan.removals, plan.present, order.limit, order.confirmed)
         .map_err(|error| Failure::new(Kind::Guard, error))?;
@@ -95,7 +92,7 @@ pub fn run(
     let order = Order { last: &generation, ..*order };
     let (after, left) = look(conversation, &order)?;
     let done: Vec<_> = plan.steps.iter().cloned().zip(results).collect();
-    Ok(Passed { before, plan, done, after, left })
+    Ok(Passed { plan, done, after, left })
 }
 
 impl Passed {

@@ -45,11 +45,6 @@ pub enum Step {
         /// Its name.
         name: UserName,
     },
-    /// Ends its sessions.
-    EndSessions {
-        /// Its name.
-        name: UserName,
-    },
     /// Writes its root-owned key file.
     SetKeys {
         /// Its name.
@@ -326,7 +321,6 @@ impl fmt::Display for Step {
             Self::Create { name, uid, .. } => write!(f, "create account {name} with uid {uid}"),
             Self::Enable { name, .. } => write!(f, "switch account {name} on"),
             Self::Disable { name } => write!(f, "switch account {name} off and end its sessions"),
-            Self::EndSessions { name } => write!(f, "end the sessions of {name}"),
             Self::SetKeys { name, .. } => write!(f, "write the keys of {name}"),
             Self::RemoveKeys { name } => write!(f, "remove the keys of {name}"),
             Self::SetHome { name, .. } => write!(f, "write {name}'s ~/.ssh/authorized_keys"),

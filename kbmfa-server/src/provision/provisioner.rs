@@ -72,7 +72,7 @@ impl Drop for Claim {
 }
 
 impl Provisioner {
-    /// For the database of these logins, whose rules say where people are told, and the files beside it.
+    /// Works on the database of these logins and on the files in `state_dir`. Notices go where the logins' rules say.
     pub fn new(logins: Logins, state_dir: PathBuf, settings: Settings) -> Self {
         let db = logins.db().clone();
         let settings = Shared::new(Arc::new(settings));
@@ -171,7 +171,7 @@ impl Provisioner {
     pub async fn run(&self, delivery: Delivery, confirmed: Option<usize>) -> Result<Passed, Failure> {
         let claim = self.claim(&delivery.machine_id)?;
         let job = self.job(delivery).await?;
-        let (delivery, desired, place) = (job.delivery.clone(), job.desired.clone(), job.delivery.place);
+        let (delivery, desired) = (job.delivery.clone(), job.desired.clone());
         let before = job.given.get(&delivery.machine_id).cloned().unwrap_or_default();
         let passed = match self.remember(&job).await {
             Ok(()) => {
@@ -189,9 +189,7 @@ impl Provisioner {
             Err(failure) => Err(failure),
         };
         let outcome = match &passed {
-            Ok(passed) => {
-                passed.failure().map_or_else(|| Outcome::Confirmed(desired.hash(place)), Outcome::Failed)
-            }
+            Ok(passed) => passed.failure().map_or(Outcome::Confirmed, Outcome::Failed),
             Err(failure) => Outcome::Failed(failure.clone()),
         };
         let recorded =
@@ -310,13 +308,13 @@ impl Provisioner {
                 let failures = delivery.failures.saturating_add(1);
                 let next_at = domain::next_pass(&outcome, failures, settings.check_up, jitter, tx.now);
                 match (outcome, found) {
-                    (Outcome::Confirmed(_), Some(found)) => {
+                    (Outcome::Confirmed, Some(found)) => {
                         usecase::confirmed(tx, (&rules, &actor), &delivery, &found, next_at)
                     }
                     (Outcome::Failed(failure), _) => {
                         usecase::failed(tx, (&rules, &actor), &delivery, &failure, next_at)
                     }
-                    (Outcome::Confirmed(_), None) => Ok(()),
+                    (Outcome::Confirmed, None) => Ok(()),
                 }
             })
             .await

@@ -316,12 +316,6 @@ signal_all() { # signal_all SIGNAL
   for process in $(processes); do kill -s "$1" "$process" 2>/dev/null; done
 }
 
-step_end_sessions() { # NAME
-  is_name "$1" && account "$1" && is_ours "$1" || { say failed not-ours; return; }
-  end_sessions "$1"
-  if has_processes; then say failed still-running; else say changed; fi
-}
-
 step_keys() { # NAME TOKEN|-
   is_name "$1" || { say failed malformed; return; }
   if [ "$2" = - ]; then
@@ -438,7 +432,6 @@ apply() {
       home) result=$(step_home "$one" "$two" "$three") ;;
       revoke) result=$(step_revoke "$one") ;;
       sudo) result=$(step_sudo "$one" "$two" "$three") ;;
-      end-sessions) result=$(step_end_sessions "$one") ;;
       generation) result=$(step_generation "$one" "$two" "$three") ;;
       *) result="failed unknown" ;;
     esac

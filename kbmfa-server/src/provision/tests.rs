@@ -316,7 +316,7 @@ fn a_grant_of_a_profile_that_the_machine_forbids_is_a_named_state() {
     let mut model = Model::default();
     let failure = pass_over(&mut model, &desired, Place::System, &mut 0).unwrap().failure().unwrap();
     assert_eq!(failure.detail, "could not give p1 sudo profile ops: forbidden");
-    assert!(model.keys.contains_key(&name(1)), "the keys are there all the same");
+    assert!(model.keys.contains_key(&name(1)), "the keys were not written");
 }
 
 #[test]

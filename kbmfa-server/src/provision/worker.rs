@@ -183,7 +183,7 @@ mod tests {
 
     #[test]
     fn a_check_up_is_spread_over_two_fifths_of_its_interval() {
-        let outcome = deliveries::Outcome::Confirmed(String::new());
+        let outcome = deliveries::Outcome::Confirmed;
         let after = |jitter| {
             deliveries::next_pass(&outcome, 0, deliveries::CHECK_UP, jitter, NOW).since(NOW).as_secs()
         };
