@@ -45,6 +45,7 @@ pub mod network;
 pub mod slow_line;
 
 pub mod builder;
+pub mod delivery;
 pub mod machine;
 pub mod recipe;
 pub mod watcher;
