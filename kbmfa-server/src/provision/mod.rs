@@ -2,6 +2,7 @@
 //! reports ([`report`]), and the difference becomes steps ([`plan`]); all of that is pure and knows nothing of SSH.
 
 pub mod admin_key;
+pub mod connection;
 pub mod desired;
 pub mod facts;
 pub mod files;
@@ -24,4 +25,4 @@ mod model;
 mod tests;
 
 /// The program that runs on a machine, as root: the same bytes for every machine and every pass.
-pub const REMOTE: &str = include_str!("remote.sh");
+pub const REMOTE: &str = concat!(include_str!("common.sh"), include_str!("remote.sh"));

@@ -9,12 +9,14 @@ use std::time::Duration;
 use tokio::sync::Notify;
 use zeroize::Zeroizing;
 
+use super::connection::Credential;
 use super::desired::Desired;
 use super::pass::{self, Order, Passed};
 use super::plan::{self, Plan, Step};
 use super::report::{Done, Report};
 use super::settings::Settings;
-use super::{admin_key, snapshot, ssh, sudo_password};
+use super::ssh::Program;
+use super::{REMOTE, admin_key, connection, snapshot, ssh, sudo_password};
 use crate::audit::Actor;
 use crate::db::{self, Db};
 use crate::deliveries::failure::{Failure, Kind};
@@ -345,19 +347,15 @@ fn on_machine<T>(
     work: impl FnOnce(&mut ssh::Ssh, &Order<'_>, &Job) -> Result<T, Failure>,
 ) -> Result<T, Failure> {
     let machine_id = &job.delivery.machine_id;
-    let login = ssh::Login {
-        reach: &job.reach,
-        account: job.settings.admin.as_str(),
-        key: &secrets.key,
-        sudo_password: secrets.sudo_password.as_ref(),
-        by_helper: job.delivery.by_helper,
-    };
     let started = |stream: &TcpStream| {
         let stream = stream.try_clone().map_err(|error| Failure::new(Kind::Unreachable, error))?;
         inner.streams.with(|streams| streams.insert(machine_id.clone(), stream));
         Ok(())
     };
-    let mut ssh = ssh::open(&login, &started)?;
+    let (account, key) = (job.settings.admin.as_str(), Credential::Key(&secrets.key));
+    let session = connection::connect(&job.reach, account, &key, &started, None)?;
+    let program = if job.delivery.by_helper { Program::Helper } else { Program::Text(REMOTE) };
+    let mut ssh = ssh::start(session, program, secrets.sudo_password.as_ref())?;
     let settings = plan::Settings {
         place: job.delivery.place,
         shell: job.settings.shell.clone(),
