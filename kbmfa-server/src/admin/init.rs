@@ -19,6 +19,7 @@ use crate::ca::{self, issue};
 use crate::clock::{Clock, SystemClock};
 use crate::config::Config;
 use crate::db::{self, Db};
+use crate::provision::{admin_key, key_file, roster_key};
 use crate::secret::Secret;
 use crate::usecases;
 use draft::Draft;
@@ -208,6 +209,7 @@ fn fill(
         made.file(path, secret.reveal(), 0o600)?;
     }
     made.certificates(&Files::of(state_dir), issued).map_err(Failure::new)?;
+    made.keys(state_dir).map_err(Failure::new)?;
     made.database(state_dir, actor, &issued.authority.pin.to_string())
 }
 
@@ -254,6 +256,14 @@ impl Made {
         files.add(1, &issued.authority)?;
         files.sign_with(1)?;
         files.put_certificate(&issued.certificate)
+    }
+
+    /// The keys by which the server gets into machines and signs its orders. Those of an earlier server are kept.
+    fn keys(&mut self, state_dir: &Path) -> Result<(), key_file::Error> {
+        let new = [admin_key::path(state_dir), roster_key::path(state_dir)].into_iter();
+        self.paths.extend(new.filter(|path| fs::symlink_metadata(path).is_err()));
+        admin_key::make(state_dir)?;
+        roster_key::make(state_dir)
     }
 
     fn database(&mut self, state_dir: &Path, actor: &Actor, pin: &str) -> Result<(), Failure> {

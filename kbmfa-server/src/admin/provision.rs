@@ -7,10 +7,11 @@ mod status;
 use clap::Subcommand;
 use kbmfa_proto::names::MachineName;
 use serde_json::json;
+use std::path::Path;
 
 use super::{Admin, Failure};
 use crate::deliveries::{Error, Place, service};
-use crate::provision::admin_key;
+use crate::provision::{admin_key, key_file, roster_key};
 use crate::usecases::deliveries;
 
 pub(super) use live::{Targets, check};
@@ -43,6 +44,8 @@ pub enum Verb {
     },
     /// Print the line by which a machine lets the server in: for ssh-admin's `authorized_keys`.
     Key,
+    /// Print the line of /etc/ssh/kbmfa/signers, by which a machine obeys this server's signed orders alone.
+    Signers,
     /// Set the password that sudo asks ssh-admin for on a machine; from a file, or from standard input.
     SudoPassword(password::Args),
     /// Show what each machine was given, and what is not confirmed.
@@ -58,7 +61,8 @@ pub fn run(admin: &Admin, verb: Verb) -> Result<(), Failure> {
     match verb {
         Verb::Enable { machine, keys, by_helper } => enable(admin, &machine, keys, by_helper),
         Verb::Disable { machine, keep, yes } => disable(admin, &machine, keep, yes),
-        Verb::Key => key(admin),
+        Verb::Key => key(admin, admin_key::public_line),
+        Verb::Signers => key(admin, roster_key::signers_line),
         Verb::SudoPassword(args) => password::run(admin, &args),
         Verb::Status => status::run(admin),
         Verb::Plan(targets) => live::plan(admin, &targets),
@@ -108,10 +112,10 @@ fn disable(admin: &Admin, machine: &MachineName, keep: bool, yes: bool) -> Resul
     admin.tell(&sentence, &json!({ "machine": machine, "keep": keep }))
 }
 
-fn key(admin: &Admin) -> Result<(), Failure> {
+fn key(admin: &Admin, line: fn(&Path) -> Result<String, key_file::Error>) -> Result<(), Failure> {
     let config = admin.become_owner()?;
-    let line = admin_key::public_line(&config.state_dir).map_err(|error| {
-        Failure::new(error).hint("the server makes its key when it starts: systemctl start kbmfa-server")
+    let line = line(&config.state_dir).map_err(|error| {
+        Failure::new(error).hint("the server makes its keys when it starts: systemctl start kbmfa-server")
     })?;
     admin.tell(&line, &json!({ "line": line }))
 }

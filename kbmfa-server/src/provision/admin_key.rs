@@ -1,38 +1,9 @@
 //! The server's own SSH key, by which it gets into machines: a file that is in no database, log or backup.
 
-use ssh_key::private::{Ed25519Keypair, Ed25519PrivateKey, KeypairData};
-use ssh_key::{LineEnding, PrivateKey};
-use std::fs::{self, OpenOptions};
-use std::io::{self, Write as _};
-use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 use zeroize::Zeroizing;
 
-use crate::random::{self, NoRandomness};
-
-/// Why there is no key.
-#[derive(Debug, thiserror::Error)]
-pub enum Error {
-    /// The file cannot be read or written.
-    #[error("{}: {cause}", path.display())]
-    File {
-        /// The file.
-        path: PathBuf,
-        /// Why.
-        cause: io::Error,
-    },
-    /// The file is no private key.
-    #[error("{}: {cause}", path.display())]
-    Key {
-        /// The file.
-        path: PathBuf,
-        /// Why.
-        cause: ssh_key::Error,
-    },
-    /// No random bytes.
-    #[error(transparent)]
-    Random(#[from] NoRandomness),
-}
+use super::key_file::{self, Error};
 
 /// Its file.
 pub fn path(state_dir: &Path) -> PathBuf {
@@ -44,26 +15,7 @@ pub fn path(state_dir: &Path) -> PathBuf {
 /// # Errors
 /// [`Error`].
 pub fn make(state_dir: &Path) -> Result<(), Error> {
-    let path = path(state_dir);
-    let file = |cause| Error::File { path: path.clone(), cause };
-    if path.try_exists().map_err(file)? {
-        return Ok(());
-    }
-    let seed = Zeroizing::new(random::bytes::<32>()?);
-    let pair = Ed25519Keypair::from(Ed25519PrivateKey::from_bytes(&seed));
-    let key = |cause| Error::Key { path: path.clone(), cause };
-    let private = PrivateKey::new(KeypairData::from(pair), "kbmfa-server").map_err(key)?;
-    let text = private.to_openssh(LineEnding::LF).map_err(key)?;
-    // A crash must not leave half a key, and of two servers that start at once one makes it.
-    let new = state_dir.join(format!(".ssh_admin_key.{}", random::hex::<8>()?));
-    let mut options = OpenOptions::new();
-    let made = options.write(true).create_new(true).mode(0o600).open(&new).and_then(|mut opened| {
-        opened.write_all(text.as_bytes())?;
-        opened.sync_all()?;
-        fs::hard_link(&new, &path).or_else(|cause| if path.exists() { Ok(()) } else { Err(cause) })
-    });
-    let removed = fs::remove_file(&new);
-    made.and(removed).map_err(file)
+    key_file::make(&path(state_dir), "kbmfa-server")
 }
 
 /// Reads the private key, in OpenSSH's form.
@@ -71,8 +23,7 @@ pub fn make(state_dir: &Path) -> Result<(), Error> {
 /// # Errors
 /// [`Error`].
 pub fn read(state_dir: &Path) -> Result<Zeroizing<String>, Error> {
-    let path = path(state_dir);
-    fs::read_to_string(&path).map(Zeroizing::new).map_err(|cause| Error::File { path, cause })
+    key_file::read(&path(state_dir))
 }
 
 /// The line of the public key, as a machine's `authorized_keys` needs it: for commands alone.
@@ -80,14 +31,15 @@ pub fn read(state_dir: &Path) -> Result<Zeroizing<String>, Error> {
 /// # Errors
 /// [`Error`].
 pub fn public_line(state_dir: &Path) -> Result<String, Error> {
-    let key = |cause| Error::Key { path: path(state_dir), cause };
-    let private = PrivateKey::from_openssh(read(state_dir)?.as_str()).map_err(key)?;
-    Ok(format!("restrict {}", private.public_key().to_openssh().map_err(key)?))
+    let path = path(state_dir);
+    let line = key_file::parse(&path)?.public_key().to_openssh();
+    Ok(format!("restrict {}", line.map_err(|cause| Error::Key { path, cause })?))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::fs;
     use std::os::unix::fs::PermissionsExt as _;
 
     #[test]

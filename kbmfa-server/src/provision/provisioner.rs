@@ -16,7 +16,7 @@ use super::plan::{self, Plan, Step};
 use super::report::{Done, Report};
 use super::settings::Settings;
 use super::ssh::Program;
-use super::{REMOTE, admin_key, connection, snapshot, ssh, sudo_password};
+use super::{REMOTE, admin_key, connection, key_file, roster_key, snapshot, ssh, sudo_password};
 use crate::audit::Actor;
 use crate::db::{self, Db};
 use crate::deliveries::failure::{Failure, Kind};
@@ -104,12 +104,13 @@ impl Provisioner {
         &self.0.db
     }
 
-    /// Makes the server's SSH key if there is none.
+    /// Makes the server's keys, for SSH and for signatures, if there are none.
     ///
     /// # Errors
-    /// The file cannot be written.
-    pub(super) fn make_key(&self) -> Result<(), admin_key::Error> {
-        admin_key::make(&self.0.state_dir)
+    /// A file cannot be written.
+    pub(super) fn make_keys(&self) -> Result<(), key_file::Error> {
+        admin_key::make(&self.0.state_dir)?;
+        roster_key::make(&self.0.state_dir)
     }
 
     /// The machines that are worked on now.

@@ -28,12 +28,12 @@ pub const BOUND: Duration = Duration::from_secs(30);
 /// Runs until the process ends.
 pub async fn run(provisioner: Provisioner, holder: lease::Holder, progress: Progress) {
     let mut faults = FaultLog::new("the delivery of keys");
-    // Logins do not depend on the key: a disk on which it cannot be made stops nothing else.
-    let (mut key_faults, mut has_key) = (FaultLog::new("the server's SSH key"), false);
+    // Logins do not depend on the keys: a disk on which they cannot be made stops nothing else.
+    let (mut key_faults, mut has_keys) = (FaultLog::new("the server's keys for machines"), false);
     let permits = Arc::new(Semaphore::new(provisioner.settings().workers));
     loop {
         progress.round().await;
-        has_key = has_key || key_faults.note(provisioner.make_key()).is_some();
+        has_keys = has_keys || key_faults.note(provisioner.make_keys()).is_some();
         let due = due(&provisioner, &holder).await;
         for delivery in faults.note(due).unwrap_or_default() {
             let Ok(permit) = Arc::clone(&permits).try_acquire_owned() else { break };
