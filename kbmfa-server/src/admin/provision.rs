@@ -11,7 +11,7 @@ use std::path::Path;
 
 use super::{Admin, Failure};
 use crate::deliveries::{Error, Place, service};
-use crate::provision::{admin_key, key_file, roster_key};
+use crate::provision::{self, admin_key, key_file, roster_key};
 use crate::usecases::deliveries;
 
 pub(super) use live::{Targets, check};
@@ -46,6 +46,9 @@ pub enum Verb {
     Key,
     /// Print the line of /etc/ssh/kbmfa/signers, by which a machine obeys this server's signed orders alone.
     Signers,
+    /// Print the helper, the only program that sudo has to allow ssh-admin on a machine, as
+    /// /usr/local/libexec/kbmfa-helper.
+    Helper,
     /// Set the password that sudo asks ssh-admin for on a machine; from a file, or from standard input.
     SudoPassword(password::Args),
     /// Show what each machine was given, and what is not confirmed.
@@ -63,6 +66,7 @@ pub fn run(admin: &Admin, verb: Verb) -> Result<(), Failure> {
         Verb::Disable { machine, keep, yes } => disable(admin, &machine, keep, yes),
         Verb::Key => key(admin, admin_key::public_line),
         Verb::Signers => key(admin, roster_key::signers_line),
+        Verb::Helper => helper(admin),
         Verb::SudoPassword(args) => password::run(admin, &args),
         Verb::Status => status::run(admin),
         Verb::Plan(targets) => live::plan(admin, &targets),
@@ -118,4 +122,9 @@ fn key(admin: &Admin, line: fn(&Path) -> Result<String, key_file::Error>) -> Res
         Failure::new(error).hint("the server makes its keys when it starts: systemctl start kbmfa-server")
     })?;
     admin.tell(&line, &json!({ "line": line }))
+}
+
+fn helper(admin: &Admin) -> Result<(), Failure> {
+    let text = provision::helper();
+    admin.tell(text.trim_end(), &json!({ "text": text, "sha256": provision::helper_hash() }))
 }

@@ -23,6 +23,10 @@ pub enum Kind {
     Disk,
     /// The machine was given a later state, or takes its orders from another installation.
     Generation,
+    /// The machine does not take the server's signature, or its list of signers is not sound.
+    Signature,
+    /// The machine's clock differs too much from the server's to tell whether an order is still valid.
+    Clock,
     /// The plan takes away too much to go on unasked.
     Guard,
     /// The machine's reply is not understood, or a step failed in another way.
@@ -30,7 +34,7 @@ pub enum Kind {
 }
 
 impl Kind {
-    const ALL: [Self; 9] = [
+    const ALL: [Self; 11] = [
         Self::Unreachable,
         Self::HostKey,
         Self::Authentication,
@@ -38,6 +42,8 @@ impl Kind {
         Self::Busy,
         Self::Disk,
         Self::Generation,
+        Self::Signature,
+        Self::Clock,
         Self::Guard,
         Self::Script,
     ];
@@ -52,6 +58,8 @@ impl Kind {
             Self::Busy => "busy",
             Self::Disk => "disk",
             Self::Generation => "generation",
+            Self::Signature => "signature",
+            Self::Clock => "clock",
             Self::Guard => "guard",
             Self::Script => "script",
         }
@@ -75,6 +83,10 @@ impl Kind {
             Self::Generation => {
                 "if this server was restored from a backup, confirm it with `restore --confirm`; if the machine belongs to another server, remove it there"
             }
+            Self::Signature => {
+                "compare /etc/ssh/kbmfa/signers on the machine with the line that `provision signers` prints; it must be a file of root's with mode 644"
+            }
+            Self::Clock => "set the machine's clock, or the server's: orders are valid for 10 minutes",
             Self::Guard => "look at `provision plan NAME`; then confirm the number of removals",
             Self::Script => "run `machine check NAME`, which names the failing fact",
         }
@@ -99,7 +111,7 @@ impl Kind {
             Self::Unreachable | Self::Disk | Self::Sudo | Self::Script => {
                 [2, 10, 60, 300].get(at(failures)).copied().unwrap_or(900)
             }
-            Self::HostKey | Self::Generation | Self::Guard => {
+            Self::HostKey | Self::Generation | Self::Signature | Self::Clock | Self::Guard => {
                 [60, 300].get(at(failures)).copied().unwrap_or(900)
             }
         };
@@ -136,6 +148,34 @@ impl Failure {
     /// A failure with its text.
     pub fn new(kind: Kind, detail: impl fmt::Display) -> Self {
         Self { kind, detail: detail.to_string() }
+    }
+
+    /// A request that the program on a machine refuses as a whole, with this word.
+    pub fn of_refusal(word: &str) -> Self {
+        match word {
+            "older" => Self::new(Kind::Generation, "the machine has a later state"),
+            "other-machine" => {
+                Self::new(Kind::HostKey, "the machine has another /etc/machine-id than it just reported")
+            }
+            "unsigned" | "signature" => Self::new(
+                Kind::Signature,
+                "the machine does not take the signature of this server's roster key",
+            ),
+            "signers" => Self::new(
+                Kind::Signature,
+                "/etc/ssh/kbmfa/signers on the machine is no file that root alone can write, so it takes no order",
+            ),
+            "no-verifier" => Self::new(
+                Kind::Signature,
+                "the machine has no `ssh-keygen -Y verify` (OpenSSH 8.2 and later), so it takes no order",
+            ),
+            "clock" => Self::new(
+                Kind::Clock,
+                "the machine's clock differs from the server's by more than 10 minutes",
+            ),
+            "busy" => Self::new(Kind::Busy, "something else works on the machine"),
+            word => Self::new(Kind::Script, format!("the program on the machine refuses: {word}")),
+        }
     }
 
     /// The kind of a step that failed with this word of `remote.sh`.

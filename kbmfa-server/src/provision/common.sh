@@ -1,7 +1,7 @@
 # What every program of kbmfa on a machine begins with: how it reads requests, checks them and writes files.
 #
 # It runs as root, over one SSH connection. Everything that varies arrives on standard input; nothing of it is
-# ever evaluated by a shell. A request is a line "VERB BYTES SHA256" and then that many bytes; a request that is cut
+# ever evaluated by a shell. A request is a line "VERB BYTES SHA256 [SIGNATURE]" and then that many bytes; one that is cut
 # off or damaged does nothing. Each line of a reply is a word from a fixed list and its fields, without spaces in them.
 set -u
 exec 2>/dev/null
@@ -134,7 +134,7 @@ as_user() { # as_user NAME COMMAND..: as the user, with nothing of root's left
   fi
 }
 
-# Reads requests until "bye", and leaves each to `handle VERB`, which finds its body in $work/in.
+# Reads requests until "bye", and leaves each to `handle VERB SIGNATURE`, which finds its body in $work/in.
 serve() {
   work=$(mktemp -d /run/kbmfa.XXXXXX 2>/dev/null || mktemp -d) || give_up no-work-directory
   trap 'rm -rf -- "$work"' EXIT
@@ -145,12 +145,12 @@ serve() {
   exec 9>"$lock"
   flock -w 20 9 || give_up busy
   say ready 1
-  while read -r verb bytes sum; do
+  while read -r verb bytes sum signature; do
     [ "$verb" = bye ] && break
     is_number "${bytes:-x}" && [ "$bytes" -le 8388608 ] || give_up malformed
     head -c "$bytes" >"$work/in"
     [ "$(hash_of "$work/in")" = "$sum" ] || give_up damaged
-    handle "$verb"
+    handle "$verb" "$signature"
     say end "$verb"
   done
   say bye

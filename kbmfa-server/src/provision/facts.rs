@@ -3,8 +3,8 @@
 use serde::{Deserialize, Serialize};
 
 use super::desired::Desired;
-use super::files;
-use super::report::{File, Home, Report};
+use super::report::{File, Home, Report, Signers};
+use super::{files, helper_hash};
 use crate::deliveries::Place;
 use crate::random::to_hex;
 use sha2::{Digest, Sha256};
@@ -27,6 +27,7 @@ fn fact(what: impl Into<String>, is_right: bool, found: impl Into<String>) -> Fa
 /// Checks a report. That there is one shows that ssh-admin gets in and that sudo works.
 pub fn of(desired: &Desired, report: &Report, place: Place) -> Vec<Fact> {
     let mut facts = vec![fact("ssh and sudo", true, "the program ran as root")];
+    facts.extend(of_program(report));
     facts.extend(of_sshd(report, place));
     let is_refused = desired.revoked.is_subset(&report.revoked_lines) || report.has_revoked(&desired.revoked);
     let found = format!("{} revoked keys known", desired.revoked.len());
@@ -71,6 +72,23 @@ pub fn of(desired: &Desired, report: &Report, place: Place) -> Vec<Fact> {
         facts.push(fact("key files", false, format!("a stray file {stray:?} in /etc/ssh/kbmfa/keys")));
     }
     facts
+}
+
+/// The helper, where it is what runs, and what demands signed orders.
+fn of_program(report: &Report) -> Vec<Fact> {
+    let helper = report.helper.as_ref().map(|hash| {
+        let is_right = *hash == helper_hash();
+        let found = if is_right { "this server's version" } else { "another version than this server's" };
+        fact("helper", is_right, found)
+    });
+    let signers = match &report.signers {
+        Signers::Absent => fact("signed orders", true, "not demanded: there is no /etc/ssh/kbmfa/signers"),
+        Signers::Odd => {
+            fact("signed orders", false, "/etc/ssh/kbmfa/signers is not a file that root alone can write")
+        }
+        Signers::Present(_) => fact("signed orders", true, "demanded by /etc/ssh/kbmfa/signers"),
+    };
+    helper.into_iter().chain([signers]).collect()
 }
 
 /// What sshd would do for an account.

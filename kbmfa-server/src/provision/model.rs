@@ -118,10 +118,10 @@ impl Model {
             let fields: Vec<_> = line.split(' ').collect();
             match fields.as_slice() {
                 ["admin", _] => continue,
-                ["for", installation, epoch, counter] => {
+                ["for", installation, epoch, counter, "0123456789abcdef", _] => {
                     let told = ((*installation).to_owned(), epoch.parse().unwrap(), counter.parse().unwrap());
                     let is_older = |(one, two, three): &(String, u64, u64)| {
-                        *one != told.0 || (told.1, told.2) < (*two, *three)
+                        *one != told.0 || (told.1, told.2) <= (*two, *three)
                     };
                     if self.state.as_ref().is_some_and(is_older) {
                         return Err(Failure::new(Kind::Generation, "older"));

@@ -5,10 +5,11 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::desired::Desired;
 use super::guard::{self, Limit};
+use super::orders::{self, Authority};
 use super::plan::{Hindrance, Plan, Settings, Step, plan};
 use super::report::{self, Done, Report};
 use super::transport::Conversation;
-use super::wire;
+use super::{helper_hash, wire};
 use crate::deliveries::Generation;
 use crate::deliveries::failure::{Failure, Kind};
 
@@ -65,18 +66,20 @@ pub fn look(conversation: &mut dyn Conversation, order: &Order<'_>) -> Result<(R
     let (desired, held) = held_back(order.desired, &report.revoked_lines);
     let mut plan = plan(&desired, &report, order.settings);
     plan.hindrances.extend(held);
+    if report.helper.as_ref().is_some_and(|helper| *helper != helper_hash()) {
+        plan.hindrances.push(Hindrance::OtherHelper);
+    }
     Ok((report, plan))
 }
 
-/// One whole pass. `next` gives the number of the state that is about to be written; it is called only if there is
-/// something to do.
+/// One whole pass. `authority` numbers and signs the order; it is asked only if there is something to do.
 ///
 /// # Errors
 /// [`Failure`], also if the machine does not have the desired state afterwards.
 pub fn run(
     conversation: &mut dyn Conversation,
     order: &Order<'_>,
-    next: &mut dyn FnMut() -> Result<Generation, Failure>,
+    authority: &mut dyn Authority,
 ) -> Result<Passed, Failure> {
     let (before, mut plan) = look(conversation, order)?;
     if plan.is_empty() {
@@ -84,9 +87,12 @@ pub fn run(
     }
     guard::judge(plan.removals, plan.present, order.limit, order.confirmed)
         .map_err(|error| Failure::new(Kind::Guard, error))?;
-    let generation = next()?;
-    plan.steps.push(Step::Record { generation: generation.clone() });
-    let lines = conversation.ask(&wire::apply(order.admin, &generation, &plan.steps))?;
+    let host_id = before.host_id.as_deref().unwrap_or_default();
+    let (request, generation) = orders::order(authority, ("apply", host_id), |generation| {
+        plan.steps.push(Step::Record { generation: generation.clone() });
+        wire::steps(order.admin, &plan.steps)
+    })?;
+    let lines = conversation.ask(&request)?;
     let results =
         report::results(&lines, plan.steps.len()).map_err(|error| Failure::new(Kind::Script, error))?;
     let order = Order { last: &generation, ..*order };

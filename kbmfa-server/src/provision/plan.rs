@@ -121,6 +121,11 @@ pub enum Hindrance {
     /// The server has no text for this profile.
     #[error("{0} has a grant with sudo profile {1}, which [provision.sudo] in server.toml does not define")]
     NoProfile(UserName, SudoProfile),
+    /// The installed helper is another program than this server's.
+    #[error(
+        "/usr/local/libexec/kbmfa-helper is not the program of this server's version; `machine bootstrap` installs that"
+    )]
+    OtherHelper,
     /// A key file of an account that is not ours, such as root.
     #[error(
         "a stray file {0:?} is in /etc/ssh/kbmfa/keys, which lets somebody in; look at it and remove it by hand"
@@ -136,7 +141,7 @@ impl Hindrance {
             | Self::UidDiffers { name, .. }
             | Self::OddHome(name)
             | Self::Record(name, _) => Some(name),
-            Self::HeldBack(..) | Self::NoProfile(..) | Self::Stray(_) => None,
+            Self::HeldBack(..) | Self::NoProfile(..) | Self::OtherHelper | Self::Stray(_) => None,
         }
     }
 }

@@ -14,9 +14,10 @@ use super::desired::Desired;
 use super::pass::{self, Order, Passed};
 use super::plan::{self, Plan, Step};
 use super::report::{Done, Report};
+use super::roster_key::{self, RosterKey};
 use super::settings::Settings;
 use super::ssh::Program;
-use super::{REMOTE, admin_key, connection, key_file, roster_key, snapshot, ssh, sudo_password};
+use super::{REMOTE, admin_key, connection, key_file, orders, snapshot, ssh, sudo_password};
 use crate::audit::Actor;
 use crate::db::{self, Db};
 use crate::deliveries::failure::{Failure, Kind};
@@ -176,16 +177,11 @@ impl Provisioner {
         let job = self.job(delivery).await?;
         let (delivery, desired) = (job.delivery.clone(), job.desired.clone());
         let before = job.given.get(&delivery.machine_id).cloned().unwrap_or_default();
-        let passed = match self.remember(&job).await {
-            Ok(()) => {
-                let db = self.0.db.clone();
+        let passed = match self.remember(&job).await.and_then(|()| self.authority()) {
+            Ok(mut server) => {
                 let run = move |ssh: &mut ssh::Ssh, order: &Order<'_>, _: &Job| {
                     let order = Order { confirmed, ..*order };
-                    let mut next = || {
-                        let next = db.write_blocking("delivery.generation", usecase::next_generation);
-                        next.map_err(|error: Error| Failure::new(Kind::Busy, error))
-                    };
-                    pass::run(ssh, &order, &mut next)
+                    pass::run(ssh, &order, &mut server)
                 };
                 self.connected(claim, job, run).await
             }
@@ -202,6 +198,13 @@ impl Provisioner {
             (Ok(passed), _) => Ok(passed),
             (Err(failure), _) => Err(failure),
         }
+    }
+
+    /// What numbers and signs orders.
+    fn authority(&self) -> Result<orders::Server, Failure> {
+        let key = RosterKey::read(&self.0.state_dir);
+        let key = key.map_err(|error| Failure::new(Kind::Signature, format!("the roster key: {error}")))?;
+        Ok(orders::Server { db: self.0.db.clone(), key })
     }
 
     async fn job(&self, delivery: Delivery) -> Result<Job, Failure> {

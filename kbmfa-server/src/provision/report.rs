@@ -33,6 +33,10 @@ pub struct Report {
     pub host_id: Option<String>,
     /// The state that it was given last.
     pub generation: Option<Generation>,
+    /// SHA-256 of the installed helper, if that is what reports.
+    pub helper: Option<String>,
+    /// What demands signed orders there.
+    pub signers: Signers,
     /// SHA-256 of the file of revoked keys.
     pub revoked: Option<String>,
     /// Its lines, read only if the file is not the one that is expected.
@@ -43,6 +47,18 @@ pub struct Report {
     pub strays: Vec<SafeText>,
     /// Settings that sshd uses for ssh-admin, by their name in lower case; `None` if it was not found.
     pub sshd: Option<BTreeMap<String, String>>,
+}
+
+/// The file of those whose signed orders the machine takes.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub enum Signers {
+    /// There is none: orders need no signature.
+    #[default]
+    Absent,
+    /// Something that is no sound file: no order is taken.
+    Odd,
+    /// Its SHA-256.
+    Present(String),
 }
 
 /// What there is of one account.
@@ -155,6 +171,14 @@ fn read_line(report: &mut Report, line: &str) -> Option<()> {
         }
         ["revoked", hash] => {
             report.revoked = optional(hash).map(sha256).map_or(Some(None), |hash| hash.map(Some))?;
+        }
+        ["program", helper, signers] => {
+            report.helper = optional(helper).map(sha256).map_or(Some(None), |hash| hash.map(Some))?;
+            report.signers = match *signers {
+                "-" => Signers::Absent,
+                "odd" => Signers::Odd,
+                hash => Signers::Present(sha256(hash)?),
+            };
         }
         ["absent", name] => drop(report.accounts.entry(name.parse().ok()?).or_default()),
         ["account", name, uid, gid, home, shell, locked, expire, ours] => {

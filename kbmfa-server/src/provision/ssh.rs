@@ -127,17 +127,9 @@ impl Conversation for Ssh {
                     return Ok(lines);
                 }
                 let line = String::from_utf8_lossy(&line).trim_end_matches('\n').to_owned();
-                match line.as_str() {
-                    "failed older" => {
-                        return Err(Failure::new(Kind::Generation, "the machine has a later state"));
-                    }
-                    line if line.starts_with("failed ") => {
-                        return Err(Failure::new(
-                            Kind::Script,
-                            format!("the program on the machine says: {}", shown(line)),
-                        ));
-                    }
-                    _ => lines.push(line),
+                match line.strip_prefix("failed ") {
+                    Some(word) => return Err(Failure::of_refusal(&shown(word))),
+                    None => lines.push(line),
                 }
             }
             total += match self.read_more()? {

@@ -13,6 +13,7 @@ use super::desired::{Access, Desired, Key, Person, Roster, render};
 use super::files;
 use super::guard::Limit;
 use super::model::{Account, Model};
+use super::orders::{Authority, Stamp};
 use super::pass::{self, Order, Passed, run};
 use super::plan::{Hindrance, Plan, Settings};
 use crate::clock::Time;
@@ -54,6 +55,20 @@ fn generation(counter: u64) -> Generation {
     Generation { installation: "ab".to_owned(), epoch: 1, counter }
 }
 
+/// Numbers orders from the counter on.
+struct Counted<'a>(&'a mut u64);
+
+impl Authority for Counted<'_> {
+    fn stamp(&mut self) -> Result<Stamp, Failure> {
+        *self.0 += 1;
+        Ok(Stamp { generation: generation(*self.0), not_after: NOW })
+    }
+
+    fn sign(&self, _order: &str) -> Result<String, Failure> {
+        Ok("signature".to_owned())
+    }
+}
+
 /// A pass; `counter` is that of the last state that was written.
 fn pass_over(
     model: &mut Model,
@@ -74,10 +89,7 @@ fn pass_over(
         limit: Limit::default(),
         confirmed: Some(1000),
     };
-    run(model, &order, &mut || {
-        *counter += 1;
-        Ok(generation(*counter))
-    })
+    run(model, &order, &mut Counted(counter))
 }
 
 fn rosters() -> impl Strategy<Value = (Roster, Vec<Access>)> {

@@ -6,6 +6,7 @@ use kbmfa_proto::names::UserName;
 use sha2::{Digest, Sha256};
 
 use super::plan::Step;
+use crate::clock::Time;
 use crate::deliveries::{Generation, Place};
 use crate::random::to_hex;
 
@@ -25,15 +26,21 @@ pub fn revoked() -> String {
     request("revoked", "")
 }
 
-/// Orders these steps. The generation comes first, so that nothing is done if it is an old one.
-pub fn apply(admin: &UserName, generation: &Generation, steps: &[Step]) -> String {
+/// Frames a request that changes something, with the signature over its body.
+pub fn signed(verb: &str, body: &str, signature: &str) -> String {
+    let hash = to_hex(&Sha256::digest(body));
+    format!("{verb} {} {hash} {}\n{body}", body.len(), STANDARD.encode(signature))
+}
+
+/// The first line of an order: who gives it, its number, for which machine it is, and until when, in seconds since 1970.
+pub fn head(generation: &Generation, host_id: &str, not_after: Time) -> String {
     let Generation { installation, epoch, counter } = generation;
-    let mut body = format!("for {installation} {epoch} {counter}\nadmin {admin}\n");
-    for step in steps {
-        body.push_str(&line(step));
-        body.push('\n');
-    }
-    request("apply", &body)
+    format!("for {installation} {epoch} {counter} {host_id} {}\n", not_after.micros() / 1_000_000)
+}
+
+/// The lines of an order to take these steps.
+pub fn steps(admin: &UserName, steps: &[Step]) -> String {
+    steps.iter().fold(format!("admin {admin}\n"), |body, step| body + &line(step) + "\n")
 }
 
 fn line(step: &Step) -> String {
