@@ -2,5 +2,6 @@
 //! `kbmfa_tests::delivery`.
 
 mod keys;
+mod orders;
 mod scope;
 mod sudo;

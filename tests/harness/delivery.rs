@@ -21,8 +21,11 @@ pub const REVOKED: &str = "RevokedKeys /etc/ssh/kbmfa/revoked\n";
 const SUDO_STACK: &str =
     "auth required pam_unix.so\naccount required pam_unix.so\nsession required pam_permit.so\n";
 
-/// The program that the server runs on machines, which is also the helper.
-const REMOTE: &str = include_str!("../../kbmfa-server/src/provision/remote.sh");
+/// Where the helper is on a machine.
+pub const HELPER: &str = "/usr/local/libexec/kbmfa-helper";
+
+/// The file of those whose signed orders a machine takes.
+pub const SIGNERS: &str = "/etc/ssh/kbmfa/signers";
 
 /// What ssh-admin may do as root.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -31,7 +34,7 @@ pub enum Sudo {
     Free,
     /// Everything, with a password.
     WithPassword,
-    /// The helper alone, without arguments.
+    /// The helper alone, without arguments; and the machine takes only signed orders.
     HelperOnly,
 }
 
@@ -53,7 +56,10 @@ pub fn machine(world: &World, sudo: Sudo, sshd_lines: &str) -> Machine {
     let machine = machine.before_sshd(ready).start();
     put(&machine.path("/etc/pam.d/sudo"), 0o644, SUDO_STACK);
     put(&machine.path("/etc/sudoers"), 0o440, format!("{}\n", sudo.line()));
-    put(&machine.path("/usr/local/libexec/kbmfa-helper"), 0o755, format!("#!/bin/sh\n{REMOTE}"));
+    put(&machine.path(HELPER), 0o755, world.admin.run(&["provision", "helper"]));
+    if sudo == Sudo::HelperOnly {
+        put(&machine.path(SIGNERS), 0o644, world.admin.run(&["provision", "signers"]));
+    }
     sh(
         &machine,
         "useradd -m -s /bin/sh ssh-admin; install -d -m 700 -o ssh-admin -g ssh-admin /home/ssh-admin/.ssh",
@@ -92,8 +98,10 @@ pub fn dora(world: &World, machines: &[&Machine]) -> String {
 /// Lets the server deliver to these machines, `system` or `home`, and waits until they have everything.
 pub fn deliver(world: &World, machines: &[&Machine], place: &str) {
     let names: Vec<_> = machines.iter().map(|machine| name(machine)).collect();
-    for name in &names {
-        world.admin.run(&["provision", "enable", name, "--keys", place]);
+    for (machine, name) in machines.iter().zip(&names) {
+        let by_helper = machine.path(SIGNERS).exists().then_some("--by-helper");
+        let words = ["provision", "enable", name, "--keys", place];
+        world.admin.run(&words.into_iter().chain(by_helper).collect::<Vec<_>>());
     }
     for name in &names {
         until_state(world, name, "confirmed");
