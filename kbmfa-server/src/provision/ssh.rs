@@ -64,11 +64,7 @@ pub fn start(
             return Ok(ssh);
         }
         if let Some(line) = text.lines().find_map(|line| line.strip_prefix("failed ")) {
-            let kind = if line == "busy" { Kind::Busy } else { Kind::Script };
-            return Err(Failure::new(
-                kind,
-                format!("the program on the machine could not start: {}", shown(line)),
-            ));
+            return Err(Failure::of_refusal(&shown(line)));
         }
         let asked = text.matches(&marker).count();
         if asked > usize::from(is_given) {
