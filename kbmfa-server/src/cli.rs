@@ -4,7 +4,7 @@ use clap::{Parser, Subcommand};
 use std::path::PathBuf;
 
 use crate::admin::{
-    self, Admin, Failure, access, audit, backup, ca, check, doctor, employee, grant, import, init, key,
+    self, Admin, Failure, access, audit, backup, ca, check, doctor, employee, export, grant, import, init, key,
     legacy_env, login, machine, policy, pool, provision, reload, restore, roster, session,
 };
 use crate::config;
@@ -82,6 +82,9 @@ enum Command {
     /// Take over what another tool has: ssh-handler.
     #[command(subcommand)]
     Import(import::Verb),
+    /// Accounts, keys and machines for other tools: ansible, authorized_keys, known_hosts, ssh_config.
+    #[command(subcommand)]
+    Export(export::Verb),
     /// Who can reach what: who, of.
     #[command(subcommand)]
     Access(access::Verb),
@@ -127,6 +130,7 @@ pub fn run(cli: Cli) -> Result<(), Failure> {
         Command::Grant(verb) => grant::run(&admin, verb),
         Command::Roster(verb) => roster::run(&admin, verb),
         Command::Import(verb) => import::run(&admin, &verb),
+        Command::Export(verb) => export::run(&admin, verb),
         Command::Access(verb) => access::run(&admin, &verb),
         Command::Provision(verb) => provision::run(&admin, verb),
         Command::Policy(verb) => policy::run(&admin, verb),

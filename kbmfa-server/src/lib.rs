@@ -16,6 +16,9 @@ pub mod admin_socket;
 pub mod http;
 
 pub mod outbox;
+
+pub mod export;
+
 pub mod provision;
 
 pub mod long_poll;

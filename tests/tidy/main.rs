@@ -22,6 +22,7 @@ const ARROWS: &[&[&str]] = &[
     &["serve", "admin"],
     &["config"],
     &["admin_socket", "http", "outbox"],
+    &["export"],
     &["provision"],
     &["long_poll"],
     &["usecases"],

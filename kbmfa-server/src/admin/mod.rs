@@ -8,6 +8,7 @@ pub mod ca;
 pub mod check;
 pub mod doctor;
 pub mod employee;
+pub mod export;
 #[cfg(any(test, fuzzing))]
 pub mod fuzz;
 pub mod grant;
@@ -26,6 +27,7 @@ pub mod roster;
 pub mod session;
 
 mod csv;
+mod folder;
 mod named_in_rules;
 mod output;
 mod print;
