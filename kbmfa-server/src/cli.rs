@@ -4,8 +4,8 @@ use clap::{Parser, Subcommand};
 use std::path::PathBuf;
 
 use crate::admin::{
-    self, Admin, Failure, access, audit, backup, ca, check, doctor, employee, export, grant, import, init, key,
-    legacy_env, login, machine, policy, pool, provision, reload, restore, roster, session,
+    self, Admin, Failure, access, audit, backup, ca, check, doctor, employee, export, grant, import, init,
+    key, legacy_env, login, machine, policy, pool, provision, reload, restore, roster, session,
 };
 use crate::config;
 use crate::serve;

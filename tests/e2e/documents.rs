@@ -274,8 +274,9 @@ fn pages() -> Vec<(PathBuf, String)> {
 fn words(command: &str) -> (Vec<&str>, Vec<&str>) {
     let words: Vec<&str> =
         command.split_whitespace().take_while(|word| !["#", ">", "|", "..."].contains(word)).collect();
-    let is_verb =
-        |word: &&&str| word.chars().all(|c| c.is_ascii_lowercase() || c == '-') && !word.starts_with('-');
+    let is_verb = |word: &&&str| {
+        word.chars().all(|c| c.is_ascii_lowercase() || "-_".contains(c)) && !word.starts_with('-')
+    };
     let options = words.iter().copied().filter(|word| word.starts_with("--")).collect();
     (words[1..].iter().take_while(is_verb).copied().collect(), options)
 }

@@ -37,6 +37,7 @@ mod documents;
 mod enroll;
 mod enrolment;
 mod environment;
+mod exports;
 mod fairness;
 mod host;
 mod host_keys;

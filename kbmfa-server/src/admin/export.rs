@@ -118,7 +118,9 @@ fn read(admin: &Admin, selection: &Selection, employee: Option<&Email>) -> Resul
         let is_theirs = |machine: &Machine| machine.accounts.values().any(|one| one.employee_id == whose.id);
         machines.retain(is_theirs);
     }
-    for (machine, fault) in machines.iter().flat_map(|one| one.faults.iter().map(move |fault| (&one.name, fault))) {
+    for (machine, fault) in
+        machines.iter().flat_map(|one| one.faults.iter().map(move |fault| (&one.name, fault)))
+    {
         note(&format!("left out on {machine}: {fault}"));
     }
     Ok(Found { machines, account: whose.map(|whose| whose.unix_name), config })
@@ -164,7 +166,7 @@ fn keys(admin: &Admin, selection: &Selection, directory: Option<&Path>) -> Resul
         return admin.tell(text.trim_end(), &rows);
     };
     for row in &rows {
-        folder.write(&Path::new(row.machine.as_str()).join(&row.account), &row.authorized_keys)?;
+        folder.add(&Path::new(row.machine.as_str()).join(&row.account), &row.authorized_keys)?;
     }
     tell_written(admin, path, folder)
 }
@@ -180,9 +182,9 @@ fn playbook(admin: &Admin, selection: &Selection, directory: Option<&Path>) -> R
         let json = json!({ "inventory": inventory, "group_vars": group_vars, "playbook": ansible::PLAYBOOK });
         return admin.tell("", &json);
     };
-    folder.write(Path::new("inventory.json"), &format!("{inventory:#}\n"))?;
-    folder.write(Path::new("group_vars/all.json"), &format!("{group_vars:#}\n"))?;
-    folder.write(Path::new("playbook.yml"), ansible::PLAYBOOK)?;
+    folder.add(Path::new("inventory.json"), &format!("{inventory:#}\n"))?;
+    folder.add(Path::new("group_vars/all.json"), &format!("{group_vars:#}\n"))?;
+    folder.add(Path::new("playbook.yml"), ansible::PLAYBOOK)?;
     tell_written(admin, path, folder)
 }
 

@@ -36,7 +36,8 @@ impl Folder {
                 .hint("nothing is ever replaced: choose another name, or move that one away"),
             error => refused(error.into()),
         })?;
-        let dir: File = openat(&parent, name, DIRECTORY, Mode::empty()).map_err(|error| refused(error.into()))?.into();
+        let dir: File =
+            openat(&parent, name, DIRECTORY, Mode::empty()).map_err(|error| refused(error.into()))?.into();
         if Uid::effective().is_root() {
             // Nobody can have put another directory of root's in its place that matters: it is private and empty.
             let found = fstat(&dir).map_err(|error| refused(error.into()))?;
@@ -44,17 +45,21 @@ impl Folder {
             if !is_fresh {
                 return Err(Failure::new(format!("{shown} was changed while it was made")));
             }
-            fchown(&dir, Some(owner.uid().into()), Some(owner.gid().into())).map_err(|error| refused(error.into()))?;
+            fchown(&dir, Some(owner.uid().into()), Some(owner.gid().into()))
+                .map_err(|error| refused(error.into()))?;
         }
         Ok(Self { path: path.to_owned(), dir, made: Vec::new(), is_kept: false })
     }
 
     /// Writes a new file, below directories that are made if they are missing.
-    pub(super) fn write(&mut self, file: &Path, text: &str) -> Result<(), Failure> {
+    pub(super) fn add(&mut self, file: &Path, text: &str) -> Result<(), Failure> {
         let shown = self.path.join(file);
         let refused = |error: io::Error| Failure::new(format!("cannot write {}: {error}", shown.display()));
         let is_plain = file.components().all(|part| matches!(part, Component::Normal(_)));
-        let name = file.file_name().filter(|_| is_plain).ok_or_else(|| refused(io::ErrorKind::InvalidInput.into()))?;
+        let name = file
+            .file_name()
+            .filter(|_| is_plain)
+            .ok_or_else(|| refused(io::ErrorKind::InvalidInput.into()))?;
         let mut dir = self.dir.try_clone().map_err(refused)?;
         let mut so_far = PathBuf::new();
         for part in file.parent().into_iter().flat_map(Path::components) {
@@ -114,15 +119,15 @@ mod tests {
             assert!(refused.contains("exists already"), "{refused}");
         }
         let mut folder = Folder::create(&new, &owner).unwrap();
-        folder.write(Path::new("web1/dora"), "k\n").unwrap();
+        folder.add(Path::new("web1/dora"), "k\n").unwrap();
         for bad in ["web1/dora", "../out", "/etc/x", ""] {
-            assert!(folder.write(Path::new(bad), "k\n").is_err(), "{bad}");
+            assert!(folder.add(Path::new(bad), "k\n").is_err(), "{bad}");
         }
         drop(folder);
         assert!(!new.exists() && !dir.path().join("out").exists());
         let mut folder = Folder::create(&new, &owner).unwrap();
-        folder.write(Path::new("web1/dora"), "k\n").unwrap();
-        folder.write(Path::new("web1/emil"), "l\n").unwrap();
+        folder.add(Path::new("web1/dora"), "k\n").unwrap();
+        folder.add(Path::new("web1/emil"), "l\n").unwrap();
         assert_eq!(folder.keep().unwrap(), 2);
         assert_eq!(fs::read_to_string(new.join("web1/emil")).unwrap(), "l\n");
         assert_eq!(fs::metadata(&new).unwrap().mode() & 0o777, 0o700);

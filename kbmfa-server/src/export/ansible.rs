@@ -141,7 +141,8 @@ mod tests {
 
     #[test]
     fn pools_whose_names_ansible_would_not_tell_apart_are_groups_of_their_own() {
-        let machines = [machine("a", &["web-1"], &[]), machine("b", &["web.1"], &[]), machine("c", &["web_1"], &[])];
+        let machines =
+            [machine("a", &["web-1"], &[]), machine("b", &["web.1"], &[]), machine("c", &["web_1"], &[])];
         let names: Vec<String> = groups(&machines).into_keys().collect();
         assert_eq!(names, ["pool_web_1", "pool_web_1_2", "pool_web_1_3"]);
     }

@@ -8,8 +8,9 @@ use super::Machine;
 /// A file for ssh's `Include`. A machine without an address has no entry. One of which a whole host key is pinned is
 /// recognised by nothing else; `export known_hosts` has its key.
 pub fn render(machines: &[Machine], account: Option<&UserName>) -> String {
-    let mut text = "# Made by `kbmfa-server export ssh_config`; the host keys: `kbmfa-server export known_hosts`\n"
-        .to_owned();
+    let mut text =
+        "# Made by `kbmfa-server export ssh_config`; the host keys: `kbmfa-server export known_hosts`\n"
+            .to_owned();
     for machine in machines {
         let Some(endpoint) = &machine.reach.endpoint else { continue };
         let (name, address, port) = (&machine.name, &endpoint.address, endpoint.port);
