@@ -39,9 +39,11 @@ build: ## builds the module as it ships, its test build, and kbmfa-host, kbmfa-s
 
 test: setup build unit e2e ## sets up, builds, and runs every test
 
+# One selection for both runs: with another one cargo would choose other features, and compile everything again.
+UNIT := --locked --workspace --exclude kbmfa-tests --all-features
 unit: ## runs the tests that need neither root nor sshd, the server's on PostgreSQL as well
-	$(CARGO) test --locked --workspace --exclude kbmfa-tests --all-features
-	tests/setup/postgres.sh $(CARGO) test --locked -p kbmfa-server --lib --all-features
+	$(CARGO) test $(UNIT)
+	tests/setup/postgres.sh $(CARGO) test $(UNIT) --lib
 	$(CARGO) test --locked -p kbmfa-tests --test tidy
 
 e2e: ## runs the end-to-end tests with real sshd (after setup and build)
