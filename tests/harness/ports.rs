@@ -1,6 +1,7 @@
 //! Reserves loopback ports: no other test, in this process or another, uses a port while its value lives.
 
-use std::net::TcpListener;
+use rustix::net::{AddressFamily, SocketFlags, SocketType, bind, socket_with, sockopt};
+use std::net::{Ipv4Addr, SocketAddrV4};
 use std::os::linux::net::SocketAddrExt;
 use std::os::unix::net::{SocketAddr, UnixDatagram};
 use std::process;
@@ -36,7 +37,14 @@ impl Port {
     fn try_reserve(number: u16) -> Option<Self> {
         let name = SocketAddr::from_abstract_name(format!("kbmfa-tests-port-{number}")).unwrap();
         let reserved = UnixDatagram::bind_addr(&name).ok()?;
-        TcpListener::bind(("127.0.0.1", number)).ok()?;
-        Some(Self { number, _reserved: reserved })
+        is_free(number).then_some(Self { number, _reserved: reserved })
     }
+}
+
+/// True if nothing listens on the port. The socket that finds it out does not listen itself: a child that another thread
+/// starts at this moment inherits it until its `exec`, and would keep the port from its owner for so long.
+fn is_free(number: u16) -> bool {
+    let socket = socket_with(AddressFamily::INET, SocketType::STREAM, SocketFlags::CLOEXEC, None).unwrap();
+    sockopt::set_socket_reuseaddr(&socket, true).unwrap();
+    bind(&socket, &SocketAddrV4::new(Ipv4Addr::LOCALHOST, number)).is_ok()
 }
