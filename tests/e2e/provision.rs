@@ -4,4 +4,5 @@
 mod keys;
 mod orders;
 mod scope;
+mod sessions;
 mod sudo;

@@ -61,7 +61,8 @@ pub enum Verb {
     Revoke {
         /// Its fingerprint, or the beginning of it.
         fingerprint: String,
-        /// Somebody else may have it: revoke the keys that it has added, too.
+        /// Somebody else may have it: also revoke the keys that it has added, and end the open sessions of its owner on
+        /// every machine that had one of them.
         #[arg(long)]
         lost: bool,
         /// Do it; without this, only print what would be done.

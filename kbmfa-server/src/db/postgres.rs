@@ -22,6 +22,7 @@ const STEPS: &[&str] = &[
     include_str!("../../migrations/postgres/0017_enrolment.sql"),
     include_str!("../../migrations/postgres/0018_host_keys.sql"),
     include_str!("../../migrations/postgres/0019_deliveries.sql"),
+    include_str!("../../migrations/postgres/0020_gone_keys.sql"),
 ];
 
 /// One schema of a PostgreSQL database, and the clock of its transactions.

@@ -146,10 +146,20 @@ pub fn counts(tx: &Tx<'_>) -> Result<Counts, Error> {
 /// The keys that machines were given: by machine, then by account.
 pub type Given = BTreeMap<String, BTreeMap<UserName, BTreeSet<String>>>;
 
-/// What all machines were given.
+/// What all machines have of what they were given.
 pub fn given(tx: &Tx<'_>) -> Result<Given, Error> {
+    delivered(tx, false)
+}
+
+/// What machines had, and with which sessions may still be open.
+pub fn gone(tx: &Tx<'_>) -> Result<Given, Error> {
+    delivered(tx, true)
+}
+
+fn delivered(tx: &Tx<'_>, gone: bool) -> Result<Given, Error> {
     let mut given = Given::new();
-    let rows = tx.query("SELECT machine_id, unix_name, fingerprint FROM delivered_key", &[], |row| {
+    let sql = "SELECT machine_id, unix_name, fingerprint FROM delivered_key WHERE gone = ?1";
+    let rows = tx.query(sql, &[i64::from(gone).into()], |row| {
         Ok((row.text("machine_id")?, row.parsed("unix_name")?, row.text("fingerprint")?))
     })?;
     for (machine, name, fingerprint) in rows {
@@ -249,13 +259,19 @@ pub(crate) fn set_unconfirmed(tx: &Tx<'_>, machine_id: &str) -> Result<(), Error
     Ok(())
 }
 
-/// Replaces what is known of the keys on a machine.
+/// Replaces what is known of the keys on a machine. Sessions may be open with the keys that it has no more, but for those
+/// of the accounts in `ended`.
 pub(crate) fn set_given(
     tx: &Tx<'_>,
     machine_id: &str,
     given: &BTreeMap<UserName, BTreeSet<String>>,
+    ended: &BTreeSet<UserName>,
 ) -> Result<(), Error> {
-    tx.execute("DELETE FROM delivered_key WHERE machine_id = ?1", &[machine_id.into()])?;
+    tx.execute("UPDATE delivered_key SET gone = 1 WHERE machine_id = ?1 AND gone = 0", &[machine_id.into()])?;
+    for name in ended {
+        let sql = "DELETE FROM delivered_key WHERE machine_id = ?1 AND unix_name = ?2";
+        tx.execute(sql, &[machine_id.into(), name.as_str().into()])?;
+    }
     add_given(tx, machine_id, given)
 }
 
@@ -268,8 +284,8 @@ pub(crate) fn add_given(
     for (name, keys) in given {
         for key in keys {
             tx.execute(
-                "INSERT INTO delivered_key (machine_id, unix_name, fingerprint) VALUES (?1, ?2, ?3)
-                 ON CONFLICT (machine_id, unix_name, fingerprint) DO NOTHING",
+                "INSERT INTO delivered_key (machine_id, unix_name, fingerprint, gone) VALUES (?1, ?2, ?3, 0)
+                 ON CONFLICT (machine_id, unix_name, fingerprint) DO UPDATE SET gone = 0",
                 &[machine_id.into(), name.as_str().into(), key.as_str().into()],
             )?;
         }

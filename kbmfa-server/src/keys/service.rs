@@ -32,7 +32,8 @@ pub fn doomed(tx: &Tx<'_>, text: &str, why: Reason) -> Result<Vec<Key>, Error> {
     let key = find(tx, text)?;
     let all = store::of_employee(tx, &key.employee_id)?;
     let along: Vec<Key> = taken_along(&all, &key.id, why).into_iter().cloned().collect();
-    if key.state == State::Revoked && along.is_empty() {
+    let is_reported = key.revoked_for == Some(Reason::Lost) || why != Reason::Lost;
+    if key.state == State::Revoked && is_reported && along.is_empty() {
         return Err(Error::AlreadyRevoked(key.fingerprint));
     }
     Ok([vec![key], along].concat())

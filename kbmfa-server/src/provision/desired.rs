@@ -56,6 +56,8 @@ pub struct Roster {
     pub people: BTreeMap<String, Person>,
     /// `algorithm base64` of every key that was ever revoked.
     pub revoked: BTreeSet<String>,
+    /// Fingerprints of those that somebody else may have.
+    pub lost: BTreeSet<String>,
 }
 
 /// An account that a machine should have.
@@ -82,6 +84,8 @@ pub struct Desired {
     pub revoked: BTreeSet<String>,
     /// Records that are not sound, each with its account. Nothing is done about these accounts, also no removal.
     pub faults: BTreeMap<UserName, Fault>,
+    /// Accounts whose open sessions must not go on; see [`super::snapshot::Snapshot::desired`].
+    pub ending: BTreeSet<UserName>,
 }
 
 /// Why a record is left out.
@@ -180,6 +184,10 @@ impl Desired {
         }
         add("revoked");
         self.revoked.iter().for_each(|line| add(line));
+        if !self.ending.is_empty() {
+            add("ending");
+            self.ending.iter().for_each(|name| add(name.as_str()));
+        }
         to_hex(&hash.finalize())
     }
 }

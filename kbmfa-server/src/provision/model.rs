@@ -27,6 +27,8 @@ pub(crate) struct Model {
     pub(crate) accounts: BTreeMap<UserName, Account>,
     pub(crate) keys: BTreeMap<UserName, String>,
     pub(crate) sudo: BTreeMap<(UserName, String), String>,
+    /// Accounts with open sessions.
+    pub(crate) sessions: BTreeSet<UserName>,
     pub(crate) revoked: BTreeSet<String>,
     pub(crate) state: Option<(String, u64, u64)>,
     /// Profiles that its own policy allows.
@@ -186,7 +188,13 @@ impl Model {
                 account.home = Some(content(text));
             }
             ["enable", ..] => self.accounts.get_mut(&name()).unwrap().is_off = false,
-            ["disable", ..] => self.accounts.get_mut(&name()).unwrap().is_off = true,
+            ["disable", _, rest @ ..] => {
+                self.accounts.get_mut(&name()).unwrap().is_off = true;
+                if rest.is_empty() {
+                    self.sessions.remove(&name());
+                }
+            }
+            ["end-sessions", _] => drop(self.sessions.remove(&name())),
             other => panic!("{other:?}"),
         }
         "changed"

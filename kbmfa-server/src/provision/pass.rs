@@ -95,7 +95,9 @@ pub fn run(
     let lines = conversation.ask(&request)?;
     let results =
         report::results(&lines, plan.steps.len()).map_err(|error| Failure::new(Kind::Script, error))?;
-    let order = Order { last: &generation, ..*order };
+    // What runs again by now is no session of before.
+    let desired = Desired { ending: BTreeSet::new(), ..order.desired.clone() };
+    let order = Order { last: &generation, desired: &desired, ..*order };
     let (after, left) = look(conversation, &order)?;
     let done: Vec<_> = plan.steps.iter().cloned().zip(results).collect();
     Ok(Passed { plan, done, after, left })
@@ -161,6 +163,18 @@ fn held_back(desired: &Desired, on_machine: &BTreeSet<String>) -> (Desired, Vec<
         account.lines.retain(|line| !is_held(line));
     }
     (desired, held)
+}
+
+/// The accounts whose sessions were ended: those of an account that is left as it is were not.
+pub fn ended(desired: &Desired, left: &Plan) -> BTreeSet<UserName> {
+    let left: BTreeSet<&UserName> = left.hindrances.iter().filter_map(Hindrance::account).collect();
+    desired.ending.iter().filter(|name| !left.contains(name)).cloned().collect()
+}
+
+/// The desired state of a machine that has just been given this one: sessions are ended once.
+pub fn reached(desired: &Desired, left: &Plan) -> Desired {
+    let ended = ended(desired, left);
+    Desired { ending: desired.ending.difference(&ended).cloned().collect(), ..desired.clone() }
 }
 
 /// For each account, the fingerprints of the keys with which somebody may get in on the machine: what the server

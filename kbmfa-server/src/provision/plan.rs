@@ -3,7 +3,7 @@
 use kbmfa_proto::names::UserName;
 use serde::Serialize;
 use sha2::{Digest, Sha256};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
 use super::desired::{Account, Desired, Fault};
@@ -40,8 +40,15 @@ pub enum Step {
         /// Its shell.
         shell: String,
     },
-    /// Switches an account off: expired, locked, no shell, no cron jobs, no lingering services; ends its sessions.
+    /// Switches an account off: expired, locked, no shell, no cron or at jobs, no lingering services.
     Disable {
+        /// Its name.
+        name: UserName,
+        /// True if its sessions are ended as well.
+        ends_sessions: bool,
+    },
+    /// Ends the sessions of an account, and everything else that runs as it.
+    EndSessions {
         /// Its name.
         name: UserName,
     },
@@ -168,6 +175,8 @@ pub struct Settings {
     pub shell: String,
     /// Text of each sudo profile.
     pub profiles: BTreeMap<SudoProfile, String>,
+    /// Accounts whose sessions go on when access ends; see `end_sessions` in [`super::settings::Settings`].
+    pub keeps_sessions: BTreeSet<UserName>,
 }
 
 /// The difference between what a machine should have and what it reports.
@@ -179,7 +188,7 @@ pub fn plan(desired: &Desired, report: &Report, settings: &Settings) -> Plan {
     }
     for (name, seen) in &report.accounts {
         if !desired.accounts.contains_key(name) && !desired.faults.contains_key(name) {
-            plan.take_away(name, seen, settings);
+            plan.take_away(name, seen, settings, desired.ending.contains(name));
         }
     }
     for (name, fault) in &desired.faults {
@@ -189,7 +198,9 @@ pub fn plan(desired: &Desired, report: &Report, settings: &Settings) -> Plan {
     for (name, account) in &desired.accounts {
         let seen = report.accounts.get(name).unwrap_or(&nothing);
         plan.present += usize::from(lets_in(seen));
-        plan.give(name, account, seen, settings);
+        if plan.give(name, account, seen, settings) && desired.ending.contains(name) && seen.entry.is_some() {
+            plan.steps.push(Step::EndSessions { name: name.clone() });
+        }
     }
     plan.hindrances.extend(report.strays.iter().map(|stray| Hindrance::Stray(stray.to_string())));
     plan
@@ -201,7 +212,7 @@ impl Plan {
         self.steps.is_empty()
     }
 
-    fn take_away(&mut self, name: &UserName, seen: &Seen, settings: &Settings) {
+    fn take_away(&mut self, name: &UserName, seen: &Seen, settings: &Settings, is_ending: bool) {
         let was_in = lets_in(seen);
         self.present += usize::from(was_in);
         let before = self.steps.len();
@@ -215,29 +226,34 @@ impl Plan {
             if settings.place == Place::Home {
                 self.set_home(name, &seen.home, &[]);
             }
+            let name = name.clone();
             if !is_off(entry) {
-                self.steps.push(Step::Disable { name: name.clone() });
+                let ends_sessions = is_ending || !settings.keeps_sessions.contains(&name);
+                self.steps.push(Step::Disable { name, ends_sessions });
+            } else if is_ending {
+                self.steps.push(Step::EndSessions { name });
             }
         }
         self.removals += usize::from(was_in && self.steps.len() > before);
     }
 
-    fn give(&mut self, name: &UserName, account: &Account, seen: &Seen, settings: &Settings) {
+    /// False if the account is not touched.
+    fn give(&mut self, name: &UserName, account: &Account, seen: &Seen, settings: &Settings) -> bool {
         match &seen.entry {
             // An account is made with its owner's first key.
-            None if account.lines.is_empty() => return,
+            None if account.lines.is_empty() => return false,
             None => {
                 let shell = settings.shell.clone();
                 self.steps.push(Step::Create { name: name.clone(), uid: account.uid, shell });
             }
             Some(entry) if !entry.is_ours => {
                 self.hindrances.push(Hindrance::NotOurs(name.clone()));
-                return;
+                return false;
             }
             Some(entry) if entry.uid != account.uid => {
                 let (found, wanted) = (entry.uid, account.uid);
                 self.hindrances.push(Hindrance::UidDiffers { name: name.clone(), found, wanted });
-                return;
+                return false;
             }
             Some(entry) if is_off(entry) || entry.is_locked || entry.expires_day.is_some() => {
                 self.steps.push(Step::Enable { name: name.clone(), shell: settings.shell.clone() });
@@ -249,6 +265,7 @@ impl Plan {
             Place::Home => self.set_home(name, &seen.home, &account.lines),
         }
         self.set_sudo(name, account, seen, settings);
+        true
     }
 
     fn set_keys(&mut self, name: &UserName, present: &File, lines: &[String]) {
@@ -325,7 +342,11 @@ impl fmt::Display for Step {
             }
             Self::Create { name, uid, .. } => write!(f, "create account {name} with uid {uid}"),
             Self::Enable { name, .. } => write!(f, "switch account {name} on"),
-            Self::Disable { name } => write!(f, "switch account {name} off and end its sessions"),
+            Self::Disable { name, ends_sessions: true } => {
+                write!(f, "switch account {name} off and end its sessions")
+            }
+            Self::Disable { name, ends_sessions: false } => write!(f, "switch account {name} off"),
+            Self::EndSessions { name } => write!(f, "end the sessions of {name}"),
             Self::SetKeys { name, .. } => write!(f, "write the keys of {name}"),
             Self::RemoveKeys { name } => write!(f, "remove the keys of {name}"),
             Self::SetHome { name, .. } => write!(f, "write {name}'s ~/.ssh/authorized_keys"),

@@ -1,6 +1,6 @@
 //! Runs passes over machines: takes the roster as it is at that moment, connects, and records what was found.
 
-use kbmfa_proto::names::MachineName;
+use kbmfa_proto::names::{MachineName, UserName};
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::{Shutdown, TcpStream};
 use std::path::{Path, PathBuf};
@@ -54,6 +54,7 @@ struct Job {
     reach: Reach,
     desired: Desired,
     given: deliveries::Given,
+    keeps_sessions: BTreeSet<UserName>,
     last: Generation,
     /// Machine ids of other machines, with their names.
     other_hosts: BTreeMap<String, MachineName>,
@@ -225,6 +226,7 @@ impl Provisioner {
             Ok::<_, db::Error>(Some(Job {
                 reach,
                 desired,
+                keeps_sessions: snapshot.keeping_sessions(&settings),
                 given: snapshot.given,
                 last,
                 other_hosts,
@@ -303,7 +305,8 @@ impl Provisioner {
             done: passed.done.iter().filter_map(shown).collect(),
             hindrances: passed.left.hindrances.iter().map(ToString::to_string).collect(),
             given: pass::given(desired, &passed.left, before),
-            applied: desired.hash(delivery.place),
+            ended: pass::ended(desired, &passed.left),
+            applied: pass::reached(desired, &passed.left).hash(delivery.place),
         });
         let (delivery, settings, rules) = (delivery.clone(), self.settings(), self.0.logins.rules());
         let jitter = u32::try_from(random::below(1000)?).unwrap_or_default();
@@ -364,6 +367,7 @@ fn on_machine<T>(
         place: job.delivery.place,
         shell: job.settings.shell.clone(),
         profiles: job.settings.profiles.clone(),
+        keeps_sessions: job.keeps_sessions.clone(),
     };
     let given = job.given.get(machine_id).into_iter().flatten().map(|(name, _)| name.clone());
     let order = Order {

@@ -141,22 +141,45 @@ step_enable() { # NAME SHELL
   usermod -e '' -s "$2" -- "$1" >/dev/null 2>&1 && say changed || say failed usermod
 }
 
-step_disable() { # NAME: as much of it as is possible
+step_disable() { # NAME [keep]: as much of it as is possible; with "keep", sessions go on
   owned "$1" || return 0
   local failed=
   usermod -L -e 1 -s /usr/sbin/nologin -- "$1" >/dev/null 2>&1 || failed=usermod
   # Debian's place, and that of the RHEL family.
   rm -f -- "/var/spool/cron/crontabs/$1"
   [ ! -f "/var/spool/cron/$1" ] || rm -f -- "/var/spool/cron/$1"
+  # Jobs of at(1), in both places. A job is a file of the account in a directory that only the daemon writes.
+  for spool in /var/spool/cron/atjobs /var/spool/at; do
+    [ -d "$spool" ] && find "$spool" -maxdepth 1 -type f -uid "$uid" -exec rm -f -- {} + >/dev/null 2>&1
+  done
   command -v loginctl >/dev/null && loginctl disable-linger "$1" >/dev/null 2>&1
-  end_sessions "$1"
-  if [ -z "$failed" ] && has_processes; then failed=still-running; fi
+  if [ "${2-}" != keep ]; then
+    end_sessions "$1"
+    if [ -z "$failed" ] && has_processes; then failed=still-running; fi
+  fi
   if [ -n "$failed" ]; then say failed "$failed"; else say changed; fi
+}
+
+step_end_sessions() { # NAME
+  owned "$1" || return 0
+  has_processes || { say ok; return; }
+  end_sessions "$1"
+  if has_processes; then say failed still-running; else say changed; fi
 }
 
 end_sessions() { # end_sessions NAME, after account NAME: TERM, up to 5 s, KILL
   local left=20
+  if command -v systemctl >/dev/null; then
+    # The user's own manager would start its units again.
+    timeout -k 2 5 systemctl --no-block stop "user@$uid.service" "user-$uid.slice" >/dev/null 2>&1
+  fi
   command -v loginctl >/dev/null && loginctl terminate-user "$1" >/dev/null 2>&1
+  # sshd's own process of a login that is under way, which runs as root. Its title is sshd's, and anybody who can write one
+  # like it owns that process.
+  for process in $(grep -lsaE "^sshd(-session|-auth)?: $1 \[priv\]" /proc/[0-9]*/cmdline); do
+    process=${process#/proc/}
+    kill -s TERM "${process%/cmdline}" 2>/dev/null
+  done
   signal_all TERM
   while [ "$left" -gt 0 ] && has_processes; do
     sleep 0.25
@@ -280,7 +303,8 @@ apply() {
     case $word in
       create) result=$(step_create "$one" "$two" "$three") ;;
       enable) result=$(step_enable "$one" "$two") ;;
-      disable) result=$(step_disable "$one") ;;
+      disable) result=$(step_disable "$one" "$two") ;;
+      end-sessions) result=$(step_end_sessions "$one") ;;
       keys) result=$(step_keys "$one" "$two") ;;
       home) result=$(step_home "$one" "$two" "$three") ;;
       revoke) result=$(step_revoke "$one") ;;

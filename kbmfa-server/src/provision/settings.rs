@@ -27,6 +27,9 @@ pub struct Settings {
     pub workers: usize,
     /// Time between two check-ups of a machine.
     pub check_up: Duration,
+    /// True if the sessions of a person are ended on a machine that no grant of theirs names any more. Those of somebody
+    /// who is suspended or removed, or whose key was lost, are ended in any case.
+    pub end_sessions: bool,
     /// How much one pass may take away unasked.
     pub limit: Limit,
     /// What each sudo profile allows: lines of sudoers(5) without the account.
@@ -50,6 +53,7 @@ impl Settings {
         }
         let workers = section.number("workers", 64, WORKERS);
         let check_up = section.duration("check_up", deliveries::CHECK_UP, CHECK_UP);
+        let end_sessions = section.flag("end_sessions", true);
         let count = section.number("removals", 5, (0, 100_000));
         let percent = section.number("removals_percent", 50, (0, 100));
         let mut profiles = BTreeMap::new();
@@ -73,7 +77,7 @@ impl Settings {
             }
         }
         let limit = Limit { count: to_usize(count), percent: to_usize(percent) };
-        Self { admin, shell, workers: to_usize(workers), check_up, limit, profiles }
+        Self { admin, shell, workers: to_usize(workers), check_up, end_sessions, limit, profiles }
     }
 }
 

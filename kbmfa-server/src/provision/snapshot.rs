@@ -1,6 +1,7 @@
 //! What the roster says at one moment, for one machine or for all.
 
-use std::collections::BTreeMap;
+use kbmfa_proto::names::UserName;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::desired::{Access, Desired, Key, Person, Roster, render};
 use super::settings::Settings;
@@ -9,7 +10,7 @@ use crate::db::{Error, Tx};
 use crate::deliveries::store::{self as deliveries, Delivery, Given};
 use crate::employees::{State, ledger::store as ledger, store as employees};
 use crate::grants::store as grants;
-use crate::keys::{State as KeyState, store as keys};
+use crate::keys::{Reason, State as KeyState, store as keys};
 use crate::pools::store as pools;
 
 /// What the roster says.
@@ -22,6 +23,8 @@ pub struct Snapshot {
     pub deliveries: Vec<Delivery>,
     /// The keys that machines have.
     pub given: Given,
+    /// The keys that machines had, and with which sessions may still be open.
+    pub gone: Given,
     /// The time of the snapshot.
     pub now: Time,
 }
@@ -39,7 +42,12 @@ pub fn read(tx: &Tx<'_>) -> Result<Snapshot, Error> {
                 let (id, line, fingerprint) = (key.id, key.line, key.fingerprint);
                 active.entry(key.employee_id).or_default().push(Key { id, line, fingerprint });
             }
-            KeyState::Revoked => drop(roster.revoked.insert(key.line)),
+            KeyState::Revoked => {
+                if key.revoked_for == Some(Reason::Lost) {
+                    roster.lost.insert(key.fingerprint);
+                }
+                roster.revoked.insert(key.line);
+            }
             KeyState::Pending => {}
         }
     }
@@ -56,6 +64,7 @@ pub fn read(tx: &Tx<'_>) -> Result<Snapshot, Error> {
         access: access(tx)?,
         deliveries: deliveries::all(tx)?,
         given: deliveries::given(tx)?,
+        gone: deliveries::gone(tx)?,
         now: tx.now,
     })
 }
@@ -80,7 +89,36 @@ impl Snapshot {
     pub fn desired(&self, delivery: &Delivery, settings: &Settings) -> Desired {
         let none = Vec::new();
         let access = self.access.get(&delivery.machine_id).filter(|_| !delivery.leaving).unwrap_or(&none);
-        render(&self.roster, access, &settings.admin, self.now)
+        let mut desired = render(&self.roster, access, &settings.admin, self.now);
+        desired.ending = self.ending(delivery, &desired, settings);
+        desired
+    }
+
+    /// The accounts of a machine whose open sessions must not go on: a key of theirs was lost, or they should not be on.
+    /// A pass that is confirmed forgets the keys with which these sessions were opened, so each is ended once.
+    fn ending(&self, delivery: &Delivery, desired: &Desired, settings: &Settings) -> BTreeSet<UserName> {
+        let known = [&self.given, &self.gone].map(|known| known.get(&delivery.machine_id));
+        let known = known.into_iter().flatten().flatten();
+        known
+            .filter(|(name, _)| !desired.faults.contains_key(*name))
+            .filter(|(name, keys)| {
+                let is_on = desired.accounts.contains_key(*name) || self.keeps_sessions(name, settings);
+                !is_on || keys.iter().any(|key| self.roster.lost.contains(key))
+            })
+            .map(|(name, _)| name.clone())
+            .collect()
+    }
+
+    /// True if the sessions of an account go on when a grant ends.
+    fn keeps_sessions(&self, name: &UserName, settings: &Settings) -> bool {
+        let mut people = self.roster.people.values();
+        !settings.end_sessions && people.any(|person| person.active && person.unix_name == *name)
+    }
+
+    /// The accounts of which [`Self::keeps_sessions`] is true.
+    pub fn keeping_sessions(&self, settings: &Settings) -> BTreeSet<UserName> {
+        let people = self.roster.people.values().filter(|person| person.active && !settings.end_sessions);
+        people.map(|person| person.unix_name.clone()).collect()
     }
 
     /// True if a machine has a key that it should no longer have.
@@ -91,5 +129,78 @@ impl Snapshot {
             !desired.faults.contains_key(name)
                 && keys.iter().any(|key| wanted.is_none_or(|wanted| !wanted.contains(key)))
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::deliveries::Place;
+
+    const NOW: Time = Time::from_micros(1_800_000_000_000_000);
+
+    fn delivery() -> Delivery {
+        Delivery {
+            machine_id: "m".to_owned(),
+            machine: "web1".parse().unwrap(),
+            place: Place::System,
+            by_helper: false,
+            leaving: false,
+            host_id: None,
+            applied: None,
+            applied_at: None,
+            differs_since: None,
+            next_at: NOW,
+            failures: 0,
+            failure: None,
+            hindrances: Vec::new(),
+        }
+    }
+
+    fn keys(key: &str) -> Given {
+        [("m".to_owned(), [("dora".parse().unwrap(), [key.to_owned()].into())].into())].into()
+    }
+
+    /// The accounts whose sessions are ended where dora is active or not, has a grant or none, and had this key.
+    fn ending((active, granted): (bool, bool), lost: &[&str], end_sessions: bool, key: &str) -> usize {
+        let person = Person {
+            employee_id: "e".to_owned(),
+            unix_name: "dora".parse().unwrap(),
+            uid: Some(20_001),
+            active,
+            keys: Vec::new(),
+        };
+        let lost = lost.iter().map(|key| (*key).to_owned()).collect();
+        let roster = Roster { people: [("e".to_owned(), person)].into(), lost, ..Roster::default() };
+        let access = Access { employee_id: "e".to_owned(), sudo: None, ends_at: None };
+        let access = granted.then(|| ("m".to_owned(), vec![access])).into_iter().collect();
+        let settings = Settings { end_sessions, ..Settings::for_tests() };
+        let counts = [(keys(key), Given::new()), (Given::new(), keys(key))].map(|(given, gone)| {
+            let (roster, access) = (roster.clone(), BTreeMap::clone(&access));
+            let snapshot = Snapshot { roster, access, deliveries: Vec::new(), given, gone, now: NOW };
+            snapshot.desired(&delivery(), &settings).ending.len()
+        });
+        assert_eq!(counts[0], counts[1], "it does not matter whether the key is still there");
+        counts[0]
+    }
+
+    #[test]
+    fn sessions_end_with_a_lost_key_a_suspension_and_a_grant_and_not_with_a_key_that_was_replaced() {
+        for end_sessions in [true, false] {
+            assert_eq!(ending((true, true), &["SHA256:a"], end_sessions, "SHA256:a"), 1, "lost");
+            assert_eq!(
+                ending((true, true), &["SHA256:b"], end_sessions, "SHA256:a"),
+                0,
+                "replaced or retired"
+            );
+            assert_eq!(ending((false, true), &[], end_sessions, "SHA256:a"), 1, "suspended");
+            assert_eq!(ending((false, false), &[], end_sessions, "SHA256:a"), 1, "suspended after the grant");
+            assert_eq!(ending((true, false), &[], end_sessions, "SHA256:a"), usize::from(end_sessions));
+            assert_eq!(
+                ending((true, false), &["SHA256:a"], end_sessions, "SHA256:a"),
+                1,
+                "lost after the grant"
+            );
+        }
     }
 }

@@ -47,7 +47,9 @@ fn line(step: &Step) -> String {
     match step {
         Step::Create { name, uid, shell } => format!("create {name} {uid} {shell}"),
         Step::Enable { name, shell } => format!("enable {name} {shell}"),
-        Step::Disable { name } => format!("disable {name}"),
+        Step::Disable { name, ends_sessions: true } => format!("disable {name}"),
+        Step::Disable { name, ends_sessions: false } => format!("disable {name} keep"),
+        Step::EndSessions { name } => format!("end-sessions {name}"),
         Step::SetKeys { name, content } => format!("keys {name} {}", token(content.as_bytes())),
         Step::RemoveKeys { name } => format!("keys {name} -"),
         Step::SetHome { name, seen, content } => {

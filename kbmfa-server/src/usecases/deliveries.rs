@@ -94,6 +94,8 @@ pub struct Found {
     pub hindrances: Vec<String>,
     /// The keys with which somebody can get in there now.
     pub given: BTreeMap<UserName, BTreeSet<String>>,
+    /// Accounts whose sessions were ended.
+    pub ended: BTreeSet<UserName>,
     /// Hash of the state that was read back.
     pub applied: String,
 }
@@ -132,7 +134,7 @@ pub fn confirmed(
         audit::append(tx, &about(&present.machine, Kind::DeliveryEnded, actor))?;
         return Ok(());
     }
-    store::set_given(tx, &present.machine_id, &found.given)?;
+    store::set_given(tx, &present.machine_id, &found.given, &found.ended)?;
     store::set_confirmed(tx, &present.machine_id, (&found.applied, &hindrances), next_at)?;
     Ok(())
 }

@@ -196,7 +196,8 @@ fn owner(tx: &Tx<'_>, key: &Key) -> Result<Employee, AnyError> {
 /// that wait and used one of them are refused. People are told if an enrolled key is the actor. Returns all of them, the
 /// key first.
 ///
-/// A key that was revoked before can still be reported lost, for the sake of those keys.
+/// A key that was revoked before can still be reported lost, for the sake of those keys, and of sessions that are open with
+/// it on the machines.
 ///
 /// # Errors
 /// [`Error::NoSuchKey`], [`Error::Ambiguous`]; [`Error::AlreadyRevoked`] if there is nothing to revoke.

@@ -26,10 +26,11 @@ const STEPS: &[&str] = &[
     include_str!("../../../migrations/sqlite/0017_enrolment.sql"),
     include_str!("../../../migrations/sqlite/0018_host_keys.sql"),
     include_str!("../../../migrations/sqlite/0019_deliveries.sql"),
+    include_str!("../../../migrations/sqlite/0020_gone_keys.sql"),
 ];
 
 /// The schema version that this program reads and writes.
-pub const SCHEMA_VERSION: i64 = 19;
+pub const SCHEMA_VERSION: i64 = 20;
 
 /// Runs the missing steps, all in one transaction.
 pub(super) fn run(connection: &mut Connection, path: &Path) -> Result<(), Error> {
