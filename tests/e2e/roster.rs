@@ -156,7 +156,7 @@ fn a_file_of_employees_is_added_whole_or_not_at_all() {
 }
 
 #[test]
-fn a_restored_backup_gives_no_uid_a_second_time() {
+fn a_restored_backup_gives_neither_a_uid_nor_a_unix_name_to_a_second_person() {
     let world = World::new();
     world.admin.run(&ALICE);
     let dir = tempfile::tempdir().unwrap();
@@ -169,6 +169,10 @@ fn a_restored_backup_gives_no_uid_a_second_time() {
     world.admin.run(&["restore", "--confirm"]);
     let carol = ["employee", "add", "carol@example.com", "--name", "Carol", "--unix-name", "carol"];
     assert!(world.admin.run(&carol).contains("uid 20002"), "bob's files may be on a machine");
+    let eve = ["employee", "add", "eve@example.com", "--name", "Eve", "--unix-name", "bob"];
+    let refused = world.admin.try_run(&eve).unwrap_err();
+    assert!(refused.contains("bob is or was the account of bob@example.com"), "{refused}");
+    assert!(world.admin.run(&bob).contains("uid 20001"), "the same person gets the same uid");
 }
 
 #[test]

@@ -54,11 +54,11 @@ pub fn run(admin: &Admin, args: &Args) -> Result<(), Failure> {
     }
     let paths = RestorePaths::at(&config.state_dir, SystemClock.now());
     let notice = notice(admin, file, &report, current.as_ref(), &paths)?;
-    let uids = current.as_ref().map(|db| db.read_blocking(taken));
-    let uids = uids.transpose().map_err(Failure::new)?.unwrap_or_default();
+    let taken = current.as_ref().map(|db| db.read_blocking(taken));
+    let taken = taken.transpose().map_err(Failure::new)?.unwrap_or_default();
     let halting = notice.clone();
     let halted =
-        backup.even_read_only().write_blocking("restore.halt", move |tx| usecase::halt(tx, &halting, &uids));
+        backup.even_read_only().write_blocking("restore.halt", move |tx| usecase::halt(tx, &halting, taken));
     halted.map_err(Failure::new)?;
     backup.close();
     if let Some(current) = current {

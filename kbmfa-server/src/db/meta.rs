@@ -8,9 +8,8 @@ pub const READ_ONLY: &str = "read-only";
 /// Name of the note that tells the rosters of several servers apart.
 pub const SERVER_ID: &str = "server-id";
 
-/// Name of the note with the uids that databases which were replaced by a restore had given or seen, separated by
-/// blanks.
-pub const UIDS_OF_REPLACED: &str = "uids-of-replaced";
+/// Name of the note with the uids and Unix names that databases which were replaced by a restore had given or seen.
+pub const TAKEN_BEFORE: &str = "taken-before";
 
 /// Reads a note; `None` if there is none of this name.
 pub fn get(tx: &Tx<'_>, name: &str) -> Result<Option<String>, Error> {

@@ -239,6 +239,7 @@ mod tests {
     use crate::db::FILE;
     use crate::db::at_restore::{AtRestore, Table};
     use crate::db::testing::{Fixture, sqlite_fixture};
+    use crate::employees::ledger::service::Taken;
     use crate::employees::store::{self as employees, Employee};
     use crate::employees::{Email, State};
     use crate::machines::store as machines;
@@ -247,7 +248,6 @@ mod tests {
     use crate::usecases;
     use crate::usecases::testing::rules;
     use proptest::prelude::*;
-    use std::collections::BTreeSet;
 
     fn machine(fixture: &Fixture, name: &'static str, present: bool) {
         let work = move |tx: &Tx<'_>| {
@@ -406,7 +406,7 @@ mod tests {
     fn halted(db: &Db, notice: &Notice) -> Result<(), Error> {
         let notice = notice.clone();
         db.even_read_only()
-            .write_blocking("restore.halt", move |tx| usecases::restore::halt(tx, &notice, &BTreeSet::new()))
+            .write_blocking("restore.halt", move |tx| usecases::restore::halt(tx, &notice, Taken::default()))
     }
 
     fn confirmed(db: &Db) -> Result<Notice, Error> {

@@ -172,7 +172,7 @@ fn a_uid_that_only_a_session_reports_counts_as_given() {
         let reported = SessionReport { uid: Some(20_041), ..report(1, Opened, 1) };
         service::take(tx, &rules(tx.now), caller, &reported)
     });
-    assert!(world.fixture.db.read_blocking(ledger::service::taken).unwrap().contains(&20_041));
+    assert!(world.fixture.db.read_blocking(ledger::service::taken).unwrap().uids.contains(&20_041));
 }
 
 #[test]

@@ -1,22 +1,20 @@
 //! Makes a restored database read-only, and writable again after the confirmation.
 
-use std::collections::BTreeSet;
-
 use super::{ca, deliveries};
 use crate::audit::store::append;
 use crate::audit::{Actor, Event, Kind};
 use crate::db::{self, Tx, meta};
-use crate::employees::ledger::service as ledger;
+use crate::employees::ledger::service::{self as ledger, Taken};
 use crate::logins::{Rules, ending};
 use crate::restore::{Error, Notice, pending, store};
 
-/// Makes the database read-only until [`confirm`]. `uids` are those that the replaced database had given or seen,
-/// so that no uid is given a second time. Ends the join tokens, because they may have been used or
+/// Makes the database read-only until [`confirm`]. `taken` are the uids and Unix names that the replaced database had given
+/// or seen, so that none is given to a second person. Ends the join tokens, because they may have been used or
 /// revoked after the backup. Waiting logins end with the confirmation, each with its event.
-pub fn halt(tx: &Tx<'_>, notice: &Notice, uids: &BTreeSet<u32>) -> Result<(), Error> {
+pub fn halt(tx: &Tx<'_>, notice: &Notice, taken: Taken) -> Result<(), Error> {
     let text = serde_json::to_string(notice).map_err(|error| db::Error::BadValue(error.to_string()))?;
     store::end_one_time_secrets(tx)?;
-    ledger::hand_over(tx, uids)?;
+    ledger::hand_over(tx, taken)?;
     Ok(meta::set(tx, meta::READ_ONLY, &text)?)
 }
 

@@ -2,6 +2,7 @@
 
 use kbmfa_proto::names::UserName;
 
+use super::service::Holder;
 use super::{Seen, Uids};
 use crate::db::at_restore::Table;
 use crate::db::{Error, Row, Tx};
@@ -73,6 +74,20 @@ pub fn highest_seen(tx: &Tx<'_>, uids: Uids) -> Result<Option<Seen>, Error> {
     let ends = [i64::from(uids.first()).into(), i64::from(uids.last()).into()];
     let found = tx.query_one(sql, &ends, |row| Ok((uid(row)?, row.parsed("name")?)))?;
     Ok(found.and_then(|(uid, machine)| Some(Seen { uid: uid?, machine })))
+}
+
+/// Who has or had a Unix name.
+pub(super) fn holder(tx: &Tx<'_>, name: &UserName) -> Result<Option<Holder>, Error> {
+    Ok(entry(tx, name)?.map(|entry| Holder { email: entry.email, uid: entry.uid }))
+}
+
+/// All Unix names, and who has or had each.
+pub(super) fn names(tx: &Tx<'_>) -> Result<Vec<(UserName, Holder)>, Error> {
+    let sql = "SELECT account_ledger.unix_name AS unix_name, uid, email FROM account_ledger
+               JOIN employee ON employee.id = employee_id";
+    tx.query(sql, &[], |row| {
+        Ok((row.parsed("unix_name")?, Holder { email: row.parsed("email")?, uid: uid(row)? }))
+    })
 }
 
 /// The uids that were given, and those that machines reported.
