@@ -92,6 +92,29 @@ pub fn key_added_to_you(key: &Key, parent: &Key, before: Option<&Key>) -> String
     )
 }
 
+/// Notice that an invite has enrolled a key.
+pub fn key_enrolled(owner: &Employee, key: &Key, before: Option<&Key>) -> String {
+    let (name, email) = (code(owner.name.as_str()), code(owner.email.as_str()));
+    let lost = code(&format!("kbmfa-server key revoke {} --lost", key.fingerprint));
+    format!("{name} ({email}): {}. It counts already. If it was not the person: {lost}", enrolled(key, before))
+}
+
+/// The same notice to the owner.
+pub fn key_enrolled_to_you(key: &Key, before: Option<&Key>) -> String {
+    format!(
+        "{}. If you did not do this, somebody else had your invite: tell whoever runs the approval server at once",
+        enrolled(key, before)
+    )
+}
+
+fn enrolled(key: &Key, before: Option<&Key>) -> String {
+    format!("an invite has enrolled the key {}{}", named(key), in_place_of(before))
+}
+
+fn in_place_of(before: Option<&Key>) -> String {
+    before.map(|old| format!(", in the place of {}", named(old))).unwrap_or_default()
+}
+
 fn named(key: &Key) -> String {
     format!("{} on {}", code(&key.fingerprint), code(key.device.as_str()))
 }
@@ -117,8 +140,7 @@ fn revoked(by: &str, keys: &[&Key]) -> String {
 }
 
 fn added(key: &Key, parent: &Key, before: Option<&Key>) -> String {
-    let place = before.map(|old| format!(", in the place of {}", named(old))).unwrap_or_default();
-    format!("the key {} has added the key {}{place}", named(parent), named(key))
+    format!("the key {} has added the key {}{}", named(parent), named(key), in_place_of(before))
 }
 
 /// Notice that one machine's credential is used on two computers.

@@ -132,6 +132,22 @@ pub fn of_added_key(
     of_key(tx, rules, owner, &subject, (everybody, notice_texts::key_added_to_you(key, parent, before)))
 }
 
+/// Raises notices about a key that an invite has enrolled: one for everybody, and one for its owner alone, where the chat
+/// can reach them.
+///
+/// # Errors
+/// What the database says.
+pub fn of_enrolled_key(
+    tx: &Tx<'_>,
+    rules: &Rules,
+    owner: &Employee,
+    (key, before): (&Key, Option<&Key>),
+) -> Result<(), Error> {
+    let subject = format!("key-enrolled {}", key.fingerprint);
+    let everybody = notice_texts::key_enrolled(owner, key, before);
+    of_key(tx, rules, owner, &subject, (everybody, notice_texts::key_enrolled_to_you(key, before)))
+}
+
 /// Raises notices about keys that an enrolled key of the same person, named by its fingerprint, has revoked.
 ///
 /// # Errors

@@ -54,7 +54,7 @@ pub struct Revoked {
 }
 
 /// Adds a key to an employee. One that another key vouches for waits for [`approve`], unless the rules accept it at
-/// once; people are told about it.
+/// once. People are told about a key that no operator has added.
 ///
 /// # Errors
 /// [`Error`]: for a key that somebody has or had, a device that has another key, a key to replace or a vouching key that is
@@ -68,8 +68,10 @@ pub fn add(tx: &Tx<'_>, rules: &Rules, actor: &Actor, new: &New) -> Result<Added
     let event = about(&employee, Kind::KeyAdded, actor, &key).detail("state", key.state);
     let event = event.maybe("vouched-by", parent.map(|key| &key.fingerprint));
     audit::append(tx, &event.maybe("replaces", before.map(|key| &key.fingerprint)))?;
-    if let Some(parent) = parent {
-        notifications::of_added_key(tx, rules, &employee, (&key, parent, before))?;
+    match (&new.origin, parent) {
+        (Origin::Invite, _) => notifications::of_enrolled_key(tx, rules, &employee, (&key, before))?,
+        (_, Some(parent)) => notifications::of_added_key(tx, rules, &employee, (&key, parent, before))?,
+        (_, None) => {}
     }
     if key.state == State::Pending {
         let with_it = std::slice::from_ref(&key.fingerprint);

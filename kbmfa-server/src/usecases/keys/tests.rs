@@ -216,6 +216,30 @@ fn people_are_told_of_a_key_that_a_key_added_with_both_fingerprints() {
 }
 
 #[test]
+fn people_are_told_of_a_key_that_an_invite_enrolled() {
+    let mut world = world();
+    world.rules.chat = Some(Channel::Keybase);
+    let new = New {
+        email: "ann@x".parse().unwrap(),
+        key: PublicKey::parse(LINES[1]).unwrap(),
+        device: "phone".into(),
+        origin: Origin::Invite,
+        replaces: Some(fingerprint(0)),
+    };
+    world.write(move |tx, rules, actor| add(tx, rules, actor, &new)).unwrap();
+    let told = world.notices();
+    let destinations: Vec<&str> = told.iter().map(|(destination, _)| destination.as_str()).collect();
+    assert_eq!(destinations, [world.rules.policy.default.destination.as_str(), "@ann"]);
+    for (_, text) in &told {
+        for part in [&fingerprint(0), &fingerprint(1), "laptop", "phone", "invite"] {
+            assert!(text.contains(part), "{text}");
+        }
+    }
+    let lost = format!("kbmfa-server key revoke {} --lost", fingerprint(1));
+    assert!(told[0].1.contains(&lost) && told[0].1.contains("ann@x"), "{}", told[0].1);
+}
+
+#[test]
 fn keys_add_ten_keys_a_day_whatever_becomes_of_them() {
     let world = world();
     let parent = world.key(0);
