@@ -143,13 +143,19 @@ fn an_invite_is_not_sent_to_an_account_that_is_not_the_persons() {
 
 /// A world whose server lets employees download the files of a directory, with a program of this size in it.
 fn with_downloads(size: usize) -> (World, TempDir) {
+    let world = World::down(None);
+    let dir = offer(&world, size);
+    world.server.start();
+    (world, dir)
+}
+
+/// Offers a directory with a program of this size, to a server that starts after it.
+fn offer(world: &World, size: usize) -> TempDir {
     let dir = tempfile::Builder::new().prefix("kbmfa-enroll-").tempdir().unwrap();
     set_mode(dir.path(), 0o755);
     put(&dir.path().join("kbmfa-enroll"), 0o755, "#!/bin/sh\n".repeat(size / 10));
-    let world = World::down(None);
     world.server.append(&format!("[enrolment]\ndirectory = \"{}\"\n", dir.path().display()));
-    world.server.start();
-    (world, dir)
+    dir
 }
 
 fn download(world: &World, path: &str) -> String {
@@ -174,6 +180,20 @@ fn the_printed_line_downloads_the_program_and_checks_the_server_and_the_sum() {
     assert_eq!(type_it(&format!("{before}sha256//{other}{}", &pin[1..])), (false, None), "another server");
     put(&dir.path().join("kbmfa-enroll"), 0o755, "#!/bin/sh\nevil");
     assert!(!type_it(&line).0, "another program");
+}
+
+#[test]
+fn an_invite_that_is_sent_brings_the_lines_that_download_the_program() {
+    let world = world();
+    add(&world, "bob", Some("bob"));
+    let _offered = offer(&world, 100);
+    world.admin.json(&["employee", "invite", "bob@example.com", "--send"]);
+    let all = private(&world, "bob");
+    let [message] = all.as_slice() else { panic!("{all:?}") };
+    let printed = world.admin.json(&["employee", "invite", "bob@example.com"]);
+    let line = printed["downloads"][0].as_str().unwrap();
+    assert!(line.starts_with("curl ") && line.contains("sha256sum"), "{line}");
+    assert!(message.body.contains(&format!("`{line}`")), "{}", message.body);
 }
 
 #[test]

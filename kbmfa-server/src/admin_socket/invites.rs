@@ -30,10 +30,10 @@ pub(super) async fn send(
     let chat = chat.ok_or_else(|| {
         Refusal::new("this server has no chat: kind in [relay] is \"console\"").hint(WITHOUT_CHAT)
     })?;
-    let InviteMessage { id, secret: Hidden(secret), command } = invite;
+    let InviteMessage { id, secret: Hidden(secret), command, downloads } = invite;
     let text = (id.clone(), secret.clone());
     let Addressed { to, now, expires_at } = db.read(move |tx| address(tx, &id, &secret)).await?;
-    let text = message::text(&format!("{}.{}", text.0, text.1), &command, expires_at);
+    let text = message::text(&format!("{}.{}", text.0, text.1), (&command, &downloads), expires_at);
     match chat.send_secret(&to, &text, expires_at.since(now)).await {
         Ok(()) => Ok(InviteDelivery::Sent(format!("keybase:{to}"))),
         Err(Undelivered::Unknown(why)) => Ok(InviteDelivery::Unknown(why)),

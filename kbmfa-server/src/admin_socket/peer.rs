@@ -127,7 +127,12 @@ mod tests {
     fn each_verb_is_allowed_as_in_the_table() {
         let decision = Decision { id: "3f9a2c1e".into(), reason: None };
         let watch = WatchQuery { seen: None, noticed: Time::from_micros(0) };
-        let invite = InviteMessage { id: "i".into(), secret: Hidden("s".into()), command: "c".into() };
+        let invite = InviteMessage {
+            id: "i".into(),
+            secret: Hidden("s".into()),
+            command: "c".into(),
+            downloads: vec![],
+        };
         let alice = Approver::console("alice").unwrap();
         let member = Access::Logins(alice.clone());
         let table = [

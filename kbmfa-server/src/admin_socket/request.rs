@@ -74,6 +74,9 @@ pub struct InviteMessage {
     pub secret: Hidden,
     /// The command that its person types.
     pub command: String,
+    /// Lines that download the program, one for each system.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub downloads: Vec<String>,
 }
 
 /// A secret text in a request. Its `Debug` prints nothing of it.
@@ -263,6 +266,7 @@ mod tests {
                 id: "i".into(),
                 secret: Hidden("s".into()),
                 command: "c".into(),
+                downloads: vec!["d".into()],
             }),
             Request::ProvisionLook { machine: "web1".parse().unwrap() },
             Request::ProvisionRun { machine: "web1".parse().unwrap(), confirm_removals: Some(7) },
@@ -288,7 +292,12 @@ mod tests {
 
     #[test]
     fn a_secret_in_a_request_does_not_print() {
-        let message = InviteMessage { id: "i".into(), secret: Hidden("hunter2".into()), command: "c".into() };
+        let message = InviteMessage {
+            id: "i".into(),
+            secret: Hidden("hunter2".into()),
+            command: "c".into(),
+            downloads: vec![],
+        };
         assert!(!format!("{:?}", Request::SendInvite(message)).contains("hunter2"));
     }
 

@@ -11,8 +11,8 @@ use crate::secret::{Secret, SecretHash};
 /// stops noise.
 pub const WRONG_SECRETS_MAX: i64 = 10;
 
-/// Shortest lifetime, because somebody has to send it and somebody to type it.
-pub const LIFETIME_MIN: Duration = Duration::from_secs(5 * 60);
+/// Shortest lifetime. An invite that a script takes needs no longer one.
+pub const LIFETIME_MIN: Duration = Duration::from_secs(1);
 
 /// Longest lifetime.
 pub const LIFETIME_MAX: Duration = Duration::from_secs(30 * 24 * 60 * 60);

@@ -27,7 +27,7 @@ other people. It is shown once; the server keeps only its hash. A new invite end
 pub struct Args {
     /// Their e-mail address.
     email: Email,
-    /// How long the invite can be used, such as 8h or 7d; from 5m to 30d.
+    /// How long the invite can be used, such as 8h or 7d; from 1s to 30d.
     #[arg(long, value_name = "LENGTH", default_value = "7d", value_parser = lifetime)]
     expires: Duration,
     /// Send it to the person's Keybase account, end-to-end encrypted, in a message that disappears; do not print it.
@@ -38,19 +38,20 @@ pub struct Args {
 fn lifetime(text: &str) -> Result<Duration, String> {
     let length = time_arg::length(text).ok_or("write a length of time such as 8h or 7d")?;
     let fits = (LIFETIME_MIN..=LIFETIME_MAX).contains(&length);
-    fits.then_some(length).ok_or_else(|| "an invite can be used for 5m to 30d".into())
+    fits.then_some(length).ok_or_else(|| "an invite can be used for 1s to 30d".into())
 }
 
 /// Runs the verb.
 pub(super) fn run(admin: &Admin, args: &Args) -> Result<(), Failure> {
     // Before the invite is made, so that none is made that nobody can use.
-    let command = command(&admin.become_owner()?, &args.email)?;
+    let config = admin.become_owner()?;
+    let command = command(&config, &args.email)?;
+    let downloads = download::lines(&config.http).map_err(Failure::new)?;
     if args.send {
-        return send::run(admin, args, &command);
+        return send::run(admin, args, (&command, &downloads));
     }
     let Made { new: New { id, secret }, employee, ends } = make(admin, args)?;
     let invite = format!("{id}.{}", secret.reveal());
-    let downloads = download::lines(&admin.become_owner()?.http).map_err(Failure::new)?;
     let program = match downloads.as_slice() {
         [] => String::new(),
         lines => format!(
@@ -140,9 +141,9 @@ mod tests {
     }
 
     #[test]
-    fn an_invite_lives_from_five_minutes_to_thirty_days() {
+    fn an_invite_lives_from_a_second_to_thirty_days() {
         for (text, fits) in
-            [("5m", true), ("7d", true), ("30d", true), ("4m", false), ("31d", false), ("soon", false)]
+            [("1s", true), ("7d", true), ("30d", true), ("0s", false), ("31d", false), ("soon", false)]
         {
             assert_eq!(lifetime(text).is_ok(), fits, "{text}");
         }

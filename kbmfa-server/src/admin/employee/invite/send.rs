@@ -17,7 +17,11 @@ use crate::usecases::invites as usecase;
 const ATTEMPTS: usize = 2;
 
 /// Makes an invite and has it sent.
-pub(super) fn run(admin: &Admin, args: &Args, command: &str) -> Result<(), Failure> {
+pub(super) fn run(
+    admin: &Admin,
+    args: &Args,
+    (command, downloads): (&str, &[String]),
+) -> Result<(), Failure> {
     let (config, db) = admin.open()?;
     check(&config, &db, &args.email)?;
     let mut why = String::new();
@@ -27,6 +31,7 @@ pub(super) fn run(admin: &Admin, args: &Args, command: &str) -> Result<(), Failu
             id: made.new.id.clone(),
             secret: Hidden(made.new.secret.reveal().to_owned()),
             command: command.to_owned(),
+            downloads: downloads.to_owned(),
         };
         match client::send_invite(&config.state_dir, message) {
             Ok(InviteDelivery::Sent(to)) => return tell(admin, made, &to),
