@@ -125,12 +125,17 @@ pub struct Counts {
     pub failing: u64,
     /// Since when the oldest of the unconfirmed ones is that.
     pub oldest: Option<Time>,
+    /// Those on which something is left as it is.
+    pub hindered: u64,
+    /// When the machine was checked up that has waited longest for its next check-up.
+    pub oldest_check: Option<Time>,
 }
 
 /// Counts all deliveries.
 pub fn counts(tx: &Tx<'_>) -> Result<Counts, Error> {
     let sql = "SELECT count(*) AS machines, count(differs_since) AS unconfirmed, count(failure) AS failing,
-                   min(differs_since) AS oldest FROM delivery";
+                   min(differs_since) AS oldest, count(nullif(hindrances, '')) AS hindered,
+                   min(applied_at) AS oldest_check FROM delivery";
     let counts = tx.query_one(sql, &[], |row| {
         let number = |column| Ok::<_, Error>(row.integer(column)?.unsigned_abs());
         Ok(Counts {
@@ -138,6 +143,8 @@ pub fn counts(tx: &Tx<'_>) -> Result<Counts, Error> {
             unconfirmed: number("unconfirmed")?,
             failing: number("failing")?,
             oldest: row.time_or_null("oldest")?,
+            hindered: number("hindered")?,
+            oldest_check: row.time_or_null("oldest_check")?,
         })
     })?;
     Ok(counts.unwrap_or_default())
@@ -166,6 +173,13 @@ fn delivered(tx: &Tx<'_>, gone: bool) -> Result<Given, Error> {
         given.entry(machine).or_default().entry(name).or_default().insert(fingerprint);
     }
     Ok(given)
+}
+
+/// The keys that one account on a machine was given.
+pub fn given_to(tx: &Tx<'_>, machine_id: &str, name: &UserName) -> Result<BTreeSet<String>, Error> {
+    let sql = "SELECT fingerprint FROM delivered_key WHERE machine_id = ?1 AND unix_name = ?2";
+    let found = tx.query(sql, &[machine_id.into(), name.as_str().into()], |row| row.text("fingerprint"))?;
+    Ok(found.into_iter().collect())
 }
 
 /// Each machine's pools, as pairs of a machine's id and a pool's id.

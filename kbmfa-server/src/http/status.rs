@@ -22,6 +22,7 @@ use crate::db::probe::Probe;
 use crate::deliveries::store::{Counts, counts};
 use crate::logins::{Error, store};
 use crate::long_poll::Logins;
+use crate::machines::host_keys::store::count_quarantined;
 use crate::policy::Channel;
 use crate::progress::{Registry, Silence};
 use crate::sessions;
@@ -83,7 +84,10 @@ impl Readiness {
 
     async fn look(&self) -> Result<String, String> {
         let now = self.probe.check().await.map_err(|error| error.to_string())?;
-        let notes = certificates(&self.dates.borrow(), now)?;
+        let found = self.logins.db().read(|tx| Ok::<_, Error>((counts(tx)?, count_quarantined(tx)?)));
+        let machines = found.await.map(|(deliveries, isolated)| on_machines(&deliveries, isolated));
+        let notes =
+            certificates(&self.dates.borrow(), now)? + &machines.map_err(|error| error.to_string())?;
         match self.why_relay_down().await {
             Ok(None) => Ok(notes),
             Ok(Some(why)) => {
@@ -125,6 +129,31 @@ fn certificates(dates: &Dates, now: Time) -> Result<String, String> {
     Ok(notes)
 }
 
+/// What machines have not confirmed. A machine that is down keeps nobody from logging in to the others, so it is no reason
+/// not to be ready.
+fn on_machines(deliveries: &Counts, isolated: u64) -> String {
+    let mut notes = String::new();
+    let Counts { machines, unconfirmed, failing, oldest, hindered, oldest_check } = *deliveries;
+    if unconfirmed > 0 || failing > 0 {
+        let since = oldest.map(|since| format!(", the first of them since {since}")).unwrap_or_default();
+        let _ = writeln!(
+            notes,
+            "{unconfirmed} of {machines} machines have not confirmed their accounts and keys{since}; the last pass failed on \
+             {failing}; see `kbmfa-server provision status`"
+        );
+    }
+    if hindered > 0 {
+        let _ = writeln!(notes, "on {hindered} of {machines} machines something is left as it is");
+    }
+    if let Some(oldest) = oldest_check {
+        let _ = writeln!(notes, "the oldest last check-up of a machine was at {oldest}");
+    }
+    if isolated > 0 {
+        let _ = writeln!(notes, "machines in quarantine: {isolated}");
+    }
+    notes
+}
+
 /// Counters in memory.
 #[derive(Clone)]
 struct Live {
@@ -151,7 +180,7 @@ async fn metrics(live: Live) -> Response {
     let stored = db.read(move |tx| {
         let (pending, sessions_open) = (store::count_pending(tx)?, sessions::store::count_open(tx)?);
         let newest_event = crate::audit::store::head(tx)?.seq;
-        let quarantined = crate::machines::host_keys::store::count_quarantined(tx)?;
+        let quarantined = count_quarantined(tx)?;
         let (deliveries, now) = (counts(tx)?, tx.now);
         Ok::<_, Error>(Stored {
             pending,
@@ -243,6 +272,16 @@ fn render_deliveries(Stored { deliveries, now, .. }: &Stored) -> String {
         ),
         ("deliveries_failing", "Machines of which the last pass failed.", deliveries.failing),
         ("deliveries_unconfirmed_seconds", "Age of the oldest state that is not confirmed.", oldest),
+        (
+            "deliveries_hindered",
+            "Machines on which an account or a key is left as it is.",
+            deliveries.hindered,
+        ),
+        (
+            "deliveries_check_up_seconds",
+            "Age of the oldest last check-up of a machine.",
+            deliveries.oldest_check.map_or(0, |at| now.since(at).as_secs()),
+        ),
     ];
     rows.iter().fold(String::new(), |text, (name, help, value)| {
         text + &format!("# HELP kbmfa_{name} {help}\n# TYPE kbmfa_{name} gauge\nkbmfa_{name} {value}\n")
@@ -306,6 +345,26 @@ mod tests {
         assert_eq!(said(now + DAY * 30, None), Ok(soon.to_owned()));
         assert!(said(now, None).is_err());
         assert!(said(now + DAY * 60, Some(now)).is_err());
+    }
+
+    #[test]
+    fn what_machines_have_not_confirmed_is_said_by_a_server_that_is_ready() {
+        assert_eq!(on_machines(&Counts::default(), 0), "");
+        let at = |s: i64| Some(Time::from_micros(1_795_262_400_000_000 + s * 1_000_000));
+        let counts = Counts {
+            machines: 412,
+            unconfirmed: 3,
+            failing: 2,
+            oldest: at(0),
+            hindered: 1,
+            oldest_check: at(60),
+        };
+        insta::assert_snapshot!(on_machines(&counts, 1), @r"
+        3 of 412 machines have not confirmed their accounts and keys, the first of them since 2026-11-21T12:00:00Z; the last pass failed on 2; see `kbmfa-server provision status`
+        on 1 of 412 machines something is left as it is
+        the oldest last check-up of a machine was at 2026-11-21T12:01:00Z
+        machines in quarantine: 1
+        ");
     }
 
     #[test]

@@ -5,12 +5,15 @@ use std::time::Duration;
 
 use crate::clock::{Clock, SystemClock, Time};
 use crate::db::{Db, Tx};
-use crate::deliveries::store as deliveries;
+use crate::deliveries::store::{self as deliveries, Delivery};
 use crate::machines::hosts;
 use crate::machines::store::{self, Machine};
 
 /// Silence after which a machine is reported.
 const SILENT: Duration = Duration::from_secs(7 * 86_400);
+
+/// Time after which a machine is reported that has not confirmed a change. It is longer than any pass.
+const UNCONFIRMED: Duration = Duration::from_secs(5 * 60);
 
 /// Most names that are listed in a group.
 const NAMES_MAX: usize = 8;
@@ -19,7 +22,7 @@ pub(super) fn heard_of(db: &Db) -> Vec<Finding> {
     let found = db.read_blocking(|tx| {
         let machines = store::machines(tx)?;
         let mut clones = clones(tx, &machines)?;
-        clones.extend(failing(tx)?);
+        clones.extend(delivered(&deliveries::all(tx)?, tx.now));
         Ok::<_, crate::db::Error>((machines, clones))
     });
     match found {
@@ -28,14 +31,37 @@ pub(super) fn heard_of(db: &Db) -> Vec<Finding> {
     }
 }
 
-/// Machines that cannot be given their accounts and keys.
-fn failing(tx: &Tx<'_>) -> Result<Vec<Finding>, crate::db::Error> {
-    let failing = deliveries::all(tx)?.into_iter().filter_map(|delivery| {
-        let (kind, detail, since) = delivery.failure?;
-        let found = format!("{} has not what it should have since {since}: {detail}", delivery.machine);
-        Some(Finding::fault("provision", found).fix(kind.fix()))
-    });
-    Ok(failing.collect())
+/// Machines to which keys are delivered: those that cannot be given their accounts and keys, those that have not confirmed
+/// them for a while, and what is left as it is.
+fn delivered(all: &[Delivery], now: Time) -> Vec<Finding> {
+    let mut findings = Vec::new();
+    for Delivery { machine, failure, differs_since, hindrances, .. } in all {
+        match (failure, differs_since) {
+            (Some((kind, detail, since)), _) => {
+                let found = format!("{machine} has not what it should have since {since}: {detail}");
+                findings.push(Finding::fault("provision", found).fix(kind.fix()));
+            }
+            (None, Some(since)) if now.since(*since) > UNCONFIRMED => {
+                let found = format!("{machine} has not confirmed its accounts and keys since {since}");
+                let fix = format!("`kbmfa-server provision run {machine}` shows why");
+                findings.push(Finding::weak("provision", found).fix(fix));
+            }
+            _ => {}
+        }
+        if !hindrances.is_empty() {
+            let found = format!("on {machine} something is left as it is: {}", hindrances.join("; "));
+            let fix =
+                format!("`kbmfa-server provision plan {machine}` shows it; it is not changed without you");
+            findings.push(Finding::weak("provision", found).fix(fix));
+        }
+    }
+    let checked = all.iter().filter_map(|delivery| delivery.applied_at).min();
+    if let (true, Some(checked)) = (findings.is_empty(), checked) {
+        let found =
+            format!("{} have their accounts and keys, checked up at {checked} or later", count(all.len()));
+        findings.push(Finding::ok("provision", found));
+    }
+    findings
 }
 
 /// Machines whose credential is used on two computers.
@@ -127,6 +153,8 @@ fn names(all: &[String]) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::deliveries::Place;
+    use crate::deliveries::failure::Kind;
 
     const NOW: Time = Time::from_micros(1_795_294_800_000_000);
 
@@ -152,6 +180,54 @@ mod tests {
         let with = |name, resolves| Machine { resolves, ..machine(name, 1, Some(NOW)) };
         let told = told(&[with("web1", Some(true)), with("web2", Some(false)), with("web3", None)]);
         assert!(told.contains(": web2") && !told.contains("web1") && !told.contains("web3"), "{told}");
+    }
+
+    #[test]
+    fn what_a_machine_has_not_confirmed_and_what_is_left_as_it_is_are_findings() {
+        let confirmed = Delivery {
+            machine_id: "m".to_owned(),
+            machine: "web1".parse().unwrap(),
+            place: Place::System,
+            by_helper: false,
+            leaving: false,
+            host_id: None,
+            applied: Some("x".to_owned()),
+            applied_at: Some(NOW),
+            differs_since: None,
+            next_at: NOW,
+            failures: 0,
+            failure: None,
+            hindrances: Vec::new(),
+        };
+        let told = |more: Vec<Delivery>| {
+            let all = [vec![confirmed.clone()], more].concat();
+            delivered(&all, NOW)
+                .iter()
+                .fold(String::new(), |text, finding| text + &finding.to_string() + "\n")
+        };
+        let since = |seconds| Some(NOW.minus(Duration::from_secs(seconds)));
+        insta::assert_snapshot!(
+            told(vec![Delivery { differs_since: since(10), ..confirmed.clone() }]),
+            @"provision: 2 machines have their accounts and keys, checked up at 2026-11-21T21:00:00Z or later"
+        );
+        let failure = Some((Kind::Unreachable, "no route".to_owned(), NOW));
+        insta::assert_snapshot!(
+            told(vec![
+                Delivery { machine: "web2".parse().unwrap(), differs_since: since(600), ..confirmed.clone() },
+                Delivery { machine: "web3".parse().unwrap(), failure, ..confirmed.clone() },
+                Delivery {
+                    machine: "web4".parse().unwrap(),
+                    hindrances: vec!["account ann has uid 7".to_owned()],
+                    ..confirmed.clone()
+                },
+            ]),
+            @r"
+        provision: web2 has not confirmed its accounts and keys since 2026-11-21T20:50:00Z
+        provision: web3 has not what it should have since 2026-11-21T21:00:00Z: no route
+        provision: on web4 something is left as it is: account ann has uid 7
+        "
+        );
+        assert!(delivered(&[], NOW).is_empty());
     }
 
     #[test]
