@@ -148,6 +148,7 @@ mod tests {
             port: Some(2222),
             host_keys: vec!["ssh-ed25519 AAAA".into()],
             until_us: None,
+            placed: None,
         };
         let mut person = PersonView {
             email: "anna@example.com".into(),
@@ -156,6 +157,7 @@ mod tests {
             keys: vec![],
             machines: vec![machine],
             machines_left_out: 0,
+            password_set_us: None,
         };
         change(&mut person);
         person

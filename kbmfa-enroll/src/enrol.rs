@@ -12,6 +12,7 @@ use zeroize::Zeroizing;
 use crate::ask::{Ask, confirm};
 use crate::key::Held;
 use crate::print::key_text;
+use crate::progress::{AFTER_A_CHANGE, follow};
 use crate::session::{Session, Which, number};
 use crate::{Error, password};
 
@@ -79,7 +80,8 @@ pub(crate) fn run(args: &Args, session: &mut Session<'_>) -> Result<(), Error> {
     let answer = send(session, enrol, &held)?;
     session.out.json(&answer)?;
     session.out.changes(&answer)?;
-    session.finish(&answer.person, &held, args.write_config)
+    session.finish(&answer.person, &held, args.write_config)?;
+    follow(session, answer.follow, AFTER_A_CHANGE)
 }
 
 /// The invite stays unused.
@@ -96,7 +98,8 @@ fn known_already(
              or `new`",
         ));
     }
-    session.out.json(&Enrolled { person: person.clone(), key: Some(key.clone()), revoked: vec![] })?;
+    let (person_now, key) = (person.clone(), Some(key.clone()));
+    session.out.json(&Enrolled { person: person_now, key, revoked: vec![], follow: None })?;
     session.out.say("This key is enrolled already; the invite was not used.")?;
     session.finish(person, held, args.write_config)
 }

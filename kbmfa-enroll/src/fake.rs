@@ -5,8 +5,8 @@
 
 use kbmfa_proto::client::Error as CallError;
 use kbmfa_proto::enrolment::{
-    Challenge, Enrol, Enrolled, Invited, KeyView, Lookup, MachineView, NAMESPACE, PersonView, Request,
-    Signed, enrol_text, possession_text, request_text,
+    Challenge, Enrol, Enrolled, Follow, Invited, KeyView, Lookup, MachineProgress, MachineView, NAMESPACE,
+    PersonView, Progress, Request, Signed, enrol_text, possession_text, request_text,
 };
 use kbmfa_proto::key::PublicKey;
 use kbmfa_proto::pin::Pin;
@@ -143,6 +143,7 @@ impl Room {
             out: Report { out: &mut out, json },
             profile: self.profile().unwrap_or_else(Self::new_profile),
             in_agent: &|| self.agent.clone(),
+            sleep: &|_| {},
         });
         (done, String::from_utf8(out).unwrap())
     }
@@ -164,6 +165,10 @@ pub(crate) struct Fake {
     nonces: Cell<u32>,
     sent: RefCell<Vec<Enrol>>,
     answers_to_lose: Cell<u32>,
+    password: RefCell<Option<String>>,
+    /// What is answered about the machines, one after the other; the last one stays.
+    progress: RefCell<Vec<Vec<MachineProgress>>>,
+    progress_asked: Cell<usize>,
 }
 
 fn refused() -> CallError {
@@ -200,6 +205,21 @@ impl Fake {
         self.answers_to_lose.set(count);
     }
 
+    /// The hash of the account's password.
+    pub(crate) fn password_hash(&self) -> Option<String> {
+        self.password.borrow().clone()
+    }
+
+    /// Answers about the machines, one after the other.
+    pub(crate) fn progress_is(&self, answers: Vec<Vec<MachineProgress>>) {
+        self.progress.replace(answers);
+    }
+
+    /// How often it was asked about the machines.
+    pub(crate) fn progress_asked(&self) -> usize {
+        self.progress_asked.get()
+    }
+
     /// The operator approves a key.
     pub(crate) fn approve(&self, fingerprint: &str) {
         let mut keys = self.keys.borrow_mut();
@@ -216,12 +236,14 @@ impl Fake {
             unix_name: "anna".into(),
             keys: self.keys.borrow().iter().map(view).collect(),
             machines_left_out: 0,
+            password_set_us: self.password.borrow().as_ref().map(|_| 0),
             machines: vec![MachineView {
                 name: "web1".into(),
                 address: Some("10.0.0.1".into()),
                 port: Some(2222),
                 host_keys: vec!["ssh-ed25519 AAAA".into()],
                 until_us: None,
+                placed: None,
             }],
         }
     }
@@ -236,7 +258,7 @@ impl Fake {
         if let Some(key) = key.as_ref().filter(|key| key.state == "active") {
             self.approve(&key.fingerprint);
         }
-        Enrolled { person: self.person(), key, revoked: vec![] }
+        Enrolled { person: self.person(), key, revoked: vec![], follow: None }
     }
 
     fn fresh(&self, nonce: &str) -> Result<(), CallError> {
@@ -292,6 +314,10 @@ impl Server for Fake {
         }
     }
 
+    fn progress(&self, _: &Follow) -> Result<Progress, CallError> {
+        Ok(Progress { machines: self.next_progress() })
+    }
+
     fn me(&self, signed: &Signed) -> Result<Enrolled, CallError> {
         self.fresh(&signed.nonce)?;
         let is_by = |stored: &&Stored| !stored.pending && stored.key.fingerprint() == signed.key;
@@ -302,6 +328,14 @@ impl Server for Fake {
         }
         match serde_json::from_str(&signed.request).unwrap() {
             Request::Status => Ok(self.change(None, None)),
+            Request::SetPassword { hash } => {
+                self.password.replace(Some(hash));
+                Ok(self.change(None, None))
+            }
+            Request::RemovePassword => {
+                self.password.replace(None);
+                Ok(self.change(None, None))
+            }
             Request::Revoke { fingerprint, .. } => {
                 self.keys.borrow_mut().retain(|stored| stored.key.fingerprint() != fingerprint);
                 Ok(self.change(None, None))
@@ -315,6 +349,15 @@ impl Server for Fake {
                 Ok(self.change(Some((key, device.to_string(), true)), replaces.as_deref()))
             }
         }
+    }
+}
+
+impl Fake {
+    fn next_progress(&self) -> Vec<MachineProgress> {
+        let asked = self.progress_asked.get();
+        self.progress_asked.set(asked + 1);
+        let answers = self.progress.borrow();
+        answers.get(asked).or(answers.last()).cloned().unwrap_or_default()
     }
 }
 

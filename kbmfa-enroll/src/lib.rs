@@ -17,6 +17,7 @@ mod os;
 mod password;
 mod print;
 mod profile;
+mod progress;
 mod server;
 mod session;
 
@@ -62,6 +63,8 @@ enum Verb {
     Rotate(me::Add),
     /// Revoke one of your keys
     Revoke(me::Revoke),
+    /// Choose or remove the password of your account on the machines
+    Password(me::Password),
 }
 
 impl Cli {
@@ -86,6 +89,7 @@ impl Cli {
             out: Report { out, json: self.json },
             profile: Profile { server: location, pin, keys },
             in_agent: &|| keygen::in_agent(computer.os),
+            sleep: &std::thread::sleep,
         };
         match self.verb {
             None => enrol::run(&self.enrol, &mut session),
@@ -94,6 +98,7 @@ impl Cli {
             Some(Verb::Add(args)) => me::add(&args, &mut session),
             Some(Verb::Rotate(args)) => me::rotate(&args, &mut session),
             Some(Verb::Revoke(args)) => me::revoke(&args, &mut session),
+            Some(Verb::Password(args)) => me::password(&args, &mut session),
         }
     }
 }

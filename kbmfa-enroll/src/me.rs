@@ -9,6 +9,8 @@ use std::path::{Path, PathBuf};
 use crate::Error;
 use crate::ask::confirm;
 use crate::key::{self, Held};
+use crate::password;
+use crate::progress::{AFTER_A_CHANGE, WATCHED, follow};
 use crate::session::{Session, Which};
 
 /// The key that signs.
@@ -27,6 +29,9 @@ pub(crate) struct Status {
     /// Write the machines into `~/.ssh/config` and their host keys into `~/.ssh/known_hosts_kbmfa`
     #[arg(long)]
     pub(crate) write_config: bool,
+    /// Go on to show how far your keys have got, for ten minutes at most
+    #[arg(long)]
+    pub(crate) watch: bool,
 }
 
 /// Options of `add` and `rotate`.
@@ -56,15 +61,27 @@ pub(crate) struct Revoke {
     pub(crate) yes: bool,
 }
 
+/// Options of `password`.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Password {
+    #[command(flatten)]
+    pub(crate) by: By,
+    /// Have no password there any more
+    #[arg(long)]
+    pub(crate) remove: bool,
+    /// Do not ask for a confirmation
+    #[arg(long)]
+    pub(crate) yes: bool,
+}
+
 pub(crate) fn status(args: &Status, session: &mut Session<'_>) -> Result<(), Error> {
     let (held, answer) = first_accepted(&args.by, session)?;
     session.out.json(&answer)?;
     session.out.person(&answer.person)?;
     if args.write_config {
-        session.write_config(&answer.person, &std::path::absolute(held.file)?)
-    } else {
-        Ok(())
+        session.write_config(&answer.person, &std::path::absolute(held.file)?)?;
     }
+    if args.watch { follow(session, answer.follow, WATCHED) } else { Ok(()) }
 }
 
 pub(crate) fn list(by: &By, session: &mut Session<'_>) -> Result<(), Error> {
@@ -99,7 +116,27 @@ pub(crate) fn revoke(args: &Revoke, session: &mut Session<'_>) -> Result<(), Err
     let nonce = session.server.challenge()?.nonce;
     let answer = send(session, &by, nonce, &request)?;
     session.out.json(&answer)?;
-    Ok(session.out.changes(&answer)?)
+    session.out.changes(&answer)?;
+    follow(session, answer.follow, AFTER_A_CHANGE)
+}
+
+/// Only the hash of a password gets into the request.
+pub(crate) fn password(args: &Password, session: &mut Session<'_>) -> Result<(), Error> {
+    let by = signer(&args.by, session)?;
+    let (request, question) = if args.remove {
+        (Request::RemovePassword, "Remove the password of your account on the machines?")
+    } else {
+        let hash = password::ask_for(session.ask, password::ROUNDS)?;
+        (Request::SetPassword { hash }, "Set this password for your account on the machines?")
+    };
+    if !args.yes {
+        confirm(session.ask, question)?;
+    }
+    let nonce = session.server.challenge()?.nonce;
+    let answer = send(session, &by, nonce, &request)?;
+    session.out.json(&answer)?;
+    let done = if args.remove { "You have no password there any more." } else { "The password was set." };
+    Ok(session.out.say(done)?)
 }
 
 /// Enrols one more key. Both keys sign: the new one shows that it is here, the enrolled one asks.
@@ -130,7 +167,9 @@ fn vouch(
     session.out.changes(&answer)?;
     let afterwards = |error| Error::Afterwards(Box::new(error));
     session.profile.put_first(&std::path::absolute(&new.file)?);
-    session.profile.write(session.computer).map_err(afterwards)
+    session.profile.write(session.computer).map_err(afterwards)?;
+    let counts = answer.key.as_ref().is_some_and(|key| key.state == "active");
+    follow(session, answer.follow.filter(|_| counts), AFTER_A_CHANGE)
 }
 
 /// The key of `--by`; otherwise the one that is remembered. If there are several, the server says which of

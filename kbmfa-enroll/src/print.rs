@@ -5,6 +5,8 @@ use kbmfa_proto::enrolment::{Enrolled, KeyView, PersonView};
 use kbmfa_proto::text::SafeText;
 use std::io::{self, Write};
 
+use crate::progress::note;
+
 /// Where the answer goes, and in which form.
 pub(crate) struct Report<'a> {
     pub(crate) out: &'a mut dyn Write,
@@ -26,9 +28,13 @@ impl Report<'_> {
         let (email, account) = (SafeText::new(&person.email), SafeText::new(&person.unix_name));
         self.say(&format!("{} <{email}>, account {account}", person.name))?;
         self.keys(&person.keys)?;
+        if let Some(set) = person.password_set_us {
+            self.say(&format!("  password for your account on the machines, chosen {}", time(set)))?;
+        }
         for machine in &person.machines {
             let until = machine.until_us.map(|us| format!(" (until {})", time(us))).unwrap_or_default();
-            self.say(&format!("  machine  {}{until}", SafeText::new(&machine.name)))?;
+            let (name, note) = (SafeText::new(&machine.name), note(machine));
+            self.say(&format!("  machine  {name}{until}{note}"))?;
         }
         match person.machines_left_out {
             0 => Ok(()),
@@ -64,7 +70,7 @@ pub(crate) fn key_text(key: &KeyView) -> String {
 }
 
 /// `YYYY-MM-DD HH:MMZ`.
-fn time(us: i64) -> String {
+pub(crate) fn time(us: i64) -> String {
     match Timestamp::from_microsecond(us) {
         Ok(time) => time.strftime("%Y-%m-%d %H:%MZ").to_string(),
         Err(_) => "a time that cannot be shown".to_owned(),

@@ -1,7 +1,7 @@
 //! The server's routes for an employee's computer.
 
 use kbmfa_proto::client::{BadCa, Client, Error as CallError, Method, Target, Trust};
-use kbmfa_proto::enrolment::{Challenge, Enrol, Enrolled, Invited, Lookup, Signed};
+use kbmfa_proto::enrolment::{Challenge, Enrol, Enrolled, Follow, Invited, Lookup, Progress, Signed};
 use kbmfa_proto::pin::Pin;
 use serde::{Deserialize, Serialize};
 use std::fmt;
@@ -28,6 +28,8 @@ pub(crate) trait Server {
     fn enrol(&self, enrol: &Enrol) -> Result<Enrolled, CallError>;
     /// A request of an enrolled person.
     fn me(&self, signed: &Signed) -> Result<Enrolled, CallError>;
+    /// How far the person's keys have got.
+    fn progress(&self, follow: &Follow) -> Result<Progress, CallError>;
 }
 
 /// Host and port of `https://HOST[:PORT]`.
@@ -144,6 +146,10 @@ impl Server for Https {
 
     fn me(&self, signed: &Signed) -> Result<Enrolled, CallError> {
         self.call(|client| client.call(Method::POST, "/v1/me", Some(signed), CALL_TIME))
+    }
+
+    fn progress(&self, follow: &Follow) -> Result<Progress, CallError> {
+        self.call(|client| client.call(Method::POST, "/v1/me/progress", Some(follow), CALL_TIME))
     }
 }
 

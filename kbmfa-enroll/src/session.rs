@@ -6,6 +6,7 @@ use std::fmt::Write as _;
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use crate::ask::Ask;
 use crate::key::{self, Held};
@@ -42,9 +43,15 @@ pub(crate) struct Session<'a> {
     pub(crate) profile: Profile,
     /// The public keys in the agent, one line for each.
     pub(crate) in_agent: &'a dyn Fn() -> Vec<String>,
+    /// Waits.
+    pub(crate) sleep: &'a dyn Fn(Duration),
 }
 
 impl Session<'_> {
+    pub(crate) fn pause(&self, time: Duration) {
+        (self.sleep)(time);
+    }
+
     /// The name of the computer that has the key.
     pub(crate) fn device(&self, which: &Which) -> SafeText {
         let name = which.device.as_deref().unwrap_or(&self.computer.name);

@@ -86,6 +86,9 @@ pub struct Enrolled {
     /// Keys that the request revoked, with those that they had vouched for.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub revoked: Vec<KeyView>,
+    /// What [`Follow`] needs, for some minutes; none if the server delivers keys to none of the machines.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub follow: Option<String>,
 }
 
 /// `POST /v1/me`: a request of a person who has an enrolled key.
@@ -128,6 +131,13 @@ pub enum Request {
         /// Somebody else may have it: the keys that it vouched for are revoked, too.
         lost: bool,
     },
+    /// Choose a password for the account on the machines, in the place of an earlier one.
+    SetPassword {
+        /// Its crypt hash.
+        hash: String,
+    },
+    /// Have no password for the account on the machines.
+    RemovePassword,
 }
 
 /// A person as their own program shows them.
@@ -143,6 +153,10 @@ pub struct PersonView {
     pub keys: Vec<KeyView>,
     /// The machines where they may log in.
     pub machines: Vec<MachineView>,
+    /// When they chose the password of their account on the machines, in microseconds since 1970 (UTC); none if they did
+    /// not.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub password_set_us: Option<i64>,
     /// Number of further machines, for which the answer has no room.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub machines_left_out: u64,
@@ -185,6 +199,43 @@ pub struct MachineView {
     /// When the grant ends, in microseconds since 1970 (UTC); none: it does not end by itself.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub until_us: Option<i64>,
+    /// Whether the person's keys are there; none if the server delivers no keys to this machine.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub placed: Option<Placed>,
+}
+
+/// How far the keys of a person have got on a machine.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Placed {
+    /// `confirmed` (exactly the active keys of the person are there), `waiting`, `unreachable`, `failing` (the machine was
+    /// reached), or `left-out` (the machine keeps an account of this name as it is).
+    pub state: String,
+    /// Since when, in microseconds since 1970 (UTC), as far as that is known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub since_us: Option<i64>,
+}
+
+/// `POST /v1/me/progress`: asks again how far the person's keys have got, without a signature.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Follow {
+    /// From [`Enrolled::follow`].
+    pub follow: String,
+}
+
+/// The answer to [`Follow`].
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Progress {
+    /// The person's machines to which the server delivers keys.
+    pub machines: Vec<MachineProgress>,
+}
+
+/// One machine of [`Progress`].
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct MachineProgress {
+    /// Its name at the server.
+    pub name: String,
+    /// Whether the person's keys are there.
+    pub placed: Placed,
 }
 
 /// What the key of [`Enrol`] signs. The fields are values that hold no line break.
@@ -256,9 +307,14 @@ mod tests {
 
     #[test]
     fn a_request_with_a_field_that_is_not_understood_is_refused() {
-        assert!(serde_json::from_str::<Request>(r#"{"do":"status"}"#).is_ok());
+        for text in
+            [r#"{"do":"status"}"#, r#"{"do":"remove-password"}"#, r#"{"do":"set-password","hash":"$6$x"}"#]
+        {
+            assert!(serde_json::from_str::<Request>(text).is_ok(), "{text}");
+        }
         for text in [
             r#"{"do":"everything"}"#,
+            r#"{"do":"set-password"}"#,
             r#"{"do":"revoke","fingerprint":"SHA256:x"}"#,
             r#"{"do":"revoke","fingerprint":"SHA256:x","lost":true,"all":true}"#,
         ] {

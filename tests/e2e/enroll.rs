@@ -6,6 +6,7 @@ use kbmfa_tests::files::{put, set_mode};
 use kbmfa_tests::laptop::Laptop;
 use kbmfa_tests::recipe::Phase;
 use kbmfa_tests::transcript::normalised;
+use kbmfa_tests::wait::until;
 use kbmfa_tests::world::World;
 use serde_json::Value;
 use std::fs;
@@ -163,6 +164,42 @@ fn a_refused_invite_has_the_same_words_whatever_is_wrong() {
     assert_eq!(tried(&good, EMAIL), wrong);
     assert!(!laptop.path(".ssh").exists(), "no key is made for a refused invite");
     assert!(tried("not an invite", EMAIL).contains("it is ID.SECRET"));
+}
+
+/// The screen of somebody who types this invite, which is refused.
+fn refused_at_a_terminal(laptop: &Laptop, secret: &str) -> String {
+    let options = ["--email", EMAIL, "--device", "laptop"];
+    let mut terminal = laptop.at_terminal(&[&laptop.server()[..], &options].concat());
+    terminal.answer_unseen(ASKS_FOR_INVITE, secret);
+    let (code, screen) = terminal.end();
+    assert_eq!(code, Some(1), "{screen}");
+    assert!(!screen.contains(secret), "{screen}");
+    normalised(&screen)
+}
+
+#[test]
+fn an_invite_whose_time_is_over_and_one_that_was_used_are_refused_at_a_terminal() {
+    let world = world();
+    let laptop = Laptop::of(&world);
+    let made = world.admin.json(&["employee", "invite", EMAIL, "--expires", "1s"]);
+    let short = made["invite"].as_str().unwrap();
+    let is_over = || world.admin.json(&["employee", "show", EMAIL])["invite"].is_null().then_some(());
+    until("the end of the invite", is_over);
+    let expired = refused_at_a_terminal(&laptop, short);
+    assert_snapshot!(expired, @r"
+    Invite (it is not shown):
+    kbmfa-enroll: the server refused: the invite is not accepted; check it and your e-mail address, or ask your administrator for a new one (invite-refused)
+    ");
+    assert!(!laptop.path(".ssh").exists(), "no key is made for a refused invite");
+
+    let secret = invite(&world);
+    put(&laptop.path("invite"), 0o600, &secret);
+    let (file, key) = (laptop.path("invite"), laptop.make_key("id", ""));
+    let usual =
+        ["--email", EMAIL, "--yes", "--invite-file", file.to_str().unwrap(), "--key", key.to_str().unwrap()];
+    laptop.json(&[&laptop.server()[..], &usual].concat());
+    assert_eq!(refused_at_a_terminal(&laptop, &secret), expired);
+    assert_eq!(keys(&world), [laptop.fingerprint("id")]);
 }
 
 #[test]
@@ -380,6 +417,40 @@ fn a_password_leaves_the_computer_as_a_hash_alone() {
     for text in [shown, world.admin.run(&["audit", "export"]), world.server.log()] {
         assert!(!text.contains("horse") && !text.contains("$6$"), "{text}");
     }
+}
+
+#[test]
+fn a_password_is_chosen_later_with_an_enrolled_key_and_removed_again() {
+    let world = world();
+    let laptop = Laptop::of(&world);
+    enrolled(&world, &laptop, "id", &[]);
+    let mut terminal = laptop.at_terminal(&["password"]);
+    terminal.answer_unseen("Password for your account", "correct horse battery");
+    terminal.answer_unseen("The same password again:", "correct horse battery");
+    terminal.answer(ASKS_FOR_YES, "yes");
+    let (code, screen) = terminal.end();
+    assert_eq!(code, Some(0), "{screen}");
+    assert_snapshot!(normalised(&screen), @r"
+    Password for your account on the machines (it is not shown):
+    The same password again:
+    Set this password for your account on the machines? [yes/no] yes
+    Signing with <path>
+    The password was set.
+    ");
+    let shown = world.admin.run(&["employee", "show", EMAIL]);
+    assert!(shown.contains("account password: chosen"), "{shown}");
+    for text in [shown, world.admin.run(&["audit", "export"]), world.server.log()] {
+        assert!(!text.contains("horse") && !text.contains("$6$"), "{text}");
+    }
+    assert!(laptop.json(&["status"])["person"]["password_set_us"].is_u64());
+    let would = world.admin.dry_run(&["key", "revoke", &laptop.fingerprint("id"), "--lost"]);
+    assert!(would.contains("the password of their account is forgotten"), "{would}");
+
+    let removed = laptop.json(&["password", "--remove", "--yes"]);
+    assert!(removed["person"]["password_set_us"].is_null(), "{removed}");
+    assert!(!world.admin.run(&["employee", "show", EMAIL]).contains("account password"));
+    assert_eq!(world.admin.count(["employee.password-set", "employee.password-removed"]), [1, 1]);
+    assert_eq!(laptop.enroll(&["password"]).status.code(), Some(64), "nobody can be asked");
 }
 
 #[test]

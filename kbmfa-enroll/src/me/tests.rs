@@ -28,7 +28,9 @@ fn enrolled() -> (Room, Held) {
 fn an_enrolled_key_asks_and_another_one_does_not() {
     let (room, old) = enrolled();
     let other = room.key(&room.home.path().join("other"));
-    let asked = |by: By| room.as_json(&[], |session| status(&Status { by, write_config: false }, session));
+    let asked = |by: By| {
+        room.as_json(&[], |session| status(&Status { by, write_config: false, watch: false }, session))
+    };
     for by in [by(&old.file), remembered()] {
         let (done, printed) = asked(by);
         done.unwrap();
@@ -94,8 +96,27 @@ fn without_a_key_that_is_known_the_option_is_named() {
 #[test]
 fn the_machines_are_written_again_when_they_have_changed() {
     let (room, _) = enrolled();
-    let args = Status { by: remembered(), write_config: true };
+    let args = Status { by: remembered(), write_config: true, watch: false };
     room.run(&[], |session| status(&args, session)).0.unwrap();
     let written = std::fs::read_to_string(room.computer.ssh_dir().join("config")).unwrap();
     assert!(written.contains("Host web1\n"), "{written}");
+}
+
+#[test]
+fn a_password_leaves_as_a_hash_and_is_removed_again() {
+    let (room, _) = enrolled();
+    let run = |remove, answers: &[&str]| {
+        let args = Password { by: remembered(), remove, yes: false };
+        room.run(answers, |session| password(&args, session)).0
+    };
+    let good = "correct horse battery";
+    assert!(matches!(run(false, &[good, "another horse battery"]), Err(Error::BadPassword(_))));
+    assert!(matches!(run(false, &[good, good, "no"]), Err(Error::Stopped)));
+    assert_eq!(room.server.password_hash(), None);
+    run(false, &[good, good, "yes"]).unwrap();
+    let hash = room.server.password_hash().unwrap();
+    assert!(hash.starts_with("$6$rounds=210000$") && !hash.contains("horse"), "{hash}");
+    assert!(matches!(run(true, &["no"]), Err(Error::Stopped)));
+    run(true, &["yes"]).unwrap();
+    assert_eq!(room.server.password_hash(), None);
 }

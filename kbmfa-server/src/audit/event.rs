@@ -101,6 +101,8 @@ kinds! {
     EmployeeRemoved = "employee.removed",
     /// An employee chose the password of their account on the machines.
     EmployeePasswordSet = "employee.password-set",
+    /// An employee has no password of their account on the machines any more.
+    EmployeePasswordRemoved = "employee.password-removed",
     /// An employee was invited to enrol a key.
     EmployeeInvited = "employee.invited",
     /// An invite was sent to its person in a chat.

@@ -69,6 +69,39 @@ impl Challenges {
     }
 }
 
+/// How long [`Challenges::make_follow`] can be used. It shows its holder nothing but how far keys have got.
+pub const FOLLOW_LIFETIME: Duration = Duration::from_secs(15 * 60);
+
+/// What is sealed for [`Challenges::make_follow`] begins with this; it is no nonce, whose sealed part has 24 bytes.
+const FOLLOW: &[u8] = b"kbmfa follow the key ";
+
+impl Challenges {
+    /// A text that stands for a request by this key for some minutes, and may be used again and again.
+    pub fn make_follow(&self, fingerprint: &str, now: Time) -> String {
+        let lifetime = i64::try_from(FOLLOW_LIFETIME.as_micros()).unwrap_or(i64::MAX);
+        let mut text = now.micros().saturating_add(lifetime).to_be_bytes().to_vec();
+        text.extend_from_slice(fingerprint.as_bytes());
+        let seal = hmac::sign(&self.0, &[FOLLOW, &text].concat());
+        text.extend_from_slice(seal.as_ref());
+        URL_SAFE_NO_PAD.encode(text)
+    }
+
+    /// The fingerprint of the key that such a text stands for.
+    ///
+    /// # Errors
+    /// [`Stale`] if it is not ours or has expired.
+    pub fn read_follow(&self, text: &str, now: Time) -> Result<String, Stale> {
+        let bytes = URL_SAFE_NO_PAD.decode(text).map_err(|_| Stale)?;
+        let (sealed, seal) = bytes.split_last_chunk::<SEAL>().ok_or(Stale)?;
+        hmac::verify(&self.0, &[FOLLOW, sealed].concat(), seal).map_err(|_| Stale)?;
+        let (end, fingerprint) = sealed.split_first_chunk::<END>().ok_or(Stale)?;
+        if now >= Time::from_micros(i64::from_be_bytes(*end)) {
+            return Err(Stale);
+        }
+        String::from_utf8(fingerprint.to_vec()).map_err(|_| Stale)
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -90,6 +123,27 @@ mod tests {
         assert_eq!(challenges.read(&nonce, later(LIFETIME)), Err(Stale));
         assert_eq!(Challenges::new().unwrap().read(&nonce, NOW), Err(Stale), "another process");
         assert_ne!(challenges.make(NOW).unwrap(), nonce);
+    }
+
+    #[test]
+    fn what_follows_a_key_names_it_for_a_quarter_of_an_hour_and_is_no_challenge() {
+        let challenges = Challenges::new().unwrap();
+        let (nonce, text) = (challenges.make(NOW).unwrap(), challenges.make_follow("SHA256:a", NOW));
+        assert_eq!(challenges.read_follow(&text, NOW), Ok("SHA256:a".to_owned()));
+        assert_eq!(challenges.read_follow(&text, later(FOLLOW_LIFETIME)), Err(Stale));
+        assert_eq!(Challenges::new().unwrap().read_follow(&text, NOW), Err(Stale), "another process");
+        assert_eq!(
+            (challenges.read_follow(&nonce, NOW), challenges.read(&text, NOW)),
+            (Err(Stale), Err(Stale))
+        );
+        for at in 0..text.len() {
+            let mut changed = text.clone();
+            changed.replace_range(at..=at, if &text[at..=at] == "A" { "B" } else { "A" });
+            assert_eq!(challenges.read_follow(&changed, NOW), Err(Stale), "{changed}");
+        }
+        for text in ["", "x", &text[4..], &format!("{text}AAAA")] {
+            assert_eq!(challenges.read_follow(text, NOW), Err(Stale), "{text}");
+        }
     }
 
     #[test]

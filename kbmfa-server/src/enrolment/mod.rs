@@ -6,6 +6,8 @@ pub mod message;
 pub mod proof;
 pub mod service;
 pub mod store;
+#[cfg(test)]
+pub(crate) mod testing;
 pub mod view;
 
 use kbmfa_proto::key::BadKey;

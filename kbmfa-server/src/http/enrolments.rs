@@ -2,20 +2,24 @@
 //!
 //! Whoever proves nothing gets one answer in one time, whatever the reason: see [`super::enrolment::answer_time`].
 
-use kbmfa_proto::enrolment::{Challenge, Enrol, Enrolled, Invite, Invited, Lookup, Request, Signed};
+use kbmfa_proto::enrolment::{
+    Challenge, Enrol, Enrolled, Follow, Invite, Invited, Lookup, Progress, Request, Signed,
+};
 use std::sync::Arc;
 
 use super::call::{Api, Call};
 use super::caller::Peer;
 use super::rejected_callers::What;
 use super::reply::{self, Failure};
-use crate::db;
+use crate::db::{self, Tx};
 use crate::employees::password::{CryptHash, Vault};
 use crate::employees::{Email, store as employees};
 use crate::enrolment::challenge::LIFETIME;
 use crate::enrolment::invite::{self, Outcome};
+use crate::enrolment::proof::Asked;
 use crate::enrolment::{Error, proof, service, view};
 use crate::fault_log::SharedFaultLog;
+use crate::keys::State;
 use crate::usecases;
 use crate::usecases::enrolments::{self as usecase, Enrolment};
 use crate::usecases::invites;
@@ -54,8 +58,9 @@ pub(super) async fn enrol(api: Api, (): (), call: Call) -> Result<Enrolled, Fail
     let wanted = Enrolment { invite: id, secret, email, new, replaces, password, challenge };
     let rules = api.logins.rules();
     let db = api.db.for_bulk();
+    let by = wanted.new.key.fingerprint().to_owned();
     let done = db.write("enrolment.enrol", move |tx| usecase::enrol(tx, &rules, &wanted));
-    Ok(done.await?)
+    Ok(with_follow(&api, &by, done.await?))
 }
 
 fn signed_challenge(api: &Api, server: &str, nonce: &str) -> Result<usecase::Signed, Error> {
@@ -65,10 +70,15 @@ fn signed_challenge(api: &Api, server: &str, nonce: &str) -> Result<usecase::Sig
 /// The hash of a password, if it is one that is accepted, with the key that encrypts it.
 async fn seal_for(api: &Api, hash: &str) -> Result<(Vault, CryptHash), usecases::Error> {
     let hash = hash.parse().map_err(Error::Password)?;
+    Ok((vault(api).await?, hash))
+}
+
+/// The key that encrypts passwords.
+async fn vault(api: &Api) -> Result<Vault, usecases::Error> {
     let state_dir = Arc::clone(&api.enrolments.state_dir);
     let opened = tokio::task::spawn_blocking(move || Vault::open_or_make(&state_dir)).await;
     let vault = opened.map_err(|_| db::Error::Closed)?;
-    Ok((vault.map_err(crate::employees::Error::from)?, hash))
+    Ok(vault.map_err(crate::employees::Error::from)?)
 }
 
 /// Refuses an invite that is not accepted. A wrong secret is counted; nothing else causes a write. `line` is the key to be
@@ -125,9 +135,45 @@ pub(super) async fn me(api: Api, (): (), call: Call) -> Result<Enrolled, Failure
     api.enrolments.admit(&signed.key)?;
     let request: Request = reply::json(signed.request.as_bytes())?;
     let asked = proof::asked(&signed, request).map_err(usecases::Error::from)?;
-    let rules = api.logins.rules();
-    let db = api.db.for_bulk();
-    let done = db
-        .write("enrolment.request", move |tx| usecase::request(tx, &rules, (&signed.key, &challenge), asked));
-    Ok(done.await?)
+    let (rules, db, by) = (api.logins.rules(), api.db.for_bulk(), signed.key.clone());
+    let done = match asked {
+        Asked::Keys(asked) => {
+            let request = move |tx: &Tx<'_>| usecase::request(tx, &rules, (&by, &challenge), asked);
+            db.write("enrolment.request", request).await?
+        }
+        Asked::Password(hash) => {
+            let password = match hash {
+                Some(hash) => Some((vault(&api).await?, hash)),
+                None => None,
+            };
+            let change =
+                move |tx: &Tx<'_>| usecase::change_password(tx, &rules, (&by, &challenge), password.as_ref());
+            db.write("enrolment.password", change).await?
+        }
+    };
+    Ok(with_follow(&api, &signed.key, done))
+}
+
+/// How far the keys of a person have got. Whoever was answered lately may ask, as long as the key counts.
+pub(super) async fn progress(api: Api, (): (), call: Call) -> Result<Progress, Failure> {
+    let Follow { follow } = reply::json(&call.body)?;
+    let by = api.enrolments.challenges.read_follow(&follow, api.db.now()).map_err(Error::from);
+    let by = by.map_err(usecases::Error::from)?;
+    api.enrolments.admit(&format!("follow {by}"))?;
+    let found = api.db.read(move |tx| {
+        let signer = service::signer(tx, &by)?.ok_or(Error::Signer)?;
+        Ok::<_, Error>(view::progress(tx, &signer.owner)?)
+    });
+    Ok(found.await.map_err(usecases::Error::from)?)
+}
+
+/// Adds what the person's program needs to see how far the keys get, if they get anywhere: by the key of the request, if it
+/// counts already, and otherwise by the one that signed.
+fn with_follow(api: &Api, by: &str, answer: Enrolled) -> Enrolled {
+    if answer.person.machines.iter().all(|machine| machine.placed.is_none()) {
+        return answer;
+    }
+    let new = answer.key.as_ref().filter(|key| key.state == State::Active.as_str());
+    let by = new.map_or(by, |key| &key.fingerprint);
+    Enrolled { follow: Some(api.enrolments.challenges.make_follow(by, api.db.now())), ..answer }
 }

@@ -56,6 +56,7 @@ static ROUTES: &[Route] = routes! {
     POST   "/v1/enrolments/lookup",      TOKEN_AND_HASH, Employee        => enrolments::lookup;
     POST   "/v1/enrolments",             KEY_AND_SIGNATURE, Employee     => enrolments::enrol;
     POST   "/v1/me",                     SIGNED_REQUEST, Employee        => enrolments::me;
+    POST   "/v1/me/progress",            TOKEN_AND_HASH, Employee        => enrolments::progress;
 };
 
 /// One route.
@@ -183,7 +184,7 @@ mod tests {
     #[test]
     fn employees_computers_have_connections_of_their_own_on_each_of_their_routes() {
         for route in ROUTES {
-            let is_theirs = route.path.starts_with("/v1/enrolments") || route.path == "/v1/me";
+            let is_theirs = route.path.starts_with("/v1/enrolments") || route.path.starts_with("/v1/me");
             assert_eq!(are_for_employees(route.path), is_theirs, "{}", route.path);
         }
     }

@@ -96,7 +96,10 @@ pub fn key_added_to_you(key: &Key, parent: &Key, before: Option<&Key>) -> String
 pub fn key_enrolled(owner: &Employee, key: &Key, before: Option<&Key>) -> String {
     let (name, email) = (code(owner.name.as_str()), code(owner.email.as_str()));
     let lost = code(&format!("kbmfa-server key revoke {} --lost", key.fingerprint));
-    format!("{name} ({email}): {}. It counts already. If it was not the person: {lost}", enrolled(key, before))
+    format!(
+        "{name} ({email}): {}. It counts already. If it was not the person: {lost}",
+        enrolled(key, before)
+    )
 }
 
 /// The same notice to the owner.
@@ -132,6 +135,26 @@ pub fn keys_revoked_to_you(by: &str, keys: &[&Key]) -> String {
         "{}. If you did not do this, somebody else has your key: tell whoever runs the approval server at once",
         revoked(by, keys)
     )
+}
+
+/// Notice that an enrolled key has set or removed the password of its owner's account on the machines.
+pub fn password(owner: &Employee, by: &str, is_set: bool) -> String {
+    let (name, email) = (code(owner.name.as_str()), code(owner.email.as_str()));
+    let lost = code(&format!("kbmfa-server key revoke {by} --lost"));
+    format!("{name} ({email}): {}. If it was not the person: {lost}", password_changed(by, is_set))
+}
+
+/// The same notice to the owner.
+pub fn password_to_you(by: &str, is_set: bool) -> String {
+    format!(
+        "{}. If you did not do this, somebody else has your key: tell whoever runs the approval server at once",
+        password_changed(by, is_set)
+    )
+}
+
+fn password_changed(by: &str, is_set: bool) -> String {
+    let what = if is_set { "set" } else { "removed" };
+    format!("the key {} has {what} the password of the account on the machines", code(by))
 }
 
 fn revoked(by: &str, keys: &[&Key]) -> String {

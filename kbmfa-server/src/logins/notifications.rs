@@ -164,6 +164,23 @@ pub fn of_revoked_keys(
     of_key(tx, rules, owner, &subject, (everybody, notice_texts::keys_revoked_to_you(by, keys)))
 }
 
+/// Raises notices that an enrolled key, named by its fingerprint, has set or removed the password of its owner's account on
+/// the machines.
+///
+/// # Errors
+/// What the database says.
+pub fn of_password(
+    tx: &Tx<'_>,
+    rules: &Rules,
+    owner: &Employee,
+    (by, is_set): (&str, bool),
+) -> Result<(), Error> {
+    // Each change is told, also the second one of a day.
+    let subject = format!("password {} {}", owner.id, random::hex::<8>()?);
+    let everybody = notice_texts::password(owner, by, is_set);
+    of_key(tx, rules, owner, &subject, (everybody, notice_texts::password_to_you(by, is_set)))
+}
+
 /// Raises two notices, once for the same subject: one for everybody, and one for the owner of the key alone, where the chat
 /// can reach them.
 fn of_key(

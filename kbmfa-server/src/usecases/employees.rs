@@ -6,7 +6,7 @@ use kbmfa_proto::text::SafeText;
 use super::accounts::{account_of, ensure_uid, give};
 use super::{Error, grants, keys};
 use crate::audit::{Actor, Event, Kind, store as audit};
-use crate::db::Tx;
+use crate::db::{self, Tx};
 use crate::employees::ledger::Uids;
 use crate::employees::password::{CryptHash, Vault};
 use crate::employees::store::{self, Employee};
@@ -194,6 +194,19 @@ pub fn set_password(
     Ok(())
 }
 
+/// Forgets the account password of an employee. False if they have none.
+///
+/// # Errors
+/// The database failed.
+pub fn remove_password(tx: &Tx<'_>, actor: &Actor, employee: &Employee) -> Result<bool, db::Error> {
+    let is_there = store::password_set_at(tx, &employee.id)?.is_some();
+    if is_there {
+        store::set_password(tx, &employee.id, None)?;
+        audit::append(tx, &about(employee, Kind::EmployeePasswordRemoved, actor))?;
+    }
+    Ok(is_there)
+}
+
 /// Removes the grants and the password of an employee who is being removed, and revokes their keys for ever.
 fn take_away(tx: &Tx<'_>, actor: &Actor, employee: &Employee) -> Result<Gone, Error> {
     let held = of_employee(tx, &employee.id)?;
@@ -213,7 +226,6 @@ mod tests {
     use super::*;
     use crate::audit::store::search::{Filter, search};
     use crate::clock::Time;
-    use crate::db;
     use crate::db::testing::{Fixture, START, fixture};
     use crate::employees::ledger;
     use crate::keys::store::by_fingerprint;

@@ -3,7 +3,7 @@
 
 use kbmfa_proto::enrolment::{Enrolled, KeyView};
 
-use super::employees::set_password;
+use super::employees::{remove_password, set_password};
 use super::keys::{self as usecase, New, Revoked};
 use super::{Error, invites};
 use crate::audit::Actor;
@@ -13,15 +13,18 @@ use crate::employees::Email;
 use crate::employees::password::{CryptHash, Vault};
 use crate::employees::store::{self as employees, Employee};
 use crate::enrolment::challenge::Stale;
-use crate::enrolment::proof::{Asked, Proven};
+use crate::enrolment::proof::{AboutKeys, Proven};
 use crate::enrolment::{self, service, store, view};
 use crate::keys::service::Owned;
 use crate::keys::store::{self as keys, Key};
 use crate::keys::{Origin, Reason, State};
-use crate::logins::Rules;
+use crate::logins::{Rules, notifications};
 
 /// A challenge that was signed: its text, and when it expires.
 pub type Signed = (String, Time);
+
+/// The fingerprint of the key that signed a request, and the challenge.
+pub type By<'a> = (&'a str, &'a Signed);
 
 /// A request to enrol a key with an invite.
 pub struct Enrolment {
@@ -75,25 +78,53 @@ pub fn enrol(tx: &Tx<'_>, rules: &Rules, wanted: &Enrolment) -> Result<Enrolled,
     answer(tx, &employee, Some(&added.key), &replaced)
 }
 
+/// Sets the account password of the holder of an enrolled key, or removes it, and uses the challenge up. The person is told.
+///
+/// # Errors
+/// [`enrolment::Error::Signer`], [`enrolment::Error::Stale`]; a password that cannot be encrypted.
+pub fn change_password(
+    tx: &Tx<'_>,
+    rules: &Rules,
+    by: By<'_>,
+    password: Option<&(Vault, CryptHash)>,
+) -> Result<Enrolled, Error> {
+    let Signer { key: Owned { key, owner }, actor } = signer(tx, by)?;
+    let is_changed = match password {
+        Some((vault, hash)) => set_password(tx, vault, &actor, &owner, hash).map(|()| true)?,
+        None => remove_password(tx, &actor, &owner)?,
+    };
+    if is_changed {
+        notifications::of_password(tx, rules, &owner, (&key.fingerprint, password.is_some()))?;
+    }
+    answer(tx, &owner, None, &[])
+}
+
+/// Who has signed a request.
+struct Signer {
+    key: Owned,
+    actor: Actor,
+}
+
+/// Whoever has signed this challenge, which is used up.
+fn signer(tx: &Tx<'_>, (fingerprint, challenge): By<'_>) -> Result<Signer, Error> {
+    let key = service::signer(tx, fingerprint)?.ok_or(enrolment::Error::Signer)?;
+    use_up(tx, challenge)?;
+    let actor = Actor::new(format!("key:{}", key.key.fingerprint));
+    Ok(Signer { key, actor })
+}
+
 /// Does what the holder of an enrolled key asks for, and uses the challenge up. Repeated with another challenge, it changes
 /// nothing and answers the same.
 ///
 /// # Errors
 /// [`enrolment::Error::Signer`], [`enrolment::Error::Stale`], [`enrolment::Error::NotYours`], and those of a key that cannot
 /// be added or revoked.
-pub fn request(
-    tx: &Tx<'_>,
-    rules: &Rules,
-    (fingerprint, challenge): (&str, &Signed),
-    asked: Asked,
-) -> Result<Enrolled, Error> {
-    let signer = service::signer(tx, fingerprint)?.ok_or(enrolment::Error::Signer)?;
-    use_up(tx, challenge)?;
-    let actor = Actor::new(format!("key:{}", signer.key.fingerprint));
+pub fn request(tx: &Tx<'_>, rules: &Rules, by: By<'_>, asked: AboutKeys) -> Result<Enrolled, Error> {
+    let Signer { key: signer, actor } = signer(tx, by)?;
     match asked {
-        Asked::Status => answer(tx, &signer.owner, None, &[]),
-        Asked::Add { new, replaces } => add(tx, rules, (&actor, &signer), new, replaces),
-        Asked::Revoke { fingerprint, lost } => {
+        AboutKeys::Status => answer(tx, &signer.owner, None, &[]),
+        AboutKeys::Add { new, replaces } => add(tx, rules, (&actor, &signer), new, replaces),
+        AboutKeys::Revoke { fingerprint, lost } => {
             let key = own(tx, &signer, &fingerprint)?;
             if key.state == State::Revoked {
                 return answer(tx, &signer.owner, Some(&key), &[]);
@@ -155,5 +186,9 @@ fn answer(
         person: view::person(tx, employee)?,
         key: key.map(view::key),
         revoked: revoked.into_iter().flatten().collect(),
+        follow: None,
     })
 }
+
+#[cfg(test)]
+mod tests;

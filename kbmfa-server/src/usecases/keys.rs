@@ -4,6 +4,7 @@ use kbmfa_proto::key::PublicKey;
 use kbmfa_proto::text::SafeText;
 
 use super::Error as AnyError;
+use super::employees::remove_password;
 use crate::audit::{Actor, Event, Kind, store as audit};
 use crate::db::{self, Tx};
 use crate::employees::store::{self as employees, Employee};
@@ -195,8 +196,8 @@ fn owner(tx: &Tx<'_>, key: &Key) -> Result<Employee, AnyError> {
 }
 
 /// Revokes a key for ever, and with [`Reason::Lost`] the keys that it vouched for, and those that these vouched for. Logins
-/// that wait and used one of them are refused. People are told if an enrolled key is the actor. Returns all of them, the
-/// key first.
+/// that wait and used one of them are refused; whoever has a lost key may have chosen the account's password, so that is
+/// forgotten. People are told if an enrolled key is the actor. Returns all of them, the key first.
 ///
 /// A key that was revoked before can still be reported lost, for the sake of those keys, and of sessions that are open with
 /// it on the machines.
@@ -218,6 +219,9 @@ pub fn revoke(
         let with_it = std::slice::from_ref(&key.fingerprint);
         let refused = revoke_all_with(tx, rules, with_it, Revocation::RevokedKey, actor)?;
         revoked.push(Revoked { key, owner: owner.email, refused });
+    }
+    if let (Reason::Lost, Some(first)) = (why, revoked.first()) {
+        remove_password(tx, actor, &owner(tx, &first.key)?)?;
     }
     if let (Some(by), Some(first)) = (actor.who.strip_prefix("key:"), revoked.first()) {
         let keys: Vec<&Key> = revoked.iter().map(|one| &one.key).collect();

@@ -55,19 +55,26 @@ fn preview(admin: &Admin, fingerprint: &str, why: Reason) -> Result<(), Failure>
     let found = db.read_blocking(|tx| {
         let doomed = service::doomed(tx, fingerprint, why)?;
         let owner = doomed.first().map(|key| people::by_id(tx, &key.employee_id)).transpose()?.flatten();
-        Ok::<_, Error>((owner, doomed))
+        let password =
+            owner.as_ref().map(|owner| people::password_set_at(tx, &owner.id)).transpose()?.flatten();
+        Ok::<_, Error>((owner, doomed, password.is_some() && why == Reason::Lost))
     });
-    let (owner, doomed) = found.map_err(Failure::new)?;
+    let (owner, doomed, forgets_password) = found.map_err(Failure::new)?;
     let (Some(owner), Some((key, along))) = (owner, doomed.split_first()) else {
         return Err(Failure::new(Error::NoSuchKey(fingerprint.to_owned())));
     };
     let along: Vec<&Key> = along.iter().collect();
     admin.preview(&format!(
-        "revoke key {} of {} ({}) for ever: where sshd reports the key, logins with it are refused{}",
+        "revoke key {} of {} ({}) for ever: where sshd reports the key, logins with it are refused{}{}",
         key.fingerprint,
         owner.email,
         key.device,
-        with(&along)
+        with(&along),
+        if forgets_password {
+            "; the password of their account is forgotten, because a thief may have chosen it"
+        } else {
+            ""
+        }
     ))
 }
 
