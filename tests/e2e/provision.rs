@@ -3,6 +3,7 @@
 
 mod keys;
 mod orders;
+mod progress;
 mod scope;
 mod sessions;
 mod sudo;
