@@ -1,11 +1,9 @@
 //! What the program prints: text for people, or the server's answer as JSON.
 
 use jiff::Timestamp;
-use kbmfa_proto::enrolment::{Enrolled, KeyView, PersonView};
+use kbmfa_proto::enrolment::{Enrolled, KeyView, MachineView, PersonView, Placed};
 use kbmfa_proto::text::SafeText;
 use std::io::{self, Write};
-
-use crate::progress::note;
 
 /// Where the answer goes, and in which form.
 pub(crate) struct Report<'a> {
@@ -69,8 +67,26 @@ pub(crate) fn key_text(key: &KeyView) -> String {
     format!("{fingerprint}  {algorithm}  {state}  {}", key.device)
 }
 
+/// What is behind a machine's name in a list; nothing if the server delivers no keys to it.
+fn note(machine: &MachineView) -> String {
+    machine.placed.as_ref().map(|placed| format!(": {}", placed_text(placed))).unwrap_or_default()
+}
+
+/// Whether a machine has the keys. A state that is not known comes from a newer server.
+pub(crate) fn placed_text(placed: &Placed) -> String {
+    let since = placed.since_us.map(|us| format!(" since {}", time(us))).unwrap_or_default();
+    match placed.state.as_str() {
+        "confirmed" => "has your keys".to_owned(),
+        "waiting" => "does not have your keys as they are now yet".to_owned(),
+        "unreachable" => format!("cannot be reached{since}; it gets your keys when it can"),
+        "failing" => format!("cannot be given your keys{since}; your administrator sees why"),
+        "left-out" => "was not given your keys; ask your administrator why".to_owned(),
+        other => SafeText::new(other).to_string(),
+    }
+}
+
 /// `YYYY-MM-DD HH:MMZ`.
-pub(crate) fn time(us: i64) -> String {
+fn time(us: i64) -> String {
     match Timestamp::from_microsecond(us) {
         Ok(time) => time.strftime("%Y-%m-%d %H:%MZ").to_string(),
         Err(_) => "a time that cannot be shown".to_owned(),

@@ -1,11 +1,11 @@
 //! Shows how a change gets to the machines. One request was signed before; these need no more signatures.
 
-use kbmfa_proto::enrolment::{Follow, MachineProgress, MachineView, Placed, Progress};
+use kbmfa_proto::enrolment::{Follow, MachineProgress, Progress};
 use kbmfa_proto::text::SafeText;
 use std::time::Duration;
 
 use crate::Error;
-use crate::print::time;
+use crate::print::placed_text;
 use crate::session::Session;
 
 /// How often the server is asked after a change of the keys: half a minute, as the pauses are a second.
@@ -58,7 +58,7 @@ fn name_the_others(session: &mut Session<'_>, last: &Progress) -> Result<(), Err
     let others: Vec<&MachineProgress> =
         last.machines.iter().filter(|machine| machine.placed.state != "confirmed").collect();
     for machine in others.iter().take(NAMED_MAX) {
-        session.out.say(&format!("  {}: {}", SafeText::new(&machine.name), words(&machine.placed)))?;
+        session.out.say(&format!("  {}: {}", SafeText::new(&machine.name), placed_text(&machine.placed)))?;
     }
     match others.len() {
         0 => return Ok(()),
@@ -72,28 +72,11 @@ fn name_the_others(session: &mut Session<'_>, last: &Progress) -> Result<(), Err
     Ok(session.out.say("The server goes on by itself; `kbmfa-enroll status --watch` shows it.")?)
 }
 
-/// What is behind a machine's name in a list; nothing if the server delivers no keys to it.
-pub(crate) fn note(machine: &MachineView) -> String {
-    machine.placed.as_ref().map(|placed| format!(": {}", words(placed))).unwrap_or_default()
-}
-
-/// A state that is not known comes from a newer server.
-fn words(placed: &Placed) -> String {
-    let since = placed.since_us.map(|us| format!(" since {}", time(us))).unwrap_or_default();
-    match placed.state.as_str() {
-        "confirmed" => "has your keys".to_owned(),
-        "waiting" => "does not have your keys as they are now yet".to_owned(),
-        "unreachable" => format!("cannot be reached{since}; it gets your keys when it can"),
-        "failing" => format!("cannot be given your keys{since}; your administrator sees why"),
-        "left-out" => "was not given your keys; ask your administrator why".to_owned(),
-        other => SafeText::new(other).to_string(),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::fake::{Fake, Room};
+    use kbmfa_proto::enrolment::Placed;
 
     fn machine(name: &str, state: &str) -> MachineProgress {
         let since_us = (state == "unreachable").then_some(1_798_070_400_000_000);

@@ -11,7 +11,7 @@ use super::call::{Api, Call};
 use super::caller::Peer;
 use super::rejected_callers::What;
 use super::reply::{self, Failure};
-use crate::db::{self, Tx};
+use crate::db;
 use crate::employees::password::{CryptHash, Vault};
 use crate::employees::{Email, store as employees};
 use crate::enrolment::challenge::LIFETIME;
@@ -138,17 +138,18 @@ pub(super) async fn me(api: Api, (): (), call: Call) -> Result<Enrolled, Failure
     let (rules, db, by) = (api.logins.rules(), api.db.for_bulk(), signed.key.clone());
     let done = match asked {
         Asked::Keys(asked) => {
-            let request = move |tx: &Tx<'_>| usecase::request(tx, &rules, (&by, &challenge), asked);
-            db.write("enrolment.request", request).await?
+            db.write("enrolment.request", move |tx| usecase::request(tx, &rules, (&by, &challenge), asked))
+                .await?
         }
         Asked::Password(hash) => {
             let password = match hash {
                 Some(hash) => Some((vault(&api).await?, hash)),
                 None => None,
             };
-            let change =
-                move |tx: &Tx<'_>| usecase::change_password(tx, &rules, (&by, &challenge), password.as_ref());
-            db.write("enrolment.password", change).await?
+            db.write("enrolment.password", move |tx| {
+                usecase::change_password(tx, &rules, (&by, &challenge), password.as_ref())
+            })
+            .await?
         }
     };
     Ok(with_follow(&api, &signed.key, done))

@@ -6,9 +6,8 @@ use kbmfa_proto::text::SafeText;
 use super::accounts::{account_of, ensure_uid, give};
 use super::{Error, grants, keys};
 use crate::audit::{Actor, Event, Kind, store as audit};
-use crate::db::{self, Tx};
+use crate::db::Tx;
 use crate::employees::ledger::Uids;
-use crate::employees::password::{CryptHash, Vault};
 use crate::employees::store::{self, Employee};
 use crate::employees::{self, Email, State, service};
 use crate::enrolment::store as invites;
@@ -177,36 +176,6 @@ pub fn set_state(
     Ok(Changed { employee, refused, gone, open })
 }
 
-/// Records the hash of the password that an employee chose for their account on the machines, encrypted. It replaces an
-/// earlier one.
-///
-/// # Errors
-/// [`employees::Error::Password`] if it cannot be encrypted.
-pub fn set_password(
-    tx: &Tx<'_>,
-    vault: &Vault,
-    actor: &Actor,
-    employee: &Employee,
-    hash: &CryptHash,
-) -> Result<(), employees::Error> {
-    store::set_password(tx, &employee.id, Some(&vault.seal(&employee.id, hash)?))?;
-    audit::append(tx, &about(employee, Kind::EmployeePasswordSet, actor))?;
-    Ok(())
-}
-
-/// Forgets the account password of an employee. False if they have none.
-///
-/// # Errors
-/// The database failed.
-pub fn remove_password(tx: &Tx<'_>, actor: &Actor, employee: &Employee) -> Result<bool, db::Error> {
-    let is_there = store::password_set_at(tx, &employee.id)?.is_some();
-    if is_there {
-        store::set_password(tx, &employee.id, None)?;
-        audit::append(tx, &about(employee, Kind::EmployeePasswordRemoved, actor))?;
-    }
-    Ok(is_there)
-}
-
 /// Removes the grants and the password of an employee who is being removed, and revokes their keys for ever.
 fn take_away(tx: &Tx<'_>, actor: &Actor, employee: &Employee) -> Result<Gone, Error> {
     let held = of_employee(tx, &employee.id)?;
@@ -226,11 +195,14 @@ mod tests {
     use super::*;
     use crate::audit::store::search::{Filter, search};
     use crate::clock::Time;
+    use crate::db;
     use crate::db::testing::{Fixture, START, fixture};
     use crate::employees::ledger;
+    use crate::employees::password::Vault;
     use crate::keys::store::by_fingerprint;
     use crate::keys::{Origin, Reason, State as KeyState};
     use crate::usecases::all_or_none::{NothingDone, all_or_none};
+    use crate::usecases::passwords;
     use crate::usecases::testing::rules;
     use kbmfa_proto::key::PublicKey;
     use std::time::Duration;
@@ -377,7 +349,7 @@ mod tests {
         let set = move |tx: &Tx<'_>| {
             let vault = Vault::open_or_make(&state_dir).unwrap();
             let ann = service::find(tx, &"a@x".parse().unwrap())?;
-            set_password(tx, &vault, &Actor::new("invite:i"), &ann, &text.parse().unwrap())
+            passwords::set_password(tx, &vault, &Actor::new("invite:i"), &ann, &text.parse().unwrap())
         };
         write(&fixture, set).unwrap();
         let stored = || fixture.db.read_blocking(store::sealed_passwords).unwrap();

@@ -3,8 +3,8 @@
 
 use kbmfa_proto::enrolment::{Enrolled, KeyView};
 
-use super::employees::{remove_password, set_password};
 use super::keys::{self as usecase, New, Revoked};
+use super::passwords::{remove_password, set_password};
 use super::{Error, invites};
 use crate::audit::Actor;
 use crate::clock::Time;

@@ -4,7 +4,7 @@ use kbmfa_proto::key::PublicKey;
 use kbmfa_proto::text::SafeText;
 
 use super::Error as AnyError;
-use super::employees::remove_password;
+use super::passwords;
 use crate::audit::{Actor, Event, Kind, store as audit};
 use crate::db::{self, Tx};
 use crate::employees::store::{self as employees, Employee};
@@ -221,7 +221,7 @@ pub fn revoke(
         revoked.push(Revoked { key, owner: owner.email, refused });
     }
     if let (Reason::Lost, Some(first)) = (why, revoked.first()) {
-        remove_password(tx, actor, &owner(tx, &first.key)?)?;
+        passwords::remove_password(tx, actor, &owner(tx, &first.key)?)?;
     }
     if let (Some(by), Some(first)) = (actor.who.strip_prefix("key:"), revoked.first()) {
         let keys: Vec<&Key> = revoked.iter().map(|one| &one.key).collect();

@@ -17,6 +17,7 @@ pub mod invites;
 pub mod keys;
 pub mod logins;
 pub mod machines;
+pub mod passwords;
 pub mod pools;
 pub mod restore;
 pub mod retention;

@@ -16,7 +16,7 @@ fn down(world: &World) {
     let host_key = format!("SHA256:{}", "A".repeat(43));
     let place = ["--address", "127.0.0.1", "--port", "9", "--host-key", &host_key, "--pool", "web"];
     world.admin.run(&[&["machine", "add", "down"][..], &place].concat());
-    world.admin.run(&["provision", "enable", "down"]);
+    world.admin.run(&["provision", "enable", "down", "--keys", "system"]);
     until_row(world, "down", PATIENCE, "unreachable", |row| row["failure"] == "unreachable");
 }
 

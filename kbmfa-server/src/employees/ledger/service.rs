@@ -4,7 +4,8 @@ use kbmfa_proto::names::UserName;
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::{Uids, next, store};
+use super::store::{self, Entry};
+use super::{Uids, next};
 use crate::db::{self, Tx, meta};
 use crate::employees::account::check_uid;
 use crate::employees::{Email, Error};
@@ -36,16 +37,7 @@ pub struct Taken {
     /// Uids, of any range.
     pub uids: BTreeSet<u32>,
     /// Unix names, and who had each.
-    pub names: BTreeMap<UserName, Holder>,
-}
-
-/// Who had a Unix name.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Holder {
-    /// The employee's address.
-    pub email: Email,
-    /// Their uid, if they had one.
-    pub uid: Option<u32>,
+    pub names: BTreeMap<UserName, Entry>,
 }
 
 fn of_replaced(tx: &Tx<'_>) -> Result<Taken, db::Error> {
@@ -85,7 +77,7 @@ pub fn note_seen(tx: &Tx<'_>, machine_id: &str, uid: u32) -> Result<(), db::Erro
 /// # Errors
 /// [`Error::NameTaken`] if it was another person's.
 pub fn returning(tx: &Tx<'_>, name: &UserName, email: &Email) -> Result<Option<Option<u32>>, Error> {
-    let known = match store::holder(tx, name)? {
+    let known = match store::entry(tx, name)? {
         Some(known) => Some(known),
         None => of_replaced(tx)?.names.remove(name),
     };
@@ -126,7 +118,7 @@ mod tests {
     #[test]
     fn a_unix_name_of_a_replaced_database_is_its_persons_with_the_same_uid_and_nobody_elses() {
         let fixture = fixture();
-        let bob = Holder { email: "bob@x".parse().unwrap(), uid: Some(20_007) };
+        let bob = Entry { email: "bob@x".parse().unwrap(), uid: Some(20_007) };
         let handed = Taken { names: BTreeMap::from([("bob".parse().unwrap(), bob)]), ..Taken::default() };
         fixture.db.write_blocking("test", move |tx| hand_over(tx, handed)).unwrap();
         // The next restore keeps it.

@@ -1,8 +1,8 @@
 //! The SQL of the ledger.
 
 use kbmfa_proto::names::UserName;
+use serde::{Deserialize, Serialize};
 
-use super::service::Holder;
 use super::{Seen, Uids};
 use crate::db::at_restore::Table;
 use crate::db::{Error, Row, Tx};
@@ -21,7 +21,7 @@ pub const TABLES: &[Table] = &[
 const SEEN_MAX: i64 = 1000;
 
 /// A name in the ledger.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Entry {
     /// Its uid; `None` for an employee of before the ledger who has no grant yet.
     pub uid: Option<u32>,
@@ -76,17 +76,12 @@ pub fn highest_seen(tx: &Tx<'_>, uids: Uids) -> Result<Option<Seen>, Error> {
     Ok(found.and_then(|(uid, machine)| Some(Seen { uid: uid?, machine })))
 }
 
-/// Who has or had a Unix name.
-pub(super) fn holder(tx: &Tx<'_>, name: &UserName) -> Result<Option<Holder>, Error> {
-    Ok(entry(tx, name)?.map(|entry| Holder { email: entry.email, uid: entry.uid }))
-}
-
 /// All Unix names, and who has or had each.
-pub(super) fn names(tx: &Tx<'_>) -> Result<Vec<(UserName, Holder)>, Error> {
+pub(super) fn names(tx: &Tx<'_>) -> Result<Vec<(UserName, Entry)>, Error> {
     let sql = "SELECT account_ledger.unix_name AS unix_name, uid, email FROM account_ledger
                JOIN employee ON employee.id = employee_id";
     tx.query(sql, &[], |row| {
-        Ok((row.parsed("unix_name")?, Holder { email: row.parsed("email")?, uid: uid(row)? }))
+        Ok((row.parsed("unix_name")?, Entry { uid: uid(row)?, email: row.parsed("email")? }))
     })
 }
 
