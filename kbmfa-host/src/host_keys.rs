@@ -7,8 +7,16 @@ use std::path::{Path, PathBuf};
 
 use super::doctor::host_key_files;
 
-const SSHD: &str = "/usr/sbin/sshd";
-const SSHD_CONFIG: &str = "/etc/ssh/sshd_config";
+/// The sshd whose keys are reported.
+#[derive(Debug, clap::Args)]
+pub(super) struct Sshd {
+    /// The sshd program whose host keys are reported
+    #[arg(long, default_value = "/usr/sbin/sshd", value_name = "FILE")]
+    sshd: PathBuf,
+    /// Its configuration
+    #[arg(long, default_value = "/etc/ssh/sshd_config", value_name = "FILE")]
+    sshd_config: PathBuf,
+}
 
 /// Where sshd's keys are, if it does not say.
 const USUAL: &str = "/etc/ssh/ssh_host_*_key.pub";
@@ -21,8 +29,8 @@ const TOTAL_MAX: usize = 8 << 10;
 
 /// The public keys that sshd serves, one line `algorithm base64` each; or, if sshd cannot be asked, those in the usual
 /// place. What cannot be read is left out: the server then keeps what it knows.
-pub(super) fn of_this_machine() -> Vec<String> {
-    let told = host_key_files(Path::new(SSHD), Path::new(SSHD_CONFIG)).unwrap_or_default();
+pub(super) fn served_by(Sshd { sshd, sshd_config }: &Sshd) -> Vec<String> {
+    let told = host_key_files(sshd, sshd_config).unwrap_or_default();
     let files: Vec<PathBuf> = if told.is_empty() {
         glob::glob(USUAL).map(|found| found.filter_map(Result::ok).collect()).unwrap_or_default()
     } else {

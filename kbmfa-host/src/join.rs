@@ -19,7 +19,7 @@ mod token;
 
 use super::cures::{self, Stage};
 use super::refresh::Outcome;
-use super::{Error, Report, names, pem, place, refresh};
+use super::{Error, Report, host_keys, names, pem, place, refresh};
 use files::NEW_CONFIG;
 use pam_kbmfa::config::value::{self, Location};
 use token::Token;
@@ -52,6 +52,8 @@ pub(super) struct Args {
     /// Replace a pam.toml with other contents
     #[arg(long)]
     force: bool,
+    #[command(flatten)]
+    sshd: host_keys::Sshd,
 }
 
 pub(super) fn run(args: &Args, out: &mut Report<'_>) -> Result<(), Error> {
@@ -95,7 +97,7 @@ pub(super) fn run(args: &Args, out: &mut Report<'_>) -> Result<(), Error> {
         out.item("wrote", dir.join(name).display())?;
     }
     prove(args, &location, &addresses, (&ca, &credential), out)?;
-    fetch_cas(&location, &addresses, &dir, &ca, out)?;
+    fetch_cas(args, &location, &addresses, (&dir, &ca), out)?;
     if written.contains(&NEW_CONFIG) {
         out.warning(format_args!(
             "pam.toml has other contents and was not changed; compare it with {NEW_CONFIG}"
@@ -182,16 +184,18 @@ fn prove(
 
 /// While the server has two CAs, the machine trusts both from the beginning.
 fn fetch_cas(
+    args: &Args,
     location: &Location,
     addresses: &[SocketAddr],
-    dir: &Path,
-    ca: &str,
+    (dir, ca): (&Path, &str),
     out: &mut Report<'_>,
 ) -> Result<(), Error> {
     let trust = Trust::in_cas(ca.as_bytes()).map_err(Error::new)?;
+    let host_keys = host_keys::served_by(&args.sshd);
     let mut outcome = Ok(Outcome::Nothing);
     for &address in addresses {
-        outcome = refresh::after_join(&Target { host: location.host.clone(), address }, &trust, dir);
+        outcome =
+            refresh::after_join(&Target { host: location.host.clone(), address }, &trust, (dir, &host_keys));
         if outcome.is_ok() {
             break;
         }

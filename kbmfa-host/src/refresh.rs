@@ -33,22 +33,27 @@ pub(super) struct Args {
     /// The module's configuration
     #[arg(long, default_value = pam_kbmfa::args::CONFIG, value_name = "FILE")]
     config: PathBuf,
+    #[command(flatten)]
+    sshd: host_keys::Sshd,
 }
 
 pub(super) fn run(args: &Args, out: &mut Report<'_>) -> Result<(), Error> {
     let config = super::load(&args.config)?;
     let access = Access::read(&config).map_err(|faults| Error::all(&faults))?;
     let config = addresses::refresh(&args.config, config, &access, out)?;
+    let host_keys = host_keys::served_by(&args.sshd);
     let mut failed = Vec::new();
     for target in &config.targets {
         let done = match &config.ca {
-            Ca::File(path) => refresh(target, &access.trust, &access.authorization(), path)
+            Ca::File(path) => refresh(target, &access.trust, &access.authorization(), (path, &host_keys))
                 .map(|outcome| (outcome, path.as_path())),
             // There is no list to write, but the server learns the host keys.
-            Ca::System => match tell(target, &access.trust, &access.authorization(), Vec::new()) {
-                Err(error) if !is_older_server(&error) => Err(error.into()),
-                _ => Ok((Outcome::System, Path::new(""))),
-            },
+            Ca::System => {
+                match tell(target, &access.trust, &access.authorization(), (Vec::new(), &host_keys)) {
+                    Err(error) if !is_older_server(&error) => Err(error.into()),
+                    _ => Ok((Outcome::System, Path::new(""))),
+                }
+            }
         };
         match done {
             Ok((outcome, path)) => return report(&outcome, path, out),
@@ -110,11 +115,11 @@ pub(super) fn refresh(
     target: &Target,
     trust: &Trusted,
     authorization: &Authorization<'_>,
-    path: &Path,
+    (path, host_keys): (&Path, &[String]),
 ) -> Result<Outcome, Failure> {
     let on_file = files::read(path, Kind::Public)
         .map_err(|cause| Failure::Unreadable { path: path.display().to_string(), cause })?;
-    let given = tell(target, trust, authorization, pins(on_file.as_bytes()))?;
+    let given = tell(target, trust, authorization, (pins(on_file.as_bytes()), host_keys))?;
     if given.cas.is_empty() {
         return Ok(Outcome::Nothing);
     }
@@ -129,7 +134,7 @@ pub(super) fn refresh(
         .call(Method::GET, "/v1/machines/self", nothing, ADDRESS_TIME)
         .map_err(Failure::Unproven)?;
     write(path, &list).map_err(|cause| Failure::Unwritable { path: path.display().to_string(), cause })?;
-    tell(target, &new_trust, authorization, found.clone())?;
+    tell(target, &new_trust, authorization, (found.clone(), host_keys))?;
     Ok(Outcome::Replaced(found))
 }
 
@@ -137,11 +142,11 @@ fn tell(
     target: &Target,
     trust: &Trusted,
     authorization: &Authorization<'_>,
-    pins: Vec<Pin>,
+    (pins, host_keys): (Vec<Pin>, &[String]),
 ) -> Result<Authorities, CallError> {
     let client = Client::new(target, trust, Some(authorization), None)?;
     let host = host_id::read(Path::new(host_id::MACHINE_ID), &Proc::default());
-    let host_keys = host_keys::of_this_machine();
+    let host_keys = host_keys.to_vec();
     client.call(Method::POST, ROUTE, Some(&Trust { pins, host, host_keys }), ADDRESS_TIME)
 }
 
@@ -163,9 +168,13 @@ fn pins(pem: &[u8]) -> Vec<Pin> {
 }
 
 /// Refreshes the list right after joining, with the files that were just written.
-pub(super) fn after_join(target: &Target, trust: &Trusted, dir: &Path) -> Result<Outcome, Error> {
+pub(super) fn after_join(
+    target: &Target,
+    trust: &Trusted,
+    (dir, host_keys): (&Path, &[String]),
+) -> Result<Outcome, Error> {
     let credential = read_credential(&dir.join("credential")).map_err(Error::new)?;
-    match refresh(target, trust, &Authorization::Bearer(&credential), &dir.join("ca.pem")) {
+    match refresh(target, trust, &Authorization::Bearer(&credential), (&dir.join("ca.pem"), host_keys)) {
         Ok(outcome) => Ok(outcome),
         // An older server has no list, so the machine trusts only the pinned CA.
         Err(Failure::Call(error)) if is_older_server(&error) => Ok(Outcome::Nothing),
