@@ -5,10 +5,12 @@ use kbmfa_proto::names::{MachineName, PoolName, UserName};
 use kbmfa_proto::text::SafeText;
 use serde::Serialize;
 use serde_json::json;
+use std::collections::BTreeSet;
 
 use super::print::{self, Column, Moment};
 use super::{Admin, Failure};
 use crate::db::Tx;
+use crate::deliveries::placed::{self, Placed};
 use crate::employees::store::{self as people, Employee};
 use crate::employees::{Email, State, service as employees};
 use crate::grants::store::{self as grants, Grant};
@@ -54,6 +56,8 @@ struct Way {
     counts: bool,
     #[serde(flatten)]
     keys: Keys,
+    /// Whether exactly the keys that count are on the machine; null if none are delivered to it.
+    placed: Option<Placed>,
 }
 
 /// Somebody's keys.
@@ -96,8 +100,21 @@ struct KeyOfWay {
 }
 
 impl Way {
-    fn new(employee: &Employee, machine: &MachineName, grant: &Grant, keys: &Keys) -> Self {
-        Self {
+    fn new(
+        tx: &Tx<'_>,
+        employee: &Employee,
+        machine: &MachineName,
+        (grant, keys): (&Grant, &Keys),
+    ) -> Result<Self, Error> {
+        let id = machines::find(tx, machine)?.id;
+        let active = match employee.state {
+            State::Active => keys.active.iter().map(|key| key.fingerprint.clone()).collect(),
+            // Their keys are taken off.
+            State::Suspended | State::Removed => BTreeSet::new(),
+        };
+        let placed = placed::of(tx, &id, (&employee.unix_name, &active))?.map(|(placed, _)| placed);
+        Ok(Self {
+            placed,
             email: employee.email.clone(),
             unix_name: employee.unix_name.clone(),
             machine: machine.clone(),
@@ -106,7 +123,7 @@ impl Way {
             ends: grant.ends_at.map(Moment),
             counts: employee.state == State::Active,
             keys: keys.clone(),
-        }
+        })
     }
 
     fn cells(&self, admin: &Admin) -> Vec<String> {
@@ -115,6 +132,7 @@ impl Way {
             self.sudo.as_ref().map_or_else(|| "-".to_owned(), ToString::to_string),
             admin.time_or_dash(self.ends),
             if self.counts { self.keys.cell() } else { "suspended".to_owned() },
+            self.placed.map_or("-", Placed::as_str).to_owned(),
         ]
     }
 }
@@ -123,6 +141,7 @@ const POOL: Column = Column::short("POOL", 6);
 const SUDO: Column = Column::short("SUDO", 4).rank(2);
 const UNTIL: Column = Column::whole("UNTIL").rank(1);
 const KEYS: Column = Column::short("KEYS", 10);
+const THERE: Column = Column::whole("THERE").rank(2).state();
 
 fn who(admin: &Admin, name: &MachineName) -> Result<(), Failure> {
     let (config, db) = admin.open()?;
@@ -132,7 +151,7 @@ fn who(admin: &Admin, name: &MachineName) -> Result<(), Failure> {
         let mut ways = Vec::new();
         for grant in grant::live(tx, grants::all(tx)?).iter().filter(|grant| pools.contains(&grant.pool)) {
             if let Some(employee) = people::by_id(tx, &grant.employee_id)? {
-                ways.push(Way::new(&employee, &machine.name, grant, &Keys::of(tx, &employee)?));
+                ways.push(Way::new(tx, &employee, &machine.name, (grant, &Keys::of(tx, &employee)?))?);
             }
         }
         Ok::<_, Error>(ways)
@@ -142,7 +161,8 @@ fn who(admin: &Admin, name: &MachineName) -> Result<(), Failure> {
     if admin.json {
         return print::print_json(&json!({ "machine": name, "require_grant": required, "access": ways }));
     }
-    let columns = [Column::short("E-MAIL", 12), Column::short("UNIX", 6).rank(3), POOL, SUDO, UNTIL, KEYS];
+    let columns =
+        [Column::short("E-MAIL", 12), Column::short("UNIX", 6).rank(3), POOL, SUDO, UNTIL, KEYS, THERE];
     admin.print(&ways, &columns, |way| {
         [vec![way.email.to_string(), way.unix_name.to_string()], way.cells(admin)].concat()
     })?;
@@ -158,7 +178,9 @@ fn of(admin: &Admin, email: &Email) -> Result<(), Failure> {
         let mut ways = Vec::new();
         for grant in grant::live(tx, grants::of_employee(tx, &employee.id)?) {
             let machines = all.iter().filter(|pool| pool.name == grant.pool).flat_map(|pool| &pool.machines);
-            ways.extend(machines.map(|machine| Way::new(&employee, machine, &grant, &keys)));
+            for machine in machines {
+                ways.push(Way::new(tx, &employee, machine, (&grant, &keys))?);
+            }
         }
         ways.sort_by(|a, b| (&a.machine, &a.pool).cmp(&(&b.machine, &b.pool)));
         Ok::<_, Error>((keys, ways))
@@ -170,7 +192,7 @@ fn of(admin: &Admin, email: &Email) -> Result<(), Failure> {
             &json!({ "email": email, "require_grant": required, "keys": keys.active, "pending_keys": keys.pending, "access": ways }),
         );
     }
-    let columns = [Column::short("MACHINE", 8), POOL, SUDO, UNTIL, KEYS];
+    let columns = [Column::short("MACHINE", 8), POOL, SUDO, UNTIL, KEYS, THERE];
     admin.print(&ways, &columns, |way| [vec![way.machine.to_string()], way.cells(admin)].concat())?;
     note(required);
     Ok(())

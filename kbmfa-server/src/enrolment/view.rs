@@ -6,8 +6,7 @@ use std::collections::BTreeSet;
 use super::store;
 use crate::clock::Time;
 use crate::db::{Error, Tx};
-use crate::deliveries::failure::Kind;
-use crate::deliveries::store::{self as deliveries, Delivery};
+use crate::deliveries::placed;
 use crate::employees::store::{Employee, password_set_at};
 use crate::keys::State;
 use crate::keys::store::{self as keys, Key};
@@ -60,28 +59,16 @@ impl<'a> Account<'a> {
         Self { employee, active: active.map(|key| key.fingerprint.clone()).collect() }
     }
 
-    /// None if keys are not delivered to the machine.
+    /// None if keys are not delivered to the machine. What the machine says of a failure may name other people, so it is not
+    /// repeated.
     fn placed(&self, tx: &Tx<'_>, machine_id: &str) -> Result<Option<Placed>, Error> {
-        let Some(delivery) = deliveries::of_machine(tx, machine_id)?.filter(|found| !found.leaving) else {
-            return Ok(None);
+        let found = placed::of(tx, machine_id, (&self.employee.unix_name, &self.active))?;
+        let view = |(placed, since): (placed::Placed, Option<Time>)| Placed {
+            state: placed.as_str().to_owned(),
+            since_us: since.map(Time::micros),
         };
-        let given = deliveries::given_to(tx, machine_id, &self.employee.unix_name)?;
-        Ok(Some(placed(&delivery, given == self.active)))
+        Ok(found.map(view))
     }
-}
-
-/// How far keys have got on a machine. `as_wanted` is true if the keys that it was given are exactly those that it should
-/// have. What the machine says of its failure may name other people, so it is not repeated.
-fn placed(delivery: &Delivery, as_wanted: bool) -> Placed {
-    let is_read_back = delivery.applied.is_some();
-    let (state, since) = match &delivery.failure {
-        _ if is_read_back && as_wanted => ("confirmed", delivery.applied_at),
-        Some((Kind::Unreachable, _, since)) => ("unreachable", Some(*since)),
-        Some((_, _, since)) => ("failing", Some(*since)),
-        None if is_read_back && delivery.differs_since.is_none() => ("left-out", delivery.applied_at),
-        None => ("waiting", delivery.differs_since),
-    };
-    Placed { state: state.to_owned(), since_us: since.map(Time::micros) }
 }
 
 /// A key as its owner sees it.
@@ -133,52 +120,9 @@ fn later(one: Option<i64>, other: Option<Time>) -> Option<i64> {
 mod tests {
     use super::*;
     use crate::db::testing::{Fixture, START, fixture};
-    use crate::deliveries::Place;
+    use crate::deliveries::{Place, store as deliveries};
     use crate::employees::store as employees;
     use std::time::Duration;
-
-    fn delivery(change: impl FnOnce(&mut Delivery)) -> Delivery {
-        let at = Time::from_micros;
-        let mut delivery = Delivery {
-            machine_id: "m".into(),
-            machine: "web1".parse().unwrap(),
-            place: Place::System,
-            by_helper: false,
-            leaving: false,
-            host_id: None,
-            applied: Some("hash".into()),
-            applied_at: Some(at(5)),
-            differs_since: None,
-            next_at: at(9),
-            failures: 0,
-            failure: None,
-            hindrances: vec!["account ben has uid 7 on the machine".into()],
-        };
-        change(&mut delivery);
-        delivery
-    }
-
-    #[test]
-    fn a_machine_has_the_keys_if_they_were_read_back_and_nobody_else_is_named() {
-        let said = |as_wanted, change: fn(&mut Delivery)| {
-            let Placed { state, since_us } = placed(&delivery(change), as_wanted);
-            (state, since_us)
-        };
-        let failed = |delivery: &mut Delivery, kind| {
-            delivery.failure = Some((kind, "ben's home is a link".into(), Time::from_micros(7)));
-        };
-        assert_eq!(said(true, |_| {}), ("confirmed".into(), Some(5)));
-        assert_eq!(said(true, |found| found.applied = None), ("waiting".into(), None));
-        assert_eq!(
-            said(false, |found| found.differs_since = Some(Time::from_micros(6))),
-            ("waiting".into(), Some(6))
-        );
-        assert_eq!(said(false, |_| {}), ("left-out".into(), Some(5)));
-        let down = placed(&delivery(|found| failed(found, Kind::Unreachable)), false);
-        assert_eq!((down.state.as_str(), down.since_us), ("unreachable", Some(7)));
-        let refused = placed(&delivery(|found| failed(found, Kind::Sudo)), false);
-        assert_eq!((refused.state.as_str(), refused.since_us), ("failing", Some(7)));
-    }
 
     const EVERYTHING: &[&str] = &[
         "INSERT INTO employee (id, email, name, unix_name, state, created_at, changed_at)
