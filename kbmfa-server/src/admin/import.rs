@@ -40,8 +40,7 @@ pub fn run(admin: &Admin, verb: &Verb) -> Result<(), Failure> {
     // Read before root is given up, because only root may be able to read the files.
     let (data, pools) = (sheet::read(data)?, sheet::read(pools)?);
     let taken = ssh_handler::parse(&data, &pools).map_err(|faults| {
-        let count = faults.len();
-        roster::refusal(faults, count)
+        sheet::refusal(faults.into_iter(), roster::NOTHING_CHANGED)
             .hint("correct or delete these records in a copy of the files, and import that")
     })?;
     tell(&taken);
@@ -50,9 +49,8 @@ pub fn run(admin: &Admin, verb: &Verb) -> Result<(), Failure> {
     let wanted = Wanted { server: None, manages, roster, mode: Mode::Add, confirmed: None, dry_run: !yes };
     roster::make(admin, "import.ssh-handler", wanted, |faults| {
         let place = |id| places.get(id).map_or("data.json", String::as_str);
-        let faults: Vec<String> = faults.iter().map(|(id, what)| format!("{}: {what}", place(id))).collect();
-        let count = faults.len();
-        roster::refusal(faults, count)
+        let lines = faults.iter().map(|(id, what)| format!("{}: {what}", place(id)));
+        sheet::refusal(lines, roster::NOTHING_CHANGED)
     })
 }
 

@@ -16,7 +16,7 @@ use super::{Admin, Failure};
 use crate::db::{self, Tx};
 use crate::employees::{Email, service as employees, store as people};
 use crate::keys::store::{self, Key};
-use crate::keys::{Error, Origin, Reason, State};
+use crate::keys::{self, Error, Origin, Reason, State};
 use crate::usecases::all_or_none::{NothingDone, all_or_none};
 use crate::usecases::keys::{self as usecase, New};
 
@@ -204,7 +204,7 @@ fn add(admin: &Admin, args: Add) -> Result<(), Failure> {
         Failure::new(error).hint("give the .pub file of the key: `ssh-keygen -y -f KEY` prints it anew")
     })?;
     let device = device.unwrap_or_else(|| key.comment().to_owned());
-    let device = device_label(&device)
+    let device = keys::device(&device)
         .map_err(|error| Failure::usage(error).hint("name the computer that has the key: --device laptop"))?;
     let new = New { email: email.clone(), key, device, origin: Origin::Operator, replaces: None };
     let added = admin
@@ -212,19 +212,6 @@ fn add(admin: &Admin, args: Add) -> Result<(), Failure> {
     let Key { fingerprint, device, .. } = added.key;
     let json = json!({ "email": email, "fingerprint": fingerprint, "device": device });
     admin.tell(&format!("key {fingerprint} was added to {email}, for {device}"), &json)
-}
-
-/// Longest name of a device, in characters.
-const DEVICE_MAX: usize = 64;
-
-/// Checks the name of a device.
-fn device_label(text: &str) -> Result<SafeText, String> {
-    let label = SafeText::new(text.trim());
-    match label.as_str().chars().count() {
-        0 => Err("the key needs the name of its device".to_owned()),
-        1..=DEVICE_MAX => Ok(label),
-        _ => Err(format!("the name of a device has at most {DEVICE_MAX} characters")),
-    }
 }
 
 fn import(admin: &Admin, args: &Import) -> Result<(), Failure> {
@@ -258,7 +245,7 @@ fn import(admin: &Admin, args: &Import) -> Result<(), Failure> {
 fn new(line: &Line<'_>) -> Result<New, String> {
     Ok(New {
         email: line.field("email").parse().map_err(|error| format!("{error}"))?,
-        device: device_label(line.field("device"))?,
+        device: keys::device(line.field("device")).map_err(|error| error.to_string())?,
         key: PublicKey::parse(line.field("key")).map_err(|error| error.to_string())?,
         origin: Origin::Operator,
         replaces: None,

@@ -231,25 +231,15 @@ fn hint_rules(admin: &Admin, changes: &[Change]) -> Result<(), Failure> {
     Ok(())
 }
 
-/// Maximum number of a file's faults that are printed.
-const FAULTS_MAX: usize = 20;
+/// What is said beside faults.
+pub(super) const NOTHING_CHANGED: &str = "nothing was changed";
 
 /// The failure for a file with these faults.
 fn refuse(path: &Path, faults: &[Fault]) -> Failure {
-    let shown = faults.iter().take(FAULTS_MAX);
     let file = path.display();
     let line = |(line, what): &Fault| match line {
         0 => format!("{file}: {what}"),
         line => format!("{file}:{line}: {what}"),
     };
-    refusal(shown.map(line).collect(), faults.len())
-}
-
-/// The failure for these faults, of so many.
-pub(super) fn refusal(mut shown: Vec<String>, count: usize) -> Failure {
-    shown.truncate(FAULTS_MAX);
-    if count > shown.len() {
-        shown.push(format!("and {} more faults", count - shown.len()));
-    }
-    Failure::new(shown.join("\n")).hint("nothing was changed")
+    sheet::refusal(faults.iter().map(line), NOTHING_CHANGED)
 }

@@ -119,14 +119,18 @@ pub(super) fn refuse(path: &Path, mut faults: Vec<Fault>) -> Result<(), Failure>
         return Ok(());
     }
     faults.sort_by_key(|fault| fault.line);
+    let line = |fault: &Fault| format!("{}:{}: {}", path.display(), fault.line, fault.what);
+    Err(refusal(faults.iter().map(line), "nothing was added"))
+}
+
+/// The failure for these faults, of which the first ones are named.
+pub(super) fn refusal(faults: impl ExactSizeIterator<Item = String>, done: &str) -> Failure {
     let more = faults.len().saturating_sub(FAULTS_MAX);
-    let shown = faults.iter().take(FAULTS_MAX);
-    let mut lines: Vec<String> =
-        shown.map(|fault| format!("{}:{}: {}", path.display(), fault.line, fault.what)).collect();
+    let mut lines: Vec<String> = faults.take(FAULTS_MAX).collect();
     if more > 0 {
         lines.push(format!("and {more} more faults"));
     }
-    Err(Failure::new(lines.join("\n")).hint("nothing was added"))
+    Failure::new(lines.join("\n")).hint(done)
 }
 
 #[cfg(test)]

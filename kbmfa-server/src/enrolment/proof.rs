@@ -1,7 +1,7 @@
 //! Checks the signatures of a request. Pure, and costly compared with everything else: outside transactions.
 
 use kbmfa_proto::enrolment::{
-    DEVICE_MAX, Enrol, KEY_LINE_MAX, NAMESPACE, Request, Signed, enrol_text, possession_text, request_text,
+    Enrol, KEY_LINE_MAX, NAMESPACE, Request, Signed, enrol_text, possession_text, request_text,
 };
 use kbmfa_proto::key::{BadKey, PublicKey};
 use kbmfa_proto::sshsig::{BadSignature, verify};
@@ -9,6 +9,7 @@ use kbmfa_proto::text::SafeText;
 
 use super::Error;
 use crate::employees::password::CryptHash;
+use crate::keys;
 
 /// A key whose possession was proved, and the computer that has it.
 #[derive(Debug, Clone)]
@@ -99,15 +100,15 @@ fn key(line: &str) -> Result<PublicKey, BadKey> {
 }
 
 fn device(name: &SafeText) -> Result<SafeText, Error> {
-    let length = name.as_str().chars().count();
-    let is_blank = name.as_str().trim().is_empty();
-    if is_blank || length > DEVICE_MAX { Err(Error::Device) } else { Ok(name.clone()) }
+    // As it is: the text that was signed has it.
+    keys::device(name.as_str()).map(|_| name.clone()).map_err(|_| Error::Device)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::enrolment::testing::Signer;
+    use kbmfa_proto::enrolment::DEVICE_MAX;
     use kbmfa_proto::enrolment::Invite;
 
     fn enrol(signer: &Signer, change: impl FnOnce(&mut Enrol)) -> Enrol {

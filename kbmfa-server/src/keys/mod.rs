@@ -4,6 +4,8 @@ pub mod lineage;
 pub mod service;
 pub mod store;
 
+use kbmfa_proto::enrolment::DEVICE_MAX;
+use kbmfa_proto::text::SafeText;
 use std::fmt;
 use std::str::FromStr;
 use std::time::Duration;
@@ -63,6 +65,30 @@ pub enum Error {
     /// The employee.
     #[error(transparent)]
     Employee(#[from] employees::Error),
+}
+
+/// The name of a device, as its owner calls it.
+///
+/// # Errors
+/// [`BadDevice`].
+pub fn device(text: &str) -> Result<SafeText, BadDevice> {
+    let name = SafeText::new(text.trim());
+    match name.as_str().chars().count() {
+        0 => Err(BadDevice::Empty),
+        1..=DEVICE_MAX => Ok(name),
+        _ => Err(BadDevice::TooLong),
+    }
+}
+
+/// A text that names no device.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum BadDevice {
+    /// Nothing is left of it.
+    #[error("the key needs the name of its device")]
+    Empty,
+    /// It is too long.
+    #[error("the name of a device has at most {DEVICE_MAX} characters")]
+    TooLong,
 }
 
 /// How many keys a person's own keys can add within [`ADDED_BY_KEYS_WITHIN`]. More than a person needs; a thief fills neither

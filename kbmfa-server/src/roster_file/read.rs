@@ -10,12 +10,10 @@ use super::check::{self, Known};
 use super::{Employee, FORMAT, Fault, Grant, Id, Key, Lines, Machine, Part, Pool, Roster, RosterFile};
 use crate::clock::Time;
 use crate::employees::{Email, State};
+use crate::keys;
 use crate::machines::host_keys::{HostKey, KEYS_MAX, distinct};
 use crate::machines::service::refuse_claimed;
 use crate::settings::{File, Section};
-
-/// Longest name of a device, in characters.
-const DEVICE_MAX: usize = 64;
 
 /// Reads the text of a roster file.
 ///
@@ -177,8 +175,8 @@ impl Reader {
 
     fn key(&mut self, section: &Section<'_>) -> Option<Id> {
         let (email, device) = (needed(section, "employee"), needed_text(section, "device"));
-        if device.as_ref().is_some_and(|device| device.as_str().chars().count() > DEVICE_MAX) {
-            section.fault("device", &format!("the name of a device has at most {DEVICE_MAX} characters"));
+        if let Some(Err(error)) = device.as_ref().map(|device| keys::device(device.as_str())) {
+            section.fault("device", &error.to_string());
         }
         let line: Option<String> = needed(section, "key");
         let key = PublicKey::parse(&line?).map_err(|error| section.fault("key", &error.to_string())).ok()?;
