@@ -5,6 +5,7 @@
 //! The caller is identified by the uid that the kernel reports for the peer (`SO_PEERCRED`), never by a field
 //! of the request.
 
+mod adopt;
 pub mod client;
 mod frame;
 #[cfg(any(test, fuzzing))]

@@ -82,7 +82,7 @@ enum Command {
     /// Take over what another tool has: ssh-handler.
     #[command(subcommand)]
     Import(import::Verb),
-    /// Accounts, keys and machines for other tools: ansible, authorized_keys, known_hosts, ssh_config.
+    /// Accounts, keys and machines for other tools: ansible, `authorized_keys`, `known_hosts`, `ssh_config`.
     #[command(subcommand)]
     Export(export::Verb),
     /// Who can reach what: who, of.

@@ -36,6 +36,8 @@ pub mod sessions;
 pub mod enrolment;
 pub mod logins;
 
+pub mod adoption;
+
 pub mod deliveries;
 pub mod grants;
 pub mod keys;

@@ -1,6 +1,7 @@
 //! Accounts and keys on machines: a real sshd, a real sudo, and real accounts. What the stories share is in
 //! `kbmfa_tests::delivery`.
 
+mod adopt;
 mod keys;
 mod orders;
 mod progress;

@@ -30,6 +30,7 @@ const ARROWS: &[&[&str]] = &[
     &["ca"],
     &["sessions"],
     &["enrolment", "logins"],
+    &["adoption"],
     &["deliveries", "grants", "keys"],
     &["employees", "pools", "channels"],
     &["machines"],

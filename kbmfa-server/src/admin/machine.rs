@@ -1,6 +1,7 @@
 //! `machine ..`: add machines, make their join tokens, rename and remove them.
 
 mod add;
+mod adopt;
 mod known_hosts;
 mod reach;
 mod show;
@@ -54,6 +55,8 @@ pub enum Verb {
     /// Connect to machines and check what was delivered: ssh-admin, sudo, sshd's settings, accounts and keys. Exits 0
     /// if all is right, 2 if something differs, 1 if a machine could not be checked.
     Check(Targets),
+    /// Show the accounts and keys that others made on a machine, and take over those that are named.
+    Adopt(adopt::Args),
     /// Rename a machine. Its credential, pools and logins are kept; earlier events keep the old name.
     Rename {
         /// Its name.
@@ -85,6 +88,7 @@ pub fn run(admin: &Admin, verb: Verb) -> Result<(), Failure> {
         Verb::Set(args) => reach::run(admin, &args),
         Verb::KnownHosts(args) => known_hosts::run(admin, &args),
         Verb::Check(targets) => check(admin, &targets),
+        Verb::Adopt(args) => adopt::run(admin, &args),
         Verb::Rename { name, new_name, yes } => rename(admin, &name, &new_name, yes),
         Verb::Remove { name, yes } => remove(admin, &name, yes),
     }

@@ -61,7 +61,8 @@ impl Access {
                 | Request::Reload {}
                 | Request::SendInvite(_)
                 | Request::ProvisionLook { .. }
-                | Request::ProvisionRun { .. },
+                | Request::ProvisionRun { .. }
+                | Request::MachineSurvey { .. },
             ) => Err(Denial::NotRoot),
             (Self::Full, _) | (Self::View, Request::List(_) | Request::Show { .. } | Request::Watch(_)) => {
                 Ok(None)

@@ -69,7 +69,7 @@ fn left(plan: &Plan) -> Vec<String> {
     plan.hindrances.iter().map(ToString::to_string).collect()
 }
 
-fn refusal(failure: Failure) -> Refusal {
+pub(super) fn refusal(failure: Failure) -> Refusal {
     let Failure { kind, detail } = failure;
     let refusal = Refusal::new(detail);
     // A guard's text names its own command.

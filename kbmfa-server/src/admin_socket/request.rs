@@ -62,6 +62,12 @@ pub enum Request {
         #[serde(default)]
         confirm_removals: Option<usize>,
     },
+    /// Read the accounts and keys that others made on a machine.
+    #[serde(rename = "machine.survey")]
+    MachineSurvey {
+        /// Its name.
+        machine: MachineName,
+    },
 }
 
 /// An invite that is open, and what its person types.
@@ -155,7 +161,9 @@ impl Request {
     /// Longest time that the server works on it.
     pub(super) fn work_time(&self) -> Duration {
         match self {
-            Self::ProvisionLook { .. } | Self::ProvisionRun { .. } => PASS + WORK_TIME,
+            Self::ProvisionLook { .. } | Self::ProvisionRun { .. } | Self::MachineSurvey { .. } => {
+                PASS + WORK_TIME
+            }
             Self::SendInvite(_) => SEND_TIME,
             _ => WORK_TIME,
         }
@@ -174,6 +182,7 @@ impl Request {
             Self::SendInvite(_) => "invite.send",
             Self::ProvisionLook { .. } => "provision.look",
             Self::ProvisionRun { .. } => "provision.run",
+            Self::MachineSurvey { .. } => "machine.survey",
         }
     }
 
@@ -269,6 +278,7 @@ mod tests {
                 downloads: vec!["d".into()],
             }),
             Request::ProvisionLook { machine: "web1".parse().unwrap() },
+            Request::MachineSurvey { machine: "web1".parse().unwrap() },
             Request::ProvisionRun { machine: "web1".parse().unwrap(), confirm_removals: Some(7) },
         ] {
             let text = request.write();

@@ -15,7 +15,7 @@ use super::frame::{self, REPLY_MAX, REQUEST_MAX};
 use super::peer::{self, Access, Denial, Peer};
 use super::permits::{Permit, Permits, Pool};
 use super::request::{self, Decision, ListQuery, Request};
-use super::{LoginUid, Refusal, ReloadOutcome, invites, logins as verbs, provision};
+use super::{LoginUid, Refusal, ReloadOutcome, adopt, invites, logins as verbs, provision};
 use crate::channels::Answer;
 use crate::channels::keybase::Keybase;
 use crate::fault_log::FaultLog;
@@ -208,6 +208,7 @@ impl Server {
             (Request::ProvisionRun { machine, confirm_removals }, _) => {
                 to_json(&provision::run(provisioner, &machine, confirm_removals).await?)
             }
+            (Request::MachineSurvey { machine }, _) => to_json(&adopt::survey(provisioner, &machine).await?),
             (Request::Approve(_) | Request::Deny(_), None) => Err(Refusal::new("an answer needs a person")),
         }
     }

@@ -133,6 +133,10 @@ kinds! {
     DeliveryFailed = "delivery.failed",
     /// A machine was cleaned and forgotten.
     DeliveryEnded = "delivery.ended",
+    /// An account that others made on a machine is an employee's from now on.
+    AccountAdopted = "account.adopted",
+    /// An account that had been taken over was handed back.
+    AccountReleased = "account.released",
     /// A login was opened and policy gave its verdict.
     LoginOpened = "login.opened",
     /// A login was approved.

@@ -23,6 +23,7 @@ const STEPS: &[&str] = &[
     include_str!("../../migrations/postgres/0018_host_keys.sql"),
     include_str!("../../migrations/postgres/0019_deliveries.sql"),
     include_str!("../../migrations/postgres/0020_gone_keys.sql"),
+    include_str!("../../migrations/postgres/0021_adoption.sql"),
 ];
 
 /// One schema of a PostgreSQL database, and the clock of its transactions.

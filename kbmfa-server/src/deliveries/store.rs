@@ -1,5 +1,7 @@
 //! The SQL of deliveries.
 
+pub mod adoptions;
+
 use kbmfa_proto::names::{MachineName, UserName};
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -26,6 +28,7 @@ pub const TABLES: &[Table] = &[
         "delivered_key",
         "what machines were given, which each pass reads back from the machine itself",
     ),
+    adoptions::TABLE,
 ];
 
 /// A machine to which keys are delivered.
@@ -182,6 +185,13 @@ pub fn given_to(tx: &Tx<'_>, machine_id: &str, name: &UserName) -> Result<BTreeS
     Ok(found.into_iter().collect())
 }
 
+/// The accounts of which some machine has keys.
+pub fn delivered_accounts(tx: &Tx<'_>) -> Result<BTreeSet<UserName>, Error> {
+    let names =
+        tx.query("SELECT DISTINCT unix_name FROM delivered_key", &[], |row| row.parsed("unix_name"))?;
+    Ok(names.into_iter().collect())
+}
+
 /// Each machine's pools, as pairs of a machine's id and a pool's id.
 pub fn memberships(tx: &Tx<'_>) -> Result<Vec<(String, String)>, Error> {
     tx.query("SELECT machine_id, pool_id FROM pool_machine", &[], |row| {
@@ -218,6 +228,7 @@ pub(crate) fn change(
 }
 
 pub(crate) fn remove(tx: &Tx<'_>, machine_id: &str) -> Result<(), Error> {
+    adoptions::forget(tx, machine_id)?;
     tx.execute("DELETE FROM delivered_key WHERE machine_id = ?1", &[machine_id.into()])?;
     tx.execute("DELETE FROM delivery WHERE machine_id = ?1", &[machine_id.into()])?;
     Ok(())

@@ -46,6 +46,9 @@ pub enum Error {
     /// The person has another uid.
     #[error("{0} has uid {1}, which never changes")]
     HasUid(String, u32),
+    /// The person has another uid, and has it on machines.
+    #[error("{0} has uid {1} on the machines, so it does not change any more")]
+    UidInUse(String, u32),
     /// No uid is left.
     #[error(transparent)]
     UidsUsedUp(#[from] ledger::UsedUp),

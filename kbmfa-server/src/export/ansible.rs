@@ -110,6 +110,7 @@ mod tests {
                 lines: vec![(*line).to_owned()],
                 fingerprints: BTreeSet::new(),
                 sudo: BTreeSet::new(),
+                adoption: None,
             };
             (name.parse().unwrap(), account)
         };

@@ -8,6 +8,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::files;
 use crate::clock::Time;
 use crate::deliveries::Place;
+use crate::deliveries::store::adoptions::Adoption;
 use crate::employees::account;
 use crate::grants::SudoProfile;
 use crate::random::to_hex;
@@ -73,6 +74,8 @@ pub struct Account {
     pub fingerprints: BTreeSet<String>,
     /// What it may do with sudo.
     pub sudo: BTreeSet<SudoProfile>,
+    /// If others made the account and it was handed over to us: how it was then.
+    pub adoption: Option<Adoption>,
 }
 
 /// What a machine should have.
@@ -82,6 +85,8 @@ pub struct Desired {
     pub accounts: BTreeMap<UserName, Account>,
     /// `algorithm base64` of the keys that the machine must refuse from everybody.
     pub revoked: BTreeSet<String>,
+    /// Accounts that were taken over, and are handed back.
+    pub released: BTreeSet<UserName>,
     /// Records that are not sound, each with its account. Nothing is done about these accounts, also no removal.
     pub faults: BTreeMap<UserName, Fault>,
     /// Accounts whose open sessions must not go on; see [`super::snapshot::Snapshot::desired`].
@@ -164,10 +169,23 @@ fn account_of(
     }
     lines.sort();
     let sudo = grants.iter().filter_map(|grant| grant.sudo.clone()).collect();
-    Ok(Account { employee_id: person.employee_id.clone(), uid, lines, fingerprints, sudo })
+    let employee_id = person.employee_id.clone();
+    Ok(Account { employee_id, uid, lines, fingerprints, sudo, adoption: None })
 }
 
 impl Desired {
+    /// Notes which accounts were handed over, or back. A machine that is leaving gets all of them back.
+    pub fn adopt(&mut self, adoptions: &BTreeMap<UserName, Adoption>, is_leaving: bool) {
+        for (name, adoption) in adoptions {
+            if is_leaving || adoption.is_released {
+                self.accounts.remove(name);
+                self.released.insert(name.clone());
+            } else if let Some(account) = self.accounts.get_mut(name) {
+                account.adoption = Some(adoption.clone());
+            }
+        }
+    }
+
     /// SHA-256 over all of it: two states with the same hash need no connection between them.
     pub fn hash(&self, place: Place) -> String {
         let mut hash = Sha256::new();
@@ -181,6 +199,13 @@ impl Desired {
             add(&account.uid.to_string());
             add(&files::system_file(&account.lines));
             add(&account.sudo.iter().map(SudoProfile::as_str).collect::<Vec<_>>().join(" "));
+            if let Some(adoption) = &account.adoption {
+                add(if adoption.is_exclusive { "exclusive" } else { "adopted" });
+            }
+        }
+        for name in &self.released {
+            add("released");
+            add(name.as_str());
         }
         add("revoked");
         self.revoked.iter().for_each(|line| add(line));

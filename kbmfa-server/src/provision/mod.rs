@@ -32,8 +32,12 @@ mod model;
 mod tests;
 
 /// The program that runs on a machine, as root: the same bytes for every machine and every pass.
-pub const REMOTE: &str =
-    concat!(include_str!("common.sh"), include_str!("orders.sh"), include_str!("remote.sh"));
+pub const REMOTE: &str = concat!(
+    include_str!("common.sh"),
+    include_str!("orders.sh"),
+    include_str!("adopt.sh"),
+    include_str!("remote.sh")
+);
 
 /// The program as a file on a machine.
 pub fn helper() -> String {

@@ -163,6 +163,12 @@ impl Model {
                 }
                 self.accounts.insert(name(), Account { uid, is_ours: true, is_off: false, home: None });
             }
+            ["adopt", _, uid] => match self.accounts.get_mut(&name()) {
+                Some(account) if uid.parse() == Ok(account.uid) && account.uid >= 1000 => {
+                    account.is_ours = true;
+                }
+                _ => return "failed uid-differs",
+            },
             ["keys", _, "-"] => drop(self.keys.remove(&name())),
             ["sudo", _, profile, "-"] => drop(self.sudo.remove(&(name(), (*profile).to_owned()))),
             ["generation", installation, epoch, counter] => {
@@ -195,6 +201,7 @@ impl Model {
                 }
             }
             ["end-sessions", _] => drop(self.sessions.remove(&name())),
+            ["release", ..] => self.accounts.get_mut(&name()).unwrap().is_ours = false,
             other => panic!("{other:?}"),
         }
         "changed"

@@ -10,6 +10,7 @@ use super::plan::{Hindrance, Plan, Settings, Step, plan};
 use super::report::{self, Done, Report};
 use super::transport::Conversation;
 use super::{helper_hash, wire};
+use crate::adoption::survey::{self, Survey};
 use crate::deliveries::Generation;
 use crate::deliveries::failure::{Failure, Kind};
 
@@ -53,8 +54,14 @@ pub struct Passed {
 /// # Errors
 /// [`Failure`].
 pub fn look(conversation: &mut dyn Conversation, order: &Order<'_>) -> Result<(Report, Plan), Failure> {
-    let names: BTreeSet<&UserName> =
-        order.desired.accounts.keys().chain(order.desired.faults.keys()).chain(order.given).collect();
+    let names: BTreeSet<&UserName> = order
+        .desired
+        .accounts
+        .keys()
+        .chain(order.desired.faults.keys())
+        .chain(&order.desired.released)
+        .chain(order.given)
+        .collect();
     let request = wire::look(order.admin, order.settings.place, names.into_iter());
     let lines = conversation.ask(&request)?;
     let mut report = report::parse(&lines).map_err(|error| Failure::new(Kind::Script, error))?;
@@ -70,6 +77,16 @@ pub fn look(conversation: &mut dyn Conversation, order: &Order<'_>) -> Result<(R
         plan.hindrances.push(Hindrance::OtherHelper);
     }
     Ok((report, plan))
+}
+
+/// Reads all accounts of people on a machine and their keys, if it is the machine that it should be.
+///
+/// # Errors
+/// [`Failure`].
+pub fn survey(conversation: &mut dyn Conversation, order: &Order<'_>) -> Result<Survey, Failure> {
+    look(conversation, order)?;
+    let lines = conversation.ask(&wire::survey(order.admin))?;
+    survey::parse(&lines).map_err(|error| Failure::new(Kind::Script, error))
 }
 
 /// One whole pass. `authority` numbers and signs the order; it is asked only if there is something to do.

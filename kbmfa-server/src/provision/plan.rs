@@ -33,6 +33,18 @@ pub enum Step {
         /// Its shell.
         shell: String,
     },
+    /// Marks an account that others made as ours, if it still has this uid.
+    Adopt {
+        /// Its name.
+        name: UserName,
+        /// Its uid.
+        uid: u32,
+    },
+    /// Takes our mark off an account that others made.
+    Release {
+        /// Its name.
+        name: UserName,
+    },
     /// Switches an account on: no expiry, not locked, with this shell.
     Enable {
         /// Its name.
@@ -114,8 +126,13 @@ pub enum Hindrance {
         /// In the ledger.
         wanted: u32,
     },
+    /// The account was handed back.
+    #[error("account {0} was handed back and is left alone until `machine adopt` takes it over again")]
+    Released(UserName),
     /// Something that is no file stands where the keys belong.
-    #[error("{0}'s ~/.ssh/authorized_keys is a link or no file, or its home is missing; it is left alone")]
+    #[error(
+        "{0}'s ~/.ssh/authorized_keys is a link or no file, or larger than 256 KiB, or its home is missing; it is left alone"
+    )]
     OddHome(UserName),
     /// A record at the server is damaged.
     #[error("{0} is left as it is: {1}")]
@@ -148,7 +165,11 @@ impl Hindrance {
             | Self::UidDiffers { name, .. }
             | Self::OddHome(name)
             | Self::Record(name, _) => Some(name),
-            Self::HeldBack(..) | Self::NoProfile(..) | Self::OtherHelper | Self::Stray(_) => None,
+            Self::HeldBack(..)
+            | Self::NoProfile(..)
+            | Self::OtherHelper
+            | Self::Released(_)
+            | Self::Stray(_) => None,
         }
     }
 }
@@ -188,7 +209,7 @@ pub fn plan(desired: &Desired, report: &Report, settings: &Settings) -> Plan {
     }
     for (name, seen) in &report.accounts {
         if !desired.accounts.contains_key(name) && !desired.faults.contains_key(name) {
-            plan.take_away(name, seen, settings, desired.ending.contains(name));
+            plan.take_away(name, seen, settings, desired);
         }
     }
     for (name, fault) in &desired.faults {
@@ -212,7 +233,8 @@ impl Plan {
         self.steps.is_empty()
     }
 
-    fn take_away(&mut self, name: &UserName, seen: &Seen, settings: &Settings, is_ending: bool) {
+    fn take_away(&mut self, name: &UserName, seen: &Seen, settings: &Settings, desired: &Desired) {
+        let (is_released, is_ending) = (desired.released.contains(name), desired.ending.contains(name));
         let was_in = lets_in(seen);
         self.present += usize::from(was_in);
         let before = self.steps.len();
@@ -224,15 +246,22 @@ impl Plan {
         }
         if let Some(entry) = seen.entry.as_ref().filter(|entry| entry.is_ours) {
             if settings.place == Place::Home {
-                self.set_home(name, &seen.home, &[]);
+                self.set_home(name, &seen.home, &[], false);
             }
             let name = name.clone();
-            if !is_off(entry) {
+            if is_released {
+                if is_ending {
+                    self.steps.push(Step::EndSessions { name: name.clone() });
+                }
+                self.steps.push(Step::Release { name });
+            } else if !is_off(entry) {
                 let ends_sessions = is_ending || !settings.keeps_sessions.contains(&name);
                 self.steps.push(Step::Disable { name, ends_sessions });
             } else if is_ending {
                 self.steps.push(Step::EndSessions { name });
             }
+        } else if is_released && seen.entry.is_some() {
+            self.hindrances.push(Hindrance::Released(name.clone()));
         }
         self.removals += usize::from(was_in && self.steps.len() > before);
     }
@@ -246,7 +275,9 @@ impl Plan {
                 let shell = settings.shell.clone();
                 self.steps.push(Step::Create { name: name.clone(), uid: account.uid, shell });
             }
-            Some(entry) if !entry.is_ours => {
+            Some(entry)
+                if !entry.is_ours && account.adoption.as_ref().is_none_or(|one| one.uid != entry.uid) =>
+            {
                 self.hindrances.push(Hindrance::NotOurs(name.clone()));
                 return false;
             }
@@ -255,6 +286,7 @@ impl Plan {
                 self.hindrances.push(Hindrance::UidDiffers { name: name.clone(), found, wanted });
                 return false;
             }
+            Some(entry) if account.adoption.is_some() => self.adopt(name, account, entry, settings),
             Some(entry) if is_off(entry) || entry.is_locked || entry.expires_day.is_some() => {
                 self.steps.push(Step::Enable { name: name.clone(), shell: settings.shell.clone() });
             }
@@ -262,10 +294,25 @@ impl Plan {
         }
         match settings.place {
             Place::System => self.set_keys(name, &seen.keys, &account.lines),
-            Place::Home => self.set_home(name, &seen.home, &account.lines),
+            Place::Home => {
+                let is_exclusive = account.adoption.as_ref().is_some_and(|adoption| adoption.is_exclusive);
+                self.set_home(name, &seen.home, &account.lines, is_exclusive);
+            }
         }
         self.set_sudo(name, account, seen, settings);
         true
+    }
+
+    /// Marks an account that others made. A lock or an expiry of theirs stays; only what we switched off is switched on.
+    fn adopt(&mut self, name: &UserName, account: &Account, entry: &Entry, settings: &Settings) {
+        if !entry.is_ours {
+            self.steps.push(Step::Adopt { name: name.clone(), uid: account.uid });
+        }
+        if is_off(entry) {
+            let shell = account.adoption.as_ref().and_then(|adoption| adoption.shell.clone());
+            let shell = shell.unwrap_or_else(|| settings.shell.clone());
+            self.steps.push(Step::Enable { name: name.clone(), shell });
+        }
     }
 
     fn set_keys(&mut self, name: &UserName, present: &File, lines: &[String]) {
@@ -282,18 +329,19 @@ impl Plan {
         }
     }
 
-    fn set_home(&mut self, name: &UserName, present: &Home, lines: &[String]) {
+    fn set_home(&mut self, name: &UserName, present: &Home, lines: &[String], is_exclusive: bool) {
         let old: &[u8] = match present {
             Home::Present(content) => content,
             Home::Unknown | Home::Absent => &[],
             Home::NoHome if lines.is_empty() => return,
             Home::NoHome | Home::Odd => return self.hindrances.push(Hindrance::OddHome(name.clone())),
         };
-        if files::block_of(old) == lines {
+        let content = files::home_file(if is_exclusive { &[] } else { old }, lines);
+        if if is_exclusive { content == old } else { files::block_of(old) == lines } {
             return;
         }
         let seen = matches!(present, Home::Present(_)).then(|| sha256(old));
-        self.steps.push(Step::SetHome { name: name.clone(), seen, content: files::home_file(old, lines) });
+        self.steps.push(Step::SetHome { name: name.clone(), seen, content });
     }
 
     fn set_sudo(&mut self, name: &UserName, account: &Account, seen: &Seen, settings: &Settings) {
@@ -341,6 +389,8 @@ impl fmt::Display for Step {
                 write!(f, "refuse {} revoked keys from everybody", lines.lines().count())
             }
             Self::Create { name, uid, .. } => write!(f, "create account {name} with uid {uid}"),
+            Self::Adopt { name, .. } => write!(f, "take over account {name}"),
+            Self::Release { name } => write!(f, "hand account {name} back"),
             Self::Enable { name, .. } => write!(f, "switch account {name} on"),
             Self::Disable { name, ends_sessions: true } => {
                 write!(f, "switch account {name} off and end its sessions")

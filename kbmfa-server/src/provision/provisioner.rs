@@ -18,6 +18,7 @@ use super::roster_key::{self, RosterKey};
 use super::settings::Settings;
 use super::ssh::Program;
 use super::{REMOTE, admin_key, connection, key_file, orders, snapshot, ssh, sudo_password};
+use crate::adoption::survey::Survey;
 use crate::audit::Actor;
 use crate::db::{self, Db};
 use crate::deliveries::failure::{Failure, Kind};
@@ -31,6 +32,10 @@ use crate::usecases::deliveries as usecase;
 
 /// Longest time of one pass.
 pub const PASS: Duration = Duration::from_secs(120);
+
+/// How often a machine that is worked on is asked for, by a verb that can wait, and the pause between: 10 s in all.
+const CLAIM_TRIES: u32 = 50;
+const CLAIM_PAUSE: Duration = Duration::from_millis(200);
 
 /// Runs passes. Clones share everything.
 #[derive(Clone)]
@@ -136,6 +141,17 @@ impl Provisioner {
         Ok(Claim { inner: Arc::clone(&self.0), machine_id: machine_id.to_owned() })
     }
 
+    /// Waits for the end of a pass that is under way.
+    async fn claim_soon(&self, machine_id: &str) -> Result<Claim, Failure> {
+        for _ in 0..CLAIM_TRIES {
+            if let Ok(claim) = self.claim(machine_id) {
+                return Ok(claim);
+            }
+            tokio::time::sleep(CLAIM_PAUSE).await;
+        }
+        self.claim(machine_id)
+    }
+
     /// Notifies the loop that the roster may have changed.
     pub fn wake(&self) {
         self.0.changed.notify_one();
@@ -167,6 +183,18 @@ impl Provisioner {
         let (delivery, desired) = (job.delivery.clone(), job.desired.clone());
         let (report, plan) = self.connected(claim, job, |ssh, order, _| pass::look(ssh, order)).await?;
         Ok((delivery, desired, report, plan))
+    }
+
+    /// All accounts of people on a machine and their keys, whoever made them. Changes nothing.
+    ///
+    /// # Errors
+    /// [`Failure`].
+    pub async fn survey(&self, name: &MachineName) -> Result<Survey, Failure> {
+        let delivery = self.delivery(name).await?;
+        let claim = self.claim_soon(&delivery.machine_id).await?;
+        let job = self.job(delivery).await?;
+        let work = |ssh: &mut ssh::Ssh, order: &Order<'_>, _: &Job| pass::survey(ssh, order);
+        self.connected(claim, job, work).await
     }
 
     /// One whole pass, whose result is recorded. `confirmed` is the number of removals that the operator has confirmed.

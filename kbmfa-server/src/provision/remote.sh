@@ -56,17 +56,23 @@ report_account() { # report_account NAME
 
 report_home() { # report_home NAME: authorized_keys as the user reads it
   account "$1" && [ "$uid" -ge 1000 ] || return 0
+  read_home "$1"
+  say home "$1" "$content"
+}
+
+read_home() { # read_home NAME, after account NAME: sets content
   as_user "$1" sh -c '
     cd -P -- "$HOME" 2>/dev/null || { echo no-home; exit; }
     [ -d .ssh ] || { [ -L .ssh ] && echo odd || echo -; exit; }
     [ ! -L .ssh ] || { echo odd; exit; }
     [ -e .ssh/authorized_keys ] || { [ -L .ssh/authorized_keys ] && echo odd || echo -; exit; }
     [ -f .ssh/authorized_keys ] && [ ! -L .ssh/authorized_keys ] || { echo odd; exit; }
+    [ "$(head -c 262145 .ssh/authorized_keys | wc -c)" -le 262144 ] || { echo large; exit; }
     content=$(head -c 262144 .ssh/authorized_keys | base64 -w0)
     echo "${content:-empty}"' 2>/dev/null </dev/null | head -c 400000 | head -n1 >"$work/home" || true
   read -r content <"$work/home" || content=
   is_token "${content:-unreadable}" || content=unreadable
-  say home "$1" "${content:-unreadable}"
+  content=${content:-unreadable}
 }
 
 look() {
@@ -302,6 +308,8 @@ apply() {
     number=$((number + 1))
     case $word in
       create) result=$(step_create "$one" "$two" "$three") ;;
+      adopt) result=$(step_adopt "$one" "$two") ;;
+      release) result=$(step_release "$one") ;;
       enable) result=$(step_enable "$one" "$two") ;;
       disable) result=$(step_disable "$one" "$two") ;;
       end-sessions) result=$(step_end_sessions "$one") ;;
@@ -319,6 +327,7 @@ apply() {
 handle() {
   case $1 in
     look) look ;;
+    survey) survey ;;
     revoked) if [ -f "$revoked" ] && [ ! -L "$revoked" ]; then say lines "$(head -c 8388608 -- "$revoked" | encoded)"; else say lines -; fi ;;
     apply) take_order "$2"; apply ;;
     *) give_up malformed ;;

@@ -115,7 +115,7 @@ pub enum Home {
     Absent,
     /// There is no home directory.
     NoHome,
-    /// A link, a directory or a device is in the way, or it cannot be read.
+    /// A link, a directory or a device is in the way, or it is too large, or cannot be read.
     Odd,
     /// Its content.
     Present(Vec<u8>),
@@ -210,7 +210,7 @@ fn read_line(report: &mut Report, line: &str) -> Option<()> {
             report.accounts.entry(name.parse().ok()?).or_default().home = match *content {
                 "-" => Home::Absent,
                 "no-home" => Home::NoHome,
-                "odd" | "unreadable" => Home::Odd,
+                "odd" | "large" | "unreadable" => Home::Odd,
                 "empty" => Home::Present(Vec::new()),
                 content => Home::Present(bytes(content, HOME_FILE_MAX)?),
             };

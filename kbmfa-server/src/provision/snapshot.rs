@@ -7,6 +7,7 @@ use super::desired::{Access, Desired, Key, Person, Roster, render};
 use super::settings::Settings;
 use crate::clock::Time;
 use crate::db::{Error, Tx};
+use crate::deliveries::store::adoptions::{self, Adoption};
 use crate::deliveries::store::{self as deliveries, Delivery, Given};
 use crate::employees::{State, ledger::store as ledger, store as employees};
 use crate::grants::store as grants;
@@ -25,6 +26,8 @@ pub struct Snapshot {
     pub given: Given,
     /// The keys that machines had, and with which sessions may still be open.
     pub gone: Given,
+    /// Accounts that were handed over, by the machine's id.
+    pub adoptions: BTreeMap<String, BTreeMap<UserName, Adoption>>,
     /// The time of the snapshot.
     pub now: Time,
 }
@@ -65,6 +68,7 @@ pub fn read(tx: &Tx<'_>) -> Result<Snapshot, Error> {
         deliveries: deliveries::all(tx)?,
         given: deliveries::given(tx)?,
         gone: deliveries::gone(tx)?,
+        adoptions: adoptions::all(tx)?,
         now: tx.now,
     })
 }
@@ -90,6 +94,9 @@ impl Snapshot {
         let none = Vec::new();
         let access = self.access.get(&delivery.machine_id).filter(|_| !delivery.leaving).unwrap_or(&none);
         let mut desired = render(&self.roster, access, &settings.admin, self.now);
+        if let Some(adoptions) = self.adoptions.get(&delivery.machine_id) {
+            desired.adopt(adoptions, delivery.leaving);
+        }
         desired.ending = self.ending(delivery, &desired, settings);
         desired
     }
@@ -102,7 +109,8 @@ impl Snapshot {
         known
             .filter(|(name, _)| !desired.faults.contains_key(*name))
             .filter(|(name, keys)| {
-                let is_on = desired.accounts.contains_key(*name) || self.keeps_sessions(name, settings);
+                let is_on = desired.accounts.contains_key(*name) || desired.released.contains(*name);
+                let is_on = is_on || self.keeps_sessions(name, settings);
                 !is_on || keys.iter().any(|key| self.roster.lost.contains(key))
             })
             .map(|(name, _)| name.clone())
@@ -177,7 +185,15 @@ mod tests {
         let settings = Settings { end_sessions, ..Settings::for_tests() };
         let counts = [(keys(key), Given::new()), (Given::new(), keys(key))].map(|(given, gone)| {
             let (roster, access) = (roster.clone(), BTreeMap::clone(&access));
-            let snapshot = Snapshot { roster, access, deliveries: Vec::new(), given, gone, now: NOW };
+            let snapshot = Snapshot {
+                roster,
+                access,
+                deliveries: Vec::new(),
+                given,
+                gone,
+                adoptions: BTreeMap::new(),
+                now: NOW,
+            };
             snapshot.desired(&delivery(), &settings).ending.len()
         });
         assert_eq!(counts[0], counts[1], "it does not matter whether the key is still there");

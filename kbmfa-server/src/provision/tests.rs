@@ -21,6 +21,8 @@ use crate::deliveries::failure::{Failure, Kind};
 use crate::deliveries::{Generation, Place};
 use crate::grants::SudoProfile;
 
+mod adopted;
+
 const NOW: Time = Time::from_micros(1_800_000_000_000_000);
 
 fn key(seed: u8) -> Key {

@@ -21,6 +21,11 @@ pub fn look<'a>(admin: &UserName, place: Place, names: impl Iterator<Item = &'a 
     request("look", &names.fold(head, |body, name| body + "account " + name.as_str() + "\n"))
 }
 
+/// Asks for all accounts of people, and their keys, whoever made them.
+pub fn survey(admin: &UserName) -> String {
+    request("survey", &format!("admin {admin}\n"))
+}
+
 /// Asks for the file of revoked keys.
 pub fn revoked() -> String {
     request("revoked", "")
@@ -46,6 +51,8 @@ pub fn steps(admin: &UserName, steps: &[Step]) -> String {
 fn line(step: &Step) -> String {
     match step {
         Step::Create { name, uid, shell } => format!("create {name} {uid} {shell}"),
+        Step::Adopt { name, uid } => format!("adopt {name} {uid}"),
+        Step::Release { name } => format!("release {name}"),
         Step::Enable { name, shell } => format!("enable {name} {shell}"),
         Step::Disable { name, ends_sessions: true } => format!("disable {name}"),
         Step::Disable { name, ends_sessions: false } => format!("disable {name} keep"),

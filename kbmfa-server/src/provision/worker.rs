@@ -153,7 +153,8 @@ mod tests {
             .collect();
         let (roster, access) = (Roster::default(), BTreeMap::new());
         let gone = Given::new();
-        let snapshot = Snapshot { roster, access, deliveries, given, gone, now: NOW };
+        let snapshot =
+            Snapshot { roster, access, deliveries, given, gone, adoptions: BTreeMap::new(), now: NOW };
         let busy = busy.iter().map(|machine| (*machine).to_owned()).collect();
         let due = choose(&snapshot, &Settings::for_tests(), &busy);
         due.into_iter().map(|delivery| delivery.machine_id).collect()

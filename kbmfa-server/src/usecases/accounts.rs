@@ -2,7 +2,8 @@
 
 use crate::audit::{Actor, Event, Kind, store as audit};
 use crate::db::{self, Tx};
-use crate::employees::ledger::service::{choose, returning};
+use crate::deliveries::store as deliveries;
+use crate::employees::ledger::service::{Taken, choose, hand_over, returning};
 use crate::employees::ledger::{Uids, store};
 use crate::employees::store::Employee;
 use crate::employees::{self, account};
@@ -29,10 +30,11 @@ pub(super) fn account_of(
     }
 }
 
-/// Gives an employee of before the ledger a uid, `chosen` or the next of the range. Returns the uid.
+/// Gives an employee of before the ledger a uid, `chosen` or the next of the range. A chosen one replaces another one under
+/// which nothing was delivered. Returns the uid.
 ///
 /// # Errors
-/// [`employees::Error::HasUid`] if they have another one than `chosen`; [`employees::Error`] if none can be given.
+/// [`employees::Error::UidInUse`] if they have another one than `chosen` on a machine; [`employees::Error`] if none can be given.
 pub(super) fn ensure_uid(
     tx: &Tx<'_>,
     uids: Uids,
@@ -41,17 +43,26 @@ pub(super) fn ensure_uid(
     chosen: Option<u32>,
 ) -> Result<u32, employees::Error> {
     let entry = store::entry(tx, &employee.unix_name)?;
-    if let Some(uid) = entry.as_ref().and_then(|entry| entry.uid) {
-        return match chosen {
-            Some(chosen) if chosen != uid => Err(employees::Error::HasUid(employee.email.to_string(), uid)),
-            _ => Ok(uid),
-        };
+    let before = entry.and_then(|entry| entry.uid);
+    if let Some(uid) = before {
+        if chosen.is_none_or(|chosen| chosen == uid) {
+            return Ok(uid);
+        }
+        // Files of theirs have it on the machines.
+        if deliveries::delivered_accounts(tx)?.contains(&employee.unix_name) {
+            return Err(employees::Error::UidInUse(employee.email.to_string(), uid));
+        }
     }
     let uid = choose(tx, uids, chosen)?;
+    if let Some(before) = before {
+        // An account of that uid may be on a machine, without a key: nobody else is given it.
+        hand_over(tx, Taken { uids: [before].into(), ..Taken::default() })?;
+    }
     give(tx, employee, uid)?;
     let user = Some(employee.unix_name.clone());
     let event = Event { user, ..Event::new(Kind::EmployeeChanged, actor.clone()) };
-    audit::append(tx, &event.detail("email", &employee.email).detail("uid", uid))?;
+    let event = event.detail("email", &employee.email).detail("uid", uid);
+    audit::append(tx, &event.maybe("uid-before", before))?;
     Ok(uid)
 }
 

@@ -63,7 +63,7 @@ pub struct Changes {
     pub name: Option<SafeText>,
     /// A new Keybase name; `Some(None)` removes it.
     pub keybase_name: Option<Option<KeybaseName>>,
-    /// A uid, for an employee of before the ledger who has none.
+    /// A uid, as long as no machine has keys of theirs.
     pub uid: Option<u32>,
 }
 
@@ -380,8 +380,29 @@ mod tests {
         let to = |email: &str| Changes { email: Some(email.parse().unwrap()), ..Changes::default() };
         assert!(change(to("B@x")).unwrap_err().contains("belongs to b@x already"));
         assert!(change(Changes::default()).unwrap_err().contains("recorded already"));
-        let uid = Changes { uid: Some(1234), ..Changes::default() };
-        assert!(change(uid).unwrap_err().contains("has uid 20000, which never changes"));
         assert_eq!(change(to("ann@x")), Ok("ann@x".to_owned()));
+    }
+
+    #[test]
+    fn a_uid_changes_only_until_a_machine_has_keys_and_the_old_one_is_given_to_nobody() {
+        let fixture = fixture();
+        add_one(&fixture, new("a@x", "ann", None, &[])).unwrap();
+        add_one(&fixture, new("b@x", "ben", None, &[])).unwrap();
+        let change = |uid| {
+            let changes = Changes { uid: Some(uid), ..Changes::default() };
+            let set = move |tx: &Tx<'_>| set(tx, Uids::default(), &actor(), &"b@x".parse().unwrap(), changes);
+            write(&fixture, set).map(drop).map_err(|error| error.to_string())
+        };
+        assert!(change(20_000).unwrap_err().contains("is or was that of a@x"));
+        change(1501).unwrap();
+        assert_eq!(add_one(&fixture, new("c@x", "cat", None, &[])), Ok(20_002), "not 20001 again");
+        let deliver = |tx: &Tx<'_>| {
+            crate::machines::store::insert_machine(tx, "m", &"web1".parse().unwrap())?;
+            let keys = [("ben".parse().unwrap(), ["SHA256:x".to_owned()].into())].into();
+            crate::deliveries::store::add_given(tx, "m", &keys)
+        };
+        write(&fixture, deliver).unwrap();
+        assert!(change(1502).unwrap_err().contains("b@x has uid 1501 on the machines"));
+        assert_eq!(change(1501), Ok(()));
     }
 }

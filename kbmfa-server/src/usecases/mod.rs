@@ -4,6 +4,7 @@
 
 mod accounts;
 
+pub mod adoption;
 pub mod all_or_none;
 pub mod audit;
 pub mod ca;
@@ -60,6 +61,9 @@ pub enum Error {
     /// An action on a delivery failed.
     #[error(transparent)]
     Delivery(#[from] crate::deliveries::Error),
+    /// Accounts of a machine are not taken over.
+    #[error(transparent)]
+    Adoption(#[from] crate::adoption::Error),
     /// An action on a login failed.
     #[error(transparent)]
     Login(#[from] crate::logins::Error),

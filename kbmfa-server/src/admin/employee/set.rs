@@ -26,8 +26,7 @@ pub struct Args {
     /// They have no name in Keybase any more.
     #[arg(long)]
     no_keybase_name: bool,
-    /// The uid that they have on the machines, for somebody who was added before the server gave out uids and has no
-    /// grant yet. It never changes afterwards.
+    /// The uid that they have on the machines. It never changes once a machine has keys of theirs.
     #[arg(long)]
     uid: Option<u32>,
 }
