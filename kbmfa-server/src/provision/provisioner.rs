@@ -410,6 +410,10 @@ fn on_machine<T>(
         confirmed: None,
     };
     let done = work(&mut ssh, &order, job);
+    if done.is_err() {
+        // Taking leave of a machine that hangs takes 30 s for each word.
+        inner.streams.with(|streams| streams.get(machine_id).map(|stream| stream.shutdown(Shutdown::Both)));
+    }
     ssh.close();
     done
 }

@@ -66,7 +66,7 @@ read_home() { # read_home NAME, after account NAME: sets content
     [ -d .ssh ] || { [ -L .ssh ] && echo odd || echo -; exit; }
     [ ! -L .ssh ] || { echo odd; exit; }
     [ -e .ssh/authorized_keys ] || { [ -L .ssh/authorized_keys ] && echo odd || echo -; exit; }
-    [ -f .ssh/authorized_keys ] && [ ! -L .ssh/authorized_keys ] || { echo odd; exit; }
+    [ -f .ssh/authorized_keys ] && [ ! -L .ssh/authorized_keys ] && [ -r .ssh/authorized_keys ] || { echo odd; exit; }
     [ "$(head -c 262145 .ssh/authorized_keys | wc -c)" -le 262144 ] || { echo large; exit; }
     content=$(head -c 262144 .ssh/authorized_keys | base64 -w0)
     echo "${content:-empty}"' 2>/dev/null </dev/null | head -c 400000 | head -n1 >"$work/home" || true
@@ -225,7 +225,10 @@ step_keys() { # NAME TOKEN|-
   owned "$1" || return 0
   is_token "$2" && decoded "$2" >"$work/new" || { say failed malformed; return; }
   make_directories || { say failed directory; return; }
-  replace "$work/new" "$keys/$1" 644 || say failed write
+  replace "$work/new" "$keys/$1" 644 && return
+  # On a full disk, too, a key that is taken away goes: with the others, until there is space again.
+  if [ -f "$keys/$1" ] && [ ! -L "$keys/$1" ] && grep -vqxF -f "$work/new" -- "$keys/$1"; then rm -f -- "$keys/$1"; fi
+  say failed write
 }
 
 step_home() { # NAME OLD-SHA256|- TOKEN|-: the whole file, if it still has the content that the server saw
@@ -238,7 +241,7 @@ step_home() { # NAME OLD-SHA256|- TOKEN|-: the whole file, if it still has the c
     [ ! -L .ssh ] || { echo failed odd; exit; }
     [ -d .ssh ] || mkdir -m 700 .ssh || { echo failed write; exit; }
     cd -P .ssh && [ "$(pwd -P)" = "$(cd -P "$HOME" && pwd -P)/.ssh" ] || { echo failed odd; exit; }
-    if [ -f authorized_keys ] && [ ! -L authorized_keys ]; then
+    if [ -f authorized_keys ] && [ ! -L authorized_keys ] && [ -r authorized_keys ]; then
       now=$(head -c 262145 authorized_keys | sha256sum | cut -d" " -f1)
     elif [ -e authorized_keys ] || [ -L authorized_keys ]; then
       now=odd

@@ -16,6 +16,9 @@ const REPLY_MAX: usize = 32 << 20;
 /// Most lines of a reply to one request: several for each account.
 const LINES_MAX: usize = 200_000;
 
+/// Most chunks that are read after the end of a conversation.
+const LAST_WORDS: usize = 16;
+
 /// Path of the installed helper, which is [`super::REMOTE`] as a file.
 pub const HELPER: &str = "/usr/local/libexec/kbmfa-helper";
 
@@ -59,8 +62,8 @@ pub fn start(
     let mut is_given = false;
     loop {
         let text = String::from_utf8_lossy(&ssh.buffer).into_owned();
-        if text.lines().any(|line| line.ends_with("ready 1")) && text.ends_with('\n') {
-            ssh.buffer.clear();
+        if let Some((_, rest)) = text.split_once("ready 1\n") {
+            ssh.buffer = rest.as_bytes().to_vec();
             return Ok(ssh);
         }
         if let Some(line) = text.lines().find_map(|line| line.strip_prefix("failed ")) {
@@ -103,8 +106,12 @@ impl Ssh {
     pub fn close(mut self) {
         let _ = self.channel.write_all(b"bye\n").and_then(|()| self.channel.flush());
         let _ = self.channel.send_eof();
-        while self.read_more().is_ok_and(|read| read > 0) {
+        // A machine that goes on talking is not listened to.
+        for _ in 0..LAST_WORDS {
             self.buffer.clear();
+            if !self.read_more().is_ok_and(|read| read > 0) {
+                break;
+            }
         }
     }
 }
@@ -115,9 +122,12 @@ impl Conversation for Ssh {
         self.channel.flush().map_err(broken)?;
         let verb = request.split(' ').next().unwrap_or_default();
         let end = format!("end {verb}\n");
-        let (mut lines, mut total) = (Vec::new(), 0);
+        // `searched` bytes of the buffer have no line end: a line without end is looked through once.
+        let (mut lines, mut total, mut searched) = (Vec::new(), 0, 0);
         loop {
-            while let Some(length) = self.buffer.iter().position(|byte| *byte == b'\n') {
+            while let Some(length) = self.buffer.iter().skip(searched).position(|byte| *byte == b'\n') {
+                let length = searched + length;
+                searched = 0;
                 let line: Vec<u8> = self.buffer.drain(..=length).collect();
                 if line == end.as_bytes() {
                     return Ok(lines);
@@ -128,6 +138,7 @@ impl Conversation for Ssh {
                     None => lines.push(line),
                 }
             }
+            searched = self.buffer.len();
             total += match self.read_more()? {
                 0 => {
                     return Err(Failure::new(

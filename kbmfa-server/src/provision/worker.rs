@@ -4,7 +4,7 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
-use tokio::sync::Semaphore;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use super::provisioner::Provisioner;
 use super::settings::Settings;
@@ -25,28 +25,53 @@ const INTERVAL: Duration = Duration::from_secs(1);
 /// Longest time of a round: a comparison and a write.
 pub const BOUND: Duration = Duration::from_secs(30);
 
+/// Time after which a pass makes way for others: a machine that hangs keeps its thread, but not its turn.
+const TURN: Duration = Duration::from_secs(5);
+
+/// Most passes that take longer than that and make way. More of them keep their turn.
+const SLOW_MAX: usize = 256;
+
 /// Runs until the process ends.
 pub async fn run(provisioner: Provisioner, holder: lease::Holder, progress: Progress) {
     let mut faults = FaultLog::new("the delivery of keys");
     // Logins do not depend on the keys: a disk on which they cannot be made stops nothing else.
     let (mut key_faults, mut has_keys) = (FaultLog::new("the server's keys for machines"), false);
     let permits = Arc::new(Semaphore::new(provisioner.settings().workers));
+    let of_slow = Arc::new(Semaphore::new(SLOW_MAX));
     loop {
         progress.round().await;
         has_keys = has_keys || key_faults.note(provisioner.make_keys()).is_some();
         let due = due(&provisioner, &holder).await;
-        for delivery in faults.note(due).unwrap_or_default() {
-            let Ok(permit) = Arc::clone(&permits).try_acquire_owned() else { break };
-            let provisioner = provisioner.clone();
-            tokio::spawn(async move {
-                let machine = delivery.machine.clone();
-                if let Err(failure) = provisioner.run(delivery, None).await {
-                    log::warn!("keys on {machine}: {failure}");
-                }
-                drop(permit);
-            });
+        // Each gets a turn as soon as another has ended its own, until it is time to look anew at what is urgent.
+        let turns = async {
+            for delivery in faults.note(due).unwrap_or_default() {
+                let Ok(permit) = Arc::clone(&permits).acquire_owned().await else { return };
+                tokio::spawn(work(provisioner.clone(), delivery, permit, Arc::clone(&of_slow)));
+            }
+            provisioner.woken().await;
+        };
+        let _ = tokio::time::timeout(INTERVAL, turns).await;
+    }
+}
+
+/// One pass. After [`TURN`] it gives its permit back for one of those of slow machines, if one is left.
+async fn work(
+    provisioner: Provisioner,
+    delivery: Delivery,
+    permit: OwnedSemaphorePermit,
+    of_slow: Arc<Semaphore>,
+) {
+    let machine = delivery.machine.clone();
+    let mut pass = std::pin::pin!(provisioner.run(delivery, None));
+    let (passed, _permit) = match tokio::time::timeout(TURN, &mut pass).await {
+        Ok(passed) => (passed, permit),
+        Err(_) => {
+            let slow = of_slow.try_acquire_owned().unwrap_or(permit);
+            (pass.await, slow)
         }
-        let _ = tokio::time::timeout(INTERVAL, provisioner.woken()).await;
+    };
+    if let Err(failure) = passed {
+        log::warn!("keys on {machine}: {failure}");
     }
 }
 
