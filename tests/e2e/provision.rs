@@ -2,9 +2,12 @@
 //! `kbmfa_tests::delivery`.
 
 mod adopt;
+mod fleet;
+mod hostile;
 mod keys;
 mod orders;
 mod progress;
 mod scope;
 mod sessions;
 mod sudo;
+mod whole;

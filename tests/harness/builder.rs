@@ -58,6 +58,7 @@ pub struct MachineBuilder {
     own_clock: bool,
     folding_names: bool,
     before_sshd: String,
+    layers: Option<PathBuf>,
     module: Module,
     watcher: Option<Watcher>,
     enrolment: Option<Enrolment>,
@@ -85,6 +86,7 @@ impl MachineBuilder {
             own_clock: false,
             folding_names: false,
             before_sshd: String::new(),
+            layers: None,
             module: Module::Absent,
             watcher: None,
             enrolment: None,
@@ -128,7 +130,7 @@ impl MachineBuilder {
     }
 
     /// Installs sudo with the packaged lines for PAM and with these lines of `sudoers`. Everybody may use it,
-    /// with a password and an approval. On Debian 12 only.
+    /// with a password and an approval. Not on Debian 14.
     pub fn sudo(self, lines: &str) -> Self {
         Self { sudoers: Some(format!("{lines}\nALL ALL=(ALL) ALL\n")), ..self }
     }
@@ -165,15 +167,34 @@ impl MachineBuilder {
         Self { watcher: Some(watcher), ..self }
     }
 
+    /// Has a directory that [`MachineBuilder::make_layers`] has filled below it, and copies nothing of its own.
+    pub(crate) fn on_layers(self, layers: &Path) -> Self {
+        Self { layers: Some(layers.to_owned()), ..self }
+    }
+
+    /// Copies what every machine with sudo has beside the host's files. The directory must be of another file
+    /// system than the host's root, or the kernel refuses to stack the two.
+    pub(crate) fn make_layers(directory: &Path) {
+        for layer in [built::sshd_9_2(), built::sudo()] {
+            let from = layer.join(".");
+            run(brief("cp").args(["-dR", "--preserve=mode,ownership"]).arg(from).arg(directory));
+        }
+    }
+
     /// Starts it, lets it join, and waits until sshd listens.
     pub fn start(self) -> Machine {
+        self.begin().ready()
+    }
+
+    /// Starts it, and waits for nothing: several can begin at the same time.
+    pub(crate) fn begin(self) -> Beginning {
         built::assert_root();
         let dir = tempfile::Builder::new().prefix("kbmfa-machine-").tempdir().unwrap();
         let port = Port::reserve();
         self.seed(dir.path(), &port);
         let syslog = Syslog::listen(&dir.path().join("syslog"));
         let child = self.spawn(dir.path());
-        let mut machine = Machine {
+        let machine = Machine {
             child,
             pid: 0,
             baseline: Baseline::default(),
@@ -184,11 +205,7 @@ impl MachineBuilder {
             logins: Cell::default(),
             dir,
         };
-        machine.wait_for_sshd();
-        if let Some(enrolment) = &self.enrolment {
-            machine.join(enrolment);
-        }
-        machine
+        Beginning { machine, enrolment: self.enrolment }
     }
 
     /// Writes the files that differ from those of the root file system, and the keys of the people who log
@@ -250,15 +267,20 @@ impl MachineBuilder {
     }
 
     fn spawn(&self, dir: &Path) -> Child {
-        let sshd = built::sshd_9_2();
-        let (lower, layers) = match self.root {
-            Root::Debian12 if self.sudoers.is_some() => {
-                (PathBuf::from("/"), vec![sshd, built::sudo(), dir.join("seed")])
+        let mut layers = Vec::new();
+        let lower = match (&self.layers, self.root) {
+            (Some(shared), _) => PathBuf::from(format!("{}:/", shared.display())),
+            (None, Root::Debian12) => {
+                layers.push(built::sshd_9_2());
+                PathBuf::from("/")
             }
-            Root::Debian12 => (PathBuf::from("/"), vec![sshd, dir.join("seed")]),
-            Root::Debian13 => (built::trixie(), vec![dir.join("seed")]),
-            Root::Debian14 => (built::forky(), vec![dir.join("seed")]),
+            (None, Root::Debian13) => built::trixie(),
+            (None, Root::Debian14) => built::forky(),
         };
+        if self.sudoers.is_some() && self.layers.is_none() {
+            layers.push(built::sudo());
+        }
+        layers.push(dir.join("seed"));
         let host = if self.enrolment.is_some() { built::host() } else { PathBuf::from("none") };
         let log = File::create(dir.join("sshd.log")).unwrap();
         let mut command = program("unshare");
@@ -268,6 +290,24 @@ impl MachineBuilder {
         command.env("KBMFA_UNDER", under.unwrap_or_default());
         command.stdout(log.try_clone().unwrap()).stderr(log);
         command.spawn().unwrap()
+    }
+}
+
+/// A machine that is starting.
+#[derive(Debug)]
+pub(crate) struct Beginning {
+    machine: Machine,
+    enrolment: Option<Enrolment>,
+}
+
+impl Beginning {
+    /// Lets it join, and waits until sshd listens.
+    pub(crate) fn ready(mut self) -> Machine {
+        self.machine.wait_for_sshd();
+        if let Some(enrolment) = &self.enrolment {
+            self.machine.join(enrolment);
+        }
+        self.machine
     }
 }
 

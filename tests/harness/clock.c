@@ -26,3 +26,10 @@ int clock_gettime(clockid_t clock, struct timespec *now) {
   }
   return (int)result;
 }
+
+time_t time(time_t *now) {
+  struct timespec found;
+  if (clock_gettime(CLOCK_REALTIME, &found) != 0) return -1;
+  if (now) *now = found.tv_sec;
+  return found.tv_sec;
+}

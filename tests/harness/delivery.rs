@@ -4,11 +4,12 @@ use serde_json::Value;
 use std::fs;
 use std::time::Duration;
 
+use crate::builder::MachineBuilder;
 use crate::files::put;
 use crate::login::Finished;
 use crate::machine::Machine;
 use crate::recipe::FREE;
-use crate::wait::{PATIENCE, until_within};
+use crate::wait::{PATIENCE, until, until_within};
 use crate::world::World;
 
 /// Lines for sshd: keys where root alone writes, and those that people add to their homes.
@@ -50,25 +51,53 @@ impl Sudo {
 
 /// A machine of this world that is ready: ssh-admin with the server's key, and sudo. Its module asks nobody.
 pub fn machine(world: &World, sudo: Sudo, sshd_lines: &str) -> Machine {
-    let machine = world.machine().pam_stack(FREE).sudo("").sshd_lines(sshd_lines);
-    let ready = "mkdir -p /etc/ssh/kbmfa/keys; : >/etc/ssh/kbmfa/revoked; rm -f /etc/machine-id; \
-                 cat /proc/sys/kernel/random/uuid | tr -d - >/etc/machine-id; umask 022";
-    let machine = machine.before_sshd(ready).start();
-    put(&machine.path("/etc/pam.d/sudo"), 0o644, SUDO_STACK);
-    put(&machine.path("/etc/sudoers"), 0o440, format!("{}\n", sudo.line()));
-    put(&machine.path(HELPER), 0o755, world.admin.run(&["provision", "helper"]));
-    if sudo == Sudo::HelperOnly {
-        put(&machine.path(SIGNERS), 0o644, world.admin.run(&["provision", "signers"]));
-    }
-    sh(
-        &machine,
-        "useradd -m -s /bin/sh ssh-admin; install -d -m 700 -o ssh-admin -g ssh-admin /home/ssh-admin/.ssh",
-    );
-    let line = world.admin.run(&["provision", "key"]);
-    put(&machine.path("/home/ssh-admin/.ssh/authorized_keys"), 0o644, line);
+    machine_from(world, world.machine().pam_stack(FREE).sshd_lines(sshd_lines), sudo)
+}
+
+/// The same, of a machine with its own lines for sshd and PAM.
+pub fn machine_from(world: &World, builder: MachineBuilder, sudo: Sudo) -> Machine {
+    let kit = Kit::of(world, sudo);
+    let machine = kit.prepared(builder).start();
+    kit.install(&machine);
     let port = machine.port.number.to_string();
     world.admin.run(&["machine", "set", &name(&machine), "--address", "127.0.0.1", "--port", &port]);
     machine
+}
+
+/// What a machine needs to be served.
+pub(crate) struct Kit {
+    sudo: Sudo,
+    key: String,
+    helper: String,
+    signers: Option<String>,
+}
+
+impl Kit {
+    /// As this server prints it.
+    pub(crate) fn of(world: &World, sudo: Sudo) -> Self {
+        let printed = |what: &str| world.admin.run(&["provision", what]);
+        let signers = (sudo == Sudo::HelperOnly).then(|| printed("signers"));
+        Self { sudo, key: printed("key"), helper: printed("helper"), signers }
+    }
+
+    /// A machine that will have ssh-admin with the server's key, the files that sshd must find, and an id of its own.
+    pub(crate) fn prepared(&self, builder: MachineBuilder) -> MachineBuilder {
+        let id = "cat /proc/sys/kernel/random/uuid | tr -d - >/etc/machine-id";
+        let files = "mkdir -p /etc/ssh/kbmfa/keys; : >/etc/ssh/kbmfa/revoked; rm -f /etc/machine-id";
+        let admin = "useradd -m -s /bin/sh ssh-admin; mkdir -m 755 /home/ssh-admin/.ssh";
+        let key = format!("echo '{}' >/home/ssh-admin/.ssh/authorized_keys", self.key.trim());
+        builder.sudo("").before_sshd(&format!("umask 022; {files}; {id}; {admin}; {key}\n"))
+    }
+
+    /// Sets what ssh-admin may do as root, without kbmfa in sudo's own PAM stack.
+    pub(crate) fn install(&self, machine: &Machine) {
+        put(&machine.path("/etc/pam.d/sudo"), 0o644, SUDO_STACK);
+        put(&machine.path(HELPER), 0o755, &self.helper);
+        if let Some(signers) = &self.signers {
+            put(&machine.path(SIGNERS), 0o644, signers);
+        }
+        put(&machine.path("/etc/sudoers"), 0o440, format!("{}\n", self.sudo.line()));
+    }
 }
 
 /// Runs lines of shell on the machine, as root, and returns their output.
@@ -81,9 +110,15 @@ pub fn name(machine: &Machine) -> String {
     machine.exec(&["hostname"]).trim().to_owned()
 }
 
-/// dora, with the test's key and a grant to the pool `web` of these machines. Returns the key's fingerprint.
+/// dora, with one key for all these machines and a grant to their pool `web`. Returns the key's fingerprint.
 pub fn dora(world: &World, machines: &[&Machine]) -> String {
     world.admin.run(&["employee", "add", "dora@example.com", "--name", "Dora", "--unix-name", "dora"]);
+    for machine in &machines[1..] {
+        // ssh offers the public half that lies beside a key.
+        for file in ["id_ed25519", "id_ed25519.pub"] {
+            put(&machine.local_file(file), 0o600, fs::read(machines[0].local_file(file)).unwrap());
+        }
+    }
     let file = world.server.config.with_file_name("dora.pub");
     put(&file, 0o644, fs::read(machines[0].local_file("id_ed25519.pub")).unwrap());
     let file = file.display().to_string();
@@ -106,6 +141,15 @@ pub fn deliver(world: &World, machines: &[&Machine], place: &str) {
     for name in &names {
         until_state(world, name, "confirmed");
     }
+}
+
+/// Runs a pass now. If the server works on the machine by itself at this moment, it waits for that first.
+pub fn run_now(world: &World, name: &str) -> Result<String, String> {
+    until("the machine to be free", || {
+        let ran = world.admin.try_run(&["provision", "run", name]);
+        let is_busy = ran.as_ref().is_err_and(|error| error.contains("works on the machine already"));
+        (!is_busy).then_some(ran)
+    })
 }
 
 /// What `provision status` says of the machine; nothing if it is not served.

@@ -35,17 +35,20 @@ pub mod message;
 pub mod recording;
 pub mod server;
 pub mod systemd;
+pub mod tap;
 pub mod wire;
 
 pub mod clock;
 pub mod disk;
 pub mod flood;
+pub mod group;
 pub mod lock;
 pub mod network;
 pub mod slow_line;
 
 pub mod builder;
 pub mod delivery;
+pub mod fleet;
 pub mod machine;
 pub mod recipe;
 pub mod watcher;

@@ -14,7 +14,6 @@
 )]
 
 mod client;
-mod group;
 mod login;
 mod old;
 mod ours;

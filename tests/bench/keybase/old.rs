@@ -19,8 +19,8 @@ use std::process::{Child, Command, Stdio};
 use std::time::Instant;
 use tempfile::TempDir;
 
-use crate::group::Group;
 use crate::login::Way;
+use kbmfa_tests::group::Group;
 
 const STACK: &str = "auth required pam_deny.so\naccount required pam_unix.so\nsession required pam_unix.so\n\
     session required pam_exec.so seteuid /usr/bin/kb_pam_client.sh\n";

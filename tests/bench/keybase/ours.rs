@@ -5,8 +5,8 @@ use kbmfa_tests::chat::{Chat, ChatWorld, ROOM};
 use kbmfa_tests::machine::Machine;
 use std::fs;
 
-use crate::group::Group;
 use crate::login::Way;
+use kbmfa_tests::group::Group;
 
 /// Our server, and a machine that joined it.
 pub(crate) struct Ours {

@@ -5,9 +5,9 @@ use kbmfa_tests::chat::Chat;
 use kbmfa_tests::machine::Machine;
 use kbmfa_tests::recipe::{FREE, Phase};
 
-use crate::group::Group;
 use crate::login::Way;
 use crate::sshd;
+use kbmfa_tests::group::Group;
 
 /// A machine that lets in everybody who has a key.
 pub(crate) struct Plain {

@@ -10,9 +10,9 @@ use std::time::Duration;
 
 use crate::answer::LIMITS;
 use crate::figures::row;
-use crate::group::Group;
 use crate::joined::Joined;
 use crate::proxy::Proxy;
+use kbmfa_tests::group::Group;
 
 /// Length of the measurement without logins.
 const IDLE: Duration = Duration::from_secs(10);

@@ -19,8 +19,6 @@ mod client;
 mod cost;
 mod figures;
 mod fresh;
-#[path = "../keybase/group.rs"]
-mod group;
 mod joined;
 mod old;
 mod proxy;
