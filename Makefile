@@ -15,7 +15,7 @@ export KBMFA_TARGET ?= $(or $(CARGO_TARGET_DIR),$(CURDIR)/target)
 
 .DEFAULT_GOAL := help
 .PHONY: help setup build test unit e2e test-matrix record-wire test-double sanitize demo soak bench bench-record bench-keybase \
-	bench-wire bench-module bench-enrolment fuzz audit audit-advisories lint clean
+	bench-wire bench-module bench-enrolment bench-fleet fuzz audit audit-advisories lint clean
 
 help: ## lists these targets
 	@sed -n 's/^\([a-z0-9-]*\):[^#]*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 18
@@ -71,6 +71,8 @@ soak: setup build ## honest logins among strangers and stalls for SOAK_SECONDS; 
 	KBMFA_THOROUGH=1 $(CARGO) test --locked $(RUN_AS_ROOT) -p kbmfa-tests --test e2e -- --show-output faults::module
 	KBMFA_THOROUGH=1 $(CARGO) test --locked $(RUN_AS_ROOT) -p kbmfa-tests --test e2e -- --show-output hostile::two_thousand
 	KBMFA_KILLS=200 $(CARGO) test --locked $(RUN_AS_ROOT) -p kbmfa-tests --test e2e -- killed_at_random
+	KBMFA_KILLS=100 KBMFA_FLEET=200 $(CARGO) test --locked $(RUN_AS_ROOT) -p kbmfa-tests --test e2e -- provision::fleet
+	KBMFA_THOROUGH=1 $(CARGO) test --locked $(RUN_AS_ROOT) -p kbmfa-tests --test e2e -- provision::hostile
 
 # AddressSanitizer is a nightly feature, which a stable compiler takes with RUSTC_BOOTSTRAP.
 sanitize: ## runs logins through a real sshd with the module under valgrind and AddressSanitizer
@@ -85,7 +87,7 @@ demo: setup build ## shows an approved login, a denied one, and the audit log; R
 	RELAY=$(RELAY) $(AS_ROOT) tests/demo/demo.sh
 
 # All of it with the server and the module as they ship. Each part prints its figures, and judges nothing.
-bench: setup build bench-record bench-keybase bench-wire bench-module bench-enrolment ## runs all of the following benchmarks
+bench: setup build bench-record bench-keybase bench-wire bench-module bench-enrolment bench-fleet ## runs all of the following benchmarks
 
 bench-record: ## an audit log of a million events (BENCH_ARGS=N)
 	$(CARGO) run --locked -p kbmfa-server --release --example bench -- $(BENCH_ARGS)
@@ -107,6 +109,11 @@ bench-module: ## the module in a new process, the time of answers, the cost of a
 bench-enrolment: ## whether the time of a refusal tells what is wrong with an invite (BENCH_SECONDS=N); after setup and build
 	$(CARGO) build --locked -p kbmfa-server --release --bin kbmfa-server
 	KBMFA_PROFILE=release $(CARGO) run --locked $(RUN_AS_ROOT) -p kbmfa-tests --bin bench-enrolment -- $(BENCH_SECONDS)
+
+bench-fleet: ## check-ups, changes and revocations on a hundred machines (BENCH_MACHINES=N), beside Ansible; after setup and build
+	tests/bench/ansible/setup.sh
+	$(CARGO) build --locked -p kbmfa-server --release --bin kbmfa-server
+	KBMFA_PROFILE=release $(CARGO) run --locked $(RUN_AS_ROOT) -p kbmfa-tests --bin bench-fleet -- $(BENCH_MACHINES)
 
 FUZZ_SECONDS ?= 60
 fuzz: ## runs libFuzzer on each parser (FUZZ_TARGET=one) for FUZZ_SECONDS; installs cargo-fuzz into .cache
