@@ -166,11 +166,15 @@ impl Admin {
         String::from_utf8(output.stdout).unwrap()
     }
 
-    /// Runs a verb that may be refused. The error is its message.
+    /// Runs a verb that may be refused. The error is its message, followed by what it has printed before.
     pub fn try_run(&self, arguments: &[&str]) -> Result<String, String> {
         let output = self.verb(arguments).output().unwrap();
         let text = |bytes: Vec<u8>| String::from_utf8(bytes).unwrap();
-        if output.status.success() { Ok(text(output.stdout)) } else { Err(text(output.stderr)) }
+        if output.status.success() {
+            Ok(text(output.stdout))
+        } else {
+            Err(text(output.stderr) + &text(output.stdout))
+        }
     }
 
     /// Runs a verb that is refused, and returns its JSON output.
