@@ -318,6 +318,36 @@ pub(crate) fn add_given(
     Ok(())
 }
 
+/// Changes that somebody else made on machines and that were put right.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Drifts {
+    /// How many passes have put something right.
+    pub count: u64,
+    /// When the last one did.
+    pub last_at: Time,
+    /// The machine of the last one, as it was called then.
+    pub machine: MachineName,
+}
+
+const DRIFTS: &str = "delivery-drifts";
+
+/// The changes that were put right so far.
+pub fn drifts(tx: &Tx<'_>) -> Result<Option<Drifts>, Error> {
+    let Some(text) = meta::get(tx, DRIFTS)? else { return Ok(None) };
+    let mut words = text.split(' ');
+    let mut word = || words.next().ok_or_else(|| Error::BadValue(text.clone()));
+    let bad = |_| Error::BadValue(text.clone());
+    let (count, last) = (word()?.parse().map_err(bad)?, word()?.parse().map_err(bad)?);
+    let machine = word()?.parse().map_err(|_| Error::BadValue(text.clone()))?;
+    Ok(Some(Drifts { count, last_at: Time::from_micros(last), machine }))
+}
+
+/// Counts a change that was put right now.
+pub(crate) fn count_drift(tx: &Tx<'_>, machine: &MachineName) -> Result<(), Error> {
+    let count = drifts(tx)?.map_or(0, |drifts| drifts.count) + 1;
+    meta::set(tx, DRIFTS, &format!("{count} {} {machine}", tx.now.micros()))
+}
+
 const INSTALLATION: &str = "installation";
 const EPOCH: &str = "delivery-epoch";
 const COUNTER: &str = "delivery-counter";

@@ -19,7 +19,7 @@ use crate::ca::due::{self, Validity};
 use crate::clock::Time;
 use crate::db::Db;
 use crate::db::probe::Probe;
-use crate::deliveries::store::{Counts, counts};
+use crate::deliveries::store::{Counts, Drifts, counts, drifts};
 use crate::logins::{Error, store};
 use crate::long_poll::Logins;
 use crate::machines::host_keys::store::count_quarantined;
@@ -84,8 +84,10 @@ impl Readiness {
 
     async fn look(&self) -> Result<String, String> {
         let now = self.probe.check().await.map_err(|error| error.to_string())?;
-        let found = self.logins.db().read(|tx| Ok::<_, Error>((counts(tx)?, count_quarantined(tx)?)));
-        let machines = found.await.map(|(deliveries, isolated)| on_machines(&deliveries, isolated));
+        let found = self.logins.db().read(|tx| {
+            Ok::<_, Error>(on_machines(&counts(tx)?, drifts(tx)?.as_ref(), count_quarantined(tx)?))
+        });
+        let machines = found.await;
         let notes =
             certificates(&self.dates.borrow(), now)? + &machines.map_err(|error| error.to_string())?;
         match self.why_relay_down().await {
@@ -131,7 +133,7 @@ fn certificates(dates: &Dates, now: Time) -> Result<String, String> {
 
 /// What machines have not confirmed. A machine that is down keeps nobody from logging in to the others, so it is no reason
 /// not to be ready.
-fn on_machines(deliveries: &Counts, isolated: u64) -> String {
+fn on_machines(deliveries: &Counts, drifts: Option<&Drifts>, isolated: u64) -> String {
     let mut notes = String::new();
     let Counts { machines, unconfirmed, failing, oldest, hindered, oldest_check } = *deliveries;
     if unconfirmed > 0 || failing > 0 {
@@ -147,6 +149,12 @@ fn on_machines(deliveries: &Counts, isolated: u64) -> String {
     }
     if let Some(oldest) = oldest_check {
         let _ = writeln!(notes, "the oldest last check-up of a machine was at {oldest}");
+    }
+    if let Some(Drifts { count, last_at, machine }) = drifts {
+        let _ = writeln!(
+            notes,
+            "changes on machines that were put right: {count}, the last on {machine} at {last_at}"
+        );
     }
     if isolated > 0 {
         let _ = writeln!(notes, "machines in quarantine: {isolated}");
@@ -171,6 +179,7 @@ struct Stored {
     relay_is_up: bool,
     quarantined: u64,
     deliveries: Counts,
+    drifts: u64,
     now: Time,
 }
 
@@ -182,6 +191,7 @@ async fn metrics(live: Live) -> Response {
         let newest_event = crate::audit::store::head(tx)?.seq;
         let quarantined = count_quarantined(tx)?;
         let (deliveries, now) = (counts(tx)?, tx.now);
+        let drifts = drifts(tx)?.map_or(0, |drifts| drifts.count);
         Ok::<_, Error>(Stored {
             pending,
             sessions_open,
@@ -189,6 +199,7 @@ async fn metrics(live: Live) -> Response {
             relay_is_up,
             quarantined,
             deliveries,
+            drifts,
             now,
         })
     });
@@ -261,7 +272,7 @@ fn render(db: &Db, Live { readiness, sessions, seen, strangers }: &Live, stored:
 }
 
 /// Machines to which keys are delivered.
-fn render_deliveries(Stored { deliveries, now, .. }: &Stored) -> String {
+fn render_deliveries(Stored { deliveries, drifts, now, .. }: &Stored) -> String {
     let oldest = deliveries.oldest.map_or(0, |since| now.since(since).as_secs());
     let rows = [
         ("deliveries", "Machines to which keys are delivered.", deliveries.machines),
@@ -283,9 +294,13 @@ fn render_deliveries(Stored { deliveries, now, .. }: &Stored) -> String {
             deliveries.oldest_check.map_or(0, |at| now.since(at).as_secs()),
         ),
     ];
-    rows.iter().fold(String::new(), |text, (name, help, value)| {
+    let text = rows.iter().fold(String::new(), |text, (name, help, value)| {
         text + &format!("# HELP kbmfa_{name} {help}\n# TYPE kbmfa_{name} gauge\nkbmfa_{name} {value}\n")
-    })
+    });
+    let name = "kbmfa_deliveries_drifts_total";
+    text + &format!(
+        "# HELP {name} Passes that put right what somebody else had changed.\n# TYPE {name} counter\n{name} {drifts}\n"
+    )
 }
 
 /// The counters that have a label.
@@ -349,7 +364,7 @@ mod tests {
 
     #[test]
     fn what_machines_have_not_confirmed_is_said_by_a_server_that_is_ready() {
-        assert_eq!(on_machines(&Counts::default(), 0), "");
+        assert_eq!(on_machines(&Counts::default(), None, 0), "");
         let at = |s: i64| Some(Time::from_micros(1_795_262_400_000_000 + s * 1_000_000));
         let counts = Counts {
             machines: 412,
@@ -359,10 +374,16 @@ mod tests {
             hindered: 1,
             oldest_check: at(60),
         };
-        insta::assert_snapshot!(on_machines(&counts, 1), @r"
+        let drifts = Drifts {
+            count: 4,
+            last_at: Time::from_micros(1_795_262_400_000_000),
+            machine: "web1".parse().unwrap(),
+        };
+        insta::assert_snapshot!(on_machines(&counts, Some(&drifts), 1), @r"
         3 of 412 machines have not confirmed their accounts and keys, the first of them since 2026-11-21T12:00:00Z; the last pass failed on 2; see `kbmfa-server provision status`
         on 1 of 412 machines something is left as it is
         the oldest last check-up of a machine was at 2026-11-21T12:01:00Z
+        changes on machines that were put right: 4, the last on web1 at 2026-11-21T12:00:00Z
         machines in quarantine: 1
         ");
     }

@@ -118,6 +118,7 @@ pub fn confirmed(
     if present.applied.as_deref() == Some(found.applied.as_str()) && !found.done.is_empty() {
         let text = notice_texts::drift(present.machine.as_str(), &found.done.join("; "));
         tell(tx, rules, &format!("drift {} {}", present.machine_id, tx.now), text)?;
+        store::count_drift(tx, &present.machine)?;
     }
     let is_news =
         !found.done.is_empty() || present.hindrances != found.hindrances || present.failure.is_some();

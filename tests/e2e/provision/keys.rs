@@ -69,6 +69,9 @@ fn a_pass_with_nothing_to_do_writes_nothing_and_drift_is_repaired() {
     world.admin.run(&["provision", "run", "web1"]);
     let keys = machine.exec(&["cat", "/etc/ssh/kbmfa/keys/dora"]);
     assert!(!keys.contains("intruder"), "{keys}");
+    let told = (world.server.status("/metrics").unwrap(), world.server.status("/readyz").unwrap());
+    assert!(told.0.contains("kbmfa_deliveries_drifts_total 1\n"), "{}", told.0);
+    assert!(told.1.contains("changes on machines that were put right: 1, the last on web1"), "{}", told.1);
     // The file of an account that is not ours is named, and left to the operator.
     assert!(status(&world, "web1")["left"].to_string().contains("stray file"));
     assert!(machine.path("/etc/ssh/kbmfa/keys/root").exists());

@@ -62,6 +62,8 @@ fn the_program_shows_when_a_new_key_is_on_the_machines_and_names_those_that_are_
         (&"confirmed".into(), &"unreachable".into())
     );
     assert!(!status.to_string().contains("ella"), "{status}");
+    let ready = world.server.status("/readyz").unwrap();
+    assert!(ready.contains("1 of 2 machines have not confirmed their accounts and keys"), "{ready}");
     let watched = laptop.enroll(&["status", "--watch"]);
     let watched = String::from_utf8(watched.stdout).unwrap();
     assert!(watched.contains(&format!("machine  {up}: has your keys\n")), "{watched}");

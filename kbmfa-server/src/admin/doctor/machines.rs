@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use crate::clock::{Clock, SystemClock, Time};
 use crate::db::{Db, Tx};
-use crate::deliveries::store::{self as deliveries, Delivery};
+use crate::deliveries::store::{self as deliveries, Delivery, Drifts};
 use crate::machines::hosts;
 use crate::machines::store::{self, Machine};
 
@@ -15,6 +15,9 @@ const SILENT: Duration = Duration::from_secs(7 * 86_400);
 /// Time after which a machine is reported that has not confirmed a change. It is longer than any pass.
 const UNCONFIRMED: Duration = Duration::from_secs(5 * 60);
 
+/// How long a change on a machine that was put right is reported.
+const DRIFTED: Duration = Duration::from_secs(86_400);
+
 /// Most names that are listed in a group.
 const NAMES_MAX: usize = 8;
 
@@ -23,6 +26,7 @@ pub(super) fn heard_of(db: &Db) -> Vec<Finding> {
         let machines = store::machines(tx)?;
         let mut clones = clones(tx, &machines)?;
         clones.extend(delivered(&deliveries::all(tx)?, tx.now));
+        clones.extend(drifted(deliveries::drifts(tx)?, tx.now));
         Ok::<_, crate::db::Error>((machines, clones))
     });
     match found {
@@ -62,6 +66,18 @@ fn delivered(all: &[Delivery], now: Time) -> Vec<Finding> {
         findings.push(Finding::ok("provision", found));
     }
     findings
+}
+
+/// Somebody changed accounts or keys on a machine lately.
+fn drifted(drifts: Option<Drifts>, now: Time) -> Option<Finding> {
+    let Drifts { count, last_at, machine } = drifts.filter(|drifts| now.since(drifts.last_at) < DRIFTED)?;
+    let found = format!(
+        "accounts or keys on {machine} were changed there and put right at {last_at} ({count} times so far)"
+    );
+    let fix = format!(
+        "`kbmfa-server audit search --machine {machine} --kind delivery.confirmed` shows what was put right"
+    );
+    Some(Finding::weak("provision", found).fix(fix))
 }
 
 /// Machines whose credential is used on two computers.
@@ -228,6 +244,16 @@ mod tests {
         "
         );
         assert!(delivered(&[], NOW).is_empty());
+    }
+
+    #[test]
+    fn a_change_that_was_put_right_is_a_finding_for_a_day() {
+        let drifts = Drifts { count: 2, last_at: NOW, machine: "web1".parse().unwrap() };
+        let told = |later| {
+            drifted(Some(drifts.clone()), NOW + Duration::from_secs(later)).map(|found| found.to_string())
+        };
+        assert!(told(86_399).unwrap().contains("on web1 were changed there and put right"));
+        assert_eq!((told(86_400), drifted(None, NOW).is_none()), (None, true));
     }
 
     #[test]
