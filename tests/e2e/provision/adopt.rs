@@ -3,6 +3,7 @@
 use kbmfa_tests::delivery::{self, KEYS, REVOKED, Sudo, gets_in, is_refused, sh, until_state};
 use kbmfa_tests::files::put;
 use kbmfa_tests::machine::Machine;
+use kbmfa_tests::wait::until;
 use kbmfa_tests::world::World;
 use serde_json::Value;
 use std::fs;
@@ -160,6 +161,17 @@ fn an_account_that_is_taken_over_gets_and_loses_keys_and_is_handed_back_as_it_wa
     let left = delivery::status(&world, "web1")["left"].to_string();
     assert!(left.contains("account dora was handed back"), "{left}");
     assert_eq!(world.admin.count(["account.adopted", "account.released", "key.added"]), [1, 1, 3]);
+
+    // A machine that leaves gets all of them back, too.
+    world.admin.run(&["machine", "adopt", "web1", "--take", "dora", "--yes"]);
+    until_state(&world, "web1", "confirmed");
+    assert!(file_of(&machine, "dora").contains("# kbmfa begin"));
+    world.admin.run(&["provision", "disable", "web1", "--yes"]);
+    until("the machine to be forgotten", || delivery::status(&world, "web1").is_null().then_some(()));
+    assert_eq!(file_of(&machine, "dora"), format!("{dora}\n"));
+    assert!(sh(&machine, "getent group kbmfa-managed").trim().ends_with(':'));
+    assert_eq!(others(&machine), before);
+    gets_in(&machine);
     world.admin.audit_verify();
 }
 

@@ -152,7 +152,7 @@ const ACCOUNTS: &[Column] = &[
     Column::whole("UID"),
     Column::whole("KEYS"),
     Column::short("EMPLOYEE", 10),
-    Column::short("STATE", 12),
+    Column::whole("CAN BE TAKEN"),
 ];
 
 const KEYS: &[Column] = &[
@@ -186,9 +186,13 @@ fn show(admin: &Admin, survey: &Survey, matches: &[Match<'_>], people: &People) 
     }
     let cells = |row: &AccountRow| {
         let employee = row.employee.as_ref().map_or_else(|| "-".to_owned(), Email::to_string);
-        vec![row.account.to_string(), row.uid.to_string(), row.keys.to_string(), employee, row.note.clone()]
+        let can_be_taken = if row.can_be_taken { "yes" } else { "no" }.to_owned();
+        vec![row.account.to_string(), row.uid.to_string(), row.keys.to_string(), employee, can_be_taken]
     };
     print::say(&table(ACCOUNTS, &rows.iter().map(cells).collect::<Vec<_>>(), screen()))?;
+    // Below the table, because a table is cut to the width of the terminal.
+    let notes = rows.iter().map(|row| format!("  {}: {}", row.account, row.note)).collect::<Vec<_>>();
+    print::say(&format!("\n{}", notes.join("\n")))?;
     if !keys.is_empty() {
         let cells = |row: &KeyRow| {
             let fingerprint = row.fingerprint.clone().unwrap_or_else(|| "-".to_owned());

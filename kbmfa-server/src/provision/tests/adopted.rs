@@ -86,6 +86,30 @@ proptest! {
     }
 }
 
+proptest! {
+    #[test]
+    fn a_take_over_that_broke_anywhere_is_finished_by_the_next_pass(
+        (roster, grants) in rosters(),
+        model in machines(),
+        place in places(),
+        numbers in proptest::collection::btree_set(0_u32..9, 0..9),
+        breaks_after in 0_usize..12,
+        is_exclusive in any::<bool>(),
+    ) {
+        let mut desired = render(&roster, &grants, &admin(), NOW);
+        desired.adopt(&adopted(&numbers, is_exclusive && place == Place::Home), false);
+        let (mut whole, mut broken) = (model.clone(), Model { breaks_after: Some(breaks_after), ..model });
+        pass_over(&mut whole, &desired, place, &mut 0).unwrap();
+        let mut counter = 0;
+        let first = pass_over(&mut broken, &desired, place, &mut counter);
+        prop_assert!(first.is_ok() || first.unwrap_err().kind == Kind::Unreachable);
+        broken.breaks_after = None;
+        pass_over(&mut broken, &desired, place, &mut counter).unwrap();
+        prop_assert_eq!(broken.accounts, whole.accounts);
+        prop_assert_eq!(broken.keys, whole.keys);
+    }
+}
+
 #[test]
 fn a_lock_that_others_set_stays_and_an_account_of_another_uid_is_another_account() {
     let (roster, grants) = alice(&[1]);
