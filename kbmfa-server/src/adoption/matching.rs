@@ -111,7 +111,9 @@ pub enum Obstacle {
     #[error("{0} has no grant to this machine, so it would be switched off; `grant add` first")]
     NoGrant(Email),
     /// Who adds a key to it could have more than the person's rights.
-    #[error("sudoers names it or its groups; to allow it, write `adopt {0}` to /etc/ssh/kbmfa/policy there")]
+    #[error(
+        "sudoers names it or its groups, or one of these is as good as root; to allow it, write `adopt {0}` to /etc/ssh/kbmfa/policy there"
+    )]
     Sudo(UserName),
 }
 

@@ -5,7 +5,7 @@ pub mod matching;
 pub mod people;
 pub mod survey;
 
-use kbmfa_proto::names::UserName;
+use kbmfa_proto::names::{MachineName, UserName};
 
 use crate::db;
 
@@ -18,6 +18,11 @@ pub enum Error {
     /// The machine has no such account.
     #[error("the machine has no account {0} with a login shell")]
     NoAccount(UserName),
+    /// Everything is being taken off the machine.
+    #[error(
+        "{0} is being cleaned and gets its accounts back; `kbmfa-server provision enable {0}` comes first"
+    )]
+    Leaving(MachineName),
     /// Some of the accounts may not be taken over, a line each.
     #[error("{}", .0.join("\n"))]
     Refused(Vec<String>),

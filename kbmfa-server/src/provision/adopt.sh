@@ -1,6 +1,7 @@
 # Accounts that others made: reports all of them, and takes over the one that an order names.
 
-# True if sudoers names the account, its uid or one of its groups. Who adds a key to it could become root.
+# True if sudoers names the account, its uid or one of its groups, or if a group of it is as good as root. Who adds a key
+# to it could become root.
 is_sudoer() { # is_sudoer NAME, after account NAME
   local one
   {
@@ -11,8 +12,8 @@ is_sudoer() { # is_sudoer NAME, after account NAME
     for one in $(id -G -- "$1"); do say "%#$one"; done
     set +f
   } >"$work/names"
-  # By convention, also where sudoers is kept elsewhere.
-  grep -qxE '%(sudo|wheel|admin)' "$work/names" && return 0
+  # By convention, also where sudoers is kept elsewhere; and groups whose members can make themselves root.
+  grep -qxE '%(root|sudo|wheel|admin|docker|lxd|incus|libvirt|disk|shadow|kmem)' "$work/names" && return 0
   cat /etc/sudoers "$sudoers"/* | sed '/^[[:space:]]*#[^0-9]/d' | tr -d '\\' | tr -s '[:space:],=!:()"' '\n' |
     grep -qxFf "$work/names"
 }

@@ -69,6 +69,9 @@ pub fn take(
     order: &Order,
 ) -> Result<Vec<Taken>, AnyError> {
     let delivery = service::find(tx, &order.machine)?;
+    if delivery.leaving {
+        return Err(Error::Leaving(order.machine.clone()).into());
+    }
     let people = people::read(tx, &delivery.machine_id, &order.survey, &order.admin).map_err(Error::from)?;
     let matches = matches(&order.survey.accounts, &people, &order.named);
     let wanted: BTreeSet<&UserName> = order.take.iter().chain(order.named.keys()).collect();
@@ -223,4 +226,130 @@ fn words(by: By) -> &'static str {
 fn about(machine: &MachineName, account: &UserName, kind: Kind, actor: &Actor) -> Event {
     let (machine, user) = (Some(machine.clone()), Some(account.clone()));
     Event { machine, user, ..Event::new(kind, actor.clone()) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::adoption::survey;
+    use crate::db::testing::{Fixture, fixture};
+    use crate::deliveries::Place;
+    use crate::employees::State;
+    use crate::usecases::employees::New;
+    use crate::usecases::testing::{enter_machine, rules};
+    use crate::{clock::Time, deliveries::store as deliveries};
+    use base64::Engine as _;
+    use base64::engine::general_purpose::STANDARD;
+
+    const KEY: &str = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIGPKSUTyz1HwHReFVvD5obVsALAgJRNarH4TRpNePnAS";
+
+    fn actor() -> Actor {
+        Actor::new("console:root")
+    }
+
+    /// dora, who has a grant to web1, and the order to take her account over.
+    fn prepared(fixture: &Fixture) -> Order {
+        let machine = enter_machine(fixture, "web1");
+        let employee = Employee {
+            id: "e".into(),
+            email: "dora@x".parse().unwrap(),
+            name: "Dora".into(),
+            unix_name: "dora".parse().unwrap(),
+            keybase_name: None,
+            state: State::Active,
+            created_at: Time::from_micros(0),
+            changed_at: Time::from_micros(0),
+        };
+        let new = New { employee, uid: Some(1501), pools: vec!["web".parse().unwrap()] };
+        let (id, name) = (machine.machine_id, machine.name.clone());
+        let prepare = move |tx: &Tx<'_>| {
+            let pool = "web".parse().unwrap();
+            crate::usecases::pools::add(tx, &actor(), &pool)?;
+            crate::usecases::pools::put_all(tx, &actor(), &pool, std::slice::from_ref(&name))?;
+            crate::usecases::employees::add(tx, Uids::default(), &actor(), &new)?;
+            deliveries::insert(tx, &id, Place::Home, false).map_err(AnyError::from)
+        };
+        fixture.db.write_blocking("test", prepare).unwrap();
+        let file = STANDARD.encode(format!("{KEY} dora@home\n{KEY} twice\n"));
+        let report =
+            [format!("found dora 1501 {} 0 0", STANDARD.encode("/bin/zsh")), format!("home dora {file}")];
+        Order {
+            machine: machine.name,
+            survey: survey::parse(&report).unwrap(),
+            take: ["dora".parse().unwrap()].into(),
+            named: BTreeMap::new(),
+            import_keys: true,
+            exclusive: true,
+            admin: "ssh-admin".parse().unwrap(),
+        }
+    }
+
+    fn try_take(fixture: &Fixture, order: &Order) -> Result<Vec<Taken>, String> {
+        let order = order.clone();
+        let work = move |tx: &Tx<'_>| take(tx, (Uids::default(), &rules(), &actor()), &order);
+        fixture.db.write_blocking("test", work).map_err(|error| error.to_string())
+    }
+
+    fn recorded(fixture: &Fixture) -> Vec<Adoption> {
+        let all = fixture.db.read_blocking(adoptions::all).unwrap();
+        all.into_values().flat_map(BTreeMap::into_values).collect()
+    }
+
+    #[test]
+    fn an_account_is_handed_over_and_back_and_everything_can_be_repeated() {
+        let fixture = fixture();
+        let order = prepared(&fixture);
+        let without = Order { import_keys: false, ..order.clone() };
+        assert!(try_take(&fixture, &without).unwrap_err().contains("would be locked out"));
+        assert_eq!(recorded(&fixture), [], "all or nothing");
+        for imported in [1, 0] {
+            let taken = try_take(&fixture, &order).unwrap();
+            assert_eq!((taken.len(), taken[0].imported.len(), taken[0].by), (1, imported, By::NameAndUid));
+        }
+        let shell = Some("/bin/zsh".to_owned());
+        let adoption = Adoption { uid: 1501, shell, is_exclusive: true, is_released: false };
+        assert_eq!(recorded(&fixture), std::slice::from_ref(&adoption));
+        let try_release = || {
+            let (machine, name) = (order.machine.clone(), "dora".parse().unwrap());
+            let work = move |tx: &Tx<'_>| release(tx, &actor(), &machine, &name);
+            fixture.db.write_blocking("test", work).map_err(|error| error.to_string())
+        };
+        try_release().unwrap();
+        assert_eq!(recorded(&fixture), [Adoption { is_released: true, ..adoption }]);
+        assert!(try_release().unwrap_err().contains("was not taken over"));
+        assert_eq!(try_take(&fixture, &order).unwrap().len(), 1, "and over again");
+        let leave = {
+            let machine = order.machine.clone();
+            move |tx: &Tx<'_>| crate::usecases::deliveries::disable(tx, &actor(), &machine, false)
+        };
+        fixture.db.write_blocking("test", leave).unwrap();
+        assert!(try_take(&fixture, &order).unwrap_err().contains("is being cleaned"));
+    }
+
+    #[test]
+    fn one_account_that_is_refused_keeps_all_of_an_order_from_being_taken() {
+        let fixture = fixture();
+        let mut order = prepared(&fixture);
+        let root = parse_root();
+        order.survey.accounts.push(root);
+        order.take.insert("root".parse().unwrap());
+        assert_eq!(try_take(&fixture, &order).unwrap_err(), "root: root is never taken over");
+        order.take.insert("nobody-here".parse().unwrap());
+        assert!(try_take(&fixture, &order).unwrap_err().contains("no account nobody-here"));
+        assert_eq!(recorded(&fixture), []);
+    }
+
+    fn parse_root() -> Found {
+        survey::parse(&["found root 0 L2Jpbi9zaA== 0 1".to_owned()]).unwrap().accounts.remove(0)
+    }
+
+    #[test]
+    fn each_key_that_is_enrolled_gets_a_device_of_its_own() {
+        let taken: BTreeSet<String> = ["laptop", "laptop 2", "from web1"].map(str::to_owned).into();
+        let of = |comment: &str| device(comment, &"web1".parse().unwrap(), &taken);
+        assert_eq!(
+            (of("laptop"), of(" home "), of("")),
+            ("laptop 3".into(), "home".into(), "from web1 2".into())
+        );
+    }
 }
