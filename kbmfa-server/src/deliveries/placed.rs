@@ -78,9 +78,9 @@ mod tests {
             leaving: false,
             host_id: None,
             applied: Some("hash".into()),
-            applied_at: at(5),
+            applied_at: Some(at(5)),
             differs_since: None,
-            next_at: Time::from_micros(9),
+            next_at: at(9),
             failures: 0,
             failure: None,
             hindrances: Vec::new(),
@@ -89,23 +89,23 @@ mod tests {
         delivery
     }
 
-    fn at(us: i64) -> Option<Time> {
-        Some(Time::from_micros(us))
+    fn at(us: i64) -> Time {
+        Time::from_micros(us)
     }
 
     #[test]
     fn a_machine_has_the_keys_if_exactly_they_were_read_back() {
         let said = |as_wanted, change: fn(&mut Delivery)| judge(&delivery(change), as_wanted);
-        assert_eq!(said(true, |_| {}), (Placed::Confirmed, at(5)));
+        assert_eq!(said(true, |_| {}), (Placed::Confirmed, Some(at(5))));
         assert_eq!(said(true, |found| found.applied = None), (Placed::Waiting, None));
-        assert_eq!(said(false, |found| found.differs_since = at(6)), (Placed::Waiting, at(6)));
-        assert_eq!(said(false, |_| {}), (Placed::LeftOut, at(5)));
+        assert_eq!(said(false, |found| found.differs_since = Some(at(6))), (Placed::Waiting, Some(at(6))));
+        assert_eq!(said(false, |_| {}), (Placed::LeftOut, Some(at(5))));
         let failed = |kind| {
-            let failure = Some((kind, "somebody else's home is a link".to_owned(), Time::from_micros(7)));
+            let failure = Some((kind, "somebody else's home is a link".to_owned(), at(7)));
             judge(&delivery(|found| found.failure = failure), false)
         };
-        assert_eq!(failed(Kind::Unreachable), (Placed::Unreachable, at(7)));
-        assert_eq!(failed(Kind::Sudo), (Placed::Failing, at(7)));
+        assert_eq!(failed(Kind::Unreachable), (Placed::Unreachable, Some(at(7))));
+        assert_eq!(failed(Kind::Sudo), (Placed::Failing, Some(at(7))));
     }
 
     #[test]
