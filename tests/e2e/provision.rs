@@ -2,6 +2,7 @@
 //! `kbmfa_tests::delivery`.
 
 mod adopt;
+mod faults;
 mod fleet;
 mod hostile;
 mod keys;

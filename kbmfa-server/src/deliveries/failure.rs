@@ -181,7 +181,7 @@ impl Failure {
     /// The kind of a step that failed with this word of `remote.sh`.
     pub fn of_step(word: &str) -> Kind {
         match word {
-            "write" | "remove" | "read" => Kind::Disk,
+            "write" | "remove" | "read" | "unlinked" => Kind::Disk,
             "busy" | "changed-meanwhile" => Kind::Busy,
             _ => Kind::Script,
         }

@@ -254,10 +254,14 @@ pub(crate) fn set_confirmed(
     machine_id: &str,
     (applied, hindrances): (&str, &str),
     next_at: Time,
+    has_to_lose: bool,
 ) -> Result<(), Error> {
+    let differs = if has_to_lose { "coalesce(differs_since, ?3)" } else { "NULL" };
     tx.execute(
-        "UPDATE delivery SET applied = ?2, applied_at = ?3, differs_since = NULL, next_at = ?4, failures = 0,
-             failure = NULL, failure_detail = NULL, failed_since = NULL, hindrances = ?5 WHERE machine_id = ?1",
+        &format!(
+            "UPDATE delivery SET applied = ?2, applied_at = ?3, differs_since = {differs}, next_at = ?4, failures = 0,
+                 failure = NULL, failure_detail = NULL, failed_since = NULL, hindrances = ?5 WHERE machine_id = ?1"
+        ),
         &[machine_id.into(), applied.into(), tx.now.into(), next_at.into(), hindrances.into()],
     )?;
     Ok(())
@@ -267,12 +271,20 @@ pub(crate) fn set_failed(
     tx: &Tx<'_>,
     machine_id: &str,
     (kind, detail): (Kind, &str),
+    hindrances: &str,
     next_at: Time,
 ) -> Result<(), Error> {
     tx.execute(
         "UPDATE delivery SET next_at = ?2, failures = failures + 1, failure = ?3, failure_detail = ?4,
-             failed_since = coalesce(failed_since, ?5) WHERE machine_id = ?1",
-        &[machine_id.into(), next_at.into(), kind.as_str().into(), detail.into(), tx.now.into()],
+             failed_since = coalesce(failed_since, ?5), hindrances = ?6 WHERE machine_id = ?1",
+        &[
+            machine_id.into(),
+            next_at.into(),
+            kind.as_str().into(),
+            detail.into(),
+            tx.now.into(),
+            hindrances.into(),
+        ],
     )?;
     Ok(())
 }

@@ -183,7 +183,7 @@ mod tests {
         assert_eq!(of_ann(&fixture, progress).machines, []);
         let deliver = |tx: &Tx<'_>| {
             deliveries::insert(tx, "m", Place::System, false)?;
-            deliveries::set_confirmed(tx, "m", ("hash", ""), tx.now + Duration::from_secs(9))?;
+            deliveries::set_confirmed(tx, "m", ("hash", ""), tx.now + Duration::from_secs(9), false)?;
             // Another person's key on the same machine is nobody's business.
             tx.execute(
                 "INSERT INTO delivered_key (machine_id, unix_name, fingerprint) VALUES ('m', 'ben', 'SHA256:b')",

@@ -11,8 +11,15 @@ export PATH LC_ALL
 unset IFS CDPATH ENV
 
 keys=/etc/ssh/kbmfa/keys revoked=/etc/ssh/kbmfa/revoked state=/etc/ssh/kbmfa/state policy=/etc/ssh/kbmfa/policy
-group=kbmfa-managed sudoers=/etc/sudoers.d max_file=262144
-work=
+group=kbmfa-managed sudoers=/etc/sudoers.d
+# Longest conversation, in seconds: a server that hangs holds the machine no longer. Below the server's own limit.
+longest=100
+# Of each file in a home up to 2 kB are always reported, and of all larger ones together this many bytes in base64.
+room=1048576
+slow=0
+# Longest time of a command that runs as a user, in seconds.
+patience=15
+work=/run/kbmfa.$$
 
 say() { printf '%s\n' "$*"; }
 give_up() { say "failed $*"; exit 1; }
@@ -29,6 +36,12 @@ is_number() {
     "" | *[!0-9]*) return 1 ;;
   esac
   [ "${#1}" -le 10 ]
+}
+is_counter() { # up to 18 digits, which every shell can compare
+  case $1 in
+    "" | *[!0-9]*) return 1 ;;
+  esac
+  [ "${#1}" -le 18 ]
 }
 is_hex() {
   case $1 in
@@ -127,17 +140,15 @@ as_user() { # as_user NAME COMMAND..: as the user, with nothing of root's left
   local name=$1
   shift
   if command -v setpriv >/dev/null; then
-    timeout -k 2 15 setpriv --reuid "$uid" --regid "$gid" --init-groups --no-new-privs \
+    timeout -k 1 "$patience" setpriv --reuid "$uid" --regid "$gid" --init-groups --no-new-privs \
       env -i "HOME=$home" PATH=/usr/bin:/bin LC_ALL=C "$@" 9>&-
   else
-    timeout -k 2 15 runuser -u "$name" -- env -i "HOME=$home" PATH=/usr/bin:/bin LC_ALL=C "$@" 9>&-
+    timeout -k 1 "$patience" runuser -u "$name" -- env -i "HOME=$home" PATH=/usr/bin:/bin LC_ALL=C "$@" 9>&-
   fi
 }
 
 # Reads requests until "bye", and leaves each to `handle VERB SIGNATURE`, which finds its body in $work/in.
-serve() {
-  work=$(mktemp -d /run/kbmfa.XXXXXX 2>/dev/null || mktemp -d) || give_up no-work-directory
-  trap 'rm -rf -- "$work"' EXIT
+answer() {
   trap 'exit 1' HUP INT TERM PIPE
   # A redirection of `exec` that fails ends the shell without a word.
   local lock=/run/kbmfa-provision.lock
@@ -154,4 +165,37 @@ serve() {
     say end "$verb"
   done
   say bye
+}
+
+# A process and all that descend from it. Each is stopped before its children are listed, so that none is missed.
+kill_tree() { # kill_tree PROCESS
+  local process=$1 entry line
+  kill -s STOP "$process" || return 0
+  for entry in /proc/[0-9]*/stat; do
+    read -r line <"$entry" || continue
+    # "PID (NAME) STATE PARENT .."; the name may hold anything.
+    line=${line##*) ? }
+    [ "${line%% *}" != "$process" ] || { entry=${entry#/proc/} && kill_tree "${entry%/stat}"; }
+  done
+  kill -s KILL "$process"
+}
+
+# Runs the conversation, and ends it with all its children if it takes too long. Leaves nothing behind.
+serve() {
+  local stale
+  for stale in /run/kbmfa.[0-9]*; do
+    [ ! -d "$stale" ] || [ -d "/proc/${stale##*.}" ] || rm -rf -- "$stale"
+  done
+  rm -rf -- "$work"
+  mkdir -m 700 -- "$work" || give_up no-work-directory
+  exec 3<&0 </dev/null
+  answer <&3 3<&- &
+  worker=$!
+  exec 3<&-
+  { sleep "$longest"; kill_tree "$worker"; } >/dev/null &
+  timer=$!
+  trap 'kill_tree "$worker"; kill_tree "$timer"; rm -rf -- "$work"; exit 1' HUP INT TERM PIPE
+  wait "$worker"
+  kill_tree "$timer"
+  rm -rf -- "$work"
 }

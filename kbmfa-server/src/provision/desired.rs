@@ -4,8 +4,10 @@ use kbmfa_proto::key::PublicKey;
 use kbmfa_proto::names::UserName;
 use sha2::{Digest, Sha256};
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use super::files;
+use super::revoked::Revoked;
 use crate::clock::Time;
 use crate::deliveries::Place;
 use crate::deliveries::store::adoptions::Adoption;
@@ -55,11 +57,14 @@ pub struct Access {
 pub struct Roster {
     /// By id.
     pub people: BTreeMap<String, Person>,
-    /// `algorithm base64` of every key that was ever revoked.
-    pub revoked: BTreeSet<String>,
+    /// Every key that was ever revoked.
+    pub revoked: Arc<Revoked>,
     /// Fingerprints of those that somebody else may have.
     pub lost: BTreeSet<String>,
 }
+
+/// The fingerprints of the keys of each account.
+pub type Keys = BTreeMap<UserName, BTreeSet<String>>;
 
 /// An account that a machine should have.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -83,11 +88,11 @@ pub struct Account {
 pub struct Desired {
     /// Each account by its name.
     pub accounts: BTreeMap<UserName, Account>,
-    /// `algorithm base64` of the keys that the machine must refuse from everybody.
-    pub revoked: BTreeSet<String>,
+    /// The keys that the machine must refuse from everybody.
+    pub revoked: Arc<Revoked>,
     /// Accounts that were taken over, and are handed back.
     pub released: BTreeSet<UserName>,
-    /// Records that are not sound, each with its account. Nothing is done about these accounts, also no removal.
+    /// Records that are not sound, each with its account. Of these accounts only revoked keys are taken away.
     pub faults: BTreeMap<UserName, Fault>,
     /// Accounts whose open sessions must not go on; see [`super::snapshot::Snapshot::desired`].
     pub ending: BTreeSet<UserName>,
@@ -117,7 +122,7 @@ pub enum Fault {
 
 /// Renders what a machine should have, from the grants to its pools.
 pub fn render(roster: &Roster, grants: &[Access], admin: &UserName, now: Time) -> Desired {
-    let mut desired = Desired { revoked: roster.revoked.clone(), ..Desired::default() };
+    let mut desired = Desired { revoked: Arc::clone(&roster.revoked), ..Desired::default() };
     let live = grants.iter().filter(|grant| grant.ends_at.is_none_or(|end| now < end));
     let mut by_person: BTreeMap<&str, Vec<&Access>> = BTreeMap::new();
     for grant in live {
@@ -146,7 +151,7 @@ pub fn render(roster: &Roster, grants: &[Access], admin: &UserName, now: Time) -
 fn account_of(
     person: &Person,
     grants: &[&Access],
-    revoked: &BTreeSet<String>,
+    revoked: &Revoked,
     admin: &UserName,
 ) -> Result<Account, Fault> {
     account::check(&person.unix_name).map_err(Fault::Name)?;
@@ -160,7 +165,7 @@ fn account_of(
     let (mut lines, mut fingerprints) = (Vec::new(), BTreeSet::new());
     for key in &person.keys {
         let parsed = PublicKey::parse(&key.line).map_err(|_| Fault::Key(key.fingerprint.clone()))?;
-        if parsed.fingerprint() != key.fingerprint || parsed.line() != key.line || revoked.contains(&key.line)
+        if parsed.fingerprint() != key.fingerprint || parsed.line() != key.line || revoked.has_line(&key.line)
         {
             return Err(Fault::Key(key.fingerprint.clone()));
         }
@@ -186,8 +191,18 @@ impl Desired {
         }
     }
 
-    /// SHA-256 over all of it: two states with the same hash need no connection between them.
-    pub fn hash(&self, place: Place) -> String {
+    /// True if one of these keys, by account, should be there no longer. Of an account with a damaged record only what
+    /// is revoked is certain.
+    pub fn has_to_lose(&self, given: &Keys) -> bool {
+        given.iter().any(|(name, keys)| match (self.accounts.get(name), self.faults.contains_key(name)) {
+            (Some(account), _) => !keys.is_subset(&account.fingerprints),
+            (None, true) => keys.iter().any(|key| self.revoked.has(key)),
+            (None, false) => !keys.is_empty(),
+        })
+    }
+
+    /// SHA-256 over all that is written for it: two states with the same hash need no connection between them.
+    pub fn hash(&self, place: Place, profiles: &BTreeMap<SudoProfile, String>) -> String {
         let mut hash = Sha256::new();
         let mut add = |text: &str| {
             hash.update(u64::try_from(text.len()).unwrap_or(u64::MAX).to_be_bytes());
@@ -198,7 +213,12 @@ impl Desired {
             add(name.as_str());
             add(&account.uid.to_string());
             add(&files::system_file(&account.lines));
-            add(&account.sudo.iter().map(SudoProfile::as_str).collect::<Vec<_>>().join(" "));
+            for profile in &account.sudo {
+                add(profile.as_str());
+                add(&profiles
+                    .get(profile)
+                    .map_or_else(String::new, |text| files::sudo_file(name, profile, text)));
+            }
             if let Some(adoption) = &account.adoption {
                 add(if adoption.is_exclusive { "exclusive" } else { "adopted" });
             }
@@ -208,7 +228,7 @@ impl Desired {
             add(name.as_str());
         }
         add("revoked");
-        self.revoked.iter().for_each(|line| add(line));
+        self.revoked.lines().for_each(&mut add);
         if !self.ending.is_empty() {
             add("ending");
             self.ending.iter().for_each(|name| add(name.as_str()));

@@ -29,7 +29,7 @@ pub fn of(desired: &Desired, report: &Report, place: Place) -> Vec<Fact> {
     let mut facts = vec![fact("ssh and sudo", true, "the program ran as root")];
     facts.extend(of_program(report));
     facts.extend(of_sshd(report, place));
-    let is_refused = desired.revoked.is_subset(&report.revoked_lines) || report.has_revoked(&desired.revoked);
+    let is_refused = report.refuses(&desired.revoked);
     let found = format!("{} revoked keys known", desired.revoked.len());
     facts.push(fact("revoked keys", is_refused || desired.revoked.is_empty(), found));
     for (name, account) in desired.accounts.iter().filter(|(_, account)| !account.lines.is_empty()) {
@@ -63,6 +63,7 @@ pub fn of(desired: &Desired, report: &Report, place: Place) -> Vec<Fact> {
                 fact(what, false, "there is no authorized_keys")
             }
             (Place::Home, _, Home::NoHome) => fact(what, false, "there is no home directory"),
+            (Place::Home, _, Home::Big) => fact(what, false, "authorized_keys is too large to be read"),
             (Place::Home, _, Home::Odd) => {
                 fact(what, false, "a link or no file is in the way, or it cannot be read")
             }

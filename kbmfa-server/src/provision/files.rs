@@ -1,9 +1,11 @@
 //! The texts that are written to a machine. Pure: the same keys give the same bytes.
 
+use base64::Engine as _;
+use base64::engine::general_purpose::{STANDARD, STANDARD_NO_PAD};
 use kbmfa_proto::key::PublicKey;
 use kbmfa_proto::names::UserName;
-use std::collections::BTreeSet;
 
+use super::revoked::Revoked;
 use crate::clock::Time;
 use crate::grants::SudoProfile;
 
@@ -41,15 +43,16 @@ pub fn sudo_file(name: &UserName, profile: &SudoProfile, content: &str) -> Strin
 }
 
 /// The file of revoked keys, as `sort -u` on the machine writes it.
-pub fn revoked_file(lines: &BTreeSet<String>) -> String {
-    lines.iter().fold(String::new(), |text, line| text + line + "\n")
+pub fn revoked_file<'a>(lines: impl Iterator<Item = &'a str>) -> String {
+    lines.fold(String::new(), |text, line| text + line + "\n")
 }
 
 /// `~/.ssh/authorized_keys` with our block, in the place of an older one or at the end. What others wrote stays as it
-/// is, but for a missing last line end, without which their last line and our first would be one.
-pub fn home_file(present: &[u8], lines: &[String]) -> Vec<u8> {
+/// is, but for lines of revoked keys, and a missing last line end, without which their last line and our first would be
+/// one.
+pub fn home_file(present: &[u8], lines: &[String], revoked: &Revoked) -> Vec<u8> {
     let (before, after) = around_block(present);
-    let mut text = before.to_vec();
+    let (mut text, after) = (without(before, revoked), without(after, revoked));
     if !text.is_empty() && !text.ends_with(b"\n") {
         text.push(b'\n');
     }
@@ -59,8 +62,53 @@ pub fn home_file(present: &[u8], lines: &[String]) -> Vec<u8> {
             text.push(b'\n');
         }
     }
-    text.extend_from_slice(after);
+    text.extend_from_slice(&after);
     text
+}
+
+/// The text without the lines that let a revoked key in.
+pub fn without(text: &[u8], revoked: &Revoked) -> Vec<u8> {
+    let lines = text.split_inclusive(|byte| *byte == b'\n');
+    lines.filter(|line| !is_revoked(line, revoked)).flatten().copied().collect()
+}
+
+/// True if a line outside our block lets a revoked key in.
+pub fn has_revoked_beside(present: &[u8], revoked: &Revoked) -> bool {
+    let (before, after) = around_block(present);
+    [before, after].iter().any(|text| text.split(|byte| *byte == b'\n').any(|line| is_revoked(line, revoked)))
+}
+
+fn is_revoked(line: &[u8], revoked: &Revoked) -> bool {
+    str::from_utf8(line)
+        .ok()
+        .and_then(|line| keys_of(line).into_iter().flatten().find(|key| revoked.has_line(key)))
+        .is_some()
+}
+
+/// What sshd may read as the key of a line: its first two words, or those after its options (sshd(8)). Base64 is written
+/// as we write it.
+fn keys_of(line: &str) -> [Option<String>; 2] {
+    let line = line.trim();
+    if line.starts_with('#') {
+        return [None, None];
+    }
+    let (mut is_quoted, mut is_escaped) = (false, false);
+    let options = line.find(|c: char| {
+        match c {
+            '"' if !is_escaped => is_quoted = !is_quoted,
+            ' ' | '\t' if !is_quoted => return true,
+            _ => {}
+        }
+        is_escaped = c == '\\' && !is_escaped;
+        false
+    });
+    let key = |text: &str| {
+        let mut words = text.split([' ', '\t']).filter(|word| !word.is_empty());
+        let (algorithm, blob) = (words.next()?, words.next()?);
+        let blob = STANDARD_NO_PAD.decode(blob.trim_end_matches('=')).ok()?;
+        Some(format!("{algorithm} {}", STANDARD.encode(blob)))
+    };
+    [key(line), options.and_then(|end| key(line.get(end..)?))]
 }
 
 /// The lines in our block of this file.

@@ -30,9 +30,15 @@ pub(crate) struct Model {
     /// Accounts with open sessions.
     pub(crate) sessions: BTreeSet<UserName>,
     pub(crate) revoked: BTreeSet<String>,
+    /// What it says of its state instead of the truth.
+    pub(crate) state_line: Option<String>,
+    /// Accounts whose file in the home is a link.
+    pub(crate) odd_homes: BTreeSet<UserName>,
+    /// Words by which steps fail, each by the step's beginning.
+    pub(crate) fails: BTreeMap<String, &'static str>,
     pub(crate) state: Option<(String, u64, u64)>,
-    /// Profiles that its own policy allows.
-    pub(crate) allowed: BTreeSet<String>,
+    /// The texts of profiles that its own policy allows, by name.
+    pub(crate) allowed: BTreeMap<String, String>,
     /// Number of steps after which the connection breaks.
     pub(crate) breaks_after: Option<usize>,
     /// Number of changes so far.
@@ -58,7 +64,7 @@ impl Conversation for Model {
         assert_eq!((head[1].parse(), head[2]), (Ok(body.len()), hash(body.as_bytes()).as_str()));
         match head[0] {
             "look" => Ok(self.look(body)),
-            "revoked" => Ok(vec![format!("lines {}", token(files::revoked_file(&self.revoked).as_bytes()))]),
+            "revoked" => Ok(vec![format!("lines {}", token(self.revoked_file().as_bytes()))]),
             "apply" => self.apply(body),
             other => panic!("{other}"),
         }
@@ -66,6 +72,10 @@ impl Conversation for Model {
 }
 
 impl Model {
+    fn revoked_file(&self) -> String {
+        files::revoked_file(self.revoked.iter().map(String::as_str))
+    }
+
     fn look(&self, body: &str) -> Vec<String> {
         let asked: BTreeSet<UserName> = body
             .lines()
@@ -77,8 +87,13 @@ impl Model {
             .state
             .as_ref()
             .map_or("- - -".to_owned(), |(one, two, three)| format!("{one} {two} {three}"));
+        let state = self.state_line.as_ref().unwrap_or(&state);
         let mut lines = vec![format!("host 0123456789abcdef {state}")];
-        let revoked = files::revoked_file(&self.revoked);
+        lines.push("policy".to_owned());
+        lines.extend(
+            self.allowed.iter().map(|(name, text)| format!("policy {name} {}", hash(text.as_bytes()))),
+        );
+        let revoked = self.revoked_file();
         lines.push(format!(
             "revoked {}",
             if revoked.is_empty() { "-".to_owned() } else { hash(revoked.as_bytes()) }
@@ -101,11 +116,12 @@ impl Model {
                 lines.push(format!("sudo {name} {profile} {}", hash(text.as_bytes())));
             }
             if let Some(account) = self.accounts.get(name).filter(|_| with_home) {
+                let is_odd = self.odd_homes.contains(name);
                 let home = account.home.as_ref().map_or("-".to_owned(), |home| match home.as_slice() {
                     [] => "empty".to_owned(),
                     home => STANDARD.encode(home),
                 });
-                lines.push(format!("home {name} {home}"));
+                lines.push(format!("home {name} {}", if is_odd { "odd" } else { &home }));
             }
         }
         for name in self.keys.keys().filter(|name| !asked.contains(*name)) {
@@ -149,6 +165,10 @@ impl Model {
         let is_ours = fields[1]
             .parse()
             .is_ok_and(|name| self.accounts.get(&name).is_some_and(|account| account.is_ours));
+        let line = fields.join(" ");
+        if let Some((_, word)) = self.fails.iter().find(|(step, _)| line.starts_with(step.as_str())) {
+            return word;
+        }
         match fields {
             ["revoke", lines] => {
                 let lines = String::from_utf8(content(lines)).unwrap();
@@ -169,6 +189,13 @@ impl Model {
                 }
                 _ => return "failed uid-differs",
             },
+            ["without", _, lost] => {
+                let lost = String::from_utf8(content(lost)).unwrap();
+                if let Some(file) = self.keys.get_mut(&name()) {
+                    let stays = |line: &&str| !lost.lines().any(|key| line.contains(key));
+                    *file = file.lines().filter(stays).fold(String::new(), |text, line| text + line + "\n");
+                }
+            }
             ["keys", _, "-"] => drop(self.keys.remove(&name())),
             ["sudo", _, profile, "-"] => drop(self.sudo.remove(&(name(), (*profile).to_owned()))),
             ["generation", installation, epoch, counter] => {
@@ -178,14 +205,14 @@ impl Model {
             _ if !is_ours => return "failed not-ours",
             ["keys", _, text] => drop(self.keys.insert(name(), String::from_utf8(content(text)).unwrap())),
             ["sudo", _, profile, text] => {
-                if !self.allowed.contains(*profile) {
+                let text = String::from_utf8(content(text)).unwrap();
+                if self.allowed.get(*profile) != Some(&text) {
                     return "failed forbidden";
                 }
-                let text = String::from_utf8(content(text)).unwrap();
                 let file = files::sudo_file(&name(), &profile.parse::<SudoProfile>().unwrap(), &text);
                 self.sudo.insert((name(), (*profile).to_owned()), file);
             }
-            ["home", _, seen, text] => {
+            ["home", _, seen, text, "keep" | "lose"] => {
                 let account = self.accounts.get_mut(&name()).unwrap();
                 let now = account.home.as_ref().map_or("-".to_owned(), |home| hash(home));
                 if now != *seen {

@@ -33,13 +33,18 @@ signers_found() {
   fi
 }
 
+# Sets installation, epoch and counter; fails if the record is damaged.
+read_state() {
+  installation= epoch= counter=
+  [ -f "$state" ] && [ ! -L "$state" ] && read -r installation epoch counter <"$state" || return 1
+  is_hex "$installation" && is_counter "$epoch" && is_counter "$counter"
+}
+
 # True if the order is later than everything that this machine was told, and from the same installation.
 is_later() { # is_later INSTALLATION EPOCH COUNTER
-  local installation= epoch=0 counter=0
+  local installation epoch counter
   [ -e "$state" ] || [ -L "$state" ] || return 0
-  [ -f "$state" ] && [ ! -L "$state" ] || return 1
-  read -r installation epoch counter <"$state" || return 1
-  is_number "$epoch" && is_number "$counter" || return 1
+  read_state || return 1
   [ "$installation" = "$1" ] || return 1
   [ "$2" -gt "$epoch" ] || { [ "$2" -eq "$epoch" ] && [ "$3" -gt "$counter" ]; }
 }
@@ -49,7 +54,7 @@ is_later() { # is_later INSTALLATION EPOCH COUNTER
 take_order() { # take_order SIGNATURE
   local word installation epoch counter host not_after rest now
   { read -r word installation epoch counter host not_after rest && read -r rest admin; } <"$work/in" || give_up malformed
-  [ "$word" = for ] && is_hex "$installation" && is_number "$epoch" && is_number "$counter" && is_hex "$host" &&
+  [ "$word" = for ] && is_hex "$installation" && is_counter "$epoch" && is_counter "$counter" && is_hex "$host" &&
     is_number "$not_after" && [ "$rest" = admin ] && is_name "$admin" || give_up malformed
   case $(signers_found) in
     -) ;;

@@ -3,23 +3,24 @@
 use kbmfa_proto::names::{MachineName, UserName};
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::desired::Desired;
-use super::guard::{self, Limit};
+use super::desired::{Desired, Keys};
+use super::guard::{self, Limit, TooMuch};
+use super::hindrance::{Hindrance, explained};
 use super::orders::{self, Authority};
-use super::plan::{Hindrance, Plan, Settings, Step, plan};
-use super::report::{self, Done, Report};
+use super::plan::{Plan, Settings, Step, plan};
+use super::report::{self, Done, File, Report};
 use super::transport::Conversation;
 use super::{helper_hash, wire};
 use crate::adoption::survey::{self, Survey};
-use crate::deliveries::Generation;
 use crate::deliveries::failure::{Failure, Kind};
+use crate::deliveries::{Generation, Place};
 
 /// What a pass is to reach, and its limits.
 pub struct Order<'a> {
     /// What the machine should have.
     pub desired: &'a Desired,
-    /// Accounts that it was given before, which it should no longer have if they are not desired.
-    pub given: &'a BTreeSet<UserName>,
+    /// The keys that it was given before, which it should no longer have if they are not desired.
+    pub given: &'a Keys,
     /// How it is set up.
     pub settings: &'a Settings,
     /// The account by which it is reached.
@@ -47,7 +48,12 @@ pub struct Passed {
     pub after: Report,
     /// What would still have to be done.
     pub left: Plan,
+    /// Why most of the plan was not carried out, if so.
+    pub stopped: Option<TooMuch>,
 }
+
+/// Most times that the steps are carried out, if a user writes into a home at the same moment.
+const ROUNDS: usize = 3;
 
 /// Looks at a machine, and returns what there is and what would be done.
 ///
@@ -60,7 +66,7 @@ pub fn look(conversation: &mut dyn Conversation, order: &Order<'_>) -> Result<(R
         .keys()
         .chain(order.desired.faults.keys())
         .chain(&order.desired.released)
-        .chain(order.given)
+        .chain(order.given.keys())
         .collect();
     let request = wire::look(order.admin, order.settings.place, names.into_iter());
     let lines = conversation.ask(&request)?;
@@ -71,7 +77,7 @@ pub fn look(conversation: &mut dyn Conversation, order: &Order<'_>) -> Result<(R
         report.revoked_lines = report::revoked(&lines).map_err(|error| Failure::new(Kind::Script, error))?;
     }
     let (desired, held) = held_back(order.desired, &report.revoked_lines);
-    let mut plan = plan(&desired, &report, order.settings);
+    let mut plan = plan(&desired, &report, order.settings, order.given);
     plan.hindrances.extend(held);
     if report.helper.as_ref().is_some_and(|helper| *helper != helper_hash()) {
         plan.hindrances.push(Hindrance::OtherHelper);
@@ -98,40 +104,172 @@ pub fn run(
     order: &Order<'_>,
     authority: &mut dyn Authority,
 ) -> Result<Passed, Failure> {
-    let (before, mut plan) = look(conversation, order)?;
-    if plan.is_empty() {
-        return Ok(Passed { left: plan.clone(), plan, done: Vec::new(), after: before });
+    let (mut after, plan) = look(conversation, order)?;
+    let judged = guard::judge(plan.removals, plan.present, order.limit, order.confirmed);
+    let stopped = judged.err();
+    let mut left = plan.clone();
+    if stopped.is_some() {
+        left.steps = plan.revocations(order.desired, order.given);
     }
-    guard::judge(plan.removals, plan.present, order.limit, order.confirmed)
-        .map_err(|error| Failure::new(Kind::Guard, error))?;
-    let host_id = before.host_id.as_deref().unwrap_or_default();
-    let (request, generation) = orders::order(authority, ("apply", host_id), |generation| {
-        plan.steps.push(Step::Record { generation: generation.clone() });
-        wire::steps(order.admin, &plan.steps)
-    })?;
-    let lines = conversation.ask(&request)?;
-    let results =
-        report::results(&lines, plan.steps.len()).map_err(|error| Failure::new(Kind::Script, error))?;
-    // What runs again by now is no session of before.
-    let desired = Desired { ending: BTreeSet::new(), ..order.desired.clone() };
-    let order = Order { last: &generation, desired: &desired, ..*order };
-    let (after, left) = look(conversation, &order)?;
-    let done: Vec<_> = plan.steps.iter().cloned().zip(results).collect();
-    Ok(Passed { plan, done, after, left })
+    let mut done: Vec<(Step, Done)> = Vec::new();
+    if left.is_empty() {
+        return Ok(Passed { left, plan, done, after, stopped });
+    }
+    let host_id = after.host_id.clone().unwrap_or_default();
+    for _ in 0..ROUNDS {
+        done.retain(|(_, done)| !is_overtaken(done));
+        let (request, generation) = orders::order(authority, ("apply", &host_id), |generation| {
+            left.steps.push(Step::Record { generation: generation.clone() });
+            wire::steps(order.admin, &left.steps)
+        })?;
+        let lines = conversation.ask(&request)?;
+        let results =
+            report::results(&lines, left.steps.len()).map_err(|error| Failure::new(Kind::Script, error))?;
+        done.extend(left.steps.into_iter().zip(results));
+        // What runs again by now is no session of before.
+        let desired = Desired { ending: BTreeSet::new(), ..order.desired.clone() };
+        (after, left) = look(conversation, &Order { last: &generation, desired: &desired, ..*order })?;
+        // A report does not show what is in the file of an account that is left alone.
+        let is_done = |step: &Step| {
+            let is_it = |(one, done): &(Step, Done)| one == step && !matches!(done, Done::Failed(_));
+            matches!(step, Step::TakeOut { .. }) && done.iter().any(is_it)
+        };
+        left.steps.retain(|step| !is_done(step));
+        if stopped.is_some() || left.is_empty() || !done.iter().any(|(_, done)| is_overtaken(done)) {
+            break;
+        }
+    }
+    Ok(Passed { plan, done, after, left, stopped })
+}
+
+/// True if a user wrote into a home between the report and the step.
+fn is_overtaken(done: &Done) -> bool {
+    *done == Done::Failed("changed-meanwhile".to_owned())
 }
 
 impl Passed {
-    /// Why the machine does not have what it should have, if so: the first step that failed, or that was undone at once.
+    /// Why the machine as a whole does not have what it should have, if so. What concerns single accounts is told by
+    /// [`Self::hindrances`]: whoever makes a mess of their own home fails nobody else.
     pub fn failure(&self) -> Option<Failure> {
-        let failed = self.done.iter().find_map(|(step, done)| match done {
+        let failed = self.failed().find(|(step, word)| is_of_machine(step, word));
+        if let Some((step, word)) = failed {
+            let text = format!("could not {step}: {}", explained(word));
+            return Some(Failure::new(Failure::of_step(word), text));
+        }
+        if let Some(too_much) = &self.stopped {
+            return Some(Failure::new(Kind::Guard, too_much));
+        }
+        // A user can undo what was done in their own home. The rest is root's.
+        let is_told = |name: &UserName| self.failed().any(|(step, _)| step.account() == Some(name));
+        let is_of_root = |step: &&Step| match step {
+            Step::SetHome { .. } => false,
+            step => !step.account().is_some_and(is_told),
+        };
+        let step = self.left.steps.iter().find(is_of_root)?;
+        Some(Failure::new(Kind::Script, format!("after all steps it would still have to {step}")))
+    }
+
+    /// What is not as it should be with single accounts: what was left alone, steps that failed, and what was undone at
+    /// once; one for each account of the latter two.
+    pub fn hindrances(&self) -> Vec<Hindrance> {
+        let mut undone: BTreeMap<&UserName, Hindrance> = BTreeMap::new();
+        let mut add = |step: &'_ Step, name, word: Option<&str>| {
+            let takes = step.takes_away();
+            let one = || Hindrance::Undone {
+                name: UserName::clone(name),
+                step: step.to_string(),
+                word: word.map(str::to_owned),
+                takes,
+            };
+            let known = undone.entry(name).or_insert_with(one);
+            if takes && !known.is_loss() {
+                *known = one();
+            }
+        };
+        for (step, word) in self.failed().filter(|(step, word)| !is_of_machine(step, word)) {
+            step.account().into_iter().for_each(|name| add(step, name, Some(word)));
+        }
+        let is_told = |name: &UserName| self.failed().any(|(step, _)| step.account() == Some(name));
+        let is_undone = |step: &&Step| self.stopped.is_none() && matches!(step, Step::SetHome { .. });
+        for step in self.left.steps.iter().filter(is_undone) {
+            step.account().filter(|name| !is_told(name)).into_iter().for_each(|name| add(step, name, None));
+        }
+        self.left.hindrances.iter().cloned().chain(undone.into_values()).collect()
+    }
+
+    /// For each account, the fingerprints of the keys with which somebody may still get in: what the server remembers of
+    /// a machine. `before` is what it remembered until now. Of an account that was left alone, or of which a step failed,
+    /// that stays; but a key that was read back as gone is gone.
+    pub fn given(&self, desired: &Desired, before: &Keys, place: Place) -> Keys {
+        let hindrances = self.hindrances();
+        let alone: BTreeSet<_> = hindrances.iter().filter_map(Hindrance::left_alone).collect();
+        let undone: BTreeSet<_> = hindrances.iter().filter_map(Hindrance::undone).collect();
+        let failed: BTreeSet<_> = self.failed().filter_map(|(step, _)| step.account()).collect();
+        let open: BTreeSet<_> = self.left.steps.iter().filter_map(Step::account).collect();
+        let wanted = |name| desired.accounts.get(name).map(|account| &account.fingerprints);
+        let names: BTreeSet<_> = desired.accounts.keys().chain(before.keys()).collect();
+        let keys = names.into_iter().map(|name| {
+            let had = before.get(name).cloned().unwrap_or_default();
+            let is_gone = place == Place::System
+                && self.after.accounts.get(name).is_none_or(|seen| seen.keys == File::Absent);
+            let keys = if is_gone {
+                BTreeSet::new()
+            } else if alone.contains(name) {
+                let is_taken = |key: &String| desired.revoked.has(key) && self.has_taken_out(name);
+                had.into_iter().filter(|key| !is_taken(key)).collect()
+            } else if [&undone, &failed, &open].iter().any(|names| names.contains(name)) {
+                had.into_iter().chain(wanted(name).into_iter().flatten().cloned()).collect()
+            } else {
+                wanted(name).cloned().unwrap_or_default()
+            };
+            (name.clone(), keys)
+        });
+        keys.filter(|(_, keys)| !keys.is_empty()).collect()
+    }
+
+    /// The accounts whose sessions were ended. Those of an account that is left alone were not, nor where that failed.
+    pub fn ended(&self, desired: &Desired) -> BTreeSet<UserName> {
+        let hindrances = self.hindrances();
+        let kept: BTreeSet<_> =
+            hindrances.iter().flat_map(|one| one.left_alone().into_iter().chain(one.undone())).collect();
+        let is_done = |name: &UserName| {
+            let is_it =
+                |step: &Step| matches!(step, Step::EndSessions { .. }) && step.account() == Some(name);
+            self.done.iter().any(|(step, done)| is_it(step) && !matches!(done, Done::Failed(_)))
+        };
+        let is_ended = |name: &&UserName| !kept.contains(name) && (self.stopped.is_none() || is_done(name));
+        desired.ending.iter().filter(is_ended).cloned().collect()
+    }
+
+    /// The desired state of a machine that has just been given this one: sessions are ended once.
+    pub fn reached(&self, desired: &Desired) -> Desired {
+        let ended = self.ended(desired);
+        Desired { ending: desired.ending.difference(&ended).cloned().collect(), ..desired.clone() }
+    }
+
+    fn failed(&self) -> impl Iterator<Item = (&Step, &str)> {
+        self.done.iter().filter_map(|(step, done)| match done {
             Done::Failed(word) => Some((step, word.as_str())),
             Done::Unchanged | Done::Changed => None,
-        });
-        if let Some((step, word)) = failed {
-            return Some(Failure::new(Failure::of_step(word), format!("could not {step}: {word}")));
-        }
-        let step = self.left.steps.first()?;
-        Some(Failure::new(Kind::Script, format!("after all steps it would still have to {step}")))
+        })
+    }
+
+    /// True if revoked keys were taken out of an account that is left alone otherwise.
+    fn has_taken_out(&self, name: &UserName) -> bool {
+        let is_one = |step: &Step| {
+            matches!(step, Step::TakeOut { .. } | Step::SetHome { .. }) && step.account() == Some(name)
+        };
+        self.done.iter().any(|(step, done)| is_one(step) && !matches!(done, Done::Failed(_)))
+    }
+}
+
+/// True if a step that failed with this word tells something about the whole machine.
+fn is_of_machine(step: &Step, word: &str) -> bool {
+    match (step, Failure::of_step(word)) {
+        (Step::SetHome { .. }, _) => false,
+        (_, Kind::Disk | Kind::Busy) => true,
+        (Step::SetKeys { .. } | Step::RemoveKeys { .. } | Step::TakeOut { .. }, _) => word == "directory",
+        (step, _) => step.account().is_none(),
     }
 }
 
@@ -147,6 +285,12 @@ fn is_the_same(report: &Report, order: &Order<'_>) -> Result<(), Failure> {
         return Err(Failure::new(
             Kind::HostKey,
             format!("the machine has the same /etc/machine-id as {other}"),
+        ));
+    }
+    if report.is_state_damaged {
+        return Err(Failure::new(
+            Kind::Generation,
+            "the machine's record of its state, /etc/ssh/kbmfa/state, is damaged; look at it, and remove it by hand",
         ));
     }
     let Some(found) = &report.generation else { return Ok(()) };
@@ -181,29 +325,3 @@ fn held_back(desired: &Desired, on_machine: &BTreeSet<String>) -> (Desired, Vec<
     }
     (desired, held)
 }
-
-/// The accounts whose sessions were ended: those of an account that is left as it is were not.
-pub fn ended(desired: &Desired, left: &Plan) -> BTreeSet<UserName> {
-    let left: BTreeSet<&UserName> = left.hindrances.iter().filter_map(Hindrance::account).collect();
-    desired.ending.iter().filter(|name| !left.contains(name)).cloned().collect()
-}
-
-/// The desired state of a machine that has just been given this one: sessions are ended once.
-pub fn reached(desired: &Desired, left: &Plan) -> Desired {
-    let ended = ended(desired, left);
-    Desired { ending: desired.ending.difference(&ended).cloned().collect(), ..desired.clone() }
-}
-
-/// For each account, the fingerprints of the keys with which somebody may get in on the machine: what the server
-/// remembers of a machine that it cannot reach. Of an account that was left as it is, that is what it had `before`.
-pub fn given(desired: &Desired, left: &Plan, before: &Keys) -> Keys {
-    let left: BTreeSet<&UserName> = left.hindrances.iter().filter_map(Hindrance::account).collect();
-    let accounts =
-        desired.accounts.iter().filter(|(name, account)| !account.lines.is_empty() && !left.contains(name));
-    let written = accounts.map(|(name, account)| (name.clone(), account.fingerprints.clone()));
-    let kept = before.iter().filter(|(name, _)| left.contains(name));
-    written.chain(kept.map(|(name, keys)| (name.clone(), keys.clone()))).collect()
-}
-
-/// The fingerprints of the keys of each account.
-pub type Keys = BTreeMap<UserName, BTreeSet<String>>;

@@ -6,9 +6,11 @@ use sha2::{Digest, Sha256};
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
-use super::desired::{Account, Desired, Fault};
+use super::desired::{Account, Desired, Keys};
 use super::files;
+use super::hindrance::Hindrance;
 use super::report::{Entry, File, Home, Report, Seen};
+use super::revoked::Revoked;
 use crate::deliveries::{Generation, Place};
 use crate::grants::SudoProfile;
 use crate::random::to_hex;
@@ -76,6 +78,13 @@ pub enum Step {
         /// Its name.
         name: UserName,
     },
+    /// Takes revoked keys out of a root-owned key file whose other lines are left as they are.
+    TakeOut {
+        /// Its name.
+        name: UserName,
+        /// `algorithm base64`, a line each.
+        lines: String,
+    },
     /// Writes `~/.ssh/authorized_keys`, as the user, if it still is as it was reported.
     SetHome {
         /// Its name.
@@ -84,6 +93,8 @@ pub enum Step {
         seen: Option<String>,
         /// The whole file.
         content: Vec<u8>,
+        /// True if a key is taken out by it.
+        loses: bool,
     },
     /// Writes a sudo file, if the machine's own policy allows the profile.
     SetSudo {
@@ -108,71 +119,44 @@ pub enum Step {
     },
 }
 
-/// Why something on a machine stays as it is, and what to do about it.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum Hindrance {
-    /// An account of this name exists that this program did not make.
-    #[error(
-        "account {0} exists and was not made by kbmfa; it is left alone until `machine adopt` takes it over"
-    )]
-    NotOurs(UserName),
-    /// The account has another uid than in the ledger.
-    #[error("account {name} has uid {found} on the machine and {wanted} in the ledger; it is left alone")]
-    UidDiffers {
-        /// The account.
-        name: UserName,
-        /// On the machine.
-        found: u32,
-        /// In the ledger.
-        wanted: u32,
-    },
-    /// The account was handed back.
-    #[error("account {0} was handed back and is left alone until `machine adopt` takes it over again")]
-    Released(UserName),
-    /// Something that is no file stands where the keys belong.
-    #[error(
-        "{0}'s ~/.ssh/authorized_keys is a link or no file, or larger than 256 KiB, or its home is missing; it is left alone"
-    )]
-    OddHome(UserName),
-    /// A record at the server is damaged.
-    #[error("{0} is left as it is: {1}")]
-    Record(UserName, Fault),
-    /// The machine refuses the key, and the server does not know that it was revoked: it was restored from a backup.
-    #[error(
-        "{0}'s key {1} is held back: the machine holds it as revoked; revoke it here as well, or enrol another"
-    )]
-    HeldBack(UserName, String),
-    /// The server has no text for this profile.
-    #[error("{0} has a grant with sudo profile {1}, which [provision.sudo] in server.toml does not define")]
-    NoProfile(UserName, SudoProfile),
-    /// The installed helper is another program than this server's.
-    #[error(
-        "/usr/local/libexec/kbmfa-helper is not the program of this server's version; `machine bootstrap` installs that"
-    )]
-    OtherHelper,
-    /// A key file of an account that is not ours, such as root.
-    #[error(
-        "a stray file {0:?} is in /etc/ssh/kbmfa/keys, which lets somebody in; look at it and remove it by hand"
-    )]
-    Stray(String),
-}
-
-impl Hindrance {
-    /// The account that is left as it is altogether.
+impl Step {
+    /// The account that it is about, if it is about one alone.
     pub fn account(&self) -> Option<&UserName> {
         match self {
-            Self::NotOurs(name)
-            | Self::UidDiffers { name, .. }
-            | Self::OddHome(name)
-            | Self::Record(name, _) => Some(name),
-            Self::HeldBack(..)
-            | Self::NoProfile(..)
-            | Self::OtherHelper
-            | Self::Released(_)
-            | Self::Stray(_) => None,
+            Self::Create { name, .. }
+            | Self::Adopt { name, .. }
+            | Self::Release { name }
+            | Self::Enable { name, .. }
+            | Self::Disable { name, .. }
+            | Self::EndSessions { name }
+            | Self::SetKeys { name, .. }
+            | Self::RemoveKeys { name }
+            | Self::TakeOut { name, .. }
+            | Self::SetHome { name, .. }
+            | Self::SetSudo { name, .. }
+            | Self::RemoveSudo { name, .. } => Some(name),
+            Self::Revoke { .. } | Self::Record { .. } => None,
+        }
+    }
+
+    /// True if somebody loses something by it.
+    pub fn takes_away(&self) -> bool {
+        match self {
+            Self::Revoke { .. }
+            | Self::Disable { .. }
+            | Self::EndSessions { .. }
+            | Self::Release { .. }
+            | Self::RemoveKeys { .. }
+            | Self::TakeOut { .. }
+            | Self::RemoveSudo { .. } => true,
+            Self::SetHome { loses, .. } => *loses,
+            _ => false,
         }
     }
 }
+
+/// The sudo profiles that a machine allows: the name and the SHA-256 of the text of each.
+type Policy = BTreeSet<(String, String)>;
 
 /// What to do on a machine.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -200,27 +184,41 @@ pub struct Settings {
     pub keeps_sessions: BTreeSet<UserName>,
 }
 
-/// The difference between what a machine should have and what it reports.
-pub fn plan(desired: &Desired, report: &Report, settings: &Settings) -> Plan {
+/// The difference between what a machine should have and what it reports. `given` are the keys that it may have.
+pub fn plan(desired: &Desired, report: &Report, settings: &Settings, given: &Keys) -> Plan {
     let mut plan = Plan::default();
+    let revoked = &desired.revoked;
     // The machine may hold more of them than we know; it keeps those.
-    if !report.has_revoked(&desired.revoked) && !desired.revoked.is_subset(&report.revoked_lines) {
-        plan.steps.push(Step::Revoke { lines: files::revoked_file(&desired.revoked) });
+    if !report.refuses(revoked) {
+        plan.steps.push(Step::Revoke { lines: files::revoked_file(revoked.lines()) });
     }
     for (name, seen) in &report.accounts {
         if !desired.accounts.contains_key(name) && !desired.faults.contains_key(name) {
             plan.take_away(name, seen, settings, desired);
         }
     }
+    let nothing = Seen::default();
     for (name, fault) in &desired.faults {
         plan.hindrances.push(Hindrance::Record(name.clone(), fault.clone()));
+        let seen = report.accounts.get(name).unwrap_or(&nothing);
+        plan.take_out_of_home(name, seen, revoked);
     }
-    let nothing = Seen::default();
     for (name, account) in &desired.accounts {
         let seen = report.accounts.get(name).unwrap_or(&nothing);
         plan.present += usize::from(lets_in(seen));
-        if plan.give(name, account, seen, settings) && desired.ending.contains(name) && seen.entry.is_some() {
+        let is_touched = plan.give(name, account, seen, (settings, report.policy.as_ref()), revoked);
+        if is_touched && desired.ending.contains(name) && seen.entry.is_some() {
             plan.steps.push(Step::EndSessions { name: name.clone() });
+        }
+    }
+    let left: BTreeSet<_> = plan.hindrances.iter().filter_map(|one| one.left_alone().cloned()).collect();
+    for name in left {
+        let seen = report.accounts.get(&name).unwrap_or(&nothing);
+        let lines =
+            given.get(&name).map(|keys| revoked.lines_of(keys).collect::<Vec<_>>()).unwrap_or_default();
+        if !lines.is_empty() && seen.keys != File::Absent {
+            let lines = files::revoked_file(lines.into_iter());
+            plan.steps.push(Step::TakeOut { name, lines });
         }
     }
     plan.hindrances.extend(report.strays.iter().map(|stray| Hindrance::Stray(stray.to_string())));
@@ -231,6 +229,27 @@ impl Plan {
     /// True if the machine is as it should be, as far as that is possible.
     pub fn is_empty(&self) -> bool {
         self.steps.is_empty()
+    }
+
+    /// The steps that take nothing from anybody but revoked keys. A plan that takes away too much is stopped but for
+    /// these: a revoked key is used again nowhere, whatever is wrong with the rest of the roster, and a roster that is
+    /// wrong about who leaves may be wrong about who comes, so nothing is given either.
+    pub fn revocations(&self, desired: &Desired, given: &Keys) -> Vec<Step> {
+        let loses_revoked_alone = |name: &UserName| {
+            let stays = desired.accounts.get(name).map(|account| &account.fingerprints);
+            let lost = given.get(name).into_iter().flatten();
+            let mut lost = lost.filter(|key| stays.is_none_or(|stays| !stays.contains(*key))).peekable();
+            lost.peek().is_some() && lost.all(|key| desired.revoked.has(key))
+        };
+        let is_one = |step: &&Step| match step {
+            Step::Revoke { .. } | Step::TakeOut { .. } => true,
+            Step::SetKeys { name, .. }
+            | Step::RemoveKeys { name }
+            | Step::SetHome { name, .. }
+            | Step::EndSessions { name } => loses_revoked_alone(name),
+            _ => false,
+        };
+        self.steps.iter().filter(is_one).cloned().collect()
     }
 
     fn take_away(&mut self, name: &UserName, seen: &Seen, settings: &Settings, desired: &Desired) {
@@ -246,7 +265,7 @@ impl Plan {
         }
         if let Some(entry) = seen.entry.as_ref().filter(|entry| entry.is_ours) {
             if settings.place == Place::Home {
-                self.set_home(name, &seen.home, &[], false);
+                self.set_home(name, &seen.home, &[], (&desired.revoked, false));
             }
             let name = name.clone();
             if is_released {
@@ -267,7 +286,14 @@ impl Plan {
     }
 
     /// False if the account is not touched.
-    fn give(&mut self, name: &UserName, account: &Account, seen: &Seen, settings: &Settings) -> bool {
+    fn give(
+        &mut self,
+        name: &UserName,
+        account: &Account,
+        seen: &Seen,
+        (settings, policy): (&Settings, Option<&Policy>),
+        revoked: &Revoked,
+    ) -> bool {
         match &seen.entry {
             // An account is made with its owner's first key.
             None if account.lines.is_empty() => return false,
@@ -296,10 +322,10 @@ impl Plan {
             Place::System => self.set_keys(name, &seen.keys, &account.lines),
             Place::Home => {
                 let is_exclusive = account.adoption.as_ref().is_some_and(|adoption| adoption.is_exclusive);
-                self.set_home(name, &seen.home, &account.lines, is_exclusive);
+                self.set_home(name, &seen.home, &account.lines, (revoked, is_exclusive));
             }
         }
-        self.set_sudo(name, account, seen, settings);
+        self.set_sudo(name, account, seen, (settings, policy));
         true
     }
 
@@ -329,29 +355,61 @@ impl Plan {
         }
     }
 
-    fn set_home(&mut self, name: &UserName, present: &Home, lines: &[String], is_exclusive: bool) {
+    fn set_home(
+        &mut self,
+        name: &UserName,
+        present: &Home,
+        lines: &[String],
+        (revoked, is_exclusive): (&Revoked, bool),
+    ) {
         let old: &[u8] = match present {
             Home::Present(content) => content,
             Home::Unknown | Home::Absent => &[],
             Home::NoHome if lines.is_empty() => return,
             Home::NoHome | Home::Odd => return self.hindrances.push(Hindrance::OddHome(name.clone())),
+            Home::Big => return self.hindrances.push(Hindrance::BigHome(name.clone())),
         };
-        let content = files::home_file(if is_exclusive { &[] } else { old }, lines);
-        if if is_exclusive { content == old } else { files::block_of(old) == lines } {
+        let (block, has_revoked) = (files::block_of(old), files::has_revoked_beside(old, revoked));
+        let content = files::home_file(if is_exclusive { &[] } else { old }, lines, revoked);
+        let is_right = if is_exclusive { content == old } else { block == lines && !has_revoked };
+        if is_right {
             return;
         }
         let seen = matches!(present, Home::Present(_)).then(|| sha256(old));
-        self.steps.push(Step::SetHome { name: name.clone(), seen, content });
+        let loses = is_exclusive || has_revoked || block.iter().any(|line| !lines.contains(line));
+        self.steps.push(Step::SetHome { name: name.clone(), seen, content, loses });
     }
 
-    fn set_sudo(&mut self, name: &UserName, account: &Account, seen: &Seen, settings: &Settings) {
+    /// Takes revoked keys out of a home of which everything else is left as it is.
+    fn take_out_of_home(&mut self, name: &UserName, seen: &Seen, revoked: &Revoked) {
+        let (Some(entry), Home::Present(old)) = (&seen.entry, &seen.home) else { return };
+        let content = files::without(old, revoked);
+        if entry.is_ours && content != *old {
+            let seen = Some(sha256(old));
+            self.steps.push(Step::SetHome { name: name.clone(), seen, content, loses: true });
+        }
+    }
+
+    fn set_sudo(
+        &mut self,
+        name: &UserName,
+        account: &Account,
+        seen: &Seen,
+        (settings, policy): (&Settings, Option<&Policy>),
+    ) {
         for profile in seen.sudo.keys().filter(|found| !account.sudo.iter().any(|one| one.as_str() == *found))
         {
             self.steps.push(Step::RemoveSudo { name: name.clone(), profile: profile.clone() });
         }
         for profile in &account.sudo {
-            let Some(content) = settings.profiles.get(profile) else {
-                self.hindrances.push(Hindrance::NoProfile(name.clone(), profile.clone()));
+            let content = settings.profiles.get(profile);
+            let is_allowed = |content: &String| {
+                let line = (profile.to_string(), sha256(content.as_bytes()));
+                policy.is_none_or(|policy| policy.contains(&line))
+            };
+            let Some(content) = content.filter(|content| is_allowed(content)) else {
+                let hindrance = if content.is_none() { Hindrance::NoProfile } else { Hindrance::Forbidden };
+                self.hindrances.push(hindrance(name.clone(), profile.clone()));
                 if seen.sudo.contains_key(profile.as_str()) {
                     self.steps.push(Step::RemoveSudo { name: name.clone(), profile: profile.to_string() });
                 }
@@ -399,6 +457,7 @@ impl fmt::Display for Step {
             Self::EndSessions { name } => write!(f, "end the sessions of {name}"),
             Self::SetKeys { name, .. } => write!(f, "write the keys of {name}"),
             Self::RemoveKeys { name } => write!(f, "remove the keys of {name}"),
+            Self::TakeOut { name, .. } => write!(f, "take revoked keys from {name}"),
             Self::SetHome { name, .. } => write!(f, "write {name}'s ~/.ssh/authorized_keys"),
             Self::SetSudo { name, profile, .. } => write!(f, "give {name} sudo profile {profile}"),
             Self::RemoveSudo { name, profile } => write!(f, "take sudo profile {profile} from {name}"),

@@ -10,7 +10,8 @@ use tokio::sync::Notify;
 use zeroize::Zeroizing;
 
 use super::connection::Credential;
-use super::desired::Desired;
+use super::desired::{Desired, Keys};
+use super::hindrance::Hindrance;
 use super::pass::{self, Order, Passed};
 use super::plan::{self, Plan, Step};
 use super::report::{Done, Report};
@@ -324,17 +325,21 @@ impl Provisioner {
     async fn record(
         &self,
         delivery: &Delivery,
-        (desired, before): (&Desired, &pass::Keys),
+        (desired, before): (&Desired, &Keys),
         outcome: Outcome,
         passed: Option<&Passed>,
     ) -> Result<(), Error> {
-        let found = passed.map(|passed| usecase::Found {
-            host_id: passed.after.host_id.clone(),
-            done: passed.done.iter().filter_map(shown).collect(),
-            hindrances: passed.left.hindrances.iter().map(ToString::to_string).collect(),
-            given: pass::given(desired, &passed.left, before),
-            ended: pass::ended(desired, &passed.left),
-            applied: pass::reached(desired, &passed.left).hash(delivery.place),
+        let found = passed.map(|passed| {
+            let (hindrances, given) = (passed.hindrances(), passed.given(desired, before, delivery.place));
+            usecase::Found {
+                host_id: passed.after.host_id.clone(),
+                done: passed.done.iter().filter_map(shown).collect(),
+                has_to_lose: desired.has_to_lose(&given) || hindrances.iter().any(Hindrance::is_loss),
+                hindrances: hindrances.iter().map(ToString::to_string).collect(),
+                given,
+                ended: passed.ended(desired),
+                applied: passed.reached(desired).hash(delivery.place, &self.settings().profiles),
+            }
         });
         let (delivery, settings, rules) = (delivery.clone(), self.settings(), self.0.logins.rules());
         let jitter = u32::try_from(random::below(1000)?).unwrap_or_default();
@@ -348,8 +353,8 @@ impl Provisioner {
                     (Outcome::Confirmed, Some(found)) => {
                         usecase::confirmed(tx, (&rules, &actor), &delivery, &found, next_at)
                     }
-                    (Outcome::Failed(failure), _) => {
-                        usecase::failed(tx, (&rules, &actor), &delivery, &failure, next_at)
+                    (Outcome::Failed(failure), found) => {
+                        usecase::failed(tx, (&rules, &actor), &delivery, (&failure, found.as_ref()), next_at)
                     }
                     (Outcome::Confirmed, None) => Ok(()),
                 }
@@ -397,10 +402,10 @@ fn on_machine<T>(
         profiles: job.settings.profiles.clone(),
         keeps_sessions: job.keeps_sessions.clone(),
     };
-    let given = job.given.get(machine_id).into_iter().flatten().map(|(name, _)| name.clone());
+    let given = job.given.get(machine_id).cloned().unwrap_or_default();
     let order = Order {
         desired: &job.desired,
-        given: &given.collect(),
+        given: &given,
         settings: &settings,
         admin: &job.settings.admin,
         host_id: job.delivery.host_id.as_deref(),
@@ -418,11 +423,10 @@ fn on_machine<T>(
     done
 }
 
-/// A step as the audit log tells it.
+/// A step as the audit log tells it. What failed is a hindrance, or the pass's failure.
 fn shown((step, done): &(Step, Done)) -> Option<String> {
     match (step, done) {
-        (Step::Record { .. }, _) | (_, Done::Unchanged) => None,
+        (Step::Record { .. }, _) | (_, Done::Unchanged | Done::Failed(_)) => None,
         (step, Done::Changed) => Some(step.to_string()),
-        (step, Done::Failed(word)) => Some(format!("failed to {step}: {word}")),
     }
 }

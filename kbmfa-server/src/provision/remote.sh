@@ -8,15 +8,30 @@ is_ours() { # is_ours NAME, after account NAME
 # ---- reports
 
 report_host() {
-  local id generation="- - -" helper=-
+  local id generation="- - -" helper=- installation epoch counter
   id=$(machine_id)
-  if [ -f "$state" ] && [ ! -L "$state" ]; then generation=$(head -c 200 -- "$state" | head -n1 | tr -cd '0-9a-f -'); fi
-  say host "${id:--}" ${generation:-- - -}
+  if [ -e "$state" ] || [ -L "$state" ]; then
+    generation="odd 0 0"
+    if read_state; then generation="$installation $epoch $counter"; fi
+  fi
+  say host "${id:--}" $generation
   if [ -f "$revoked" ] && [ ! -L "$revoked" ]; then say revoked "$(hash_of "$revoked")"; else say revoked -; fi
   # As the installed helper, this file is what runs.
   [ "$0" != /usr/local/libexec/kbmfa-helper ] || helper=$(hash_of "$0")
   say program "$helper" "$(signers_found)"
 }
+
+report_policy() { # the sudo profiles that the machine allows
+  local line profile sum
+  say policy
+  is_policy || return 0
+  head -c 65536 -- "$policy" | while IFS= read -r line; do
+    profile=${line#sudo } sum=${line##* }
+    profile=${profile%% *}
+    is_token "$profile" && is_hex "$sum" && [ "$line" = "sudo $profile $sum" ] && say policy "$profile" "$sum"
+  done
+}
+is_policy() { [ -f "$policy" ] && [ ! -L "$policy" ] && [ "$(stat -c %u -- "$policy")" = 0 ]; }
 
 report_sshd() { # report_sshd ACCOUNT: what sshd would do for it
   local sshd
@@ -61,6 +76,10 @@ report_home() { # report_home NAME: authorized_keys as the user reads it
 }
 
 read_home() { # read_home NAME, after account NAME: sets content
+  local code
+  # Homes that hang, such as those on a dead server, hold up the others only for so long.
+  patience=5
+  [ "$slow" -lt 3 ] || patience=1
   as_user "$1" sh -c '
     cd -P -- "$HOME" 2>/dev/null || { echo no-home; exit; }
     [ -d .ssh ] || { [ -L .ssh ] && echo odd || echo -; exit; }
@@ -69,10 +88,19 @@ read_home() { # read_home NAME, after account NAME: sets content
     [ -f .ssh/authorized_keys ] && [ ! -L .ssh/authorized_keys ] && [ -r .ssh/authorized_keys ] || { echo odd; exit; }
     [ "$(head -c 262145 .ssh/authorized_keys | wc -c)" -le 262144 ] || { echo large; exit; }
     content=$(head -c 262144 .ssh/authorized_keys | base64 -w0)
-    echo "${content:-empty}"' 2>/dev/null </dev/null | head -c 400000 | head -n1 >"$work/home" || true
+    echo "${content:-empty}"' >"$work/reply" 2>/dev/null </dev/null
+  code=$?
+  patience=15
+  case $code in
+    124 | 137) slow=$((slow + 1)) ;;
+  esac
+  head -c 400000 -- "$work/reply" | head -n1 >"$work/home"
   read -r content <"$work/home" || content=
   is_token "${content:-unreadable}" || content=unreadable
   content=${content:-unreadable}
+  if [ "${#content}" -gt 2732 ]; then
+    if [ "${#content}" -le "$room" ]; then room=$((room - ${#content})); else content=large; fi
+  fi
 }
 
 look() {
@@ -86,6 +114,7 @@ look() {
   done <"$work/in"
   [ -n "$admin" ] || give_up malformed
   report_host
+  report_policy
   while read -r word name rest; do
     [ "$word" = account ] || continue
     is_name "$name" || give_up malformed
@@ -225,18 +254,52 @@ step_keys() { # NAME TOKEN|-
   owned "$1" || return 0
   is_token "$2" && decoded "$2" >"$work/new" || { say failed malformed; return; }
   make_directories || { say failed directory; return; }
-  replace "$work/new" "$keys/$1" 644 && return
-  # On a full disk, too, a key that is taken away goes: with the others, until there is space again.
-  if [ -f "$keys/$1" ] && [ ! -L "$keys/$1" ] && grep -vqxF -f "$work/new" -- "$keys/$1"; then rm -f -- "$keys/$1"; fi
-  say failed write
+  put_keys "$1"
 }
 
-step_home() { # NAME OLD-SHA256|- TOKEN|-: the whole file, if it still has the content that the server saw
+# Writes its key file. Where that fails and a key has to go, the file goes: better no key than a lost one.
+put_keys() { # put_keys NAME, with the content in $work/new
+  local file=$keys/$1
+  replace "$work/new" "$file" 644 && return
+  # The keys that stay, without our options and comments.
+  sed '/^#/d; s/ kbmfa:[^ ]*$//; s/^expiry-time="[^"]*" //' "$work/new" >"$work/stay" || { say failed write; return; }
+  if [ ! -L "$file" ]; then
+    [ -f "$file" ] && sed '/^#/d; /^[[:space:]]*$/d' "$file" | grep -qvF -f "$work/stay" || { say failed write; return; }
+  fi
+  remove "$file" >/dev/null && say failed unlinked || say failed remove
+}
+
+step_without() { # NAME TOKEN: takes these keys out of its key file, and leaves the other lines as they are
+  is_name "$1" && is_token "$2" && decoded "$2" >"$work/lost" || { say failed malformed; return; }
+  # An empty line would fit every key.
+  [ -s "$work/lost" ] && ! grep -q '^$' "$work/lost" || { say failed malformed; return; }
+  [ "$1" != "$admin" ] || { say failed admin; return; }
+  [ -e "$keys/$1" ] || [ -L "$keys/$1" ] || { say ok; return; }
+  is_roots_own "$keys" || { say failed directory; return; }
+  [ -f "$keys/$1" ] && [ ! -L "$keys/$1" ] || { say failed odd; return; }
+  grep -vF -f "$work/lost" -- "$keys/$1" >"$work/new"
+  # 1: no line is left.
+  [ $? -le 1 ] || { say failed read; return; }
+  put_keys "$1"
+}
+
+# Where a file with a key that has to go ("lose") cannot be written, it is set aside: better no key than a lost one.
+step_home() { # NAME OLD-SHA256|- TOKEN|- keep|lose: the whole file, if it still has the content that the server saw
   owned "$1" || return 0
   is_token "$2" && is_token "$3" || { say failed malformed; return; }
   decoded "$3" | as_user "$1" sh -c '
     umask 077
     old=$1
+    fail() {
+      [ -z "${new-}" ] || rm -f "$new"
+      if [ "$2" = lose ] && [ -f authorized_keys ] &&
+        { mv -fT authorized_keys authorized_keys.kbmfa || rm -f authorized_keys; }; then
+        echo failed set-aside
+      else
+        echo failed write
+      fi
+      exit
+    }
     cd -P -- "$HOME" 2>/dev/null || { echo failed no-home; exit; }
     [ ! -L .ssh ] || { echo failed odd; exit; }
     [ -d .ssh ] || mkdir -m 700 .ssh || { echo failed write; exit; }
@@ -249,17 +312,16 @@ step_home() { # NAME OLD-SHA256|- TOKEN|-: the whole file, if it still has the c
       now=-
     fi
     [ "$now" = "$old" ] || { echo failed changed-meanwhile; exit; }
-    new=$(mktemp .kbmfa.XXXXXX) || { echo failed write; exit; }
+    new=$(mktemp .kbmfa.XXXXXX) || fail "$@"
     if cat >"$new" && chmod 600 "$new" && [ ! -d authorized_keys ] && mv -fT "$new" authorized_keys; then
       command -v restorecon >/dev/null && restorecon authorized_keys >/dev/null 2>&1
       echo changed
     else
-      rm -f "$new"
-      echo failed write
-    fi' kbmfa "$2" 2>/dev/null | head -c 100 | head -n1 >"$work/result"
+      fail "$@"
+    fi' kbmfa "$2" "$4" 2>/dev/null | head -c 100 | head -n1 >"$work/result"
   read -r result <"$work/result" || result=
   case $result in
-    changed | "failed no-home" | "failed odd" | "failed write" | "failed changed-meanwhile") say "$result" ;;
+    changed | "failed no-home" | "failed odd" | "failed write" | "failed set-aside" | "failed changed-meanwhile") say "$result" ;;
     *) say failed home ;;
   esac
 }
@@ -286,8 +348,7 @@ step_sudo() { # NAME PROFILE TOKEN|-
   fi
   owned "$1" || return 0
   decoded "$3" >"$work/profile" || { say failed malformed; return; }
-  [ -f "$policy" ] && [ ! -L "$policy" ] && [ "$(stat -c %u -- "$policy")" = 0 ] &&
-    grep -qxF -- "sudo $2 $(hash_of "$work/profile")" "$policy" || { say failed forbidden; return; }
+  is_policy && grep -qxF -- "sudo $2 $(hash_of "$work/profile")" "$policy" || { say failed forbidden; return; }
   { printf '# kbmfa: profile %s\n' "$2"; sed "s/^/$1 /" "$work/profile"; } >"$work/new"
   command -v visudo >/dev/null || { say failed no-visudo; return; }
   visudo -cqf "$work/new" >/dev/null 2>&1 || { say failed sudoers-syntax; return; }
@@ -296,15 +357,15 @@ step_sudo() { # NAME PROFILE TOKEN|-
 }
 
 step_generation() { # INSTALLATION EPOCH COUNTER
-  is_hex "$1" && is_number "$2" && is_number "$3" || { say failed malformed; return; }
+  is_hex "$1" && is_counter "$2" && is_counter "$3" || { say failed malformed; return; }
   make_directories || { say failed directory; return; }
   say "$1 $2 $3" >"$work/new"
   replace "$work/new" "$state" 644 || say failed write
 }
 
 apply() {
-  local word one two three number=0
-  while read -r word one two three; do
+  local word one two three four number=0
+  while read -r word one two three four; do
     case $word in
       for | admin) continue ;;
     esac
@@ -317,7 +378,8 @@ apply() {
       disable) result=$(step_disable "$one" "$two") ;;
       end-sessions) result=$(step_end_sessions "$one") ;;
       keys) result=$(step_keys "$one" "$two") ;;
-      home) result=$(step_home "$one" "$two" "$three") ;;
+      without) result=$(step_without "$one" "$two") ;;
+      home) result=$(step_home "$one" "$two" "$three" "$four") ;;
       revoke) result=$(step_revoke "$one") ;;
       sudo) result=$(step_sudo "$one" "$two" "$three") ;;
       generation) result=$(step_generation "$one" "$two" "$three") ;;

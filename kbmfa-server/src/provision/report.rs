@@ -9,11 +9,15 @@ use sha2::{Digest, Sha256};
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::files::{self, HOME_FILE_MAX};
+use super::revoked::Revoked;
 use crate::deliveries::Generation;
 use crate::random::to_hex;
 
 /// Largest number of accounts in a report; a machine with more is not one that this program manages.
 pub const ACCOUNTS_MAX: usize = 20_000;
+
+/// Most sudo profiles that a machine allows: as many as fit into the part of its policy that is read.
+const PROFILES_MAX: usize = 1000;
 
 /// Most files beside the key files.
 const STRAYS_MAX: usize = 100;
@@ -37,10 +41,14 @@ pub struct Report {
     pub helper: Option<String>,
     /// What demands signed orders there.
     pub signers: Signers,
+    /// True if its record of that state cannot be read.
+    pub is_state_damaged: bool,
     /// SHA-256 of the file of revoked keys.
     pub revoked: Option<String>,
     /// Its lines, read only if the file is not the one that is expected.
     pub revoked_lines: BTreeSet<String>,
+    /// The sudo profiles that it allows, each with the SHA-256 of its text; `None` if it does not tell.
+    pub policy: Option<BTreeSet<(String, String)>>,
     /// Each account that was asked about, and each that has our mark.
     pub accounts: BTreeMap<UserName, Seen>,
     /// Files beside the key files that belong to no account we know.
@@ -117,14 +125,23 @@ pub enum Home {
     NoHome,
     /// A link, a directory or a device is in the way, or it is too large, or cannot be read.
     Odd,
+    /// It is larger than [`HOME_FILE_MAX`], or together with the other homes' more than a report holds.
+    Big,
     /// Its content.
     Present(Vec<u8>),
 }
 
 impl Report {
     /// True if the machine refuses these keys, and no others.
-    pub fn has_revoked(&self, lines: &BTreeSet<String>) -> bool {
-        self.revoked.as_deref() == Some(to_hex(&Sha256::digest(files::revoked_file(lines))).as_str())
+    pub fn has_revoked(&self, keys: &Revoked) -> bool {
+        self.revoked.as_deref() == Some(to_hex(&Sha256::digest(files::revoked_file(keys.lines()))).as_str())
+    }
+
+    /// True if the machine refuses these keys, and perhaps others.
+    pub fn refuses(&self, keys: &Revoked) -> bool {
+        keys.is_empty()
+            || self.has_revoked(keys)
+            || keys.lines().all(|line| self.revoked_lines.contains(line))
     }
 }
 
@@ -160,13 +177,13 @@ fn read_line(report: &mut Report, line: &str) -> Option<()> {
     match fields.as_slice() {
         ["host", id, installation, epoch, counter] => {
             report.host_id = optional(id).map(str::to_owned);
-            report.generation = match optional(installation) {
-                Some(installation) => Some(Generation {
-                    installation: installation.to_owned(),
-                    epoch: epoch.parse().ok()?,
-                    counter: counter.parse().ok()?,
-                }),
-                None => None,
+            let numbers = (epoch.parse(), counter.parse());
+            (report.generation, report.is_state_damaged) = match (optional(installation), numbers) {
+                (None, _) => (None, false),
+                (Some("odd"), _) | (Some(_), (Err(_), _) | (_, Err(_))) => (None, true),
+                (Some(installation), (Ok(epoch), Ok(counter))) => {
+                    (Some(Generation { installation: installation.to_owned(), epoch, counter }), false)
+                }
             };
         }
         ["revoked", hash] => {
@@ -179,6 +196,11 @@ fn read_line(report: &mut Report, line: &str) -> Option<()> {
                 "odd" => Signers::Odd,
                 hash => Signers::Present(sha256(hash)?),
             };
+        }
+        ["policy"] => report.policy = Some(BTreeSet::new()),
+        ["policy", profile, hash] => {
+            let policy = report.policy.as_mut().filter(|policy| policy.len() < PROFILES_MAX)?;
+            policy.insert(((*profile).to_owned(), sha256(hash)?));
         }
         ["absent", name] => drop(report.accounts.entry(name.parse().ok()?).or_default()),
         ["account", name, uid, gid, home, shell, locked, expire, ours] => {
@@ -210,7 +232,8 @@ fn read_line(report: &mut Report, line: &str) -> Option<()> {
             report.accounts.entry(name.parse().ok()?).or_default().home = match *content {
                 "-" => Home::Absent,
                 "no-home" => Home::NoHome,
-                "odd" | "large" | "unreadable" => Home::Odd,
+                "large" => Home::Big,
+                "odd" | "unreadable" => Home::Odd,
                 "empty" => Home::Present(Vec::new()),
                 content => Home::Present(bytes(content, HOME_FILE_MAX)?),
             };
@@ -308,7 +331,6 @@ mod tests {
         assert_eq!(report.accounts.len(), 1);
         for bad in [
             "hello",
-            "host 0123abcd ab x 1",
             "account dora -1 0 L2hvbWU= L2Jpbi9zaA== 0 - 1",
             "account dora 20001 20001 L2hvbWU= L2Jpbi9zaA== 2 - 1",
             "account do\u{7}ra 20001 20001 L2hvbWU= L2Jpbi9zaA== 0 - 1",
@@ -319,6 +341,16 @@ mod tests {
         ] {
             assert!(parse(&lines(bad)).is_err(), "{bad}");
         }
+    }
+
+    #[test]
+    fn a_forged_number_of_a_state_is_damage_of_that_record_alone() {
+        for forged in ["ab x 1", "ab 1 99999999999999999999999", "odd 0 0", "ab -1 1"] {
+            let report = parse(&[format!("host 0123abcd {forged}")]).unwrap();
+            assert!(report.is_state_damaged && report.generation.is_none(), "{forged}");
+        }
+        let highest = parse(&["host 0123abcd ab 999999999999999999 999999999999999999".to_owned()]).unwrap();
+        assert!(!highest.is_state_damaged && highest.generation.is_some());
     }
 
     #[test]

@@ -2,6 +2,7 @@
 
 use kbmfa_proto::names::UserName;
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use super::desired::{Access, Desired, Key, Person, Roster, render};
 use super::settings::Settings;
@@ -38,7 +39,8 @@ pub struct Snapshot {
 /// The database failed.
 pub fn read(tx: &Tx<'_>) -> Result<Snapshot, Error> {
     let uids: BTreeMap<_, _> = ledger::uids(tx)?.into_iter().collect();
-    let (mut active, mut roster) = (BTreeMap::<String, Vec<Key>>::new(), Roster::default());
+    let (mut active, mut revoked, mut lost) =
+        (BTreeMap::<String, Vec<Key>>::new(), Vec::new(), BTreeSet::new());
     for key in keys::all(tx)? {
         match key.state {
             KeyState::Active => {
@@ -47,13 +49,14 @@ pub fn read(tx: &Tx<'_>) -> Result<Snapshot, Error> {
             }
             KeyState::Revoked => {
                 if key.revoked_for == Some(Reason::Lost) {
-                    roster.lost.insert(key.fingerprint);
+                    lost.insert(key.fingerprint.clone());
                 }
-                roster.revoked.insert(key.line);
+                revoked.push((key.line, key.fingerprint));
             }
             KeyState::Pending => {}
         }
     }
+    let mut roster = Roster { revoked: Arc::new(revoked.into_iter().collect()), lost, ..Roster::default() };
     for employee in employees::all(tx, false)? {
         let uid = uids.get(&(employee.id.clone(), employee.unix_name.clone())).copied();
         let keys = active.remove(&employee.id).unwrap_or_default();
@@ -131,12 +134,7 @@ impl Snapshot {
 
     /// True if a machine has a key that it should no longer have.
     pub fn has_to_lose(&self, delivery: &Delivery, desired: &Desired) -> bool {
-        let given = self.given.get(&delivery.machine_id).into_iter().flatten();
-        given.into_iter().any(|(name, keys)| {
-            let wanted = desired.accounts.get(name).map(|account| &account.fingerprints);
-            !desired.faults.contains_key(name)
-                && keys.iter().any(|key| wanted.is_none_or(|wanted| !wanted.contains(key)))
-        })
+        self.given.get(&delivery.machine_id).is_some_and(|given| desired.has_to_lose(given))
     }
 }
 

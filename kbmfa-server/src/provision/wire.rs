@@ -59,9 +59,11 @@ fn line(step: &Step) -> String {
         Step::EndSessions { name } => format!("end-sessions {name}"),
         Step::SetKeys { name, content } => format!("keys {name} {}", token(content.as_bytes())),
         Step::RemoveKeys { name } => format!("keys {name} -"),
-        Step::SetHome { name, seen, content } => {
-            format!("home {name} {} {}", seen.as_deref().unwrap_or("-"), token(content))
+        Step::SetHome { name, seen, content, loses } => {
+            let word = if *loses { "lose" } else { "keep" };
+            format!("home {name} {} {} {word}", seen.as_deref().unwrap_or("-"), token(content))
         }
+        Step::TakeOut { name, lines } => format!("without {name} {}", token(lines.as_bytes())),
         Step::Revoke { lines } => format!("revoke {}", token(lines.as_bytes())),
         Step::SetSudo { name, profile, content } => {
             format!("sudo {name} {profile} {}", token(content.as_bytes()))

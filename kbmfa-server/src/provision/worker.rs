@@ -112,7 +112,8 @@ fn choose(snapshot: &Snapshot, settings: &Settings, busy: &BTreeSet<String>) -> 
     let mut due: Vec<(Urgency, Time, &Delivery)> = Vec::new();
     for delivery in snapshot.deliveries.iter().filter(|delivery| !busy.contains(&delivery.machine_id)) {
         let desired = snapshot.desired(delivery, settings);
-        let differs = delivery.applied.as_deref() != Some(desired.hash(delivery.place).as_str());
+        let hash = desired.hash(delivery.place, &settings.profiles);
+        let differs = delivery.applied.as_deref() != Some(hash.as_str());
         let is_due = delivery.next_at <= snapshot.now;
         // After a failure a machine is left alone for its pause, whatever changes; otherwise a change counts at once.
         if !is_due && (!differs || delivery.failure.is_some()) {
@@ -133,8 +134,8 @@ fn choose(snapshot: &Snapshot, settings: &Settings, busy: &BTreeSet<String>) -> 
 fn differing(snapshot: &Snapshot, settings: &Settings) -> Vec<String> {
     let confirmed = snapshot.deliveries.iter().filter(|delivery| delivery.differs_since.is_none());
     let differs = |delivery: &&Delivery| {
-        delivery.applied.as_deref()
-            != Some(snapshot.desired(delivery, settings).hash(delivery.place).as_str())
+        let hash = snapshot.desired(delivery, settings).hash(delivery.place, &settings.profiles);
+        delivery.applied.as_deref() != Some(hash.as_str())
     };
     confirmed.filter(differs).map(|delivery| delivery.machine_id.clone()).collect()
 }
@@ -187,7 +188,7 @@ mod tests {
 
     #[test]
     fn who_loses_a_key_comes_first_then_who_gets_one_then_check_ups() {
-        let nothing = crate::provision::desired::Desired::default().hash(Place::System);
+        let nothing = crate::provision::desired::Desired::default().hash(Place::System, &BTreeMap::new());
         let deliveries = vec![
             delivery("check-up", Some(&nothing), -5, None),
             delivery("grant", Some("other"), 1_000_000, None),

@@ -96,11 +96,14 @@ pub struct Found {
     pub given: BTreeMap<UserName, BTreeSet<String>>,
     /// Accounts whose sessions were ended.
     pub ended: BTreeSet<UserName>,
+    /// True if somebody still has what was to be taken away.
+    pub has_to_lose: bool,
     /// Hash of the state that was read back.
     pub applied: String,
 }
 
-/// Records that a machine has what it should have. A machine that is leaving is forgotten.
+/// Records that a machine has what it should have, but for single accounts. A machine that is leaving is forgotten,
+/// unless somebody would keep a key there.
 ///
 /// # Errors
 /// [`Error::SameHost`].
@@ -130,17 +133,18 @@ pub fn confirmed(
             &event.maybe("left", Some(found.hindrances.join("; ")).filter(|text| !text.is_empty())),
         )?;
     }
-    if present.leaving && delivery.leaving {
+    if present.leaving && delivery.leaving && !found.has_to_lose {
         store::remove(tx, &present.machine_id)?;
         audit::append(tx, &about(&present.machine, Kind::DeliveryEnded, actor))?;
         return Ok(());
     }
     store::set_given(tx, &present.machine_id, &found.given, &found.ended)?;
-    store::set_confirmed(tx, &present.machine_id, (&found.applied, &hindrances), next_at)?;
+    store::set_confirmed(tx, &present.machine_id, (&found.applied, &hindrances), next_at, found.has_to_lose)?;
     Ok(())
 }
 
-/// Records that a pass failed. The first failure of a kind gets an event; repetitions do not.
+/// Records that a pass failed, and what it found and did. The first failure of a kind gets an event; repetitions do not,
+/// unless something was done.
 ///
 /// # Errors
 /// The database failed.
@@ -148,7 +152,7 @@ pub fn failed(
     tx: &Tx<'_>,
     (rules, actor): (&Rules, &Actor),
     delivery: &Delivery,
-    failure: &Failure,
+    (failure, found): (&Failure, Option<&Found>),
     next_at: Time,
 ) -> Result<(), Error> {
     let Some(present) = store::of_machine(tx, &delivery.machine_id)? else { return Ok(()) };
@@ -158,12 +162,18 @@ pub fn failed(
             notice_texts::delivery_failed(present.machine.as_str(), &failure.detail, failure.kind.fix());
         tell(tx, rules, &format!("delivery {} {}", present.machine_id, failure.kind.as_str()), text)?;
     }
-    if present.failure.as_ref().is_none_or(|(kind, _, _)| *kind != failure.kind) {
+    let done = found.map(|found| found.done.join("; ")).filter(|text| !text.is_empty());
+    if done.is_some() || present.failure.as_ref().is_none_or(|(kind, _, _)| *kind != failure.kind) {
         let event =
             about(&present.machine, Kind::DeliveryFailed, actor).detail("failure", failure.kind.as_str());
-        audit::append(tx, &event.detail("detail", &failure.detail))?;
+        audit::append(tx, &event.detail("detail", &failure.detail).maybe("done", done))?;
     }
-    Ok(store::set_failed(tx, &present.machine_id, (failure.kind, &failure.detail), next_at)?)
+    if let Some(found) = found {
+        store::set_given(tx, &present.machine_id, &found.given, &found.ended)?;
+    }
+    let hindrances = found.map_or(present.hindrances, |found| found.hindrances.clone()).join("\n");
+    let failure = (failure.kind, failure.detail.as_str());
+    Ok(store::set_failed(tx, &present.machine_id, failure, &hindrances, next_at)?)
 }
 
 /// Tells the chat.

@@ -16,7 +16,7 @@ use crate::provision::snapshot::{self, Snapshot};
 struct Row {
     machine: MachineName,
     keys: Place,
-    /// `confirmed`, `pending`, `failing` or `leaving`.
+    /// `confirmed`, `pending`, `failing`, `leaving`, or `hindered`: somebody still has what was to be taken away.
     state: &'static str,
     /// True if somebody still has a key there that they should no longer have.
     revocation_unconfirmed: bool,
@@ -41,7 +41,10 @@ const COLUMNS: &[Column] = &[
 impl Row {
     fn new(snapshot: &Snapshot, settings: &Settings, delivery: &Delivery) -> Self {
         let desired = snapshot.desired(delivery, settings);
-        let differs = delivery.applied.as_deref() != Some(desired.hash(delivery.place).as_str());
+        let hash = desired.hash(delivery.place, &settings.profiles);
+        let differs = delivery.applied.as_deref() != Some(hash.as_str());
+        // A machine that did all it was told, and where somebody has what should be gone.
+        let is_hindered = !differs && delivery.differs_since.is_some();
         let (failure, detail) = delivery.failure.clone().map(|(kind, detail, _)| (kind, detail)).unzip();
         Self {
             machine: delivery.machine.clone(),
@@ -50,6 +53,7 @@ impl Row {
                 (_, true, _) => "failing",
                 (true, ..) => "leaving",
                 (.., true) => "pending",
+                _ if is_hindered => "hindered",
                 _ => "confirmed",
             },
             revocation_unconfirmed: snapshot.has_to_lose(delivery, &desired),

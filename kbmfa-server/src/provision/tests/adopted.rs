@@ -27,7 +27,7 @@ proptest! {
         desired.adopt(&adoptions, false);
         let mut counter = 0;
         let passed = pass_over(&mut model, &desired, place, &mut counter).unwrap();
-        prop_assert!(is_reached(&passed), "{:?}", passed.failure());
+        prop_assert!(passed.failure().is_none(), "{:?}", passed.failure());
         for (account, was) in before.accounts.iter().filter(|(_, account)| !account.is_ours) {
             let is = &model.accounts[account];
             match desired.accounts.get(account).filter(|wanted| wanted.adoption.is_some() && wanted.uid == was.uid) {
@@ -38,8 +38,8 @@ proptest! {
                     if place == Place::Home {
                         let file = is.home.clone().unwrap_or_default();
                         prop_assert_eq!(&files::block_of(&file), &wanted.lines);
-                        let foreign = files::home_file(&file, &[]);
-                        let kept = files::home_file(was.home.as_deref().unwrap_or_default(), &[]);
+                        let foreign = files::home_file(&file, &[], &Revoked::default());
+                        let kept = files::home_file(was.home.as_deref().unwrap_or_default(), &[], &Revoked::default());
                         let is_kept = if is_exclusive { foreign.is_empty() } else { kept.iter().all(|byte| foreign.contains(byte)) };
                         prop_assert!(is_kept, "{:?}", String::from_utf8_lossy(&file));
                     }
@@ -73,7 +73,7 @@ proptest! {
         pass_over(&mut model, &back, place, &mut counter).unwrap();
         for (account, was) in &before.accounts {
             let is = &model.accounts[account];
-            let text = |home: &Option<Vec<u8>>| files::home_file(home.as_deref().unwrap_or_default(), &[]);
+            let text = |home: &Option<Vec<u8>>| files::home_file(home.as_deref().unwrap_or_default(), &[], &Revoked::default());
             let ended = |mut text: Vec<u8>| {
                 if !text.is_empty() && !text.ends_with(b"\n") {
                     text.push(b'\n');
@@ -120,7 +120,7 @@ fn a_lock_that_others_set_stays_and_an_account_of_another_uid_is_another_account
         super::super::report::parse(&[account, "keys p1 -".to_owned()]).unwrap()
     };
     let steps = |report| {
-        let plan = super::super::plan::plan(&desired, &report, &settings(Place::System));
+        let plan = super::super::plan::plan(&desired, &report, &settings(Place::System), &Keys::new());
         (plan.steps.iter().map(ToString::to_string).collect::<Vec<_>>(), plan.hindrances.len())
     };
     let keys = "write the keys of p1".to_owned();
