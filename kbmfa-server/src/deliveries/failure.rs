@@ -34,7 +34,7 @@ pub enum Kind {
 }
 
 impl Kind {
-    const ALL: [Self; 11] = [
+    pub(crate) const ALL: [Self; 11] = [
         Self::Unreachable,
         Self::HostKey,
         Self::Authentication,
@@ -100,6 +100,12 @@ impl Kind {
             Self::Busy => failures == 20,
             _ => failures == 1,
         }
+    }
+
+    /// True if somebody's loss of a key need not wait until the pause is over: the machine lets the server in, and may do
+    /// what it is told. Where it does not, each try costs: sshd's `PerSourcePenalties`, or a lock after wrong passwords.
+    pub fn lets_revocations_pass(self) -> bool {
+        matches!(self, Self::Busy | Self::Disk | Self::Guard | Self::Script)
     }
 
     /// Time until the next try after this many failures in a row. Tries never end, because a revocation may wait.

@@ -22,6 +22,9 @@ const LEASE: &str = "provision";
 /// Interval of the comparison.
 const INTERVAL: Duration = Duration::from_secs(1);
 
+/// Least time between two tries to take a key away from a machine that failed.
+const REVOCATION: Duration = Duration::from_secs(30);
+
 /// Longest time of a round: a comparison and a write.
 pub const BOUND: Duration = Duration::from_secs(30);
 
@@ -116,10 +119,11 @@ fn choose(snapshot: &Snapshot, settings: &Settings, busy: &BTreeSet<String>) -> 
         let differs = delivery.applied.as_deref() != Some(hash.as_str());
         let is_due = delivery.next_at <= snapshot.now;
         // After a failure a machine is left alone for its pause, whatever changes; otherwise a change counts at once.
-        if !is_due && (!differs || delivery.failure.is_some()) {
+        let loses = snapshot.has_to_lose(delivery, &desired);
+        if !is_due && !(differs && may_begin(delivery, loses, snapshot.now)) {
             continue;
         }
-        let urgency = match (differs, snapshot.has_to_lose(delivery, &desired)) {
+        let urgency = match (differs, loses) {
             (true, true) => Urgency::Revoke,
             (true, false) => Urgency::Grant,
             (false, _) => Urgency::CheckUp,
@@ -128,6 +132,17 @@ fn choose(snapshot: &Snapshot, settings: &Settings, busy: &BTreeSet<String>) -> 
     }
     due.sort_by_key(|(urgency, next_at, _)| (*urgency, *next_at));
     due.into_iter().map(|(_, _, delivery)| delivery.clone()).collect()
+}
+
+/// True if a change counts before the machine is due. It does at once, unless the last pass failed: then a machine is left
+/// alone for its pause, but for a loss of a key that may succeed in spite of the failure.
+fn may_begin(delivery: &Delivery, loses: bool, now: Time) -> bool {
+    let Some((kind, _, _)) = &delivery.failure else { return true };
+    // The last try was at least the pause before the next one is due.
+    let pause = kind.pause(delivery.failures).saturating_sub(REVOCATION);
+    let next =
+        Time::from_micros(delivery.next_at.micros() - i64::try_from(pause.as_micros()).unwrap_or_default());
+    loses && kind.lets_revocations_pass() && next <= now
 }
 
 /// The machines that should have another state than the confirmed one, and of which that is not recorded yet.
@@ -200,10 +215,18 @@ mod tests {
     }
 
     #[test]
-    fn a_machine_that_failed_is_left_alone_for_its_pause_whatever_the_failure() {
-        for kind in [Kind::Unreachable, Kind::Guard, Kind::Authentication, Kind::HostKey, Kind::Script] {
-            let waits = vec![delivery("web1", Some("other"), 1, Some(kind))];
-            assert!(chosen(waits, &["web1"], &[]).is_empty(), "{kind:?}");
+    fn a_machine_that_failed_is_left_alone_for_its_pause_unless_a_loss_may_get_through() {
+        for kind in Kind::ALL {
+            // It failed many times, 31 s ago, and 29 s ago.
+            let failed = |seconds: i64| {
+                let pause = i64::try_from(kind.pause(9).as_secs()).unwrap();
+                let due_in = (pause - seconds).max(1) * 1_000_000;
+                vec![Delivery { failures: 9, ..delivery("web1", Some("other"), due_in, Some(kind)) }]
+            };
+            assert!(chosen(failed(31), &[], &[]).is_empty(), "{kind:?}: a grant waits");
+            let is_tried = !chosen(failed(31), &["web1"], &[]).is_empty();
+            assert_eq!(is_tried, kind.lets_revocations_pass() && kind != Kind::Busy, "{kind:?}");
+            assert!(chosen(failed(29), &["web1"], &[]).is_empty(), "{kind:?}: not as often");
             let due = vec![delivery("web1", Some("other"), 0, Some(kind))];
             assert_eq!(chosen(due, &["web1"], &[]), ["web1"], "{kind:?}");
         }
