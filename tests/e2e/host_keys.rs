@@ -95,6 +95,19 @@ fn a_machine_with_new_host_keys_is_in_quarantine_until_a_person_pins_them() {
 }
 
 #[test]
+fn another_sshd_is_asked_for_its_host_keys_if_its_configuration_is_named() {
+    let world = World::new();
+    let machine = world.machine().start();
+    let (usual, other, config) = (fingerprint(&machine), "/etc/ssh/other_key", "/etc/ssh/other_config");
+    machine.exec(&["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", other]);
+    put(&machine.path(config), 0o644, format!("HostKey {other}\n"));
+    machine.exec(&["kbmfa-host", "refresh", "--sshd-config", config]);
+    let printed = machine.exec(&["ssh-keygen", "-l", "-f", &format!("{other}.pub")]);
+    assert_eq!(shown(&world, "web1", "reported_host_keys"), [printed.split(' ').nth(1).unwrap()]);
+    assert_eq!(shown(&world, "web1", "host_keys"), [usual], "the pinned key stays");
+}
+
+#[test]
 fn the_host_key_of_another_machine_is_refused_and_told() {
     let world = World::new();
     let first = world.machine().start();

@@ -228,3 +228,16 @@ impl fmt::Display for Reason {
         f.write_str(self.as_str())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_device_has_a_name_of_1_to_64_characters() {
+        assert_eq!(device(" laptop ").unwrap().as_str(), "laptop");
+        assert_eq!((device(""), device("  ")), (Err(BadDevice::Empty), Err(BadDevice::Empty)));
+        assert!(device(&"n".repeat(DEVICE_MAX)).is_ok());
+        assert_eq!(device(&"n".repeat(DEVICE_MAX + 1)), Err(BadDevice::TooLong));
+    }
+}
