@@ -18,6 +18,7 @@ pub mod http;
 pub mod outbox;
 
 pub mod export;
+pub mod setup;
 
 pub mod provision;
 

@@ -23,6 +23,7 @@ mod versions;
 mod approvers;
 mod audit;
 mod auth_token;
+mod bootstrap;
 mod broken_module;
 mod clients;
 mod clones;

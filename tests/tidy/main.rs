@@ -22,7 +22,7 @@ const ARROWS: &[&[&str]] = &[
     &["serve", "admin"],
     &["config"],
     &["admin_socket", "http", "outbox"],
-    &["export"],
+    &["export", "setup"],
     &["provision"],
     &["long_poll"],
     &["usecases"],

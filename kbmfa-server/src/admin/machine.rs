@@ -2,6 +2,7 @@
 
 mod add;
 mod adopt;
+mod bootstrap;
 mod known_hosts;
 mod reach;
 mod show;
@@ -29,6 +30,9 @@ use crate::usecases::machines;
 pub enum Verb {
     /// Add machines. A machine can join once it has a token.
     Add(add::Args),
+    /// Set machines up, over a connection of yours: ssh-admin with the server's key, sudo, and sshd. From then on accounts
+    /// and keys are delivered to them.
+    Bootstrap(Box<bootstrap::Args>),
     /// List the machines.
     List {
         /// Only those that never joined.
@@ -81,6 +85,7 @@ pub enum Verb {
 pub fn run(admin: &Admin, verb: Verb) -> Result<(), Failure> {
     match verb {
         Verb::Add(args) => add::run(admin, args),
+        Verb::Bootstrap(args) => bootstrap::run(admin, &args),
         Verb::List { never_joined } => list(admin, never_joined),
         Verb::Show { name } => show::run(admin, &name),
         Verb::JoinToken(args) => token::run(admin, &args),

@@ -77,6 +77,8 @@ kinds! {
     MachineChanged = "machine.changed",
     /// A machine reported host keys that are not those that are pinned for it, or another machine's.
     MachineQuarantined = "machine.quarantined",
+    /// A machine was set up: the server's account, sudo and sshd.
+    MachineSetUp = "machine.set-up",
     /// A machine was removed.
     MachineRemoved = "machine.removed",
     /// A pool was made.

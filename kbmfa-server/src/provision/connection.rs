@@ -2,17 +2,18 @@
 //! credential is tried, once.
 
 use base64::Engine as _;
-use base64::engine::general_purpose::STANDARD_NO_PAD;
+use base64::engine::general_purpose::{STANDARD, STANDARD_NO_PAD};
 use sha2::{Digest, Sha256};
 use socket2::{Domain, Socket, Type};
 use ssh2::{ErrorCode, KeyboardInteractivePrompt, MethodType, Prompt, Session};
 use std::io;
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, TcpStream, ToSocketAddrs as _, UdpSocket};
+use std::path::Path;
 use std::time::Duration;
 use zeroize::Zeroizing;
 
 use crate::deliveries::failure::{Failure, Kind};
-use crate::machines::host_keys::{HostKey, Reach};
+use crate::machines::host_keys::{Endpoint, Fingerprint, HostKey, Reach};
 
 /// Longest time to connect.
 const CONNECT: Duration = Duration::from_secs(5);
@@ -31,6 +32,12 @@ const SECOND_FACTOR_DUE: i32 = -19;
 pub enum Credential<'a> {
     /// A private key, in OpenSSH's form.
     Key(&'a Zeroizing<String>),
+    /// A private key that is encrypted with this passphrase.
+    LockedKey(&'a Zeroizing<String>, &'a Zeroizing<String>),
+    /// The account's password.
+    Password(&'a Zeroizing<String>),
+    /// The agent that listens at this socket, and the fingerprint of its key; without one, its only key.
+    Agent(&'a Path, Option<&'a Fingerprint>),
 }
 
 /// Gets each connection as soon as it is there, so that another thread can end it.
@@ -55,6 +62,25 @@ pub fn connect(
     Ok(session)
 }
 
+/// The host key that an endpoint shows. Nothing is sent to it.
+///
+/// # Errors
+/// [`Failure`].
+pub fn shown_key(endpoint: &Endpoint) -> Result<HostKey, Failure> {
+    let reach = Reach { endpoint: Some(endpoint.clone()), host_keys: Vec::new() };
+    let session = handshake(&reach, HOST_KEY_TYPES, &|_| Ok(()), None)?.map_err(unreachable)?;
+    host_key(&session)
+        .ok_or_else(|| Failure::new(Kind::HostKey, format!("{endpoint} shows no host key of a known type")))
+}
+
+/// The host key that the machine has shown.
+pub fn host_key(session: &Session) -> Option<HostKey> {
+    let (blob, _) = session.host_key()?;
+    // A blob begins with the length and the name of its algorithm.
+    let algorithm = blob.get(4..)?.get(..usize::from(*blob.get(3)?))?;
+    HostKey::read(&format!("{} {}", std::str::from_utf8(algorithm).ok()?, STANDARD.encode(blob)))
+}
+
 /// A session with a machine that has shown one of its pinned keys.
 fn recognised(
     reach: &Reach,
@@ -72,10 +98,7 @@ fn recognised(
             Err(_) if shown.is_empty() => continue,
             Err(_) => break,
         };
-        let key = session
-            .host_key()
-            .map(|(blob, _)| format!("SHA256:{}", STANDARD_NO_PAD.encode(Sha256::digest(blob))));
-        let key = key.unwrap_or_default();
+        let key = session.host_key().map(|(blob, _)| fingerprint(blob)).unwrap_or_default();
         if reach.host_keys.iter().any(|pinned| pinned.fingerprint.to_string() == key) {
             return Ok(session);
         }
@@ -175,8 +198,15 @@ fn bound_for(peer: SocketAddr) -> io::Result<(Socket, SocketAddr)> {
 fn authenticate(session: &Session, account: &str, credential: &Credential<'_>) -> Result<(), Failure> {
     let refused =
         |error: ssh2::Error| Failure::new(Kind::Authentication, format!("{account} is refused: {error}"));
-    let Credential::Key(key) = credential;
-    match session.userauth_pubkey_memory(account, None, key, None) {
+    let tried = match credential {
+        Credential::Key(key) => session.userauth_pubkey_memory(account, None, key, None),
+        Credential::LockedKey(key, passphrase) => {
+            session.userauth_pubkey_memory(account, None, key, Some(passphrase.as_str()))
+        }
+        Credential::Password(password) => return by_password(session, account, password).map_err(refused),
+        Credential::Agent(socket, wanted) => by_agent(session, account, socket, *wanted)?,
+    };
+    match tried {
         Ok(()) => return Ok(()),
         Err(error) if error.code() == ErrorCode::Session(SECOND_FACTOR_DUE) => {}
         Err(error) if matches!(error.code(), ErrorCode::Session(-18 | -16)) => return Err(refused(error)),
@@ -190,6 +220,66 @@ fn authenticate(session: &Session, account: &str, credential: &Credential<'_>) -
         ));
     }
     session.userauth_keyboard_interactive(account, &mut NoAnswers).map_err(refused)
+}
+
+/// Gives the password, in the way that sshd offers.
+fn by_password(session: &Session, account: &str, password: &Zeroizing<String>) -> Result<(), ssh2::Error> {
+    let methods = session.auth_methods(account).unwrap_or_default();
+    if methods.split(',').any(|method| method == "password") {
+        return session.userauth_password(account, password);
+    }
+    session.userauth_keyboard_interactive(account, &mut OneAnswer(Some(password)))
+}
+
+/// Answers one question that is not to be shown, once.
+struct OneAnswer<'a>(Option<&'a Zeroizing<String>>);
+
+impl KeyboardInteractivePrompt for OneAnswer<'_> {
+    fn prompt(&mut self, _account: &str, _text: &str, prompts: &[Prompt<'_>]) -> Vec<String> {
+        let mut answer = |prompt: &Prompt<'_>| {
+            let secret = if prompt.echo { None } else { self.0.take() };
+            secret.map_or_else(String::new, |secret| secret.as_str().to_owned())
+        };
+        prompts.iter().map(&mut answer).collect()
+    }
+}
+
+/// Has the agent sign with one key. The inner result is that of the authentication.
+fn by_agent(
+    session: &Session,
+    account: &str,
+    socket: &Path,
+    wanted: Option<&Fingerprint>,
+) -> Result<Result<(), ssh2::Error>, Failure> {
+    let failed = |error: ssh2::Error| Failure::new(Kind::Authentication, format!("the ssh agent: {error}"));
+    let mut agent = session.agent().map_err(failed)?;
+    agent.set_identity_path(socket).map_err(failed)?;
+    agent.connect().map_err(failed)?;
+    agent.list_identities().map_err(failed)?;
+    let keys = agent.identities().map_err(failed)?;
+    let named: Vec<_> = keys.iter().map(|key| (fingerprint(key.blob()), key)).collect();
+    let of = |wanted: &Fingerprint| named.iter().find(|(name, _)| name == wanted.as_str());
+    let chosen = match (wanted, named.as_slice()) {
+        (Some(wanted), _) => of(wanted),
+        (None, [one]) => Some(one),
+        (None, _) => None,
+    };
+    let (_, key) = chosen.ok_or_else(|| {
+        let names: Vec<_> = named.iter().map(|(name, key)| format!("{name} {}", key.comment())).collect();
+        Failure::new(
+            Kind::Authentication,
+            format!(
+                "the ssh agent has {} keys; name one with --agent-key: {}",
+                names.len(),
+                names.join(", ")
+            ),
+        )
+    })?;
+    Ok(agent.userauth(account, key))
+}
+
+fn fingerprint(blob: &[u8]) -> String {
+    format!("SHA256:{}", STANDARD_NO_PAD.encode(Sha256::digest(blob)))
 }
 
 /// A second factor that decides without asking.

@@ -17,7 +17,7 @@ use super::plan::{self, Plan, Step};
 use super::report::{Done, Report};
 use super::roster_key::{self, RosterKey};
 use super::settings::Settings;
-use super::ssh::Program;
+use super::ssh::{Program, Root};
 use super::{REMOTE, admin_key, connection, key_file, orders, snapshot, ssh, sudo_password};
 use crate::adoption::survey::Survey;
 use crate::audit::Actor;
@@ -395,7 +395,7 @@ fn on_machine<T>(
     let (account, key) = (job.settings.admin.as_str(), Credential::Key(&secrets.key));
     let session = connection::connect(&job.reach, account, &key, &started, None)?;
     let program = if job.delivery.by_helper { Program::Helper } else { Program::Text(REMOTE) };
-    let mut ssh = ssh::start(session, program, secrets.sudo_password.as_ref())?;
+    let mut ssh = ssh::start(session, program, Root::Sudo(secrets.sudo_password.as_ref()))?;
     let settings = plan::Settings {
         place: job.delivery.place,
         shell: job.settings.shell.clone(),

@@ -31,6 +31,15 @@ pub enum Program<'a> {
     Helper,
 }
 
+/// How the program becomes root.
+#[derive(Clone, Copy)]
+pub enum Root<'a> {
+    /// The account is root.
+    Already,
+    /// By sudo, with this password if it asks for one.
+    Sudo(Option<&'a Zeroizing<String>>),
+}
+
 /// An open conversation.
 pub struct Ssh {
     channel: Channel,
@@ -40,15 +49,11 @@ pub struct Ssh {
     _session: Session,
 }
 
-/// Starts the program by sudo, and gives sudo the password if it asks.
+/// Starts the program as root.
 ///
 /// # Errors
 /// [`Failure`], by what helps.
-pub fn start(
-    session: Session,
-    program: Program<'_>,
-    sudo_password: Option<&Zeroizing<String>>,
-) -> Result<Ssh, Failure> {
+pub fn start(session: Session, program: Program<'_>, root: Root<'_>) -> Result<Ssh, Failure> {
     let nonce = random::hex::<16>().map_err(|error| Failure::new(Kind::Script, error))?;
     let marker = format!("kbmfa-password-{nonce}:");
     let program = match program {
@@ -57,7 +62,11 @@ pub fn start(
     };
     let mut channel = session.channel_session().map_err(unreachable)?;
     channel.handle_extended_data(ExtendedData::Merge).map_err(unreachable)?;
-    channel.exec(&format!("exec sudo -k -S -p '{marker}' -- {program}")).map_err(unreachable)?;
+    let (command, sudo_password) = match root {
+        Root::Already => (format!("exec {program}"), None),
+        Root::Sudo(password) => (format!("exec sudo -k -S -p '{marker}' -- {program}"), password),
+    };
+    channel.exec(&command).map_err(unreachable)?;
     let mut ssh = Ssh { channel, buffer: Vec::new(), _session: session };
     let mut is_given = false;
     loop {
@@ -86,7 +95,7 @@ pub fn start(
         if ssh.buffer.len() > 65_536 || ssh.read_more()? == 0 {
             let status = ssh.channel.wait_close().and_then(|()| ssh.channel.exit_status()).unwrap_or(-1);
             let said = shown(text.replace(&marker, "").trim());
-            let detail = format!("sudo does not start the program (exit status {status}): {said}");
+            let detail = format!("the program does not start as root (exit status {status}): {said}");
             return Err(Failure::new(Kind::Sudo, detail));
         }
     }

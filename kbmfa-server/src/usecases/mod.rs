@@ -25,6 +25,7 @@ pub mod retention;
 pub mod roster;
 pub mod server;
 pub mod sessions;
+pub mod setup;
 
 #[cfg(test)]
 pub(crate) mod testing;
