@@ -1,7 +1,6 @@
 //! Why something on a machine is not as it should be although the machine did what it was told, and what helps.
 
 use kbmfa_proto::names::UserName;
-use std::fmt;
 
 use super::desired::Fault;
 use crate::grants::SudoProfile;
@@ -55,7 +54,7 @@ pub enum Hindrance {
     )]
     OtherHelper,
     /// A step for one account failed, or was undone at once.
-    #[error("could not {step}: {}", told(.word))]
+    #[error("could not {step}: {}", told(.word.as_deref()))]
     Undone {
         /// The account.
         name: UserName,
@@ -115,6 +114,6 @@ pub fn explained(word: &str) -> &str {
     }
 }
 
-fn told(word: &Option<String>) -> impl fmt::Display + '_ {
-    word.as_deref().map_or("it was undone at once", explained)
+fn told(word: Option<&str>) -> &str {
+    word.map_or("it was undone at once", explained)
 }

@@ -203,32 +203,42 @@ impl Model {
                     Some(((*installation).to_owned(), epoch.parse().unwrap(), counter.parse().unwrap()));
             }
             _ if !is_ours => return "failed not-ours",
-            ["keys", _, text] => drop(self.keys.insert(name(), String::from_utf8(content(text)).unwrap())),
+            fields => return self.step_of_ours(&name(), fields),
+        }
+        "changed"
+    }
+
+    /// A step on an account that has our mark.
+    fn step_of_ours(&mut self, name: &UserName, fields: &[&str]) -> &'static str {
+        match fields {
+            ["keys", _, text] => {
+                drop(self.keys.insert(name.clone(), String::from_utf8(content(text)).unwrap()));
+            }
             ["sudo", _, profile, text] => {
                 let text = String::from_utf8(content(text)).unwrap();
                 if self.allowed.get(*profile) != Some(&text) {
                     return "failed forbidden";
                 }
-                let file = files::sudo_file(&name(), &profile.parse::<SudoProfile>().unwrap(), &text);
-                self.sudo.insert((name(), (*profile).to_owned()), file);
+                let file = files::sudo_file(name, &profile.parse::<SudoProfile>().unwrap(), &text);
+                self.sudo.insert((name.clone(), (*profile).to_owned()), file);
             }
             ["home", _, seen, text, "keep" | "lose"] => {
-                let account = self.accounts.get_mut(&name()).unwrap();
+                let account = self.accounts.get_mut(name).unwrap();
                 let now = account.home.as_ref().map_or("-".to_owned(), |home| hash(home));
                 if now != *seen {
                     return "failed changed-meanwhile";
                 }
                 account.home = Some(content(text));
             }
-            ["enable", ..] => self.accounts.get_mut(&name()).unwrap().is_off = false,
+            ["enable", ..] => self.accounts.get_mut(name).unwrap().is_off = false,
             ["disable", _, rest @ ..] => {
-                self.accounts.get_mut(&name()).unwrap().is_off = true;
+                self.accounts.get_mut(name).unwrap().is_off = true;
                 if rest.is_empty() {
-                    self.sessions.remove(&name());
+                    self.sessions.remove(name);
                 }
             }
-            ["end-sessions", _] => drop(self.sessions.remove(&name())),
-            ["release", ..] => self.accounts.get_mut(&name()).unwrap().is_ours = false,
+            ["end-sessions", _] => drop(self.sessions.remove(name)),
+            ["release", ..] => self.accounts.get_mut(name).unwrap().is_ours = false,
             other => panic!("{other:?}"),
         }
         "changed"

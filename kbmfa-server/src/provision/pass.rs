@@ -113,7 +113,7 @@ pub fn run(
     }
     let mut done: Vec<(Step, Done)> = Vec::new();
     if left.is_empty() {
-        return Ok(Passed { left, plan, done, after, stopped });
+        return Ok(Passed { plan, done, after, left, stopped });
     }
     let host_id = after.host_id.clone().unwrap_or_default();
     for _ in 0..ROUNDS {

@@ -202,6 +202,20 @@ fn read_line(report: &mut Report, line: &str) -> Option<()> {
             let policy = report.policy.as_mut().filter(|policy| policy.len() < PROFILES_MAX)?;
             policy.insert(((*profile).to_owned(), sha256(hash)?));
         }
+        ["stray", name] => report.strays.push(String::from_utf8_lossy(&bytes(name, 256)?).as_ref().into()),
+        ["sshd", "missing"] => report.sshd = None,
+        ["sshd", name, value] => {
+            let value = text(value, 65_536)?;
+            report.sshd.get_or_insert_default().insert((*name).to_owned(), value);
+        }
+        fields => read_account(report, fields)?,
+    }
+    Some(())
+}
+
+/// The lines about one account.
+fn read_account(report: &mut Report, fields: &[&str]) -> Option<()> {
+    match fields {
         ["absent", name] => drop(report.accounts.entry(name.parse().ok()?).or_default()),
         ["account", name, uid, gid, home, shell, locked, expire, ours] => {
             let entry = Entry {
@@ -237,12 +251,6 @@ fn read_line(report: &mut Report, line: &str) -> Option<()> {
                 "empty" => Home::Present(Vec::new()),
                 content => Home::Present(bytes(content, HOME_FILE_MAX)?),
             };
-        }
-        ["stray", name] => report.strays.push(String::from_utf8_lossy(&bytes(name, 256)?).as_ref().into()),
-        ["sshd", "missing"] => report.sshd = None,
-        ["sshd", name, value] => {
-            let value = text(value, 65_536)?;
-            report.sshd.get_or_insert_default().insert((*name).to_owned(), value);
         }
         _ => return None,
     }

@@ -66,12 +66,11 @@ async fn work(
 ) {
     let machine = delivery.machine.clone();
     let mut pass = std::pin::pin!(provisioner.run(delivery, None));
-    let (passed, _permit) = match tokio::time::timeout(TURN, &mut pass).await {
-        Ok(passed) => (passed, permit),
-        Err(_) => {
-            let slow = of_slow.try_acquire_owned().unwrap_or(permit);
-            (pass.await, slow)
-        }
+    let (passed, _permit) = if let Ok(passed) = tokio::time::timeout(TURN, &mut pass).await {
+        (passed, permit)
+    } else {
+        let slow = of_slow.try_acquire_owned().unwrap_or(permit);
+        (pass.await, slow)
     };
     if let Err(failure) = passed {
         log::warn!("keys on {machine}: {failure}");
@@ -120,7 +119,7 @@ fn choose(snapshot: &Snapshot, settings: &Settings, busy: &BTreeSet<String>) -> 
         let is_due = delivery.next_at <= snapshot.now;
         // After a failure a machine is left alone for its pause, whatever changes; otherwise a change counts at once.
         let loses = snapshot.has_to_lose(delivery, &desired);
-        if !is_due && !(differs && may_begin(delivery, loses, snapshot.now)) {
+        if !(is_due || differs && may_begin(delivery, loses, snapshot.now)) {
             continue;
         }
         let urgency = match (differs, loses) {

@@ -17,7 +17,7 @@ pub(crate) fn compare(one: &[f64], other: &[f64]) -> Found {
     let (mut rank_sum, mut ties, mut begin) = (0.0, 0.0, 0);
     while begin < all.len() {
         let same = all[begin..].iter().take_while(|value| value.0 <= all[begin].0).count();
-        let rank = begin as f64 + (same as f64 + 1.0) / 2.0;
+        let rank = begin as f64 + f64::midpoint(same as f64, 1.0);
         rank_sum += rank * all[begin..begin + same].iter().filter(|value| value.1).count() as f64;
         ties += (same as f64).powi(3) - same as f64;
         begin += same;

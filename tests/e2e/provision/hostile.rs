@@ -26,7 +26,7 @@ const AFTER_SILENCE: Duration = Duration::from_secs(60);
 /// Longest time until a pass has ended, whatever the machine does: 120 s.
 const AFTER_A_PASS: Duration = Duration::from_secs(180);
 
-/// The bytes that a client has sent encrypted, after its SSH_MSG_NEWKEYS.
+/// The bytes that a client has sent encrypted, after its `SSH_MSG_NEWKEYS`.
 fn encrypted(sent: &[u8]) -> usize {
     let mut at = sent.windows(2).position(|pair| pair == b"\r\n").expect("a banner") + 2;
     loop {

@@ -42,7 +42,7 @@ fn base64(file: &Path) -> String {
 
 /// A request with the signature of this key, or with none.
 fn request(world: &World, verb: &str, body: &str, key: Option<&Path>) -> String {
-    let hash: String = Sha256::digest(body).iter().map(|byte| format!("{byte:02x}")).collect();
+    let hash = Sha256::digest(body).iter().fold(String::new(), |hex, byte| hex + &format!("{byte:02x}"));
     let signature = key.map_or(String::new(), |key| {
         let (file, signature) = (world.dir().join("order"), world.dir().join("order.sig"));
         put(&file, 0o600, body);
