@@ -11,6 +11,9 @@ pub const SERVER_ID: &str = "server-id";
 /// Name of the note with the uids and Unix names that databases which were replaced by a restore had given or seen.
 pub const TAKEN_BEFORE: &str = "taken-before";
 
+/// Name of the note with the fingerprints of the server's own SSH keys, separated by blanks.
+pub const SERVERS_KEYS: &str = "servers-keys";
+
 /// Reads a note; `None` if there is none of this name.
 pub fn get(tx: &Tx<'_>, name: &str) -> Result<Option<String>, Error> {
     tx.query_one("SELECT value FROM meta WHERE name = ?1", &[name.into()], |row| row.text("value"))

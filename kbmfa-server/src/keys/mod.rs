@@ -38,6 +38,9 @@ pub enum Error {
     /// The employee has the key already.
     #[error("{0} has this key already, for {1:?}")]
     HasIt(String, String),
+    /// The server itself has the key.
+    #[error("this is a key of kbmfa-server itself; nobody else can have it")]
+    ServersOwn,
     /// The key was revoked.
     #[error("this key was revoked ({0}) and is never accepted again; make a new one")]
     RevokedBefore(Reason),

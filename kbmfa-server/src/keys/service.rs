@@ -1,9 +1,11 @@
 //! Finds keys.
 
+use std::collections::BTreeSet;
+
 use super::lineage::taken_along;
 use super::store::{self, Key};
 use super::{Error, Reason, State};
-use crate::db::{self, Tx};
+use crate::db::{self, Tx, meta};
 use crate::employees::store::{self as employees, Employee};
 
 /// The key with this fingerprint, or the only one whose fingerprint begins with it. `SHA256:` may be left out.
@@ -37,6 +39,13 @@ pub fn doomed(tx: &Tx<'_>, text: &str, why: Reason) -> Result<Vec<Key>, Error> {
         return Err(Error::AlreadyRevoked(key.fingerprint));
     }
     Ok([vec![key], along].concat())
+}
+
+/// The fingerprints of the keys by which the server reaches machines, or reached them, or signs orders. A machine that
+/// was told to refuse one would refuse the server.
+pub fn servers_own(tx: &Tx<'_>) -> Result<BTreeSet<String>, db::Error> {
+    let known = meta::get(tx, meta::SERVERS_KEYS)?.unwrap_or_default();
+    Ok(known.split_whitespace().map(str::to_owned).collect())
 }
 
 /// A registered key and its owner.

@@ -1,7 +1,7 @@
 //! Private keys of this server in its state directory: ed25519, one file each, in no database, log or backup.
 
 use ssh_key::private::{Ed25519Keypair, Ed25519PrivateKey, KeypairData};
-use ssh_key::{LineEnding, PrivateKey};
+use ssh_key::{HashAlg, LineEnding, PrivateKey};
 use std::fs::{self, OpenOptions};
 use std::io::{self, Write as _};
 use std::os::unix::fs::OpenOptionsExt as _;
@@ -77,4 +77,12 @@ pub(super) fn read(path: &Path) -> Result<Zeroizing<String>, Error> {
 pub(super) fn parse(path: &Path) -> Result<PrivateKey, Error> {
     let key = |cause| Error::Key { path: path.to_owned(), cause };
     PrivateKey::from_openssh(read(path)?.as_str()).map_err(key)
+}
+
+/// The fingerprint of the key in a file, as `ssh-keygen -l` prints it.
+///
+/// # Errors
+/// [`Error`].
+pub(super) fn fingerprint(path: &Path) -> Result<String, Error> {
+    Ok(parse(path)?.fingerprint(HashAlg::Sha256).to_string())
 }

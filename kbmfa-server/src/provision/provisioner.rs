@@ -30,6 +30,7 @@ use crate::machines::host_keys::{Reach, store as host_keys};
 use crate::random;
 use crate::shared::Shared;
 use crate::usecases::deliveries as usecase;
+use crate::usecases::keys as usecase_keys;
 
 /// Longest time of one pass.
 pub const PASS: Duration = Duration::from_secs(120);
@@ -116,9 +117,21 @@ impl Provisioner {
     ///
     /// # Errors
     /// A file cannot be written.
-    pub(super) fn make_keys(&self) -> Result<(), key_file::Error> {
-        admin_key::make(&self.0.state_dir)?;
-        roster_key::make(&self.0.state_dir)
+    pub(super) async fn make_keys(&self) -> Result<(), Failure> {
+        let dir = &self.0.state_dir;
+        let make = || {
+            admin_key::make(dir)?;
+            roster_key::make(dir)?;
+            let files = [admin_key::path(dir), roster_key::path(dir)];
+            files.iter().map(|file| key_file::fingerprint(file)).collect::<Result<Vec<_>, key_file::Error>>()
+        };
+        let own = make().map_err(|error| Failure::new(Kind::Disk, error))?;
+        let remembered = self
+            .0
+            .db
+            .write("delivery.own-keys", move |tx| usecase_keys::remember_servers_own(tx, &own))
+            .await;
+        remembered.map_err(|error: db::Error| Failure::new(Kind::Busy, error))
     }
 
     /// The machines that are worked on now.

@@ -12,7 +12,7 @@ use crate::deliveries::store::adoptions::{self, Adoption};
 use crate::deliveries::store::{self as deliveries, Delivery, Given};
 use crate::employees::{State, ledger::store as ledger, store as employees};
 use crate::grants::store as grants;
-use crate::keys::{Reason, State as KeyState, store as keys};
+use crate::keys::{Reason, State as KeyState, service::servers_own, store as keys};
 use crate::pools::store as pools;
 
 /// What the roster says.
@@ -41,7 +41,9 @@ pub fn read(tx: &Tx<'_>) -> Result<Snapshot, Error> {
     let uids: BTreeMap<_, _> = ledger::uids(tx)?.into_iter().collect();
     let (mut active, mut revoked, mut lost) =
         (BTreeMap::<String, Vec<Key>>::new(), Vec::new(), BTreeSet::new());
-    for key in keys::all(tx)? {
+    let own = servers_own(tx)?;
+    // One that was enrolled before it was known as the server's own would lock the server out of every machine.
+    for key in keys::all(tx)?.into_iter().filter(|key| !own.contains(&key.fingerprint)) {
         match key.state {
             KeyState::Active => {
                 let (id, line, fingerprint) = (key.id, key.line, key.fingerprint);

@@ -10,11 +10,34 @@ use super::transport::Conversation;
 use crate::deliveries::failure::{Failure, Kind};
 use crate::random;
 
-/// Largest reply to one request, in bytes.
-const REPLY_MAX: usize = 32 << 20;
+/// What any reply may have, in bytes: what is reported of sshd, the policy, strays and accounts that were not asked
+/// about, and 1 MiB in which a machine reports large files of homes (`room` in `common.sh`).
+const REPLY: usize = 2 << 20;
 
-/// Most lines of a reply to one request: several for each account.
-const LINES_MAX: usize = 200_000;
+/// What it may have for each line of its request, in bytes. A request has a line for each account, of which a report says
+/// about 1 kB, and the file in its home up to 2 kB in base64. So a machine with 2,000 accounts may send 10 MiB.
+const REPLY_A_LINE: usize = 4096;
+
+/// What the file of revoked keys may have, 8 MiB in base64.
+const REPLY_REVOKED: usize = 12 << 20;
+
+/// What the reply to any other request may have: an operator waits for it.
+const REPLY_OTHER: usize = 32 << 20;
+
+/// Most lines of any reply, and lines for each line of the request.
+const LINES: (usize, usize) = (20_000, 16);
+
+/// How many bytes and lines the reply to a request may have. What a hostile machine may send is limited by what it was
+/// asked about.
+fn room(request: &str) -> (usize, usize) {
+    let asked = request.bytes().filter(|byte| *byte == b'\n').count();
+    let bytes = match request.split(' ').next().unwrap_or_default() {
+        "look" | "apply" => REPLY + REPLY_A_LINE * asked,
+        "revoked" => REPLY_REVOKED,
+        _ => REPLY_OTHER,
+    };
+    (bytes, LINES.0 + LINES.1 * asked)
+}
 
 /// Most chunks that are read after the end of a conversation.
 const LAST_WORDS: usize = 16;
@@ -131,6 +154,7 @@ impl Conversation for Ssh {
         self.channel.flush().map_err(broken)?;
         let verb = request.split(' ').next().unwrap_or_default();
         let end = format!("end {verb}\n");
+        let (bytes_max, lines_max) = room(request);
         // `searched` bytes of the buffer have no line end: a line without end is looked through once.
         let (mut lines, mut total, mut searched) = (Vec::new(), 0, 0);
         loop {
@@ -157,7 +181,7 @@ impl Conversation for Ssh {
                 }
                 read => read,
             };
-            if total > REPLY_MAX || lines.len() > LINES_MAX {
+            if total > bytes_max || lines.len() > lines_max {
                 return Err(Failure::new(Kind::Script, "the machine's reply is too long"));
             }
         }
@@ -172,4 +196,18 @@ fn shown(text: &str) -> String {
 #[expect(clippy::needless_pass_by_value, reason = "for map_err")]
 fn broken(error: std::io::Error) -> Failure {
     Failure::new(Kind::Unreachable, format!("the connection broke: {error}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_machine_may_send_grows_with_what_it_was_asked_about() {
+        let look =
+            |accounts: usize| format!("look 1 00\nadmin a\nplace home\n{}", "account b\n".repeat(accounts));
+        // 1 kB of each account, 2 kB of its home in base64.
+        assert!(room(&look(2000)).0 > 2000 * (1000 + 2732) && room(&look(2000)).0 < 11 << 20);
+        assert!(room(&look(50)).0 < 3 << 20 && room(&look(50)).1 < 25_000);
+    }
 }

@@ -43,7 +43,7 @@ pub async fn run(provisioner: Provisioner, holder: lease::Holder, progress: Prog
     let of_slow = Arc::new(Semaphore::new(SLOW_MAX));
     loop {
         progress.round().await;
-        has_keys = has_keys || key_faults.note(provisioner.make_keys()).is_some();
+        has_keys = has_keys || key_faults.note(provisioner.make_keys().await).is_some();
         let due = due(&provisioner, &holder).await;
         // Each gets a turn as soon as another has ended its own, until it is time to look anew at what is urgent.
         let turns = async {

@@ -6,7 +6,7 @@ use kbmfa_proto::text::SafeText;
 use super::Error as AnyError;
 use super::passwords;
 use crate::audit::{Actor, Event, Kind, store as audit};
-use crate::db::{self, Tx};
+use crate::db::{self, Tx, meta};
 use crate::employees::store::{self as employees, Employee};
 use crate::employees::{self as people, Email, service};
 use crate::keys::store::{self, Key};
@@ -54,6 +54,20 @@ pub struct Revoked {
     pub refused: usize,
 }
 
+/// Remembers keys as the server's own: nobody can enrol them, and machines are never told to refuse them.
+///
+/// # Errors
+/// The database failed.
+pub fn remember_servers_own(tx: &Tx<'_>, fingerprints: &[String]) -> Result<(), db::Error> {
+    let mut known = keys::servers_own(tx)?;
+    let before = known.len();
+    known.extend(fingerprints.iter().cloned());
+    if known.len() > before {
+        meta::set(tx, meta::SERVERS_KEYS, &known.into_iter().collect::<Vec<_>>().join(" "))?;
+    }
+    Ok(())
+}
+
 /// Adds a key to an employee. One that another key vouches for waits for [`approve`], unless the rules accept it at
 /// once. People are told about a key that no operator has added.
 ///
@@ -91,6 +105,9 @@ fn accepted<'a>(
     new: &New,
 ) -> Result<(Key, Option<&'a Key>, Option<&'a Key>), AnyError> {
     let email = || new.email.to_string();
+    if keys::servers_own(tx)?.contains(new.key.fingerprint()) {
+        return Err(Error::ServersOwn.into());
+    }
     if let Some(known) = keys::owned(tx, new.key.fingerprint())? {
         return Err(AnyError::Key(match known.key.revoked_for {
             Some(why) => Error::RevokedBefore(why),

@@ -290,3 +290,16 @@ fn people_are_told_of_keys_that_a_key_revoked_and_not_of_those_that_an_operator_
     }
     assert_eq!(told[1].0, "@ann");
 }
+
+#[test]
+fn nobody_can_enrol_a_key_of_the_servers_own() {
+    let world = world();
+    for _ in 0..2 {
+        world.write(|tx, _, _| Ok(remember_servers_own(tx, &[fingerprint(1), fingerprint(2)])?)).unwrap();
+    }
+    for n in [1, 2] {
+        let refused = world.add("ben", n, "laptop", None, None).unwrap_err();
+        assert!(refused.contains("a key of kbmfa-server itself"), "{refused}");
+    }
+    world.add("ben", 3, "laptop", None, None).unwrap();
+}
