@@ -45,7 +45,13 @@ for shell in dash bash; do
   [ "$1" != waiting ] || { kill $holder; wait $holder || :; }
   echo bye | timeout 15 $shell program
   ls -d /run/kbmfa.* 2>/dev/null || :
-  grep -sl "progra[m]" /proc/[0-9]*/cmdline | grep -v "/$$/" || :
+  # What was killed just now may be there for a moment.
+  for moment in 1 2 3 4 5 6 7 8 9 10; do
+    left=$(grep -slzx "progra[m]" /proc/[0-9]*/cmdline)
+    [ -n "$left" ] || break
+    sleep 0.5
+  done
+  [ -z "$left" ] || echo "left: $left"
 done
 "#;
 
