@@ -7,6 +7,7 @@ mod fleet;
 mod hostile;
 mod keys;
 mod orders;
+mod own_login;
 mod progress;
 mod scope;
 mod sessions;

@@ -139,6 +139,8 @@ kinds! {
     AccountAdopted = "account.adopted",
     /// An account that had been taken over was handed back.
     AccountReleased = "account.released",
+    /// The server itself logged in to a machine, and nobody was asked.
+    DeliveryLogin = "delivery.login",
     /// A login was opened and policy gave its verdict.
     LoginOpened = "login.opened",
     /// A login was approved.

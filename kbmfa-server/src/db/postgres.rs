@@ -24,6 +24,7 @@ const STEPS: &[&str] = &[
     include_str!("../../migrations/postgres/0019_deliveries.sql"),
     include_str!("../../migrations/postgres/0020_gone_keys.sql"),
     include_str!("../../migrations/postgres/0021_adoption.sql"),
+    include_str!("../../migrations/postgres/0022_own_login.sql"),
 ];
 
 /// One schema of a PostgreSQL database, and the clock of its transactions.

@@ -1,6 +1,7 @@
 //! Machines to which accounts and keys are delivered: how, what each was given, and what is not confirmed yet.
 
 pub mod failure;
+pub mod own_login;
 pub mod placed;
 pub mod service;
 pub mod store;

@@ -1,6 +1,7 @@
 //! The SQL of deliveries.
 
 pub mod adoptions;
+pub mod own_logins;
 
 use kbmfa_proto::names::{MachineName, UserName};
 use std::collections::{BTreeMap, BTreeSet};
@@ -29,6 +30,7 @@ pub const TABLES: &[Table] = &[
         "what machines were given, which each pass reads back from the machine itself",
     ),
     adoptions::TABLE,
+    Table::grants_nothing("own_login", "what the server announced a minute ago does not count"),
 ];
 
 /// A machine to which keys are delivered.
@@ -230,6 +232,7 @@ pub(crate) fn change(
 pub(crate) fn remove(tx: &Tx<'_>, machine_id: &str) -> Result<(), Error> {
     adoptions::forget(tx, machine_id)?;
     tx.execute("DELETE FROM delivered_key WHERE machine_id = ?1", &[machine_id.into()])?;
+    tx.execute("DELETE FROM own_login WHERE machine_id = ?1", &[machine_id.into()])?;
     tx.execute("DELETE FROM delivery WHERE machine_id = ?1", &[machine_id.into()])?;
     Ok(())
 }

@@ -17,6 +17,7 @@ mod facts;
 pub mod grants;
 mod keys;
 pub mod notifications;
+pub mod own;
 pub mod people;
 pub mod service;
 

@@ -17,6 +17,7 @@ use super::grants;
 use super::key;
 use super::keys;
 use super::notifications;
+use super::own;
 use super::people;
 use super::prompt_texts;
 use super::rules::Rules;
@@ -35,7 +36,7 @@ use crate::policy::{self, Grounds, Person, Refusal, Verdict};
 pub struct Opened {
     /// The reply to the machine.
     pub reply: LoginReply,
-    /// False if an earlier request opened it.
+    /// False if an earlier request opened it, or if there is no login to keep: the server's own one.
     pub is_new: bool,
 }
 
@@ -56,7 +57,10 @@ pub fn open(
     let login = match known {
         Some(known) if owns(caller, &known) && known.opened == opened => known,
         Some(_) => return Err(Error::Conflict(id.clone())),
-        None => enter(tx, rules, caller, id, &opened)?,
+        None => match own::enter(tx, rules, caller, id, &opened)? {
+            Some(reply) => return Ok(Opened { reply, is_new: false }),
+            None => enter(tx, rules, caller, id, &opened)?,
+        },
     };
     Ok(Opened { reply: read(tx, rules, login, Duration::ZERO)?.1, is_new })
 }
@@ -73,8 +77,10 @@ pub fn poll(
     id: &LoginId,
     wait: Duration,
 ) -> Result<(i64, LoginReply), Error> {
-    let login = of_machine(tx, caller, id)?;
-    read(tx, rules, login, wait)
+    match of_machine(tx, caller, id) {
+        Ok(login) => read(tx, rules, login, wait),
+        Err(error) => Ok((0, own::poll(tx, caller, id)?.ok_or(error)?)),
+    }
 }
 
 /// [`poll`] without a write, if a poll that waits this long has nothing to write; otherwise `None`. Returns
@@ -99,7 +105,10 @@ pub fn look(
 /// # Errors
 /// [`Error::NotFound`] if the machine has no such login.
 pub fn cancel(tx: &Tx<'_>, rules: &Rules, caller: &Caller, id: &LoginId) -> Result<LoginReply, Error> {
-    let mut login = of_machine(tx, caller, id)?;
+    let mut login = match of_machine(tx, caller, id) {
+        Ok(login) => login,
+        Err(error) => return own::cancel(tx, caller, id)?.ok_or(error),
+    };
     apply(tx, rules, &mut login, Input::Cancel, &Actor::machine(&caller.name))?;
     Ok(reply(&login, tx, rules))
 }

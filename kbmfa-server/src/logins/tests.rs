@@ -39,6 +39,7 @@ mod keys;
 mod limits;
 mod look_backs;
 mod opening;
+mod own;
 mod silence;
 
 const GRACE: Duration = Duration::from_secs(15);

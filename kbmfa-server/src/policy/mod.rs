@@ -373,15 +373,30 @@ pub fn is_among(approvers: &Approvers, behind: &Person, who: &Approver) -> bool 
 }
 
 fn refused_outright(settings: &Settings, facts: &Facts) -> Option<Refusal> {
-    match (&facts.person, facts.before) {
-        (Person::Suspended, _) => Some(Refusal::Suspended),
-        (Person::Removed, _) => Some(Refusal::Removed),
-        _ if facts.key_refusal.is_some() => facts.key_refusal,
-        _ if facts.lacks_grant => Some(Refusal::NoGrant),
-        _ if settings.require_member => missing_member(settings, facts),
-        _ => None,
+    refused_person(facts)
+        .or_else(|| settings.require_member.then(|| missing_member(settings, facts)).flatten())
+        .or_else(|| refused_connection(facts))
+}
+
+fn refused_person(facts: &Facts) -> Option<Refusal> {
+    match facts.person {
+        Person::Suspended => Some(Refusal::Suspended),
+        Person::Removed => Some(Refusal::Removed),
+        Person::Unknown | Person::Employee(_) => {
+            facts.key_refusal.or_else(|| facts.lacks_grant.then_some(Refusal::NoGrant))
+        }
     }
-    .or_else(|| (facts.before == Before::Denied).then_some(Refusal::DeniedBefore))
+}
+
+fn refused_connection(facts: &Facts) -> Option<Refusal> {
+    (facts.before == Before::Denied).then_some(Refusal::DeniedBefore)
+}
+
+/// Whether the server's own login to a machine may pass without a human. It needs no approver and is subject to no limit,
+/// but nobody who is refused gets in by it.
+pub fn passes_itself(facts: &Facts) -> bool {
+    let is_refused = refused_person(facts).or_else(|| refused_connection(facts)).is_some();
+    !is_refused && facts.account == Account::Known && !facts.rehearsal
 }
 
 /// Checks `require_member`. An account that belongs to no employee does not pass. While the chat is down

@@ -1,5 +1,6 @@
 //! The server's own SSH key, by which it gets into machines: a file that is in no database, log or backup.
 
+use ssh_key::{HashAlg, PrivateKey};
 use std::path::{Path, PathBuf};
 use zeroize::Zeroizing;
 
@@ -34,6 +35,14 @@ pub fn public_line(state_dir: &Path) -> Result<String, Error> {
     let path = path(state_dir);
     let line = key_file::parse(&path)?.public_key().to_openssh();
     Ok(format!("restrict {}", line.map_err(|cause| Error::Key { path, cause })?))
+}
+
+/// The fingerprint of a private key in OpenSSH's form, as machines report it: `SHA256:..`.
+///
+/// # Errors
+/// It is no private key.
+pub fn fingerprint(private: &Zeroizing<String>) -> Result<String, ssh_key::Error> {
+    Ok(PrivateKey::from_openssh(private.as_str())?.fingerprint(HashAlg::Sha256).to_string())
 }
 
 #[cfg(test)]

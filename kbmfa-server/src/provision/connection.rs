@@ -212,7 +212,8 @@ fn authenticate(session: &Session, account: &str, credential: &Credential<'_>) -
         Err(error) if matches!(error.code(), ErrorCode::Session(-18 | -16)) => return Err(refused(error)),
         Err(error) => return Err(unreachable(error)),
     }
-    let methods = session.auth_methods(account).unwrap_or_default();
+    // libssh2 says the same if the connection breaks after the key.
+    let methods = session.auth_methods(account).map_err(unreachable)?;
     if !methods.split(',').any(|method| method == "keyboard-interactive") {
         return Err(Failure::new(
             Kind::Authentication,

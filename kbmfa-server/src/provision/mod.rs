@@ -14,6 +14,7 @@ pub mod guard;
 pub mod hindrance;
 pub mod key_file;
 pub mod orders;
+pub mod own_login;
 pub mod pass;
 pub mod plan;
 pub mod provisioner;

@@ -12,6 +12,7 @@ use zeroize::Zeroizing;
 use super::connection::Credential;
 use super::desired::{Desired, Keys};
 use super::hindrance::Hindrance;
+use super::own_login::Announcer;
 use super::pass::{self, Order, Passed};
 use super::plan::{self, Plan, Step};
 use super::report::{Done, Report};
@@ -392,6 +393,15 @@ impl Secrets {
     }
 }
 
+/// Announces the connections of this job.
+fn announcer<'a>(inner: &'a Inner, job: &'a Job, secrets: &Secrets) -> Result<Announcer<'a>, Failure> {
+    let key = admin_key::fingerprint(&secrets.key)
+        .map_err(|error| Failure::new(Kind::Authentication, format!("the server's own key: {error}")))?;
+    let (machine_id, machine) = (&job.delivery.machine_id, &job.delivery.machine);
+    let nat = job.settings.nat.get(machine).map(Vec::as_slice).unwrap_or_default();
+    Ok(Announcer::new(&inner.db, (machine_id, machine), (&job.settings.admin, key), nat))
+}
+
 /// Connects, runs `work`, and ends the connection. Blocks.
 fn on_machine<T>(
     inner: &Inner,
@@ -406,9 +416,18 @@ fn on_machine<T>(
         Ok(())
     };
     let (account, key) = (job.settings.admin.as_str(), Credential::Key(&secrets.key));
-    let session = connection::connect(&job.reach, account, &key, &started, None)?;
     let program = if job.delivery.by_helper { Program::Helper } else { Program::Text(REMOTE) };
-    let mut ssh = ssh::start(session, program, Root::Sudo(secrets.sudo_password.as_ref()))?;
+    let announcer = announcer(inner, job, secrets)?;
+    let announce = |local, peer| {
+        announcer.announce(local, peer);
+        Ok(())
+    };
+    let root = Root::Sudo(secrets.sudo_password.as_ref());
+    let session = connection::connect(&job.reach, account, &key, &started, Some(&announce));
+    let ssh = session.and_then(|session| ssh::start(session, program, root));
+    let mut ssh = ssh.map_err(|failure| announcer.explain(failure))?;
+    // The program runs, so sshd is through with PAM. Nobody else can have this connection's port meanwhile.
+    drop(announcer);
     let settings = plan::Settings {
         place: job.delivery.place,
         shell: job.settings.shell.clone(),

@@ -1,6 +1,6 @@
 //! `[provision]` in `server.toml`.
 
-use kbmfa_proto::names::UserName;
+use kbmfa_proto::names::{MachineName, UserName};
 use std::collections::BTreeMap;
 use std::time::Duration;
 
@@ -9,6 +9,7 @@ use crate::deliveries;
 use crate::employees::account::SSH_ADMIN;
 use crate::grants::SudoProfile;
 use crate::settings::Section;
+use crate::source::Address;
 
 /// From one minute, so that a check-up does not begin before the last one can have ended, to a day.
 const CHECK_UP: (Duration, Duration) = (Duration::from_secs(60), Duration::from_secs(86_400));
@@ -34,6 +35,8 @@ pub struct Settings {
     pub limit: Limit,
     /// What each sudo profile allows: lines of sudoers(5) without the account.
     pub profiles: BTreeMap<SudoProfile, String>,
+    /// The addresses that a machine behind NAT sees in place of this server's.
+    pub nat: BTreeMap<MachineName, Vec<Address>>,
 }
 
 impl Settings {
@@ -56,29 +59,62 @@ impl Settings {
         let end_sessions = section.flag("end_sessions", true);
         let count = section.number("removals", 5, (0, 100_000));
         let percent = section.number("removals_percent", 50, (0, 100));
-        let mut profiles = BTreeMap::new();
-        for table in section.tables("sudo", "provision.sudo") {
-            let name = table.parsed_or_none::<SudoProfile>("name");
-            let rules = table.list("rules").unwrap_or_default();
-            if name.is_none() {
-                table.fault("name", "write the name of the profile");
-            }
-            if rules.is_empty()
-                || rules.iter().any(|rule| rule.is_empty() || rule.chars().any(char::is_control))
-            {
-                table.fault(
-                    "rules",
-                    "write what it allows, as in sudoers(5) after the account, such as [\"ALL=(ALL) ALL\"]",
-                );
-            }
-            table.finish();
-            if let Some(name) = name {
-                profiles.insert(name, rules.iter().fold(String::new(), |text, rule| text + rule + "\n"));
-            }
-        }
         let limit = Limit { count: to_usize(count), percent: to_usize(percent) };
-        Self { admin, shell, workers: to_usize(workers), check_up, end_sessions, limit, profiles }
+        Self {
+            admin,
+            shell,
+            workers: to_usize(workers),
+            check_up,
+            end_sessions,
+            limit,
+            profiles: profiles(section),
+            nat: nat(section),
+        }
     }
+}
+
+/// `[[provision.sudo]]`: what each profile allows.
+fn profiles(section: &Section<'_>) -> BTreeMap<SudoProfile, String> {
+    let mut profiles = BTreeMap::new();
+    for table in section.tables("sudo", "provision.sudo") {
+        let name = table.parsed_or_none::<SudoProfile>("name");
+        let rules = table.list("rules").unwrap_or_default();
+        if name.is_none() {
+            table.fault("name", "write the name of the profile");
+        }
+        if rules.is_empty() || rules.iter().any(|rule| rule.is_empty() || rule.chars().any(char::is_control))
+        {
+            table.fault(
+                "rules",
+                "write what it allows, as in sudoers(5) after the account, such as [\"ALL=(ALL) ALL\"]",
+            );
+        }
+        table.finish();
+        if let Some(name) = name {
+            profiles.insert(name, rules.iter().fold(String::new(), |text, rule| text + rule + "\n"));
+        }
+    }
+    profiles
+}
+
+/// `[[provision.nat]]`: what machines behind NAT see in place of the server's address.
+fn nat(section: &Section<'_>) -> BTreeMap<MachineName, Vec<Address>> {
+    let mut nat: BTreeMap<MachineName, Vec<Address>> = BTreeMap::new();
+    for table in section.tables("nat", "provision.nat") {
+        let machines: Vec<MachineName> = table.parsed_list("machines").unwrap_or_default();
+        if machines.is_empty() {
+            table.fault("machines", "write the names of the machines, such as [\"web1\"]");
+        }
+        let from: Vec<Address> = table.parsed_list("from").unwrap_or_default();
+        if from.is_empty() {
+            table.fault("from", "write the address that these machines see, such as [\"192.0.2.7\"]");
+        }
+        table.finish();
+        for machine in machines {
+            nat.entry(machine).or_default().extend(&from);
+        }
+    }
+    nat
 }
 
 fn ssh_admin() -> UserName {

@@ -15,6 +15,7 @@ use crate::deliveries::store::Delivery;
 use crate::fault_log::FaultLog;
 use crate::progress::Progress;
 use crate::usecases::deliveries as usecase;
+use crate::usecases::own_logins;
 
 /// The lease of the loop: only one server works on machines.
 const LEASE: &str = "provision";
@@ -81,7 +82,11 @@ async fn work(
 async fn due(provisioner: &Provisioner, holder: &lease::Holder) -> Result<Vec<Delivery>, db::Error> {
     let db = provisioner.db();
     let holder = holder.clone();
-    if !db.write("provision.lease", move |tx| lease::hold(tx, LEASE, &holder)).await? {
+    let holds = db.write("provision.lease", move |tx| {
+        own_logins::forget(tx)?;
+        lease::hold(tx, LEASE, &holder)
+    });
+    if !holds.await? {
         provisioner.abandon();
         return Ok(Vec::new());
     }

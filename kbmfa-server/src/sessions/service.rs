@@ -10,14 +10,17 @@ use crate::db::Tx;
 use crate::employees::ledger::service as ledger;
 use crate::logins::Rules;
 use crate::logins::store::notices::{About, Repeated, Worth};
-use crate::logins::{Error, key, notice_texts, notifications, store as logins};
+use crate::logins::{Error, key, notice_texts, notifications, own, store as logins};
 use crate::machines::caller::Caller;
 use crate::random;
 use crate::source::Origin;
 
-/// Records a report, unless it is known already.
+/// Records a report, unless it is known already, or about a session of the server's own.
 pub fn take(tx: &Tx<'_>, rules: &Rules, caller: &Caller, report: &SessionReport) -> Result<(), Error> {
     let report = &report.clone().canonical();
+    if own::is_session(tx, caller, report)? {
+        return Ok(());
+    }
     if !store::is_news(tx, &caller.machine_id, &report.id)? {
         return Ok(());
     }

@@ -18,6 +18,7 @@ pub mod invites;
 pub mod keys;
 pub mod logins;
 pub mod machines;
+pub mod own_logins;
 pub mod passwords;
 pub mod pools;
 pub mod restore;

@@ -28,10 +28,11 @@ const STEPS: &[&str] = &[
     include_str!("../../../migrations/sqlite/0019_deliveries.sql"),
     include_str!("../../../migrations/sqlite/0020_gone_keys.sql"),
     include_str!("../../../migrations/sqlite/0021_adoption.sql"),
+    include_str!("../../../migrations/sqlite/0022_own_login.sql"),
 ];
 
 /// The schema version that this program reads and writes.
-pub const SCHEMA_VERSION: i64 = 21;
+pub const SCHEMA_VERSION: i64 = 22;
 
 /// Runs the missing steps, all in one transaction.
 pub(super) fn run(connection: &mut Connection, path: &Path) -> Result<(), Error> {
