@@ -313,7 +313,7 @@ mod tests {
         let faults = parse(known).unwrap_err();
         let lists = faults.lines().filter_map(|line| line.rsplit_once("known: "));
         let keys = lists.flat_map(|(_, keys)| keys.split(", "));
-        for key in keys.filter(|key| !["rule", "keybase", "sudo"].contains(key)) {
+        for key in keys.filter(|key| !["rule", "keybase", "nat", "sudo"].contains(key)) {
             assert!(example.contains(&format!("{key} = ")), "the example lacks {key}");
         }
         let whole = example.replace("#~", "").replace("kind = \"console\"", "kind = \"keybase\"");

@@ -14,7 +14,7 @@ CREATE TABLE own_login (
     connection      TEXT,                      -- the connection that it let in
     login           TEXT                       -- that connection's last login
 );
-CREATE INDEX own_login_machine ON own_login (machine_id, account);
+CREATE INDEX own_login_machine ON own_login (machine_id, account, expires_at);
 CREATE INDEX own_login_forget ON own_login (forget_at);
 
 UPDATE schema_version SET version = 22;

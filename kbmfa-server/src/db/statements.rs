@@ -8,6 +8,7 @@ use super::Dialect;
 
 /// Parts of statements that are not constants: the file, the placeholder's name, and all its values.
 const PARTS: &[(&str, &str, &[&str])] = &[
+    ("deliveries/store.rs", "differs", &["coalesce(differs_since, ?3)", "NULL"]),
     ("employees/store.rs", "which", &["", "WHERE state <> 'removed'"]),
     ("sessions/store.rs", "lacks", &["opened_at IS NULL", "closed_at IS NULL"]),
 ];
