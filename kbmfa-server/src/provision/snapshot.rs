@@ -128,7 +128,7 @@ impl Snapshot {
         !settings.end_sessions && people.any(|person| person.active && person.unix_name == *name)
     }
 
-    /// The accounts of which [`Self::keeps_sessions`] is true.
+    /// The active people whose sessions go on when a grant ends.
     pub fn keeping_sessions(&self, settings: &Settings) -> BTreeSet<UserName> {
         let people = self.roster.people.values().filter(|person| person.active && !settings.end_sessions);
         people.map(|person| person.unix_name.clone()).collect()
