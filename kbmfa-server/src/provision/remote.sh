@@ -24,14 +24,13 @@ report_host() {
 report_policy() { # the sudo profiles that the machine allows
   local line profile sum
   say policy
-  is_policy || return 0
+  is_roots_file "$policy" || return 0
   head -c 65536 -- "$policy" | while IFS= read -r line; do
     profile=${line#sudo } sum=${line##* }
     profile=${profile%% *}
     is_token "$profile" && is_hex "$sum" && [ "$line" = "sudo $profile $sum" ] && say policy "$profile" "$sum"
   done
 }
-is_policy() { [ -f "$policy" ] && [ ! -L "$policy" ] && [ "$(stat -c %u -- "$policy")" = 0 ]; }
 
 report_sshd() { # report_sshd ACCOUNT: what sshd would do for it
   local sshd
@@ -348,7 +347,7 @@ step_sudo() { # NAME PROFILE TOKEN|-
   fi
   owned "$1" || return 0
   decoded "$3" >"$work/profile" || { say failed malformed; return; }
-  is_policy && grep -qxF -- "sudo $2 $(hash_of "$work/profile")" "$policy" || { say failed forbidden; return; }
+  is_roots_file "$policy" && grep -qxF -- "sudo $2 $(hash_of "$work/profile")" "$policy" || { say failed forbidden; return; }
   { printf '# kbmfa: profile %s\n' "$2"; sed "s/^/$1 /" "$work/profile"; } >"$work/new"
   command -v visudo >/dev/null || { say failed no-visudo; return; }
   visudo -cqf "$work/new" >/dev/null 2>&1 || { say failed sudoers-syntax; return; }

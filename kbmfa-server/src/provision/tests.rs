@@ -26,6 +26,8 @@ use crate::deliveries::{Generation, Place};
 use crate::grants::SudoProfile;
 
 mod adopted;
+mod faults;
+mod sessions;
 
 const NOW: Time = Time::from_micros(1_800_000_000_000_000);
 
@@ -176,6 +178,18 @@ fn places() -> impl Strategy<Value = Place> {
     select(vec![Place::System, Place::Home])
 }
 
+/// The machine after a pass, and after a pass that broke and the next one.
+fn with_a_break(model: Model, desired: &Desired, place: Place, breaks_after: usize) -> (Model, Model) {
+    let (mut whole, mut broken) = (model.clone(), Model { breaks_after: Some(breaks_after), ..model });
+    pass_over(&mut whole, desired, place, &mut 0).unwrap();
+    let mut counter = 0;
+    let first = pass_over(&mut broken, desired, place, &mut counter);
+    assert!(first.is_ok() || first.unwrap_err().kind == Kind::Unreachable);
+    broken.breaks_after = None;
+    pass_over(&mut broken, desired, place, &mut counter).unwrap();
+    (whole, broken)
+}
+
 proptest! {
     #[test]
     fn a_pass_reaches_the_desired_state_and_a_second_one_writes_nothing(
@@ -235,13 +249,7 @@ proptest! {
         breaks_after in 0_usize..12,
     ) {
         let desired = render(&roster, &grants, &admin(), NOW);
-        let (mut whole, mut broken) = (model.clone(), Model { breaks_after: Some(breaks_after), ..model });
-        pass_over(&mut whole, &desired, place, &mut 0).unwrap();
-        let mut counter = 0;
-        let first = pass_over(&mut broken, &desired, place, &mut counter);
-        prop_assert!(first.is_ok() || first.unwrap_err().kind == Kind::Unreachable);
-        broken.breaks_after = None;
-        pass_over(&mut broken, &desired, place, &mut counter).unwrap();
+        let (whole, broken) = with_a_break(model, &desired, place, breaks_after);
         prop_assert_eq!(Model { state: None, writes: 0, breaks_after: None, ..broken }, Model { state: None, writes: 0, ..whole });
     }
 
@@ -380,299 +388,7 @@ fn a_changed_text_of_a_sudo_profile_is_another_state() {
 }
 
 #[test]
-fn one_account_that_cannot_be_served_fails_nobody_else() {
-    let (roster, grants) = crowd(3);
-    let desired = render(&roster, &grants, &admin(), NOW);
-    for (step, word) in [
-        ("create p1", "failed uid-taken"),
-        ("home p1", "failed write"),
-        ("home p1", "failed no-home"),
-        ("sudo p1", "failed no-visudo"),
-        ("sudo p1", "failed sudoers-syntax"),
-    ] {
-        let mut model = Model {
-            fails: [(step.to_owned(), word)].into(),
-            allowed: [("ops".to_owned(), OPS.to_owned())].into(),
-            ..Model::default()
-        };
-        let passed = pass_over(&mut model, &desired, Place::Home, &mut 0).unwrap();
-        assert_eq!(passed.failure(), None, "{step}");
-        let [hindrance] = passed.hindrances().try_into().unwrap();
-        assert_eq!(hindrance.undone(), Some(&name(1)), "{step}");
-        assert!(!hindrance.is_loss(), "{hindrance:?}");
-        for number in [2, 3] {
-            let home = model.accounts[&name(number)].home.clone().unwrap_or_default();
-            assert_eq!(files::block_of(&home), desired.accounts[&name(number)].lines);
-        }
-    }
-}
-
-#[test]
-fn a_full_disk_is_a_failure_of_the_machine() {
-    let (roster, grants) = alice(&[1]);
-    let desired = render(&roster, &grants, &admin(), NOW);
-    for word in ["failed write", "failed unlinked"] {
-        let mut model = Model { fails: [("keys".to_owned(), word)].into(), ..Model::default() };
-        let failure = pass_over(&mut model, &desired, Place::System, &mut 0).unwrap().failure().unwrap();
-        assert_eq!(failure.kind, Kind::Disk, "{failure}");
-    }
-}
-
-#[test]
-fn a_user_who_writes_at_the_same_moment_delays_themselves_alone() {
-    let (roster, grants) = crowd(3);
-    let desired = render(&roster, &grants, &admin(), NOW);
-    let mut counter = 0;
-    let mut model = Model {
-        fails: [("home p1".to_owned(), "failed changed-meanwhile")].into(),
-        allowed: [("ops".to_owned(), OPS.to_owned())].into(),
-        ..Model::default()
-    };
-    let passed = pass_over(&mut model, &desired, Place::Home, &mut counter).unwrap();
-    assert_eq!(passed.failure(), None);
-    assert_eq!(passed.hindrances().iter().filter_map(Hindrance::undone).collect::<Vec<_>>(), [&name(1)]);
-    // Until the user stops: then the same pass writes the file.
-    model.fails.clear();
-    let passed = pass_over(&mut model, &desired, Place::Home, &mut counter).unwrap();
-    assert_eq!(passed.hindrances(), []);
-}
-
-/// People 1 to `count`, each with a key, an account and the sudo profile "ops".
-fn crowd(count: u32) -> (Roster, Vec<Access>) {
-    let person = |number: u32| Person {
-        employee_id: format!("e{number}"),
-        unix_name: name(number),
-        uid: Some(20_000 + number),
-        active: true,
-        keys: vec![key(u8::try_from(number).unwrap())],
-    };
-    let grant = |number: u32| Access {
-        employee_id: format!("e{number}"),
-        sudo: Some("ops".parse().unwrap()),
-        ends_at: None,
-    };
-    let people = (1..=count).map(|number| (format!("e{number}"), person(number))).collect();
-    (Roster { people, ..Roster::default() }, (1..=count).map(grant).collect())
-}
-
-fn keys_of(desired: &Desired) -> Keys {
-    desired.accounts.iter().map(|(name, account)| (name.clone(), account.fingerprints.clone())).collect()
-}
-
-#[test]
-fn a_key_that_could_not_be_taken_away_is_remembered_and_counts() {
-    let (mut roster, mut grants) = alice(&[1]);
-    let mut model = Model::default();
-    let desired = render(&roster, &grants, &admin(), NOW);
-    pass_over(&mut model, &desired, Place::Home, &mut 0).unwrap();
-    let before = keys_of(&desired);
-    roster.people.get_mut("e").unwrap().keys = vec![key(2)];
-    roster.revoked = revoked_keys([1]);
-    // While the file cannot be written, its owner has both keys.
-    model.fails = [("home p1".to_owned(), "failed write")].into();
-    let desired = render(&roster, &grants, &admin(), NOW);
-    let passed = pass_with(&mut model, &desired, Place::Home, &mut 1, (&before, None)).unwrap();
-    assert!(passed.failure().is_none() && passed.hindrances().iter().any(Hindrance::is_loss));
-    let given = passed.given(&desired, &before, Place::Home);
-    assert_eq!(given[&name(1)], [key(1).fingerprint, key(2).fingerprint].into());
-    assert!(desired.has_to_lose(&given));
-    // Read back, only the new one is left.
-    model.fails.clear();
-    let passed = pass_with(&mut model, &desired, Place::Home, &mut 2, (&given, None)).unwrap();
-    let given = passed.given(&desired, &given, Place::Home);
-    assert_eq!(given[&name(1)], [key(2).fingerprint].into());
-    assert!(!desired.has_to_lose(&given) && passed.hindrances().is_empty());
-    // Behind a link nothing is read, so what was known of it stays.
-    model.accounts.get_mut(&name(1)).unwrap().home = None;
-    model.odd_homes.insert(name(1));
-    grants.clear();
-    let desired = render(&roster, &grants, &admin(), NOW);
-    let passed = pass_with(&mut model, &desired, Place::Home, &mut 3, (&given, None)).unwrap();
-    assert_eq!(passed.hindrances(), [Hindrance::OddHome(name(1))]);
-    assert!(desired.has_to_lose(&passed.given(&desired, &given, Place::Home)));
-}
-
-#[test]
-fn a_revoked_key_beside_our_block_is_taken_out_and_other_lines_stay() {
-    let (mut roster, grants) = alice(&[1]);
-    let desired = render(&roster, &grants, &admin(), NOW);
-    let lost = key(9).line;
-    let mine = format!(
-        "# mine: {lost}\n{other} me\n{lost}\n  {lost} old laptop\nrestrict,command=\"echo \\\"x y\\\"\" {lost} c\n{open}",
-        other = key(8).line,
-        open = lost.trim_end_matches('='),
-    );
-    let mut model = Model::default();
-    pass_over(&mut model, &desired, Place::Home, &mut 0).unwrap();
-    let home = &mut model.accounts.get_mut(&name(1)).unwrap().home;
-    home.as_mut().unwrap().extend_from_slice(mine.as_bytes());
-    roster.revoked = revoked_keys([9]);
-    let desired = render(&roster, &grants, &admin(), NOW);
-    let passed = pass_over(&mut model, &desired, Place::Home, &mut 1).unwrap();
-    assert!(passed.plan.steps.iter().any(|step| matches!(step, Step::SetHome { loses: true, .. })));
-    let home = String::from_utf8(model.accounts[&name(1)].home.clone().unwrap()).unwrap();
-    let beside = format!("# mine: {lost}\n{} me\n", key(8).line);
-    assert!(home.ends_with(&beside) && home.matches(&lost).count() == 1, "{home}");
-    assert_eq!(files::block_of(home.as_bytes()), desired.accounts[&name(1)].lines);
-    assert!(pass_over(&mut model, &desired, Place::Home, &mut 2).unwrap().plan.is_empty());
-}
-
-#[test]
-fn a_plan_that_takes_away_too_much_still_takes_away_revoked_keys_and_nothing_else() {
-    let (mut roster, mut grants) = crowd(8);
-    let mut model = Model { allowed: [("ops".to_owned(), OPS.to_owned())].into(), ..Model::default() };
-    let desired = render(&roster, &grants, &admin(), NOW);
-    pass_over(&mut model, &desired, Place::System, &mut 0).unwrap();
-    let (given, before) = (keys_of(&desired), model.clone());
-    // Six people have lost their grants; the seventh has lost a laptop; there is an eighth, and one who comes.
-    grants.retain(|grant| ["e7", "e8"].contains(&grant.employee_id.as_str()));
-    roster.people.get_mut("e7").unwrap().keys.clear();
-    roster.revoked = revoked_keys([7]);
-    let (new, mut coming) = alice(&[100]);
-    roster.people.extend(new.people);
-    let person = roster.people.get_mut("e").unwrap();
-    (person.unix_name, person.uid) = (name(9), Some(20_009));
-    grants.append(&mut coming);
-    let desired = render(&roster, &grants, &admin(), NOW);
-    let passed = pass_with(&mut model, &desired, Place::System, &mut 1, (&given, None)).unwrap();
-    assert_eq!(passed.failure().unwrap().kind, Kind::Guard);
-    assert!(model.revoked.contains(&key(7).line) && !model.keys.contains_key(&name(7)));
-    assert_eq!(model.accounts, before.accounts);
-    assert_eq!(model.sudo, before.sudo);
-    let kept: Vec<_> = model.keys.keys().cloned().collect();
-    assert_eq!(kept, [1, 2, 3, 4, 5, 6, 8].map(name));
-    let given = passed.given(&desired, &given, Place::System);
-    assert!(!given.contains_key(&name(7)) && given.len() == 7 && desired.has_to_lose(&given));
-    // Confirmed, the rest follows.
-    let passed = pass_with(&mut model, &desired, Place::System, &mut 2, (&given, Some(6))).unwrap();
-    assert_eq!(passed.failure(), None);
-    assert_eq!(model.keys.keys().cloned().collect::<Vec<_>>(), [name(8), name(9)]);
-}
-
-#[test]
-fn a_damaged_record_delays_no_revoked_key() {
-    for place in [Place::System, Place::Home] {
-        let (mut roster, grants) = alice(&[1, 2]);
-        let mut model = Model::default();
-        let desired = render(&roster, &grants, &admin(), NOW);
-        pass_over(&mut model, &desired, place, &mut 0).unwrap();
-        let given = keys_of(&desired);
-        let person = roster.people.get_mut("e").unwrap();
-        person.keys = vec![Key { line: "ssh-ed25519 AAAA".to_owned(), ..key(2) }];
-        roster.revoked = revoked_keys([1]);
-        let desired = render(&roster, &grants, &admin(), NOW);
-        assert!(desired.has_to_lose(&given));
-        let passed = pass_with(&mut model, &desired, place, &mut 1, (&given, None)).unwrap();
-        let home = model.accounts[&name(1)].home.clone().unwrap_or_default();
-        let file = model.keys.get(&name(1)).cloned().unwrap_or_default() + &String::from_utf8(home).unwrap();
-        assert!(!file.contains(&key(1).line) && file.contains(&key(2).line), "{file}");
-        assert!(!model.accounts[&name(1)].is_off);
-        assert!(matches!(passed.hindrances().as_slice(), [Hindrance::Record(..)]));
-        let given = passed.given(&desired, &given, place);
-        assert_eq!(given[&name(1)], [key(2).fingerprint].into());
-        assert!(!desired.has_to_lose(&given) && passed.failure().is_none());
-    }
-}
-
-#[test]
-fn an_account_that_is_no_longer_ours_loses_its_revoked_keys() {
-    let (mut roster, grants) = alice(&[1, 2]);
-    let mut model = Model::default();
-    let desired = render(&roster, &grants, &admin(), NOW);
-    pass_over(&mut model, &desired, Place::System, &mut 0).unwrap();
-    let given = keys_of(&desired);
-    model.accounts.get_mut(&name(1)).unwrap().is_ours = false;
-    roster.people.get_mut("e").unwrap().keys.remove(0);
-    roster.revoked = revoked_keys([1]);
-    let desired = render(&roster, &grants, &admin(), NOW);
-    let passed = pass_with(&mut model, &desired, Place::System, &mut 1, (&given, None)).unwrap();
-    assert_eq!(passed.hindrances(), [Hindrance::NotOurs(name(1))]);
-    assert!(!model.keys[&name(1)].contains(&key(1).line) && model.keys[&name(1)].contains(&key(2).line));
-    assert!(!desired.has_to_lose(&passed.given(&desired, &given, Place::System)));
-}
-
-#[test]
-fn a_damaged_record_of_a_state_is_named_as_that() {
-    let (roster, grants) = alice(&[1]);
-    let desired = render(&roster, &grants, &admin(), NOW);
-    for state in ["ab 1 99999999999999999999999", "odd 0 0", "ab 999999999999999999 999999999999999999"] {
-        let mut model = Model { state_line: Some(state.to_owned()), ..Model::default() };
-        let failure = pass_over(&mut model, &desired, Place::System, &mut 5).unwrap_err();
-        assert_eq!(failure.kind, Kind::Generation, "{state}");
-        assert!(model.accounts.is_empty());
-    }
-}
-
-#[test]
 fn the_program_fits_into_one_request() {
     // libssh2 sends no longer packet than 35,000 bytes.
     assert!(super::REMOTE.len() < 34_000, "{}", super::REMOTE.len());
-}
-
-/// A pass over a machine on which p1 has a key and an open session, whose state the server then wants to be this.
-fn sessions_after(desired: &Desired, keeps_sessions: BTreeSet<UserName>) -> (Model, Passed) {
-    let (roster, grants) = alice(&[1, 2]);
-    let mut model = Model::default();
-    pass_over(&mut model, &render(&roster, &grants, &admin(), NOW), Place::System, &mut 0).unwrap();
-    model.sessions.insert(name(1));
-    let settings = Settings { keeps_sessions, ..settings(Place::System) };
-    let (given, other_hosts, last) = ([(name(1), BTreeSet::new())].into(), BTreeMap::new(), generation(1));
-    let order = Order {
-        desired,
-        given: &given,
-        settings: &settings,
-        admin: &admin(),
-        host_id: None,
-        other_hosts: &other_hosts,
-        last: &last,
-        limit: Limit::default(),
-        confirmed: None,
-    };
-    let passed = run(&mut model, &order, &mut Counted(&mut 1)).unwrap();
-    (model, passed)
-}
-
-#[test]
-fn the_sessions_of_a_lost_key_are_ended_after_the_key_is_gone_and_once() {
-    let (roster, grants) = alice(&[2]);
-    let desired = Desired { ending: [name(1)].into(), ..render(&roster, &grants, &admin(), NOW) };
-    let (mut model, passed) = sessions_after(&desired, BTreeSet::new());
-    assert!(passed.failure().is_none() && model.sessions.is_empty());
-    let steps: Vec<_> = passed.plan.steps.iter().map(ToString::to_string).collect();
-    assert_eq!(steps[..2], ["write the keys of p1", "end the sessions of p1"]);
-    // What is recorded then is the state in which nothing is to be ended.
-    let (reached, profiles) = (passed.reached(&desired), BTreeMap::new());
-    assert!(reached.ending.is_empty() && passed.ended(&desired) == [name(1)].into());
-    assert_ne!(reached.hash(Place::System, &profiles), desired.hash(Place::System, &profiles));
-    model.sessions.insert(name(1));
-    let again = pass_over(&mut model, &reached, Place::System, &mut 2).unwrap();
-    assert!(again.plan.is_empty() && model.sessions.contains(&name(1)), "{:?}", again.plan);
-}
-
-#[test]
-fn sessions_of_an_account_that_is_left_as_it_is_are_not_forgotten() {
-    let (roster, grants) = alice(&[1]);
-    let desired = Desired { ending: [name(1), name(2)].into(), ..render(&roster, &grants, &admin(), NOW) };
-    let left = Plan { hindrances: vec![Hindrance::OddHome(name(1))], ..Plan::default() };
-    let (plan, after) = (Plan::default(), Report::default());
-    let passed = Passed { plan, done: Vec::new(), after, left, stopped: None };
-    assert_eq!(passed.ended(&desired), [name(2)].into());
-    assert_eq!(passed.reached(&desired).ending, [name(1)].into());
-    // Those that could not be ended, neither.
-    let failed = (Step::EndSessions { name: name(2) }, Done::Failed("still-running".to_owned()));
-    let passed = Passed { done: vec![failed], ..passed };
-    assert_eq!(passed.reached(&desired).ending, [name(1), name(2)].into());
-    assert!(passed.failure().is_none() && passed.hindrances().iter().any(Hindrance::is_loss));
-}
-
-#[test]
-fn access_that_ends_ends_the_sessions_unless_the_operator_wants_them_to_go_on() {
-    let nothing = Desired::default();
-    assert!(sessions_after(&nothing, BTreeSet::new()).0.sessions.is_empty());
-    let (model, passed) = sessions_after(&nothing, [name(1)].into());
-    assert!(model.sessions.contains(&name(1)) && model.accounts[&name(1)].is_off);
-    assert!(passed.failure().is_none(), "{:?}", passed.failure());
-    // A lost key, or a suspension, ends them in any case.
-    let ending = Desired { ending: [name(1)].into(), ..Desired::default() };
-    assert!(sessions_after(&ending, [name(1)].into()).0.sessions.is_empty());
 }

@@ -159,7 +159,7 @@ fn a_revoked_key_in_a_home_is_taken_out_wherever_it_stands_or_counts_as_not_conf
 }
 
 #[test]
-fn a_sudo_profile_that_the_machine_allows_no_longer_is_taken_away() {
+fn a_sudo_profile_that_the_machine_allows_no_longer_or_by_a_file_open_to_others_is_taken_away() {
     let profiles = r#"[{ name = "ops", rules = ["ALL=(ALL) NOPASSWD: /bin/true"] }]"#;
     let world = World::with(&[("provision", "sudo", profiles)]);
     let machine = delivery::machine(&world, Sudo::Free, KEYS);
@@ -173,9 +173,11 @@ fn a_sudo_profile_that_the_machine_allows_no_longer_is_taken_away() {
     deliver(&world, &[&machine], "system");
     let file = machine.path("/etc/sudoers.d/kbmfa+dora+ops");
     assert!(file.exists(), "{}", status(&world, "web1"));
-    sh(&machine, ": >/etc/ssh/kbmfa/policy");
-    world.admin.run(&["provision", "run", "web1"]);
-    assert!(!file.exists());
+    for (change, allows) in [("chmod 666", false), ("chmod 644", true), (": >", false)] {
+        sh(&machine, &format!("{change} /etc/ssh/kbmfa/policy"));
+        world.admin.run(&["provision", "run", "web1"]);
+        assert_eq!(file.exists(), allows, "{change}");
+    }
     let row = status(&world, "web1");
     assert!(row["state"] == "confirmed" && left_of(&row).contains("does not allow it"), "{row}");
     gets_in(&machine);

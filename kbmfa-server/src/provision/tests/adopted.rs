@@ -98,13 +98,7 @@ proptest! {
     ) {
         let mut desired = render(&roster, &grants, &admin(), NOW);
         desired.adopt(&adopted(&numbers, is_exclusive && place == Place::Home), false);
-        let (mut whole, mut broken) = (model.clone(), Model { breaks_after: Some(breaks_after), ..model });
-        pass_over(&mut whole, &desired, place, &mut 0).unwrap();
-        let mut counter = 0;
-        let first = pass_over(&mut broken, &desired, place, &mut counter);
-        prop_assert!(first.is_ok() || first.unwrap_err().kind == Kind::Unreachable);
-        broken.breaks_after = None;
-        pass_over(&mut broken, &desired, place, &mut counter).unwrap();
+        let (whole, broken) = with_a_break(model, &desired, place, breaks_after);
         prop_assert_eq!(broken.accounts, whole.accounts);
         prop_assert_eq!(broken.keys, whole.keys);
     }
