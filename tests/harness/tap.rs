@@ -72,9 +72,8 @@ impl Tap {
                 (near.try_clone().unwrap(), far.try_clone().unwrap(), Arc::clone(&over));
             thread::spawn(move || carry(far_too, near_too, over_too, |_| ()));
             carry(near, far, over, |bytes| {
-                if let Some(one) = record.lock().unwrap_or_else(PoisonError::into_inner).get_mut(number) {
-                    one.extend_from_slice(bytes);
-                }
+                let mut record = record.lock().unwrap_or_else(PoisonError::into_inner);
+                record[number].extend_from_slice(bytes);
             });
         });
         Self { listener, sent }

@@ -69,7 +69,7 @@ pub fn remember_servers_own(tx: &Tx<'_>, fingerprints: &[String]) -> Result<(), 
 }
 
 /// Adds a key to an employee. One that another key vouches for waits for [`approve`], unless the rules accept it at
-/// once. People are told about a key that no operator has added.
+/// once. A notice names a key that no operator has added.
 ///
 /// # Errors
 /// [`Error`]: for a key that somebody has or had, a device that has another key, a key to replace or a vouching key that is

@@ -5,8 +5,10 @@ use kbmfa_proto::names::MachineName;
 use super::machines::{JOIN_TOKEN_LIFE, add, join, make_join_token};
 use crate::audit::Actor;
 use crate::clock::Time;
-use crate::db::Db;
 use crate::db::testing::{Fixture, START};
+use crate::db::{self, Db, Tx};
+use crate::employees::State;
+use crate::employees::store::{self as employees, Employee};
 use crate::logins::Rules;
 use crate::machines::caller::Caller;
 use crate::machines::service::find;
@@ -47,6 +49,24 @@ pub(crate) fn joined(db: &Db, name: &str) -> SecretHash {
     });
     entered.unwrap();
     credential
+}
+
+/// Adds active employees with these Unix names, which are their ids and Keybase names, too; `NAME@x` is their address.
+pub(crate) fn employ(tx: &Tx<'_>, names: &[&str]) -> Result<(), db::Error> {
+    for name in names {
+        let employee = Employee {
+            id: (*name).to_owned(),
+            email: format!("{name}@x").parse().unwrap(),
+            name: "Somebody".into(),
+            unix_name: name.parse().unwrap(),
+            keybase_name: Some(name.parse().unwrap()),
+            state: State::Active,
+            created_at: tx.now,
+            changed_at: tx.now,
+        };
+        employees::insert(tx, &employee)?;
+    }
+    Ok(())
 }
 
 /// Rules by which anybody may answer at the console.

@@ -8,7 +8,7 @@ use crate::enrolment::testing::Signer as TestKey;
 use crate::logins::store::notices;
 use crate::policy::Channel;
 use crate::secret::SecretHash;
-use crate::usecases::testing::rules;
+use crate::usecases::testing::{employ, rules};
 
 const SECRET: &str = "right";
 
@@ -21,19 +21,7 @@ struct World {
 fn world() -> World {
     let fixture = fixture();
     let employ = |tx: &Tx<'_>| {
-        for name in ["ann", "ben"] {
-            let employee = Employee {
-                id: name.to_owned(),
-                email: format!("{name}@x").parse().unwrap(),
-                name: "Somebody".into(),
-                unix_name: name.parse().unwrap(),
-                keybase_name: Some(name.parse().unwrap()),
-                state: crate::employees::State::Active,
-                created_at: tx.now,
-                changed_at: tx.now,
-            };
-            employees::insert(tx, &employee)?;
-        }
+        employ(tx, &["ann", "ben"])?;
         let (root, hash) = (Actor::new("console:root"), SecretHash::of(SECRET));
         let ends = Time::from_micros(START + 1_000_000_000);
         invites::make(tx, &root, &"ann@x".parse().unwrap(), ("i", &hash), ends)

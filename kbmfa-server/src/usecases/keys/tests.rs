@@ -7,7 +7,7 @@ use crate::audit::store::search::{Filter, search};
 use crate::db::testing::{Fixture, fixture};
 use crate::logins::store::notices;
 use crate::policy::Channel;
-use crate::usecases::testing::rules;
+use crate::usecases::testing::{employ, rules};
 
 /// Public keys that `ssh-keygen` made.
 const LINES: [&str; 4] = [
@@ -25,23 +25,7 @@ struct World {
 /// A world in which ann and ben are employees, and ann has the first key, for her laptop.
 fn world() -> World {
     let fixture = fixture();
-    let employ = |tx: &Tx<'_>| {
-        for name in ["ann", "ben"] {
-            let employee = Employee {
-                id: name.to_owned(),
-                email: format!("{name}@x").parse().unwrap(),
-                name: "Somebody".into(),
-                unix_name: name.parse().unwrap(),
-                keybase_name: Some(name.parse().unwrap()),
-                state: people::State::Active,
-                created_at: tx.now,
-                changed_at: tx.now,
-            };
-            employees::insert(tx, &employee)?;
-        }
-        Ok::<_, AnyError>(())
-    };
-    fixture.db.write_blocking("test", employ).unwrap();
+    fixture.db.write_blocking("test", |tx| employ(tx, &["ann", "ben"])).unwrap();
     let world = World { fixture, rules: rules() };
     world.add("ann", 0, "laptop", None, None).unwrap();
     world
