@@ -19,7 +19,7 @@ const FILE_MAX: usize = 262_144;
 /// Longest line that is read as a key, in bytes; sshd accepts a little more.
 const LINE_MAX: usize = 8192;
 
-/// Most bytes of all keys together that are told: below what a reply at the admin socket can hold.
+/// Most bytes of keys in one reply of the admin socket: below what that can hold.
 const KEYS_MAX: usize = 600_000;
 
 /// A report that cannot be read.

@@ -184,7 +184,7 @@ mod tests {
         let deliver = |tx: &Tx<'_>| {
             deliveries::insert(tx, "m", Place::System, false)?;
             deliveries::set_confirmed(tx, "m", ("hash", ""), tx.now + Duration::from_secs(9), false)?;
-            // Another person's key on the same machine is nobody's business.
+            // Another person's key on the same machine is not shown to ann.
             tx.execute(
                 "INSERT INTO delivered_key (machine_id, unix_name, fingerprint) VALUES ('m', 'ben', 'SHA256:b')",
                 &[],

@@ -39,7 +39,7 @@ impl<'a> Announcer<'a> {
     }
 
     /// Announces a connection, in place of an earlier one. If that fails, the login is one like any other: many machines run
-    /// no module, and are served all the same.
+    /// no module, and need no announcement.
     pub fn announce(&self, local: SocketAddr, peer: SocketAddr) {
         let ends = SshConnection { client: local, server: peer };
         let announced = Announcement {

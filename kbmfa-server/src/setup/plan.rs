@@ -45,7 +45,7 @@ pub fn plan(wanted: &Wanted, report: &Report) -> Result<Vec<Step>, Vec<String>> 
     if report.account.is_none() {
         steps.push(Step::Account);
     }
-    // Before sshd is told of it: sshd refuses every key if the file is missing.
+    // Before the line RevokedKeys: sshd refuses every key if the file that it names is missing.
     if report.files.get(&File::Revoked) == Some(&Found::Nothing) {
         steps.push(Step::Write { file: File::Revoked, content: String::new() });
     }

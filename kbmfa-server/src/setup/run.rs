@@ -1,5 +1,8 @@
 //! Carries a plan out over a connection. A change of sshd stays only after another connection has worked.
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+
 use super::Wanted;
 use super::plan::{notes, plan};
 use super::report::Report;
@@ -22,8 +25,7 @@ pub struct Looked {
 /// # Errors
 /// [`Failure`], also if a person has to do something first.
 pub fn look(conversation: &mut impl Conversation, wanted: &Wanted) -> Result<Looked, Failure> {
-    use base64::Engine as _;
-    let line = base64::engine::general_purpose::STANDARD.encode(format!("{}\n", wanted.key_line));
+    let line = STANDARD.encode(format!("{}\n", wanted.key_line));
     let body = format!("{} {} {line}\n", wanted.admin, wanted.source);
     let lines = conversation.ask(&request("probe", &body))?;
     let report = Report::read(&lines)

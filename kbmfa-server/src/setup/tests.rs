@@ -112,7 +112,7 @@ impl Machine {
             ["confirm"] => self.saved = None,
             other => panic!("{other:?}"),
         }
-        // sshd refuses every key if it is told of a file that is not there.
+        // sshd refuses every key if the file that RevokedKeys names is missing.
         assert!(self.values().1 == "none" || self.files.contains_key("revoked"), "{self:?}");
         if *self == before { "ok".to_owned() } else { "changed".to_owned() }
     }
@@ -278,7 +278,7 @@ proptest! {
     }
 }
 
-/// What stands in the way on a machine that reports this line.
+/// Why nothing is done on a machine that reports this line.
 fn obstacle(word: &'static str, line: &'static str) -> String {
     let mut machine = Machine { own_places: ".ssh/authorized_keys", ..Machine::default() };
     machine.says.insert(word, line);
